@@ -1,0 +1,57 @@
+"""The one picture of a slide that the rest of the package works on: lazy pixels, names, micrometres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import dask.array as da
+    import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Slide:
+    """A two-dimensional multichannel image as a pyramid of lazy arrays.
+
+    Attributes
+    ----------
+    levels : tuple of dask.array.Array
+        Pyramid levels of shape (c, y, x), finest first. Nothing is read until it is computed.
+    channel_names : tuple of str
+        One name per channel, in the order of the first axis.
+    pixel_size_um : tuple of float or None
+        Height and width of a full-resolution pixel in µm, or None where the file does not say.
+    source : pathlib.Path
+        The file or folder it was opened from.
+    series : int
+        Which image of a file with several.
+    z, t : int or None
+        The plane that was taken from a stack or a time series; None where the file has only one.
+    stored_levels : int
+        How many of `levels` are in the file; the rest are computed from the level before when read.
+    is_brightfield : bool
+        Whether the channels are the red, green and blue of a colour photograph.
+    """
+
+    levels: tuple[da.Array, ...]
+    channel_names: tuple[str, ...]
+    pixel_size_um: tuple[float, float] | None
+    source: Path
+    series: int = 0
+    z: int | None = None
+    t: int | None = None
+    stored_levels: int = 1
+    is_brightfield: bool = False
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of a pixel."""
+        return self.levels[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the finest level in pixels."""
+        return self.levels[0].shape[1:]
