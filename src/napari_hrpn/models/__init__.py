@@ -1,0 +1,27 @@
+"""The networks and their file."""
+
+from napari_hrpn.models.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    ModelCard,
+    bundled_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from napari_hrpn.models.hrpn import HRPN, HRPNSettings
+from napari_hrpn.models.receptive_field import halo_for, receptive_field_radius
+from napari_hrpn.models.scaling import IntensityScaling
+
+__all__ = [
+    "HRPN",
+    "Checkpoint",
+    "CheckpointError",
+    "HRPNSettings",
+    "IntensityScaling",
+    "ModelCard",
+    "bundled_checkpoint",
+    "halo_for",
+    "load_checkpoint",
+    "receptive_field_radius",
+    "save_checkpoint",
+]

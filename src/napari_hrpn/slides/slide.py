@@ -55,3 +55,29 @@ class Slide:
     def shape(self) -> tuple[int, int]:
         """Height and width of the finest level in pixels."""
         return self.levels[0].shape[1:]
+
+    def downsample(self, level: int) -> tuple[float, float]:
+        """Full-resolution pixels per pixel of a level, along y and x."""
+        height, width = self.levels[level].shape[1:]
+        return self.shape[0] / height, self.shape[1] / width
+
+    def level_for(self, pixel_size_um: float, assumed_um: float = 0.3) -> int:
+        """Coarsest level whose pixels are no larger than a size in µm.
+
+        Parameters
+        ----------
+        pixel_size_um : float
+            Largest pixel wanted.
+        assumed_um : float
+            Full-resolution pixel size of a slide that does not say its own.
+
+        Returns
+        -------
+        int
+            Index into `levels`; 0 where even the finest is coarser.
+        """
+        finest = max(self.pixel_size_um or (assumed_um, assumed_um))
+        fits = [
+            i for i in range(len(self.levels)) if finest * max(self.downsample(i)) <= pixel_size_um * 1.01
+        ]
+        return max(fits, default=0)

@@ -1,0 +1,90 @@
+# Steps that scripts/demo and scripts/test share: a .venv with the pinned packages, and Debian's libraries.
+# Sourced from the top of the checkout. A step that has nothing to do takes milliseconds and prints nothing.
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+stop() {
+    say "$@"
+    exit 1
+}
+
+# Installs Debian packages that are not there yet; returns 1, with the line to run, where it may not.
+install_debian() {
+    command -v dpkg-query >/dev/null || return 1
+    local package installed missing=()
+    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' 2>/dev/null | sed -n 's/^installed / /p')
+    for package in "$@"; do
+        grep -q "[ ,]$package\( \|,\|$\)" <<<"$installed" || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+
+    local sudo=()
+    [ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
+    if [ ${#sudo[@]} -eq 0 ] || sudo -n true 2>/dev/null; then
+        say "Installing Debian packages: ${missing[*]}"
+        # "${a[@]+...}": an empty array is an error to the bash of macOS under set -u
+        if ${sudo[@]+"${sudo[@]}"} apt-get update -qq >/dev/null &&
+            ${sudo[@]+"${sudo[@]}"} env DEBIAN_FRONTEND=noninteractive \
+                apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
+            return 0
+        fi
+    fi
+    say "Debian packages are missing. Run this once, then try again:"
+    say "    sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}"
+    return 1
+}
+
+# What a napari window needs of Debian: OpenGL, and the X11 libraries that Qt does not bring along.
+install_window_libraries() {
+    install_debian "$@" libegl1 libgl1 libglx-mesa0 libgl1-mesa-dri libopengl0 libglib2.0-0 libxkbcommon-x11-0 \
+        libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 \
+        libxcb-shape0 libxcb-xinerama0 libxcb-xkb1 libdbus-1-3 libfontconfig1
+}
+
+# Prints the Python to build on: the pins were made with 3.11, later ones come next.
+find_python() {
+    local name
+    for name in ${PYTHON:+"$PYTHON"} python3.11 python3.12 python3.13 python3 python; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s\n' "$name"
+            return
+        fi
+    done
+    stop "Python 3.11 or newer was not found; install it, or name it: PYTHON=/path/to/python3.11 $0"
+}
+
+# Sets $python to the Python of .venv, and makes .venv where there is none that runs.
+use_venv() {
+    python=.venv/bin/python
+    [ ! -d .venv/Scripts ] || python=.venv/Scripts/python.exe
+    if ! "$python" -c "import pip" 2>/dev/null; then
+        make_venv
+    fi
+}
+
+make_venv() {
+    local base
+    base=$(find_python)
+    say "Making .venv with $("$base" --version)"
+    # Debian's python3 has no ensurepip until python3-venv is installed
+    if ! "$base" -c 'import ensurepip, venv' 2>/dev/null; then
+        install_debian python3-venv || stop "$base cannot make a virtual environment without the module ensurepip."
+    fi
+    "$base" -m venv --clear .venv
+    [ ! -d .venv/Scripts ] || python=.venv/Scripts/python.exe
+}
+
+# Installs the project, editable, with one dependency group of pyproject.toml, at the versions of
+# constraints.txt; again only after one of those two files, the Python or the place of the checkout changed.
+install_packages() {
+    local group=$1 stamp=.venv/installed-$1.txt wanted
+    wanted="$(pwd) $(cat pyproject.toml constraints.txt .venv/pyvenv.cfg | cksum)"
+    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    say "Installing the pinned packages into .venv: some minutes the first time"
+    "$python" -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip
+    "$python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+        --build-constraint constraints.txt --editable . --group "$group"
+    printf '%s\n' "$wanted" >"$stamp"
+}

@@ -1,0 +1,173 @@
+"""How well a predicted image agrees with a real one, over all pixels together: numbers from pooled sums."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, update
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.agreement_sums import Exact
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of predicted with real pixels.
+
+    It says how close the values are, not whether the differences matter, and pixels are not independent: no
+    p-value follows from `n`.
+
+    Attributes
+    ----------
+    mse, rmse : float
+        Mean squared error and its root, in squared and plain grey levels.
+    r2 : float
+        Coefficient of determination, 1 - SSE/SST, over all pixels together; at most 1, negative where the
+        mean of the real image would have been the better prediction, NaN where the real image is constant.
+    psnr_db : float
+        Peak signal-to-noise ratio, 20 log10(data_range / rmse); infinite where the images are equal.
+    pearson_r : float
+        Pearson correlation, -1 to 1; blind to gain and offset. NaN where either image is constant.
+    n : int
+        Pixels compared.
+    data_range : float
+        MAX of the PSNR.
+    reason : str
+        Why a number is NaN; empty where none is.
+    """
+
+    mse: float
+    rmse: float
+    r2: float
+    psnr_db: float
+    pearson_r: float
+    n: int
+    data_range: float
+    reason: str = ""
+
+
+def compute(sums: AgreementSums, data_range: float | None) -> Agreement:
+    """Turn sums into numbers.
+
+    MSE = SSE / n, R2 = 1 - SSE / SST with SST the sum of squared deviations of the real pixels from their
+    mean, PSNR = 20 log10(data_range / RMSE), r = covariance / (SD of real x SD of predicted).
+
+    Parameters
+    ----------
+    sums : AgreementSums
+        Of all pixels.
+    data_range : float or None
+        MAX of the PSNR, usually the largest value of the pixel type; None leaves the PSNR out.
+
+    Returns
+    -------
+    Agreement
+        NaN, with a reason, for what does not exist.
+
+    Raises
+    ------
+    AgreementError
+        If the data range is not a positive number.
+    """
+    if data_range is not None and not (math.isfinite(data_range) and data_range > 0):
+        msg = f"the data range is {data_range}; expected a positive number, such as 255 for 8-bit images"
+        raise AgreementError(msg)
+    peak = math.nan if data_range is None else float(data_range)
+    if sums.n == 0:
+        return Agreement(math.nan, math.nan, math.nan, math.nan, math.nan, 0, peak, "there is no pixel to compare")
+    mse = float(Fraction(sums.squared_error, sums.n))
+    real = _deviations(sums.real_squared, sums.real, sums.real, sums.n)
+    predicted = _deviations(sums.predicted_squared, sums.predicted, sums.predicted, sums.n)
+    return Agreement(
+        mse=mse,
+        rmse=math.sqrt(mse),
+        r2=float(1 - sums.squared_error / real) if real else math.nan,
+        psnr_db=20 * math.log10(peak / math.sqrt(mse)) if mse else peak * math.inf,
+        pearson_r=_correlation(real, predicted, _deviations(sums.product, sums.real, sums.predicted, sums.n)),
+        n=sums.n,
+        data_range=peak,
+        reason=_reason(real, predicted, data_range),
+    )
+
+
+def agreement(
+    real: NDArray[Any],
+    predicted: NDArray[Any],
+    mask: NDArray[np.bool_] | None = None,
+    data_range: float | None = None,
+) -> Agreement:
+    """Agreement of a predicted with a real image.
+
+    Parameters
+    ----------
+    real, predicted : numpy.ndarray
+        Pixels of one shape, integer or floating point.
+    mask : numpy.ndarray of bool, optional
+        Of the same shape; pixels where it is False are left out.
+    data_range : float, optional
+        MAX of the PSNR; the largest value of the real image's pixel type where left out (floating point
+        pixels have none: the PSNR is NaN then).
+
+    Returns
+    -------
+    Agreement
+        Over all pixels of the mask, pooled; see there for the formulas.
+
+    Raises
+    ------
+    AgreementError
+        If the images cannot be compared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> real = np.arange(10, dtype=np.uint8)
+    >>> round(agreement(real, real // 2).r2, 4), round(agreement(real, real + 1).psnr_db, 4)
+    (-0.0303, 48.1308)
+    """
+    sums = update(AgreementSums(), np.asarray(real), np.asarray(predicted), mask)
+    return compute(sums, largest_value(np.asarray(real).dtype) if data_range is None else data_range)
+
+
+def largest_value(dtype: np.dtype) -> float | None:
+    """Largest value of an integer type of pixel.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Any type.
+
+    Returns
+    -------
+    float or None
+        None for floating point, which has no largest grey level.
+    """
+    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else None
+
+
+def _deviations(products: Exact, first: Exact, second: Exact, n: int) -> Fraction:
+    return products - Fraction(first) * second / n
+
+
+def _correlation(real: Fraction, predicted: Fraction, both: Fraction) -> float:
+    if not real or not predicted:
+        return math.nan
+    return math.copysign(math.sqrt(min(float(both * both / (real * predicted)), 1.0)), both)
+
+
+def _reason(real: Fraction, predicted: Fraction, data_range: float | None) -> str:
+    reasons = []
+    if not real:
+        reasons.append("the real image is constant, so R2 and r do not exist")
+    elif not predicted:
+        reasons.append("the predicted image is constant, so r does not exist")
+    if data_range is None:
+        reasons.append("floating point pixels have no largest value, so the PSNR needs a data range")
+    return "; ".join(reasons)

@@ -1,0 +1,189 @@
+"""Sums over pixels that can be pooled over tiles in any order.
+
+They are exact: whole numbers for integer pixels; floating point is rounded only inside a tile.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    Exact = int | Fraction
+
+# a product of two 16-bit numbers summed 2^20 times stays below 2^53, so float64 adds it up without rounding
+PIECE_PX = 2**20
+LIMB_BITS = 16
+
+
+class AgreementError(ValueError):
+    """Two images cannot be compared; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class AgreementSums:
+    """Sums over pixels from which every number of `Agreement` follows.
+
+    Two of them are pooled with ``+``. They are exact numbers of any size: 10^10 pixels of 16 bits do not
+    overflow.
+
+    Attributes
+    ----------
+    n : int
+        Pixels.
+    real, predicted : int or Fraction
+        Sums of the values.
+    real_squared, predicted_squared, product : int or Fraction
+        Sums of the squares and of the products.
+    squared_error : int or Fraction
+        Sum of the squared differences.
+    """
+
+    n: int = 0
+    real: Exact = 0
+    predicted: Exact = 0
+    real_squared: Exact = 0
+    predicted_squared: Exact = 0
+    product: Exact = 0
+    squared_error: Exact = 0
+
+    def __add__(self, other: AgreementSums) -> AgreementSums:
+        return AgreementSums(
+            *(getattr(self, field.name) + getattr(other, field.name) for field in fields(AgreementSums))
+        )
+
+
+def update(
+    sums: AgreementSums, real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None = None
+) -> AgreementSums:
+    """Add the pixels of a tile to the sums.
+
+    Parameters
+    ----------
+    sums : AgreementSums
+        Of the tiles before; ``AgreementSums()`` for the first.
+    real, predicted : numpy.ndarray
+        Pixels of one shape, integer or floating point.
+    mask : numpy.ndarray of bool, optional
+        Of the same shape; pixels where it is False are left out.
+
+    Returns
+    -------
+    AgreementSums
+        With the tile; the same to the last bit for integer pixels, however an image is cut into tiles.
+
+    Raises
+    ------
+    AgreementError
+        If the shapes differ, or pixels are neither integer nor floating point, or not finite.
+    """
+    for y, p in _pieces(*_checked(real, predicted, mask)):
+        sums += _integer_sums(y, p) if y.dtype.kind == p.dtype.kind == "i" else _float_sums(y, p)
+    return sums
+
+
+def _checked(
+    real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    if real.shape != predicted.shape:
+        msg = f"the real image is {_size(real)} and the predicted one {_size(predicted)}; expected one size"
+        raise AgreementError(msg)
+    for pixels, name in ((real, "real"), (predicted, "predicted")):
+        if pixels.dtype.kind not in "biuf" or pixels.dtype.itemsize > 8:
+            msg = f"the {name} image has pixels of type {pixels.dtype}; expected integers or floating point"
+            raise AgreementError(msg)
+    if mask is None:
+        return real.reshape(-1), predicted.reshape(-1)
+    if mask.shape != real.shape or mask.dtype != bool:
+        msg = f"the mask is {_size(mask)} of type {mask.dtype}; expected {_size(real)} of type bool"
+        raise AgreementError(msg)
+    return real[mask], predicted[mask]
+
+
+def _size(pixels: NDArray[Any]) -> str:
+    return " x ".join(map(str, pixels.shape)) + " px"
+
+
+def _pieces(real: NDArray[Any], predicted: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    for start in range(0, real.size, PIECE_PX):
+        part = slice(start, start + PIECE_PX)
+        yield _as_signed(real[part]), _as_signed(predicted[part])
+
+
+def _as_signed(values: NDArray[Any]) -> NDArray[Any]:
+    """Integers that fit into 64 bits with a sign; of larger ones, float64 keeps 53 bits."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float64, copy=False)
+    if values.dtype == np.uint64 and values.size and int(values.max()) > np.iinfo(np.int64).max:
+        return values.astype(np.float64)
+    return values.astype(np.int64 if values.dtype.itemsize > 2 else np.int32)
+
+
+def _integer_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
+    real, predicted = _limbs(y), _limbs(p)
+    real_squared, predicted_squared = _dot(real, real), _dot(predicted, predicted)
+    product = _dot(real, predicted)
+    ones = [np.ones(y.size)]
+    return AgreementSums(
+        n=y.size,
+        real=_dot(real, ones),
+        predicted=_dot(predicted, ones),
+        real_squared=real_squared,
+        predicted_squared=predicted_squared,
+        product=product,
+        squared_error=real_squared - 2 * product + predicted_squared,
+    )
+
+
+def _limbs(values: NDArray[Any]) -> list[NDArray[np.float64]]:
+    """Digits of base 2^16, lowest first, the highest with the sign: their products are exact in float64."""
+    digits = [values]
+    while digits[-1].size and max(int(digits[-1].max()), -int(digits[-1].min())) >= 1 << LIMB_BITS:
+        rest = digits.pop()
+        digits += [rest & ((1 << LIMB_BITS) - 1), rest >> LIMB_BITS]
+    return [digit.astype(np.float64) for digit in digits]
+
+
+def _dot(first: list[NDArray[np.float64]], second: list[NDArray[np.float64]]) -> int:
+    return sum(int(a @ b) << (LIMB_BITS * (i + j)) for i, a in enumerate(first) for j, b in enumerate(second))
+
+
+def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
+    """Sums about the means of the piece, where little cancels, moved to zero in exact arithmetic."""
+    y, p = y.astype(np.float64), p.astype(np.float64)
+    for values, name in ((y, "real"), (p, "predicted")):
+        if not np.isfinite(values).all():
+            msg = f"the {name} image has pixels that are not finite (NaN or infinite); mask them out"
+            raise AgreementError(msg)
+    n, origin_y, origin_p = y.size, _origin(y), _origin(p)
+    with np.errstate(over="ignore"):
+        error, y, p = y - p, y - origin_y, p - origin_p
+        sums = [float(total) for total in (y.sum(), p.sum(), y @ y, p @ p, y @ p, error @ error)]
+    if not all(map(math.isfinite, sums)):
+        msg = "the pixels are too large for their squares to be summed; expected grey levels below 1e150"
+        raise AgreementError(msg)
+    sum_y, sum_p, yy, pp, yp, squared_error = map(Fraction, sums)
+    a, b = Fraction(origin_y), Fraction(origin_p)
+    return AgreementSums(
+        n=n,
+        real=sum_y + n * a,
+        predicted=sum_p + n * b,
+        real_squared=yy + 2 * a * sum_y + n * a * a,
+        predicted_squared=pp + 2 * b * sum_p + n * b * b,
+        product=yp + a * sum_p + b * sum_y + n * a * b,
+        squared_error=squared_error,
+    )
+
+
+def _origin(values: NDArray[np.float64]) -> float:
+    """Mean; of a constant image its value to the last bit, so that its deviations are zero."""
+    low, high = float(values.min()), float(values.max())
+    return min(max(float(values.mean()), low), high)

@@ -1,0 +1,91 @@
+"""Grey levels of a slide's tissue: percentiles and background, sampled so that memory stays constant."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.tissue import TissueMask
+    from napari_hrpn.slides import Slide
+
+SAMPLES = 4_000_000
+BLOCK_PX = 1024
+
+
+def tissue_percentiles(
+    slide: Slide, channels: Sequence[int], tissue: TissueMask, percentiles: Sequence[float], pixel_um: float
+) -> NDArray[np.float64]:
+    """Percentiles of the tissue's grey levels at about a given pixel size.
+
+    Parameters
+    ----------
+    slide : Slide
+        Read block by block at one level.
+    channels : sequence of int
+        Channels to look at.
+    tissue : TissueMask
+        Pixels outside are left out.
+    percentiles : sequence of float
+        0 to 100.
+    pixel_um : float
+        The coarsest level with pixels no larger is read: the same blur for every slide, however deep its
+        pyramid.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (channels, percentiles); of at most 4 million evenly spread pixels.
+    """
+    level = slide.level_for(pixel_um)
+    step = max(1, math.ceil(math.sqrt(math.prod(slide.levels[level].shape[1:]) / SAMPLES)))
+    samples = [block[:, mask] for block, mask in _blocks(slide, level, channels, tissue, step) if mask.any()]
+    if not samples:
+        return np.zeros((len(channels), len(percentiles)))
+    return np.percentile(np.concatenate(samples, axis=1), percentiles, axis=1).T
+
+
+def background_levels(slide: Slide, channels: Sequence[int], tissue: TissueMask) -> NDArray[np.float32] | None:
+    """Grey levels of blank glass.
+
+    Parameters
+    ----------
+    slide : Slide
+        Read at the level of the mask.
+    channels : sequence of int
+        Channels to look at.
+    tissue : TissueMask
+        Pixels inside are left out.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Median grey level of each channel outside the tissue; None where there is no outside.
+    """
+    outside = ~tissue.mask
+    if not outside.any():
+        return None
+    level = slide.levels[tissue.level]
+    grey = [np.median(np.asarray(level[channel].compute())[outside]) for channel in channels]
+    return np.array(grey, np.float32)
+
+
+def _blocks(
+    slide: Slide, level: int, channels: Sequence[int], tissue: TissueMask, step: int
+) -> Iterator[tuple[NDArray[np.generic], NDArray[np.bool_]]]:
+    pixels = slide.levels[level]
+    height, width = pixels.shape[1:]
+    for y0 in range(0, height, BLOCK_PX):
+        for x0 in range(0, width, BLOCK_PX):
+            rows = np.arange(y0, min(y0 + BLOCK_PX, height), step) * tissue.mask.shape[0] // height
+            columns = np.arange(x0, min(x0 + BLOCK_PX, width), step) * tissue.mask.shape[1] // width
+            mask = tissue.mask[np.ix_(rows, columns)]
+            if mask.any():
+                block = pixels[list(channels), y0 : y0 + BLOCK_PX, x0 : x0 + BLOCK_PX].compute()
+                yield np.asarray(block)[:, ::step, ::step], mask

@@ -1,0 +1,105 @@
+"""Which processors there are, how much memory they have free, and how torch is told to use them well."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from napari_hrpn.inference.errors import PredictionError
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+KEPT_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Device:
+    """A processor that can run the network.
+
+    Attributes
+    ----------
+    name : str
+        As torch and the command line know it, such as "cuda:0".
+    title : str
+        As people know it.
+    free_bytes, total_bytes : int
+        Its memory.
+    """
+
+    name: str
+    title: str
+    free_bytes: int
+    total_bytes: int
+
+
+def list_devices() -> tuple[Device, ...]:
+    """Find the processors there are, fastest first.
+
+    Returns
+    -------
+    tuple of Device
+        GPUs, if any, then the CPU.
+    """
+    memory = psutil.virtual_memory()
+    devices = [_cuda_device(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        devices.append(Device("mps", "Apple GPU", memory.available, memory.total))
+    cpu = Device("cpu", f"CPU, {torch.get_num_threads()} threads", memory.available, memory.total)
+    return (*devices, cpu)
+
+
+def choose_device(name: str) -> Device:
+    """Find the device a user asked for.
+
+    Parameters
+    ----------
+    name : str
+        "auto" for the fastest, or a name such as "cpu", "cuda", "cuda:1", "mps".
+
+    Returns
+    -------
+    Device
+        The one to use.
+
+    Raises
+    ------
+    PredictionError
+        When there is none of that name.
+    """
+    devices = list_devices()
+    wanted = {"auto": devices[0].name, "cuda": "cuda:0"}.get(name, name)
+    for device in devices:
+        if device.name == wanted:
+            return device
+    there = ", ".join(device.name for device in devices)
+    msg = f"device {name!r} is not on this machine; expected auto or one of {there}."
+    raise PredictionError(msg)
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed blocks for the next tile.
+
+    By default it hands every large block back to the kernel, and faulting the pages in again takes longer than the
+    network's arithmetic. Where glibc is not in use, nothing is done.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD):
+        libc.mallopt(option, KEPT_BYTES if option != M_TOP_PAD else KEPT_BYTES // 16)
+
+
+def free_memory(device: str) -> None:
+    """Give cached memory of a GPU back to other programs."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
+
+
+def _cuda_device(index: int) -> Device:
+    free, total = torch.cuda.mem_get_info(index)
+    return Device(f"cuda:{index}", torch.cuda.get_device_name(index), free, total)

@@ -1,0 +1,120 @@
+"""The tile engine: read, compute and write side by side, one tile after another, whatever the slide's size.
+
+Each tile passes three small pools of threads: readers, the network, a writer. Few tiles are on their way at once, so
+memory stays constant, and a tile is reported only when it is on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_hrpn.inference.errors import PredictionWarning
+from napari_hrpn.inference.plan import make_plan
+from napari_hrpn.inference.run import Run
+from napari_hrpn.inference.settings import PredictionSettings
+from napari_hrpn.inference.store import PredictionStore
+from napari_hrpn.inference.tile_queue import TileQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping
+
+    from napari_hrpn.inference.reports import PredictionReport, TileReport
+    from napari_hrpn.models import Checkpoint
+    from napari_hrpn.slides import Slide
+
+READERS = 2
+# one is written, one computed, one read ahead: more would go on where the user no longer looks
+IN_FLIGHT = 3
+
+
+def predict_slide(
+    slide: Slide,
+    checkpoint: Checkpoint,
+    store: str | Path,
+    settings: PredictionSettings | None = None,
+    *,
+    roles: Mapping[str, int] | None = None,
+    overwrite: bool = False,
+    focus: Callable[[], tuple[float, float] | None] | None = None,
+    stop: threading.Event | None = None,
+) -> Generator[TileReport, None, PredictionReport]:
+    """Predict the probe channel of a slide, tile by tile.
+
+    Parameters
+    ----------
+    slide : Slide
+        What to predict.
+    checkpoint : Checkpoint
+        What to predict it with.
+    store : str or Path
+        Folder of the predicted slide, an OME-Zarr. One that an earlier run left unfinished is completed.
+    settings : PredictionSettings, optional
+        How.
+    roles : mapping of str to int, optional
+        Channel of each input role, such as ``{"nuclei": 0, "vessels": 1}``; guessed from the names where left out.
+    overwrite : bool
+        Replace a prediction made from another slide, checkpoint or settings.
+    focus : callable, optional
+        Returns the (y, x) in full-resolution pixels whose tiles come next, or None; called from another thread.
+    stop : threading.Event, optional
+        Once set, the run ends after the tiles in flight; the same call goes on from there.
+
+    Yields
+    ------
+    TileReport
+        After each tile, once it is on disk.
+
+    Returns
+    -------
+    PredictionReport
+        What was done, and where the time went.
+
+    Raises
+    ------
+    PredictionError, SlideError
+        In one sentence; finished tiles are kept.
+    """
+    settings, path = settings or PredictionSettings(), Path(store)
+    plan = make_plan(slide, checkpoint, path, settings, roles)
+    for sentence in plan.warnings:
+        warnings.warn(sentence, PredictionWarning, stacklevel=2)
+    name = f"predicted {checkpoint.card.target}"
+    target = PredictionStore.open(path, slide, plan.request, dtype=plan.dtype, name=name, overwrite=overwrite)
+    run = Run(plan, target, settings.region, stop or threading.Event())
+    yield from _tile_by_tile(run, TileQueue(run.pending, focus))
+    return run.report()
+
+
+def _tile_by_tile(run: Run, tiles: TileQueue) -> Generator[TileReport, None, None]:
+    """Keep a few tiles on their way through the pools, and report each as it arrives on disk."""
+    with _pool(run, READERS) as readers, _pool(run, 1) as network, _pool(run, 1) as writer:
+        on_their_way: deque[Future[TileReport | None]] = deque()
+        while True:
+            while len(on_their_way) < IN_FLIGHT and (tile := run.next_of(tiles)) is not None:
+                read = readers.submit(run.read, tile)
+                predicted = network.submit(run.predict, tile, read)
+                on_their_way.append(writer.submit(run.write, tile, predicted))
+            if not on_their_way:
+                return
+            report = on_their_way.popleft().result()
+            if report is not None:
+                yield report
+
+
+@contextmanager
+def _pool(run: Run, threads: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool that, whatever ends the run, lets only the work that has begun come to its end."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="napari-hrpn")
+    try:
+        yield pool
+    except BaseException:
+        run.halted.set()
+        raise
+    finally:
+        pool.shutdown(wait=True)

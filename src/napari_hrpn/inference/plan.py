@@ -1,0 +1,311 @@
+"""Before the first tile: what fits together, what is worth a warning, how large a core may be."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
+from napari_hrpn.analysis.tissue import TissueMask, tissue_mask
+from napari_hrpn.inference.devices import choose_device
+from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.inference.predictor import Predictor
+from napari_hrpn.inference.sampling import Sampling
+from napari_hrpn.inference.settings import CELL_PX
+from napari_hrpn.inference.store import recorded_request
+from napari_hrpn.slides import guess_roles, slide_identity
+from napari_hrpn.tiling import Tile, TileGrid, rounded_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.inference.devices import Device
+    from napari_hrpn.inference.settings import PredictionSettings
+    from napari_hrpn.models import Checkpoint, IntensityScaling
+    from napari_hrpn.slides import Slide
+
+BYTES_PER_PIXEL = 320
+"""Peak memory per pixel that HRPN runs on in fp32, measured by benchmarks/predict.py, with room to spare."""
+LARGEST_CORE_PX = 8192
+LARGEST_CPU_CORE_PX = 2048
+PIXEL_SIZE_TOLERANCE = 0.05
+INTENSITY_TOLERANCE = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that is decided before the first tile.
+
+    Attributes
+    ----------
+    slide : Slide
+        What is predicted.
+    channels : tuple of int
+        Its input stains, in the network's order.
+    predictor : Predictor
+        The network, ready to run.
+    scaling : IntensityScaling
+        With this slide's percentiles put in.
+    sampling : Sampling
+        From the slide's grid to the network's.
+    grid : TileGrid
+        Cores on the slide.
+    tissue : TissueMask or None
+        None where blank tiles are computed like all others.
+    background : float
+        What blank tiles are filled with, in grey levels of the probe.
+    dtype : numpy.dtype
+        Type of the predicted pixels.
+    request : dict
+        All that decides the pixels, for the store.
+    warnings : tuple of str
+        One sentence each.
+    """
+
+    slide: Slide
+    channels: tuple[int, ...]
+    predictor: Predictor
+    scaling: IntensityScaling
+    sampling: Sampling
+    grid: TileGrid
+    tissue: TissueMask | None
+    background: float
+    dtype: np.dtype
+    request: dict[str, Any]
+    warnings: tuple[str, ...]
+
+    def is_blank(self, tile: Tile) -> bool:
+        """Whether there is no tissue in a tile's core."""
+        core = tile.core
+        return self.tissue is not None and not self.tissue.meets(core.y0, core.y1, core.x0, core.x1)
+
+    def as_stored(self, pixels: NDArray[np.float32]) -> NDArray[np.generic]:
+        """Round and clip grey levels to the store's type."""
+        if np.issubdtype(self.dtype, np.floating):
+            return pixels.astype(self.dtype)
+        limits = np.iinfo(self.dtype)
+        return np.clip(np.rint(pixels), limits.min, limits.max).astype(self.dtype)
+
+
+def make_plan(
+    slide: Slide,
+    checkpoint: Checkpoint,
+    path: Path,
+    settings: PredictionSettings,
+    roles: Mapping[str, int] | None,
+) -> Plan:
+    """Check that slide, checkpoint and settings fit together, and decide everything else.
+
+    Parameters
+    ----------
+    slide : Slide
+        What to predict.
+    checkpoint : Checkpoint
+        What to predict it with.
+    path : pathlib.Path
+        The store; one that is there decides the core size, so that a resumed run repeats it exactly.
+    settings : PredictionSettings
+        What the user wants.
+    roles : mapping of str to int, optional
+        Channel of each input role; guessed from the names where left out.
+
+    Returns
+    -------
+    Plan
+        Nothing is written yet; the slide was read at coarse levels only.
+
+    Raises
+    ------
+    PredictionError
+        In one sentence.
+    """
+    channels = input_channels(slide, checkpoint, roles)
+    device = choose_device(settings.device)
+    predictor = Predictor(checkpoint, device.name, settings.precision)
+    tissue = tissue_mask(slide, channels[0])
+    scaling, percentiles = _scaling_for(slide, checkpoint, channels, tissue)
+    factors = _factors(slide, checkpoint, settings)
+    halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, predictor.stride)
+    core = _core_px(slide, settings, path, device, halo, factors)
+    sampling = Sampling(factors, halo, predictor.stride, settings.padding)
+    levels = background_levels(slide, channels, tissue) if settings.skip_blank else None
+    return Plan(
+        slide=slide,
+        channels=channels,
+        predictor=predictor,
+        scaling=scaling,
+        sampling=sampling,
+        grid=TileGrid(*slide.shape, core, halo, predictor.stride),
+        tissue=tissue if settings.skip_blank and levels is not None else None,
+        background=0.0 if levels is None else _answer_to_background(predictor, scaling, levels),
+        dtype=np.dtype(checkpoint.card.dtype if settings.output == "probe" else "float32"),
+        request=_request(slide, checkpoint, channels, settings, halo, core),
+        warnings=(
+            *pixel_size_warnings(slide, checkpoint, settings),
+            *_intensity_warnings(checkpoint, percentiles),
+        ),
+    )
+
+
+def input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None = None) -> tuple[int, ...]:
+    """Which channels of a slide the network gets.
+
+    Parameters
+    ----------
+    slide : Slide
+        Whose channels.
+    checkpoint : Checkpoint
+        Its card names the input roles.
+    roles : mapping of str to int, optional
+        Channels that the user chose, by role.
+
+    Returns
+    -------
+    tuple of int
+        One channel per input of the network.
+
+    Raises
+    ------
+    PredictionError
+        When a role has no channel, or two have the same.
+    """
+    guessed = guess_roles(slide.channel_names)
+    found = {role: (roles or {}).get(role, getattr(guessed, role, None)) for role in checkpoint.card.input_roles}
+    missing = [role for role, channel in found.items() if channel is None]
+    there = ", ".join(slide.channel_names)
+    if missing:
+        msg = (
+            f"{slide.source.name} has the channels {there}, and none is known to show {missing[0]}; say which one does."
+        )
+        raise PredictionError(msg)
+    channels = tuple(channel for channel in found.values() if channel is not None)
+    if len(set(channels)) < len(channels) or not all(0 <= channel < len(slide.channel_names) for channel in channels):
+        msg = f"the inputs {', '.join(found)} were given the channels {channels} of {there}; expected a different one for each."
+        raise PredictionError(msg)
+    return channels
+
+
+def pixel_size_warnings(
+    slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings | None = None
+) -> tuple[str, ...]:
+    """Say in at most one sentence that a slide's pixels are not of the size trained on."""
+    trained = checkpoint.card.pixel_size_um
+    if trained is None:
+        return ()
+    if slide.pixel_size_um is None:
+        return (
+            f"{slide.source.name} does not say its pixel size; the checkpoint was trained at {trained:g} µm per pixel.",
+        )
+    largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
+    if largest <= PIXEL_SIZE_TOLERANCE or (settings is not None and settings.resample):
+        return ()
+    size = slide.pixel_size_um[0]
+    return (
+        f"{slide.source.name} has pixels of {size:g} µm but the checkpoint was trained at {trained:g} µm: "
+        "resample it, or the prediction means little.",
+    )
+
+
+def _scaling_for(
+    slide: Slide, checkpoint: Checkpoint, channels: Sequence[int], tissue: TissueMask
+) -> tuple[IntensityScaling, NDArray[np.float64]]:
+    scaling = checkpoint.card.scaling
+    wanted = (scaling.low_percentile, scaling.high_percentile)
+    percentiles = tissue_percentiles(slide, channels, tissue, wanted, scaling.reference_um)
+    flat = [
+        slide.channel_names[channel] for channel, (low, high) in zip(channels, percentiles, strict=True) if high <= low
+    ]
+    if scaling.kind == "fixed":
+        return scaling, percentiles
+    if flat:
+        msg = f"channel {flat[0]} of {slide.source.name} is the same everywhere; expected an image of a stain."
+        raise PredictionError(msg)
+    return scaling.fixed_to(tuple(percentiles[:, 0].tolist()), tuple(percentiles[:, 1].tolist())), percentiles
+
+
+def _intensity_warnings(checkpoint: Checkpoint, percentiles: NDArray[np.float64]) -> tuple[str, ...]:
+    """Compare the brightness of the tissue with that trained on, where it is not scaled away."""
+    card = checkpoint.card
+    if card.scaling.kind == "percentile" or not card.input_ranges:
+        return ()
+    sentences = []
+    for role, (_, high), (_, trained) in zip(card.input_roles, percentiles, card.input_ranges, strict=True):
+        if not trained / INTENSITY_TOLERANCE <= high <= trained * INTENSITY_TOLERANCE:
+            sentences.append(
+                f"bright {role} have grey level {high:.4g} but the checkpoint was trained with {trained:.4g}: "
+                "expect a poor prediction, or train on slides like this one."
+            )
+    return tuple(sentences)
+
+
+def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[float, float]:
+    trained = checkpoint.card.pixel_size_um
+    if not settings.resample or (slide.pixel_size_um is not None and slide.pixel_size_um == (trained, trained)):
+        return 1.0, 1.0
+    if slide.pixel_size_um is None or trained is None:
+        who = slide.source.name if slide.pixel_size_um is None else "the checkpoint"
+        msg = f"{who} does not say its pixel size, so the slide cannot be resampled; predict without resampling."
+        raise PredictionError(msg)
+    return slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
+
+
+def _core_px(
+    slide: Slide,
+    settings: PredictionSettings,
+    path: Path,
+    device: Device,
+    halo: int,
+    factors: tuple[float, float],
+) -> int:
+    recorded = recorded_request(path)
+    if settings.core is not None:
+        return settings.core
+    if recorded is not None and isinstance(recorded.get("core"), int):
+        return int(recorded["core"])
+    core, limit = CELL_PX, LARGEST_CPU_CORE_PX if device.name == "cpu" else LARGEST_CORE_PX
+    budget = _budget_bytes(settings, device)
+    while core * 2 <= limit and core < max(slide.shape) and _bytes_for(core * 2, halo, factors) <= budget:
+        core *= 2
+    return core
+
+
+def _budget_bytes(settings: PredictionSettings, device: Device) -> float:
+    if settings.memory_gb is not None:
+        return settings.memory_gb * 1e9
+    if device.name == "cpu":
+        return min(4e9, psutil.virtual_memory().available / 4)
+    return 0.6 * device.free_bytes
+
+
+def _bytes_for(core: int, halo: int, factors: tuple[float, float]) -> float:
+    return BYTES_PER_PIXEL * (core * factors[0] + 2 * halo) * (core * factors[1] + 2 * halo)
+
+
+def _answer_to_background(predictor: Predictor, scaling: IntensityScaling, levels: NDArray[np.float32]) -> float:
+    scaled = scaling.scale_inputs(levels[:, None, None])[:, 0, 0]
+    return float(scaling.unscale_output(np.float32(predictor.answer_to(scaled))))  # type: ignore[arg-type]
+
+
+def _request(
+    slide: Slide,
+    checkpoint: Checkpoint,
+    channels: Sequence[int],
+    settings: PredictionSettings,
+    halo: int,
+    core: int,
+) -> dict[str, Any]:
+    decisive = asdict(replace(settings, halo=halo, core=core))
+    for name in ("memory_gb", "device", "region"):
+        del decisive[name]
+    return {
+        "slide": slide_identity(slide),
+        "checkpoint": checkpoint.digest,
+        "channels": list(channels),
+        **decisive,
+    }

@@ -1,0 +1,94 @@
+"""A checkpoint made ready to run: folded, in the fastest memory layout, on its device."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from napari_hrpn.inference.devices import keep_freed_memory
+from napari_hrpn.models import halo_for
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_hrpn.models import Checkpoint
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Predictor:
+    """Run a network on one padded tile after another.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Weights and architecture.
+    device : str
+        Where to run.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic inside the network; its last layer is fp32.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu", precision: str = "fp32") -> None:
+        network = checkpoint.network()
+        self.stride = checkpoint.settings.stride
+        self.in_channels = checkpoint.settings.in_channels
+        self.halo = halo_for(network, self.in_channels, self.stride)
+        self.device = device
+        self._precision = PRECISIONS.get(precision)
+        if device == "cpu":
+            keep_freed_memory()
+        fold_batch_normalisation(network)
+        self._network = network.to(device, memory_format=torch.channels_last)
+
+    def run(self, pixels: NDArray[np.float32], crop: int) -> NDArray[np.float32]:
+        """Predict one tile.
+
+        Parameters
+        ----------
+        pixels : numpy.ndarray
+            Scaled input stains, (c, y, x); sides are multiples of the stride.
+        crop : int
+            Halo to leave out on each side.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (y - 2 crop, x - 2 crop), unscaled.
+        """
+        batch = torch.from_numpy(pixels)[None].to(self.device).contiguous(memory_format=torch.channels_last)
+        half = self._precision is not None
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.split(":")[0], dtype=self._precision, enabled=half),
+        ):
+            output: NDArray[np.float32] = self._network(batch, crop)[0, 0].float().cpu().numpy()
+        return output
+
+    def answer_to(self, levels: NDArray[np.float32]) -> float:
+        """Return the output far from any edge when every pixel of stain i is `levels[i]`."""
+        size = 2 * max(self.halo, self.stride) + self.stride
+        constant = np.broadcast_to(levels[:, None, None], (len(levels), size, size)).astype(np.float32)
+        middle = self.run(constant, self.halo)
+        return float(middle[middle.shape[0] // 2, middle.shape[1] // 2])
+
+
+def fold_batch_normalisation(network: nn.Module) -> None:
+    """Put each batch normalisation into the convolution before it, in place; the answers stay the same."""
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            _fold_pairs(module)
+
+
+def _fold_pairs(layers: nn.Sequential) -> None:
+    for index in range(len(layers) - 1):
+        convolution, normalisation = layers[index], layers[index + 1]
+        if isinstance(normalisation, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d):
+            transposed = isinstance(convolution, nn.ConvTranspose2d)
+            layers[index] = fuse_conv_bn_eval(copy.deepcopy(convolution), normalisation, transpose=transposed)
+            layers[index + 1] = nn.Identity()

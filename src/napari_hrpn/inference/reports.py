@@ -1,0 +1,77 @@
+"""What a running prediction tells of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_hrpn.tiling import Tile
+
+
+@dataclass(frozen=True)
+class TileReport:
+    """One more tile is on disk.
+
+    Attributes
+    ----------
+    tile : Tile
+        Which one.
+    finished, total : int
+        Tiles on disk, those of earlier runs included, and tiles wanted.
+    blank : bool
+        Whether it was filled rather than computed.
+    seconds : float
+        Time since the start of this run.
+    seconds_left : float or None
+        Expected time to the end; None until a tile has been computed.
+    """
+
+    tile: Tile
+    finished: int
+    total: int
+    blank: bool
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class PredictionReport:
+    """What a run did, and where its time went; the parts overlap, so they may add up to more than `seconds`.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The prediction.
+    finished, total : int
+        Tiles on disk and tiles wanted.
+    complete : bool
+        Whether the whole slide is predicted.
+    core, halo : int
+        Side of a core and width of the halo in pixels.
+    device : str
+        Where the network ran.
+    pixels_kept, pixels_run : int
+        Predicted pixels of this run's computed tiles, and pixels that the network saw for them.
+    seconds : float
+        The whole run.
+    seconds_reading, seconds_waiting, seconds_computing, seconds_writing : float
+        Reading and decoding; the network waiting for pixels; in the network; writing.
+    """
+
+    path: Path
+    finished: int
+    total: int
+    complete: bool
+    core: int
+    halo: int
+    device: str
+    pixels_kept: int
+    pixels_run: int
+    seconds: float
+    seconds_reading: float
+    seconds_waiting: float
+    seconds_computing: float
+    seconds_writing: float

@@ -1,0 +1,209 @@
+"""The predicted slide on disk: OME-Zarr 0.5 that knows which of its tiles are finished.
+
+A tile counts as finished only when a record written after its pixels says so: whatever kills the program, at most
+the tiles in flight are lost. The store remembers what it was made from and refuses to mix.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.inference.settings import CELL_PX
+from napari_hrpn.slides import contrast_limits, open_slide
+from napari_hrpn.slides.metadata import multiscales_metadata
+from napari_hrpn.slides.pyramid_blocks import create_levels, level_shapes, write_part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import Slide
+    from napari_hrpn.tiling import Box
+
+KEY = "napari_hrpn"
+FINISHED = "finished"
+
+
+class PredictionStore:
+    """A predicted channel that fills tile by tile.
+
+    Open one with `PredictionStore.open`; the pixels are in the zarr arrays `levels`, shape (1, y, x), finest first.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Folder of the store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._group = zarr.open_group(path, mode="r+")
+        self.levels: tuple[zarr.Array[Any], ...] = tuple(
+            self._array(str(level))
+            for level in range(len(self._group.attrs["ome"]["multiscales"][0]["datasets"]))  # type: ignore[index, call-overload]
+        )
+        self._finished = self._array(FINISHED)
+        self._done: NDArray[np.bool_] = np.asarray(self._finished[:]) > 0
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        slide: Slide,
+        request: Mapping[str, Any],
+        *,
+        dtype: np.dtype,
+        name: str,
+        overwrite: bool = False,
+    ) -> PredictionStore:
+        """Create a store, or open the one that an earlier run left.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder, usually ``.ome.zarr``.
+        slide : Slide
+            Gives height, width and pixel size.
+        request : mapping
+            All that decides the pixels, as JSON; a store made from another is refused.
+        dtype : numpy.dtype
+            Type of the predicted pixels.
+        name : str
+            Name of the predicted channel.
+        overwrite : bool
+            Replace a prediction made from another request.
+
+        Returns
+        -------
+        PredictionStore
+            With the tiles that are finished already.
+
+        Raises
+        ------
+        PredictionError
+            When there is something else at `path`, or it cannot be written.
+        """
+        path = Path(path)
+        try:
+            if path.exists():
+                found = _request_of(path)
+                if found == dict(request):
+                    return cls(path)
+                _refuse(path, found, request, overwrite=overwrite)
+                shutil.rmtree(path)
+            _create(path, slide, request, dtype, name)
+            return cls(path)
+        except OSError as error:
+            msg = f"the prediction cannot be written to {path} ({error.strerror or error}); choose a folder that you may write to."
+            raise PredictionError(msg) from error
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """All that decides the pixels."""
+        return dict(self._record["request"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pixel of the slide is predicted."""
+        return bool(self._done.all())
+
+    def finished(self, core: Box) -> bool:
+        """Whether a core is on disk."""
+        return bool(self._done[_cells(core)].all())
+
+    def write(self, core: Box, pixels: NDArray[np.generic]) -> None:
+        """Write a core on all levels, then record that it is finished.
+
+        Parameters
+        ----------
+        core : Box
+            Starts on a multiple of 512 px, and ends on one or at the slide's edge.
+        pixels : numpy.ndarray
+            Shape (y, x), of the store's type.
+        """
+        try:
+            write_part(pixels[None], (0, core.y0, core.x0), self.levels)
+            self._finished[_cells(core)] = 1
+        except OSError as error:
+            msg = f"writing to {self.path} failed ({error.strerror or error}); finished tiles are kept: make room and run it again."
+            raise PredictionError(msg) from error
+        self._done[_cells(core)] = True
+        if self.complete:
+            self._close()
+
+    def _close(self) -> None:
+        """Say in the metadata that the prediction is complete, and how bright it is."""
+        self._group.attrs[KEY] = {**self._record, "complete": True}
+        contrast = contrast_limits(open_slide(self.path))
+        ome: Any = self._group.attrs["ome"]
+        low, high = contrast[0]
+        ome["omero"]["channels"][0]["window"] |= {"start": low, "end": high}
+        self._group.attrs["ome"] = ome
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        record: Any = self._group.attrs[KEY]
+        return dict(record)
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        return array
+
+
+def recorded_request(path: str | Path) -> dict[str, Any] | None:
+    """Return what an existing prediction was made from, or None where there is none."""
+    return _request_of(Path(path)) if Path(path).exists() else None
+
+
+def _request_of(path: Path) -> dict[str, Any] | None:
+    try:
+        record: Any = zarr.open_group(path, mode="r").attrs[KEY]
+        return dict(record["request"])
+    except (KeyError, TypeError, ValueError, FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _refuse(path: Path, found: dict[str, Any] | None, request: Mapping[str, Any], *, overwrite: bool) -> None:
+    if found is None:
+        msg = f"{path} is there already and is not a prediction; choose another place for the output."
+        raise PredictionError(msg)
+    if overwrite:
+        return
+    differing = sorted(key for key in found.keys() | request.keys() if found.get(key) != request.get(key))
+    words = ", ".join(f"{key.replace('_', ' ')} {found.get(key)} instead of {request.get(key)}" for key in differing)
+    msg = f"{path} holds a prediction made with {words}; choose another output, or overwrite it."
+    raise PredictionError(msg)
+
+
+def _create(path: Path, slide: Slide, request: Mapping[str, Any], dtype: np.dtype, name: str) -> None:
+    shapes = level_shapes((1, *slide.shape))
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        create_levels(partial, shapes, dtype)
+        group = zarr.open_group(partial, mode="r+")
+        cells = tuple(-(-size // CELL_PX) for size in slide.shape)
+        group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8")
+        group.attrs["ome"] = multiscales_metadata(
+            path.name.split(".")[0], shapes, [name], slide.pixel_size_um, dtype=dtype
+        )
+        group.attrs[KEY] = {"kind": "prediction", "complete": False, "request": dict(request)}
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _cells(core: Box) -> tuple[slice, slice]:
+    return (
+        slice(core.y0 // CELL_PX, -(-core.y1 // CELL_PX)),
+        slice(core.x0 // CELL_PX, -(-core.x1 // CELL_PX)),
+    )

@@ -1,0 +1,234 @@
+"""The checkpoint file: weights and everything needed to use them rightly, in one file that cannot run code.
+
+It is a safetensors file; its header holds the architecture and the model card as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import save
+
+from napari_hrpn.models.hrpn import HRPN, HRPNSettings
+from napari_hrpn.models.scaling import IntensityScaling
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+FORMAT = "napari-hrpn checkpoint 1"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a checkpoint was trained on, and what it can be trusted with.
+
+    Attributes
+    ----------
+    title, description : str
+        For people.
+    input_roles : tuple of str
+        What each input channel shows, in order: "nuclei", "vessels", or the name of another stain.
+    target : str
+        The channel that is predicted.
+    scaling : IntensityScaling
+        From grey levels to the network's numbers and back.
+    pixel_size_um : float or None
+        Pixel size of the slides trained on, in µm.
+    dtype : str
+        Pixel type of the slides trained on.
+    input_ranges : tuple of (float, float)
+        1st and 99.5th percentile of each input over the tissue trained on, in grey levels.
+    recipe, split, metrics, versions : dict
+        How it was trained, which slides were in which part, what it reached, with which packages.
+    """
+
+    title: str = "untitled"
+    description: str = ""
+    input_roles: tuple[str, ...] = ("nuclei", "vessels")
+    target: str = "probe"
+    scaling: IntensityScaling = field(default_factory=IntensityScaling)
+    pixel_size_um: float | None = None
+    dtype: str = "uint8"
+    input_ranges: tuple[tuple[float, float], ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Return the card as Markdown."""
+        size = "unknown" if self.pixel_size_um is None else f"{self.pixel_size_um:g} µm"
+        lines = [f"# {self.title}", "", self.description, ""]
+        lines += [
+            f"- Inputs: {', '.join(self.input_roles)} -> {self.target}",
+            f"- Pixel size: {size}; pixel type: {self.dtype}",
+        ]
+        for heading in ("metrics", "split", "recipe", "versions"):
+            lines += ["", f"## {heading.capitalize()}", ""]
+            lines += [f"- {key}: {value}" for key, value in getattr(self, heading).items()] or ["- not recorded"]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained network: architecture, weights by name, and its card."""
+
+    settings: HRPNSettings
+    weights: Mapping[str, Tensor]
+    card: ModelCard = field(default_factory=ModelCard)
+
+    def network(self) -> HRPN:
+        """Build the network, ready to predict."""
+        network = HRPN(self.settings)
+        network.load_state_dict(dict(self.weights))
+        return network.eval()
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all that decides a prediction: weights, architecture, scaling."""
+        digest = hashlib.sha256(json.dumps([asdict(self.settings), asdict(self.card.scaling)], sort_keys=True).encode())
+        for name in sorted(self.weights):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(self.weights[name].detach().cpu().numpy()).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def bundled_checkpoint() -> Path:
+    """Path of the checkpoint that comes with the package, trained on synthetic tumours."""
+    return Path(__file__).with_name("synthetic.safetensors")
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write a checkpoint atomically.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        What to write.
+    path : str or Path
+        File to write, usually ``.safetensors``; one that is there is replaced in one step.
+    """
+    path = Path(path)
+    header = {
+        "format": FORMAT,
+        "settings": json.dumps(asdict(checkpoint.settings)),
+        "card": json.dumps(asdict(checkpoint.card)),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(save(tensors, metadata=header))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint, and check that it is whole and fits its architecture.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file written by `save_checkpoint`.
+
+    Returns
+    -------
+    Checkpoint
+        On the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        In one sentence, for anything else. A pickle is never opened.
+    """
+    path = Path(path)
+    _refuse_what_is_no_safetensors(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
+        msg = (
+            f"{path.name} is damaged or not a safetensors file ({error}); expected a checkpoint written by napari-hrpn."
+        )
+        raise CheckpointError(msg) from error
+    return _checked(path, header, weights)
+
+
+def _refuse_what_is_no_safetensors(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        msg = (
+            f"checkpoint {path} cannot be read ({error.strerror}); expected a .safetensors file written by napari-hrpn."
+        )
+        raise CheckpointError(msg) from error
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        msg = (
+            f"{path.name} is a PyTorch or pickle file, which can run code when it is opened; expected a .safetensors "
+            "checkpoint written by napari-hrpn: ask its author for one."
+        )
+        raise CheckpointError(msg)
+    if start[8:9] != b"{":
+        msg = f"{path.name} is not a safetensors file; expected a checkpoint written by napari-hrpn."
+        raise CheckpointError(msg)
+
+
+def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) -> Checkpoint:
+    if header.get("format") != FORMAT:
+        msg = f"{path.name} says it is {header.get('format', 'of no format')!r}; expected {FORMAT!r}: train or export it again."
+        raise CheckpointError(msg)
+    try:
+        settings = HRPNSettings(**_tupled(json.loads(header["settings"])))
+        card = _card(json.loads(header["card"]))
+        with torch.device("meta"):
+            expected = HRPN(settings).state_dict()
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        msg = f"{path.name} has a header that cannot be understood ({error}); expected a checkpoint written by napari-hrpn."
+        raise CheckpointError(msg) from error
+    _check_weights(path, {name: tuple(tensor.shape) for name, tensor in expected.items()}, weights)
+    if len(card.input_roles) != settings.in_channels or len(card.scaling.offsets) != settings.in_channels:
+        msg = f"{path.name} has {settings.in_channels} input channels but its card names {card.input_roles}; train it again."
+        raise CheckpointError(msg)
+    return Checkpoint(settings, weights, card)
+
+
+def _check_weights(path: Path, expected: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if found != expected:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        msg = f"{path.name} has weights that do not fit its architecture ({wrong[0]} first); the file is damaged or edited."
+        raise CheckpointError(msg)
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        msg = f"{path.name} has weights that are not finite ({broken[0]}); its training diverged: train it again."
+        raise CheckpointError(msg)
+
+
+def _card(fields: dict[str, Any]) -> ModelCard:
+    scaling = IntensityScaling(**_tupled(fields.pop("scaling")))
+    return ModelCard(scaling=scaling, **_tupled(fields))
+
+
+def _tupled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only; the settings hold tuples."""
+    return {key: _as_tuple(value) for key, value in fields.items()}
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

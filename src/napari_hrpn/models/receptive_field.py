@@ -1,0 +1,64 @@
+"""How far a network looks, measured on the network itself rather than looked up in a table."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) -> int:
+    """Largest distance from which an input pixel can change an output pixel.
+
+    Every weight of a copy is made positive, so that nothing cancels and no ReLU closes; the gradient of one
+    period of output pixels is then non-zero exactly where the network can look. The field is a square, so a thin
+    strip shows it.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes (n, in_channels, y, x) and returns (n, 1, y, x).
+    in_channels : int
+        Channels of the input.
+    stride : int
+        Pixels after which the network's grid repeats.
+
+    Returns
+    -------
+    int
+        Radius in pixels.
+    """
+    probe = _all_positive(network)
+    reach = 16 * stride
+    while True:
+        radius = _gradient_reach(probe, in_channels, stride, reach)
+        if radius < reach - stride:
+            return radius
+        reach *= 2
+
+
+def halo_for(network: nn.Module, in_channels: int, stride: int) -> int:
+    """Receptive field radius, rounded up to the stride: with this halo, tiles equal the whole."""
+    return -(-receptive_field_radius(network, in_channels, stride) // stride) * stride
+
+
+def _all_positive(network: nn.Module) -> nn.Module:
+    probe = copy.deepcopy(network).double().eval()
+    with torch.no_grad():
+        for parameter in probe.parameters():
+            parameter.fill_(1 / max(1, parameter[0].numel()))
+        for module in probe.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+                module.weight.fill_(1)
+    return probe
+
+
+def _gradient_reach(network: nn.Module, in_channels: int, stride: int, reach: int) -> int:
+    strip = torch.ones(1, in_channels, stride, 2 * reach + stride, dtype=torch.float64, requires_grad=True)
+    network(strip)[..., reach : reach + stride].sum().backward()
+    gradient = strip.grad
+    assert isinstance(gradient, Tensor)
+    seen = gradient.abs().sum(dim=(0, 1, 2)).nonzero().flatten()
+    return max(reach - int(seen.min()), int(seen.max()) - (reach + stride - 1))

@@ -1,0 +1,64 @@
+"""From a slide's grey levels to the network's numbers and back: part of the checkpoint, never guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class IntensityScaling:
+    """Input = (grey level - offset) / scale for each stain; grey level = output * target_scale + target_offset.
+
+    Attributes
+    ----------
+    kind : {"fixed", "percentile"}
+        "fixed" takes `offsets` and `scales` as they are. "percentile" measures them on every slide: its
+        `low_percentile` becomes 0 and its `high_percentile` 1, so that exposure and bit depth cancel out.
+    offsets, scales : tuple of float
+        One per input stain, in grey levels. Zeros and ones leave raw intensities, as the paper has it.
+    target_offset, target_scale : float
+        For the probe channel, in grey levels of the slides trained on.
+    low_percentile, high_percentile : float
+        Percentiles of the tissue, 0 to 100.
+    reference_um : float
+        Pixel size at which percentiles are measured; small vessels vanish on coarser pixels.
+    """
+
+    kind: Literal["fixed", "percentile"] = "fixed"
+    offsets: tuple[float, ...] = (0.0, 0.0)
+    scales: tuple[float, ...] = (1.0, 1.0)
+    target_offset: float = 0.0
+    target_scale: float = 1.0
+    low_percentile: float = 1.0
+    high_percentile: float = 99.5
+    reference_um: float = 2.0
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) != len(self.scales) or min((*self.scales, self.target_scale)) <= 0:
+            msg = (
+                f"scaling has offsets {self.offsets} and scales {self.scales}; expected one positive scale per offset."
+            )
+            raise ValueError(msg)
+
+    def fixed_to(self, low: tuple[float, ...], high: tuple[float, ...]) -> IntensityScaling:
+        """Return the same scaling, with the percentiles measured on one slide put in."""
+        scales = tuple(max(h - o, 1e-6) for o, h in zip(low, high, strict=True))
+        return replace(self, kind="fixed", offsets=low, scales=scales)
+
+    def scale_inputs(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Scale grey levels of shape (c, y, x) to the network's numbers."""
+        import numpy as np
+
+        offsets, scales = (np.asarray(v, np.float32)[:, None, None] for v in (self.offsets, self.scales))
+        return (pixels.astype(np.float32) - offsets) / scales
+
+    def unscale_output(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn the network's output, of any shape, into grey levels of the probe."""
+        import numpy as np
+
+        return output * np.float32(self.target_scale) + np.float32(self.target_offset)

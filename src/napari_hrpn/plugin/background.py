@@ -1,0 +1,196 @@
+"""Run a generator off the GUI thread and hear of it in the GUI thread.
+
+The thread touches nothing of Qt or napari: what it yields is handed over, and is given out in the GUI thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import threading
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    Work = Callable[[threading.Event], Generator[Any, None, Any]]
+
+NICENESS = 10
+YIELDED, RETURNED, FAILED = "yielded", "returned", "failed"
+
+
+def once(function: Callable[..., Any], *arguments: Any) -> Work:
+    """Work that calls a function and yields nothing on the way.
+
+    Parameters
+    ----------
+    function : callable
+        What to call in the thread.
+    *arguments
+        What to call it with.
+
+    Returns
+    -------
+    callable
+        For `BackgroundRun`.
+    """
+
+    def work(stop: threading.Event) -> Generator[Any, None, Any]:  # noqa: ARG001
+        return function(*arguments)
+        yield
+
+    return work
+
+
+class BackgroundRun(QObject):
+    """A generator that runs in a thread of its own; its signals come in the GUI thread.
+
+    `yielded` carries what the generator yields, `returned` its result, `failed` the exception; `finished` comes
+    last, whatever happened. When it comes, the generator is closed and nothing refers to it any more.
+
+    Parameters
+    ----------
+    work : callable
+        Called in the thread with a `threading.Event`, returns the generator. Once the event is set, the generator
+        should return soon; what it holds is freed when it does.
+    is_polite : bool
+        Let the GUI thread go first where the system can do that: the thread, and those it starts, get a lower
+        priority.
+    """
+
+    yielded = Signal(object)
+    returned = Signal(object)
+    failed = Signal(object)
+    finished = Signal()
+    _woken = Signal()
+
+    def __init__(self, work: Work, *, is_polite: bool = True) -> None:
+        super().__init__()
+        self._mail = _Mail(self._woken.emit)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=_run, args=(work, self._stop, self._mail, is_polite), name="napari-hrpn", daemon=False
+        )
+        self._woken.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        # whoever deletes this object, the thread must not wake it afterwards
+        self.destroyed.connect(self._mail.close)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread is alive."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ask the generator to return; signals still come."""
+        self._stop.set()
+
+    def abandon(self) -> None:
+        """Ask the generator to return, and give out no signal any more: for a widget that is going away."""
+        self._stop.set()
+        self._mail.close()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until the thread has ended; not for the GUI thread of a program that someone looks at.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            Longest time to wait.
+
+        Returns
+        -------
+        bool
+            Whether it has ended.
+        """
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _deliver(self) -> None:
+        for kind, value in self._mail.take():
+            if kind == YIELDED:
+                self.yielded.emit(value)
+                continue
+            # here and not in the thread: a collection in a thread might delete Qt objects there
+            self._mail.close()
+            gc.collect()
+            _free_gpu_memory()
+            (self.returned if kind == RETURNED else self.failed).emit(value)
+            self.finished.emit()
+
+
+class _Mail:
+    """What the thread has to tell, until the GUI thread takes it."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._letters: deque[tuple[str, Any]] = deque()
+        self._lock = threading.Lock()
+        self._wake: Callable[[], None] | None = wake
+
+    def post(self, kind: str, value: Any) -> None:
+        with self._lock:
+            if self._wake is not None:
+                self._letters.append((kind, value))
+                self._wake()
+
+    def take(self) -> list[tuple[str, Any]]:
+        with self._lock:
+            letters = list(self._letters)
+            self._letters.clear()
+            return letters
+
+    def close(self) -> None:
+        with self._lock:
+            self._wake = None
+            self._letters.clear()
+
+
+def _run(work: Work, stop: threading.Event, mail: _Mail, is_polite: bool) -> None:
+    if is_polite:
+        _lower_priority()
+    try:
+        letter = RETURNED, _driven(work(stop), stop, mail)
+    except BaseException as error:
+        # the frames hold the generator's variables, which may be large
+        traceback.clear_frames(error.__traceback__)
+        letter = FAILED, error
+    del work
+    _free_gpu_memory()
+    mail.post(*letter)
+    # an exception refers to this frame, which must not refer to the exception
+    del letter
+
+
+def _driven(generator: Generator[Any, None, Any], stop: threading.Event, mail: _Mail) -> Any:
+    with contextlib.closing(generator):
+        while True:
+            try:
+                mail.post(YIELDED, next(generator))
+            except StopIteration as end:
+                return end.value
+            if not threading.main_thread().is_alive():
+                # the program has ended without closing its widgets, and waits for this thread
+                stop.set()
+
+
+def _lower_priority() -> None:
+    """Linux alone can do this for a thread; threads that it starts inherit it."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+def _free_gpu_memory() -> None:
+    # never imported here; and another thread may be half way through importing it
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is not None and hasattr(cuda, "is_initialized") and cuda.is_initialized():
+        cuda.empty_cache()

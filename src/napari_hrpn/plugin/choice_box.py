@@ -1,0 +1,84 @@
+"""A drop-down list of named values that keeps its choice when the list changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ChoiceBox(QComboBox):
+    """A drop-down list of values.
+
+    `changed` says that another value was chosen, by the user or because the former one is gone.
+
+    Parameters
+    ----------
+    tooltip : str
+        What the choice is about.
+    parent : QWidget, optional
+        Where it belongs.
+    """
+
+    changed = Signal()
+
+    def __init__(self, tooltip: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._values: list[Any] = []
+        self.setToolTip(tooltip)
+        # long names must not make the dock wider: they are elided, and shown in full in the open list
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(8)
+        self.currentIndexChanged.connect(self._tell)
+
+    @property
+    def value(self) -> Any:
+        """What is chosen; None where there is nothing to choose from."""
+        index = self.currentIndex()
+        return self._values[index] if 0 <= index < len(self._values) else None
+
+    def choose(self, value: Any) -> None:
+        """Choose a value, if it is in the list.
+
+        Parameters
+        ----------
+        value : object
+            One of the values.
+        """
+        index = self._index_of(value)
+        if index is not None:
+            self.setCurrentIndex(index)
+
+    def offer(self, choices: Sequence[tuple[str, Any]], preferred: Any = None) -> None:
+        """Change the list, and keep what is chosen if it is still there.
+
+        Parameters
+        ----------
+        choices : sequence of (str, object)
+            Title and value of each.
+        preferred : object, optional
+            What to choose otherwise; the first where left out.
+        """
+        before = self.value
+        was_blocked = self.blockSignals(True)
+        self.clear()
+        self._values = [value for _, value in choices]
+        self.addItems([title for title, _ in choices])
+        index = self._index_of(before)
+        if index is None:
+            index = self._index_of(preferred)
+        self.setCurrentIndex(index or 0 if choices else -1)
+        self.blockSignals(was_blocked)
+        if self.value is not before:
+            self.changed.emit()
+
+    def _index_of(self, wanted: Any) -> int | None:
+        found = (i for i, value in enumerate(self._values) if value is wanted or (type(value) is type(wanted) and value == wanted))
+        return next(found, None)
+
+    def _tell(self) -> None:
+        self.changed.emit()

@@ -1,0 +1,119 @@
+"""Files dropped on napari become layers; what a file is, `open_slide` decides, not this module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_hrpn.plugin.layers import LayerData
+    from napari_hrpn.slides import SeriesInfo, Slide
+
+FILES = (".tif", ".tiff", ".btf", ".ndpi", ".svs", ".qptiff", ".nd2", ".czi")
+FOLDERS = (".zarr",)
+ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+MOST_SERIES = 4
+
+
+def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
+    """A function that reads a path, if it looks like a slide; nothing is opened.
+
+    Parameters
+    ----------
+    path : str or list of str
+        What was dropped on napari.
+
+    Returns
+    -------
+    callable or None
+        Takes the path and returns a list of layer tuples.
+    """
+    paths = [path] if isinstance(path, str | Path) else path
+    return read_slides if paths and all(_looks_like_a_slide(Path(one)) for one in paths) else None
+
+
+def read_slides(path: str | Sequence[str]) -> list[Any]:
+    """The layers of one or several slides.
+
+    In a viewer, what cannot be opened is told in a notification and gives no layer; without one it is raised.
+
+    Parameters
+    ----------
+    path : str or sequence of str
+        Files or folders.
+
+    Returns
+    -------
+    list of (data, attributes, "image")
+        What `slide_layers` makes of each.
+
+    Raises
+    ------
+    SlideError
+        If there is no viewer and one of them cannot be opened.
+    """
+    paths = [path] if isinstance(path, str | Path) else path
+    return [layer for one in paths for layer in _layers_of_file(Path(one))]
+
+
+def _layers_of_file(path: Path) -> list[LayerData]:
+    from napari_hrpn.plugin.layers import slide_title
+    from napari_hrpn.slides import list_series, open_slide
+
+    series = list_series(path)
+    layers: list[LayerData] = []
+    for info in series[:MOST_SERIES]:
+        slide = open_slide(path, series=info.index)
+        title = slide_title(slide) if len(series) == 1 else f"{slide_title(slide)} {_series_name(info)}"
+        layers += _shown(slide, title, visible=not layers)
+    if len(series) > MOST_SERIES:
+        _tell_of_more(path, series)
+    return layers
+
+
+def _shown(slide: Slide, title: str, *, visible: bool) -> list[LayerData]:
+    """Layers of a slide; in a viewer, levels that are not stored are built behind the scenes."""
+    from napari import current_viewer
+
+    from napari_hrpn.plugin.layers import slide_layers
+    from napari_hrpn.plugin.pyramids import cached_layers, needs_cache
+
+    viewer = current_viewer()
+    if viewer is None or not needs_cache(slide):
+        return slide_layers(slide, title=title, visible=visible)
+    return cached_layers(viewer, slide, title=title, visible=visible)
+
+
+def _series_name(info: SeriesInfo) -> str:
+    return info.name or f"image {info.index}"
+
+
+def _tell_of_more(path: Path, series: Sequence[SeriesInfo]) -> None:
+    import warnings
+
+    from napari_hrpn.slides import SlideWarning
+
+    warnings.warn(
+        f"{path.name} holds {len(series)} images and the first {MOST_SERIES} are opened: convert others with "
+        f"`napari-hrpn convert --series {MOST_SERIES}` and so on.",
+        SlideWarning,
+        stacklevel=2,
+    )
+
+
+def _looks_like_a_slide(path: Path) -> bool:
+    name = path.name.lower()
+    if name in ZARR_METADATA:
+        return True
+    if not path.is_dir():
+        return name.endswith(FILES)
+    return name.endswith(FOLDERS) or any((path / known).is_file() for known in ZARR_METADATA) or _holds_tiffs(path)
+
+
+def _holds_tiffs(folder: Path) -> bool:
+    try:
+        return any(child.suffix.lower() in (".tif", ".tiff") for child in folder.iterdir())
+    except OSError:
+        return False

@@ -1,0 +1,206 @@
+"""What a phantom is made of: one frozen class of numbers, and the presets that are worth a name.
+
+Intensities are grey levels of an 8-bit detector whatever `bits` says, so a preset looks the same at 16 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+
+
+class PhantomError(ValueError):
+    """A phantom cannot be made as asked; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """Numbers that define a synthetic tumour section, apart from its size and seed.
+
+    Attributes
+    ----------
+    name : str
+        Shown in the name of the slide.
+    size : int
+        Height and width in pixels where nothing else is asked for.
+    pixel_size_um : float
+        Edge of a pixel in µm.
+    has_outline : bool
+        Whether the tissue has an irregular border with blank glass around it and a necrotic part within;
+        without, tissue fills the slide.
+    necrosis : float
+        Share of the deep tissue that is necrotic (few nuclei, no vessels), 0 to 1.
+    vessel_density_per_mm2, vessel_distance_um : float
+        Mean density of vessel centres and the smallest distance between two of them.
+    vessel_clustering, vessel_clustering_um : float
+        SD of the logarithm of the local vessel density, and the length over which it varies.
+    vessel_radius_um, vessel_radius_sd : float
+        Median lumen radius and SD of its logarithm.
+    vessel_half_length_um, vessel_half_length_sd : float
+        Median half length of a vessel's axis in the section and SD of its logarithm.
+    vessel_wall_um : float
+        SD of the Gaussian profile of the wall across its thickness.
+    vessel_brightness_sd : float
+        SD of the logarithm of the CD31 brightness of a vessel.
+    nucleus_density_per_mm2, nucleus_distance_um : float
+        Mean density of nuclei and the smallest distance between two centres.
+    nucleus_clustering, nucleus_clustering_um : float
+        SD of the logarithm of the local nucleus density, and the length over which it varies.
+    nest_avoidance : float
+        How much vessels avoid nests of cells: minus the correlation of the two logarithms of density, 0 to 1.
+    nucleus_radius_um, nucleus_radius_sd : float
+        Median long semi-axis and SD of its logarithm.
+    chromatin_contrast : float
+        SD of the texture inside a nucleus relative to its brightness.
+    penetration_um : float
+        Length lambda = sqrt(D/k) over which the probe's concentration falls in tissue of mean cell density.
+    uptake_rise : float
+        Share of k that is proportional to the local cell density, 0 (k constant) to 1.
+    permeability_visible : float
+        Fall of ln P per unit of ln CD31 brightness: dimmer vessels leak more.
+    permeability_hidden_sd : float
+        SD of the part of ln P that no input shows; the dial of unpredictable variance.
+    perinuclear_uptake : float
+        Probe in the shell around a nucleus, relative to the extracellular concentration.
+    nuclear_exclusion : float
+        Share of the probe signal that is missing inside a nucleus, 0 to 1.
+    has_independent_probe : bool
+        Whether the probe leaks from a second, hidden set of vessels and ignores nuclei, so that the inputs
+        say nothing about it.
+    nuclei_grey, vessels_grey, probe_grey : float
+        Mean brightness in grey levels of a nucleus, of a vessel wall and of the probe in tissue.
+    tissue_grey : float
+        Autofluorescence of tissue in the two input channels, in grey levels.
+    offset_grey : float
+        What the detector shows without light, in grey levels.
+    electrons_per_grey, probe_electrons_per_grey : float
+        Electrons behind one grey level of the inputs and of the probe: the fewer, the noisier.
+    read_noise_electrons : float
+        SD of the electronic noise.
+    psf_um : float
+        SD of the Gaussian point-spread function.
+    cross_talk : float
+        Share of the nuclei seen in the vessel channel, and of the vessels in the probe channel.
+    probe_shift_um : tuple of float
+        How far (y, x) the probe channel is displaced.
+    shading : float
+        Loss of light in the corners of a camera field of `shading_field_px`, 0 to 1.
+    shading_field_px : int
+        Edge of a camera field.
+    bits : int
+        8 or 16 bits per pixel.
+    """
+
+    name: str = "tumour"
+    size: int = 4096
+    pixel_size_um: float = 0.2744
+    has_outline: bool = True
+    necrosis: float = 0.15
+    vessel_density_per_mm2: float = 150.0
+    vessel_distance_um: float = 20.0
+    vessel_clustering: float = 0.5
+    vessel_clustering_um: float = 120.0
+    vessel_radius_um: float = 5.0
+    vessel_radius_sd: float = 0.35
+    vessel_half_length_um: float = 5.0
+    vessel_half_length_sd: float = 0.6
+    vessel_wall_um: float = 0.9
+    vessel_brightness_sd: float = 0.25
+    nucleus_density_per_mm2: float = 4000.0
+    nucleus_distance_um: float = 6.5
+    nucleus_clustering: float = 0.5
+    nucleus_clustering_um: float = 70.0
+    nest_avoidance: float = 0.5
+    nucleus_radius_um: float = 4.6
+    nucleus_radius_sd: float = 0.15
+    chromatin_contrast: float = 0.22
+    penetration_um: float = 30.0
+    uptake_rise: float = 0.7
+    permeability_visible: float = 1.0
+    permeability_hidden_sd: float = 0.4
+    perinuclear_uptake: float = 0.15
+    nuclear_exclusion: float = 0.5
+    has_independent_probe: bool = False
+    nuclei_grey: float = 90.0
+    vessels_grey: float = 110.0
+    probe_grey: float = 25.0
+    tissue_grey: float = 8.0
+    offset_grey: float = 3.0
+    electrons_per_grey: float = 4.0
+    probe_electrons_per_grey: float = 1.0
+    read_noise_electrons: float = 2.0
+    psf_um: float = 0.3
+    cross_talk: float = 0.0
+    probe_shift_um: tuple[float, float] = (0.0, 0.0)
+    shading: float = 0.0
+    shading_field_px: int = 2048
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        _check_shares(self)
+        _check_positive(self)
+        if self.bits not in (8, 16):
+            msg = f"a phantom has 8 or 16 bits per pixel, not {self.bits}; set bits to one of them"
+            raise PhantomError(msg)
+        if max(abs(shift) for shift in self.probe_shift_um) > 8 * self.pixel_size_um:
+            msg = f"probe_shift_um is {self.probe_shift_um}; give a shift of at most 8 pixels"
+            raise PhantomError(msg)
+
+    @property
+    def grey_unit(self) -> float:
+        """Detector units in one 8-bit grey level: 1 at 8 bits, 257 at 16."""
+        return (2**self.bits - 1) / 255
+
+
+SHARES = ("necrosis", "nest_avoidance", "uptake_rise", "nuclear_exclusion", "cross_talk", "shading")
+MAY_BE_ZERO = (
+    *SHARES,
+    *("vessel_distance_um", "vessel_clustering", "vessel_radius_sd", "vessel_half_length_um"),
+    *("vessel_half_length_sd", "vessel_brightness_sd", "nucleus_distance_um", "nucleus_clustering"),
+    *("nucleus_radius_sd", "chromatin_contrast", "permeability_visible", "permeability_hidden_sd"),
+    *("perinuclear_uptake", "tissue_grey", "offset_grey", "read_noise_electrons", "psf_um"),
+    *("vessel_density_per_mm2", "nucleus_density_per_mm2"),
+)
+
+
+def _check_shares(settings: PhantomSettings) -> None:
+    for name in SHARES:
+        value = getattr(settings, name)
+        if not 0 <= value <= 1:
+            msg = f"{name} is {value}; give a share between 0 and 1"
+            raise PhantomError(msg)
+
+
+def _check_positive(settings: PhantomSettings) -> None:
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        may_be_zero = field.name in MAY_BE_ZERO
+        if not (value > 0 or (may_be_zero and value == 0)):
+            bound = "0 or more" if may_be_zero else "a positive number"
+            msg = f"{field.name} is {value}; give {bound}"
+            raise PhantomError(msg)
+
+
+_TUMOUR = PhantomSettings()
+
+PHANTOM_PRESETS: Mapping[str, PhantomSettings] = MappingProxyType(
+    {
+        "tiny": replace(_TUMOUR, name="tiny", size=256, has_outline=False),
+        "tumour": _TUMOUR,
+        "paper_like": replace(_TUMOUR, name="paper_like", probe_grey=4.0),
+        "stress": replace(
+            _TUMOUR,
+            name="stress",
+            nuclei_grey=220.0,
+            vessels_grey=260.0,
+            probe_grey=90.0,
+            cross_talk=0.15,
+            probe_shift_um=(0.8, -0.5),
+            shading=0.4,
+        ),
+        "null": replace(_TUMOUR, name="null", has_outline=False, has_independent_probe=True),
+    }
+)

@@ -1,0 +1,120 @@
+"""From a reader's findings to a Slide: the one place where names, sizes and missing levels are completed."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.lazy import lazy_level
+from napari_hrpn.slides.pyramid import coarser_levels
+from napari_hrpn.slides.slide import Slide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_hrpn.slides.lazy import PixelSource
+
+LARGEST_FLAT = 1024
+HUGE_CHUNK_BYTES = 256 * 10**6
+COLOURS = ("Red", "Green", "Blue")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a reader found in a file, before it is completed.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file or folder.
+    sources : tuple of PixelSource
+        The stored levels, finest first.
+    names : tuple of str
+        Channel names; empty strings or too few where the file does not say.
+    pixel_size_um : tuple of float or None
+        Height and width of a pixel.
+    series, z, t
+        As in `Slide`.
+    is_brightfield : bool
+        As in `Slide`.
+    """
+
+    path: Path
+    sources: tuple[PixelSource, ...]
+    names: Sequence[str]
+    pixel_size_um: tuple[float, float] | None
+    series: int = 0
+    z: int | None = None
+    t: int | None = None
+    is_brightfield: bool = False
+
+
+def assemble(found: Findings) -> Slide:
+    """A slide with a name for every channel and levels down to a size that fits on a screen.
+
+    Parameters
+    ----------
+    found : Findings
+        What the reader found.
+
+    Returns
+    -------
+    Slide
+        Lazy; nothing has been read.
+
+    Raises
+    ------
+    SlideError
+        If there are no pixels, or of a type that is not one of an image.
+    """
+    shape = found.sources[0].shape
+    if 0 in shape:
+        raise SlideError(
+            f"{found.path.name} holds an empty image ({shape[2]} x {shape[1]} px), expected "
+            "at least one pixel: export it again."
+        )
+    stored = [lazy_level(source, found.path) for source in found.sources if 0 not in source.shape]
+    _warn_of_huge_chunks(found)
+    computed = coarser_levels(stored[-1]) if max(stored[-1].shape[1:]) > LARGEST_FLAT else ()
+    return Slide(
+        levels=(*stored, *computed),
+        channel_names=_complete_names(found.names, shape[0]),
+        pixel_size_um=_sound_pixel_size(found.pixel_size_um),
+        source=found.path,
+        series=found.series,
+        z=found.z,
+        t=found.t,
+        stored_levels=len(stored),
+        is_brightfield=found.is_brightfield,
+    )
+
+
+def _complete_names(names: Sequence[str], count: int) -> tuple[str, ...]:
+    given = [" ".join(str(name).split()) for name in names][:count]
+    given += [""] * (count - len(given))
+    return tuple(name or f"Channel {index}" for index, name in enumerate(given))
+
+
+def _sound_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] | None:
+    if size is None or not all(math.isfinite(side) and side > 0 for side in size):
+        return None
+    return float(size[0]), float(size[1])
+
+
+def _warn_of_huge_chunks(found: Findings) -> None:
+    finest = found.sources[0]
+    size = math.prod(min(pair) for pair in zip(finest.chunks, finest.shape, strict=True))
+    size *= np.dtype(finest.dtype).itemsize
+    if size > HUGE_CHUNK_BYTES:
+        warnings.warn(
+            f"{found.path.name} stores a whole page as one piece, so every look at it takes "
+            f"{size / 1e9:.1f} GB of memory: make a tiled copy once with `napari-hrpn convert`.",
+            SlideWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,91 @@
+"""Contrast from percentiles of the coarsest stored level, of which only a few blocks are ever read."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from napari_hrpn.slides.slide import Slide
+
+LOW_PERCENT, HIGH_PERCENT = 0.1, 99.8
+MOST_PIXELS = 4 * 2**20
+LARGEST_BLOCK_BYTES = 64 * 2**20
+
+
+def contrast_limits(slide: Slide) -> tuple[tuple[float, float], ...]:
+    """Darkest and brightest value to show, for each channel.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide; at most about 4 million pixels of a channel are read.
+
+    Returns
+    -------
+    tuple of tuple of float
+        Lower and upper limit per channel, the first below the second: the 0.1 and 99.8 percentiles of the
+        coarsest stored level or of blocks spread evenly over it; the range of the type where even one block
+        takes more than 64 MB, and for brightfield.
+
+    Raises
+    ------
+    SlideError
+        If the pixels cannot be read.
+    """
+    level = slide.levels[slide.stored_levels - 1]
+    block_bytes = math.prod(level.chunksize) * level.dtype.itemsize
+    if slide.is_brightfield or block_bytes > LARGEST_BLOCK_BYTES:
+        return (_type_range(level.dtype),) * len(slide.channel_names)
+    sample = _sample(level)
+    return tuple(_limits(channel, level.dtype) for channel in sample)
+
+
+def _sample(level: da.Array) -> np.ndarray:
+    """Pixels of shape (c, n): the whole level if it is small, else blocks spread evenly over it."""
+    channels, height, width = level.shape
+    if height * width <= MOST_PIXELS:
+        whole: np.ndarray = level.compute(scheduler="synchronous")
+        return whole.reshape(channels, -1)
+    rows, columns = level.chunks[1], level.chunks[2]
+    blocks = len(rows) * len(columns)
+    count = min(blocks, max(1, MOST_PIXELS // (level.chunksize[1] * level.chunksize[2])))
+    # a grid, so that a slide with tissue on one side only is met as well as one with tissue in the middle
+    down = max(1, min(len(rows), round(math.sqrt(count * len(rows) / len(columns)))))
+    across = max(1, min(len(columns), count // down))
+    parts = []
+    for row in _evenly(len(rows), down):
+        for column in _evenly(len(columns), across):
+            top, left = sum(rows[:row]), sum(columns[:column])
+            block = level[:, top : top + rows[row], left : left + columns[column]]
+            parts.append(block.compute(scheduler="synchronous").reshape(channels, -1))
+    return np.concatenate(parts, axis=1)
+
+
+def _evenly(count: int, wanted: int) -> list[int]:
+    """Middle blocks of `wanted` equal parts of `count`."""
+    return sorted({int((part + 0.5) * count / wanted) for part in range(wanted)})
+
+
+def _limits(values: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return _type_range(dtype)
+    low, high = (float(limit) for limit in np.percentile(values, [LOW_PERCENT, HIGH_PERCENT]))
+    if high <= low:
+        # nearly all is background: show what is not
+        low, high = float(values.min()), float(values.max())
+    if high <= low:
+        high = low + (1.0 if np.issubdtype(dtype, np.integer) else max(1e-6, abs(low) * 1e-3))
+    return low, high
+
+
+def _type_range(dtype: np.dtype) -> tuple[float, float]:
+    if np.issubdtype(dtype, np.integer):
+        info = np.iinfo(dtype)
+        return float(info.min), float(info.max)
+    return 0.0, 1.0

@@ -1,0 +1,152 @@
+"""OME-XML read as what it is, text from a stranger: no entities, no absurd sizes, only what a slide needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.units import micrometres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_TEXT = 64 * 2**20
+MOST_PLANES = 1_000_000
+
+
+@dataclass(frozen=True)
+class OMEImage:
+    """One image of an OME-XML document.
+
+    Attributes
+    ----------
+    name : str
+        Its name, or empty.
+    channel_names : tuple of str
+        One per channel element; a fluorophore where there is no name, empty where there is neither.
+    pixel_size_um : tuple of float or None
+        Height and width of a pixel.
+    """
+
+    name: str
+    channel_names: tuple[str, ...]
+    pixel_size_um: tuple[float, float] | None
+
+
+def parse_xml(text: str, source: str) -> ElementTree.Element:
+    """Root of an XML document from a file that nobody vouches for.
+
+    Parameters
+    ----------
+    text : str
+        The document.
+    source : str
+        Name of the file, for the sentence.
+
+    Returns
+    -------
+    xml.etree.ElementTree.Element
+        Its root.
+
+    Raises
+    ------
+    SlideError
+        If it is longer than 64 MiB, declares entities, or is no XML.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise SlideError(
+            f"{source} has {len(text) / 2**20:.0f} MiB of metadata, expected less than 64: export the image again."
+        )
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise SlideError(
+            f"{source} has metadata that declare entities of their own, expected plain OME-XML: export it again."
+        )
+    try:
+        # str with an encoding declaration of another encoding is refused by the parser
+        body = text[text.index("?>") + 2 :] if text.lstrip().startswith("<?xml") else text
+        return ElementTree.fromstring(body.strip().strip("\x00"))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise SlideError(
+            f"{source} has metadata that are no XML ({error}), expected OME-XML: the file may be damaged, "
+            "copy or export it again."
+        ) from error
+
+
+def ome_images(text: str, source: str) -> tuple[OMEImage, ...]:
+    """Names and sizes of the images that an OME-XML document describes.
+
+    Parameters
+    ----------
+    text : str
+        The document.
+    source : str
+        Name of the file, for the sentence.
+
+    Returns
+    -------
+    tuple of OMEImage
+        In the order of the document.
+
+    Raises
+    ------
+    SlideError
+        If it is no XML or claims more than a million planes.
+    """
+    root = parse_xml(text, source)
+    images = []
+    for image in children(root, "Image"):
+        for pixels in children(image, "Pixels"):
+            _check_plane_count(pixels, source)
+            names = [channel.get("Name") or channel.get("Fluor") or "" for channel in children(pixels, "Channel")]
+            images.append(OMEImage(image.get("Name") or "", tuple(names), _pixel_size(pixels)))
+    return tuple(images)
+
+
+def children(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
+    """Children with a name, whatever their namespace.
+
+    Parameters
+    ----------
+    element : xml.etree.ElementTree.Element
+        Their parent.
+    name : str
+        Local name.
+
+    Yields
+    ------
+    xml.etree.ElementTree.Element
+        In the order of the document.
+    """
+    for child in element:
+        if child.tag.rpartition("}")[2] == name:
+            yield child
+
+
+def _pixel_size(pixels: ElementTree.Element) -> tuple[float, float] | None:
+    sizes = [
+        micrometres(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "YX"
+    ]
+    if sizes[0] is None or sizes[1] is None:
+        return None
+    return sizes[0], sizes[1]
+
+
+def _check_plane_count(pixels: ElementTree.Element, source: str) -> None:
+    try:
+        planes = 1
+        for axis in "CZT":
+            planes *= int(pixels.get(f"Size{axis}", "1"))
+        claims = [planes]
+        for block in children(pixels, "TiffData"):
+            claims += [int(block.get(name, "0")) for name in ("PlaneCount", "NumPlanes", "IFD")]
+            claims += [int(block.get(f"First{axis}", "0")) for axis in "CZT"]
+    except ValueError as error:
+        raise SlideError(
+            f"{source} has metadata with a size that is no number, expected integers: export it again."
+        ) from error
+    if planes < 1 or min(claims) < 0 or max(claims) > MOST_PLANES:
+        raise SlideError(
+            f"{source} claims {max(claims)} planes, expected 1 to {MOST_PLANES}: the file is damaged or not an image."
+        )

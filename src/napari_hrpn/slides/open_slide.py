@@ -1,0 +1,142 @@
+"""The one door for slides: looks at what a file is, not at what it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.slides.errors import SlideError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from napari_hrpn.slides.planes import SeriesInfo
+    from napari_hrpn.slides.slide import Slide
+
+FORMATS = "TIFF, OME-TIFF, QPTIFF, NDPI, SVS, OME-Zarr, ND2, CZI or a folder of single-stain TIFFs"
+_TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_OTHERS = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"BM": "a BMP picture",
+    b"\x89HDF": "an HDF5 file (perhaps Imaris)",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"%PDF": "a PDF",
+    b"\x70\0\0\0": "a Leica LIF file",
+}
+_ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+
+
+def open_slide(path: str | os.PathLike[str], *, series: int = 0, z: int | None = None, t: int | None = None) -> Slide:
+    """Open a whole slide lazily.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A file of a format that the package reads, an OME-Zarr folder, or a folder of single-stain TIFFs.
+    series : int
+        Which image of a file with several; `list_series` tells them.
+    z, t : int or None
+        Which plane of a stack and which point in time. None takes the middle plane and the first point in
+        time, with a warning if there are several.
+
+    Returns
+    -------
+    Slide
+        Lazy levels of shape (c, y, x), names and µm. Opening reads no more than a few pieces.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be opened; one sentence says what was found, expected, and is to be done.
+    """
+    checked = _existing(path)
+    opener, _ = _reader_of(checked)
+    slide: Slide = opener(_main_folder(checked), series=series, z=z, t=t)
+    return slide
+
+
+def list_series(path: str | os.PathLike[str]) -> tuple[SeriesInfo, ...]:
+    """The images in a file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        As for `open_slide`.
+
+    Returns
+    -------
+    tuple of SeriesInfo
+        Index, name, shape, pixel size, number of planes and points in time of each.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be read.
+    """
+    checked = _existing(path)
+    _, lister = _reader_of(checked)
+    listed: tuple[SeriesInfo, ...] = lister(_main_folder(checked))
+    return listed
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    found = Path(path).expanduser()
+    try:
+        if not found.exists():
+            raise SlideError(f"There is no file or folder {found}, expected a slide: check the path.")
+        if not found.is_dir() and found.stat().st_size == 0:
+            raise SlideError(f"{found.name} is empty, expected {FORMATS}: copy it again from where it came.")
+    except OSError as error:
+        raise SlideError(f"{found} cannot be looked at ({error.strerror}): check the path.") from error
+    return found
+
+
+def _main_folder(path: Path) -> Path:
+    """The folder of an OME-Zarr of which a metadata file was chosen."""
+    return path.parent if path.name in _ZARR_METADATA else path
+
+
+def _reader_of(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    try:
+        return _reader_of_folder(path) if path.is_dir() else _reader_of_file(path)
+    except PermissionError as error:
+        raise SlideError(
+            f"{path.name} may not be read by you, expected a readable slide: ask its owner for the permission."
+        ) from error
+    except OSError as error:
+        raise SlideError(f"{path.name} cannot be read ({error.strerror}), expected {FORMATS}.") from error
+
+
+def _reader_of_folder(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    if any((path / name).is_file() for name in _ZARR_METADATA):
+        from napari_hrpn.slides.ome_zarr import open_ome_zarr, series_of_ome_zarr
+
+        return open_ome_zarr, series_of_ome_zarr
+    from napari_hrpn.slides.stain_folder import open_stain_folder, series_of_stain_folder
+
+    return open_stain_folder, series_of_stain_folder
+
+
+def _reader_of_file(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    if path.name in _ZARR_METADATA:
+        return _reader_of_folder(path.parent)
+    with path.open("rb") as file:
+        beginning = file.read(16)
+    if beginning.startswith(_TIFF_BEGINNINGS):
+        from napari_hrpn.slides.tiff import open_tiff, series_of_tiff
+
+        return open_tiff, series_of_tiff
+    if beginning.startswith(b"\xda\xce\xbe\x0a") or (path.suffix.lower() == ".nd2" and b"jP" in beginning):
+        from napari_hrpn.slides.nikon import open_nd2, series_of_nd2
+
+        return open_nd2, series_of_nd2
+    if beginning.startswith(b"ZISRAWFILE"):
+        from napari_hrpn.slides.czi import open_czi, series_of_czi
+
+        return open_czi, series_of_czi
+    what = next((name for start, name in _OTHERS.items() if beginning.startswith(start)), "of an unknown format")
+    raise SlideError(f"{path.name} is {what}, expected {FORMATS}: export it as OME-TIFF.")

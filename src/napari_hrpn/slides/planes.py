@@ -1,0 +1,114 @@
+"""One plane out of a stack: which one is taken when nobody says, and what the user is told."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+from napari_hrpn.slides.errors import SlideError, SlideWarning
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """One of the images of a file.
+
+    Attributes
+    ----------
+    index : int
+        What to give `open_slide` as `series`.
+    name : str
+        What the file calls it.
+    shape : tuple of int
+        Channels, height, width.
+    pixel_size_um : tuple of float or None
+        Height and width of a pixel in µm.
+    z_planes : int
+        Planes of its stack.
+    timepoints : int
+        Images of its time series.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, int, int]
+    pixel_size_um: tuple[float, float] | None
+    z_planes: int = 1
+    timepoints: int = 1
+
+
+def choose_plane(source: str, axis: str, count: int, asked: int | None) -> int | None:
+    """Index of the plane to take along z or t.
+
+    Parameters
+    ----------
+    source : str
+        Name of the file, for the sentence.
+    axis : {"z", "t"}
+        Along which axis.
+    count : int
+        How many planes there are.
+    asked : int or None
+        What the user asked for.
+
+    Returns
+    -------
+    int or None
+        The plane; None where there is only one. Without `asked` it is the middle of a stack and the first of
+        a time series, with a warning that says so.
+
+    Raises
+    ------
+    SlideError
+        If there is no such plane.
+    """
+    if asked is not None and not 0 <= asked < count:
+        raise SlideError(
+            f"{source} has {count} {_planes(axis, count)}, expected {axis} from 0 to {count - 1} but got {asked}."
+        )
+    if count == 1:
+        return None
+    if asked is not None:
+        return asked
+    taken = count // 2 if axis == "z" else 0
+    warnings.warn(
+        f"{source} has {count} {_planes(axis, count)} and {axis}={taken} is taken: give {axis} from 0 to "
+        f"{count - 1} for another.",
+        SlideWarning,
+        stacklevel=2,
+    )
+    return taken
+
+
+def _planes(axis: str, count: int) -> str:
+    noun = "plane" if axis == "z" else "time point"
+    return noun if count == 1 else noun + "s"
+
+
+def choose_series(source: str, count: int, asked: int) -> int:
+    """The series that was asked for, checked.
+
+    Parameters
+    ----------
+    source : str
+        Name of the file, for the sentence.
+    count : int
+        How many images there are.
+    asked : int
+        Which one is wanted.
+
+    Returns
+    -------
+    int
+        `asked`.
+
+    Raises
+    ------
+    SlideError
+        If there is no such image.
+    """
+    if not 0 <= asked < count:
+        raise SlideError(
+            f"{source} has {count} image{'s' if count != 1 else ''}, expected series from 0 to {count - 1} "
+            f"but got {asked}."
+        )
+    return asked

@@ -1,0 +1,120 @@
+"""Coarser levels from finer ones: the mean of 2x2 pixels, exact for integers, lazy and of bounded memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from napari_hrpn.slides.lazy import ArrayLike, from_guarded
+
+BLOCK = 512
+
+
+def halve(block: np.ndarray) -> np.ndarray:
+    """Mean of each 2x2 pixels; at an odd edge, the mean of the pixels there are.
+
+    Parameters
+    ----------
+    block : numpy.ndarray
+        Shape (..., y, x), integers or floats; it starts at an even row and column of its level.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., ceil(y / 2), ceil(x / 2)), same type; integers are rounded half up.
+    """
+    sums = _pair_sums(_pair_sums(block.astype(_wider(block.dtype)), -2), -1)
+    if np.issubdtype(block.dtype, np.integer):
+        return ((sums + 2) // 4).astype(block.dtype)
+    return (sums / 4).astype(block.dtype)
+
+
+def _pair_sums(values: np.ndarray, axis: int) -> np.ndarray:
+    if values.shape[axis] % 2:
+        # the last pixel counted twice weighs as much as a pair, so the mean is that of the pixels there are
+        values = np.concatenate([values, np.take(values, [-1], axis)], axis)
+    even: tuple[Any, ...] = (..., slice(0, None, 2)) + (slice(None),) * (-axis - 1)
+    odd: tuple[Any, ...] = (..., slice(1, None, 2)) + (slice(None),) * (-axis - 1)
+    summed: np.ndarray = values[even] + values[odd]
+    return summed
+
+
+def _wider(dtype: np.dtype) -> np.dtype:
+    """A type that holds the sum of four pixels and the rounding."""
+    if np.issubdtype(dtype, np.floating):
+        return np.dtype(np.float64)
+    kind = "i" if np.issubdtype(dtype, np.signedinteger) else "u"
+    return np.dtype(f"{kind}{min(8, 2 * dtype.itemsize)}")
+
+
+class HalvedPixels:
+    """An array-like that is half as fine as another one and reads it block by block.
+
+    Parameters
+    ----------
+    finer : array-like
+        Shape (c, y, x), sliced with (slice, slice, slice).
+    """
+
+    ndim = 3
+
+    def __init__(self, finer: ArrayLike) -> None:
+        self._finer = finer
+        channels, height, width = finer.shape
+        self.shape = (channels, -(-height // 2), -(-width // 2))
+        self.dtype = finer.dtype
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
+        if any(not isinstance(part, slice) for part in key):
+            whole = tuple(part if isinstance(part, slice) else slice(part, part + 1) for part in key)
+            return self[whole][tuple(slice(None) if isinstance(part, slice) else 0 for part in key)]
+        ranges = [range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)]  # type: ignore[union-attr]
+        channels, rows, columns = (slice(part.start, max(part.stop, part.start)) for part in ranges)
+        block = np.empty([part.stop - part.start for part in (channels, rows, columns)], self.dtype)
+        for top in range(rows.start, rows.stop, BLOCK):
+            for left in range(columns.start, columns.stop, BLOCK):
+                bottom, right = min(top + BLOCK, rows.stop), min(left + BLOCK, columns.stop)
+                finer = self._finer[channels, 2 * top : 2 * bottom, 2 * left : 2 * right]
+                block[:, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = halve(
+                    np.asarray(finer)
+                )
+        return block[tuple(slice(None, None, part.step) for part in ranges)]
+
+
+class _ComputedPixels:
+    """A dask array sliced into computed blocks, in the thread that asks."""
+
+    def __init__(self, array: da.Array) -> None:
+        self._array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        block: np.ndarray = self._array[key].compute(scheduler="synchronous")
+        return block
+
+
+def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...]:
+    """The levels above a level, each half as fine as the one before, until one fits into `smallest` pixels.
+
+    Parameters
+    ----------
+    finest : dask.array.Array
+        Shape (c, y, x).
+    smallest : int
+        Longer side of the coarsest level at most, in pixels.
+
+    Returns
+    -------
+    tuple of dask.array.Array
+        Finest first, without `finest`; empty where that is small enough. Reading a block of any level takes
+        the memory of a few blocks, and reads all the pixels of `finest` that lie under it.
+    """
+    levels: list[da.Array] = []
+    pixels: ArrayLike = _ComputedPixels(finest)
+    while max(pixels.shape[1:]) > smallest:
+        pixels = HalvedPixels(pixels)
+        levels.append(from_guarded(pixels, (finest.chunksize[0], BLOCK, BLOCK), "coarser"))
+    return tuple(levels)

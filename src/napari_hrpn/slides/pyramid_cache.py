@@ -1,0 +1,320 @@
+"""Coarse levels of flat slides, built once and kept on disk; a block counts only once it is written."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import dask.array as da
+import numpy as np
+import zarr
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from napari_hrpn.slides.identity import slide_identity
+from napari_hrpn.slides.output_path import remove, writing_errors
+from napari_hrpn.slides.pyramid_blocks import BlockGrid, Box, block_grid, copy_block, create_levels
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from napari_hrpn.slides.slide import Slide
+
+FORMAT = "v1"
+LEVELS = "levels.zarr"
+FINISHED = "finished"
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """How far the coarse levels have come.
+
+    Attributes
+    ----------
+    box : tuple of int or None
+        Full-resolution pixels y0, y1, x0, x1 whose coarse levels were just finished; None while another
+        program builds the same levels.
+    done, total : int
+        Finished blocks and all of them, those of earlier runs included.
+    """
+
+    box: Box | None
+    done: int
+    total: int
+
+
+class PyramidCache:
+    """The coarse levels of one slide on disk, finished or not; made by `open_cache`.
+
+    Attributes
+    ----------
+    slide : Slide
+        The slide as it was opened.
+    folder : pathlib.Path
+        Where its levels are kept.
+    levels : tuple of zarr.Array
+        Shape (c, y, x) each, for ``slide.levels[slide.stored_levels:]``; zero where not yet built.
+    """
+
+    def __init__(self, slide: Slide, folder: Path) -> None:
+        self.slide = slide
+        self.folder = folder
+        count = len(slide.levels) - slide.stored_levels
+        group = zarr.open_group(folder / LEVELS, mode="r+")
+        self.levels: tuple[zarr.Array[Any], ...] = tuple(_array(group, level) for level in range(count))
+        # the grid as it was when the levels were begun, so that any later version can go on
+        self._grid = BlockGrid(*cast("list[int]", group.attrs["grid"]))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block of every level is there."""
+        return bool(self._finished().all())
+
+    def as_slide(self) -> Slide:
+        """The slide with the levels of this cache in place of the computed ones.
+
+        Returns
+        -------
+        Slide
+            Its `stored_levels` counts the cached levels; pixels not yet built read as zero.
+        """
+        coarse = tuple(da.from_array(level, chunks=level.chunks, name=False) for level in self.levels)
+        levels = self.slide.levels[: self.slide.stored_levels] + coarse
+        return replace(self.slide, levels=levels, stored_levels=len(levels))
+
+    def build(self) -> Generator[CacheReport, None, None]:
+        """Build the blocks that are not there yet; does nothing when all are.
+
+        It may be closed or killed at any time and goes on in the next run. While another program builds the
+        same levels, this one waits and reports what the other finishes.
+
+        Yields
+        ------
+        CacheReport
+            After each block.
+
+        Raises
+        ------
+        SlideError
+            Where the slide cannot be read or the cache cannot be written.
+        """
+        known = self._finished()
+        while not known.all():
+            with writing_errors(self.folder), _held(_lock_path(self.folder)) as ours:
+                finished = self._finished()
+                yield from self._news(known, finished)
+                if ours:
+                    yield from self._build_rest(finished)
+                    return
+            yield CacheReport(None, int(finished.sum()), len(self._grid))
+            known = finished
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _build_rest(self, finished: np.ndarray) -> Iterator[CacheReport]:
+        source = self.slide.levels[self.slide.stored_levels - 1]
+        for index in np.flatnonzero(~finished):
+            copy_block(source, self.levels, self._grid.box(int(index)), coarser_only=True)
+            self._mark(int(index))
+            finished[index] = True
+            yield self._report(int(index), finished)
+
+    def _news(self, known: np.ndarray, finished: np.ndarray) -> Iterator[CacheReport]:
+        for index in np.flatnonzero(finished & ~known):
+            yield self._report(int(index), finished)
+
+    def _report(self, index: int, finished: np.ndarray) -> CacheReport:
+        height, width = self.slide.shape
+        down = round(height / self._grid.height), round(width / self._grid.width)
+        y0, y1, x0, x1 = self._grid.box(index)
+        box = y0 * down[0], min(y1 * down[0], height), x0 * down[1], min(x1 * down[1], width)
+        return CacheReport(box, int(finished.sum()), len(self._grid))
+
+    def _finished(self) -> np.ndarray:
+        with writing_errors(self.folder):
+            return np.fromfile(self.folder / FINISHED, np.uint8, len(self._grid)).astype(bool)
+
+    def _mark(self, index: int) -> None:
+        # one byte in place can be half written no more than a block can be half finished
+        with (self.folder / FINISHED).open("r+b") as record:
+            record.seek(index)
+            record.write(b"\1")
+
+
+def open_cache(slide: Slide, folder: Path | None = None) -> PyramidCache:
+    """The cache of a slide's coarse levels, begun if there is none; nothing is read from the slide.
+
+    Parameters
+    ----------
+    slide : Slide
+        With levels that are computed, not stored.
+    folder : pathlib.Path, optional
+        Folder of all caches; `pyramid_cache_folder` where left out.
+
+    Returns
+    -------
+    PyramidCache
+        Its levels can be shown while `build` fills them.
+
+    Raises
+    ------
+    SlideError
+        Where the folder cannot be written.
+    """
+    own = (folder or pyramid_cache_folder()) / f"{slide_identity(slide)}-{FORMAT}"
+    with writing_errors(own):
+        if not own.is_dir():
+            _begin(slide, own)
+        try:
+            return PyramidCache(slide, own)
+        except (KeyError, TypeError, ValueError, FileNotFoundError):
+            # a folder that was damaged from outside is of no use to anybody
+            remove(own)
+            _begin(slide, own)
+            return PyramidCache(slide, own)
+
+
+def cached_pyramid(slide: Slide, folder: Path | None = None) -> Generator[CacheReport, None, Slide]:
+    """Build the coarse levels of a flat slide once and take them from disk ever after.
+
+    Parameters
+    ----------
+    slide : Slide
+        Any slide; one whose levels are all stored comes back as it is.
+    folder : pathlib.Path, optional
+        Folder of all caches; `pyramid_cache_folder` where left out.
+
+    Yields
+    ------
+    CacheReport
+        After each block; none where the levels are there already.
+
+    Returns
+    -------
+    Slide
+        With all its levels stored, equal to the computed ones to the bit.
+
+    Raises
+    ------
+    SlideError
+        Where the slide cannot be read or the cache cannot be written.
+    """
+    if slide.stored_levels == len(slide.levels):
+        return slide
+    cache = open_cache(slide, folder)
+    yield from cache.build()
+    return cache.as_slide()
+
+
+def pyramid_cache_folder() -> Path:
+    """Folder in which the coarse levels of flat slides are kept for this user.
+
+    Returns
+    -------
+    pathlib.Path
+        It need not exist.
+    """
+    return user_cache_path("napari-hrpn", appauthor=False) / "pyramids"
+
+
+def pyramid_cache_bytes(folder: Path | None = None) -> int:
+    """Disk space that the cached levels take.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        Folder of all caches; `pyramid_cache_folder` where left out.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    return sum(_size(cache) for cache in _caches(folder or pyramid_cache_folder()))
+
+
+def clear_pyramid_cache(folder: Path | None = None) -> int:
+    """Delete all cached levels but those that a program is building at the moment.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        Folder of all caches; `pyramid_cache_folder` where left out.
+
+    Returns
+    -------
+    int
+        Bytes that were freed.
+
+    Raises
+    ------
+    SlideError
+        Where a cache cannot be deleted.
+    """
+    freed = 0
+    for cache in _caches(folder or pyramid_cache_folder()):
+        with writing_errors(cache), _held(_lock_path(cache)) as ours:
+            if ours:
+                size = _size(cache)
+                remove(cache)
+                freed += size
+    return freed
+
+
+def _begin(slide: Slide, own: Path) -> None:
+    """Make an empty cache in one step, whoever else does the same at this moment."""
+    begun = own.with_name(f"{own.name}.{uuid.uuid4().hex}.partial")
+    begun.mkdir(parents=True)
+    finest = slide.levels[slide.stored_levels - 1]
+    grid = block_grid(finest)
+    (begun / FINISHED).write_bytes(bytes(len(grid)))
+    create_levels(begun / LEVELS, [level.shape for level in slide.levels[slide.stored_levels :]], slide.dtype)
+    group = zarr.open_group(begun / LEVELS, mode="r+")
+    group.attrs["grid"] = [grid.height, grid.width, grid.block_height, grid.block_width]
+    try:
+        begun.rename(own)
+    except OSError:
+        remove(begun)
+        if not own.is_dir():
+            raise
+
+
+def _array(group: zarr.Group, level: int) -> zarr.Array[Any]:
+    array = group[str(level)]
+    if not isinstance(array, zarr.Array):
+        raise TypeError(f"level {level} is not an array")
+    return array
+
+
+def _lock_path(cache: Path) -> Path:
+    # beside the cache, not in it: whoever waits for the lock must not lose it when the cache is deleted
+    return cache.with_name(f"{cache.name}.lock")
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Whether this program got the lock, which the system gives back even when the program is killed."""
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _caches(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(child for child in folder.iterdir() if (child / FINISHED).is_file())
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,127 @@
+"""Which channel shows what: guessed from names alone, and only where a name says so."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from napari_hrpn.slides.errors import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_hrpn.slides.slide import Slide
+
+
+@dataclass(frozen=True)
+class ChannelRoles:
+    """Indices of the channels by what they show.
+
+    Attributes
+    ----------
+    nuclei, vessels, probe : int or None
+        Channel index; None where it is not known.
+    """
+
+    nuclei: int | None = None
+    vessels: int | None = None
+    probe: int | None = None
+
+
+# Each word is a pattern that has to match a whole word of a name, so that "FITC" is not found in "fitch".
+# A marker tells what a channel shows, a dye only how it was made visible: markers win.
+_MARKERS = {
+    "nuclei": (
+        r"dapi hoechst\d* h33342 h33258 hh3 syto\w* draq\d* topro\d* nucblue dna\d* histone\w* "
+        r"h2b chromatin nuc nuclei nucleus nuclear"
+    ),
+    "vessels": (
+        r"cd31 cd34 cd105 cd144 cd146 pecam\d* endomucin emcn endothel\w* vecadherin vwf willebrand erg "
+        r"meca\d* lectin isolectin\w* ib4 vessels? vasculature vascular vasc blood"
+    ),
+    "probe": (
+        r"qds?\d* qdots?\d* quantum\w* nano\w* nps? aunps? lnps? liposom\w* particles? dextran virus "
+        r"viral aav\d* probe tracer drug cargo dox\w* albumin trastuzumab cetuximab"
+    ),
+}
+_DYES = {
+    "nuclei": r"spblue spectrumblue 405 af405 alexa405 fluor405 bfp",
+    "vessels": r"spgreen spectrumgreen 488 af488 alexa488 fluor488 atto488 fitc e?gfp cy2 opal520",
+    "probe": (
+        r"sporange spectrumorange sp?red spectrumred tritc rhodamine\w* texasred txred cy3 cy5 cy7 mcherry tdtomato "
+        r"rfp icg (af|alexa|fluor|atto|opal)?(5[4-9]|6[0-9]|7[0-9])\d"
+    ),
+}
+# what else is stained beside a tumour's vessels: a dye on one of these is not the probe
+_OTHER_MARKERS = r"cd\d+[a-z]? ki67 her2 egfr (pan)?ck\d* cytokeratin a?sma actin tubulin foxp3 pdl?1 f480 iba1 lyve\d*"
+
+
+def guess_roles(channel_names: Sequence[str]) -> ChannelRoles:
+    """What each channel shows, as far as its name tells.
+
+    Parameters
+    ----------
+    channel_names : sequence of str
+        In the order of the channels.
+
+    Returns
+    -------
+    ChannelRoles
+        No channel has two roles. A marker (CD31, DAPI, dextran) counts more than a dye (AF488, SpGreen), and
+        the first of equals is taken; names that say nothing, such as "Channel 0", give None.
+    """
+    words = [_words(name) for name in channel_names]
+    marked = {
+        index for index, of_name in enumerate(words) if _any_of(of_name, " ".join([*_MARKERS.values(), _OTHER_MARKERS]))
+    }
+    found: dict[str, int] = {}
+    for patterns, taken in ((_MARKERS, set()), (_DYES, marked)):
+        for role, pattern in patterns.items():
+            free = (index for index in range(len(words)) if index not in taken | set(found.values()))
+            match = next((index for index in free if _any_of(words[index], pattern)), None)
+            if match is not None:
+                found.setdefault(role, match)
+    return ChannelRoles(**found)
+
+
+def _any_of(words: Sequence[str], patterns: str) -> bool:
+    return any(re.fullmatch(pattern, word) for pattern in patterns.split() for word in words)
+
+
+def _words(name: str) -> list[str]:
+    """Lower-case words of a name, and its neighbours joined: "Alexa Fluor 488" holds "fluor488"."""
+    single = re.findall(r"[a-z0-9]+", name.lower())
+    return [*single, *(first + second for first, second in pairwise(single))]
+
+
+def find_channel(slide: Slide, name_or_index: str) -> int:
+    """Index of a channel that a user named.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    name_or_index : str
+        Name of the channel, in upper or lower case, or its index from 0.
+
+    Returns
+    -------
+    int
+        Index of the channel.
+
+    Raises
+    ------
+    SlideError
+        If there is none or there are several; it tells those that there are.
+    """
+    wanted = str(name_or_index).strip()
+    matches = [i for i, name in enumerate(slide.channel_names) if name.casefold() == wanted.casefold()]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches and wanted.isdecimal() and int(wanted) < len(slide.channel_names):
+        return int(wanted)
+    there_are = ", ".join(f"{index} = {name}" for index, name in enumerate(slide.channel_names))
+    found = f"{len(matches)} channels called" if matches else "no channel"
+    raise SlideError(f"{slide.source.name} has {found} {wanted!r}, expected one of {there_are}: name or number it.")
