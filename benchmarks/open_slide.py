@@ -36,9 +36,7 @@ after, peak = resident()
 print(json.dumps(dict(seconds=seconds, kept=after - before, peak=peak - before)))
 """
 IMPORTS = "import dask.array, imagecodecs, numpy, tifffile, zarr"
-OURS = (
-    f"{IMPORTS}\nimport napari_hrpn.slides.tiff\nfrom napari_hrpn.slides import contrast_limits, open_slide"
-)
+OURS = f"{IMPORTS}\nimport napari_hrpn.slides.tiff\nfrom napari_hrpn.slides import contrast_limits, open_slide"
 PROGRAMS = {
     "imports only": (IMPORTS, "pass"),
     "napari-hrpn, without contrast": (
@@ -78,9 +76,7 @@ def main() -> None:
 
 def run(program: str, path: Path) -> dict[str, float]:
     """Figures of one fresh process."""
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
@@ -94,8 +90,8 @@ def write_slide(path: Path, size: int) -> None:
     noise = random.integers(0, 4000, (TILE, TILE), np.uint16)
     repeated = np.tile(noise[:16, :16], (TILE // 16, TILE // 16))
     packed = {
-        True: imagecodecs.zlib_encode(noise, level=1),
-        False: imagecodecs.zlib_encode(repeated, level=9),
+        True: bytes(imagecodecs.zlib_encode(noise.tobytes(), level=1)),
+        False: bytes(imagecodecs.zlib_encode(repeated.tobytes(), level=9)),
     }
 
     def tiles(side: int) -> Iterator[bytes]:

@@ -10,37 +10,41 @@ stop() {
     exit 1
 }
 
-# Installs Debian packages that are not there yet; returns 1, with the line to run, where it may not.
+# What a napari window needs of Debian: OpenGL, and the libraries that Qt does not bring along.
+window_libraries=(
+    libegl1 libgl1 libglx-mesa0 libgl1-mesa-dri libopengl0 libglib2.0-0 libxkbcommon-x11-0 libxcb-cursor0
+    libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
+    libxcb-xkb1 libdbus-1-3 libfontconfig1
+)
+
+# Installs the Debian packages that are not there yet, and what .venv needs of Debian with them. Where it may not,
+# it prints the line to run; what cannot go on without them finds that out for itself.
 install_debian() {
-    command -v dpkg-query >/dev/null || return 1
+    command -v dpkg-query >/dev/null || return 0
     local package installed missing=()
-    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' 2>/dev/null | sed -n 's/^installed / /p')
-    for package in "$@"; do
+    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' | sed -n 's/^installed / /p')
+    for package in "$@" $(package_for_venv); do
         grep -q "[ ,]$package\( \|,\|$\)" <<<"$installed" || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
 
-    local sudo=()
-    [ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
-    if [ ${#sudo[@]} -eq 0 ] || sudo -n true 2>/dev/null; then
+    local as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+    if "${as_root[@]}" true 2>/dev/null; then
         say "Installing Debian packages: ${missing[*]}"
-        # "${a[@]+...}": an empty array is an error to the bash of macOS under set -u
-        if ${sudo[@]+"${sudo[@]}"} apt-get update -qq >/dev/null &&
-            ${sudo[@]+"${sudo[@]}"} env DEBIAN_FRONTEND=noninteractive \
+        if "${as_root[@]}" apt-get update -qq >/dev/null &&
+            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
                 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
             return 0
         fi
     fi
     say "Debian packages are missing. Run this once, then try again:"
     say "    sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}"
-    return 1
 }
 
-# What a napari window needs of Debian: OpenGL, and the X11 libraries that Qt does not bring along.
-install_window_libraries() {
-    install_debian "$@" libegl1 libgl1 libglx-mesa0 libgl1-mesa-dri libopengl0 libglib2.0-0 libxkbcommon-x11-0 \
-        libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 \
-        libxcb-shape0 libxcb-xinerama0 libxcb-xkb1 libdbus-1-3 libfontconfig1
+# Prints python3-venv where .venv is still to be made and Python cannot: Debian ships ensurepip apart.
+package_for_venv() {
+    venv_runs || "$(find_python)" -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv\n'
 }
 
 # Prints the Python to build on: the pins were made with 3.11, later ones come next.
@@ -55,25 +59,23 @@ find_python() {
     stop "Python 3.11 or newer was not found; install it, or name it: PYTHON=/path/to/python3.11 $0"
 }
 
-# Sets $python to the Python of .venv, and makes .venv where there is none that runs.
-use_venv() {
+# Sets $python to the Python of .venv, on Windows too, and says whether it runs.
+venv_runs() {
     python=.venv/bin/python
     [ ! -d .venv/Scripts ] || python=.venv/Scripts/python.exe
-    if ! "$python" -c "import pip" 2>/dev/null; then
-        make_venv
-    fi
+    "$python" -c 'import pip' 2>/dev/null
 }
 
-make_venv() {
+# Makes .venv where there is none that runs.
+use_venv() {
     local base
+    venv_runs && return
     base=$(find_python)
+    "$base" -c 'import ensurepip, venv' 2>/dev/null ||
+        stop "$base cannot make a virtual environment: its modules venv and ensurepip are missing."
     say "Making .venv with $("$base" --version)"
-    # Debian's python3 has no ensurepip until python3-venv is installed
-    if ! "$base" -c 'import ensurepip, venv' 2>/dev/null; then
-        install_debian python3-venv || stop "$base cannot make a virtual environment without the module ensurepip."
-    fi
     "$base" -m venv --clear .venv
-    [ ! -d .venv/Scripts ] || python=.venv/Scripts/python.exe
+    venv_runs || stop "The new .venv does not run; remove it and try again."
 }
 
 # Installs the project, editable, with one dependency group of pyproject.toml, at the versions of

@@ -97,16 +97,12 @@ def test_floating_point_tiles_pool_to_the_whole() -> None:
     for row in range(0, 300, 7):
         sums = update(sums, real[row : row + 7], predicted[row : row + 7])
     whole, tiled = agreement(real, predicted), compute(sums, None)
-    assert (tiled.r2, tiled.mse, tiled.pearson_r) == pytest.approx(
-        (whole.r2, whole.mse, whole.pearson_r), rel=1e-12
-    )
+    assert (tiled.r2, tiled.mse, tiled.pearson_r) == pytest.approx((whole.r2, whole.mse, whole.pearson_r), rel=1e-12)
 
 
 def test_whole_numbers_in_floating_point_agree_with_integers() -> None:
     real, predicted = images(np.uint16)
-    assert agreement(real, predicted.astype(np.float32)).r2 == pytest.approx(
-        agreement(real, predicted).r2, rel=1e-12
-    )
+    assert agreement(real, predicted.astype(np.float32)).r2 == pytest.approx(agreement(real, predicted).r2, rel=1e-12)
 
 
 def test_sums_of_ten_billion_bright_pixels_are_exact() -> None:

@@ -1,5 +1,6 @@
 """The OME-TIFF that we write, read back with tifffile."""
 
+import shutil
 import tracemalloc
 from pathlib import Path
 from xml.etree import ElementTree
@@ -136,15 +137,37 @@ def test_closing_early_leaves_nothing(tmp_path, steps_taken):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_levels_beside_a_killed_run_do_not_open(tmp_path):
-    slide, _ = some_slide((1, 2301, 2999))
+def test_what_a_killed_run_leaves_does_not_open(tmp_path, monkeypatch):
+    slide, _ = some_slide()
+    killed = tmp_path / "killed.ome.tif"
+    exchange = writer._exchange_start
+
+    def killed_before_the_end(file, start):
+        file.flush()
+        shutil.copy(tmp_path / "out.ome.tif.partial", killed)
+        return exchange(file, start)
+
+    monkeypatch.setattr(writer, "_exchange_start", killed_before_the_end)
     steps = write_ome_tiff(slide, tmp_path / "out.ome.tif")
     next(steps)
+    with pytest.raises(SlideError):
+        open_slide(tmp_path / "out.ome.tif.levels.partial")
+    path = finish(steps)
 
-    for leftover in tmp_path.iterdir():
-        with pytest.raises(SlideError):
-            open_slide(leftover)
-    steps.close()
+    assert killed.stat().st_size > 0.9 * path.stat().st_size
+    with pytest.raises(SlideError):
+        open_slide(killed)
+
+
+def test_what_an_earlier_run_left_is_cleared_away(tmp_path):
+    slide, pixels = some_slide()
+    (tmp_path / "out.ome.tif.partial").write_text("half a file")
+    (tmp_path / "out.ome.tif.levels.partial" / "0").mkdir(parents=True)
+
+    path = finish(write_ome_tiff(slide, tmp_path / "out.ome.tif"))
+
+    assert list(tmp_path.iterdir()) == [path]
+    np.testing.assert_array_equal(tifffile.imread(path), pixels)
 
 
 def test_an_output_that_exists_is_kept_unless_asked(tmp_path):

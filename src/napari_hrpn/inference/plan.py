@@ -186,7 +186,7 @@ def input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int
         raise PredictionError(msg)
     channels = tuple(channel for channel in found.values() if channel is not None)
     if len(set(channels)) < len(channels) or not all(0 <= channel < len(slide.channel_names) for channel in channels):
-        msg = f"the inputs {', '.join(found)} were given the channels {channels} of {there}; expected a different one for each."
+        msg = f"the inputs {', '.join(found)} got the channels {channels} of {there}; expected one for each."
         raise PredictionError(msg)
     return channels
 

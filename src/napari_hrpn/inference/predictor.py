@@ -44,7 +44,7 @@ class Predictor:
         if device == "cpu":
             keep_freed_memory()
         fold_batch_normalisation(network)
-        self._network = network.to(device, memory_format=torch.channels_last)
+        self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(self, pixels: NDArray[np.float32], crop: int) -> NDArray[np.float32]:
         """Predict one tile.

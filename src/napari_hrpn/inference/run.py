@@ -145,7 +145,7 @@ class Run:
         core, device = tile.core, self._plan.predictor.device
         quarters = tile.quarters(self._plan.grid.halo, self._plan.grid.stride, CELL_PX)
         if len(quarters) == 1:
-            msg = f"not even a tile of {CELL_PX} px fits into the memory of {device}; close other programs or use another device."
+            msg = f"a tile of {CELL_PX} px does not fit into the memory of {device}; free some or use another device."
             raise PredictionError(msg)
         whole = np.empty((core.height, core.width), np.float32)
         for quarter in quarters:

@@ -112,9 +112,9 @@ class Sampling:
         top, left = int(rows.min()), int(columns.min())
         there = level[:, top : int(rows.max()) + 1, left : int(columns.max()) + 1]
         read = [np.asarray(there[channel].compute(scheduler="synchronous")) for channel in channels]
-        pixels = np.stack([np.take(np.take(plane, rows - top, 0), columns - left, 1) for plane in read]).astype(
-            np.float32
-        )
+        pixels: NDArray[np.float32] = np.stack(
+            [np.take(np.take(plane, rows - top, 0), columns - left, 1) for plane in read]
+        ).astype(np.float32)
         if self.padding == "zero":
             outside_rows = (np.arange(box.y0, box.y1) < 0) | (np.arange(box.y0, box.y1) >= height)
             outside_columns = (np.arange(box.x0, box.x1) < 0) | (np.arange(box.x0, box.x1) >= width)

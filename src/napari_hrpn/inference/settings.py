@@ -61,7 +61,7 @@ class PredictionSettings:
                 msg = f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}."
                 raise PredictionError(msg)
         if self.core is not None and (self.core < CELL_PX or self.core % CELL_PX):
-            msg = f"core is {self.core} px; expected a multiple of {CELL_PX} px, so that tiles end where stored chunks do."
+            msg = f"core is {self.core} px; expected a multiple of {CELL_PX} px, the edge of a stored chunk."
             raise PredictionError(msg)
         if self.halo is not None and self.halo < 0:
             msg = f"halo is {self.halo} px; expected 0 or more."

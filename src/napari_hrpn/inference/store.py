@@ -46,10 +46,9 @@ class PredictionStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._group = zarr.open_group(path, mode="r+")
-        self.levels: tuple[zarr.Array[Any], ...] = tuple(
-            self._array(str(level))
-            for level in range(len(self._group.attrs["ome"]["multiscales"][0]["datasets"]))  # type: ignore[index, call-overload]
-        )
+        ome: Any = self._group.attrs["ome"]
+        names = [dataset["path"] for dataset in ome["multiscales"][0]["datasets"]]
+        self.levels: tuple[zarr.Array[Any], ...] = tuple(self._array(name) for name in names)
         self._finished = self._array(FINISHED)
         self._done: NDArray[np.bool_] = np.asarray(self._finished[:]) > 0
 
@@ -102,7 +101,7 @@ class PredictionStore:
             _create(path, slide, request, dtype, name)
             return cls(path)
         except OSError as error:
-            msg = f"the prediction cannot be written to {path} ({error.strerror or error}); choose a folder that you may write to."
+            msg = f"{path} cannot be written ({error.strerror or error}); choose a folder that you may write to."
             raise PredictionError(msg) from error
 
     @property
@@ -133,7 +132,9 @@ class PredictionStore:
             write_part(pixels[None], (0, core.y0, core.x0), self.levels)
             self._finished[_cells(core)] = 1
         except OSError as error:
-            msg = f"writing to {self.path} failed ({error.strerror or error}); finished tiles are kept: make room and run it again."
+            msg = (
+                f"{self.path} could not be written ({error.strerror or error}); finished tiles are kept: run it again."
+            )
             raise PredictionError(msg) from error
         self._done[_cells(core)] = True
         if self.complete:

@@ -191,7 +191,7 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
 
 def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) -> Checkpoint:
     if header.get("format") != FORMAT:
-        msg = f"{path.name} says it is {header.get('format', 'of no format')!r}; expected {FORMAT!r}: train or export it again."
+        msg = f"{path.name} says it is {header.get('format', 'of no format')!r}; expected {FORMAT!r}: export it again."
         raise CheckpointError(msg)
     try:
         settings = HRPNSettings(**_tupled(json.loads(header["settings"])))
@@ -199,11 +199,11 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         with torch.device("meta"):
             expected = HRPN(settings).state_dict()
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        msg = f"{path.name} has a header that cannot be understood ({error}); expected a checkpoint written by napari-hrpn."
+        msg = f"{path.name} has a header that makes no sense ({error}); expected a checkpoint of napari-hrpn."
         raise CheckpointError(msg) from error
     _check_weights(path, {name: tuple(tensor.shape) for name, tensor in expected.items()}, weights)
     if len(card.input_roles) != settings.in_channels or len(card.scaling.offsets) != settings.in_channels:
-        msg = f"{path.name} has {settings.in_channels} input channels but its card names {card.input_roles}; train it again."
+        msg = f"{path.name} has {settings.in_channels} input channels but its card says {card.input_roles}."
         raise CheckpointError(msg)
     return Checkpoint(settings, weights, card)
 
@@ -212,7 +212,7 @@ def _check_weights(path: Path, expected: Mapping[str, tuple[int, ...]], weights:
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if found != expected:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        msg = f"{path.name} has weights that do not fit its architecture ({wrong[0]} first); the file is damaged or edited."
+        msg = f"{path.name} has weights that do not fit its architecture ({wrong[0]} first); get it again."
         raise CheckpointError(msg)
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
@@ -227,6 +227,9 @@ def _card(fields: dict[str, Any]) -> ModelCard:
 
 def _tupled(fields: Mapping[str, Any]) -> dict[str, Any]:
     """JSON knows lists only; the settings hold tuples."""
+    if not isinstance(fields, dict):
+        msg = f"expected names and values, found {fields!r}"
+        raise TypeError(msg)
     return {key: _as_tuple(value) for key, value in fields.items()}
 
 

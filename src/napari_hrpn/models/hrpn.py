@@ -72,7 +72,7 @@ class HRPNSettings:
     @property
     def stride(self) -> int:
         """Pixels of the input per pixel of the coarsest branch."""
-        return STEM_REDUCTION * 2 ** (self.branches - 1)
+        return STEM_REDUCTION << (self.branches - 1)
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, relu: bool = True) -> nn.Sequential:
@@ -92,6 +92,7 @@ class BasicBlock(nn.Module):
         self.residual = nn.Sequential(convolution(channels, channels), convolution(channels, channels, relu=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shape (n, c, y, x) in and out."""
         return functional.relu(self.residual(x) + x)
 
 
@@ -111,6 +112,7 @@ class Bottleneck(nn.Module):
         self.shortcut = convolution(inputs, outputs, 1, relu=False) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shape (n, c, y, x) in and out."""
         return functional.relu(self.residual(x) + self.shortcut(x))
 
 
@@ -163,10 +165,12 @@ class Exchange(nn.Module):
         return bilinear_upsampling(widths[source], widths[target], source - target)
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
+        """Finest branch first, in and out."""
         fused = []
-        for paths in self.paths:
-            total = sum(path(branch) for path, branch in zip(paths, branches, strict=True))  # type: ignore[arg-type]
-            fused.append(functional.relu(total))  # type: ignore[arg-type]
+        for target in range(len(branches)):
+            paths = self.get_submodule(f"paths.{target}").children()
+            brought = [path(branch) for path, branch in zip(paths, branches, strict=True)]
+            fused.append(functional.relu(sum(brought[1:], start=brought[0])))
         return fused
 
 
@@ -179,6 +183,7 @@ class Stage(nn.Module):
         self.exchange = Exchange(widths, upsampling)
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
+        """Finest branch first, in and out."""
         fused: list[Tensor] = self.exchange([block(x) for block, x in zip(self.blocks, branches, strict=True)])
         return fused
 
@@ -201,6 +206,7 @@ class Head(nn.Module):
         self.last = nn.Conv2d(total, 1, 1, bias=False)
 
     def forward(self, branches: list[Tensor], crop: int = 0) -> Tensor:
+        """Finest branch first; out comes (n, 1, y, x) without `crop` pixels on each side."""
         margin = min(self.MARGIN, crop // STEM_REDUCTION)
         features = self._together(branches, crop // STEM_REDUCTION - margin)
         mixed = self.mix(features)

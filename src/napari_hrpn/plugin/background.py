@@ -25,7 +25,7 @@ NICENESS = 10
 YIELDED, RETURNED, FAILED = "yielded", "returned", "failed"
 
 
-def once(function: Callable[..., Any], *arguments: Any) -> Work:
+def once(function: Callable[..., Any], *arguments: object) -> Work:
     """Work that calls a function and yields nothing on the way.
 
     Parameters
@@ -42,8 +42,8 @@ def once(function: Callable[..., Any], *arguments: Any) -> Work:
     """
 
     def work(stop: threading.Event) -> Generator[Any, None, Any]:  # noqa: ARG001
+        yield from ()
         return function(*arguments)
-        yield
 
     return work
 
@@ -78,8 +78,9 @@ class BackgroundRun(QObject):
             target=_run, args=(work, self._stop, self._mail, is_polite), name="napari-hrpn", daemon=False
         )
         self._woken.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        # whoever deletes this object, the thread must not wake it afterwards
+        # whoever deletes this object, the thread must end and not wake it any more
         self.destroyed.connect(self._mail.close)
+        self.destroyed.connect(self._stop.set)
 
     @property
     def is_running(self) -> bool:
@@ -136,7 +137,7 @@ class _Mail:
         self._lock = threading.Lock()
         self._wake: Callable[[], None] | None = wake
 
-    def post(self, kind: str, value: Any) -> None:
+    def post(self, kind: str, value: object) -> None:
         with self._lock:
             if self._wake is not None:
                 self._letters.append((kind, value))
@@ -170,7 +171,7 @@ def _run(work: Work, stop: threading.Event, mail: _Mail, is_polite: bool) -> Non
     del letter
 
 
-def _driven(generator: Generator[Any, None, Any], stop: threading.Event, mail: _Mail) -> Any:
+def _driven(generator: Generator[Any, None, Any], stop: threading.Event, mail: _Mail) -> object:
     with contextlib.closing(generator):
         while True:
             try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+Value: TypeAlias = Any
 
 
 class ChoiceBox(QComboBox):
@@ -28,20 +30,21 @@ class ChoiceBox(QComboBox):
 
     def __init__(self, tooltip: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._values: list[Any] = []
+        self._values: list[Value] = []
         self.setToolTip(tooltip)
         # long names must not make the dock wider: they are elided, and shown in full in the open list
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.currentIndexChanged.connect(self._tell)
 
     @property
-    def value(self) -> Any:
+    def value(self) -> Value:
         """What is chosen; None where there is nothing to choose from."""
         index = self.currentIndex()
         return self._values[index] if 0 <= index < len(self._values) else None
 
-    def choose(self, value: Any) -> None:
+    def choose(self, value: Value) -> None:
         """Choose a value, if it is in the list.
 
         Parameters
@@ -53,22 +56,24 @@ class ChoiceBox(QComboBox):
         if index is not None:
             self.setCurrentIndex(index)
 
-    def offer(self, choices: Sequence[tuple[str, Any]], preferred: Any = None) -> None:
-        """Change the list, and keep what is chosen if it is still there.
+    def offer(self, choices: Sequence[tuple[str, Value]], preferred: Value = None, *, keep: bool = True) -> None:
+        """Change the list.
 
         Parameters
         ----------
         choices : sequence of (str, object)
             Title and value of each.
         preferred : object, optional
-            What to choose otherwise; the first where left out.
+            What to choose; the first where left out.
+        keep : bool
+            Stay with what is chosen, if it is still there.
         """
         before = self.value
         was_blocked = self.blockSignals(True)
         self.clear()
         self._values = [value for _, value in choices]
         self.addItems([title for title, _ in choices])
-        index = self._index_of(before)
+        index = self._index_of(before) if keep and before is not None else None
         if index is None:
             index = self._index_of(preferred)
         self.setCurrentIndex(index or 0 if choices else -1)
@@ -76,8 +81,12 @@ class ChoiceBox(QComboBox):
         if self.value is not before:
             self.changed.emit()
 
-    def _index_of(self, wanted: Any) -> int | None:
-        found = (i for i, value in enumerate(self._values) if value is wanted or (type(value) is type(wanted) and value == wanted))
+    def _index_of(self, wanted: Value) -> int | None:
+        found = (
+            i
+            for i, value in enumerate(self._values)
+            if value is wanted or (type(value) is type(wanted) and value == wanted)
+        )
         return next(found, None)
 
     def _tell(self) -> None:

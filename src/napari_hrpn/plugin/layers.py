@@ -1,31 +1,72 @@
-"""The one translator between slides and napari: layers from slides, slides from layers, places from what is in view."""
+"""The one translator between slides and napari: layers from slides, slides from layers, places from what is in view.
+
+Its parts stand in `places` and `foreign_layers`; other modules import all of it from here.
+"""
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.plugin.foreign_layers import slide_from_layers
+from napari_hrpn.plugin.live_layer import live_layer_data
+from napari_hrpn.plugin.places import camera_centre, pixel_shape, placement, shapes_box, visible_box
 from napari_hrpn.slides import Slide, contrast_limits, guess_roles
-from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Sequence
 
     import napari.components
     import napari.layers
+    from napari.utils.events import Event
 
-    LayerData = tuple[Any, dict[str, Any], str]
+    from napari_hrpn.plugin.live_layer import LiveLevels
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+__all__ = [
+    "KEY",
+    "LayerData",
+    "camera_centre",
+    "channel_colormaps",
+    "channel_of",
+    "is_same_slide",
+    "layers_of",
+    "pixel_shape",
+    "placement",
+    "replace_slide",
+    "shapes_box",
+    "slide_from_layers",
+    "slide_layers",
+    "slide_of",
+    "slide_title",
+    "slider_range",
+    "slides_in",
+    "visible_box",
+    "widen_slider",
+]
 
 KEY = "napari_hrpn"
 ROLE_COLORMAPS = {"nuclei": "bop blue", "vessels": "green", "probe": "red"}
 OTHER_COLORMAPS = ("cyan", "magenta", "yellow", "bop orange", "bop purple", "gray")
+PHOTOGRAPH = ("red", "green", "blue")
+TRANSMITTED_LIGHT = {"bf", "brightfield", "dia", "dic", "mono", "phase", "pol", "td", "tl", "trans", "transmitted"}
 # what slides are called after their name, so that the layers are not called after the file format as well
 SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".ndpi", ".svs", ".qptiff", ".nd2", ".czi", ".zarr")
 
 
-def slide_layers(slide: Slide, *, title: str | None = None, visible: bool = True) -> list[LayerData]:
+def slide_layers(
+    slide: Slide,
+    *,
+    title: str | None = None,
+    visible: bool = True,
+    limits: Sequence[tuple[float, float]] | None = None,
+    live: Sequence[LiveLevels] | None = None,
+) -> list[LayerData]:
     """A slide as napari layers: one per channel, or a single colour layer for brightfield.
 
     Parameters
@@ -36,12 +77,16 @@ def slide_layers(slide: Slide, *, title: str | None = None, visible: bool = True
         Beginning of the layers' names; the name of the file without its ending where left out.
     visible : bool
         Whether the layers are shown at once.
+    limits : sequence of (low, high), optional
+        Contrast per channel; that of `contrast_limits`, for which a few blocks are read, where left out.
+    live : sequence of LiveLevels, optional
+        What to show in place of the slide's own levels, one per channel; brightfield then has three layers too.
 
     Returns
     -------
     list of (data, attributes, "image")
         Lazy multiscale data (y, x), additive, coloured by what the channel shows, in µm where the slide says its
-        pixel size. Contrast is that of `contrast_limits`, for which a few blocks are read.
+        pixel size.
 
     Raises
     ------
@@ -49,29 +94,24 @@ def slide_layers(slide: Slide, *, title: str | None = None, visible: bool = True
         If the pixels for the contrast cannot be read.
     """
     title = slide_title(slide) if title is None else title
-    shared = {**_place(slide), "visible": visible}
-    if slide.is_brightfield and len(slide.channel_names) == 3:
-        data = [level.transpose(1, 2, 0).rechunk({2: 3}) for level in slide.levels]
-        return [(*_image(data, shared | {"name": title, "rgb": True, "metadata": _metadata(slide, None)}), "image")]
+    if slide.is_brightfield and len(slide.channel_names) == 3 and live is None:
+        return [_colour_layer(slide, title, visible)]
+    limits = contrast_limits(slide) if limits is None else limits
     colormaps = channel_colormaps(slide.channel_names)
-    return [
-        (
-            *_image(
-                [level[channel] for level in slide.levels],
-                shared
-                | {
-                    "name": f"{title} {name}",
-                    "rgb": False,
-                    "blending": "additive",
-                    "colormap": colormaps[channel],
-                    "contrast_limits": limits,
-                    "metadata": _metadata(slide, channel),
-                },
-            ),
-            "image",
-        )
-        for channel, (name, limits) in enumerate(zip(slide.channel_names, contrast_limits(slide), strict=True))
-    ]
+    layers: list[LayerData] = []
+    for channel, name in enumerate(slide.channel_names):
+        data = _lazy_data(slide, channel) if live is None else live_layer_data(live[channel])
+        attributes = {
+            "name": f"{title} {name}",
+            "rgb": False,
+            "blending": "additive",
+            "colormap": colormaps[channel],
+            "contrast_limits": limits[channel],
+            "metadata": _metadata(slide, channel),
+            "visible": visible,
+        }
+        layers.append((data.pop("data"), {**data, **_place(slide), **attributes}, "image"))
+    return layers
 
 
 def slide_title(slide: Slide) -> str:
@@ -103,15 +143,20 @@ def channel_colormaps(channel_names: Sequence[str]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Blue for nuclei, green for vessels, red for the probe, other colours in turn; gray for a lone channel
-        that shows none of them.
+        Red, green and blue for channels that are called so, else blue for nuclei, green for vessels, red for the
+        probe, gray for transmitted light and for a channel that is alone, other colours in turn.
     """
+    if tuple(name.lower() for name in channel_names) == PHOTOGRAPH:
+        return PHOTOGRAPH
     roles = guess_roles(channel_names)
-    by_index = {getattr(roles, role): colormap for role, colormap in ROLE_COLORMAPS.items()}
-    others = [index for index in range(len(channel_names)) if index not in by_index]
-    cycle = ("gray",) if len(channel_names) == 1 else OTHER_COLORMAPS
-    by_index |= {index: cycle[n % len(cycle)] for n, index in enumerate(others)}
-    return tuple(by_index[index] for index in range(len(channel_names)))
+    found = {getattr(roles, role): colormap for role, colormap in ROLE_COLORMAPS.items()}
+    cycle = itertools.cycle(OTHER_COLORMAPS)
+    for index, name in enumerate(channel_names):
+        if index not in found:
+            words = set(re.split(r"[^a-z]+", name.lower()))
+            is_gray = len(channel_names) == 1 or bool(words & TRANSMITTED_LIGHT)
+            found[index] = "gray" if is_gray else next(cycle)
+    return tuple(found[index] for index in range(len(channel_names)))
 
 
 def slider_range(limits: tuple[float, float], dtype: np.dtype) -> tuple[float, float]:
@@ -140,7 +185,7 @@ def slider_range(limits: tuple[float, float], dtype: np.dtype) -> tuple[float, f
     return min(0.0, 2 * low), max(2 * high, high + (high - low))
 
 
-def widen_slider(event: Any) -> None:
+def widen_slider(event: Event) -> None:
     """Give an inserted layer of ours the range of `slider_range`: for ``viewer.layers.events.inserted``.
 
     Parameters
@@ -235,127 +280,36 @@ def layers_of(viewer: napari.components.ViewerModel, slide: Slide) -> list[napar
     list of napari.layers.Image
         In the order of the layer list.
     """
-    return [
-        layer
-        for layer in viewer.layers
-        if (shown := slide_of(layer)) is not None and is_same_slide(shown, slide)
-    ]
+    return [layer for layer in viewer.layers if (shown := slide_of(layer)) is not None and is_same_slide(shown, slide)]
 
 
-def placement(layer: napari.layers.Layer) -> dict[str, Any]:
-    """What to give to a new layer of the same size so that it lies exactly on a layer.
+def replace_slide(layer: napari.layers.Layer, slide: Slide) -> None:
+    """Let a layer stand for the same slide from another source, such as a cache.
 
     Parameters
     ----------
     layer : napari.layers.Layer
-        The layer to lie on.
-
-    Returns
-    -------
-    dict
-        Arguments of ``viewer.add_image`` and its like: scale, translate, rotate, shear, affine, units, axis_labels.
+        A layer made by `slide_layers`; what it shows stays.
+    slide : Slide
+        What `slide_of` gives from now on.
     """
-    return {
-        "scale": np.array(layer.scale),
-        "translate": np.array(layer.translate),
-        "rotate": np.array(layer.rotate),
-        "shear": np.array(layer.shear),
-        "affine": np.array(layer.affine.affine_matrix),
-        "units": tuple(layer.units),
-        "axis_labels": tuple(layer.axis_labels),
-    }
+    layer.metadata[KEY] = {**_own_metadata(layer), "slide": slide}
 
 
-def visible_box(viewer: napari.components.ViewerModel, layer: napari.layers.Image) -> Box:
-    """The full-resolution pixels of a layer that are in view.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer; where it shows three dimensions, everything counts as in view.
-    layer : napari.layers.Image
-        A two-dimensional layer.
-
-    Returns
-    -------
-    Box
-        The smallest rectangle of pixels that holds them, under any transform of the layer; its area is 0 where the
-        layer is out of view.
-    """
-    height, width = pixel_shape(layer)
-    if viewer.dims.ndisplay != 2:
-        return Box(0, height, 0, width)
-    half = np.asarray(viewer.canvas.size) / (2 * viewer.scene.camera.zoom)
-    signs = ((-1, -1), (-1, 1), (1, -1), (1, 1))
-    corners = [layer.world_to_data(_world_point(viewer, half * sign)) for sign in signs]
-    return _box_around(corners, (height, width))
+def _lazy_data(slide: Slide, channel: int) -> dict[str, Any]:
+    levels = [level[channel] for level in slide.levels]
+    return _of_levels(levels)
 
 
-def camera_centre(viewer: napari.components.ViewerModel, layer: napari.layers.Image) -> tuple[float, float]:
-    """The point of a layer that is in the middle of the view.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-    layer : napari.layers.Image
-        A two-dimensional layer.
-
-    Returns
-    -------
-    tuple of float
-        Row and column in full-resolution pixels; it may lie beside the image.
-    """
-    y, x = layer.world_to_data(_world_point(viewer, np.zeros(2)))[-2:]
-    return float(y), float(x)
-
-
-def shapes_box(shapes_layer: napari.layers.Shapes, image_layer: napari.layers.Image) -> Box | None:
-    """The pixels of an image under shapes.
-
-    Parameters
-    ----------
-    shapes_layer : napari.layers.Shapes
-        The selected shapes count; all where none is selected.
-    image_layer : napari.layers.Image
-        A two-dimensional layer, under any transform.
-
-    Returns
-    -------
-    Box or None
-        The smallest rectangle of full-resolution pixels around them; None where they do not meet the image.
-    """
-    chosen = sorted(shapes_layer.selected_data) or range(len(shapes_layer.data))
-    corners = [
-        image_layer.world_to_data(shapes_layer.data_to_world(vertex))
-        for index in chosen
-        for vertex in shapes_layer.data[index]
-    ]
-    box = _box_around(corners, pixel_shape(image_layer)) if corners else None
-    return box if box is not None and box.area else None
-
-
-def pixel_shape(layer: napari.layers.Image) -> tuple[int, int]:
-    """Height and width of the finest level of a layer.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        An image layer, multiscale or not.
-
-    Returns
-    -------
-    tuple of int
-        In pixels, without the colours of an rgb layer.
-    """
-    finest = layer.data[0] if layer.multiscale else layer.data
-    height, width = finest.shape[-3:-1] if layer.rgb else finest.shape[-2:]
-    return int(height), int(width)
-
-
-def _image(levels: Sequence[Any], attributes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _of_levels(levels: list[Any]) -> dict[str, Any]:
     several = len(levels) > 1
-    return (list(levels) if several else levels[0]), attributes | {"multiscale": several}
+    return {"data": levels if several else levels[0], "multiscale": several}
+
+
+def _colour_layer(slide: Slide, title: str, visible: bool) -> LayerData:
+    data = _of_levels([level.transpose(1, 2, 0).rechunk({2: 3}) for level in slide.levels])
+    attributes = {"name": title, "rgb": True, "metadata": _metadata(slide, None), "visible": visible}
+    return data.pop("data"), {**data, **_place(slide), **attributes}, "image"
 
 
 def _place(slide: Slide) -> dict[str, Any]:
@@ -378,19 +332,3 @@ def _own_metadata(layer: napari.layers.Layer) -> dict[str, Any]:
 
 def _which(slide: Slide) -> Hashable:
     return Path(slide.source), slide.series, slide.z, slide.t, slide.shape
-
-
-def _world_point(viewer: napari.components.ViewerModel, offset: np.ndarray) -> np.ndarray:
-    """Point of the world beside the middle of the view, in all dimensions of the viewer."""
-    point = np.array(viewer.dims.point, dtype=float)
-    point[list(viewer.dims.displayed)] = np.asarray(viewer.scene.camera.center)[-2:] + offset
-    return point
-
-
-def _box_around(points: Iterable[np.ndarray], shape: tuple[int, int]) -> Box:
-    corners = np.array([np.asarray(point)[-2:] for point in points])
-    # a pixel reaches half a pixel to all sides of its coordinates; the tiny step forgives rounding
-    low = np.floor(corners.min(axis=0) + 0.5 + 1e-6).astype(int)
-    high = np.maximum(np.ceil(corners.max(axis=0) + 0.5 - 1e-6).astype(int), low + 1)
-    (y0, x0), (y1, x1) = np.clip(low, 0, shape), np.clip(high, 0, shape)
-    return Box(int(y0), int(y1), int(x0), int(x1))

@@ -7,7 +7,7 @@ the few pieces that a screen covers. Filling happens in any thread, showing in t
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from superqt.utils import qthrottled
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 IN_MEMORY_PX = 2048
 REFRESH_MS = 100
+
+# of NumPy, dask or zarr
+Array: TypeAlias = Any
+Index: TypeAlias = Any
 
 
 class Plane:
@@ -46,7 +50,13 @@ class Plane:
     ndim = 2
 
     def __init__(
-        self, shape: tuple[int, int], dtype: DTypeLike, *, chunk_px: int = 512, array: Any = None, channel: int = 0
+        self,
+        shape: tuple[int, int],
+        dtype: DTypeLike,
+        *,
+        chunk_px: int = 512,
+        array: Array | None = None,
+        channel: int = 0,
     ) -> None:
         self.shape = shape
         self.dtype = np.dtype(dtype)
@@ -56,7 +66,7 @@ class Plane:
         self.array = array
 
     @classmethod
-    def of(cls, array: Any, channel: int = 0) -> Plane:
+    def of(cls, array: Array, channel: int = 0) -> Plane:
         """Plane of an array that is there.
 
         Parameters
@@ -73,7 +83,7 @@ class Plane:
         """
         return cls(tuple(array.shape[-2:]), array.dtype, array=array, channel=channel)
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
+    def __getitem__(self, key: Index) -> NDArray[Any]:
         key = key if isinstance(key, tuple) else (key,)
         array = self.array
         if array is None:
@@ -109,7 +119,7 @@ class LiveLevels:
         )
         self._is_loaded = np.zeros(self.planes[-1].shape, bool)
 
-    def attach(self, arrays: Sequence[Any]) -> None:
+    def attach(self, arrays: Sequence[Array]) -> None:
         """Give the planes their arrays, where these came later.
 
         Parameters
@@ -149,11 +159,17 @@ class LiveLevels:
         """Pixels of a level that a box touches."""
         if box is None:
             return slice(None), slice(None)
-        down, across = (size / full for size, full in zip(shape, self.planes[0].shape, strict=True))
+        down, across = (_step(full, size) for full, size in zip(self.planes[0].shape, shape, strict=True))
         return (
-            slice(math.floor(box.y0 * down), math.ceil(box.y1 * down)),
-            slice(math.floor(box.x0 * across), math.ceil(box.x1 * across)),
+            slice(math.floor(box.y0 / down), math.ceil(box.y1 / down)),
+            slice(math.floor(box.x0 / across), math.ceil(box.x1 / across)),
         )
+
+
+def _step(full: int, size: int) -> float:
+    """Fine pixels per coarse pixel; an odd edge makes the ratio of the sizes a little too small."""
+    whole = round(full / size)
+    return whole if -(-full // whole) == size else full / size
 
 
 class LiveLayer:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.slides import SlideError
+from napari_hrpn.slides import SlideError, open_slide
 from napari_hrpn.slides.contrast import HIGH_PERCENT, LOW_PERCENT
 from napari_hrpn.tiling import TileGrid
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
     from pathlib import Path
 
-    from napari_hrpn.inference import Device, PredictionReport, PredictionSettings, PredictionStore
+    from napari_hrpn.inference import Device, PredictionReport, PredictionSettings, PredictionStore, TileReport
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.plugin.live_layer import LiveLevels
     from napari_hrpn.slides import Slide
-    from napari_hrpn.tiling import Tile
+    from napari_hrpn.tiling import Box, Tile
 
 
 class Refusal(Exception):  # noqa: N818 (it is no fault of the program's)
@@ -74,6 +74,22 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What a run left.
+
+    Attributes
+    ----------
+    report : PredictionReport
+        Of the engine.
+    slide : Slide
+        The prediction, as far as it has come.
+    """
+
+    report: PredictionReport
+    slide: Slide
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a prediction has come; what it tells of is loaded and can be shown.
 
@@ -83,7 +99,7 @@ class Progress:
         Tiles on disk, and tiles wanted.
     earlier : int
         How many of those on disk were finished by an earlier run.
-    pixels : int
+    predicted_px : int
         Pixels of the tiles on disk.
     seconds_left : float or None
         Expected time to the end.
@@ -94,7 +110,7 @@ class Progress:
     finished: int
     total: int
     earlier: int
-    pixels: int
+    predicted_px: int
     seconds_left: float | None
     contrast: tuple[float, float] | None
 
@@ -145,7 +161,7 @@ def predict(
     levels: LiveLevels,
     focus: Callable[[], tuple[float, float] | None],
     stop: threading.Event,
-) -> Generator[Progress, None, PredictionReport]:
+) -> Generator[Progress, None, Outcome]:
     """Predict a slide, and load each tile into the levels that are shown.
 
     Parameters
@@ -166,8 +182,8 @@ def predict(
 
     Returns
     -------
-    PredictionReport
-        Of the engine.
+    Outcome
+        What was done.
 
     Raises
     ------
@@ -194,7 +210,7 @@ def predict(
         with contextlib.closing(run):
             report = yield from filling.follow(run)
         filling.open()
-    return report
+        return Outcome(report, open_slide(report.path))
 
 
 class _Filling:
@@ -203,10 +219,11 @@ class _Filling:
     def __init__(self, job: Job, levels: LiveLevels) -> None:
         self._job = job
         self._levels = levels
+        self._cores: set[Box] = set()
         self._is_open = False
-        self._finished = self._total = self._earlier = self._pixels = 0
+        self._finished = self._total = self._earlier = 0
 
-    def follow(self, run: Generator[Any, None, PredictionReport]) -> Generator[Progress, None, PredictionReport]:
+    def follow(self, run: Generator[TileReport, None, PredictionReport]) -> Generator[Progress, None, PredictionReport]:
         """Turn the engine's reports into progress that can be shown."""
         is_first = True
         while True:
@@ -217,28 +234,27 @@ class _Filling:
                 return result
             if is_first:
                 # the engine may have replaced what was there, so it is opened only now
+                self.open()
                 self._earlier, is_first = report.finished - 1, False
-                if not self._is_open or self._job.overwrite:
-                    self.open(but=report.tile)
-            self._loaded(report.tile)
+            self._load(report.tile)
             self._finished, self._total = report.finished, report.total
             yield self.progress(report.seconds_left)
 
-    def open(self, but: Tile | None = None) -> bool:
-        """Attach the store, once, and load what is finished in it; False if it is none that fits."""
-        from napari_hrpn.inference import PredictionError, PredictionStore
+    def open(self) -> bool:
+        """Attach the store, once, and load what is finished in it; False if there is none that fits."""
+        from napari_hrpn.inference import PredictionStore
 
         if self._is_open:
             return True
         try:
             store = PredictionStore(self._job.store)
-        except (PredictionError, ValueError, KeyError, OSError):
+        except (ValueError, KeyError, TypeError, OSError):
             return False
         if [level.shape[1:] for level in store.levels] != [plane.shape for plane in self._levels.planes]:
             return False
         self._levels.attach(store.levels)
         self._is_open = True
-        self._load_finished(store, but)
+        self._load_finished(store)
         return True
 
     def progress(self, seconds_left: float | None) -> Progress:
@@ -249,25 +265,25 @@ class _Filling:
         if pixels.size:
             low, high = (float(limit) for limit in np.percentile(pixels, (LOW_PERCENT, HIGH_PERCENT)))
             contrast = (low, high) if high > low else None
-        return Progress(self._finished, self._total, self._earlier, self._pixels, seconds_left, contrast)
+        predicted_px = sum(core.area for core in self._cores)
+        return Progress(self._finished, self._total, self._earlier, predicted_px, seconds_left, contrast)
 
-    def _load_finished(self, store: PredictionStore, but: Tile | None) -> None:
-        core = store.request.get("core")
+    def _load_finished(self, store: PredictionStore) -> None:
+        core, region = store.request.get("core"), self._job.settings.region
         if not isinstance(core, int):
             return
-        region = self._job.settings.region
         grid = TileGrid(*self._job.slide.shape, core, halo=0, stride=1)
         tiles = tuple(grid) if region is None else grid.within(region)
         for tile in tiles:
-            if store.finished(tile.core) and (but is None or tile.core != but.core):
-                self._loaded(tile)
-                self._finished += 1
+            if store.finished(tile.core):
+                self._load(tile)
+        self._finished = self._earlier = len(self._cores)
         self._total = len(tiles)
-        self._earlier = self._finished
 
-    def _loaded(self, tile: Tile) -> None:
-        self._levels.load(tile.core)
-        self._pixels += tile.core.area
+    def _load(self, tile: Tile) -> None:
+        if tile.core not in self._cores:
+            self._levels.load(tile.core)
+            self._cores.add(tile.core)
 
 
 @contextlib.contextmanager

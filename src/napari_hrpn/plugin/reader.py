@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import napari
 
     from napari_hrpn.plugin.layers import LayerData
     from napari_hrpn.slides import SeriesInfo, Slide
@@ -37,8 +40,6 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
 def read_slides(path: str | Sequence[str]) -> list[Any]:
     """The layers of one or several slides.
 
-    In a viewer, what cannot be opened is told in a notification and gives no layer; without one it is raised.
-
     Parameters
     ----------
     path : str or sequence of str
@@ -47,18 +48,33 @@ def read_slides(path: str | Sequence[str]) -> list[Any]:
     Returns
     -------
     list of (data, attributes, "image")
-        What `slide_layers` makes of each.
+        What `slide_layers` makes of each. In a viewer, a slide that cannot be opened gives a notification and no
+        layer; ``[(None,)]``, which napari takes for nothing, where none can be opened.
 
     Raises
     ------
     SlideError
         If there is no viewer and one of them cannot be opened.
     """
-    paths = [path] if isinstance(path, str | Path) else path
-    return [layer for one in paths for layer in _layers_of_file(Path(one))]
+    from napari import current_viewer
+    from napari.utils.notifications import show_error
+
+    from napari_hrpn.slides import SlideError
+
+    viewer = current_viewer()
+    layers: list[Any] = []
+    for one in [path] if isinstance(path, str | Path) else path:
+        try:
+            layers += _layers_of_file(Path(one), viewer)
+        except SlideError as error:
+            if viewer is None:
+                raise
+            # raised, it would reach the user as a traceback, or as a question which other plugin to try
+            show_error(str(error))
+    return layers or [(None,)]
 
 
-def _layers_of_file(path: Path) -> list[LayerData]:
+def _layers_of_file(path: Path, viewer: napari.Viewer | None) -> list[LayerData]:
     from napari_hrpn.plugin.layers import slide_title
     from napari_hrpn.slides import list_series, open_slide
 
@@ -67,23 +83,23 @@ def _layers_of_file(path: Path) -> list[LayerData]:
     for info in series[:MOST_SERIES]:
         slide = open_slide(path, series=info.index)
         title = slide_title(slide) if len(series) == 1 else f"{slide_title(slide)} {_series_name(info)}"
-        layers += _shown(slide, title, visible=not layers)
+        layers += _shown(slide, viewer, title, visible=not layers)
     if len(series) > MOST_SERIES:
         _tell_of_more(path, series)
     return layers
 
 
-def _shown(slide: Slide, title: str, *, visible: bool) -> list[LayerData]:
+def _shown(slide: Slide, viewer: napari.Viewer | None, title: str, *, visible: bool) -> list[LayerData]:
     """Layers of a slide; in a viewer, levels that are not stored are built behind the scenes."""
-    from napari import current_viewer
+    from napari_hrpn.plugin.layers import slide_layers, widen_slider
 
-    from napari_hrpn.plugin.layers import slide_layers
+    if viewer is None:
+        return slide_layers(slide, title=title, visible=visible)
     from napari_hrpn.plugin.pyramids import cached_layers, needs_cache
 
-    viewer = current_viewer()
-    if viewer is None or not needs_cache(slide):
-        return slide_layers(slide, title=title, visible=visible)
-    return cached_layers(viewer, slide, title=title, visible=visible)
+    viewer.layers.events.inserted.connect(widen_slider)
+    show = partial(cached_layers, viewer) if needs_cache(slide) else slide_layers
+    return show(slide, title=title, visible=visible)
 
 
 def _series_name(info: SeriesInfo) -> str:

@@ -52,6 +52,8 @@ def shading(window: Window, settings: PhantomSettings) -> np.ndarray:
     numpy.ndarray
         Float32 of the window's shape.
     """
+    if settings.shading == 0:
+        return np.ones(window.shape, np.float32)
     period = settings.shading_field_px
     rows = 0.5 * (1 + np.cos(2 * np.pi * (np.arange(window.y0, window.y1) + 0.5) / period))
     columns = 0.5 * (1 + np.cos(2 * np.pi * (np.arange(window.x0, window.x1) + 0.5) / period))
@@ -75,7 +77,7 @@ def expected_value(light_grey: np.ndarray, settings: PhantomSettings) -> np.ndar
         Float32 in units of the detector, at most its largest value.
     """
     value = (light_grey + np.float32(settings.offset_grey)) * np.float32(settings.grey_unit)
-    return np.minimum(value, np.float32(2**settings.bits - 1)).astype(np.float32)
+    return np.asarray(np.minimum(value, 2**settings.bits - 1), np.float32)
 
 
 def expose(
@@ -107,4 +109,4 @@ def expose(
     electrons += noise
     grey = electrons / np.float32(electrons_per_grey) + np.float32(settings.offset_grey)
     value = np.rint(grey * np.float32(settings.grey_unit))
-    return np.clip(value, 0, 2**settings.bits - 1).astype(np.uint8 if settings.bits == 8 else np.uint16)
+    return np.asarray(np.clip(value, 0, 2**settings.bits - 1), np.uint8 if settings.bits == 8 else np.uint16)

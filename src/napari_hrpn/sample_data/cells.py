@@ -29,7 +29,8 @@ from napari_hrpn.sample_data.window import Window, enlarge
 CELL_PX = 1024
 LATTICE_PX = 8
 MARGIN_PENETRATIONS = 10.0
-_MARGIN_PX = 16
+LATTICE_MARGIN = 4
+_MARGIN_PX = (LATTICE_MARGIN - 2) * LATTICE_PX
 _KEPT_BYTES = 256 * 2**20
 _UPTAKE_RANGE = (0.3, 2.5)
 _AUTOFLUORESCENCE_UM = 40.0
@@ -77,26 +78,58 @@ def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row:
     CellPixels
         Cells at the low and right edge of the slide are smaller.
     """
-    y0, x0 = row * CELL_PX, column * CELL_PX
-    y1, x1 = min(y0 + CELL_PX, shape[0]), min(x0 + CELL_PX, shape[1])
-    pixels = Window(y0, y1, x0, x1, settings.pixel_size_um).grown(_MARGIN_PX)
-    coarse = Window(
-        y0 // LATTICE_PX, -(-y1 // LATTICE_PX), x0 // LATTICE_PX, -(-x1 // LATTICE_PX),
-        LATTICE_PX * settings.pixel_size_um,
-    )
-    extent = (shape[0] * settings.pixel_size_um, shape[1] * settings.pixel_size_um)
-    tissue = Tissue(settings, extent, seed)
-    light = _light(settings, seed, tissue, coarse, pixels)
+    place = _place(settings, shape, seed, row, column)
+    light = _light(settings, place)
     inner = (slice(_MARGIN_PX, -_MARGIN_PX), slice(_MARGIN_PX, -_MARGIN_PX))
     random = keyed_generator(seed, Purpose.NOISE, row, column)
     gains = (settings.electrons_per_grey, settings.electrons_per_grey, settings.probe_electrons_per_grey)
     exposures = [
-        camera.expose(image[inner], settings, gain, random)
-        for image, gain in zip(light.channels, gains, strict=True)
+        camera.expose(image[inner], settings, gain, random) for image, gain in zip(light.channels, gains, strict=True)
     ]
-    channels = np.stack(exposures)
     probe = camera.expected_value(light.channels[2][inner], settings)
-    return CellPixels(channels, probe, light.tissue[inner] > 0.5)
+    return CellPixels(np.stack(exposures), probe, light.tissue[inner] > 0.5)
+
+
+def cell_concentration(
+    settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int
+) -> np.ndarray:
+    """Return the probe's concentration around one cell.
+
+    Parameters
+    ----------
+    settings, shape, seed, row, column
+        As for `make_cell`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Float64, one sample per `LATTICE_PX` pixels, with `LATTICE_MARGIN` samples around the cell; 1 on average in
+        well-fed tissue.
+    """
+    place = _place(settings, shape, seed, row, column)
+    return _concentration(settings, _populate(settings, place), place)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Windows of a cell: padded pixels, transport samples that they need, and all samples that these need."""
+
+    pixels: Window
+    lattice: Window
+    around: Window
+    tissue: Tissue
+
+
+def _place(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> _Place:
+    y0, x0 = row * CELL_PX, column * CELL_PX
+    y1, x1 = min(y0 + CELL_PX, shape[0]), min(x0 + CELL_PX, shape[1])
+    pixels = Window(y0, y1, x0, x1, settings.pixel_size_um).grown(_MARGIN_PX)
+    step_um = LATTICE_PX * settings.pixel_size_um
+    ends = (-(-edge // LATTICE_PX) for edge in (y1, x1))
+    core = Window(y0 // LATTICE_PX, next(ends), x0 // LATTICE_PX, next(ends), step_um)
+    extent_um = (shape[0] * settings.pixel_size_um, shape[1] * settings.pixel_size_um)
+    margin = int(np.ceil(MARGIN_PENETRATIONS * settings.penetration_um / step_um / 8)) * 8
+    return _Place(pixels, core.grown(LATTICE_MARGIN), core.grown(margin), Tissue(settings, extent_um, seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,34 +138,28 @@ class _Light:
     tissue: np.ndarray
 
 
-def _light(settings: PhantomSettings, seed: int, tissue: Tissue, coarse: Window, pixels: Window) -> _Light:
+def _light(settings: PhantomSettings, place: _Place) -> _Light:
     """Return the light of the three channels on the padded pixels of a cell, in 8-bit grey levels."""
-    around = coarse.grown(_transport_margin(settings, coarse.step_um))
-    population = _populate(settings, tissue, around)
-    nuclei = draw_nuclei(
-        _near(population.nuclei, pixels), pixels, settings.chromatin_contrast, seed
-    )
+    population, pixels, lattice = _populate(settings, place), place.pixels, place.lattice
+    nuclei = draw_nuclei(_near(population.nuclei, pixels), pixels, settings.chromatin_contrast, place.tissue.seed)
     walls = draw_walls(population.vessels, pixels, settings.vessel_wall_um)
-    concentration = _concentration(settings, population, around, coarse.grown(4))
-    there = tissue.on_grid(coarse.grown(4).y_um, coarse.grown(4).x_um)[0]
-    there = np.clip(_to_pixels(there, pixels), 0, 1)
-    glow = RandomField(seed, Purpose.AUTOFLUORESCENCE, _AUTOFLUORESCENCE_UM)
-    glow_grid = settings.tissue_grey * np.exp(0.2 * glow.on_grid(coarse.grown(4).y_um, coarse.grown(4).x_um))
+    concentration = _to_pixels(_concentration(settings, population, place), pixels)
+    # a smooth enlargement overshoots a little beside a steep edge
+    there = np.clip(_to_pixels(place.tissue.on_grid(lattice.y_um, lattice.x_um)[0], pixels), 0, 1)
+    glow = RandomField(place.tissue.seed, Purpose.AUTOFLUORESCENCE, _AUTOFLUORESCENCE_UM)
+    glow_grid = settings.tissue_grey * np.exp(0.2 * glow.on_grid(lattice.y_um, lattice.x_um))
     background = _to_pixels(glow_grid, pixels) * there
-    probe = _probe(settings, np.maximum(_to_pixels(concentration, pixels), 0), nuclei) * there
-    return _Light(_expose_optics(settings, pixels, nuclei.stain, walls, probe, background), there)
+    probe = _probe(settings, np.maximum(concentration, 0), nuclei) * there
+    return _Light(_seen(settings, pixels, nuclei.stain, walls, probe, background), there)
 
 
-def _transport_margin(settings: PhantomSettings, step_um: float) -> int:
-    return int(np.ceil(MARGIN_PENETRATIONS * settings.penetration_um / step_um / 8)) * 8
-
-
-def _populate(settings: PhantomSettings, tissue: Tissue, window: Window) -> _Population:
-    vessels = vessels_within(window.bounds.grown(LONGEST_UM), settings, tissue)
+def _populate(settings: PhantomSettings, place: _Place) -> _Population:
+    bounds, tissue = place.around.bounds, place.tissue
+    vessels = vessels_within(bounds.grown(LONGEST_UM), settings, tissue)
     leaking = vessels
     if settings.has_independent_probe:
-        leaking = vessels_within(window.bounds, settings, tissue, hidden=True)
-    return _Population(vessels, leaking, nuclei_within(window.bounds, settings, tissue, vessels))
+        leaking = vessels_within(bounds, settings, tissue, hidden=True)
+    return _Population(vessels, leaking, nuclei_within(bounds, settings, tissue, vessels))
 
 
 def _near(nuclei: Nuclei, pixels: Window) -> Nuclei:
@@ -140,19 +167,18 @@ def _near(nuclei: Nuclei, pixels: Window) -> Nuclei:
     return Nuclei(*(column[near] for column in vars(nuclei).values()))
 
 
-def _concentration(
-    settings: PhantomSettings, population: _Population, window: Window, wanted: Window
-) -> np.ndarray:
-    """Return the probe's concentration on the lattice samples of `wanted`, 1 on average in well-fed tissue."""
-    uptake = np.ones(window.shape)
+def _concentration(settings: PhantomSettings, population: _Population, place: _Place) -> np.ndarray:
+    """Solve the transport with a wide margin and return what lies on the samples that the pixels need."""
+    around, lattice = place.around, place.lattice
+    uptake = np.ones(around.shape)
     if not settings.has_independent_probe:
-        crowding = local_density(population.nuclei, window) / settings.nucleus_density_per_mm2
+        crowding = local_density(population.nuclei, around) / max(settings.nucleus_density_per_mm2, 1e-9)
         uptake = np.clip(1 - settings.uptake_rise * (1 - crowding), *_UPTAKE_RANGE)
-    source = leak_source(population.leaking, window) / _mean_leak_per_um2(settings)
-    concentration = steady_concentration(source, uptake, settings.penetration_um, window.step_um)
-    top, left = wanted.y0 - window.y0, wanted.x0 - window.x0
-    height, width = wanted.shape
-    return np.maximum(concentration[top : top + height, left : left + width], 0)
+    source = leak_source(population.leaking, around) / _mean_leak_per_um2(settings)
+    concentration = steady_concentration(source, uptake, settings.penetration_um, around.step_um)
+    top, left = lattice.y0 - around.y0, lattice.x0 - around.x0
+    height, width = lattice.shape
+    return np.asarray(np.maximum(concentration[top : top + height, left : left + width], 0))
 
 
 def _mean_leak_per_um2(settings: PhantomSettings) -> float:
@@ -169,7 +195,7 @@ def _probe(settings: PhantomSettings, concentration: np.ndarray, nuclei: Nucleus
     return concentration * share * np.float32(settings.probe_grey)
 
 
-def _expose_optics(
+def _seen(
     settings: PhantomSettings,
     pixels: Window,
     stain: np.ndarray,
@@ -190,7 +216,7 @@ def _expose_optics(
 
 
 def _to_pixels(values: np.ndarray, pixels: Window) -> np.ndarray:
-    """Enlarge lattice samples (a cell and 4 around it) to the padded pixels of the cell."""
+    """Enlarge lattice samples (a cell and its margin) to the padded pixels of the cell."""
     height, width = pixels.shape
     return enlarge(values, LATTICE_PX)[:height, :width]
 

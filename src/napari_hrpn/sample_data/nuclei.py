@@ -12,7 +12,7 @@ from napari_hrpn.sample_data.points import Bounds, HardCore
 from napari_hrpn.sample_data.random_field import Purpose, RandomField
 from napari_hrpn.sample_data.settings import PhantomSettings
 from napari_hrpn.sample_data.tissue import Tissue
-from napari_hrpn.sample_data.vessels import LONGEST_UM, Vessels, inside_vessels
+from napari_hrpn.sample_data.vessels import Vessels, inside_vessels
 from napari_hrpn.sample_data.window import Window
 
 _CROWDING = 1.6
@@ -84,11 +84,6 @@ def nuclei_within(bounds: Bounds, settings: PhantomSettings, tissue: Tissue, ves
     )
 
 
-def vessel_reach_um() -> float:
-    """Return how far from its centre a vessel may touch a nucleus."""
-    return LONGEST_UM
-
-
 def _pattern(settings: PhantomSettings, tissue: Tissue) -> HardCore:
     own = RandomField(tissue.seed, Purpose.NUCLEUS_CLUSTERING, settings.nucleus_clustering_um)
     of_vessels = RandomField(tissue.seed, Purpose.VESSEL_CLUSTERING, settings.vessel_clustering_um)
@@ -100,7 +95,7 @@ def _pattern(settings: PhantomSettings, tissue: Tissue) -> HardCore:
         field = np.sqrt(1 - shared**2) * own.at(points_um) - shared * of_vessels.at(points_um)
         local = np.exp(spread * field - spread**2 / 2) * settings.nucleus_density_per_mm2
         there, alive = tissue.at(points_um)
-        return np.minimum(local, highest) * (alive + _NECROTIC_SHARE * (there - alive))
+        return np.asarray(np.minimum(local, highest) * (alive + _NECROTIC_SHARE * (there - alive)))
 
     return HardCore(tissue.seed, Purpose.NUCLEI, settings.nucleus_distance_um, highest, density)
 
@@ -178,9 +173,7 @@ def draw_nuclei(nuclei: Nuclei, window: Window, contrast: float, seed: int) -> N
     return NucleusImages(stain, inside, shell * (1 - inside))
 
 
-def _distance_to_rim(
-    nuclei: Nuclei, nucleus: int, window: Window
-) -> tuple[tuple[slice, slice], np.ndarray]:
+def _distance_to_rim(nuclei: Nuclei, nucleus: int, window: Window) -> tuple[tuple[slice, slice], np.ndarray]:
     """Return a square around a nucleus, and in it roughly the distance from its rim, negative inside."""
     y_um, x_um = nuclei.centre_um[nucleus]
     long_axis, short_axis = nuclei.semi_axes_um[nucleus].astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_hrpn.sample_data.cells import CELL_PX, PhantomCells
 from napari_hrpn.sample_data.settings import PHANTOM_PRESETS, PhantomError, PhantomSettings
-from napari_hrpn.slides.slide import Slide
+from napari_hrpn.slides import Slide, coarser_levels
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -81,7 +81,8 @@ def phantom_slide(
     cells = PhantomCells(settings, shape, int(seed))
     pixel_size_um = (settings.pixel_size_um, settings.pixel_size_um)
     source = Path(f"phantom-{settings.name}-{seed}")
-    slide = Slide(_levels(_lazy(cells, "channels")), CHANNEL_NAMES, pixel_size_um, source)
+    finest = _lazy(cells, "channels")
+    slide = Slide((finest, *coarser_levels(finest)), CHANNEL_NAMES, pixel_size_um, source)
     return Phantom(slide, _lazy(cells, "probe"), _lazy(cells, "tissue"), settings, int(seed))
 
 
@@ -126,17 +127,7 @@ def _chunks(edge: int) -> tuple[int, ...]:
     return (CELL_PX,) * whole + ((rest,) if rest else ())
 
 
-def _levels(finest: da.Array) -> tuple[da.Array, ...]:
-    try:
-        from napari_hrpn.slides.pyramid import coarser_levels
-    except ImportError:
-        return (finest,)
-    return (finest, *coarser_levels(finest))
-
-
-def r2_ceiling(
-    phantom: Phantom, *, region: tuple[slice, slice] | None = None, tissue_only: bool = False
-) -> float:
+def r2_ceiling(phantom: Phantom, *, region: tuple[slice, slice] | None = None, tissue_only: bool = False) -> float:
     """Return the R2 of the noise-free probe image, 1 - mean((y - mu)^2) / Var(y): no honest model beats it.
 
     It says how much of the image is camera noise. It does not say that a model can reach it, since part of

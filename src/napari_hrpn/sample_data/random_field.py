@@ -67,7 +67,7 @@ class RandomField:
         How many waves are summed.
     """
 
-    def __init__(self, seed: int, purpose: Purpose, length_um: float, waves: int = 96) -> None:
+    def __init__(self, seed: int, purpose: Purpose, length_um: float, waves: int = 64) -> None:
         random = keyed_generator(seed, purpose)
         self._frequencies = random.standard_normal((2, waves)) / length_um
         self._phases = random.uniform(0, 2 * np.pi, waves)

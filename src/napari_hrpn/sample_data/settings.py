@@ -5,6 +5,7 @@ Intensities are grey levels of an 8-bit detector whatever `bits` says, so a pres
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -48,7 +49,7 @@ class PhantomSettings:
     nucleus_clustering, nucleus_clustering_um : float
         SD of the logarithm of the local nucleus density, and the length over which it varies.
     nest_avoidance : float
-        How much vessels avoid nests of cells: minus the correlation of the two logarithms of density, 0 to 1.
+        How much cells and vessels avoid each other: minus the correlation of the fields that cluster them.
     nucleus_radius_um, nucleus_radius_sd : float
         Median long semi-axis and SD of its logarithm.
     chromatin_contrast : float
@@ -69,7 +70,7 @@ class PhantomSettings:
         Whether the probe leaks from a second, hidden set of vessels and ignores nuclei, so that the inputs
         say nothing about it.
     nuclei_grey, vessels_grey, probe_grey : float
-        Mean brightness in grey levels of a nucleus, of a vessel wall and of the probe in tissue.
+        Mean brightness in 8-bit grey levels of a nucleus, of a vessel wall and of the probe in tissue.
     tissue_grey : float
         Autofluorescence of tissue in the two input channels, in grey levels.
     offset_grey : float
@@ -99,24 +100,24 @@ class PhantomSettings:
     necrosis: float = 0.15
     vessel_density_per_mm2: float = 150.0
     vessel_distance_um: float = 20.0
-    vessel_clustering: float = 0.5
+    vessel_clustering: float = 0.4
     vessel_clustering_um: float = 120.0
     vessel_radius_um: float = 5.0
     vessel_radius_sd: float = 0.35
     vessel_half_length_um: float = 5.0
     vessel_half_length_sd: float = 0.6
     vessel_wall_um: float = 0.9
-    vessel_brightness_sd: float = 0.25
+    vessel_brightness_sd: float = 0.3
     nucleus_density_per_mm2: float = 4000.0
     nucleus_distance_um: float = 6.5
-    nucleus_clustering: float = 0.5
+    nucleus_clustering: float = 0.65
     nucleus_clustering_um: float = 70.0
-    nest_avoidance: float = 0.5
+    nest_avoidance: float = 0.45
     nucleus_radius_um: float = 4.6
     nucleus_radius_sd: float = 0.15
     chromatin_contrast: float = 0.22
     penetration_um: float = 30.0
-    uptake_rise: float = 0.7
+    uptake_rise: float = 0.9
     permeability_visible: float = 1.0
     permeability_hidden_sd: float = 0.4
     perinuclear_uptake: float = 0.15
@@ -126,7 +127,7 @@ class PhantomSettings:
     vessels_grey: float = 110.0
     probe_grey: float = 25.0
     tissue_grey: float = 8.0
-    offset_grey: float = 3.0
+    offset_grey: float = 5.0
     electrons_per_grey: float = 4.0
     probe_electrons_per_grey: float = 1.0
     read_noise_electrons: float = 2.0
@@ -138,49 +139,59 @@ class PhantomSettings:
     bits: int = 8
 
     def __post_init__(self) -> None:
-        _check_shares(self)
         _check_positive(self)
+        _check_reach(self)
         if self.bits not in (8, 16):
             msg = f"a phantom has 8 or 16 bits per pixel, not {self.bits}; set bits to one of them"
-            raise PhantomError(msg)
-        if max(abs(shift) for shift in self.probe_shift_um) > 8 * self.pixel_size_um:
-            msg = f"probe_shift_um is {self.probe_shift_um}; give a shift of at most 8 pixels"
             raise PhantomError(msg)
 
     @property
     def grey_unit(self) -> float:
         """Detector units in one 8-bit grey level: 1 at 8 bits, 257 at 16."""
-        return (2**self.bits - 1) / 255
+        return 1.0 if self.bits == 8 else 257.0
 
 
-SHARES = ("necrosis", "nest_avoidance", "uptake_rise", "nuclear_exclusion", "cross_talk", "shading")
-MAY_BE_ZERO = (
-    *SHARES,
+_SHARES = ("necrosis", "nest_avoidance", "uptake_rise", "nuclear_exclusion", "cross_talk", "shading")
+_MAY_BE_ZERO = (
+    *_SHARES,
     *("vessel_distance_um", "vessel_clustering", "vessel_radius_sd", "vessel_half_length_um"),
     *("vessel_half_length_sd", "vessel_brightness_sd", "nucleus_distance_um", "nucleus_clustering"),
     *("nucleus_radius_sd", "chromatin_contrast", "permeability_visible", "permeability_hidden_sd"),
     *("perinuclear_uptake", "tissue_grey", "offset_grey", "read_noise_electrons", "psf_um"),
     *("vessel_density_per_mm2", "nucleus_density_per_mm2"),
 )
-
-
-def _check_shares(settings: PhantomSettings) -> None:
-    for name in SHARES:
-        value = getattr(settings, name)
-        if not 0 <= value <= 1:
-            msg = f"{name} is {value}; give a share between 0 and 1"
-            raise PhantomError(msg)
+_PIXEL_SIZES_UM = (0.1, 1.2)
+_FURTHEST_PX = 1000
+_WIDEST_BLUR_PX = 2
+_FURTHEST_SHIFT_PX = 8
 
 
 def _check_positive(settings: PhantomSettings) -> None:
     for field in fields(settings):
         value = getattr(settings, field.name)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        may_be_zero = field.name in MAY_BE_ZERO
-        if not (value > 0 or (may_be_zero and value == 0)):
-            bound = "0 or more" if may_be_zero else "a positive number"
-            msg = f"{field.name} is {value}; give {bound}"
+        may_be_zero = field.name in _MAY_BE_ZERO
+        highest = 1.0 if field.name in _SHARES else math.inf
+        if not (0 <= value <= highest and math.isfinite(value)) or (value == 0 and not may_be_zero):
+            bound = "0 to 1" if field.name in _SHARES else "0 or more" if may_be_zero else "more than 0"
+            msg = f"{field.name} of a phantom is {value}; give a number, {bound}"
+            raise PhantomError(msg)
+
+
+def _check_reach(settings: PhantomSettings) -> None:
+    """A cell of the phantom is made with a margin of fixed width: nothing may reach further."""
+    pixel = settings.pixel_size_um
+    if not _PIXEL_SIZES_UM[0] <= pixel <= _PIXEL_SIZES_UM[1]:
+        msg = f"pixel_size_um of a phantom is {pixel}; give {_PIXEL_SIZES_UM[0]} to {_PIXEL_SIZES_UM[1]} µm"
+        raise PhantomError(msg)
+    for name, reach_um, most in (
+        ("penetration_um", settings.penetration_um, _FURTHEST_PX),
+        ("psf_um", settings.psf_um, _WIDEST_BLUR_PX),
+        ("probe_shift_um", max(abs(shift) for shift in settings.probe_shift_um), _FURTHEST_SHIFT_PX),
+    ):
+        if not reach_um <= most * pixel:
+            msg = f"{name} of a phantom is {reach_um} µm; give at most {most} pixels, {most * pixel:g} µm"
             raise PhantomError(msg)
 
 
@@ -190,7 +201,7 @@ PHANTOM_PRESETS: Mapping[str, PhantomSettings] = MappingProxyType(
     {
         "tiny": replace(_TUMOUR, name="tiny", size=256, has_outline=False),
         "tumour": _TUMOUR,
-        "paper_like": replace(_TUMOUR, name="paper_like", probe_grey=4.0),
+        "paper_like": replace(_TUMOUR, name="paper_like", probe_grey=3.2, probe_electrons_per_grey=8.0),
         "stress": replace(
             _TUMOUR,
             name="stress",

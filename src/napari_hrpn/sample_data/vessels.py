@@ -60,9 +60,7 @@ class Vessels:
         )
 
 
-def vessels_within(
-    bounds: Bounds, settings: PhantomSettings, tissue: Tissue, *, hidden: bool = False
-) -> Vessels:
+def vessels_within(bounds: Bounds, settings: PhantomSettings, tissue: Tissue, *, hidden: bool = False) -> Vessels:
     """Return the vessels whose centres lie in a rectangle.
 
     Parameters
@@ -92,7 +90,7 @@ def vessels_within(
     return Vessels(
         points.positions_um,
         np.column_stack([np.sin(angle), np.cos(angle)]),
-        settings.vessel_radius_um * np.exp(settings.vessel_radius_sd * normal[:, 3]),
+        np.minimum(settings.vessel_radius_um * np.exp(settings.vessel_radius_sd * normal[:, 3]), LONGEST_UM / 4),
         np.minimum(half_length, LONGEST_UM / 2),
         np.exp(-faint - settings.vessel_brightness_sd**2 / 2),
         np.exp(leak - leak_variance / 2),
@@ -108,7 +106,7 @@ def _pattern(settings: PhantomSettings, tissue: Tissue, *, hidden: bool) -> Hard
 
     def density(points_um: np.ndarray) -> np.ndarray:
         local = np.exp(spread * field.at(points_um) - spread**2 / 2) * settings.vessel_density_per_mm2
-        return np.minimum(local, highest) * tissue.at(points_um)[1]
+        return np.asarray(np.minimum(local, highest) * tissue.at(points_um)[1])
 
     return HardCore(tissue.seed, purpose, settings.vessel_distance_um, highest, density)
 
@@ -144,7 +142,7 @@ def leak_source(vessels: Vessels, window: Window) -> np.ndarray:
     Parameters
     ----------
     vessels : Vessels
-        Vessels that lie wholly in the window.
+        Those that do not lie wholly in the window leak nothing.
     window : Window
         The transport lattice.
 
@@ -152,19 +150,21 @@ def leak_source(vessels: Vessels, window: Window) -> np.ndarray:
     -------
     numpy.ndarray
         Float64 of the window's shape. Its sum times the area of a sample is the sum of
-        permeability * perimeter, to rounding.
+        permeability * perimeter over the vessels that leak, to rounding.
     """
     source = np.zeros(window.shape)
-    for vessel in range(len(vessels.radius_um)):
-        place, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * _SOURCE_WALL_UM)
-        profile = np.exp(-0.5 * (from_wall_um.astype(np.float64) / _SOURCE_WALL_UM) ** 2)
+    wall_um = max(_SOURCE_WALL_UM, window.step_um / 2)
+    reach_um = vessels.half_length_um + vessels.radius_um + 4 * wall_um
+    for vessel in np.flatnonzero(window.bounds.grown(-reach_um).holds(vessels.centre_um)):
+        place, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
+        profile = np.exp(-0.5 * (from_wall_um.astype(np.float64) / wall_um) ** 2)
         strength = vessels.permeability[vessel] * vessels.perimeter_um[vessel] / window.step_um**2
         source[place] += strength * profile / profile.sum()
     return source
 
 
 def _distance_to_wall(
-    vessels: Vessels, vessel: int, window: Window, beyond_um: float
+    vessels: Vessels, vessel: int | np.intp, window: Window, beyond_um: float
 ) -> tuple[tuple[slice, slice], np.ndarray]:
     """Return a square around a vessel, and in it the distance to the middle of its wall, negative in the lumen."""
     y_um, x_um = vessels.centre_um[vessel]

@@ -3,24 +3,49 @@
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.identity import slide_identity
+from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
+from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
+from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
 from napari_hrpn.slides.open_slide import list_series, open_slide
 from napari_hrpn.slides.planes import SeriesInfo
 from napari_hrpn.slides.pyramid import coarser_levels, halve
+from napari_hrpn.slides.pyramid_blocks import WriteReport
+from napari_hrpn.slides.pyramid_cache import (
+    CacheReport,
+    PyramidCache,
+    cached_pyramid,
+    clear_pyramid_cache,
+    open_cache,
+    pyramid_cache_bytes,
+    pyramid_cache_folder,
+)
 from napari_hrpn.slides.roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.slide import Slide
 
 __all__ = [
+    "CacheReport",
     "ChannelRoles",
+    "PyramidCache",
     "SeriesInfo",
     "Slide",
     "SlideError",
     "SlideWarning",
+    "WriteReport",
+    "cached_pyramid",
+    "channel_colors",
+    "clear_pyramid_cache",
     "coarser_levels",
     "contrast_limits",
     "find_channel",
     "guess_roles",
     "halve",
     "list_series",
+    "multiscales_metadata",
+    "open_cache",
     "open_slide",
+    "pyramid_cache_bytes",
+    "pyramid_cache_folder",
     "slide_identity",
+    "write_ome_tiff",
+    "write_ome_zarr",
 ]

@@ -9,43 +9,53 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideWarning
+from napari_hrpn.slides.lazy import GuardedPixels
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_hrpn.slides.lazy import PixelSource
 
 LIGHT = 0.4
 MOST_PIXELS = 4_000_000
-LOOKS = 3
+LOOK_EDGE = 192
 
 
-def light_background(coarsest: PixelSource) -> bool:
+def light_background(coarsest: PixelSource, path: Path) -> bool:
     """Whether the typical pixel of a colour image is light in red, green and blue.
 
     Parameters
     ----------
     coarsest : PixelSource
         Three channels, of which a few blocks are read.
+    path : pathlib.Path
+        The file to name when they cannot be read.
 
     Returns
     -------
     bool
-        True if the median of the darkest of the three colours is above 40 % of the range of the type. False
-        for floats and where a look would cost too much memory.
+        True if the median of the darkest of the three colours is above 40 % of the range of the type. False for
+        floats and where a look would cost too much memory.
+
+    Raises
+    ------
+    SlideError
+        If the pixels cannot be read.
     """
     if not np.issubdtype(coarsest.dtype, np.integer) or math.prod(coarsest.chunks) > 3 * MOST_PIXELS:
         return False
+    pixels = GuardedPixels(coarsest, path)
     _, height, width = coarsest.shape
-    side_y, side_x = (
-        max(1, min(n, 2 * LOOKS * chunk) // LOOKS) for n, chunk in zip((height, width), (256, 256), strict=True)
-    )
-    darkest = []
-    for row in range(LOOKS):
-        for column in range(LOOKS):
-            top = (height - side_y) * row // max(1, LOOKS - 1)
-            left = (width - side_x) * column // max(1, LOOKS - 1)
-            block = coarsest.read(slice(0, 3), slice(top, top + side_y), slice(left, left + side_x))
-            darkest.append(block[:, ::4, ::4].min(axis=0).ravel())
-    return bool(np.median(np.concatenate(darkest)) > LIGHT * np.iinfo(coarsest.dtype).max)
+    tops, lefts = _looks(height), _looks(width)
+    blocks = (pixels[0:3, top : top + LOOK_EDGE, left : left + LOOK_EDGE] for top in tops for left in lefts)
+    darkest = np.concatenate([block[:, ::4, ::4].min(axis=0).ravel() for block in blocks])
+    return bool(np.median(darkest) > LIGHT * np.iinfo(pixels.dtype).max)
+
+
+def _looks(length: int) -> list[int]:
+    """Where to look along an axis: at both ends and in the middle."""
+    last = max(0, length - LOOK_EDGE)
+    return sorted({0, last // 2, last})
 
 
 def warn_of_brightfield(name: str) -> None:

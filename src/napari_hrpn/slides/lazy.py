@@ -93,6 +93,12 @@ class GuardedPixels:
                 f"{columns.stop}"
             )
             raise SlideError(f"{self._path.name}: {where} cannot be read ({reason(error)}).") from error
+        wanted = tuple(part.stop - part.start for part in (channels, rows, columns))
+        if block.shape != wanted:
+            raise SlideError(
+                f"{self._path.name} gave {block.shape} pixels where {wanted} were expected: the file is damaged, copy "
+                "it again from where it came."
+            )
         return block.astype(self.dtype, copy=False)
 
 

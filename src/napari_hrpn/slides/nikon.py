@@ -101,7 +101,7 @@ def open_nd2(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
         source = ND2Frame(path, frame, shape, np.dtype(file.dtype), compressed)
         names = COLOURS if is_colour and shape[0] == 3 else _names(file)
         size = _pixel_size(file)
-    is_brightfield = is_colour and shape[0] == 3 and light_background(source)
+    is_brightfield = is_colour and shape[0] == 3 and light_background(source, path)
     if is_brightfield:
         warn_of_brightfield(path.name)
     return assemble(Findings(path, (source,), names, size, series, chosen_z, chosen_t, is_brightfield=is_brightfield))

@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -39,9 +39,7 @@ class _StoppedError(Exception):
     """Nobody waits for the file any more."""
 
 
-def write_ome_tiff(
-    slide: Slide, path: str | Path, *, overwrite: bool = False
-) -> Generator[WriteReport, None, Path]:
+def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[WriteReport, None, Path]:
     """Write a slide with a pyramid of its own as an OME-TIFF: 512 px tiles, deflate, BigTIFF where needed.
 
     Only the finest level of the slide is read. While it runs, about as much disk as the file will take is
@@ -120,25 +118,38 @@ def _reported(write: Callable[[Callable[[int], None]], None]) -> Generator[int, 
     future.result()
 
 
-def _write_file(
-    path: Path, slide: Slide, levels: Sequence[zarr.Array[Any]], report: Callable[[int], None]
-) -> None:
+def _write_file(path: Path, slide: Slide, levels: Sequence[zarr.Array[Any]], report: Callable[[int], None]) -> None:
     from tifffile import TiffWriter
 
     strips = _counted(report)
     size = sum(level.nbytes for level in levels)
-    with TiffWriter(path, bigtiff=size > CLASSIC_TIFF_BYTES, ome=True) as writer:
-        for index, level in enumerate(levels):
-            finest = index == 0
-            writer.write(
-                _tiles(level, strips),
-                shape=level.shape,
-                dtype=level.dtype,
-                subifds=len(levels) - 1 if finest else None,
-                subfiletype=0 if finest else 1,
-                metadata=_ome_metadata(slide, path) if finest else None,
-                **_page_options(slide, 2**index),
-            )
+    with path.open("w+b") as file:
+        with TiffWriter(file, bigtiff=size > CLASSIC_TIFF_BYTES, ome=True) as writer:
+            # without its signature, what a killed run leaves cannot pass for a slide of fewer channels
+            signature = _exchange_start(file, bytes(4))
+            for index, level in enumerate(levels):
+                finest = index == 0
+                writer.write(
+                    _tiles(level, strips),
+                    shape=level.shape,
+                    dtype=level.dtype,
+                    subifds=len(levels) - 1 if finest else None,
+                    subfiletype=0 if finest else 1,
+                    metadata=_ome_metadata(slide, path) if finest else None,
+                    **_page_options(slide, 2**index),
+                )
+        _exchange_start(file, signature)
+
+
+def _exchange_start(file: BinaryIO, start: bytes) -> bytes:
+    """Write other bytes over the first ones of a file, and return those."""
+    position = file.tell()
+    file.seek(0)
+    former = file.read(len(start))
+    file.seek(0)
+    file.write(start)
+    file.seek(position)
+    return former
 
 
 def _counted(report: Callable[[int], None]) -> Callable[[], None]:

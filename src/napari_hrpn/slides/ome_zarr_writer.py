@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
-import zarr
 
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
@@ -16,6 +15,8 @@ from napari_hrpn.slides.pyramid_blocks import WriteReport, block_grid, copy_bloc
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+
+    import zarr
 
     from napari_hrpn.slides.slide import Slide
 
@@ -50,6 +51,8 @@ def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -
     SlideError
         Where the output exists, lies on the input, or cannot be written, or the slide cannot be read.
     """
+    import zarr
+
     path = Path(path)
     with partial_output(path, slide.source, overwrite=overwrite) as folder:
         levels = create_levels(folder, level_shapes(slide.levels[0].shape), slide.dtype)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import zarr
-from zarr.codecs import ZstdCodec
-
 from napari_hrpn.slides.pyramid import halve
 
 if TYPE_CHECKING:
@@ -16,6 +13,7 @@ if TYPE_CHECKING:
 
     import dask.array as da
     import numpy as np
+    import zarr
 
 Box = tuple[int, int, int, int]
 
@@ -109,9 +107,7 @@ def level_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(shapes)
 
 
-def create_levels(
-    folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dtype
-) -> tuple[zarr.Array[Any], ...]:
+def create_levels(folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dtype) -> tuple[zarr.Array[Any], ...]:
     """Create the empty arrays "0", "1", ... of a zarr group.
 
     Parameters
@@ -128,6 +124,9 @@ def create_levels(
     tuple of zarr.Array
         Zarr v3 arrays in chunks of (1, 512, 512), zstd.
     """
+    import zarr
+    from zarr.codecs import ZstdCodec
+
     group = zarr.create_group(folder, zarr_format=3)
     return tuple(
         group.create_array(

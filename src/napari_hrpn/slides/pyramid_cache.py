@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dask.array as da
 import numpy as np
-import zarr
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
@@ -21,6 +20,8 @@ from napari_hrpn.slides.pyramid_blocks import BlockGrid, Box, block_grid, copy_b
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    import zarr
 
     from napari_hrpn.slides.slide import Slide
 
@@ -62,6 +63,8 @@ class PyramidCache:
     """
 
     def __init__(self, slide: Slide, folder: Path) -> None:
+        import zarr
+
         self.slide = slide
         self.folder = folder
         count = len(slide.levels) - slide.stored_levels
@@ -139,7 +142,7 @@ class PyramidCache:
             return np.fromfile(self.folder / FINISHED, np.uint8, len(self._grid)).astype(bool)
 
     def _mark(self, index: int) -> None:
-        # one byte in place can be half written no more than a block can be half finished
+        # a single byte, written in place, is there or not, whenever the program is killed
         with (self.folder / FINISHED).open("r+b") as record:
             record.seek(index)
             record.write(b"\1")
@@ -267,6 +270,8 @@ def clear_pyramid_cache(folder: Path | None = None) -> int:
 
 def _begin(slide: Slide, own: Path) -> None:
     """Make an empty cache in one step, whoever else does the same at this moment."""
+    import zarr
+
     begun = own.with_name(f"{own.name}.{uuid.uuid4().hex}.partial")
     begun.mkdir(parents=True)
     finest = slide.levels[slide.stored_levels - 1]
@@ -284,6 +289,8 @@ def _begin(slide: Slide, own: Path) -> None:
 
 
 def _array(group: zarr.Group, level: int) -> zarr.Array[Any]:
+    import zarr
+
     array = group[str(level)]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"level {level} is not an array")

@@ -15,7 +15,7 @@ from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.lazy import BrightestSample, reason
 from napari_hrpn.slides.ome_xml import ome_images
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
-from napari_hrpn.slides.tiff_layout import layout_of, stored_levels
+from napari_hrpn.slides.tiff_layout import Layout, layout_of, stored_levels
 from napari_hrpn.slides.tiff_metadata import channel_names, pixel_size_um, stain_of_ndpi
 from napari_hrpn.slides.tiff_structure import check_pages
 
@@ -87,6 +87,7 @@ def find_in_tiff(path: Path, *, series: int, z: int | None, t: int | None) -> Fi
         slides = _slides_in(tif)
         image = slides[choose_series(path.name, len(slides), series)]
         layout = layout_of(image, path)
+        _check_imagej(tif, layout, path)
         chosen_z = choose_plane(path.name, "z", layout.count("Z"), z)
         chosen_t = choose_plane(path.name, "t", layout.count("T"), t)
         sources = tuple(stored_levels(image, layout, (chosen_z or 0, chosen_t or 0), path))
@@ -100,7 +101,7 @@ def find_in_tiff(path: Path, *, series: int, z: int | None, t: int | None) -> Fi
         sources, names = tuple(BrightestSample(source) for source in sources), (stain,)
     elif is_colour:
         names = names if len(names) == sources[0].shape[0] else COLOURS
-        is_brightfield = sources[0].shape[0] == 3 and light_background(sources[-1])
+        is_brightfield = sources[0].shape[0] == 3 and light_background(sources[-1], path)
     return Findings(path, sources, names, size, series, chosen_z, chosen_t, is_brightfield=is_brightfield)
 
 
@@ -174,6 +175,17 @@ def _check_description(tif: TiffFile, path: Path) -> None:
     """Refuse hostile OME-XML before the parser makes room for what it claims."""
     if len(tif.pages) and tif.is_ome and tif.ome_metadata:
         ome_images(tif.ome_metadata, path.name)
+
+
+def _check_imagej(tif: TiffFile, layout: Layout, path: Path) -> None:
+    """Refuse an ImageJ stack that was cut short, which the parser takes for a smaller one."""
+    described = (tif.imagej_metadata or {}).get("images", 1)
+    held = math.prod(layout.lengths)
+    if isinstance(described, int) and described > held:
+        raise SlideError(
+            f"{path.name} holds {held} of the {described} images that ImageJ wrote, expected all of them: copy it "
+            "again from where it came."
+        )
 
 
 def _slides_in(tif: TiffFile) -> list[TiffPageSeries]:

@@ -11,7 +11,7 @@ import numpy as np
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.lazy import accepted_dtype
 from napari_hrpn.slides.tiff_pixels import FREE_CHUNK, PiecedPage, RawPage, TiffLevel
-from napari_hrpn.slides.tiff_structure import check_page
+from napari_hrpn.slides.tiff_structure import check_page, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,13 @@ def layout_of(image: TiffPageSeries, path: Path) -> Layout:
         If pages are no planes of y and x, an axis is not understood, or pixels are of no type of an image.
     """
     page = image.keyframe
-    accepted_dtype(page.dtype if page.dtype is not None else np.dtype(object), path)
+    check_size(page, path)
+    if page.dtype is None:
+        raise SlideError(
+            f"{path.name} holds pixels of {page.bitspersample} bits that are not understood, expected 8, 16 or 32: "
+            "convert it to uint16 or float32."
+        )
+    accepted_dtype(page.dtype, path)
     axes, shape = image.get_axes(False), image.get_shape(False)
     letters = dict(zip(axes, shape, strict=True))
     if (letters.get("Y"), letters.get("X")) != (page.imagelength, page.imagewidth) or page.imagedepth > 1:
@@ -155,20 +161,25 @@ def _level(level: TiffPageSeries, layout: Layout, numbers: list[int], path: Path
         chunks = (FREE_CHUNK, FREE_CHUNK)
     else:
         for number in numbers:
-            pages += _pages(level[number], layout, path)
+            pages += _pages(level[number], keyframe, layout, path)
         is_raw = isinstance(pages[0], RawPage)
         piece = (keyframe.tilelength, keyframe.tilewidth) if keyframe.is_tiled else (keyframe.rowsperstrip, shape[1])
         chunks = (FREE_CHUNK, FREE_CHUNK) if is_raw else (min(piece[0], shape[0]), min(piece[1], shape[1]))
     return TiffLevel(pages, 1 if layout.separate else layout.samples, shape, keyframe.dtype, chunks)
 
 
-def _pages(page: TiffPage | TiffFrame | None, layout: Layout, path: Path) -> list[PagePixels]:
+def _pages(page: TiffPage | TiffFrame | None, like: TiffPage, layout: Layout, path: Path) -> list[PagePixels]:
     if page is None:
         raise SlideError(
             f"{path.name} describes planes that are not there, expected all of them: put the other files of "
             "the image beside it, or export it as one file."
         )
     keyframe, own_path = page.keyframe, path.with_name(page.parent.filehandle.name)
+    if (keyframe.shape, keyframe.dtype) != (like.shape, like.dtype):
+        raise SlideError(
+            f"{path.name} has planes that differ in size or type, expected them alike: the file is damaged, export it "
+            "again."
+        )
     check_page(page, keyframe, own_path)
     if layout.separate:
         return [PiecedPage(page, keyframe, own_path, sample) for sample in range(layout.samples)]

@@ -77,6 +77,28 @@ def _page_offsets(file: BinaryIO) -> Iterator[int]:
         return  # the list breaks off: what is there may still be an image, which its own checks find out
 
 
+def check_size(page: TiffPage, path: Path) -> None:
+    """Refuse a page without pixels.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The page.
+    path : pathlib.Path
+        The file to name in the sentence.
+
+    Raises
+    ------
+    SlideError
+        If it is 0 px high or wide.
+    """
+    if not page.imagewidth or not page.imagelength:
+        raise SlideError(
+            f"{path.name} holds an empty image ({page.imagewidth} x {page.imagelength} px), expected at least one "
+            "pixel: export it again."
+        )
+
+
 def check_page(page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path) -> None:
     """Refuse a page that claims pixels which are not in the file.
 
@@ -92,11 +114,6 @@ def check_page(page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path) -> No
     SlideError
         If pieces are missing, lie beyond the end, or are too small for what they claim to hold.
     """
-    if not keyframe.nbytes:
-        raise SlideError(
-            f"{path.name} holds an empty image ({keyframe.imagewidth} x {keyframe.imagelength} px), expected "
-            "at least one pixel: export it again."
-        )
     offsets = np.array(page.dataoffsets, np.uint64)
     counts = np.array(page.databytecounts, np.uint64)
     expected = math.prod(keyframe.chunked)

@@ -6,6 +6,7 @@ are multiples of the network's stride, without which tiles cannot equal the whol
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ class Box:
 
     def distance_to(self, y: float, x: float) -> float:
         """Distance from the middle of the box to a point, in pixels."""
-        return float(((self.y0 + self.y1) / 2 - y) ** 2 + ((self.x0 + self.x1) / 2 - x) ** 2) ** 0.5
+        return math.hypot((self.y0 + self.y1) / 2 - y, (self.x0 + self.x1) / 2 - x)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class TileGrid:
             raise ValueError(msg)
         for name in ("core", "halo"):
             if getattr(self, name) % self.stride:
-                msg = f"{name} is {getattr(self, name)} px; expected a multiple of the network's stride, {self.stride} px."
+                msg = f"{name} is {getattr(self, name)} px; expected a multiple of the stride, {self.stride} px."
                 raise ValueError(msg)
 
     @cached_property

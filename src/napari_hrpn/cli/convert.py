@@ -1,0 +1,93 @@
+"""``napari-hrpn convert``: a slide as OME-Zarr or pyramidal OME-TIFF; the ending of the name says which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_hrpn.cli.messages import CommandError
+from napari_hrpn.cli.plane_options import OverwriteOption, SeriesOption, TOption, ZOption
+from napari_hrpn.cli.progress import Step, follow
+from napari_hrpn.cli.stopping import stop_on_signals
+
+if TYPE_CHECKING:
+    from napari_hrpn.slides import Slide, WriteReport
+
+
+def convert(
+    slide: Annotated[Path, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr, or a folder of stains.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="NAME.ome.zarr or NAME.ome.tif.")],
+    series: SeriesOption = 0,
+    z: ZOption = None,
+    t: TOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a slide as OME-Zarr or OME-TIFF with a pyramid, so that it opens and pans fast.
+
+    The input is only read. The output appears under its name when it is whole.
+
+    \b
+    Examples:
+      napari-hrpn convert scan.nd2 scan.ome.zarr
+      napari-hrpn convert "tumour 5" tumour5.ome.tif     a folder with DAPI.tif, SpGreen.tif, ...
+      napari-hrpn convert stack.ome.tif plane.ome.zarr --z 12
+    """  # noqa: D301
+    from napari_hrpn.slides import open_slide
+
+    check_slide_name(output)
+    written = write_slide(open_slide(slide, series=series, z=z, t=t), output, overwrite=overwrite)
+    typer.echo(f"wrote {written}")
+
+
+def check_slide_name(path: Path) -> None:
+    """Refuse a name that says of no format that can be written.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Where a slide shall be written.
+
+    Raises
+    ------
+    CommandError
+        If it ends neither in .zarr nor in .tif or .tiff.
+    """
+    if path.suffix.lower() not in {".zarr", ".tif", ".tiff"}:
+        msg = f"{path} says of no format that can be written; give a name that ends in .ome.zarr or .ome.tif."
+        raise CommandError(msg)
+
+
+def write_slide(slide: Slide, path: Path, *, overwrite: bool) -> Path:
+    """Write a slide in the format that a name asks for, showing how far it is.
+
+    Parameters
+    ----------
+    slide : Slide
+        What to write.
+    path : pathlib.Path
+        Ends in .zarr, .tif or .tiff.
+    overwrite : bool
+        Whether to replace what is there.
+
+    Returns
+    -------
+    pathlib.Path
+        What was written.
+    """
+    from napari_hrpn.slides import write_ome_tiff, write_ome_zarr
+
+    write = write_ome_zarr if path.suffix.lower() == ".zarr" else write_ome_tiff
+    steps = write(slide, path, overwrite=overwrite)
+    # a signal in the middle of a write would leave a part behind: it is heeded between two
+    with stop_on_signals() as stop:
+        try:
+            return follow(steps, f"writing {path.name}", _step, stop)
+        except KeyboardInterrupt:
+            typer.echo(f"Stopped; {path} was not written.", err=True)
+            raise typer.Exit(stop.exit_code) from None
+
+
+def _step(report: WriteReport) -> Step:
+    return Step(report.done, report.total)

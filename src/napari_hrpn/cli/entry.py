@@ -1,0 +1,114 @@
+"""Where the command line starts and ends: commands in, exit code out, one line on stderr for what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import warnings
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_hrpn.cli.cache import cache
+from napari_hrpn.cli.convert import convert
+from napari_hrpn.cli.demo import demo
+from napari_hrpn.cli.info import info
+from napari_hrpn.cli.messages import complain, is_for_the_user, show_warning
+from napari_hrpn.cli.phantom import phantom
+from napari_hrpn.cli.predict import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USER_ERROR = 2
+INTERRUPTED = 130
+TERMINATED = 143
+
+app = typer.Typer(
+    name="napari-hrpn",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command, short_help in (
+    (demo, "The whole way on a made-up tumour"),
+    (info, "What is in a slide"),
+    (convert, "A slide as OME-Zarr or OME-TIFF with a pyramid"),
+    (phantom, "A made-up tumour as a slide"),
+    (predict, "The probe channel of slides, predicted"),
+    (cache, "Disk space that coarse levels of slides take"),
+):
+    app.command(short_help=short_help)(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from napari_hrpn import __version__
+
+        typer.echo(f"napari-hrpn {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _napari_hrpn(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Predict where a nanoprobe goes in a tumour, from its nuclei and vessels, on whole slides.
+
+    \b
+    First steps:
+      napari-hrpn demo -o demo            a made-up tumour, predicted and measured
+      napari-hrpn info slide.ome.tif      what is in a slide
+      napari-hrpn predict slide.ome.tif -o predicted
+
+    Every command has its own --help with examples.
+    """  # noqa: D301 (\b keeps typer from joining lines)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Without the name of the program.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 2 after an error of the user's, 130 after Ctrl-C.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = show_warning()
+        # what readers of files log is turned into our own sentences
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+        try:
+            return int(app(list(arguments), prog_name="napari-hrpn", standalone_mode=False) or 0)
+        except (KeyboardInterrupt, typer.Abort):
+            complain("stopped.")
+            return INTERRUPTED
+        except Exception as error:
+            if not is_for_the_user(error):
+                raise
+            complain(_sentence(error))
+            return USER_ERROR
+
+
+def main() -> None:
+    """Run the command of ``sys.argv`` and exit."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    sys.exit(run(sys.argv[1:]))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "the memory of this machine is not enough for this; close other programs."
+    words = getattr(error, "format_message", error.__str__)
+    return str(words())

@@ -1,0 +1,77 @@
+"""``napari-hrpn phantom``: a synthetic tumour as a file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_hrpn.cli.convert import check_slide_name, write_slide
+from napari_hrpn.cli.messages import CommandError
+from napari_hrpn.cli.plane_options import OverwriteOption
+
+if TYPE_CHECKING:
+    from napari_hrpn.sample_data import Phantom
+    from napari_hrpn.slides import Slide
+
+CEILING_UP_TO_PX = 4096
+"""Up to this height and width the ceiling is computed: it takes the phantom to be made once more."""
+
+
+def phantom(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="NAME.ome.tif or NAME.ome.zarr.")],
+    preset: Annotated[str, typer.Option(metavar="NAME", help="tiny, tumour, paper_like, stress or null.")] = "tumour",
+    size: Annotated[
+        int | None, typer.Option(metavar="PX", help="Height and width; the preset's own if not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Another number makes another tumour.")] = 1,
+    noise_free: Annotated[
+        Path | None,
+        typer.Option("--noise-free", metavar="OUT2", help="Write the probe image without camera noise, too."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Make a synthetic tumour: nuclei, vessels, and a probe that leaks from the vessels.
+
+    The same preset, size and seed always give the same pixels. The R2 ceiling that is printed is what a
+    perfect model would reach: the rest is camera noise.
+
+    \b
+    Examples:
+      napari-hrpn phantom tumour.ome.tif --size 8192 --seed 1
+      napari-hrpn phantom dark.ome.zarr --preset paper_like --noise-free dark-truth.ome.zarr
+    """  # noqa: D301
+    from napari_hrpn.sample_data import phantom_slide, r2_ceiling
+
+    for path in filter(None, (output, noise_free)):
+        check_slide_name(path)
+    if noise_free is not None and noise_free.resolve() == output.resolve():
+        msg = f"{output} is given for both images; give --noise-free a name of its own."
+        raise CommandError(msg)
+    made = phantom_slide(preset, size=size, seed=seed)
+    typer.echo(f"wrote {write_slide(made.slide, output, overwrite=overwrite)}")
+    if noise_free is not None:
+        typer.echo(f"wrote {write_slide(noise_free_slide(made), noise_free, overwrite=overwrite)}")
+    if max(made.slide.shape) <= CEILING_UP_TO_PX:
+        typer.echo(f"R2 ceiling {r2_ceiling(made):.3f}; in the tissue {r2_ceiling(made, tissue_only=True):.3f}")
+
+
+def noise_free_slide(made: Phantom) -> Slide:
+    """Take the noise-free probe image of a phantom as a slide.
+
+    Parameters
+    ----------
+    made : Phantom
+        The phantom.
+
+    Returns
+    -------
+    Slide
+        One channel, float32, of the phantom's size.
+    """
+    from napari_hrpn.slides import coarser_levels
+
+    finest = made.noise_free_probe[None]
+    return replace(made.slide, levels=(finest, *coarser_levels(finest)), channel_names=("QD without noise",))

@@ -1,0 +1,260 @@
+"""``napari-hrpn predict``: the probe channel of slides, one after the other."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user
+from napari_hrpn.cli.output_places import output_places, stem_of
+from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
+from napari_hrpn.cli.progress import Step, duration, follow
+from napari_hrpn.cli.stopping import Stop, stop_on_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from napari_hrpn.inference import PredictionReport, PredictionSettings, TileReport
+    from napari_hrpn.models import Checkpoint
+    from napari_hrpn.slides import Slide
+    from napari_hrpn.tiling import Box
+
+GO_ON = "run the same command again to go on."
+
+
+def predict(
+    slides: Annotated[list[Path], typer.Argument(metavar="SLIDE", help="Image files, OME-Zarrs, folders of stains.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="OUT", help="A folder; for one slide also NAME.ome.zarr."),
+    ],
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A trained network; the one that comes along if not given.")
+    ] = None,
+    nuclei: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Channel of the nuclei: its name or number.")
+    ] = None,
+    vessels: Annotated[str | None, typer.Option(metavar="NAME", help="Channel of the vessels.")] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="Y0:Y1,X0:X1", help="Only the tiles that meet these pixels.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="TYPE", help="fp32, bf16 or fp16; halves err by a few per cent.")
+    ] = "fp32",
+    core: Annotated[
+        int | None, typer.Option(metavar="PX", help="Side of a tile, a multiple of 512; from the memory if not given.")
+    ] = None,
+    halo: Annotated[
+        int | None,
+        typer.Option(metavar="PX", help="Margin that the network sees around a tile; measured if not given."),
+    ] = None,
+    memory: Annotated[float | None, typer.Option(metavar="GB", help="Memory that one tile may take.")] = None,
+    resample: Annotated[bool, typer.Option("--resample", help="Show the slide at the pixel size trained on.")] = False,
+    output_type: Annotated[
+        str, typer.Option(metavar="TYPE", help="float32, or probe for the pixel type trained on.")
+    ] = "float32",
+    skip_blank: Annotated[bool, typer.Option(help="Fill tiles without tissue rather than compute them.")] = True,
+    series: SeriesOption = 0,
+    z: ZOption = None,
+    t: TOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a prediction made with other settings.")
+    ] = False,
+) -> None:
+    """Predict the probe channel of slides from their nuclei and vessels.
+
+    Each slide becomes OUT/NAME.predicted.ome.zarr, of the slide's own size and pixel size. A prediction that
+    was stopped, however, goes on where it was when the same command is run again.
+
+    \b
+    Examples:
+      napari-hrpn predict slide.ome.tif -o predicted
+      napari-hrpn predict scans/*.nd2 -o predicted --nuclei DAPI --vessels CD31
+      napari-hrpn predict slide.ome.tif -o part.ome.zarr --region 0:4096,2048:8192
+      napari-hrpn predict slide.ome.tif -o predicted --device cuda:1 --precision bf16
+    """  # noqa: D301
+    # first what takes no time to find wrong
+    places = output_places(slides, output)
+    box = None if region is None else parse_region(region)
+    with stop_on_signals() as stop:
+        from napari_hrpn.inference import PredictionSettings, choose_device
+        from napari_hrpn.models import bundled_checkpoint, load_checkpoint
+
+        choices: dict[str, Any] = {"precision": precision, "output": output_type}
+        settings = PredictionSettings(
+            halo=halo,
+            core=core,
+            memory_gb=memory,
+            device=device,
+            skip_blank=skip_blank,
+            resample=resample,
+            region=box,
+            **choices,
+        )
+        choose_device(device)
+        network = load_checkpoint(checkpoint or bundled_checkpoint())
+        channels, plane = {"nuclei": nuclei, "vessels": vessels}, {"series": series, "z": z, "t": t}
+        order = _Order(network, settings, channels, plane, overwrite)
+        order.check_roles()
+        _predict_all(places, order, stop)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is wanted of every slide."""
+
+    checkpoint: Checkpoint
+    settings: PredictionSettings
+    channels: dict[str, str | None]
+    plane: dict[str, Any]
+    overwrite: bool
+
+    def check_roles(self) -> None:
+        """Refuse a channel for a stain that the network does not look at."""
+        roles = self.checkpoint.card.input_roles
+        for role, channel in self.channels.items():
+            if channel is not None and role not in roles:
+                msg = f"the checkpoint looks at {' and '.join(roles)} alone; leave out --{role}."
+                raise CommandError(msg)
+
+    def steps(self, path: Path, place: Path, stop: Stop) -> Generator[TileReport, None, PredictionReport]:
+        """Open a slide and begin with its prediction."""
+        from napari_hrpn.inference import predict_slide
+        from napari_hrpn.slides import find_channel, open_slide
+
+        slide = open_slide(path, **self.plane)
+        self._check_region(slide)
+        named = {role: channel for role, channel in self.channels.items() if channel is not None}
+        roles = {role: find_channel(slide, channel) for role, channel in named.items()}
+        return predict_slide(
+            slide, self.checkpoint, place, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
+        )
+
+    def _check_region(self, slide: Slide) -> None:
+        region, (height, width) = self.settings.region, slide.shape
+        if region is not None and (region.y0 >= height or region.x0 >= width):
+            msg = (
+                f"the region {region.y0}:{region.y1},{region.x0}:{region.x1} lies outside of {slide.source.name}, "
+                f"which has {height} rows and {width} columns."
+            )
+            raise CommandError(msg)
+
+
+def _predict_all(places: dict[Path, Path], order: _Order, stop: Stop) -> None:
+    failed = 0
+    for path, place in places.items():
+        if stop.is_set():
+            _tell_how_to_go_on(stop)
+        try:
+            _predict_one(path, place, order, stop)
+        except KeyboardInterrupt:
+            _tell_how_to_go_on(stop)
+        except Exception as error:
+            if not is_for_the_user(error):
+                raise
+            complain(_with_name(str(error), path))
+            failed += 1
+    if failed:
+        raise typer.Exit(2)
+
+
+def _predict_one(path: Path, place: Path, order: _Order, stop: Stop) -> None:
+    report, new = run_prediction(order.steps(path, place, stop), f"predicting {stem_of(path)}")
+    if stop.is_set() and report.finished < report.total:
+        typer.echo(f"{path.name}: {report.finished} of {report.total} tiles are finished and kept in {place}")
+        _tell_how_to_go_on(stop)
+    else:
+        typer.echo(f"{path.name}: {summary(report, new)}")
+
+
+def _tell_how_to_go_on(stop: Stop) -> None:
+    typer.echo(f"Stopped; finished tiles are kept: {GO_ON}", err=True)
+    raise typer.Exit(stop.exit_code)
+
+
+def _with_name(sentence: str, path: Path) -> str:
+    return sentence if path.name in sentence else f"{path.name}: {sentence}"
+
+
+def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: str) -> tuple[PredictionReport, int]:
+    """Run a prediction to its end, showing how far and how fast it is.
+
+    Parameters
+    ----------
+    steps : generator
+        As `predict_slide` makes it.
+    title : str
+        What is being done.
+
+    Returns
+    -------
+    PredictionReport, int
+        The report, and how many tiles this run added.
+    """
+    seen: list[int] = []
+    return follow(steps, title, _step_with_speed(seen)), len(seen)
+
+
+def _step_with_speed(seen: list[int]) -> Callable[[TileReport], Step]:
+    def step(report: TileReport) -> Step:
+        seen.append(report.tile.core.area)
+        speed = sum(seen) / 1e6 / max(report.seconds, 1e-3)
+        return Step(report.finished, report.total, report.seconds_left, f"{speed:.2f} Mpx/s")
+
+    return step
+
+
+def summary(report: PredictionReport, new: int) -> str:
+    """Say in a line what a prediction did.
+
+    Parameters
+    ----------
+    report : PredictionReport
+        Its report.
+    new : int
+        Tiles that this run added.
+
+    Returns
+    -------
+    str
+        Tiles, time, speed and place.
+    """
+    if not new:
+        return f"already complete: {report.path}"
+    speed = f", {report.pixels_kept / 1e6 / report.seconds:.2f} Mpx/s on {report.device}" if report.pixels_kept else ""
+    word = "tile" if new == 1 else "tiles"
+    tiles = f"{new} {word}" if new == report.total else f"{new} more {word}, {report.finished} of {report.total},"
+    return f"{tiles} in {duration(report.seconds)}{speed}: {report.path}"
+
+
+def parse_region(text: str) -> Box:
+    """Read a region from the command line.
+
+    Parameters
+    ----------
+    text : str
+        As Y0:Y1,X0:X1 in full-resolution pixels.
+
+    Returns
+    -------
+    Box
+        With at least one pixel.
+
+    Raises
+    ------
+    CommandError
+        If it is anything else.
+    """
+    from napari_hrpn.tiling import Box
+
+    match = re.fullmatch(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*", text)
+    box = Box(*map(int, match.groups())) if match else None
+    if box is None or box.height < 1 or box.width < 1:
+        msg = f"the region {text!r} is not one of Y0:Y1,X0:X1 with Y0 < Y1 and X0 < X1, such as 0:4096,2048:8192."
+        raise CommandError(msg)
+    return box

@@ -1,0 +1,78 @@
+"""Opening napari on results, where there is a screen and napari is installed; this package never imports it here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def viewer_command(paths: Sequence[Path], python: str = "napari") -> list[str]:
+    """Give the command that opens napari on slides with this package's reader.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Slides and predictions.
+    python : str
+        Program, or several words of one.
+
+    Returns
+    -------
+    list of str
+        Program and arguments.
+    """
+    return [*python.split("\0"), *map(str, paths), "--plugin", "napari-hrpn"]
+
+
+def why_no_viewer(platform: str, environment: Mapping[str, str]) -> str:
+    """Say why napari cannot be opened here.
+
+    Parameters
+    ----------
+    platform : str
+        As in ``sys.platform``.
+    environment : mapping
+        As in ``os.environ``.
+
+    Returns
+    -------
+    str
+        Empty where it can.
+    """
+    if find_spec("napari") is None:
+        return 'napari is not installed (pip install "napari-hrpn[all]")'
+    has_screen = platform in {"darwin", "win32"} or environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
+    return "" if has_screen else "there is no display"
+
+
+def open_viewer(paths: Sequence[Path], log: Path) -> str:
+    """Open napari on slides, in a process of its own that outlives this one.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Slides and predictions.
+    log : pathlib.Path
+        What napari prints goes there.
+
+    Returns
+    -------
+    str
+        What was done, or why not and how to do it elsewhere.
+    """
+    reason = why_no_viewer(sys.platform, os.environ)
+    if reason:
+        return f"To look at it ({reason} here): {' '.join(viewer_command(paths))}"
+    command = viewer_command([path.resolve() for path in paths], "\0".join((sys.executable, "-m", "napari")))
+    with log.open("wb") as printed:
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return f"napari opens in a window of its own; what it prints goes to {log}"

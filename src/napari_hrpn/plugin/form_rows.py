@@ -1,0 +1,64 @@
+"""Rows of a form that line up with those of the forms above and below it."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QWidget
+
+LONGEST_TITLE = "Checkpoint"
+BROWSE_BUTTON_PX = 32
+
+
+def form_layout(parent: QWidget) -> QFormLayout:
+    """An empty form without margins whose fields take all the width.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Whose layout it is.
+
+    Returns
+    -------
+    QFormLayout
+        For `add_row`.
+    """
+    form = QFormLayout(parent)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    return form
+
+
+def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
+    """Add a titled field, whose tooltip its title shows too.
+
+    Parameters
+    ----------
+    form : QFormLayout
+        Made by `form_layout`.
+    title : str
+        One or two words.
+    field : QWidget
+        What the user changes.
+    """
+    label = QLabel(title)
+    label.setMinimumWidth(label.fontMetrics().horizontalAdvance(LONGEST_TITLE))
+    label.setToolTip(field.toolTip())
+    form.addRow(label, field)
+
+
+def browse_button(tooltip: str) -> QPushButton:
+    """A small button that opens a file dialog.
+
+    Parameters
+    ----------
+    tooltip : str
+        What one chooses there.
+
+    Returns
+    -------
+    QPushButton
+        To stand beside a field.
+    """
+    button = QPushButton("…")
+    button.setToolTip(tooltip)
+    button.setFixedWidth(BROWSE_BUTTON_PX)
+    return button

@@ -1,0 +1,103 @@
+"""Layers to files, as OME-Zarr or OME-TIFF with a pyramid of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import napari.layers
+
+    from napari_hrpn.plugin.layers import LayerData
+    from napari_hrpn.slides import Slide
+
+
+def write_image(path: str, data: object, attributes: dict[str, Any]) -> list[str]:
+    """Write one image layer.
+
+    Parameters
+    ----------
+    path : str
+        ``NAME.ome.zarr`` or ``NAME.ome.tif``. A file that exists is replaced, since napari has asked; a folder
+        is not, since no dialog asks for those.
+    data : array-like or list of array-like
+        Pixels of the layer.
+    attributes : dict
+        All its other attributes.
+
+    Returns
+    -------
+    list of str
+        What was written.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be written.
+    """
+    return write_images(path, [(data, attributes, "image")])
+
+
+def write_images(path: str, layer_data: Sequence[LayerData]) -> list[str]:
+    """Write image layers as the channels of one slide.
+
+    Parameters
+    ----------
+    path : str
+        As for `write_image`.
+    layer_data : sequence of (data, attributes, "image")
+        Layers of one size that lie on each other.
+
+    Returns
+    -------
+    list of str
+        What was written.
+
+    Raises
+    ------
+    SlideError
+        If they are not channels of one slide, or it cannot be written.
+    """
+    from napari.layers import Layer
+    from napari.utils import progress
+
+    from napari_hrpn.slides import SlideError, write_ome_tiff, write_ome_zarr
+
+    # a layer that is not visible reads no pixels when it is made
+    layers = [Layer.create(data, attributes | {"visible": False}, kind) for data, attributes, kind in layer_data]
+    slide = _slide(layers)
+    if path.lower().endswith(".zarr"):
+        reports = write_ome_zarr(slide, path)
+    elif path.lower().endswith((".ome.tif", ".ome.tiff")):
+        reports = write_ome_tiff(slide, path, overwrite=True)
+    else:
+        raise SlideError(f"{Path(path).name} ends neither in .ome.zarr nor in .ome.tif: choose one of these.")
+    with progress(desc=f"Writing {Path(path).name}") as bar:
+        for report in reports:
+            bar.total = report.total
+            bar.update(report.done - bar.n)
+    return [path]
+
+
+def _slide(layers: Sequence[napari.layers.Layer]) -> Slide:
+    from napari_hrpn.plugin.layers import channel_of, is_same_slide, slide_from_layers, slide_of
+
+    slides = [slide_of(layer) for layer in layers]
+    first = slides[0]
+    if first is None or any(slide is None or not is_same_slide(first, slide) for slide in slides):
+        return slide_from_layers(layers, [layer.name for layer in layers])
+    channels = [channel for layer in layers if (channel := channel_of(layer)) is not None]
+    return _with_channels(first, channels) if channels else first
+
+
+def _with_channels(slide: Slide, channels: Sequence[int]) -> Slide:
+    return replace(
+        slide,
+        levels=tuple(da.stack([level[channel] for channel in channels]) for level in slide.levels),
+        channel_names=tuple(slide.channel_names[channel] for channel in channels),
+    )

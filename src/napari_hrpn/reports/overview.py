@@ -1,0 +1,161 @@
+"""One picture of a prediction: real, predicted, and both laid over each other; read at a coarse level only."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_hrpn.slides import contrast_limits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis import Agreement
+    from napari_hrpn.slides import Slide
+
+PANEL_PX = 700
+RED, GREEN = 0, 1
+
+
+def write_overview(
+    real: Slide,
+    real_channel: int,
+    predicted: Slide,
+    path: Path,
+    *,
+    predicted_channel: int = 0,
+    agreement: Agreement | None = None,
+    r2_ceiling: float | None = None,
+) -> Path:
+    """Draw the real channel in red, the predicted one in green, and both together, where equal is yellow.
+
+    All panels share the contrast of the real channel, so that a prediction that is too dark looks too dark.
+
+    Parameters
+    ----------
+    real, predicted : Slide
+        Of one height and width.
+    real_channel : int
+        Channel of the imaged probe.
+    path : pathlib.Path
+        The picture, usually PNG; written in one step, an older one is replaced.
+    predicted_channel : int
+        Channel of the prediction.
+    agreement : Agreement, optional
+        Numbers for the title.
+    r2_ceiling : float, optional
+        Best possible R2, for the title.
+
+    Returns
+    -------
+    pathlib.Path
+        The picture.
+    """
+    from matplotlib.figure import Figure
+
+    limits = contrast_limits(real)[real_channel]
+    y, p = (
+        _scaled(_pixels(slide, channel), limits)
+        for slide, channel in ((real, real_channel), (predicted, predicted_channel))
+    )
+    # pyramids of two files may differ in a row at an odd edge
+    y, p = y[: p.shape[0], : p.shape[1]], p[: y.shape[0], : y.shape[1]]
+    figure = Figure(figsize=(15, 5 * y.shape[0] / y.shape[1] + 0.8), layout="constrained")
+    titles = ("real", "predicted", "overlay: real red, predicted green")
+    panels = zip(figure.subplots(1, 3), titles, _colours(y, p), strict=True)
+    for axes, title, colours in panels:
+        axes.imshow(colours, interpolation="nearest")
+        axes.set_title(f"{real.channel_names[real_channel]} {title}" if title != titles[2] else title)
+        axes.set_axis_off()
+        if real.pixel_size_um is not None:
+            _draw_scale_bar(axes, y.shape, real.pixel_size_um[1] * real.shape[1] / y.shape[1])
+    figure.suptitle(overview_title(agreement, r2_ceiling))
+    _save(figure, path)
+    return path
+
+
+def overview_title(agreement: Agreement | None, r2_ceiling: float | None) -> str:
+    """Put the numbers of a prediction into words.
+
+    Parameters
+    ----------
+    agreement : Agreement or None
+        The numbers, if there are any.
+    r2_ceiling : float or None
+        Best possible R2, if it is known.
+
+    Returns
+    -------
+    str
+        One line; empty without numbers.
+    """
+    if agreement is None:
+        return ""
+    ceiling = "" if r2_ceiling is None else f" (at best {r2_ceiling:.3f})"
+    return (
+        f"R$^2$ {agreement.r2:.3f}{ceiling}   Pearson r {agreement.pearson_r:.3f}   RMSE {agreement.rmse:.4g}   "
+        f"PSNR {agreement.psnr_db:.1f} dB   n = {agreement.n:,} px"
+    )
+
+
+def scale_bar_um(width_um: float) -> float:
+    """Length of a scale bar: 1, 2 or 5 times a power of ten, at most a quarter of the picture.
+
+    Parameters
+    ----------
+    width_um : float
+        Width of the picture in µm.
+
+    Returns
+    -------
+    float
+        In µm.
+    """
+    power = 10.0 ** math.floor(math.log10(width_um / 4))
+    return max(step * power for step in (1, 2, 5) if step * power <= width_um / 4 * (1 + 1e-9))
+
+
+def _pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
+    fits = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= PANEL_PX]
+    level = slide.levels[max(fits, default=0)][channel]
+    # a level may be far larger than the picture where the next one is too small
+    step = max(1, max(level.shape) // (2 * PANEL_PX))
+    return np.asarray(level[::step, ::step].compute(), np.float32)
+
+
+def _scaled(pixels: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.float32]:
+    low, high = limits
+    return np.asarray(np.clip((pixels - low) / max(high - low, 1e-6), 0, 1), np.float32)
+
+
+def _colours(real: NDArray[np.float32], predicted: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    panels = tuple(np.zeros((*real.shape, 3), np.float32) for _ in range(3))
+    panels[0][..., RED] = panels[2][..., RED] = real
+    panels[1][..., GREEN] = panels[2][..., GREEN] = predicted
+    return panels
+
+
+def _draw_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_um: float) -> None:
+    height, width = shape
+    length_um = scale_bar_um(width * pixel_um)
+    right, y = 0.96 * width, 0.95 * height
+    left = right - length_um / pixel_um
+    axes.plot([left, right], [y, y], color="white", linewidth=4, solid_capstyle="butt")
+    words = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
+    axes.text((left + right) / 2, y - 0.015 * height, words, color="white", ha="center", va="bottom", fontsize=12)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        figure.savefig(partial, dpi=PANEL_PX / 5, bbox_inches="tight")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

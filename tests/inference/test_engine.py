@@ -1,0 +1,332 @@
+"""Order, cancelling, going on, running out of memory, and what a user is told."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+from support.predictions import lively_checkpoint, make_slide
+
+from napari_hrpn.inference import (
+    PredictionError,
+    PredictionReport,
+    PredictionSettings,
+    PredictionStore,
+    PredictionWarning,
+    predict_slide,
+)
+from napari_hrpn.inference.predictor import Predictor
+from napari_hrpn.models import IntensityScaling
+from napari_hrpn.slides import SlideError, SlideWarning, open_slide
+from napari_hrpn.tiling import Box
+
+PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)
+
+
+def finish(steps) -> PredictionReport:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def pixels(path) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SlideWarning)
+        return np.asarray(open_slide(path).levels[0][0])
+
+
+def test_reports_count_up_to_the_total_and_the_sum_fits(source, tmp_path):
+    slide = make_slide(1100, 700, source)
+    steps = predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN)
+    reports = []
+    try:
+        while True:
+            reports.append(next(steps))
+    except StopIteration as stop:
+        summary = stop.value
+    assert [report.finished for report in reports] == list(range(1, 7))
+    assert {report.total for report in reports} == {6}
+    assert reports[-1].seconds_left == 0
+    assert summary.complete
+    assert summary.pixels_kept == 1100 * 700
+    assert summary.pixels_run > summary.pixels_kept
+    assert min(summary.seconds_reading, summary.seconds_computing, summary.seconds_writing) > 0
+
+
+def test_a_reported_tile_is_on_disk(source, tmp_path):
+    slide = make_slide(1100, 700, source)
+    for report in predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN):
+        assert PredictionStore(tmp_path / "out.ome.zarr").finished(report.tile.core)
+
+
+def test_tiles_nearest_to_the_focus_come_first(source, tmp_path):
+    slide = make_slide(1536, 1536, source)
+    reports = predict_slide(slide, lively_checkpoint(), tmp_path / "o.ome.zarr", PLAIN, focus=lambda: (1300.0, 200.0))
+    order = [report.tile.core for report in reports]
+    distances = [core.distance_to(1300, 200) for core in order]
+    assert order[0] == Box(1024, 1536, 0, 512)
+    assert distances == sorted(distances)
+
+
+def test_stopping_keeps_finished_tiles_and_the_same_call_goes_on(source, tmp_path):
+    slide, checkpoint = make_slide(1536, 1536, source), lively_checkpoint()
+    whole, parts, stop = tmp_path / "whole.ome.zarr", tmp_path / "parts.ome.zarr", threading.Event()
+    finish(predict_slide(slide, checkpoint, whole, PLAIN))
+    done = 0
+    for report in predict_slide(slide, checkpoint, parts, PLAIN, stop=stop):
+        done = report.finished
+        if done == 3:
+            stop.set()
+    assert 3 <= done < 9
+    assert not PredictionStore(parts).complete
+    rest = list(predict_slide(slide, checkpoint, parts, PLAIN))
+    assert len(rest) == 9 - done
+    np.testing.assert_array_equal(pixels(parts), pixels(whole))
+
+
+def test_closing_the_generator_ends_its_threads_and_keeps_what_is_done(source, tmp_path):
+    slide, path = make_slide(1536, 1536, source), tmp_path / "out.ome.zarr"
+    steps = predict_slide(slide, lively_checkpoint(), path, PLAIN)
+    first = next(steps)
+    steps.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("napari-hrpn")]
+    assert PredictionStore(path).finished(first.tile.core)
+
+
+KILLED = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from support.predictions import lively_checkpoint, make_slide
+from napari_hrpn.inference import PredictionSettings, predict_slide
+slide = make_slide(1536, 1536, Path({source!r}))
+settings = PredictionSettings(device="cpu", skip_blank=False, core=512)
+for report in predict_slide(slide, lively_checkpoint(), {path!r}, settings):
+    print(report.finished, flush=True)
+"""
+
+
+def test_after_kill_9_the_resumed_prediction_is_identical_to_the_bit(source, tmp_path):
+    slide, checkpoint = make_slide(1536, 1536, source), lively_checkpoint()
+    whole, killed = tmp_path / "whole.ome.zarr", tmp_path / "killed.ome.zarr"
+    finish(predict_slide(slide, checkpoint, whole, PLAIN))
+    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parents[1]), source=str(source), path=str(killed))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "1"
+        process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert not PredictionStore(killed).complete
+    rest = finish(predict_slide(slide, checkpoint, killed, PLAIN))
+    assert rest.complete
+    assert rest.pixels_kept < 1536 * 1536
+    np.testing.assert_array_equal(pixels(killed), pixels(whole))
+
+
+def test_out_of_memory_halves_the_core_and_goes_on(source, tmp_path, monkeypatch):
+    slide, checkpoint = make_slide(1100, 1100, source), lively_checkpoint()
+    finish(predict_slide(slide, checkpoint, tmp_path / "small.ome.zarr", PLAIN))
+    run, sizes = Predictor.run, []
+
+    def starved(self, tile, crop):
+        sizes.append(tile.shape[1])
+        if tile.shape[1] > 512 + 2 * crop:
+            raise torch.OutOfMemoryError
+        return run(self, tile, crop)
+
+    monkeypatch.setattr(Predictor, "run", starved)
+    report = finish(predict_slide(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, core=2048)))
+    assert report.complete
+    assert [size for size in sizes if size > 600].__len__() <= 2
+    np.testing.assert_allclose(pixels(tmp_path / "large.ome.zarr"), pixels(tmp_path / "small.ome.zarr"), atol=1e-3)
+
+
+def test_memory_that_does_not_suffice_for_the_smallest_tile_is_said(source, tmp_path, monkeypatch):
+    def starved(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Predictor, "run", starved)
+    with pytest.raises(PredictionError, match="does not fit into the memory"):
+        finish(predict_slide(make_slide(600, 600, source), lively_checkpoint(), tmp_path / "o.ome.zarr", PLAIN))
+
+
+def test_other_errors_of_the_network_are_not_taken_for_memory(source, tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Predictor, "run", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        finish(predict_slide(make_slide(600, 600, source), lively_checkpoint(), tmp_path / "o.ome.zarr", PLAIN))
+
+
+class BreaksLater:
+    """Pixels that cannot be read beyond some row, as of a file with a damaged end."""
+
+    def __init__(self, image: np.ndarray, row: int) -> None:
+        self.image, self.row = image, row
+        self.shape, self.dtype, self.ndim = image.shape, image.dtype, image.ndim
+
+    def __getitem__(self, key):
+        if key[1].stop > self.row:
+            msg = "the file ends early."
+            raise SlideError(msg)
+        return self.image[key]
+
+
+def test_a_slide_that_breaks_while_read_stops_without_marking_that_tile(source, tmp_path):
+    good = make_slide(1536, 600, source)
+    image = good.levels[0].compute()
+    broken = da.from_array(BreaksLater(image, 1024), chunks=(1, 512, 600), asarray=False, meta=image[:0], name=False)
+    slide = replace(good, levels=(broken, *(da.from_array(level.compute(), name=False) for level in good.levels[1:])))
+    path, told = tmp_path / "out.ome.zarr", []
+    with pytest.raises(SlideError, match="ends early"):
+        told.extend(predict_slide(slide, lively_checkpoint(), path, PLAIN))
+    store = PredictionStore(path)
+    assert store.finished(Box(0, 512, 0, 512))
+    assert not store.finished(Box(1024, 1536, 0, 512))
+    assert not store.complete
+
+
+def test_a_region_computes_only_the_tiles_that_meet_it(source, tmp_path):
+    slide, path = make_slide(1536, 1536, source), tmp_path / "out.ome.zarr"
+    region = replace(PLAIN, region=Box(600, 700, 600, 1100))
+    report = finish(predict_slide(slide, lively_checkpoint(), path, region))
+    assert report.total == 2
+    assert not report.complete
+    assert finish(predict_slide(slide, lively_checkpoint(), path, PLAIN)).complete
+
+
+@pytest.mark.parametrize("change", ["checkpoint", "slide", "settings"])
+def test_what_was_made_otherwise_is_neither_mixed_nor_overwritten_unasked(change, source, tmp_path):
+    slide, checkpoint, path = make_slide(600, 600, source), lively_checkpoint(), tmp_path / "out.ome.zarr"
+    finish(predict_slide(slide, checkpoint, path, PLAIN))
+    before = pixels(path)
+    other = {"slide": slide, "checkpoint": checkpoint, "settings": PLAIN}
+    if change == "checkpoint":
+        other["checkpoint"] = lively_checkpoint(2)
+    elif change == "slide":
+        source.write_bytes(b"another")
+    else:
+        other["settings"] = replace(PLAIN, padding="zero")
+    arguments = (other["slide"], other["checkpoint"], path, other["settings"])
+    with pytest.raises(PredictionError, match="overwrite"):
+        finish(predict_slide(*arguments))
+    np.testing.assert_array_equal(pixels(path), before)
+    assert finish(predict_slide(*arguments, overwrite=True)).complete
+
+
+def test_what_is_no_prediction_is_never_replaced(source, tmp_path):
+    path = tmp_path / "precious"
+    path.mkdir()
+    (path / "thesis.txt").write_text("years of work")
+    with pytest.raises(PredictionError, match="not a prediction"):
+        finish(predict_slide(make_slide(64, 64, source), lively_checkpoint(), path, PLAIN, overwrite=True))
+    assert (path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_resumed_run_takes_the_core_of_the_first(source, tmp_path):
+    slide, path = make_slide(1100, 1100, source), tmp_path / "out.ome.zarr"
+    stop = threading.Event()
+    for _ in predict_slide(slide, lively_checkpoint(), path, PLAIN, stop=stop):
+        stop.set()
+    report = finish(predict_slide(slide, lively_checkpoint(), path, replace(PLAIN, core=None)))
+    assert report.core == 512
+    assert report.complete
+
+
+@pytest.mark.parametrize("pixel_size_um", [(0.54, 0.54), (0.5, 0.46), None])
+def test_another_pixel_size_is_warned_about(pixel_size_um, source, tmp_path):
+    slide = make_slide(100, 100, source, pixel_size_um=pixel_size_um)
+    with pytest.warns(PredictionWarning, match="trained at 0.5 µm"):
+        finish(predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN))
+
+
+def test_a_pixel_size_within_tolerance_is_not(source, tmp_path):
+    slide = make_slide(100, 100, source, pixel_size_um=(0.52, 0.48))
+    assert finish(predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN)).complete
+
+
+def test_intensities_outside_the_card_are_warned_about(source, tmp_path):
+    checkpoint = lively_checkpoint(input_ranges=((0.0, 20_000.0), (0.0, 200.0)))
+    with pytest.warns(PredictionWarning, match="bright nuclei have grey level"):
+        finish(predict_slide(make_slide(100, 100, source), checkpoint, tmp_path / "out.ome.zarr", PLAIN))
+
+
+def test_percentile_scaling_cancels_exposure_and_bit_depth(source, tmp_path):
+    slide = make_slide(300, 200, source)
+    brighter = replace(slide, levels=tuple(level.astype(np.uint16) * 37 + 500 for level in slide.levels))
+    checkpoint = lively_checkpoint(scaling=IntensityScaling("percentile", target_scale=20))
+    for name, each in (("a", slide), ("b", brighter)):
+        finish(predict_slide(each, checkpoint, tmp_path / f"{name}.ome.zarr", PLAIN))
+    first, second = pixels(tmp_path / "a.ome.zarr"), pixels(tmp_path / "b.ome.zarr")
+    assert np.abs(first - second).max() <= 1e-4 * np.ptp(first)
+
+
+def test_channels_are_found_by_role_and_can_be_chosen(source, tmp_path):
+    slide, checkpoint = make_slide(200, 200, source), lively_checkpoint()
+    swapped = replace(slide, channel_names=("a", "b", "c"))
+    with pytest.raises(PredictionError, match="none is known to show nuclei"):
+        finish(predict_slide(swapped, checkpoint, tmp_path / "x.ome.zarr", PLAIN))
+    with pytest.raises(PredictionError, match="expected one for each"):
+        finish(predict_slide(slide, checkpoint, tmp_path / "x.ome.zarr", PLAIN, roles={"nuclei": 1, "vessels": 1}))
+    finish(predict_slide(slide, checkpoint, tmp_path / "a.ome.zarr", PLAIN))
+    finish(predict_slide(swapped, checkpoint, tmp_path / "b.ome.zarr", PLAIN, roles={"nuclei": 0, "vessels": 1}))
+    np.testing.assert_array_equal(pixels(tmp_path / "a.ome.zarr"), pixels(tmp_path / "b.ome.zarr"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"core": 500}, {"core": 0}, {"halo": -1}, {"precision": "fp8"}, {"memory_gb": 0}, {"padding": "wrap"}]
+)
+def test_settings_that_cannot_be_are_refused_by_name(wrong):
+    with pytest.raises(PredictionError, match=next(iter(wrong)).split("_")[0]):
+        PredictionSettings(**wrong)
+
+
+def test_a_device_that_is_not_there_is_named(source, tmp_path):
+    with pytest.raises(PredictionError, match="cuda:99"):
+        finish(
+            predict_slide(
+                make_slide(64, 64, source), lively_checkpoint(), tmp_path / "o", replace(PLAIN, device="cuda:99")
+            )
+        )
+
+
+def test_the_memory_budget_decides_the_core(source, tmp_path):
+    slide, cores = make_slide(2100, 64, source), []
+    for memory_gb in (0.01, 0.9):
+        settings = replace(PLAIN, core=None, memory_gb=memory_gb)
+        cores.append(finish(predict_slide(slide, lively_checkpoint(), tmp_path / str(memory_gb), settings)).core)
+    assert cores[0] == 512
+    assert cores[1] > 512
+
+
+def test_bf16_errs_little(source, tmp_path):
+    slide, checkpoint = make_slide(300, 300, source), lively_checkpoint()
+    finish(predict_slide(slide, checkpoint, tmp_path / "a.ome.zarr", PLAIN))
+    finish(predict_slide(slide, checkpoint, tmp_path / "b.ome.zarr", replace(PLAIN, precision="bf16")))
+    exact, rough = pixels(tmp_path / "a.ome.zarr"), pixels(tmp_path / "b.ome.zarr")
+    assert 0 < np.abs(exact - rough).mean() < 0.02 * np.ptp(exact)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_agrees_and_gives_its_memory_back(source, tmp_path):
+    slide, checkpoint = make_slide(700, 700, source), lively_checkpoint(4)
+    finish(predict_slide(slide, checkpoint, tmp_path / "cpu.ome.zarr", PLAIN))
+    before = torch.cuda.memory_allocated()
+    finish(predict_slide(slide, checkpoint, tmp_path / "gpu.ome.zarr", replace(PLAIN, device="cuda")))
+    time.sleep(0)
+    assert torch.cuda.memory_allocated() <= before
+    exact = pixels(tmp_path / "cpu.ome.zarr")
+    assert np.abs(pixels(tmp_path / "gpu.ome.zarr") - exact).max() < 1e-2 * np.ptp(exact)

@@ -1,0 +1,133 @@
+"""Tiled equals whole: the promise of the engine, against one run of the plain network on the padded slide."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.predictions import lively_checkpoint, make_slide
+
+from napari_hrpn.inference import PredictionSettings, PredictionStore, predict_slide
+from napari_hrpn.models import Checkpoint
+from napari_hrpn.slides import Slide, halve, open_slide
+from napari_hrpn.tiling import rounded_up
+
+PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)
+
+
+def run(
+    slide: Slide, checkpoint: Checkpoint, path, settings: PredictionSettings = PLAIN, **options: object
+) -> np.ndarray:
+    for _ in predict_slide(slide, checkpoint, path, settings, **options):
+        pass
+    return np.asarray(open_slide(path).levels[0][0])
+
+
+def one_shot(slide: Slide, checkpoint: Checkpoint, halo: int, mode: str = "reflect") -> np.ndarray:
+    """The published network, unfolded, in one go on the padded slide."""
+    stride, (height, width) = checkpoint.settings.stride, slide.shape
+    bottom, right = rounded_up(height, stride) - height + halo, rounded_up(width, stride) - width + halo
+    pixels = np.pad(slide.levels[0][:2].compute(), ((0, 0), (halo, bottom), (halo, right)), mode=mode)
+    scaled = torch.from_numpy((pixels.astype(np.float32) - 10) / 50)[None]
+    with torch.no_grad():
+        output = checkpoint.network()(scaled)[0, 0].numpy() * 20
+    return output[halo : halo + height, halo : halo + width]
+
+
+@pytest.mark.parametrize(("height", "width"), [(700, 533), (513, 1025), (97, 61), (512, 512)])
+def test_tiled_equals_one_shot_for_sizes_that_are_no_multiple_of_anything(height, width, source, tmp_path):
+    slide, checkpoint = make_slide(height, width, source), lively_checkpoint(2)
+    expected = one_shot(slide, checkpoint, halo=64)
+    tiled = run(slide, checkpoint, tmp_path / "out.ome.zarr")
+    assert np.abs(tiled - expected).max() <= 1e-5 * np.ptp(expected)
+
+
+@pytest.mark.parametrize("branches", [1, 2, 3, 4])
+def test_tiled_equals_one_shot_for_every_branch_count(branches, source, tmp_path):
+    slide, checkpoint = make_slide(600, 540, source), lively_checkpoint(branches)
+    expected = one_shot(slide, checkpoint, halo=192)
+    tiled = run(slide, checkpoint, tmp_path / "out.ome.zarr")
+    assert np.abs(tiled - expected).max() <= 1e-5 * np.ptp(expected)
+
+
+def test_too_small_a_halo_shows_so_the_test_above_can_fail(source, tmp_path):
+    slide, checkpoint = make_slide(600, 540, source), lively_checkpoint(3)
+    expected = one_shot(slide, checkpoint, halo=192)
+    tiled = run(slide, checkpoint, tmp_path / "out.ome.zarr", replace(PLAIN, halo=16))
+    assert np.abs(tiled - expected).max() > 1e-3 * np.ptp(expected)
+
+
+def test_zero_padding_is_grey_level_zero_beyond_the_border(source, tmp_path):
+    slide, checkpoint = make_slide(300, 200, source), lively_checkpoint(2)
+    expected = one_shot(slide, checkpoint, halo=64, mode="constant")
+    tiled = run(slide, checkpoint, tmp_path / "out.ome.zarr", replace(PLAIN, padding="zero"))
+    assert np.abs(tiled - expected).max() <= 1e-5 * np.ptp(expected)
+
+
+def test_core_sizes_agree(source, tmp_path):
+    slide, checkpoint = make_slide(1100, 1030, source), lively_checkpoint(2)
+    small = run(slide, checkpoint, tmp_path / "small.ome.zarr")
+    large = run(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, core=1024))
+    assert np.abs(small - large).max() <= 1e-5 * np.ptp(large)
+
+
+def test_coarser_levels_are_the_means_of_the_finest(source, tmp_path):
+    slide = make_slide(1100, 1030, source)
+    run(slide, lively_checkpoint(), tmp_path / "out.ome.zarr")
+    levels = [np.asarray(level) for level in open_slide(tmp_path / "out.ome.zarr").levels]
+    assert len(levels) > 1
+    for finer, coarser in zip(levels, levels[1:], strict=False):
+        np.testing.assert_array_equal(halve(finer), coarser)
+
+
+def test_the_probes_integer_type_is_rounded_and_clipped(source, tmp_path):
+    slide, checkpoint = make_slide(300, 200, source), lively_checkpoint(2)
+    floats = run(slide, checkpoint, tmp_path / "float.ome.zarr")
+    integers = run(slide, checkpoint, tmp_path / "integer.ome.zarr", replace(PLAIN, output="probe"))
+    assert integers.dtype == np.uint8
+    np.testing.assert_array_equal(integers, np.clip(np.rint(floats), 0, 255))
+
+
+@pytest.mark.parametrize("slide_um", [(1.0, 1.0), (0.3, 0.3), (0.7, 0.45)])
+def test_resampled_tiles_agree_whatever_the_core(slide_um, source, tmp_path):
+    slide, checkpoint = make_slide(1050, 700, source, pixel_size_um=slide_um), lively_checkpoint(2)
+    small = run(slide, checkpoint, tmp_path / "small.ome.zarr", replace(PLAIN, resample=True))
+    large = run(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, resample=True, core=2048))
+    assert small.shape == slide.shape
+    assert np.abs(small - large).max() <= 1e-5 * np.ptp(large)
+
+
+def test_resampling_shows_the_network_what_it_was_trained_on(source, tmp_path):
+    """A slide at half the resolution predicts, resampled, about what the full resolution predicts."""
+    fine = make_slide(800, 800, source)
+    coarse_pixels = fine.levels[1]
+    coarse = replace(fine, levels=(coarse_pixels,), pixel_size_um=(1.0, 1.0))
+    checkpoint = lively_checkpoint(1)
+    expected = halve(run(fine, checkpoint, tmp_path / "fine.ome.zarr"))
+    resampled = run(coarse, checkpoint, tmp_path / "resampled.ome.zarr", replace(PLAIN, resample=True))
+    with pytest.warns(UserWarning, match="pixels of 1 µm"):
+        plain = run(coarse, checkpoint, tmp_path / "plain.ome.zarr")
+    agreement = [np.corrcoef(expected.ravel(), each.ravel())[0, 1] for each in (resampled, plain)]
+    assert agreement[0] > 0.9
+    assert agreement[0] > agreement[1]
+
+
+def test_blank_tiles_are_filled_with_the_answer_to_the_background(source, tmp_path):
+    slide, checkpoint = make_slide(600, 1700, source, blank=1200), lively_checkpoint(2)
+    full = run(slide, checkpoint, tmp_path / "full.ome.zarr")
+    reports = list(predict_slide(slide, checkpoint, tmp_path / "skipped.ome.zarr", replace(PLAIN, skip_blank=True)))
+    skipped = np.asarray(open_slide(tmp_path / "skipped.ome.zarr").levels[0][0])
+    blank = [report.tile.core for report in reports if report.blank]
+    assert len(blank) == 4
+    assert {core.x0 for core in blank} == {0, 512}
+    np.testing.assert_array_equal(skipped[:, 1024:], full[:, 1024:])
+    assert np.abs(skipped - full)[:, :900].max() <= 1e-5 * np.ptp(full)
+
+
+def test_the_store_lies_on_the_slide(source, tmp_path):
+    slide = make_slide(333, 257, source, pixel_size_um=(0.5, 0.49))
+    run(slide, lively_checkpoint(), tmp_path / "out.ome.zarr")
+    predicted = open_slide(tmp_path / "out.ome.zarr")
+    assert predicted.shape == slide.shape
+    assert predicted.pixel_size_um == pytest.approx(slide.pixel_size_um)
+    assert PredictionStore(tmp_path / "out.ome.zarr").complete

@@ -1,0 +1,185 @@
+"""The checkpoint file: what is written comes back, and everything else is refused in one sentence."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from napari_hrpn.models import (
+    HRPN,
+    Checkpoint,
+    CheckpointError,
+    HRPNSettings,
+    IntensityScaling,
+    ModelCard,
+    bundled_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(3)
+    network = HRPN(HRPNSettings(branches=1, in_channels=2))
+    card = ModelCard(
+        title="Test",
+        scaling=IntensityScaling("percentile", target_scale=50),
+        pixel_size_um=0.2744,
+        input_ranges=((1.0, 90.0), (2.0, 80.0)),
+        recipe={"name": "paper", "epochs": 20},
+        split={"train": ["tumour 0"]},
+        metrics={"r2": 0.5},
+        versions={"torch": "2"},
+    )
+    return Checkpoint(network.settings, network.state_dict(), card)
+
+
+@pytest.fixture
+def path(checkpoint, tmp_path):
+    save_checkpoint(checkpoint, tmp_path / "one.safetensors")
+    return tmp_path / "one.safetensors"
+
+
+def rewritten(path, checkpoint, **header):
+    """The same checkpoint with some of its header changed."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        metadata = {**file.metadata(), **header}
+    path.write_bytes(save(dict(checkpoint.weights), metadata=metadata))
+    return path
+
+
+def test_what_is_written_comes_back(checkpoint, path):
+    loaded = load_checkpoint(path)
+    assert loaded.settings == checkpoint.settings
+    assert loaded.card == checkpoint.card
+    assert loaded.digest == checkpoint.digest
+    assert all(torch.equal(loaded.weights[name], tensor) for name, tensor in checkpoint.weights.items())
+
+
+def test_the_loaded_network_predicts_the_same(checkpoint, path):
+    pixels = torch.rand(1, 2, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(load_checkpoint(path).network()(pixels), checkpoint.network()(pixels))
+
+
+def test_writing_leaves_nothing_else_behind(path):
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_the_digest_depends_on_weights_architecture_and_scaling(checkpoint):
+    other = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in checkpoint.weights.items()}
+    rescaled = replace(checkpoint.card, scaling=IntensityScaling())
+    digests = {checkpoint.digest, replace(checkpoint, weights=other).digest, replace(checkpoint, card=rescaled).digest}
+    assert len(digests) == 3
+
+
+class Malicious:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch", "old torch", "zip"])
+def test_a_pickle_is_refused_and_never_run(kind, tmp_path):
+    marker, path = tmp_path / "ran", tmp_path / "model.safetensors"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Malicious(marker)))
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("data.pkl", pickle.dumps(Malicious(marker)))
+    else:
+        buffer = io.BytesIO()
+        torch.save({"a": Malicious(marker)}, buffer, _use_new_zipfile_serialization=kind == "torch")
+        path.write_bytes(buffer.getvalue())
+    with pytest.raises(CheckpointError, match="can run code"):
+        load_checkpoint(path)
+    assert not marker.exists()
+
+
+def one_sentence(error) -> bool:
+    text = str(error.value)
+    return "\n" not in text and text.endswith(".") and len(text) < 400
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\0" * 100, b"\xff" * 8 + b"{", b"\x10\0\0\0\0\0\0\0{" + b"x" * 15])
+def test_what_is_no_checkpoint_gets_one_sentence(content, tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(path)
+    assert one_sentence(error)
+
+
+def test_a_file_that_is_not_there_gets_one_sentence(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot be read") as error:
+        load_checkpoint(tmp_path / "none.safetensors")
+    assert one_sentence(error)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_cut_off_checkpoint_is_refused(path, share):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_safetensors_of_another_program_are_refused(path):
+    path.write_bytes(save({"a": torch.zeros(1)}, metadata={"format": "pt"}))
+    with pytest.raises(CheckpointError, match="says it is 'pt'"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("settings", ["[]", "{", '{"branches": 9}', '{"unknown": 1}', '{"branches": "4"}', "null"])
+def test_a_header_that_makes_no_sense_is_refused(path, checkpoint, settings):
+    with pytest.raises(CheckpointError, match="header") as error:
+        load_checkpoint(rewritten(path, checkpoint, settings=settings))
+    assert one_sentence(error)
+
+
+def test_weights_that_do_not_fit_the_architecture_are_refused(path, checkpoint):
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(rewritten(path, checkpoint, settings=json.dumps({"branches": 2})))
+
+
+def test_a_card_that_does_not_fit_the_inputs_is_refused(path, checkpoint):
+    weights = HRPN(HRPNSettings(branches=1, in_channels=3)).state_dict()
+    with pytest.raises(CheckpointError, match="input channels"):
+        load_checkpoint(
+            rewritten(
+                path, replace(checkpoint, weights=weights), settings=json.dumps({"branches": 1, "in_channels": 3})
+            )
+        )
+
+
+def test_weights_that_are_not_finite_are_refused(path, checkpoint):
+    weights = dict(checkpoint.weights)
+    weights["head.last.weight"] = torch.full_like(weights["head.last.weight"], float("nan"))
+    save_checkpoint(replace(checkpoint, weights=weights), path)
+    with pytest.raises(CheckpointError, match="not finite"):
+        load_checkpoint(path)
+
+
+def test_the_summary_shows_what_a_reader_needs(checkpoint):
+    summary = checkpoint.card.summary()
+    for words in ("# Test", "nuclei, vessels -> probe", "0.2744 µm", "r2: 0.5", "tumour 0"):
+        assert words in summary
+
+
+def test_the_bundled_checkpoint_says_what_it_is():
+    checkpoint = load_checkpoint(bundled_checkpoint())
+    assert bundled_checkpoint().stat().st_size < 10e6
+    assert sum(p.numel() for p in checkpoint.network().parameters()) == 2_176_824
+    assert "synthetic" in checkpoint.card.title.lower()
+    assert checkpoint.card.metrics["held_out_r2_tissue"] < checkpoint.card.metrics["held_out_r2_ceiling_tissue"]

@@ -1,0 +1,54 @@
+"""Fixtures for tests with a viewer: caches in a folder of the test's own, notifications in a list."""
+
+import numpy as np
+import pytest
+import tifffile
+
+pytest.importorskip("napari")
+
+
+@pytest.fixture(autouse=True)
+def pyramid_folder(tmp_path, monkeypatch):
+    """Folder that takes the place of the user's cache of coarse levels."""
+    monkeypatch.setattr("napari_hrpn.slides.pyramid_cache.user_cache_path", lambda *_, **__: tmp_path / "cache")
+    return tmp_path / "cache" / "pyramids"
+
+
+@pytest.fixture
+def notifications():
+    """Texts of all that napari has told the user since the beginning of the test."""
+    from napari.utils.notifications import notification_manager
+
+    told = []
+
+    def note(notification):
+        told.append(notification.message)
+
+    notification_manager.notification_ready.connect(note)
+    yield told
+    notification_manager.notification_ready.disconnect(note)
+
+
+@pytest.fixture
+def stained_pixels():
+    """Three channels of 96 x 130 px, each with values of its own."""
+    random = np.random.default_rng(0)
+    return random.integers(100, [[[500]], [[1000]], [[3000]]], (3, 96, 130)).astype(np.uint16)
+
+
+@pytest.fixture
+def stained_file(tmp_path, stained_pixels):
+    """An OME-TIFF with DAPI, CD31 and QD and pixels of 0.5 x 0.25 µm."""
+    path = tmp_path / "tumour 3.ome.tif"
+    tifffile.imwrite(
+        path,
+        stained_pixels,
+        photometric="minisblack",
+        metadata={
+            "axes": "CYX",
+            "Channel": {"Name": ["DAPI", "CD31", "QD"]},
+            "PhysicalSizeY": 0.5,
+            "PhysicalSizeX": 0.25,
+        },
+    )
+    return path

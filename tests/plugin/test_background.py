@@ -1,0 +1,158 @@
+import gc
+import os
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+from napari_hrpn.plugin.background import NICENESS, BackgroundRun, once
+
+
+class Heard:
+    """Everything that a run told, in order, and in which thread."""
+
+    def __init__(self, run):
+        self.told = []
+        self.threads = set()
+        run.yielded.connect(lambda value: self._note("yielded", value))
+        run.returned.connect(lambda value: self._note("returned", value))
+        run.failed.connect(lambda value: self._note("failed", value))
+        run.finished.connect(lambda: self._note("finished", None))
+
+    def _note(self, kind, value):
+        self.told.append((kind, value))
+        self.threads.add(threading.get_ident())
+
+
+def counting(count):
+    def work(stop):
+        for number in range(count):
+            if stop.is_set():
+                return "stopped"
+            yield number
+        return "counted"
+
+    return work
+
+
+def endless(started, ended):
+    """Yields until it is stopped, slowly, and says when it is closed."""
+
+    def work(stop):
+        try:
+            while not stop.is_set():
+                started.set()
+                time.sleep(0.01)
+                yield None
+        finally:
+            ended.set()
+
+    return work
+
+
+def test_all_is_told_in_order_and_in_the_gui_thread(qtbot):
+    run = BackgroundRun(counting(5))
+    heard = Heard(run)
+    with qtbot.waitSignal(run.finished):
+        run.start()
+    assert heard.told == [("yielded", n) for n in range(5)] + [("returned", "counted"), ("finished", None)]
+    assert heard.threads == {threading.get_ident()}
+
+
+def test_the_generator_runs_in_another_thread(qtbot):
+    run = BackgroundRun(once(threading.get_ident))
+    with qtbot.waitSignal(run.returned) as blocker:
+        run.start()
+    assert blocker.args[0] != threading.get_ident()
+
+
+def test_an_exception_is_told_and_ends_the_run(qtbot):
+    def work(stop):
+        yield 1
+        raise KeyError("lost")
+
+    run = BackgroundRun(work)
+    heard = Heard(run)
+    with qtbot.waitSignal(run.finished):
+        run.start()
+    assert [kind for kind, _ in heard.told] == ["yielded", "failed", "finished"]
+    assert isinstance(heard.told[1][1], KeyError)
+    assert run.wait(5)
+
+
+def test_cancel_lets_the_generator_return_its_result(qtbot):
+    run = BackgroundRun(counting(10**9))
+    run.yielded.connect(lambda _: run.cancel())
+    with qtbot.waitSignal(run.returned) as blocker:
+        run.start()
+    assert blocker.args == ["stopped"]
+
+
+def test_nothing_that_the_generator_held_is_left(qtbot):
+    class Weights:
+        pass
+
+    held = []
+
+    def work(stop):
+        weights = Weights()
+        held.append(weakref.ref(weights))
+        yield 1
+        raise ValueError(len(held))
+
+    run = BackgroundRun(work)
+    with qtbot.waitSignal(run.finished):
+        run.start()
+    assert held[0]() is None
+
+
+def test_an_abandoned_run_ends_and_tells_nothing(qtbot):
+    started, ended = threading.Event(), threading.Event()
+    run = BackgroundRun(endless(started, ended))
+    heard = Heard(run)
+    run.start()
+    assert started.wait(5)
+    run.abandon()
+    assert run.wait(5)
+    assert ended.is_set()
+    qtbot.wait(50)
+    assert heard.told == []
+
+
+def test_deleting_the_object_ends_its_thread(qtbot):
+    started, ended = threading.Event(), threading.Event()
+    run = BackgroundRun(endless(started, ended))
+    thread = run._thread
+    run.start()
+    assert started.wait(5)
+    del run
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert ended.is_set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+@pytest.mark.parametrize(("is_polite", "expected"), [(True, NICENESS), (False, 0)])
+def test_the_thread_and_those_it_starts_go_after_the_gui_thread(qtbot, is_polite, expected):
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def work(stop):
+        yield niceness()
+        found = []
+        thread = threading.Thread(target=lambda: found.append(niceness()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    own = niceness()
+    run = BackgroundRun(work, is_polite=is_polite)
+    heard = Heard(run)
+    with qtbot.waitSignal(run.finished):
+        run.start()
+    wanted = max(own, expected)
+    assert [value for _, value in heard.told[:2]] == [wanted, wanted]
+    assert niceness() == own

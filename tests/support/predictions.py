@@ -1,0 +1,35 @@
+"""Slides and checkpoints for the tile engine: random weights that reach far, odd sizes."""
+
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import torch
+from scipy import ndimage
+
+from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard
+from napari_hrpn.slides import Slide, coarser_levels
+
+
+def lively_checkpoint(branches: int = 1, **card: object) -> Checkpoint:
+    """Random weights under which every layer passes its signal on, so that errors at a seam would show."""
+    torch.manual_seed(branches)
+    network = HRPN(HRPNSettings(branches=branches))
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
+    fields = {"scaling": IntensityScaling(offsets=(10, 10), scales=(50, 50), target_scale=20.0), "pixel_size_um": 0.5}
+    return Checkpoint(network.settings, network.state_dict(), ModelCard(**{**fields, **card}))
+
+
+def make_slide(
+    height: int, width: int, source: Path, *, pixel_size_um: tuple[float, float] | None = (0.5, 0.5), blank: int = 0
+) -> Slide:
+    """Smooth spots on three channels; the first `blank` columns are empty."""
+    random = np.random.default_rng(height * 10_007 + width)
+    noise = random.random((3, height, width))
+    image = ndimage.gaussian_filter(noise, (0, 3, 3))
+    image = (image - image.min()) / np.ptp(image) * 200 + 20
+    image[:, :, :blank] = 5
+    finest = da.from_array(image.astype(np.uint8), chunks=(1, 512, 512), name=False)
+    return Slide((finest, *coarser_levels(finest)), ("DAPI", "AF488", "QD"), pixel_size_um, source)
