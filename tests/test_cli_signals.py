@@ -19,13 +19,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sen
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A slide of 25 tiles and a network."""
+    """A slide of 16 tiles and a network."""
     folder = tmp_path_factory.mktemp("signals")
     torch.manual_seed(0)
     settings = HRPNSettings(branches=1)
     card = ModelCard(scaling=IntensityScaling(kind="percentile"))
     save_checkpoint(Checkpoint(settings, HRPN(settings).state_dict(), card), folder / "random.safetensors")
-    assert run(["phantom", str(folder / "slide.ome.zarr"), "--preset", "tiny", "--size", "2500"]) == 0
+    assert run(["phantom", str(folder / "slide.ome.zarr"), "--preset", "tiny", "--size", "2000"]) == 0
     return folder
 
 
@@ -56,7 +56,7 @@ def test_stopped_prediction_goes_on_to_the_same_pixels(folder: Path, number: sig
     assert process.returncode == code
     assert "Traceback" not in errors
     assert "run the same command again to go on" in errors
-    assert 2 <= finished_tiles(place) < 25
+    assert 2 <= finished_tiles(place) < 16
     assert run(words(folder, f"{code}")) == 0
     assert run(words(folder, "whole")) == 0
     whole = open_slide(folder / "whole" / "slide.predicted.ome.zarr")

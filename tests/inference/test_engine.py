@@ -95,6 +95,15 @@ def test_stopping_keeps_finished_tiles_and_the_same_call_goes_on(source, tmp_pat
     np.testing.assert_array_equal(pixels(parts), pixels(whole))
 
 
+def test_an_unfinished_prediction_says_so_when_it_is_opened(source, tmp_path):
+    slide, path = make_slide(1100, 600, source), tmp_path / "out.ome.zarr"
+    finish(predict_slide(slide, lively_checkpoint(), path, replace(PLAIN, region=Box(0, 9, 0, 9))))
+    with pytest.warns(SlideWarning, match="not finished"):
+        open_slide(path)
+    finish(predict_slide(slide, lively_checkpoint(), path, PLAIN))
+    open_slide(path)
+
+
 def test_closing_the_generator_ends_its_threads_and_keeps_what_is_done(source, tmp_path):
     slide, path = make_slide(1536, 1536, source), tmp_path / "out.ome.zarr"
     steps = predict_slide(slide, lively_checkpoint(), path, PLAIN)

@@ -212,7 +212,9 @@ def test_layers_of_any_array_make_a_slide():
     pixels = np.random.default_rng(3).integers(0, 4000, (3, 70, 90)).astype(np.uint16)
     stored = zarr.array(pixels[2], chunks=(32, 32))
     arrays = (pixels[0], da.from_array(pixels[1], chunks=(16, 90)), stored)
-    layers = [Image(array, name=name, scale=(0.001, 0.002), units="mm") for array, name in zip(arrays, "abc", strict=True)]
+    layers = [
+        Image(array, name=name, scale=(0.001, 0.002), units="mm") for array, name in zip(arrays, "abc", strict=True)
+    ]
     slide = slide_from_layers(layers, ["DAPI", "CD31", "QD"])
     np.testing.assert_array_equal(slide.levels[0].compute(), pixels)
     assert slide.channel_names == ("DAPI", "CD31", "QD")

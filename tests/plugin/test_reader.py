@@ -104,7 +104,7 @@ def test_a_folder_of_stains_is_one_slide(tmp_path, stained_pixels):
     assert [str(layer.units[0]) for layer in layers] == ["pixel"] * 3
 
 
-@pytest.mark.filterwarnings("default::napari_hrpn.slides.SlideWarning")
+@pytest.mark.filterwarnings("ignore::napari_hrpn.slides.SlideWarning")
 def test_every_format_makes_layers_that_napari_can_show(shared_data):
     viewer = napari.components.ViewerModel()
     for path in sorted((shared_data / "formats").iterdir()):

@@ -72,7 +72,7 @@ def show_warning() -> Callable[..., None]:
     seen: set[str] = set()
     before = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *place: object) -> None:
+    def _show(message: Warning | str, category: type[Warning], *place: object) -> None:
         if not category.__module__.startswith("napari_hrpn."):
             before(message, category, *place)  # type: ignore[arg-type]
         elif str(message) not in seen:
@@ -80,4 +80,4 @@ def show_warning() -> Callable[..., None]:
             sys.stdout.flush()
             typer.echo(f"warning: {one_line(str(message))}", err=True)
 
-    return show
+    return _show

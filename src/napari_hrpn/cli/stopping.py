@@ -43,7 +43,7 @@ def stop_on_signals() -> Iterator[Stop]:
     """
     stop = Stop()
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def _note(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.number = number
@@ -51,7 +51,7 @@ def stop_on_signals() -> Iterator[Stop]:
         # not print: the signal may have come in the middle of one
         os.write(2, b"\nStopping as soon as what is in flight has ended; Ctrl-C again stops at once.\n")
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    before = {number: signal.signal(number, _note) for number in SIGNALS}
     try:
         yield stop
     finally:

@@ -194,7 +194,22 @@ def input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int
 def pixel_size_warnings(
     slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings | None = None
 ) -> tuple[str, ...]:
-    """Say in at most one sentence that a slide's pixels are not of the size trained on."""
+    """Say in at most one sentence that a slide's pixels are not of the size trained on.
+
+    Parameters
+    ----------
+    slide : Slide
+        With its pixel size.
+    checkpoint : Checkpoint
+        With the pixel size it was trained on.
+    settings : PredictionSettings, optional
+        With resampling there is nothing to warn of.
+
+    Returns
+    -------
+    tuple of str
+        None or one.
+    """
     trained = checkpoint.card.pixel_size_um
     if trained is None:
         return ()

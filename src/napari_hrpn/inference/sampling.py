@@ -104,7 +104,8 @@ class Sampling:
         inner = self.seen_by_network(core).grown(-self.halo)
         rows = resampling_matrix(core.y0, core.y1, inner.y0, inner.y1, 1 / self.factors[0])
         columns = resampling_matrix(core.x0, core.x1, inner.x0, inner.x1, 1 / self.factors[1])
-        return _resampled(output[None], rows, columns)[0]
+        resampled: NDArray[np.float32] = _resampled(output[None], rows, columns)[0]
+        return resampled
 
     def _read_box(self, level: da.Array, channels: Sequence[int], box: Box) -> NDArray[np.float32]:
         height, width = level.shape[1:]

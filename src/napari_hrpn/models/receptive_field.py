@@ -39,7 +39,22 @@ def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) ->
 
 
 def halo_for(network: nn.Module, in_channels: int, stride: int) -> int:
-    """Receptive field radius, rounded up to the stride: with this halo, tiles equal the whole."""
+    """Halo with which tiles equal the whole: the receptive field's radius, rounded up to the stride.
+
+    Parameters
+    ----------
+    network : nn.Module
+        As for `receptive_field_radius`.
+    in_channels : int
+        Channels of the input.
+    stride : int
+        Pixels after which the network's grid repeats.
+
+    Returns
+    -------
+    int
+        Pixels.
+    """
     return -(-receptive_field_radius(network, in_channels, stride) // stride) * stride
 
 

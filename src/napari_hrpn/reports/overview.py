@@ -40,14 +40,16 @@ def write_overview(
 
     Parameters
     ----------
-    real, predicted : Slide
-        Of one height and width.
+    real : Slide
+        The slide with the imaged probe.
     real_channel : int
-        Channel of the imaged probe.
+        Its channel of the probe.
+    predicted : Slide
+        The prediction, of the same height and width.
     path : pathlib.Path
         The picture, usually PNG; written in one step, an older one is replaced.
     predicted_channel : int
-        Channel of the prediction.
+        Its channel.
     agreement : Agreement, optional
         Numbers for the title.
     r2_ceiling : float, optional

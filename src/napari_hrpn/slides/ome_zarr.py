@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.slides.assembly import Findings, assemble
-from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import reason
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
 from napari_hrpn.slides.units import micrometres
@@ -112,6 +113,7 @@ def open_ome_zarr(path: Path, *, series: int, z: int | None, t: int | None) -> S
     """
     images = _images(path)
     image = images[choose_series(path.name, len(images), series)]
+    _warn_of_unfinished_prediction(image.folder)
     arrays = _arrays(image)
     sizes = dict(zip(image.axes, arrays[0].shape, strict=True))
     chosen_z = choose_plane(path.name, "z", sizes.get("z", 1), z)
@@ -120,6 +122,16 @@ def open_ome_zarr(path: Path, *, series: int, z: int | None, t: int | None) -> S
         ZarrLevel(array, image.axes, _scaled_z(array, image.axes, sizes, chosen_z), chosen_t or 0) for array in arrays
     ]
     return assemble(Findings(path, tuple(sources), image.names, image.pixel_size_um, series, chosen_z, chosen_t))
+
+
+def _warn_of_unfinished_prediction(folder: Path) -> None:
+    record = _attributes(folder).get("napari_hrpn")
+    if isinstance(record, dict) and record.get("complete") is False:
+        warnings.warn(
+            f"{folder.name} is a prediction that is not finished: what is missing reads as 0; predict again to go on.",
+            SlideWarning,
+            stacklevel=2,
+        )
 
 
 def series_of_ome_zarr(path: Path) -> tuple[SeriesInfo, ...]:

@@ -49,12 +49,14 @@ class Slide:
     @property
     def dtype(self) -> np.dtype:
         """Type of a pixel."""
-        return self.levels[0].dtype
+        dtype: np.dtype = self.levels[0].dtype
+        return dtype
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the finest level in pixels."""
-        return self.levels[0].shape[1:]
+        _, height, width = self.levels[0].shape
+        return height, width
 
     def downsample(self, level: int) -> tuple[float, float]:
         """Full-resolution pixels per pixel of a level, along y and x."""

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, order=True)
 class Box:
-    """Half-open rectangle of pixels: rows y0 to y1, columns x0 to x1."""
+    """Half-open rectangle of pixels.
+
+    Attributes
+    ----------
+    y0, y1 : int
+        First row, and the row after the last.
+    x0, x1 : int
+        First column, and the column after the last.
+    """
 
     y0: int
     y1: int
@@ -54,9 +62,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Tile:
-    """One piece of a slide: `core` is kept, `padded` is what the network sees.
+    """One piece of a slide.
 
-    `padded` may reach over the slide's border; what lies there is padding.
+    Attributes
+    ----------
+    core : Box
+        What is kept.
+    padded : Box
+        What the network sees: the core, rounded up to the stride, and the halo. It may reach over the slide's
+        border; what lies there is padding.
     """
 
     core: Box
@@ -131,7 +145,20 @@ class TileGrid:
 
 
 def rounded_up(size: int, multiple: int) -> int:
-    """Round up to a multiple."""
+    """Round up to a multiple.
+
+    Parameters
+    ----------
+    size : int
+        Pixels.
+    multiple : int
+        Such as the stride.
+
+    Returns
+    -------
+    int
+        The smallest multiple that is not below `size`.
+    """
     return -(-size // multiple) * multiple
 
 
