@@ -37,9 +37,9 @@ class SyntheticRecipe:
     size_px: int = 2048
     train_seeds: tuple[int, ...] = (11, 12, 13, 14, 15, 16, 17, 18)
     held_out_seed: int = 31
-    steps: int = 420
+    steps: int = 300
     batch: int = 8
-    patch_px: int = 320
+    patch_px: int = 256
     peak_learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     averaging: float = 0.99

@@ -119,7 +119,7 @@ def test_filling_ends_with_the_window(make_napari_viewer, qtbot, live_slide):
 def test_a_slide_that_breaks_while_it_is_read_is_told(make_napari_viewer, qtbot, notifications, live_slide):
     slide, live = live_slide
 
-    def failing(stop):  # noqa: ARG001
+    def failing(stop):
         yield
         raise ValueError("rows 0 to 5 cannot be read")
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from napari.layers import Layer
-from npe2 import PluginManager
+from npe2 import PluginManifest
 
 from napari_hrpn.plugin import samples
 from napari_hrpn.plugin.layers import slide_of, slides_in
@@ -9,7 +9,7 @@ from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
 
 
 def test_every_preset_is_in_the_menu():
-    contributions = PluginManager.instance().get_manifest("napari-hrpn").contributions
+    contributions = PluginManifest.from_distribution("napari-hrpn").contributions
     assert {sample.key for sample in contributions.sample_data} == set(PHANTOM_PRESETS)
 
 

@@ -170,6 +170,15 @@ def test_stress_saturates():
     assert (pixels[0] == 255).mean() > 1e-3
 
 
+def test_paper_like_is_as_dark_as_the_paper():
+    settings = replace(PHANTOM_PRESETS["paper_like"], pixel_size_um=4 * 0.2744)
+    spreads = []
+    for seed in range(3):
+        phantom = phantom_slide(settings, size=1024, seed=seed)
+        spreads.append(phantom.slide.levels[0][2].compute()[phantom.tissue.compute()].std())
+    assert np.mean(spreads) == pytest.approx(3.6, abs=0.6)
+
+
 def test_enlarging_keeps_a_plane():
     y, x = np.mgrid[0:9, 0:11].astype(np.float32)
     large = enlarge(3 * y - 2 * x, 8)

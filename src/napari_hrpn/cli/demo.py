@@ -21,6 +21,7 @@ from napari_hrpn.cli.viewer import open_viewer
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis import Agreement, AgreementReport, SlideAgreement
+    from napari_hrpn.models import Checkpoint
     from napari_hrpn.sample_data import Phantom
     from napari_hrpn.slides import Slide
 
@@ -52,8 +53,7 @@ def demo(
     from napari_hrpn.models import bundled_checkpoint, load_checkpoint
     from napari_hrpn.sample_data import phantom_slide
 
-    network = checkpoint or bundled_checkpoint()
-    load_checkpoint(network)
+    network = load_checkpoint(checkpoint or bundled_checkpoint())
     made = phantom_slide("tumour", size=size, seed=seed)
     wanted = _Tumour("tumour", size, seed)
     _begin(output, wanted, overwrite=overwrite)
@@ -118,15 +118,14 @@ def _slide_in(folder: Path, made: Phantom) -> Slide:
     return open_slide(path)
 
 
-def _prediction_in(folder: Path, slide: Slide, checkpoint: Path) -> Slide:
+def _prediction_in(folder: Path, slide: Slide, checkpoint: Checkpoint) -> Slide:
     from napari_hrpn.inference import predict_slide
-    from napari_hrpn.models import load_checkpoint
     from napari_hrpn.slides import open_slide
 
     place = folder / "phantom.predicted.ome.zarr"
     with stop_on_signals() as stop:
         # the folder is the demo's own: a prediction by an older checkpoint may go
-        steps = predict_slide(slide, load_checkpoint(checkpoint), place, overwrite=True, stop=stop)
+        steps = predict_slide(slide, checkpoint, place, overwrite=True, stop=stop)
         report, new = run_prediction(steps, "predicting")
         if stop.is_set():
             typer.echo(f"Stopped; what is finished is kept: {GO_ON}", err=True)

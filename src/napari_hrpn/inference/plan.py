@@ -12,11 +12,12 @@ from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.tissue import TissueMask, tissue_mask
 from napari_hrpn.inference.devices import choose_device
 from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.inference.fit import input_channels, intensity_warnings, pixel_size_warnings
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.inference.sampling import Sampling
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.inference.store import recorded_request
-from napari_hrpn.slides import guess_roles, slide_identity
+from napari_hrpn.slides import slide_identity
 from napari_hrpn.tiling import Tile, TileGrid, rounded_up
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ BYTES_PER_PIXEL = 320
 """Peak memory per pixel that HRPN runs on in fp32, measured by benchmarks/predict.py, with room to spare."""
 LARGEST_CORE_PX = 8192
 LARGEST_CPU_CORE_PX = 2048
-PIXEL_SIZE_TOLERANCE = 0.05
-INTENSITY_TOLERANCE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,82 +147,8 @@ def make_plan(
         request=_request(slide, checkpoint, channels, settings, halo, core),
         warnings=(
             *pixel_size_warnings(slide, checkpoint, settings),
-            *_intensity_warnings(checkpoint, percentiles),
+            *intensity_warnings(checkpoint, percentiles),
         ),
-    )
-
-
-def input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None = None) -> tuple[int, ...]:
-    """Which channels of a slide the network gets.
-
-    Parameters
-    ----------
-    slide : Slide
-        Whose channels.
-    checkpoint : Checkpoint
-        Its card names the input roles.
-    roles : mapping of str to int, optional
-        Channels that the user chose, by role.
-
-    Returns
-    -------
-    tuple of int
-        One channel per input of the network.
-
-    Raises
-    ------
-    PredictionError
-        When a role has no channel, or two have the same.
-    """
-    guessed = guess_roles(slide.channel_names)
-    found = {role: (roles or {}).get(role, getattr(guessed, role, None)) for role in checkpoint.card.input_roles}
-    missing = [role for role, channel in found.items() if channel is None]
-    there = ", ".join(slide.channel_names)
-    if missing:
-        msg = (
-            f"{slide.source.name} has the channels {there}, and none is known to show {missing[0]}; say which one does."
-        )
-        raise PredictionError(msg)
-    channels = tuple(channel for channel in found.values() if channel is not None)
-    if len(set(channels)) < len(channels) or not all(0 <= channel < len(slide.channel_names) for channel in channels):
-        msg = f"the inputs {', '.join(found)} got the channels {channels} of {there}; expected one for each."
-        raise PredictionError(msg)
-    return channels
-
-
-def pixel_size_warnings(
-    slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings | None = None
-) -> tuple[str, ...]:
-    """Say in at most one sentence that a slide's pixels are not of the size trained on.
-
-    Parameters
-    ----------
-    slide : Slide
-        With its pixel size.
-    checkpoint : Checkpoint
-        With the pixel size it was trained on.
-    settings : PredictionSettings, optional
-        With resampling there is nothing to warn of.
-
-    Returns
-    -------
-    tuple of str
-        None or one.
-    """
-    trained = checkpoint.card.pixel_size_um
-    if trained is None:
-        return ()
-    if slide.pixel_size_um is None:
-        return (
-            f"{slide.source.name} does not say its pixel size; the checkpoint was trained at {trained:g} µm per pixel.",
-        )
-    largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
-    if largest <= PIXEL_SIZE_TOLERANCE or (settings is not None and settings.resample):
-        return ()
-    size = slide.pixel_size_um[0]
-    return (
-        f"{slide.source.name} has pixels of {size:g} µm but the checkpoint was trained at {trained:g} µm: "
-        "resample it, or the prediction means little.",
     )
 
 
@@ -242,21 +167,6 @@ def _scaling_for(
         msg = f"channel {flat[0]} of {slide.source.name} is the same everywhere; expected an image of a stain."
         raise PredictionError(msg)
     return scaling.fixed_to(tuple(percentiles[:, 0].tolist()), tuple(percentiles[:, 1].tolist())), percentiles
-
-
-def _intensity_warnings(checkpoint: Checkpoint, percentiles: NDArray[np.float64]) -> tuple[str, ...]:
-    """Compare the brightness of the tissue with that trained on, where it is not scaled away."""
-    card = checkpoint.card
-    if card.scaling.kind == "percentile" or not card.input_ranges:
-        return ()
-    sentences = []
-    for role, (_, high), (_, trained) in zip(card.input_roles, percentiles, card.input_ranges, strict=True):
-        if not trained / INTENSITY_TOLERANCE <= high <= trained * INTENSITY_TOLERANCE:
-            sentences.append(
-                f"bright {role} have grey level {high:.4g} but the checkpoint was trained with {trained:.4g}: "
-                "expect a poor prediction, or train on slides like this one."
-            )
-    return tuple(sentences)
 
 
 def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import napari
+import napari.viewer
 import numpy as np
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
@@ -41,7 +41,8 @@ class PredictWidget(QWidget):
         Where slides are open, and where the prediction appears.
     """
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    # napari looks for this very annotation
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
         self._running: RunningPrediction | None = None

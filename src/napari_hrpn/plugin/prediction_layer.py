@@ -153,8 +153,8 @@ class PredictionLayer:
         """
         facts = self.layer.metadata[KEY]["prediction"]
         facts = {**facts, "complete": outcome.report.complete, "report": outcome.report}
-        own = {"prediction": facts, "slide": outcome.slide, "channel": 0}
-        self.layer.metadata = {**self.layer.metadata, KEY: own}
+        opened = {} if outcome.slide is None else {"slide": outcome.slide, "channel": 0}
+        self.layer.metadata = {**self.layer.metadata, KEY: {"prediction": facts, **opened}}
         self._live.updated()
 
     def remove(self) -> None:

@@ -81,12 +81,12 @@ class Outcome:
     ----------
     report : PredictionReport
         Of the engine.
-    slide : Slide
-        The prediction, as far as it has come.
+    slide : Slide or None
+        The prediction, once it is complete.
     """
 
     report: PredictionReport
-    slide: Slide
+    slide: Slide | None
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def predict(
         with contextlib.closing(run):
             report = yield from filling.follow(run)
         filling.open()
-        return Outcome(report, open_slide(report.path))
+        return Outcome(report, open_slide(report.path) if report.complete else None)
 
 
 class _Filling:

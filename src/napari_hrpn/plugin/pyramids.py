@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject
 
 from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.layers import layers_of, replace_slide, slide_layers, slide_title
-from napari_hrpn.plugin.live_layer import LiveLayer, LiveLevels, Plane
+from napari_hrpn.plugin.live_layer import LiveLayer, LiveLevels
 from napari_hrpn.slides import PyramidCache, SlideError, contrast_limits, open_cache
 from napari_hrpn.tiling import Box
 
@@ -106,7 +106,8 @@ def cached_layers(
         f"{slide.source.name} has no coarse levels: an overview is built in the background, once, and kept in "
         f"{cache.folder.parent}. File > IO Utilities > Slide overviews... clears that folder."
     )
-    live = tuple(_live_levels(cache, channel) for channel in range(len(slide.channel_names)))
+    levels = cache.as_slide().levels
+    live = tuple(LiveLevels([level[channel] for level in levels]) for channel in range(len(slide.channel_names)))
     grow(viewer, Growth(slide, live, partial(_build, cache, live)))
     return slide_layers(slide, title=title, visible=visible, limits=limits, live=live)
 
@@ -178,11 +179,6 @@ class Grower(QObject):
         from napari.utils.notifications import show_warning
 
         show_warning(f"The overview of {slide_title(self._growth.slide)} stays unfinished. {error}")
-
-
-def _live_levels(cache: PyramidCache, channel: int) -> LiveLevels:
-    stored = cache.slide.levels[: cache.slide.stored_levels]
-    return LiveLevels([Plane.of(level, channel) for level in (*stored, *cache.levels)])
 
 
 def _build(

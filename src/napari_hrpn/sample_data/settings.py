@@ -201,7 +201,7 @@ PHANTOM_PRESETS: Mapping[str, PhantomSettings] = MappingProxyType(
     {
         "tiny": replace(_TUMOUR, name="tiny", size=256, has_outline=False),
         "tumour": _TUMOUR,
-        "paper_like": replace(_TUMOUR, name="paper_like", probe_grey=3.2, probe_electrons_per_grey=8.0),
+        "paper_like": replace(_TUMOUR, name="paper_like", probe_grey=4.4, probe_electrons_per_grey=8.0),
         "stress": replace(
             _TUMOUR,
             name="stress",
