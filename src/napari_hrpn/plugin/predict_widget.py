@@ -221,7 +221,8 @@ class PredictWidget(QWidget):
         assert checkpoint is not None
         is_integer = job.settings.output == "probe"
         levels = empty_levels(job.slide.shape, np.dtype(checkpoint.card.dtype if is_integer else "float32"))
-        if self._shown is not None and self._shown.shows(job.store):
+        is_new = self._shown is None or not self._shown.shows(job.store)
+        if self._shown is not None and not is_new:
             self._shown.show_again(levels)
         else:
             self._shown = PredictionLayer(
@@ -235,7 +236,7 @@ class PredictWidget(QWidget):
             )
         self.progress_panel.start()
         self.progress_panel.say("Preparing the network …")
-        self._running = RunningPrediction(self._viewer, job, self._shown, levels)
+        self._running = RunningPrediction(self._viewer, job, self._shown, levels, is_new=is_new)
         self._running.progressed.connect(self._show_progress)
         self._running.ended.connect(self._tell_outcome)
         self._running.failed.connect(self._tell_failure)
@@ -265,9 +266,9 @@ class PredictWidget(QWidget):
             self.progress_panel.say("Something went wrong in the program; finished tiles are kept.")
             notification_manager.receive_error(type(error), error, error.__traceback__)
         if self._running is not None:
-            job = self._running.job
+            is_in_the_way = isinstance(error, Refusal) and not self._running.has_begun
             self.replace_box.setChecked(False)
-            self.replace_box.setVisible(self._running.progress is None and job.store.exists())
+            self.replace_box.setVisible(is_in_the_way and self._running.job.store.exists())
             self._ended()
 
     def _ended(self) -> None:

@@ -34,23 +34,32 @@ class RunningPrediction(QObject):
         Its layer.
     levels : LiveLevels
         What the layer shows.
+    is_new : bool
+        Whether the layer goes away again, should nothing come of the job.
     """
 
     progressed = Signal(object)
     ended = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, viewer: napari.Viewer, job: Job, shown: PredictionLayer, levels: LiveLevels) -> None:
+    def __init__(
+        self, viewer: napari.Viewer, job: Job, shown: PredictionLayer, levels: LiveLevels, *, is_new: bool
+    ) -> None:
         super().__init__()
         self.job = job
         self.progress: Progress | None = None
-        self._shown = shown
+        self._shown, self._is_new = shown, is_new
         self._camera = CameraFocus(viewer, shown.layer)
         self._run = BackgroundRun(partial(predict, job, levels, self._camera.focus))
         self._run.yielded.connect(self._show)
         self._run.returned.connect(self._end)
         self._run.failed.connect(self._fail)
         self._run.start()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a tile was finished, beside those of an earlier run."""
+        return self.progress is not None and self.progress.finished > self.progress.earlier
 
     def cancel(self) -> None:
         """End it after the tile that is being computed."""
@@ -77,6 +86,6 @@ class RunningPrediction(QObject):
 
     def _fail(self, error: BaseException) -> None:
         self._camera.disconnect_viewer()
-        if self.progress is None:
+        if self._is_new and not self.has_begun:
             self._shown.remove()
         self.failed.emit(error)
