@@ -35,16 +35,16 @@ class SyntheticRecipe:
 
     preset: str = "tumour"
     size_px: int = 2048
-    train_seeds: tuple[int, ...] = (11, 12, 13, 14, 15, 16, 17, 18)
+    train_seeds: tuple[int, ...] = (11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22)
     held_out_seed: int = 31
     # a few vessels decide the R2 of a smaller one
     held_out_px: int = 4096
-    steps: int = 300
-    batch: int = 8
-    patch_px: int = 256
-    peak_learning_rate: float = 3e-3
+    steps: int = 900
+    batch: int = 4
+    patch_px: int = 384
+    peak_learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    averaging: float = 0.99
+    averaging: float = 0.995
     seed: int = 0
 
 
