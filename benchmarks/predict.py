@@ -95,7 +95,7 @@ def run_monai(slide_path: Path, checkpoint_path: Path, output: Path, overlap: fl
         predicted = sliding_window_inference(
             torch.from_numpy(pixels)[None], (512, 512), 4, network, overlap=overlap, mode="gaussian"
         )
-    zarr.save_array(str(output), predicted[0, 0].numpy())  # type: ignore[index]
+    zarr.save_array(str(output), predicted[0, 0].numpy())
     steps = 1 + -(-(pixels.shape[1] - 512) // int(512 * (1 - overlap)))
     return {"run_per_kept": (steps * 512) ** 2 / pixels[0].size}
 

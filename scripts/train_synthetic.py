@@ -79,7 +79,8 @@ def batch(
     examples: list[Example], recipe: SyntheticRecipe, random: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cut random patches, flipped and turned, mostly from tissue."""
-    inputs, targets = [], []
+    inputs: list[NDArray[np.float32]] = []
+    targets: list[NDArray[np.float32]] = []
     while len(inputs) < recipe.batch:
         chosen = examples[random.integers(len(examples))]
         y, x = random.integers(recipe.size_px - recipe.patch_px, size=2)
@@ -87,7 +88,7 @@ def batch(
         if chosen.tissue[patch].mean() < 0.25 and random.random() < 0.9:
             continue
         stacked = np.concatenate([chosen.inputs[:, *patch], chosen.target[None, *patch]])
-        turned = np.rot90(stacked, random.integers(4), axes=(1, 2))
+        turned = np.rot90(stacked, int(random.integers(4)), axes=(1, 2))
         turned = turned[:, ::-1] if random.random() < 0.5 else turned
         inputs.append(turned[:2])
         targets.append(turned[2:])
@@ -98,7 +99,8 @@ def train(examples: list[Example], recipe: SyntheticRecipe) -> HRPN:
     """AdamW on one cycle of the learning rate, mean squared error, averaged weights, bf16 inside."""
     torch.manual_seed(recipe.seed)
     random = np.random.default_rng(recipe.seed)
-    network = HRPN().to(memory_format=torch.channels_last).train()
+    network = HRPN().train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.peak_learning_rate, recipe.steps, pct_start=0.2)
@@ -109,7 +111,7 @@ def train(examples: list[Example], recipe: SyntheticRecipe) -> HRPN:
             predicted = network(inputs.contiguous(memory_format=torch.channels_last))
         loss = functional.mse_loss(predicted, targets)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         average(averaged, network, min(recipe.averaging, (1 + step) / (10 + step)))

@@ -14,7 +14,6 @@ import dask.array as da
 import numpy as np
 import pytest
 import torch
-from support.predictions import lively_checkpoint, make_slide
 
 from napari_hrpn.inference import (
     PredictionError,
@@ -28,6 +27,7 @@ from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.slides import SlideError, SlideWarning, open_slide
 from napari_hrpn.tiling import Box
+from support.predictions import lively_checkpoint, make_slide
 
 PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)
 

@@ -1,16 +1,17 @@
 """Tiled equals whole: the promise of the engine, against one run of the plain network on the padded slide."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from support.predictions import lively_checkpoint, make_slide
 
 from napari_hrpn.inference import PredictionSettings, PredictionStore, predict_slide
 from napari_hrpn.models import Checkpoint
 from napari_hrpn.slides import Slide, halve, open_slide
 from napari_hrpn.tiling import rounded_up
+from support.predictions import lively_checkpoint, make_slide
 
 PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)
 
@@ -76,7 +77,7 @@ def test_coarser_levels_are_the_means_of_the_finest(source, tmp_path):
     run(slide, lively_checkpoint(), tmp_path / "out.ome.zarr")
     levels = [np.asarray(level) for level in open_slide(tmp_path / "out.ome.zarr").levels]
     assert len(levels) > 1
-    for finer, coarser in zip(levels, levels[1:], strict=False):
+    for finer, coarser in pairwise(levels):
         np.testing.assert_array_equal(halve(finer), coarser)
 
 

@@ -46,7 +46,7 @@ class FakeEngine:
         self.fails_with = None
         self.closed = threading.Event()
 
-    def let(self, tiles=1000):
+    def let(self, tiles=100):
         self._allowed.release(tiles)
 
     def __call__(self, slide, checkpoint, store, settings, *, roles, overwrite, focus, stop):
@@ -54,9 +54,7 @@ class FakeEngine:
         if self.fails_with is not None:
             raise self.fails_with
         request = {"core": 512, "precision": settings.precision}
-        target = PredictionStore.open(
-            store, slide, request, dtype=np.dtype("float32"), name="QD", overwrite=overwrite
-        )
+        target = PredictionStore.open(store, slide, request, dtype=np.dtype("float32"), name="QD", overwrite=overwrite)
         grid = TileGrid(*slide.shape, 512, 0, 1)
         tiles = tuple(grid) if settings.region is None else grid.within(settings.region)
         pending = [tile for tile in tiles if not target.finished(tile.core)]
@@ -120,7 +118,7 @@ def show(viewer, slide, **changes):
 
 @pytest.fixture
 def viewer(make_napari_viewer_proxy, slide_file):
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = make_napari_viewer_proxy()
     show(viewer, open_slide(slide_file))
     return viewer
 
@@ -252,9 +250,7 @@ def test_what_was_set_is_what_the_engine_gets(widget, qtbot, engine):
     widget.settings_form.device_box.choose("cpu")
     engine.fails_with = PredictionError("enough")
     run_to_end(qtbot, widget, engine)
-    expected = PredictionSettings(
-        precision="bf16", core=1024, halo=64, memory_gb=1.5, output="probe", device="cpu"
-    )
+    expected = PredictionSettings(precision="bf16", core=1024, halo=64, memory_gb=1.5, output="probe", device="cpu")
     assert engine.calls[0]["settings"] == expected
     assert engine.calls[0]["roles"] == {"nuclei": 0, "vessels": 1}
 
@@ -269,7 +265,7 @@ TRANSFORMS = [{}, {"rotate": 30, "scale": (0.5, 0.4), "translate": (40, -9), "sh
 def test_the_layer_is_there_at_once_and_lies_on_the_slide(
     make_napari_viewer_proxy, qtbot, engine, slide_file, open_widget, transform
 ):
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = make_napari_viewer_proxy()
     show(viewer, open_slide(slide_file), **transform)
     widget = open_widget(viewer)
     widget.predict()
@@ -308,7 +304,10 @@ def test_tiles_fill_all_levels_and_the_end_is_told(widget, qtbot, engine, slide_
     assert open_slide(store).shape == SHAPE
 
 
-def test_the_canvas_shows_a_tile_soon(widget, viewer, qtbot, engine):
+def test_the_canvas_shows_a_tile_soon(make_napari_viewer_proxy, qtbot, engine, slide_file, open_widget):
+    viewer = make_napari_viewer_proxy(show=True)
+    show(viewer, open_slide(slide_file))
+    widget = open_widget(viewer)
     viewer.layers[2].contrast_limits = (0, 20)
     for layer in viewer.layers:
         layer.visible = False
@@ -431,8 +430,10 @@ def test_without_a_real_probe_contrast_is_that_of_finished_tiles(widget, viewer,
     assert widget.layer.contrast_limits[1] == pytest.approx(23, abs=0.1)
 
 
-def test_layers_that_others_opened_are_predicted_by_role(make_napari_viewer_proxy, qtbot, engine, open_widget, tmp_path):
-    viewer = make_napari_viewer_proxy(show=True)
+def test_layers_that_others_opened_are_predicted_by_role(
+    make_napari_viewer_proxy, qtbot, engine, open_widget, tmp_path
+):
+    viewer = make_napari_viewer_proxy()
     random = np.random.default_rng(0)
     for name in ("vessels", "nuclei", "something"):
         viewer.add_image(random.integers(0, 99, (600, 700)).astype(np.uint8), name=name)
@@ -544,7 +545,7 @@ def real_slide(tmp_path):
 
 
 def test_the_real_engine_predicts_stops_and_goes_on(make_napari_viewer_proxy, qtbot, real_slide, open_widget):
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = make_napari_viewer_proxy()
     show(viewer, open_slide(real_slide))
     widget = open_widget(viewer)
     widget.settings_form.device_box.choose("cpu")
@@ -565,7 +566,7 @@ def test_the_real_engine_predicts_stops_and_goes_on(make_napari_viewer_proxy, qt
 
 
 def test_closing_the_viewer_during_a_real_run_ends_it(make_napari_viewer_proxy, qtbot, real_slide, open_widget, made):
-    viewer = make_napari_viewer_proxy(show=True)
+    viewer = make_napari_viewer_proxy()
     show(viewer, open_slide(real_slide))
     widget = open_widget(viewer)
     widget.settings_form._advanced.core_box.setValue(512)

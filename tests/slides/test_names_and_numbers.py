@@ -192,3 +192,12 @@ def test_identity_of_a_folder_changes_with_its_files(tmp_path):
 
 def test_identity_of_a_slide_without_file_is_told_by_its_facts():
     assert slide_identity(slide_of(np.zeros((1, 9, 9)))) != slide_identity(slide_of(np.zeros((1, 9, 8))))
+
+
+def test_slides_in_memory_are_told_apart_by_their_pixels(tmp_path):
+    def identity(value: int) -> str:
+        pixels = da.full((1, 300, 200), value, dtype=np.uint8, chunks=(1, 128, 128))
+        return slide_identity(Slide((pixels,), ("DAPI",), None, tmp_path / "a layer, not a file"))
+
+    assert identity(1) == identity(1)
+    assert identity(1) != identity(2)

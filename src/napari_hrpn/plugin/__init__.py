@@ -1,0 +1,1 @@
+"""Everything that knows napari or Qt; the rest of the package does not."""

@@ -42,6 +42,7 @@ def once(function: Callable[..., Any], *arguments: object) -> Work:
     """
 
     def work(stop: threading.Event) -> Generator[Any, None, Any]:  # noqa: ARG001
+        """Come to the end in one step, which cannot be stopped."""
         yield from ()
         return function(*arguments)
 
@@ -121,10 +122,12 @@ class BackgroundRun(QObject):
             if kind == YIELDED:
                 self.yielded.emit(value)
                 continue
-            # here and not in the thread: a collection in a thread might delete Qt objects there
             self._mail.close()
-            gc.collect()
-            _free_gpu_memory()
+            if _uses_gpu():
+                # what stands in circles would keep its memory; here, for in the thread it might delete Qt objects,
+                # and not without need, for it takes 0.2 s
+                gc.collect()
+                _free_gpu_memory()
             (self.returned if kind == RETURNED else self.failed).emit(value)
             self.finished.emit()
 
@@ -190,8 +193,12 @@ def _lower_priority() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
-def _free_gpu_memory() -> None:
-    # never imported here; and another thread may be half way through importing it
+def _uses_gpu() -> bool:
+    # torch is never imported here; and another thread may be half way through importing it
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    if cuda is not None and hasattr(cuda, "is_initialized") and cuda.is_initialized():
-        cuda.empty_cache()
+    return cuda is not None and hasattr(cuda, "is_initialized") and bool(cuda.is_initialized())
+
+
+def _free_gpu_memory() -> None:
+    if _uses_gpu():
+        sys.modules["torch"].cuda.empty_cache()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Value: TypeAlias = Any
+SCROLL_BAR_PX = 24
 
 
 class ChoiceBox(QComboBox):
@@ -34,7 +35,7 @@ class ChoiceBox(QComboBox):
         self.setToolTip(tooltip)
         # long names must not make the dock wider: they are elided, and shown in full in the open list
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(8)
+        self.setMinimumContentsLength(16)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.currentIndexChanged.connect(self._tell)
 
@@ -78,6 +79,7 @@ class ChoiceBox(QComboBox):
             index = self._index_of(preferred)
         self.setCurrentIndex(index or 0 if choices else -1)
         self.blockSignals(was_blocked)
+        self.view().setMinimumWidth(self.view().sizeHintForColumn(0) + SCROLL_BAR_PX)
         if self.value is not before:
             self.changed.emit()
 

@@ -40,7 +40,8 @@ def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
         What the user changes.
     """
     label = QLabel(title)
-    label.setMinimumWidth(label.fontMetrics().horizontalAdvance(LONGEST_TITLE))
+    # napari's style sheet makes the letters wider once the label is shown
+    label.setMinimumWidth(round(1.3 * label.fontMetrics().horizontalAdvance(LONGEST_TITLE)))
     label.setToolTip(field.toolTip())
     form.addRow(label, field)
 

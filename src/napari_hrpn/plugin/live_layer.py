@@ -83,6 +83,9 @@ class Plane:
         """
         return cls(tuple(array.shape[-2:]), array.dtype, array=array, channel=channel)
 
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self[:, :], dtype=dtype, copy=copy)
+
     def __getitem__(self, key: Index) -> NDArray[Any]:
         key = key if isinstance(key, tuple) else (key,)
         array = self.array

@@ -112,8 +112,8 @@ def _tell_of_more(path: Path, series: Sequence[SeriesInfo]) -> None:
     from napari_hrpn.slides import SlideWarning
 
     warnings.warn(
-        f"{path.name} holds {len(series)} images and the first {MOST_SERIES} are opened: convert others with "
-        f"`napari-hrpn convert --series {MOST_SERIES}` and so on.",
+        f"{path.name} holds {len(series)} images and the first {MOST_SERIES} are opened: "
+        f"`napari_hrpn.open_slide(path, series={MOST_SERIES})` opens the next in a script.",
         SlideWarning,
         stacklevel=2,
     )

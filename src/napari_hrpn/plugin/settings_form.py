@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSizePolicy, QSpinBox, QWidget
 from superqt import QCollapsible
 
 from napari_hrpn.plugin.choice_box import ChoiceBox
@@ -159,6 +159,7 @@ class _Advanced(QWidget):
             ("Memory", self.memory_box),
             ("Result", self.output_box),
         ):
+            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             add_row(form, title, box)
 
     def set_defaults(self, defaults: PredictionSettings) -> None:

@@ -1,4 +1,4 @@
-"""Contrast from percentiles of the coarsest stored level, of which only a few blocks are ever read."""
+"""Contrast from percentiles of a coarse stored level, of which only a few blocks are ever read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LOW_PERCENT, HIGH_PERCENT = 0.1, 99.8
 MOST_PIXELS = 4 * 2**20
 ENOUGH_VALUES = 2**20
+# on smaller levels nuclei and vessels have melted into their surroundings
+SMALLEST_PX = 512
 LARGEST_BLOCK_BYTES = 64 * 2**20
 
 
@@ -30,15 +32,16 @@ def contrast_limits(slide: Slide) -> tuple[tuple[float, float], ...]:
     -------
     tuple of tuple of float
         Lower and upper limit per channel, the first below the second: the 0.1 and 99.8 percentiles of the
-        coarsest stored level or of blocks spread evenly over it; the range of the type where even one block
-        takes more than 64 MB, and for brightfield.
+        coarsest stored level of at least 512 px, or of blocks spread evenly over it; the range of the type where
+        even one block takes more than 64 MB, and for brightfield.
 
     Raises
     ------
     SlideError
         If the pixels cannot be read.
     """
-    level = slide.levels[slide.stored_levels - 1]
+    large = [level for level in slide.levels[: slide.stored_levels] if max(level.shape[1:]) >= SMALLEST_PX]
+    level = large[-1] if large else slide.levels[0]
     block_bytes = math.prod(level.chunksize) * level.dtype.itemsize
     if slide.is_brightfield or block_bytes > LARGEST_BLOCK_BYTES:
         return (_type_range(level.dtype),) * len(slide.channel_names)

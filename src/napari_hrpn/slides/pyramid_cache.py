@@ -52,12 +52,15 @@ class CacheReport:
 class PyramidCache:
     """The coarse levels of one slide on disk, finished or not; made by `open_cache`.
 
-    Attributes
+    Parameters
     ----------
     slide : Slide
         The slide as it was opened.
     folder : pathlib.Path
         Where its levels are kept.
+
+    Attributes
+    ----------
     levels : tuple of zarr.Array
         Shape (c, y, x) each, for ``slide.levels[slide.stored_levels:]``; zero where not yet built.
     """

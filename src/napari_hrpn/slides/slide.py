@@ -79,7 +79,5 @@ class Slide:
             Index into `levels`; 0 where even the finest is coarser.
         """
         finest = max(self.pixel_size_um or (assumed_um, assumed_um))
-        fits = [
-            i for i in range(len(self.levels)) if finest * max(self.downsample(i)) <= pixel_size_um * 1.01
-        ]
+        fits = [i for i in range(len(self.levels)) if finest * max(self.downsample(i)) <= pixel_size_um * 1.01]
         return max(fits, default=0)
