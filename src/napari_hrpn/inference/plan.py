@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint, IntensityScaling
     from napari_hrpn.slides import Slide
 
-BYTES_PER_PIXEL = 320
-"""Peak memory per pixel that HRPN runs on in fp32, measured by benchmarks/predict.py, with room to spare."""
+BYTES_PER_PIXEL = 450
+"""Peak memory per pixel that HRPN runs on in fp32: 216 to 414 measured at 896 to 2,432 px, with room to spare."""
 LARGEST_CORE_PX = 8192
 LARGEST_CPU_CORE_PX = 2048
 

@@ -37,7 +37,7 @@ def store_name(slide: Slide) -> str:
     places = (("series", slide.series or None), ("z", slide.z), ("t", slide.t))
     which = "".join(f"-{name}{index}" for name, index in places if index is not None)
     title = re.sub(NOT_IN_FILE_NAMES, "_", slide_title(slide))
-    return f"{title}{which}.predicted-QD.ome.zarr"
+    return f"{title}{which}.predicted.ome.zarr"
 
 
 def default_folder(slide: Slide | None) -> Path:
