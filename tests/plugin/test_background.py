@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
@@ -106,6 +107,27 @@ def test_nothing_that_the_generator_held_is_left(qtbot):
     with qtbot.waitSignal(run.finished):
         run.start()
     assert held[0]() is None
+
+
+def test_gpu_memory_is_given_back_after_the_last_tensor_is_gone(qtbot, monkeypatch):
+    class Weights:
+        def __init__(self):
+            self.myself = self
+
+    held, alive_when_emptied = [], []
+    cuda = SimpleNamespace(
+        is_initialized=lambda: True, empty_cache=lambda: alive_when_emptied.append(held[0]() is not None)
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+
+    def work(stop):
+        held.append(weakref.ref(Weights()))
+        yield stop.is_set()
+
+    run = BackgroundRun(work)
+    with qtbot.waitSignal(run.finished):
+        run.start()
+    assert alive_when_emptied[-1] is False
 
 
 def test_an_abandoned_run_ends_and_tells_nothing(qtbot):
