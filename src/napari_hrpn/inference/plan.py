@@ -204,7 +204,7 @@ def _budget_bytes(settings: PredictionSettings, device: Device) -> float:
     if settings.memory_gb is not None:
         return settings.memory_gb * 1e9
     if device.name == "cpu":
-        return min(4e9, psutil.virtual_memory().available / 4)
+        return min(4e9, float(psutil.virtual_memory().available) / 4)
     return 0.6 * device.free_bytes
 
 
