@@ -23,7 +23,7 @@ from torch.nn import functional
 from napari_hrpn.analysis import agreement
 from napari_hrpn.analysis.intensity import tissue_percentiles
 from napari_hrpn.analysis.tissue import tissue_mask
-from napari_hrpn.inference.devices import keep_freed_memory
+from napari_hrpn.inference.memory import keep_freed_memory
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.models import HRPN, Checkpoint, IntensityScaling, ModelCard, save_checkpoint
 from napari_hrpn.sample_data import Phantom, phantom_slide, r2_ceiling

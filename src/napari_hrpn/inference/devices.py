@@ -1,18 +1,13 @@
-"""Which processors there are, how much memory they have free, and how torch is told to use them well."""
+"""Which processors there are, and how much memory they have free."""
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from dataclasses import dataclass
 
 import psutil
 import torch
 
 from napari_hrpn.inference.errors import PredictionError
-
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-KEPT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -77,27 +72,6 @@ def choose_device(name: str) -> Device:
     there = ", ".join(device.name for device in devices)
     msg = f"device {name!r} is not on this machine; expected auto or one of {there}."
     raise PredictionError(msg)
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc to keep freed blocks for the next tile.
-
-    By default it hands every large block back to the kernel, and faulting the pages in again takes longer than the
-    network's arithmetic. Where glibc is not in use, nothing is done.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD):
-        libc.mallopt(option, KEPT_BYTES if option != M_TOP_PAD else KEPT_BYTES // 16)
-
-
-def free_memory(device: str) -> None:
-    """Give cached memory of a GPU back to other programs."""
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
-    elif device == "mps":
-        torch.mps.empty_cache()
 
 
 def _cuda_device(index: int) -> Device:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_hrpn.inference.errors import PredictionWarning
+from napari_hrpn.inference.memory import free_memory, thread_on_main_heap
 from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.run import Run
 from napari_hrpn.inference.settings import PredictionSettings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 READERS = 2
 # one is written, one computed, one read ahead: more would go on where the user no longer looks
 IN_FLIGHT = 3
+THREAD_NAME = "napari-hrpn"
 
 
 def predict_slide(
@@ -87,13 +89,18 @@ def predict_slide(
     name = f"predicted {checkpoint.card.target}"
     target = PredictionStore.open(path, slide, plan.request, dtype=plan.dtype, name=name, overwrite=overwrite)
     run = Run(plan, target, settings.region, stop or threading.Event())
-    yield from _tile_by_tile(run, TileQueue(run.pending, focus))
+    try:
+        yield from _tile_by_tile(run, TileQueue(run.pending, focus))
+    finally:
+        free_memory(plan.predictor.device)
     return run.report()
 
 
 def _tile_by_tile(run: Run, tiles: TileQueue) -> Generator[TileReport, None, None]:
     """Keep a few tiles on their way through the pools, and report each as it arrives on disk."""
-    with _pool(run, READERS) as readers, _pool(run, 1) as network, _pool(run, 1) as writer:
+    readers, writer = ThreadPoolExecutor(READERS, THREAD_NAME), ThreadPoolExecutor(1, THREAD_NAME)
+    network = thread_on_main_heap(THREAD_NAME)
+    with _ending(run, readers), _ending(run, network), _ending(run, writer):
         on_their_way: deque[Future[TileReport | None]] = deque()
         while True:
             while len(on_their_way) < IN_FLIGHT and (tile := run.next_of(tiles)) is not None:
@@ -108,11 +115,10 @@ def _tile_by_tile(run: Run, tiles: TileQueue) -> Generator[TileReport, None, Non
 
 
 @contextmanager
-def _pool(run: Run, threads: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool that, whatever ends the run, lets only the work that has begun come to its end."""
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="napari-hrpn")
+def _ending(run: Run, pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Whatever ends the run, only the work that a pool has begun comes to its end."""
     try:
-        yield pool
+        yield
     except BaseException:
         run.halted.set()
         raise

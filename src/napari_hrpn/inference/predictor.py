@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from napari_hrpn.inference.devices import keep_freed_memory
+from napari_hrpn.inference.memory import keep_freed_memory
 from napari_hrpn.models import halo_for
 
 if TYPE_CHECKING:

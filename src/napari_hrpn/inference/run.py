@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_hrpn.inference.devices import free_memory
 from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.inference.memory import free_memory
 from napari_hrpn.inference.reports import PredictionReport, TileReport
 from napari_hrpn.inference.settings import CELL_PX
 
