@@ -23,6 +23,7 @@ from napari_hrpn.inference import (
     PredictionWarning,
     predict_slide,
 )
+from napari_hrpn.inference.plan import BYTES_PER_PIXEL
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.slides import SlideError, SlideWarning, open_slide
@@ -318,6 +319,27 @@ def test_the_memory_budget_decides_the_core(source, tmp_path):
         cores.append(finish(predict_slide(slide, lively_checkpoint(), tmp_path / str(memory_gb), settings)).core)
     assert cores[0] == 512
     assert cores[1] > 512
+
+
+def test_a_slide_resampled_to_much_finer_pixels_stays_within_the_memory_budget(source, tmp_path, monkeypatch):
+    slide, checkpoint = make_slide(96, 96, source, pixel_size_um=(4.0, 4.0)), lively_checkpoint()
+    run, seen = Predictor.run, []
+
+    def watched(self, tile, crop):
+        seen.append(tile[0].size)
+        return run(self, tile, crop)
+
+    monkeypatch.setattr(Predictor, "run", watched)
+    plain = replace(PLAIN, resample=True)
+    for name, memory_gb in (("whole", 8.0), ("pieces", 0.2)):
+        finish(predict_slide(slide, checkpoint, tmp_path / name, replace(plain, memory_gb=memory_gb)))
+        if name == "whole":
+            assert len(seen) == 1
+            seen.clear()
+    assert len(seen) == 4
+    assert max(seen) * BYTES_PER_PIXEL < 0.2e9
+    whole, pieces = pixels(tmp_path / "whole"), pixels(tmp_path / "pieces")
+    np.testing.assert_allclose(pieces, whole, atol=1e-5 * np.ptp(whole))
 
 
 def test_bf16_errs_little(source, tmp_path):

@@ -204,7 +204,7 @@ def _step_with_speed(seen: list[int]) -> Callable[[TileReport], Step]:
     def step(report: TileReport) -> Step:
         seen.append(report.tile.core.area)
         speed = sum(seen) / 1e6 / max(report.seconds, 1e-3)
-        return Step(report.finished, report.total, report.seconds_left, f"{speed:.2f} Mpx/s")
+        return Step(report.finished, report.total, report.seconds_left, f"{speed:.2g} Mpx/s")
 
     return step
 
@@ -226,7 +226,7 @@ def summary(report: PredictionReport, new: int) -> str:
     """
     if not new:
         return f"already complete: {report.path}"
-    speed = f", {report.pixels_kept / 1e6 / report.seconds:.2f} Mpx/s on {report.device}" if report.pixels_kept else ""
+    speed = f", {report.pixels_kept / 1e6 / report.seconds:.2g} Mpx/s on {report.device}" if report.pixels_kept else ""
     word = "tile" if new == 1 else "tiles"
     tiles = f"{new} {word}" if new == report.total else f"{new} more {word}, {report.finished} of {report.total},"
     return f"{tiles} in {duration(report.seconds)}{speed}: {report.path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ BYTES_PER_PIXEL = 450
 """Peak memory per pixel that HRPN runs on in fp32: 216 to 414 measured at 896 to 2,432 px, with room to spare."""
 LARGEST_CORE_PX = 8192
 LARGEST_CPU_CORE_PX = 2048
+SMALLEST_PIECE_PX = 256
+"""On the network's grid: below it, the halo costs more than ten times what is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,9 @@ class Plan:
         From the slide's grid to the network's.
     grid : TileGrid
         Cores on the slide.
+    largest_piece, smallest_piece : int
+        Side in pixels of what the network may run on at once, halo not counted: what the memory budget affords
+        (a larger core is predicted piece by piece), and what is still worth trying when memory runs out.
     tissue : TissueMask or None
         None where blank tiles are computed like all others.
     background : float
@@ -73,6 +79,8 @@ class Plan:
     scaling: IntensityScaling
     sampling: Sampling
     grid: TileGrid
+    largest_piece: int
+    smallest_piece: int
     tissue: TissueMask | None
     background: float
     dtype: np.dtype
@@ -131,7 +139,9 @@ def make_plan(
     scaling, percentiles = _scaling_for(slide, checkpoint, channels, tissue)
     factors = _factors(slide, checkpoint, settings)
     halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, predictor.stride)
-    core = _core_px(slide, settings, path, device, halo, factors)
+    budget = _budget_bytes(settings, device)
+    core = _core_px(settings, path, _largest_core_px(slide, device, halo, factors, budget))
+    smallest = min(CELL_PX, rounded_up(math.ceil(SMALLEST_PIECE_PX / max(factors)), predictor.stride))
     sampling = Sampling(factors, halo, predictor.stride, settings.padding)
     levels = background_levels(slide, channels, tissue) if settings.skip_blank else None
     return Plan(
@@ -141,6 +151,8 @@ def make_plan(
         scaling=scaling,
         sampling=sampling,
         grid=TileGrid(*slide.shape, core, halo, predictor.stride),
+        largest_piece=_piece_px(core, smallest, halo, factors, budget),
+        smallest_piece=smallest,
         tissue=tissue if settings.skip_blank and levels is not None else None,
         background=0.0 if levels is None else _answer_to_background(predictor, scaling, levels),
         dtype=np.dtype(checkpoint.card.dtype if settings.output == "probe" else "float32"),
@@ -180,32 +192,36 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
     return slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
 
 
-def _core_px(
-    slide: Slide,
-    settings: PredictionSettings,
-    path: Path,
-    device: Device,
-    halo: int,
-    factors: tuple[float, float],
-) -> int:
+def _core_px(settings: PredictionSettings, path: Path, affordable: int) -> int:
     recorded = recorded_request(path)
     if settings.core is not None:
         return settings.core
     if recorded is not None and isinstance(recorded.get("core"), int):
         return int(recorded["core"])
+    return affordable
+
+
+def _largest_core_px(slide: Slide, device: Device, halo: int, factors: tuple[float, float], budget: float) -> int:
     core, limit = CELL_PX, LARGEST_CPU_CORE_PX if device.name == "cpu" else LARGEST_CORE_PX
-    budget = _budget_bytes(settings, device)
     while core * 2 <= limit and core < max(slide.shape) and _bytes_for(core * 2, halo, factors) <= budget:
         core *= 2
     return core
 
 
+def _piece_px(core: int, smallest: int, halo: int, factors: tuple[float, float], budget: float) -> int:
+    piece = core
+    while piece > smallest and _bytes_for(piece, halo, factors) > budget:
+        piece //= 2
+    return max(piece, smallest)
+
+
 def _budget_bytes(settings: PredictionSettings, device: Device) -> float:
     if settings.memory_gb is not None:
         return settings.memory_gb * 1e9
-    if device.name == "cpu":
-        return min(4e9, float(psutil.virtual_memory().available) / 4)
-    return 0.6 * device.free_bytes
+    if device.name != "cpu":
+        return 0.6 * device.free_bytes
+    available = float(psutil.virtual_memory().available)
+    return min(4e9, available / 4) if settings.core is None else 0.75 * available
 
 
 def _bytes_for(core: int, halo: int, factors: tuple[float, float]) -> float:

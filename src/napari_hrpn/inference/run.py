@@ -13,7 +13,6 @@ import torch
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.memory import free_memory
 from napari_hrpn.inference.reports import PredictionReport, TileReport
-from napari_hrpn.inference.settings import CELL_PX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +49,7 @@ class Run:
         self._total, self._finished = len(tiles), len(tiles) - len(self.pending)
         self._to_compute = sum(not plan.is_blank(tile) for tile in self.pending)
         self._computed = self._pixels_kept = self._pixels_run = 0
-        self._largest_core = plan.grid.core
+        self._largest_piece = plan.largest_piece
         self._seconds = dict.fromkeys(("reading", "waiting", "computing", "writing"), 0.0)
         self._lock = threading.Lock()
         self._started = time.perf_counter()
@@ -134,18 +133,19 @@ class Run:
             self._pixels_kept += tile.core.area
             self._pixels_run += pixels[0].size
             return self._plan.sampling.to_core(output, tile.core)
-        self._largest_core = max(CELL_PX, self._largest_core // 2)
+        self._largest_piece = max(self._plan.smallest_piece, self._largest_piece // 2)
         free_memory(self._plan.predictor.device)
         return self._in_quarters(tile)
 
     def _too_large(self, tile: Tile) -> bool:
-        return max(tile.core.height, tile.core.width) > self._largest_core
+        return max(tile.core.height, tile.core.width) > self._largest_piece
 
     def _in_quarters(self, tile: Tile) -> NDArray[np.float32]:
         core, device = tile.core, self._plan.predictor.device
-        quarters = tile.quarters(self._plan.grid.halo, self._plan.grid.stride, CELL_PX)
+        grid, smallest = self._plan.grid, self._plan.smallest_piece
+        quarters = tile.quarters(grid.halo, grid.stride, smallest)
         if len(quarters) == 1:
-            msg = f"a tile of {CELL_PX} px does not fit into the memory of {device}; free some or use another device."
+            msg = f"a tile of {smallest} px does not fit into the memory of {device}; free some or use another device."
             raise PredictionError(msg)
         whole = np.empty((core.height, core.width), np.float32)
         for quarter in quarters:
