@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_hrpn.inference import PredictionSettings, PredictionStore, predict_slide
-from napari_hrpn.models import Checkpoint
+from napari_hrpn.models import GANDA, Checkpoint, GANDASettings, halo_for
 from napari_hrpn.slides import Slide, halve, open_slide
 from napari_hrpn.tiling import rounded_up
 from support.predictions import lively_checkpoint, make_slide
@@ -55,6 +55,33 @@ def test_too_small_a_halo_shows_so_the_test_above_can_fail(source, tmp_path):
     slide, checkpoint = make_slide(600, 540, source), lively_checkpoint(3)
     expected = one_shot(slide, checkpoint, halo=192)
     tiled = run(slide, checkpoint, tmp_path / "out.ome.zarr", replace(PLAIN, halo=16))
+    assert np.abs(tiled - expected).max() > 1e-3 * np.ptp(expected)
+
+
+def lively_ganda() -> Checkpoint:
+    """Random weights that pass every layer's signal on, the last ones small so that tanh does not saturate."""
+    torch.manual_seed(7)
+    network = GANDA(GANDASettings(channels=(6, 8, 10, 12, 14)))
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
+    torch.nn.init.normal_(network.last.weight, std=0.03)
+    return Checkpoint(network.settings, network.state_dict(), lively_checkpoint().card)
+
+
+@pytest.mark.parametrize(("height", "width"), [(700, 533), (513, 1025), (97, 61)])
+def test_tiled_equals_one_shot_for_ganda_with_the_halo_that_is_measured(height, width, source, tmp_path):
+    slide, checkpoint = make_slide(height, width, source), lively_ganda()
+    expected = one_shot(slide, checkpoint, halo_for(checkpoint.network(), 2, 16))
+    tiled = run(slide, checkpoint, tmp_path / "out.ome.zarr")
+    assert np.ptp(expected) > 1
+    assert np.abs(tiled - expected).max() <= 1e-5 * np.ptp(expected)
+
+
+def test_a_smaller_halo_than_is_measured_shows_for_ganda(source, tmp_path):
+    slide, checkpoint = make_slide(600, 540, source), lively_ganda()
+    expected = one_shot(slide, checkpoint, halo=64)
+    tiled = run(slide, checkpoint, tmp_path / "out.ome.zarr", replace(PLAIN, halo=32))
     assert np.abs(tiled - expected).max() > 1e-3 * np.ptp(expected)
 
 

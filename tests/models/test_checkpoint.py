@@ -9,12 +9,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save
 
 from napari_hrpn.models import (
+    GANDA,
     HRPN,
     Checkpoint,
     CheckpointError,
+    GANDASettings,
     HRPNSettings,
     IntensityScaling,
     ModelCard,
@@ -42,17 +45,27 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture
+def ganda_checkpoint() -> Checkpoint:
+    torch.manual_seed(4)
+    network = GANDA(GANDASettings(in_channels=1, channels=(3, 4, 5), patch_px=64))
+    card = ModelCard(input_roles=("vessels",), scaling=IntensityScaling(offsets=(127.5,), scales=(127.5,)))
+    return Checkpoint(network.settings, network.state_dict(), card)
+
+
+@pytest.fixture
 def path(checkpoint, tmp_path):
     save_checkpoint(checkpoint, tmp_path / "one.safetensors")
     return tmp_path / "one.safetensors"
 
 
+def header_of(path) -> dict[str, str]:
+    with safe_open(path, "pt") as file:
+        return file.metadata()
+
+
 def rewritten(path, checkpoint, **header):
     """The same checkpoint with some of its header changed."""
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        metadata = {**file.metadata(), **header}
+    metadata = {**header_of(path), **header}
     path.write_bytes(save(dict(checkpoint.weights), metadata=metadata))
     return path
 
@@ -82,12 +95,54 @@ def test_the_digest_depends_on_weights_architecture_and_scaling(checkpoint):
     assert len(digests) == 3
 
 
+def test_ganda_comes_back_as_ganda(ganda_checkpoint, tmp_path):
+    path, pixels = tmp_path / "ganda.safetensors", torch.rand(1, 1, 32, 32)
+    save_checkpoint(ganda_checkpoint, path)
+    loaded = load_checkpoint(path)
+    assert loaded.settings == ganda_checkpoint.settings
+    assert loaded.digest == ganda_checkpoint.digest
+    assert isinstance(loaded.network(), GANDA)
+    with torch.no_grad():
+        assert torch.equal(loaded.network()(pixels), ganda_checkpoint.network()(pixels))
+
+
+def test_the_header_names_the_architecture(checkpoint, ganda_checkpoint, path, tmp_path):
+    save_checkpoint(ganda_checkpoint, tmp_path / "ganda.safetensors")
+    assert header_of(path)["architecture"] == checkpoint.architecture == "hrpn"
+    assert header_of(tmp_path / "ganda.safetensors")["architecture"] == ganda_checkpoint.architecture == "ganda"
+
+
+def test_a_file_from_before_architectures_had_names_is_hrpn(checkpoint, path):
+    old = {name: value for name, value in header_of(path).items() if name != "architecture"}
+    path.write_bytes(save(dict(checkpoint.weights), metadata=old))
+    assert load_checkpoint(path).digest == checkpoint.digest
+    assert isinstance(load_checkpoint(path).network(), HRPN)
+
+
+@pytest.mark.parametrize(("name", "words"), [("ganda", "header"), ("nanonet", "is for a network 'nanonet'")])
+def test_another_architecture_than_the_weights_are_of_is_refused(path, checkpoint, name, words):
+    with pytest.raises(CheckpointError, match=words) as error:
+        load_checkpoint(rewritten(path, checkpoint, architecture=name))
+    assert one_sentence(error)
+
+
 class Malicious:
     def __init__(self, marker):
         self.marker = marker
 
     def __reduce__(self):
         return os.mkdir, (str(self.marker),)
+
+
+def test_no_length_of_the_header_makes_it_look_like_a_pickle(tmp_path):
+    starts = set()
+    for length in range(0, 256, 8):
+        path = tmp_path / f"{length}.safetensors"
+        network = HRPN(HRPNSettings(branches=1))
+        save_checkpoint(Checkpoint(network.settings, network.state_dict(), ModelCard(title="x" * length)), path)
+        starts.add(path.read_bytes()[0])
+        assert load_checkpoint(path).card.title == "x" * length
+    assert 0x80 in starts
 
 
 @pytest.mark.parametrize("kind", ["pickle", "torch", "old torch", "zip"])
@@ -182,4 +237,6 @@ def test_the_bundled_checkpoint_says_what_it_is():
     assert bundled_checkpoint().stat().st_size < 10e6
     assert sum(p.numel() for p in checkpoint.network().parameters()) == 2_176_824
     assert "synthetic" in checkpoint.card.title.lower()
+    # predictions that were begun with it know it by this
+    assert checkpoint.digest == "d1c61b7c772fa13d"
     assert checkpoint.card.metrics["held_out_r2_tissue"] < checkpoint.card.metrics["held_out_r2_ceiling_tissue"]

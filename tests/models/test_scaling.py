@@ -28,3 +28,22 @@ def test_output_is_scaled_back():
 def test_scales_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="positive scale"):
         IntensityScaling(**wrong)
+
+
+def test_the_target_is_scaled_and_back():
+    scaling = IntensityScaling(target_offset=5, target_scale=64)
+    pixels = np.array([[5, 37], [69, 0]], np.uint16)
+    np.testing.assert_allclose(scaling.scale_target(pixels), [[0, 0.5], [1, -5 / 64]])
+    np.testing.assert_allclose(scaling.unscale_output(scaling.scale_target(pixels)), pixels)
+
+
+def test_scaling_into_an_array_is_the_same_and_leaves_the_pixels():
+    scaling = IntensityScaling(offsets=(1.5, 7.0), scales=(3.0, 0.7), target_offset=2.0, target_scale=9.0)
+    pixels = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+    out = np.empty((2, 3, 4), np.float32)
+    assert scaling.scale_inputs(pixels, out) is out
+    expected = (pixels.astype(np.float32) - np.float32([1.5, 7])[:, None, None]) / np.float32([3, 0.7])[:, None, None]
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(scaling.scale_inputs(pixels), expected)
+    assert scaling.scale_target(pixels, out) is out
+    np.testing.assert_array_equal(pixels, np.arange(24).reshape(2, 3, 4))

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.tissue import TissueMask
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import RegionMask, Slide
 
 SAMPLES = 4_000_000
 BLOCK_PX = 1024
 
 
 def tissue_percentiles(
-    slide: Slide, channels: Sequence[int], tissue: TissueMask, percentiles: Sequence[float], pixel_um: float
+    slide: Slide, channels: Sequence[int], tissue: RegionMask, percentiles: Sequence[float], pixel_um: float
 ) -> NDArray[np.float64]:
     """Percentiles of the tissue's grey levels at about a given pixel size.
 
@@ -30,7 +30,7 @@ def tissue_percentiles(
         Read block by block at one level.
     channels : sequence of int
         Channels to look at.
-    tissue : TissueMask
+    tissue : RegionMask
         Pixels outside are left out.
     percentiles : sequence of float
         0 to 100.
@@ -77,7 +77,7 @@ def background_levels(slide: Slide, channels: Sequence[int], tissue: TissueMask)
 
 
 def _blocks(
-    slide: Slide, level: int, channels: Sequence[int], tissue: TissueMask, step: int
+    slide: Slide, level: int, channels: Sequence[int], tissue: RegionMask, step: int
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.bool_]]]:
     pixels = slide.levels[level]
     height, width = pixels.shape[1:]

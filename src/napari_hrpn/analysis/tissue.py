@@ -5,7 +5,6 @@ It errs on the side of tissue: what it leaves out is neither predicted nor measu
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import gaussian
 from skimage.morphology import remove_small_objects
+
+from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class TissueSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class TissueMask:
+class TissueMask(RegionMask):
     """Tissue at a coarse level of a slide.
 
     Attributes
@@ -59,50 +60,7 @@ class TissueMask:
         The level that it was made from.
     """
 
-    mask: NDArray[np.bool_]
-    downsample: tuple[float, float]
     level: int
-
-    def meets(self, y0: int, y1: int, x0: int, x1: int) -> bool:
-        """Whether there is any tissue in a rectangle of full-resolution pixels.
-
-        Parameters
-        ----------
-        y0, y1, x0, x1 : int
-            Half-open rows and columns; they may reach beyond the slide.
-
-        Returns
-        -------
-        bool
-            True also where tissue only touches it.
-        """
-        rows = slice(max(0, math.floor(y0 / self.downsample[0])), max(0, math.ceil(y1 / self.downsample[0])))
-        columns = slice(max(0, math.floor(x0 / self.downsample[1])), max(0, math.ceil(x1 / self.downsample[1])))
-        return bool(self.mask[rows, columns].any())
-
-    def within(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
-        """Tissue of each full-resolution pixel of a rectangle.
-
-        Parameters
-        ----------
-        rows, columns : slice
-            With a start and a stop.
-
-        Returns
-        -------
-        numpy.ndarray of bool
-            Shape (rows, columns).
-        """
-        y, x = (
-            np.minimum(np.arange(part.start, part.stop) // factor, size - 1).astype(np.intp)
-            for part, factor, size in zip((rows, columns), self.downsample, self.mask.shape, strict=True)
-        )
-        return self.mask[np.ix_(y, x)]
-
-    @property
-    def fraction(self) -> float:
-        """Share of the slide that is tissue."""
-        return float(self.mask.mean())
 
 
 def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = None) -> TissueMask:

@@ -69,6 +69,24 @@ def free_memory(device: str) -> None:
         libc.malloc_trim(0)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or numpy says that memory ran out.
+
+    Parameters
+    ----------
+    error : BaseException
+        Any error.
+
+    Returns
+    -------
+    bool
+        torch does not raise one and the same error on all devices.
+    """
+    words = ("not enough memory", "out of memory", "can't allocate memory")
+    is_named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_named or any(word in str(error).lower() for word in words)
+
+
 def _is_on_main_heap() -> bool:
     """Whether what this thread allocates lies below the end of the main heap; True where that cannot be told."""
     libc = _glibc()

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from napari_hrpn.inference.errors import PredictionError
-from napari_hrpn.inference.memory import free_memory
+from napari_hrpn.inference.memory import free_memory, is_out_of_memory
 from napari_hrpn.inference.reports import PredictionReport, TileReport
 
 if TYPE_CHECKING:
@@ -163,10 +162,3 @@ class Run:
         finally:
             with self._lock:
                 self._seconds[part] += time.perf_counter() - start
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or numpy says that memory ran out."""
-    words = ("not enough memory", "out of memory", "can't allocate memory")
-    is_named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return is_named or any(word in str(error).lower() for word in words)

@@ -8,14 +8,18 @@ from napari_hrpn.models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from napari_hrpn.models.ganda import GANDA, GANDADiscriminator, GANDASettings
 from napari_hrpn.models.hrpn import HRPN, HRPNSettings
 from napari_hrpn.models.receptive_field import halo_for, receptive_field_radius
 from napari_hrpn.models.scaling import IntensityScaling
 
 __all__ = [
+    "GANDA",
     "HRPN",
     "Checkpoint",
     "CheckpointError",
+    "GANDADiscriminator",
+    "GANDASettings",
     "HRPNSettings",
     "IntensityScaling",
     "ModelCard",

@@ -1,6 +1,6 @@
 """The checkpoint file: weights and everything needed to use them rightly, in one file that cannot run code.
 
-It is a safetensors file; its header holds the architecture and the model card as JSON.
+It is a safetensors file; its header names the architecture and holds its settings and the model card as JSON.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import safetensors
 import torch
 from safetensors.torch import save
 
+from napari_hrpn.models.ganda import GANDA, GANDASettings
 from napari_hrpn.models.hrpn import HRPN, HRPNSettings
 from napari_hrpn.models.scaling import IntensityScaling
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "napari-hrpn checkpoint 1"
+SETTINGS: dict[str, type[HRPNSettings | GANDASettings]] = {"hrpn": HRPNSettings, "ganda": GANDASettings}
 
 
 class CheckpointError(ValueError):
@@ -89,21 +91,26 @@ class Checkpoint:
 
     Attributes
     ----------
-    settings : HRPNSettings
+    settings : HRPNSettings or GANDASettings
         Its architecture.
     weights : mapping of str to Tensor
-        As in the network's state, batch normalisation included.
+        As in the network's state, batch normalisation included; of GANDA, the generator's.
     card : ModelCard
         What it was trained on, and how to scale its input and output.
     """
 
-    settings: HRPNSettings
+    settings: HRPNSettings | GANDASettings
     weights: Mapping[str, Tensor]
     card: ModelCard = field(default_factory=ModelCard)
 
-    def network(self) -> HRPN:
+    @property
+    def architecture(self) -> Literal["hrpn", "ganda"]:
+        """Name of the architecture."""
+        return "ganda" if isinstance(self.settings, GANDASettings) else "hrpn"
+
+    def network(self) -> HRPN | GANDA:
         """Build the network, ready to predict."""
-        network = HRPN(self.settings)
+        network = _built(self.settings)
         network.load_state_dict(dict(self.weights))
         return network.eval()
 
@@ -141,6 +148,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     path = Path(path)
     header = {
         "format": FORMAT,
+        "architecture": checkpoint.architecture,
         "settings": json.dumps(asdict(checkpoint.settings)),
         "card": json.dumps(asdict(checkpoint.card)),
     }
@@ -194,26 +202,33 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
             f"checkpoint {path} cannot be read ({error.strerror}); expected a .safetensors file written by napari-hrpn."
         )
         raise CheckpointError(msg) from error
+    # a length of the header may begin with the very bytes that a pickle begins with
+    if start[8:9] == b"{":
+        return
     if start[:2] == b"PK" or start[:1] == b"\x80":
         msg = (
             f"{path.name} is a PyTorch or pickle file, which can run code when it is opened; expected a .safetensors "
             "checkpoint written by napari-hrpn: ask its author for one."
         )
         raise CheckpointError(msg)
-    if start[8:9] != b"{":
-        msg = f"{path.name} is not a safetensors file; expected a checkpoint written by napari-hrpn."
-        raise CheckpointError(msg)
+    msg = f"{path.name} is not a safetensors file; expected a checkpoint written by napari-hrpn."
+    raise CheckpointError(msg)
 
 
 def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) -> Checkpoint:
     if header.get("format") != FORMAT:
         msg = f"{path.name} says it is {header.get('format', 'of no format')!r}; expected {FORMAT!r}: export it again."
         raise CheckpointError(msg)
+    # files from before there was a second architecture do not name theirs
+    architecture = header.get("architecture", "hrpn")
+    if architecture not in SETTINGS:
+        msg = f"{path.name} is for a network {architecture!r}; expected {' or '.join(SETTINGS)}: update napari-hrpn."
+        raise CheckpointError(msg)
     try:
-        settings = HRPNSettings(**_tupled(json.loads(header["settings"])))
+        settings = SETTINGS[architecture](**_tupled(json.loads(header["settings"])))
         card = _card(json.loads(header["card"]))
         with torch.device("meta"):
-            expected = HRPN(settings).state_dict()
+            expected = _built(settings).state_dict()
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path.name} has a header that makes no sense ({error}); expected a checkpoint of napari-hrpn."
         raise CheckpointError(msg) from error
@@ -222,6 +237,10 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         msg = f"{path.name} has {settings.in_channels} input channels but its card says {card.input_roles}."
         raise CheckpointError(msg)
     return Checkpoint(settings, weights, card)
+
+
+def _built(settings: HRPNSettings | GANDASettings) -> HRPN | GANDA:
+    return GANDA(settings) if isinstance(settings, GANDASettings) else HRPN(settings)
 
 
 def _check_weights(path: Path, expected: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:

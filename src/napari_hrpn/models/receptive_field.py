@@ -11,14 +11,15 @@ from torch import Tensor, nn
 def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) -> int:
     """Largest distance from which an input pixel can change an output pixel.
 
-    Every weight of a copy is made positive, so that nothing cancels and no ReLU closes; the gradient of one
+    Every weight of a copy is made positive, so that nothing cancels and no ReLU closes, max-pooling becomes
+    averaging, which looks at the same pixels, and a tanh, which would saturate, is left out; the gradient of one
     period of output pixels is then non-zero exactly where the network can look. The field is a square, so a thin
     strip shows it.
 
     Parameters
     ----------
     network : nn.Module
-        Takes (n, in_channels, y, x) and returns (n, 1, y, x).
+        Takes (n, in_channels, y, x) and returns (n, 1, y, x); pools and bends its output with modules, not functions.
     in_channels : int
         Channels of the input.
     stride : int
@@ -67,7 +68,15 @@ def _all_positive(network: nn.Module) -> nn.Module:
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_running_stats()
                 module.weight.fill_(1)
+            for name, child in module.named_children():
+                setattr(module, name, _without_dead_gradients(child))
     return probe
+
+
+def _without_dead_gradients(module: nn.Module) -> nn.Module:
+    if isinstance(module, nn.MaxPool2d):
+        return nn.AvgPool2d(module.kernel_size, module.stride, module.padding)
+    return nn.Identity() if isinstance(module, nn.Tanh) else module
 
 
 def _gradient_reach(network: nn.Module, in_channels: int, stride: int, reach: int) -> int:

@@ -50,15 +50,37 @@ class IntensityScaling:
         scales = tuple(max(h - o, 1e-6) for o, h in zip(low, high, strict=True))
         return replace(self, kind="fixed", offsets=low, scales=scales)
 
-    def scale_inputs(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Scale grey levels of shape (c, y, x) to the network's numbers."""
+    def scale_inputs(self, pixels: NDArray[np.generic], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Scale grey levels of shape (c, y, x) to the network's numbers, into `out` where it is given."""
         import numpy as np
 
         offsets, scales = (np.asarray(v, np.float32)[:, None, None] for v in (self.offsets, self.scales))
-        return (pixels.astype(np.float32) - offsets) / scales
+        return _scaled(pixels, offsets, scales, out)
+
+    def scale_target(self, pixels: NDArray[np.generic], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Turn grey levels of the probe, of any shape, into what the network's output should be."""
+        import numpy as np
+
+        return _scaled(pixels, np.float32(self.target_offset), np.float32(self.target_scale), out)
 
     def unscale_output(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn the network's output, of any shape, into grey levels of the probe."""
         import numpy as np
 
         return output * np.float32(self.target_scale) + np.float32(self.target_offset)
+
+
+def _scaled(
+    pixels: NDArray[np.generic],
+    offset: NDArray[np.float32] | np.float32,
+    scale: NDArray[np.float32] | np.float32,
+    out: NDArray[np.float32] | None,
+) -> NDArray[np.float32]:
+    import numpy as np
+
+    # in place: every array made on the way costs more than the arithmetic
+    scaled = np.empty(pixels.shape, np.float32) if out is None else out
+    np.copyto(scaled, pixels, casting="unsafe")
+    scaled -= offset
+    scaled /= scale
+    return scaled

@@ -54,7 +54,7 @@ class CheckpointForm(QWidget):
             The file.
         """
         if path not in [value for _, value in self._choices]:
-            self._choices.append((path.name, path))
+            self._choices.append((_title(path), path))
             self.box.offer(self._choices)
         if self.box.value == path:
             self.read()
@@ -91,6 +91,11 @@ class CheckpointForm(QWidget):
         name, _ = QFileDialog.getOpenFileName(self, "Checkpoint", "", "Checkpoints (*.safetensors);;All files (*)")
         if name:
             self.use(Path(name))
+
+
+def _title(path: Path) -> str:
+    # every training calls its checkpoint the same
+    return f"{path.parent.name}/{path.name}" if path.stem == "checkpoint" else path.name
 
 
 def _read(choice: str | Path) -> tuple[Path, Checkpoint]:

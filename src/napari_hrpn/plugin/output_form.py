@@ -53,8 +53,24 @@ def default_folder(slide: Slide | None) -> Path:
     pathlib.Path
         One that can be written.
     """
-    if slide is not None and slide.source.is_absolute():
-        beside = slide.source.parent
+    return folder_beside(None if slide is None else slide.source)
+
+
+def folder_beside(source: Path | None) -> Path:
+    """Folder of a slide's file, if it can be written; else that of the user's documents.
+
+    Parameters
+    ----------
+    source : pathlib.Path or None
+        The file, or folder, of the slide.
+
+    Returns
+    -------
+    pathlib.Path
+        One that can be written.
+    """
+    if source is not None and source.is_absolute():
+        beside = source.parent
         if beside.is_dir() and os.access(beside, os.W_OK):
             return beside
     return platformdirs.user_documents_path()

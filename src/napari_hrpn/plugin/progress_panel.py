@@ -44,8 +44,7 @@ class ProgressPanel(QWidget):
             For the user; the former one goes.
         """
         self._message = sentence
-        # a path is one long word, which must not make the dock wider
-        self.message_label.setText(re.sub(r"([/\\_.-])", "\\1\u200b", sentence))
+        self.message_label.setText(breakable(sentence))
 
     def clear(self) -> None:
         """Show no progress."""
@@ -83,6 +82,22 @@ class ProgressPanel(QWidget):
         if self.bar.maximum() == 0:
             self.clear()
         self.numbers_label.setText(self.numbers_label.text().split(", ")[0])
+
+
+def breakable(sentence: str) -> str:
+    """A sentence whose paths may be broken into lines: one long word would make the dock wider.
+
+    Parameters
+    ----------
+    sentence : str
+        For a label.
+
+    Returns
+    -------
+    str
+        The same to the eye.
+    """
+    return re.sub(r"([/\\_.-])", "\\1\u200b", sentence)
 
 
 def time_in_words(seconds: float) -> str:

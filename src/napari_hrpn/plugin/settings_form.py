@@ -75,8 +75,7 @@ class SettingsForm(QWidget):
         defaults : PredictionSettings
             What to start with; what the user has changed stays.
         """
-        best = f"Automatic: {devices[0].title}" if devices else "Automatic"
-        self.device_box.offer([(best, "auto"), *((_device_label(device), device.name) for device in devices)])
+        self.device_box.offer(device_choices(devices))
         if self._defaults is None:
             self._defaults = defaults
             self.device_box.choose(defaults.device)
@@ -191,5 +190,19 @@ def _pixels(tooltip: str, most: int, step: int, least: int = 0) -> QSpinBox:
     return box
 
 
-def _device_label(device: Device) -> str:
-    return f"{device.title}: {device.free_bytes / GIGABYTE:.1f} GB free"
+def device_choices(devices: tuple[Device, ...]) -> list[tuple[str, str]]:
+    """Processors to choose from, the fastest by itself first.
+
+    Parameters
+    ----------
+    devices : tuple of Device
+        Fastest first.
+
+    Returns
+    -------
+    list of (str, str)
+        For a `ChoiceBox`: title with free memory, and the name that settings know.
+    """
+    best = f"Automatic: {devices[0].title}" if devices else "Automatic"
+    free = [(f"{device.title}: {device.free_bytes / GIGABYTE:.1f} GB free", device.name) for device in devices]
+    return [(best, "auto"), *free]

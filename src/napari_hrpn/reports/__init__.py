@@ -2,5 +2,7 @@
 
 from napari_hrpn.reports.agreement_table import write_agreement
 from napari_hrpn.reports.overview import write_overview
+from napari_hrpn.reports.study_figures import write_study_figures
+from napari_hrpn.reports.study_table import write_study_table
 
-__all__ = ["write_agreement", "write_overview"]
+__all__ = ["write_agreement", "write_overview", "write_study_figures", "write_study_table"]

@@ -1,5 +1,6 @@
 """Files in, slides out: `open_slide` is the one door."""
 
+from napari_hrpn.slides.annotations import Annotation, read_geojson, write_geojson
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.identity import slide_identity
@@ -19,13 +20,16 @@ from napari_hrpn.slides.pyramid_cache import (
     pyramid_cache_bytes,
     pyramid_cache_folder,
 )
+from napari_hrpn.slides.regions import RegionMask, read_regions, region_mask
 from napari_hrpn.slides.roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.slide import Slide
 
 __all__ = [
+    "Annotation",
     "CacheReport",
     "ChannelRoles",
     "PyramidCache",
+    "RegionMask",
     "SeriesInfo",
     "Slide",
     "SlideError",
@@ -45,7 +49,11 @@ __all__ = [
     "open_slide",
     "pyramid_cache_bytes",
     "pyramid_cache_folder",
+    "read_geojson",
+    "read_regions",
+    "region_mask",
     "slide_identity",
+    "write_geojson",
     "write_ome_tiff",
     "write_ome_zarr",
 ]

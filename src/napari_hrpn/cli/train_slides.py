@@ -1,0 +1,138 @@
+"""Slides of a training as the command line names them: tumours, parts, channels and regions for each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.cli.messages import CommandError
+from napari_hrpn.cli.output_places import stem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari_hrpn.training import SlideEntry
+
+REGION_ENDINGS = (".geojson", ".json", ".tif", ".tiff", ".png", ".npy")
+
+
+def slide_entries(
+    slides: Sequence[Path],
+    *,
+    tumours: Mapping[str, str],
+    test: Sequence[str],
+    roles: Mapping[str, str],
+    regions: Path | None,
+    plane: Mapping[str, Any],
+) -> list[SlideEntry]:
+    """Put together what is said of each slide.
+
+    Parameters
+    ----------
+    slides : sequence of Path
+        Files and folders.
+    tumours : mapping of str to str
+        Tumour by the name of the slide, with or without its ending.
+    test : sequence of str
+        Tumours that are not trained on.
+    roles : mapping of str to str
+        Channel by role, the same for all slides.
+    regions : Path or None
+        A file for the only slide, or a folder with one named like each slide.
+    plane : mapping of str to int
+        Series, z and t, the same for all slides.
+
+    Returns
+    -------
+    list of SlideEntry
+        In the order of the slides; paths are absolute.
+
+    Raises
+    ------
+    CommandError
+        When a name is not that of a slide or tumour, or regions are not found.
+    """
+    from napari_hrpn.training import SlideEntry
+
+    tumour_of = _by_slide(slides, tumours)
+    annotated = _regions_by_slide(slides, regions)
+    entries = [
+        SlideEntry(slide.absolute(), tumour_of.get(slide, ""), roles=roles, regions=annotated[slide], **plane)
+        for slide in slides
+    ]
+    ids = dict.fromkeys(entry.tumour_id for entry in entries)
+    unknown = next((name for name in test if name not in ids), None)
+    if unknown is not None:
+        msg = f"there is no tumour {unknown!r} to keep for testing; expected one of {', '.join(ids)}."
+        raise CommandError(msg)
+    return [replace(entry, part="test") if entry.tumour_id in test else entry for entry in entries]
+
+
+def pairs(words: Sequence[str], option: str, what: str) -> dict[str, str]:
+    """Read options of the form NAME=VALUE.
+
+    Parameters
+    ----------
+    words : sequence of str
+        As they were given.
+    option : str
+        Name of the option.
+    what : str
+        What is expected, for the message.
+
+    Returns
+    -------
+    dict of str to str
+        By name.
+
+    Raises
+    ------
+    CommandError
+        When one has no "=", an empty side, or a name occurs twice.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name, _, value = (part.strip() for part in word.partition("="))
+        if not name or not value or name in found:
+            msg = f"{option} got {word!r}; expected {what}, each name once."
+            raise CommandError(msg)
+        found[name] = value
+    return found
+
+
+def _by_slide(slides: Sequence[Path], tumours: Mapping[str, str]) -> dict[Path, str]:
+    found: dict[Path, str] = {}
+    for name, tumour in tumours.items():
+        named = [slide for slide in slides if name in (stem_of(slide), slide.name, str(slide))]
+        if not named:
+            msg = f"--tumour names {name!r}, which is no slide; expected one of {', '.join(map(stem_of, slides))}."
+            raise CommandError(msg)
+        found |= dict.fromkeys(named, tumour)
+    return found
+
+
+def _regions_by_slide(slides: Sequence[Path], regions: Path | None) -> dict[Path, Path | None]:
+    if regions is None:
+        return dict.fromkeys(slides)
+    if not regions.exists():
+        msg = f"there is no file or folder {regions}; expected regions as GeoJSON or label image."
+        raise CommandError(msg)
+    if not regions.is_dir():
+        if len(slides) > 1:
+            msg = f"{regions} has the regions of one slide but {len(slides)} are given; name a folder of such files."
+            raise CommandError(msg)
+        return {slides[0]: regions.absolute()}
+    return {slide: _regions_of(slide, regions) for slide in slides}
+
+
+def _regions_of(slide: Path, folder: Path) -> Path:
+    names = [f"{stem_of(slide)}{ending}" for ending in REGION_ENDINGS]
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        msg = (
+            f"{folder} has no regions for {slide.name}, expected {names[0]}; add it, or train on slides with regions "
+            "and without them in one folder each."
+        )
+        raise CommandError(msg)
+    return found.absolute()

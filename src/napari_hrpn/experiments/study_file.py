@@ -1,0 +1,182 @@
+"""Reading a study's TOML file: every key is known and of its type, every file is there."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from napari_hrpn.experiments.errors import StudyError
+from napari_hrpn.experiments.study import MODELS, Ablations, Study, named_slides, place_of
+from napari_hrpn.training import SlideEntry, TrainingSettings
+
+TOP = {
+    "title": str, "test": list[str], "models": list[str], "recipe": str, "validate": str,
+    "settings": dict, "ablations": dict, "slide": list[dict[str, Any]],
+}  # fmt: skip
+SLIDE = {
+    "path": str, "tumour": str, "part": Literal["test"], "regions": str, "roles": dict,
+    "series": int, "z": int, "t": int,
+}  # fmt: skip
+ABLATIONS = {"channels": list[str], "branches": list[int]}
+
+
+def read_study(path: str | Path) -> Study:
+    """Read a study's file.
+
+    Parameters
+    ----------
+    path : str or Path
+        TOML with the keys title, test, models, recipe, validate, tables settings and ablations, and a table slide for
+        each slide; paths in it are relative to it.
+
+    Returns
+    -------
+    Study
+        Checked: all files are there, no tumour is on both sides.
+
+    Raises
+    ------
+    StudyError
+        In one sentence that names the key and the file.
+    """
+    path = Path(path)
+    content = _content(path)
+    _check_table(content, TOP, "", path)
+    slides = content.get("slide", [])
+    entries = [_entry(table, f"slide {number}", path) for number, table in enumerate(slides, start=1)]
+    _check_twice(entries, path)
+    return Study(
+        source=path,
+        slides=named_slides(entries),
+        title=content.get("title", ""),
+        test=_test_tumours(content.get("test", []), entries, path),
+        models=tuple(content.get("models", MODELS)),
+        recipe=content.get("recipe", "fast"),
+        validate=content.get("validate", ""),
+        settings=_settings(content.get("settings", {}), path),
+        ablations=_ablations(content.get("ablations"), path),
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"the study {path} cannot be read ({error.strerror}); expected a TOML file."
+        raise StudyError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"the study {path.name} is not TOML ({error}); expected keys, [tables] and [[slide]] tables."
+        raise StudyError(msg) from error
+
+
+def _check_table(table: dict[str, Any], known: dict[str, Any], where: str, path: Path) -> None:
+    for key, value in table.items():
+        place = f"{key}{f' of {where}' if where else ''} in {path.name}"
+        if key not in known:
+            msg = f"there is a key {place} that is not known; expected {', '.join(known)}."
+            raise StudyError(msg)
+        if not _fits(value, known[key]):
+            msg = f"{place} is {value!r}; expected {_words(known[key])}."
+            raise StudyError(msg)
+
+
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 (a type, as it is written in an annotation)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in inner
+    if origin is UnionType:
+        return any(_fits(value, each) for each in inner)
+    if origin in (list, tuple):
+        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else origin or kind)
+
+
+def _words(kind: Any) -> str:  # noqa: ANN401 (a type, as it is written in an annotation)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin is UnionType:
+        return _words(next(each for each in inner if each is not NoneType))
+    if origin in (list, tuple):
+        return f"a list, each of it {_words(inner[0])}"
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+    return names[origin or kind]
+
+
+def _entry(table: dict[str, Any], where: str, path: Path) -> SlideEntry:
+    _check_table(table, SLIDE, where, path)
+    roles = table.get("roles", {})
+    _check_table(roles, dict.fromkeys(roles, str | int), f"roles of {where}", path)
+    if "path" not in table:
+        msg = f"there is no path of {where} in {path.name}; expected the file or folder of the slide."
+        raise StudyError(msg)
+    regions = table.get("regions")
+    return SlideEntry(
+        path=_existing(table["path"], f"path of {where}", path),
+        tumour=table.get("tumour", ""),
+        part=table.get("part", "auto"),
+        roles=roles,
+        regions=None if regions is None else _existing(regions, f"regions of {where}", path),
+        **{name: table[name] for name in ("series", "z", "t") if name in table},
+    )
+
+
+def _existing(name: str, key: str, path: Path) -> Path:
+    found = (path.parent / Path(name).expanduser()).absolute()
+    if not found.exists():
+        msg = f"{key} in {path.name} is {name}, which is not there; expected a path relative to {path.name}."
+        raise StudyError(msg)
+    return found
+
+
+def _check_twice(entries: list[SlideEntry], path: Path) -> None:
+    seen: dict[Any, int] = {}
+    for number, entry in enumerate(entries, start=1):
+        first = seen.setdefault(place_of(entry), number)
+        if first != number:
+            msg = (
+                f"slide {first} and slide {number} in {path.name} are the same image, {entry.path.name}; name it once."
+            )
+            raise StudyError(msg)
+
+
+def _test_tumours(named: list[str], entries: list[SlideEntry], path: Path) -> tuple[str, ...]:
+    by_part = {entry.tumour_id for entry in entries if entry.part == "test"}
+    for entry in entries:
+        if entry.part != "test" and entry.tumour_id in by_part - set(named):
+            msg = (
+                f'the tumour {entry.tumour_id} in {path.name} has slides with part = "test" and others without; '
+                "a tumour is on one side only: mark all of its slides, or none."
+            )
+            raise StudyError(msg)
+    return tuple(dict.fromkeys([*named, *(entry.tumour_id for entry in entries if entry.part == "test")]))
+
+
+def _settings(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    hints = get_type_hints(TrainingSettings)
+    known = {each.name: hints[each.name] for each in fields(TrainingSettings) if each.name not in ("model", "recipe")}
+    _check_table(table, {**known, **dict.fromkeys(MODELS, dict)}, "settings", path)
+    for model in MODELS:
+        _check_table(table.get(model, {}), known, f"settings.{model}", path)
+    return {
+        name: {key: _tupled(each) for key, each in value.items()} if name in MODELS else _tupled(value)
+        for name, value in table.items()
+    }
+
+
+def _tupled(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _ablations(table: dict[str, Any] | None, path: Path) -> Ablations | None:
+    if table is None:
+        return None
+    _check_table(table, ABLATIONS, "ablations", path)
+    standard = Ablations()
+    channels = tuple(tuple(role.strip() for role in text.split(",")) for text in table.get("channels", ()))
+    return Ablations(channels or standard.channels, tuple(table.get("branches", ())) or standard.branches)

@@ -1,0 +1,166 @@
+"""Slides opened off the GUI thread, one after the other, to know their channels; a bad file is one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.reader import get_reader
+from napari_hrpn.slides import SlideError, list_series, open_slide
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator, Sequence
+
+    from napari_hrpn.slides import Slide
+    from napari_hrpn.training import SlideEntry
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A slide to be opened.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        A file or a folder; a folder that is no slide stands for the slides in it.
+    entry : SlideEntry or None
+        What names it, where it is of a run that is loaded.
+    """
+
+    path: Path
+    entry: SlideEntry | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A slide that was opened.
+
+    Attributes
+    ----------
+    slide : Slide
+        Lazy.
+    entry : SlideEntry or None
+        As it was wanted.
+    """
+
+    slide: Slide
+    entry: SlideEntry | None
+
+
+class SlideReading(QObject):
+    """Opens slides in the background.
+
+    `opened` carries an `Opened`, `said` a sentence; `finished` says that nothing is left to be opened. `failed`
+    carries what should not have happened.
+    """
+
+    opened = Signal(object)
+    said = Signal(str)
+    failed = Signal(object)
+    finished = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queue: list[Wanted] = []
+        self._run: BackgroundRun | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether slides are still to be opened."""
+        return self._run is not None
+
+    def read(self, wanted: Sequence[Wanted]) -> None:
+        """Open slides, after those that were asked for before.
+
+        Parameters
+        ----------
+        wanted : sequence of Wanted
+            In this order.
+        """
+        self._queue += wanted
+        if self._run is None and self._queue:
+            self._start()
+
+    def abandon(self) -> None:
+        """Open no more; no signal comes any more."""
+        self._queue.clear()
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+
+    def _start(self) -> None:
+        queue, self._queue = tuple(self._queue), []
+        self._run = BackgroundRun(partial(_open_all, queue), is_polite=False)
+        self._run.yielded.connect(self._tell)
+        self._run.failed.connect(self.failed)
+        self._run.finished.connect(self._end)
+        self._run.start()
+
+    def _tell(self, found: Opened | str) -> None:
+        if isinstance(found, str):
+            self.said.emit(found)
+        else:
+            self.opened.emit(found)
+
+    def _end(self) -> None:
+        self._run = None
+        if self._queue:
+            self._start()
+        else:
+            self.finished.emit()
+
+
+def _open_all(queue: Sequence[Wanted], stop: threading.Event) -> Generator[Opened | str, None, None]:
+    for wanted in queue:
+        if stop.is_set():
+            return
+        try:
+            yield from _open(wanted)
+        except SlideError as error:
+            yield str(error)
+
+
+def _open(wanted: Wanted) -> Generator[Opened | str, None, None]:
+    if (entry := wanted.entry) is not None:
+        yield Opened(open_slide(wanted.path, series=entry.series, z=entry.z, t=entry.t), entry)
+        return
+    try:
+        slide = open_slide(wanted.path)
+    except SlideError:
+        inside = _slides_inside(wanted.path)
+        if not any(isinstance(found, Opened) for found in inside):
+            raise
+        yield from inside
+        return
+    yield Opened(slide, None)
+    images = len(list_series(wanted.path))
+    if images > 1:
+        yield (
+            f"{wanted.path.name} holds {images} images and the first is taken: open the file in the viewer and press "
+            "Add open slides to take others."
+        )
+
+
+def _slides_inside(folder: Path) -> list[Opened | str]:
+    """The slides of several channels that lie in a folder; single stains would be one slide together."""
+    found: list[Opened | str] = []
+    children: list[Path] = []
+    with contextlib.suppress(OSError):
+        children = sorted(folder.iterdir())
+    for child in children:
+        if get_reader(str(child)) is not None:
+            try:
+                slide = open_slide(child)
+            except SlideError as error:
+                found.append(str(error))
+                continue
+            if len(slide.channel_names) > 1:
+                found.append(Opened(slide, None))
+    return found

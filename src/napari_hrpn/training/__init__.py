@@ -1,0 +1,46 @@
+"""Annotated slides in, a checkpoint out."""
+
+from napari_hrpn.training.entries import SlideEntry, TrainingSlide
+from napari_hrpn.training.errors import TrainingError, TrainingWarning
+from napari_hrpn.training.estimate import Estimate, estimate
+from napari_hrpn.training.open_entries import open_entry
+from napari_hrpn.training.patch_cache import cut_patches, patch_cache_bytes
+from napari_hrpn.training.patch_grid import count_patches
+from napari_hrpn.training.reports import (
+    CutReport,
+    EpochRecord,
+    EpochReport,
+    Preview,
+    StepReport,
+    TrainingResult,
+)
+from napari_hrpn.training.run_folder import RunFolder, RunRequest
+from napari_hrpn.training.settings import TrainingSettings, recipe_settings
+from napari_hrpn.training.splits import Split, split_slides
+from napari_hrpn.training.train_model import train_model
+
+__all__ = [
+    "CutReport",
+    "EpochRecord",
+    "EpochReport",
+    "Estimate",
+    "Preview",
+    "RunFolder",
+    "RunRequest",
+    "SlideEntry",
+    "Split",
+    "StepReport",
+    "TrainingError",
+    "TrainingResult",
+    "TrainingSettings",
+    "TrainingSlide",
+    "TrainingWarning",
+    "count_patches",
+    "cut_patches",
+    "estimate",
+    "open_entry",
+    "patch_cache_bytes",
+    "recipe_settings",
+    "split_slides",
+    "train_model",
+]

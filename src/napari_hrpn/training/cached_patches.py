@@ -1,0 +1,213 @@
+"""Patches of one slide on disk, as `cut_patches` leaves them; what is not whole is not opened.
+
+A folder holds `patches.npy`, `cells.npy` (every cell that was chosen, and which patch it became) and, put there last,
+`complete.json`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from napari_hrpn.training.crops import BLANK, CACHED, LEFT_OUT
+from napari_hrpn.training.errors import TrainingError
+from napari_hrpn.training.patch_grid import CELL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FORMAT = "napari-hrpn patches 1"
+PATCHES, CELLS, COMPLETE = "patches.npy", "cells.npy", "complete.json"
+# a cell's number among the patches, where it has become none
+NO_PATCH, NOT_YET = -1, -2
+CHOSEN = np.dtype([*((name, CELL[name]) for name in CELL.names or ()), ("patch", np.int32)])
+
+
+class PatchCache:
+    """Patches cut from one slide; a context manager that closes the file.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where they are.
+
+    Attributes
+    ----------
+    cells : numpy.ndarray
+        One record per patch, in their order: `row`, `column`, `y0`, `x0`, `height`, `width`, as of `grid_cells`.
+    blank : numpy.ndarray
+        Records of the cells that were dropped, since their inputs are all zero.
+    slide_shape : tuple of int
+        Height and width of the slide in pixels.
+    cell_px : int
+        Side of a patch.
+    states : numpy.ndarray of int8
+        `LEFT_OUT`, `BLANK` or `CACHED`, for each cell of the grid.
+
+    Raises
+    ------
+    TrainingError
+        When the folder holds no whole cache.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        record, chosen = _whole(folder)
+        self.slide_shape: tuple[int, int] = tuple(record["slide_shape"])
+        self.cell_px = int(record["shape"][-1])
+        self._shape, self._dtype = tuple(record["shape"]), np.dtype(record["dtype"])
+        names = list(CELL.names or ())
+        kept = np.sort(chosen[chosen["patch"] >= 0], order="patch")
+        self.cells: NDArray[np.void] = kept[names].astype(CELL)
+        self.blank: NDArray[np.void] = chosen[chosen["patch"] == NO_PATCH][names].astype(CELL)
+        grid = [-(-size // self.cell_px) for size in self.slide_shape]
+        self._numbers = np.full(grid, NO_PATCH, np.int32)
+        self._numbers[kept["row"], kept["column"]] = kept["patch"]
+        self.states: NDArray[np.int8] = np.full(grid, LEFT_OUT, np.int8)
+        self.states[chosen["row"], chosen["column"]] = np.where(chosen["patch"] >= 0, CACHED, BLANK)
+        self._patches: NDArray[np.generic] | None = None
+
+    def __len__(self) -> int:
+        return int(self._shape[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[PatchCache], tuple[Path]]:
+        # to another process goes the place, never the pixels
+        return PatchCache, (self.folder,)
+
+    @property
+    def patches(self) -> NDArray[np.generic]:
+        """Pixels on disk, shape (patches, inputs + 1, y, x), the target last, in the slide's type; zero as padding."""
+        if self._patches is None:
+            self._patches = np.load(self.folder / PATCHES, mmap_mode="r")
+        return self._patches
+
+    def close(self) -> None:
+        """Let go of the file, as soon as nobody holds pixels of it; it opens again when it is asked for."""
+        self._patches = None
+
+    def window(self, y0: int, x0: int, side: int) -> NDArray[np.generic]:
+        """Pixels of any square of the slide.
+
+        Parameters
+        ----------
+        y0, x0 : int
+            Its first pixel.
+        side : int
+            Rows and columns, not above `cell_px`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (inputs + 1, side, side), read only for a whole cell. Zero where the slide ends or a cell was
+            dropped or left out.
+        """
+        cell = self.cell_px
+        row, column = y0 // cell, x0 // cell
+        pixels_on_disk = np.asarray(self.patches)
+        if side == cell and (row * cell, column * cell) == (y0, x0) and self._numbers[row, column] >= 0:
+            whole: NDArray[np.generic] = pixels_on_disk[self._numbers[row, column]]
+            return whole
+        pixels = np.zeros((self._shape[1], side, side), self._dtype)
+        last = [(min(first + side, size) - 1) // cell for first, size in zip((y0, x0), self.slide_shape, strict=True)]
+        for i in range(row, last[0] + 1):
+            for j in range(column, last[1] + 1):
+                if (number := self._numbers[i, j]) >= 0:
+                    there, here = zip(_overlap(y0, side, i, cell), _overlap(x0, side, j, cell), strict=True)
+                    pixels[:, here[0], here[1]] = pixels_on_disk[number][:, there[0], there[1]]
+        return pixels
+
+
+def patches_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """What an .npy file begins with, equally long for any number of patches.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the array, patches first.
+    dtype : numpy.dtype
+        Type of a pixel.
+
+    Returns
+    -------
+    bytes
+        A multiple of 64.
+    """
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    # numpy leaves room for the first number to grow: a file can be begun before it is known
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds a cache that is complete and of the size it should be.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        It need not exist.
+
+    Returns
+    -------
+    bool
+        True for what `PatchCache` opens.
+    """
+    try:
+        _whole(folder)
+    except TrainingError:
+        return False
+    return True
+
+
+def read_cells(folder: Path) -> NDArray[np.void] | None:
+    """Cells that were chosen, with the patch that each became.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of a cache, complete or not.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Records of type `CHOSEN`; None where there is no such table.
+    """
+    try:
+        cells: NDArray[np.void] = np.load(folder / CELLS, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return cells if cells.dtype == CHOSEN and cells.ndim == 1 else None
+
+
+def _whole(folder: Path) -> tuple[dict[str, Any], NDArray[np.void]]:
+    """Record and cells of a cache; a sentence where it is not whole."""
+    try:
+        record = json.loads((folder / COMPLETE).read_text("utf-8"))
+        shape, dtype = tuple(record["shape"]), np.dtype(record["dtype"])
+        expected = len(patches_header(shape, dtype)) + int(np.prod(shape)) * dtype.itemsize
+        size = (folder / PATCHES).stat().st_size
+        cells = read_cells(folder)
+        is_whole = record["format"] == FORMAT and size == expected and cells is not None
+        if is_whole and cells is not None and np.count_nonzero(cells["patch"] >= 0) == shape[0]:
+            return record, cells
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    msg = f"{folder} holds no complete patches; have them cut again."
+    raise TrainingError(msg)
+
+
+def _overlap(start: int, side: int, index: int, cell: int) -> tuple[slice, slice]:
+    """Part of a cell that a window covers, counted in the cell and in the window."""
+    first, last = max(start, index * cell), min(start + side, (index + 1) * cell)
+    return slice(first - index * cell, last - index * cell), slice(first - start, last - start)

@@ -1,0 +1,153 @@
+"""How long a training will take and how much memory: from two small steps of its own network on its own device."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_hrpn.inference import choose_device
+from napari_hrpn.inference.memory import free_memory
+from napari_hrpn.training.learner import DeviceBatch
+from napari_hrpn.training.train_model import make_learner
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_hrpn.training.learner import Learner
+    from napari_hrpn.training.settings import TrainingSettings
+
+CPU_PX = 192
+PATCHES = 2
+LONG_STEP_SECONDS = 1.5
+LARGEST_SHARE = 0.5
+"""A GPU is timed with the real batch, where that takes no more of its free memory: small ones leave it idle."""
+
+PEAK_OVER_KEPT = 1.25
+"""Peak memory over what the forward pass keeps for the backward pass. Measured by hand on a CPU, as the growth of the
+peak resident memory over that of a small step, with 2 to 12 patches of 256 and 512 px: HRPN in fp32 1.16, 1.14 and 1.13
+with one, two and four branches (of which 1,433 bytes per pixel are kept), 1.28 where the batch is small; HRPN in bf16
+and GANDA 1.2 to 1.4."""
+
+JUDGING_SHARE = 1 / 3
+"""Work of predicting a patch over that of learning from it: forward over forward and backward."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training will need, roughly.
+
+    Attributes
+    ----------
+    seconds : float
+        Until its end; cutting the patches left out.
+    memory_bytes : int
+        Of the device, at the peak of a step.
+    """
+
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Of a step: seconds and bytes per pixel of its batch, and bytes that the network and its optimiser hold."""
+
+    seconds_per_px: float
+    bytes_per_px: float
+    held_bytes: int
+
+
+def estimate(settings: TrainingSettings, steps_per_epoch: int, device: str, *, validation_patches: int = 0) -> Estimate:
+    """Tell how long a training will take and how much memory, before it starts.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        What is to be trained, and how.
+    steps_per_epoch : int
+        Batches per epoch.
+    device : str
+        As of `choose_device`.
+    validation_patches : int
+        Patches that are predicted after each epoch.
+
+    Returns
+    -------
+    Estimate
+        From a step on a few small patches, scaled by their pixels; no better than a factor of two where other programs
+        run. The first call for some settings and a device takes a second or two, each later one none. It must not
+        run beside a training in the same process: both draw from torch's random numbers.
+
+    Raises
+    ------
+    PredictionError
+        When there is no such device.
+    """
+    name = choose_device(device).name
+    # what changes neither the work nor the memory of a step shall not be measured again
+    cost = _measured(replace(settings, epochs=1, steps_per_epoch=None, max_minutes=None, device="auto", seed=0), name)
+    patch_px2 = settings.patch_px**2
+    patches = steps_per_epoch * settings.batch + JUDGING_SHARE * validation_patches
+    seconds = settings.epochs * patches * patch_px2 * cost.seconds_per_px
+    limit = float("inf") if settings.max_minutes is None else 60 * settings.max_minutes
+    memory = cost.held_bytes + PEAK_OVER_KEPT * cost.bytes_per_px * settings.batch * patch_px2
+    return Estimate(min(seconds, limit), int(memory))
+
+
+@lru_cache(maxsize=64)
+def _measured(settings: TrainingSettings, device: str) -> _Cost:
+    on_gpu = device != "cpu"
+    side = settings.patch_px if on_gpu else min(settings.patch_px, CPU_PX)
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        learner = make_learner(replace(settings, patch_px=side, batch=PATCHES), device)
+        started = time.perf_counter()
+        bytes_per_px = _bytes_kept(learner, _batch(settings, PATCHES, side, device)) / (PATCHES * side**2)
+        seconds = time.perf_counter() - started
+        held = sum(tensor.nbytes for tensor in learner.tensors().values())
+        patches = _patches_to_time(settings, device, bytes_per_px * side**2) if on_gpu else PATCHES
+        batch = _batch(settings, patches, side, device)
+        # the first step of a shape is slow, but on a machine as slow as that it will do
+        for _ in range(2 if on_gpu else int(seconds < LONG_STEP_SECONDS)):
+            seconds = _seconds(learner, batch, device)
+    del learner, batch
+    free_memory(device)
+    return _Cost(seconds / (patches * side**2), bytes_per_px, held)
+
+
+def _patches_to_time(settings: TrainingSettings, device: str, bytes_per_patch: float) -> int:
+    fits = LARGEST_SHARE * choose_device(device).free_bytes / (PEAK_OVER_KEPT * bytes_per_patch)
+    return max(PATCHES, min(settings.batch, int(fits)))
+
+
+def _batch(settings: TrainingSettings, patches: int, side: int, device: str) -> DeviceBatch:
+    shape = (patches, len(settings.channels), side, side)
+    target = torch.rand((patches, 1, side, side), device=device)
+    return DeviceBatch(torch.rand(shape, device=device), target, torch.ones_like(target, dtype=torch.bool))
+
+
+def _bytes_kept(learner: Learner, batch: DeviceBatch) -> int:
+    """Memory that a forward pass keeps for the backward pass, weights and their half-precision copies left out."""
+    kept: dict[int, int] = {}
+    weights = {tensor.shape for tensor in learner.tensors().values()}
+
+    def _note(tensor: Tensor) -> Tensor:
+        if tensor.shape not in weights:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(_note, lambda tensor: tensor):
+        learner.step([batch], 1e-9)
+    return sum(kept.values())
+
+
+def _seconds(learner: Learner, batch: DeviceBatch, device: str) -> float:
+    started = time.perf_counter()
+    learner.step([batch], 1e-9)
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started

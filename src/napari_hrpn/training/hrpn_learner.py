@@ -1,0 +1,121 @@
+"""HRPN learns: mean squared error, one optimiser, averaged weights where the recipe wants them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from napari_hrpn.models import HRPN, HRPNSettings
+from napari_hrpn.training.averaging import WeightAverage
+from napari_hrpn.training.optimisers import load_optimiser, make_optimiser, optimiser_tensors, set_learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from napari_hrpn.training.learner import DeviceBatch
+    from napari_hrpn.training.settings import TrainingSettings
+
+
+class HRPNLearner:
+    """An HRPN and what it learns with.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Recipe and architecture.
+    device : str
+        Where it learns.
+    precision : {"fp32", "bf16"}
+        Arithmetic inside the network; loss and weights are fp32.
+    """
+
+    def __init__(self, settings: TrainingSettings, device: str = "cpu", precision: str = "fp32") -> None:
+        torch.manual_seed(settings.seed)
+        self.settings = hrpn_settings(settings)
+        network = HRPN(self.settings).to(device)
+        self.network: HRPN = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device_type, self._half = device.split(":")[0], precision == "bf16"
+        self._optimiser = make_optimiser(settings, self.network.parameters())
+        self._average = WeightAverage(self.network, settings.averaging) if settings.averaging else None
+        self._steps = 0
+
+    def step(self, pieces: Sequence[DeviceBatch], learning_rate: float) -> float:
+        """Learn from one batch; see `Learner`."""
+        self.network.train()
+        self._optimiser.zero_grad(set_to_none=True)
+        set_learning_rate(self._optimiser, learning_rate)
+        n = sum(int(piece.valid.sum()) for piece in pieces)
+        error = 0.0
+        for piece in pieces:
+            squared = ((self._predicted(piece.inputs) - piece.target) ** 2)[piece.valid]
+            loss = squared.sum() / max(1, n)
+            loss.backward()  # type: ignore[no-untyped-call]
+            error += float(squared.detach().sum(dtype=torch.float64))
+        self._optimiser.step()
+        if self._average is not None:
+            self._average.update(self.network, self._steps)
+        self._steps += 1
+        return error / max(1, n)
+
+    def evaluated(self) -> HRPN:
+        """Network to predict with; see `Learner`."""
+        network = self.network if self._average is None else self._average.network
+        return cast("HRPN", network.eval())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that decides the steps to come; see `Learner`."""
+        named = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        named |= {f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(self._optimiser).items()}
+        if self._average is not None:
+            named |= {f"average.{name}": tensor for name, tensor in self._average.tensors().items()}
+        return {**named, "steps": torch.tensor(self._steps)}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from such tensors; see `Learner`."""
+        self.network.load_state_dict(below(tensors, "network"))
+        load_optimiser(self._optimiser, below(tensors, "optimiser"))
+        if self._average is not None:
+            self._average.load(below(tensors, "average"))
+        self._steps = int(tensors["steps"])
+
+    def _predicted(self, inputs: Tensor) -> Tensor:
+        with torch.autocast(self._device_type, torch.bfloat16, enabled=self._half):
+            predicted: Tensor = self.network(inputs.contiguous(memory_format=torch.channels_last))
+        return predicted
+
+
+def hrpn_settings(settings: TrainingSettings) -> HRPNSettings:
+    """Architecture that training settings ask for.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        With the input channels, branches and upsampling.
+
+    Returns
+    -------
+    HRPNSettings
+        All else as published.
+    """
+    return HRPNSettings(len(settings.channels), settings.branches, settings.upsampling)
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose names start with a prefix and a dot, without it.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        By name.
+    prefix : str
+        Without the dot.
+
+    Returns
+    -------
+    dict of str to Tensor
+        In the order of `tensors`.
+    """
+    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}

@@ -1,0 +1,112 @@
+"""How the slides that are trained on are scaled: measured on them, stored in the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_hrpn.analysis import tissue_mask, tissue_percentiles
+from napari_hrpn.models import IntensityScaling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import RegionMask
+    from napari_hrpn.training.entries import TrainingSlide
+    from napari_hrpn.training.settings import TrainingSettings
+
+SMALLEST_FULL_SCALE = 255
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredScaling:
+    """What was found on the training slides.
+
+    Attributes
+    ----------
+    scaling : IntensityScaling
+        For the checkpoint.
+    input_ranges : tuple of (float, float)
+        Low and high percentile of each input, mean over the training slides, in grey levels.
+    """
+
+    scaling: IntensityScaling
+    input_ranges: tuple[tuple[float, float], ...]
+
+    def for_slide(self, slide: TrainingSlide) -> IntensityScaling:
+        """Scaling with the percentiles of one slide put in, where the checkpoint measures them on every slide."""
+        if self.scaling.kind == "fixed":
+            return self.scaling
+        ranges = _ranges(slide, self.scaling)[:-1]
+        return self.scaling.fixed_to(tuple(ranges[:, 0].tolist()), tuple(ranges[:, 1].tolist()))
+
+
+def measure_scaling(slides: Sequence[TrainingSlide], settings: TrainingSettings) -> MeasuredScaling:
+    """Decide how intensities are scaled.
+
+    Parameters
+    ----------
+    slides : sequence of TrainingSlide
+        The training slides alone: what is held out must not decide anything.
+    settings : TrainingSettings
+        Which kind of scaling.
+
+    Returns
+    -------
+    MeasuredScaling
+        The 1st percentile of the tissue becomes 0 and its 99.5th 1, mean over slides; or as the settings say.
+    """
+    wanted = IntensityScaling()
+    ranges = np.mean([_ranges(slide, wanted) for slide in slides], axis=0)
+    inputs, target = ranges[:-1], ranges[-1]
+    channels = len(inputs)
+    given = tuple((float(low), float(high)) for low, high in inputs)
+    if settings.scaling == "raw":
+        return MeasuredScaling(IntensityScaling(offsets=(0.0,) * channels, scales=(1.0,) * channels), given)
+    if settings.scaling == "full_scale":
+        middle = full_scale(slides) / 2
+        scaling = IntensityScaling("fixed", (middle,) * channels, (middle,) * channels, middle, middle)
+        return MeasuredScaling(scaling, given)
+    spans = np.maximum(ranges[:, 1] - ranges[:, 0], 1e-6)
+    return MeasuredScaling(
+        IntensityScaling(
+            kind="percentile" if settings.scaling == "percentile" else "fixed",
+            offsets=tuple(inputs[:, 0].tolist()),
+            scales=tuple(spans[:-1].tolist()),
+            target_offset=float(target[0]),
+            target_scale=float(spans[-1]),
+        ),
+        given,
+    )
+
+
+def full_scale(slides: Sequence[TrainingSlide]) -> float:
+    """Largest grey level that the camera could give.
+
+    Parameters
+    ----------
+    slides : sequence of TrainingSlide
+        The training slides; a slide that is to be predicted has no say.
+
+    Returns
+    -------
+    float
+        255 for 8-bit slides; else the end of the bit depth that holds the brightest pixel of a coarse level.
+    """
+    if all(slide.slide.dtype == np.uint8 for slide in slides):
+        return float(SMALLEST_FULL_SCALE)
+    brightest = max(float(np.max(slide.slide.levels[-1].compute())) for slide in slides)
+    return float(2 ** max(8, int(np.ceil(np.log2(max(1.0, brightest) + 1)))) - 1)
+
+
+def _ranges(slide: TrainingSlide, scaling: IntensityScaling) -> NDArray[np.float64]:
+    tissue: RegionMask = tissue_mask(slide.slide, slide.inputs[0])
+    if slide.regions is not None:
+        # what lies outside is held out, even if it is on the same slide
+        tissue = tissue.intersected(slide.regions)
+    wanted = (scaling.low_percentile, scaling.high_percentile)
+    return tissue_percentiles(slide.slide, (*slide.inputs, slide.target), tissue, wanted, scaling.reference_um)

@@ -1,0 +1,306 @@
+"""The training loop: epochs of steps, validation, and a folder that can be gone on from after every kill.
+
+The order of patches, their turns and the dropout derive from seed, epoch and step alone: a training that was
+interrupted takes the very steps that it would have taken.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+
+from napari_hrpn.inference.memory import free_memory, is_out_of_memory, keep_freed_memory, thread_on_main_heap
+from napari_hrpn.training.errors import TrainingError
+from napari_hrpn.training.learner import DeviceBatch
+from napari_hrpn.training.peak_memory import peak_memory_bytes
+from napari_hrpn.training.reports import EpochRecord, EpochReport, StepReport
+from napari_hrpn.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
+
+    from napari_hrpn.training.feed import Batch, PatchFeed
+    from napari_hrpn.training.learner import Learner
+    from napari_hrpn.training.reports import Preview, TrainingResult
+    from napari_hrpn.training.run_folder import RunFolder, RunState
+    from napari_hrpn.training.settings import TrainingSettings
+    from napari_hrpn.training.validation import Validation
+
+Result = TypeVar("Result")
+
+SECONDS_BETWEEN_STATES = 300.0
+DIVERGED = 1e3
+"""A loss this many times that of the first epoch will not come back."""
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """All that a training needs, decided.
+
+    Attributes
+    ----------
+    settings : TrainingSettings
+        The recipe.
+    learner : Learner
+        The network.
+    feed : PatchFeed
+        What it learns from.
+    validation : Validation
+        What it is judged by.
+    folder : RunFolder
+        Where it is kept.
+    device : str
+        Where it is computed.
+    save_best : callable
+        Writes the checkpoint of the epoch that was just validated, given the state with that epoch in its history.
+    """
+
+    settings: TrainingSettings
+    learner: Learner
+    feed: PatchFeed
+    validation: Validation
+    folder: RunFolder
+    device: str
+    save_best: Callable[[RunState], None]
+
+
+class TrainingLoop:
+    """One run of a training, from where its folder is to its end or until it is stopped.
+
+    Parameters
+    ----------
+    course : Course
+        What is done.
+    stop : threading.Event
+        Set by the caller to end the run after the step being computed.
+    """
+
+    def __init__(self, course: Course, stop: threading.Event) -> None:
+        self._course, self._stop = course, stop
+        self._settings, self._learner, self._feed = course.settings, course.learner, course.feed
+        self._grey2 = course.validation.target_scale**2
+        self._pieces = 1
+        self._thread: ThreadPoolExecutor | None = None
+        self._started = self._kept = time.perf_counter()
+
+    def run(self) -> Generator[StepReport | EpochReport, None, TrainingResult]:
+        """Train.
+
+        Yields
+        ------
+        StepReport or EpochReport
+            After each step and each epoch.
+
+        Returns
+        -------
+        TrainingResult
+            Complete, or as far as it came.
+        """
+        folder = self._course.folder
+        state = replace(folder.state(), reason="")
+        if tensors := folder.tensors():
+            self._learner.load(tensors)
+        self._started -= state.seconds
+        with self._network_thread():
+            while not (self._is_over(state) or state.reason or self._stop.is_set()):
+                state = yield from self._epoch(state)
+        if not state.reason:
+            state = self._keep(replace(state, complete=self._is_over(state)))
+        return folder.result(state)
+
+    @contextmanager
+    def _network_thread(self) -> Iterator[None]:
+        """On a CPU the network has a thread that keeps the memory it frees: a sixth less time."""
+        if self._course.device != "cpu":
+            yield
+            return
+        keep_freed_memory()
+        with thread_on_main_heap("napari-hrpn network") as self._thread:
+            yield
+        self._thread = None
+
+    def _computed(self, function: Callable[..., Result], *arguments: object) -> Result:
+        return function(*arguments) if self._thread is None else self._thread.submit(function, *arguments).result()
+
+    def _epoch(self, state: RunState) -> Generator[StepReport | EpochReport, None, RunState]:
+        epoch_started = time.perf_counter() - state.epoch_seconds
+        with closing(self._feed.batches(state.epoch, state.step)) as batches:
+            while state.step < self._feed.steps and not self._is_out_of_time():
+                if self._stop.is_set():
+                    return state
+                waited = time.perf_counter()
+                batch = next(batches)
+                waiting = time.perf_counter() - waited
+                rate = learning_rate(self._settings, self._progress(state))
+                error = self._step(state, batch, rate)
+                if not math.isfinite(error):
+                    return replace(state, reason=self._divergence(state, "is not finite"))
+                seconds = time.perf_counter() - epoch_started
+                state = replace(
+                    state,
+                    step=state.step + 1,
+                    seconds=self._seconds(),
+                    error_sum=state.error_sum + error * self._grey2,
+                    waiting_seconds=state.waiting_seconds + waiting,
+                    epoch_seconds=seconds,
+                )
+                yield self._step_report(state, error * self._grey2, rate)
+                state = self._keep_now_and_then(state)
+        return (yield from self._validated(state))
+
+    def _validated(self, state: RunState) -> Generator[EpochReport, None, RunState]:
+        network = self._learner.evaluated()
+        validation_loss, preview = self._computed(self._course.validation.judge, network)
+        record = self._record(state, validation_loss)
+        if not math.isfinite(validation_loss) or self._has_diverged(state, record):
+            return replace(state, reason=self._divergence(state, f"is {record.train_loss:.3g}"))
+        is_best = validation_loss < self._best_loss(state)
+        state = replace(
+            state,
+            epoch=record.epoch,
+            step=0,
+            history=(*state.history, record),
+            best_epoch=record.epoch if is_best else state.best_epoch,
+            seconds=record.seconds,
+            error_sum=0.0,
+            waiting_seconds=0.0,
+            epoch_seconds=0.0,
+        )
+        if is_best:
+            self._course.save_best(state)
+        state = self._keep(state)
+        yield self._epoch_report(state, record, preview)
+        return state
+
+    def _step(self, state: RunState, batch: Batch, rate: float) -> float:
+        """Learn from a batch, in as many pieces as memory asks for."""
+        while True:
+            torch.manual_seed(_seed(self._settings.seed, state.epoch, state.step))
+            try:
+                return self._computed(self._learner.step, self._in_pieces(batch), rate)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self._pieces >= len(batch.inputs):
+                    msg = (
+                        f"a single patch of {self._settings.patch_px} px does not fit into the memory of "
+                        f"{self._course.device}; take smaller patches or another device."
+                    )
+                    raise TrainingError(msg) from error
+            self._pieces = min(2 * self._pieces, len(batch.inputs))
+            free_memory(self._course.device)
+
+    def _in_pieces(self, batch: Batch) -> list[DeviceBatch]:
+        pieces = min(self._pieces, len(batch.inputs))
+        split = zip(*(np.array_split(part, pieces) for part in (batch.inputs, batch.target, batch.valid)), strict=True)
+        return [DeviceBatch(*on_device(parts, self._course.device)) for parts in split]
+
+    def _record(self, state: RunState, validation_loss: float) -> EpochRecord:
+        steps = max(1, state.step)
+        return EpochRecord(
+            epoch=state.epoch + 1,
+            train_loss=state.error_sum / steps,
+            validation_loss=validation_loss,
+            learning_rate=learning_rate(self._settings, self._progress(state)),
+            seconds=self._seconds(),
+            patches_per_second=self._patches_per_second(state),
+            waiting_share=state.waiting_seconds / max(1e-9, state.epoch_seconds),
+            peak_memory_bytes=peak_memory_bytes(self._course.device),
+        )
+
+    def _step_report(self, state: RunState, loss: float, rate: float) -> StepReport:
+        return StepReport(
+            epoch=state.epoch + 1,
+            epochs=self._settings.epochs,
+            step=state.step,
+            steps=self._feed.steps,
+            loss=loss,
+            learning_rate=rate,
+            patches_per_second=self._patches_per_second(state),
+            seconds=state.seconds,
+            seconds_left=self._seconds_left(state),
+        )
+
+    def _epoch_report(self, state: RunState, record: EpochRecord, preview: Preview) -> EpochReport:
+        return EpochReport(record, self._settings.epochs, state.best_epoch, self._seconds_left(state), preview)
+
+    def _keep(self, state: RunState) -> RunState:
+        state = replace(state, seconds=self._seconds())
+        self._course.folder.keep(state, self._learner.tensors())
+        self._kept = time.perf_counter()
+        return state
+
+    def _keep_now_and_then(self, state: RunState) -> RunState:
+        is_due = time.perf_counter() - self._kept > SECONDS_BETWEEN_STATES
+        return self._keep(state) if is_due and state.step < self._feed.steps else state
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def _is_out_of_time(self) -> bool:
+        limit = self._settings.max_minutes
+        return limit is not None and self._seconds() >= 60 * limit
+
+    def _is_over(self, state: RunState) -> bool:
+        return state.epoch >= self._settings.epochs or (self._is_out_of_time() and state.epoch > 0)
+
+    def _progress(self, state: RunState) -> float:
+        """Share of the training that is done, by steps or by time, whichever is further."""
+        by_steps = (state.epoch * self._feed.steps + state.step) / (self._settings.epochs * self._feed.steps)
+        limit = self._settings.max_minutes
+        return by_steps if limit is None else max(by_steps, self._seconds() / (60 * limit))
+
+    def _seconds_left(self, state: RunState) -> float:
+        done = self._progress(state)
+        left = self._seconds() * (1 - done) / max(done, 1e-6)
+        limit = self._settings.max_minutes
+        return max(0.0, left if limit is None else min(left, 60 * limit - self._seconds()))
+
+    def _patches_per_second(self, state: RunState) -> float:
+        return state.step * self._settings.batch / max(1e-9, state.epoch_seconds)
+
+    def _best_loss(self, state: RunState) -> float:
+        return min((record.validation_loss for record in state.history), default=math.inf)
+
+    def _has_diverged(self, state: RunState, record: EpochRecord) -> bool:
+        return bool(state.history) and record.train_loss > DIVERGED * state.history[0].train_loss
+
+    def _divergence(self, state: RunState, what: str) -> str:
+        kept = f"the checkpoint of epoch {state.best_epoch} is kept" if state.best_epoch else "no epoch was finished"
+        return (
+            f"the training diverged in epoch {state.epoch + 1} (its loss {what}); {kept}: begin a new run with a "
+            f"learning rate below {self._settings.learning_rate:g}."
+        )
+
+
+def on_device(parts: Iterable[np.ndarray], device: str) -> list[torch.Tensor]:
+    """Bring arrays to a device, without waiting where the device can do that.
+
+    Parameters
+    ----------
+    parts : iterable of numpy.ndarray
+        Patches.
+    device : str
+        Where to.
+
+    Returns
+    -------
+    list of Tensor
+        In the same order.
+    """
+    tensors = [torch.from_numpy(part) for part in parts]
+    if device.startswith("cuda"):
+        return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
+    return [tensor.to(device) for tensor in tensors]
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,157 @@
+"""Finds slides on different sides of a split that show the same tissue, from coarse levels of their nuclei."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import fft, ndimage
+from skimage.transform import resize_local_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import Slide
+    from napari_hrpn.training.entries import TrainingSlide
+    from napari_hrpn.training.splits import Split
+
+# real fields, planes of a stack and phantoms that share a quarter of their tissue or more correlated by 0.91 or more,
+# all others by 0.29 or less, and made-up round sections of one size by 0.36
+THRESHOLD = 0.6
+LOOKED_AT_PX = 192
+LARGEST_PX = 512
+# Detail between these widths is compared: finer is lost when fields meet between pixels, coarser is the outline
+# of a section and the light of a camera, in which slides of different tumours are alike.
+FINEST_PX, COARSEST_PX = 1.0, 3.0
+LEAST_OVERLAP = 0.2
+FEWEST_PX = 1000
+
+
+@dataclass(frozen=True)
+class _Match:
+    correlation: float
+    overlap: float
+
+
+def near_copies(split: Split) -> tuple[str, ...]:
+    """Warn of slides on different sides that are copies, neighbouring planes or overlapping fields.
+
+    Each pair is compared by the highest Pearson correlation of the first input stain over all shifts that leave a
+    fifth of the smaller one overlapping, at about 192 px a side. Turned or mirrored copies, and fields that share
+    less, are not found. The two parts of a slide that was cut are not compared.
+
+    Parameters
+    ----------
+    split : Split
+        Only the rectangle around a slide's regions is looked at, at a coarse level.
+
+    Returns
+    -------
+    tuple of str
+        One sentence per pair; empty where all is well.
+    """
+    sides = {"training": split.train, "validation": split.validation, "test": split.test}
+    views = {side: [_View(slide) for slide in slides] for side, slides in sides.items()}
+    return tuple(
+        f"{first.name} ({one}) and {second.name} ({other}) show the same tissue: their first inputs correlate by "
+        f"{match.correlation:.2f} over {match.overlap:.0%} of the smaller one; put both into one part."
+        for one, other in combinations(views, 2)
+        for first, second in product(views[one], views[other])
+        if first.slide is not second.slide and (match := _compared(first, second)).correlation > THRESHOLD
+    )
+
+
+class _View:
+    """The first input of a slide around its regions, as coarse as it is asked for."""
+
+    def __init__(self, training_slide: TrainingSlide) -> None:
+        self.slide: Slide = training_slide.slide
+        self.name = self.slide.source.name
+        self._channel = training_slide.inputs[0]
+        regions = training_slide.regions
+        self.bounds = regions.bounds if regions else (0, self.slide.shape[0], 0, self.slide.shape[1])
+        self._images: dict[tuple[int, int], NDArray[np.float64]] = {}
+
+    def size(self, pixel_size_um: tuple[float, float]) -> tuple[float, float]:
+        """Height and width in µm."""
+        y0, y1, x0, x1 = self.bounds
+        return (y1 - y0) * pixel_size_um[0], (x1 - x0) * pixel_size_um[1]
+
+    def image(self, pixel_size_um: tuple[float, float], pixel_um: float) -> NDArray[np.float64]:
+        """Detail between the two widths, with pixels of a size in µm."""
+        height, width = (max(1, round(side / pixel_um)) for side in self.size(pixel_size_um))
+        if (height, width) not in self._images:
+            level = self.slide.level_for(pixel_um, assumed_um=max(pixel_size_um))
+            (top, bottom), (left, right) = (
+                (round(start / factor), max(round(start / factor) + 1, round(stop / factor)))
+                for start, stop, factor in zip(
+                    self.bounds[::2], self.bounds[1::2], self.slide.downsample(level), strict=True
+                )
+            )
+            pixels = np.asarray(self.slide.levels[level][self._channel, top:bottom, left:right].compute(), np.float64)
+            self._images[height, width] = _detail(resize_local_mean(pixels, (height, width), preserve_range=True))
+        return self._images[height, width]
+
+
+def _detail(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    fine, coarse = (ndimage.gaussian_filter(image, width, mode="nearest") for width in (FINEST_PX, COARSEST_PX))
+    detail = fine - coarse
+    strength = np.sqrt(ndimage.gaussian_filter(detail**2, COARSEST_PX, mode="nearest"))
+    # no place counts much more than others, or the rims of two round sections would make them alike
+    return np.asarray(detail / (strength + 0.2 * detail.std() + 1e-6))
+
+
+def _compared(first: _View, second: _View) -> _Match:
+    """The best match of two slides over all shifts."""
+    sizes = [view.slide.pixel_size_um for view in (first, second)]
+    assumed = next((size for size in sizes if size), (1.0, 1.0))
+    own = [size or assumed for size in sizes]
+    extents = [max(view.size(size)) for view, size in zip((first, second), own, strict=True)]
+    finest = max(max(size) for size in own)
+    pixel_um = max(min(extents) / LOOKED_AT_PX, max(extents) / LARGEST_PX, finest)
+    return _best_match(first.image(own[0], pixel_um), second.image(own[1], pixel_um))
+
+
+def _best_match(first: NDArray[np.float64], second: NDArray[np.float64]) -> _Match:
+    """Highest Pearson correlation over all shifts with enough overlap; sums over the overlap by Fourier transform."""
+    smaller = min(first.size, second.size)
+    shape = [fft.next_fast_len(a + b - 1, real=True) for a, b in zip(first.shape, second.shape, strict=True)]
+    count, sum_first, squares_first, sum_second, squares_second, cross = _overlap_sums(first, second, shape)
+    allowed = count >= max(LEAST_OVERLAP * smaller, FEWEST_PX)
+    count = np.where(allowed, count, 1)
+    variances = (squares_first / count - (sum_first / count) ** 2, squares_second / count - (sum_second / count) ** 2)
+    # an overlap of glass with glass says nothing
+    for image, variance in zip((first, second), variances, strict=True):
+        allowed &= variance > 0.05 * float(image.var()) + 1e-12
+    covariance = cross / count - sum_first * sum_second / count**2
+    spread = np.sqrt(np.where(allowed, variances[0] * variances[1], 1))
+    correlation = np.where(allowed, covariance / spread, -1.0)
+    best = np.unravel_index(correlation.argmax(), correlation.shape)
+    return _Match(float(correlation[best]), float(count[best] / smaller))
+
+
+def _overlap_sums(
+    first: NDArray[np.float64], second: NDArray[np.float64], shape: Sequence[int]
+) -> tuple[NDArray[np.float64], ...]:
+    """For each shift the number of pixels that overlap, sum and squares of either image there, and their product."""
+
+    def transformed(image: NDArray[np.float64]) -> NDArray[np.complex128]:
+        return np.asarray(fft.rfft2(image, shape))
+
+    def correlated(one: NDArray[np.complex128], other: NDArray[np.complex128]) -> NDArray[np.float64]:
+        return np.asarray(fft.irfft2(one * other.conj(), shape))
+
+    where_first, where_second = (transformed(np.ones_like(image)) for image in (first, second))
+    one, other = transformed(first), transformed(second)
+    return (
+        np.round(correlated(where_first, where_second)),
+        correlated(one, where_second),
+        correlated(transformed(first**2), where_second),
+        correlated(where_first, other),
+        correlated(where_first, transformed(second**2)),
+        correlated(one, other),
+    )

@@ -1,0 +1,90 @@
+"""Optimisers as recipes name them, and their state as named tensors, which a file can hold without a pickle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from napari_hrpn.training.settings import TrainingSettings
+
+
+def make_optimiser(settings: TrainingSettings, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Optimiser of a recipe.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+        Its kind and numbers; `momentum` is beta 1 of Adam.
+    parameters : iterable of Parameter
+        What it changes.
+
+    Returns
+    -------
+    torch.optim.Optimizer
+        At the settings' learning rate.
+    """
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimiser == "rmsprop":
+        return torch.optim.RMSprop(parameters, rate, momentum=settings.momentum, weight_decay=decay)
+    betas = (settings.momentum, 0.999)
+    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return kind(parameters, rate, betas=betas, weight_decay=decay)
+
+
+def set_learning_rate(optimiser: Optimizer, learning_rate: float) -> None:
+    """Change the learning rate of all parameters.
+
+    Parameters
+    ----------
+    optimiser : torch.optim.Optimizer
+        Whose.
+    learning_rate : float
+        From the next step on.
+    """
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+
+
+def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
+    """State of an optimiser as tensors named "parameter.quantity".
+
+    Parameters
+    ----------
+    optimiser : torch.optim.Optimizer
+        Whose.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Empty before its first step.
+    """
+    return {
+        f"{parameter}.{quantity}": torch.as_tensor(value)
+        for parameter, quantities in optimiser.state_dict()["state"].items()
+        for quantity, value in quantities.items()
+        if value is not None
+    }
+
+
+def load_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put a state back that `optimiser_tensors` gave.
+
+    Parameters
+    ----------
+    optimiser : torch.optim.Optimizer
+        Of the same kind and parameters.
+    tensors : mapping of str to Tensor
+        The state.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        parameter, quantity = name.split(".", 1)
+        state.setdefault(int(parameter), {})[quantity] = tensor
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

@@ -1,0 +1,316 @@
+"""The folder of a training run: what was asked for, its history, its checkpoint, and everything to go on with.
+
+Every file is replaced in one step, and the state last: whatever kills the program, the folder is that of some moment.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import safetensors
+from safetensors.torch import save
+
+from napari_hrpn.training.entries import SlideEntry
+from napari_hrpn.training.errors import TrainingError
+from napari_hrpn.training.reports import EpochRecord, TrainingResult
+from napari_hrpn.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
+
+FORMAT = "napari-hrpn training 1"
+# these may change from one run to the next: they do not decide what a step does
+FREE = ("epochs", "max_minutes", "device", "devices")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run was asked for.
+
+    Attributes
+    ----------
+    entries : tuple of SlideEntry
+        The slides.
+    settings : TrainingSettings
+        How.
+    validate : str or None
+        The tumour held out for validation, if it was named.
+    """
+
+    entries: tuple[SlideEntry, ...]
+    settings: TrainingSettings
+    validate: str | None = None
+
+    def matches(self, other: RunRequest) -> bool:
+        """Whether a run of one may go on as the other: all that decides its steps is equal."""
+        return self._decisive() == other._decisive()
+
+    def _decisive(self) -> RunRequest:
+        standard = TrainingSettings()
+        free = {name: getattr(standard, name) for name in FREE}
+        entries = tuple(_entry(_plain(entry)) for entry in self.entries)
+        return replace(self, entries=entries, settings=replace(self.settings, **free))
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run is, beside the tensors.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Finished epochs, and finished steps of the next one.
+    history : tuple of EpochRecord
+        Of the finished epochs.
+    best_epoch : int
+        The one whose weights the checkpoint has; 0 before the first.
+    seconds : float
+        Spent so far.
+    error_sum, waiting_seconds, epoch_seconds : float
+        Of the unfinished epoch: sum of its steps' losses, time without patches, time.
+    complete : bool
+        Whether the training came to its end.
+    reason : str
+        Why it ended early.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    history: tuple[EpochRecord, ...] = ()
+    best_epoch: int = 0
+    seconds: float = 0.0
+    error_sum: float = 0.0
+    waiting_seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    complete: bool = False
+    reason: str = field(default="")
+
+
+class RunFolder:
+    """A training run on disk.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder; it need not exist.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoint = self.path / "checkpoint.safetensors"
+        self.patches = self.path / "patches"
+        self.regions = self.path / "regions"
+        self._request, self._history = self.path / "run.json", self.path / "history.csv"
+        self._state = self.path / "state.safetensors"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was begun here."""
+        return self._request.is_file()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run came to its end."""
+        return self.state().complete
+
+    def request(self) -> RunRequest | None:
+        """What was asked for here; None where nothing was.
+
+        Returns
+        -------
+        RunRequest or None
+            Paths are absolute.
+
+        Raises
+        ------
+        TrainingError
+            In one sentence, when the file is damaged or of something else.
+        """
+        if not self.is_run:
+            return None
+        try:
+            found = json.loads(self._request.read_text(encoding="utf-8"))
+            if found["format"] != FORMAT:
+                raise ValueError(found["format"])
+            settings = {**found["settings"], "channels": tuple(found["settings"]["channels"])}
+            entries = tuple(_entry(entry) for entry in found["slides"])
+            return RunRequest(entries, TrainingSettings(**settings), found["validate"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            msg = f"{self._request} does not describe a training ({error}); choose another folder for the run."
+            raise TrainingError(msg) from error
+
+    def refuse_other(self, request: RunRequest) -> None:
+        """Refuse what does not go on with the run that is here, if there is one.
+
+        Parameters
+        ----------
+        request : RunRequest
+            What is asked for.
+
+        Raises
+        ------
+        TrainingError
+            When the run here is of other slides or settings.
+        """
+        there = self.request()
+        if there is not None and not there.matches(request):
+            msg = f"{self.path} holds a training of other slides or settings; choose another folder, or repeat its own."
+            raise TrainingError(msg)
+
+    def begin(self, request: RunRequest) -> None:
+        """Write down what is asked for.
+
+        Parameters
+        ----------
+        request : RunRequest
+            Of a new run, or of one that goes on.
+
+        Raises
+        ------
+        TrainingError
+            When another run is here, or the folder cannot be written.
+        """
+        self.refuse_other(request)
+        content = {
+            "format": FORMAT,
+            "slides": [_plain(entry) for entry in request.entries],
+            "validate": request.validate,
+            "settings": asdict(request.settings),
+        }
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _replace(self._request, json.dumps(content, indent=2).encode())
+        except OSError as error:
+            msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the run."
+            raise TrainingError(msg) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other programs from training here at the same time."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock", thread_local=False)
+            lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            msg = f"another program is training in {self.path}; wait for it, or choose another folder."
+            raise TrainingError(msg) from error
+        except OSError as error:
+            msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the run."
+            raise TrainingError(msg) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def state(self) -> RunState:
+        """How far the run is; at its start where nothing was kept.
+
+        Returns
+        -------
+        RunState
+            Without the tensors.
+        """
+        try:
+            with safetensors.safe_open(self._state, framework="pt") as file:
+                found: dict[str, Any] = json.loads((file.metadata() or {})["state"])
+        except FileNotFoundError:
+            return RunState()
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+            msg = f"{self._state} is damaged ({error}); delete it to begin the training anew."
+            raise TrainingError(msg) from error
+        history = tuple(EpochRecord(**record) for record in found.pop("history"))
+        return RunState(history=history, **found)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that decides the steps to come; empty at the start of a run.
+
+        Returns
+        -------
+        dict of str to Tensor
+            On the CPU.
+        """
+        if not self._state.exists():
+            return {}
+        with safetensors.safe_open(self._state, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+
+    def keep(self, state: RunState, tensors: Mapping[str, Tensor]) -> None:
+        """Keep a moment of the run, in one step.
+
+        Parameters
+        ----------
+        state : RunState
+            How far it is.
+        tensors : mapping of str to Tensor
+            Everything that decides the steps to come.
+        """
+        held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        if state.history:
+            self._write_history(state.history)
+        _replace(self._state, save(held, metadata={"state": json.dumps(asdict(state))}))
+
+    def history(self) -> tuple[EpochRecord, ...]:
+        """Records of the finished epochs.
+
+        Returns
+        -------
+        tuple of EpochRecord
+            First epoch first.
+        """
+        return self.state().history
+
+    def result(self, state: RunState | None = None) -> TrainingResult:
+        """What the run has left so far.
+
+        Parameters
+        ----------
+        state : RunState, optional
+            How far it is, where that is known.
+
+        Returns
+        -------
+        TrainingResult
+            Complete or not.
+        """
+        state = self.state() if state is None else state
+        checkpoint = self.checkpoint if self.checkpoint.is_file() else None
+        return TrainingResult(self.path, checkpoint, state.history, state.best_epoch, state.complete, state.reason)
+
+    def _write_history(self, history: tuple[EpochRecord, ...]) -> None:
+        partial = self._history.with_name(f"{self._history.name}.{os.getpid()}.partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, [each.name for each in fields(EpochRecord)])
+            table.writeheader()
+            table.writerows(asdict(record) for record in history)
+        partial.replace(self._history)
+
+
+def _plain(entry: SlideEntry) -> dict[str, Any]:
+    regions = None if entry.regions is None else str(entry.regions.absolute())
+    return {**asdict(entry), "path": str(entry.path.absolute()), "regions": regions}
+
+
+def _entry(plain: Mapping[str, Any]) -> SlideEntry:
+    regions = None if plain["regions"] is None else Path(plain["regions"])
+    return SlideEntry(**{**plain, "path": Path(plain["path"]), "regions": regions})
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,81 @@
+"""What a training is judged by: the error on patches of slides that it does not learn from."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_hrpn.training.feed import validation_batches
+from napari_hrpn.training.reports import Preview
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from napari_hrpn.training.feed import Batch, PatchSource
+    from napari_hrpn.training.settings import TrainingSettings
+
+PREVIEW_CANDIDATES = 64
+
+
+class Validation:
+    """Fixed patches and how they are judged.
+
+    Parameters
+    ----------
+    sources : sequence of PatchSource
+        Of the validation slides.
+    settings : TrainingSettings
+        Size of the patches, how many at once.
+    device : str
+        Where the network runs.
+    """
+
+    def __init__(self, sources: Sequence[PatchSource], settings: TrainingSettings, device: str) -> None:
+        self._sources, self._settings, self._device = sources, settings, device
+        self.target_scale = sources[0].scaling.target_scale
+        self._shown = self._telling_patch()
+
+    def judge(self, network: nn.Module) -> tuple[float, Preview]:
+        """Predict all patches.
+
+        Parameters
+        ----------
+        network : nn.Module
+            In evaluation mode, on the device.
+
+        Returns
+        -------
+        loss : float
+            Mean squared error in squared grey levels, over all pixels but padding.
+        preview : Preview
+            One of the patches.
+        """
+        error, n = 0.0, 0
+        for batch in validation_batches(self._sources, self._settings, self._settings.batch):
+            difference = self._predicted(network, batch) - batch.target
+            valid = difference[batch.valid].astype(np.float64)
+            error, n = error + float(np.dot(valid, valid)), n + valid.size
+        return error / max(1, n) * self.target_scale**2, self._preview(network)
+
+    @torch.inference_mode()
+    def _predicted(self, network: nn.Module, batch: Batch) -> NDArray[np.float32]:
+        inputs = torch.from_numpy(batch.inputs).to(self._device).contiguous(memory_format=torch.channels_last)
+        predicted: NDArray[np.float32] = network(inputs).float().cpu().numpy()
+        return predicted
+
+    def _preview(self, network: nn.Module) -> Preview:
+        scaling = self._sources[0].scaling
+        batch = self._shown
+        predicted = scaling.unscale_output(self._predicted(network, batch)[0, 0])
+        return Preview(batch.inputs[0], scaling.unscale_output(batch.target[0, 0]), predicted)
+
+    def _telling_patch(self) -> Batch:
+        """The first patch alone says little where it is dark: of the first few, the one with the most contrast."""
+        patches = validation_batches(self._sources, self._settings, 1)
+        return max(islice(patches, PREVIEW_CANDIDATES), key=lambda batch: float(batch.target[batch.valid].std()))
