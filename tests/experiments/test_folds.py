@@ -1,5 +1,6 @@
 """Folds over tumours: nothing that is measured is learnt from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def test_each_tumour_is_held_out_once_and_test_tumours_never_seen(study: Study) 
         "T3": "auto",
         "T4": "test",
     }
+
+
+def test_without_folds_only_the_final_model_and_the_grid_are_left(study: Study) -> None:
+    short = replace(study, folds=False)
+    assert [fold.name for fold in study_folds(short)] == ["final"]
+    assert {each.fold.part for each in study_experiments(short)} == {"test"}
+    assert len(study_experiments(short)) == len(study_experiments(study)) - 2 * 3
 
 
 def test_the_grid_has_every_cell_once_on_the_test_tumours(study: Study) -> None:

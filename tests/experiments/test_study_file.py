@@ -75,6 +75,7 @@ def test_a_slide_says_what_is_special_about_it(folder: Path) -> None:
         ("test = ['T9']", ("test of study.toml", "'T9'")),
         ("test = ['T2', 'T3']", ("study.toml", "1 tumour that", "two or more")),
         ("test = ['T3']\nvalidate = 'T3'", ("validate of study.toml", "T1, T2")),
+        ("folds = false", ("neither folds nor tumours for testing",)),
         ("[settings]\nepoch = 3", ("key epoch of settings in study.toml", "epochs")),
         ("[settings]\nepochs = '3'", ("epochs of settings in study.toml", "a whole number")),
         ("[settings]\nepochs = 2.5", ("epochs of settings in study.toml", "a whole number")),

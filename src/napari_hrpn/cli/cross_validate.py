@@ -29,6 +29,9 @@ def cross_validate(
         bool | None,
         typer.Option("--ablations/--no-ablations", help="The ablation grid, the paper's where the study has none."),
     ] = None,
+    folds: Annotated[
+        bool | None, typer.Option("--folds/--no-folds", help="Leave out each tumour in turn, or only test at the end.")
+    ] = None,
     max_minutes: Annotated[float | None, typer.Option(metavar="M", help="Longest time for each training.")] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random.")] = None,
@@ -50,7 +53,7 @@ def cross_validate(
     from napari_hrpn.experiments import cross_validate as carry_out
 
     changes = {"max_minutes": max_minutes, "device": device, "seed": seed}
-    wanted = _changed(read_study(study), models, recipe, ablations, changes)
+    wanted = _changed(read_study(study), models, recipe, {"ablations": ablations, "folds": folds}, changes)
     with stop_on_signals() as stop:
         steps = carry_out(wanted, output, stop=stop)
         try:
@@ -65,7 +68,7 @@ def cross_validate(
 
 
 def _changed(
-    study: Study, models: str | None, recipe: str | None, ablations: bool | None, settings: dict[str, Any]
+    study: Study, models: str | None, recipe: str | None, parts: dict[str, bool | None], settings: dict[str, Any]
 ) -> Study:
     """The study as the command line wants it."""
     from dataclasses import replace
@@ -77,8 +80,10 @@ def _changed(
         changes["models"] = tuple(name.strip() for name in models.split(","))
     if recipe is not None:
         changes["recipe"] = recipe
-    if ablations is not None:
-        changes["ablations"] = (study.ablations or Ablations()) if ablations else None
+    if parts["ablations"] is not None:
+        changes["ablations"] = (study.ablations or Ablations()) if parts["ablations"] else None
+    if parts["folds"] is not None:
+        changes["folds"] = parts["folds"]
     given = {name: value for name, value in settings.items() if value is not None}
     return replace(study, **changes).with_settings(**given)
 

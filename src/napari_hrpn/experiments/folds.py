@@ -83,7 +83,8 @@ def study_folds(study: Study) -> tuple[Fold, ...]:
         seen in training, one of them decides which epoch is kept, and the test tumours are measured.
     """
     seen = study.slides_of(study.tumours)
-    folds = [Fold(tumour, "validation", seen, tumour, study.slides_of((tumour,))) for tumour in study.tumours]
+    left_out = study.tumours if study.folds else ()
+    folds = [Fold(tumour, "validation", seen, tumour, study.slides_of((tumour,))) for tumour in left_out]
     if study.test:
         folds.append(Fold(FINAL, "test", seen, study.final_validation, study.slides_of(study.test)))
     return tuple(folds)

@@ -76,6 +76,8 @@ class Study:
         Fields of `TrainingSettings` that differ from the recipe's; those of one model under its name.
     ablations : Ablations or None
         None: no ablations.
+    folds : bool
+        Leave each tumour out in turn; otherwise only the final model and the ablations are trained.
     """
 
     source: Path
@@ -87,6 +89,7 @@ class Study:
     validate: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
     ablations: Ablations | None = None
+    folds: bool = True
 
     def __post_init__(self) -> None:
         self._check_models()
@@ -169,6 +172,9 @@ class Study:
                 f"{self.source.name} has {len(self.tumours)} tumour{'' if len(self.tumours) == 1 else 's'} that are "
                 "not for testing; expected two or more, so that one can be held out: add [[slide]] tables."
             )
+            raise StudyError(msg)
+        if not (self.folds or self.test):
+            msg = f"{self.source.name} has neither folds nor tumours for testing; expected one of them to measure on."
             raise StudyError(msg)
         if self.validate and self.validate not in self.tumours:
             msg = (

@@ -13,7 +13,7 @@ from napari_hrpn.experiments.study import MODELS, Ablations, Study, named_slides
 from napari_hrpn.training import SlideEntry, TrainingSettings
 
 TOP = {
-    "title": str, "test": list[str], "models": list[str], "recipe": str, "validate": str,
+    "title": str, "test": list[str], "models": list[str], "recipe": str, "validate": str, "folds": bool,
     "settings": dict, "ablations": dict, "slide": list[dict[str, Any]],
 }  # fmt: skip
 SLIDE = {
@@ -29,8 +29,8 @@ def read_study(path: str | Path) -> Study:
     Parameters
     ----------
     path : str or Path
-        TOML with the keys title, test, models, recipe, validate, tables settings and ablations, and a table slide for
-        each slide; paths in it are relative to it.
+        TOML with the keys title, test, models, recipe, validate, folds, tables settings and ablations, and a table
+        slide for each slide; paths in it are relative to it.
 
     Returns
     -------
@@ -58,6 +58,7 @@ def read_study(path: str | Path) -> Study:
         validate=content.get("validate", ""),
         settings=_settings(content.get("settings", {}), path),
         ablations=_ablations(content.get("ablations"), path),
+        folds=content.get("folds", True),
     )
 
 

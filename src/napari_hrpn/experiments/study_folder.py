@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = "napari-hrpn experiment 1"
 METRICS = "metrics.json"
-ANYWHERE = ("device", "devices")
+ANYWHERE = ("device",)
 """Settings that do not change what is learnt."""
 
 

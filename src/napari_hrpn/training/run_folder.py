@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = "napari-hrpn training 1"
 # these may change from one run to the next: they do not decide what a step does
-FREE = ("epochs", "max_minutes", "device", "devices")
+FREE = ("epochs", "max_minutes", "device")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ RANGES = {
     "minimum_overlap": (0.0, 1.0),
     "minimum_tissue": (0.0, 1.0),
     "max_minutes": (0.01, 1e6),
-    "devices": (1, 1024),
     "seed": (0, 2**63),
 }
 
@@ -91,8 +90,6 @@ class TrainingSettings:
         End by then; the schedule is bent to it.
     device : str
         "auto", "cpu", "cuda", "cuda:N" or "mps".
-    devices : int
-        Processes, each with a GPU of its own.
     seed : int
         Of everything random.
     """
@@ -123,7 +120,6 @@ class TrainingSettings:
     minimum_tissue: float = 0.0
     max_minutes: float | None = None
     device: str = "auto"
-    devices: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
