@@ -187,7 +187,7 @@ def test_every_requirement_has_a_pin_in_its_range() -> None:
 # A path in backticks: folders and a file with a suffix, or folders with a slash behind them
 PATH_IN_BACKTICKS = re.compile(r"`((?:[\w.-]+/)+(?:[\w-]+\.(?:py|md|toml|yaml|txt|safetensors))?)`")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
-MADE_BY_COMMANDS = {"demo-output/", ".venv/"}
+MADE_BY_COMMANDS = {"demo-output/", ".venv/", "patches/", "regions/", "baselines/", "predictions/", "runs/NAME/"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -58,12 +58,12 @@ def test_the_schedule_rises_then_falls_to_zero():
     settings = recipe_settings()
     rates = [learning_rate(settings, progress / 100) for progress in range(101)]
     peak = rates.index(max(rates))
-    assert peak == 10
+    assert peak == 30
     assert max(rates) == settings.learning_rate
-    assert rates[:11] == sorted(rates[:11])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[:31] == sorted(rates[:31])
+    assert rates[30:] == sorted(rates[30:], reverse=True)
     assert rates[-1] == pytest.approx(0)
-    assert rates[55] == pytest.approx(settings.learning_rate / 2)
+    assert rates[65] == pytest.approx(settings.learning_rate / 2)
     assert learning_rate(settings, 7.0) == pytest.approx(0)
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from napari_hrpn.training.settings import TrainingSettings
 
 SMALLEST_FULL_SCALE = 255
+TARGET_SPAN = 50.0
+"""Where bright targets end, in the network's numbers. With 1, each step of the optimiser's usual size in the last layer
+outweighs the signal: after 150 steps on the dextran fields Pearson r was 0.56 on held-out fields, and 0.80 with this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,8 @@ def measure_scaling(slides: Sequence[TrainingSlide], settings: TrainingSettings)
     Returns
     -------
     MeasuredScaling
-        The 1st percentile of the tissue becomes 0 and its 99.5th 1, mean over slides; or as the settings say.
+        The 1st percentile of the tissue becomes 0 and its 99.5th becomes 1, or `TARGET_SPAN` for the target, mean over
+        slides; or as the settings say.
     """
     wanted = IntensityScaling()
     ranges = np.mean([_ranges(slide, wanted) for slide in slides], axis=0)
@@ -78,7 +82,7 @@ def measure_scaling(slides: Sequence[TrainingSlide], settings: TrainingSettings)
             offsets=tuple(inputs[:, 0].tolist()),
             scales=tuple(spans[:-1].tolist()),
             target_offset=float(target[0]),
-            target_scale=float(spans[-1]),
+            target_scale=float(spans[-1]) / TARGET_SPAN,
         ),
         given,
     )

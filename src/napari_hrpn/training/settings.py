@@ -110,7 +110,7 @@ class TrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 1e-2
     schedule: Literal["constant", "cosine"] = "cosine"
-    warm_up: float = 0.1
+    warm_up: float = 0.3
     scaling: Literal["raw", "fixed", "percentile", "full_scale"] = "fixed"
     flips: bool = True
     padding_counts: bool = False
