@@ -15,12 +15,12 @@ from napari_hrpn.analysis import agreement
 from napari_hrpn.cli import run
 from napari_hrpn.cli.entry import app
 from napari_hrpn.cli.messages import CommandError
-from napari_hrpn.cli.output_places import output_places, stem_of
+from napari_hrpn.cli.output_places import output_places
 from napari_hrpn.cli.predict import parse_region
 from napari_hrpn.cli.progress import Step, duration, follow
 from napari_hrpn.cli.viewer import viewer_command, why_no_viewer
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard, save_checkpoint
-from napari_hrpn.slides import open_slide
+from napari_hrpn.slides import open_slide, slide_name
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +318,7 @@ def test_cache_is_shown_and_cleared(
     ],
 )
 def test_stem_is_the_name_without_its_format(name: str, stem: str) -> None:
-    assert stem_of(Path(name)) == stem
+    assert slide_name(Path(name)) == stem
 
 
 def test_a_slide_named_twice_is_predicted_once(tmp_path: Path) -> None:

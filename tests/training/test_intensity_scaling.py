@@ -8,7 +8,7 @@ import pytest
 
 from napari_hrpn.slides import RegionMask
 from napari_hrpn.training import SlideEntry, TrainingSlide, recipe_settings
-from napari_hrpn.training.intensity_scaling import full_scale, measure_scaling
+from napari_hrpn.training.intensity_scaling import TARGET_SPAN, full_scale, measure_scaling
 from support.predictions import make_slide
 
 
@@ -32,6 +32,7 @@ def test_percentiles_become_zero_and_one_on_average_over_slides(slide):
     np.testing.assert_allclose(scaling.offsets, both[0][:2], rtol=0.02)
     np.testing.assert_allclose(scaling.scales, (both[1] - both[0])[:2], rtol=0.02)
     assert scaling.target_offset == pytest.approx(both[0][2], rel=0.02)
+    assert scaling.target_scale * TARGET_SPAN == pytest.approx((both[1] - both[0])[2], rel=0.02)
     assert measured.for_slide(twice) is scaling
 
 

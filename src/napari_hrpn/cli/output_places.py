@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -11,25 +10,6 @@ from napari_hrpn.cli.messages import CommandError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-_ENDINGS = re.compile(r"(\.ome)?\.(tiff?|tf2|tf8|btf|qptiff|ndpi|svs|scn|zarr|nd2|czi)$", re.IGNORECASE)
-
-
-def stem_of(slide: Path) -> str:
-    """Name of a slide without the ending of its format.
-
-    Parameters
-    ----------
-    slide : pathlib.Path
-        File or folder.
-
-    Returns
-    -------
-    str
-        Such as "fov01" for fov01.ome.tif.
-    """
-    name = slide.resolve().name
-    return _ENDINGS.sub("", name) or name
 
 
 def output_places(slides: Sequence[Path], output: Path) -> dict[Path, Path]:
@@ -52,6 +32,8 @@ def output_places(slides: Sequence[Path], output: Path) -> dict[Path, Path]:
     CommandError
         If two would go to one place, or `output` is no such thing.
     """
+    from napari_hrpn.slides import slide_name
+
     slides = _each_once(slides)
     if output.suffix.lower() == ".zarr":
         if len(slides) > 1:
@@ -63,13 +45,13 @@ def output_places(slides: Sequence[Path], output: Path) -> dict[Path, Path]:
         raise CommandError(msg)
     places: dict[str, set[Path]] = defaultdict(set)
     for slide in slides:
-        places[stem_of(slide)].add(slide)
+        places[slide_name(slide)].add(slide)
     for stem, those in places.items():
         if len(those) > 1:
             names = " and ".join(sorted(map(str, those)))
             msg = f"{names} would both be written to {stem}.predicted.ome.zarr; predict them into two folders."
             raise CommandError(msg)
-    return {slide: output / f"{stem_of(slide)}.predicted.ome.zarr" for slide in slides}
+    return {slide: output / f"{slide_name(slide)}.predicted.ome.zarr" for slide in slides}
 
 
 def _each_once(slides: Sequence[Path]) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user
-from napari_hrpn.cli.output_places import output_places, stem_of
+from napari_hrpn.cli.output_places import output_places
 from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
 from napari_hrpn.cli.progress import Step, duration, follow
 from napari_hrpn.cli.stopping import Stop, stop_on_signals
@@ -164,7 +164,9 @@ def _predict_all(places: dict[Path, Path], order: _Order, stop: Stop) -> None:
 
 
 def _predict_one(path: Path, place: Path, order: _Order, stop: Stop) -> None:
-    report, new = run_prediction(order.steps(path, place, stop), f"predicting {stem_of(path)}")
+    from napari_hrpn.slides import slide_name
+
+    report, new = run_prediction(order.steps(path, place, stop), f"predicting {slide_name(path)}")
     if stop.is_set() and report.finished < report.total:
         typer.echo(f"{path.name}: {report.finished} of {report.total} tiles are finished and kept in {place}")
         _tell_how_to_go_on(stop)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.cli.messages import CommandError
-from napari_hrpn.cli.output_places import stem_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,11 +101,13 @@ def pairs(words: Sequence[str], option: str, what: str) -> dict[str, str]:
 
 
 def _by_slide(slides: Sequence[Path], tumours: Mapping[str, str]) -> dict[Path, str]:
+    from napari_hrpn.slides import slide_name
+
     found: dict[Path, str] = {}
     for name, tumour in tumours.items():
-        named = [slide for slide in slides if name in (stem_of(slide), slide.name, str(slide))]
+        named = [slide for slide in slides if name in (slide_name(slide), slide.name, str(slide))]
         if not named:
-            msg = f"--tumour names {name!r}, which is no slide; expected one of {', '.join(map(stem_of, slides))}."
+            msg = f"--tumour names {name!r}, which is no slide; expected one of {', '.join(map(slide_name, slides))}."
             raise CommandError(msg)
         found |= dict.fromkeys(named, tumour)
     return found
@@ -127,7 +128,9 @@ def _regions_by_slide(slides: Sequence[Path], regions: Path | None) -> dict[Path
 
 
 def _regions_of(slide: Path, folder: Path) -> Path:
-    names = [f"{stem_of(slide)}{ending}" for ending in REGION_ENDINGS]
+    from napari_hrpn.slides import slide_name
+
+    names = [f"{slide_name(slide)}{ending}" for ending in REGION_ENDINGS]
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
         msg = (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.experiments.errors import StudyError
+from napari_hrpn.slides import slide_name
 from napari_hrpn.training import SlideEntry, TrainingError, TrainingSettings, recipe_settings
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def named_slides(entries: Sequence[SlideEntry]) -> tuple[StudySlide, ...]:
     tuple of StudySlide
         Named by their files where that is enough, else by tumour and file, else with a number.
     """
-    files = [readable(entry.path.name.split(".")[0]) for entry in entries]
+    files = [readable(slide_name(entry.path)) for entry in entries]
     longer = [f"{readable(entry.tumour_id)}-{file}" for entry, file in zip(entries, files, strict=True)]
     names = files if _all_differ(files) else longer
     if not _all_differ(names):

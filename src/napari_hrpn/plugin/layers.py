@@ -15,7 +15,7 @@ import numpy as np
 from napari_hrpn.plugin.foreign_layers import slide_from_layers
 from napari_hrpn.plugin.live_layer import live_layer_data
 from napari_hrpn.plugin.places import camera_centre, pixel_shape, placement, shapes_box, visible_box
-from napari_hrpn.slides import Slide, contrast_limits, guess_roles
+from napari_hrpn.slides import Slide, contrast_limits, guess_roles, slide_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -55,8 +55,6 @@ ROLE_COLORMAPS = {"nuclei": "bop blue", "vessels": "green", "probe": "red"}
 OTHER_COLORMAPS = ("cyan", "magenta", "yellow", "bop orange", "bop purple", "gray")
 PHOTOGRAPH = ("red", "green", "blue")
 TRANSMITTED_LIGHT = {"bf", "brightfield", "dia", "dic", "mono", "phase", "pol", "td", "tl", "trans", "transmitted"}
-# what slides are called after their name, so that the layers are not called after the file format as well
-SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".ndpi", ".svs", ".qptiff", ".nd2", ".czi", ".zarr")
 
 
 def slide_layers(
@@ -127,9 +125,7 @@ def slide_title(slide: Slide) -> str:
     str
         Such as "tumour 3" for ``tumour 3.ome.tif``.
     """
-    name = slide.source.name
-    ending = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
-    return name[: len(name) - len(ending)] or name
+    return slide_name(slide.source)
 
 
 def channel_colormaps(channel_names: Sequence[str]) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ class SlideForm(QWidget):
     def refresh(self) -> None:
         """Offer what is open now."""
         slides = [slide for slide in slides_in(self._viewer) if not self._is_only_predicted(slide)]
-        choices: list[tuple[str, Any]] = [(_slide_label(slide), slide) for slide in slides]
+        choices: list[tuple[str, Any]] = [(slide_label(slide), slide) for slide in slides]
         if self._loose_layers():
             choices.append(("Image layers, by role", LOOSE_LAYERS))
         before = self.current_slide()
@@ -216,7 +216,19 @@ class SlideForm(QWidget):
         self._soon.start()
 
 
-def _slide_label(slide: Slide) -> str:
+def slide_label(slide: Slide) -> str:
+    """Name of a slide, with the image and plane where they are not the first.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+
+    Returns
+    -------
+    str
+        Such as "tumour 3 (image 2, z 5)".
+    """
     places = [("image", slide.series or None), ("z", slide.z), ("t", slide.t)]
     where = ", ".join(f"{name} {index}" for name, index in places if index is not None)
     return f"{slide_title(slide)} ({where})" if where else slide_title(slide)

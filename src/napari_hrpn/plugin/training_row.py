@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QStyle, QStyleOptionComboBox, QStylePain
 
 from napari_hrpn.plugin.choice_box import ChoiceBox
 from napari_hrpn.plugin.layers import slide_title
+from napari_hrpn.plugin.slide_form import slide_label
 from napari_hrpn.slides import SlideError, find_channel, guess_roles
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class TrainingRow(QObject):
         self._files = [entry.regions] if entry is not None and entry.regions is not None else []
         self._channels: dict[str, int | None] = {}
         self.regions: Any = self._files[0] if self._files else EVERYWHERE
-        self.slide_item = _item(_label(slide), f"{slide.source}\n{_facts(slide)}")
+        self.slide_item = _item(slide_label(slide), f"{slide.source}\n{_facts(slide)}")
         self.tumour_item = _item("", "The tumour or animal it is from. Slides of one tumour stay together", edit=True)
         self.patches_item = _item("", "Patches that this slide gives with these settings")
         self.patches_item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -299,12 +300,6 @@ def _item(text: str, tooltip: str, *, edit: bool = False) -> QTableWidgetItem:
     if not edit:
         item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
     return item
-
-
-def _label(slide: Slide) -> str:
-    places = [("image", slide.series or None), ("z", slide.z), ("t", slide.t)]
-    where = ", ".join(f"{name} {index}" for name, index in places if index is not None)
-    return f"{slide_title(slide)} ({where})" if where else slide_title(slide)
 
 
 def _facts(slide: Slide) -> str:

@@ -169,6 +169,7 @@ class TrainingSetup(QWidget):
             job = self.job()
         except (ValueError, Refusal) as error:
             self._show_words(str(error))
+            self.slides_table.set_patch_counts(())
             self.warned.emit(())
             return
         self._show_words("Looking at the slides …")
@@ -205,6 +206,7 @@ class TrainingSetup(QWidget):
 
     def _take_refusal(self, error: BaseException) -> None:
         self._looking = None
+        self.slides_table.set_patch_counts(())
         self.warned.emit(())
         if isinstance(error, Refusal):
             self._show_words(str(error))

@@ -3,6 +3,7 @@
 from napari_hrpn.slides.annotations import Annotation, read_geojson, write_geojson
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.file_name import slide_name
 from napari_hrpn.slides.identity import slide_identity
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
@@ -53,6 +54,7 @@ __all__ = [
     "read_regions",
     "region_mask",
     "slide_identity",
+    "slide_name",
     "write_geojson",
     "write_ome_tiff",
     "write_ome_zarr",

@@ -28,8 +28,6 @@ EXCLUDING = ("exclude", "excluded", "ignore", "ignore*")
 COLOURS = {"include": [46, 160, 67], "exclude": [200, 60, 60]}
 # no slide is that large, and arithmetic with more might overflow
 FURTHEST_PX = 1e9
-# annotations are made from no file that an output could collide with
-NO_SOURCE = Path(os.devnull)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +110,7 @@ def write_geojson(annotations: Sequence[Annotation], path: str | os.PathLike[str
     """
     collection = {"type": "FeatureCollection", "features": [_feature(annotation) for annotation in annotations]}
     text = json.dumps(collection, ensure_ascii=False, allow_nan=False)
-    with partial_output(Path(path).expanduser(), NO_SOURCE, overwrite=overwrite) as partial:
+    with partial_output(Path(path).expanduser(), None, overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
 """Annotated slides in, a checkpoint out."""
 
+from napari_hrpn.training.checks import Checked, check_training
 from napari_hrpn.training.entries import SlideEntry, TrainingSlide
 from napari_hrpn.training.errors import TrainingError, TrainingWarning
 from napari_hrpn.training.estimate import Estimate, estimate
@@ -20,6 +21,7 @@ from napari_hrpn.training.splits import Split, split_slides
 from napari_hrpn.training.train_model import train_model
 
 __all__ = [
+    "Checked",
     "CutReport",
     "EpochRecord",
     "EpochReport",
@@ -35,6 +37,7 @@ __all__ = [
     "TrainingSettings",
     "TrainingSlide",
     "TrainingWarning",
+    "check_training",
     "count_patches",
     "cut_patches",
     "estimate",

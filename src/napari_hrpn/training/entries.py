@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from napari_hrpn.slides import slide_name
+
 if TYPE_CHECKING:
     from napari_hrpn.slides import RegionMask, Slide
 
@@ -47,7 +49,7 @@ class SlideEntry:
     @property
     def tumour_id(self) -> str:
         """The tumour's name, or else the file's without its endings."""
-        return self.tumour or self.path.name.split(".")[0]
+        return self.tumour or slide_name(self.path)
 
 
 @dataclass(frozen=True, eq=False)
