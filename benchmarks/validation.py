@@ -56,8 +56,7 @@ def merck(folder: Path, arguments: argparse.Namespace) -> str:
                 pass
         slides.append(slide_table(copy, name, regions))
     top = 'title = "One section by region"\ntest = ["right"]\nvalidate = "middle"\nmodels = ["hrpn"]\nfolds = false'
-    settings = "[settings]\npatch_px = 128\nbatch = 16"
-    return "\n\n".join([top, settings, *slides])
+    return "\n\n".join([top, *slides])
 
 
 def phantoms(folder: Path, arguments: argparse.Namespace) -> str:
@@ -92,6 +91,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=2048, help="pixels along a phantom's side")
     parser.add_argument("--train", type=int, default=6, help="phantoms that are not for the test")
     parser.add_argument("--max-minutes", type=float, help="for each training")
+    parser.add_argument("--patch", type=int, help="pixels along a crop's side; the recipe's if left out")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     if arguments.study in ("dextran", "merck") and arguments.data is None:
@@ -100,7 +100,8 @@ def main() -> int:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     make = {"dextran": dextran, "merck": merck}.get(arguments.study, phantoms)
     file = arguments.folder / "study.toml"
-    file.write_text(make(arguments.folder, arguments) + "\n")
+    patch = "" if arguments.patch is None else f"\n[settings]\npatch_px = {arguments.patch}\n"
+    file.write_text(make(arguments.folder, arguments) + "\n" + patch)
     command = ["cross-validate", str(file), "-o", str(arguments.folder / "study"), "--device", arguments.device]
     limit = [] if arguments.max_minutes is None else ["--max-minutes", str(arguments.max_minutes)]
     code = run([*command, *limit])

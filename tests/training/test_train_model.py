@@ -230,10 +230,12 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_last_good_checkpoi
 
 
 def test_time_runs_out(entries, quick, tmp_path):
-    reports, result = finish(train_model(entries, tmp_path, replace(quick, epochs=10_000, max_minutes=0.02)))
+    settings = replace(quick, epochs=10_000, max_minutes=0.02)
+    reports, result = finish(train_model(entries, tmp_path, settings))
     assert result.complete
     assert 1 <= len(result.history) < 10_000
     assert isinstance(reports[-1], EpochReport)
+    assert finish(train_model(entries, tmp_path, settings)) == ([], result)
 
 
 def test_another_training_in_the_folder_is_refused(whole, entries, quick):

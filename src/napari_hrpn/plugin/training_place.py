@@ -103,9 +103,7 @@ def _place(job: TrainingJob, folder: Path) -> Place:
         state = run.state()
     except (TrainingError, OSError):
         return Place(folder, OTHER)
-    limit = job.settings.max_minutes
-    is_out_of_time = limit is not None and state.seconds >= 60 * limit
-    is_over = state.complete and (state.epoch >= job.settings.epochs or is_out_of_time)
+    is_over = state.complete and state.is_over(job.settings)
     return Place(folder, FINISHED if is_over else UNFINISHED, state.history, state.best_epoch)
 
 

@@ -172,8 +172,6 @@ def _warnings(slides: Sequence[TrainingSlide], split: Split, settings: TrainingS
             f"{_names(unsized)} {'does' if len(unsized) == 1 else 'do'} not say the pixel size: see to it that all "
             "slides have the same, and that the checkpoint is used on such slides alone."
         )
-    if split.test:
-        yield f"{_names(split.test)} {'is' if len(split.test) == 1 else 'are'} kept for testing: not used in training."
     for slide in (*split.train, *split.validation):
         if not count_patches(slide, settings):
             yield f"{_name(slide)} gives no patch of {settings.patch_px} px: its regions are too small, or too few."

@@ -124,7 +124,7 @@ class GANDALearner:
         error = 0.0
         for piece in pieces:
             fake = self._generated(piece) if generated is None else generated
-            squared = ((fake - piece.target) ** 2)[piece.valid]
+            squared = (fake - piece.target) ** 2 * piece.valid
             missed = (self._judged(fake * piece.valid) - 1) ** 2
             loss = ADVERSARIAL_WEIGHT * missed.sum() / n + PIXEL_WEIGHT * squared.sum() / max(1, valid)
             loss.backward()  # type: ignore[no-untyped-call]

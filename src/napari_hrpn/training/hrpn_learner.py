@@ -50,7 +50,7 @@ class HRPNLearner:
         n = sum(int(piece.valid.sum()) for piece in pieces)
         error = 0.0
         for piece in pieces:
-            squared = ((self._predicted(piece.inputs) - piece.target) ** 2)[piece.valid]
+            squared = (self._predicted(piece.inputs) - piece.target) ** 2 * piece.valid
             loss = squared.sum() / max(1, n)
             loss.backward()  # type: ignore[no-untyped-call]
             error += float(squared.detach().sum(dtype=torch.float64))

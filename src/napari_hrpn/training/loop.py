@@ -110,10 +110,10 @@ class TrainingLoop:
             self._learner.load(tensors)
         self._started -= state.seconds
         with self._network_thread():
-            while not (self._is_over(state) or state.reason or self._stop.is_set()):
+            while not (state.is_over(self._settings) or state.reason or self._stop.is_set()):
                 state = yield from self._epoch(state)
         if not state.reason:
-            state = self._keep(replace(state, complete=self._is_over(state)))
+            state = self._keep(replace(state, complete=state.is_over(self._settings)))
         return folder.result(state)
 
     @contextmanager
@@ -248,9 +248,6 @@ class TrainingLoop:
     def _is_out_of_time(self) -> bool:
         limit = self._settings.max_minutes
         return limit is not None and self._seconds() >= 60 * limit
-
-    def _is_over(self, state: RunState) -> bool:
-        return state.epoch >= self._settings.epochs or (self._is_out_of_time() and state.epoch > 0)
 
     def _progress(self, state: RunState) -> float:
         """Share of the training that is done, by steps or by time, whichever is further."""

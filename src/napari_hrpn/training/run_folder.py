@@ -9,7 +9,7 @@ import csv
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,13 @@ class RunState:
     waiting_seconds: float = 0.0
     epoch_seconds: float = 0.0
     complete: bool = False
-    reason: str = field(default="")
+    reason: str = ""
+
+    def is_over(self, settings: TrainingSettings) -> bool:
+        """Whether there is nothing more to do for some settings, be it for epochs or for time."""
+        limit = settings.max_minutes
+        is_out_of_time = limit is not None and self.seconds >= 60 * limit and self.epoch > 0
+        return self.epoch >= settings.epochs or is_out_of_time
 
 
 class RunFolder:

@@ -84,8 +84,9 @@ def train_model(
     run, stop = RunFolder(folder), stop or threading.Event()
     request = RunRequest(tuple(entries), settings, validate)
     run.refuse_other(request)
-    if run.complete and run.state().epoch >= settings.epochs:
-        return run.result()
+    state = run.state()
+    if state.complete and state.is_over(settings):
+        return run.result(state)
     patches = run.patches if cache is None else Path(cache)
     checked = check_training(entries, settings, run.path, validate, patches)
     for sentence in checked.warnings:
