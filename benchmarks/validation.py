@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=2048, help="pixels along a phantom's side")
     parser.add_argument("--train", type=int, default=6, help="phantoms that are not for the test")
     parser.add_argument("--max-minutes", type=float, help="for each training")
-    parser.add_argument("--patch", type=int, help="pixels along a crop's side; the recipe's if left out")
+    parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="that differ from the recipe's")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     if arguments.study in ("dextran", "merck") and arguments.data is None:
@@ -100,8 +100,8 @@ def main() -> int:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     make = {"dextran": dextran, "merck": merck}.get(arguments.study, phantoms)
     file = arguments.folder / "study.toml"
-    patch = "" if arguments.patch is None else f"\n[settings]\npatch_px = {arguments.patch}\n"
-    file.write_text(make(arguments.folder, arguments) + "\n" + patch)
+    settings = "\n".join(["\n[settings]", *arguments.settings]) if arguments.settings else ""
+    file.write_text(f"{make(arguments.folder, arguments)}\n{settings}\n")
     command = ["cross-validate", str(file), "-o", str(arguments.folder / "study"), "--device", arguments.device]
     limit = [] if arguments.max_minutes is None else ["--max-minutes", str(arguments.max_minutes)]
     code = run([*command, *limit])

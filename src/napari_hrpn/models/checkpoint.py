@@ -81,8 +81,17 @@ class ModelCard:
         ]
         for heading in ("metrics", "split", "recipe", "versions"):
             lines += ["", f"## {heading.capitalize()}", ""]
-            lines += [f"- {key}: {value}" for key, value in getattr(self, heading).items()] or ["- not recorded"]
+            facts = getattr(self, heading).items()
+            lines += [f"- {key.replace('_', ' ')}: {_in_words(value)}" for key, value in facts] or ["- not recorded"]
         return "\n".join(lines) + "\n"
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,6 +76,10 @@ class Validation:
         return Preview(batch.inputs[0], scaling.unscale_output(batch.target[0, 0]), predicted)
 
     def _telling_patch(self) -> Batch:
-        """The first patch alone says little where it is dark: of the first few, the one with the most contrast."""
+        """The first patch alone says little where it is dark or padding: the one of a few that shows most."""
         patches = validation_batches(self._sources, self._settings, 1)
-        return max(islice(patches, PREVIEW_CANDIDATES), key=lambda batch: float(batch.target[batch.valid].std()))
+        return max(islice(patches, PREVIEW_CANDIDATES), key=_contrast)
+
+
+def _contrast(batch: Batch) -> float:
+    return float(batch.target[batch.valid].std() * batch.valid.mean())
