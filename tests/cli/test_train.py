@@ -109,9 +109,10 @@ def test_what_is_left_out_is_as_the_recipe_has_it(fake, recipe, model):
     assert (fake.asked["validate"], fake.asked["cache"], fake.asked["folder"]) == (None, None, Path("run"))
 
 
-def test_every_choice_reaches_the_settings(fake):
+def test_every_choice_reaches_the_settings(fake, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     words = "--channels nuclei,fap --target drug --branches 3 --upsampling transposed --epochs 7 --steps 11 --batch 5 "
-    words += "--patch 96 --learning-rate 0.02 --max-minutes 1.5 --device cpu --precision bf16 --seed 4"
+    words += "--patch 96 --learning-rate 0.02 --max-minutes 1.5 --device cpu --devices 3 --precision bf16 --seed 4"
     assert command("a.tif", "-o", "run", "--validate", "a", "--cache", "kept", *words.split()) == 0
     assert fake.asked["settings"] == recipe_settings(
         channels=("nuclei", "fap"),
@@ -125,6 +126,7 @@ def test_every_choice_reaches_the_settings(fake):
         learning_rate=0.02,
         max_minutes=1.5,
         device="cpu",
+        devices=3,
         precision="bf16",
         seed=4,
     )
@@ -159,6 +161,10 @@ def test_one_file_of_regions_is_for_the_only_slide(fake, tmp_path):
         ("--branches 5", "branches is 5; expected 1 to 4"),
         ("--patch 100", "multiple of 32 px"),
         ("--device cuda:9", "not on this machine"),
+        ("--devices 0", "devices is 0; expected 1 to 64"),
+        ("--devices 9", "a batch has 8 patches for 9 devices"),
+        ("--devices 2 --device cuda:9", "not on this machine"),
+        ("--devices 8 --device cpu", "asks for 8 devices, but there are 3 processors"),
         ("--tumour c=1", "names 'c', which is no slide; expected one of a, b"),
         ("--tumour a", "--tumour got 'a'; expected NAME=ID"),
         ("--tumour a=1 --tumour a=2", "each name once"),
@@ -173,6 +179,7 @@ def test_one_file_of_regions_is_for_the_only_slide(fake, tmp_path):
 )
 def test_wrong_words_are_refused_before_anything_is_begun(fake, tmp_path, monkeypatch, capsys, words, sentence):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     Path("one.geojson").write_text("[]")
     assert command("a.tif", "b.tif", "-o", "run", *words.split()) == 2
     printed = capsys.readouterr()

@@ -12,9 +12,10 @@ import pytest
 
 from napari_hrpn.slides import RegionMask, Slide, SlideError, coarser_levels, write_ome_tiff, write_ome_zarr
 from napari_hrpn.training import RunFolder, RunRequest, SlideEntry, TrainingError, TrainingSettings, TrainingSlide
-from napari_hrpn.training.check_pixels import MOST_BLOCKS, check_pixels
+from napari_hrpn.training.check_pixels import check_pixels
 from napari_hrpn.training.check_places import check_disk
 from napari_hrpn.training.checks import check_training
+from napari_hrpn.training.sampled_blocks import MOST_BLOCKS
 from support.predictions import make_slide
 
 SETTINGS = TrainingSettings(branches=1, patch_px=64, batch=2)

@@ -1,8 +1,12 @@
 """An estimate scales with the work, knows what a step keeps, and leaves torch's random numbers alone."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from napari_hrpn.inference import PredictionError
@@ -31,6 +35,12 @@ def test_settings_that_change_no_step_are_not_measured_again():
     assert _measured.cache_info().misses == before
 
 
+def test_several_processes_on_a_cpu_hold_a_network_each_and_share_the_rest():
+    one, two = (estimate(replace(SETTINGS, devices=devices), 10, "cpu") for devices in (1, 2))
+    assert two.seconds == one.seconds
+    assert one.memory_bytes < two.memory_bytes < 2 * one.memory_bytes
+
+
 def test_memory_of_a_step_is_that_of_its_activations():
     def bytes_per_px(**changes):
         settings = replace(SETTINGS, patch_px=256, batch=2000, **changes)
@@ -42,6 +52,44 @@ def test_memory_of_a_step_is_that_of_its_activations():
     assert least < one < 4 * least
     assert 1.2 < four / one < 1.6
     assert bytes_per_px(precision="bf16") < 0.8 * one
+
+
+GROWTH = """
+import re, sys, warnings
+from pathlib import Path
+import psutil, torch
+from napari_hrpn.training import SlideEntry, estimate, recipe_settings, train_model
+warnings.simplefilter("ignore")
+torch.set_num_threads(1)
+folder, batch, patch_px = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+settings = recipe_settings(
+    batch=batch, patch_px=patch_px, epochs=1, steps_per_epoch=2, precision="fp32", device="cpu", seed=2
+)
+expected = estimate(settings, 2, "cpu").memory_bytes
+before = psutil.Process().memory_info().rss
+entries = [SlideEntry(folder / f"{name}.ome.tif", part=part) for name, part in (("a", "train"), ("b", "validation"))]
+for _ in train_model(entries, folder / "run", settings):
+    pass
+# what the system counts for `resource` begins with the process that started this one
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+print(expected, peak - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count resident memory otherwise")
+@pytest.mark.parametrize(("batch", "patch_px"), [(4, 128), (4, 256)])
+def test_memory_is_what_a_program_grows_by(tmp_path, batch, patch_px):
+    for seed, name in enumerate("ab"):
+        pixels = np.random.default_rng(seed).integers(0, 200, (3, 512, 512)).astype(np.uint8)
+        names = {"Name": ["DAPI", "CD31", "QD"]}
+        metadata = {"axes": "CYX", "Channel": names}
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", pixels, photometric="minisblack", metadata=metadata)
+    command = [sys.executable, "-c", GROWTH, str(tmp_path), str(batch), str(patch_px)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected, growth = map(int, done.stdout.split())
+    assert expected == pytest.approx(growth, rel=0.3)
 
 
 def test_random_numbers_go_on_as_if_nothing_had_been_measured():

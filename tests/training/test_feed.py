@@ -307,3 +307,30 @@ def test_validation_on_regions_that_miss_the_grid_takes_a_crop_that_qualifies(so
     ((y, x),) = origins(validation_batches([here], CROPS, 4))
     assert (y, x) not in {(i, j) for i in (100, 164) for j in (100, 164)}
     assert regions.share(y, y + 64, x, x + 64) > 0.5 - 1e-9
+
+
+@pytest.mark.parametrize("settings", [GRID, CROPS])
+def test_shares_of_a_batch_are_together_the_batch(source, settings):
+    here = source((320, 192), settings)
+    whole = list(PatchFeed([here], settings).batches(1))
+    parts = [list(PatchFeed([here], settings, share=(part, 3)).batches(1)) for part in range(3)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        sizes = [len(share.inputs) for share in shares]
+        assert sum(sizes) == len(batch.inputs)
+        assert max(sizes) - min(sizes) <= 1
+        together = [grey(shares[i % 3])[i // 3] for i in range(len(batch.inputs))]
+        np.testing.assert_array_equal(np.stack(together), grey(batch))
+
+
+def test_a_share_may_be_empty_but_the_first(source):
+    here = source((64, 64), GRID)
+    (first,), (second,) = (PatchFeed([here], GRID, share=(part, 2)).batches(0) for part in (0, 1))
+    assert first.inputs.shape == (1, 2, 64, 64)
+    assert second.inputs.shape == (0, 2, 64, 64)
+
+
+def test_shares_of_the_validation_are_together_all_of_it(source):
+    here = source((300, 200), GRID)
+    parts = [origins(validation_batches([here], GRID, 3, (part, 2))) for part in range(2)]
+    assert sorted(parts[0] + parts[1]) == origins(validation_batches([here], GRID, 3))
+    assert len(parts[0]) == len(parts[1])

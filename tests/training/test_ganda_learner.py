@@ -126,6 +126,30 @@ def test_pieces_count_once_into_the_running_statistics():
     assert all(int(count) == 2 for count in counts)
 
 
+@pytest.mark.parametrize("before", [0, 2])
+def test_memory_that_runs_out_in_the_generators_turn_leaves_no_trace(before, monkeypatch):
+    starved, expected, batch = learner(), learner(), toy_batch(5)
+    judged, calls = starved._judged, []
+
+    def judge(patches):
+        calls.append(1)
+        # the first two are the discriminator's turn, after which it takes its step
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError
+        return judged(patches)
+
+    for pupil in (starved, expected):
+        learn(pupil, range(before), 1e-3)
+    monkeypatch.setattr(starved, "_judged", judge)
+    with pytest.raises(torch.OutOfMemoryError):
+        starved.step([batch], 1e-3)
+    for pupil in (starved, expected):
+        torch.manual_seed(9)
+        pupil.step(in_pieces(batch, 2), 1e-3)
+    found = starved.tensors()
+    assert [name for name, tensor in expected.tensors().items() if not torch.equal(tensor, found[name])] == []
+
+
 def test_the_error_that_is_told_is_that_of_the_pixels_that_are_not_padding():
     pupil, batch = learner(), padded(toy_batch(0), 0.5)
     pupil.network.train()

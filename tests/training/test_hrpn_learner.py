@@ -10,6 +10,7 @@ from torch import nn
 from napari_hrpn.training import recipe_settings
 from napari_hrpn.training.hrpn_learner import HRPNLearner, hrpn_settings
 from napari_hrpn.training.learner import DeviceBatch
+from napari_hrpn.training.team import Alone
 
 SETTINGS = recipe_settings(branches=1, patch_px=32, batch=4, averaging=0.0)
 
@@ -71,6 +72,18 @@ def test_a_learner_goes_on_from_its_tensors_to_the_bit():
         second.step([patches(2, step)], 1e-3)
     for name, tensor in straight.tensors().items():
         assert torch.equal(second.tensors()[name], tensor), name
+
+
+def test_a_step_that_fails_leaves_no_trace():
+    class Starved(Alone):
+        def unite(self, *networks):
+            raise torch.OutOfMemoryError
+
+    settings = replace(SETTINGS, averaging=0.9)
+    starved, expected = HRPNLearner(settings, team=Starved()), HRPNLearner(settings)
+    with pytest.raises(torch.OutOfMemoryError):
+        starved.step([patches(4)], 1e-2)
+    assert all(torch.equal(tensor, starved.tensors()[name]) for name, tensor in expected.tensors().items())
 
 
 def test_averaged_weights_lag_behind_and_are_what_is_evaluated():

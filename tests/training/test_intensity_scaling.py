@@ -8,7 +8,7 @@ import pytest
 
 from napari_hrpn.slides import RegionMask
 from napari_hrpn.training import SlideEntry, TrainingSlide, recipe_settings
-from napari_hrpn.training.intensity_scaling import TARGET_SPAN, full_scale, measure_scaling
+from napari_hrpn.training.intensity_scaling import TARGET_SPAN, measure_scaling
 from support.predictions import make_slide
 
 
@@ -67,9 +67,3 @@ def test_full_scale_maps_0_and_255_to_minus_one_and_one(slide):
     ends = np.array([0, 255], np.uint8).reshape(1, 1, 2).repeat(2, 0)
     np.testing.assert_allclose(scaling.scale_inputs(ends)[0, 0], [-1, 1])
     np.testing.assert_allclose(scaling.unscale_output(np.array([-1, 1], np.float32)), [0, 255])
-
-
-@pytest.mark.parametrize(("factor", "expected"), [(1, 255), (16, 4095), (200, 65535)])
-def test_full_scale_is_the_bit_depth_of_the_camera(slide, factor, expected):
-    assert full_scale([brighter(slide, factor)]) == expected
-    assert full_scale([slide]) == 255

@@ -34,6 +34,8 @@ def test_the_ganda_recipe_is_as_published():
         ({"max_minutes": 0}, "max minutes"),
         ({"minimum_overlap": 1.5}, "minimum overlap"),
         ({"patch_px": 100}, "multiple of 32 px"),
+        ({"devices": 0}, "devices is 0; expected 1 to 64"),
+        ({"devices": 3, "batch": 2}, "2 patches for 3 devices"),
         ({"channels": ()}, "none"),
         ({"channels": ("nuclei", "nuclei")}, "different"),
         ({"channels": ("nuclei", "probe")}, "without the target"),

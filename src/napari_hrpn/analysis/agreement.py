@@ -14,8 +14,6 @@ from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, u
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.agreement_sums import Exact
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -83,14 +81,13 @@ def compute(sums: AgreementSums, data_range: float | None) -> Agreement:
     if sums.n == 0:
         return Agreement(math.nan, math.nan, math.nan, math.nan, math.nan, 0, peak, "there is no pixel to compare")
     mse = float(Fraction(sums.squared_error, sums.n))
-    real = _deviations(sums.real_squared, sums.real, sums.real, sums.n)
-    predicted = _deviations(sums.predicted_squared, sums.predicted, sums.predicted, sums.n)
+    real, predicted, both = deviations(sums)
     return Agreement(
         mse=mse,
         rmse=math.sqrt(mse),
         r2=float(1 - sums.squared_error / real) if real else math.nan,
         psnr_db=20 * math.log10(peak / math.sqrt(mse)) if mse else peak * math.inf,
-        pearson_r=_correlation(real, predicted, _deviations(sums.product, sums.real, sums.predicted, sums.n)),
+        pearson_r=correlation(real, predicted, both),
         n=sums.n,
         data_range=peak,
         reason=_reason(real, predicted, data_range),
@@ -152,11 +149,37 @@ def largest_value(dtype: np.dtype) -> float | None:
     return float(np.iinfo(dtype).max) if dtype.kind in "iu" else None
 
 
-def _deviations(products: Exact, first: Exact, second: Exact, n: int) -> Fraction:
-    return products - Fraction(first) * second / n
+def deviations(sums: AgreementSums) -> tuple[Fraction, Fraction, Fraction]:
+    """Sums of squared deviations from the means.
+
+    Parameters
+    ----------
+    sums : AgreementSums
+        Of at least one pixel.
+
+    Returns
+    -------
+    real, predicted, both : Fraction
+        Of the real pixels, of the predicted ones, and of the products of their deviations; exact.
+    """
+    real = sums.real_squared - Fraction(sums.real) * sums.real / sums.n
+    predicted = sums.predicted_squared - Fraction(sums.predicted) * sums.predicted / sums.n
+    return real, predicted, sums.product - Fraction(sums.real) * sums.predicted / sums.n
 
 
-def _correlation(real: Fraction, predicted: Fraction, both: Fraction) -> float:
+def correlation(real: Fraction, predicted: Fraction, both: Fraction) -> float:
+    """Pearson correlation.
+
+    Parameters
+    ----------
+    real, predicted, both : Fraction
+        As `deviations` gives them.
+
+    Returns
+    -------
+    float
+        -1 to 1; NaN where one image is constant.
+    """
     if not real or not predicted:
         return math.nan
     return math.copysign(math.sqrt(min(float(both * both / (real * predicted)), 1.0)), both)

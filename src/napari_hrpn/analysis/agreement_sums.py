@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     Exact = int | Fraction
 
-# a product of two 16-bit numbers summed 2^20 times stays below 2^53, so float64 adds it up without rounding
-PIECE_PX = 2**20
+# a product of two 16-bit numbers summed 2^18 times stays below 2^53, so float64 adds it up without rounding; and
+# what is made of a piece stays in the processor's cache
+PIECE_PX = 2**18
+TILE_EDGE = 2**9
 LIMB_BITS = 16
+REAL, PREDICTED = "real image", "predicted image"
 
 
 class AgreementError(ValueError):
@@ -85,37 +88,132 @@ def update(
     AgreementError
         If the shapes differ, or pixels are neither integer nor floating point, or not finite.
     """
-    for y, p in _pieces(*_checked(real, predicted, mask)):
+    for piece in checked_pieces(real, predicted, mask):
+        y, p = map(_as_signed, piece)
         sums += _integer_sums(y, p) if y.dtype.kind == p.dtype.kind == "i" else _float_sums(y, p)
     return sums
 
 
-def _checked(
+def checked_pieces(
+    real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Pixels of two images that can be compared, some at a time.
+
+    Parameters
+    ----------
+    real, predicted : numpy.ndarray
+        Pixels of one shape, integer or floating point.
+    mask : numpy.ndarray of bool or None
+        Of the same shape; pixels where it is False are left out.
+
+    Yields
+    ------
+    real, predicted : numpy.ndarray
+        Up to 262,144 of the chosen ones in a row, finite; nothing where none is chosen.
+
+    Raises
+    ------
+    AgreementError
+        As `checked_pair`.
+    """
+    _check_pair(real, predicted, mask)
+    if real.ndim != 2:
+        real, predicted = real.reshape(1, -1), predicted.reshape(1, -1)
+        mask = None if mask is None else mask.reshape(1, -1)
+    for tile in _tiles(*real.shape):
+        chosen = None if mask is None or mask[tile].all() else mask[tile]
+        if chosen is None or chosen.any():
+            yield _chosen(real[tile], chosen, REAL), _chosen(predicted[tile], chosen, PREDICTED)
+
+
+def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Pieces as square as can be: a mask of large areas then has all or nothing of most of them."""
+    columns = max(TILE_EDGE, PIECE_PX // max(height, 1))
+    rows = PIECE_PX // min(columns, max(width, 1))
+    for y in range(0, height, rows):
+        for x in range(0, width, columns):
+            yield slice(y, y + rows), slice(x, x + columns)
+
+
+def checked_pair(
     real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Pixels of two images that can be compared.
+
+    Parameters
+    ----------
+    real, predicted : numpy.ndarray
+        Pixels of one shape, integer or floating point.
+    mask : numpy.ndarray of bool or None
+        Of the same shape; pixels where it is False are left out.
+
+    Returns
+    -------
+    real, predicted : numpy.ndarray
+        The chosen pixels in a row, finite.
+
+    Raises
+    ------
+    AgreementError
+        If the shapes differ, or pixels are neither integer nor floating point, or not finite.
+    """
+    _check_pair(real, predicted, mask)
+    return _chosen(real, mask, REAL), _chosen(predicted, mask, PREDICTED)
+
+
+def checked_image(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str = "image") -> NDArray[Any]:
+    """Pixels of an image that can be counted and summed.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Integer or floating point.
+    mask : numpy.ndarray of bool or None
+        Of the same shape; pixels where it is False are left out.
+    name : str
+        What a message calls the image.
+
+    Returns
+    -------
+    numpy.ndarray
+        The chosen pixels in a row, finite.
+
+    Raises
+    ------
+    AgreementError
+        If the mask does not fit, or pixels are neither integer nor floating point, or not finite.
+    """
+    _check_type(pixels, mask, name)
+    return _chosen(pixels, mask, name)
+
+
+def _check_pair(real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None) -> None:
     if real.shape != predicted.shape:
         msg = f"the real image is {_size(real)} and the predicted one {_size(predicted)}; expected one size"
         raise AgreementError(msg)
-    for pixels, name in ((real, "real"), (predicted, "predicted")):
-        if pixels.dtype.kind not in "biuf" or pixels.dtype.itemsize > 8:
-            msg = f"the {name} image has pixels of type {pixels.dtype}; expected integers or floating point"
-            raise AgreementError(msg)
-    if mask is None:
-        return real.reshape(-1), predicted.reshape(-1)
-    if mask.shape != real.shape or mask.dtype != bool:
-        msg = f"the mask is {_size(mask)} of type {mask.dtype}; expected {_size(real)} of type bool"
+    _check_type(real, mask, REAL)
+    _check_type(predicted, mask, PREDICTED)
+
+
+def _check_type(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str) -> None:
+    if pixels.dtype.kind not in "biuf" or pixels.dtype.itemsize > 8:
+        msg = f"the {name} has pixels of type {pixels.dtype}; expected integers or floating point"
         raise AgreementError(msg)
-    return real[mask], predicted[mask]
+    if mask is not None and (mask.shape != pixels.shape or mask.dtype != bool):
+        msg = f"the mask is {_size(mask)} of type {mask.dtype}; expected {_size(pixels)} of type bool"
+        raise AgreementError(msg)
+
+
+def _chosen(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:
+    chosen = pixels.reshape(-1) if mask is None else pixels[mask]
+    if chosen.dtype.kind == "f" and not np.isfinite(chosen).all():
+        msg = f"the {name} has pixels that are not finite (NaN or infinite); mask them out"
+        raise AgreementError(msg)
+    return chosen
 
 
 def _size(pixels: NDArray[Any]) -> str:
     return " x ".join(map(str, pixels.shape)) + " px"
-
-
-def _pieces(real: NDArray[Any], predicted: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    for start in range(0, real.size, PIECE_PX):
-        part = slice(start, start + PIECE_PX)
-        yield _as_signed(real[part]), _as_signed(predicted[part])
 
 
 def _as_signed(values: NDArray[Any]) -> NDArray[Any]:
@@ -159,10 +257,6 @@ def _dot(first: list[NDArray[np.float64]], second: list[NDArray[np.float64]]) ->
 def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
     """Sums about the means of the piece, where little cancels, moved to zero in exact arithmetic."""
     y, p = y.astype(np.float64), p.astype(np.float64)
-    for values, name in ((y, "real"), (p, "predicted")):
-        if not np.isfinite(values).all():
-            msg = f"the {name} image has pixels that are not finite (NaN or infinite); mask them out"
-            raise AgreementError(msg)
     n, origin_y, origin_p = y.size, _origin(y), _origin(p)
     with np.errstate(over="ignore"):
         error, y, p = y - p, y - origin_y, p - origin_p

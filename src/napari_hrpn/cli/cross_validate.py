@@ -34,6 +34,9 @@ def cross_validate(
     ] = None,
     max_minutes: Annotated[float | None, typer.Option(metavar="M", help="Longest time for each training.")] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    devices: Annotated[
+        int | None, typer.Option(metavar="N", help="GPUs that train each network together; with cpu, processes.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random.")] = None,
 ) -> None:
     """Train on all tumours but one, in turn, then on all; measure on what was held out; compare.
@@ -52,7 +55,7 @@ def cross_validate(
     from napari_hrpn.experiments import IncompleteStudyError, read_study
     from napari_hrpn.experiments import cross_validate as carry_out
 
-    changes = {"max_minutes": max_minutes, "device": device, "seed": seed}
+    changes = {"max_minutes": max_minutes, "device": device, "devices": devices, "seed": seed}
     wanted = _changed(read_study(study), models, recipe, {"ablations": ablations, "folds": folds}, changes)
     with stop_on_signals() as stop:
         steps = carry_out(wanted, output, stop=stop)

@@ -20,7 +20,7 @@ from napari_hrpn.cli.stopping import stop_on_signals
 from napari_hrpn.cli.viewer import open_viewer
 
 if TYPE_CHECKING:
-    from napari_hrpn.analysis import Agreement, AgreementReport, SlideAgreement
+    from napari_hrpn.analysis import Agreement, PairReport, SlideAgreement
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.sample_data import Phantom
     from napari_hrpn.slides import Slide
@@ -144,7 +144,7 @@ def _measure(slide: Slide, prediction: Slide, made: Phantom) -> tuple[SlideAgree
     return measured, follow(slide_agreement(slide, PROBE, perfect, tissue=tissue), "finding the ceiling", _step)
 
 
-def _step(report: AgreementReport) -> Step:
+def _step(report: PairReport) -> Step:
     return Step(report.done, report.total)
 
 

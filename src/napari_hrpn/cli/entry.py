@@ -18,6 +18,7 @@ from napari_hrpn.cli.info import info
 from napari_hrpn.cli.messages import complain, is_for_the_user, show_warning
 from napari_hrpn.cli.phantom import phantom
 from napari_hrpn.cli.predict import predict
+from napari_hrpn.cli.quality import quality
 from napari_hrpn.cli.train import train
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ app = typer.Typer(
 for command, short_help in (
     (demo, "The whole way on a made-up tumour"),
     (info, "What is in a slide"),
+    (quality, "Whether slides are fit to be predicted or learnt from"),
     (convert, "A slide as OME-Zarr or OME-TIFF with a pyramid"),
     (phantom, "A made-up tumour as a slide"),
     (predict, "The probe channel of slides, predicted"),

@@ -69,6 +69,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(metavar="X", help="Learning rate, at its peak.")] = None,
     max_minutes: Annotated[float | None, typer.Option(metavar="M", help="End by then.")] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    devices: Annotated[
+        int | None, typer.Option(metavar="N", help="GPUs that train together; with cpu, processes.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(metavar="TYPE", help="auto, fp32 or bf16.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random.")] = None,
     cache: Annotated[
@@ -105,18 +108,19 @@ def train(
         "learning_rate": learning_rate,
         "max_minutes": max_minutes,
         "device": device,
+        "devices": devices,
         "precision": precision,
         "seed": seed,
     }
     roles = _roles({"nuclei": nuclei, "vessels": vessels, "probe": probe}, role or [])
     tumours = pairs(tumour or [], "--tumour", "NAME=ID")
     with stop_on_signals() as stop:
-        from napari_hrpn.inference import choose_device
         from napari_hrpn.training import recipe_settings, train_model
+        from napari_hrpn.training.devices import training_devices
 
         settings = recipe_settings(**_given({"recipe": recipe, "model": model, **changes}))
         _check_roles(roles, (*settings.channels, settings.target))
-        choose_device(settings.device)
+        training_devices(settings)
         entries = slide_entries(
             slides,
             tumours=tumours,

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_hrpn.analysis import AgreementError, AgreementReport
+from napari_hrpn.analysis import AgreementError, PairReport
 from napari_hrpn.experiments.baseline_rows import baseline_rows
 from napari_hrpn.experiments.errors import IncompleteStudyError, StudyWarning
 from napari_hrpn.experiments.evaluation import evaluate
@@ -245,6 +245,6 @@ def measured_share(report: object) -> float:
     """
     if isinstance(report, TileReport):
         return 0.9 * report.finished / report.total
-    if isinstance(report, AgreementReport):
+    if isinstance(report, PairReport):
         return 0.9 + 0.1 * report.done / report.total
     return 0.0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from napari_hrpn.analysis import AgreementReport, TissueMask
+    from napari_hrpn.analysis import PairReport, TissueMask
     from napari_hrpn.experiments.folds import Experiment
     from napari_hrpn.experiments.study import StudySlide
     from napari_hrpn.inference import TileReport
@@ -34,7 +34,7 @@ PREDICTIONS = "predictions"
 
 def evaluate(
     experiment: Experiment, result: TrainingResult, reference: TrainingSettings, stop: threading.Event
-) -> Generator[TileReport | AgreementReport, None, tuple[ResultRow, ...] | None]:
+) -> Generator[TileReport | PairReport, None, tuple[ResultRow, ...] | None]:
     """Predict the slides of an experiment that are to be measured, and measure them.
 
     Parameters
@@ -50,7 +50,7 @@ def evaluate(
 
     Yields
     ------
-    TileReport or AgreementReport
+    TileReport or PairReport
         As it goes.
 
     Returns

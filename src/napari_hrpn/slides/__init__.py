@@ -21,7 +21,7 @@ from napari_hrpn.slides.pyramid_cache import (
     pyramid_cache_bytes,
     pyramid_cache_folder,
 )
-from napari_hrpn.slides.regions import RegionMask, read_regions, region_mask
+from napari_hrpn.slides.regions import RegionMask, annotation_mask, read_regions, region_mask
 from napari_hrpn.slides.roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.slide import Slide
 
@@ -36,6 +36,7 @@ __all__ = [
     "SlideError",
     "SlideWarning",
     "WriteReport",
+    "annotation_mask",
     "cached_pyramid",
     "channel_colors",
     "clear_pyramid_cache",

@@ -96,7 +96,9 @@ class RegionMask:
             np.minimum(np.arange(part.start, part.stop) // factor, size - 1).astype(np.intp)
             for part, factor, size in zip((rows, columns), self.downsample, self.mask.shape, strict=True)
         )
-        return self.mask[np.ix_(y, x)]
+        # rows after columns: whole rows are copied fast, and there are few before they are repeated
+        near: NDArray[np.bool_] = self.mask[y[0] : y[-1] + 1][:, x][y - y[0]] if len(y) else self.mask[:0][:, x]
+        return near
 
     def intersected(self, other: RegionMask) -> RegionMask:
         """What is inside both.
@@ -173,6 +175,27 @@ def region_mask(
     mask = _painted(include, shape, downsample) if include or not exclude else np.ones(shape, bool)
     mask &= ~_painted(exclude, shape, downsample)
     return _filled(RegionMask(mask, downsample), source)
+
+
+def annotation_mask(annotation: Annotation, rows: slice, columns: slice) -> NDArray[np.bool_]:
+    """Which full-resolution pixels of a rectangle are in an annotation, however large the slide.
+
+    Parameters
+    ----------
+    annotation : Annotation
+        Whether it includes or excludes makes no difference.
+    rows, columns : slice
+        With a start and a stop.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Shape (rows, columns); a pixel is inside where its centre is.
+    """
+    mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
+    for polygon in annotation.rings:
+        _paint(mask, [ring - (rows.start, columns.start) - 0.5 for ring in polygon])
+    return mask
 
 
 def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> RegionMask:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.training.errors import TrainingError
+from napari_hrpn.training.sampled_blocks import MOST_BLOCKS, block_corners, level_to_look_at, read_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.training.entries import TrainingSlide
     from napari_hrpn.training.settings import TrainingSettings
-
-ENOUGH_PIXELS = 4096
-BLOCK_PX = 512
-MOST_BLOCKS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +46,7 @@ def check_pixels(slide: TrainingSlide, settings: TrainingSettings) -> None:
     TrainingError
         When an input or the target is the same everywhere, or holds NaN or infinity.
     """
-    level = _level_to_look_at(slide)
+    level = level_to_look_at(slide)
     coarse = _look_at(slide, level, settings)
     empty = coarse.constant
     # a faint stain may be rounded away on a coarse level
@@ -68,57 +63,18 @@ def check_pixels(slide: TrainingSlide, settings: TrainingSettings) -> None:
         raise TrainingError(msg)
 
 
-def _level_to_look_at(slide: TrainingSlide) -> int:
-    """Coarsest stored level with enough pixels in the regions; one that is computed would read the finest."""
-    share = 1.0 if slide.regions is None else slide.regions.fraction
-    levels = slide.slide.levels[: slide.slide.stored_levels]
-    fits = [index for index, level in enumerate(levels) if math.prod(level.shape[1:]) * share >= ENOUGH_PIXELS]
-    return max(fits, default=0)
-
-
 def _look_at(slide: TrainingSlide, level: int, settings: TrainingSettings) -> _Look:
-    pixels = slide.slide.levels[level]
-    channels = [*slide.inputs, slide.target]
-    corners = _corners(slide, level)
-    lowest, highest = np.full(len(channels), np.inf), np.full(len(channels), -np.inf)
-    for y0, x0 in corners[:MOST_BLOCKS]:
-        block = pixels[channels, y0 : y0 + BLOCK_PX, x0 : x0 + BLOCK_PX].compute(scheduler="synchronous")
-        _check_finite(slide, np.asarray(block), settings)
-        inside = _inside(slide, level, y0, x0, block.shape[1:])
+    corners, channels = block_corners(slide, level), len(slide.inputs) + 1
+    lowest, highest = np.full(channels, np.inf), np.full(channels, -np.inf)
+    for block, inside in read_blocks(slide, level, corners[:MOST_BLOCKS]):
+        _check_finite(slide, block, settings)
         if inside.any():
             lowest = np.minimum(lowest, block[:, inside].min(axis=1))
             highest = np.maximum(highest, block[:, inside].max(axis=1))
         # only floats can hold what must be looked for everywhere
-        if (highest > lowest).all() and np.issubdtype(pixels.dtype, np.integer):
+        if (highest > lowest).all() and np.issubdtype(block.dtype, np.integer):
             break
     return _Look(lowest, highest, len(corners) <= MOST_BLOCKS)
-
-
-def _corners(slide: TrainingSlide, level: int) -> list[tuple[int, int]]:
-    """Upper left corners of the blocks that meet the regions, in an order in which the first few are spread."""
-    height, width = slide.slide.levels[level].shape[1:]
-    down, across = slide.slide.downsample(level)
-    found = [
-        (y0, x0)
-        for y0, x0 in itertools.product(range(0, height, BLOCK_PX), range(0, width, BLOCK_PX))
-        if slide.regions is None
-        or slide.regions.meets(
-            math.floor(y0 * down),
-            math.ceil(min(y0 + BLOCK_PX, height) * down),
-            math.floor(x0 * across),
-            math.ceil(min(x0 + BLOCK_PX, width) * across),
-        )
-    ]
-    return [found[index] for index in np.random.default_rng(0).permutation(len(found))]
-
-
-def _inside(slide: TrainingSlide, level: int, y0: int, x0: int, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    if slide.regions is None:
-        return np.ones(shape, bool)
-    mask, (height, width) = slide.regions.mask, slide.slide.levels[level].shape[1:]
-    rows = np.arange(y0, y0 + shape[0]) * mask.shape[0] // height
-    columns = np.arange(x0, x0 + shape[1]) * mask.shape[1] // width
-    return np.asarray(mask[np.ix_(rows, columns)])
 
 
 def _check_finite(slide: TrainingSlide, block: NDArray[np.generic], settings: TrainingSettings) -> None:

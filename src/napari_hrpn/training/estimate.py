@@ -11,8 +11,9 @@ import torch
 
 from napari_hrpn.inference import choose_device
 from napari_hrpn.inference.memory import free_memory
+from napari_hrpn.training.course import make_learner
+from napari_hrpn.training.feed import AHEAD
 from napari_hrpn.training.learner import DeviceBatch
-from napari_hrpn.training.train_model import make_learner
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,10 +28,15 @@ LARGEST_SHARE = 0.5
 """A GPU is timed with the real batch, where that takes no more of its free memory: small ones leave it idle."""
 
 PEAK_OVER_KEPT = 1.25
-"""Peak memory over what the forward pass keeps for the backward pass. Measured by hand on a CPU, as the growth of the
-peak resident memory over that of a small step, with 2 to 12 patches of 256 and 512 px: HRPN in fp32 1.16, 1.14 and 1.13
-with one, two and four branches (of which 1,433 bytes per pixel are kept), 1.28 where the batch is small; HRPN in bf16
-and GANDA 1.2 to 1.4."""
+"""Peak memory of a step over what its forward pass keeps for the backward pass: what a GPU allocates."""
+
+GROWTH_OVER_KEPT = 1.5
+CPU_BYTES = 60e6
+BATCHES_AHEAD = AHEAD + 2
+"""On a CPU a program grows by more: freed memory stays in pieces, the feed has batches in hand, and the state is copied
+to be written. Measured as the growth of the resident memory over that before `train_model`, which the formula meets
+within 17 %: HRPN with one, two and four branches, GANDA, fp32 and bf16, 2 to 16 patches of 128 to 512 px. HRPN as it is
+keeps 1,434 bytes per pixel in fp32: 276 MB were measured for 4 patches of 128 px, 1,281 MB for 8 of 256 px."""
 
 JUDGING_SHARE = 1 / 3
 """Work of predicting a patch over that of learning from it: forward over forward and backward."""
@@ -45,7 +51,8 @@ class Estimate:
     seconds : float
         Until its end; cutting the patches left out.
     memory_bytes : int
-        Of the device, at the peak of a step.
+        At the peak: on a GPU what is allocated on it, or on each of several; on a CPU what this program takes more
+        than it has already, so that it is less than `EpochRecord.peak_memory_bytes`, which is all of it.
     """
 
     seconds: float
@@ -89,12 +96,20 @@ def estimate(settings: TrainingSettings, steps_per_epoch: int, device: str, *, v
     """
     name = choose_device(device).name
     # what changes neither the work nor the memory of a step shall not be measured again
-    cost = _measured(replace(settings, epochs=1, steps_per_epoch=None, max_minutes=None, device="auto", seed=0), name)
+    alike = replace(settings, epochs=1, steps_per_epoch=None, max_minutes=None, device="auto", seed=0, devices=1)
+    cost = _measured(alike, name)
     patch_px2 = settings.patch_px**2
-    patches = steps_per_epoch * settings.batch + JUDGING_SHARE * validation_patches
+    # processes on a CPU share its cores and its memory, GPUs have their own
+    sharing, holding = (1, settings.devices) if name == "cpu" else (settings.devices, 1)
+    batch = -(-settings.batch // sharing)
+    patches = steps_per_epoch * batch + JUDGING_SHARE * validation_patches / sharing
     seconds = settings.epochs * patches * patch_px2 * cost.seconds_per_px
     limit = float("inf") if settings.max_minutes is None else 60 * settings.max_minutes
-    memory = cost.held_bytes + PEAK_OVER_KEPT * cost.bytes_per_px * settings.batch * patch_px2
+    kept_bytes = cost.bytes_per_px * batch * patch_px2
+    memory = cost.held_bytes + PEAK_OVER_KEPT * kept_bytes
+    if name == "cpu":
+        ahead_bytes = BATCHES_AHEAD * batch * patch_px2 * (4 * len(settings.channels) + 5)
+        memory = holding * (2 * cost.held_bytes + CPU_BYTES) + GROWTH_OVER_KEPT * kept_bytes + ahead_bytes
     return Estimate(min(seconds, limit), int(memory))
 
 

@@ -86,6 +86,8 @@ class PatchFeed:
         Sampling, patches, batch, flips, seed.
     threads : int, optional
         That make batches; at most four where left out, by the processors there are.
+    share : (int, int)
+        Which part of each batch is made, of how many: the parts are as equal as can be, the first is never empty.
 
     Raises
     ------
@@ -94,12 +96,18 @@ class PatchFeed:
     """
 
     def __init__(
-        self, sources: Sequence[PatchSource], settings: TrainingSettings, *, threads: int | None = None
+        self,
+        sources: Sequence[PatchSource],
+        settings: TrainingSettings,
+        *,
+        threads: int | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self._sources, self._side = tuple(sources), settings.patch_px
         self._padding_counts = settings.padding_counts
         self._memory = LentMemory()
-        self._threads = threads or min(AHEAD, os.cpu_count() or 1)
+        self._share = share
+        self._threads = threads or _threads(share)
         slides = [(source.cache, source.regions) for source in sources]
         self._places: Places = (GridPlaces if settings.sampling == "grid" else CropPlaces)(slides, settings)
 
@@ -123,13 +131,14 @@ class PatchFeed:
         Batch
             Its memory is used again once nobody holds its arrays, or views of them.
         """
-        places = (self._places.of(epoch, step) for step in range(first_step, self.steps))
+        part, parts = self._share
+        places = (self._places.of(epoch, step)[part::parts] for step in range(first_step, self.steps))
         making = _Making(self._sources, self._side, self._memory, self._padding_counts)
         yield from _made_ahead(making, places, self._threads)
 
 
 def validation_batches(
-    sources: Sequence[PatchSource], settings: TrainingSettings, batch: int
+    sources: Sequence[PatchSource], settings: TrainingSettings, batch: int, share: tuple[int, int] = (0, 1)
 ) -> Generator[Batch, None, None]:
     """Fixed patches to judge a network by: they don't overlap, are not turned, and come slide by slide, row by row.
 
@@ -141,6 +150,8 @@ def validation_batches(
         Sampling, size of a patch, least overlap with the regions.
     batch : int
         Patches per batch; the last may have fewer.
+    share : (int, int)
+        Which part of the patches is made, of how many.
 
     Yields
     ------
@@ -152,10 +163,15 @@ def validation_batches(
     TrainingError
         When no patch lies in the regions.
     """
-    fixed = fixed_places([(source.cache, source.regions) for source in sources], settings).tolist()
+    part, parts = share
+    fixed = fixed_places([(source.cache, source.regions) for source in sources], settings)[part::parts].tolist()
     places = ([Place(*place) for place in fixed[first : first + batch]] for first in range(0, len(fixed), batch))
     making = _Making(tuple(sources), settings.patch_px, LentMemory(), padding_counts=False)
-    yield from _made_ahead(making, places, min(AHEAD, os.cpu_count() or 1))
+    yield from _made_ahead(making, places, _threads(share))
+
+
+def _threads(share: tuple[int, int]) -> int:
+    return max(1, min(AHEAD, (os.cpu_count() or 1) // share[1]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,12 @@ import torch
 from torch import nn
 
 from napari_hrpn.models import GANDA, GANDADiscriminator, GANDASettings
+from napari_hrpn.training.attempt import undone_on_failure
 from napari_hrpn.training.averaging import WeightAverage
 from napari_hrpn.training.hrpn_learner import below
 from napari_hrpn.training.optimisers import load_optimiser, make_optimiser, optimiser_tensors, set_learning_rate
+from napari_hrpn.training.pixel_sums import count, mean
+from napari_hrpn.training.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training.learner import DeviceBatch
     from napari_hrpn.training.settings import TrainingSettings
+    from napari_hrpn.training.team import Team
 
 ADVERSARIAL_WEIGHT = 1.0
 PIXEL_WEIGHT = 10.0
@@ -42,6 +46,8 @@ class GANDALearner:
         Arithmetic inside the networks; losses and weights are fp32.
     architecture : GANDASettings or None
         As published for the patches of the recipe where left out.
+    team : Team
+        The devices that learn together.
     """
 
     def __init__(
@@ -50,12 +56,13 @@ class GANDALearner:
         device: str = "cpu",
         precision: str = "fp32",
         architecture: GANDASettings | None = None,
+        team: Team = ALONE,
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings = architecture or ganda_settings(settings)
         self.network = _placed(GANDA(self.settings), device)
         self._discriminator = _placed(GANDADiscriminator(self.settings), device)
-        self._device_type, self._half = device.split(":")[0], precision == "bf16"
+        self._device, self._half, self._team = torch.device(device), precision == "bf16", team
         self._optimiser = make_optimiser(settings, self.network.parameters())
         self._discriminator_optimiser = make_optimiser(settings, self._discriminator.parameters())
         self._average = WeightAverage(self.network, settings.averaging) if settings.averaging else None
@@ -68,14 +75,15 @@ class GANDALearner:
         for optimiser in (self._optimiser, self._discriminator_optimiser):
             optimiser.zero_grad(set_to_none=True)
             set_learning_rate(optimiser, learning_rate)
-        # with a single piece, what the discriminator is shown serves the generator's turn as well
-        generated = self._generated(pieces[0]) if len(pieces) == 1 else None
-        self._teach_discriminator(pieces, generated)
-        error = self._teach_generator(pieces, generated)
+        judge = self._discriminator
+        changed = (*self.network.buffers(), *judge.parameters(), *judge.buffers())
+        with undone_on_failure(changed, self._discriminator_optimiser):
+            error, n = self._learn(pieces)
+        self._optimiser.step()
         if self._average is not None:
             self._average.update(self.network, self._steps)
         self._steps += 1
-        return error
+        return mean(error, n)
 
     def evaluated(self) -> GANDA:
         """Network to predict with; see `Learner`."""
@@ -105,40 +113,50 @@ class GANDALearner:
             self._average.load(below(tensors, "average"))
         self._steps = int(tensors["steps"])
 
-    def _teach_discriminator(self, pieces: Sequence[DeviceBatch], generated: Tensor | None) -> None:
+    def _learn(self, pieces: Sequence[DeviceBatch]) -> tuple[Tensor, Tensor]:
+        """Both turns, but for the generator's step; returns the sum of squared errors, and of how many pixels."""
+        valid = count([piece.valid for piece in pieces], self._device)
+        patches = torch.full_like(valid, sum(len(piece.target) for piece in pieces))
+        patches, valid = self._team.sum(torch.stack([patches, valid])).unbind()
+        # with a single piece, what the discriminator is shown serves the generator's turn as well
+        generated = self._generated(pieces[0]) if len(pieces) == 1 else None
+        self._teach_discriminator(pieces, generated, patches.float())
+        return self._teach_generator(pieces, generated, patches.float(), valid), valid
+
+    def _teach_discriminator(self, pieces: Sequence[DeviceBatch], generated: Tensor | None, patches: Tensor) -> None:
         self._discriminator.requires_grad_(requires_grad=True)
-        n = sum(len(piece.target) for piece in pieces)
         for piece in pieces:
             with torch.no_grad(), _kept_statistics(self.network):
                 fake = self._generated(piece) if generated is None else generated.detach()
             real_error = (self._judged(piece.target * piece.valid) - 1) ** 2
             fake_error = self._judged(fake * piece.valid) ** 2
-            loss = DISCRIMINATOR_WEIGHT * (real_error + fake_error).sum() / n
+            loss = DISCRIMINATOR_WEIGHT * (real_error + fake_error).sum() / patches
             loss.backward()  # type: ignore[no-untyped-call]
+        self._team.unite(self._discriminator)
         self._discriminator_optimiser.step()
 
-    def _teach_generator(self, pieces: Sequence[DeviceBatch], generated: Tensor | None) -> float:
+    def _teach_generator(
+        self, pieces: Sequence[DeviceBatch], generated: Tensor | None, patches: Tensor, valid: Tensor
+    ) -> Tensor:
         self._discriminator.requires_grad_(requires_grad=False)
-        n = sum(len(piece.target) for piece in pieces)
-        valid = sum(int(piece.valid.sum()) for piece in pieces)
-        error = 0.0
+        error, n = torch.zeros_like(valid), valid.clamp(min=1).float()
         for piece in pieces:
             fake = self._generated(piece) if generated is None else generated
             squared = (fake - piece.target) ** 2 * piece.valid
             missed = (self._judged(fake * piece.valid) - 1) ** 2
-            loss = ADVERSARIAL_WEIGHT * missed.sum() / n + PIXEL_WEIGHT * squared.sum() / max(1, valid)
+            loss = ADVERSARIAL_WEIGHT * missed.sum() / patches + PIXEL_WEIGHT * squared.sum() / n
             loss.backward()  # type: ignore[no-untyped-call]
-            error += float(squared.detach().sum(dtype=torch.float64))
-        self._optimiser.step()
-        return error / max(1, valid)
+            error += squared.detach().sum(dtype=error.dtype)
+        self._team.unite(self.network, self._discriminator)
+        return self._team.sum(error)
 
     def _generated(self, piece: DeviceBatch) -> Tensor:
-        with torch.autocast(self._device_type, torch.bfloat16, enabled=self._half):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             generated: Tensor = self.network(piece.inputs.contiguous(memory_format=torch.channels_last))
         return generated
 
     def _judged(self, patches: Tensor) -> Tensor:
-        with torch.autocast(self._device_type, torch.bfloat16, enabled=self._half):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             judged: Tensor = self._discriminator(patches)
         return judged
 

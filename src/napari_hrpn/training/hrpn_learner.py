@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from napari_hrpn.models import HRPN, HRPNSettings
+from napari_hrpn.training.attempt import undone_on_failure
 from napari_hrpn.training.averaging import WeightAverage
 from napari_hrpn.training.optimisers import load_optimiser, make_optimiser, optimiser_tensors, set_learning_rate
+from napari_hrpn.training.pixel_sums import count, mean
+from napari_hrpn.training.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training.learner import DeviceBatch
     from napari_hrpn.training.settings import TrainingSettings
+    from napari_hrpn.training.team import Team
 
 
 class HRPNLearner:
@@ -30,14 +34,18 @@ class HRPNLearner:
         Where it learns.
     precision : {"fp32", "bf16"}
         Arithmetic inside the network; loss and weights are fp32.
+    team : Team
+        The devices that learn together.
     """
 
-    def __init__(self, settings: TrainingSettings, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self, settings: TrainingSettings, device: str = "cpu", precision: str = "fp32", team: Team = ALONE
+    ) -> None:
         torch.manual_seed(settings.seed)
         self.settings = hrpn_settings(settings)
         network = HRPN(self.settings).to(device)
         self.network: HRPN = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._device_type, self._half = device.split(":")[0], precision == "bf16"
+        self._device, self._half, self._team = torch.device(device), precision == "bf16", team
         self._optimiser = make_optimiser(settings, self.network.parameters())
         self._average = WeightAverage(self.network, settings.averaging) if settings.averaging else None
         self._steps = 0
@@ -47,18 +55,13 @@ class HRPNLearner:
         self.network.train()
         self._optimiser.zero_grad(set_to_none=True)
         set_learning_rate(self._optimiser, learning_rate)
-        n = sum(int(piece.valid.sum()) for piece in pieces)
-        error = 0.0
-        for piece in pieces:
-            squared = (self._predicted(piece.inputs) - piece.target) ** 2 * piece.valid
-            loss = squared.sum() / max(1, n)
-            loss.backward()  # type: ignore[no-untyped-call]
-            error += float(squared.detach().sum(dtype=torch.float64))
+        with undone_on_failure(self.network.buffers()):
+            error, n = self._learn(pieces)
         self._optimiser.step()
         if self._average is not None:
             self._average.update(self.network, self._steps)
         self._steps += 1
-        return error / max(1, n)
+        return mean(error, n)
 
     def evaluated(self) -> HRPN:
         """Network to predict with; see `Learner`."""
@@ -81,8 +84,20 @@ class HRPNLearner:
             self._average.load(below(tensors, "average"))
         self._steps = int(tensors["steps"])
 
+    def _learn(self, pieces: Sequence[DeviceBatch]) -> tuple[Tensor, Tensor]:
+        """Gradients of the whole batch; returns the sum of its squared errors, and of how many pixels."""
+        n = self._team.sum(count([piece.valid for piece in pieces], self._device))
+        error = torch.zeros_like(n)
+        for piece in pieces:
+            squared = (self._predicted(piece.inputs) - piece.target) ** 2 * piece.valid
+            loss = squared.sum() / n.clamp(min=1).float()
+            loss.backward()  # type: ignore[no-untyped-call]
+            error += squared.detach().sum(dtype=error.dtype)
+        self._team.unite(self.network)
+        return self._team.sum(error), n
+
     def _predicted(self, inputs: Tensor) -> Tensor:
-        with torch.autocast(self._device_type, torch.bfloat16, enabled=self._half):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             predicted: Tensor = self.network(inputs.contiguous(memory_format=torch.channels_last))
         return predicted
 

@@ -38,8 +38,9 @@ class Learner(Protocol):
     def step(self, pieces: Sequence[DeviceBatch], learning_rate: float) -> float:
         """Learn from one batch, and say its mean squared error in the network's numbers, over the valid pixels.
 
-        The batch comes in pieces that fit the device's memory; gradients are added up over them, so that the step
-        is that of the whole batch.
+        The batch comes in pieces that fit the device's memory; gradients are added up over them, and over the
+        devices that learn together, so that the step is that of the whole batch. A device may have no piece of it.
+        A step that fails leaves everything as it was, to be taken again.
         """
         ...
 

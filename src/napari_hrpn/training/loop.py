@@ -1,7 +1,8 @@
 """The training loop: epochs of steps, validation, and a folder that can be gone on from after every kill.
 
 The order of patches, their turns and the dropout derive from seed, epoch and step alone: a training that was
-interrupted takes the very steps that it would have taken.
+interrupted takes the very steps that it would have taken. Of several devices each runs this loop in its own process;
+what clocks and events decide, and what is written, is the first one's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -27,49 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import ThreadPoolExecutor
 
-    from napari_hrpn.training.feed import Batch, PatchFeed
-    from napari_hrpn.training.learner import Learner
+    from napari_hrpn.training.course import Course
+    from napari_hrpn.training.feed import Batch
     from napari_hrpn.training.reports import Preview, TrainingResult
-    from napari_hrpn.training.run_folder import RunFolder, RunState
-    from napari_hrpn.training.settings import TrainingSettings
-    from napari_hrpn.training.validation import Validation
+    from napari_hrpn.training.run_folder import RunState
 
 Result = TypeVar("Result")
 
 SECONDS_BETWEEN_STATES = 300.0
 DIVERGED = 1e3
 """A loss this many times that of the first epoch will not come back."""
-
-
-@dataclass(frozen=True, eq=False)
-class Course:
-    """All that a training needs, decided.
-
-    Attributes
-    ----------
-    settings : TrainingSettings
-        The recipe.
-    learner : Learner
-        The network.
-    feed : PatchFeed
-        What it learns from.
-    validation : Validation
-        What it is judged by.
-    folder : RunFolder
-        Where it is kept.
-    device : str
-        Where it is computed.
-    save_best : callable
-        Writes the checkpoint of the epoch that was just validated, given the state with that epoch in its history.
-    """
-
-    settings: TrainingSettings
-    learner: Learner
-    feed: PatchFeed
-    validation: Validation
-    folder: RunFolder
-    device: str
-    save_best: Callable[[RunState], None]
 
 
 class TrainingLoop:
@@ -80,13 +48,15 @@ class TrainingLoop:
     course : Course
         What is done.
     stop : threading.Event
-        Set by the caller to end the run after the step being computed.
+        Set by the caller to end the run after the step being computed; of several devices, the first one's counts.
     """
 
     def __init__(self, course: Course, stop: threading.Event) -> None:
-        self._course, self._stop = course, stop
+        self._course, self._stop, self._team = course, stop, course.team
         self._settings, self._learner, self._feed = course.settings, course.learner, course.feed
         self._grey2 = course.validation.target_scale**2
+        # each device drops other features, the first as if it were alone
+        self._own_seed = (self._team.rank,) if self._team.rank else ()
         self._pieces = 1
         self._thread: ThreadPoolExecutor | None = None
         self._started = self._kept = time.perf_counter()
@@ -110,11 +80,15 @@ class TrainingLoop:
             self._learner.load(tensors)
         self._started -= state.seconds
         with self._network_thread():
-            while not (state.is_over(self._settings) or state.reason or self._stop.is_set()):
+            while not self._ends(state):
                 state = yield from self._epoch(state)
         if not state.reason:
             state = self._keep(replace(state, complete=state.is_over(self._settings)))
         return folder.result(state)
+
+    def _ends(self, state: RunState) -> bool:
+        ends = state.is_over(self._settings) or bool(state.reason) or self._stop.is_set()
+        return bool(self._team.from_first(ends)[0])
 
     @contextmanager
     def _network_thread(self) -> Iterator[None]:
@@ -133,13 +107,15 @@ class TrainingLoop:
     def _epoch(self, state: RunState) -> Generator[StepReport | EpochReport, None, RunState]:
         epoch_started = time.perf_counter() - state.epoch_seconds
         with closing(self._feed.batches(state.epoch, state.step)) as batches:
-            while state.step < self._feed.steps and not self._is_out_of_time():
-                if self._stop.is_set():
+            while state.step < self._feed.steps:
+                is_out_of_time, is_stopped, rate = self._decided(state)
+                if is_out_of_time:
+                    break
+                if is_stopped:
                     return state
                 waited = time.perf_counter()
                 batch = next(batches)
                 waiting = time.perf_counter() - waited
-                rate = learning_rate(self._settings, self._progress(state))
                 error = self._step(state, batch, rate)
                 if not math.isfinite(error):
                     return replace(state, reason=self._divergence(state, "is not finite"))
@@ -155,6 +131,11 @@ class TrainingLoop:
                 yield self._step_report(state, error * self._grey2, rate)
                 state = self._keep_now_and_then(state)
         return (yield from self._validated(state))
+
+    def _decided(self, state: RunState) -> tuple[float, ...]:
+        """Whether time is out, whether to stop, and else the learning rate of the next step."""
+        rate = learning_rate(self._settings, self._progress(state))
+        return self._team.from_first(self._is_out_of_time(), self._stop.is_set(), rate)
 
     def _validated(self, state: RunState) -> Generator[EpochReport, None, RunState]:
         network = self._learner.evaluated()
@@ -174,7 +155,7 @@ class TrainingLoop:
             waiting_seconds=0.0,
             epoch_seconds=0.0,
         )
-        if is_best:
+        if is_best and self._team.rank == 0:
             self._course.save_best(state)
         state = self._keep(state)
         yield self._epoch_report(state, record, preview)
@@ -183,22 +164,31 @@ class TrainingLoop:
     def _step(self, state: RunState, batch: Batch, rate: float) -> float:
         """Learn from a batch, in as many pieces as memory asks for."""
         while True:
-            torch.manual_seed(_seed(self._settings.seed, state.epoch, state.step))
+            torch.manual_seed(_seed(self._settings.seed, state.epoch, state.step, *self._own_seed))
             try:
                 return self._computed(self._learner.step, self._in_pieces(batch), rate)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self._pieces >= len(batch.inputs):
-                    msg = (
-                        f"a single patch of {self._settings.patch_px} px does not fit into the memory of "
-                        f"{self._course.device}; take smaller patches or another device."
-                    )
-                    raise TrainingError(msg) from error
+                # several devices have met in the middle of the step: they can't begin it again
+                if self._pieces >= len(batch.inputs) or self._team.size > 1:
+                    raise TrainingError(self._too_large(len(batch.inputs))) from error
             self._pieces = min(2 * self._pieces, len(batch.inputs))
             free_memory(self._course.device)
 
+    def _too_large(self, patches: int) -> str:
+        of_side, where = f"of {self._settings.patch_px} px", f"fit into the memory of {self._course.device}"
+        if self._team.size == 1:
+            return f"a single patch {of_side} does not {where}; take smaller patches or another device."
+        return (
+            f"{patches} patches {of_side}, the share of a batch that one of {self._team.size} devices has, do not "
+            f"{where}; begin anew with a smaller batch or smaller patches."
+        )
+
     def _in_pieces(self, batch: Batch) -> list[DeviceBatch]:
+        if not len(batch.inputs):
+            # a small last batch has none for this device
+            return []
         pieces = min(self._pieces, len(batch.inputs))
         split = zip(*(np.array_split(part, pieces) for part in (batch.inputs, batch.target, batch.valid)), strict=True)
         return [DeviceBatch(*on_device(parts, self._course.device)) for parts in split]
@@ -234,7 +224,8 @@ class TrainingLoop:
 
     def _keep(self, state: RunState) -> RunState:
         state = replace(state, seconds=self._seconds())
-        self._course.folder.keep(state, self._learner.tensors())
+        if self._team.rank == 0:
+            self._course.folder.keep(state, self._learner.tensors())
         self._kept = time.perf_counter()
         return state
 

@@ -32,6 +32,7 @@ RANGES = {
     "minimum_tissue": (0.0, 1.0),
     "max_minutes": (0.01, 1e6),
     "seed": (0, 2**63),
+    "devices": (1, 64),
 }
 
 
@@ -92,6 +93,9 @@ class TrainingSettings:
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     seed : int
         Of everything random.
+    devices : int
+        Train on so many together: from `device` on, or that many processes on the CPU. Each has its share of every
+        batch.
     """
 
     model: Literal["hrpn", "ganda"] = "hrpn"
@@ -121,6 +125,7 @@ class TrainingSettings:
     max_minutes: float | None = None
     device: str = "auto"
     seed: int = 0
+    devices: int = 1
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -139,6 +144,9 @@ class TrainingSettings:
             raise TrainingError(msg)
         if self.patch_px % self.stride:
             msg = f"patches are {self.patch_px} px; expected a multiple of {self.stride} px, the network's stride."
+            raise TrainingError(msg)
+        if self.devices > self.batch:
+            msg = f"a batch has {self.batch} patches for {self.devices} devices; expected at least one for each."
             raise TrainingError(msg)
 
     @property

@@ -8,31 +8,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from napari_hrpn.inference import choose_device
 from napari_hrpn.inference.memory import free_memory
-from napari_hrpn.models import save_checkpoint
-from napari_hrpn.training.card import trained_checkpoint
 from napari_hrpn.training.checks import check_training
+from napari_hrpn.training.course import gather_material, make_course
+from napari_hrpn.training.devices import training_devices
 from napari_hrpn.training.errors import TrainingWarning
-from napari_hrpn.training.feed import PatchFeed, PatchSource
-from napari_hrpn.training.ganda_learner import GANDALearner
-from napari_hrpn.training.hrpn_learner import HRPNLearner
-from napari_hrpn.training.intensity_scaling import measure_scaling
-from napari_hrpn.training.loop import Course, TrainingLoop
+from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.patch_cache import cut_patches
 from napari_hrpn.training.run_folder import RunFolder, RunRequest
-from napari_hrpn.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from napari_hrpn.training.course import Material
     from napari_hrpn.training.entries import SlideEntry
-    from napari_hrpn.training.learner import Learner
     from napari_hrpn.training.patch_cache import PatchCache
     from napari_hrpn.training.reports import CutReport, EpochReport, StepReport, TrainingResult
-    from napari_hrpn.training.run_folder import RunState
     from napari_hrpn.training.settings import TrainingSettings
     from napari_hrpn.training.splits import Split
 
@@ -87,6 +78,7 @@ def train_model(
     state = run.state()
     if state.complete and state.is_over(settings):
         return run.result(state)
+    devices = training_devices(settings)
     patches = run.patches if cache is None else Path(cache)
     checked = check_training(entries, settings, run.path, validate, patches)
     for sentence in checked.warnings:
@@ -100,11 +92,8 @@ def train_model(
                 return run.result()
             for cache_of_slide in cut:
                 caches.callback(cache_of_slide.close)
-            device = choose_device(settings.device).name
-            try:
-                return (yield from _train(run, settings, checked.split, cut, device, stop))
-            finally:
-                free_memory(device)
+            material = gather_material(request, run.path, checked.split, cut)
+            return (yield from _train(material, checked.split, devices, stop))
 
 
 def _cut(
@@ -125,74 +114,14 @@ def _cut(
 
 
 def _train(
-    run: RunFolder,
-    settings: TrainingSettings,
-    split: Split,
-    caches: Sequence[PatchCache],
-    device: str,
-    stop: threading.Event,
+    material: Material, split: Split, devices: Sequence[str], stop: threading.Event
 ) -> Generator[StepReport | EpochReport, None, TrainingResult]:
-    measured = measure_scaling(split.train, settings)
-    slides = (*split.train, *split.validation)
-    sources = [
-        PatchSource(cache, slide.regions, measured.for_slide(slide))
-        for cache, slide in zip(caches, slides, strict=True)
-    ]
-    learner = make_learner(settings, device)
+    if len(devices) > 1:
+        from napari_hrpn.training.several_devices import train_together
 
-    def save_best(state: RunState) -> None:
-        save_checkpoint(trained_checkpoint(learner, settings, split, measured, state), run.checkpoint)
-
-    course = Course(
-        settings=settings,
-        learner=learner,
-        feed=PatchFeed(sources[: len(split.train)], settings),
-        validation=Validation(sources[len(split.train) :], settings, device),
-        folder=run,
-        device=device,
-        save_best=save_best,
-    )
-    return (yield from TrainingLoop(course, stop).run())
-
-
-def make_learner(settings: TrainingSettings, device: str) -> Learner:
-    """Network of the settings, ready to learn.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        Recipe and architecture.
-    device : str
-        Where it learns.
-
-    Returns
-    -------
-    Learner
-        With fresh weights, decided by the seed alone.
-    """
-    kind = GANDALearner if settings.model == "ganda" else HRPNLearner
-    return kind(settings, device, precision_on(device, settings.precision))
-
-
-def precision_on(device: str, precision: str) -> str:
-    """Arithmetic that a device is to learn with.
-
-    Parameters
-    ----------
-    device : str
-        Where the network learns.
-    precision : {"auto", "fp32", "bf16"}
-        What the settings say.
-
-    Returns
-    -------
-    str
-        "fp32" or "bf16"; "auto" takes bf16 on processors that have it in hardware.
-    """
-    if precision != "auto":
-        return precision
-    if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device == "cpu":
-        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
-    return "fp32"
+        return (yield from train_together(material, devices, stop))
+    (device,) = devices
+    try:
+        return (yield from TrainingLoop(make_course(material, split, device), stop).run())
+    finally:
+        free_memory(device)

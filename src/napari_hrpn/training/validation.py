@@ -10,6 +10,7 @@ import torch
 
 from napari_hrpn.training.feed import validation_batches
 from napari_hrpn.training.reports import Preview
+from napari_hrpn.training.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training.feed import Batch, PatchSource
     from napari_hrpn.training.settings import TrainingSettings
+    from napari_hrpn.training.team import Team
 
 PREVIEW_CANDIDATES = 64
 
@@ -34,10 +36,14 @@ class Validation:
         Size of the patches, how many at once.
     device : str
         Where the network runs.
+    team : Team
+        The devices that judge together, each a part of the patches.
     """
 
-    def __init__(self, sources: Sequence[PatchSource], settings: TrainingSettings, device: str) -> None:
-        self._sources, self._settings, self._device = sources, settings, device
+    def __init__(
+        self, sources: Sequence[PatchSource], settings: TrainingSettings, device: str, team: Team = ALONE
+    ) -> None:
+        self._sources, self._settings, self._device, self._team = sources, settings, device, team
         self.target_scale = sources[0].scaling.target_scale
         self._shown = self._telling_patch()
 
@@ -57,10 +63,12 @@ class Validation:
             One of the patches.
         """
         error, n = 0.0, 0
-        for batch in validation_batches(self._sources, self._settings, self._settings.batch):
+        share, at_once = (self._team.rank, self._team.size), -(-self._settings.batch // self._team.size)
+        for batch in validation_batches(self._sources, self._settings, at_once, share):
             difference = self._predicted(network, batch) - batch.target
             valid = difference[batch.valid].astype(np.float64)
             error, n = error + float(np.dot(valid, valid)), n + valid.size
+        error, n = self._team.sum(torch.tensor([error, n], dtype=torch.float64)).tolist()
         return error / max(1, n) * self.target_scale**2, self._preview(network)
 
     @torch.inference_mode()

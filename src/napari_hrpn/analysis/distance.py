@@ -1,0 +1,124 @@
+"""Distance to the nearest vessel in µm, tile by tile.
+
+The rule: a tile looks as far around itself as the distance of interest, so up to there it equals the whole image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from napari_hrpn.tiling import Box, TileGrid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+TILE_PX = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """For each pixel of a box, how far the nearest pixel of a mask is and which one it is.
+
+    Attributes
+    ----------
+    box : Box
+        The pixels.
+    distance_um : numpy.ndarray
+        Shape (rows, columns), from centre to centre: 0 on the mask, infinite beyond the furthest distance asked for.
+    around : Box
+        What was looked at.
+    row, column : numpy.ndarray of int
+        The nearest pixel of the mask, counted from the corner of `around`; meaningless where the distance is infinite.
+    """
+
+    box: Box
+    distance_um: NDArray[np.float64]
+    around: Box
+    row: NDArray[np.intp]
+    column: NDArray[np.intp]
+
+
+def nearest_in(mask: NDArray[np.bool_], box: Box, pixel_um: tuple[float, float], furthest_um: float) -> Nearest:
+    """Find the nearest pixel of a mask for each pixel of a box.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of bool
+        Shape (y, x); only the box and what lies around it is looked at.
+    box : Box
+        Inside the mask.
+    pixel_um : tuple of float
+        Height and width of a pixel.
+    furthest_um : float
+        Distances up to here are found.
+
+    Returns
+    -------
+    Nearest
+        Equal to that of the whole mask up to the furthest distance.
+    """
+    around = grown_box(box, pixel_um, furthest_um, mask.shape)
+    part = mask[around.y0 : around.y1, around.x0 : around.x1]
+    core = slice(box.y0 - around.y0, box.y1 - around.y0), slice(box.x0 - around.x0, box.x1 - around.x0)
+    if not part.any():
+        nowhere = np.zeros((box.height, box.width), np.intp)
+        return Nearest(box, np.full(nowhere.shape, np.inf), around, nowhere, nowhere)
+    distance, place = ndimage.distance_transform_edt(~part, sampling=pixel_um, return_indices=True)
+    distance = distance[core]
+    return Nearest(box, np.where(distance <= furthest_um, distance, np.inf), around, place[0][core], place[1][core])
+
+
+def distance_tiles(
+    mask: NDArray[np.bool_], pixel_um: tuple[float, float], furthest_um: float, tile_px: int = TILE_PX
+) -> Iterator[Nearest]:
+    """Distance to the nearest pixel of a mask, tile by tile.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of bool
+        Shape (y, x), such as a vessel mask.
+    pixel_um : tuple of float
+        Height and width of a pixel; they may differ.
+    furthest_um : float
+        Distances up to here are found; what is further is infinite.
+    tile_px : int
+        Side of a tile.
+
+    Yields
+    ------
+    Nearest
+        Tiles that cover every pixel once.
+    """
+    for tile in TileGrid(mask.shape[0], mask.shape[1], tile_px, 0, 1):
+        yield nearest_in(mask, tile.core, pixel_um, furthest_um)
+
+
+def grown_box(box: Box, pixel_um: tuple[float, float], margin_um: float, shape: tuple[int, ...]) -> Box:
+    """Grow a box by a margin on every side, as far as there are pixels.
+
+    Parameters
+    ----------
+    box : Box
+        Pixels.
+    pixel_um : tuple of float
+        Height and width of a pixel.
+    margin_um : float
+        By how much at least.
+    shape : tuple of int
+        Rows and columns there are.
+
+    Returns
+    -------
+    Box
+        Inside the shape.
+    """
+    y, x = (math.ceil(margin_um / size) + 1 for size in pixel_um)
+    grown = Box(box.y0 - y, box.y1 + y, box.x0 - x, box.x1 + x)
+    return grown.intersection(Box(0, shape[0], 0, shape[1]))

@@ -1,0 +1,287 @@
+"""How uneven a tumour is: numbers of each patch of a grid, and their spread over the patches; one pass over a slide."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.analysis.patch_sums import PATCH_PX, PatchSums, no_patch_sums, update_patches
+from napari_hrpn.analysis.spatial_autocorrelation import PERMUTATIONS, MoransI, morans_i
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_hrpn.slides import RegionMask, Slide
+
+BLOCK_PX = 2048
+
+
+@dataclass(frozen=True)
+class HeterogeneityReport:
+    """How far a pass over a slide has come.
+
+    Attributes
+    ----------
+    done, total : int
+        Blocks read and all of them.
+    """
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class ChannelHeterogeneity:
+    """How uneven a channel is over the patches with enough tissue.
+
+    CV and Gini are of the patches' mean grey levels less the background: an offset of the camera that is left in
+    lowers both. They do not say where patches lie; Moran's I does, and depends on the size of a patch.
+
+    Attributes
+    ----------
+    channel : str
+        Its name.
+    mean, sd : float
+        Of the patches' mean grey levels less the background; the SD with n - 1.
+    cv : float
+        Coefficient of variation, sd / mean.
+    gini : float
+        sum_ij |x_i - x_j| / (2 n^2 mean): 0 where all patches are equal, near 1 where one has everything.
+    moran_rook, moran_queen : MoransI
+        Of the same numbers, with 4 and 8 neighbours.
+    n : int
+        Patches.
+    reason : str
+        Why CV or Gini is NaN; empty where neither is.
+    """
+
+    channel: str
+    mean: float
+    sd: float
+    cv: float
+    gini: float
+    moran_rook: MoransI
+    moran_queen: MoransI
+    n: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Heterogeneity:
+    """A slide patch by patch, as the paper's figure 2.
+
+    Attributes
+    ----------
+    patch_px : int
+        Edge of a patch; the patch of row r and column c begins at pixel (r * patch_px, c * patch_px).
+    pixels : numpy.ndarray of int64, shape (rows, columns)
+        Measured pixels (tissue, or all) of each patch.
+    tissue_fraction : numpy.ndarray, shape (rows, columns)
+        Their share of the patch's pixels that lie on the slide.
+    enough : numpy.ndarray of bool, shape (rows, columns)
+        Patches with enough measured pixels to count in `channels`.
+    totals : numpy.ndarray, shape (channels, rows, columns)
+        Sum of the grey levels of the measured pixels.
+    means : numpy.ndarray, shape (channels, rows, columns)
+        Their mean; NaN where a patch has none.
+    positive_fractions : numpy.ndarray, shape (channels, rows, columns)
+        Share of the measured pixels at or above the channel's threshold; NaN without a threshold.
+    channels : tuple of ChannelHeterogeneity
+        The spread over the patches.
+    """
+
+    patch_px: int
+    pixels: NDArray[np.int64]
+    tissue_fraction: NDArray[np.float64]
+    enough: NDArray[np.bool_]
+    totals: NDArray[Any]
+    means: NDArray[np.float64]
+    positive_fractions: NDArray[np.float64]
+    channels: tuple[ChannelHeterogeneity, ...]
+
+
+def heterogeneity(
+    sums: PatchSums,
+    channel_names: Sequence[str],
+    *,
+    minimum_tissue: float = 0.5,
+    backgrounds: Sequence[float] | None = None,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> Heterogeneity:
+    """Turn sums of patches into numbers.
+
+    Parameters
+    ----------
+    sums : PatchSums
+        Of the whole slide.
+    channel_names : sequence of str
+        One per channel of the sums.
+    minimum_tissue : float
+        Share of a whole patch that must be measured for it to count, above 0 and up to 1.
+    backgrounds : sequence of float, optional
+        Grey level per channel without any stain, as `background_levels` finds it; darker patches count as 0.
+    permutations, seed : int
+        Of the p-value of Moran's I.
+
+    Returns
+    -------
+    Heterogeneity
+        NaN, with a reason, for what does not exist.
+
+    Raises
+    ------
+    AnalysisError
+        If the smallest share is out of range, or names or backgrounds do not fit the channels.
+    """
+    if not 0 < minimum_tissue <= 1:
+        msg = f"the smallest share of tissue is {minimum_tissue}; expected more than 0 and at most 1, such as 0.5"
+        raise AnalysisError(msg)
+    levels = [0.0] * len(sums.totals) if backgrounds is None else list(map(float, backgrounds))
+    if not len(channel_names) == len(levels) == len(sums.totals):
+        msg = f"there are {len(channel_names)} names and {len(levels)} backgrounds for {len(sums.totals)} channels"
+        raise AnalysisError(msg)
+    enough = sums.pixels >= minimum_tissue * sums.patch_px**2
+    with np.errstate(invalid="ignore"):
+        means, positive = sums.totals / sums.pixels, sums.positive / sums.pixels
+    return Heterogeneity(
+        patch_px=sums.patch_px,
+        pixels=sums.pixels,
+        tissue_fraction=sums.pixels / _patch_areas(sums),
+        enough=enough,
+        totals=sums.totals,
+        means=means,
+        positive_fractions=np.full_like(means, math.nan) if sums.thresholds is None else positive,
+        channels=tuple(
+            _spread(name, np.maximum(mean - level, 0), enough, permutations, seed)
+            for name, mean, level in zip(channel_names, means, levels, strict=True)
+        ),
+    )
+
+
+def slide_heterogeneity(
+    slide: Slide,
+    channels: Sequence[int] | None = None,
+    tissue: RegionMask | None = None,
+    *,
+    patch_px: int = PATCH_PX,
+    thresholds: Sequence[float] | None = None,
+    minimum_tissue: float = 0.5,
+    backgrounds: Sequence[float] | None = None,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> Generator[HeterogeneityReport, None, Heterogeneity]:
+    """Measure the patches of a slide at full resolution, in blocks of whole patches.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    channels : sequence of int, optional
+        Channels to measure; all where left out.
+    tissue : RegionMask, optional
+        Pixels outside are left out; blocks without any are not read.
+    patch_px : int
+        Edge of a patch.
+    thresholds : sequence of float, optional
+        Grey level per channel from which a pixel is positive, as that of the vessel mask.
+    minimum_tissue, backgrounds, permutations, seed
+        As for `heterogeneity`.
+
+    Yields
+    ------
+    HeterogeneityReport
+        After each block.
+
+    Returns
+    -------
+    Heterogeneity
+        Of all patches, those without tissue included.
+
+    Raises
+    ------
+    AnalysisError
+        If settings are out of range or pixels are not finite.
+    SlideError
+        If the slide cannot be read.
+    """
+    chosen = list(range(len(slide.channel_names)) if channels is None else channels)
+    sums = no_patch_sums(slide.shape, len(chosen), slide.dtype, patch_px, thresholds)
+    boxes = _boxes(slide.shape, max(1, BLOCK_PX // patch_px) * patch_px if patch_px <= BLOCK_PX else BLOCK_PX)
+    for done, (rows, columns) in enumerate(boxes, start=1):
+        mask = None if tissue is None else tissue.within(rows, columns)
+        if mask is None or mask.any():
+            block = np.asarray(slide.levels[0][chosen, rows, columns].compute())
+            sums = update_patches(sums, block, (rows.start, columns.start), mask)
+        yield HeterogeneityReport(done, len(boxes))
+    return heterogeneity(
+        sums,
+        [slide.channel_names[channel] for channel in chosen],
+        minimum_tissue=minimum_tissue,
+        backgrounds=backgrounds,
+        permutations=permutations,
+        seed=seed,
+    )
+
+
+def gini(values: ArrayLike) -> float:
+    """Gini coefficient, sum_ij |x_i - x_j| / (2 n^2 mean): how unequally something is shared out.
+
+    Parameters
+    ----------
+    values : array_like
+        0 or more each.
+
+    Returns
+    -------
+    float
+        0 for equal shares, (n - 1) / n where one has everything; NaN without values, where all are 0, or where
+        one is negative.
+
+    Examples
+    --------
+    >>> gini([1, 1, 1, 1]), gini([0, 0, 0, 8])
+    (0.0, 0.75)
+    """
+    ordered = np.sort(np.asarray(values, np.float64).ravel())
+    total, n = float(ordered.sum()), len(ordered)
+    if not n or not total > 0 or ordered[0] < 0:
+        return math.nan
+    ranks = 2 * np.arange(1, n + 1) - n - 1
+    return float(ranks @ ordered) / (n * total)
+
+
+def _spread(
+    name: str, values: NDArray[np.float64], enough: NDArray[np.bool_], permutations: int, seed: int
+) -> ChannelHeterogeneity:
+    counted = values[enough]
+    n = len(counted)
+    mean = float(counted.mean()) if n else math.nan
+    sd = float(counted.std(ddof=1)) if n > 1 else math.nan
+    rook, queen = (morans_i(values, enough, kind, permutations, seed) for kind in ("rook", "queen"))
+    reason = "no patch has enough tissue" if not n else "one patch has no spread" if n == 1 else ""
+    if n and not mean > 0:
+        reason = "no patch is brighter than the background"
+    return ChannelHeterogeneity(
+        name, mean, sd, sd / mean if mean > 0 else math.nan, gini(counted), rook, queen, n, reason
+    )
+
+
+def _patch_areas(sums: PatchSums) -> NDArray[np.int64]:
+    """Pixels of each patch that lie on the slide."""
+    rows, columns = (
+        np.minimum(np.arange(0, size, sums.patch_px) + sums.patch_px, size) - np.arange(0, size, sums.patch_px)
+        for size in sums.shape
+    )
+    return np.asarray(np.outer(rows, columns), np.int64)
+
+
+def _boxes(shape: tuple[int, int], edge: int) -> list[tuple[slice, slice]]:
+    rows, columns = ([slice(start, min(start + edge, size)) for start in range(0, size, edge)] for size in shape)
+    return [(row, column) for row in rows for column in columns]

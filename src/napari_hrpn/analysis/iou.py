@@ -1,0 +1,132 @@
+"""How well bright areas overlap: intersection over union at every threshold, from one record of pixel pairs.
+
+A pixel is foreground at a threshold or above; both images are cut at the same grey level.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_hrpn.analysis.pixel_pairs import PairCounts
+
+# of 256 grey levels each holds many pixels: only ties that clearly move a point along the curve are worth a mark
+LARGEST_TIE = 0.05
+LARGEST_GROWTH = 0.5
+
+
+@dataclass(frozen=True)
+class IouPoint:
+    """Overlap at one threshold; A is where the real image reaches it, B where the predicted one does.
+
+    Attributes
+    ----------
+    percentile : float
+        Of the real image, 0 to 100, that the threshold is; NaN where the threshold was given as a grey level.
+    threshold : float
+        Grey level.
+    iou : float
+        Pixels in both A and B over those in any; NaN where there are none. The "MIoU" of the paper's equation 8.
+    mean_iou : float
+        Mean of `iou` and of that of the background; NaN where either does not exist.
+    real_fraction, predicted_fraction : float
+        Share of the pixels in A and in B.
+    chance : float
+        `iou` of two masks as large as A that have nothing to do with each other, f / (2 - f); it grows with A, so
+        the curve falls from 1 even for a worthless prediction.
+    tied : bool
+        Whether pixels of one grey level make A clearly larger than the percentile says: everything, or more by a
+        twentieth of all pixels or by half its size. In an image with many zeros all low percentiles mean
+        "everything", and `iou` is trivially 1 there.
+    n : int
+        Pixels.
+    """
+
+    percentile: float
+    threshold: float
+    iou: float
+    mean_iou: float
+    real_fraction: float
+    predicted_fraction: float
+    chance: float
+    tied: bool
+    n: int
+
+
+def iou_curve(pairs: PairCounts, percentiles: Sequence[float] = tuple(range(101))) -> tuple[IouPoint, ...]:
+    """Overlap at percentiles of the real image.
+
+    Parameters
+    ----------
+    pairs : PairCounts
+        Of all pixels.
+    percentiles : sequence of float
+        0 to 100, interpolated as `numpy.percentile` does.
+
+    Returns
+    -------
+    tuple of IouPoint
+        In the order of `percentiles`.
+
+    Raises
+    ------
+    AgreementError
+        If a percentile is not 0 to 100.
+    """
+    thresholds = pairs.real.percentile(list(percentiles), interpolated=True)
+    return tuple(
+        _point(pairs, float(threshold), float(percentile))
+        for percentile, threshold in zip(percentiles, thresholds, strict=True)
+    )
+
+
+def iou_at(pairs: PairCounts, threshold: float) -> IouPoint:
+    """Overlap at any grey level.
+
+    Parameters
+    ----------
+    pairs : PairCounts
+        Of all pixels.
+    threshold : float
+        Grey level; of pixels that were binned, one that is as good as that of the bin.
+
+    Returns
+    -------
+    IouPoint
+        Its percentile is NaN, and it is never `tied`.
+    """
+    return _point(pairs, float(threshold), math.nan)
+
+
+def _point(pairs: PairCounts, threshold: float, percentile: float) -> IouPoint:
+    n = pairs.n
+    if not n:
+        nan = math.nan
+        return IouPoint(percentile, threshold, nan, nan, nan, nan, nan, tied=False, n=0)
+    real, predicted, both = (counts.at_least(threshold) for counts in (pairs.real, pairs.predicted, pairs.smaller))
+    either = real + predicted - both
+    iou = both / either if either else math.nan
+    background = (n - either) / (n - both) if n > both else math.nan
+    share = real / n
+    return IouPoint(
+        percentile=percentile,
+        threshold=threshold,
+        iou=iou,
+        mean_iou=(iou + background) / 2,
+        real_fraction=share,
+        predicted_fraction=predicted / n,
+        chance=share / (2 - share),
+        tied=not math.isnan(percentile) and _is_tied(real, n, percentile),
+        n=n,
+    )
+
+
+def _is_tied(real: int, n: int, percentile: float) -> bool:
+    """Compare A with its size if no two pixels had the same grey level."""
+    expected = n - math.ceil((n - 1) * (percentile / 100))
+    added = real - expected
+    return added > 0 and (real == n or added > min(LARGEST_TIE * n, LARGEST_GROWTH * expected))

@@ -1,0 +1,289 @@
+"""One channel of a level, smoothed and thresholded in strips of full width: every chunk is read once a pass.
+
+The rule: a strip comes with the rows around it that a filter looks at, so its pixels are those of the whole level.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.analysis.intensity import tissue_percentiles
+from napari_hrpn.slides import RegionMask
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import Slide
+
+STRIP_PX = 512
+BINS = 65_536
+TRUNCATE = 4.0
+
+
+@dataclass(frozen=True)
+class StripReport:
+    """How far the work on a slide has come.
+
+    Attributes
+    ----------
+    done, total : int
+        Strips or blocks that are finished, and all of them.
+    """
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """Rows y0 to y1 of a level, and some more on both sides.
+
+    Attributes
+    ----------
+    y0, y1 : int
+        The rows that are meant.
+    top : int
+        First row of `values`.
+    values : numpy.ndarray
+        Shape (rows, width).
+    """
+
+    y0: int
+    y1: int
+    top: int
+    values: NDArray[Any]
+
+    def core(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Return the rows that are meant of an image of the whole strip."""
+        return image[self.y0 - self.top : self.y1 - self.top]
+
+
+@dataclass(frozen=True, eq=False)
+class LevelChannel:
+    """One channel of a slide at a working level.
+
+    Attributes
+    ----------
+    slide : Slide
+        The slide.
+    channel, level : int
+        Which channel at which level.
+    smoothing_um : float
+        Standard deviation of the Gaussian that it is looked at through; 0 for none.
+    """
+
+    slide: Slide
+    channel: int
+    level: int
+    smoothing_um: float
+
+    @property
+    def pixels(self) -> da.Array:
+        """The channel, lazy, of shape (y, x)."""
+        return self.slide.levels[self.level][self.channel]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the level."""
+        height, width = self.pixels.shape
+        return height, width
+
+    @property
+    def pixel_um(self) -> tuple[float, float]:
+        """Height and width of a pixel of the level in µm."""
+        return level_pixel_um(self.slide, self.slide.downsample(self.level))
+
+    @property
+    def sigma_px(self) -> tuple[float, float]:
+        """Standard deviation of the Gaussian in pixels, along y and x."""
+        return self.smoothing_um / self.pixel_um[0], self.smoothing_um / self.pixel_um[1]
+
+    @property
+    def strip_count(self) -> int:
+        """Strips in one pass."""
+        return math.ceil(self.shape[0] / STRIP_PX)
+
+    def smoothed(self, halo: int = 0) -> Iterator[Strip]:
+        """Smoothed pixels strip by strip, with `halo` right rows around each where there are any.
+
+        Parameters
+        ----------
+        halo : int
+            Rows on either side that a filter looks at.
+
+        Yields
+        ------
+        Strip
+            Of float32.
+
+        Raises
+        ------
+        AnalysisError
+            If a pixel is not finite.
+        """
+        for strip in self.strips(halo + int(TRUNCATE * self.sigma_px[0] + 0.5)):
+            values = strip.values.astype(np.float32)
+            if not np.isfinite(values).all():
+                raise _not_finite(self.slide)
+            if self.smoothing_um:
+                values = ndimage.gaussian_filter(values, self.sigma_px, mode="nearest", truncate=TRUNCATE)
+            yield Strip(strip.y0, strip.y1, strip.top, values)
+
+    def strips(self, halo: int = 0) -> Iterator[Strip]:
+        """Pixels strip by strip, with `halo` rows around each where there are any; each is read once.
+
+        Parameters
+        ----------
+        halo : int
+            Rows on either side that a filter looks at.
+
+        Yields
+        ------
+        Strip
+            Of the level's own type.
+        """
+        height, width = self.shape
+        top, kept = 0, np.empty((0, width), self.pixels.dtype)
+        for y0 in range(0, height, STRIP_PX):
+            y1 = min(y0 + STRIP_PX, height)
+            while top + len(kept) < min(y1 + halo, height):
+                start = top + len(kept)
+                kept = np.concatenate([kept, np.asarray(self.pixels[start : start + STRIP_PX].compute())])
+            dropped = max(0, y0 - halo - top)
+            top, kept = top + dropped, kept[dropped:]
+            yield Strip(y0, y1, top, kept[: min(y1 + halo, height) - top])
+
+    def inside(self, region: RegionMask | None, y0: int, y1: int) -> NDArray[np.bool_]:
+        """Which pixels of some rows of the level lie in a region, by their centres; all without a region."""
+        return region_on_grid(region, self.slide.downsample(self.level), slice(y0, y1), slice(0, self.shape[1]))
+
+
+def level_pixel_um(slide: Slide, downsample: tuple[float, float]) -> tuple[float, float]:
+    """Size of a pixel of a grid over a slide.
+
+    Parameters
+    ----------
+    slide : Slide
+        That says how large its pixels are.
+    downsample : tuple of float
+        Full-resolution pixels per pixel of the grid.
+
+    Returns
+    -------
+    tuple of float
+        Height and width in µm.
+
+    Raises
+    ------
+    AnalysisError
+        If the slide does not say it.
+    """
+    if slide.pixel_size_um is None:
+        msg = f"{slide.source.name} does not say how large its pixels are; expected a size in µm: give it when opening"
+        raise AnalysisError(msg)
+    return slide.pixel_size_um[0] * downsample[0], slide.pixel_size_um[1] * downsample[1]
+
+
+def region_on_grid(
+    region: RegionMask | None, downsample: tuple[float, float], rows: slice, columns: slice
+) -> NDArray[np.bool_]:
+    """Which pixels of a part of a grid over a slide lie in a region.
+
+    Parameters
+    ----------
+    region : RegionMask or None
+        At any level; None means everywhere.
+    downsample : tuple of float
+        Full-resolution pixels per pixel of the grid.
+    rows, columns : slice
+        Of the grid, with a start and a stop.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Shape (rows, columns); a pixel is inside where its centre is.
+    """
+    if region is None:
+        return np.ones((rows.stop - rows.start, columns.stop - columns.start), bool)
+    y, x = (
+        np.minimum((np.arange(part.start, part.stop) + 0.5) * factor / own, size - 1).astype(np.intp)
+        for part, factor, own, size in zip(
+            (rows, columns), downsample, region.downsample, region.mask.shape, strict=True
+        )
+    )
+    return region.mask[np.ix_(y, x)]
+
+
+def grey_threshold(
+    image: LevelChannel, region: RegionMask | None, stated: float | None
+) -> Generator[StripReport, None, float]:
+    """The grey level that splits the smoothed pixels of a region in two: the stated one, or Otsu's.
+
+    Integers of up to 16 bits are counted in steps of one grey level, other pixels in 65,536 steps from the
+    smallest to the largest of a sample.
+
+    Parameters
+    ----------
+    image : LevelChannel
+        What to look at.
+    region : RegionMask or None
+        Where; None means everywhere.
+    stated : float or None
+        The grey level, if it is known: nothing is read then.
+
+    Yields
+    ------
+    StripReport
+        After each strip; the total counts another pass that follows.
+
+    Returns
+    -------
+    float
+        Of a region without contrast its own grey level, above which there is nothing.
+    """
+    if stated is not None:
+        return stated
+    low, step = _scale(image, region)
+    counts = np.zeros(BINS, np.int64)
+    for done, strip in enumerate(image.smoothed(), start=1):
+        values = strip.core(strip.values)[image.inside(region, strip.y0, strip.y1)]
+        index = np.rint((values.astype(np.float64) - low) / step)
+        counts += np.bincount(np.clip(index, 0, BINS - 1).astype(np.intp), minlength=BINS)
+        yield StripReport(done, 2 * image.strip_count)
+    return low + step * _otsu(counts)
+
+
+def _scale(image: LevelChannel, region: RegionMask | None) -> tuple[float, float]:
+    if image.pixels.dtype.kind == "u" and image.pixels.dtype.itemsize <= 2:
+        return 0.0, 1.0
+    if region is None:
+        region = RegionMask(np.ones((1, 1), bool), (float(image.slide.shape[0]), float(image.slide.shape[1])))
+    with np.errstate(invalid="ignore"):
+        low, high = tissue_percentiles(image.slide, [image.channel], region, [0, 100], max(image.pixel_um))[0]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise _not_finite(image.slide)
+    return float(low), float(high - low) / (BINS - 1) or 1.0
+
+
+def _not_finite(slide: Slide) -> AnalysisError:
+    return AnalysisError(
+        f"{slide.source.name} has pixels that are not finite (NaN or infinite); expected finite grey levels"
+    )
+
+
+def _otsu(counts: NDArray[np.int64]) -> float:
+    there = np.flatnonzero(counts)
+    if len(there) < 2:
+        return float(there[0]) if len(there) else 0.0
+    levels = np.arange(there[0], there[-1] + 1)
+    return float(threshold_otsu(hist=(counts[levels], levels)))

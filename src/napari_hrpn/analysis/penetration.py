@@ -1,0 +1,292 @@
+"""How far a probe got from the vessels: its profile over distance, and the lengths that sum it up.
+
+The rule: pixels inside vessels are counted but belong to no shell, since what they show has not left the blood.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.analysis.shell_sums import (
+    PenetrationSettings,
+    ShellSums,
+    no_shell_sums,
+    update_shells,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The probe between two distances from the nearest vessel.
+
+    Attributes
+    ----------
+    from_um, to_um : float
+        Its inner end, which is not part of it, and its outer end, which is; the last one is infinite.
+    n : int
+        Pixels.
+    mean : float
+        Mean grey level above the background; NaN without pixels.
+    share : float
+        Share of the signal outside vessels that is in it; NaN without signal.
+    """
+
+    from_um: float
+    to_um: float
+    n: int
+    mean: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The signal further than a distance from every vessel.
+
+    Attributes
+    ----------
+    beyond_um : float
+        The distance.
+    share : float
+        Share of the signal outside vessels, 0 to 1; NaN without signal.
+    """
+
+    beyond_um: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Penetration:
+    """How far a probe got from the vessels in one image and one area.
+
+    It tells where the probe is, not how it got there: vessels out of the section feed the tissue too, and a
+    background that is not taken off looks like a probe that reaches everywhere.
+
+    Attributes
+    ----------
+    image, area : str
+        Which image, and which part of the tissue.
+    shells : tuple of Shell
+        The profile, the last one open.
+    bands : tuple of Shell
+        The same over the wider distance bands.
+    beyond : tuple of Beyond
+        Share of the signal beyond some distances.
+    d50_um, d90_um : float
+        Distance from the nearest vessel within which half and nine tenths of the signal are.
+    decay_um : float
+        Length over which the profile falls to 1/e, where it falls exponentially.
+    vessel_mean : float
+        Mean grey level above the background inside vessels.
+    background : float
+        Grey level that was taken off.
+    n : int
+        Pixels outside vessels.
+    reason : str
+        Why a number is NaN; empty where none is.
+    """
+
+    image: str
+    area: str
+    shells: tuple[Shell, ...]
+    bands: tuple[Shell, ...]
+    beyond: tuple[Beyond, ...]
+    d50_um: float
+    d90_um: float
+    decay_um: float
+    vessel_mean: float
+    background: float
+    n: int
+    reason: str = ""
+
+
+def compute_penetration(
+    sums: ShellSums, settings: PenetrationSettings, background: Mapping[str, float] | None = None
+) -> tuple[Penetration, ...]:
+    """Turn sums over shells into profiles and lengths.
+
+    Inside a shell the signal counts as evenly spread, so D50 and D90 are good to a fraction of a shell. A shell
+    darker than the background holds no signal. The decay length is -1 / slope of a straight line through the
+    logarithm of the profile, each shell weighted by its pixels, from `fit_from_um` to where the profile is down to
+    `fit_down_to` of the first shell. For a probe that spreads from vessels in tissue with the penetration length
+    lambda = sqrt(D / k), the profile is a sum of Bessel functions K0, which fall faster than exp(-d / lambda) near
+    a vessel and slower where several vessels feed a place: for 30 µm, this fit gives 0.91 lambda at 25 vessels per
+    mm2 and 1.04 lambda at 150, the first crossing of 1/e only 0.68 and 0.93. Where vessels are nearer to each other
+    than lambda, no profile shows lambda. A vessel that the mask lacks lifts the far shells: one in a hundred made
+    the length 9 % longer, and twice that where shells down to 1 % were fitted.
+
+    Parameters
+    ----------
+    sums : ShellSums
+        Of all tiles.
+    settings : PenetrationSettings
+        As for the sums.
+    background : mapping of str to float, optional
+        Grey level without probe by name of image, such as that of blank glass; 0 where left out.
+
+    Returns
+    -------
+    tuple of Penetration
+        For each image, one for the whole tissue and, where there are several areas, one for each.
+
+    Raises
+    ------
+    AnalysisError
+        If a background is not finite or belongs to no image.
+    """
+    levels = dict(background or {})
+    for name, level in levels.items():
+        if name not in sums.images or not math.isfinite(level):
+            msg = f"the background of {name!r} is {level}; expected a grey level for one of {', '.join(sums.images)}"
+            raise AnalysisError(msg)
+    areas = [("tissue", sums.pixels.sum(0), sums.signal.sum(1))]
+    if len(sums.areas) > 1:
+        areas += [(name, sums.pixels[i], sums.signal[:, i]) for i, name in enumerate(sums.areas)]
+    return tuple(
+        _penetration((image, area), pixels, signal[i], settings, float(levels.get(image, 0.0)))
+        for i, image in enumerate(sums.images)
+        for area, pixels, signal in areas
+    )
+
+
+def penetration(
+    distance_um: NDArray[np.floating[Any]],
+    images: Mapping[str, NDArray[Any]],
+    mask: NDArray[np.bool_] | None = None,
+    settings: PenetrationSettings | None = None,
+    background: Mapping[str, float] | None = None,
+) -> tuple[Penetration, ...]:
+    """How far a probe got from the vessels, in one or more images of the same place.
+
+    Parameters
+    ----------
+    distance_um : numpy.ndarray
+        Shape (y, x): distance to the nearest vessel, 0 inside one.
+    images : mapping of str to numpy.ndarray
+        Images of the same shape by name, such as the real and a predicted probe.
+    mask : numpy.ndarray of bool, optional
+        Of the same shape; pixels where it is False are left out.
+    settings : PenetrationSettings, optional
+        Shells, bands and the range of the fit.
+    background : mapping of str to float, optional
+        Grey level without probe by name of image; 0 where left out.
+
+    Returns
+    -------
+    tuple of Penetration
+        One per image; see `compute_penetration` for the formulas.
+
+    Raises
+    ------
+    AnalysisError
+        If shapes differ, or values are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> distance_um = np.arange(101.0)[None]
+    >>> (found,) = penetration(distance_um, {"probe": 1000 * np.exp(-distance_um / 25)})
+    >>> round(found.decay_um, 2), round(found.shells[0].mean, 1)
+    (25.0, 888.3)
+    """
+    settings = settings or PenetrationSettings()
+    area = None if mask is None else np.asarray(mask, np.intp) - 1
+    sums = update_shells(
+        no_shell_sums(tuple(images), settings), distance_um, list(images.values()), settings, area=area
+    )
+    return compute_penetration(sums, settings, background)
+
+
+def _penetration(
+    names: tuple[str, str], pixels: NDArray[np.int64], signal: NDArray[Any], settings: PenetrationSettings, level: float
+) -> Penetration:
+    above = signal - level * pixels
+    mean = np.divide(above, pixels, out=np.full(len(pixels), math.nan), where=pixels > 0)
+    ends = np.append(np.arange(settings.shells + 1) * settings.shell_um, math.inf)
+    amount = np.maximum(above[1:], 0.0)
+    share = amount / amount.sum() if amount.sum() > 0 else np.full(len(amount), math.nan)
+    decay_um, decay_reason = _decay(mean[1:-1], pixels[1:-1], settings)
+    d50, d90 = (_within(share, ends, part) for part in (0.5, 0.9))
+    return Penetration(
+        image=names[0],
+        area=names[1],
+        shells=_rows(ends, pixels[1:], above[1:], share),
+        bands=_bands(settings, ends, pixels[1:], above[1:], share),
+        beyond=tuple(Beyond(distance, _beyond(share, ends, distance)) for distance in settings.beyond_um),
+        d50_um=d50,
+        d90_um=d90,
+        decay_um=decay_um,
+        vessel_mean=float(mean[0]),
+        background=level,
+        n=int(pixels[1:].sum()),
+        reason=_reason(pixels, share, d90, decay_reason),
+    )
+
+
+def _rows(
+    ends: NDArray[np.float64], pixels: NDArray[np.int64], above: NDArray[np.float64], share: NDArray[np.float64]
+) -> tuple[Shell, ...]:
+    return tuple(
+        Shell(float(low), float(high), int(n), float(total) / int(n) if n else math.nan, float(part))
+        for low, high, n, total, part in zip(ends[:-1], ends[1:], pixels, above, share, strict=True)
+    )
+
+
+def _bands(
+    settings: PenetrationSettings,
+    ends: NDArray[np.float64],
+    pixels: NDArray[np.int64],
+    above: NDArray[np.float64],
+    share: NDArray[np.float64],
+) -> tuple[Shell, ...]:
+    first = np.array([0, *(round(edge / settings.shell_um) for edge in settings.band_edges_um)])
+    sums = (np.add.reduceat(column, first) for column in (pixels, above, share))
+    return _rows(np.append(ends[first], math.inf), *sums)
+
+
+def _beyond(share: NDArray[np.float64], ends: NDArray[np.float64], distance_um: float) -> float:
+    return float(1 - np.interp(distance_um, ends[:-1], np.append(0, np.cumsum(share[:-1]))))
+
+
+def _within(share: NDArray[np.float64], ends: NDArray[np.float64], part: float) -> float:
+    """Distance within which a part of the signal is; NaN where it is in the open shell."""
+    inside = np.append(0, np.cumsum(share[:-1]))
+    if not inside[-1] >= part:
+        return math.nan
+    after = int(np.argmax(inside >= part))
+    return float(np.interp(part, inside[after - 1 : after + 1], ends[after - 1 : after + 1]))
+
+
+def _decay(mean: NDArray[np.float64], pixels: NDArray[np.int64], settings: PenetrationSettings) -> tuple[float, str]:
+    there = np.flatnonzero(pixels > 0)
+    middle = (np.arange(len(mean)) + 0.5) * settings.shell_um
+    faint = ~(mean > settings.fit_down_to * mean[there[0]]) if len(there) else np.ones(len(mean), bool)
+    faint &= pixels > 0
+    end = int(np.argmax(faint)) if faint.any() else len(mean)
+    chosen = (pixels > 0) & (middle > settings.fit_from_um) & (np.arange(len(mean)) < end)
+    if chosen.sum() < 3:
+        return math.nan, f"fewer than three shells beyond {settings.fit_from_um:g} µm hold signal to fit a decay to"
+    slope = float(np.polyfit(middle[chosen], np.log(mean[chosen]), 1, w=np.sqrt(pixels[chosen]))[0])
+    if slope >= 0:
+        return math.nan, "the signal does not fall with the distance, so it has no decay length"
+    return -1 / slope, ""
+
+
+def _reason(pixels: NDArray[np.int64], share: NDArray[np.float64], d90_um: float, decay: str) -> str:
+    if not pixels[1:].any():
+        return "there is no pixel outside vessels"
+    reasons = [decay] if decay else []
+    if math.isnan(share[0]):
+        reasons.append("no shell is brighter than the background")
+    elif math.isnan(d90_um):
+        reasons.append("the signal reaches further than the last shell")
+    return "; ".join(reasons)

@@ -1,0 +1,19 @@
+"""Whether a slide is fit to be predicted or learnt from; `slide_quality` is the door."""
+
+from napari_hrpn.analysis.quality.channel_shift import ChannelShift
+from napari_hrpn.analysis.quality.cross_talk import CrossTalk
+from napari_hrpn.analysis.quality.findings import Finding
+from napari_hrpn.analysis.quality.grey_levels import GreyLevels
+from napari_hrpn.analysis.quality.slide_quality import QualityReport, SlideQuality, slide_quality
+from napari_hrpn.analysis.quality.stitching import Stitching
+
+__all__ = [
+    "ChannelShift",
+    "CrossTalk",
+    "Finding",
+    "GreyLevels",
+    "QualityReport",
+    "SlideQuality",
+    "Stitching",
+    "slide_quality",
+]

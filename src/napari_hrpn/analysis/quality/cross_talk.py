@@ -1,0 +1,156 @@
+"""How much of one channel's light is seen in another: the part of its fine structure that shows there everywhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+SMALLEST_SHARE = 0.02
+LARGEST_SHARE = 0.4
+"""A camera that saw more than this of another dye would show that dye; it is the other way round, or biology."""
+COARSEST_PIXEL_UM = 1.5
+_WINDOW_PX = 64
+_FINE_PX, _COARSE_PX = 1.0, 4.0
+_USED_SHARE = 8
+_FEWEST_WINDOWS = 8
+_LARGEST_SPREAD = 0.4
+
+
+@dataclass(frozen=True)
+class CrossTalk:
+    """How much of one channel shows in another.
+
+    Attributes
+    ----------
+    source, target : int
+        The channels: light of the first that is seen in the second.
+    share : float
+        Grey levels of the target per grey level of the source; NaN where it cannot be told.
+    spread : float
+        Distance of the quartiles over the windows, relative to `share`: cross-talk is the same everywhere, what
+        stains have in common is not.
+    is_found : bool
+        Whether it is large, alike everywhere, and not the mirror image of a tighter one the other way round.
+    windows : int
+        Places that were compared.
+    reason : str
+        Why there is no number; empty where there is.
+    """
+
+    source: int
+    target: int
+    share: float
+    spread: float
+    is_found: bool
+    windows: int
+    reason: str = ""
+
+
+def cross_talk(
+    blocks: Sequence[NDArray[Any]],
+    channels: Sequence[int],
+    positions_px: Sequence[tuple[float, float]] | None = None,
+) -> tuple[CrossTalk, ...]:
+    """Estimate the cross-talk between channels.
+
+    In small windows the fine structure of the target is fitted by that of all other channels together (partial
+    least squares slopes); a slope's lower quartile over the windows richest in the source is the share that is
+    there whatever else the tissue shows, a lower envelope. What only single-stained controls can tell apart: a
+    probe that sits in vessel walls everywhere looks the same as cross-talk.
+
+    Parameters
+    ----------
+    blocks : sequence of numpy.ndarray, shape (all channels, y, x)
+        From full resolution.
+    channels : sequence of int
+        Channels to compare, two or more.
+    positions_px : sequence of tuple of float, optional
+        How far each of them is displaced; they are laid on top of each other first.
+
+    Returns
+    -------
+    tuple of CrossTalk
+        For each ordered pair.
+    """
+    parts = [gram for block in blocks for gram in _grams(block, channels, positions_px)]
+    if len(parts) < _FEWEST_WINDOWS:
+        reason = f"only {len(parts)} windows of {_WINDOW_PX} px to compare"
+        return tuple(
+            CrossTalk(source, target, math.nan, math.nan, False, len(parts), reason)
+            for source, target in permutations(channels, 2)
+        )
+    grams = np.stack(parts)
+    found = {
+        (source, target): _slopes(grams, source, target) for source, target in permutations(range(len(channels)), 2)
+    }
+    return tuple(
+        CrossTalk(
+            channels[source],
+            channels[target],
+            share,
+            spread,
+            _is_plausible(share, spread) and not _is_mirrored(found[target, source], spread),
+            windows,
+        )
+        for (source, target), (share, spread, windows) in found.items()
+    )
+
+
+def _is_plausible(share: float, spread: float) -> bool:
+    return SMALLEST_SHARE <= share <= LARGEST_SHARE and spread <= _LARGEST_SPREAD
+
+
+def _is_mirrored(back: tuple[float, float, int], spread: float) -> bool:
+    return _is_plausible(*back[:2]) and back[1] < spread
+
+
+def _grams(
+    block: NDArray[Any], channels: Sequence[int], positions_px: Sequence[tuple[float, float]] | None
+) -> NDArray[np.float64]:
+    """Sums of products of the channels' fine structure in each window, of shape (windows, channels, channels)."""
+    planes = []
+    for index, channel in enumerate(channels):
+        image = block[channel].astype(np.float32)
+        if positions_px is not None and any(positions_px[index]):
+            image = ndimage.shift(image, np.negative(positions_px[index]), order=3, mode="nearest")
+        fine, coarse = (
+            ndimage.gaussian_filter(image, width, mode="nearest", truncate=3) for width in (_FINE_PX, _COARSE_PX)
+        )
+        planes.append(_windows(fine - coarse))
+    return np.asarray(np.einsum("inp,jnp->nij", planes, planes, dtype=np.float64))
+
+
+def _windows(image: NDArray[Any]) -> NDArray[Any]:
+    rows, columns = (size // _WINDOW_PX for size in image.shape)
+    whole = image[: rows * _WINDOW_PX, : columns * _WINDOW_PX]
+    split = whole.reshape(rows, _WINDOW_PX, columns, _WINDOW_PX).swapaxes(1, 2)
+    return split.reshape(rows * columns, _WINDOW_PX**2)
+
+
+def _slopes(grams: NDArray[np.float64], source: int, target: int) -> tuple[float, float, int]:
+    """Lower quartile and relative spread of the target's partial slope on the source, over the windows rich in it."""
+    others = [index for index in range(grams.shape[1]) if index not in (source, target)]
+    own, product = grams[:, source, source], grams[:, source, target]
+    if others:
+        between = grams[:, others][:, :, others]
+        small = 1e-9 * np.trace(between, axis1=1, axis2=2)[:, None, None] + 1e-12
+        solved = np.linalg.solve(between + small * np.eye(len(others)), grams[:, others, source][:, :, None])[:, :, 0]
+        own = own - np.einsum("no,no->n", solved, grams[:, others, source])
+        product = product - np.einsum("no,no->n", solved, grams[:, others, target])
+    count = max(_FEWEST_WINDOWS, len(own) // _USED_SHARE)
+    rich = np.argsort(own)[-count:]
+    rich = rich[own[rich] > 0]
+    if not len(rich):
+        return math.nan, math.nan, 0
+    low, middle, high = np.quantile(product[rich] / own[rich], [0.25, 0.5, 0.75])
+    return float(low), float((high - low) / abs(middle)) if middle else math.inf, len(rich)

@@ -1,0 +1,128 @@
+"""What the grey levels of a channel tell of how it was recorded and stored: clipped, cut, stretched or too dark."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SPIKE_PX = 20
+_SPIKE_TIMES = 3
+_ENOUGH_PER_VALUE = 50
+_FEWEST_VALUES = 4
+
+
+@dataclass(frozen=True)
+class GreyLevels:
+    """Grey levels of a channel in the blocks that were looked at.
+
+    Attributes
+    ----------
+    n : int
+        Pixels.
+    lowest, highest : float
+        Smallest and largest value.
+    saturated : float
+        Share of pixels at the largest value, if that is the largest of the pixel type or pixels pile up there; else 0.
+    zeros : float
+        Share of pixels that are 0.
+    levels : int
+        Different values.
+    typical_levels : int
+        Different values between the 1st and the 99th percentile.
+    spacing : float
+        Mean distance of neighbouring values where pixels are dense: 1 for what a camera delivers, more for values
+        that were stretched and leave gaps. NaN for floating point.
+    bits_used : int or None
+        Bits that hold all values at this spacing; None for floating point.
+    """
+
+    n: int
+    lowest: float
+    highest: float
+    saturated: float
+    zeros: float
+    levels: int
+    typical_levels: int
+    spacing: float
+    bits_used: int | None
+
+
+def grey_levels(pixels: NDArray[Any]) -> GreyLevels:
+    """Look at the grey levels of a channel.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Any shape, at least one pixel; values that are not finite are left out.
+
+    Returns
+    -------
+    GreyLevels
+        Of all of them together.
+    """
+    values, counts = _counted(pixels)
+    if not len(values):
+        return GreyLevels(0, math.nan, math.nan, math.nan, math.nan, 0, 0, math.nan, None)
+    n = int(counts.sum())
+    is_integer = pixels.dtype.kind in "iu"
+    spacing = _spacing(values, counts) if is_integer else math.nan
+    low, high = _range(values, counts, 0.01, 0.99)
+    return GreyLevels(
+        n=n,
+        lowest=float(values[0]),
+        highest=float(values[-1]),
+        saturated=_saturated(values, counts, pixels.dtype) / n,
+        zeros=int(counts[values == 0].sum()) / n,
+        levels=len(values),
+        typical_levels=high - low + 1,
+        spacing=spacing,
+        bits_used=_bits((float(values[-1]) - min(0.0, float(values[0]))) / spacing) if is_integer else None,
+    )
+
+
+def _counted(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
+        counts = np.bincount(pixels.ravel())
+        values = np.flatnonzero(counts)
+        return values, counts[values]
+    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
+    values, counts = np.unique(finite, return_counts=True)
+    return values, counts
+
+
+def _range(values: NDArray[Any], counts: NDArray[np.int64], low: float, high: float) -> tuple[int, int]:
+    """Indices of the values at two quantiles."""
+    cumulative = np.cumsum(counts)
+    first, last = np.searchsorted(cumulative, [low * cumulative[-1], high * cumulative[-1]])
+    return int(first), min(int(last), len(values) - 1)
+
+
+def _saturated(values: NDArray[Any], counts: NDArray[np.int64], dtype: np.dtype) -> int:
+    top = int(counts[-1])
+    if len(values) < 2:
+        return 0
+    if dtype.kind in "iu" and values[-1] == np.iinfo(dtype).max:
+        return top
+    below = int(counts[-6:-1].max())
+    # a camera of fewer bits, or one that was corrected afterwards, clips below the end of the type
+    return top if top >= _SPIKE_PX and top > _SPIKE_TIMES * below else 0
+
+
+def _spacing(values: NDArray[Any], counts: NDArray[np.int64]) -> float:
+    first, last = _range(values, counts, 0.05, 0.95)
+    occupied = last - first + 1
+    # with so many pixels at each value that occurs, none is left out by chance
+    if occupied >= _FEWEST_VALUES and counts[first : last + 1].sum() >= _ENOUGH_PER_VALUE * occupied:
+        return (int(values[last]) - int(values[first])) / (occupied - 1)
+    return float(max(1, np.gcd.reduce(np.diff(values.astype(np.int64))))) if len(values) > 1 else 1.0
+
+
+def _bits(largest: float) -> int:
+    # values that were stretched by no whole number are rounded
+    return max(1, math.ceil(math.log2(round(largest) + 1)))

@@ -1,0 +1,109 @@
+"""What is looked at of a slide: blocks of full resolution spread over the tissue and a coarse level, never more."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_hrpn.analysis.tissue import tissue_mask
+
+if TYPE_CHECKING:
+    from napari_hrpn.analysis.tissue import TissueMask
+    from napari_hrpn.slides import Slide
+
+BLOCK_PX = 512
+MOST_BLOCKS = 32
+MOST_COMPUTED_PX = 32 * 2**20
+"""A level that the file does not hold is only computed from one of no more pixels."""
+COARSE_PX = 2048
+TISSUE_PIXEL_UM = 8.0
+_LEAST_TISSUE = 0.5
+
+
+def is_affordable(slide: Slide, level: int) -> bool:
+    """Whether a level can be read whole in seconds.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    level : int
+        Index into its levels.
+
+    Returns
+    -------
+    bool
+        False where it would have to be computed from too large a level, or is one.
+    """
+    read = slide.levels[min(level, slide.stored_levels - 1)]
+    return bool(math.prod(read.shape[1:]) <= MOST_COMPUTED_PX)
+
+
+def coarse_level(slide: Slide) -> int | None:
+    """Coarsest level that still shows camera fields.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+
+    Returns
+    -------
+    int or None
+        Of 2048 px or more a side, or the finest; None where it takes too long to read.
+    """
+    large = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= COARSE_PX]
+    level = max(large, default=0)
+    return level if is_affordable(slide, level) else None
+
+
+def quick_tissue(slide: Slide, nuclei: int | None) -> TissueMask | None:
+    """Tissue of a slide, if it can be found in seconds.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    nuclei : int or None
+        Its channel of nuclei; the first channel stands in for it.
+
+    Returns
+    -------
+    TissueMask or None
+        None for a large slide without coarse levels.
+    """
+    return tissue_mask(slide, nuclei or 0) if is_affordable(slide, slide.level_for(TISSUE_PIXEL_UM)) else None
+
+
+def sample_boxes(slide: Slide, tissue: TissueMask | None) -> list[tuple[slice, slice]]:
+    """Blocks to look at, at full resolution.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+    tissue : TissueMask or None
+        Blocks at least half inside are taken, or the fullest one.
+
+    Returns
+    -------
+    list of tuple of slice
+        Rows and columns of at most 32 blocks of 512 px (smaller on a smaller slide), the same at each call.
+    """
+    starts = [_starts(size) for size in slide.shape]
+    edges = [min(BLOCK_PX, size) for size in slide.shape]
+    boxes = [(slice(y, y + edges[0]), slice(x, x + edges[1])) for y in starts[0] for x in starts[1]]
+    if tissue is not None:
+        shares = [tissue.share(y.start, y.stop, x.start, x.stop) for y, x in boxes]
+        least = min(_LEAST_TISSUE, max(shares))
+        boxes = [box for box, share in zip(boxes, shares, strict=True) if share >= least]
+    chosen = np.random.default_rng(0).permutation(len(boxes))[:MOST_BLOCKS]
+    return [boxes[index] for index in sorted(chosen)]
+
+
+def _starts(size: int) -> list[int]:
+    """Where blocks begin along an axis: the last one ends at the edge, so neighbours may overlap a little."""
+    count = math.ceil(size / BLOCK_PX)
+    return [round(start) for start in np.linspace(0, max(0, size - BLOCK_PX), count)]

@@ -1,0 +1,199 @@
+"""Sums of a probe's signal over shells of distance from the nearest vessel, pooled over tiles in any order.
+
+The rule: whole numbers for integer pixels, so any cutting of an image gives the same sums to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.analysis.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PenetrationSettings:
+    """How the distance from the vessels is divided.
+
+    Attributes
+    ----------
+    shell_um : float
+        Thickness of a shell.
+    furthest_um : float
+        What is further from every vessel is one last, open shell. A multiple of the thickness.
+    beyond_um : tuple of float
+        Distances beyond which the share of the signal is given.
+    band_edges_um : tuple of float
+        Ends of the distance bands, the last of which is open. Multiples of the thickness.
+    near_um : tuple of float
+        Distances up to which the probe around each vessel is averaged, rising.
+    periphery_um : float
+        Tissue nearer than this to the edge of the tissue is periphery, the rest core.
+    fit_from_um : float
+        The decay is fitted from here on: nearer, the signal around a thin vessel falls faster than exponentially.
+    fit_down_to : float
+        The fit ends where the signal is below this share of the first shell's.
+    """
+
+    shell_um: float = 5.0
+    furthest_um: float = 300.0
+    beyond_um: tuple[float, ...] = (10.0, 20.0, 30.0, 50.0, 100.0, 200.0)
+    band_edges_um: tuple[float, ...] = (10.0, 30.0, 60.0)
+    near_um: tuple[float, ...] = (10.0, 20.0, 50.0)
+    periphery_um: float = 200.0
+    fit_from_um: float = 20.0
+    fit_down_to: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.shell_um) and self.shell_um > 0):
+            msg = f"shell_um is {self.shell_um}; expected a number above 0"
+            raise AnalysisError(msg)
+        for name in ("beyond_um", "band_edges_um", "near_um"):
+            _check_distances(name, getattr(self, name), self.furthest_um)
+        for name in ("furthest_um", "band_edges_um"):
+            in_shells = np.atleast_1d(getattr(self, name)) / self.shell_um
+            if not np.allclose(in_shells, np.rint(in_shells)) or in_shells.min(initial=1) < 1:
+                msg = f"{name} is {getattr(self, name)}; expected multiples of shell_um, {self.shell_um:g}"
+                raise AnalysisError(msg)
+
+    @property
+    def shells(self) -> int:
+        """Closed shells."""
+        return round(self.furthest_um / self.shell_um)
+
+
+def _check_distances(name: str, distances: tuple[float, ...], furthest: float) -> None:
+    if not all(0 < a < b for a, b in zip(distances, (*distances[1:], math.inf), strict=True)) or any(
+        not d <= furthest for d in distances
+    ):
+        msg = f"{name} is {distances}; expected rising distances above 0 and up to furthest_um, {furthest:g}"
+        raise AnalysisError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class ShellSums:
+    """Pixels and signal in each shell of each area; two of them are pooled with ``+``.
+
+    Attributes
+    ----------
+    images : tuple of str
+        Names of the images that are measured on the same shells, such as the real one and a prediction.
+    areas : tuple of str
+        Names of parts of the tissue that share no pixel.
+    pixels : numpy.ndarray of int64, shape (areas, shells + 2)
+        First inside vessels, then shell by shell, a shell without its inner and with its outer end, at last what
+        is further.
+    signal : numpy.ndarray of int64 or float64, shape (images, areas, shells + 2)
+        Sums of the grey levels; float64 where an image is floating point.
+    """
+
+    images: tuple[str, ...]
+    areas: tuple[str, ...]
+    pixels: NDArray[np.int64]
+    signal: NDArray[Any]
+
+    def __add__(self, other: ShellSums) -> ShellSums:
+        if (self.images, self.areas, self.pixels.shape) != (other.images, other.areas, other.pixels.shape):
+            msg = "two sums over shells differ in their images, areas or shells; expected the same for both"
+            raise AnalysisError(msg)
+        return replace(self, pixels=self.pixels + other.pixels, signal=self.signal + other.signal)
+
+
+def no_shell_sums(
+    images: Sequence[str], settings: PenetrationSettings, areas: Sequence[str] = ("tissue",)
+) -> ShellSums:
+    """Return sums over nothing, to begin with.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Names of the images.
+    settings : PenetrationSettings
+        Its shells.
+    areas : sequence of str
+        Names of the parts of the tissue.
+
+    Returns
+    -------
+    ShellSums
+        All zero.
+    """
+    pixels = np.zeros((len(areas), settings.shells + 2), np.int64)
+    return ShellSums(tuple(images), tuple(areas), pixels, np.zeros((len(images), *pixels.shape), np.int64))
+
+
+def update_shells(
+    sums: ShellSums,
+    distance_um: NDArray[np.floating[Any]],
+    values: Sequence[NDArray[Any]],
+    settings: PenetrationSettings,
+    *,
+    area: NDArray[np.integer[Any]] | None = None,
+    pixels: NDArray[np.int64] | None = None,
+) -> ShellSums:
+    """Add the pixels of a tile to the sums.
+
+    Parameters
+    ----------
+    sums : ShellSums
+        Of the tiles before.
+    distance_um : numpy.ndarray
+        Shape (y, x): distance to the nearest vessel, 0 inside one; may be infinite.
+    values : sequence of numpy.ndarray
+        One image per name, of the same shape, integer or floating point: grey levels, or sums of them.
+    settings : PenetrationSettings
+        As for the sums.
+    area : numpy.ndarray of int, optional
+        Index of the area of each pixel, -1 to leave it out; all are in the first where left out.
+    pixels : numpy.ndarray of int64, optional
+        How many pixels each value is the sum of; 1 where left out.
+
+    Returns
+    -------
+    ShellSums
+        With the tile.
+
+    Raises
+    ------
+    AnalysisError
+        If the shapes differ, or values are not finite.
+    """
+    if len(values) != len(sums.images) or any(image.shape != distance_um.shape for image in values):
+        found = ", ".join(" x ".join(map(str, image.shape)) for image in values)
+        expected = " x ".join(map(str, distance_um.shape))
+        msg = f"the images are {found or 'none'} px; expected {len(sums.images)} of {expected} px, as the distances"
+        raise AnalysisError(msg)
+    length = settings.shells + 2
+    shell = np.ceil(np.minimum(distance_um, 2 * settings.furthest_um) / settings.shell_um)
+    bins = np.minimum(shell, length - 1).astype(np.intp)
+    if area is not None:
+        bins += np.asarray(area, np.intp) * length
+    inside = slice(None) if area is None else np.asarray(area) >= 0
+    chosen, size = bins[inside].ravel(), sums.pixels.size
+    weights = None if pixels is None else pixels[inside].ravel()
+    counted = np.bincount(chosen, weights, size).astype(np.int64)
+    signal = np.stack([_sums(chosen, image[inside].ravel(), size) for image in values]) if values else sums.signal
+    return replace(
+        sums,
+        pixels=sums.pixels + counted.reshape(sums.pixels.shape),
+        signal=sums.signal + signal.reshape(sums.signal.shape),
+    )
+
+
+def _sums(bins: NDArray[np.intp], values: NDArray[Any], size: int) -> NDArray[Any]:
+    """Sums of values per bin; of integers exact, as whole numbers below 2^53 are in float64."""
+    total = np.bincount(bins, values, size)
+    if values.dtype.kind in "biu":
+        return total.astype(np.int64)
+    if not np.isfinite(total).all():
+        msg = "an image has pixels that are not finite (NaN or infinite); expected finite grey levels: leave them out"
+        raise AnalysisError(msg)
+    return total

@@ -1,0 +1,191 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_hrpn.analysis import (
+    AnalysisError,
+    PenetrationSettings,
+    compute_penetration,
+    no_shell_sums,
+    penetration,
+    update_shells,
+)
+from napari_hrpn.sample_data.transport import steady_concentration
+from napari_hrpn.sample_data.vessels import Vessels, leak_source
+from napari_hrpn.sample_data.window import Window
+from support.vessel_slides import discs
+
+SETTINGS = PenetrationSettings()
+
+
+def scene(seed: int = 0, size: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distances from a few vessels, a real and a predicted image of 16 bits."""
+    generator = np.random.default_rng(seed)
+    mask = discs((size, size), generator.integers(0, size, (12, 2)), 6)
+    distance = ndimage.distance_transform_edt(~mask, sampling=(1.0, 1.3))
+    real = generator.poisson(60_000 * np.exp(-distance / 40)).clip(0, 65_535).astype(np.uint16)
+    return distance, real, (real // 2 + 100).astype(np.uint16)
+
+
+def test_shells_are_the_means_of_their_pixels() -> None:
+    distance, real, predicted = scene()
+    for result, image in zip(
+        penetration(distance, {"real": real, "predicted": predicted}), (real, predicted), strict=True
+    ):
+        assert result.n == (distance > 0).sum()
+        assert result.vessel_mean == image[distance == 0].mean()
+        outside = image[distance > 0].sum(dtype=np.int64)
+        for shell in result.shells:
+            inside = (distance > shell.from_um) & (distance <= shell.to_um)
+            assert shell.n == inside.sum()
+            if shell.n:
+                assert shell.mean == image[inside].mean(dtype=np.float64)
+                assert shell.share == pytest.approx(image[inside].sum(dtype=np.int64) / outside, rel=1e-12)
+        for band, (low, high) in zip(result.bands, [(0, 10), (10, 30), (30, 60), (60, math.inf)], strict=True):
+            inside = (distance > low) & (distance <= high)
+            assert (band.from_um, band.to_um, band.n) == (low, high, inside.sum())
+            assert band.mean == pytest.approx(image[inside].mean(dtype=np.float64), rel=1e-12)
+        for row in result.beyond:
+            assert row.share == pytest.approx(image[distance > row.beyond_um].sum(dtype=np.int64) / outside, abs=1e-12)
+
+
+def test_half_and_nine_tenths_of_the_signal_are_within_their_distances() -> None:
+    distance, real, _ = scene()
+    (result,) = penetration(distance, {"real": real})
+    outside = distance > 0
+    order = np.argsort(distance[outside])
+    inside = np.cumsum(real[outside][order].astype(np.float64))
+    exact = distance[outside][order][np.searchsorted(inside, np.array([0.5, 0.9]) * inside[-1])]
+    np.testing.assert_allclose([result.d50_um, result.d90_um], exact, atol=0.5)
+
+
+def test_sums_are_the_same_however_the_image_is_cut() -> None:
+    distance, real, predicted = scene(1)
+    area = np.random.default_rng(1).integers(-1, 2, real.shape)
+    start = no_shell_sums(("real", "predicted"), SETTINGS, ("core", "periphery"))
+    whole = update_shells(start, distance, (real, predicted), SETTINGS, area=area)
+    pooled = start
+    for rows in (slice(300, 400), slice(0, 7), slice(7, 300)):
+        tile = update_shells(start, distance[rows], (real[rows], predicted[rows]), SETTINGS, area=area[rows])
+        pooled = tile + pooled
+    np.testing.assert_array_equal(pooled.pixels, whole.pixels)
+    np.testing.assert_array_equal(pooled.signal, whole.signal)
+    assert whole.signal.dtype == np.int64
+    assert compute_penetration(pooled, SETTINGS) == compute_penetration(whole, SETTINGS)
+    results = {(result.image, result.area): result for result in compute_penetration(whole, SETTINGS)}
+    assert len(results) == 6
+    for index, name in enumerate(("core", "periphery")):
+        (alone,) = penetration(distance, {"real": real}, area == index)
+        assert results["real", name] == replace(alone, area=name)
+    assert results["real", "tissue"] == penetration(distance, {"real": real}, area >= 0)[0]
+
+
+def test_sums_of_pixels_count_as_their_pixels() -> None:
+    distance, real, _ = scene(2)
+    coarse = distance[::4, ::4]
+    blocks = real.reshape(100, 4, 100, 4).sum(axis=(1, 3), dtype=np.int64)
+    sums = update_shells(
+        no_shell_sums(("real",), SETTINGS), coarse, (blocks,), SETTINGS, pixels=np.full(coarse.shape, 16, np.int64)
+    )
+    (fine,) = penetration(np.kron(coarse, np.ones((4, 4))), {"real": real})
+    assert compute_penetration(sums, SETTINGS) == (fine,)
+
+
+def test_background_is_taken_off() -> None:
+    distance, real, _ = scene(3)
+    (plain,) = penetration(distance, {"real": real})
+    (lifted,) = penetration(distance, {"real": real.astype(np.int32) + 500}, background={"real": 500})
+    np.testing.assert_allclose([shell.mean for shell in lifted.shells], [shell.mean for shell in plain.shells])
+    assert lifted.decay_um == pytest.approx(plain.decay_um)
+    assert lifted.d90_um == pytest.approx(plain.d90_um)
+    (with_pedestal,) = penetration(distance, {"real": real.astype(np.int32) + 5000})
+    assert with_pedestal.decay_um > plain.decay_um
+
+
+@pytest.mark.parametrize("length", [8.0, 30.0, 80.0])
+def test_exponential_profile_has_its_length(length: float) -> None:
+    distance = np.linspace(0, 299, 30_000)[None]
+    (result,) = penetration(distance, {"probe": 1e6 * np.exp(-distance / length)})
+    assert result.decay_um == pytest.approx(length, rel=0.001)
+
+
+def field(density_per_mm2: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distance and concentration for round vessels of 5 µm radius, lambda 30 µm, away from the wrapped edges."""
+    step_um, size, lambda_um = 2.0, 768, 30.0
+    generator = np.random.default_rng(seed)
+    extent_um = step_um * size
+    n = generator.poisson(density_per_mm2 * (extent_um / 1000) ** 2)
+    centres = generator.random((n, 2)) * (extent_um - 60) + 30
+    ones = np.ones(n)
+    vessels = Vessels(centres, np.column_stack([0 * ones, ones]), 5 * ones, 0 * ones, ones, ones)
+    window = Window(0, size, 0, size, step_um)
+    concentration = steady_concentration(leak_source(vessels, window), np.ones(window.shape), lambda_um, step_um)
+    mask = discs(window.shape, centres / step_um - 0.5, 5 / step_um)
+    distance = ndimage.distance_transform_edt(~mask, sampling=step_um)
+    inner = (slice(120, -120),) * 2
+    return distance[inner], concentration[inner]
+
+
+def test_decay_length_of_a_known_lambda() -> None:
+    """K0 around vessels at 25/mm2 with lambda 30 µm falls to 1/e over 27.8 µm; the first crossing is far off."""
+    fields = [field(25, seed) for seed in range(3)]
+    distance, concentration = (np.concatenate(part) for part in zip(*fields, strict=True))
+    (result,) = penetration(distance, {"probe": concentration})
+    assert result.decay_um == pytest.approx(27.8, rel=0.03)
+    means = np.array([shell.mean for shell in result.shells])
+    assert 5 * np.argmax(means < means[0] / math.e) < 0.75 * 30
+
+
+def test_decay_length_is_near_lambda_at_the_density_of_a_tumour() -> None:
+    distance, concentration = field(150, 0)
+    assert penetration(distance, {"probe": concentration})[0].decay_um == pytest.approx(30, rel=0.1)
+
+
+def test_numbers_that_do_not_exist_come_with_a_reason() -> None:
+    ramp = np.arange(400.0)[None]
+    (rising,) = penetration(ramp, {"probe": ramp})
+    assert math.isnan(rising.decay_um)
+    assert "does not fall" in rising.reason
+    assert math.isnan(rising.d90_um)
+    assert "further than the last shell" in rising.reason
+    (dark,) = penetration(ramp, {"probe": np.zeros(ramp.shape, np.uint8)})
+    assert math.isnan(dark.d50_um)
+    assert "no shell is brighter than the background" in dark.reason
+    (inside,) = penetration(np.zeros((3, 3)), {"probe": np.ones((3, 3))})
+    assert (inside.n, inside.reason) == (0, "there is no pixel outside vessels")
+    assert inside.vessel_mean == 1
+
+
+def test_infinite_distances_are_in_the_open_shell() -> None:
+    (result,) = penetration(np.full((2, 2), np.inf), {"probe": np.ones((2, 2), np.uint8)})
+    assert (result.shells[-1].n, result.shells[-1].share, result.n) == (4, 1.0, 4)
+
+
+def test_wrong_images_are_refused() -> None:
+    distance = np.ones((4, 5))
+    with pytest.raises(AnalysisError, match=r"the images are 5 x 4 px; expected 1 of 4 x 5 px"):
+        penetration(distance, {"probe": np.ones((5, 4))})
+    with pytest.raises(AnalysisError, match="not finite"):
+        penetration(distance, {"probe": np.full((4, 5), np.nan)})
+    with pytest.raises(AnalysisError, match="the background of 'other' is 3; expected"):
+        penetration(distance, {"probe": np.ones((4, 5))}, background={"other": 3})
+    with pytest.raises(AnalysisError, match="two sums over shells differ"):
+        no_shell_sums(("a",), SETTINGS) + no_shell_sums(("b",), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shell_um": 0.0},
+        {"furthest_um": 302.0},
+        {"band_edges_um": (10.0, 33.0)},
+        {"near_um": (20.0, 10.0)},
+        {"beyond_um": (10.0, 400.0)},
+    ],
+)
+def test_settings_say_what_is_wrong(wrong: dict[str, object]) -> None:
+    with pytest.raises(AnalysisError, match=f"{next(iter(wrong))} is .*; expected"):
+        PenetrationSettings(**wrong)

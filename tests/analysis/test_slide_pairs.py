@@ -1,0 +1,165 @@
+import sys
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_hrpn.analysis import (
+    AgreementError,
+    PairBins,
+    PairReport,
+    SlidePairs,
+    TissueMask,
+    agreement,
+    pair_counts,
+    slide_agreement,
+    slide_pairs,
+)
+from napari_hrpn.slides import Annotation, RegionMask, Slide, SlideError, region_mask
+
+Result = TypeVar("Result")
+SIZE = (2200, 2600)
+
+
+def images(dtype: type = np.uint16, shape: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    y = np.maximum(generator.gamma(1, 40, shape) - 10, 0)
+    return y.astype(dtype), np.minimum(0.8 * y + generator.integers(0, 20, shape), 250).astype(dtype)
+
+
+def slide(pixels: np.ndarray, chunks: tuple[int, int] = (512, 512)) -> Slide:
+    return Slide((da.from_array(pixels[None], chunks=(1, *chunks)),), ("QD",), None, Path("made-up"))
+
+
+def followed(steps: Generator[PairReport, None, Result]) -> tuple[Result, list[PairReport]]:
+    reports = []
+    while True:
+        try:
+            reports.append(next(steps))
+        except StopIteration as stop:
+            return stop.value, reports
+
+
+def compared(*slides: Slide, **options: object) -> SlidePairs:
+    real, predicted = slides
+    return followed(slide_pairs(real, 0, predicted, 0, **options))[0]
+
+
+def reading_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("slide-pairs")]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the function of this name hides the module as an attribute of its package
+    module = sys.modules["napari_hrpn.analysis.slide_pairs"]
+    monkeypatch.setattr(module, "BLOCK_EDGE", 100)
+    monkeypatch.setattr(module, "BLOCK_PX", 100**2)
+    monkeypatch.setattr(module, "LARGEST_COMMON_CHUNK", 400)
+
+
+def test_tissue_frame_and_regions_are_those_of_arrays_cut_by_hand() -> None:
+    y, p = images()
+    coarse = np.zeros((44, 52), bool)
+    coarse[5:20, 10:] = True
+    tissue = TissueMask(coarse, (50.0, 50.0), 0)
+    field = np.array([[100.0, 1900], [100, 2800], [964, 2800], [964, 1900]])
+    triangle = np.array([[2100.3, 10.2], [1500.7, 900.1], [1990, 1400]])
+    drawn = [Annotation("field", "include", ((field,),)), Annotation("triangle", "exclude", ((triangle,),))]
+    part = RegionMask(coarse[:, ::-1], (50.0, 50.0))
+    result = compared(slide(y), slide(p), tissue=tissue, rois=[*drawn, part], density_range=(0, 300))
+    bins = result.frame.bins
+    full = np.kron(coarse, np.ones((50, 50), bool))
+    include = Annotation("", "include", ((triangle,),))
+    expected = [
+        pair_counts(y[100:964, 1900:], p[100:964, 1900:], bins=bins),
+        pair_counts(y, p, region_mask([include], SIZE).mask, bins),
+        pair_counts(y, p, np.kron(coarse[:, ::-1], np.ones((50, 50), bool)), bins),
+    ]
+    assert result.frame == pair_counts(y, p, bins=bins)
+    assert result.tissue == pair_counts(y, p, full, bins)
+    assert list(result.rois) == expected
+    assert bins.density_range == (0, 300)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(
+    ("chunks", "blocks"), [(((64, 64), (64, 64)), 10), (((64, 96), (70, 300)), 4), (((1, 300), (211, 16)), 1)]
+)
+@pytest.mark.parametrize(("dtype", "passes"), [(np.uint8, 1), (np.float32, 2), (np.int32, 2)])
+def test_chunks_make_no_difference(
+    chunks: tuple[tuple[int, int], tuple[int, int]], blocks: int, dtype: type, passes: int
+) -> None:
+    y, p = images(dtype, (211, 300))
+    whole = pair_counts(y, p)
+    real, predicted = (slide(pixels, own) for pixels, own in zip((y, p), chunks, strict=True))
+    result, reports = followed(slide_pairs(real, 0, predicted, 0))
+    assert result.tissue is None
+    assert (result.frame.real, result.frame.predicted) == (whole.real, whole.predicted)
+    assert result.frame.smaller == whole.smaller
+    assert float(result.frame.sums.product) == pytest.approx(float(whole.sums.product), rel=1e-12)
+    assert [report.done for report in reports] == list(range(1, passes * blocks + 1))
+    assert {report.total for report in reports} == {passes * blocks}
+
+
+def test_tissue_of_the_same_pixels_and_frame_agree_with_the_agreement() -> None:
+    y, p = images(np.uint8, (300, 400))
+    tissue = TissueMask(np.arange(12).reshape(3, 4) % 3 > 0, (100.0, 100.0), 0)
+    inside = np.kron(tissue.mask, np.ones((100, 100), bool))
+    result, _ = followed(slide_agreement(slide(y), 0, slide(p), tissue=tissue))
+    assert (result.tissue, result.frame) == (agreement(y, p, inside), agreement(y, p))
+
+
+def test_region_beside_the_slide_holds_no_pixel() -> None:
+    y, p = images(np.uint8, (50, 60))
+    beside = Annotation("", "include", ((np.array([[70.0, 70], [70, 90], [90, 70]]),),))
+    result = compared(slide(y), slide(p), rois=[beside])
+    assert result.rois[0].n == 0
+    assert result.rois[0].bins == PairBins(result.frame.bins.values)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_closing_early_ends_the_threads() -> None:
+    y, p = images(np.uint8, (400, 400))
+    steps = slide_pairs(slide(y, (64, 64)), 0, slide(p, (64, 64)))
+    next(steps)
+    assert reading_threads()
+    steps.close()
+    assert not reading_threads()
+
+
+class Unreadable:
+    """A level whose file breaks after a while."""
+
+    shape, dtype, ndim = (1, 400, 400), np.dtype(np.uint8), 3
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        if key[1].start > 200:
+            msg = "broken.tif cannot be read"
+            raise SlideError(msg)
+        return np.zeros([part.stop - part.start for part in key], np.uint8)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_broken_file_is_one_sentence_and_no_thread_stays() -> None:
+    y, _ = images(np.uint8, (400, 400))
+    broken = Slide((da.from_array(Unreadable(), chunks=(1, 64, 64), asarray=False),), ("QD",), None, Path("broken.tif"))
+    with pytest.raises(SlideError, match="cannot be read"):
+        compared(slide(y), broken)
+    assert not reading_threads()
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    y, p = images(np.uint8, (50, 60))
+    with pytest.raises(AgreementError, match="one size"):
+        compared(slide(y), slide(p[1:]))
+    with pytest.raises(AgreementError, match="a mask covers"):
+        compared(slide(y), slide(p), tissue=TissueMask(np.ones((5, 5), bool), (20.0, 20.0), 0))
+    holed = p.astype(np.float32)
+    holed[3, 4] = np.nan
+    with pytest.raises(AgreementError, match="predicted image has pixels that are not finite"):
+        compared(slide(y), slide(holed))
