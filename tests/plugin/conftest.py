@@ -1,10 +1,14 @@
 """Fixtures for tests with a viewer: caches in a folder of the test's own, notifications in a list."""
 
+import gc
+
 import numpy as np
 import pytest
 import tifffile
 
 pytest.importorskip("napari")
+
+from qtpy.QtCore import QObject
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +31,37 @@ def notifications():
     notification_manager.notification_ready.connect(note)
     yield told
     notification_manager.notification_ready.disconnect(note)
+
+
+def listeners(viewer):
+    """Qt objects of the package that napari calls when something changes."""
+    events = (
+        *(getattr(viewer.layers.events, name) for name in ("inserted", "removed", "renamed")),
+        viewer.events.theme,
+    )
+    # a bound method is kept as a weak reference and a name
+    listening = [callback[0]() for event in events for callback in event.callbacks if isinstance(callback, tuple)]
+    return [one for one in listening if isinstance(one, QObject) and type(one).__module__.startswith("napari_hrpn")]
+
+
+@pytest.fixture
+def close_and_go_on(qtbot):
+    """Closes a viewer in a program that goes on; what touches a widget that is deleted raises."""
+
+    def run(viewer):
+        assert listeners(viewer)
+        # what ends here ends by itself, not because Python looked for what nobody needs
+        gc.disable()
+        try:
+            viewer.close()
+            qtbot.wait(200)
+            viewer.scene.camera.center = (1, 1)
+            qtbot.wait(100)
+            assert listeners(viewer) == []
+        finally:
+            gc.enable()
+
+    return run
 
 
 @pytest.fixture

@@ -144,7 +144,9 @@ class _Mail:
         with self._lock:
             if self._wake is not None:
                 self._letters.append((kind, value))
-                self._wake()
+                # nobody is to be woken who is being deleted at this moment
+                with contextlib.suppress(RuntimeError):
+                    self._wake()
 
     def take(self) -> list[tuple[str, Any]]:
         with self._lock:

@@ -95,7 +95,7 @@ def _shown(slide: Slide, viewer: napari.Viewer | None, title: str, *, visible: b
 
     if viewer is None:
         return slide_layers(slide, title=title, visible=visible)
-    from napari_hrpn.plugin.pyramids import cached_layers, needs_cache
+    from napari_hrpn.plugin.layers.pyramids import cached_layers, needs_cache
 
     viewer.layers.events.inserted.connect(widen_slider)
     show = partial(cached_layers, viewer) if needs_cache(slide) else slide_layers

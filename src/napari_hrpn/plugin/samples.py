@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_hrpn.plugin.live_layer import LiveLevels
+    from napari_hrpn.plugin.layers import LiveLevels
     from napari_hrpn.sample_data import Phantom
     from napari_hrpn.slides import Slide
     from napari_hrpn.tiling import Box
@@ -49,7 +49,7 @@ def _sample(preset: str) -> list[Any]:
     from napari import current_viewer
 
     from napari_hrpn.plugin.layers import slide_layers, widen_slider
-    from napari_hrpn.plugin.pyramids import Growth, grow
+    from napari_hrpn.plugin.layers.pyramids import Growth, grow
     from napari_hrpn.sample_data import phantom_slide
     from napari_hrpn.slides import contrast_limits
 
@@ -84,7 +84,7 @@ def _middle(slide: Slide) -> Slide:
 
 
 def _live_levels(slide: Slide) -> tuple[LiveLevels, ...]:
-    from napari_hrpn.plugin.live_layer import LiveLevels, Plane
+    from napari_hrpn.plugin.layers import LiveLevels, Plane
 
     height, width = slide.shape
     return tuple(

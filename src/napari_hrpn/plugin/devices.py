@@ -1,0 +1,50 @@
+"""Processors to choose from. Looking for them takes seconds, so it is done off the GUI thread.
+
+Nothing of Qt or napari is touched here, and torch is imported inside a function.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari_hrpn.inference import Device
+
+GIGABYTE = 1e9
+
+
+def find_devices() -> tuple[Device, ...]:
+    """Load what is slow to load, and look for processors.
+
+    Returns
+    -------
+    tuple of Device
+        Fastest first.
+    """
+    import zarr
+
+    from napari_hrpn.inference import list_devices
+
+    # zarr's own threads serve the GUI thread too, so they must not be started by one of low priority
+    zarr.array(np.zeros(1))[:]
+    return list_devices()
+
+
+def device_choices(devices: tuple[Device, ...]) -> list[tuple[str, str]]:
+    """Processors to choose from, the fastest by itself first.
+
+    Parameters
+    ----------
+    devices : tuple of Device
+        Fastest first.
+
+    Returns
+    -------
+    list of (str, str)
+        For a `ChoiceBox`: title with free memory, and the name that settings know.
+    """
+    best = f"Automatic: {devices[0].title}" if devices else "Automatic"
+    free = [(f"{device.title}: {device.free_bytes / GIGABYTE:.1f} GB free", device.name) for device in devices]
+    return [(best, "auto"), *free]

@@ -1,0 +1,1 @@
+"""Parts that forms are made of, for every widget; they know no slide and no network."""

@@ -1,0 +1,276 @@
+"""Regions that were drawn in the viewer, as a file in pixels of a slide: shapes as GeoJSON, labels as a coarse image.
+
+What a layer holds is taken over in the GUI thread; writing it touches no layer any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from napari_hrpn.plugin.layers.shown_slides import slide_title
+from napari_hrpn.slides import Annotation, SlideError, write_geojson
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import napari
+    from napari.layers import Image, Labels, Layer, Shapes
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import Slide
+
+LARGEST_LABELS_PX = 4096
+ELLIPSE_POINTS = 180
+# pixels are counted from their centres in napari, from the outer corner of the slide in a file
+HALF_A_PIXEL = 0.5
+AREAS = ("rectangle", "ellipse", "polygon")
+EXCLUDE = "exclude"
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnShapes:
+    """Outlines on a slide.
+
+    Attributes
+    ----------
+    title : str
+        Of the slide.
+    annotations : tuple of Annotation
+        Those that meet the slide; none means everywhere.
+    """
+
+    title: str
+    annotations: tuple[Annotation, ...]
+
+    def write(self, folder: Path) -> Path | None:
+        """Write them to a file that is called after the slide and after what they are.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Made where it is missing.
+
+        Returns
+        -------
+        pathlib.Path or None
+            GeoJSON; the one that is there, if the same was written before. None where there is nothing to write.
+
+        Raises
+        ------
+        SlideError
+            If it cannot be written.
+        """
+        if not self.annotations:
+            return None
+        content = [
+            part
+            for annotation in self.annotations
+            for ring in annotation.rings[0]
+            for part in (annotation.kind.encode(), annotation.name.encode(), ring.tobytes())
+        ]
+        path = folder / f"{_file_name(self.title, content)}.geojson"
+        if not path.exists():
+            write_geojson(self.annotations, path)
+        return path
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnLabels:
+    """Labels and where they lie on a slide.
+
+    Attributes
+    ----------
+    slide : Slide
+        What they were painted on.
+    name : str
+        Of their layer.
+    labels : numpy.ndarray of int, shape (y, x)
+        What is not 0 is inside.
+    matrix : numpy.ndarray, shape (2, 2)
+        From pixels of the slide to pixels of the labels, with `offset`.
+    offset : numpy.ndarray, shape (2,)
+        Label pixel at the centre of the slide's first pixel.
+    excludes : bool
+        Whether what is not 0 is outside instead.
+    """
+
+    slide: Slide
+    name: str
+    labels: NDArray[np.integer]
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    excludes: bool
+
+    def write(self, folder: Path) -> Path:
+        """Write them to a file that is called after the slide and after what they are.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Made where it is missing.
+
+        Returns
+        -------
+        pathlib.Path
+            A TIFF of 0 and 255 that covers the slide, of 4096 px a side at most; the one that is there, if the same
+            was written before.
+
+        Raises
+        ------
+        SlideError
+            If no label lies on the slide, or it cannot be written.
+        """
+        inside = self._on_slide()
+        path = folder / f"{_file_name(slide_title(self.slide), [repr(inside.shape).encode(), inside.tobytes()])}.tif"
+        if not path.exists():
+            _write_labels(inside, path, self.slide.source)
+        return path
+
+    def _on_slide(self) -> NDArray[np.bool_]:
+        from scipy.ndimage import affine_transform
+
+        shape = np.array(self.slide.shape)
+        coarse = np.clip(np.ceil(shape * min(1.0, LARGEST_LABELS_PX / shape.max())), 1, shape).astype(int)
+        # of labels that are much finer, every so many are enough
+        step = max(1, max(self.labels.shape) // (2 * LARGEST_LABELS_PX))
+        painted = (np.asarray(self.labels[::step, ::step]) != 0).astype(np.uint8)
+        factor = shape / coarse
+        first = self.matrix @ (HALF_A_PIXEL * factor - HALF_A_PIXEL) + self.offset
+        inside = affine_transform(
+            painted, self.matrix * factor / step, first / step, tuple(coarse), order=0, mode="grid-constant"
+        ).astype(bool)
+        if not inside.any():
+            raise SlideError(
+                f"No label of {self.name!r} lies on {slide_title(self.slide)}, expected some: paint the regions on it."
+            )
+        return np.asarray(~inside if self.excludes else inside)
+
+
+Drawn: TypeAlias = DrawnShapes | DrawnLabels
+
+
+def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, viewer: napari.Viewer) -> Drawn:
+    """What a layer holds, in pixels of a slide.
+
+    Parameters
+    ----------
+    layer : napari.layers.Shapes or napari.layers.Labels
+        Rectangles, ellipses and polygons, or labels of two dimensions, under any transform. What has a feature or a
+        layer name with "exclude" in it is left out of the regions.
+    slide : Slide
+        The slide.
+    slide_layer : napari.layers.Image
+        A layer that shows the slide, under any transform.
+    viewer : napari.Viewer
+        In which both lie.
+
+    Returns
+    -------
+    DrawnShapes or DrawnLabels
+        To be written, in any thread.
+
+    Raises
+    ------
+    SlideError
+        If a shape has no area, none lies on the slide, or labels are no picture.
+    """
+    from napari.layers import Labels
+
+    return (_labels if isinstance(layer, Labels) else _shapes)(layer, slide, slide_layer, viewer)
+
+
+def _shapes(layer: Shapes, slide: Slide, slide_layer: Image, viewer: napari.Viewer) -> DrawnShapes:
+    lines = [kind for kind in layer.shape_type if kind not in AREAS]
+    if lines:
+        raise SlideError(
+            f"{layer.name!r} holds a {lines[0]}, which has no area, expected rectangles, ellipses and polygons: "
+            "delete it, or draw a polygon instead."
+        )
+    matrix, offset = _between(layer, slide_layer, viewer)
+    annotations = tuple(
+        Annotation(f"{layer.name} {index + 1}", _kind(layer, index), ((ring,),))
+        for index, (vertices, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True))
+        if _area(ring := _outline(vertices[:, -2:], kind) @ matrix.T + offset + HALF_A_PIXEL) > 0
+    )
+    here = tuple(annotation for annotation in annotations if _meets(annotation, slide))
+    if not any(one.kind == "include" for one in here) and (
+        not annotations or any(one.kind == "include" for one in annotations)
+    ):
+        raise SlideError(
+            f"No shape of {layer.name!r} lies on {slide_title(slide)}, expected one at least: draw around the regions "
+            "to train on."
+        )
+    return DrawnShapes(slide_title(slide), here)
+
+
+def _labels(layer: Labels, slide: Slide, slide_layer: Image, viewer: napari.Viewer) -> DrawnLabels:
+    if layer.ndim != 2:
+        raise SlideError(
+            f"The labels {layer.name!r} have {layer.ndim} dimensions, expected 2: split them with Layers > Split Stack."
+        )
+    matrix, offset = _between(layer, slide_layer, viewer)
+    inverse = np.asarray(np.linalg.inv(matrix), np.float64)
+    labels = layer.data[0] if layer.multiscale else layer.data
+    return DrawnLabels(slide, layer.name, labels, inverse, -inverse @ offset, EXCLUDE in layer.name.casefold())
+
+
+def _between(
+    layer: Layer, slide_layer: Image, viewer: napari.Viewer
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Matrix and offset that take (y, x) of a layer's data to pixels of the slide."""
+    # napari draws lengths in one unit, unless some layer has no length; its data_to_world knows nothing of units
+    factors = np.ones(2)
+    if viewer.layers.units is not None:
+        pairs = zip(layer.units[-2:], slide_layer.units[-2:], strict=True)
+        factors = np.array([float((1 * own).to(other).magnitude) for own, other in pairs])
+
+    def place(y: float, x: float) -> NDArray[np.float64]:
+        world = np.asarray(layer.data_to_world((y, x)))[-2:] * factors
+        return np.asarray(slide_layer.world_to_data(world))[-2:]
+
+    offset = place(0, 0)
+    matrix = np.stack([place(1, 0) - offset, place(0, 1) - offset], axis=1)
+    return matrix, offset
+
+
+def _outline(vertices: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
+    if kind != "ellipse":
+        return np.asarray(vertices, float)
+    # four corners of the rectangle around it, which may be turned
+    centre, down, across = vertices.mean(axis=0), (vertices[3] - vertices[0]) / 2, (vertices[1] - vertices[0]) / 2
+    angles = np.linspace(0, 2 * np.pi, ELLIPSE_POINTS, endpoint=False)[:, None]
+    return np.asarray(centre + np.cos(angles) * down + np.sin(angles) * across)
+
+
+def _kind(layer: Shapes, index: int) -> Literal["include", "exclude"]:
+    told = [layer.name, *(value for value in layer.features.iloc[index] if isinstance(value, str))]
+    return "exclude" if any(EXCLUDE in text.casefold() for text in told) else "include"
+
+
+def _area(ring: NDArray[np.float64]) -> float:
+    # of the smallest upright rectangle: what a click without a drag leaves has none
+    return float(np.ptp(ring, axis=0).prod()) if len(ring) > 2 else 0.0
+
+
+def _meets(annotation: Annotation, slide: Slide) -> bool:
+    (ring,) = annotation.rings[0]
+    return bool((ring.max(axis=0) > 0).all() and (ring.min(axis=0) < slide.shape).all())
+
+
+def _file_name(title: str, content: list[bytes]) -> str:
+    words = re.sub(r"[^\w.-]+", "_", title)
+    return f"{words}-{hashlib.sha256(b'|'.join(content)).hexdigest()[:8]}"
+
+
+def _write_labels(inside: NDArray[np.bool_], path: Path, source: Path) -> None:
+    import tifffile
+
+    from napari_hrpn.slides.output_path import partial_output
+
+    with partial_output(path, source, overwrite=False) as partial:
+        tifffile.imwrite(partial, inside.astype(np.uint8) * 255, compression="zlib", tile=(256, 256))

@@ -1,0 +1,173 @@
+"""Which layers show which slide: what is written into a layer's metadata, and read from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.slides import Slide, slide_name
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    import napari.components
+    import napari.layers
+
+KEY = "napari_hrpn"
+
+
+def slide_title(slide: Slide) -> str:
+    """Name of a slide's file without its ending.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+
+    Returns
+    -------
+    str
+        Such as "tumour 3" for ``tumour 3.ome.tif``.
+    """
+    return slide_name(slide.source)
+
+
+def slide_label(slide: Slide) -> str:
+    """Name of a slide, with the image and plane where they are not the first.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+
+    Returns
+    -------
+    str
+        Such as "tumour 3 (image 2, z 5)".
+    """
+    places = [("image", slide.series or None), ("z", slide.z), ("t", slide.t)]
+    where = ", ".join(f"{name} {index}" for name, index in places if index is not None)
+    return f"{slide_title(slide)} ({where})" if where else slide_title(slide)
+
+
+def slide_of(layer: napari.layers.Layer) -> Slide | None:
+    """The slide that a layer was made from.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    Slide or None
+        None for a layer that was not made by `slide_layers`.
+    """
+    slide = _own_metadata(layer).get("slide")
+    return slide if isinstance(slide, Slide) else None
+
+
+def channel_of(layer: napari.layers.Layer) -> int | None:
+    """Index of the channel that a layer shows.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    int or None
+        None for a layer that was not made by `slide_layers`, or that shows a whole colour image.
+    """
+    channel = _own_metadata(layer).get("channel")
+    return channel if isinstance(channel, int) else None
+
+
+def is_prediction(layer: napari.layers.Layer) -> bool:
+    """Whether a layer was made by a prediction.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    bool
+        False also for a prediction that was opened from its file.
+    """
+    return "prediction" in _own_metadata(layer)
+
+
+def is_same_slide(one: Slide, other: Slide) -> bool:
+    """Whether two slides are the same plane of the same file.
+
+    Parameters
+    ----------
+    one, other : Slide
+        The slides.
+
+    Returns
+    -------
+    bool
+        True also where one has its coarse levels from a cache and the other has not.
+    """
+    return _which(one) == _which(other)
+
+
+def slides_in(viewer: napari.components.ViewerModel) -> list[Slide]:
+    """The slides that are open.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+
+    Returns
+    -------
+    list of Slide
+        Each once, in the order of the layers.
+    """
+    found = (slide_of(layer) for layer in viewer.layers)
+    return list({_which(slide): slide for slide in found if slide is not None}.values())
+
+
+def layers_of(viewer: napari.components.ViewerModel, slide: Slide) -> list[napari.layers.Image]:
+    """The layers that show a slide.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    slide : Slide
+        The slide.
+
+    Returns
+    -------
+    list of napari.layers.Image
+        In the order of the layer list.
+    """
+    return [layer for layer in viewer.layers if (shown := slide_of(layer)) is not None and is_same_slide(shown, slide)]
+
+
+def replace_slide(layer: napari.layers.Layer, slide: Slide) -> None:
+    """Let a layer stand for the same slide from another source, such as a cache.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        A layer made by `slide_layers`; what it shows stays.
+    slide : Slide
+        What `slide_of` gives from now on.
+    """
+    layer.metadata[KEY] = {**_own_metadata(layer), "slide": slide}
+
+
+def _own_metadata(layer: napari.layers.Layer) -> dict[str, Any]:
+    own = layer.metadata.get(KEY)
+    return own if isinstance(own, dict) else {}
+
+
+def _which(slide: Slide) -> Hashable:
+    return Path(slide.source), slide.series, slide.z, slide.t, slide.shape

@@ -1,0 +1,107 @@
+"""Which checkpoint: the bundled one, a file, or the one that was just trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+
+from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.forms.choice_box import ChoiceBox
+from napari_hrpn.plugin.forms.form_rows import browse_button
+from napari_hrpn.plugin.prediction.run import read_card
+from napari_hrpn.plugin.refusal import Refusal
+
+if TYPE_CHECKING:
+    from napari_hrpn.models import Checkpoint
+
+BUNDLED = "bundled"
+
+
+class CheckpointForm(QWidget):
+    """Asks for a checkpoint, and reads its card in the background.
+
+    `changed` says that `checkpoint` is another one, `refused` carries the sentence that says why there is none.
+    """
+
+    changed = Signal()
+    refused = Signal(str)
+    failed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._choices: list[tuple[str, str | Path]] = [("Bundled, from synthetic tumours", BUNDLED)]
+        self._reading: BackgroundRun | None = None
+        self.path: Path | None = None
+        self.checkpoint: Checkpoint | None = None
+        self.box = ChoiceBox("Trained network that predicts")
+        self._button = browse_button("Choose a checkpoint file (.safetensors)")
+        self._button.clicked.connect(self._ask)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.box, 1)
+        row.addWidget(self._button)
+        self.box.offer(self._choices)
+        self.box.changed.connect(self.read)
+
+    def use(self, path: Path) -> None:
+        """Choose a checkpoint file.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+        """
+        if path not in [value for _, value in self._choices]:
+            self._choices.append((_title(path), path))
+            self.box.offer(self._choices)
+        if self.box.value == path:
+            self.read()
+        self.box.choose(path)
+
+    def read(self) -> None:
+        """Read the card of what is chosen."""
+        self.abandon()
+        self.path, self.checkpoint = None, None
+        self.changed.emit()
+        self._reading = BackgroundRun(once(_read, self.box.value))
+        self._reading.returned.connect(self._take)
+        self._reading.failed.connect(self._refuse)
+        self._reading.start()
+
+    def abandon(self) -> None:
+        """Stop reading, before the widget goes away."""
+        if self._reading is not None:
+            self._reading.abandon()
+            self._reading = None
+
+    def _take(self, read: tuple[Path, Checkpoint]) -> None:
+        self.path, self.checkpoint = read
+        self.box.setToolTip(f"Trained network that predicts:\n{self.checkpoint.card.title}\n{self.path}")
+        self.changed.emit()
+
+    def _refuse(self, error: BaseException) -> None:
+        if isinstance(error, Refusal):
+            self.refused.emit(str(error))
+        else:
+            self.failed.emit(error)
+
+    def _ask(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Checkpoint", "", "Checkpoints (*.safetensors);;All files (*)")
+        if name:
+            self.use(Path(name))
+
+
+def _title(path: Path) -> str:
+    # every training calls its checkpoint the same
+    return f"{path.parent.name}/{path.name}" if path.stem == "checkpoint" else path.name
+
+
+def _read(choice: str | Path) -> tuple[Path, Checkpoint]:
+    if isinstance(choice, Path):
+        return choice, read_card(choice)
+    from napari_hrpn.models import bundled_checkpoint
+
+    return bundled_checkpoint(), read_card(bundled_checkpoint())

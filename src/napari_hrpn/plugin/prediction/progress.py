@@ -1,0 +1,85 @@
+"""How far a prediction has come: a bar of tiles, the time left, and the last thing worth saying."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.forms.words import breakable, time_in_words
+
+if TYPE_CHECKING:
+    from napari_hrpn.plugin.prediction.run import Progress
+
+MEGA = 1e6
+
+
+class ProgressPanel(QWidget):
+    """A progress bar, a line of numbers, and a message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._message = ""
+        self.bar = QProgressBar()
+        self.bar.setToolTip("Tiles on disk, of those wanted")
+        self.numbers_label = QLabel()
+        self.message_label = QLabel()
+        self.message_label.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.bar, self.numbers_label, self.message_label):
+            layout.addWidget(widget)
+        self.clear()
+
+    @property
+    def message(self) -> str:
+        """The last thing said."""
+        return self._message
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence.
+
+        Parameters
+        ----------
+        sentence : str
+            For the user; the former one goes.
+        """
+        self._message = sentence
+        self.message_label.setText(breakable(sentence))
+
+    def clear(self) -> None:
+        """Show no progress."""
+        self.bar.setRange(0, 1)
+        self.bar.setValue(0)
+        self.bar.setFormat("")
+        self.bar.setVisible(False)
+        self.numbers_label.setVisible(False)
+
+    def start(self) -> None:
+        """Show that something has begun, of which nothing is known yet."""
+        self.clear()
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(True)
+
+    def show_progress(self, progress: Progress) -> None:
+        """Show how far it is.
+
+        Parameters
+        ----------
+        progress : Progress
+            The newest.
+        """
+        self.bar.setRange(0, max(1, progress.total))
+        self.bar.setValue(progress.finished)
+        self.bar.setFormat(f"{progress.finished} of {progress.total} tiles, %p %")
+        words = [f"{progress.predicted_px / MEGA:,.1f} Mpx done"]
+        if progress.seconds_left is not None and progress.finished < progress.total:
+            words.append(f"{time_in_words(progress.seconds_left)} left")
+        self.numbers_label.setText(", ".join(words))
+        self.numbers_label.setVisible(True)
+
+    def stop(self) -> None:
+        """Keep what was reached, and say nothing of the time left."""
+        if self.bar.maximum() == 0:
+            self.clear()
+        self.numbers_label.setText(self.numbers_label.text().split(", ")[0])

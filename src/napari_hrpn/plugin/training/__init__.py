@@ -1,0 +1,1 @@
+"""The widget "Train HRPN": `widget` is where to begin."""

@@ -1,0 +1,136 @@
+"""Where a training goes, and what is there already; and which errors are sentences for the user.
+
+Nothing of Qt or napari is touched here, and torch is imported inside functions alone, since that takes seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.training.job import FINISHED, NEW, OTHER, UNFINISHED, TrainingJob
+from napari_hrpn.slides import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_hrpn.training import EpochRecord, RunFolder
+
+FOLDER_NAME = "training"
+MOST_FOLDERS = 1000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run goes.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Its folder.
+    standing : {"new", "unfinished", "finished", "other"}
+        What is in it: nothing, this very training, or something else.
+    history : tuple of EpochRecord
+        Of this very training.
+    best_epoch : int
+        Of the history.
+    """
+
+    folder: Path
+    standing: str
+    history: tuple[EpochRecord, ...] = ()
+    best_epoch: int = 0
+
+
+def find_place(job: TrainingJob) -> Place:
+    """Decide on the folder of a run, and look what is in it.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        With the user's folder, or the folder that one is to be made in.
+
+    Returns
+    -------
+    Place
+        The user's folder; else the first of training, training-2, ... that is free or holds this very training.
+
+    Raises
+    ------
+    Refusal
+        When none of very many is free.
+    """
+    if job.folder is not None:
+        return _place(job, job.folder)
+    for number in range(1, MOST_FOLDERS):
+        place = _place(job, job.beside / (FOLDER_NAME if number == 1 else f"{FOLDER_NAME}-{number}"))
+        if place.standing == NEW or (place.standing != OTHER and not job.is_fresh):
+            return place
+    msg = f"{job.beside} has no room for a folder of the training; choose one for the run."
+    raise Refusal(msg)
+
+
+def refuse_other(place: Place) -> None:
+    """Keep a run from going where something else is.
+
+    Parameters
+    ----------
+    place : Place
+        Where it would go.
+
+    Raises
+    ------
+    Refusal
+        In one sentence.
+    """
+    if place.standing == OTHER:
+        msg = f"{place.folder} holds something else than this training; choose another folder, or press Reset."
+        raise Refusal(msg)
+
+
+def _place(job: TrainingJob, folder: Path) -> Place:
+    from napari_hrpn.training import RunFolder, TrainingError
+
+    run = RunFolder(folder)
+    try:
+        if not run.is_run:
+            return Place(folder, NEW if _is_free(folder) else OTHER)
+        if not _is_of(run, job):
+            return Place(folder, OTHER)
+        state = run.state()
+    except (TrainingError, OSError):
+        return Place(folder, OTHER)
+    is_over = state.complete and state.is_over(job.settings)
+    return Place(folder, FINISHED if is_over else UNFINISHED, state.history, state.best_epoch)
+
+
+def _is_free(folder: Path) -> bool:
+    if not folder.exists():
+        return True
+    from napari_hrpn.training.check_places import OF_A_RUN, OF_THE_SYSTEM
+
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    return names <= OF_A_RUN | OF_THE_SYSTEM
+
+
+def _is_of(run: RunFolder, job: TrainingJob) -> bool:
+    from napari_hrpn.training import RunRequest
+
+    there, wanted = run.request(), RunRequest(job.expected_entries(run.path), job.settings, job.validate)
+    return there is not None and there.matches(wanted)
+
+
+@contextlib.contextmanager
+def sentences() -> Iterator[None]:
+    """Mark the errors whose message is made for the user."""
+    from napari_hrpn.inference import PredictionError
+    from napari_hrpn.models import CheckpointError
+    from napari_hrpn.training import TrainingError
+
+    try:
+        yield
+    except (SlideError, CheckpointError, PredictionError, TrainingError) as error:
+        raise Refusal(str(error)) from error

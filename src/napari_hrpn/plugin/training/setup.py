@@ -1,0 +1,265 @@
+"""What is asked before a training: slides, settings, folder; and what is to be expected of it, found out meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.forms.folders import folder_beside
+from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.words import breakable, time_in_words
+from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.training.folder_form import TrainingFolderForm
+from napari_hrpn.plugin.training.job import FINISHED, TrainingJob
+from napari_hrpn.plugin.training.place import Place
+from napari_hrpn.plugin.training.prospect import PatchCounts, Prospect, look_ahead
+from napari_hrpn.plugin.training.run import TrainingReadiness
+from napari_hrpn.plugin.training.settings_form import TrainingForm
+from napari_hrpn.plugin.training.slides_table import SlidesTable
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_hrpn.training import RunRequest
+
+LOOK_AHEAD_MS = 600
+GIGABYTE = 1e9
+FINISHED_WORDS = "This training is finished: ask for more epochs, or press Reset to begin another."
+
+
+class TrainingSetup(QWidget):
+    """Slides, settings and folder; `prospect_label`, which says what is to be expected, is for the owner to place.
+
+    `placed` carries the `Place` that a run would go to, `warned` the warnings about it, `said` sentences from the
+    table, and `failed` an exception that is no refusal.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where slides and regions are open.
+    """
+
+    placed = Signal(object)
+    warned = Signal(object)
+    said = Signal(str)
+    failed = Signal(object)
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._drawn: Path | None = None
+        self._loaded: RunRequest | None = None
+        self._is_fresh = False
+        self._is_paused = True
+        self._is_checked = False
+        self._looking: BackgroundRun | None = None
+        self._place: Place | None = None
+        self.slides_table = SlidesTable(viewer)
+        self.training_form = TrainingForm()
+        self.folder_form = TrainingFolderForm()
+        self.prospect_label = QLabel()
+        self.prospect_label.setWordWrap(True)
+        self._lay_out()
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(LOOK_AHEAD_MS)
+        self._soon.timeout.connect(self._look_ahead)
+        for form in (self.slides_table, self.training_form, self.folder_form):
+            form.changed.connect(self.look_ahead_soon)
+        self.slides_table.said.connect(self.said)
+
+    def set_ready(self, readiness: TrainingReadiness) -> None:
+        """Fill in what was found out in the background."""
+        self._is_paused = False
+        self.training_form.set_ready(readiness)
+        self.look_ahead_soon()
+
+    def job(self) -> TrainingJob:
+        """What is asked for.
+
+        Returns
+        -------
+        TrainingJob
+            For a run, or to look ahead.
+
+        Raises
+        ------
+        ValueError, Refusal
+            In one sentence, when something is missing or does not go together.
+        """
+        settings = self.training_form.settings()
+        if settings is None:
+            raise Refusal("The recipes are not loaded yet: wait a moment.")
+        self.slides_table.set_roles(settings.channels, settings.target)
+        if not (self.slides_table.has_rows or self.slides_table.is_reading):
+            raise Refusal("Add slides to train on: open ones, or files.")
+        entries, regions = self.slides_table.entries(), self.slides_table.drawn()
+        loaded = self._loaded
+        validate = loaded.validate if loaded and loaded.entries == entries and not any(regions) else None
+        return TrainingJob(
+            entries=entries,
+            regions=regions,
+            settings=settings,
+            drawn=self._drawn_folder(),
+            beside=folder_beside(entries[0].path),
+            folder=self.folder_form.chosen,
+            is_fresh=self._is_fresh,
+            validate=validate,
+            is_checked=self._is_checked,
+        )
+
+    def load(self, request: RunRequest, folder: Path) -> None:
+        """Show what a run was asked for, so that it can go on.
+
+        Parameters
+        ----------
+        request : RunRequest
+            Of the run.
+        folder : pathlib.Path
+            Where it is.
+        """
+        self._loaded, self._is_fresh = request, False
+        self.training_form.set_settings(request.settings)
+        self.slides_table.set_roles(request.settings.channels, request.settings.target)
+        self.slides_table.set_entries(request.entries)
+        self.folder_form.choose(folder)
+
+    def begin_in(self, folder: Path) -> None:
+        """Stay with the folder of a run that has begun."""
+        self._is_fresh = False
+        self.folder_form.choose(folder)
+
+    def reset(self) -> None:
+        """Propose a folder in which there is no run."""
+        self._is_fresh = True
+        self.folder_form.choose(None)
+
+    def pause(self) -> None:
+        """Look ahead no more, and let nothing be changed, while a run goes on."""
+        self._is_paused = True
+        self._forget_look()
+        self.setEnabled(False)
+
+    def go_on(self) -> None:
+        """Look ahead again, and let things be changed."""
+        self._is_paused = False
+        self.setEnabled(True)
+        self.look_ahead_soon()
+
+    def look_ahead_soon(self) -> None:
+        """Find out what is to be expected, once the user pauses."""
+        self._forget_look()
+        if not self._is_paused:
+            self._soon.start()
+
+    def shut_down(self) -> None:
+        """End all that runs, before the widget goes away."""
+        self._is_paused = True
+        self._forget_look()
+        self.slides_table.shut_down()
+
+    def _look_ahead(self) -> None:
+        if self.slides_table.is_reading:
+            self._soon.start()
+            return
+        try:
+            job = self.job()
+        except (ValueError, Refusal) as error:
+            self._show_words(str(error))
+            self.slides_table.set_patch_counts(())
+            self.warned.emit(())
+            return
+        self._show_words("Looking at the slides …")
+        self._looking = BackgroundRun(partial(look_ahead, job))
+        self._looking.yielded.connect(self._take_news)
+        self._looking.returned.connect(self._take_prospect)
+        self._looking.failed.connect(self._take_refusal)
+        self._looking.start()
+
+    def _forget_look(self) -> None:
+        self._is_checked = False
+        self._soon.stop()
+        if self._looking is not None:
+            self._looking.abandon()
+            self._looking = None
+
+    def _take_news(self, news: Place | PatchCounts) -> None:
+        if isinstance(news, Place):
+            self._take_place(news)
+        else:
+            self.slides_table.set_patch_counts(news.counts)
+
+    def _take_place(self, place: Place) -> None:
+        self._place = place
+        self.folder_form.propose(place.folder)
+        self.placed.emit(place)
+
+    def _take_prospect(self, prospect: Prospect | None) -> None:
+        self._looking = None
+        if prospect is None:
+            return
+        self._is_checked = True
+        is_over = self._place is not None and self._place.standing == FINISHED
+        self._show_words(FINISHED_WORDS if is_over else prospect_in_words(prospect))
+        self.warned.emit(prospect.warnings)
+
+    def _take_refusal(self, error: BaseException) -> None:
+        self._looking = None
+        self.slides_table.set_patch_counts(())
+        self.warned.emit(())
+        if isinstance(error, Refusal):
+            self._show_words(str(error))
+        else:
+            self._show_words("What is to be expected could not be found out.")
+            self.failed.emit(error)
+
+    def _show_words(self, words: str) -> None:
+        self.prospect_label.setText(breakable(words))
+
+    def _drawn_folder(self) -> Path:
+        if self._drawn is None:
+            self._drawn = Path(tempfile.mkdtemp(prefix="napari-hrpn-regions-"))
+            weakref.finalize(self, shutil.rmtree, self._drawn, ignore_errors=True)
+        return self._drawn
+
+    def _lay_out(self) -> None:
+        places = QWidget()
+        form = form_layout(places)
+        add_row(form, "Run folder", self.folder_form)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.slides_table, self.training_form, places):
+            layout.addWidget(widget)
+        layout.addStretch()
+
+
+def prospect_in_words(prospect: Prospect) -> str:
+    """What is to be expected of a training.
+
+    Parameters
+    ----------
+    prospect : Prospect
+        As it was found out.
+
+    Returns
+    -------
+    str
+        Patches, time, memory, disk, and how validation is chosen.
+    """
+    disk = f", {_bytes(prospect.disk_bytes)} on disk for patches" if prospect.disk_bytes else ""
+    return (
+        f"{prospect.training_patches:,} patches to learn from and {prospect.validation_patches:,} to validate: "
+        f"about {prospect.steps:,} steps per epoch, {time_in_words(prospect.seconds)}, "
+        f"{_bytes(prospect.memory_bytes)} more memory{disk}. {prospect.split_note}"
+    ).strip()
+
+
+def _bytes(count: int) -> str:
+    return f"{count / GIGABYTE:.1f} GB" if count >= GIGABYTE / 10 else f"{max(1, round(count / 1e6))} MB"

@@ -1,0 +1,303 @@
+"""The dock widget "Train HRPN": asks, starts, shows. What is learnt, is learnt in another thread."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari.viewer
+from napari.utils.notifications import notification_manager
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.docked_widget import DockedWidget
+from napari_hrpn.plugin.forms.words import time_in_words
+from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.training.job import UNFINISHED
+from napari_hrpn.plugin.training.page import TrainingPage
+from napari_hrpn.plugin.training.place import Place
+from napari_hrpn.plugin.training.progress import TrainingProgress
+from napari_hrpn.plugin.training.run import (
+    EpochNews,
+    LoadedRun,
+    StepNews,
+    TrainingOutcome,
+    TrainingReadiness,
+    Warned,
+    find_training_readiness,
+    load_run,
+    train,
+)
+from napari_hrpn.plugin.training.setup import TrainingSetup
+
+if TYPE_CHECKING:
+    from napari_hrpn.training import TrainingResult
+
+SETUP_TAB, PAGE_TAB = 0, 1
+WIDTH_PX = 480
+
+
+class TrainWidget(DockedWidget):
+    """Trains a network on annotated slides.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where slides and regions are open.
+    """
+
+    # napari looks for this very annotation
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._is_ready = False
+        self._run: BackgroundRun | None = None
+        self._reading: BackgroundRun | None = None
+        self.setup = TrainingSetup(viewer)
+        self.page = TrainingPage()
+        self.tabs = QTabWidget()
+        self.train_button = QPushButton("Train")
+        self.stop_button = QPushButton("Stop")
+        self.reset_button = QPushButton("Reset")
+        self.load_button = QPushButton("Load run …")
+        self.progress = TrainingProgress()
+        self._lay_out()
+        self._connect()
+        self._show_theme()
+        self._looking = self._look_for_devices()
+        self._update_buttons()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a network is being trained."""
+        return self._run is not None
+
+    @property
+    def message(self) -> str:
+        """The last thing that was said to the user."""
+        return self.progress.message
+
+    def train(self) -> None:
+        """Start, or go on with, the training that the form describes."""
+        if self.is_running or not self._is_ready:
+            return
+        try:
+            job = self.setup.job()
+        except (ValueError, Refusal) as error:
+            self.progress.say(str(error))
+            return
+        self.setup.pause()
+        self.progress.start()
+        self.progress.say("Checking the slides …")
+        self._run = BackgroundRun(partial(train, job))
+        self._run.yielded.connect(self._show_news)
+        self._run.returned.connect(self._tell_outcome)
+        self._run.failed.connect(self._tell_failure)
+        self._run.start()
+        self._update_buttons()
+
+    def stop(self) -> None:
+        """End the training after the batch that is being learnt from; everything is kept."""
+        if self._run is not None:
+            self._run.cancel()
+            self.stop_button.setEnabled(False)
+            self.progress.say("Stopping after this batch …")
+
+    def reset(self) -> None:
+        """Show nothing of the last run, which stays on disk, and propose another folder."""
+        if self.is_running:
+            return
+        self.page.clear()
+        self.progress.clear()
+        self.progress.say("")
+        self.tabs.setCurrentIndex(SETUP_TAB)
+        self.setup.reset()
+        self._update_buttons()
+
+    def load(self, folder: str | Path) -> None:
+        """Show a run that was made before, so that it can go on.
+
+        Parameters
+        ----------
+        folder : str or pathlib.Path
+            Of the run.
+        """
+        if self.is_running or not self._is_ready:
+            return
+        self._forget_reading()
+        self._reading = BackgroundRun(once(load_run, Path(folder)))
+        self._reading.returned.connect(self._take_run)
+        self._reading.failed.connect(self._tell_failure)
+        self._reading.start()
+
+    def shut_down(self) -> None:
+        """End all that runs, before the widget goes away; everything that was reached is kept."""
+        self._looking.abandon()
+        self._forget_reading()
+        self.setup.shut_down()
+        self._viewer.events.theme.disconnect(self._show_theme)
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Wide enough for most of the table."""
+        return QSize(max(WIDTH_PX, super().sizeHint().width()), super().sizeHint().height())
+
+    def _lay_out(self) -> None:
+        self.train_button.setToolTip("Start, or go on from the last batch that is kept")
+        self.stop_button.setToolTip("Stop after this batch; everything is kept")
+        self.reset_button.setToolTip("Begin another training; the last one stays in its folder")
+        self.load_button.setToolTip("Show a training that was made before: stopped, killed or finished")
+        self.tabs.addTab(_scrolling(self.setup), "Slides and settings")
+        self.tabs.addTab(_scrolling(self.page), "Progress")
+        buttons = QGridLayout()
+        for column, button in enumerate((self.train_button, self.stop_button, self.reset_button, self.load_button)):
+            buttons.addWidget(button, 0, column)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.tabs, 1)
+        # always in view, however small the screen
+        layout.addWidget(self.setup.prospect_label)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress)
+
+    def _connect(self) -> None:
+        self.tabs.currentChanged.connect(lambda tab: self.setup.prospect_label.setVisible(tab == SETUP_TAB))
+        self.train_button.clicked.connect(self.train)
+        self.stop_button.clicked.connect(self.stop)
+        self.reset_button.clicked.connect(self.reset)
+        self.load_button.clicked.connect(self._ask_for_run)
+        self.page.chosen.connect(self._use_for_prediction)
+        self.setup.said.connect(self.progress.say)
+        self.setup.warned.connect(self.progress.warn)
+        self.setup.placed.connect(self._take_place)
+        self.setup.failed.connect(_report)
+        self._viewer.events.theme.connect(self._show_theme)
+
+    def _look_for_devices(self) -> BackgroundRun:
+        looking = BackgroundRun(once(find_training_readiness), is_polite=False)
+        looking.returned.connect(self._take_readiness)
+        looking.failed.connect(self._tell_failure)
+        looking.start()
+        return looking
+
+    def _take_readiness(self, readiness: TrainingReadiness) -> None:
+        self._is_ready = True
+        self.setup.set_ready(readiness)
+        self._update_buttons()
+
+    def _take_place(self, place: Place) -> None:
+        self.train_button.setText("Continue" if place.standing == UNFINISHED else "Train")
+
+    def _update_buttons(self) -> None:
+        is_idle = self._is_ready and not self.is_running
+        for button in (self.train_button, self.reset_button, self.load_button):
+            button.setEnabled(is_idle)
+        self.stop_button.setEnabled(self.is_running)
+
+    def _show_news(self, news: Any) -> None:  # noqa: ANN401 (one of five kinds)
+        if isinstance(news, Place):
+            self.setup.begin_in(news.folder)
+            self.page.begin(news)
+            self.tabs.setCurrentIndex(PAGE_TAB)
+            going_on = f"Going on after epoch {len(news.history)}." if news.history else "Going on."
+            self._say_unless_stopping(going_on if news.standing == UNFINISHED else "Looking for patches …")
+        elif isinstance(news, Warned):
+            self.progress.warn(news.sentences)
+        elif isinstance(news, StepNews):
+            self.progress.show_step(news)
+            self.page.show_step(news)
+            self._say_unless_stopping("Learning; the best epoch is kept in the checkpoint.")
+        elif isinstance(news, EpochNews):
+            self.progress.show_epoch(news.report)
+            self.page.show_epoch(news)
+        else:
+            self.progress.show_cutting(news)
+
+    def _say_unless_stopping(self, sentence: str) -> None:
+        if self.stop_button.isEnabled():
+            self.progress.say(sentence)
+
+    def _tell_outcome(self, outcome: TrainingOutcome) -> None:
+        self.page.show_outcome(outcome)
+        self.progress.show_epochs(len(outcome.result.history), self.setup.training_form.epochs_box.value())
+        self._ended()
+        self.train_button.setText("Train" if outcome.result.complete else "Continue")
+        self.progress.say(_ending(outcome.result))
+
+    def _take_run(self, run: LoadedRun) -> None:
+        self._reading = None
+        result = run.outcome.result
+        self.page.clear()
+        self.page.show_outcome(run.outcome)
+        self.progress.clear()
+        self.progress.show_epochs(len(result.history), run.request.settings.epochs)
+        self.progress.say(f"Loaded. {_ending(result)}")
+        self.setup.load(run.request, result.folder)
+
+    def _tell_failure(self, error: BaseException) -> None:
+        self._reading = None
+        if isinstance(error, Refusal):
+            self.progress.say(str(error))
+        else:
+            self.progress.say("Something went wrong in the program; finished epochs are kept.")
+            _report(error)
+        if self._run is not None:
+            self._ended()
+
+    def _ended(self) -> None:
+        self._run = None
+        self.progress.stop()
+        self.setup.go_on()
+        self._looking = self._look_for_devices()
+        self._update_buttons()
+
+    def _forget_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.abandon()
+            self._reading = None
+
+    def _ask_for_run(self) -> None:
+        shown = self.setup.folder_form.shown
+        folder = QFileDialog.getExistingDirectory(self, "Folder of a training", str(shown.parent if shown else ""))
+        if folder:
+            self.load(folder)
+
+    def _use_for_prediction(self, checkpoint: Path) -> None:
+        dock, widget = self._viewer.window.add_plugin_dock_widget("napari-hrpn", "Predict QD", tabify=True)
+        dock.show()
+        dock.raise_()
+        widget.use_checkpoint(checkpoint)
+
+    def _show_theme(self, event: object = None) -> None:  # noqa: ARG002
+        theme = get_theme(self._viewer.theme)
+        self.page.curves.set_colours(theme.background.as_hex(), theme.text.as_hex())
+
+
+def _ending(result: TrainingResult) -> str:
+    """How a run ended, in a sentence."""
+    if result.reason:
+        return result.reason[:1].upper() + result.reason[1:]
+    epochs = len(result.history)
+    best = f"; the best is epoch {result.best_epoch}" if result.best_epoch else ""
+    if not result.complete:
+        done = f"{epochs} {'epoch is' if epochs == 1 else 'epochs are'} finished" if epochs else "no epoch is finished"
+        return f"Stopped: {done}{best}. Continue goes on from here."
+    seconds = result.history[-1].seconds if epochs else 0.0
+    return f"Done: {epochs} {'epoch' if epochs == 1 else 'epochs'} in {time_in_words(seconds)}{best}."
+
+
+def _report(error: BaseException) -> None:
+    notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+def _scrolling(widget: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QScrollArea.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(widget)
+    return area

@@ -1,0 +1,158 @@
+import numpy as np
+from napari.layers import Image
+
+from napari_hrpn.inference import PredictionError, PredictionSettings
+from napari_hrpn.plugin.prediction.settings_form import IN_SHAPES, IN_VIEW
+from napari_hrpn.plugin.prediction.widget import PredictWidget
+from napari_hrpn.slides import open_slide
+from napari_hrpn.tiling import Box
+
+SHAPE = (1100, 1300)
+TILES = 9
+WAIT_MS = 20_000
+
+
+def test_the_form_guesses_and_shows_what_there_is(widget, slide_file):
+    roles = {role: box.currentText() for role, box in widget.slide_form.role_boxes.items()}
+    assert roles == {"nuclei": "DAPI", "vessels": "CD31", "probe": "QD"}
+    assert widget.slide_form.slide_box.currentText() == "tumour 7"
+    devices = [widget.settings_form.device_box.itemText(i) for i in range(3)]
+    assert devices == ["Automatic: Fast GPU", "Fast GPU: 7.0 GB free", "CPU, 2 threads: 3.0 GB free"]
+    assert widget.output_form.folder == slide_file.parent
+    assert widget.settings_form.settings() == PredictionSettings()
+
+
+def test_the_rows_follow_the_checkpoint(widget, qtbot, tmp_path, write_checkpoint):
+    path = write_checkpoint(tmp_path / "three.safetensors", input_roles=("nuclei", "macrophages", "vessels"))
+    widget.use_checkpoint(path)
+    qtbot.waitUntil(lambda: len(widget.slide_form.role_boxes) == 4, timeout=WAIT_MS)
+    assert list(widget.slide_form.role_boxes) == ["nuclei", "macrophages", "vessels", "probe"]
+    qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
+    widget.predict()
+    assert widget.message == "Choose the channel that shows the macrophages."
+    assert not widget.is_running
+
+
+def test_a_file_that_is_no_checkpoint_is_told_in_a_sentence(widget, qtbot, tmp_path):
+    (tmp_path / "evil.safetensors").write_bytes(b"\x80\x04pickle")
+    widget.use_checkpoint(tmp_path / "evil.safetensors")
+    qtbot.waitUntil(lambda: "pickle" in widget.message, timeout=WAIT_MS)
+    assert not widget.predict_button.isEnabled()
+
+
+def test_resampling_is_offered_where_pixel_sizes_differ(widget, qtbot, tmp_path, write_checkpoint):
+    form = widget.settings_form
+    assert not form.resample_box.isEnabled()
+    assert form.warning_label.isHidden()
+    widget.use_checkpoint(write_checkpoint(tmp_path / "coarse.safetensors", pixel_size_um=0.7))
+    qtbot.waitUntil(form.resample_box.isEnabled, timeout=WAIT_MS)
+    assert "0.5 µm" in form.warning_label.text()
+    assert not form.warning_label.isHidden()
+    form.resample_box.setChecked(True)
+    assert form.warning_label.isHidden()
+    assert form.settings().resample
+
+
+def test_a_slide_in_a_folder_that_cannot_be_written_goes_to_the_documents(widget, monkeypatch, tmp_path):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("platformdirs.user_documents_path", lambda: tmp_path / "documents")
+    assert widget.output_form.folder == tmp_path / "documents"
+    widget.output_form.choose(tmp_path)
+    assert widget.output_form.folder == tmp_path
+
+
+def test_a_slide_opened_later_is_offered_and_a_chosen_one_stays_chosen(
+    widget, viewer, qtbot, slide_file, tmp_path, show
+):
+    other = tmp_path / "other.ome.tif"
+    other.write_bytes(slide_file.read_bytes())
+    widget.slide_form.role_boxes["probe"].setCurrentIndex(0)
+    show(viewer, open_slide(other))
+    box = widget.slide_form.slide_box
+    qtbot.waitUntil(lambda: box.count() == 3, timeout=WAIT_MS)
+    assert box.currentText() == "tumour 7"
+    assert widget.slide_form.role_boxes["probe"].value is None
+    box.setCurrentIndex(1)
+    assert box.currentText() == "other"
+    assert widget.slide_form.role_boxes["probe"].currentText() == "QD"
+
+
+def test_what_was_set_is_what_the_engine_gets(widget, engine, run_to_end):
+    advanced = widget.settings_form._advanced
+    advanced.precision_box.choose("bf16")
+    advanced.core_box.setValue(1100)
+    advanced.halo_box.setValue(64)
+    advanced.memory_box.setValue(1.5)
+    advanced.output_box.choose("probe")
+    widget.settings_form.device_box.choose("cpu")
+    engine.fails_with = PredictionError("enough")
+    run_to_end(widget)
+    expected = PredictionSettings(precision="bf16", core=1024, halo=64, memory_gb=1.5, output="probe", device="cpu")
+    assert engine.calls[0]["settings"] == expected
+    assert engine.calls[0]["roles"] == {"nuclei": 0, "vessels": 1}
+
+
+def test_regions_become_boxes_of_slide_pixels(widget, viewer, engine, run_to_end):
+    widget.settings_form.region_box.choose(IN_SHAPES)
+    widget.predict()
+    assert widget.message.startswith("There is no shapes layer")
+    shapes = viewer.add_shapes([[[10, 20], [10, 50], [60, 50], [60, 20]]], scale=(0.5, 0.5), units=("um", "um"))
+    assert shapes.name
+    run_to_end(widget)
+    box = engine.calls[-1]["settings"].region
+    assert (box.y0, box.x0) == (10, 20)
+    assert engine.order == [Box(0, 512, 0, 512)]
+    assert widget.message.startswith("Done")
+
+    widget.settings_form.region_box.choose(IN_VIEW)
+    viewer.scene.camera.center = (5000, 5000)
+    widget.predict()
+    assert widget.message.startswith("The slide is not in view")
+    viewer.scene.camera.zoom = 20
+    viewer.scene.camera.center = (1060 * 0.5, 1200 * 0.5)
+    run_to_end(widget)
+    box = engine.calls[-1]["settings"].region
+    assert box.y0 < 1060 < box.y1
+    assert box.x0 < 1200 < box.x1
+    assert all(core.intersection(box).area for core in engine.order[1:])
+
+
+def test_layers_that_others_opened_are_predicted_by_role(
+    make_napari_viewer_proxy, engine, open_widget, tmp_path, run_to_end
+):
+    viewer = make_napari_viewer_proxy()
+    random = np.random.default_rng(0)
+    for name in ("vessels", "nuclei", "something"):
+        viewer.add_image(random.integers(0, 99, (600, 700)).astype(np.uint8), name=name)
+    viewer.add_image(np.zeros((600, 700, 3), np.uint8), name="colour")
+    widget = open_widget(viewer)
+    widget.output_form.choose(tmp_path)
+    boxes = widget.slide_form.role_boxes
+    assert [boxes[role].currentText() for role in ("nuclei", "vessels", "probe")] == ["nuclei", "vessels", "–"]
+    assert boxes["nuclei"].findText("colour") == -1
+    boxes["vessels"].setCurrentText("nuclei")
+    widget.predict()
+    assert widget.message == "Choose a different channel for each of nuclei, vessels."
+    boxes["vessels"].setCurrentText("something")
+    run_to_end(widget)
+    call = engine.calls[0]
+    assert call["slide"].channel_names == ("nuclei", "something")
+    assert call["roles"] == {"nuclei": 0, "vessels": 1}
+    np.testing.assert_array_equal(call["slide"].levels[0][1].compute(), viewer.layers[2].data)
+    assert np.all(np.asarray(widget.layer.data[0][:, :]) > 0)
+
+
+def test_without_a_slide_the_widget_says_what_to_do(make_napari_viewer_proxy, engine, open_widget):
+    widget = open_widget(make_napari_viewer_proxy())
+    widget.predict()
+    assert widget.message.startswith("There is no slide")
+
+
+def test_napari_offers_the_widget(make_napari_viewer_proxy, qtbot, engine, made):
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(np.zeros((8, 8)), name="a")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-hrpn", "Predict QD")
+    made.append(widget)
+    assert isinstance(widget, PredictWidget)
+    assert isinstance(viewer.layers[0], Image)
+    qtbot.waitUntil(lambda: widget.settings_form.settings() is not None, timeout=WAIT_MS)

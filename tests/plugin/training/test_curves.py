@@ -1,0 +1,158 @@
+"""Curves and preview of a training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.backend_bases import MouseEvent
+from qtpy.QtWidgets import QToolTip
+
+from napari_hrpn.plugin.training.curves import REDRAW_MS, TrainingCurves
+from napari_hrpn.plugin.training.pictures import preview_pictures
+from napari_hrpn.plugin.training.preview import TrainingPreview
+from napari_hrpn.training import EpochRecord, Preview
+
+RECORDS = [EpochRecord(epoch, 1000 / epoch, 400 + 40 * abs(epoch - 3), 1e-3, 1.0, 1.0, 0.0, 1) for epoch in range(1, 6)]
+
+
+@pytest.fixture
+def curves(qtbot):
+    curves = TrainingCurves()
+    qtbot.addWidget(curves)
+    curves.resize(400, 240)
+    with qtbot.waitExposed(curves):
+        curves.show()
+    return curves
+
+
+@pytest.fixture
+def draws(curves, monkeypatch):
+    """Counts how often the canvas is drawn."""
+    count = []
+    draw = curves.canvas.draw
+    monkeypatch.setattr(curves.canvas, "draw", lambda: (count.append(1), draw()))
+    return count
+
+
+def line(curves, label):
+    return next(line for line in curves.axes.get_lines() if line.get_label() == label)
+
+
+def test_losses_are_drawn_over_epochs_and_the_best_is_marked(curves, draws, qtbot):
+    for record in RECORDS:
+        curves.add_epoch(record, min(record.epoch, 3))
+    qtbot.waitUntil(lambda: bool(draws))
+    np.testing.assert_array_equal(line(curves, "train").get_xdata(), [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(line(curves, "train").get_ydata(), [record.train_loss for record in RECORDS])
+    np.testing.assert_array_equal(
+        line(curves, "validation").get_ydata(), [record.validation_loss for record in RECORDS]
+    )
+    assert line(curves, "best epoch").get_xdata() == [3]
+    assert line(curves, "best epoch").get_ydata() == [400]
+    assert curves.axes.get_yscale() == "log"
+    assert curves.axes.get_title(loc="left") == "mean squared error, grey levels²"
+    low, high = curves.axes.get_ylim()
+    assert low < 200
+    assert high > 1000
+
+
+def test_an_epoch_that_is_done_again_takes_the_place_of_the_first(curves):
+    curves.show_history(RECORDS, 3)
+    again = replace(RECORDS[3], train_loss=7.0)
+    curves.add_epoch(again, 3)
+    assert curves.records == [*RECORDS[:3], again]
+
+
+def test_it_is_drawn_a_few_times_per_second_at_most(curves, draws, qtbot):
+    for step in range(200):
+        curves.add_step(step / 200, 1000.0 - step)
+    assert len(draws) <= 1
+    qtbot.wait(2 * REDRAW_MS)
+    assert len(draws) == 1
+
+
+def test_the_curve_moves_within_an_epoch(curves, draws, qtbot):
+    curves.show_history(RECORDS[:2], 2)
+    for step in range(1, 4):
+        curves.add_step(2 + step / 10, 480.0 + step)
+    qtbot.waitUntil(lambda: bool(draws))
+    moving = next(line for line in curves.axes.get_lines() if line.get_alpha() == 0.5)
+    np.testing.assert_allclose(moving.get_xdata(), [2, 2.1, 2.2, 2.3])
+    np.testing.assert_allclose(moving.get_ydata(), [500, 481, 482, 483])
+    curves.add_epoch(RECORDS[2], 3)
+    qtbot.waitUntil(lambda: len(draws) == 2)
+    assert len(moving.get_xdata()) == 0
+
+
+def test_what_is_hidden_is_not_drawn_but_comes_up_to_date(curves, draws, qtbot):
+    curves.hide()
+    curves.show_history(RECORDS, 3)
+    qtbot.wait(2 * REDRAW_MS)
+    assert draws == []
+    curves.show()
+    assert len(line(curves, "train").get_xdata()) == 5
+
+
+def test_losses_that_are_not_finite_do_no_harm(curves, draws, qtbot):
+    curves.add_epoch(replace(RECORDS[0], train_loss=float("nan"), validation_loss=float("inf")), 0)
+    qtbot.waitUntil(lambda: bool(draws))
+    assert np.all(np.isfinite(curves.axes.get_ylim()))
+
+
+def test_the_mouse_finds_both_values(curves, draws, qtbot):
+    curves.show_history(RECORDS, 3)
+    assert curves.words_at(2.4) == "epoch 2\ntrain 500\nvalidation 440"
+    assert curves.words_at(99) == "epoch 5\ntrain 200\nvalidation 480"
+    assert "best" in curves.words_at(3)
+    qtbot.waitUntil(lambda: bool(draws))
+    x, y = curves.axes.transData.transform((4.1, 450))
+    curves.canvas.callbacks.process("motion_notify_event", MouseEvent("motion_notify_event", curves.canvas, x, y))
+    assert QToolTip.text() == curves.words_at(4)
+    curves.clear()
+    assert curves.words_at(1) == ""
+
+
+def test_real_and_predicted_share_their_limits(preview):
+    pictures = preview_pictures(preview, ("nuclei", "vessels"))
+    low, high = pictures.limits
+    expected = np.clip((preview.predicted.astype(float) - low) / (high - low), 0, 1) * 255
+    np.testing.assert_allclose(pictures.predicted, expected, atol=0.51)
+    assert low == pytest.approx(np.percentile(preview.real, 0.5))
+    assert pictures.inputs.shape == (32, 32, 3)
+
+
+def test_nuclei_are_blue_and_vessels_green_and_others_neither():
+    inputs = np.zeros((3, 8, 8), np.float32)
+    for channel in range(3):
+        inputs[channel, channel, :4] = 100
+    flat = np.ones((8, 8), np.float32)
+    pictures = preview_pictures(Preview(inputs, flat, flat), ("vessels", "nuclei", "macrophages"))
+    vessels, nuclei, other = (pictures.inputs[channel, 0].astype(int) for channel in range(3))
+    assert vessels.argmax() == 1
+    assert nuclei.argmax() == 2
+    assert other.argmax() == 0
+
+
+def test_a_flat_patch_and_values_that_are_not_finite_are_shown():
+    flat = np.full((8, 8), 5.0, np.float32)
+    pictures = preview_pictures(Preview(flat[None], flat, flat * np.nan), ("nuclei",))
+    assert pictures.real.max() == 0
+    assert pictures.predicted.max() == 0
+
+
+def test_the_preview_shows_what_it_was_given(qtbot, preview):
+    shown = TrainingPreview()
+    qtbot.addWidget(shown)
+    shown.resize(308, 140)
+    assert shown.isHidden()
+    pictures = preview_pictures(preview, ("nuclei", "vessels"))
+    shown.show_pictures(pictures, 7)
+    with qtbot.waitExposed(shown):
+        shown.show()
+    grabbed = [picture.grab().toImage() for picture in shown.pictures]
+    assert {image.width() for image in grabbed} == {100}
+    middle = [image.pixelColor(50, image.height() // 2) for image in grabbed]
+    assert middle[1].red() == middle[1].green() == middle[1].blue()
+    assert "after epoch 7" in shown.toolTip()
+    shown.clear()
+    assert shown.isHidden()
