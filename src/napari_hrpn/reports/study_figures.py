@@ -81,7 +81,7 @@ def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) 
 
     series = sorted({layout.series(row) for row in rows})
     categories = list(dict.fromkeys(layout.category(row) for row in rows))
-    width = 0.6 + max(1.8, 0.25 * len(categories) * len(series))
+    width = 0.6 + max(1.8, 0.45 * len(categories), 0.25 * len(categories) * len(series))
     figure = Figure(figsize=(width * len(HEADINGS), 4), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(HEADINGS)), HEADINGS, strict=True):
         _draw_panel(axes, rows, layout, metric, series)
