@@ -60,7 +60,8 @@ def test_floating_point_is_off_by_half_a_step_at_most() -> None:
     pixels = np.random.default_rng(3).normal(5, 200, (300, 300))
     counts = value_counts(pixels)
     assert counts.binned
-    assert counts.step == pytest.approx(np.ptp(pixels) / 65_535)
+    assert counts.step == 2.0**-5  # the smallest power of two with which 65,536 steps are enough
+    assert np.ptp(pixels) / 65_534 < counts.step
     expected = np.percentile(pixels, PERCENTILES, method="inverted_cdf")
     assert np.abs(counts.percentile(PERCENTILES) - expected).max() <= counts.step * 0.500001
     assert counts.mean == pytest.approx(pixels.mean(), abs=counts.step)
@@ -128,3 +129,15 @@ def test_senseless_ranges_are_refused(ends: tuple[float, float]) -> None:
 def test_counts_of_different_bins_are_not_pooled() -> None:
     with pytest.raises(AgreementError, match="different bins"):
         _ = ValueCounts(np.zeros(4, np.int64)) + ValueCounts(np.zeros(5, np.int64))
+
+
+@pytest.mark.parametrize("largest", [0.7, 40.0, 3000.0])
+def test_whole_grey_levels_are_values_of_bins_of_floating_point(largest: float) -> None:
+    pixels = np.random.default_rng(4).uniform(0.3, largest, 5000)
+    counts = value_counts(pixels)
+    values = counts.low + counts.step * np.arange(len(counts.counts))
+    levels = np.arange(np.ceil(values[0]), np.floor(values[-1]) + 1)
+    assert np.isin(levels, values).all()
+    assert counts.low <= pixels.min()
+    assert values[-1] >= pixels.max()
+    assert len(counts.counts) <= 65_536

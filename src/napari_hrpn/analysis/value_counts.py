@@ -244,7 +244,8 @@ def bins_between(low: float, high: float, *, whole: bool) -> ValueBins:
     Returns
     -------
     ValueBins
-        From `low` to `high`; a pixel is off by half a step at most.
+        From `low` or a little below to `high` or a little above; a pixel is off by half a step at most. Floating
+        point has a power of two for its step, below 1 where the range allows.
 
     Raises
     ------
@@ -258,7 +259,10 @@ def bins_between(low: float, high: float, *, whole: bool) -> ValueBins:
         return ValueBins(int(high - low) + 1, int(low), 1, binned=True)
     if low == high:
         return ValueBins(1, float(low), 1.0, binned=True)
-    return ValueBins(MOST_BINS, float(low), (float(high) - float(low)) / (MOST_BINS - 1), binned=True)
+    # a power of two, and multiples of it: whole grey levels, such as thresholds, then fall on values of bins
+    step = 2.0 ** math.ceil(math.log2((float(high) - float(low)) / (MOST_BINS - 2)))
+    first = math.floor(low / step) * step
+    return ValueBins(math.ceil((high - first) / step) + 1, first, step, binned=True)
 
 
 def value_counts(

@@ -202,8 +202,8 @@ def _shapes(layer: Shapes, slide: Slide, slide_layer: Image, viewer: napari.View
         not annotations or any(one.kind == "include" for one in annotations)
     ):
         raise SlideError(
-            f"No shape of {layer.name!r} lies on {slide_title(slide)}, expected one at least: draw around the regions "
-            "to train on."
+            f"No shape of {layer.name!r} lies on {slide_title(slide)}, expected one at least: draw around the "
+            "regions to use."
         )
     return DrawnShapes(slide_title(slide), here)
 
