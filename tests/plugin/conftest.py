@@ -87,3 +87,14 @@ def stained_file(tmp_path, stained_pixels):
         },
     )
     return path
+
+
+@pytest.fixture
+def made():
+    """Every widget of the test, to be shut down at its end."""
+    widgets = []
+    yield widgets
+    for widget in widgets:
+        widget.shut_down()
+        if widget.parent() is None:
+            widget.close()

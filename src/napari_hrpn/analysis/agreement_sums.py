@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.analysis.errors import AnalysisError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,7 +29,7 @@ LIMB_BITS = 16
 REAL, PREDICTED = "real image", "predicted image"
 
 
-class AgreementError(ValueError):
+class AgreementError(AnalysisError):
     """Two images cannot be compared; the message is one sentence for the user."""
 
 

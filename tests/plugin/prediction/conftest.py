@@ -136,17 +136,6 @@ def viewer(make_napari_viewer_proxy, slide_file, show):
 
 
 @pytest.fixture
-def made():
-    """Every widget of the test, to be shut down at its end."""
-    widgets = []
-    yield widgets
-    for widget in widgets:
-        widget.shut_down()
-        if widget.parent() is None:
-            widget.close()
-
-
-@pytest.fixture
 def open_widget(qtbot, checkpoint, made):
     def opened(viewer, path=checkpoint):
         widget = PredictWidget(viewer)

@@ -138,17 +138,6 @@ def slide_files(tmp_path):
 
 
 @pytest.fixture
-def made():
-    """Every widget of the test, to be shut down at its end."""
-    widgets = []
-    yield widgets
-    for widget in widgets:
-        widget.shut_down()
-        if widget.parent() is None:
-            widget.close()
-
-
-@pytest.fixture
 def open_widget(qtbot, made):
     """Opens the widget in a viewer, with slides in its table."""
 
