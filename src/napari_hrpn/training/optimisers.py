@@ -35,7 +35,7 @@ def make_optimiser(settings: TrainingSettings, parameters: Iterable[nn.Parameter
         return torch.optim.RMSprop(parameters, rate, momentum=settings.momentum, weight_decay=decay)
     betas = (settings.momentum, 0.999)
     kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
-    return kind(parameters, rate, betas=betas, weight_decay=decay)
+    return kind(parameters, rate, betas=betas, weight_decay=decay, fused=True)
 
 
 def set_learning_rate(optimiser: Optimizer, learning_rate: float) -> None:
