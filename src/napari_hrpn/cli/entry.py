@@ -14,11 +14,13 @@ from napari_hrpn.cli.cache import cache
 from napari_hrpn.cli.convert import convert
 from napari_hrpn.cli.cross_validate import cross_validate
 from napari_hrpn.cli.demo import demo
+from napari_hrpn.cli.evaluate import evaluate
 from napari_hrpn.cli.info import info
 from napari_hrpn.cli.messages import complain, is_for_the_user, show_warning
 from napari_hrpn.cli.phantom import phantom
 from napari_hrpn.cli.predict import predict
 from napari_hrpn.cli.quality import quality
+from napari_hrpn.cli.report import report
 from napari_hrpn.cli.train import train
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ for command, short_help in (
     (predict, "The probe channel of slides, predicted"),
     (train, "A network from slides in which the probe was imaged"),
     (cross_validate, "A study: leave one tumour out, final model, test, ablations"),
+    (evaluate, "How good predictions of a slide are, as one page"),
+    (report, "Evaluations of several tumours as one page"),
     (cache, "Disk space that coarse levels of slides take"),
 ):
     app.command(short_help=short_help)(command)

@@ -1,8 +1,35 @@
 """Results in, pictures and tables out; nothing is computed here."""
 
 from napari_hrpn.reports.agreement_table import write_agreement
+from napari_hrpn.reports.errors import ReportError
+from napari_hrpn.reports.evaluation import (
+    CohortTumour,
+    EvaluationOrder,
+    WritingReport,
+    WrittenCohort,
+    WrittenEvaluation,
+    prediction_record,
+    read_evaluation,
+    write_cohort,
+    write_evaluation,
+)
 from napari_hrpn.reports.overview import write_overview
 from napari_hrpn.reports.study_figures import write_study_figures
 from napari_hrpn.reports.study_table import write_study_table
 
-__all__ = ["write_agreement", "write_overview", "write_study_figures", "write_study_table"]
+__all__ = [
+    "CohortTumour",
+    "EvaluationOrder",
+    "ReportError",
+    "WritingReport",
+    "WrittenCohort",
+    "WrittenEvaluation",
+    "prediction_record",
+    "read_evaluation",
+    "write_agreement",
+    "write_cohort",
+    "write_evaluation",
+    "write_overview",
+    "write_study_figures",
+    "write_study_table",
+]

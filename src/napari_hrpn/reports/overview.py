@@ -64,7 +64,7 @@ def write_overview(
 
     limits = contrast_limits(real)[real_channel]
     y, p = (
-        _scaled(_pixels(slide, channel), limits)
+        _scaled(coarse_pixels(slide, channel), limits)
         for slide, channel in ((real, real_channel), (predicted, predicted_channel))
     )
     # pyramids of two files may differ in a row at an odd edge
@@ -77,7 +77,7 @@ def write_overview(
         axes.set_title(f"{real.channel_names[real_channel]} {title}" if title != titles[2] else title)
         axes.set_axis_off()
         if real.pixel_size_um is not None:
-            _draw_scale_bar(axes, y.shape, real.pixel_size_um[1] * real.shape[1] / y.shape[1])
+            draw_scale_bar(axes, y.shape, real.pixel_size_um[1] * real.shape[1] / y.shape[1])
     figure.suptitle(overview_title(agreement, r2_ceiling))
     _save(figure, path)
     return path
@@ -124,7 +124,21 @@ def scale_bar_um(width_um: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= width_um / 4 * (1 + 1e-9))
 
 
-def _pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
+def coarse_pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
+    """Read a channel at the size of a picture.
+
+    Parameters
+    ----------
+    slide : Slide
+        Read at one coarse level.
+    channel : int
+        Its channel.
+
+    Returns
+    -------
+    numpy.ndarray of float32
+        Shape (y, x), 700 to 1,400 px along the longer side of a large slide.
+    """
     fits = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= PANEL_PX]
     level = slide.levels[max(fits, default=0)][channel]
     # a level may be far larger than the picture where the next one is too small
@@ -144,14 +158,27 @@ def _colours(real: NDArray[np.float32], predicted: NDArray[np.float32]) -> tuple
     return panels
 
 
-def _draw_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_um: float) -> None:
+def draw_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_um: float, colour: str = "white") -> None:
+    """Draw a scale bar into a picture.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where the picture is.
+    shape : tuple of int
+        Its height and width in pixels.
+    pixel_um : float
+        Width of one of its pixels.
+    colour : str
+        Of the bar and its words.
+    """
     height, width = shape
     length_um = scale_bar_um(width * pixel_um)
     right, y = 0.96 * width, 0.95 * height
     left = right - length_um / pixel_um
-    axes.plot([left, right], [y, y], color="white", linewidth=4, solid_capstyle="butt")
+    axes.plot([left, right], [y, y], color=colour, linewidth=4, solid_capstyle="butt")
     words = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
-    axes.text((left + right) / 2, y - 0.015 * height, words, color="white", ha="center", va="bottom", fontsize=12)
+    axes.text((left + right) / 2, y - 0.015 * height, words, color=colour, ha="center", va="bottom", fontsize=12)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -1,0 +1,126 @@
+"""The picture of the widget ROI correlation in docs/images, from a slide and one or more predictions of it.
+
+Prints the numbers that it shows, those of SciPy in the same pixels, and how long the plot takes to follow a drag.
+
+xvfb-run -a -s "-screen 0 1600x1200x24" .venv/bin/python scripts/picture_roi_correlation.py fov01.ome.tif \
+    fov01.predicted.ome.zarr
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import napari
+import numpy as np
+from qtpy.QtTest import QTest
+from scipy import stats
+
+from napari_hrpn.analysis import roi_mask
+from napari_hrpn.plugin.layers import slide_layers
+from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
+from napari_hrpn.slides import open_slide
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+SIZE_PX = 1560, 1120
+LONGEST_S = 600
+QUALITY = 66
+MOVES = 40
+
+
+def settle(widget: RoiCorrelationWidget) -> None:
+    """Wait until all is measured and drawn."""
+    QTest.qWait(500)
+    end = time.monotonic() + LONGEST_S
+    while widget.is_busy and time.monotonic() < end:
+        QTest.qWait(50)
+    QTest.qWait(700)
+
+
+def compare_with_scipy(widget: RoiCorrelationWidget) -> None:
+    """Print what is shown beside what SciPy finds in the same pixels."""
+    pair = widget.pair_form.pair
+    assert pair is not None
+    real, *predicted = (
+        np.asarray(each.slide.levels[0][each.channel].compute(), float) for each in (pair.real, *pair.predictions)
+    )
+    for row in widget.rows():
+        assert row.measurement is not None
+        height, width = real.shape
+        mask = roi_mask(row.listed.roi, slice(0, height), slice(0, width))
+        for numbers, each in zip(row.measurement.numbers, predicted, strict=True):
+            line = stats.linregress(real[mask], each[mask])
+            rmse = np.sqrt(np.mean((real[mask] - each[mask]) ** 2))
+            print(
+                f"{row.listed.name}, {numbers.name}: n {row.measurement.n} / {mask.sum()}, r "
+                f"{numbers.line.pearson_r:.9f} / {line.rvalue:.9f}, slope {numbers.line.slope:.9f} / {line.slope:.9f}, "
+                f"RMSE {numbers.agreement.rmse:.9f} / {rmse:.9f}"
+            )
+
+
+def drag(widget: RoiCorrelationWidget, viewer: napari.Viewer) -> None:
+    """Move a shape as napari does, and print the time from each move to the plot that belongs to it."""
+    layer = widget.roi_form.layer
+    assert layer is not None
+    for other in viewer.layers:
+        # without a graphics card napari takes longer to draw the images than all the rest
+        other.visible = other is layer
+    QTest.qWait(1000)
+    drawn: list[float] = []
+    widget.panel.plot.drawn.connect(lambda: drawn.append(time.perf_counter()))
+    seconds, counting, levels = [], [], set()
+    widget._previews.measured.connect(lambda measured: counting.append(measured.seconds))
+    for move in range(MOVES):
+        drawn.clear()
+        start = time.perf_counter()
+        layer._data_view.shift(0, np.array([1.0, 1.0]) * (1 if move % 20 < 10 else -1))
+        layer.refresh()
+        while (not drawn or widget._previews.is_busy) and time.perf_counter() - start < LONGEST_S:
+            QTest.qWait(1)
+        seconds.append(drawn[-1] - start)
+        assert widget.measurement is not None
+        levels.add(widget.measurement.level)
+    for what, found in (("move to plot", seconds), ("of that, reading and counting", counting)):
+        print(f"{what}: median {1000 * np.median(found):.0f} ms, 95 % below {1000 * np.percentile(found, 95):.0f} ms")
+    print("levels", sorted(levels))
+
+
+def main() -> None:
+    """Open the files, add regions, and take the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("real", type=Path)
+    parser.add_argument("predicted", type=Path, nargs="+")
+    parser.add_argument("--size", type=int, nargs=2, default=(300, 270), help="width and height of the regions in px")
+    parser.add_argument("--layer", action="store_true", help="show the co-localisation layer")
+    parser.add_argument("--drag", action="store_true", help="measure how fast the plot follows")
+    arguments = parser.parse_args()
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE_PX)
+    for path in (arguments.real, *arguments.predicted):
+        title = None if len(arguments.predicted) == 1 or path == arguments.real else path.parent.name
+        for data, attributes, _ in slide_layers(open_slide(path), title=title, visible=path == arguments.real):
+            viewer.add_image(data, **attributes)
+    widget = RoiCorrelationWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="ROI correlation")
+    settle(widget)
+    form = widget.roi_form.random_form
+    form.width_box.setValue(arguments.size[0])
+    form.height_box.setValue(arguments.size[1])
+    form.add_button.click()
+    settle(widget)
+    print(widget.message)
+    widget.table.selectRow(0)
+    if arguments.layer:
+        widget.show_colocalization_layer()
+    widget.colocalize()
+    settle(widget)
+    viewer.window._qt_window.grab().save(str(IMAGES / "roi-correlation.jpg"), quality=QUALITY)
+    compare_with_scipy(widget)
+    if arguments.drag:
+        drag(widget, viewer)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()

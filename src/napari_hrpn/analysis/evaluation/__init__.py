@@ -1,0 +1,29 @@
+"""Everything that is measured of a slide and its predictions; `evaluate_slide` is the door."""
+
+from napari_hrpn.analysis.evaluation.patches import PatchAgreement, PatchFindings
+from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, RegionNumbers
+from napari_hrpn.analysis.evaluation.places import roi_box
+from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
+from napari_hrpn.analysis.evaluation.slide_evaluation import (
+    EvaluationPart,
+    EvaluationReport,
+    evaluate_slide,
+    part_costs,
+)
+from napari_hrpn.analysis.evaluation.vessels import VesselFindings, why_no_penetration
+
+__all__ = [
+    "ComparedPixels",
+    "EvaluationPart",
+    "EvaluationReport",
+    "EvaluationSettings",
+    "PatchAgreement",
+    "PatchFindings",
+    "RegionNumbers",
+    "SlideComparison",
+    "VesselFindings",
+    "evaluate_slide",
+    "part_costs",
+    "roi_box",
+    "why_no_penetration",
+]

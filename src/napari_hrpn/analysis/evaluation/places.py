@@ -1,0 +1,175 @@
+"""Looks at coarse levels before the pass over all pixels: how large blocks have to be, what a density spans."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.analysis.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
+from napari_hrpn.analysis.distributions import SharedHistogram
+from napari_hrpn.analysis.intensity import tissue_percentiles
+from napari_hrpn.analysis.level_strips import region_on_grid
+from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS
+from napari_hrpn.analysis.shared_values import shared_values
+from napari_hrpn.slides import RegionMask, annotation_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.analysis.value_counts import ValueCounts
+    from napari_hrpn.slides import Annotation
+
+# a correlation length is found as well on a coarser level
+LOOKED_AT_PX = 2048**2
+DENSITY_ENDS = (0.05, 99.95)
+DENSITY_PIXEL_UM = 1.1
+
+
+def roi_box(roi: Annotation, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Smallest rectangle of whole pixels around a region, within the slide.
+
+    Parameters
+    ----------
+    roi : Annotation
+        The region.
+    shape : tuple of int
+        Height and width of the slide.
+
+    Returns
+    -------
+    tuple of int
+        y0, y1, x0, x1; empty where the region lies outside.
+    """
+    points = np.concatenate([polygon[0] for polygon in roi.rings])
+    low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+    (y0, x0), (y1, x1) = (np.clip(end, 0, shape).astype(int).tolist() for end in (low, high))
+    return y0, y1, x0, x1
+
+
+def block_side(real: ProbeImage, prediction: ProbeImage, place: RegionMask | Annotation) -> int:
+    """Side of the blocks of a bootstrap of any region, as `block_side_px` of pixels in memory.
+
+    Parameters
+    ----------
+    real, prediction : ProbeImage
+        The two channels.
+    place : RegionMask or Annotation
+        The region.
+
+    Returns
+    -------
+    int
+        Six correlation lengths of the smoother image in pixels of the full resolution, and no smaller than cuts the
+        region into 1,000 blocks.
+    """
+    box = place.bounds if isinstance(place, RegionMask) else roi_box(place, real.slide.shape)
+    if not (box[1] > box[0] and box[3] > box[2]):
+        return 1
+    looks = [_look(image, place, box) for image in (real, prediction)]
+    length = max(correlation_length_px(pixels, mask) * factor for pixels, mask, factor in looks)
+    _, mask, factor = looks[0]
+    area = float(mask.sum()) * factor**2
+    return max(1, math.ceil(max(BLOCK_LENGTHS * length, math.sqrt(area / MOST_BLOCKS))))
+
+
+def _look(
+    image: ProbeImage, place: RegionMask | Annotation, box: tuple[int, int, int, int]
+) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
+    """A region on the finest level on which it is small, which of its pixels are inside, and how coarse that is."""
+    slide, area = image.slide, (box[1] - box[0]) * (box[3] - box[2])
+    fits = [i for i in range(len(slide.levels)) if area / math.prod(slide.downsample(i)) <= LOOKED_AT_PX]
+    level = min(fits, default=len(slide.levels) - 1)
+    downsample = slide.downsample(level)
+    rows, columns = (
+        slice(int(low / factor), max(int(low / factor) + 1, math.ceil(high / factor)))
+        for low, high, factor in zip(box[::2], box[1::2], downsample, strict=True)
+    )
+    pixels = np.asarray(slide.levels[level][image.channel, rows, columns].compute(scheduler="synchronous"))
+    mask = _inside(place, downsample, rows, columns)[: pixels.shape[0], : pixels.shape[1]]
+    return pixels, mask, math.sqrt(math.prod(downsample))
+
+
+def _inside(
+    place: RegionMask | Annotation, downsample: tuple[float, float], rows: slice, columns: slice
+) -> NDArray[np.bool_]:
+    if isinstance(place, RegionMask):
+        return region_on_grid(place, downsample, rows, columns)
+    rings = tuple(tuple(ring / downsample for ring in polygon) for polygon in place.rings)
+    return annotation_mask(replace(place, rings=rings), rows, columns)
+
+
+def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) -> tuple[float, float]:
+    """Grey levels that a density plot of a prediction spans: all but a thousandth of the pixels.
+
+    Parameters
+    ----------
+    real, prediction : ProbeImage
+        The two channels.
+    tissue : RegionMask
+        Where to look.
+
+    Returns
+    -------
+    tuple of float
+        The same for both axes; where one is of whole numbers, cells are a whole number of grey levels wide, as
+        others would hold unlike numbers of them and draw stripes.
+    """
+    ends = np.array(
+        [
+            tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_ENDS, DENSITY_PIXEL_UM)[0]
+            for image in (real, prediction)
+        ]
+    )
+    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return 0.0, 1.0
+    if has_whole_numbers(real, prediction):
+        width = max(1, math.ceil((high - low + 1) / DENSITY_CELLS))
+        return math.floor(low) - 0.5, math.floor(low) - 0.5 + width * DENSITY_CELLS
+    return low, high if high > low else low + 1.0
+
+
+def has_whole_numbers(*images: ProbeImage) -> bool:
+    """Whether one of some channels holds integers.
+
+    Parameters
+    ----------
+    *images : ProbeImage
+        The channels.
+
+    Returns
+    -------
+    bool
+        False where all are floating point.
+    """
+    return any(image.slide.dtype.kind in "biu" for image in images)
+
+
+def whole_histogram(images: Sequence[ValueCounts], bins: int = 256) -> SharedHistogram:
+    """Histograms over shared bins that are a whole number of grey levels wide, of integers beside floating point.
+
+    Parameters
+    ----------
+    images : sequence of ValueCounts
+        With a pixel in one of them.
+    bins : int
+        At most so many.
+
+    Returns
+    -------
+    SharedHistogram
+        From half a grey level below the darkest.
+    """
+    table = shared_values(images)
+    low, high = math.floor(table.values[0]), math.ceil(table.values[-1])
+    width = math.ceil((high - low + 1) / bins)
+    edges = low - 0.5 + width * np.arange(math.ceil((high - low + 1) / width) + 1)
+    index = np.searchsorted(edges, table.values, side="right") - 1
+    counts = [np.bincount(index, weights=row, minlength=len(edges) - 1) for row in table.counts]
+    return SharedHistogram(edges, np.array(counts).astype(np.int64))

@@ -1,0 +1,178 @@
+"""What is compared in the evaluation of a slide, and how: the only home of its defaults."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_hrpn.analysis.agreement import largest_value
+from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.shell_sums import PenetrationSettings
+from napari_hrpn.analysis.vessel_mask import VesselSettings
+from napari_hrpn.slides import ChannelRoles, RegionMask
+
+if TYPE_CHECKING:
+    from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.slides import Annotation
+
+PAPER_PATCH_PX = 512
+SMALLEST_PATCH_PX = 64
+ENOUGH_PATCHES = 24
+TAKEN_NAMES = ("real", "nuclei", "vessels", "probe")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a slide is evaluated.
+
+    Attributes
+    ----------
+    psnr_max : float or {"dtype", "real"}
+        MAX of the PSNR: the largest value of the real slide's pixel type, the brightest real pixel of each region,
+        or a grey level.
+    patch_px : int or None
+        Edge of the patches of violins and heterogeneity; None takes the paper's 512, halved until a small field has
+        24 of them.
+    block_px : int or None
+        Side of the blocks of the bootstrap; None takes six correlation lengths of each region.
+    resamples, permutations, seed : int
+        Of the intervals by block bootstrap, and of the tests by permutation.
+    confidence : float
+        Of the intervals.
+    vessels : VesselSettings
+        How vessels are found.
+    penetration : PenetrationSettings
+        Shells, bands and distances.
+    """
+
+    psnr_max: float | str = "dtype"
+    patch_px: int | None = None
+    block_px: int | None = None
+    resamples: int = 2000
+    permutations: int = 999
+    seed: int = 0
+    confidence: float = 0.95
+    vessels: VesselSettings = field(default_factory=VesselSettings)
+    penetration: PenetrationSettings = field(default_factory=PenetrationSettings)
+
+    def __post_init__(self) -> None:
+        named = isinstance(self.psnr_max, str)
+        if named and self.psnr_max not in ("dtype", "real"):
+            msg = f"the MAX of the PSNR is {self.psnr_max!r}; expected dtype, real, or a grey level above 0"
+            raise AgreementError(msg)
+        if not named and not (math.isfinite(float(self.psnr_max)) and float(self.psnr_max) > 0):
+            msg = f"the MAX of the PSNR is {self.psnr_max}; expected a grey level above 0, dtype or real"
+            raise AgreementError(msg)
+        if self.patch_px is not None and self.patch_px < 1:
+            msg = f"the patches have an edge of {self.patch_px} px; expected 1 px or more, such as {PAPER_PATCH_PX}"
+            raise AgreementError(msg)
+        if self.block_px is not None and self.block_px < 1:
+            msg = f"the blocks have a side of {self.block_px} px; expected 1 px or more, wider than any structure"
+            raise AgreementError(msg)
+
+    def patch_of(self, shape: tuple[int, int]) -> int:
+        """Edge of the patches of a slide.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Its height and width in pixels.
+
+        Returns
+        -------
+        int
+            In pixels.
+        """
+        if self.patch_px is not None:
+            return self.patch_px
+        edge = PAPER_PATCH_PX
+        while edge > SMALLEST_PATCH_PX and (shape[0] // edge) * (shape[1] // edge) < ENOUGH_PATCHES:
+            edge //= 2
+        return edge
+
+
+@dataclass(frozen=True, eq=False)
+class SlideComparison:
+    """A real channel, its predictions, and where they are compared.
+
+    Attributes
+    ----------
+    real : ProbeImage
+        The slide with the imaged probe, and which channel that is.
+    predictions : tuple of ProbeImage
+        One or more, of the same height and width, each with a name of its own.
+    roles : ChannelRoles
+        What the other channels of the real slide show; without vessels there is no penetration.
+    tissue : RegionMask or None
+        Where numbers are taken by default; None where tissue is not known: the whole frame then.
+    glass : RegionMask or None
+        Where there is certainly no tissue, for the grey level without probe; None for none.
+    rois : tuple of Annotation
+        Regions of interest; may overlap.
+    """
+
+    real: ProbeImage
+    predictions: tuple[ProbeImage, ...]
+    roles: ChannelRoles = field(default_factory=ChannelRoles)
+    tissue: RegionMask | None = None
+    glass: RegionMask | None = None
+    rois: tuple[Annotation, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [prediction.name for prediction in self.predictions]
+        if not names or len({*names, *TAKEN_NAMES}) != len(names) + len(TAKEN_NAMES):
+            msg = (
+                f"the predictions are called {', '.join(names) or 'nothing'}; expected one or more, each with a name "
+                f"of its own that is none of {', '.join(TAKEN_NAMES)}"
+            )
+            raise AgreementError(msg)
+        height, width = self.real.slide.shape
+        for prediction in self.predictions:
+            own = prediction.slide.shape
+            if own != (height, width):
+                msg = (
+                    f"{prediction.slide.source.name} is {own[1]} x {own[0]} px and {self.real.slide.source.name} is "
+                    f"{width} x {height} px; expected a prediction of this slide, of the same size"
+                )
+                raise AgreementError(msg)
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """What the regions of interest are called: by their names, numbered where these do not tell them apart."""
+        given = [roi.name.strip() for roi in self.rois]
+        return tuple(
+            name if name and given.count(name) == 1 and name not in ("tissue", "frame") else f"{name or 'ROI'} {index}"
+            for index, name in enumerate(given, start=1)
+        )
+
+    @property
+    def everywhere(self) -> RegionMask:
+        """The tissue, or the whole frame where it is not known."""
+        if self.tissue is not None:
+            return self.tissue
+        import numpy as np
+
+        height, width = self.real.slide.shape
+        return RegionMask(np.ones((1, 1), bool), (float(height), float(width)))
+
+    def psnr_peak(self, settings: EvaluationSettings, brightest: float) -> float | None:
+        """MAX of the PSNR of a region.
+
+        Parameters
+        ----------
+        settings : EvaluationSettings
+            Which one is wanted.
+        brightest : float
+            Brightest real pixel of the region.
+
+        Returns
+        -------
+        float or None
+            None where there is none: floating point has no largest value, and an empty or black region no peak.
+        """
+        if settings.psnr_max == "real":
+            return brightest if brightest > 0 else None
+        if settings.psnr_max == "dtype":
+            return largest_value(self.real.slide.dtype)
+        return float(settings.psnr_max)

@@ -1,0 +1,302 @@
+"""Reading a region tile by tile and counting its pixel pairs; no more than a tile is in memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.blocks import BlockSums, update_blocks
+from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS, PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.roi_geometry import roi_bounds, roi_mask
+from napari_hrpn.analysis.roi_levels import read_pixels
+from napari_hrpn.analysis.value_counts import bins_between, bins_of_types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.roi_geometry import Roi
+    from napari_hrpn.analysis.roi_levels import RoiImages, SharedLevel
+    from napari_hrpn.analysis.value_counts import ValueBins
+
+    Pixels = NDArray[Any]
+    Read = Callable[[da.Array, slice, slice], Pixels]
+    Window = tuple[slice, slice]
+
+TILE_EDGE = 2048
+RANGE_PERCENTILE = 99.9
+MOST_BEYOND = 0.01
+
+
+@dataclass(frozen=True)
+class RoiReport:
+    """How far the measurement of a region has come.
+
+    Attributes
+    ----------
+    done, total : int
+        Tiles read and all of them.
+    """
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class RoiTiles:
+    """All pixels of a region, one tile after the other, as often as they are needed.
+
+    Attributes
+    ----------
+    images : RoiImages
+        What to compare.
+    roi : Annotation or LabelledRoi
+        The region.
+    kept : tuple or None
+        Mask and pixels of the rectangle around it, where they are in memory already.
+    """
+
+    images: RoiImages
+    roi: Roi
+    kept: tuple[NDArray[np.bool_], list[Pixels]] | None = None
+
+    @property
+    def dtypes(self) -> list[np.dtype]:
+        """Types of pixels, the real one first."""
+        return [array.dtype for array in self.images.levels[0].arrays]
+
+    @property
+    def bounds(self) -> Window:
+        """The rectangle around the region."""
+        return roi_bounds(self.roi, self.images.shape)
+
+    def windows(self) -> list[Window]:
+        """Rectangles to read."""
+        return [self.bounds] if self.kept is not None else _tiles(self.bounds)
+
+    def read(self) -> Iterator[tuple[Window, NDArray[np.bool_], list[Pixels]]]:
+        """Rectangle, mask and pixels of each tile; without pixels where nothing of it is inside."""
+        for window in self.windows():
+            mask, pixels = self.kept or (roi_mask(self.roi, *window), [])
+            if not pixels and mask.any():
+                pixels = [read_pixels(array, *window) for array in self.images.levels[0].arrays]
+            yield window, mask, pixels if mask.any() else []
+
+
+def value_bins(tiles: RoiTiles) -> Generator[RoiReport, None, list[ValueBins]]:
+    """Find the grey levels to be counted for each prediction; only of floating point the pixels are read for it.
+
+    Parameters
+    ----------
+    tiles : RoiTiles
+        The region.
+
+    Yields
+    ------
+    RoiReport
+        After each tile that was read.
+
+    Returns
+    -------
+    list of ValueBins
+        One for each prediction.
+    """
+    real, *predicted = tiles.dtypes
+    known = [bins_of_types(real, each) for each in predicted]
+    ranges = [(math.inf, -math.inf)] * len(predicted)
+    if None in known:
+        total = len(tiles.windows())
+        for done, (_, mask, pixels) in enumerate(tiles.read(), start=1):
+            if pixels:
+                y, *others = (each[mask] for each in pixels)
+                ranges = [_widened(both, y, p) for both, p in zip(ranges, others, strict=True)]
+            yield RoiReport(done, 2 * total)
+    return [bins or _bins_between(both, real, each) for bins, both, each in zip(known, ranges, predicted, strict=True)]
+
+
+def count_tiles(
+    tiles: RoiTiles, bins: Sequence[PairBins], side_px: int
+) -> Generator[RoiReport, None, tuple[list[PairCounts], list[BlockSums]]]:
+    """Count the pixel pairs of each prediction, and sum over blocks.
+
+    Parameters
+    ----------
+    tiles : RoiTiles
+        The region.
+    bins : sequence of PairBins
+        One for each prediction.
+    side_px : int
+        Of the blocks, which begin at the corner of the rectangle around the region.
+
+    Yields
+    ------
+    RoiReport
+        After each tile.
+
+    Returns
+    -------
+    list of PairCounts, list of BlockSums
+        One of each for each prediction.
+    """
+    real, *predicted = (np.empty(0, dtype) for dtype in tiles.dtypes)
+    found = [pair_counts(real, p, bins=own) for p, own in zip(predicted, bins, strict=True)]
+    blocks = [BlockSums(side_px) for _ in predicted]
+    rows, columns = tiles.bounds
+    total = len(tiles.windows())
+    for done, (window, mask, pixels) in enumerate(tiles.read(), start=1):
+        origin = window[0].start - rows.start, window[1].start - columns.start
+        for k, p in enumerate(pixels[1:]):
+            found[k] += pair_counts(pixels[0], p, mask, bins[k])
+            blocks[k] = update_blocks(blocks[k], pixels[0], p, mask, origin)
+        yield RoiReport(done, total)
+    return found, blocks
+
+
+def count_pixels(
+    mask: NDArray[np.bool_], pixels: Sequence[Pixels], density_range: tuple[float, float]
+) -> list[PairCounts]:
+    """Count the pixel pairs of each prediction of what is in memory.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of bool
+        Pixels that count.
+    pixels : sequence of numpy.ndarray
+        Of its shape, the real channel first.
+    density_range : tuple of float
+        Grey levels of the density.
+
+    Returns
+    -------
+    list of PairCounts
+        One for each prediction.
+    """
+    real, *predicted = pixels
+    counts = []
+    for each in predicted:
+        values = bins_of_types(real.dtype, each.dtype)
+        if values is None:
+            nothing = math.inf, -math.inf
+            both = _widened(nothing, real[mask], each[mask]) if mask.any() else nothing
+            values = _bins_between(both, real.dtype, each.dtype)
+        counts.append(pair_counts(real, each, mask, PairBins(values, density_range)))
+    return counts
+
+
+def read_level(images: RoiImages, roi: Roi, level: SharedLevel, read: Read) -> tuple[NDArray[np.bool_], list[Pixels]]:
+    """Read the rectangle around a region at a level.
+
+    Parameters
+    ----------
+    images : RoiImages
+        What to compare.
+    roi : Annotation or LabelledRoi
+        The region.
+    level : SharedLevel
+        One of the levels of the images.
+    read : callable
+        Gives pixels of an array in rows and columns.
+
+    Returns
+    -------
+    mask : numpy.ndarray of bool
+        What is inside.
+    pixels : list of numpy.ndarray
+        Of its shape, the real channel first.
+    """
+    rows, columns = _at_level(roi_bounds(roi, images.shape), level)
+    mask = roi_mask(roi, rows, columns, level.downsample)
+    if not mask.size:
+        return mask, [np.empty(mask.shape, array.dtype) for array in level.arrays]
+    return mask, [read(array, rows, columns) for array in level.arrays]
+
+
+def _at_level(bounds: Window, level: SharedLevel) -> Window:
+    rows, columns = (
+        slice(min(math.floor(part.start / step), size), min(math.ceil(part.stop / step), size))
+        for part, step, size in zip(bounds, level.downsample, level.arrays[0].shape, strict=True)
+    )
+    return rows, columns
+
+
+def is_within(pixels: Sequence[Pixels], mask: NDArray[np.bool_], density_range: tuple[float, float]) -> bool:
+    """Whether hardly a pixel lies beyond a range of grey levels.
+
+    Parameters
+    ----------
+    pixels : sequence of numpy.ndarray
+        Of one shape.
+    mask : numpy.ndarray of bool
+        Pixels that count.
+    density_range : tuple of float
+        The range.
+
+    Returns
+    -------
+    bool
+        False where it is more than 1 % of an image.
+    """
+    low, high = density_range
+    most = MOST_BEYOND * np.count_nonzero(mask)
+    return all(np.count_nonzero(mask & ((each < low) | (each > high))) <= most for each in pixels)
+
+
+def density_range_of(pixels: Sequence[Pixels], mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """Choose the grey levels of a density.
+
+    Parameters
+    ----------
+    pixels : sequence of numpy.ndarray
+        Of one shape.
+    mask : numpy.ndarray of bool
+        Pixels that count.
+
+    Returns
+    -------
+    tuple of float
+        From 0, or the darkest pixel below, to the brightest but one in a thousand; where an image is of integers, a
+        cell has whole grey levels, so that there are no empty stripes.
+
+    Raises
+    ------
+    AgreementError
+        If pixels are not finite.
+    """
+    chosen = [each[mask] for each in pixels]
+    if not mask.any():
+        return 0.0, 1.0
+    low = min(0.0, *(float(each.min()) for each in chosen))
+    high = max(float(np.percentile(each, RANGE_PERCENTILE)) for each in chosen)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise AgreementError("Some pixels are not finite (NaN or infinite), expected numbers: leave them out.")
+    if any(each.dtype.kind in "biu" for each in pixels):
+        low = math.floor(low)
+        levels_per_cell = max(1, math.ceil((high - low + 1) / DENSITY_CELLS))
+        return low - 0.5, low - 0.5 + levels_per_cell * DENSITY_CELLS
+    return low, max(high * 1.05, low + 1e-9 * max(1.0, abs(low)))
+
+
+def _widened(both: tuple[float, float], *pixels: Pixels) -> tuple[float, float]:
+    low, high = both
+    return min(low, *(each.min().item() for each in pixels)), max(high, *(each.max().item() for each in pixels))
+
+
+def _bins_between(both: tuple[float, float], real: np.dtype, predicted: np.dtype) -> ValueBins:
+    # without pixels, and of pixels that are no numbers, there is no range; counting tells of the latter
+    low, high = both if both[0] <= both[1] else (0.0, 0.0)
+    return bins_between(low, high, whole="f" not in real.kind + predicted.kind)
+
+
+def _tiles(bounds: Window) -> list[Window]:
+    rows, columns = bounds
+    return [
+        (slice(y, min(y + TILE_EDGE, rows.stop)), slice(x, min(x + TILE_EDGE, columns.stop)))
+        for y in range(rows.start, rows.stop, TILE_EDGE)
+        for x in range(columns.start, columns.stop, TILE_EDGE)
+    ]

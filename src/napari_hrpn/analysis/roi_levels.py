@@ -1,0 +1,226 @@
+"""Pixels of a region at the level that can be afforded, of a real channel and its predictions together."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dask
+import numpy as np
+
+from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.slide_penetration import ProbeImage
+
+if TYPE_CHECKING:
+    import dask.array as da
+    from numpy.typing import NDArray
+
+CACHE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class SharedLevel:
+    """A level that all images have.
+
+    Attributes
+    ----------
+    number : int
+        Which level of the real slide, 0 the finest.
+    downsample : tuple of float
+        Full-resolution pixels per pixel, along y and x.
+    arrays : tuple of dask.array.Array
+        Shape (y, x), the real one first.
+    """
+
+    number: int
+    downsample: tuple[float, float]
+    arrays: tuple[da.Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RoiImages:
+    """A real channel, its predictions, and the levels that all of them have.
+
+    Attributes
+    ----------
+    real : ProbeImage
+        What was imaged.
+    predictions : tuple of ProbeImage
+        What was predicted, one at least.
+    levels : tuple of SharedLevel
+        Finest first.
+    """
+
+    real: ProbeImage
+    predictions: tuple[ProbeImage, ...]
+    levels: tuple[SharedLevel, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in full-resolution pixels."""
+        return self.real.slide.shape
+
+    def level_for(self, area_px: float, most_px: float) -> SharedLevel:
+        """Finest level at which an area has no more than so many pixels.
+
+        Parameters
+        ----------
+        area_px : float
+            In full-resolution pixels.
+        most_px : float
+            What can be afforded.
+
+        Returns
+        -------
+        SharedLevel
+            The coarsest where none is coarse enough.
+        """
+        fits = (level for level in self.levels if area_px / math.prod(level.downsample) <= most_px)
+        return next(fits, self.levels[-1])
+
+
+def roi_images(real: ProbeImage, predictions: tuple[ProbeImage, ...]) -> RoiImages:
+    """Put a real channel and its predictions together.
+
+    Parameters
+    ----------
+    real : ProbeImage
+        What was imaged.
+    predictions : tuple of ProbeImage
+        What was predicted, of the same height and width.
+
+    Returns
+    -------
+    RoiImages
+        Lazy.
+
+    Raises
+    ------
+    AgreementError
+        If there is no prediction, or sizes differ.
+    """
+    if not predictions:
+        raise AgreementError("There is no prediction to compare, expected one at least: choose one.")
+    for each in predictions:
+        if each.slide.shape != real.slide.shape:
+            (height, width), (own_height, own_width) = real.slide.shape, each.slide.shape
+            raise AgreementError(
+                f"{each.name} has {own_width} x {own_height} px and {real.name} {width} x {height}, expected one size: "
+                "choose a prediction of this slide."
+            )
+    by_size = [_by_size(each) for each in (real, *predictions)]
+    levels = tuple(
+        SharedLevel(number, _downsample(real.slide.shape, size), tuple(own[size][1] for own in by_size))
+        for size, (number, _) in by_size[0].items()
+        if all(size in own for own in by_size)
+    )
+    return RoiImages(real, predictions, levels)
+
+
+class BlockCache:
+    """Blocks of levels that were read lately, so that a region that is dragged does not read them again.
+
+    For one thread at a time.
+
+    Parameters
+    ----------
+    most_bytes : int
+        Blocks that were not used for longest go first.
+    """
+
+    def __init__(self, most_bytes: int = CACHE_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._blocks: OrderedDict[tuple[str, int, int], NDArray[Any]] = OrderedDict()
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._blocks.clear()
+        self._bytes = 0
+
+    def read(self, array: da.Array, rows: slice, columns: slice) -> NDArray[Any]:
+        """Pixels of a rectangle.
+
+        Parameters
+        ----------
+        array : dask.array.Array, shape (y, x)
+            A level.
+        rows, columns : slice
+            Within it, with a start and a stop.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (rows, columns).
+        """
+        blocks = [_touched(chunks, part) for chunks, part in zip(array.chunks, (rows, columns), strict=True)]
+        needed = math.prod(sum(size for _, _, size in touched) for touched in blocks) * array.dtype.itemsize
+        if needed > self._most_bytes:
+            return read_pixels(array, rows, columns)
+        found = np.empty((rows.stop - rows.start, columns.stop - columns.start), array.dtype)
+        for i, top, height in blocks[0]:
+            for j, left, width in blocks[1]:
+                (to_y, from_y), (to_x, from_x) = _parts(rows, top, height), _parts(columns, left, width)
+                found[to_y, to_x] = self._block(array, i, j)[from_y, from_x]
+        return found
+
+    def _block(self, array: da.Array, i: int, j: int) -> NDArray[Any]:
+        key = array.name, i, j
+        block = self._blocks.get(key)
+        if block is None:
+            block = np.asarray(dask.compute(array.blocks[i, j], scheduler="synchronous")[0])
+            self._blocks[key] = block
+            self._bytes += block.nbytes
+            while self._bytes > self._most_bytes and len(self._blocks) > 1:
+                self._bytes -= self._blocks.popitem(last=False)[1].nbytes
+        self._blocks.move_to_end(key)
+        return block
+
+
+def read_pixels(array: da.Array, rows: slice, columns: slice) -> NDArray[Any]:
+    """Pixels of a rectangle, read anew.
+
+    Parameters
+    ----------
+    array : dask.array.Array, shape (y, x)
+        A level.
+    rows, columns : slice
+        Within it, with a start and a stop.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (rows, columns).
+    """
+    # in this thread: those of dask would stay behind
+    return np.asarray(dask.compute(array[rows, columns], scheduler="synchronous")[0])
+
+
+def _by_size(image: ProbeImage) -> dict[tuple[int, int], tuple[int, da.Array]]:
+    return {level.shape[1:]: (number, level[image.channel]) for number, level in enumerate(image.slide.levels)}
+
+
+def _downsample(full: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
+    down, across = (_step(*lengths) for lengths in zip(full, size, strict=True))
+    return down, across
+
+
+def _step(full: int, size: int) -> float:
+    """An odd edge makes the ratio of the sizes a little too large or too small."""
+    whole = round(full / size)
+    return float(whole) if size in (-(-full // whole), full // whole) else full / size
+
+
+def _touched(chunks: tuple[int, ...], part: slice) -> list[tuple[int, int, int]]:
+    """Number, beginning and size of each chunk that a part of an axis meets."""
+    ends = np.cumsum(chunks)
+    first, last = np.searchsorted(ends, [part.start, part.stop - 1], side="right")
+    return [(int(k), int(ends[k] - chunks[k]), chunks[k]) for k in range(first, last + 1)]
+
+
+def _parts(part: slice, start: int, size: int) -> tuple[slice, slice]:
+    """Where a chunk goes in what is wanted, and which part of the chunk that is."""
+    low, high = max(part.start, start), min(part.stop, start + size)
+    return slice(low - part.start, high - part.start), slice(low - start, high - start)

@@ -1,0 +1,270 @@
+"""A region's numbers: at once from a level that can be afforded, or exactly from every pixel.
+
+Whatever its size, no more than a tile of it is in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
+from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.blocks import BlockSums, block_side_px
+from napari_hrpn.analysis.bootstrap import BlockIntervals, block_bootstrap
+from napari_hrpn.analysis.colocalization import Colocalization, colocalization
+from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts
+from napari_hrpn.analysis.regression import Regression, regression
+from napari_hrpn.analysis.roi_comparison import BlockDifferences, compare_blocks
+from napari_hrpn.analysis.roi_counting import (
+    RoiReport,
+    RoiTiles,
+    count_pixels,
+    count_tiles,
+    density_range_of,
+    is_within,
+    read_level,
+    value_bins,
+)
+from napari_hrpn.analysis.roi_geometry import reaches_beyond, roi_bounds
+from napari_hrpn.analysis.roi_levels import read_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.roi_counting import Read
+    from napari_hrpn.analysis.roi_geometry import Roi
+    from napari_hrpn.analysis.roi_levels import RoiImages, SharedLevel
+
+# what is looked at to choose the range of the density and the side of blocks, and what a preview may cost
+LOOK_PX = 2**20
+PREVIEW_PX = 2**18
+# of so many pixels, Costes' thresholds take about 10 s and a few GB
+MOST_COLOCALIZED_PX = 2**26
+
+
+@dataclass(frozen=True, eq=False)
+class RoiNumbers:
+    """Agreement of one prediction with the real channel in a region.
+
+    Attributes
+    ----------
+    name : str
+        Of the prediction.
+    agreement : Agreement
+        R2, RMSE and the like.
+    line : Regression
+        r, R_total, slope and the like.
+    density : numpy.ndarray of int64, shape (256, 256)
+        Pixels by real (row) and predicted (column) grey level.
+    blocks : BlockSums or None
+        What intervals are made of; None in a preview.
+    intervals : BlockIntervals or None
+        Of r and slope; None in a preview.
+    difference : BlockDifferences or None
+        This prediction less the first, of r and slope; None for the first, and in a preview.
+    """
+
+    name: str
+    agreement: Agreement
+    line: Regression
+    density: NDArray[np.int64]
+    blocks: BlockSums | None = None
+    intervals: BlockIntervals | None = None
+    difference: BlockDifferences | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RoiMeasurement:
+    """A region's numbers.
+
+    Attributes
+    ----------
+    numbers : tuple of RoiNumbers
+        Of each prediction.
+    level : int
+        Level of the real slide that was read, 0 for every pixel.
+    downsample : tuple of float
+        Full-resolution pixels per pixel of that level, along y and x.
+    n : int
+        Pixels of that level.
+    density_range : tuple of float
+        Grey levels that the densities span.
+    is_clipped : bool
+        Whether the region reaches beyond the slide, where nothing counts.
+    """
+
+    numbers: tuple[RoiNumbers, ...]
+    level: int
+    downsample: tuple[float, float]
+    n: int
+    density_range: tuple[float, float]
+    is_clipped: bool
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every pixel was read."""
+        return self.level == 0
+
+
+def preview_roi(
+    images: RoiImages,
+    roi: Roi,
+    *,
+    read: Read = read_pixels,
+    most_px: float = PREVIEW_PX,
+    density_range: tuple[float, float] | None = None,
+) -> RoiMeasurement:
+    """Numbers of a region from the finest level that can be afforded; without intervals.
+
+    A coarse pixel is the mean of fine ones, in which noise cancels: r comes out higher than at full resolution.
+
+    Parameters
+    ----------
+    images : RoiImages
+        What to compare.
+    roi : Annotation or LabelledRoi
+        The region.
+    read : callable
+        Gives pixels of an array in rows and columns, such as ``BlockCache().read``.
+    most_px : float
+        How many pixels the rectangle around the region may have.
+    density_range : tuple of float, optional
+        Stays, so that a plot does not jump, unless more than 1 % of the pixels lie beyond it.
+
+    Returns
+    -------
+    RoiMeasurement
+        NaN, with a reason, for what does not exist.
+
+    Raises
+    ------
+    AgreementError
+        If the pixels cannot be compared.
+    SlideError
+        If they cannot be read.
+    """
+    level = images.level_for(_area(images, roi), most_px)
+    mask, pixels = read_level(images, roi, level, read)
+    if density_range is None or not is_within(pixels, mask, density_range):
+        density_range = density_range_of(pixels, mask)
+    return _measurement(images, roi, level, count_pixels(mask, pixels, density_range), density_range)
+
+
+def measure_roi(
+    images: RoiImages, roi: Roi, *, resamples: int = 2000, seed: int = 0
+) -> Generator[RoiReport, None, RoiMeasurement]:
+    """Numbers of a region from every pixel, with intervals.
+
+    Parameters
+    ----------
+    images : RoiImages
+        What to compare.
+    roi : Annotation or LabelledRoi
+        The region.
+    resamples, seed : int
+        Of the block bootstrap.
+
+    Yields
+    ------
+    RoiReport
+        After each tile; of floating point in more than one tile, each is read twice.
+
+    Returns
+    -------
+    RoiMeasurement
+        NaN, with a reason, for what does not exist.
+
+    Raises
+    ------
+    AgreementError
+        If the pixels cannot be compared.
+    SlideError
+        If they cannot be read.
+    """
+    coarse = images.level_for(_area(images, roi), LOOK_PX)
+    mask, pixels = read_level(images, roi, coarse, read_pixels)
+    density_range = density_range_of(pixels, mask)
+    side = max(block_side_px(pixels[0], each, mask) for each in pixels[1:]) if mask.any() else 1
+    # what was looked at may be all there is to read
+    tiles = RoiTiles(images, roi, (mask, pixels) if coarse.number == 0 else None)
+    bins = yield from value_bins(tiles)
+    counts, blocks = yield from count_tiles(
+        tiles, [PairBins(values, density_range) for values in bins], math.ceil(side * max(coarse.downsample))
+    )
+    result = _measurement(images, roi, images.levels[0], counts, density_range)
+    return _with_intervals(result, blocks, resamples, seed)
+
+
+def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
+    """Co-localisation of each prediction with the real channel in a region, at full resolution.
+
+    Parameters
+    ----------
+    images : RoiImages
+        What to compare.
+    roi : Annotation or LabelledRoi
+        The region; all of it is in memory.
+
+    Returns
+    -------
+    tuple of Colocalization
+        One for each prediction.
+
+    Raises
+    ------
+    AgreementError
+        If the region is too large, or the pixels cannot be compared.
+    SlideError
+        If they cannot be read.
+    """
+    area = _area(images, roi)
+    if area > MOST_COLOCALIZED_PX:
+        raise AgreementError(
+            f"The region spans {area / 1e6:.0f} million pixels, expected {MOST_COLOCALIZED_PX / 1e6:.0f} million at "
+            "most for Costes' thresholds: choose a smaller one."
+        )
+    mask, (real, *predicted) = read_level(images, roi, images.levels[0], read_pixels)
+    return tuple(colocalization(real, each, mask) for each in predicted)
+
+
+def _area(images: RoiImages, roi: Roi) -> int:
+    """Pixels of the rectangle around a region."""
+    return math.prod(part.stop - part.start for part in roi_bounds(roi, images.shape))
+
+
+def _measurement(
+    images: RoiImages,
+    roi: Roi,
+    level: SharedLevel,
+    counts: Sequence[PairCounts],
+    density_range: tuple[float, float],
+) -> RoiMeasurement:
+    peak = largest_value(level.arrays[0].dtype)
+    numbers = []
+    for image, pairs in zip(images.predictions, counts, strict=True):
+        assert pairs.density is not None
+        line = regression(pairs.sums, pairs.both_zero)
+        numbers.append(RoiNumbers(image.name, compute(pairs.sums, peak), line, pairs.density))
+    return RoiMeasurement(
+        numbers=tuple(numbers),
+        level=level.number,
+        downsample=level.downsample,
+        n=counts[0].n,
+        density_range=density_range,
+        is_clipped=reaches_beyond(roi, images.shape),
+    )
+
+
+def _with_intervals(result: RoiMeasurement, blocks: Sequence[BlockSums], resamples: int, seed: int) -> RoiMeasurement:
+    first = blocks[0]
+    numbers = []
+    for own, sums in zip(result.numbers, blocks, strict=True):
+        intervals = block_bootstrap(sums, resamples=resamples, seed=seed)
+        apart = None if sums is first else compare_blocks(first, sums, resamples=resamples, seed=seed)
+        numbers.append(replace(own, blocks=sums, intervals=intervals, difference=apart))
+    return replace(result, numbers=tuple(numbers))

@@ -1,0 +1,320 @@
+"""``napari-hrpn evaluate``: how good predictions of a slide are, and what the probe does in it, as one folder."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_hrpn.cli.messages import CommandError
+from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
+from napari_hrpn.cli.predict import GO_ON
+from napari_hrpn.cli.progress import Step, follow
+from napari_hrpn.cli.stopping import stop_on_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_hrpn.analysis import EvaluationSettings, ProbeImage
+    from napari_hrpn.reports import EvaluationOrder, WritingReport, WrittenEvaluation
+    from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide
+
+THOUSANDTHS = 1000
+
+
+def evaluate(
+    real: Annotated[Path, typer.Argument(metavar="REAL", help="The slide in which the probe was imaged.")],
+    predicted: Annotated[
+        list[Path], typer.Argument(metavar="PREDICTED...", help="Predictions of it, of the same size.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")],
+    probe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Channel of the probe in REAL: its name or number.")
+    ] = None,
+    nuclei: Annotated[str | None, typer.Option(metavar="NAME", help="Channel of the nuclei in REAL.")] = None,
+    vessels: Annotated[str | None, typer.Option(metavar="NAME", help="Channel of the vessels in REAL.")] = None,
+    roi: Annotated[
+        Path | None, typer.Option(metavar="ROIS.geojson", help="Regions of interest, as QuPath writes them.")
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(metavar="M", help="The tissue: GeoJSON or a label image; from the nuclei if not given."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Write the numbers here too.")] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What a prediction is called, once for each, in their order."),
+    ] = None,
+    tumour: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Tumour or animal of the slide; the slide's name if not given.")
+    ] = None,
+    patch: Annotated[
+        int | None, typer.Option(metavar="PX", help="Edge of a patch; 512, less for a small field, if not given.")
+    ] = None,
+    block: Annotated[
+        int | None,
+        typer.Option(metavar="PX", help="Side of the blocks of the bootstrap; six correlation lengths if not given."),
+    ] = None,
+    psnr_max: Annotated[
+        str, typer.Option(metavar="MAX", help="MAX of the PSNR: dtype, real (brightest pixel), or a number.")
+    ] = "dtype",
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the intervals and permutations.")] = 0,
+    series: SeriesOption = 0,
+    z: ZOption = None,
+    t: TOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an evaluation of something else, and OUT.json.")
+    ] = False,
+) -> None:
+    """Compare predictions of a slide with the imaged probe, in the tissue, the whole frame and regions.
+
+    Writes into DIR: evaluation.html (one page that needs nothing else), evaluation.json, tables/ (CSV and Parquet),
+    figures/ (PNG and SVG) and, with --roi, rois.geojson with the measurements. An evaluation that was stopped goes on
+    when the same command is run again.
+
+    \b
+    Examples:
+      napari-hrpn evaluate slide.ome.tif predicted/slide.predicted.ome.zarr -o evaluation
+      napari-hrpn evaluate slide.ome.tif hrpn.ome.zarr ganda.ome.zarr --name HRPN --name GANDA -o evaluation
+      napari-hrpn evaluate scan.nd2 predicted.ome.zarr --probe QD --roi rois.geojson --mask tissue.geojson -o evaluation
+    """  # noqa: D301
+    from napari_hrpn.reports import write_evaluation
+
+    _check_json(json, output, overwrite=overwrite)
+    channels = {"nuclei": nuclei, "vessels": vessels, "probe": probe}
+    places = _Places(real, tuple(predicted), roi, mask)
+    order = _order(
+        places,
+        channels,
+        {"series": series, "z": z, "t": t},
+        name or [],
+        tumour,
+        _settings(psnr_max, patch, block, seed),
+    )
+    with stop_on_signals() as stop:
+        steps = write_evaluation(order, output, overwrite=overwrite)
+        try:
+            written = follow(steps, f"evaluating {order.comparison.real.slide.source.name}", _step, stop)
+        except KeyboardInterrupt:
+            typer.echo(f"Stopped; what is finished is kept: {GO_ON}", err=True)
+            raise typer.Exit(stop.exit_code) from None
+    if json is not None:
+        _copy(written.json, json)
+    _tell(written)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Files that were named."""
+
+    real: Path
+    predicted: tuple[Path, ...]
+    roi: Path | None
+    mask: Path | None
+
+    @property
+    def others(self) -> dict[str, Path]:
+        """Files beside the slides, by what they are."""
+        named = {"regions of interest": self.roi, "tissue mask": self.mask}
+        return {what: path for what, path in named.items() if path is not None}
+
+
+def _order(
+    places: _Places,
+    channels: dict[str, str | None],
+    plane: dict[str, Any],
+    names: Sequence[str],
+    tumour: str | None,
+    settings: EvaluationSettings,
+) -> EvaluationOrder:
+    """Open everything and put together what is to be done."""
+    from napari_hrpn.analysis import ProbeImage, SlideComparison
+    from napari_hrpn.reports import EvaluationOrder
+    from napari_hrpn.slides import open_slide, slide_name
+
+    slide = open_slide(places.real, **plane)
+    roles, probe = _roles(slide, channels)
+    called = prediction_names(places.predicted, places.real, names)
+    predictions = tuple(
+        _prediction(path, own, slide, slide.channel_names[probe])
+        for path, own in zip(places.predicted, called, strict=True)
+    )
+    # sizes are compared before any time is spent on the tissue
+    real = ProbeImage("real", slide, probe)
+    SlideComparison(real, predictions, roles)
+    rois = () if places.roi is None else _rois(places.roi, slide)
+    tissue, glass, words = _tissue(slide, roles, places.mask)
+    comparison = SlideComparison(real, predictions, roles, tissue, glass, rois)
+    return EvaluationOrder(comparison, tumour or slide_name(places.real), words, settings, places.others)
+
+
+def _roles(slide: Slide, channels: dict[str, str | None]) -> tuple[ChannelRoles, int]:
+    from napari_hrpn.slides import ChannelRoles, find_channel, guess_roles
+
+    named = {role: find_channel(slide, channel) for role, channel in channels.items() if channel is not None}
+    guessed = vars(guess_roles(slide.channel_names))
+    free = {role: index for role, index in guessed.items() if index not in named.values()}
+    roles = ChannelRoles(**{**free, **named})
+    if roles.probe is None:
+        there_are = ", ".join(f"{index} = {channel}" for index, channel in enumerate(slide.channel_names))
+        msg = f"no channel of {slide.source.name} is known to show the probe; name one of {there_are} with --probe."
+        raise CommandError(msg)
+    return roles, roles.probe
+
+
+def prediction_names(predicted: Sequence[Path], real: Path, names: Sequence[str]) -> list[str]:
+    """What predictions are called: as the user says, or what tells them apart.
+
+    Parameters
+    ----------
+    predicted : sequence of pathlib.Path
+        The predictions.
+    real : pathlib.Path
+        The slide, whose name says nothing about a prediction of it.
+    names : sequence of str
+        One for each, or none.
+
+    Returns
+    -------
+    list of str
+        One for each: the rest of the file's name, or that of its folder where files are called the same.
+
+    Raises
+    ------
+    CommandError
+        If there are more or fewer names than predictions.
+    """
+    from napari_hrpn.slides import slide_name
+
+    if names:
+        if len(names) != len(predicted):
+            msg = f"--name was given {len(names)} times for {len(predicted)} predictions; give it once for each or not."
+            raise CommandError(msg)
+        return [name.strip() for name in names]
+    own = [slide_name(path) for path in predicted]
+    rest = [name.removeprefix(slide_name(real)).strip(" ._-") or name for name in own]
+    # evaluations of several slides are put together by these names
+    return rest if len(set(rest)) == len(rest) else [path.absolute().parent.name for path in predicted]
+
+
+def _prediction(path: Path, name: str, real: Slide, probe: str) -> ProbeImage:
+    from napari_hrpn.analysis import ProbeImage
+    from napari_hrpn.slides import open_slide
+
+    slide = open_slide(path)
+    if len(slide.channel_names) == 1:
+        channel = 0
+    elif probe in slide.channel_names:
+        channel = slide.channel_names.index(probe)
+    else:
+        msg = (
+            f"{path.name} has the channels {', '.join(slide.channel_names)}; expected a prediction with one channel, "
+            f"or one that is called {probe} as in {real.source.name}."
+        )
+        raise CommandError(msg)
+    _warn_of_other_slide(slide, real)
+    return ProbeImage(name, slide, channel)
+
+
+def _warn_of_other_slide(prediction: Slide, real: Slide) -> None:
+    from napari_hrpn.reports import prediction_record
+    from napari_hrpn.slides import SlideWarning, slide_identity
+
+    record = prediction_record(prediction.source)
+    if record is not None and record.get("slide") not in (None, slide_identity(real)):
+        warnings.warn(
+            f"{prediction.source.name} was predicted from another slide than {real.source.name}, or from it before it "
+            "was copied or changed; compare them only if you know that they show the same.",
+            SlideWarning,
+            stacklevel=2,
+        )
+
+
+def _rois(path: Path, slide: Slide) -> tuple[Annotation, ...]:
+    from napari_hrpn.analysis import roi_box
+    from napari_hrpn.slides import read_geojson
+
+    rois = tuple(roi for roi in read_geojson(path) if roi.kind == "include")
+    if not rois:
+        msg = f"{path.name} has only regions to exclude; expected regions of interest (--mask takes away tissue)."
+        raise CommandError(msg)
+    for index, roi in enumerate(rois, start=1):
+        y0, y1, x0, x1 = roi_box(roi, slide.shape)
+        if not (y1 > y0 and x1 > x0):
+            height, width = slide.shape
+            msg = (
+                f"region {index} {f'({roi.name}) ' if roi.name else ''}of {path.name} lies outside of "
+                f"{slide.source.name}, which is {width} x {height} px; check that it belongs to this slide."
+            )
+            raise CommandError(msg)
+    return rois
+
+
+def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None) -> tuple[RegionMask | None, RegionMask | None, str]:
+    """The tissue, the glass, and how they were found."""
+    from napari_hrpn.analysis import tissue_mask
+    from napari_hrpn.slides import RegionMask, read_regions
+
+    drawn = None if mask is None else read_regions(mask, slide.shape)
+    found = None if roles.nuclei is None else tissue_mask(slide, roles.nuclei)
+    glass = None if found is None else RegionMask(~found.mask, found.downsample)
+    if drawn is not None:
+        assert mask is not None
+        return drawn, glass, f"from {mask.name}"
+    if found is None:
+        return None, None, f"no channel of {slide.source.name} is known to show nuclei, and no mask was given"
+    assert roles.nuclei is not None
+    return found, glass, f"from the nuclei, channel {slide.channel_names[roles.nuclei]}"
+
+
+def _settings(psnr_max: str, patch: int | None, block: int | None, seed: int) -> EvaluationSettings:
+    from napari_hrpn.analysis import EvaluationSettings
+
+    try:
+        peak: float | str = float(psnr_max)
+    except ValueError:
+        peak = psnr_max
+    return EvaluationSettings(psnr_max=peak, patch_px=patch, block_px=block, seed=seed)
+
+
+def _step(report: WritingReport) -> Step:
+    return Step(round(THOUSANDTHS * report.share), THOUSANDTHS, note=report.step)
+
+
+def _check_json(path: Path | None, output: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file, unless it is what would be written."""
+    if path is None or overwrite or not path.exists():
+        return
+    complete = output / "evaluation.json"
+    if path.is_dir() or not complete.is_file() or complete.read_bytes() != path.read_bytes():
+        msg = f"{path} exists already; choose another name for the JSON, or --overwrite it."
+        raise CommandError(msg)
+
+
+def _copy(source: Path, place: Path) -> None:
+    from napari_hrpn.slides.output_path import partial_output
+
+    if place.resolve() == source.resolve():
+        return
+    with partial_output(place, None, overwrite=True) as partial:
+        partial.write_bytes(source.read_bytes())
+
+
+def _tell(written: WrittenEvaluation) -> None:
+    if not written.new:
+        typer.echo(f"already complete: {written.page}")
+        return
+    from napari_hrpn.reports import read_evaluation
+
+    found = read_evaluation(written.json.parent)
+    for name, prediction in found["predictions"].items():
+        region = prediction[prediction["region"]]
+        words = ", ".join(
+            f"{word} {'–' if region[key] is None else format(region[key], '.3f')}"
+            for key, word in (("r2", "R2"), ("pearson_r", "r"), ("slope", "slope"), ("rmse", "RMSE"))
+        )
+        typer.echo(f"{name}, {prediction['region']}: {words}, n = {region['n']:,} px")
+    typer.echo(f"page        {written.page}\nnumbers     {written.json}")

@@ -1,0 +1,34 @@
+"""``napari-hrpn report``: evaluations of several slides as one cohort, a row per tumour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_hrpn.cli.plane_options import OverwriteOption
+
+
+def report(
+    evaluations: Annotated[
+        list[Path], typer.Argument(metavar="EVALUATION_DIR...", help="Folders that `evaluate` has completed.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Put evaluations together: mean, SD and interval over tumours.
+
+    Slides of one tumour (`evaluate --tumour`) are averaged first: the tumour is the unit. Predictions are matched by
+    their names. Writes into DIR: cohort.html, cohort.json, tables/ and figures/.
+
+    \b
+    Examples:
+      napari-hrpn report evaluations/* -o cohort
+      napari-hrpn report T1 T2 T3 T4 T5 -o cohort
+    """  # noqa: D301
+    from napari_hrpn.reports import write_cohort
+
+    written = write_cohort(evaluations, output, overwrite=overwrite)
+    word = "tumour" if written.tumours == 1 else "tumours"
+    typer.echo(f"{written.tumours} {word}: {written.page}\nnumbers     {written.json}")

@@ -1,0 +1,208 @@
+"""A real channel and its predictions, from layers whoever opened them; pixels are not read here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_hrpn.plugin.layers import (
+    KEY,
+    channel_of,
+    is_prediction,
+    pixel_shape,
+    slide_from_layers,
+    slide_of,
+    slide_title,
+)
+from napari_hrpn.slides import guess_roles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Image, Layer
+
+    from napari_hrpn.slides import Slide
+
+PREDICTED_WORDS = re.compile(r"predict|hrpn|ganda", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedChannel:
+    """A channel that is compared.
+
+    Attributes
+    ----------
+    slide : Slide
+        Lazy pixels.
+    channel : int
+        Which of its channels.
+    name : str
+        Of the layer.
+    layer : napari.layers.Image
+        What shows it.
+    """
+
+    slide: Slide
+    channel: int
+    name: str
+    layer: Image
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A real channel and one or more predictions of it, all of one size in pixels.
+
+    Attributes
+    ----------
+    real : ComparedChannel
+        What was imaged.
+    predictions : tuple of ComparedChannel
+        What was predicted, in the order of the layer list.
+    """
+
+    real: ComparedChannel
+    predictions: tuple[ComparedChannel, ...]
+
+
+def is_single_channel(layer: Layer) -> bool:
+    """Whether a layer is a two-dimensional image of one channel.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    bool
+        False for colour images and stacks too.
+    """
+    from napari.layers import Image
+
+    return isinstance(layer, Image) and layer.ndim == 2 and not layer.rgb
+
+
+def compared_channel(layer: Image) -> ComparedChannel:
+    """The channel that a layer shows.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Of one of our slides, or any image of one channel, multiscale or not.
+
+    Returns
+    -------
+    ComparedChannel
+        Lazy.
+
+    Raises
+    ------
+    SlideError
+        If its pixels are of a type that cannot be measured.
+    """
+    slide, channel = slide_of(layer), channel_of(layer)
+    if slide is None or channel is None:
+        slide, channel = slide_from_layers([layer], [layer.name]), 0
+    return ComparedChannel(slide, channel, layer.name, layer)
+
+
+def looks_predicted(layer: Image) -> bool:
+    """Whether a layer shows a prediction, as far as it and its names tell.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Any image layer.
+
+    Returns
+    -------
+    bool
+        True for what the widget predicted, and where the name of layer or file says so.
+    """
+    return is_prediction(layer) or bool(PREDICTED_WORDS.search(f"{layer.name} {_source_name(layer)}"))
+
+
+def is_incomplete(layer: Image) -> bool:
+    """Whether a prediction still has, or was left with, tiles that are missing.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Any image layer.
+
+    Returns
+    -------
+    bool
+        False for what is no prediction of this package, or was opened from its file.
+    """
+    own = layer.metadata.get(KEY)
+    facts = own.get("prediction") if isinstance(own, dict) else None
+    return isinstance(facts, dict) and not facts.get("complete", True)
+
+
+def guess_real(layers: Sequence[Image]) -> Image | None:
+    """The layer that most likely shows the real probe.
+
+    Parameters
+    ----------
+    layers : sequence of napari.layers.Image
+        Each of one channel.
+
+    Returns
+    -------
+    napari.layers.Image or None
+        The probe of a slide that has a prediction, if there is one; None without layers.
+    """
+    measured = [layer for layer in layers if not looks_predicted(layer)]
+    if not measured:
+        return layers[0] if layers else None
+    sizes = {pixel_shape(layer) for layer in layers if looks_predicted(layer)}
+    loose = [layer for layer in measured if slide_of(layer) is None]
+    loose_probe = guess_roles([layer.name for layer in loose]).probe
+
+    def promise(layer: Image) -> tuple[bool, bool]:
+        """Whether a prediction has its size, and whether its name is that of a probe."""
+        slide = slide_of(layer)
+        if slide is None:
+            is_probe = loose_probe is not None and layer is loose[loose_probe]
+        else:
+            is_probe = channel_of(layer) == guess_roles(slide.channel_names).probe
+        return pixel_shape(layer) in sizes, is_probe
+
+    return max(measured, key=promise)
+
+
+def guess_predictions(real: Image, others: Sequence[Image]) -> list[Image]:
+    """The layers that most likely show predictions of a channel.
+
+    Parameters
+    ----------
+    real : napari.layers.Image
+        The real channel.
+    others : sequence of napari.layers.Image
+        Each of one channel.
+
+    Returns
+    -------
+    list of napari.layers.Image
+        Of the same size. Where the names of some begin as that of the real slide, these alone.
+    """
+    same_size = [layer for layer in others if layer is not real and pixel_shape(layer) == pixel_shape(real)]
+    predicted = [layer for layer in same_size if looks_predicted(layer)]
+    slide = slide_of(real)
+    title = real.name if slide is None else slide_title(slide)
+    of_this_slide = [layer for layer in predicted if any(name.startswith(title) for name in _names(layer))]
+    if of_this_slide or predicted:
+        return of_this_slide or predicted
+    # two loose images of one size: there is not much to guess
+    return same_size if len(same_size) == 1 and slide_of(same_size[0]) is None else []
+
+
+def _names(layer: Image) -> tuple[str, str]:
+    return layer.name, _source_name(layer)
+
+
+def _source_name(layer: Image) -> str:
+    slide = slide_of(layer)
+    return "" if slide is None else slide.source.name

@@ -1,0 +1,300 @@
+"""Which real channel is compared with which predictions; follows what is open in the viewer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.comparison.compared import (
+    ComparedChannel,
+    Pair,
+    compared_channel,
+    guess_predictions,
+    guess_real,
+    is_incomplete,
+    is_single_channel,
+    looks_predicted,
+)
+from napari_hrpn.plugin.forms.choice_box import ChoiceBox
+from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.words import breakable
+from napari_hrpn.plugin.layers import pixel_shape, slide_from_layers, slide_of
+from napari_hrpn.slides import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import napari
+    from napari.layers import Image, Layer
+
+__all__ = ["COLOURS", "ComparedChannel", "Pair", "PairForm"]
+
+COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
+"""Of predictions, in plots; Okabe and Ito's, told apart by people of all kinds of colour vision."""
+LIST_ROWS = 3
+ICON_PX = 12
+LAYER = Qt.ItemDataRole.UserRole
+NO_IMAGE = "There is no image of one channel: open a slide and its prediction."
+
+
+class PairForm(QWidget):
+    """Asks for a real layer and for predicted ones of its size.
+
+    `changed` says that `pair` or `problem` are others now.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._pair: Pair | None = None
+        self._problem: str | None = None
+        self._followed: dict[Image, tuple[str, ...]] = {}
+        self._wrapped: WeakKeyDictionary[Image, ComparedChannel] = WeakKeyDictionary()
+        self._colours: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
+        # what the user has said himself, no guess overrules
+        self._ticks: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
+        self._is_real_chosen = False
+        self.real_box = ChoiceBox("Layer that shows the probe as it was imaged")
+        self.predicted_list = QListWidget()
+        self.note_label = QLabel()
+        self._lay_out()
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.timeout.connect(self.refresh)
+        self._connect()
+        self.refresh()
+
+    @property
+    def pair(self) -> Pair | None:
+        """What is to be compared; None where there is a problem."""
+        return self._pair
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no pair, in one sentence."""
+        return self._problem
+
+    def colour_of(self, channel: ComparedChannel) -> str:
+        """Colour of a prediction in plots, the same as long as its layer is there.
+
+        Parameters
+        ----------
+        channel : ComparedChannel
+            A prediction.
+
+        Returns
+        -------
+        str
+            Such as "#56b4e9".
+        """
+        return self._colour(channel.layer)
+
+    def choose(self, real: Image, predictions: Sequence[Image]) -> None:
+        """Choose as a user does.
+
+        Parameters
+        ----------
+        real : napari.layers.Image
+            The real layer.
+        predictions : sequence of napari.layers.Image
+            The predicted ones; all others are left out.
+        """
+        self._is_real_chosen = True
+        self.real_box.choose(real)
+        self._ticks = WeakKeyDictionary({layer: layer in predictions for layer in self._candidates()})
+        self.refresh()
+
+    def shut_down(self) -> None:
+        """Listen to the viewer no more, before the widget goes away; called again, it does nothing."""
+        self._soon.stop()
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            event.disconnect(self._refresh_soon)
+        for layer in list(self._followed):
+            self._leave(layer)
+
+    def refresh(self) -> None:
+        """Offer what is open now."""
+        candidates = self._candidates()
+        self._follow(candidates)
+        guess = guess_real(candidates)
+        was_blocked = self.real_box.blockSignals(True)
+        self.real_box.offer([(layer.name, layer) for layer in candidates], guess, keep=self._is_real_chosen)
+        self.real_box.blockSignals(was_blocked)
+        self._list_predictions(candidates)
+        self._update()
+
+    def _lay_out(self) -> None:
+        self.predicted_list.setToolTip(
+            "Predicted layers to compare with the real one: tick one or more.\nTheir colour is that of their curve"
+        )
+        row_px = max(self.predicted_list.fontMetrics().height() + 6, 18)
+        self.predicted_list.setFixedHeight(LIST_ROWS * row_px + 6)
+        self.predicted_list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.predicted_list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.note_label.setWordWrap(True)
+        self.note_label.hide()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        rows = QWidget()
+        form = form_layout(rows)
+        add_row(form, "Real", self.real_box)
+        add_row(form, "Predicted", self.predicted_list)
+        layout.addWidget(rows)
+        layout.addWidget(self.note_label)
+
+    def _connect(self) -> None:
+        self.real_box.activated.connect(self._note_choice)
+        self.real_box.changed.connect(self.refresh)
+        self.predicted_list.itemChanged.connect(self._note_tick)
+        events = self._viewer.layers.events
+        # several layers come and go in one step
+        for event in (events.inserted, events.removed, events.renamed):
+            event.connect(self._refresh_soon)
+
+    def _refresh_soon(self, event: object = None) -> None:  # noqa: ARG002
+        self._soon.start()
+
+    def _note_choice(self) -> None:
+        self._is_real_chosen = True
+
+    def _note_tick(self, item: QListWidgetItem) -> None:
+        self._ticks[item.data(LAYER)] = item.checkState() == Qt.CheckState.Checked
+        # not here: the list must not be filled anew while it tells of a tick
+        self._soon.start()
+
+    def _candidates(self) -> list[Image]:
+        return [layer for layer in self._viewer.layers if is_single_channel(layer)]
+
+    def _follow(self, candidates: Sequence[Image]) -> None:
+        for layer in [layer for layer in self._followed if layer not in candidates]:
+            self._leave(layer)
+        for layer in candidates:
+            if layer not in self._followed:
+                self._followed[layer] = ("data", "metadata")
+                for name in self._followed[layer]:
+                    getattr(layer.events, name).connect(self._forget)
+
+    def _leave(self, layer: Layer) -> None:
+        for name in self._followed.pop(layer):
+            getattr(layer.events, name).disconnect(self._forget)
+
+    def _forget(self, event: Any) -> None:  # noqa: ANN401 (napari's event)
+        # a prediction that is complete becomes a slide, and other pixels are another image
+        self._wrapped.pop(event.source, None)
+        self._soon.start()
+
+    def _list_predictions(self, candidates: Sequence[Image]) -> None:
+        real = self.real_box.value
+        others = [layer for layer in candidates if layer is not real]
+        guessed = [] if real is None else guess_predictions(real, others)
+        own_size = None if real is None else pixel_shape(real)
+        others.sort(key=lambda layer: (pixel_shape(layer) != own_size, not looks_predicted(layer)))
+        was_blocked = self.predicted_list.blockSignals(True)
+        self.predicted_list.clear()
+        for layer in others:
+            fits = pixel_shape(layer) == own_size
+            is_ticked = fits and self._ticks.get(layer, layer in guessed)
+            self.predicted_list.addItem(self._item(layer, fits=fits, is_ticked=is_ticked))
+        self.predicted_list.blockSignals(was_blocked)
+
+    def _item(self, layer: Image, *, fits: bool, is_ticked: bool) -> QListWidgetItem:
+        item = QListWidgetItem(layer.name)
+        item.setData(LAYER, layer)
+        item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
+        item.setToolTip(layer.name)
+        if not fits:
+            height, width = pixel_shape(layer)
+            item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
+            item.setToolTip(f"{layer.name} has {width} x {height} px, another size than the real layer")
+        icon = QPixmap(ICON_PX, ICON_PX)
+        icon.fill(QColor(self._colour(layer) if is_ticked else "transparent"))
+        item.setIcon(QIcon(icon))
+        return item
+
+    def _colour(self, layer: Image) -> str:
+        if layer not in self._colours:
+            taken = set(self._colours.values())
+            free = [colour for colour in COLOURS if colour not in taken]
+            wanted = COLOURS[1] if "ganda" in layer.name.casefold() else None
+            first = next((colour for colour in free if colour != COLOURS[1]), None)
+            self._colours[layer] = wanted if wanted in free else first or next(iter(free), COLOURS[0])
+        return self._colours[layer]
+
+    def _ticked(self) -> list[Image]:
+        items = [self.predicted_list.item(row) for row in range(self.predicted_list.count())]
+        ticked = [item.data(LAYER) for item in items if item is not None and item.checkState() == Qt.CheckState.Checked]
+        return sorted(ticked, key=self._viewer.layers.index)
+
+    def _update(self) -> None:
+        before = self._pair, self._problem
+        try:
+            self._pair, self._problem = self._found(), None
+        except SlideError as error:
+            self._pair, self._problem = None, str(error)
+        self._show_note()
+        if self._problem != before[1] or not _is_same(self._pair, before[0]):
+            self.changed.emit()
+        else:
+            self._pair = before[0]
+
+    def _found(self) -> Pair:
+        real = self.real_box.value
+        if real is None:
+            raise SlideError(self._no_image())
+        ticked = self._ticked()
+        if not ticked:
+            height, width = pixel_shape(real)
+            others = [layer for layer in self._candidates() if layer is not real]
+            if any(pixel_shape(layer) == (height, width) for layer in others):
+                raise SlideError(f"No prediction of {real.name!r} is ticked: tick one at least.")
+            there = f"There is no other layer of the {width} x {height} px of {real.name!r}"
+            raise SlideError(f"{there}: open or make its prediction.")
+        return Pair(self._channel(real), tuple(self._channel(layer) for layer in ticked))
+
+    def _no_image(self) -> str:
+        from napari.layers import Image
+
+        unfit = next((layer for layer in self._viewer.layers if isinstance(layer, Image)), None)
+        if unfit is not None:
+            try:
+                slide_from_layers([unfit], [unfit.name])
+            except SlideError as error:
+                return str(error)
+        return NO_IMAGE
+
+    def _channel(self, layer: Image) -> ComparedChannel:
+        known = self._wrapped.get(layer)
+        own = slide_of(layer)
+        if known is None or (own is not None and own is not known.slide):
+            known = compared_channel(layer)
+        elif known.name != layer.name:
+            known = replace(known, name=layer.name)
+        self._wrapped[layer] = known
+        return known
+
+    def _show_note(self) -> None:
+        unfinished = [] if self._pair is None else [one for one in self._pair.predictions if is_incomplete(one.layer)]
+        note = f"{unfinished[0].name!r} is not complete: what is missing counts as 0." if unfinished else ""
+        self.note_label.setText(breakable(self._problem or note))
+        self.note_label.setVisible(bool(self._problem or note))
+
+
+def _is_same(one: Pair | None, other: Pair | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    channels, others = ((pair.real, *pair.predictions) for pair in (one, other))
+    return len(channels) == len(others) and all(a is b for a, b in zip(channels, others, strict=True))

@@ -1,0 +1,1 @@
+"""The dock widget "Distributions": histogram, Q-Q and violins of real and predicted slides."""

@@ -1,0 +1,223 @@
+"""Violins, and rows for tables, from the patches of slides; arranges numbers and computes none."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_hrpn.plugin.comparison.compared import looks_predicted
+from napari_hrpn.plugin.distributions.violin_plot import Violin
+from napari_hrpn.plugin.distributions.work import PatchSource
+from napari_hrpn.plugin.layers import is_same_slide, layers_of, slide_title, slides_in
+from napari_hrpn.plugin.measuring.numbers_table import count, number
+from napari_hrpn.tiling import Box
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import napari
+    from napari.layers import Image
+
+    from napari_hrpn.analysis import ChannelHeterogeneity, Heterogeneity, MoransI
+    from napari_hrpn.plugin.comparison import ComparedChannel
+    from napari_hrpn.slides import Slide
+
+TOTAL, MEAN = "total", "mean"
+QUANTITIES = {TOTAL: "total intensity, grey levels", MEAN: "mean intensity, grey levels"}
+HEADINGS = {
+    "Channel": "Panel of the violin",
+    "Tumour": "The violin",
+    "Patches": "n: patches with enough tissue",
+    "Mean": "Mean of the patches' mean grey levels",
+    "CV": "Coefficient of variation of the patches' means: standard deviation / mean. No background is taken off",
+    "Gini": "0 where all patches are equal, near 1 where one has everything. No background is taken off",
+    "Moran's I": "About 1 where neighbouring patches (4 neighbours) are alike, 0 for patches in random order",
+    "p": "Share of random orders of the patches with a Moran's I as far from chance; of this slide alone",
+}
+
+Measured = tuple[PatchSource, "Heterogeneity"]
+
+
+def patch_sources(
+    viewer: napari.Viewer, real: ComparedChannel, predictions: Sequence[ComparedChannel], *, others: bool
+) -> list[PatchSource]:
+    """What violins are to be made of.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where slides are open.
+    real : ComparedChannel
+        All channels of its slide are shown.
+    predictions : sequence of ComparedChannel
+        Each is shown beside the real channel.
+    others : bool
+        Whether all other slides that are open are shown too.
+
+    Returns
+    -------
+    list of PatchSource
+        The real slide first.
+    """
+    panel = real.slide.channel_names[real.channel]
+    found = [_source(slide_title(real.slide), real.slide, real.layer)]
+    found += [PatchSource(one.name, one.slide, (one.channel,), (panel,), weakref.ref(one.layer)) for one in predictions]
+    taken = [real.slide, *(one.slide for one in predictions)]
+    for slide in slides_in(viewer) if others else ():
+        layers = layers_of(viewer, slide)
+        is_taken = any(slide is one or is_same_slide(slide, one) for one in taken)
+        if not is_taken and not slide.is_brightfield and not all(looks_predicted(layer) for layer in layers):
+            found.append(_source(slide_title(slide), slide, layers[0]))
+    return found
+
+
+def violins(measured: Sequence[Measured], quantity: str) -> list[Violin]:
+    """Violins of all channels.
+
+    Parameters
+    ----------
+    measured : sequence of (PatchSource, Heterogeneity)
+        Slides and their patches.
+    quantity : str
+        `TOTAL` or `MEAN`.
+
+    Returns
+    -------
+    list of Violin
+        In the order of the slides.
+    """
+    shown = []
+    for source, found in measured:
+        values = found.totals if quantity == TOTAL else found.means
+        boxes = _boxes(source, found)
+        places = {(row, column): i for i, (row, column) in enumerate(np.argwhere(found.enough).tolist())}
+        shown += [
+            Violin(panel, source.tumour, values[index][found.enough].astype(float), boxes, places, source)
+            for index, panel in enumerate(source.panels)
+        ]
+    return shown
+
+
+def heterogeneity_rows(measured: Sequence[Measured]) -> tuple[list[list[str]], list[str]]:
+    """Rows for a table under `HEADINGS`, and why numbers are missing.
+
+    Parameters
+    ----------
+    measured : sequence of (PatchSource, Heterogeneity)
+        Slides and their patches.
+
+    Returns
+    -------
+    tuple
+        Texts, and one tooltip per row.
+    """
+    found = _by_panel(measured)
+    rows = [
+        [
+            panel,
+            source.tumour,
+            count(one.n),
+            number(one.mean),
+            number(one.cv),
+            number(one.gini),
+            number(one.moran_rook.i),
+            number(one.moran_rook.p_value),
+        ]
+        for panel, source, one in found
+    ]
+    return rows, ["; ".join(filter(None, (one.reason, one.moran_rook.reason))) for _, _, one in found]
+
+
+def heterogeneity_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
+    """The same with all digits, for a file.
+
+    Parameters
+    ----------
+    measured : sequence of (PatchSource, Heterogeneity)
+        Slides and their patches.
+
+    Returns
+    -------
+    list of dict
+        A row per channel and slide.
+    """
+    return [
+        {
+            "channel": panel,
+            "tumour": source.tumour,
+            "patches": one.n,
+            "mean": one.mean,
+            "sd": one.sd,
+            "cv": one.cv,
+            "gini": one.gini,
+            **_moran("rook", one.moran_rook),
+            **_moran("queen", one.moran_queen),
+            "reason": "; ".join(filter(None, (one.reason, one.moran_rook.reason))),
+        }
+        for panel, source, one in _by_panel(measured)
+    ]
+
+
+def patch_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
+    """A row per patch with enough tissue and channel, for a file.
+
+    Parameters
+    ----------
+    measured : sequence of (PatchSource, Heterogeneity)
+        Slides and their patches.
+
+    Returns
+    -------
+    list of dict
+        Place in full-resolution pixels, total and mean.
+    """
+    return [
+        {
+            "channel": panel,
+            "tumour": source.tumour,
+            "y_px": int(row) * found.patch_px,
+            "x_px": int(column) * found.patch_px,
+            "patch_px": found.patch_px,
+            "pixels": int(found.pixels[row, column]),
+            "tissue_fraction": float(found.tissue_fraction[row, column]),
+            "total": found.totals[index, row, column].item(),
+            "mean": float(found.means[index, row, column]),
+        }
+        for source, found in measured
+        for index, panel in enumerate(source.panels)
+        for row, column in np.argwhere(found.enough)
+    ]
+
+
+def _source(tumour: str, slide: Slide, layer: Image) -> PatchSource:
+    names = slide.channel_names
+    return PatchSource(tumour, slide, tuple(range(len(names))), names, weakref.ref(layer))
+
+
+def _boxes(source: PatchSource, found: Heterogeneity) -> tuple[Box, ...]:
+    side = found.patch_px
+    height, width = source.slide.shape
+    return tuple(
+        Box(row * side, min((row + 1) * side, height), column * side, min((column + 1) * side, width))
+        for row, column in np.argwhere(found.enough).tolist()
+    )
+
+
+def _by_panel(measured: Sequence[Measured]) -> list[tuple[str, PatchSource, ChannelHeterogeneity]]:
+    found = [
+        (panel, source, one)
+        for source, numbers in measured
+        for panel, one in zip(source.panels, numbers.channels, strict=True)
+    ]
+    panels = list(dict.fromkeys(panel for panel, _, _ in found))
+    return sorted(found, key=lambda entry: panels.index(entry[0]))
+
+
+def _moran(kind: str, found: MoransI) -> dict[str, object]:
+    return {
+        f"moran_{kind}": found.i,
+        f"moran_{kind}_p": found.p_value,
+        f"moran_{kind}_permutations": found.permutations,
+    }

@@ -1,0 +1,222 @@
+"""Violins of what the patches of slides hold, a panel per channel, a violin per tumour; every patch is a point.
+
+The rule: a point knows its patch, so the mouse on a violin and the mouse in the viewer mean the same place.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Signal
+
+from napari_hrpn.plugin.measuring.plot import LEFT_PX, RIGHT_PX, TEXT_POINTS, Ink, Plot, dress, say_in, short
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from numpy.typing import NDArray
+
+    from napari_hrpn.plugin.distributions.work import PatchSource
+    from napari_hrpn.tiling import Box
+
+PANEL_PX = 205
+COLUMNS = 2
+WIDTH = 0.8
+SPREAD = 0.16
+NEAR_PX = 12
+MARK_COLOUR = "#ffe14d"
+LETTER_PX = 7
+MOST_SIDE_BY_SIDE = 2
+BODY_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
+NOTHING = "Press Measure to cut the slides into patches."
+
+
+@dataclass(frozen=True, eq=False)
+class Violin:
+    """The patches of one channel of one slide.
+
+    Attributes
+    ----------
+    panel, name : str
+        The channel, and the tumour.
+    values : numpy.ndarray
+        One number per patch that counts.
+    boxes : tuple of Box
+        Its pixels.
+    places : mapping
+        From row and column of the grid of patches to the place in `values`.
+    source : PatchSource
+        Its slide.
+    """
+
+    panel: str
+    name: str
+    values: NDArray[np.float64]
+    boxes: tuple[Box, ...]
+    places: Mapping[tuple[int, int], int]
+    source: PatchSource
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A patch of a violin.
+
+    Attributes
+    ----------
+    violin : Violin
+        Which violin.
+    index : int
+        Which of its patches.
+    """
+
+    violin: Violin
+    index: int
+
+
+class ViolinPlot(Plot):
+    """Violins; `picked` carries the `Patch` that was clicked on."""
+
+    picked = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__(PANEL_PX)
+        self.violins: Sequence[Violin] = ()
+        self.marked: Sequence[Patch] = ()
+        self._quantity = ""
+        self._axes: dict[Axes, list[Violin]] = {}
+        self._mark_lines: dict[str, Line2D] = {}
+
+    def show_violins(self, violins: Sequence[Violin], quantity: str) -> None:
+        """Show other violins.
+
+        Parameters
+        ----------
+        violins : sequence of Violin
+            In the order in which they stand side by side.
+        quantity : str
+            What their values are.
+        """
+        self.violins, self.marked, self._quantity = violins, (), quantity
+        self.canvas.setFixedHeight(PANEL_PX * max(1, self._grid()[0]))
+        self.redraw_soon()
+
+    def mark(self, patches: Sequence[Patch]) -> None:
+        """Mark patches, such as those under the mouse in the viewer.
+
+        Parameters
+        ----------
+        patches : sequence of Patch
+            Of the violins that are shown.
+        """
+        if [(one.violin, one.index) for one in patches] != [(one.violin, one.index) for one in self.marked]:
+            self.marked = patches
+            self._place_marks()
+            self.redraw_marks()
+
+    def draw_on(self, figure: Figure, ink: Ink) -> None:
+        """Draw a panel per channel."""
+        is_own = figure is self.figure
+        if is_own:
+            self._axes, self._mark_lines = {}, {}
+        panels = self._panels()
+        if not panels:
+            say_in(figure, NOTHING, ink)
+            return
+        grid = figure.subplots(*self._grid(), squeeze=False).ravel()
+        for axes, panel in zip(grid, panels, strict=False):
+            violins = [violin for violin in self.violins if violin.panel == panel]
+            room_px = self.canvas.width() / self._grid()[1] - LEFT_PX - RIGHT_PX
+            _draw_panel(axes, violins, ink, room_px)
+            dress(axes, ink, up=self._quantity, title=panel)
+            if is_own:
+                self._axes[axes] = violins
+                (self._mark_lines[panel],) = axes.plot(
+                    [], [], "o", markersize=10, markerfacecolor="none", markeredgecolor=MARK_COLOUR, animated=True
+                )
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        self._place_marks()
+
+    def marks(self) -> list[Artist]:
+        """A ring around each marked patch."""
+        return list(self._mark_lines.values())
+
+    def patch_at(self, event: Any) -> Patch | None:  # noqa: ANN401 (matplotlib's event)
+        """The patch whose point is nearest to the mouse; None where none is near."""
+        nearest, patch = float(NEAR_PX), None
+        for place, violin in enumerate(self._axes.get(event.inaxes, ())):
+            if len(violin.values):
+                points = np.column_stack([place + _aside(len(violin.values)), violin.values])
+                apart = np.hypot(*(event.inaxes.transData.transform(points) - (event.x, event.y)).T)
+                if apart.min() < nearest:
+                    nearest, patch = float(apart.min()), Patch(violin, int(apart.argmin()))
+        return patch
+
+    def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
+        """Tumour, place and value of the patch under the mouse."""
+        patch = self.patch_at(event)
+        if patch is None:
+            return ""
+        box = patch.violin.boxes[patch.index]
+        value = patch.violin.values[patch.index]
+        return f"{patch.violin.name}, {patch.violin.panel}\nrow {box.y0}, column {box.x0} px: {value:.6g}"
+
+    def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
+        """Tell which patch was clicked on."""
+        patch = self.patch_at(event) if event.inaxes is not None else None
+        if patch is not None:
+            self.picked.emit(patch)
+
+    def _panels(self) -> list[str]:
+        return list(dict.fromkeys(violin.panel for violin in self.violins))
+
+    def _grid(self) -> tuple[int, int]:
+        """Rows and columns of panels."""
+        panels = self._panels()
+        most = max((sum(one.panel == panel for one in self.violins) for panel in panels), default=1)
+        columns = COLUMNS if len(panels) > 1 and most <= MOST_SIDE_BY_SIDE else 1
+        return math.ceil(len(panels) / columns), columns
+
+    def _place_marks(self) -> None:
+        for violins in self._axes.values():
+            points = [
+                (place + _aside(len(one.violin.values))[one.index], one.violin.values[one.index])
+                for one in self.marked
+                for place, violin in enumerate(violins)
+                if violin is one.violin
+            ]
+            self._mark_lines[violins[0].panel].set_data(*np.array(points, float).reshape(-1, 2).T)
+
+
+def _draw_panel(axes: Axes, violins: Sequence[Violin], ink: Ink, room_px: float) -> None:
+    names = list(dict.fromkeys(violin.name for violin in violins))
+    for place, violin in enumerate(violins):
+        n = len(violin.values)
+        if not n:
+            continue
+        colour = BODY_COLOURS[names.index(violin.name) % len(BODY_COLOURS)]
+        bodies = axes.violinplot([violin.values], [place], widths=WIDTH, showextrema=False)["bodies"]
+        for body in bodies:  # type: ignore[attr-defined]
+            body.set(facecolor=colour, edgecolor=colour, alpha=0.35)
+        size = 4.0 if n < 200 else 2.0
+        axes.plot(place + _aside(n), violin.values, "o", color=colour, markersize=size, alpha=0.8, markeredgewidth=0)
+        middle = float(np.median(violin.values))
+        axes.plot([place - WIDTH / 4, place + WIDTH / 4], [middle, middle], "-", color=ink.text, linewidth=1.5)
+    letters = max(5, int(room_px / LETTER_PX / len(violins)))
+    labels = [f"{short(violin.name, letters)}\nn = {len(violin.values)}" for violin in violins]
+    axes.set_xticks(range(len(violins)), labels, fontsize=TEXT_POINTS)
+    axes.set_xlim(-0.6, len(violins) - 0.4)
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4))
+
+
+def _aside(n: int) -> NDArray[np.float64]:
+    """How far points stand beside the middle of their violin, so that few hide others: the same each time."""
+    golden = (np.sqrt(5) - 1) / 2
+    return np.asarray(SPREAD * (2 * (np.arange(n) * golden % 1) - 1))

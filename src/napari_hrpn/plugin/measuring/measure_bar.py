@@ -1,0 +1,158 @@
+"""The buttons Measure and Cancel with a progress bar, the time left and a sentence; runs parts in a thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.forms.words import breakable, time_in_words
+from napari_hrpn.plugin.measuring.course import Progress
+from napari_hrpn.plugin.measuring.parts import Finished, Part, Remembered, in_turn
+from napari_hrpn.plugin.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+STEPS = 1000
+
+
+class MeasureBar(QWidget):
+    """Starts, follows and ends measurements, and remembers their parts.
+
+    `asked` says that the user wants to measure, `found` carries the key of a part that has its result, `ended` says
+    that nothing runs any more, and carries whether all was measured.
+
+    Parameters
+    ----------
+    tooltip : str
+        What is measured.
+    """
+
+    asked = Signal()
+    found = Signal(object)
+    ended = Signal(bool)
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__()
+        self.results = Remembered()
+        self._run: BackgroundRun | None = None
+        self._message = ""
+        self.measure_button = QPushButton("Measure")
+        self.measure_button.setToolTip(tooltip)
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip("Stop after the block that is being read; what is finished is kept")
+        self.bar = QProgressBar()
+        self.bar.setToolTip("Share of all that is to be measured")
+        self.message_label = QLabel()
+        self.message_label.setWordWrap(True)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.measure_button)
+        buttons.addWidget(self.cancel_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.message_label)
+        self.measure_button.clicked.connect(self.asked)
+        self.cancel_button.clicked.connect(self.cancel)
+        self._show_state()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether something is being measured."""
+        return self._run is not None
+
+    @property
+    def message(self) -> str:
+        """The last thing said."""
+        return self._message
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence."""
+        self._message = sentence
+        self.message_label.setText(breakable(sentence))
+        self.message_label.setVisible(bool(sentence))
+
+    def start(self, parts: Sequence[Part]) -> bool:
+        """Compute the parts that are not known; nothing is done while others are computed.
+
+        Parameters
+        ----------
+        parts : sequence of Part
+            In their order.
+
+        Returns
+        -------
+        bool
+            Whether something runs now; False also where everything is known.
+        """
+        if self.is_running or all(part.key in self.results for part in parts):
+            return False
+        self._run = BackgroundRun(in_turn(parts, self.results.copy()))
+        self._run.yielded.connect(self._take)
+        self._run.returned.connect(self._end)
+        self._run.failed.connect(self._fail)
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("")
+        self.say("")
+        self._show_state()
+        self._run.start()
+        return True
+
+    def cancel(self) -> None:
+        """Stop after the step that is being done; what is finished is kept."""
+        if self._run is not None:
+            self._run.cancel()
+            self.cancel_button.setEnabled(False)
+            self.say("Stopping after this block …")
+
+    def abandon(self) -> None:
+        """The same, tell nothing more and forget all, for the widget is going away."""
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+        self.results.clear()
+
+    def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever the part returned)
+        """Result of a part; None where it is not known."""
+        return self.results.get(key)
+
+    def _take(self, news: Progress | Finished) -> None:
+        if isinstance(news, Finished):
+            self.results.keep(news.key, news.result)
+            self.found.emit(news.key)
+            return
+        self.bar.setRange(0, STEPS)
+        self.bar.setValue(round(STEPS * news.share))
+        left = "" if news.seconds_left is None else f", {time_in_words(news.seconds_left)} left"
+        self.bar.setFormat(f"%p %{left}")
+        if self.cancel_button.isEnabled():
+            self.say(f"{news.words} …")
+
+    def _end(self, is_complete: bool) -> None:
+        self.say("" if is_complete else "Stopped; Measure goes on with what is missing.")
+        self._stopped(is_complete)
+
+    def _fail(self, error: BaseException) -> None:
+        # each room has an error for the user, in a sentence
+        is_own = isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn")
+        if is_own or isinstance(error, Refusal):
+            self.say(str(error))
+        else:
+            self.say("Something went wrong in the program.")
+            notification_manager.receive_error(type(error), error, error.__traceback__)
+        self._stopped(False)
+
+    def _stopped(self, is_complete: bool) -> None:
+        self._run = None
+        self._show_state()
+        self.ended.emit(is_complete)
+
+    def _show_state(self) -> None:
+        self.measure_button.setEnabled(not self.is_running)
+        self.cancel_button.setEnabled(self.is_running)
+        self.bar.setVisible(self.is_running)

@@ -1,0 +1,287 @@
+"""What the widgets that measure whole slides share: real and predicted layers, tissue, a run, colours, and an end.
+
+The rule: what is shown always belongs to what is chosen; what is not known yet is not shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFrame, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
+from napari_hrpn.plugin.comparison.compared import compared_channel
+from napari_hrpn.plugin.docked_widget import DockedWidget
+from napari_hrpn.plugin.forms.folders import folder_beside
+from napari_hrpn.plugin.layers import slide_of, slide_title
+from napari_hrpn.plugin.measuring.marks import ViewerMouse
+from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
+from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_where, write_figure, write_table
+from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.slides import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import napari
+    from napari.layers import Image
+    from qtpy.QtCore import QSize
+
+    from napari_hrpn.plugin.measuring.parts import Part
+    from napari_hrpn.plugin.measuring.plot import Plot
+
+    Wanted = Callable[[], Sequence[Part]]
+
+WIDTH_PX = 470
+WAITING = "Looking for the tissue …"
+
+
+class MeasuringWidget(DockedWidget):
+    """A dock widget that measures a real slide and its predictions.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the slides are open.
+    tooltip : str
+        What the button Measure does.
+    """
+
+    def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._waiting: Callable[[], None] | None = None
+        self._is_shut_down = False
+        self._alone: WeakKeyDictionary[Image, ComparedChannel] = WeakKeyDictionary()
+        self.pair_form = PairForm(viewer)
+        self.tissue = Tissue(viewer)
+        self.bar = MeasureBar(tooltip)
+        self.mouse = ViewerMouse(viewer)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.timeout.connect(self._refresh)
+        self._viewer.events.theme.connect(self._show_theme)
+        self.pair_form.changed.connect(self.changed)
+        self.tissue.changed.connect(self._tissue_changed)
+        self.bar.asked.connect(self.measure)
+        self.bar.found.connect(self.changed)
+        self.bar.ended.connect(self.changed)
+
+    def parts(self) -> list[Part]:
+        """What is to be measured now.
+
+        Raises
+        ------
+        Refusal
+            If something is missing.
+        SlideError
+            If a region cannot be used.
+        """
+        raise NotImplementedError
+
+    def show_known(self) -> None:
+        """Show the results of the parts that are known, and nothing else."""
+        raise NotImplementedError
+
+    def plots(self) -> Sequence[Plot]:
+        """All plots, to give them the colours of the theme."""
+        raise NotImplementedError
+
+    @property
+    def needs_tissue(self) -> bool:
+        """Whether what is to be measured depends on the tissue."""
+        raise NotImplementedError
+
+    @property
+    def real(self) -> ComparedChannel | None:
+        """The real channel; it may be there without any prediction."""
+        if self.pair_form.pair is not None:
+            return self.pair_form.pair.real
+        layer = self.pair_form.real_box.value
+        if layer is None:
+            return None
+        own, known = slide_of(layer), self._alone.get(layer)
+        if known is None or known.name != layer.name or (own is not None and own is not known.slide):
+            known = self._alone[layer] = compared_channel(layer)
+        return known
+
+    @property
+    def predictions(self) -> tuple[ComparedChannel, ...]:
+        """Its predictions; none where the real channel stands alone."""
+        return () if self.pair_form.pair is None else self.pair_form.pair.predictions
+
+    @property
+    def message(self) -> str:
+        """The last thing that was said to the user."""
+        return self.bar.message
+
+    def measure(self) -> None:
+        """Measure what is not known yet."""
+        self.start(self.parts, lambda _: self.bar.say("Nothing has changed: all of this is measured."))
+
+    def start(self, wanted: Wanted, when_known: Callable[[Sequence[Part]], None]) -> None:
+        """Compute parts that are not known, once the tissue is known.
+
+        Parameters
+        ----------
+        wanted : callable
+            Returns the parts, or raises Refusal or SlideError.
+        when_known : callable
+            Called with the parts if all of them are known already.
+        """
+        if self.bar.is_running:
+            return
+        self._waiting = None
+        if self.needs_tissue and self.tissue.is_busy:
+            self._waiting = lambda: self.start(wanted, when_known)
+            self.bar.say(WAITING)
+            return
+        try:
+            parts = wanted()
+        except (Refusal, SlideError) as error:
+            self.bar.say(str(error))
+            return
+        if not self.bar.start(parts):
+            when_known(parts)
+
+    def changed(self, _: object = None) -> None:
+        """Show what is known of other choices, once for all that changes in this moment."""
+        if not self._is_shut_down:
+            self._soon.start()
+
+    def shut_down(self) -> None:
+        """End all that runs, before the widget goes away."""
+        if self._is_shut_down:
+            return
+        self._is_shut_down = True
+        self._soon.stop()
+        self.bar.abandon()
+        self.mouse.stop()
+        self.tissue.shut_down()
+        self.pair_form.shut_down()
+        self._viewer.events.theme.disconnect(self._show_theme)
+
+    def lay_out(self, contents: Sequence[QWidget]) -> None:
+        """Stand widgets under each other, in a view that scrolls; the bar stays in sight under it.
+
+        Parameters
+        ----------
+        contents : sequence of QWidget
+            From top to bottom.
+        """
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, 6, 0)
+        for widget in contents:
+            column.addWidget(widget)
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidget(inside)
+        layout = QVBoxLayout(self)
+        layout.addWidget(area, 1)
+        layout.addWidget(self.bar)
+        self._show_theme()
+        self.tissue.look_at(self.real)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Wide enough for a plot that one can read."""
+        hint = super().sizeHint()
+        hint.setWidth(max(WIDTH_PX, hint.width()))
+        return hint
+
+    def save_button(self, actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPushButton:
+        """A button with a menu of what can be saved.
+
+        Parameters
+        ----------
+        actions : sequence of (str, str, callable)
+            Title, tooltip, and what is done.
+
+        Returns
+        -------
+        QPushButton
+            To stand under a plot.
+        """
+        button = QPushButton("Save …")
+        button.setToolTip("Save tables as CSV and plots as PNG or SVG")
+        menu = QMenu(button)
+        menu.setToolTipsVisible(True)
+        for title, tooltip, action in actions:
+            entry = menu.addAction(title)
+            if entry is not None:
+                entry.setToolTip(tooltip)
+                # Qt tells whether it is checked
+                entry.triggered.connect(lambda _checked=False, action=action: action())
+        button.setMenu(menu)
+        return button
+
+    def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
+        """Ask where to save a table, and save it.
+
+        Parameters
+        ----------
+        what : str
+            Such as "histogram".
+        rows : sequence of dict
+            All with the same keys.
+        """
+        if not rows:
+            self.bar.say("There is nothing to save yet: press Measure.")
+            return
+        answer = ask_where(self, f"Save {what}", self._proposal(what, ".csv"), TABLES)
+        if answer is not None:
+            path, may_replace = answer
+            self._save(path, lambda: write_table(rows, path, overwrite=may_replace))
+
+    def save_plot(self, what: str, plot: Plot) -> None:
+        """Ask where to save a plot, and save it, dark on white.
+
+        Parameters
+        ----------
+        what : str
+            Such as "histogram".
+        plot : Plot
+            What to save.
+        """
+        answer = ask_where(self, f"Save {what}", self._proposal(what, ".png"), FIGURES)
+        if answer is not None:
+            path, may_replace = answer
+            self._save(path, lambda: write_figure(plot.figure_to_save(), path, overwrite=may_replace))
+
+    def _save(self, path: Path, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except SlideError as error:
+            self.bar.say(str(error))
+        else:
+            self.bar.say(f"Saved: {path}")
+
+    def _proposal(self, what: str, ending: str) -> Path:
+        real = self.real
+        title = "slide" if real is None else slide_title(real.slide)
+        return folder_beside(None if real is None else real.slide.source) / f"{title} {what}{ending}"
+
+    def _tissue_changed(self) -> None:
+        if self._waiting is not None and not self.tissue.is_busy:
+            self._waiting()
+        self.changed()
+
+    def _refresh(self) -> None:
+        try:
+            self.tissue.look_at(self.real)
+        except SlideError as error:
+            self.bar.say(str(error))
+            return
+        self.show_known()
+
+    def _show_theme(self, event: object = None) -> None:  # noqa: ARG002
+        theme = get_theme(self._viewer.theme)
+        for plot in self.plots():
+            plot.set_colours(theme.background.as_hex(), theme.text.as_hex())

@@ -1,0 +1,120 @@
+"""A small table of numbers to read, and numbers as one writes them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MOST_ROWS = 7
+WIDEST_PX = 120
+
+
+class NumbersTable(QTableWidget):
+    """Rows of numbers under headings; as high as its rows.
+
+    Parameters
+    ----------
+    headings : mapping of str to str
+        What each column is called, and its tooltip.
+    """
+
+    def __init__(self, headings: Mapping[str, str]) -> None:
+        super().__init__(0, len(headings))
+        self.setHorizontalHeaderLabels(list(headings))
+        for column, tooltip in enumerate(headings.values()):
+            item = self.horizontalHeaderItem(column)
+            if item is not None:
+                item.setToolTip(tooltip)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        vertical, horizontal = self.verticalHeader(), self.horizontalHeader()
+        if vertical is not None and horizontal is not None:
+            vertical.setVisible(False)
+            horizontal.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+            horizontal.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self.show_rows(())
+
+    def show_rows(self, rows: Sequence[Sequence[str]], tooltips: Sequence[str] = ()) -> None:
+        """Show other rows.
+
+        Parameters
+        ----------
+        rows : sequence of sequence of str
+            One text per column.
+        tooltips : sequence of str
+            One per row, such as why a number is missing; none where left out.
+        """
+        self.setRowCount(len(rows))
+        for row, texts in enumerate(rows):
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                item.setToolTip(tooltips[row] if row < len(tooltips) else text)
+                self.setItem(row, column, item)
+        self.resizeColumnsToContents()
+        for column in range(self.columnCount()):
+            # long names are elided; their tooltips, and the user's hand, show them in full
+            self.setColumnWidth(column, min(self.columnWidth(column), WIDEST_PX))
+        self._fit()
+
+    def texts(self) -> list[list[str]]:
+        """What is shown, row by row."""
+        cells = ((self.item(row, column) for column in range(self.columnCount())) for row in range(self.rowCount()))
+        return [["" if cell is None else cell.text() for cell in row] for row in cells]
+
+    def _fit(self) -> None:
+        line = max(self.fontMetrics().height() + 8, 22)
+        vertical = self.verticalHeader()
+        if vertical is not None:
+            vertical.setDefaultSectionSize(line)
+        # a line more for the scroll bar under it
+        self.setFixedHeight((min(max(self.rowCount(), 1), MOST_ROWS) + 2) * line)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number as one reads it.
+
+    Parameters
+    ----------
+    value : float
+        Any.
+    digits : int
+        That count.
+
+    Returns
+    -------
+    str
+        "-" where it does not exist.
+
+    Examples
+    --------
+    >>> number(0.123456), number(1234567.0), number(float("nan"))
+    ('0.123', '1.23e+06', '-')
+    """
+    if math.isnan(value):
+        return "-"
+    return f"{value:.0f}" if digits <= math.log10(max(abs(value), 1)) + 1 < 6 else f"{value:.{digits}g}"
+
+
+def count(n: int) -> str:
+    """A count as one reads it.
+
+    Parameters
+    ----------
+    n : int
+        0 or more.
+
+    Returns
+    -------
+    str
+        With a comma after thousands.
+    """
+    return f"{n:,}"

@@ -1,0 +1,105 @@
+"""Tables and figures to files that the user chooses: whole or not at all, and never over another unasked."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_hrpn.slides.output_path import partial_output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    Row = Mapping[str, Any]
+
+DPI = 200
+FIGURES = "PNG (*.png);;SVG (*.svg)"
+TABLES = "CSV (*.csv)"
+
+
+def ask_where(parent: QWidget, title: str, proposal: Path, kinds: str) -> tuple[Path, bool] | None:
+    """Ask where to save something.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Over which the dialog opens.
+    title : str
+        Of the dialog.
+    proposal : pathlib.Path
+        What stands there to begin with.
+    kinds : str
+        Kinds of file in Qt's form, such as "CSV (*.csv)".
+
+    Returns
+    -------
+    tuple or None
+        The path, with an ending, and whether the user agreed to replace what is there; None where the user thought
+        better of it.
+    """
+    chosen, kind = QFileDialog.getSaveFileName(parent, title, str(proposal), kinds)
+    if not chosen:
+        return None
+    path = Path(chosen)
+    ending = kind[kind.find("*") + 1 : kind.find(")")]
+    if path.suffix.lower() in [part.split(")")[0] for part in kinds.split("*")[1:]]:
+        # the dialog has asked where this very file exists
+        return path, True
+    return path.with_name(path.name + (ending or ".csv")), False
+
+
+def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> None:
+    """Write rows as CSV; what does not exist is an empty field.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        One or more, all with the same keys.
+    path : pathlib.Path
+        The file.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    SlideError
+        If it exists already or cannot be written.
+    """
+    with (
+        partial_output(path, None, overwrite=overwrite) as partial,
+        partial.open("w", newline="", encoding="utf-8") as f,
+    ):
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(rows[0].keys())
+        writer.writerows([_field(value) for value in row.values()] for row in rows)
+
+
+def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None:
+    """Write a figure as PNG or SVG, by the ending of the path.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        As it is drawn.
+    path : pathlib.Path
+        The file.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    SlideError
+        If it exists already or cannot be written.
+    """
+    with partial_output(path, None, overwrite=overwrite) as partial:
+        figure.savefig(partial, format=path.suffix.lower().lstrip("."), dpi=DPI, facecolor=figure.get_facecolor())
+
+
+def _field(value: object) -> object:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value

@@ -1,0 +1,1 @@
+"""The dock widget "Penetration": how far a probe got from the vessels."""

@@ -1,0 +1,196 @@
+"""Vessel masks as Labels layers: shown as they were found, and taken over once somebody has changed them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils import DirectLabelColormap
+from qtpy.QtCore import QObject, Signal
+
+from napari_hrpn.plugin.comparison import coarse_placement
+from napari_hrpn.plugin.layers import KEY
+from napari_hrpn.plugin.layers.region_layers import RegionLayers
+from napari_hrpn.plugin.measuring.parts import who
+from napari_hrpn.plugin.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    import napari
+    from napari.layers import Layer
+
+    from napari_hrpn.analysis import VesselMask
+    from napari_hrpn.plugin.comparison import ComparedChannel
+    from napari_hrpn.plugin.penetration.work import Subareas
+
+VESSELS, SUBAREAS = "vessels_of", "subareas_of"
+VESSEL_COLOUR = "#ff9f40"
+SUBAREA_COLOURS = ("#56b4e9", "#009e73", "#f0e442", "#cc79a7")
+OPACITY = 0.5
+
+
+class MaskLayers(QObject):
+    """Labels layers that hold vessels, in one viewer.
+
+    `listed` says that there are others to choose from, `edited` carries the layer that somebody has changed.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    """
+
+    listed = Signal()
+    edited = Signal(object)
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._edits: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
+        self._is_own_change = False
+        self._layers = RegionLayers(viewer)
+        self._layers.listed.connect(self.listed)
+        self._layers.edited.connect(self._note_edit)
+
+    def choices(self) -> list[tuple[str, Labels]]:
+        """Names and layers of all labels that may be vessels."""
+        return [
+            (name, layer)
+            for name, layer in self._layers.choices()
+            if isinstance(layer, Labels) and (KEY not in layer.metadata or VESSELS in layer.metadata[KEY])
+        ]
+
+    def mark(self, layer: Labels) -> Hashable:
+        """Something that changes whenever the layer is edited."""
+        return who(layer), self._edits.get(layer, 0)
+
+    def is_edited(self, layer: Labels) -> bool:
+        """Whether somebody has changed a mask since it was found."""
+        return self._edits.get(layer, 0) > 0
+
+    def show_vessels(self, vessels: VesselMask, real: ComparedChannel) -> Labels:
+        """Show a mask that was found: in the layer of the last one, unless that was edited.
+
+        Parameters
+        ----------
+        vessels : VesselMask
+            Of the slide.
+        real : ComparedChannel
+            On which it lies.
+
+        Returns
+        -------
+        napari.layers.Labels
+            The layer.
+        """
+        pixels = vessels.mask.astype(np.uint8)
+        layer = self._found_layer(real)
+        self._is_own_change = True
+        try:
+            if layer is not None and layer.data.shape == pixels.shape:
+                layer.data = pixels
+            else:
+                layer = self._viewer.add_labels(
+                    pixels,
+                    **coarse_placement(real.layer, vessels.downsample),
+                    name=f"{real.name} vessels",
+                    opacity=OPACITY,
+                    colormap=DirectLabelColormap(color_dict={0: "transparent", None: VESSEL_COLOUR}),
+                    metadata={KEY: {VESSELS: who(real.slide)}},
+                )
+        finally:
+            self._is_own_change = False
+        layer.metadata[KEY]["shown"] = who(vessels)
+        return layer
+
+    def renew(self, vessels: VesselMask, real: ComparedChannel) -> None:
+        """Show a mask where another one is shown that was found before.
+
+        Parameters
+        ----------
+        vessels : VesselMask
+            Of the slide.
+        real : ComparedChannel
+            On which it lies.
+        """
+        layer = self._found_layer(real)
+        if layer is not None and layer.metadata[KEY].get("shown") != who(vessels):
+            self.show_vessels(vessels, real)
+
+    def show_subareas(self, subareas: Subareas, real: ComparedChannel) -> Labels:
+        """Show subareas in a layer of their own; one that is there gets other labels.
+
+        Parameters
+        ----------
+        subareas : Subareas
+            Of the slide.
+        real : ComparedChannel
+            On which they lie.
+
+        Returns
+        -------
+        napari.layers.Labels
+            Names of the labels are its features, which napari shows under the mouse.
+        """
+        for old in [layer for layer in self._viewer.layers if SUBAREAS in layer.metadata.get(KEY, {})]:
+            self._viewer.layers.remove(old)
+        colours: dict[int | None, str] = dict(enumerate(SUBAREA_COLOURS[: len(subareas.names)], start=1))
+        layer = self._viewer.add_labels(
+            subareas.labels,
+            **coarse_placement(real.layer, subareas.downsample),
+            name=f"{real.name} subareas",
+            opacity=OPACITY,
+            features={"index": [0, *colours], "subarea": ["none", *subareas.names]},
+            colormap=DirectLabelColormap(color_dict=colours | {0: "transparent", None: "transparent"}),
+            metadata={KEY: {SUBAREAS: who(real.slide)}},
+        )
+        layer.editable = False
+        return layer
+
+    def shut_down(self) -> None:
+        """Follow the viewer no more."""
+        self._layers.stop()
+
+    def _found_layer(self, real: ComparedChannel) -> Labels | None:
+        """The layer of the mask that was found last for a slide, if nobody has changed it."""
+        there = (
+            layer
+            for _, layer in self.choices()
+            if layer.metadata.get(KEY, {}).get(VESSELS) == who(real.slide) and not self.is_edited(layer)
+        )
+        return next(there, None)
+
+    def _note_edit(self, layer: Layer | None) -> None:
+        if isinstance(layer, Labels) and not self._is_own_change:
+            self._edits[layer] = self._edits.get(layer, 0) + 1
+            self.edited.emit(layer)
+
+
+def check_place(layer: Labels, real: ComparedChannel) -> None:
+    """Refuse labels that do not cover the slide exactly.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        Drawn or edited vessels.
+    real : ComparedChannel
+        On which they should lie.
+
+    Raises
+    ------
+    Refusal
+        If their corners are not those of the slide.
+    """
+    if layer.ndim != 2 or layer.multiscale:
+        raise Refusal(f"The labels {layer.name!r} are no single picture, expected two dimensions: choose other labels.")
+    corners = np.array([(0, 0), (0, 1), (1, 0)])
+    own = corners * layer.data.shape - 0.5
+    wanted = [layer.world_to_data(real.layer.data_to_world(corner))[-2:] for corner in corners * real.slide.shape - 0.5]
+    if np.abs(own - np.array(wanted)).max() > 1:
+        raise Refusal(
+            f"The labels {layer.name!r} do not cover {real.name!r} from corner to corner, expected a mask of the whole "
+            "slide: press Find vessels, and edit what appears."
+        )

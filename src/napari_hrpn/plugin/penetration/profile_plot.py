@@ -1,0 +1,121 @@
+"""The probe over the distance from the nearest vessel, of real and predicted images, and the pixels of each shell."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.plugin.measuring.plot import (
+    BOTTOM_PX,
+    LEFT_PX,
+    RIGHT_PX,
+    TOP_PX,
+    Ink,
+    Plot,
+    dress,
+    explain,
+    number_log_axis,
+    say_in,
+    short,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from napari_hrpn.analysis import Penetration
+
+HEIGHT_PX = 350
+LONGEST_NAME = 30
+HEIGHT_RATIOS = (2.2, 1.0)
+LEAST_SHARE_SHOWN = 1e-4
+NOTHING = "Press Measure for the probe over the distance from vessels."
+
+
+class ProfilePlot(Plot):
+    """Mean grey level of each shell above, number of its pixels below."""
+
+    def __init__(self) -> None:
+        super().__init__(HEIGHT_PX)
+        self.is_log = False
+        self._profiles: Sequence[Penetration] = ()
+        self._colours: Mapping[str, str] = {}
+
+    def show_profiles(self, profiles: Sequence[Penetration], colours: Mapping[str, str]) -> None:
+        """Show other profiles.
+
+        Parameters
+        ----------
+        profiles : sequence of Penetration
+            Of one area, an image each; the real one first.
+        colours : mapping of str to str
+            Of the predictions.
+        """
+        self._profiles, self._colours = profiles, colours
+        self.redraw_soon()
+
+    def set_log(self, is_log: bool) -> None:
+        """Show the logarithm of the grey levels: an exponential fall is a straight line."""
+        self.is_log = is_log
+        self.redraw_soon()
+
+    def draw_on(self, figure: Figure, ink: Ink) -> None:
+        """Draw a line per image, and a bar per shell."""
+        if not self._profiles:
+            say_in(figure, NOTHING, ink)
+            return
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=HEIGHT_RATIOS)
+        for one in self._profiles:
+            middle, mean, _ = _points(one)
+            colour = self._colours.get(one.image, ink.real)
+            label = short(one.image, LONGEST_NAME)
+            upper.plot(middle, mean, "o-", color=colour, markersize=3, linewidth=1.2, label=label)
+        first = self._profiles[0]
+        middle, _, n = _points(first)
+        lower.bar(middle, n, width=0.9 * first.shells[0].to_um, color=ink.text, alpha=0.5)
+        if self.is_log:
+            number_log_axis(upper)
+        upper.set_xlim(0, self._furthest())
+        lower.ticklabel_format(axis="y", scilimits=(-3, 4))
+        dress(upper, ink, up="grey level", title=f"{first.area}, n = {first.n:,} pixels outside vessels")
+        dress(lower, ink, across="distance from the nearest vessel, µm", up="pixels in shell")
+        explain(upper, ink)
+
+    def arrange(self, figure: Figure, width: int, height: int) -> None:
+        """Let the two panels share the distances between them."""
+        width, height = max(width, 2 * (LEFT_PX + RIGHT_PX)), max(height, 2 * (BOTTOM_PX + TOP_PX))
+        figure.subplots_adjust(
+            left=LEFT_PX / width,
+            right=1 - RIGHT_PX / width,
+            bottom=BOTTOM_PX / height,
+            top=1 - TOP_PX / height,
+            hspace=0.2,
+        )
+
+    def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
+        """The shell under the mouse."""
+        if not self._profiles or event.xdata < 0:
+            return ""
+        shells = self._profiles[0].shells[:-1]
+        index = int(event.xdata // shells[0].to_um)
+        if index >= len(shells):
+            return ""
+        lines = [f"{one.image}: {one.shells[index].mean:.4g}" for one in self._profiles]
+        return "\n".join([f"{shells[index].from_um:g} to {shells[index].to_um:g} µm, n = {shells[index].n:,}", *lines])
+
+    def _furthest(self) -> float:
+        """Where nearly all pixels are nearer; beyond are single pixels."""
+        shells = self._profiles[0].shells[:-1]
+        n = np.array([shell.n for shell in shells])
+        there = np.flatnonzero(n > LEAST_SHARE_SHOWN * max(1, n.sum()))
+        return shells[int(there[-1])].to_um if len(there) else shells[-1].to_um
+
+
+def _points(one: Penetration) -> tuple[list[float], list[float], list[int]]:
+    """Middle, mean and pixels of each closed shell."""
+    closed = [shell for shell in one.shells if math.isfinite(shell.to_um)]
+    middle = [(shell.from_um + shell.to_um) / 2 for shell in closed]
+    return middle, [shell.mean for shell in closed], [shell.n for shell in closed]

@@ -1,0 +1,339 @@
+"""The dock widget "Penetration": asks and shows. What is computed, `work` computes, in another thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import napari.viewer
+from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QTabWidget, QWidget
+
+from napari_hrpn.plugin.forms.choice_box import ChoiceBox
+from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.words import breakable
+from napari_hrpn.plugin.measuring.arrangement import side_by_side, stacked
+from napari_hrpn.plugin.measuring.marks import Frame, go_to, pixel_at
+from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.measuring.numbers_table import NumbersTable
+from napari_hrpn.plugin.measuring.region_form import FRAME, RegionForm
+from napari_hrpn.plugin.penetration import penetration_numbers
+from napari_hrpn.plugin.penetration.mask_layers import MaskLayers, check_place
+from napari_hrpn.plugin.penetration.penetration_numbers import DENSITY_HEADINGS, profile_headings
+from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot
+from napari_hrpn.plugin.penetration.vessel_form import GLASS, VesselForm
+from napari_hrpn.plugin.penetration.vessel_places import box_of, vessel_at
+from napari_hrpn.plugin.penetration.vessel_table import VesselTableView
+from napari_hrpn.plugin.penetration.work import (
+    BANDS,
+    EDGE,
+    background_part,
+    edited_part,
+    nuclei_part,
+    penetration_part,
+    subareas_part,
+    table_part,
+    vessels_part,
+)
+from napari_hrpn.plugin.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from napari.layers import Labels
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis import CellDensity, Penetration, SlidePenetration, VesselMask, VesselTable
+    from napari_hrpn.plugin.comparison import ComparedChannel
+    from napari_hrpn.plugin.measuring.parts import Part
+    from napari_hrpn.plugin.measuring.plot import Plot
+    from napari_hrpn.slides import RegionMask
+
+REGION_TIP = "What is measured: the tissue, with its core and periphery where it has an edge, or everything"
+AREAS = [("Tissue", "tissue"), ("Core", "core"), ("Periphery", "periphery")]
+
+
+class PenetrationWidget(MeasuringWidget):
+    """How far a probe got from the vessels, in a real image and its predictions.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where slides are open.
+    """
+
+    # napari looks for this very annotation
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        from napari_hrpn.analysis import PenetrationSettings
+
+        super().__init__(
+            viewer, "Find vessels if there is no mask, and measure the probe around them, in the background"
+        )
+        self.masks = MaskLayers(viewer)
+        self.region_form = RegionForm(viewer, self.tissue, REGION_TIP, has_drawn=False)
+        self.vessel_form = VesselForm(viewer, self.masks)
+        self.profile, self.area_box, self.log_box = (
+            ProfilePlot(),
+            ChoiceBox("Which part of the tissue"),
+            QCheckBox("Log"),
+        )
+        self.profile_table = NumbersTable(profile_headings(PenetrationSettings()))
+        self.reason_label = QLabel()
+        self.vessel_table = VesselTableView()
+        self.density_table = NumbersTable(DENSITY_HEADINGS)
+        self.subarea_box = ChoiceBox("Bands of distance from the vessels, or what is near the edge of the tissue")
+        self.subarea_button = QPushButton("Show subareas")
+        self._vessels: VesselMask | None = None
+        self._table: VesselTable | None = None
+        self._cells: CellDensity | None = None
+        self._profiles: SlidePenetration | None = None
+        self._without_glass: list[str] = []
+        self._shown_vessels: tuple[VesselTable | None, SlidePenetration | None] = None, None
+        self._frame = Frame(viewer, "vessel")
+        self._lay_out()
+        self._connect()
+        self.show_known()
+
+    @property
+    def needs_tissue(self) -> bool:
+        """Whether the tissue alone is measured."""
+        return self.region_form.value != FRAME
+
+    def plots(self) -> Sequence[Plot]:
+        """The profile."""
+        return (self.profile,)
+
+    def parts(self) -> list[Part]:
+        """Vessels, the probe around them, and densities."""
+        real, vessels = self._checked()
+        tissue, stain, nuclei = self._mask_of_tissue(), self.vessel_form.stain, self.vessel_form.nuclei
+        background = self._background(real, tissue)
+        parts = [vessels]
+        parts += [table_part(stain, vessels, tissue)] if stain is not None else []
+        parts += [] if isinstance(background, float) else [background]
+        parts.append(penetration_part(self._images(real), vessels, tissue, background))
+        parts += [nuclei_part(nuclei, tissue)] if nuclei is not None else []
+        return parts
+
+    def find_vessels(self) -> None:
+        """Make the vessel mask of the stain and show it, to be looked at and edited."""
+        self.vessel_form.mask_box.choose(None)
+        self.start(lambda: [self._checked()[1]], self._show_layer_of)
+
+    def show_subareas(self) -> None:
+        """Cut the tissue into subareas and show them as a layer."""
+        self.start(self._subarea_parts, self._show_layer_of)
+
+    def show_known(self) -> None:
+        """Show what is measured of what is chosen."""
+        real = self.real
+        self.vessel_form.follow(real)
+        self._vessels = self._table = self._cells = self._profiles = None
+        self._without_glass = []
+        if real is not None:
+            self._recall(real)
+        self._show_profile()
+        self.profile_table.show_rows(*penetration_numbers.profile_rows(self._all_profiles))
+        why = penetration_numbers.reasons(self._all_profiles, self._without_glass)
+        self.reason_label.setText(breakable(why))
+        self.reason_label.setVisible(bool(why))
+        self._show_vessels()
+        self.density_table.show_rows(*penetration_numbers.density_rows(self._table, self._cells))
+
+    def go_to_vessel(self, label: int) -> None:
+        """Go to a vessel in the viewer, and frame it.
+
+        Parameters
+        ----------
+        label : int
+            Its number in the table.
+        """
+        real = self.real
+        if self._vessels is not None and real is not None:
+            box = box_of(self._vessels, label)
+            go_to(self._viewer, real.layer, box)
+            self._frame.show(box, real.layer)
+
+    def shut_down(self) -> None:
+        """End all that runs, before the widget goes away."""
+        if not self._is_shut_down:
+            self.region_form.shut_down()
+            self.masks.shut_down()
+        super().shut_down()
+
+    @property
+    def _all_profiles(self) -> Sequence[Penetration]:
+        return () if self._profiles is None else self._profiles.profiles
+
+    def _lay_out(self) -> None:
+        self.area_box.offer(AREAS, "tissue")
+        self.log_box.setToolTip("Show the logarithm of the grey levels: an exponential fall is a straight line")
+        self.reason_label.setWordWrap(True)
+        self.subarea_box.offer([("Distance bands", BANDS), ("Core and periphery", EDGE)], BANDS)
+        self.subarea_button.setToolTip("Show them as a Labels layer; names appear under the mouse")
+        region = QWidget()
+        add_row(form_layout(region), "Region", self.region_form)
+        tabs = QTabWidget()
+        tabs.addTab(
+            stacked(
+                [
+                    side_by_side(self.area_box, self.log_box, is_second_wide=False),
+                    self.profile,
+                    self.profile_table,
+                    self.reason_label,
+                    self._save_profile(),
+                    side_by_side(self.subarea_box, self.subarea_button),
+                ]
+            ),
+            "Profile",
+        )
+        tabs.addTab(stacked([self.vessel_table, self.density_table, self._save_vessels()]), "Vessels")
+        self.tabs = tabs
+        self.lay_out([self.pair_form, region, self.vessel_form, tabs])
+
+    def _save_profile(self) -> QWidget:
+        return self.save_button(
+            [
+                ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot("penetration", self.profile)),
+                (
+                    "Shells …",
+                    "CSV, a row per image, area and shell",
+                    lambda: self.save_rows("shells", penetration_numbers.shell_records(self._all_profiles)),
+                ),
+                (
+                    "Lengths …",
+                    "CSV of the table above",
+                    lambda: self.save_rows("penetration", penetration_numbers.profile_records(self._all_profiles)),
+                ),
+            ]
+        )
+
+    def _save_vessels(self) -> QWidget:
+        return self.save_button(
+            [
+                ("Vessels …", "CSV, a row per vessel", lambda: self.save_rows("vessels", self._vessel_records())),
+                (
+                    "Densities …",
+                    "CSV of the table above",
+                    lambda: self.save_rows("densities", penetration_numbers.density_records(self._table, self._cells)),
+                ),
+            ]
+        )
+
+    def _connect(self) -> None:
+        self.region_form.changed.connect(self.changed)
+        self.vessel_form.changed.connect(self.changed)
+        self.vessel_form.find_button.clicked.connect(self.find_vessels)
+        self.masks.edited.connect(self._take_edit)
+        self.area_box.changed.connect(self._show_profile)
+        self.log_box.toggled.connect(self.profile.set_log)
+        self.subarea_button.clicked.connect(self.show_subareas)
+        self.vessel_table.chosen.connect(self.go_to_vessel)
+        self.mouse.clicked.connect(self._select_under_mouse)
+        self.bar.found.connect(self._show_layers)
+
+    def _checked(self) -> tuple[ComparedChannel, Part]:
+        """The real channel, and the part that gives the vessels."""
+        real = self.real
+        if real is None:
+            raise Refusal(self.pair_form.problem or "There is no image of one channel: open a slide.")
+        if self.needs_tissue and self.tissue.mask is None:
+            raise Refusal(self.tissue.problem or "The tissue is not known: measure the whole frame.")
+        vessels = self._vessels_part(real)
+        if vessels is None:
+            raise Refusal(
+                "No layer shows vessels by its name: choose the stain of the vessels, or a mask that you drew."
+            )
+        return real, vessels
+
+    def _vessels_part(self, real: ComparedChannel) -> Part | None:
+        layer, stain = self.vessel_form.mask, self.vessel_form.stain
+        if layer is not None:
+            check_place(layer, real)
+            return edited_part(layer.data, real.slide, self.masks.mark(layer))
+        return None if stain is None else vessels_part(stain, self._mask_of_tissue(), self.vessel_form.settings)
+
+    def _mask_of_tissue(self) -> RegionMask | None:
+        return self.tissue.mask if self.needs_tissue else None
+
+    def _images(self, real: ComparedChannel) -> list[ComparedChannel]:
+        return [real, *self.predictions]
+
+    def _background(self, real: ComparedChannel, tissue: RegionMask | None) -> Part | float:
+        background = self.vessel_form.background
+        return background_part(self._images(real), tissue) if background == GLASS else float(background)
+
+    def _subarea_parts(self) -> list[Part]:
+        real, vessels = self._checked()
+        kind = self.subarea_box.value
+        cut = subareas_part(kind, real.slide, vessels, self._mask_of_tissue())
+        return [vessels, cut] if kind == BANDS else [cut]
+
+    def _recall(self, real: ComparedChannel) -> None:
+        """Fetch what is measured of what is chosen."""
+        try:
+            vessels = self._vessels_part(real)
+        except Refusal:
+            return
+        if vessels is None or (self.needs_tissue and self.tissue.mask is None):
+            return
+        tissue, stain, nuclei = self._mask_of_tissue(), self.vessel_form.stain, self.vessel_form.nuclei
+        background = self._background(real, tissue)
+        part = penetration_part(self._images(real), vessels, tissue, background)
+        levels = None if isinstance(background, float) else self.bar.known(background.key)
+        self._without_glass = [one.name for one in self._images(real) if levels is not None and one.name not in levels]
+        self._vessels, self._profiles = self.bar.known(vessels.key), self.bar.known(part.key)
+        self._table = None if stain is None else self.bar.known(table_part(stain, vessels, tissue).key)
+        self._cells = None if nuclei is None else self.bar.known(nuclei_part(nuclei, tissue).key)
+        if self._vessels is not None and self.vessel_form.mask is None:
+            self.masks.renew(self._vessels, real)
+
+    def _show_profile(self) -> None:
+        area = self.area_box.value
+        profiles = [one for one in self._all_profiles if one.area == area]
+        colours = {one.name: self.pair_form.colour_of(one) for one in self.predictions}
+        self.profile.show_profiles(profiles, colours)
+
+    def _vessel_records(self) -> list[dict[str, Any]]:
+        if self._table is None:
+            return []
+        return penetration_numbers.vessel_records(self._table, () if self._profiles is None else self._profiles.vessels)
+
+    def _show_vessels(self) -> None:
+        # there may be thousands
+        known = self._table, self._profiles
+        if all(a is b for a, b in zip(known, self._shown_vessels, strict=True)):
+            return
+        self._shown_vessels = known
+        chosen = self.vessel_table.selected
+        self.vessel_table.show_records(self._vessel_records())
+        if chosen is not None:
+            self.vessel_table.select(chosen)
+
+    def _show_layers(self, key: Any) -> None:  # noqa: ANN401 (of any part)
+        """Show masks and subareas as soon as they are found."""
+        real, result = self.real, self.bar.known(key)
+        if real is None:
+            return
+        if key[0] == "vessels":
+            self.masks.show_vessels(result, real)
+        elif key[0] == "subareas":
+            self.masks.show_subareas(result, real)
+
+    def _show_layer_of(self, parts: Sequence[Part]) -> None:
+        """Show again what was found before."""
+        self._show_layers(parts[-1].key)
+
+    def _take_edit(self, layer: Labels) -> None:
+        # from the first stroke on, the mask is the one that was edited
+        if layer in [one for _, one in self.masks.choices()]:
+            self.vessel_form.take_mask(layer)
+            self.changed()
+
+    def _select_under_mouse(self, position: NDArray[np.float64]) -> None:
+        real = self.real
+        if self._vessels is None or real is None or not self.vessel_table.isVisible():
+            return
+        place = pixel_at(real.layer, position)
+        label = None if place is None else vessel_at(self._vessels, place)
+        if label is not None and self.vessel_table.select(label):
+            self._frame.show(box_of(self._vessels, label), real.layer)

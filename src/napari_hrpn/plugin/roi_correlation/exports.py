@@ -1,0 +1,172 @@
+"""What is taken along: a table, a figure with what it shows as a table, and the regions for QuPath.
+
+Beside each file stands a JSON file with what it was made from and how.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_hrpn.plugin.measuring.saving import write_figure, write_table
+from napari_hrpn.plugin.roi_correlation.density_axes import DensityAxes
+from napari_hrpn.plugin.roi_correlation.export_rows import (
+    Exported,
+    density_rows,
+    measured_annotation,
+    settings,
+    tidy_rows,
+)
+from napari_hrpn.slides import SlideError, write_geojson
+from napari_hrpn.slides.output_path import partial_output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from napari_hrpn.plugin.roi_correlation.results import RoiRow
+
+PANEL_INCHES = 3.6
+
+
+def write_rois_table(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
+    """Write the table as CSV, and the settings beside it.
+
+    Parameters
+    ----------
+    exported : Exported
+        With a measured region at least.
+    path : pathlib.Path
+        The file.
+    overwrite : bool
+        Whether files that exist may be replaced.
+
+    Raises
+    ------
+    SlideError
+        If a file exists already or cannot be written.
+    """
+    _check_beside(path, (".json",), overwrite=overwrite)
+    write_table(tidy_rows(exported), path, overwrite=overwrite)
+    write_settings(exported, path.with_suffix(".json"), overwrite=overwrite)
+
+
+def write_roi_figure(exported: Exported, row: RoiRow, path: Path, *, overwrite: bool = False) -> None:
+    """Write the densities of a region as PNG or SVG; its cells as CSV and the settings beside it.
+
+    Parameters
+    ----------
+    exported : Exported
+        What was compared.
+    row : RoiRow
+        A region that is measured.
+    path : pathlib.Path
+        The file.
+    overwrite : bool
+        Whether files that exist may be replaced.
+
+    Raises
+    ------
+    SlideError
+        If a file exists already or cannot be written.
+    """
+    _check_beside(path, (".csv", ".json"), overwrite=overwrite)
+    write_figure(roi_figure(exported, row), path, overwrite=overwrite)
+    write_table(density_rows(exported, row), path.with_suffix(".csv"), overwrite=overwrite)
+    write_settings(replace(exported, rows=(row,)), path.with_suffix(".json"), overwrite=overwrite)
+
+
+def roi_figure(exported: Exported, row: RoiRow) -> Figure:
+    """Densities of a region, one panel for each prediction.
+
+    Parameters
+    ----------
+    exported : Exported
+        What was compared.
+    row : RoiRow
+        A region that is measured.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With r, slope and n in the titles.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    assert row.measurement is not None
+    count = len(exported.names)
+    figure = Figure(figsize=(PANEL_INCHES * 1.25 * count, PANEL_INCHES), layout="constrained")
+    for k, (axes, name) in enumerate(zip(figure.subplots(1, count, squeeze=False)[0], exported.names, strict=True)):
+        density = DensityAxes(axes)
+        density.show(row.measurement, k)
+        numbers = row.measurement.numbers[k]
+        axes.set_title(
+            f"{row.listed.name}, {name}\nr = {numbers.line.pearson_r:.3f}, slope = {numbers.line.slope:.3f}, "
+            f"n = {row.measurement.n:,} px",
+            loc="left",
+            fontsize=9,
+        )
+        bar = figure.colorbar(density.image, ax=axes)
+        bar.locator = MaxNLocator(4, integer=True)
+        bar.formatter = FuncFormatter(lambda value, _: f"{10**value:,.0f}")
+        bar.set_label("pixels (log)", fontsize=9)
+    axes.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
+    """Write the regions as GeoJSON that QuPath opens, with their numbers as measurements.
+
+    Parameters
+    ----------
+    exported : Exported
+        What was compared.
+    path : pathlib.Path
+        The file.
+    overwrite : bool
+        Whether files that exist may be replaced.
+
+    Raises
+    ------
+    SlideError
+        If a file exists already or cannot be written.
+    """
+    _check_beside(path, (".json",), overwrite=overwrite)
+    write_geojson([measured_annotation(exported, row) for row in exported.rows], path, overwrite=overwrite)
+    write_settings(exported, path.with_suffix(".json"), overwrite=overwrite)
+
+
+def write_settings(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
+    """Write what was compared and how, with mean and SD over the regions.
+
+    Parameters
+    ----------
+    exported : Exported
+        What was compared.
+    path : pathlib.Path
+        The file, JSON.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    SlideError
+        If it exists already or cannot be written.
+    """
+    text = json.dumps(settings(exported), indent=1, ensure_ascii=False, allow_nan=False)
+    with partial_output(path, None, overwrite=overwrite) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _check_beside(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
+    """What stands beside is only replaced with the file that it belongs to."""
+    for ending in endings:
+        beside = path.with_suffix(ending)
+        if beside == path or (beside.exists() and not (overwrite and path.exists())):
+            raise SlideError(
+                f"{beside.name} is there already, and would be replaced together with {path.name}: choose another name."
+            )

@@ -1,0 +1,249 @@
+"""Regions measured off the GUI thread: the one that moves at once and coarsely, all of them exactly.
+
+The newest request wins; nothing queues up behind it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_hrpn.analysis import BlockCache, RoiImages, RoiMeasurement, measure_roi, preview_roi
+from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator, Sequence
+
+FIRST_PX, LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
+# for so long, pixels that were read stay good
+FRESH_S = 3.0
+# what reading and counting may take, so that drawing still comes within 50 ms
+SLOW_S, FAST_S = 0.03, 0.006
+FAST_IN_A_ROW = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """What is asked for while a region moves.
+
+    Attributes
+    ----------
+    images : RoiImages
+        What to compare.
+    listed : ListedRoi
+        The region as it is at this moment.
+    density_range : tuple of float or None
+        Of the plot that is shown.
+    most_px : float
+        How many pixels can be afforded.
+    cache : BlockCache
+        What was read while it moved.
+    """
+
+    images: RoiImages
+    listed: ListedRoi
+    density_range: tuple[float, float] | None
+    most_px: float
+    cache: BlockCache
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A region and its numbers.
+
+    Attributes
+    ----------
+    images : RoiImages
+        What was compared.
+    listed : ListedRoi
+        The region as it was.
+    measurement : RoiMeasurement or Exception
+        The numbers, or why there are none.
+    seconds : float
+        How long it took.
+    """
+
+    images: RoiImages
+    listed: ListedRoi
+    measurement: RoiMeasurement | Exception
+    seconds: float
+
+
+class Previews(QObject):
+    """Measures the newest region that it was asked for, at the level that can be afforded.
+
+    `measured` carries a `Measured`.
+    """
+
+    measured = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: deque[Preview] = deque(maxlen=1)
+        self._run: BackgroundRun | None = None
+        self._cache = BlockCache()
+        self._most_px = FIRST_PX
+        self._asked = 0.0
+        self._fast = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a region is being measured."""
+        return self._run is not None
+
+    def ask(self, images: RoiImages, listed: ListedRoi, density_range: tuple[float, float] | None) -> None:
+        """Measure a region; another one that waits is forgotten.
+
+        Parameters
+        ----------
+        images : RoiImages
+            What to compare.
+        listed : ListedRoi
+            The region.
+        density_range : tuple of float or None
+            Of the plot that is shown.
+        """
+        now = time.monotonic()
+        if now - self._asked > FRESH_S:
+            # a prediction that is being made may have gone on
+            self.forget()
+        self._asked = now
+        self._waiting.append(Preview(images, listed, density_range, self._most_px, self._cache))
+        if self._run is None:
+            self._start()
+
+    def forget(self) -> None:
+        """Read anew from now on: the pixels may be others."""
+        self._cache = BlockCache()
+
+    def abandon(self) -> None:
+        """End what runs, and say no more of it."""
+        self._waiting.clear()
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+
+    def _start(self) -> None:
+        self._run = BackgroundRun(self._measure_waiting, is_polite=False)
+        self._run.yielded.connect(self._take)
+        self._run.finished.connect(self._go_on)
+        self._run.start()
+
+    def _measure_waiting(self, stop: threading.Event) -> Generator[Measured, None, None]:
+        while self._waiting and not stop.is_set():
+            yield _preview(self._waiting.popleft())
+
+    def _take(self, measured: Measured) -> None:
+        # to a finer level only after some time, so that the level does not change all the time
+        self._fast = self._fast + 1 if measured.seconds < FAST_S else 0
+        if measured.seconds > SLOW_S:
+            self._most_px = max(self._most_px / 2, LEAST_PX)
+        elif self._fast >= FAST_IN_A_ROW:
+            self._fast = 0
+            self._most_px = min(self._most_px * 2, MOST_PX)
+        self.measured.emit(measured)
+
+    def _go_on(self) -> None:
+        self._run = None
+        if self._waiting:
+            self._start()
+
+
+class Measurements(QObject):
+    """Measures regions one after the other from every pixel.
+
+    `measured` carries a `Measured`, `finished` says that all are.
+    """
+
+    measured = Signal(object)
+    finished = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._run: BackgroundRun | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a region is being measured."""
+        return self._run is not None
+
+    def measure(self, images: RoiImages, rois: Sequence[ListedRoi]) -> None:
+        """Measure these regions now, in place of those that were to be measured.
+
+        Parameters
+        ----------
+        images : RoiImages
+            What to compare.
+        rois : sequence of ListedRoi
+            In the order in which they are wanted.
+        """
+        self.abandon()
+        if not rois:
+            return
+
+        def work(stop: threading.Event) -> Generator[Measured | None, None, None]:
+            """Measure one after the other."""
+            for listed in rois:
+                yield from _measure(images, listed, stop)
+                if stop.is_set():
+                    return
+
+        self._run = BackgroundRun(work)
+        self._run.yielded.connect(self._take)
+        self._run.finished.connect(self._end)
+        self._run.start()
+
+    def abandon(self) -> None:
+        """End what runs, and say no more of it."""
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+
+    def _take(self, measured: Measured | None) -> None:
+        if measured is not None:
+            self.measured.emit(measured)
+
+    def _end(self) -> None:
+        self._run = None
+        self.finished.emit()
+
+
+def _preview(wanted: Preview) -> Measured:
+    start = time.perf_counter()
+    found: RoiMeasurement | Exception
+    try:
+        found = preview_roi(
+            wanted.images,
+            wanted.listed.roi,
+            read=wanted.cache.read,
+            most_px=wanted.most_px,
+            density_range=wanted.density_range,
+        )
+    except ValueError as error:
+        found = error
+    return Measured(wanted.images, wanted.listed, found, time.perf_counter() - start)
+
+
+def _measure(images: RoiImages, listed: ListedRoi, stop: threading.Event) -> Generator[Measured | None, None, None]:
+    start = time.perf_counter()
+    tiles = measure_roi(images, listed.roi)
+    found: RoiMeasurement | Exception
+    try:
+        while True:
+            next(tiles)
+            if stop.is_set():
+                return
+            yield None
+    except StopIteration as end:
+        found = end.value
+    except ValueError as error:
+        found = error
+    finally:
+        tiles.close()
+    yield Measured(images, listed, found, time.perf_counter() - start)

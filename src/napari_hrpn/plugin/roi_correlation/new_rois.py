@@ -1,0 +1,215 @@
+"""New regions in the viewer: added to the user's shapes or in a layer of their own; what is there is never replaced."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Shapes
+
+from napari_hrpn.analysis import one_stroke, roi_bounds
+from napari_hrpn.plugin.layers import placement
+from napari_hrpn.plugin.layers.drawn_regions import HALF_A_PIXEL
+from napari_hrpn.plugin.roi_correlation.listed_rois import NAME, in_layer
+from napari_hrpn.slides import Annotation, SlideError, read_geojson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import napari
+    from napari.layers import Image
+
+    from napari_hrpn.analysis import Roi
+    from napari_hrpn.analysis.roi_placement import PlacedBox
+
+EDGE, FACE = "#ffd400", [1.0, 0.83, 0.0, 0.06]
+EDGE_PER_SIDE = 1 / 400
+SQUARE = 1e-6
+
+
+def new_layer(
+    viewer: napari.Viewer,
+    image: Image,
+    shape: tuple[int, int],
+    title: str = "ROIs",
+    rings: Sequence[Any] = (),
+    *,
+    names: Sequence[str] = (),
+    kind: str = "rectangle",
+) -> Shapes:
+    """Add a layer of shapes that lies on the real layer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where to.
+    image : napari.layers.Image
+        The real layer.
+    shape : tuple of int
+        Its height and width in pixels.
+    title : str
+        Name of the new layer.
+    rings : sequence of numpy.ndarray, shape (n, 2)
+        Outlines in full-resolution pixels from the slide's outer corner; none for an empty layer.
+    names : sequence of str
+        Name of each.
+    kind : str
+        "rectangle" or "polygon".
+
+    Returns
+    -------
+    napari.layers.Shapes
+        With a feature "name".
+    """
+    return viewer.add_shapes(
+        [ring - HALF_A_PIXEL for ring in rings] or None,
+        ndim=2,
+        shape_type=kind,
+        features={NAME: np.array(list(names), object)},
+        feature_defaults={NAME: ""},
+        edge_color=EDGE,
+        face_color=FACE,
+        edge_width=max(1.0, max(shape) * EDGE_PER_SIDE),
+        name=title,
+        **placement(image),
+    )
+
+
+def add_boxes(
+    boxes: Sequence[PlacedBox], names: Sequence[str], layer: Shapes, image: Image, viewer: napari.Viewer
+) -> None:
+    """Add rectangles to the user's shapes.
+
+    Parameters
+    ----------
+    boxes : sequence of (int, int, int, int)
+        y0, y1, x0, x1 in full-resolution pixels.
+    names : sequence of str
+        Name of each; kept where the layer has a feature "name".
+    layer : napari.layers.Shapes
+        Under any transform.
+    image : napari.layers.Image
+        The real layer.
+    viewer : napari.Viewer
+        In which both lie.
+    """
+    has_names = NAME in layer.features
+    before = layer.feature_defaults[NAME].iloc[0] if has_names else None
+    for box, name in zip(boxes, names, strict=True):
+        ring = in_layer(box_ring(box), layer, image, viewer)
+        if has_names:
+            layer.feature_defaults = {NAME: name}
+        layer.add(ring, shape_type="rectangle" if _is_rectangle(ring) else "polygon")
+    if has_names:
+        layer.feature_defaults = {NAME: before}
+
+
+def box_ring(box: PlacedBox) -> np.ndarray:
+    """Corners of a rectangle.
+
+    Parameters
+    ----------
+    box : tuple of int
+        y0, y1, x0, x1.
+
+    Returns
+    -------
+    numpy.ndarray, shape (4, 2)
+        y and x.
+    """
+    y0, y1, x0, x1 = box
+    return np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]], float)
+
+
+def taken_boxes(rois: Sequence[Roi], shape: tuple[int, int]) -> list[PlacedBox]:
+    """Rectangles around regions, on the slide.
+
+    Parameters
+    ----------
+    rois : sequence of (Annotation or LabelledRoi)
+        The regions.
+    shape : tuple of int
+        Height and width of the slide in pixels.
+
+    Returns
+    -------
+    list of (int, int, int, int)
+        y0, y1, x0, x1 of each.
+    """
+    bounds = [roi_bounds(roi, shape) for roi in rois]
+    return [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in bounds]
+
+
+def read_rois(path: Path, shape: tuple[int, int]) -> tuple[tuple[Annotation, ...], str]:
+    """Read regions from GeoJSON; for any thread.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    shape : tuple of int
+        Height and width of the slide in pixels.
+
+    Returns
+    -------
+    tuple of Annotation
+        Those that include.
+    str
+        What was left out; empty where nothing was.
+
+    Raises
+    ------
+    SlideError
+        If the file cannot be read, or has no region on the slide.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        annotations = read_geojson(path)
+    included = tuple(one for one in annotations if one.kind == "include")
+    on_slide = [box for box in taken_boxes(included, shape) if box[1] > box[0] and box[3] > box[2]]
+    if not on_slide:
+        height, width = shape
+        raise SlideError(
+            f"{path.name} has no region on this slide of {width} x {height} px, expected one at least: choose the "
+            "file of this slide, in pixels of its full resolution."
+        )
+    told = [str(warning.message) for warning in caught]
+    excluding = len(annotations) - len(included)
+    if excluding:
+        told.append(f"{excluding} that exclude are left out.")
+    return included, " ".join(told)
+
+
+def imported_layer(
+    annotations: Sequence[Annotation], title: str, image: Image, shape: tuple[int, int], viewer: napari.Viewer
+) -> Shapes:
+    """Show imported regions in a layer of their own.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        With any number of polygons and holes each.
+    title : str
+        Name of the layer.
+    image : napari.layers.Image
+        The real layer.
+    shape : tuple of int
+        Its height and width in pixels.
+    viewer : napari.Viewer
+        Where to.
+
+    Returns
+    -------
+    napari.layers.Shapes
+        One polygon for each annotation.
+    """
+    rings = [one_stroke(annotation) for annotation in annotations]
+    names = [annotation.name or f"ROI {number}" for number, annotation in enumerate(annotations, start=1)]
+    return new_layer(viewer, image, shape, title, rings, names=names, kind="polygon")
+
+
+def _is_rectangle(ring: np.ndarray) -> bool:
+    sides = ring[1] - ring[0], ring[3] - ring[0]
+    return bool(abs(np.dot(*sides)) < SQUARE * np.prod([np.linalg.norm(side) for side in sides]))

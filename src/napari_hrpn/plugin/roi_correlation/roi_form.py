@@ -1,0 +1,111 @@
+"""Asks which layer holds the regions, and offers new ones: drawn, from a file, or random."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Labels, Shapes
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.forms.choice_box import ChoiceBox
+from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.words import breakable
+from napari_hrpn.plugin.layers.region_layers import RegionLayers
+from napari_hrpn.plugin.roi_correlation.random_form import RandomForm
+
+if TYPE_CHECKING:
+    import napari
+
+BOX_LETTERS = 8
+NOTHING_CHOSEN = "– draw, import or choose –"
+
+
+class RoiForm(QWidget):
+    """The choice of regions.
+
+    `changed` says that another layer is chosen; `drawing_asked`, `import_asked` and `random_asked` what the user wants.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are.
+    """
+
+    changed = Signal()
+    drawing_asked = Signal()
+    import_asked = Signal()
+    random_asked = Signal()
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._layers = RegionLayers(viewer)
+        self.layer_box = ChoiceBox(
+            "Layer whose shapes or labels are the regions: rectangles, ellipses, polygons; one region for each label"
+        )
+        self.draw_button = QPushButton("Draw")
+        self.import_button = QPushButton("Import…")
+        self.random_form = RandomForm()
+        self.note_label = QLabel()
+        self._lay_out()
+        self._layers.listed.connect(self.refresh)
+        self.layer_box.changed.connect(self.changed)
+        self.draw_button.clicked.connect(self.drawing_asked)
+        self.import_button.clicked.connect(self.import_asked)
+        self.random_form.asked.connect(self.random_asked)
+        self.refresh()
+
+    @property
+    def layer(self) -> Shapes | Labels | None:
+        """What is chosen."""
+        found: Shapes | Labels | None = self.layer_box.value
+        return found
+
+    def refresh(self) -> None:
+        """Offer what is there now; the newest shapes are chosen where nothing is."""
+        choices = self._layers.choices()
+        shapes = [layer for _, layer in choices if isinstance(layer, Shapes)]
+        choices.sort(key=lambda choice: isinstance(choice[1], Labels))
+        self.layer_box.offer([(NOTHING_CHOSEN, None), *choices], shapes[-1] if shapes else None)
+
+    def choose(self, layer: Shapes | Labels) -> None:
+        """Choose a layer of the viewer.
+
+        Parameters
+        ----------
+        layer : napari.layers.Shapes or napari.layers.Labels
+            It may have been added a moment ago.
+        """
+        self.refresh()
+        self.layer_box.choose(layer)
+
+    def note(self, sentence: str) -> None:
+        """Say what is left out of the regions; nothing if it is empty."""
+        self.note_label.setText(breakable(sentence))
+        self.note_label.setVisible(bool(sentence))
+
+    def shut_down(self) -> None:
+        """Listen to the viewer no more."""
+        self._layers.stop()
+
+    def _lay_out(self) -> None:
+        self.draw_button.setToolTip("Draw a rectangle in the chosen layer, or in a new one")
+        self.import_button.setToolTip("Import regions from GeoJSON, as QuPath exports it, into a new layer")
+        self.layer_box.setMinimumContentsLength(BOX_LETTERS)
+        self.note_label.setWordWrap(True)
+        self.note_label.hide()
+        row = QWidget()
+        row.setToolTip(self.layer_box.toolTip())
+        line = QHBoxLayout(row)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.layer_box, 1)
+        line.addWidget(self.draw_button)
+        line.addWidget(self.import_button)
+        rows = QWidget()
+        form = form_layout(rows)
+        add_row(form, "ROIs", row)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(rows)
+        layout.addWidget(self.random_form)
+        layout.addWidget(self.note_label)

@@ -1,0 +1,204 @@
+"""Follows the layer whose shapes or labels are the regions: what moves, what there is in the end, what is picked.
+
+The layer's data are never replaced, so what napari keeps of them stays as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels, Shapes
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.layers.region_layers import MOVES
+from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi, RoiList, painted_labels, shape_rois
+from napari_hrpn.slides import SlideError
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+
+SETTLE_MS = 250
+SHAPE_EDITS = ("data", "features", *MOVES)
+LABEL_EDITS = ("data", "paint", "labels_update", *MOVES)
+
+
+class RoiLayer(QObject):
+    """Gives out the regions of a layer.
+
+    `dragged` carries the region that moves, while it moves; `listed` says that `rois` and `note` are others now, for
+    a while at least; `picked` carries the index of a region that was selected in the viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    """
+
+    dragged = Signal(object)
+    listed = Signal()
+    picked = Signal(int)
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._layer: Shapes | Labels | None = None
+        self._image: Image | None = None
+        self._list = RoiList()
+        self._vertices: list[NDArray[Any]] = []
+        self._search: BackgroundRun | None = None
+        self._connected: list[tuple[Any, Any]] = []
+        self._is_picking = False
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.timeout.connect(self.refresh)
+
+    @property
+    def layer(self) -> Shapes | Labels | None:
+        """What is followed."""
+        return self._layer
+
+    @property
+    def rois(self) -> tuple[ListedRoi, ...]:
+        """Its regions."""
+        return self._list.rois
+
+    @property
+    def note(self) -> str:
+        """What is left out and why."""
+        return self._list.note
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether its regions are going to be others in a moment."""
+        return self._search is not None or bool(self._settled.isActive())
+
+    def follow(self, layer: Shapes | Labels | None, image: Image | None) -> None:
+        """Follow another layer.
+
+        Parameters
+        ----------
+        layer : napari.layers.Shapes or napari.layers.Labels or None
+            Whose regions.
+        image : napari.layers.Image or None
+            In whose pixels.
+        """
+        if layer is self._layer and image is self._image:
+            return
+        self._leave()
+        self._layer, self._image = layer, image
+        if layer is not None and image is not None:
+            self._listen(layer, image)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look what there is now."""
+        self._settled.stop()
+        if self._search is not None:
+            self._search.abandon()
+            self._search = None
+        layer, image = self._layer, self._image
+        if layer is None or image is None:
+            self._take(RoiList())
+        elif isinstance(layer, Shapes):
+            self._vertices = [np.array(vertices) for vertices in layer.data]
+            self._take(shape_rois(layer, image, self._viewer))
+        else:
+            self._search_labels(layer, image)
+
+    def pick(self, index: int) -> None:
+        """Select a region in the viewer.
+
+        Parameters
+        ----------
+        index : int
+            Of a listed region.
+        """
+        self._is_picking = True
+        if isinstance(self._layer, Shapes):
+            if set(self._layer.selected_data) != {index} and index < len(self._layer.data):
+                self._layer.selected_data = {index}
+        elif self._layer is not None:
+            self._layer.selected_label = index
+        self._is_picking = False
+
+    def shut_down(self) -> None:
+        """Follow no more."""
+        self._leave()
+        self._layer = self._image = None
+
+    def _listen(self, layer: Shapes | Labels, image: Image) -> None:
+        if isinstance(layer, Shapes):
+            pairs = [(getattr(layer.events, name), self._edited) for name in SHAPE_EDITS]
+            # this one alone comes with every move of the mouse
+            pairs += [(layer.events.set_data, self._moved), (layer.selected_data.events.items_changed, self._selected)]
+        else:
+            pairs = [(getattr(layer.events, name), self._edited) for name in LABEL_EDITS]
+            pairs.append((layer.events.selected_label, self._selected))
+        pairs += [(getattr(image.events, name), self._edited) for name in MOVES]
+        for event, callback in pairs:
+            event.connect(callback)
+        self._connected = pairs
+
+    def _leave(self) -> None:
+        self._settled.stop()
+        if self._search is not None:
+            self._search.abandon()
+            self._search = None
+        for event, callback in self._connected:
+            event.disconnect(callback)
+        self._connected = []
+
+    def _edited(self, event: Any) -> None:  # noqa: ANN401 (napari's event)
+        # a drag begins, or a shape is about to be deleted: nothing has changed yet
+        if str(getattr(event, "action", "")).lower().endswith("ing"):
+            return
+        self._settled.start(0 if isinstance(self._layer, Shapes) else SETTLE_MS)
+
+    def _moved(self, event: object = None) -> None:  # noqa: ARG002
+        layer, image = self._layer, self._image
+        if not isinstance(layer, Shapes) or image is None:
+            return
+        now = layer.data
+        moved = {
+            index
+            for index, vertices in enumerate(now)
+            if index >= len(self._vertices) or not np.array_equal(vertices, self._vertices[index])
+        }
+        if not moved:
+            return
+        self._vertices = [np.array(vertices) for vertices in now]
+        found = shape_rois(layer, image, self._viewer, moved).rois
+        if found:
+            self.dragged.emit(found[0])
+        # if the mouse rests, exact numbers come without its being released
+        self._settled.start(SETTLE_MS)
+
+    def _selected(self, event: object = None) -> None:  # noqa: ARG002
+        if self._is_picking:
+            return
+        if isinstance(self._layer, Shapes):
+            if self._layer.selected_data:
+                active = self._layer.selected_data.active
+                self.picked.emit(int(active if active is not None else min(self._layer.selected_data)))
+        elif self._layer is not None:
+            self.picked.emit(int(self._layer.selected_label))
+
+    def _search_labels(self, layer: Labels, image: Image) -> None:
+        try:
+            painted = painted_labels(layer, image, self._viewer)
+        except SlideError as error:
+            self._take(RoiList((), str(error)))
+            return
+        self._search = BackgroundRun(once(painted.search))
+        self._search.returned.connect(self._take)
+        self._search.failed.connect(lambda error: self._take(RoiList((), str(error))))
+        self._search.start()
+
+    def _take(self, found: RoiList) -> None:
+        self._list, self._search = found, None
+        self.listed.emit()

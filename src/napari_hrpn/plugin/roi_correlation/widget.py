@@ -1,0 +1,317 @@
+"""The dock widget "ROI correlation": asks and shows; pixels are read and counted in other threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import napari.viewer
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_hrpn.analysis import colocalize_roi, roi_images
+from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.plugin.background import once
+from napari_hrpn.plugin.comparison import ComparedChannel, PairForm
+from napari_hrpn.plugin.docked_widget import DockedWidget
+from napari_hrpn.plugin.forms.words import breakable
+from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
+from napari_hrpn.plugin.roi_correlation.export_rows import Exported
+from napari_hrpn.plugin.roi_correlation.measuring import Measured, Measurements, Previews
+from napari_hrpn.plugin.roi_correlation.one_task import OneTask
+from napari_hrpn.plugin.roi_correlation.result_panel import ResultPanel
+from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary_html
+from napari_hrpn.plugin.roi_correlation.roi_form import RoiForm
+from napari_hrpn.plugin.roi_correlation.roi_layer import RoiLayer
+from napari_hrpn.plugin.roi_correlation.roi_maker import RoiMaker
+from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
+from napari_hrpn.plugin.roi_correlation.save_button import SaveButton
+from napari_hrpn.plugin.roi_correlation.view import centre_on
+
+if TYPE_CHECKING:
+    from qtpy.QtCore import QSize
+
+    from napari_hrpn.analysis import Colocalization, RoiImages, RoiMeasurement
+    from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
+
+WIDTH_PX = 480
+TABLE_MS = 80
+
+
+class RoiCorrelationWidget(DockedWidget):
+    """Correlates real with predicted pixels in regions, while they are drawn.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where slides are open and regions are drawn.
+    """
+
+    # napari looks for this very annotation
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._images: RoiImages | None = None
+        self._current: ListedRoi | None = None
+        self._known: dict[str, RoiMeasurement | Exception] = {}
+        self._colocalized: dict[str, tuple[Colocalization, ...]] = {}
+        self._is_shut_down = False
+        self.pair_form = PairForm(viewer)
+        self.roi_form = RoiForm(viewer)
+        self.panel = ResultPanel()
+        self.table = RoiTable()
+        self.summary_label, self.message_label = QLabel(), QLabel()
+        self.layer_button = QPushButton("Co-localisation layer")
+        self.colocalize_button = QPushButton("Manders and Costes")
+        self.save_button = SaveButton(self._exported)
+        self._rois = RoiLayer(viewer)
+        self.maker = RoiMaker(viewer, self.roi_form, lambda: [listed.roi for listed in self._rois.rois])
+        self._task = OneTask()
+        self._previews, self._measurements = Previews(), Measurements()
+        self._overlay = ColocalizationLayer(viewer)
+        self._table_soon = QTimer(self)
+        self._table_soon.setSingleShot(True)
+        self._table_soon.setInterval(TABLE_MS)
+        self._lay_out()
+        self._connect()
+        self._show_theme()
+        self._pair_changed()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being measured, placed or read."""
+        return any(part.is_busy for part in (self._rois, self._previews, self._measurements, self._task, self.maker))
+
+    @property
+    def message(self) -> str:
+        """The last thing that was said to the user."""
+        return str(self.message_label.text()).replace("\u200b", "")
+
+    @property
+    def measurement(self) -> RoiMeasurement | None:
+        """What is shown of the region that is looked at."""
+        return self.panel.measurement
+
+    def rows(self) -> tuple[RoiRow, ...]:
+        """All regions with what is known of them."""
+        return tuple(self._row(listed) for listed in self._rois.rois)
+
+    def show_colocalization_layer(self) -> None:
+        """Show real in red and predicted in green."""
+        pair, which = self.pair_form.pair, self.panel.which
+        if pair is None or self._images is None:
+            self.say(self.pair_form.problem or "")
+            return
+        self._overlay.show(self._images, which, pair.real, pair.predictions[which])
+        self.say("Red: real alone, green: predicted alone, yellow: both, at the contrast of the real layer.")
+
+    def colocalize(self) -> None:
+        """Compute Manders and Costes of the region that is looked at."""
+        listed, images = self._current, self._images
+        if listed is None or images is None:
+            self.say("There is no region to look at: draw one, or choose a row of the table.")
+            return
+
+        def take(found: tuple[Colocalization, ...]) -> None:
+            """Show it, if the region is still there."""
+            self._colocalized[listed.digest] = found
+            self._show_current()
+            self.say(f"{listed.name}: co-localisation at full resolution.")
+
+        self.say("Computing the co-localisation …")
+        self._task.do(once(colocalize_roi, images, listed.roi), take)
+
+    def say(self, sentence: str) -> None:
+        """Tell the user something."""
+        self.message_label.setText(breakable(sentence))
+
+    def shut_down(self) -> None:
+        """End all that runs, before the widget goes away."""
+        if self._is_shut_down:
+            return
+        self._is_shut_down = True
+        self._table_soon.stop()
+        for part in (self._previews, self._measurements, self._task):
+            part.abandon()
+        for followed in (self._rois, self._overlay, self.maker, self.roi_form, self.pair_form):
+            followed.shut_down()
+        self._viewer.events.theme.disconnect(self._show_theme)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Wide enough for a plot that one can read."""
+        hint = super().sizeHint()
+        hint.setWidth(max(WIDTH_PX, hint.width()))
+        return hint
+
+    def _lay_out(self) -> None:
+        self.layer_button.setToolTip("Show real in red and predicted in green, yellow where they agree, as one layer")
+        self.colocalize_button.setToolTip("Manders' and Costes' co-localisation of this region, as Fiji's Coloc 2")
+        for label in (self.summary_label, self.message_label):
+            label.setWordWrap(True)
+        self.summary_label.setToolTip("Over the regions at full resolution; SD with n - 1")
+        buttons = QHBoxLayout()
+        for button in (self.layer_button, self.colocalize_button, self.save_button):
+            buttons.addWidget(button)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, 6, 0)
+        for part in (self.pair_form, self.roi_form, self.panel, self.table, self.summary_label):
+            column.addWidget(part, 1 if part is self.table else 0)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inside)
+        layout = QVBoxLayout(self)
+        layout.addWidget(area, 1)
+        layout.addLayout(buttons)
+        layout.addWidget(self.message_label)
+
+    def _connect(self) -> None:
+        self.pair_form.changed.connect(self._pair_changed)
+        self.roi_form.changed.connect(self._follow)
+        self.maker.said.connect(self.say)
+        self._task.said.connect(self.say)
+        self._rois.dragged.connect(self._dragged)
+        self._rois.listed.connect(self._listed)
+        self._rois.picked.connect(self._picked)
+        self._previews.measured.connect(self._take_preview)
+        self._measurements.measured.connect(self._take_measured)
+        self.table.picked.connect(self._pick)
+        self.table.centred.connect(self._centre)
+        self.layer_button.clicked.connect(self.show_colocalization_layer)
+        self.colocalize_button.clicked.connect(self.colocalize)
+        self.save_button.said.connect(self.say)
+        self._table_soon.timeout.connect(self._show_table)
+        self._viewer.events.theme.connect(self._show_theme)
+
+    def _pair_changed(self) -> None:
+        pair = self.pair_form.pair
+        self._previews.abandon()
+        self._previews.forget()
+        self._measurements.abandon()
+        self._task.abandon()
+        self._known.clear()
+        self._colocalized.clear()
+        self._images = None if pair is None else roi_images(_image(pair.real), tuple(map(_image, pair.predictions)))
+        # numbers of other images must not stay
+        self.panel.show_measurement(None, "", self.pair_form.problem or "")
+        self.panel.set_predictions(self._names())
+        self.maker.set_real(None if pair is None else pair.real)
+        if pair is not None:
+            self._follow()
+        self._listed()
+
+    def _follow(self) -> None:
+        pair = self.pair_form.pair
+        self._rois.follow(self.roi_form.layer, None if pair is None else pair.real.layer)
+
+    def _names(self) -> tuple[str, ...]:
+        return () if self._images is None else short_names([image.name for image in self._images.predictions])
+
+    def _row(self, listed: ListedRoi) -> RoiRow:
+        found = self._known.get(listed.digest)
+        if isinstance(found, Exception):
+            return RoiRow(listed, problem=str(found))
+        return RoiRow(listed, found, colocalization=self._colocalized.get(listed.digest, ()))
+
+    def _dragged(self, listed: ListedRoi) -> None:
+        if self._images is None:
+            return
+        # what is dragged comes first; the others go on when it has settled
+        self._measurements.abandon()
+        is_other = self._current is None or self._current.index != listed.index
+        self._current = listed
+        if is_other:
+            self.table.pick(listed.index)
+        shown = None if is_other or self.measurement is None else self.measurement.density_range
+        self._previews.ask(self._images, listed, shown)
+
+    def _listed(self) -> None:
+        """The regions have settled: measure what is not known yet, the one that is looked at first."""
+        rois = self._rois.rois
+        self.roi_form.note(self._rois.note)
+        there = {listed.digest for listed in rois}
+        self._known = {digest: found for digest, found in self._known.items() if digest in there}
+        index = None if self._current is None else self._current.index
+        self._current = next((listed for listed in rois if listed.index == index), rois[-1] if rois else None)
+        if self._images is not None:
+            wanted = {one.digest: one for one in (self._current, *rois) if one is not None}
+            self._measurements.measure(self._images, [one for key, one in wanted.items() if key not in self._known])
+        self._show_current()
+        self._table_soon.start()
+
+    def _picked(self, index: int) -> None:
+        """A region was selected in the viewer."""
+        self._look_at(index)
+        self.table.pick(index)
+
+    def _pick(self, index: int) -> None:
+        """A row was selected."""
+        self._rois.pick(index)
+        self._look_at(index)
+
+    def _look_at(self, index: int) -> None:
+        listed = next((one for one in self._rois.rois if one.index == index), None)
+        if listed is None or listed is self._current:
+            return
+        self._current = listed
+        if self._images is not None and listed.digest not in self._known:
+            self._previews.ask(self._images, listed, None)
+        self._show_current()
+
+    def _centre(self, index: int) -> None:
+        pair = self.pair_form.pair
+        listed = next((one for one in self._rois.rois if one.index == index), None)
+        if pair is not None and listed is not None:
+            centre_on(self._viewer, pair.real.layer, listed.roi)
+
+    def _take_preview(self, measured: Measured) -> None:
+        current = self._current
+        if measured.images is not self._images or current is None or current.index != measured.listed.index:
+            return
+        # the exact numbers of where it is now are better than a preview of where it was
+        if current.digest not in self._known and not isinstance(measured.measurement, Exception):
+            self.panel.show_measurement(measured.measurement, current.name)
+
+    def _take_measured(self, measured: Measured) -> None:
+        if measured.images is not self._images:
+            return
+        self._known[measured.listed.digest] = measured.measurement
+        if self._current is not None and self._current.digest == measured.listed.digest:
+            self._show_current()
+        if not self._table_soon.isActive():
+            self._table_soon.start()
+
+    def _show_current(self) -> None:
+        current = self._current if self._images is not None else None
+        if current is None:
+            self.panel.show_measurement(None, "", self.pair_form.problem or "")
+            self.panel.show_colocalization(())
+            return
+        row = self._row(current)
+        if row.measurement is not None or row.problem or self.measurement is None:
+            self.panel.show_measurement(row.measurement, current.name, row.problem)
+        self.panel.show_colocalization(row.colocalization)
+
+    def _show_table(self) -> None:
+        rows, names = self.rows(), self._names()
+        self.table.show_rows(rows, names)
+        self.table.pick(None if self._current is None else self._current.index)
+        self.summary_label.setText(summary_html(rows, names))
+
+    def _exported(self) -> tuple[Exported, RoiRow | None] | None:
+        """What there is to save, and the region that is looked at."""
+        layer = self.roi_form.layer
+        if self._images is None or layer is None or not any(row.measurement for row in self.rows()):
+            return None
+        exported = Exported(self._images, self.rows(), layer.name, self.maker.random)
+        return exported, None if self._current is None else self._row(self._current)
+
+    def _show_theme(self, event: object = None) -> None:  # noqa: ARG002
+        theme = get_theme(self._viewer.theme)
+        self.panel.plot.set_colours(theme.background.as_hex(), theme.text.as_hex())
+
+
+def _image(channel: ComparedChannel) -> ProbeImage:
+    return ProbeImage(channel.name, channel.slide, channel.channel)

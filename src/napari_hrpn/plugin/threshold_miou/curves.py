@@ -1,0 +1,210 @@
+"""Overlap over all thresholds: a curve for each prediction, chance level, ties in grey, and a threshold to drag."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+
+from napari_hrpn.plugin.measuring.plot import Plot, dress, explain, say_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from napari_hrpn.analysis import IouPoint
+    from napari_hrpn.plugin.measuring.plot import Ink
+
+HEIGHT_PX = 240
+IOU, MEAN_IOU = "iou", "mean_iou"
+METRICS = {IOU: "IoU of the foreground", MEAN_IOU: "mean IoU of foreground and background"}
+TIED_COLOUR = "#888888"
+LEFT_BUTTON = 1
+HALF_A_PERCENT = 0.5
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Overlap of one prediction.
+
+    Attributes
+    ----------
+    name : str
+        Of the prediction.
+    colour : str
+        Of the line.
+    points : tuple of IouPoint
+        By rising percentile.
+    """
+
+    name: str
+    colour: str
+    points: tuple[IouPoint, ...]
+
+
+class OverlapCurves(Plot):
+    """Curves of overlap.
+
+    `dragged` carries the percentile to which the threshold was dragged.
+    """
+
+    dragged = Signal(float)
+
+    def __init__(self) -> None:
+        super().__init__(HEIGHT_PX)
+        self.curves: tuple[Curve, ...] = ()
+        self.metric = IOU
+        self.percentile = math.nan
+        self.source = ""
+        self._line: Artist | None = None
+        self.canvas.mpl_connect("motion_notify_event", self._drag)
+
+    def show_curves(self, curves: Sequence[Curve], source: str) -> None:
+        """Show other curves.
+
+        Parameters
+        ----------
+        curves : sequence of Curve
+            Of the predictions.
+        source : str
+            What pixels they are of.
+        """
+        self.curves, self.source = tuple(curves), source
+        self.redraw_soon()
+
+    def use_metric(self, metric: str) -> None:
+        """Show another measure of overlap.
+
+        Parameters
+        ----------
+        metric : {"iou", "mean_iou"}
+            Which one.
+        """
+        self.metric = metric
+        self.redraw_soon()
+
+    def set_percentile(self, percentile: float) -> None:
+        """Move the line of the threshold.
+
+        Parameters
+        ----------
+        percentile : float
+            0 to 100.
+        """
+        self.percentile = percentile
+        if self._line is not None:
+            self._line.set_xdata([percentile, percentile])  # type: ignore[attr-defined]
+        self.redraw_marks()
+
+    def draw_on(self, figure: Figure, ink: Ink) -> None:
+        """Draw the curves."""
+        if not self.curves:
+            say_in(figure, "Choose a real layer and a prediction", ink)
+            self._line = None
+            return
+        axes = figure.add_subplot()
+        dress(axes, ink, across=f"percentile of the real image ({self.source})", title=METRICS[self.metric])
+        first = self.curves[0].points
+        for low, high in tied_spans(first):
+            axes.axvspan(low - HALF_A_PERCENT, high + HALF_A_PERCENT, color=TIED_COLOUR, alpha=0.25, linewidth=0)
+        chance = [chance_level(point, self.metric) for point in first]
+        axes.plot([point.percentile for point in first], chance, "--", color=TIED_COLOUR, linewidth=1, label="chance")
+        for curve in self.curves:
+            values = [getattr(point, self.metric) for point in curve.points]
+            percentiles = [point.percentile for point in curve.points]
+            axes.plot(percentiles, values, color=curve.colour, linewidth=1.6, label=curve.name)
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 1.02)
+        self._draw_line(axes, ink, is_mark=figure is self.figure)
+        explain(axes, ink)
+
+    def marks(self) -> Sequence[Artist]:
+        """The line of the threshold."""
+        return () if self._line is None else (self._line,)
+
+    def redraw_marks(self) -> None:
+        """Draw the line anew, together with whatever else the slider moves.
+
+        Matplotlib's blit would paint at once, and the window with the slide in it would be put together twice.
+        """
+        if self._unmarked is None or self._is_stale or not self.isVisible():
+            return
+        self.canvas.restore_region(self._unmarked)  # type: ignore[no-untyped-call]
+        self._draw_marks()
+        self.canvas.update()
+
+    def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
+        """Overlap of each prediction at the percentile under the mouse."""
+        if not self.curves:
+            return ""
+        index = min(max(round(event.xdata), 0), 100)
+        point = self.curves[0].points[index]
+        tie = ", tied: more pixels reach it" if point.tied else ""
+        lines = [f"percentile {point.percentile:g}, grey level {point.threshold:g}{tie}"]
+        lines += [f"{curve.name}: {getattr(curve.points[index], self.metric):.3f}" for curve in self.curves]
+        lines.append(f"chance: {chance_level(point, self.metric):.3f} (n = {point.n:,})")
+        return "\n".join(lines)
+
+    def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
+        """Take the threshold to where the mouse is."""
+        if self.curves and event.inaxes is not None and event.button == LEFT_BUTTON:
+            self.dragged.emit(float(event.xdata))
+
+    def _drag(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
+        is_held = LEFT_BUTTON in {int(button) for button in event.buttons or ()}
+        if is_held and self.curves and event.inaxes is not None:
+            self.dragged.emit(float(event.xdata))
+
+    def _draw_line(self, axes: Axes, ink: Ink, *, is_mark: bool) -> None:
+        line = axes.axvline(self.percentile, color=ink.text, linewidth=1.2)
+        if is_mark:
+            # it moves often, over a picture of all else
+            line.set_animated(True)
+            self._line = line
+
+
+def tied_spans(points: Sequence[IouPoint]) -> list[tuple[float, float]]:
+    """Ranges of percentiles in which many pixels share a grey level.
+
+    Parameters
+    ----------
+    points : sequence of IouPoint
+        By rising percentile.
+
+    Returns
+    -------
+    list of tuple of float
+        First and last percentile of each range.
+    """
+    spans: list[tuple[float, float]] = []
+    for point, before in zip(points, (None, *points), strict=False):
+        if point.tied and before is not None and before.tied:
+            spans[-1] = spans[-1][0], point.percentile
+        elif point.tied:
+            spans.append((point.percentile, point.percentile))
+    return spans
+
+
+def chance_level(point: IouPoint, metric: str) -> float:
+    """Overlap of two masks as large as that of the real image that have nothing to do with each other.
+
+    Parameters
+    ----------
+    point : IouPoint
+        Gives the size f.
+    metric : {"iou", "mean_iou"}
+        Of the foreground, f / (2 - f), or the mean of that and of the background's, (1 - f) / (1 + f).
+
+    Returns
+    -------
+    float
+        0 to 1.
+    """
+    if metric == IOU:
+        return point.chance
+    return (point.chance + (1 - point.real_fraction) / (1 + point.real_fraction)) / 2

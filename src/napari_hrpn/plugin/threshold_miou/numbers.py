@@ -1,0 +1,115 @@
+"""Overlap at the threshold: of what is in view and of the whole region, with the resolution that was looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.measuring.numbers_table import NumbersTable, count, number
+from napari_hrpn.plugin.threshold_miou.overlap import overlap_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_hrpn.analysis import PairCounts
+    from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview
+    from napari_hrpn.plugin.threshold_miou.overlay import View
+    from napari_hrpn.slides import Slide
+
+HEADINGS = {
+    "Prediction": "The predicted layer",
+    "Where": "In view at the level that is shown, or all of the region",
+    "IoU": "Pixels that reach the threshold in both images, over those that do in any (equation 8 of the paper)",
+    "mean IoU": "Mean of the IoU of what reaches the threshold and of that of what does not",
+    "real": "Share of the pixels whose real value reaches the threshold",
+    "pred.": "Share of the pixels whose predicted value reaches the threshold",
+    "n": "Pixels that were compared",
+}
+IN_VIEW, IN_REGION = "view", "region"
+NOT_IN_VIEW = "In view: nothing; show the layer in two dimensions, and move to the slide."
+
+
+class Numbers(QWidget):
+    """A table with two rows for each prediction, and a line that tells of the levels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = NumbersTable(HEADINGS)
+        self.level_label = QLabel()
+        self.level_label.setWordWrap(True)
+        self.level_label.setToolTip("What was looked at: coarser pixels are means, and overlap of means is another one")
+        # what is left of the height is for the curves
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table)
+        layout.addWidget(self.level_label)
+
+    def show_numbers(
+        self, overview: Overview | None, overlaps: Sequence[Overlap], view: View | None, threshold: float
+    ) -> None:
+        """Show overlap at a threshold.
+
+        Parameters
+        ----------
+        overview : Overview or None
+            Pair and region; None for nothing.
+        overlaps : sequence of Overlap
+            Of each prediction in the region.
+        view : View or None
+            What is in view; None where it is not known.
+        threshold : float
+            Grey level.
+        """
+        if overview is None:
+            self.table.show_rows(())
+            self.level_label.setText("")
+            return
+        rows = []
+        for index, channel in enumerate(overview.pair.predictions):
+            if view is not None:
+                rows.append(_row(channel.name, IN_VIEW, view.counts[index], threshold))
+            rows.append(_row(channel.name, IN_REGION, overlaps[index].counts, threshold))
+        self.table.show_rows(rows)
+        self.level_label.setText(_levels(overview, overlaps, view))
+
+
+def resolution_in_words(downsample: float, slide: Slide) -> str:
+    """What was looked at.
+
+    Parameters
+    ----------
+    downsample : float
+        Full-resolution pixels along a pixel that was looked at.
+    slide : Slide
+        Gives the size of its pixels.
+
+    Returns
+    -------
+    str
+        Such as "1/4 of the resolution, 1.3 µm pixels".
+    """
+    size = "" if slide.pixel_size_um is None else f", {downsample * max(slide.pixel_size_um):.3g} µm pixels"
+    return f"full resolution{size}" if downsample == 1 else f"1/{downsample:.3g} of the resolution{size}"
+
+
+def _levels(overview: Overview, overlaps: Sequence[Overlap], view: View | None) -> str:
+    slide = overview.pair.real.slide
+    if view is None:
+        first = NOT_IN_VIEW
+    else:
+        level, last = view.window.level, len(overview.levels) - 1
+        resolution = resolution_in_words(max(overview.levels.downsample(level)), slide)
+        first = f"In view: level {level} of 0 to {last}, {resolution}."
+    coarsest = max(overlap.downsample for overlap in overlaps)
+    note = "" if coarsest == 1 else " (an estimate)"
+    return f"{first}\nRegion ({overview.region.title}): {resolution_in_words(coarsest, slide)}{note}."
+
+
+def _row(name: str, where: str, counts: PairCounts, threshold: float) -> list[str]:
+    point = overlap_at(counts, threshold)
+    shares = (
+        f"{100 * share:.3g} %" if share == share else "-" for share in (point.real_fraction, point.predicted_fraction)
+    )
+    return [name, where, number(point.iou), number(point.mean_iou), *shares, count(point.n)]

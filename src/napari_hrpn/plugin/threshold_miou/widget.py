@@ -1,0 +1,302 @@
+"""The dock widget "Threshold MIoU": a threshold, what of the real probe and of predictions reaches it, and how much.
+
+What moves with the slider is computed from what is in memory; all that is read, is read in threads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import napari.viewer
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QWidget
+
+from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.forms.choice_box import ChoiceBox
+from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
+from napari_hrpn.plugin.threshold_miou.export import measured_overlap, table_rows
+from napari_hrpn.plugin.threshold_miou.numbers import Numbers, resolution_in_words
+from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over, overlap_at
+from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, MEANINGS, Overlay
+from napari_hrpn.plugin.threshold_miou.region_form import RegionForm
+from napari_hrpn.plugin.threshold_miou.threshold_form import ThresholdForm
+from napari_hrpn.slides import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_hrpn.plugin.comparison import Pair
+    from napari_hrpn.plugin.measuring.parts import Part
+    from napari_hrpn.plugin.measuring.plot import Plot
+
+UNASKED_PX = 64 * 10**6
+"""Regions up to this size are measured at full resolution without being asked."""
+SAVE_BUTTON_PX = 76
+MEASURE = "Read every pixel of the region and measure overlap at full resolution, in the background"
+
+
+class ThresholdMiouWidget(MeasuringWidget):
+    """Shows how well bright areas of a real and of predicted layers overlap, at any threshold.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are, and where the overlap is shown.
+    """
+
+    # napari looks for this very annotation
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer, MEASURE)
+        self._overview: Overview | None = None
+        self._asked: tuple[Pair | None, int] = (None, -1)
+        self._looking: BackgroundRun | None = None
+        self._is_begun = False
+        self.region_form = RegionForm(viewer, self.tissue)
+        self.overlay = Overlay(viewer)
+        self.overlay_box = QCheckBox("Show")
+        self.prediction_box = ChoiceBox("Prediction whose overlap is shown in the viewer")
+        self.threshold_form = ThresholdForm()
+        self.metric_box = ChoiceBox("Overlap of what reaches the threshold, or its mean with that of what does not")
+        self.curves = OverlapCurves()
+        self.numbers = Numbers()
+        self._threshold_soon = QTimer(self)
+        self._threshold_soon.setSingleShot(True)
+        self._threshold_soon.setInterval(0)
+        self._threshold_soon.timeout.connect(self._use_threshold)
+        self._lay_out()
+        self._connect()
+        self.changed()
+
+    @property
+    def needs_tissue(self) -> bool:
+        """Whether the tissue is the region."""
+        return self.region_form.is_waiting
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being read or measured."""
+        return self._looking is not None or self.overlay.is_looking or self.bar.is_running or self.tissue.is_busy
+
+    def overlaps(self) -> tuple[Overlap, ...]:
+        """Of each prediction, the best that is known; none before the first look."""
+        overview = self._overview
+        if overview is None:
+            return ()
+        known = (self.bar.known(full_key(overview, index)) for index in range(len(overview.overlaps)))
+        return tuple(full or first for full, first in zip(known, overview.overlaps, strict=True))
+
+    def parts(self) -> list[Part]:
+        """Overlap of each prediction at full resolution."""
+        overview = self._overview
+        return [] if overview is None else [full_part(overview, index) for index in range(len(overview.overlaps))]
+
+    def plots(self) -> Sequence[Plot]:
+        """The curves."""
+        return (self.curves,)
+
+    def show_known(self) -> None:
+        """Look at another pair or region; else show what is known of this one."""
+        pair, revision = self.pair_form.pair, self.region_form.revision
+        if pair is None or self.region_form.is_waiting:
+            self._clear()
+            return
+        if self._asked != (pair, revision):
+            self._asked = (pair, revision)
+            self._look_over(pair)
+        elif self._overview is not None:
+            self._show_overlaps()
+            self._measure_unasked()
+
+    def shut_down(self) -> None:
+        """End all that runs, and take the layer away."""
+        if self._is_shut_down:
+            return
+        self._threshold_soon.stop()
+        self._stop_looking()
+        super().shut_down()
+        self.region_form.shut_down()
+        self.overlay.shut_down()
+
+    def save_table(self) -> None:
+        """Ask for a file, and save curves and numbers as CSV."""
+        self.save_rows("threshold MIoU", self._rows())
+
+    def save_figure(self) -> None:
+        """Ask for a file, and save the curves as PNG or SVG."""
+        self.save_plot("threshold MIoU", self.curves)
+
+    def _lay_out(self) -> None:
+        self.overlay_box.setChecked(True)
+        self.overlay_box.setToolTip("Show in the viewer what reaches the threshold in both images or in one")
+        self.metric_box.offer([(title, metric) for metric, title in METRICS.items()])
+        self.bar.measure_button.setText("Measure at full resolution")
+        actions = [
+            ("Table …", "Curves and the numbers at the threshold, as CSV", self.save_table),
+            ("Plot …", "The curves, as PNG or SVG", self.save_figure),
+        ]
+        rows = QWidget()
+        form = form_layout(rows)
+        add_row(form, "Region", self.region_form)
+        add_row(form, "In the viewer", _beside(self.overlay_box, self.prediction_box))
+        meanings = QLabel(
+            "   ".join(f'<span style="color:{COLOURS[label]}">■</span> {text}' for label, text in MEANINGS.items())
+        )
+        meanings.setToolTip("Colours of the layer in the viewer: true positive, false negative, false positive")
+        save_button = self.save_button(actions)
+        save_button.setMinimumWidth(SAVE_BUTTON_PX)
+        measure = _beside(self.metric_box, save_button)
+        self.lay_out((self.pair_form, rows, meanings, self.threshold_form, measure, self.curves, self.numbers))
+
+    def _connect(self) -> None:
+        self.region_form.changed.connect(self.changed)
+        self.overlay.looked.connect(self._show_numbers)
+        self.overlay.removed.connect(self._note_removal)
+        self.overlay.failed.connect(self._tell_failure)
+        self.overlay_box.toggled.connect(self._show_overlay)
+        self.prediction_box.changed.connect(self._use_threshold)
+        self.threshold_form.changed.connect(self._threshold_soon.start)
+        self.curves.dragged.connect(self.threshold_form.set_percentile)
+        self.metric_box.changed.connect(self._use_metric)
+
+    def _look_over(self, pair: Pair) -> None:
+        self._stop_looking()
+        try:
+            wanted = self.region_form.wanted(pair)
+        except SlideError as error:
+            self._clear()
+            self._asked = (pair, self.region_form.revision)
+            self.bar.say(str(error))
+            return
+        if self.bar.is_running:
+            self.bar.cancel()
+        looking = BackgroundRun(once(look_over, pair, self.region_form.title, wanted))
+        looking.returned.connect(self._take_overview)
+        looking.failed.connect(self._fail_to_look)
+        self._looking = looking
+        looking.start()
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.abandon()
+            self._looking = None
+
+    def _take_overview(self, overview: Overview) -> None:
+        self._looking = None
+        before, self._overview = self._overview, overview
+        self._is_begun = False
+        for index, overlap in enumerate(overview.overlaps):
+            if overlap.is_full:
+                self.bar.results.keep(full_key(overview, index), overlap)
+        if before is None or before.pair is not overview.pair:
+            titles = [(channel.name, index) for index, channel in enumerate(overview.pair.predictions)]
+            self.prediction_box.offer(titles)
+            self.prediction_box.setEnabled(len(titles) > 1)
+        if not self.bar.is_running:
+            self.bar.say("")
+        self._show_overlaps()
+        self._show_overlay()
+        self._measure_unasked()
+
+    def _fail_to_look(self, error: BaseException) -> None:
+        self._looking = None
+        asked = self._asked
+        self._clear()
+        self._asked = asked
+        self._tell_failure(error)
+
+    def _clear(self) -> None:
+        """Show nothing, for nothing that can be measured is chosen."""
+        self._stop_looking()
+        if self.bar.is_running:
+            self.bar.cancel()
+        self._overview, self._asked = None, (None, -1)
+        self.overlay.hide()
+        self.prediction_box.offer([])
+        self.threshold_form.use_counts(None)
+        self.curves.show_curves((), "")
+        self._show_numbers()
+
+    def _measure_unasked(self) -> None:
+        overview = self._overview
+        if overview is None or self._is_begun or self.bar.is_running:
+            return
+        area = overview.region.bounds(overview.pair.real.slide.shape).area
+        if area <= UNASKED_PX:
+            self._is_begun = True
+            self.bar.start(self.parts())
+
+    def _show_overlaps(self) -> None:
+        overview, overlaps = self._overview, self.overlaps()
+        if overview is None:
+            return
+        is_whole = overview.pair.real.slide.dtype.kind in "iu"
+        self.threshold_form.use_counts(overlaps[0].counts.real, is_whole=is_whole)
+        if not overlaps[0].counts.n:
+            self.bar.say(f"The region {overview.region.title!r} holds no pixel: choose or draw another one.")
+        curves = [
+            Curve(channel.name, self.pair_form.colour_of(channel), overlap.points)
+            for channel, overlap in zip(overview.pair.predictions, overlaps, strict=True)
+        ]
+        coarsest = max(overlap.downsample for overlap in overlaps)
+        source = f"{overview.region.title}, {resolution_in_words(coarsest, overview.pair.real.slide)}"
+        self.curves.show_curves(curves, source)
+        self._use_threshold()
+
+    def _show_overlay(self) -> None:
+        overview = self._overview
+        if not self.overlay_box.isChecked():
+            self.overlay.hide()
+        elif overview is not None:
+            self.overlay.show(overview, self.prediction_box.value or 0, self.threshold_form.threshold)
+        self._show_numbers()
+
+    def _use_threshold(self) -> None:
+        self.overlay.use(self.prediction_box.value or 0, self.threshold_form.threshold)
+        self.curves.set_percentile(self.threshold_form.percentile)
+        self._show_numbers()
+
+    def _use_metric(self) -> None:
+        self.curves.use_metric(self.metric_box.value)
+
+    def _show_numbers(self) -> None:
+        view = self.overlay.view
+        is_current = view is not None and view.overview is self._overview
+        self.numbers.show_numbers(
+            self._overview, self.overlaps(), view if is_current else None, self.threshold_form.threshold
+        )
+
+    def _rows(self) -> list[dict[str, object]]:
+        overview = self._overview
+        if overview is None:
+            return []
+        threshold = self.threshold_form.threshold
+        measured = [
+            measured_overlap(overview, index, overlap, overlap_at(overlap.counts, threshold))
+            for index, overlap in enumerate(self.overlaps())
+        ]
+        return table_rows(measured)
+
+    def _note_removal(self) -> None:
+        self.overlay_box.setChecked(False)
+
+    def _tell_failure(self, error: BaseException) -> None:
+        from napari.utils.notifications import notification_manager
+
+        # of the rooms, each has an error for the user that is a ValueError, in a sentence
+        if isinstance(error, ValueError) and type(error) is not ValueError:
+            self.bar.say(str(error))
+        else:
+            self.bar.say("Something went wrong in the program.")
+            notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+def _beside(*widgets: QWidget) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    row.setToolTip(widgets[0].toolTip())
+    return row

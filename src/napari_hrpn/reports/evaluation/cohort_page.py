@@ -1,0 +1,135 @@
+"""The page of a cohort: a row per tumour, means over tumours, figures, definitions, and what it was made from."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
+from napari_hrpn.reports.evaluation.drawing import number
+from napari_hrpn.reports.evaluation.html import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_hrpn.reports.evaluation.drawing import Drawing
+
+    Plain = dict[str, Any]
+
+SHOWN = {
+    "r2": "R²",
+    "rmse": "RMSE",
+    "psnr": "PSNR, dB",
+    "pearson_r": "Pearson r",
+    "r_total": "R_total",
+    "slope": "slope",
+    "icc_a1": "ICC(A,1)",
+    "bias": "bias",
+    "iou_90": "IoU at 90 %",
+    "real_d50_um": "D50 real, µm",
+    "predicted_d50_um": "D50 predicted, µm",
+    "vessels_per_mm2": "vessels per mm²",
+}
+
+
+def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> str:
+    """Make the page of a cohort.
+
+    Parameters
+    ----------
+    content : dict
+        What goes into ``cohort.json``.
+    drawings : sequence of Drawing
+        Its figures.
+    folder : pathlib.Path
+        Where their PNG files are.
+
+    Returns
+    -------
+    str
+        HTML that asks for nothing else.
+    """
+    tumours = {row["tumour"] for row in content["tumours"]}
+    page = Page(f"Cohort of {len(tumours)} tumour{'' if len(tumours) == 1 else 's'}")
+    page.text(
+        "The tumour is the unit: slides of one tumour are averaged first, and it counts once. Intervals are by "
+        "drawing tumours with replacement, and need five of them.",
+        quiet=True,
+    )
+    for region in ("tissue", "frame"):
+        rows = [row for row in content["tumours"] if row["region"] == region]
+        if rows:
+            page.heading({"tissue": "Tumours, tissue", "frame": "Tumours, full frame"}[region])
+            _tumours(page, rows, [row for row in content["summary"] if row["region"] == region])
+    if content["differences"]:
+        page.heading("Differences between predictions")
+        _differences(page, content["differences"])
+    page.heading("Figures")
+    for drawing in drawings:
+        page.picture(folder / f"{drawing.name}.png", drawing.title, f"{drawing.title}. {drawing.caption}")
+    page.heading("Definitions")
+    page.definitions(DEFINITIONS)
+    page.heading("Made from")
+    rows = [
+        [one["folder"], str(one["tumour"]), one["real"]["name"], one["real"]["sha256"] or one["real"]["identity"]]
+        for one in content["evaluations"]
+    ]
+    page.table(["evaluation", "tumour", "slide", "SHA-256 or identity"], rows, words=True)
+    return str(page)
+
+
+def _tumours(page: Page, rows: Sequence[Plain], summary: Sequence[Plain]) -> None:
+    shown = {key: words for key, words in SHOWN.items() if any(row.get(key) is not None for row in rows)}
+    page.table(
+        ["tumour, prediction", "slides", *shown.values()],
+        [
+            [f"{row['tumour']}, {row['prediction']}", f"{row['slides']}", *(number(row.get(key)) for key in shown)]
+            for row in rows
+        ],
+    )
+    predictions = list(dict.fromkeys(row["prediction"] for row in rows))
+    by_place = {(row["prediction"], row["number"]): row for row in summary}
+    headings = [f"{name}: {what}" for name in predictions for what in ("mean ± SD", "n", "95 % interval")]
+    page.table(
+        ["over tumours", *headings],
+        [
+            [words, *(cell for name in predictions for cell in _spread_cells(by_place.get((name, key))))]
+            for key, words in shown.items()
+        ],
+    )
+    page.bullets(dict.fromkeys(f"{row['reason']}." for row in summary if row["reason"] and row["n"] > 1))
+
+
+def _spread_cells(row: Plain | None) -> tuple[str, str, str]:
+    return _mean_and_sd(row), "0" if row is None else f"{row['n']}", _interval(row)
+
+
+def _differences(page: Page, rows: Sequence[Plain]) -> None:
+    page.table(
+        ["first - second", "region", "number", "mean ± SD", "n", "95 % interval"],
+        [
+            [
+                f"{row['first']} - {row['second']}",
+                row["region"],
+                SHOWN[row["number"]],
+                *_spread_cells(row),
+            ]
+            for row in rows
+            if row["number"] in SHOWN and row["n"]
+        ],
+    )
+
+
+def _mean_and_sd(row: Plain | None) -> str:
+    """The spread with two digits, the mean to the same place."""
+    if row is None or row["mean"] is None:
+        return "–"
+    if not row["sd"]:
+        return number(row["mean"]) if row["sd"] is None else f"{number(row['mean'])} ± 0"
+    places = max(0, 1 - math.floor(math.log10(row["sd"])))
+    return f"{row['mean']:,.{places}f} ± {row['sd']:,.{places}f}"
+
+
+def _interval(row: Plain | None) -> str:
+    return "–" if row is None or row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"

@@ -1,0 +1,134 @@
+"""Pictures of an evaluation as files: each as PNG and as SVG, in one step, the same bytes from the same numbers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_hrpn.slides.output_path import partial_output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 130
+ROUNDING = 1e-12
+REAL_COLOUR = "#222222"
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A picture with its words.
+
+    Attributes
+    ----------
+    name : str
+        Of its files.
+    title : str
+        A heading.
+    caption : str
+        What it shows, in a sentence or two.
+    figure : matplotlib.figure.Figure
+        The picture.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
+    """Write a picture as PNG and SVG; older ones are replaced.
+
+    Parameters
+    ----------
+    drawing : Drawing
+        The picture.
+    folder : pathlib.Path
+        Where to.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The PNG and the SVG file.
+    """
+    import matplotlib as mpl
+
+    paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
+    # without a date and with names of its own choosing, an SVG would differ each time it is written
+    with mpl.rc_context({"svg.hashsalt": drawing.name}):
+        for path, metadata in zip(paths, ({}, {"Date": None}), strict=True):
+            with partial_output(path, None, overwrite=True) as partial:
+                drawing.figure.savefig(partial, format=path.suffix[1:], dpi=DPI, metadata=metadata)
+            # the places that were found for the first file are good for the second: finding them takes the most time
+            drawing.figure.set_layout_engine("none")
+    return paths
+
+
+def file_name(words: str) -> str:
+    """Make a file's name of any words.
+
+    Parameters
+    ----------
+    words : str
+        Such as the name of a prediction.
+
+    Returns
+    -------
+    str
+        Letters, digits, dots and hyphens.
+    """
+    return re.sub(r"[^\w.-]+", "-", words).strip("-.") or "prediction"
+
+
+def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
+    """Label the axes of a plot and take away what is not needed.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        The plot.
+    x, y : str
+        What the axes are.
+    title : str
+        A heading; none where empty.
+    """
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    if title:
+        axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number for people.
+
+    Parameters
+    ----------
+    value : float or None
+        None is a dash.
+    digits : int
+        Digits after the point of a number below 10; others have as many digits in all, and one more.
+
+    Returns
+    -------
+    str
+        The number.
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    size = abs(value)
+    if size < ROUNDING:
+        return "0"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size and size < 10.0**-digits:
+        return f"{value:.{digits - 1}g}"
+    return f"{value:.{digits if size < 10 else max(0, digits - len(str(int(size))) + 1)}f}".replace("-0.000", "0.000")

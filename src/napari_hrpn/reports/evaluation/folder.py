@@ -1,0 +1,249 @@
+"""The folder of an evaluation: what was asked for, the parts that are finished, and everything that is made of them.
+
+The rule: ``evaluation.json`` is written last, so a folder that has it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import filelock
+
+from napari_hrpn.reports.errors import ReportError
+from napari_hrpn.slides.output_path import partial_output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+FORMAT = "napari-hrpn evaluation 1"
+JSON, PAGE, REGIONS = "evaluation.json", "evaluation.html", "rois.geojson"
+FIGURES, TABLES, UNFINISHED = "figures", "tables", "unfinished"
+REQUEST, PARTS = "request.json", "parts"
+WORDS = {
+    "real": "the real slide or its channel",
+    "roles": "the roles of the channels",
+    "predictions": "the predictions",
+    "tissue": "the tissue mask",
+    "rois": "the regions of interest",
+    "tumour": "the name of the tumour",
+    "settings": "the settings",
+}
+
+
+class EvaluationFolder:
+    """Where an evaluation is kept.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The folder; made where it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._unfinished = path / UNFINISHED
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other programs from writing an evaluation here at the same time."""
+        if self.path.exists() and not self.path.is_dir():
+            msg = f"{self.path} is a file; name a folder for the evaluation."
+            raise ReportError(msg)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock")
+            lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            msg = f"another program is writing an evaluation into {self.path}; wait for it, or choose another folder."
+            raise ReportError(msg) from error
+        except OSError as error:
+            msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the evaluation."
+            raise ReportError(msg) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, request: Mapping[str, Any], *, overwrite: bool = False) -> bool:
+        """Make sure that what is there was made from what is asked for now.
+
+        Parameters
+        ----------
+        request : mapping
+            All that decides the numbers, as JSON.
+        overwrite : bool
+            Whether an evaluation of something else may go.
+
+        Returns
+        -------
+        bool
+            Whether it is complete already.
+
+        Raises
+        ------
+        ReportError
+            Where there is another evaluation, or files that are none.
+        """
+        found = self._found_request()
+        if found is None:
+            self._check_free()
+        elif found != request:
+            if not overwrite:
+                msg = (
+                    f"{self.path} holds another evaluation ({_difference(found, request)} differ); choose another "
+                    "folder, or --overwrite it."
+                )
+                raise ReportError(msg)
+            self._remove()
+        elif (self.path / JSON).exists():
+            return True
+        write_json(self._unfinished / REQUEST, request)
+        return False
+
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Parts that are finished, by name."""
+        found = {}
+        for path in sorted((self._unfinished / PARTS).glob("*.json")):
+            content = read_json(path)
+            if content is not None:
+                found[str(content["name"])] = dict(content["found"])
+        return found
+
+    def keep(self, name: str, found: Mapping[str, Any]) -> None:
+        """Keep a part that is finished.
+
+        Parameters
+        ----------
+        name : str
+            Of the part.
+        found : mapping
+            Plain numbers.
+        """
+        # a name may hold what no file name can
+        number = len(list((self._unfinished / PARTS).glob("*.json")))
+        write_json(self._unfinished / PARTS / f"{number:03d}.json", {"name": name, "found": found})
+
+    def finish(self, content: Mapping[str, Any]) -> Path:
+        """Write ``evaluation.json``, the last thing of all, and clear away what was kept for a resumption.
+
+        Parameters
+        ----------
+        content : mapping
+            The whole evaluation.
+
+        Returns
+        -------
+        pathlib.Path
+            Its file.
+        """
+        write_json(self.path / JSON, content)
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        return self.path / JSON
+
+    def _found_request(self) -> dict[str, Any] | None:
+        finished = read_json(self.path / JSON)
+        if finished is not None:
+            if finished.get("format") != FORMAT:
+                msg = f"{self.path / JSON} is not of an evaluation by this program; choose another folder."
+                raise ReportError(msg)
+            return dict(finished["about"]["request"])
+        return read_json(self._unfinished / REQUEST)
+
+    def _check_free(self) -> None:
+        taken = [name for name in (PAGE, REGIONS, FIGURES, TABLES, UNFINISHED) if (self.path / name).exists()]
+        if taken:
+            msg = f"{self.path} holds {taken[0]}, which is not of an evaluation; choose a new or empty folder."
+            raise ReportError(msg)
+
+    def _remove(self) -> None:
+        # first what says that the rest is complete
+        (self.path / JSON).unlink(missing_ok=True)
+        for name in (FIGURES, TABLES, UNFINISHED):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (PAGE, REGIONS):
+            (self.path / name).unlink(missing_ok=True)
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """Read a complete evaluation.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        As `EvaluationFolder` left it.
+
+    Returns
+    -------
+    dict
+        What is in its ``evaluation.json``.
+
+    Raises
+    ------
+    ReportError
+        If there is none.
+    """
+    found = read_json(folder / JSON)
+    if found is None:
+        state = "an unfinished evaluation" if (folder / UNFINISHED).is_dir() else "no evaluation"
+        msg = f"{folder} holds {state}; expected a folder that `napari-hrpn evaluate` has completed."
+        raise ReportError(msg)
+    if found.get("format") != FORMAT:
+        msg = (
+            f"{folder / JSON} is of another kind ({found.get('format')}); expected {FORMAT}: evaluate the slide again."
+        )
+        raise ReportError(msg)
+    return found
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON in one step; a file that is there is replaced.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; its folder is made.
+    content : object
+        Without NaN.
+    """
+    with partial_output(path, None, overwrite=True) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read JSON.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    dict or None
+        None where there is no file.
+
+    Raises
+    ------
+    ReportError
+        When it holds anything else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read ({error}); delete it to have it made again."
+        raise ReportError(msg) from error
+    if not isinstance(found, dict):
+        msg = f"{path} holds something else than expected; delete it to have it made again."
+        raise ReportError(msg)
+    return found
+
+
+def _difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    names = [name for name in (*found, *asked) if found.get(name) != asked.get(name)]
+    return " and ".join(dict.fromkeys(WORDS.get(name, name) for name in names))

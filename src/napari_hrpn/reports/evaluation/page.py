@@ -1,0 +1,210 @@
+"""The page of an evaluation: its figures, tables, definitions, and what it was made from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
+from napari_hrpn.reports.evaluation.drawing import number
+from napari_hrpn.reports.evaluation.html import Page
+from napari_hrpn.reports.evaluation.plain import REGION_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari_hrpn.reports.evaluation.drawing import Drawing
+
+    Plain = dict[str, Any]
+
+HEADINGS = {
+    "n": "n, px",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "psnr": "PSNR, dB",
+    "psnr_max": "MAX",
+    "pearson_r": "Pearson r",
+    "r_total": "R_total",
+    "slope": "slope",
+    "intercept": "intercept",
+    "icc_a1": "ICC(A,1)",
+    "bias": "bias",
+}
+WITH_INTERVAL = ("pearson_r", "slope")
+
+
+def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequence[Drawing], folder: Path) -> str:
+    """Make the page of an evaluation.
+
+    Parameters
+    ----------
+    content : dict
+        What goes into ``evaluation.json``.
+    parts : mapping of str to dict
+        Plain parts by name.
+    drawings : sequence of Drawing
+        The figures in their order.
+    folder : pathlib.Path
+        Where their PNG files are.
+
+    Returns
+    -------
+    str
+        HTML that asks for nothing else.
+    """
+    about = content["about"]
+    page = Page(f"Evaluation of {about['real']['name']}")
+    page.text(
+        f"Tumour {about['tumour']}, probe {about['probe']}. Predictions: {', '.join(content['predictions'])}. "
+        f"Tissue: {about['tissue']}. Made by napari-hrpn {about['versions']['napari-hrpn']} on {about['made']}.",
+        quiet=True,
+    )
+    page.heading("Numbers")
+    _numbers(page, content)
+    page.heading("Figures")
+    for drawing in drawings:
+        page.picture(folder / f"{drawing.name}.png", drawing.title, f"{drawing.title}. {drawing.caption}")
+    page.heading("Penetration and vessels")
+    _penetration(page, content, parts.get("penetration"))
+    page.heading("Patches")
+    _patches(page, parts["patches"])
+    page.heading("Quality of the slide")
+    _quality(page, content["quality"])
+    page.heading("Definitions")
+    page.definitions(DEFINITIONS)
+    page.heading("Made from")
+    _made_from(page, about)
+    return str(page)
+
+
+def region_cells(region: Plain) -> list[str]:
+    """Numbers of a region for a table.
+
+    Parameters
+    ----------
+    region : dict
+        Plain.
+
+    Returns
+    -------
+    list of str
+        In the order of `HEADINGS`; r and slope with their intervals.
+    """
+    cells = []
+    for key in REGION_KEYS:
+        ends = (region.get("intervals") or {}).get(key, {}) if key in WITH_INTERVAL else {}
+        interval = f" ({number(ends['low'])} to {number(ends['high'])})" if ends.get("low") is not None else ""
+        cells.append(f"{number(region[key])}{interval}")
+    return cells
+
+
+def _numbers(page: Page, content: Plain) -> None:
+    rows, notes = [], []
+    for name, found in content["predictions"].items():
+        for title, region in (
+            ("tissue", found["tissue"]),
+            ("frame", found["frame"]),
+            *((roi["region"], roi) for roi in found["rois"]),
+        ):
+            rows.append([f"{name}, {title}", *region_cells(region)])
+            intervals = region.get("intervals") or {}
+            reasons = [region["reason"], intervals.get("pearson_r", {}).get("reason", "")]
+            notes += [f"{name}, {title}: {reason}." for reason in reasons if reason]
+    page.table(["", *HEADINGS.values()], rows)
+    page.text(_interval_words(content), quiet=True)
+    page.bullets(dict.fromkeys(notes))
+    rows = [
+        [
+            name,
+            f"{found['distributions']['n_real']:,}",
+            number(found["distributions"]["wasserstein"]),
+            number(found["distributions"]["qq_slope"]),
+            number(found["distributions"]["kolmogorov_smirnov"]),
+            number(found["anderson_darling"]["statistic"]),
+            found["anderson_darling"]["p_reads"] or number(found["anderson_darling"]["p_value"]),
+        ]
+        for name, found in content["predictions"].items()
+    ]
+    headings = ["n, px", "Wasserstein", "Q-Q slope", "Kolmogorov-Smirnov", "Anderson-Darling", "p, if independent"]
+    page.table(["distributions", *headings], rows)
+
+
+def _interval_words(content: Plain) -> str:
+    sides = [
+        f"{region['region']} {region['intervals']['side_px']:,} px"
+        for region in (content["tissue"], content["frame"], *content["rois"])
+        if "intervals" in region
+    ]
+    return f"In brackets: 95 % intervals by spatial block bootstrap within this slide; its blocks: {', '.join(sides)}."
+
+
+def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
+    if part is None:
+        page.text(f"Not measured: {content['penetration']['reason']}.")
+        return
+    density = part["density"]
+    page.text(
+        f"{density['vessels']:,} vessels in {number(density['tissue_mm2'])} mm² of tissue: "
+        f"{number(density['vessels_per_mm2'])} per mm², {number(density['vessel_area_fraction'])} of its area, "
+        f"{number(density['vessel_length_mm_per_mm2'])} mm of middle line per mm². Nuclei: "
+        f"{number(density['cells'])}, {number(density['cells_per_mm2'])} per mm². A vessel is where the smoothed stain "
+        f"is above {number(part['vessel_threshold'])}."
+    )
+    beyond = [one["beyond_um"] for one in part["profiles"][0]["beyond"]]
+    headings = ["n, px", "D50, µm", "D90, µm", "1/e, µm", "in vessels", *(f"> {far:g} µm" for far in beyond)]
+    page.table(
+        ["image, area", *headings],
+        [
+            [
+                f"{profile['image']}, {profile['area']}",
+                *(number(profile[key], 2) for key in ("n", "d50_um", "d90_um", "decay_um", "vessel_mean")),
+                *(number(one["share"]) for one in profile["beyond"]),
+            ]
+            for profile in part["profiles"]
+        ],
+    )
+    page.bullets(
+        f"{profile['image']}, {profile['area']}: {profile['reason']}."
+        for profile in part["profiles"]
+        if profile["reason"]
+    )
+
+
+def _patches(page: Page, part: Plain) -> None:
+    page.text(f"Patches of {part['patch_px']} x {part['patch_px']} px with at least half of it tissue.", quiet=True)
+    keys = {"n": "n", "mean": "mean", "sd": "SD", "cv": "CV", "gini": "Gini", "moran_i_queen": "Moran's I"}
+    page.table(
+        ["image", *keys.values()], [[row["image"], *(number(row[key]) for key in keys)] for row in part["spread"]]
+    )
+    rows = []
+    for name, found in part["agreement"].items():
+        ends = f" ({number(found['icc_a1_low'])} to {number(found['icc_a1_high'])})" if found["icc_a1_low"] else ""
+        icc = f"{number(found['icc_a1'])}{ends}"
+        statistic, p = number(found["anderson_darling_statistic"]), number(found["p_permutation"])
+        rows.append([name, number(found["n"]), icc, number(found["icc_c1"]), statistic, p])
+    page.table(["patch means", "n", "ICC(A,1)", "ICC(C,1)", "Anderson-Darling", "p, patches exchanged"], rows)
+
+
+def _quality(page: Page, quality: Plain) -> None:
+    page.text(f"{number(quality['pixels'])} pixels in {quality['blocks']} blocks were looked at.", quiet=True)
+    findings = [f"{'! ' if one['matters'] else ''}{one['sentence']}" for one in quality["findings"]]
+    page.bullets([*(findings or ["Nothing that is worth a word."]), *quality["not_checked"]])
+
+
+def _made_from(page: Page, about: Plain) -> None:
+    rows = [["real", *_facts(about["real"])]]
+    rows += [[f"prediction {name}", *_facts(facts)] for name, facts in about["predictions"].items()]
+    rows += [[what, facts["name"], facts["sha256"] or ""] for what, facts in about["files"].items()]
+    page.table(["", "name", "SHA-256, or identity and record of a folder"], rows, words=True)
+    page.table(["program", "version"], [[name, version] for name, version in about["versions"].items()], words=True)
+    page.table(
+        ["setting", "value"], [[name, json.dumps(value)] for name, value in about["settings"].items()], words=True
+    )
+
+
+def _facts(facts: Plain) -> list[str]:
+    known = [] if facts["sha256"] else [f"identity {facts['identity']}"]
+    known += [] if "prediction" not in facts else [json.dumps(facts["prediction"])]
+    return [facts["name"], "; ".join([*filter(None, [facts["sha256"]]), *known])]

@@ -1,0 +1,310 @@
+"""Findings of an evaluation as plain numbers, ready for JSON and for tables; what does not exist is None.
+
+The rule: all figures, tables and pages are made from these, so a resumed evaluation gives the same as one run through.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.analysis import ComparedPixels, PatchFindings, SlideQuality, VesselFindings
+
+if TYPE_CHECKING:
+    from napari_hrpn.analysis import (
+        BlockIntervals,
+        ChannelHeterogeneity,
+        EvaluationPart,
+        Heterogeneity,
+        Penetration,
+        RegionNumbers,
+    )
+
+    Plain = dict[str, Any]
+
+REGION_KEYS = (
+    "n",
+    "mse",
+    "rmse",
+    "r2",
+    "psnr",
+    "psnr_max",
+    "pearson_r",
+    "r_total",
+    "slope",
+    "intercept",
+    "icc_a1",
+    "bias",
+)
+"""What every region has, spelt as the manual has it."""
+
+
+def plain_part(part: EvaluationPart) -> Plain:
+    """Turn what a part found into plain numbers.
+
+    Parameters
+    ----------
+    part : EvaluationPart
+        Finished.
+
+    Returns
+    -------
+    dict
+        Of dicts, lists, texts, numbers and None.
+    """
+    findings = part.findings
+    if isinstance(findings, ComparedPixels):
+        found = _pixels(findings)
+    elif isinstance(findings, VesselFindings):
+        found = _vessels(findings)
+    elif isinstance(findings, PatchFindings):
+        found = _patches(findings)
+    else:
+        found = _quality(findings)
+    plain: Plain = _finite(found)
+    return plain
+
+
+def no_region(reason: str) -> Plain:
+    """What stands for a region that is not known.
+
+    Parameters
+    ----------
+    reason : str
+        Why.
+
+    Returns
+    -------
+    dict
+        With the keys of a region.
+    """
+    return {**dict.fromkeys(REGION_KEYS), "n": 0, "reason": reason}
+
+
+def _pixels(found: ComparedPixels) -> Plain:
+    regions = [region for region in (found.tissue, found.frame, *found.rois) if region is not None]
+    test = found.distributions.anderson_darling
+    return {
+        "name": found.name,
+        "region": found.region,
+        "tissue": None if found.tissue is None else _region(found.tissue),
+        "frame": _region(found.frame),
+        "rois": [_region(roi) for roi in found.rois],
+        "iou_curve": [asdict(point) for point in found.iou],
+        "quantiles": asdict(found.quantiles),
+        "anderson_darling": {
+            "statistic": test.statistic,
+            "p_value": test.p_value,
+            "capped": bool(test.capped),
+            "p_reads": test.capped,
+            "n": list(test.n),
+            "reason": test.reason,
+        },
+        "distributions": {
+            "wasserstein": found.distributions.wasserstein,
+            "kolmogorov_smirnov": found.distributions.kolmogorov_smirnov,
+            "qq_slope": found.distributions.qq_slope,
+            "qq_intercept": found.distributions.qq_intercept,
+            "n_real": found.distributions.n_real,
+            "n_predicted": found.distributions.n_predicted,
+            "reason": found.distributions.reason,
+        },
+        "histogram": {"edges": found.histogram.edges, "counts": found.histogram.counts},
+        "densities": {region.region: _density(region) for region in regions},
+    }
+
+
+def _region(region: RegionNumbers) -> Plain:
+    numbers, line = region.agreement, region.regression
+    plain: Plain = {
+        "region": region.region,
+        "n": numbers.n,
+        "mse": numbers.mse,
+        "rmse": numbers.rmse,
+        "r2": numbers.r2,
+        "psnr": numbers.psnr_db,
+        "psnr_max": numbers.data_range,
+        "pearson_r": line.pearson_r,
+        "r_total": line.r_total,
+        "slope": line.slope,
+        "intercept": line.intercept,
+        "icc_a1": region.icc.icc_a1,
+        "bias": region.predicted_mean - region.real_mean,
+        "icc_c1": region.icc.icc_c1,
+        "real_mean": region.real_mean,
+        "predicted_mean": region.predicted_mean,
+        "psnr_real_max": region.psnr_real_max,
+        "real_max": region.real_max,
+        "residual_sd": line.residual_sd,
+        "regression_r2": line.r2,
+        "orthogonal_slope": line.orthogonal_slope,
+        "orthogonal_intercept": line.orthogonal_intercept,
+        "manders_m1": region.manders.m1,
+        "manders_m2": region.manders.m2,
+        "overlap": region.manders.overlap,
+    }
+    if region.box_px is not None:
+        plain["box_px"] = list(region.box_px)
+    if region.intervals is not None:
+        plain["intervals"] = _intervals(region.intervals)
+    if region.colocalization is not None:
+        names = ("thresholded_m1", "thresholded_m2", "icq", "costes_threshold_real", "costes_threshold_predicted")
+        plain |= {name: getattr(region.colocalization, name) for name in names}
+        plain["colocalization_reason"] = region.colocalization.reason
+    return {**plain, "reason": _region_reason(region)}
+
+
+def _region_reason(region: RegionNumbers) -> str:
+    infinite = "the images are equal, so the PSNR is infinite" if math.isinf(region.agreement.psnr_db) else ""
+    parts = region.agreement.reason, region.regression.reason, region.manders.reason, region.icc.reason, infinite
+    return "; ".join(dict.fromkeys(part for text in parts for part in text.split("; ") if part))
+
+
+def _intervals(intervals: BlockIntervals) -> Plain:
+    return {
+        **{
+            name: {"low": interval.low, "high": interval.high, "reason": interval.reason}
+            for name, interval in (("pearson_r", intervals.pearson_r), ("slope", intervals.slope))
+        },
+        "confidence": intervals.pearson_r.confidence,
+        "blocks": intervals.blocks,
+        "effective_blocks": intervals.pearson_r.units,
+        "side_px": intervals.side_px,
+        "resamples": intervals.resamples,
+        "seed": intervals.seed,
+    }
+
+
+def _density(region: RegionNumbers) -> Plain:
+    rows, columns = np.nonzero(region.density)
+    counts = region.density[rows, columns]
+    return {"range": list(region.density_range), "real": rows, "predicted": columns, "pixels": counts}
+
+
+def _quality(found: SlideQuality) -> Plain:
+    return {
+        "findings": [asdict(finding) for finding in found.findings],
+        "grey_levels": [
+            {"channel": name, **asdict(levels)}
+            for name, levels in zip(found.channel_names, found.grey_levels, strict=True)
+        ],
+        "not_checked": list(found.not_checked),
+        "blocks": found.blocks,
+        "pixels": found.pixels,
+    }
+
+
+def _vessels(found: VesselFindings) -> Plain:
+    table = found.vessels
+    near: dict[int, Plain] = {}
+    for row in found.penetration.vessels:
+        near.setdefault(row.label, {})[f"{row.image} within {row.within_um:g} µm"] = row.mean
+    return {
+        "vessel_threshold": found.vessel_threshold,
+        "background": found.background,
+        "profiles": [_profile(profile) for profile in found.penetration.profiles],
+        "vessels": [{**asdict(vessel), **near.get(vessel.label, {})} for vessel in table.vessels],
+        "density": {
+            "vessels": table.n,
+            "tissue_mm2": table.tissue_mm2,
+            "vessels_per_mm2": table.density_per_mm2,
+            "vessel_area_fraction": table.area_fraction,
+            "vessel_length_mm_per_mm2": table.length_density_mm_per_mm2,
+            "cells": None if found.cells is None else found.cells.n,
+            "cells_per_mm2": None if found.cells is None else found.cells.density_per_mm2,
+            "reason": "; ".join(filter(None, (table.reason, found.cells.reason if found.cells else "no nuclei"))),
+        },
+    }
+
+
+def _profile(profile: Penetration) -> Plain:
+    plain = asdict(profile)
+    # shells that no pixel is in say nothing
+    plain["shells"] = [shell for shell in plain["shells"] if shell["n"]]
+    return plain
+
+
+def _patches(found: PatchFindings) -> Plain:
+    names = [*found.roles, *(prediction.name for prediction in found.predictions)]
+    shown = [found.heterogeneity] * len(found.roles) + [one.heterogeneity for one in found.predictions]
+    index = [*range(len(found.roles)), *([0] * len(found.predictions))]
+    channels = [*found.channels, *(one.heterogeneity.channels[0].channel for one in found.predictions)]
+    return {
+        "patch_px": found.heterogeneity.patch_px,
+        "images": names,
+        "channels": dict(zip(names, channels, strict=True)),
+        "thresholds": dict(zip(found.roles, found.thresholds, strict=True)) if found.thresholds else {},
+        "spread": [
+            _spread(name, where.channels[place]) for name, where, place in zip(names, shown, index, strict=True)
+        ],
+        "agreement": {
+            one.name: {
+                "n": one.icc.n,
+                **{
+                    key: getattr(one.icc, key)
+                    for key in ("icc_a1", "icc_a1_low", "icc_a1_high", "icc_c1", "icc_c1_low", "icc_c1_high")
+                },
+                "confidence": one.icc.confidence,
+                "anderson_darling_statistic": one.test.statistic if one.test else None,
+                "p_permutation": one.test.p_permutation if one.test else None,
+                "permutations": one.test.permutations if one.test else 0,
+                "reason": one.icc.reason or ("" if one.test else "too few patches for a test"),
+            }
+            for one in found.predictions
+        },
+        "patches": [
+            _patch(row, column, found.heterogeneity, names, shown, index)
+            for row, column in zip(*np.nonzero(found.heterogeneity.pixels), strict=True)
+        ],
+    }
+
+
+def _spread(name: str, spread: ChannelHeterogeneity) -> Plain:
+    return {
+        "image": name,
+        "n": spread.n,
+        "mean": spread.mean,
+        "sd": spread.sd,
+        "cv": spread.cv,
+        "gini": spread.gini,
+        "moran_i_queen": spread.moran_queen.i,
+        "moran_p_queen": spread.moran_queen.p_value,
+        "moran_i_rook": spread.moran_rook.i,
+        "moran_p_rook": spread.moran_rook.p_value,
+        "reason": "; ".join(filter(None, (spread.reason, spread.moran_queen.reason))),
+    }
+
+
+def _patch(
+    row: int, column: int, real: Heterogeneity, names: list[str], shown: list[Heterogeneity], index: list[int]
+) -> Plain:
+    plain: Plain = {
+        "row": row,
+        "column": column,
+        "y_px": row * real.patch_px,
+        "x_px": column * real.patch_px,
+        "n": real.pixels[row, column],
+        "tissue_fraction": real.tissue_fraction[row, column],
+        "enough": real.enough[row, column],
+    }
+    for name, where, place in zip(names, shown, index, strict=True):
+        plain[f"{name} total"] = where.totals[place, row, column]
+        plain[f"{name} mean"] = where.means[place, row, column]
+        plain[f"{name} coverage"] = where.positive_fractions[place, row, column]
+    return plain
+
+
+def _finite(value: object) -> Any:  # noqa: ANN401
+    """A value that JSON can hold: plain Python, and None for what is not finite."""
+    if isinstance(value, dict):
+        return {str(key): _finite(part) for key, part in value.items()}
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    if isinstance(value, np.generic):
+        return _finite(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,254 @@
+"""An evaluation from slides to its folder: measured part by part, kept, and made into tables, figures and a page.
+
+The rule: what is written follows from the kept parts alone, so a run that was killed ends as one that was not.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, why_no_penetration
+from napari_hrpn.reports.errors import ReportError
+from napari_hrpn.reports.evaluation.content import evaluation_content, measured_rois
+from napari_hrpn.reports.evaluation.drawing import file_name, write_drawing
+from napari_hrpn.reports.evaluation.folder import FIGURES, JSON, PAGE, REGIONS, TABLES, EvaluationFolder
+from napari_hrpn.reports.evaluation.hashes import hash_steps, slide_facts
+from napari_hrpn.reports.evaluation.page import evaluation_page
+from napari_hrpn.reports.evaluation.pixel_figures import pixel_figures
+from napari_hrpn.reports.evaluation.plain import plain_part
+from napari_hrpn.reports.evaluation.tables import evaluation_tables, write_tables
+from napari_hrpn.reports.evaluation.tissue_figures import patch_figure, penetration_figure, slide_figure
+from napari_hrpn.slides import slide_identity, write_geojson
+from napari_hrpn.slides.output_path import partial_output
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+    from napari_hrpn.analysis import ProbeImage, SlideComparison
+    from napari_hrpn.reports.evaluation.drawing import Drawing
+
+    Plain = dict[str, Any]
+
+HASHED, MEASURED = 0.05, 0.85
+PACKAGES = ("napari-hrpn", "numpy", "scipy", "scikit-image", "scikit-learn", "pandas", "matplotlib", "zarr", "tifffile")
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationOrder:
+    """What shall be evaluated.
+
+    Attributes
+    ----------
+    comparison : SlideComparison
+        Slides and regions.
+    tumour : str
+        The unit of a cohort, usually an animal.
+    tissue_words : str
+        How the tissue was found, such as "from the nuclei".
+    settings : EvaluationSettings
+        How.
+    files : dict of str to pathlib.Path
+        Other files that decide the numbers, by what they are: a mask, regions.
+    """
+
+    comparison: SlideComparison
+    tumour: str
+    tissue_words: str
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WritingReport:
+    """How far an evaluation is.
+
+    Attributes
+    ----------
+    share : float
+        Of the whole, 0 to 1.
+    step : str
+        What is being done.
+    """
+
+    share: float
+    step: str
+
+
+@dataclass(frozen=True)
+class WrittenEvaluation:
+    """A complete evaluation.
+
+    Attributes
+    ----------
+    json, page : pathlib.Path
+        Its numbers and its page.
+    new : bool
+        Whether this run completed it; False where it was complete already.
+    """
+
+    json: Path
+    page: Path
+    new: bool
+
+
+def write_evaluation(
+    order: EvaluationOrder, folder: Path, *, overwrite: bool = False
+) -> Generator[WritingReport, None, WrittenEvaluation]:
+    """Evaluate a slide into a folder, or go on where an earlier run was stopped.
+
+    Parameters
+    ----------
+    order : EvaluationOrder
+        What and how.
+    folder : pathlib.Path
+        Where to: ``evaluation.json``, ``evaluation.html``, ``tables/``, ``figures/`` and, with regions,
+        ``rois.geojson``.
+    overwrite : bool
+        Whether an evaluation of something else may be replaced.
+
+    Yields
+    ------
+    WritingReport
+        As it goes.
+
+    Returns
+    -------
+    WrittenEvaluation
+        Where it is.
+
+    Raises
+    ------
+    ReportError
+        If the folder holds something else or is in use.
+    AgreementError, AnalysisError, SlideError
+        If slides cannot be compared or read.
+    """
+    names = [file_name(prediction.name) for prediction in order.comparison.predictions]
+    if len(set(names)) < len(names):
+        msg = f"predictions would be written to the same files, {' and '.join(names)}; name them more differently."
+        raise ReportError(msg)
+    place, request = EvaluationFolder(folder), evaluation_request(order)
+    with place.locked():
+        if place.begin(request, overwrite=overwrite):
+            return WrittenEvaluation(folder / JSON, folder / PAGE, new=False)
+        hashes = yield from _hashes(order)
+        parts = yield from _measured(order, place)
+        yield from _written(order, place, parts, _about(order, request, hashes))
+        return WrittenEvaluation(folder / JSON, folder / PAGE, new=True)
+
+
+def evaluation_request(order: EvaluationOrder) -> Plain:
+    """All that decides the numbers of an evaluation.
+
+    Parameters
+    ----------
+    order : EvaluationOrder
+        What is asked for.
+
+    Returns
+    -------
+    dict
+        As JSON keeps it.
+    """
+    comparison = order.comparison
+    rois = [(roi.name, [[ring.tolist() for ring in polygon] for polygon in roi.rings]) for roi in comparison.rois]
+    request = {
+        "real": _image_request(comparison.real),
+        "roles": asdict(comparison.roles),
+        "predictions": {image.name: _image_request(image) for image in comparison.predictions},
+        "tissue": None if comparison.tissue is None else comparison.tissue.digest,
+        "glass": None if comparison.glass is None else comparison.glass.digest,
+        "rois": hashlib.sha256(json.dumps(rois).encode()).hexdigest()[:16] if rois else None,
+        "tumour": order.tumour,
+        "settings": asdict(order.settings),
+    }
+    plain: Plain = json.loads(json.dumps(request))
+    return plain
+
+
+def _image_request(image: ProbeImage) -> Plain:
+    return {"name": image.slide.source.name, "identity": slide_identity(image.slide), "channel": image.channel}
+
+
+def _hashes(order: EvaluationOrder) -> Generator[WritingReport, None, dict[Path, str]]:
+    """SHA-256 of every file that is read."""
+    slides = [image.slide.source for image in (order.comparison.real, *order.comparison.predictions)]
+    paths = list(dict.fromkeys(path for path in (*slides, *order.files.values()) if path.is_file()))
+    total, before, found = max(1, sum(path.stat().st_size for path in paths)), 0, {}
+    for path in paths:
+        size = 0
+        for size, digest in hash_steps(path):
+            found[path] = digest
+            yield WritingReport(HASHED * min(1.0, (before + size) / total), "hashing files")
+        before += size
+    return found
+
+
+def _measured(order: EvaluationOrder, place: EvaluationFolder) -> Generator[WritingReport, None, dict[str, Plain]]:
+    parts = place.parts()
+    steps = evaluate_slide(order.comparison, order.settings, skip=tuple(parts))
+    try:
+        for report in steps:
+            if report.finished is not None:
+                parts[report.part] = plain_part(report.finished)
+                place.keep(report.part, parts[report.part])
+            yield WritingReport(HASHED + (MEASURED - HASHED) * report.share, report.part)
+    finally:
+        steps.close()
+    return parts
+
+
+def _written(
+    order: EvaluationOrder, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
+) -> Generator[WritingReport, None, None]:
+    yield WritingReport(MEASURED, "tables")
+    write_tables(evaluation_tables(parts), place.path / TABLES)
+    drawn = []
+    expected = 6 + 2 * len(order.comparison.predictions)
+    for drawing in _drawings(order, parts):
+        write_drawing(drawing, place.path / FIGURES)
+        drawn.append(drawing)
+        yield WritingReport(MEASURED + (1 - MEASURED) * min(1.0, len(drawn) / expected), "figures")
+    content = evaluation_content(parts, about, why_no_penetration(order.comparison))
+    if order.comparison.rois:
+        write_geojson(measured_rois(order.comparison, content), place.path / REGIONS, overwrite=True)
+    page = evaluation_page(content, parts, drawn, place.path / FIGURES)
+    with partial_output(place.path / PAGE, None, overwrite=True) as partial:
+        partial.write_text(page, encoding="utf-8")
+    place.finish(content)
+
+
+def _drawings(order: EvaluationOrder, parts: dict[str, Plain]) -> Iterator[Drawing]:
+    comparison = order.comparison
+    probe = comparison.real.slide.channel_names[comparison.real.channel]
+    for prediction in comparison.predictions:
+        yield slide_figure(comparison.real, prediction, probe)
+    yield from pixel_figures([parts[f"pixels {prediction.name}"] for prediction in comparison.predictions], probe)
+    yield patch_figure(parts["patches"])
+    if "penetration" in parts:
+        yield penetration_figure(parts["penetration"])
+
+
+def _about(order: EvaluationOrder, request: Plain, hashes: dict[Path, str]) -> Plain:
+    from importlib.metadata import version
+
+    comparison = order.comparison
+    return {
+        "tumour": order.tumour,
+        "probe": comparison.real.slide.channel_names[comparison.real.channel],
+        "tissue": order.tissue_words,
+        "real": slide_facts(comparison.real.slide, hashes.get(comparison.real.slide.source)),
+        "predictions": {
+            image.name: slide_facts(image.slide, hashes.get(image.slide.source)) for image in comparison.predictions
+        },
+        "files": {what: {"name": path.name, "sha256": hashes.get(path)} for what, path in order.files.items()},
+        "versions": {name: version(name) for name in PACKAGES},
+        "settings": request["settings"],
+        "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "request": request,
+    }

@@ -1,0 +1,158 @@
+"""Every table of an evaluation as CSV and Parquet; what does not exist is empty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.slides.output_path import partial_output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    Plain = dict[str, Any]
+    Rows = list[Plain]
+
+
+def evaluation_tables(parts: Mapping[str, Plain]) -> dict[str, Rows]:
+    """All tables of an evaluation.
+
+    Parameters
+    ----------
+    parts : mapping of str to dict
+        Plain parts by name.
+
+    Returns
+    -------
+    dict of str to list of dict
+        Rows by the name of the table; tables without a row are left out.
+    """
+    pixels = [part for name, part in parts.items() if name.startswith("pixels ")]
+    tables: dict[str, Rows] = {
+        "regions": [row for part in pixels for row in region_rows(part)],
+        "iou_curve": [{"prediction": part["name"], **point} for part in pixels for point in part["iou_curve"]],
+        "quantiles": [row for part in pixels for row in _quantiles(part)],
+        "histogram": [row for part in pixels for row in _histogram(part)],
+        "density": [row for part in pixels for row in _densities(part)],
+    }
+    if penetration := parts.get("penetration"):
+        tables |= _penetration_tables(penetration)
+    if patches := parts.get("patches"):
+        tables |= {"patches": patches["patches"], "heterogeneity": patches["spread"]}
+        tables["patch_agreement"] = [{"prediction": name, **row} for name, row in patches["agreement"].items()]
+    if quality := parts.get("quality"):
+        tables["quality"] = [{**row, "channels": " ".join(map(str, row["channels"]))} for row in quality["findings"]]
+        tables["grey_levels"] = [
+            {key: value for key, value in row.items() if not isinstance(value, list | dict)}
+            for row in quality["grey_levels"]
+        ]
+    return {name: rows for name, rows in tables.items() if rows}
+
+
+def region_rows(part: Plain) -> Rows:
+    """Numbers of a prediction, a row per region.
+
+    Parameters
+    ----------
+    part : dict
+        The plain part of a prediction's pixels.
+
+    Returns
+    -------
+    list of dict
+        Tissue, frame and regions of interest, with the ends of their intervals.
+    """
+    rows = []
+    for region in (part["tissue"], part["frame"], *part["rois"]):
+        if region is None:
+            continue
+        row = {"prediction": part["name"], **region}
+        intervals, box = row.pop("intervals", None) or {}, row.pop("box_px", None)
+        for number in ("pearson_r", "slope"):
+            ends = intervals.get(number, {})
+            row[f"{number}_low"], row[f"{number}_high"] = ends.get("low"), ends.get("high")
+        row["interval_blocks"] = intervals.get("effective_blocks")
+        row |= dict(zip(("y0_px", "y1_px", "x0_px", "x1_px"), box or [None] * 4, strict=True))
+        rows.append(row)
+    return rows
+
+
+def write_tables(tables: Mapping[str, Rows], folder: Path) -> tuple[Path, ...]:
+    """Write tables as CSV and Parquet, each in one step; older ones are replaced.
+
+    Parameters
+    ----------
+    tables : mapping of str to list of dict
+        Rows by name.
+    folder : pathlib.Path
+        Where to.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The files.
+    """
+    import pandas as pd
+
+    paths: list[Path] = []
+    for name, rows in tables.items():
+        frame = pd.DataFrame(rows)
+        paths += [folder / f"{name}.csv", folder / f"{name}.parquet"]
+        with partial_output(paths[-2], None, overwrite=True) as partial:
+            frame.to_csv(partial, index=False, lineterminator="\n")
+        with partial_output(paths[-1], None, overwrite=True) as partial:
+            frame.to_parquet(partial, index=False)
+    return tuple(paths)
+
+
+def _quantiles(part: Plain) -> Rows:
+    found = part["quantiles"]
+    columns: Sequence[Any] = (found["percentiles"], found["real"], found["predicted"])
+    return [
+        {"prediction": part["name"], "percentile": percentile, "real": real, "predicted": predicted}
+        for percentile, real, predicted in zip(*columns, strict=True)
+    ]
+
+
+def _histogram(part: Plain) -> Rows:
+    edges, (real, predicted) = part["histogram"]["edges"], part["histogram"]["counts"]
+    return [
+        {"prediction": part["name"], "from": low, "to": high, "real_pixels": of_real, "predicted_pixels": of_predicted}
+        for low, high, of_real, of_predicted in zip(edges[:-1], edges[1:], real, predicted, strict=True)
+    ]
+
+
+def _densities(part: Plain) -> Rows:
+    rows = []
+    for region, density in part["densities"].items():
+        low, high = density["range"]
+        width = (high - low) / 256
+        rows += [
+            {
+                "prediction": part["name"],
+                "region": region,
+                "real": low + (real + 0.5) * width,
+                "predicted": low + (predicted + 0.5) * width,
+                "pixels": pixels,
+            }
+            for real, predicted, pixels in zip(density["real"], density["predicted"], density["pixels"], strict=True)
+        ]
+    return rows
+
+
+def _penetration_tables(part: Plain) -> dict[str, Rows]:
+    shells, bands, lengths = [], [], []
+    for profile in part["profiles"]:
+        place = {"image": profile["image"], "area": profile["area"]}
+        shells += [{**place, **shell} for shell in profile["shells"]]
+        bands += [{**place, **band} for band in profile["bands"]]
+        beyond = {f"share_beyond_{one['beyond_um']:g}_um": one["share"] for one in profile["beyond"]}
+        names = ("n", "d50_um", "d90_um", "decay_um", "vessel_mean", "background")
+        lengths.append({**place, **{name: profile[name] for name in names}, **beyond, "reason": profile["reason"]})
+    return {
+        "penetration": lengths,
+        "penetration_shells": shells,
+        "penetration_bands": bands,
+        "vessels": part["vessels"],
+        "vessel_density": [part["density"]],
+    }

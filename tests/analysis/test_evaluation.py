@@ -1,0 +1,138 @@
+"""The evaluation of a slide: what is skipped, what is pooled, what is closed."""
+
+import threading
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_hrpn.analysis import (
+    AgreementError,
+    BlockSums,
+    EvaluationSettings,
+    ProbeImage,
+    SlideComparison,
+    block_bootstrap,
+    block_side_px,
+    evaluate_slide,
+    part_costs,
+    update_blocks,
+)
+from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, coarser_levels
+from support.predictions import make_slide
+from support.vessel_slides import finished
+
+ROLES = ChannelRoles(0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def real() -> Slide:
+    return make_slide(400, 500, Path("real.zarr"))
+
+
+def predicted(real: Slide, dtype: str = "uint8", chunk: int = 512) -> Slide:
+    pixels = np.asarray(real.levels[0][2].compute()) // 2 + np.random.default_rng(0).integers(0, 9, real.shape)
+    finest = da.from_array(pixels[None].astype(dtype), chunks=(1, chunk, chunk), name=False)
+    return Slide((finest, *coarser_levels(finest)), ("predicted",), real.pixel_size_um, Path("predicted.zarr"))
+
+
+def roi(name: str = "a", low: float = 30, high: float = 390) -> Annotation:
+    corners = np.array([[low, low], [low, high], [high, high], [high, low]], float)
+    return Annotation(name, "include", ((corners,),))
+
+
+def comparison(real: Slide, **changes: object) -> SlideComparison:
+    fields = {"roles": ROLES, "rois": (roi(), roi("", -20, 60))}
+    return SlideComparison(ProbeImage("real", real, 2), (ProbeImage("p", predicted(real)),), **{**fields, **changes})
+
+
+def test_parts_that_are_known_are_not_done_again(real: Slide) -> None:
+    wanted = comparison(real)
+    names = list(part_costs(wanted))
+    assert names == ["quality", "pixels p", "penetration", "patches"]
+    reports = list(evaluate_slide(wanted, skip=[name for name in names if name != "quality"]))
+    assert [report.finished.name for report in reports if report.finished] == ["quality"]
+    shares = [report.share for report in reports]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+
+
+def test_intervals_are_those_of_the_pixels_in_memory(real: Slide) -> None:
+    wanted = comparison(real)
+    (part,) = finished(evaluate_slide(wanted, skip=("quality", "penetration", "patches")))
+    y, p = (np.asarray(slide.levels[0][c].compute()) for slide, c in ((real, 2), (wanted.predictions[0].slide, 0)))
+    inside = np.zeros(real.shape, bool)
+    inside[30:390, 30:390] = True
+    cut = slice(30, 390), slice(30, 390)
+    side = block_side_px(y[cut], p[cut])
+    expected = block_bootstrap(update_blocks(BlockSums(side), y, p, inside))
+    assert part.findings.rois[0].intervals == expected
+    # one that reaches beyond the slide is cut off there
+    assert part.findings.rois[1].agreement.n == 60 * 60
+    assert part.findings.rois[1].box_px == (0, 60, 0, 60)
+    assert part.findings.tissue is None
+    assert part.findings.region == "frame"
+
+
+@pytest.mark.parametrize(("dtype", "chunk"), [("uint8", 100), ("float32", 512)])
+def test_numbers_do_not_depend_on_chunks_or_pixel_type(real: Slide, dtype: str, chunk: int) -> None:
+    skip = ("quality", "penetration", "patches")
+    tissue = RegionMask(np.ones((1, 1), bool), tuple(map(float, real.shape)))
+    other = ProbeImage("p", predicted(real, dtype, chunk))
+    found = [
+        finished(evaluate_slide(wanted, skip=skip))[0].findings
+        for wanted in (
+            comparison(real, tissue=tissue),
+            SlideComparison(ProbeImage("real", real, 2), (other,), ROLES, tissue),
+        )
+    ]
+    assert found[0].tissue.agreement.r2 == pytest.approx(found[1].tissue.agreement.r2, rel=1e-12)
+    assert found[0].tissue.density.sum() == found[1].tissue.density.sum() == real.shape[0] * real.shape[1]
+    # an integer image beside a floating-point one is counted in whole grey levels
+    assert set(np.diff(found[1].histogram.edges)) == {1.0}
+    np.testing.assert_array_equal(found[0].histogram.counts.sum(axis=1), found[1].histogram.counts.sum(axis=1))
+
+
+def test_names_and_settings_that_make_no_sense_are_refused(real: Slide) -> None:
+    image = ProbeImage("p", predicted(real))
+    for images in ((), (image, image), (ProbeImage("real", image.slide),)):
+        with pytest.raises(AgreementError, match="a name of its own"):
+            SlideComparison(ProbeImage("real", real, 2), images)
+    for wrong in ({"psnr_max": "bright"}, {"psnr_max": -1.0}, {"patch_px": 0}, {"block_px": 0}):
+        with pytest.raises(AgreementError):
+            EvaluationSettings(**wrong)
+
+
+def test_psnr_takes_the_peak_that_is_asked_for(real: Slide) -> None:
+    wanted = comparison(real, rois=())
+    found = {
+        peak: finished(
+            evaluate_slide(wanted, EvaluationSettings(psnr_max=peak), ("quality", "penetration", "patches"))
+        )[0].findings.frame
+        for peak in ("dtype", "real", 100.0)
+    }
+    brightest = float(np.asarray(real.levels[0][2].compute()).max())
+    assert [numbers.agreement.data_range for numbers in found.values()] == [255, brightest, 100]
+    assert found["real"].agreement.psnr_db == found["dtype"].psnr_real_max
+
+
+def test_regions_are_told_apart_by_name(real: Slide) -> None:
+    wanted = comparison(real, rois=(roi("a"), roi("a"), roi(""), roi("tissue"), roi("b")))
+    assert wanted.region_names == ("a 1", "a 2", "ROI 3", "tissue 4", "b")
+
+
+def test_closing_leaves_no_thread(real: Slide) -> None:
+    before = set(threading.enumerate())
+    steps = evaluate_slide(comparison(real), skip=("quality",))
+    next(steps)
+    steps.close()
+    assert set(threading.enumerate()) <= before
+
+
+def test_patches_are_the_papers_where_there_are_enough() -> None:
+    settings = EvaluationSettings()
+    assert settings.patch_of((40_000, 40_000)) == 512
+    assert settings.patch_of((600, 1041)) == 128
+    assert settings.patch_of((50, 50)) == 64
+    assert EvaluationSettings(patch_px=300).patch_of((40_000, 40_000)) == 300

@@ -1,0 +1,250 @@
+"""Numbers of regions, against SciPy on pixels cut by hand."""
+
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from napari_hrpn.analysis import (
+    AgreementError,
+    BlockCache,
+    LabelledRoi,
+    block_bootstrap,
+    colocalization,
+    colocalize_roi,
+    compare_blocks,
+    mean_and_sd,
+    measure_roi,
+    preview_roi,
+    roi_images,
+)
+from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.slides import Annotation, Slide, coarser_levels
+
+SHAPE = (700, 1001)
+
+
+def channels(dtype=np.uint16, scale=900, shape=SHAPE):
+    """A smooth real image and two noisy predictions of it."""
+    random = np.random.default_rng(4)
+    real, noise, more = (ndimage.gaussian_filter(random.standard_normal(shape), 2) for _ in range(3))
+    real = np.maximum(real * 8 + 0.4, 0) * scale
+    first = np.maximum(0.7 * real + noise * 3 * scale + 0.1 * scale, 0)
+    second = np.maximum(0.5 * real + more * 6 * scale, 0)
+    return [np.asarray(np.minimum(each, 65_000)).astype(dtype) for each in (real, first, second)]
+
+
+def slide(pixels, name):
+    finest = da.from_array(pixels[None], chunks=(1, 256, 256), name=False)
+    return Slide((finest, *coarser_levels(finest)), (name,), None, Path(f"{name}.tif"))
+
+
+def images(*pixels):
+    real, *predicted = [ProbeImage(f"image {k}", slide(each, f"image {k}")) for k, each in enumerate(pixels)]
+    return roi_images(real, tuple(predicted))
+
+
+def rectangle(y0, y1, x0, x1):
+    ring = np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]], float)
+    return Annotation("box", "include", ((ring,),))
+
+
+def finished(generator):
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            return end.value
+
+
+def assert_is_scipys(numbers, y, p):
+    y, p = y.astype(float), p.astype(float)
+    line = stats.linregress(y, p)
+    seen = (y != 0) | (p != 0)
+    assert numbers.line.pearson_r == pytest.approx(line.rvalue, abs=1e-12)
+    assert numbers.line.slope == pytest.approx(line.slope, rel=1e-10)
+    assert numbers.line.intercept == pytest.approx(line.intercept, rel=1e-9)
+    assert numbers.line.r_total == pytest.approx(stats.pearsonr(y[seen], p[seen])[0], abs=1e-12)
+    assert numbers.agreement.rmse == pytest.approx(np.sqrt(np.mean((y - p) ** 2)), rel=1e-12)
+    assert numbers.agreement.r2 == pytest.approx(1 - ((y - p) ** 2).sum() / ((y - y.mean()) ** 2).sum(), rel=1e-10)
+    assert numbers.line.n == numbers.agreement.n == y.size == numbers.density.sum()
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 40), (np.uint16, 900), (np.float32, 1.5)])
+def test_every_pixel_inside_counts_once(dtype, scale):
+    real, first, second = channels(dtype, scale)
+    found = finished(measure_roi(images(real, first, second), rectangle(100, 500, 30, 900)))
+    assert found.is_exact
+    assert not found.is_clipped
+    for numbers, predicted in zip(found.numbers, (first, second), strict=True):
+        assert_is_scipys(numbers, real[100:500, 30:900].ravel(), predicted[100:500, 30:900].ravel())
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_many_tiles_say_the_same_as_one(dtype, monkeypatch):
+    real, first, second = channels(dtype)
+    roi, compared = rectangle(11, 690, 7, 930), images(real, first, second)
+    whole = finished(measure_roi(compared, roi, resamples=100))
+    monkeypatch.setattr("napari_hrpn.analysis.roi_counting.TILE_EDGE", 200)
+    monkeypatch.setattr("napari_hrpn.analysis.roi_measurement.LOOK_PX", 2**16)
+    reports = measure_roi(compared, roi, resamples=100)
+    assert next(reports).total == (20 if dtype is np.uint16 else 40)
+    cut = finished(reports)
+    for one, other in zip(whole.numbers, cut.numbers, strict=True):
+        assert one.line.n == other.line.n
+        assert one.line.slope == pytest.approx(other.line.slope, rel=1e-12)
+        assert one.agreement.rmse == pytest.approx(other.agreement.rmse, rel=1e-12)
+        assert other.intervals.pearson_r.low < one.line.pearson_r < other.intervals.pearson_r.high
+
+
+def test_what_lies_beside_the_slide_does_not_count():
+    real, first, _ = channels()
+    found = finished(measure_roi(images(real, first), rectangle(-200, 120, 900, 1500)))
+    assert found.is_clipped
+    assert_is_scipys(found.numbers[0], real[:120, 900:].ravel(), first[:120, 900:].ravel())
+
+
+def test_a_region_beside_the_slide_has_no_numbers():
+    found = finished(measure_roi(images(*channels()), rectangle(800, 900, 10, 90)))
+    assert found.n == 0
+    assert np.isnan(found.numbers[0].line.pearson_r)
+    assert found.numbers[0].line.reason == "there is no pixel"
+    assert preview_roi(images(*channels()), rectangle(800, 900, 10, 90)).n == 0
+
+
+def test_pixels_of_a_label_under_rotation():
+    real, first, _ = channels()
+    angle = np.deg2rad(25)
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / 3.0
+    offset = np.array([20.0, -30.0])
+    inside = np.zeros((150, 160), bool)
+    inside[30:100, 40:120] = True
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    row, column = np.rint(np.tensordot(matrix, np.stack([y, x]), 1) + offset[:, None, None]).astype(int)
+    mask = (row >= 30) & (row < 100) & (column >= 40) & (column < 120)
+    found = finished(measure_roi(images(real, first), LabelledRoi("cell", inside, matrix, offset)))
+    assert mask.sum() > 10_000
+    assert_is_scipys(found.numbers[0], real[mask], first[mask])
+
+
+def test_a_preview_reads_the_finest_level_that_is_small_enough():
+    real, first, _ = channels()
+    compared, roi = images(real, first), rectangle(100, 500, 100, 900)
+    assert preview_roi(compared, roi, most_px=320_000).level == 0
+    found = preview_roi(compared, roi, most_px=319_999)
+    assert (found.level, found.downsample, found.n) == (1, (2.0, 2.0), 80_000)
+    assert not found.is_exact
+    assert found.numbers[0].intervals is None
+    halved = [
+        each.reshape(350, 2, -1, 2)[50:250, :, 50:450].mean(axis=(1, 3)) for each in (real[:, :1000], first[:, :1000])
+    ]
+    assert found.numbers[0].line.pearson_r == pytest.approx(stats.pearsonr(*map(np.ravel, halved))[0], abs=1e-4)
+
+
+def test_a_preview_keeps_its_range_unless_too_much_lies_beyond():
+    compared, roi = images(*channels()), rectangle(100, 500, 100, 900)
+    own = preview_roi(compared, roi).density_range
+    wide = (-0.5, own[1] * 2 + 0.5)
+    assert preview_roi(compared, roi, density_range=wide).density_range == wide
+    assert preview_roi(compared, roi, density_range=(-0.5, own[1] / 8)).density_range == own
+
+
+def test_a_cache_reads_each_block_once():
+    pixels = np.arange(700 * 900, dtype=np.uint32).reshape(700, 900)
+    reads = []
+
+    def counted(block, block_info=None):
+        reads.append(block_info[0]["chunk-location"])
+        return block
+
+    array = da.from_array(pixels, chunks=(256, 300)).map_blocks(counted, dtype=pixels.dtype, meta=pixels[:0, :0])
+    cache = BlockCache()
+    for rows, columns in [
+        (slice(10, 300), slice(299, 601)),
+        (slice(250, 256), slice(300, 600)),
+        (slice(0, 700), slice(0, 900)),
+    ]:
+        np.testing.assert_array_equal(cache.read(array, rows, columns), pixels[rows, columns])
+    assert len(reads) == len(set(reads)) == 9
+    small = BlockCache(most_bytes=256 * 300 * 4)
+    np.testing.assert_array_equal(small.read(array, slice(0, 5), slice(0, 5)), pixels[:5, :5])
+    np.testing.assert_array_equal(small.read(array, slice(0, 700), slice(0, 900)), pixels)
+    cache.clear()
+    cache.read(array, slice(0, 5), slice(0, 5))
+    assert len(reads) > 18
+
+
+def test_levels_are_those_that_all_images_have():
+    real, first, _ = channels()
+    bare = Slide((da.from_array(first[None], name=False),), ("p",), None, Path("p.tif"))
+    compared = roi_images(ProbeImage("real", slide(real, "real")), (ProbeImage("bare", bare),))
+    assert [level.number for level in compared.levels] == [0]
+    other = Slide((da.from_array(first[None, :-1], name=False),), ("p",), None, Path("p.tif"))
+    with pytest.raises(AgreementError, match=r"1001 x 699 px and real 1001 x 700, expected one size"):
+        roi_images(ProbeImage("real", slide(real, "real")), (ProbeImage("other", other),))
+    with pytest.raises(AgreementError, match="no prediction"):
+        roi_images(ProbeImage("real", slide(real, "real")), ())
+
+
+def test_a_prediction_less_itself_is_nothing_and_paired_intervals_are_narrower():
+    real, first, second = channels()
+    alike = (first * 0.98).astype(np.uint16)
+    same, near, far = finished(measure_roi(images(real, first, alike, second), rectangle(0, 700, 0, 1000))).numbers
+    assert same.difference is None
+    nothing = compare_blocks(same.blocks, same.blocks)
+    assert (nothing.pearson_r.low, nothing.pearson_r.estimate, nothing.pearson_r.high) == (0, 0, 0)
+    assert near.difference.slope.estimate == pytest.approx(near.line.slope - same.line.slope)
+    assert near.difference.slope.low < near.difference.slope.estimate < near.difference.slope.high
+    # what both have in common cancels
+    own = same.intervals.slope
+    assert near.difference.slope.high - near.difference.slope.low < 0.3 * (own.high - own.low)
+    assert far.difference.pearson_r.high < 0
+    assert same.intervals == block_bootstrap(same.blocks)
+    with pytest.raises(AgreementError, match="different blocks"):
+        compare_blocks(
+            same.blocks, finished(measure_roi(images(real, first), rectangle(0, 60, 0, 60))).numbers[0].blocks
+        )
+
+
+def test_too_few_blocks_give_a_reason():
+    found = finished(measure_roi(images(*channels()), rectangle(0, 20, 0, 20)))
+    assert np.isnan(found.numbers[0].intervals.slope.low)
+    assert "blocks" in found.numbers[1].difference.slope.reason
+
+
+def test_colocalization_is_that_of_the_pixels(monkeypatch):
+    real, first, _ = channels()
+    found = colocalize_roi(images(real, first), rectangle(50, 150, 60, 200))
+    assert found == (colocalization(real[50:150, 60:200], first[50:150, 60:200]),)
+    monkeypatch.setattr("napari_hrpn.analysis.roi_measurement.MOST_COLOCALIZED_PX", 1000)
+    with pytest.raises(AgreementError, match="choose a smaller one"):
+        colocalize_roi(images(real, first), rectangle(50, 150, 60, 200))
+
+
+def test_pixels_that_are_no_numbers_are_told_of():
+    real, first, _ = channels(np.float32)
+    first[200, 200] = np.nan
+    compared, roi = images(real, first), rectangle(150, 250, 150, 250)
+    for run in (lambda: preview_roi(compared, roi), lambda: finished(measure_roi(compared, roi))):
+        with pytest.raises(AgreementError, match="not finite"):
+            run()
+
+
+def test_whole_grey_levels_are_in_a_cell_also_with_a_prediction_of_floating_point():
+    real, first, _ = channels(np.uint8, 20)
+    low, high = preview_roi(images(real, first.astype(np.float32) + 0.3), rectangle(0, 100, 0, 100)).density_range
+    assert (low, high) == (-0.5, 255.5)
+
+
+def test_mean_and_sd_over_regions():
+    values = [0.4, np.nan, 0.8, 0.9]
+    found = mean_and_sd(values)
+    assert (found.mean, found.sd, found.n) == (
+        pytest.approx(np.nanmean(values)),
+        pytest.approx(np.nanstd(values, ddof=1)),
+        3,
+    )
+    assert np.isnan(mean_and_sd([0.4]).sd)
+    assert np.isnan(mean_and_sd([]).mean)

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_hrpn.plugin.comparison import PairForm
+from napari_hrpn.plugin.comparison.compared import guess_predictions, guess_real
+from napari_hrpn.plugin.layers import KEY, slide_of
+from support.compared import compared_slides, show
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def form(viewer, qtbot):
+    form = PairForm(viewer)
+    qtbot.addWidget(form)
+    yield form
+    form.shut_down()
+
+
+def names(form):
+    return [form.predicted_list.item(row).text() for row in range(form.predicted_list.count())]
+
+
+def tick(form, name, *, on=True):
+    item = form.predicted_list.findItems(name, Qt.MatchFlag.MatchExactly)[0]
+    item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
+
+
+def test_an_empty_viewer_has_a_problem_and_no_pair(form):
+    assert form.pair is None
+    assert "open a slide" in form.problem
+
+
+def test_the_probe_and_what_was_predicted_are_found(viewer, form, qtbot):
+    real, predicted = compared_slides()
+    with qtbot.waitSignal(form.changed):
+        show(viewer, real)
+    assert "is ticked" in form.problem
+    with qtbot.waitSignal(form.changed):
+        show(viewer, predicted)
+    assert form.problem is None
+    assert form.pair.real.slide is real
+    assert real.channel_names[form.pair.real.channel] == "QD"
+    assert [one.slide for one in form.pair.predictions] == [predicted]
+    assert names(form)[0] == "tumour.predicted QD"
+
+
+def test_a_pair_stays_the_same_object_while_nothing_that_it_says_changes(viewer, form, qtbot):
+    for slide in compared_slides():
+        show(viewer, slide)
+    form.refresh()
+    pair = form.pair
+    viewer.add_points(np.zeros((1, 2)))
+    viewer.layers[0].visible = False
+    qtbot.wait(20)
+    assert form.pair is pair
+
+
+def test_ticks_of_the_user_outlast_layers_that_come(viewer, form, qtbot):
+    real, predicted = compared_slides()
+    show(viewer, real)
+    show(viewer, predicted)
+    form.refresh()
+    tick(form, "tumour.predicted QD", on=False)
+    tick(form, "tumour DAPI")
+    qtbot.waitUntil(lambda: form.pair.predictions[0].name == "tumour DAPI")
+    viewer.add_image(np.zeros(real.shape, np.uint8), name="tumour HRPN")
+    qtbot.wait(20)
+    assert [one.name for one in form.pair.predictions] == ["tumour DAPI", "tumour HRPN"]
+
+
+def test_any_two_images_of_one_size_are_a_pair(viewer, form, qtbot):
+    pixels = np.arange(48, dtype=np.uint16).reshape(6, 8)
+    first = viewer.add_image(pixels, name="a", scale=(2, 3))
+    second = viewer.add_image(pixels.astype(np.float32), name="b")
+    qtbot.waitUntil(lambda: form.pair is not None)
+    assert (form.pair.real.layer, form.pair.predictions[0].layer) == (first, second)
+    assert form.pair.real.slide.levels[0].compute()[0].tolist() == pixels.tolist()
+
+
+def test_other_pixels_in_a_layer_are_another_pair(viewer, form, qtbot):
+    layers = [viewer.add_image(np.zeros((6, 8)), name=name) for name in "ab"]
+    qtbot.waitUntil(lambda: form.pair is not None)
+    before = form.pair
+    layers[1].data = np.ones((6, 8))
+    qtbot.waitUntil(lambda: form.pair is not before)
+    assert form.pair.predictions[0].slide.levels[0].compute().min() == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "rgb", "word"),
+    [((6, 8, 3), True, "colour"), ((4, 6, 8), False, "3 dimensions")],
+)
+def test_what_cannot_be_compared_is_told_in_a_sentence(viewer, form, qtbot, shape, rgb, word):
+    viewer.add_image(np.zeros(shape, np.uint8), rgb=rgb)
+    qtbot.waitUntil(lambda: word in form.problem)
+    assert form.pair is None
+
+
+def test_a_layer_of_another_size_is_listed_and_cannot_be_ticked(viewer, form, qtbot):
+    viewer.add_image(np.zeros((6, 8)), name="a")
+    viewer.add_image(np.zeros((6, 9)), name="b predicted")
+    qtbot.waitUntil(lambda: form.predicted_list.count() == 1)
+    form.choose(viewer.layers["a"], [])
+    item = form.predicted_list.item(0)
+    assert not item.flags() & Qt.ItemFlag.ItemIsEnabled
+    assert "9 x 6 px" in item.toolTip()
+    assert "no other layer of the 8 x 6 px" in form.problem
+
+
+def test_a_prediction_that_is_not_complete_is_noted(viewer, form, qtbot):
+    viewer.add_image(np.zeros((6, 8)), name="a")
+    metadata = {KEY: {"prediction": {"complete": False}}}
+    layer = viewer.add_image(np.zeros((6, 8)), name="b", metadata=metadata)
+    qtbot.waitUntil(lambda: form.pair is not None)
+    assert "not complete" in form.note_label.text()
+    layer.metadata = {KEY: {"prediction": {"complete": True}}}
+    qtbot.waitUntil(lambda: form.note_label.text() == "")
+
+
+def test_colours_stay_with_their_layers_and_ganda_has_its_own(viewer, form, qtbot):
+    for name in ("real", "HRPN", "GANDA"):
+        viewer.add_image(np.zeros((6, 8)), name=name)
+    qtbot.waitUntil(lambda: form.pair is not None)
+    hrpn, ganda = form.pair.predictions
+    colours = [form.colour_of(one) for one in (hrpn, ganda)]
+    assert colours == ["#56b4e9", "#e69f00"]
+    tick(form, "HRPN", on=False)
+    qtbot.waitUntil(lambda: len(form.pair.predictions) == 1)
+    assert form.colour_of(form.pair.predictions[0]) == colours[1]
+
+
+def test_the_prediction_of_another_slide_is_not_ticked(viewer):
+    for title in ("one", "two"):
+        for slide in compared_slides(title):
+            show(viewer, slide)
+    layers = list(viewer.layers)
+    real = next(layer for layer in layers if layer.name == "two QD")
+    assert slide_of(guess_real(layers)).source.name == "one.ome.tif"
+    assert [layer.name for layer in guess_predictions(real, layers)] == ["two.predicted QD"]
+
+
+def test_nothing_listens_after_the_end(viewer, form):
+    viewer.add_image(np.zeros((6, 8)), name="a")
+    form.refresh()
+    form.shut_down()
+    form.shut_down()
+    viewer.add_image(np.zeros((6, 8)), name="b")
+    viewer.layers["a"].metadata = {"other": 1}
+    assert not form._soon.isActive()

@@ -1,0 +1,389 @@
+"""The whole widget in a real viewer, on drawn vessels; numbers against arrays cut by hand and SciPy."""
+
+import csv
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Labels
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
+from scipy import ndimage
+
+from napari_hrpn.analysis import penetration
+from napari_hrpn.analysis.level_strips import region_on_grid
+from napari_hrpn.plugin.measuring.region_form import FRAME
+from napari_hrpn.plugin.penetration.vessel_form import LEVEL, NONE, STATED
+from napari_hrpn.plugin.penetration.widget import PenetrationWidget
+from napari_hrpn.plugin.penetration.work import EDGE
+from napari_hrpn.slides import Slide, coarser_levels
+from support.compared import show
+from support.vessel_slides import discs
+
+SHAPE = (400, 520)
+PIXEL_UM = 0.5
+CENTRES = np.array([(90, 250), (200, 420), (310, 270), (180, 180)])
+WAIT_MS = 20_000
+
+
+def slide_of_pixels(pixels, source, names):
+    finest = da.from_array(pixels, chunks=(1, 256, 256), name=False)
+    return Slide((finest, *coarser_levels(finest, 64)), names, (PIXEL_UM, PIXEL_UM), Path(source))
+
+
+@pytest.fixture
+def slides():
+    """Round vessels; a probe that falls with 25 µm and one with 12 µm; the left fifth is glass."""
+    random = np.random.default_rng(1)
+    vessels = discs(SHAPE, CENTRES, 10)
+    distance_um = ndimage.distance_transform_edt(~vessels) * PIXEL_UM
+    tissue = np.ones(SHAPE, bool)
+    tissue[:, : SHAPE[1] // 5] = False
+    nuclei = np.where(tissue, 100 + random.integers(0, 50, SHAPE), 0)
+    probe, wrong = (np.where(tissue, 20_000 * np.exp(-distance_um / length), 0) + 100 for length in (25, 12))
+    real = np.stack([nuclei, 20 + 1000 * vessels, probe]).astype(np.uint16)
+    return (
+        slide_of_pixels(real, "tumour.ome.tif", ("DAPI", "CD31", "QD")),
+        slide_of_pixels(wrong[None].astype(np.uint16), "tumour.predicted.ome.zarr", ("QD",)),
+    )
+
+
+@pytest.fixture
+def viewer(slides):
+    """A viewer without a window, which opens in no time; the last test has one."""
+    viewer = ViewerModel()
+    for slide in slides:
+        show(viewer, slide, rotate=10, translate=(7, -3))
+    return viewer
+
+
+@pytest.fixture
+def widget(viewer, qtbot):
+    widget = PenetrationWidget(viewer)
+    widget.show()
+    qtbot.wait(20)
+    yield widget
+    widget.shut_down()
+    widget.close()
+
+
+@pytest.fixture
+def finish(qtbot):
+    """Waits until what was found is shown."""
+
+    def run(widget):
+        qtbot.waitUntil(lambda: widget._waiting is None and not widget.bar.is_running, timeout=WAIT_MS)
+        qtbot.wait(30)
+
+    return run
+
+
+@pytest.fixture
+def measure(finish):
+    def run(widget):
+        widget.bar.measure_button.click()
+        finish(widget)
+
+    return run
+
+
+def images(slides):
+    return {
+        "tumour QD": np.asarray(slides[0].levels[0][2]),
+        "tumour.predicted QD": np.asarray(slides[1].levels[0][0]),
+    }
+
+
+def on_the_grid(image, factor):
+    """Sums over squares of pixels."""
+    rows, columns = image.shape[0] // factor, image.shape[1] // factor
+    return image.astype(np.int64).reshape(rows, factor, columns, factor).sum(axis=(1, 3))
+
+
+def test_profiles_are_those_of_the_mask_that_is_shown(widget, viewer, slides, measure):
+    widget.vessel_form.background_box.choose(NONE)
+    widget.region_form.box.choose(FRAME)
+    measure(widget)
+    assert widget.message == ""
+    labels = viewer.layers["tumour QD vessels"]
+    factor = SHAPE[0] // labels.data.shape[0]
+    assert factor == 2
+    _, found = ndimage.label(labels.data, np.ones((3, 3)))
+    assert found == len(CENTRES) == widget._table.n
+    distance_um = ndimage.distance_transform_edt(labels.data == 0) * PIXEL_UM * factor
+    grids = {name: on_the_grid(image, factor) / factor**2 for name, image in images(slides).items()}
+    expected = penetration(distance_um, grids)
+    for own, one in zip(widget._all_profiles, expected, strict=True):
+        assert (own.image, own.area) == (one.image, "tissue")
+        assert own.n == one.n * factor**2
+        np.testing.assert_allclose([s.mean for s in own.shells], [s.mean for s in one.shells], rtol=1e-9)
+        np.testing.assert_allclose((own.d50_um, own.d90_um, own.decay_um), (one.d50_um, one.d90_um, one.decay_um))
+    assert widget._all_profiles[0].d50_um > widget._all_profiles[1].d50_um
+    row = widget.profile_table.texts()[0]
+    assert row[3] == f"{expected[0].d50_um:.3g}"
+    assert row[2] == f"{expected[0].n * factor**2:,}"
+
+
+def test_blank_glass_is_taken_off_and_core_and_periphery_are_told_apart(widget, viewer, slides, measure):
+    measure(widget)
+    assert {one.area for one in widget._all_profiles} == {"tissue", "core", "periphery"}
+    assert {one.background for one in widget._all_profiles} == {100.0}
+    tissue, core, periphery = widget._all_profiles[:3]
+    assert tissue.n == core.n + periphery.n
+    vessels = viewer.layers["tumour QD vessels"].data > 0
+    inside = region_on_grid(widget.tissue.mask, (2, 2), slice(0, SHAPE[0] // 2), slice(0, SHAPE[1] // 2))
+    assert 0.5 < inside.mean() < 0.98
+    probe = on_the_grid(images(slides)["tumour QD"], 2) / 4
+    distance_um = ndimage.distance_transform_edt(~vessels) * PIXEL_UM * 2
+    (expected,) = penetration(distance_um, {"probe": probe}, inside, background={"probe": 100.0})
+    assert tissue.n == 4 * expected.n
+    np.testing.assert_allclose((tissue.d50_um, tissue.decay_um), (expected.d50_um, expected.decay_um))
+    widget.vessel_form.background_box.choose(LEVEL)
+    widget.vessel_form.background_level.setValue(40)
+    measure(widget)
+    assert {one.background for one in widget._all_profiles} == {40.0}
+
+
+def test_a_length_that_does_not_exist_is_told_with_its_reason(widget, viewer, qtbot, measure, slides):
+    flat = slide_of_pixels(np.full((1, *SHAPE), 9, np.uint16), "tumour.flat.predicted.ome.zarr", ("QD",))
+    show(viewer, flat)
+    qtbot.wait(30)
+    widget.pair_form.choose(viewer.layers["tumour QD"], [viewer.layers["tumour.flat.predicted QD"]])
+    widget.vessel_form.background_box.choose(NONE)
+    measure(widget)
+    (row,) = (
+        row for row in widget.profile_table.texts() if row[0] == "tumour.flat.predicted QD" and row[1] == "tissue"
+    )
+    assert row[5] == "-"
+    assert "so it has no decay length" in widget.reason_label.text()
+
+
+def test_the_mask_lies_on_the_vessels_under_any_transform(widget, viewer, finish):
+    widget.vessel_form.find_button.click()
+    finish(widget)
+    assert widget._profiles is None
+    labels, stain = viewer.layers["tumour QD vessels"], viewer.layers["tumour CD31"]
+    for centre in CENTRES:
+        place = labels.world_to_data(stain.data_to_world(centre))
+        assert labels.data[tuple(np.round(place).astype(int))] == 1
+    own = ndimage.center_of_mass(labels.data)
+    np.testing.assert_allclose(stain.world_to_data(labels.data_to_world(own)), CENTRES.mean(axis=0), atol=0.3)
+
+
+def test_threshold_and_least_area_are_those_of_the_form(widget, viewer, finish):
+    widget.vessel_form.threshold_box.choose(STATED)
+    widget.vessel_form.level_box.setValue(5000)
+    widget.find_vessels()
+    finish(widget)
+    assert not viewer.layers["tumour QD vessels"].data.any()
+    widget.vessel_form.level_box.setValue(500)
+    widget.vessel_form.area_box.setValue(50)
+    widget.find_vessels()
+    finish(widget)
+    layer = viewer.layers["tumour QD vessels"]
+    assert ndimage.label(layer.data)[1] == len(CENTRES)
+    widget.vessel_form.area_box.setValue(5000)
+    widget.find_vessels()
+    finish(widget)
+    assert not layer.data.any()
+
+
+def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, qtbot, finish):
+    widget.region_form.box.choose(FRAME)
+    measure(widget)
+    layer = viewer.layers["tumour QD vessels"]
+    # a vessel is rubbed out
+    layer.brush_size = 40
+    layer.paint(CENTRES[0] / 2, 0)
+    qtbot.wait(50)
+    assert widget.vessel_form.mask is layer
+    assert widget._profiles is None
+    measure(widget)
+    assert widget._table.n == len(CENTRES) - 1
+    expected = ndimage.distance_transform_edt(layer.data == 0) * PIXEL_UM * 2
+    inside = (expected > 0) & (expected <= 5)
+    assert widget._all_profiles[0].shells[0].n == 4 * inside.sum()
+    # a new mask does not take the place of the edited one
+    widget.vessel_form.mask_box.choose(None)
+    widget.vessel_form.area_box.setValue(21)
+    widget.find_vessels()
+    finish(widget)
+    assert layer in viewer.layers
+    assert len([one for one in viewer.layers if isinstance(one, Labels)]) == 2
+
+
+def test_labels_that_lie_elsewhere_are_refused(widget, viewer, qtbot):
+    layer = viewer.add_labels(np.ones((50, 50), np.uint8), name="elsewhere")
+    qtbot.wait(30)
+    widget.vessel_form.mask_box.choose(layer)
+    widget.measure()
+    assert "do not cover" in widget.message
+    assert not widget.bar.is_running
+
+
+def test_the_table_is_linked_both_ways_to_the_viewer(widget, viewer, measure, qtbot):
+    measure(widget)
+    widget.tabs.setCurrentIndex(1)
+    qtbot.wait(50)
+    table, stain = widget.vessel_table, viewer.layers["tumour CD31"]
+    for centre, vessel in zip(CENTRES[np.argsort(CENTRES[:, 0])], widget._table.vessels, strict=True):
+        np.testing.assert_allclose((vessel.centroid_y_px, vessel.centroid_x_px), centre, atol=1)
+        widget.mouse.clicked.emit(np.asarray(stain.data_to_world(centre + 3)))
+        assert table.selected == vessel.label
+    before = viewer.scene.camera.center
+    widget.mouse.clicked.emit(np.asarray(stain.data_to_world((5, 500))))
+    assert table.selected == widget._table.vessels[-1].label
+    assert viewer.scene.camera.center == before
+    table.selectRow(table.vessels.row_of(2))
+    vessel = widget._table.vessels[1]
+    centre = stain.data_to_world((vessel.centroid_y_px, vessel.centroid_x_px))
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre, atol=1)
+    frame = viewer.layers["vessel"]
+    middle = frame.data[:, 0].mean(axis=0)
+    np.testing.assert_allclose(middle, (vessel.centroid_y_px, vessel.centroid_x_px), atol=1.5)
+
+
+def test_vessels_are_sorted_by_any_column(widget, measure):
+    measure(widget)
+    table = widget.vessel_table
+    column = table.vessels.columns.index("tumour QD within 20 µm")
+    table.sortByColumn(column, Qt.SortOrder.DescendingOrder)
+    by_label = {
+        one.label: one.mean for one in widget._profiles.vessels if one.image == "tumour QD" and one.within_um == 20
+    }
+    assert [table.vessels.label_at(row) for row in range(4)] == sorted(by_label, key=by_label.get, reverse=True)
+
+
+def test_the_probe_around_a_vessel_is_the_mean_of_its_pixels(widget, viewer, slides, measure):
+    widget.region_form.box.choose(FRAME)
+    measure(widget)
+    mask = viewer.layers["tumour QD vessels"].data > 0
+    distance, nearest = ndimage.distance_transform_edt(~mask, sampling=PIXEL_UM * 2, return_indices=True)
+    labels = ndimage.label(mask, np.ones((3, 3)))[0][tuple(nearest)]
+    sums = on_the_grid(images(slides)["tumour QD"], 2)
+    for one in widget._profiles.vessels:
+        if one.image == "tumour QD":
+            near = (labels == one.label) & (distance > 0) & (distance <= one.within_um)
+            assert one.n == 4 * near.sum()
+            np.testing.assert_allclose(one.mean, sums[near].sum() / one.n)
+
+
+def test_densities_are_counts_per_area(widget, measure, viewer):
+    widget.region_form.box.choose(FRAME)
+    measure(widget)
+    mm2 = SHAPE[0] * SHAPE[1] * PIXEL_UM**2 / 1e6
+    rows = {row[0]: row for row in widget.density_table.texts()}
+    assert rows["Vessels"][1:3] == [f"{4 / mm2:.3g} per mm²", "4"]
+    mask = viewer.layers["tumour QD vessels"].data > 0
+    assert rows["Vessel area"][1] == f"{mask.mean():.2%}"
+    assert rows["Nuclei"][2] == f"{widget._cells.n:,}"
+    np.testing.assert_allclose(widget._cells.tissue_mm2, mm2)
+
+
+def test_subareas_hold_the_pixels_of_their_bands(widget, viewer, finish, measure):
+    measure(widget)
+    widget.subarea_button.click()
+    finish(widget)
+    layer = viewer.layers["tumour QD subareas"]
+    tissue = widget._all_profiles[0]
+    assert [4 * int((layer.data == label).sum()) for label in range(1, 5)] == [band.n for band in tissue.bands]
+    assert list(layer.features["subarea"][1:]) == ["0 to 10 µm", "10 to 30 µm", "30 to 60 µm", "more than 60 µm"]
+    widget.subarea_box.choose(EDGE)
+    widget.subarea_button.click()
+    finish(widget)
+    layer = viewer.layers["tumour QD subareas"]
+    shares = [(layer.data == label).sum() for label in (1, 2)]
+    core, periphery = widget._all_profiles[1:3]
+    np.testing.assert_allclose(shares[0] / sum(shares), core.n / (core.n + periphery.n), atol=0.03)
+    assert widget.vessel_form.mask_box.count() == 2
+
+
+def test_tissue_without_an_edge_is_told_in_a_sentence(widget, finish):
+    widget.region_form.box.choose(FRAME)
+    widget.subarea_box.choose(EDGE)
+    widget.show_subareas()
+    finish(widget)
+    assert "no core and no periphery" in widget.message
+
+
+def test_tables_are_saved(widget, measure, tmp_path, monkeypatch):
+    measure(widget)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "vessels.csv"), "CSV (*.csv)"))
+    widget.save_rows("vessels", widget._vessel_records())
+    with (tmp_path / "vessels.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["vessel"]) for row in rows] == [1, 2, 3, 4]
+    assert float(rows[0]["area, µm²"]) == widget._table.vessels[0].area_um2
+    assert int(rows[0]["n within 10 µm"]) > 0
+
+
+def test_nothing_is_measured_twice_and_former_choices_come_back(widget, viewer, measure, qtbot):
+    measure(widget)
+    before = widget._profiles
+    data = viewer.layers["tumour QD vessels"].data
+    widget.vessel_form.area_box.setValue(5000)
+    measure(widget)
+    assert not viewer.layers["tumour QD vessels"].data.any()
+    widget.vessel_form.area_box.setValue(20)
+    qtbot.wait(50)
+    assert widget._profiles is before
+    np.testing.assert_array_equal(viewer.layers["tumour QD vessels"].data, data)
+    measure(widget)
+    assert "Nothing has changed" in widget.message
+
+
+def test_the_real_channel_alone_is_enough(widget, viewer, measure, qtbot):
+    del viewer.layers["tumour.predicted QD"]
+    qtbot.wait(30)
+    measure(widget)
+    assert {one.image for one in widget._all_profiles} == {"tumour QD"}
+
+
+def test_a_slide_without_a_pixel_size_is_refused_in_a_sentence(widget, viewer, measure, qtbot, slides):
+    viewer.layers.clear()
+    real = slides[0]
+    show(viewer, Slide(real.levels, real.channel_names, None, real.source))
+    qtbot.wait(50)
+    measure(widget)
+    assert "does not say how large its pixels are" in widget.message
+
+
+def click(viewer, position):
+    """Press and release the mouse at a point of the world, as napari tells its callbacks."""
+    event = SimpleNamespace(type="mouse_press", button=1, pos=(50, 50), position=tuple(position))
+    steps = viewer.mouse_drag_callbacks[-1](viewer, event)
+    next(steps)
+    event.type = "mouse_release"
+    with pytest.raises(StopIteration):
+        next(steps)
+
+
+def test_in_a_window_a_click_selects_a_vessel_and_closing_it_ends_all(
+    make_napari_viewer_proxy, slides, measure, close_and_go_on, qtbot
+):
+    viewer = make_napari_viewer_proxy()
+    for slide in slides:
+        show(viewer, slide)
+    widget = PenetrationWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Penetration")
+    measure(widget)
+    assert "tumour QD vessels" in [layer.name for layer in viewer.layers]
+    widget.tabs.setCurrentIndex(1)
+    widget.vessel_table.isVisible = lambda: True
+    click(viewer, CENTRES[1] * PIXEL_UM)
+    assert widget.vessel_table.selected == 3
+    layer = next(layer for layer in viewer.layers if isinstance(layer, Labels))
+    viewer.layers.selection.active = layer
+    layer.mode = "paint"
+    click(viewer, CENTRES[0] * PIXEL_UM)
+    assert widget.vessel_table.selected == 3
+    widget.vessel_form.area_box.setValue(30)
+    widget.measure()
+    close_and_go_on(viewer)
+    for thread in [thread for thread in threading.enumerate() if thread.name == "napari-hrpn"]:
+        thread.join(10)
+        assert not thread.is_alive()

@@ -1,0 +1,326 @@
+"""The widget in a viewer: what is shown is what SciPy finds in the same pixels."""
+
+import threading
+
+import numpy as np
+import pytest
+from napari.layers import Shapes
+from qtpy.QtCore import Qt
+from scipy import stats
+
+from napari_hrpn.analysis import colocalization, preview_roi
+from napari_hrpn.plugin.roi_correlation.results import short_names
+from support.roi_shapes import box, own_threads
+
+PLACE = {"scale": (0.65, 0.65), "units": ("um", "um")}
+
+
+def assert_numbers_of(numbers, y, p):
+    y, p = y.astype(float).ravel(), p.astype(float).ravel()
+    line = stats.linregress(y, p)
+    assert numbers.line.n == y.size
+    assert numbers.line.pearson_r == pytest.approx(line.rvalue, abs=1e-12)
+    assert numbers.line.slope == pytest.approx(line.slope, rel=1e-10)
+    assert numbers.line.intercept == pytest.approx(line.intercept, rel=1e-8)
+    assert numbers.agreement.rmse == pytest.approx(np.sqrt(np.mean((y - p) ** 2)), rel=1e-12)
+
+
+@pytest.fixture
+def widget(viewer, show, open_widget):
+    show(viewer, ("HRPN", "GANDA"))
+    return open_widget(viewer)
+
+
+@pytest.fixture
+def drawn(widget, viewer, settled):
+    """The widget with two rectangles."""
+    shapes = viewer.add_shapes([box(50, 250, 60, 300), box(300, 480, 100, 400)], name="mine", **PLACE)
+    settled(widget, 2)
+    return widget, shapes
+
+
+def bare(layer):
+    """A layer as napari itself has it, with its private parts."""
+    return getattr(layer, "__wrapped__", layer)
+
+
+def drag(shapes, index, shift):
+    """What napari does at each move of the mouse."""
+    layer = bare(shapes)
+    layer._data_view.shift(index, np.array(shift, float))
+    layer.refresh()
+
+
+def release(shapes, index):
+    """What napari does when the mouse is let go."""
+    shapes.events.data(value=shapes.data, action="changed", data_indices=(index,), vertex_indices=((),))
+
+
+def test_without_layers_it_says_what_is_missing(viewer, open_widget):
+    widget = open_widget(viewer)
+    assert "open a slide and its prediction" in widget.panel.level_label.text()
+    widget.maker.draw()
+    assert "open a slide" in widget.message
+    widget.colocalize()
+    assert "no region" in widget.message
+    widget.save_button.save_table()
+    assert "nothing to save" in widget.message
+
+
+def test_every_region_and_prediction_has_the_numbers_of_its_pixels(drawn, pixels):
+    widget, _ = drawn
+    _, real, first, second = pixels
+    for row, cut in zip(widget.rows(), (np.s_[50:250, 60:300], np.s_[300:480, 100:400]), strict=True):
+        assert row.measurement.is_exact
+        for numbers, predicted in zip(row.measurement.numbers, (first, second), strict=True):
+            assert_numbers_of(numbers, real[cut], predicted[cut])
+    titles = [widget.table.horizontalHeaderItem(column).text() for column in range(widget.table.columnCount())]
+    assert titles[:4] == ["ROI", "r HRPN", "r GANDA", "Δr GANDA"]
+    assert titles[-1] == "n"
+    shown = widget.table.item(0, 1).text()
+    assert shown.startswith(f"{widget.rows()[0].measurement.numbers[0].line.pearson_r:.3f} [")
+    assert widget.table.item(1, len(titles) - 1).text() == "54,000"
+
+
+def test_mean_and_sd_over_regions_are_shown_with_n(drawn):
+    widget, _ = drawn
+    values = [row.measurement.numbers[0].line.slope for row in widget.rows()]
+    text = widget.summary_label.text().replace("&nbsp;", " ")
+    assert "Mean ± SD over 2 ROIs" in text
+    assert f"HRPN: r {np.mean([row.measurement.numbers[0].line.pearson_r for row in widget.rows()]):.3f}" in text
+    assert f"slope {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f} (n = 2)" in text
+    assert "Δslope" in text
+
+
+def test_numbers_follow_a_drag_and_are_exact_after_it(drawn, pixels, qtbot, settled, monkeypatch):
+    widget, shapes = drawn
+    monkeypatch.setattr(Shapes, "data", property(Shapes.data.fget))
+    widget._previews._most_px = 20_000
+    monkeypatch.setattr("napari_hrpn.plugin.roi_correlation.measuring.MOST_PX", 20_000)
+    view = bare(shapes)._data_view
+    drag(shapes, 0, (3, 4))
+    with qtbot.waitSignal(widget._previews.measured):
+        drag(shapes, 0, (7, 6))
+    assert widget.measurement.level == 1
+    assert widget.measurement.n == 100 * 120
+    assert "preview from level 1: means of 2 × 2 px" in widget.panel.level_label.text()
+    assert widget.table.picked_index() == 0
+    release(shapes, 0)
+    settled(widget, 2)
+    assert "full resolution" in widget.panel.level_label.text()
+    assert "[" in widget.panel.numbers_label.text()
+    assert_numbers_of(widget.measurement.numbers[0], pixels[1][60:260, 70:310], pixels[2][60:260, 70:310])
+    assert bare(shapes)._data_view is view
+
+
+def test_the_newest_place_wins_and_nothing_queues_up(drawn, qtbot, monkeypatch):
+    widget, shapes = drawn
+    measured, gate = [], threading.Event()
+
+    def slow(images, roi, **options):
+        gate.wait(20)
+        measured.append(roi.rings[0][0][0])
+        return preview_roi(images, roi, **options)
+
+    monkeypatch.setattr("napari_hrpn.plugin.roi_correlation.measuring.preview_roi", slow)
+    for _ in range(30):
+        drag(shapes, 1, (-1, 1))
+    gate.set()
+    qtbot.waitUntil(lambda: not widget._previews.is_busy, timeout=20_000)
+    assert len(measured) == 2
+    np.testing.assert_allclose(measured[-1], [270, 130], atol=1e-9)
+
+
+def test_a_mouse_that_rests_gets_exact_numbers_without_being_released(drawn, pixels, settled):
+    widget, shapes = drawn
+    drag(shapes, 0, (10, 0))
+    settled(widget, 2)
+    assert widget.measurement.is_exact
+    assert_numbers_of(widget.measurement.numbers[0], pixels[1][60:260, 60:300], pixels[2][60:260, 60:300])
+
+
+def test_row_and_shape_pick_each_other(drawn, viewer):
+    widget, shapes = drawn
+    widget.table.selectRow(0)
+    assert set(shapes.selected_data) == {0}
+    assert widget.measurement is widget.rows()[0].measurement
+    shapes.selected_data = {1}
+    assert widget.table.picked_index() == 1
+    assert widget.measurement is widget.rows()[1].measurement
+    widget.table.sortByColumn(widget.table.columnCount() - 1, Qt.SortOrder.DescendingOrder)
+    assert [widget.table.item(row, 0).text() for row in range(2)] == ["ROI 2", "ROI 1"]
+    widget.table.selectRow(1)
+    assert set(shapes.selected_data) == {0}
+    widget.table.itemDoubleClicked.emit(widget.table.item(0, 0))
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], np.multiply([389.5, 249.5], 0.65))
+
+
+def test_deleting_a_shape_keeps_what_is_known_of_the_others(drawn, settled):
+    widget, shapes = drawn
+    second = widget.rows()[1].measurement
+    shapes.selected_data = {0}
+    shapes.remove_selected()
+    settled(widget, 1)
+    assert widget.rows()[0].measurement is second
+    assert widget.measurement is second
+
+
+def test_lines_are_left_out_with_a_word(drawn, settled):
+    widget, shapes = drawn
+    shapes.add(np.array([[10.0, 10], [90, 90]]), shape_type="line")
+    shapes.add(np.array([[10.0, 10], [90, 90], [20, 70]]), shape_type="path")
+    settled(widget, 2)
+    assert widget.roi_form.note_label.text().strip("\u200b") == "Left out: 2 paths or lines have no area."
+
+
+def test_each_label_is_a_region(widget, viewer, pixels, settled):
+    labels = np.zeros((250, 320), np.uint8)
+    labels[20:60, 30:90] = 3
+    labels[100:180, 50:90] = 7
+    layer = viewer.add_labels(labels, scale=(1.3, 1.3), translate=(0.325, 0.325), units=("um", "um"), name="cells")
+    widget.roi_form.choose(bare(layer))
+    settled(widget, 2)
+    assert [row.listed.name for row in widget.rows()] == ["label 3", "label 7"]
+    assert_numbers_of(widget.rows()[0].measurement.numbers[1], pixels[1][40:120, 60:180], pixels[3][40:120, 60:180])
+    widget.table.selectRow(0)
+    assert layer.selected_label == 3
+    layer.selected_label = 7
+    assert widget.table.picked_index() == 7
+    layer.data[100:180, 50:90] = 0
+    layer.events.paint(value=[])
+    settled(widget, 1)
+
+
+def test_random_regions_lie_in_the_users_layer_whatever_its_transform(widget, viewer, pixels, settled):
+    shapes = viewer.add_shapes(
+        None, ndim=2, name="turned", rotate=30, scale=(2, 2), translate=(7, -3), units=("um", "um")
+    )
+    form = widget.roi_form.random_form
+    form.unit_box.setCurrentText("µm")
+    assert form.width_box.value() == pytest.approx(624)
+    form.width_box.setValue(65)
+    form.height_box.setValue(52)
+    form.tissue_box.setValue(0)
+    form.add_button.click()
+    settled(widget, 3)
+    assert widget.message == "3 of 3 regions added."
+    assert len(shapes.data) == 3
+    for row in widget.rows():
+        assert row.measurement.n == 80 * 100
+        (y0, x0), (y1, x1) = (np.rint(end(row.listed.roi.rings[0][0], axis=0)).astype(int) for end in (np.min, np.max))
+        assert_numbers_of(row.measurement.numbers[0], pixels[1][y0:y1, x0:x1], pixels[2][y0:y1, x0:x1])
+
+
+def test_random_regions_get_a_layer_of_their_own_on_the_tissue(widget, viewer, settled):
+    form = widget.roi_form.random_form
+    form.width_box.setValue(120)
+    form.height_box.setValue(100)
+    form.number_box.setValue(4)
+    form.add_button.click()
+    settled(widget, 4)
+    layer = widget.roi_form.layer
+    assert layer.name == "ROIs"
+    assert list(layer.features["name"]) == [f"random 0-{k}" for k in range(1, 5)]
+    assert [row.listed.name for row in widget.rows()] == list(layer.features["name"])
+    layer.add(box(0, 50, 0, 50), shape_type="rectangle")
+    settled(widget, 5)
+    assert widget.rows()[-1].listed.name == "ROI 5"
+
+
+def test_a_region_larger_than_the_slide_is_refused_in_a_sentence(widget, qtbot):
+    widget.roi_form.random_form.tissue_box.setValue(0)
+    widget.maker.add_random()
+    qtbot.waitUntil(lambda: bool(widget.message))
+    assert widget.message.startswith("The slide has 640 x 500 px, expected 960 x 864 px or more")
+
+
+def test_draw_gives_a_layer_to_draw_in(widget, viewer):
+    widget.roi_form.draw_button.click()
+    layer = widget.roi_form.layer
+    assert viewer.layers.selection.active == layer
+    assert layer.mode == "add_rectangle"
+    widget.roi_form.draw_button.click()
+    assert widget.roi_form.layer == layer
+
+
+def test_manders_and_costes_are_those_of_the_pixels(drawn, pixels, qtbot):
+    widget, _ = drawn
+    widget.table.selectRow(0)
+    widget.colocalize_button.click()
+    qtbot.waitUntil(lambda: bool(widget.rows()[0].colocalization), timeout=20_000)
+    cut = np.s_[50:250, 60:300]
+    assert widget.rows()[0].colocalization == tuple(colocalization(pixels[1][cut], each[cut]) for each in pixels[2:])
+    assert "Manders M1" in widget.panel.colocalization_label.text()
+    widget.table.selectRow(1)
+    assert not widget.panel.colocalization_label.isVisibleTo(widget)
+
+
+def test_the_colocalization_layer_is_red_green_and_yellow(drawn, viewer, pixels, qtbot):
+    widget, shapes = drawn
+    viewer.layers.selection.active = shapes
+    widget.layer_button.click()
+    layer = widget._overlay.layer
+    assert layer.rgb
+    assert viewer.layers.index(layer) < viewer.layers.index(shapes)
+    assert viewer.layers.selection.active == shapes
+    real_layer = widget.pair_form.pair.real.layer
+
+    def expected(limits):
+        scaled = [(each.astype(float) - limits[0]) / (limits[1] - limits[0]) * 255 for each in pixels[1:3]]
+        return np.stack([*(np.clip(each, 0, 255) for each in scaled), np.zeros(real_layer.data[0].shape)], axis=-1)
+
+    np.testing.assert_allclose(np.asarray(layer.data[0]), expected(real_layer.contrast_limits), atol=1)
+    real_layer.contrast_limits = (100, 500)
+    qtbot.waitUntil(lambda: np.allclose(np.asarray(layer.data[0]), expected((100, 500)), atol=1), timeout=5000)
+    widget.panel.prediction_box.choose(1)
+    widget.layer_button.click()
+    assert widget._overlay.layer == layer
+    assert "GANDA" in layer.name
+    # it is no prediction
+    assert len(widget.pair_form.pair.predictions) == 2
+
+
+def test_an_image_with_pixels_that_are_no_numbers_is_told_of(viewer, pixels, open_widget, settled):
+    bad = pixels[2].astype(np.float32)
+    bad[100, 100] = np.nan
+    viewer.add_image(pixels[1], name="real QD")
+    viewer.add_image(bad, name="predicted QD")
+    widget = open_widget(viewer)
+    viewer.add_shapes([box(50, 150, 50, 150), box(200, 300, 50, 150)])
+    settled(widget, 2)
+    assert "not finite" in widget.rows()[0].problem
+    assert widget.rows()[1].measurement.n == 10_000
+    widget.table.selectRow(0)
+    assert "not finite" in widget.panel.level_label.text()
+    assert widget.table.item(0, 1).text() == "–"
+
+
+def test_other_predictions_are_measured_anew(drawn, settled):
+    widget, _ = drawn
+    first, _ = widget.pair_form.pair.predictions
+    widget.pair_form.choose(widget.pair_form.pair.real.layer, [first.layer])
+    settled(widget, 2)
+    assert len(widget.rows()[0].measurement.numbers) == 1
+    assert widget.table.horizontalHeaderItem(1).text() == "r"
+    assert not widget.panel.prediction_box.isVisibleTo(widget)
+
+
+def test_moving_the_layer_moves_its_regions(drawn, pixels, settled):
+    widget, shapes = drawn
+    shapes.translate = (6.5, 13)
+    settled(widget, 2)
+    assert_numbers_of(widget.rows()[0].measurement.numbers[0], pixels[1][60:260, 80:320], pixels[2][60:260, 80:320])
+
+
+def test_closing_the_viewer_ends_all(drawn, viewer, close_and_go_on, qtbot):
+    _, shapes = drawn
+    drag(shapes, 0, (1, 1))
+    close_and_go_on(viewer)
+    qtbot.waitUntil(lambda: not own_threads(), timeout=20_000)
+
+
+def test_short_names():
+    assert short_names(["slide A predicted QD", "slide GANDA QD"]) == ("A", "GANDA")
+    assert short_names(["slide predicted QD", "slide GANDA QD"]) == ("predicted", "GANDA")
+    assert short_names(["same", "same"]) == ("same", "same")
+    assert short_names(["only one"]) == ("only one",)

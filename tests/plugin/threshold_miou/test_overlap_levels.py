@@ -1,0 +1,203 @@
+"""Labels and counts of levels, against NumPy on the same pixels; no viewer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_hrpn.analysis import iou_at, pair_counts
+from napari_hrpn.plugin.comparison import ComparedChannel, Pair
+from napari_hrpn.plugin.comparison.region import Region, found_region
+from napari_hrpn.plugin.layers.drawn_regions import DrawnShapes
+from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY, CommonLevels, Window
+from napari_hrpn.plugin.threshold_miou.overlap import full_overlap, look_over, overlap_at
+from napari_hrpn.plugin.threshold_miou.overlap_levels import OverlapLevels
+from napari_hrpn.slides import Annotation, RegionMask
+from napari_hrpn.tiling import Box
+from support.compared import compared_slides
+
+AFFORDABLE = "napari_hrpn.plugin.threshold_miou.overlap.AFFORDABLE_PX"
+ROI = Box(60, 433, 101, 712)
+
+
+def make_pair(**changes):
+    real, predicted = compared_slides(**changes)
+    return Pair(ComparedChannel(real, 2, "QD", None), (ComparedChannel(predicted, 0, "HRPN", None),))
+
+
+@pytest.fixture
+def pair():
+    return make_pair()
+
+
+def pixels(pair, level=0):
+    real, predicted = pair.real, pair.predictions[0]
+    return real.slide.levels[level][real.channel].compute(), predicted.slide.levels[level][0].compute()
+
+
+def rectangle(box, kind="include"):
+    return Annotation("", kind, ((np.array([(y, x) for y, x in corners(box)], float),),))
+
+
+def corners(box):
+    return [(box.y0, box.x0), (box.y0, box.x1), (box.y1, box.x1), (box.y1, box.x0)]
+
+
+def expected_labels(real, predicted, threshold):
+    labels = np.zeros(real.shape, int)
+    labels[(real >= threshold) & (predicted >= threshold)] = BOTH
+    labels[(real >= threshold) & (predicted < threshold)] = REAL_ONLY
+    labels[(real < threshold) & (predicted >= threshold)] = PREDICTED_ONLY
+    return labels
+
+
+def run(generator):
+    reports = []
+    try:
+        while True:
+            reports.append(next(generator))
+    except StopIteration as end:
+        return end.value, reports
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("threshold", [-3.0, 0.0, 0.51, 99.5, 100.0, 255.0, 300.0, np.inf])
+def test_labels_are_those_of_a_comparison(dtype, threshold):
+    pair = make_pair(dtype=dtype)
+    block = CommonLevels.of(pair).read(Window(0, ROI), Region("", None))
+    real, predicted = (image[ROI.y0 : ROI.y1, ROI.x0 : ROI.x1] for image in pixels(pair))
+    np.testing.assert_array_equal(block.labels(0, threshold), expected_labels(real, predicted, threshold))
+
+
+def test_levels_end_where_all_are_small_enough(pair):
+    assert [CommonLevels.of(pair).shape(level) for level in range(3)] == [(700, 900), (350, 450), (175, 225)]
+    # a real slide without a pyramid, next to one with: coarse levels are computed
+    flat = replace(pair.real.slide, levels=pair.real.slide.levels[:1])
+    short = CommonLevels.of(replace(pair, real=replace(pair.real, slide=flat)))
+    assert len(short) == 1
+    large = make_pair(shape=(1100, 300))
+    flat = replace(large.real.slide, levels=large.real.slide.levels[:1])
+    computed = CommonLevels.of(replace(large, real=replace(large.real, slide=flat)))
+    assert [array.shape for array in computed.arrays[-1]] == [(550, 150)] * 2
+    whole = computed.read(computed.whole(1), Region("", None))
+    np.testing.assert_array_equal(whole.real, pixels(large, 1)[0])
+
+
+def test_what_is_in_memory_and_what_is_missing(pair, monkeypatch):
+    monkeypatch.setattr(AFFORDABLE, 200_000)
+    missed = []
+    overview = look_over(pair, "Frame", None)
+    levels = OverlapLevels(overview, lambda: missed.append(1))
+    levels.use(0, 100.0)
+    assert sorted(overview.blocks) == [1, 2]
+    fine, middle, coarsest = levels.levels
+    np.testing.assert_array_equal(middle[10:50, :], expected_labels(*pixels(pair, 1), 100.0)[10:50])
+    np.testing.assert_array_equal(coarsest, expected_labels(*pixels(pair, 2), 100.0))
+    assert missed == []
+    # the finest is shown as coarse as it is known, until it was read
+    shown = fine[100:160, 400:500]
+    np.testing.assert_array_equal(
+        shown, expected_labels(*pixels(pair, 1), 100.0)[50:80, 200:250].repeat(2, 0).repeat(2, 1)
+    )
+    assert missed == [1]
+    levels.block = overview.levels.read(Window(0, Box(0, 256, 256, 512)), overview.region)
+    np.testing.assert_array_equal(fine[100:160, 400:500], expected_labels(*pixels(pair), 100.0)[100:160, 400:500])
+    assert missed == [1]
+    assert fine[100, 400] == expected_labels(*pixels(pair), 100.0)[100, 400]
+    # an array is asked for by who saves the layer: no coarse picture will do
+    np.testing.assert_array_equal(np.asarray(fine), expected_labels(*pixels(pair), 100.0))
+
+
+def test_the_coarsest_level_is_one_array_that_follows_the_threshold(pair):
+    levels = OverlapLevels(look_over(pair, "Frame", None), lambda: None)
+    coarsest = levels.levels[-1]
+    for threshold in (120.0, 80.0):
+        levels.use(0, threshold)
+        assert levels.levels[-1] is coarsest
+        np.testing.assert_array_equal(coarsest, expected_labels(*pixels(pair, 2), threshold))
+
+
+def numpy_iou(real, predicted, threshold, mask):
+    a, b = real[mask] >= threshold, predicted[mask] >= threshold
+    return (a & b).sum() / (a | b).sum()
+
+
+MASK = RegionMask(np.add.outer(np.arange(70), np.arange(90)) > 60, (10.0, 10.0))
+REGIONS = {
+    "frame": (None, lambda: np.ones((700, 900), bool)),
+    "mask": (MASK, lambda: MASK.within(slice(0, 700), slice(0, 900))),
+    "shapes": (
+        DrawnShapes("tumour", (rectangle(ROI), rectangle(Box(500, 650, 20, 90)))),
+        lambda: filled((ROI, Box(500, 650, 20, 90))),
+    ),
+    "hole": (
+        DrawnShapes("tumour", (rectangle(ROI), rectangle(Box(100, 200, 200, 300), "exclude"))),
+        lambda: filled((ROI,)) & ~filled((Box(100, 200, 200, 300),)),
+    ),
+}
+
+
+def filled(boxes):
+    mask = np.zeros((700, 900), bool)
+    for box in boxes:
+        mask[box.y0 : box.y1, box.x0 : box.x1] = True
+    return mask
+
+
+@pytest.mark.parametrize("name", REGIONS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_numbers_of_a_region_are_those_of_numpy_at_once_and_by_the_slides(name, dtype):
+    wanted, mask = REGIONS[name]
+    pair = make_pair(dtype=dtype)
+    overview = look_over(pair, name, wanted)
+    (at_once,) = overview.overlaps
+    in_full, reports = run(full_overlap(pair.real, pair.predictions[0], overview.region))
+    real, predicted = pixels(pair)
+    assert at_once.is_full
+    assert reports
+    for overlap in (at_once, in_full):
+        assert overlap.counts == pair_counts(real, predicted, mask())
+        assert iou_at(overlap.counts, 100.0).iou == pytest.approx(numpy_iou(real, predicted, 100.0, mask()), abs=1e-12)
+        middle = overlap.points[50]
+        assert middle.threshold == np.percentile(real[mask()], 50)
+        assert middle.iou == pytest.approx(numpy_iou(real, predicted, middle.threshold, mask()), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_a_large_region_is_estimated_at_a_level_that_is_affordable(pair, monkeypatch, name):
+    monkeypatch.setattr(AFFORDABLE, 50_000)
+    wanted, mask = REGIONS[name]
+    (overlap,) = look_over(pair, name, wanted).overlaps
+    assert overlap.downsample == pytest.approx(4, abs=0.01)
+    assert not overlap.is_full
+    assert overlap.counts.n == pytest.approx(mask().sum() / 16, rel=0.05)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_region_is_the_same_part_at_every_level(level):
+    whole = MASK.within(slice(0, 704), slice(0, 896))
+    step = 2**level
+    box = Box(16 // step, 320 // step, 64 // step, 512 // step)
+    inside = Region("", MASK).inside(box, (step, step))
+    share = whole[16:320, 64:512].reshape(box.height, step, box.width, step).mean(axis=(1, 3))
+    assert inside.shape == (box.height, box.width)
+    clear = (share == 0) | (share == 1)
+    np.testing.assert_array_equal(inside[clear], share[clear] == 1)
+
+
+def test_no_shapes_are_everywhere_and_keys_tell_regions_apart():
+    assert found_region("", DrawnShapes("tumour", ()), (700, 900)).part is None
+    found = [found_region("", wanted, (700, 900)) for wanted, _ in REGIONS.values()]
+    assert len({region.key for region in found}) == len(found)
+    assert found[2].key == found_region("again", REGIONS["shapes"][0], (700, 900)).key
+
+
+@pytest.mark.parametrize("level", range(0, 200, 7))
+def test_whole_numbers_are_exact_also_next_to_a_prediction_in_floating_point(level):
+    real, predicted = (np.tile(np.arange(200, dtype=kind), 3) for kind in (np.uint8, np.float32))
+    predicted = predicted * np.float32(1.37) + np.float32(0.011)
+    point = overlap_at(pair_counts(real, predicted), float(level))
+    a, b = real >= level, predicted >= level
+    assert point.real_fraction == a.mean()
+    assert point.predicted_fraction == pytest.approx(b.mean(), abs=1 / 200)
+    assert point.threshold == level
