@@ -93,7 +93,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (n, c, y, x) in and out."""
-        return functional.relu(self.residual(x) + x)
+        return functional.relu_(self.residual(x).add_(x))
 
 
 class Bottleneck(nn.Module):
@@ -113,7 +113,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (n, c, y, x) in and out."""
-        return functional.relu(self.residual(x) + self.shortcut(x))
+        return functional.relu_(self.residual(x).add_(self.shortcut(x)))
 
 
 def downsampling(source: int, target: int, steps: int) -> nn.Sequential:
@@ -169,8 +169,11 @@ class Exchange(nn.Module):
         fused = []
         for target in range(len(branches)):
             paths = self.get_submodule(f"paths.{target}").children()
-            brought = [path(branch) for path, branch in zip(paths, branches, strict=True)]
-            fused.append(functional.relu(sum(brought[1:], start=brought[0])))
+            first, second, *others = (path(branch) for path, branch in zip(paths, branches, strict=True))
+            total = first + second
+            for brought in others:
+                total.add_(brought)
+            fused.append(functional.relu_(total))
         return fused
 
 
@@ -277,12 +280,18 @@ class HRPN(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Branches after the last exchange, finest (1/4) first."""
+        return self.exchanged(self.beginning(x))
+
+    def beginning(self, x: Tensor) -> list[Tensor]:
+        """Stem and first stage: what the first two branches start from, finest first."""
         wide = self.stage1(self.stem(x))
-        branches = [self.transitions[0](wide)]
-        for index, stage in enumerate(self.stages, start=1):
-            # the second branch starts from the first stage, each later one from the coarsest before it
-            branches.append(self.transitions[index](wide if index == 1 else branches[-1]))
-            branches = stage(branches)
+        return [transition(wide) for transition in self.transitions[:2]]
+
+    def exchanged(self, branches: list[Tensor]) -> list[Tensor]:
+        """All later stages: from the first two branches to all after the last exchange."""
+        for index, stage in enumerate(self.stages):
+            # each later branch starts from the coarsest before it
+            branches = stage([*branches, self.transitions[index + 1](branches[-1])] if index else branches)
         return branches
 
 

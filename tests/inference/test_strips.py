@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from napari_hrpn.inference.predictor import Predictor, fold_batch_normalisation
+from napari_hrpn.inference.strips import BEGINNING_ROWS, StripwiseHRPN, upsampling_taps
+from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings
+
+
+def lively_network(**settings: object) -> HRPN:
+    """Batch statistics are those of real features, so that no layer is all but dead."""
+    torch.manual_seed(0)
+    network = HRPN(HRPNSettings(**settings)).train()
+    with torch.no_grad():
+        network(torch.randn(1, network.settings.in_channels, 128, 128))
+    return network.eval()
+
+
+@pytest.mark.parametrize("crop", [0, 32, 96])
+@pytest.mark.parametrize(
+    "settings",
+    [{"branches": 1}, {"branches": 2}, {"branches": 3}, {}, {"upsampling": "transposed", "in_channels": 3}],
+    ids=str,
+)
+def test_strips_give_what_the_whole_network_gives(settings, crop):
+    network = lively_network(**settings)
+    exact = lively_network(**settings).double()
+    fold_batch_normalisation(network)
+    # two strips of the beginning and several of the head, the last ones smaller
+    x = torch.randn(1, network.settings.in_channels, BEGINNING_ROWS + 96, 224)
+    with torch.inference_mode():
+        expected = exact(x.double(), crop)
+        plain, strips = network(x, crop), StripwiseHRPN(network)(x, crop)
+    spread = (expected.max() - expected.min()).item()
+    assert strips.shape == expected.shape
+    assert (strips - expected).abs().max() <= max(1e-6 * spread, 2 * (plain - expected).abs().max().item())
+
+
+def test_half_precision_errs_as_the_whole_network_does_and_ends_in_single():
+    network = lively_network()
+    fold_batch_normalisation(network)
+    x = torch.randn(1, 2, 256, 256)
+    with torch.inference_mode():
+        exact = network(x, 64)
+        with torch.autocast("cpu", torch.bfloat16):
+            plain, strips = network(x, 64), StripwiseHRPN(network)(x, 64)
+    assert strips.dtype == torch.float32
+    assert (strips - exact).abs().mean() <= 1.2 * (plain - exact).abs().mean()
+
+
+@pytest.mark.parametrize(("first", "count", "scale"), [(1, 40, 4), (9, 7, 8), (46, 64, 8)])
+def test_taps_are_those_of_bilinear_upsampling(first, count, scale):
+    coarse = torch.randn(1, 1, 16)
+    fine = functional.interpolate(coarse, scale_factor=scale, mode="linear", align_corners=False)[0, 0]
+    start, taps = upsampling_taps(first + scale, count, scale)
+    seen = coarse[0, 0, start : start + taps.shape[-1]].numpy()
+    expected = [[fine[first + scale + i + tap] for tap in (-1, 0, 1)] for i in range(count)]
+    np.testing.assert_allclose(taps @ seen, expected, atol=1e-6)
+
+
+def test_on_a_processor_an_hrpn_runs_in_strips_and_takes_less_memory():
+    network = lively_network()
+    predictor = Predictor(Checkpoint(network.settings, network.state_dict()))
+    assert isinstance(predictor._network, StripwiseHRPN)
+    side = 2048 + 2 * predictor.halo
+    assert predictor.bytes_for(side, side) < 0.3 * 450 * side**2
