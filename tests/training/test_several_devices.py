@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import socket
-import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -26,7 +25,7 @@ from napari_hrpn.training import (
     train_model,
 )
 from napari_hrpn.training.course import gather_material
-from napari_hrpn.training.devices import training_devices
+from napari_hrpn.training.devices import most_devices, training_devices
 from napari_hrpn.training.team import ALONE
 
 # the slides are tiny, and said to be
@@ -35,8 +34,8 @@ pytestmark = [
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two processors are needed"),
 ]
 
+WAIT_SECONDS = 600
 STEPS = """
-import sys
 import torch
 from safetensors.torch import save_file
 from napari_hrpn.models import GANDASettings
@@ -88,27 +87,40 @@ def write(team, folder):
 """
 ON_TWO = """
 from napari_hrpn.training.fabric_team import FabricTeam
-team = FabricTeam(("cpu", "cpu"), int(sys.argv[1]), int(sys.argv[2]))
+team = FabricTeam(("cpu", "cpu"), rank, port)
 torch.set_num_threads(1)
 assert team.from_first(0.1 + team.rank, team.rank == 0) == (0.1, 1.0)
 assert team.sum(torch.tensor([1.0, team.rank])).tolist() == [2.0, 1.0]
-write(team, sys.argv[3])
+write(team, folder)
 """
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory):
+def forking():
+    """Starts processes as copies of one that has loaded all that is slow to load, where the system can do that."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "napari_hrpn.training.device_process", "lightning_fabric"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory, forking):
     """Tensors after a step of five patches and one of a single patch, on one device and on each of two."""
     folder = tmp_path_factory.mktemp("learnt")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    words = [[sys.executable, "-c", STEPS + ON_TWO, rank, port, str(folder)] for rank in ("0", "1")]
-    running = [subprocess.Popen(each) for each in words]
+        names = {"port": probe.getsockname()[1], "folder": str(folder)}
+    running = [forking.Process(target=exec, args=(STEPS + ON_TWO, {**names, "rank": rank})) for rank in range(2)]
+    for process in running:
+        process.start()
     here = {}
     exec(STEPS, here)
     here["write"](ALONE, folder)
-    assert [process.wait(120) for process in running] == [0, 0]
+    for process in running:
+        process.join(WAIT_SECONDS)
+    assert [process.exitcode for process in running] == [0, 0]
     return lambda name: load_file(folder / f"{name}.safetensors")
 
 
@@ -146,7 +158,7 @@ def quick():
     """One branch, three steps of three crops in each of two epochs, on two processes."""
     return recipe_settings(
         branches=1,
-        patch_px=64,
+        patch_px=32,
         batch=3,
         steps_per_epoch=3,
         epochs=2,
@@ -174,7 +186,8 @@ def assert_same_run(one, other):
     assert losses[0] == losses[1]
 
 
-def test_stopped_and_continued_equals_uninterrupted(entries, quick, tmp_path):
+def test_stopped_and_continued_equals_uninterrupted(entries, quick, tmp_path, forking, monkeypatch):
+    monkeypatch.setattr(several_devices.multiprocessing, "get_context", lambda _: forking)
     whole, parts, stop = tmp_path / "whole", tmp_path / "parts", threading.Event()
     *told, result = reports(train_model(entries, whole, quick))
     kinds = [type(report) for report in told if isinstance(report, StepReport | EpochReport)]
@@ -218,6 +231,15 @@ def test_without_the_extra_it_is_said_before_anything_is_begun(entries, quick, t
     with pytest.raises(TrainingError, match=r'pip install "napari-hrpn\[multi-gpu\]"'):
         next(train_model(entries, tmp_path / "run", quick))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("first", "most"), [("cuda:0", 3), ("cuda:2", 1), ("cpu", 5), ("mps", 1)])
+def test_as_many_are_offered_as_there_are(first, most, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("os.cpu_count", lambda: 5)
+    assert most_devices(first) == most
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert most_devices(first) == 1
 
 
 @pytest.mark.parametrize(

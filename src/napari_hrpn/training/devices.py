@@ -41,14 +41,9 @@ def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
     if wanted == 1:
         return (first,)
     kind, _, index = first.partition(":")
-    if kind == "cpu":
-        there, what = os.cpu_count() or 1, "processors"
-        names = [first] * wanted
-    else:
-        there = torch.cuda.device_count() - int(index) if kind == "cuda" else 1
-        what = f"of them from {first} on" if kind == "cuda" else f"{first} device"
-        names = [f"{kind}:{int(index or 0) + number}" for number in range(wanted)]
-    if wanted > there:
+    names = [first if kind == "cpu" else f"{kind}:{int(index or 0) + number}" for number in range(wanted)]
+    if wanted > (there := _count_from(first)):
+        what = {"cpu": "processors", "cuda": f"of them from {first} on"}.get(kind, f"{first} device")
         msg = f"the training asks for {wanted} devices, but there are {there} {what}; take fewer, or another device."
         raise TrainingError(msg)
     if importlib.util.find_spec(PACKAGE) is None:
@@ -58,3 +53,26 @@ def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
         )
         raise TrainingError(msg)
     return tuple(names)
+
+
+def most_devices(first: str) -> int:
+    """How many devices can train together.
+
+    Parameters
+    ----------
+    first : str
+        The device to begin with, such as "cuda:0", "cpu" or "mps".
+
+    Returns
+    -------
+    int
+        At least 1; no more without lightning-fabric.
+    """
+    return 1 if importlib.util.find_spec(PACKAGE) is None else max(1, _count_from(first))
+
+
+def _count_from(first: str) -> int:
+    kind, _, index = first.partition(":")
+    if kind == "cpu":
+        return os.cpu_count() or 1
+    return torch.cuda.device_count() - int(index or 0) if kind == "cuda" else 1

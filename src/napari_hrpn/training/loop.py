@@ -19,7 +19,7 @@ import torch
 from napari_hrpn.inference.memory import free_memory, is_out_of_memory, keep_freed_memory, thread_on_main_heap
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.learner import DeviceBatch
-from napari_hrpn.training.peak_memory import peak_memory_bytes
+from napari_hrpn.training.peak_memory import forget_peak_memory, peak_memory_bytes
 from napari_hrpn.training.reports import EpochRecord, EpochReport, StepReport
 from napari_hrpn.training.schedule import learning_rate
 
@@ -79,6 +79,7 @@ class TrainingLoop:
         if tensors := folder.tensors():
             self._learner.load(tensors)
         self._started -= state.seconds
+        forget_peak_memory(self._course.device)
         with self._network_thread():
             while not self._ends(state):
                 state = yield from self._epoch(state)

@@ -83,8 +83,16 @@ def load_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     tensors : mapping of str to Tensor
         The state.
     """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        parameter, quantity = name.split(".", 1)
-        state.setdefault(int(parameter), {})[quantity] = tensor
+        index, quantity = name.split(".", 1)
+        state.setdefault(int(index), {})[quantity] = _laid_out_like(parameters[int(index)], tensor)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    # a fused step goes through parameter and state as they lie in memory, and a file does not keep how they lay
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)

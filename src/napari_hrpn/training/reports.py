@@ -100,7 +100,8 @@ class EpochRecord:
     waiting_share : float
         Share of the epoch in which the network waited for patches, 0 to 1.
     peak_memory_bytes : int
-        Of the GPU, or of the process.
+        Largest since this run of the training began: allocated on the GPU, or resident in the process; the latter
+        since the program began on Windows and macOS, which do not forget.
     """
 
     epoch: int

@@ -21,10 +21,11 @@ from napari_hrpn.plugin.layers import slide_layers
 from napari_hrpn.plugin.prediction.widget import PredictWidget
 from napari_hrpn.slides import open_slide
 from napari_hrpn.tiling import TileGrid
+from support.quality import all_is_well
+from support.settling import WAIT_MS
 
 SHAPE = (1100, 1300)
 DEVICES = (Device("cuda:0", "Fast GPU", 7 * 10**9, 8 * 10**9), Device("cpu", "CPU, 2 threads", 3 * 10**9, 4 * 10**9))
-WAIT_MS = 20_000
 
 
 class FakeEngine:
@@ -65,7 +66,7 @@ class FakeEngine:
                 tile = min(pending, key=lambda tile: tile.core.distance_to(*focus()))
                 pending.remove(tile)
                 self.order.append(tile.core)
-                target.write(tile.core, self.pattern(tile.core))
+                target.record(tile.core, target.write(tile.core, self.pattern(tile.core)))
                 yield TileReport(tile, len(tiles) - len(pending), len(tiles), False, 1.0, float(len(pending)))
         finally:
             self.closed.set()
@@ -80,6 +81,7 @@ def engine(monkeypatch):
     fake = FakeEngine()
     monkeypatch.setattr("napari_hrpn.inference.predict_slide", fake)
     monkeypatch.setattr("napari_hrpn.inference.list_devices", lambda: DEVICES)
+    monkeypatch.setattr("napari_hrpn.analysis.slide_quality", all_is_well)
     return fake
 
 

@@ -1,26 +1,22 @@
-import time
-
 import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
+from qtpy.QtWidgets import QApplication
 
 from napari_hrpn.inference import PredictionError, PredictionStore
 from napari_hrpn.tiling import TileGrid
+from support.settling import WAIT_MS
 
 SHAPE = (1100, 1300)
 TILES = 9
-WAIT_MS = 20_000
 
 
 @pytest.fixture
-def assert_stopped(engine, slide_file, prediction_threads):
+def assert_stopped(engine, slide_file, prediction_threads, qtbot):
     """Checks that nothing runs any more and that the two tiles that were done are kept."""
 
     def check():
-        deadline = time.monotonic() + 10
-        while prediction_threads() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert prediction_threads() == []
+        qtbot.waitUntil(lambda: prediction_threads() == [], timeout=WAIT_MS)
         assert engine.closed.is_set()
         kept = PredictionStore(slide_file.parent / "tumour 7.predicted.ome.zarr")
         assert sum(kept.finished(tile.core) for tile in TileGrid(*SHAPE, 512, 0, 1)) == 2
@@ -48,10 +44,7 @@ def test_a_warning_that_the_form_shows_is_no_notification(widget, engine, notifi
 
 def test_any_other_error_goes_to_the_notifications(widget, viewer, engine, notifications, monkeypatch, run_to_end):
     told = []
-    monkeypatch.setattr(
-        "napari_hrpn.plugin.prediction.widget.notification_manager.receive_error",
-        lambda *problem: told.append(problem[1]),
-    )
+    monkeypatch.setattr(notification_manager, "receive_error", lambda *problem: told.append(problem[1]))
     engine.fails_with = ZeroDivisionError("oh")
     run_to_end(widget)
     assert [type(error) for error in told] == [ZeroDivisionError]
@@ -67,7 +60,7 @@ def test_closing_the_dock_ends_the_run_and_keeps_tiles(
     viewer.window.remove_dock_widget(widget)
     assert_stopped()
     viewer.layers.clear()
-    qtbot.wait(50)
+    QApplication.processEvents()
 
 
 def test_closing_the_viewer_ends_the_run_and_keeps_tiles(

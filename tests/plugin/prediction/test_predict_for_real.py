@@ -1,15 +1,13 @@
-import time
-
 import numpy as np
 import pytest
 import tifffile
 
 from napari_hrpn.inference import PredictionReport
 from napari_hrpn.slides import open_slide
+from support.settling import WAIT_MS
 
 SHAPE = (1100, 1300)
 TILES = 9
-WAIT_MS = 20_000
 
 
 @pytest.fixture
@@ -29,12 +27,12 @@ def test_the_real_engine_predicts_stops_and_goes_on(make_napari_viewer_proxy, qt
     widget.settings_form.device_box.choose("cpu")
     widget.settings_form._advanced.core_box.setValue(512)
     widget.predict()
-    qtbot.waitUntil(lambda: widget._running.progress is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: widget._running.progress is not None, timeout=WAIT_MS)
     widget.cancel()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT_MS)
     qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
     widget.predict()
-    qtbot.waitUntil(lambda: not widget.is_running, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT_MS)
     assert widget.message.startswith("Done")
     stored = open_slide(real_slide.parent / "real.predicted.ome.zarr")
     np.testing.assert_array_equal(widget.layer.data[0][:, :], stored.levels[0][0].compute())
@@ -51,11 +49,8 @@ def test_closing_the_viewer_during_a_real_run_ends_it(
     widget = open_widget(viewer)
     widget.settings_form._advanced.core_box.setValue(512)
     widget.predict()
-    qtbot.wait(100)
+    qtbot.waitUntil((real_slide.parent / "real.predicted.ome.zarr").exists, timeout=WAIT_MS)
     made.clear()
     del widget
     viewer.close()
-    deadline = time.monotonic() + 60
-    while prediction_threads() and time.monotonic() < deadline:
-        qtbot.wait(20)
-    assert prediction_threads() == []
+    qtbot.waitUntil(lambda: prediction_threads() == [], timeout=WAIT_MS)

@@ -6,10 +6,10 @@ import pytest
 from napari_hrpn.plugin.layers import slide_of
 from napari_hrpn.slides import halve, open_slide
 from napari_hrpn.tiling import Box, TileGrid
+from support.settling import WAIT_MS
 
 SHAPE = (1100, 1300)
 TILES = 9
-WAIT_MS = 20_000
 
 
 TRANSFORMS = [{}, {"rotate": 30, "scale": (0.5, 0.4), "translate": (40, -9), "shear": [0.2]}]
@@ -68,12 +68,11 @@ def test_the_canvas_shows_a_tile_soon(
     for layer in viewer.layers:
         layer.visible = False
     widget.predict()
-    qtbot.wait(200)
+    qtbot.waitUntil(lambda: bool(engine.calls), timeout=WAIT_MS)
     assert viewer.screenshot(flash=False)[..., :3].max() == 0
     engine.let(4)
     wait_for_tiles(widget, 4)
-    qtbot.wait(200)
-    assert viewer.screenshot(flash=False)[..., :3].max() > 80
+    qtbot.waitUntil(lambda: viewer.screenshot(flash=False)[..., :3].max() > 80, timeout=WAIT_MS)
     engine.let()
     wait_for(widget, running=False)
 

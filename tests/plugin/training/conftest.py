@@ -26,9 +26,10 @@ from napari_hrpn.training import (
 )
 from napari_hrpn.training.run_folder import RunState
 from support.predictions import lively_checkpoint
+from support.quality import all_is_well
+from support.settling import WAIT_MS
 
 DEVICES = (Device("cuda:0", "Fast GPU", 7 * 10**9, 8 * 10**9), Device("cpu", "CPU, 2 threads", 3 * 10**9, 4 * 10**9))
-WAIT_MS = 20_000
 STEPS = 4
 
 
@@ -88,6 +89,16 @@ class FakeTraining:
         return run.result(state)
 
 
+@pytest.fixture
+def until(qtbot):
+    """Waits for a state."""
+
+    def wait(condition):
+        qtbot.waitUntil(condition, timeout=WAIT_MS)
+
+    return wait
+
+
 def a_preview(seed=0):
     random = np.random.default_rng(seed)
     inputs = random.random((2, 32, 32)).astype(np.float32) * 100
@@ -116,6 +127,7 @@ def training(monkeypatch):
     monkeypatch.setattr("napari_hrpn.training.checks.check_training", check)
     monkeypatch.setattr("napari_hrpn.training.estimate", lambda *_, **__: Estimate(600.0, 2 * 10**9))
     monkeypatch.setattr("napari_hrpn.inference.list_devices", lambda: DEVICES)
+    monkeypatch.setattr("napari_hrpn.analysis.slide_quality", all_is_well)
     monkeypatch.setattr("napari_hrpn.plugin.training.setup.LOOK_AHEAD_MS", 50)
     return fake
 

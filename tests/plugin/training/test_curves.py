@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backend_bases import MouseEvent
 from qtpy.QtWidgets import QToolTip
 
-from napari_hrpn.plugin.training.curves import REDRAW_MS, TrainingCurves
+from napari_hrpn.plugin.training.curves import TrainingCurves
 from napari_hrpn.plugin.training.pictures import preview_pictures
 from napari_hrpn.plugin.training.preview import TrainingPreview
 from napari_hrpn.training import EpochRecord, Preview
@@ -38,10 +38,10 @@ def line(curves, label):
     return next(line for line in curves.axes.get_lines() if line.get_label() == label)
 
 
-def test_losses_are_drawn_over_epochs_and_the_best_is_marked(curves, draws, qtbot):
+def test_losses_are_drawn_over_epochs_and_the_best_is_marked(curves, draws, until):
     for record in RECORDS:
         curves.add_epoch(record, min(record.epoch, 3))
-    qtbot.waitUntil(lambda: bool(draws))
+    until(lambda: bool(draws))
     np.testing.assert_array_equal(line(curves, "train").get_xdata(), [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(line(curves, "train").get_ydata(), [record.train_loss for record in RECORDS])
     np.testing.assert_array_equal(
@@ -63,48 +63,63 @@ def test_an_epoch_that_is_done_again_takes_the_place_of_the_first(curves):
     assert curves.records == [*RECORDS[:3], again]
 
 
-def test_it_is_drawn_a_few_times_per_second_at_most(curves, draws, qtbot):
+def test_it_is_drawn_a_few_times_per_second_at_most(curves, draws, until):
     for step in range(200):
         curves.add_step(step / 200, 1000.0 - step)
     assert len(draws) <= 1
-    qtbot.wait(2 * REDRAW_MS)
+    until(lambda: not curves._soon.isActive())
     assert len(draws) == 1
 
 
-def test_the_curve_moves_within_an_epoch(curves, draws, qtbot):
+def test_the_curve_moves_within_an_epoch(curves, draws, until):
     curves.show_history(RECORDS[:2], 2)
     for step in range(1, 4):
         curves.add_step(2 + step / 10, 480.0 + step)
-    qtbot.waitUntil(lambda: bool(draws))
+    until(lambda: bool(draws))
     moving = next(line for line in curves.axes.get_lines() if line.get_alpha() == 0.5)
     np.testing.assert_allclose(moving.get_xdata(), [2, 2.1, 2.2, 2.3])
     np.testing.assert_allclose(moving.get_ydata(), [500, 481, 482, 483])
     curves.add_epoch(RECORDS[2], 3)
-    qtbot.waitUntil(lambda: len(draws) == 2)
+    until(lambda: len(draws) == 2)
     assert len(moving.get_xdata()) == 0
 
 
-def test_what_is_hidden_is_not_drawn_but_comes_up_to_date(curves, draws, qtbot):
+def test_what_is_hidden_is_not_drawn_but_comes_up_to_date(curves, draws, until):
     curves.hide()
     curves.show_history(RECORDS, 3)
-    qtbot.wait(2 * REDRAW_MS)
+    assert curves._soon.isActive()
+    until(lambda: not curves._soon.isActive())
     assert draws == []
     curves.show()
     assert len(line(curves, "train").get_xdata()) == 5
 
 
-def test_losses_that_are_not_finite_do_no_harm(curves, draws, qtbot):
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_the_legend_lies_on_no_point(curves, draws, until, epochs):
+    curves.show_history(RECORDS[:epochs], 1)
+    until(lambda: bool(draws))
+    legend = curves.axes.get_legend()
+    assert legend.get_visible()
+    assert [text.get_text() for text in legend.get_texts()] == ["train", "validation", "best epoch"]
+    assert not legend.get_window_extent().overlaps(curves.axes.get_window_extent())
+    assert not legend.get_window_extent().overlaps(curves.axes.xaxis.label.get_window_extent())
+    curves.clear()
+    until(lambda: len(draws) == 2)
+    assert not legend.get_visible()
+
+
+def test_losses_that_are_not_finite_do_no_harm(curves, draws, until):
     curves.add_epoch(replace(RECORDS[0], train_loss=float("nan"), validation_loss=float("inf")), 0)
-    qtbot.waitUntil(lambda: bool(draws))
+    until(lambda: bool(draws))
     assert np.all(np.isfinite(curves.axes.get_ylim()))
 
 
-def test_the_mouse_finds_both_values(curves, draws, qtbot):
+def test_the_mouse_finds_both_values(curves, draws, until):
     curves.show_history(RECORDS, 3)
     assert curves.words_at(2.4) == "epoch 2\ntrain 500\nvalidation 440"
     assert curves.words_at(99) == "epoch 5\ntrain 200\nvalidation 480"
     assert "best" in curves.words_at(3)
-    qtbot.waitUntil(lambda: bool(draws))
+    until(lambda: bool(draws))
     x, y = curves.axes.transData.transform((4.1, 450))
     curves.canvas.callbacks.process("motion_notify_event", MouseEvent("motion_notify_event", curves.canvas, x, y))
     assert QToolTip.text() == curves.words_at(4)

@@ -80,6 +80,7 @@ def test_settings_come_back_as_they_were_set(form):
         max_minutes=1.5,
         device="cpu",
         seed=4,
+        devices=2,
     )
     form.set_settings(settings)
     assert form.settings() == settings
@@ -129,6 +130,42 @@ def test_devices_are_offered_with_their_memory(form, readiness):
     form.set_ready(readiness)
     assert form.device_box.value == "cpu"
     assert form.epochs_box.value() == 3
+
+
+@pytest.fixture
+def box_of_devices(form, readiness):
+    """The field of the number of devices, where three GPUs or two processors can train together."""
+    form.set_ready(replace(readiness, most_devices={"cuda:0": 3, "cpu": 2}))
+    return form._advanced.devices_box
+
+
+def test_several_devices_are_asked_for_where_there_are_several(form, readiness, box_of_devices):
+    assert box_of_devices.maximum() == 3
+    form.device_box.choose("cpu")
+    box_of_devices.setValue(3)
+    assert form.settings().devices == 2
+    form.recipe_box.choose("paper")
+    assert form.settings().devices == 2
+    form.set_ready(replace(readiness, most_devices={"cuda:0": 3, "cpu": 1}))
+    assert form.settings().devices == 1
+    assert not box_of_devices.isHidden()
+    assert not box_of_devices.isEnabled()
+    form.device_box.choose("cuda:0")
+    assert box_of_devices.isEnabled()
+
+
+def test_one_device_is_no_question(form):
+    assert form._advanced.devices_box.isHidden()
+    assert form.settings().devices == 1
+
+
+def test_a_run_on_more_devices_than_there_are_is_shown_as_it_is(form):
+    box = form._advanced.devices_box
+    form.set_settings(TrainingSettings(devices=4))
+    assert form.settings().devices == 4
+    assert not box.isHidden()
+    box.setValue(1)
+    assert form.settings().devices == 1
 
 
 @pytest.mark.parametrize("value", [1e-12, 1e-5, 4e-3, 0.5, 10])

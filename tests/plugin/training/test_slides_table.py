@@ -16,8 +16,8 @@ from napari_hrpn.plugin.training.slide_row import EVERYWHERE, FROM_FILE
 from napari_hrpn.plugin.training.slides_table import SlidesTable
 from napari_hrpn.slides import open_slide, read_geojson, write_ome_zarr
 from napari_hrpn.training import SlideEntry
+from support.settling import WAIT_MS
 
-WAIT_MS = 20_000
 SQUARE = [[10, 20], [10, 50], [40, 50], [40, 20]]
 ALL_ROLES = {"nuclei": "DAPI", "vessels": "CD31", "probe": "QD"}
 
@@ -103,13 +103,14 @@ def drop(table, *paths):
     QApplication.sendEvent(window, QDropEvent(where, *what))
 
 
-def test_open_slides_become_rows_once(table, show, write_slide, tmp_path):
+def test_open_slides_become_rows_once(table, show, qtbot, write_slide, tmp_path):
     paths = [write_slide("fov 1.ome.tif"), write_slide("fov 2.ome.tif", ("Hoechst", "QD", "endomucin"))]
     for path in paths:
         show(path)
     changes = []
     table.changed.connect(lambda: changes.append(True))
     table.add_open_button.click()
+    qtbot.waitUntil(lambda: not table.is_reading, timeout=WAIT_MS)
     assert changes
     assert texts(table, SLIDE) == ["fov 1", "fov 2"]
     assert texts(table, TUMOUR) == ["fov 1", "fov 2"]
@@ -121,6 +122,7 @@ def test_open_slides_become_rows_once(table, show, write_slide, tmp_path):
         "QD",
     ]
     table.add_open_button.click()
+    assert not table.is_reading
     assert table.cells.rowCount() == 2
     assert table.entries() == (
         SlideEntry(paths[0], roles=ALL_ROLES),
@@ -270,6 +272,7 @@ def test_columns_follow_the_roles_and_choices_stay(table, add, write_slide, tmp_
 def test_regions_follow_the_layers(table, viewer, show, qtbot, write_slide, tmp_path):
     layers = show(write_slide("fov.ome.tif"))
     table.add_open_slides()
+    qtbot.waitUntil(lambda: table.has_rows, timeout=WAIT_MS)
     regions_box = box(table, 0, REGIONS)
     assert [regions_box.itemText(i) for i in range(regions_box.count())] == ["everywhere", "from file …"]
     shapes = viewer.add_shapes([SQUARE], scale=layers[0].scale, units=layers[0].units, name="drawn")

@@ -1,7 +1,5 @@
 """The widget "Train HRPN" in a window, with a training that learns nothing."""
 
-import time
-
 import dask.array as da
 import numpy as np
 import pytest
@@ -14,16 +12,7 @@ from napari_hrpn.plugin.training.widget import PAGE_TAB, SETUP_TAB, TrainWidget
 from napari_hrpn.slides import read_geojson, read_regions
 from napari_hrpn.training import RunFolder, TrainingError, TrainingSettings
 
-WAIT_MS = 20_000
 STEPS = 4
-
-
-@pytest.fixture
-def until(qtbot):
-    def wait(condition):
-        qtbot.waitUntil(condition, timeout=WAIT_MS)
-
-    return wait
 
 
 @pytest.fixture
@@ -37,12 +26,9 @@ def run_to_end(training, wait_for):
 
 
 @pytest.fixture
-def assert_ended(threads, qtbot):
+def assert_ended(threads, until):
     def check():
-        deadline = time.monotonic() + 10
-        while threads() and time.monotonic() < deadline:
-            qtbot.wait(10)
-        assert threads() == []
+        until(lambda: threads() == [])
 
     return check
 
@@ -203,7 +189,7 @@ def test_warnings_are_in_the_form_and_nowhere_else(
     if not is_checked:
         # pressed before it is found out what to expect
         widget.setup.training_form.epochs_box.setValue(3)
-        widget.progress.warn(())
+        widget.progress.warning_label.warn(())
     else:
         widget.setup.look_ahead_soon()
         until(lambda: "look alike True" in text_of(widget.progress.warning_label))
@@ -225,8 +211,7 @@ def test_a_refusal_is_one_sentence(widget, training, notifications, run_to_end):
 
 def test_any_other_error_goes_to_the_notifications(widget, training, monkeypatch, run_to_end):
     told = []
-    receive = "napari_hrpn.plugin.training.widget.notification_manager.receive_error"
-    monkeypatch.setattr(receive, lambda *problem: told.append(problem[1]))
+    monkeypatch.setattr(notification_manager, "receive_error", lambda *problem: told.append(problem[1]))
     training.fails_with = ZeroDivisionError("oh")
     run_to_end(widget)
     assert [type(error) for error in told] == [ZeroDivisionError]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import browse_button
 from napari_hrpn.plugin.prediction.run import read_card
-from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.refusal import sentence_of
 
 if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
@@ -28,12 +28,11 @@ class CheckpointForm(QWidget):
 
     changed = Signal()
     refused = Signal(str)
-    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
         self._choices: list[tuple[str, str | Path]] = [("Bundled, from synthetic tumours", BUNDLED)]
-        self._reading: BackgroundRun | None = None
+        self._reading = NewestTask()
         self.path: Path | None = None
         self.checkpoint: Checkpoint | None = None
         self.box = ChoiceBox("Trained network that predicts")
@@ -63,19 +62,13 @@ class CheckpointForm(QWidget):
 
     def read(self) -> None:
         """Read the card of what is chosen."""
-        self.abandon()
         self.path, self.checkpoint = None, None
         self.changed.emit()
-        self._reading = BackgroundRun(once(_read, self.box.value))
-        self._reading.returned.connect(self._take)
-        self._reading.failed.connect(self._refuse)
-        self._reading.start()
+        self._reading.do(once(_read, self.box.value), self._take, self._refuse)
 
     def abandon(self) -> None:
         """Stop reading, before the widget goes away."""
-        if self._reading is not None:
-            self._reading.abandon()
-            self._reading = None
+        self._reading.abandon()
 
     def _take(self, read: tuple[Path, Checkpoint]) -> None:
         self.path, self.checkpoint = read
@@ -83,10 +76,7 @@ class CheckpointForm(QWidget):
         self.changed.emit()
 
     def _refuse(self, error: BaseException) -> None:
-        if isinstance(error, Refusal):
-            self.refused.emit(str(error))
-        else:
-            self.failed.emit(error)
+        self.refused.emit(sentence_of(error))
 
     def _ask(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Checkpoint", "", "Checkpoints (*.safetensors);;All files (*)")

@@ -13,14 +13,13 @@ import numpy as np
 
 from napari_hrpn.plugin.devices import find_devices
 from napari_hrpn.plugin.form_warnings import leave_to_the_form
-from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.slides import SlideError, open_slide
+from napari_hrpn.slides import open_slide
 from napari_hrpn.slides.contrast import HIGH_PERCENT, LOW_PERCENT
 from napari_hrpn.tiling import TileGrid
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     from napari_hrpn.inference import Device, PredictionReport, PredictionSettings, PredictionStore, TileReport
@@ -143,13 +142,12 @@ def read_card(path: Path) -> Checkpoint:
 
     Raises
     ------
-    Refusal
+    CheckpointError
         When it cannot be used.
     """
-    with _sentences():
-        from napari_hrpn.models import load_checkpoint
+    from napari_hrpn.models import load_checkpoint
 
-        return replace(load_checkpoint(path), weights={})
+    return replace(load_checkpoint(path), weights={})
 
 
 def predict(
@@ -183,31 +181,30 @@ def predict(
 
     Raises
     ------
-    Refusal
+    ValueError
         In one sentence.
     """
     filling = _Filling(job, levels)
-    with _sentences():
-        from napari_hrpn.inference import PredictionWarning, predict_slide
-        from napari_hrpn.models import load_checkpoint
+    from napari_hrpn.inference import PredictionWarning, predict_slide
+    from napari_hrpn.models import load_checkpoint
 
-        leave_to_the_form(PredictionWarning, __name__)
-        if not job.overwrite and job.store.exists() and filling.open():
-            yield filling.progress(None)
-        run = predict_slide(
-            job.slide,
-            load_checkpoint(job.checkpoint),
-            job.store,
-            job.settings,
-            roles=job.roles,
-            overwrite=job.overwrite,
-            focus=focus,
-            stop=stop,
-        )
-        with contextlib.closing(run):
-            report = yield from filling.follow(run)
-        filling.open()
-        return Outcome(report, open_slide(report.path) if report.complete else None)
+    leave_to_the_form(PredictionWarning, __name__)
+    if not job.overwrite and job.store.exists() and filling.open():
+        yield filling.progress(None)
+    run = predict_slide(
+        job.slide,
+        load_checkpoint(job.checkpoint),
+        job.store,
+        job.settings,
+        roles=job.roles,
+        overwrite=job.overwrite,
+        focus=focus,
+        stop=stop,
+    )
+    with contextlib.closing(run):
+        report = yield from filling.follow(run)
+    filling.open()
+    return Outcome(report, open_slide(report.path) if report.complete else None)
 
 
 class _Filling:
@@ -281,15 +278,3 @@ class _Filling:
         if tile.core not in self._cores:
             self._levels.load(tile.core)
             self._cores.add(tile.core)
-
-
-@contextlib.contextmanager
-def _sentences() -> Iterator[None]:
-    """Mark the errors whose message is made for the user."""
-    from napari_hrpn.inference import PredictionError
-    from napari_hrpn.models import CheckpointError
-
-    try:
-        yield
-    except (SlideError, CheckpointError, PredictionError) as error:
-        raise Refusal(str(error)) from error

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSizePolicy, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSizePolicy, QSpinBox, QWidget
 from superqt import QCollapsible
 
 from napari_hrpn.plugin.devices import device_choices
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.warning_label import WarningLabel
 
 if TYPE_CHECKING:
     from napari_hrpn.inference import Device, PredictionSettings
@@ -49,9 +50,7 @@ class SettingsForm(QWidget):
         )
         self.resample_box.setEnabled(False)
         self.resample_box.toggled.connect(self.changed)
-        self.warning_label = QLabel()
-        self.warning_label.setWordWrap(True)
-        self.warning_label.setVisible(False)
+        self.warning_label = WarningLabel()
         self._advanced = _Advanced()
         self.advanced_group = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
         self.advanced_group.addWidget(self._advanced)
@@ -95,8 +94,7 @@ class SettingsForm(QWidget):
         self.resample_box.setEnabled(can_resample)
         if not can_resample:
             self.resample_box.setChecked(False)
-        self.warning_label.setText("\n".join(warnings))
-        self.warning_label.setVisible(bool(warnings) and not self.resample_box.isChecked())
+        self.warning_label.warn(() if self.resample_box.isChecked() else warnings)
 
     def settings(self) -> PredictionSettings | None:
         """What is chosen.

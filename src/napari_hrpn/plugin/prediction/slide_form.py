@@ -13,13 +13,13 @@ from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.layers import (
     channel_of,
+    imaged_slides_in,
     is_prediction,
     is_same_slide,
     layers_of,
     slide_from_layers,
     slide_label,
     slide_title,
-    slides_in,
 )
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.slides import guess_roles
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 LOOSE_LAYERS = "layers"
 NO_CHANNEL = "–"
 ROLE_TITLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
+SLIDE_TOOLTIP = "Open slide to predict, or any image layers of which you say what they show"
 TOOLTIPS = {
     "nuclei": "Channel that shows the cell nuclei, such as DAPI or Hoechst",
     "vessels": "Channel that shows the blood vessels, such as CD31 or endomucin",
@@ -84,7 +85,7 @@ class SlideForm(QWidget):
         self._viewer = viewer
         self._input_roles: tuple[str, ...] = ()
         self._offered: Slide | None = None
-        self.slide_box = ChoiceBox("Open slide to predict, or any image layers of which you say what they show")
+        self.slide_box = ChoiceBox(SLIDE_TOOLTIP)
         self.role_boxes: dict[str, ChoiceBox] = {}
         self._form = form_layout(self)
         add_row(self._form, "Slide", self.slide_box)
@@ -129,7 +130,7 @@ class SlideForm(QWidget):
 
     def refresh(self) -> None:
         """Offer what is open now."""
-        slides = [slide for slide in slides_in(self._viewer) if not self._is_only_predicted(slide)]
+        slides = imaged_slides_in(self._viewer)
         choices: list[tuple[str, Any]] = [(slide_label(slide), slide) for slide in slides]
         if self._loose_layers():
             choices.append(("Image layers, by role", LOOSE_LAYERS))
@@ -143,6 +144,10 @@ class SlideForm(QWidget):
         """The chosen slide; None for loose layers, or where nothing is open."""
         value = self.slide_box.value
         return None if value == LOOSE_LAYERS else value
+
+    def channels(self) -> dict[str, int]:
+        """Channels of the chosen slide by role, as far as they are chosen; none for loose layers."""
+        return {role: box.value for role, box in self.role_boxes.items() if isinstance(box.value, int)}
 
     def reference_layer(self) -> Image | None:
         """A layer of what is chosen; None where there is none."""
@@ -215,9 +220,6 @@ class SlideForm(QWidget):
             for layer in self._viewer.layers
             if isinstance(layer, napari.layers.Image) and layer.ndim == 2 and not layer.rgb and not is_prediction(layer)
         ]
-
-    def _is_only_predicted(self, slide: Slide) -> bool:
-        return all(is_prediction(layer) for layer in layers_of(self._viewer, slide))
 
     def _layers_changed(self, event: object = None) -> None:  # noqa: ARG002
         self._soon.start()

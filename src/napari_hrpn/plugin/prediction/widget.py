@@ -8,28 +8,33 @@ from typing import TYPE_CHECKING
 
 import napari.viewer
 import numpy as np
-from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun, once
 from napari_hrpn.plugin.docked_widget import DockedWidget
+from napari_hrpn.plugin.forms.folder_form import FolderForm
+from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.warning_label import WarningLabel
 from napari_hrpn.plugin.forms.words import time_in_words
 from napari_hrpn.plugin.layers import shapes_box, visible_box
 from napari_hrpn.plugin.prediction.checkpoint_form import CheckpointForm
 from napari_hrpn.plugin.prediction.layer import PredictionLayer, empty_levels
-from napari_hrpn.plugin.prediction.output_form import OutputForm, store_name
 from napari_hrpn.plugin.prediction.progress import ProgressPanel
 from napari_hrpn.plugin.prediction.run import Job, Outcome, Progress, Readiness, find_readiness
 from napari_hrpn.plugin.prediction.running import RunningPrediction
 from napari_hrpn.plugin.prediction.settings_form import IN_SHAPES, IN_VIEW, SettingsForm
-from napari_hrpn.plugin.prediction.slide_form import ChosenSlide, SlideForm
-from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.prediction.slide_form import SLIDE_TOOLTIP, ChosenSlide, SlideForm
+from napari_hrpn.plugin.prediction.store_name import store_name
+from napari_hrpn.plugin.quality.quality_look import QualityLook
+from napari_hrpn.plugin.quality.words import findings_tooltip, warnings_of, without_size
+from napari_hrpn.plugin.refusal import Refusal, is_for_the_user, sentence_of
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
     from napari_hrpn.tiling import Box
 
@@ -50,10 +55,16 @@ class PredictWidget(DockedWidget):
         self._running: RunningPrediction | None = None
         self._shown: PredictionLayer | None = None
         self._is_ready = False
+        self._slide: Slide | None = None
+        self._size_is_told = False
+        self._quality = QualityLook()
         self.slide_form = SlideForm(viewer)
+        self.quality_label = WarningLabel()
         self.checkpoint_form = CheckpointForm()
         self.settings_form = SettingsForm()
-        self.output_form = OutputForm()
+        self.output_form = FolderForm(
+            "Folder for predictions", "Predictions are written to", "Choose another folder for predictions"
+        )
         self.replace_box = QCheckBox("Replace an existing prediction")
         self.predict_button = QPushButton("Predict")
         self.cancel_button = QPushButton("Cancel")
@@ -109,6 +120,7 @@ class PredictWidget(DockedWidget):
         """End all that runs, before the widget goes away; finished tiles are kept."""
         self._looking.abandon()
         self.checkpoint_form.abandon()
+        self._quality.abandon()
         self.slide_form.disconnect_viewer()
         if self._running is not None:
             self._running.abandon()
@@ -127,10 +139,8 @@ class PredictWidget(DockedWidget):
         buttons.addWidget(self.predict_button, 0, 0)
         buttons.addWidget(self.cancel_button, 0, 1)
         layout = QVBoxLayout(self)
-        layout.addWidget(self.slide_form)
-        layout.addWidget(places)
-        layout.addWidget(self.settings_form)
-        layout.addWidget(self.replace_box)
+        for part in (self.slide_form, self.quality_label, places, self.settings_form, self.replace_box):
+            layout.addWidget(part)
         layout.addLayout(buttons)
         layout.addWidget(self.progress_panel)
 
@@ -138,7 +148,7 @@ class PredictWidget(DockedWidget):
         for form in (self.slide_form, self.checkpoint_form, self.settings_form):
             form.changed.connect(self._update_form)
         self.checkpoint_form.refused.connect(self.progress_panel.say)
-        self.checkpoint_form.failed.connect(self._tell_failure)
+        self._quality.found.connect(self._show_quality)
         self.predict_button.clicked.connect(self.predict)
         self.cancel_button.clicked.connect(self.cancel)
 
@@ -158,12 +168,20 @@ class PredictWidget(DockedWidget):
         checkpoint = self.checkpoint_form.checkpoint
         if checkpoint is not None:
             self.slide_form.set_input_roles(checkpoint.card.input_roles)
-        slide: Slide | None
         try:
-            slide = self.slide_form.chosen().slide
+            self._slide = self.slide_form.chosen().slide
         except (Refusal, SlideError):
-            slide = self.slide_form.current_slide()
-        self.output_form.set_slide(slide)
+            self._slide = self.slide_form.current_slide()
+        self.output_form.propose(folder_beside(None if self._slide is None else self._slide.source))
+        if self._is_ready:
+            self._quality.look_at([] if self._slide is None else [(self._slide, self.slide_form.channels())])
+        self._warn_of_sizes(checkpoint)
+        self._show_quality()
+        self.predict_button.setEnabled(self._is_ready and checkpoint is not None and not self.is_running)
+        self.cancel_button.setEnabled(self.is_running)
+
+    def _warn_of_sizes(self, checkpoint: Checkpoint | None) -> None:
+        slide = self._slide
         sentences: tuple[str, ...] = ()
         if self._is_ready and checkpoint is not None and slide is not None:
             from napari_hrpn.inference import pixel_size_warnings
@@ -171,8 +189,13 @@ class PredictWidget(DockedWidget):
             sentences = pixel_size_warnings(slide, checkpoint)
         can_resample = bool(sentences) and slide is not None and slide.pixel_size_um is not None
         self.settings_form.offer_resampling(sentences, can_resample=can_resample)
-        self.predict_button.setEnabled(self._is_ready and checkpoint is not None and not self.is_running)
-        self.cancel_button.setEnabled(self.is_running)
+        self._size_is_told = bool(sentences)
+
+    def _show_quality(self) -> None:
+        findings = () if self._slide is None else self._quality.findings(self._slide, self.slide_form.channels())
+        findings = without_size(findings) if self._size_is_told else findings
+        self.quality_label.warn(warnings_of(findings))
+        self.slide_form.slide_box.setToolTip("\n".join([SLIDE_TOOLTIP, *findings_tooltip(findings)]))
 
     def _job_for(self, chosen: ChosenSlide) -> Job:
         settings, checkpoint = self.settings_form.settings(), self.checkpoint_form.path
@@ -182,7 +205,7 @@ class PredictWidget(DockedWidget):
             slide=chosen.slide,
             roles=chosen.roles,
             checkpoint=checkpoint,
-            store=self.output_form.folder / store_name(chosen.slide),
+            store=(self.output_form.chosen or folder_beside(chosen.slide.source)) / store_name(chosen.slide),
             settings=replace(settings, region=self._region(chosen.reference)),
             overwrite=not self.replace_box.isHidden() and self.replace_box.isChecked(),
         )
@@ -255,13 +278,9 @@ class PredictWidget(DockedWidget):
         self._ended()
 
     def _tell_failure(self, error: BaseException) -> None:
-        if isinstance(error, Refusal):
-            self.progress_panel.say(str(error))
-        else:
-            self.progress_panel.say("Something went wrong in the program; finished tiles are kept.")
-            notification_manager.receive_error(type(error), error, error.__traceback__)
+        self.progress_panel.say(sentence_of(error))
         if self._running is not None:
-            is_in_the_way = isinstance(error, Refusal) and not self._running.has_begun
+            is_in_the_way = is_for_the_user(error) and not self._running.has_begun
             self.replace_box.setChecked(False)
             self.replace_box.setVisible(is_in_the_way and self._running.job.store.exists())
             self._ended()

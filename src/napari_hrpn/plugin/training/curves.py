@@ -74,7 +74,9 @@ class TrainingCurves(QWidget):
         for side, spine in self.axes.spines.items():
             spine.set_visible(side in ("left", "bottom"))
             spine.set_color(text)
-        self._text_colour, self._is_stale = text, True
+        for words in self._legend.get_texts():
+            words.set_color(text)
+        self._is_stale = True
 
     def clear(self) -> None:
         """Show no curve."""
@@ -154,12 +156,25 @@ class TrainingCurves(QWidget):
     def _make_lines(self) -> None:
         axes = self.axes
         axes.set_yscale("log")
-        axes.set_xlabel("epoch", fontsize=9)
+        axes.set_xlabel("epoch", fontsize=9, loc="left")
         (self._train_line,) = axes.plot([], [], "o-", color=TRAIN_COLOUR, markersize=3, label="train")
         (self._within_line,) = axes.plot([], [], "-", color=TRAIN_COLOUR, alpha=0.5)
         (self._validation_line,) = axes.plot([], [], "o-", color=VALIDATION_COLOUR, markersize=3, label="validation")
         (self._best_mark,) = axes.plot(
             [], [], "*", color=BEST_COLOUR, markersize=13, markeredgecolor="#333333", label="best epoch", zorder=5
+        )
+        # beside the name of the axis it never lies on a point
+        self._legend = axes.legend(
+            handles=[self._train_line, self._validation_line, self._best_mark],
+            loc="lower right",
+            bbox_to_anchor=(1, 0),
+            bbox_transform=axes.figure.transFigure,
+            borderaxespad=0.2,
+            ncols=3,
+            columnspacing=1.0,
+            handlelength=1.4,
+            fontsize=8,
+            frameon=False,
         )
 
     def _redraw_soon(self) -> None:
@@ -197,16 +212,7 @@ class TrainingCurves(QWidget):
         axes.yaxis.set_major_locator(LogLocator(subs=_ticks(high / low), numticks=8))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-        self._show_legend()
-
-    def _show_legend(self) -> None:
-        handles = [self._train_line, self._validation_line, self._best_mark]
-        legend = self.axes.legend(handles=handles, loc="upper right", fontsize=8, framealpha=0.4, frameon=True)
-        legend.set_visible(bool(self.records))
-        legend.get_frame().set_facecolor(self.axes.get_facecolor())
-        legend.get_frame().set_edgecolor("none")
-        for text in legend.get_texts():
-            text.set_color(self._text_colour)
+        self._legend.set_visible(bool(self.records))
 
     def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         words = self.words_at(event.xdata) if event.inaxes is self.axes else ""

@@ -1,20 +1,17 @@
-"""Where a training goes, and what is there already; and which errors are sentences for the user.
+"""Where a training goes, and what is there already.
 
 Nothing of Qt or napari is touched here, and torch is imported inside functions alone, since that takes seconds.
 """
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.plugin.training.job import FINISHED, NEW, OTHER, UNFINISHED, TrainingJob
-from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from napari_hrpn.training import EpochRecord, RunFolder
@@ -121,16 +118,3 @@ def _is_of(run: RunFolder, job: TrainingJob) -> bool:
 
     there, wanted = run.request(), RunRequest(job.expected_entries(run.path), job.settings, job.validate)
     return there is not None and there.matches(wanted)
-
-
-@contextlib.contextmanager
-def sentences() -> Iterator[None]:
-    """Mark the errors whose message is made for the user."""
-    from napari_hrpn.inference import PredictionError
-    from napari_hrpn.models import CheckpointError
-    from napari_hrpn.training import TrainingError
-
-    try:
-        yield
-    except (SlideError, CheckpointError, PredictionError, TrainingError) as error:
-        raise Refusal(str(error)) from error

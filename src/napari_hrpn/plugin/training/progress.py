@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
 
+from napari_hrpn.plugin.forms.warning_label import WarningLabel
 from napari_hrpn.plugin.forms.words import breakable, time_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_hrpn.plugin.training.run import StepNews
     from napari_hrpn.training import CutReport, EpochReport
 
-WARNING_STYLE = "color: #e3b617"
-
 
 class TrainingProgress(QWidget):
-    """Two progress bars, a line of numbers, and a message."""
+    """Two progress bars, a line of numbers, what to be warned of in the slides and in the training, and a message."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,16 +25,16 @@ class TrainingProgress(QWidget):
         self.batch_bar = QProgressBar()
         self.batch_bar.setToolTip("Batches of this epoch; before the first, what is looked at for patches")
         self.numbers_label = QLabel()
-        self.warning_label = QLabel()
-        self.warning_label.setStyleSheet(WARNING_STYLE)
+        self.warning_label = WarningLabel()
+        self.quality_label = WarningLabel()
         self.message_label = QLabel()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.epoch_bar, self.batch_bar, self.numbers_label, self.warning_label, self.message_label):
+        for widget in (self.epoch_bar, self.batch_bar, self.numbers_label, self.quality_label, self.warning_label):
             layout.addWidget(widget)
-        for label in (self.numbers_label, self.warning_label, self.message_label):
+        layout.addWidget(self.message_label)
+        for label in (self.numbers_label, self.message_label):
             label.setWordWrap(True)
-        self.warn(())
         self.clear()
 
     @property
@@ -50,11 +47,6 @@ class TrainingProgress(QWidget):
         self._message = sentence
         self.message_label.setText(breakable(sentence))
         self.message_label.setVisible(bool(sentence))
-
-    def warn(self, sentences: Sequence[str]) -> None:
-        """Show warnings; the former ones go."""
-        self.warning_label.setText("\n".join(f"⚠ {breakable(sentence)}" for sentence in sentences))
-        self.warning_label.setVisible(bool(sentences))
 
     def clear(self) -> None:
         """Show no progress."""

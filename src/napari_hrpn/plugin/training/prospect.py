@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_hrpn.plugin.training.place import Place, find_place, refuse_other, sentences
+from napari_hrpn.plugin.training.place import Place, find_place, refuse_other
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -84,27 +84,26 @@ def look_ahead(job: TrainingJob, stop: threading.Event) -> Generator[Place | Pat
 
     Raises
     ------
-    Refusal
+    ValueError, Refusal
         In one sentence, when the training could not start.
     """
-    with sentences():
-        job = job.written()
+    job = job.written()
+    if stop.is_set():
+        return None
+    place = find_place(job)
+    yield place
+    counts = []
+    for entry in job.entries:
+        counts.append(_patches(entry, job.settings))
         if stop.is_set():
             return None
-        place = find_place(job)
-        yield place
-        counts = []
-        for entry in job.entries:
-            counts.append(_patches(entry, job.settings))
-            if stop.is_set():
-                return None
-        yield PatchCounts(tuple(counts))
-        refuse_other(place)
-        from napari_hrpn.training.checks import check_training
+    yield PatchCounts(tuple(counts))
+    refuse_other(place)
+    from napari_hrpn.training.checks import check_training
 
-        checked = check_training(job.entries, job.settings, place.folder, job.validate)
-        with alone(stop) as is_alone:
-            return _prospect(job, checked) if is_alone else None
+    checked = check_training(job.entries, job.settings, place.folder, job.validate)
+    with alone(stop) as is_alone:
+        return _prospect(job, checked) if is_alone else None
 
 
 def steps_per_epoch(settings: TrainingSettings, patches: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.plugin.devices import find_devices
@@ -16,7 +16,7 @@ from napari_hrpn.plugin.form_warnings import leave_to_the_form
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.plugin.training.job import FINISHED
 from napari_hrpn.plugin.training.pictures import PreviewPictures, preview_pictures
-from napari_hrpn.plugin.training.place import find_place, refuse_other, sentences
+from napari_hrpn.plugin.training.place import find_place, refuse_other
 from napari_hrpn.plugin.training.prospect import alone
 
 if TYPE_CHECKING:
@@ -48,10 +48,13 @@ class TrainingReadiness:
         Fastest first.
     recipes : mapping of (str, str) to TrainingSettings
         Settings by model and recipe.
+    most_devices : mapping of str to int
+        How many can train together, by the name of the first.
     """
 
     devices: tuple[Device, ...]
     recipes: Mapping[tuple[str, str], TrainingSettings]
+    most_devices: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,11 @@ def find_training_readiness() -> TrainingReadiness:
     """
     devices = find_devices()
     from napari_hrpn.training import recipe_settings
+    from napari_hrpn.training.devices import most_devices
 
     names = itertools.product(("hrpn", "ganda"), ("fast", "paper"))
-    return TrainingReadiness(devices, {(model, recipe): recipe_settings(recipe, model) for model, recipe in names})
+    recipes = {(model, recipe): recipe_settings(recipe, model) for model, recipe in names}
+    return TrainingReadiness(devices, recipes, {device.name: most_devices(device.name) for device in devices})
 
 
 def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, TrainingOutcome]:
@@ -130,26 +135,25 @@ def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, Train
 
     Raises
     ------
-    Refusal
+    ValueError, Refusal
         In one sentence.
     """
-    with sentences():
-        from napari_hrpn.training import TrainingWarning, train_model
-        from napari_hrpn.training.checks import check_training
+    from napari_hrpn.training import TrainingWarning, train_model
+    from napari_hrpn.training.checks import check_training
 
-        job = job.written()
-        place = find_place(job)
-        refuse_other(place)
-        entries = job.keep_regions(place.folder)
-        yield place
-        leave_to_the_form(TrainingWarning, __name__)
-        if not (job.is_checked or place.standing == FINISHED):
-            yield Warned(check_training(entries, job.settings, place.folder, job.validate).warnings)
-        with alone(stop):
-            run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)
-            with contextlib.closing(run):
-                result = yield from _followed(run, job.settings.channels)
-        return TrainingOutcome(result, _card(result))
+    job = job.written()
+    place = find_place(job)
+    refuse_other(place)
+    entries = job.keep_regions(place.folder)
+    yield place
+    leave_to_the_form(TrainingWarning, __name__)
+    if not (job.is_checked or place.standing == FINISHED):
+        yield Warned(check_training(entries, job.settings, place.folder, job.validate).warnings)
+    with alone(stop):
+        run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)
+        with contextlib.closing(run):
+            result = yield from _followed(run, job.settings.channels)
+    return TrainingOutcome(result, _card(result))
 
 
 def load_run(folder: Path) -> LoadedRun:
@@ -167,19 +171,18 @@ def load_run(folder: Path) -> LoadedRun:
 
     Raises
     ------
-    Refusal
-        When there is no run in the folder.
+    TrainingError, Refusal
+        When there is no run in the folder, or it cannot be read.
     """
-    with sentences():
-        from napari_hrpn.training import RunFolder
+    from napari_hrpn.training import RunFolder
 
-        run = RunFolder(folder)
-        request = run.request()
-        if request is None:
-            msg = f"{folder} holds no training; choose the folder of a run, with a file run.json in it."
-            raise Refusal(msg)
-        result = run.result()
-        return LoadedRun(request, TrainingOutcome(result, _card(result)))
+    run = RunFolder(folder)
+    request = run.request()
+    if request is None:
+        msg = f"{folder} holds no training; choose the folder of a run, with a file run.json in it."
+        raise Refusal(msg)
+    result = run.result()
+    return LoadedRun(request, TrainingOutcome(result, _card(result)))
 
 
 def _followed(

@@ -18,6 +18,8 @@ from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.scientific_box import ScientificBox
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_hrpn.inference import Device
     from napari_hrpn.plugin.training.run import TrainingReadiness
     from napari_hrpn.training import TrainingSettings
@@ -44,6 +46,8 @@ class TrainingForm(QWidget):
         super().__init__()
         self._recipes: dict[tuple[str, str], TrainingSettings] = {}
         self._base: TrainingSettings | None = None
+        self._devices: tuple[Device, ...] = ()
+        self._most_devices: Mapping[str, int] = {}
         self.model_box = ChoiceBox("Network: HRPN, or the generative network GANDA that it was compared with")
         self.model_box.offer(MODELS)
         self.recipe_box = ChoiceBox(
@@ -86,14 +90,12 @@ class TrainingForm(QWidget):
         readiness : TrainingReadiness
             Processors and recipes; what the user has changed stays.
         """
-        self.set_devices(readiness.devices)
+        self._devices, self._most_devices = readiness.devices, readiness.most_devices
+        self.device_box.offer(device_choices(readiness.devices))
+        self._show_devices()
         if self._base is None:
             self._recipes = dict(readiness.recipes)
             self.set_settings(self._recipes[self.model_box.value, self.recipe_box.value])
-
-    def set_devices(self, devices: tuple[Device, ...]) -> None:
-        """Offer processors, the fastest first; the choice stays."""
-        self.device_box.offer(device_choices(devices))
 
     def settings(self) -> TrainingSettings | None:
         """What is chosen.
@@ -154,7 +156,8 @@ class TrainingForm(QWidget):
             "branches": self.branches_box.value(),
             "max_minutes": self.minutes_box.value() or None,
             "device": self.device_box.value or self._base.device,
-            "seed": self._advanced.choices()["seed"],
+            "seed": self._advanced.seed_box.value(),
+            "devices": min(self._advanced.devices_box.value(), recipe.batch),
         }
         text = self.channels_edit.text()
         was_blocked = self.blockSignals(True)
@@ -168,6 +171,11 @@ class TrainingForm(QWidget):
         is_hrpn = self.model_box.value == "hrpn"
         self.branches_box.setEnabled(is_hrpn)
         self._advanced.upsampling_box.setEnabled(is_hrpn)
+
+    def _show_devices(self) -> None:
+        automatic = self._devices[0].name if self._devices else ""
+        first = automatic if self.device_box.value in (None, "auto") else self.device_box.value
+        self._advanced.offer_devices(self._most_devices.get(first, 1), max(self._most_devices.values(), default=1))
 
     def _lay_out(self) -> None:
         form = form_layout(self)
@@ -188,6 +196,7 @@ class TrainingForm(QWidget):
     def _connect(self) -> None:
         self.model_box.changed.connect(self._take_recipe)
         self.recipe_box.changed.connect(self._take_recipe)
+        self.device_box.changed.connect(self._show_devices)
         self.device_box.changed.connect(self.changed)
         self.channels_edit.editingFinished.connect(self.changed)
         for box in (self.branches_box, self.epochs_box, self.batch_box, self.minutes_box):
@@ -220,7 +229,17 @@ class _Advanced(QWidget):
         self.seed_box = _whole("Everything random follows from it", 0, 2**31 - 1)
         self.precision_box = ChoiceBox("Arithmetic inside the network. By itself: 16 bit where the processor has it")
         self.precision_box.offer(PRECISIONS)
-        form = form_layout(self)
+        self.devices_box = _whole(
+            "Train on so many GPUs together, from the chosen one on: each has its share of every batch.\n"
+            "On a CPU so many processes, which are no faster than one",
+            1,
+            1,
+        )
+        self._form = form_layout(self)
+        self._lay_out()
+        self.offer_devices(1, 1)
+
+    def _lay_out(self) -> None:
         for title, field in (
             ("Patch", self.patch_box),
             ("Rate", self.rate_box),
@@ -230,13 +249,11 @@ class _Advanced(QWidget):
             ("Tissue", self.tissue_box),
             ("Seed", self.seed_box),
             ("Precision", self.precision_box),
+            ("Devices", self.devices_box),
         ):
             field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            add_row(form, title, field)
-        for box in (self.patch_box, self.rate_box, self.overlap_box, self.tissue_box, self.seed_box):
-            box.valueChanged.connect(self.changed)
-        for choice in (self.upsampling_box, self.scaling_box, self.precision_box):
-            choice.changed.connect(self.changed)
+            (field.changed if isinstance(field, ChoiceBox) else field.valueChanged).connect(self.changed)
+            add_row(self._form, title, field)
 
     def show_settings(self, settings: TrainingSettings) -> None:
         self.patch_box.setValue(settings.patch_px)
@@ -247,6 +264,17 @@ class _Advanced(QWidget):
         self.tissue_box.setValue(100 * settings.minimum_tissue)
         self.seed_box.setValue(settings.seed)
         self.precision_box.choose(settings.precision)
+        if settings.devices > self.devices_box.maximum():
+            # a run of another machine is shown as it is, and can be given fewer
+            self.offer_devices(settings.devices, settings.devices)
+        self.devices_box.setValue(settings.devices)
+
+    def offer_devices(self, most: int, most_anywhere: int) -> None:
+        """Ask for their number where it can be more than one."""
+        self.devices_box.setMaximum(most)
+        self.devices_box.setEnabled(most > 1)
+        for widget in (self.devices_box, self._form.labelForField(self.devices_box)):
+            widget.setVisible(most_anywhere > 1)
 
     def choices(self) -> dict[str, Any]:
         return {
@@ -258,6 +286,7 @@ class _Advanced(QWidget):
             "minimum_tissue": round(self.tissue_box.value() / 100, 6),
             "seed": self.seed_box.value(),
             "precision": self.precision_box.value,
+            "devices": self.devices_box.value(),
         }
 
 

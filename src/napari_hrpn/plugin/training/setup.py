@@ -13,11 +13,13 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.forms.folder_form import FolderForm
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.words import breakable, time_in_words
-from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.plugin.training.folder_form import TrainingFolderForm
+from napari_hrpn.plugin.quality.quality_look import QualityLook
+from napari_hrpn.plugin.quality.words import warnings_of_slides, without_size
+from napari_hrpn.plugin.refusal import Refusal, sentence_of
 from napari_hrpn.plugin.training.job import FINISHED, TrainingJob
 from napari_hrpn.plugin.training.place import Place
 from napari_hrpn.plugin.training.prospect import PatchCounts, Prospect, look_ahead
@@ -38,8 +40,8 @@ FINISHED_WORDS = "This training is finished: ask for more epochs, or press Reset
 class TrainingSetup(QWidget):
     """Slides, settings and folder; `prospect_label`, which says what is to be expected, is for the owner to place.
 
-    `placed` carries the `Place` that a run would go to, `warned` the warnings about it, `said` sentences from the
-    table, and `failed` an exception that is no refusal.
+    `placed` carries the `Place` that a run would go to, `warned` the warnings about it, `judged` those about how the
+    slides were imaged, and `said` sentences from the table.
 
     Parameters
     ----------
@@ -49,21 +51,28 @@ class TrainingSetup(QWidget):
 
     placed = Signal(object)
     warned = Signal(object)
+    judged = Signal(object)
     said = Signal(str)
-    failed = Signal(object)
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._drawn: Path | None = None
         self._loaded: RunRequest | None = None
         self._is_fresh = False
+        self._is_ready = False
         self._is_paused = True
         self._is_checked = False
+        self._quality = QualityLook()
         self._looking: BackgroundRun | None = None
         self._place: Place | None = None
         self.slides_table = SlidesTable(viewer)
         self.training_form = TrainingForm()
-        self.folder_form = TrainingFolderForm()
+        self.folder_form = FolderForm(
+            "Folder for the run",
+            "Checkpoint, history, and all it takes to go on, are kept in",
+            "Choose another folder for the run: a new or empty one, or that of this very run",
+            unknown="A folder beside the first slide",
+        )
         self.prospect_label = QLabel()
         self.prospect_label.setWordWrap(True)
         self._lay_out()
@@ -73,12 +82,15 @@ class TrainingSetup(QWidget):
         self._soon.timeout.connect(self._look_ahead)
         for form in (self.slides_table, self.training_form, self.folder_form):
             form.changed.connect(self.look_ahead_soon)
+        self.slides_table.changed.connect(self._look_at_quality)
         self.slides_table.said.connect(self.said)
+        self._quality.found.connect(self._show_quality)
 
     def set_ready(self, readiness: TrainingReadiness) -> None:
         """Fill in what was found out in the background."""
-        self._is_paused = False
+        self._is_ready, self._is_paused = True, False
         self.training_form.set_ready(readiness)
+        self._look_at_quality()
         self.look_ahead_soon()
 
     def job(self) -> TrainingJob:
@@ -163,6 +175,7 @@ class TrainingSetup(QWidget):
         """End all that runs, before the widget goes away."""
         self._is_paused = True
         self._forget_look()
+        self._quality.abandon()
         self.slides_table.shut_down()
 
     def _look_ahead(self) -> None:
@@ -214,11 +227,21 @@ class TrainingSetup(QWidget):
         self._looking = None
         self.slides_table.set_patch_counts(())
         self.warned.emit(())
-        if isinstance(error, Refusal):
-            self._show_words(str(error))
-        else:
-            self._show_words("What is to be expected could not be found out.")
-            self.failed.emit(error)
+        self._show_words(sentence_of(error))
+
+    def _look_at_quality(self) -> None:
+        if self._is_ready:
+            self._quality.look_at((row.slide, row.channels()) for row in self.slides_table.rows)
+            self._show_quality()
+
+    def _show_quality(self) -> None:
+        told = []
+        for row in self.slides_table.rows:
+            findings = self._quality.findings(row.slide, row.channels())
+            row.show_findings(findings)
+            # what is to be expected of the training tells of all slides without a size together
+            told.append((row.title, without_size(findings)))
+        self.judged.emit(warnings_of_slides(told))
 
     def _show_words(self, words: str) -> None:
         self.prospect_label.setText(breakable(words))

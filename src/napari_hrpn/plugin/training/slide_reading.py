@@ -1,4 +1,7 @@
-"""Slides opened off the GUI thread, one after the other, to know their channels; a bad file is one sentence."""
+"""Slides opened off the GUI thread, one after the other, to know their channels; a bad file is one sentence.
+
+What a training takes of a slide is made here too: the first of it loads torch, which takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,13 @@ class Wanted:
         A file or a folder; a folder that is no slide stands for the slides in it.
     entry : SlideEntry or None
         What names it, where it is of a run that is loaded.
+    slide : Slide or None
+        Where it is open already.
     """
 
     path: Path
     entry: SlideEntry | None = None
+    slide: Slide | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +52,15 @@ class Opened:
     ----------
     slide : Slide
         Lazy.
-    entry : SlideEntry or None
-        As it was wanted.
+    entry : SlideEntry
+        As it was wanted, or the defaults.
+    is_loaded : bool
+        Whether it is of a run that is loaded.
     """
 
     slide: Slide
-    entry: SlideEntry | None
+    entry: SlideEntry
+    is_loaded: bool = False
 
 
 class SlideReading(QObject):
@@ -129,7 +138,10 @@ def _open_all(queue: Sequence[Wanted], stop: threading.Event) -> Generator[Opene
 
 def _open(wanted: Wanted) -> Generator[Opened | str, None, None]:
     if (entry := wanted.entry) is not None:
-        yield Opened(open_slide(wanted.path, series=entry.series, z=entry.z, t=entry.t), entry)
+        yield Opened(open_slide(wanted.path, series=entry.series, z=entry.z, t=entry.t), entry, is_loaded=True)
+        return
+    if wanted.slide is not None:
+        yield _opened(wanted.slide)
         return
     try:
         slide = open_slide(wanted.path)
@@ -139,13 +151,19 @@ def _open(wanted: Wanted) -> Generator[Opened | str, None, None]:
             raise
         yield from inside
         return
-    yield Opened(slide, None)
+    yield _opened(slide)
     images = len(list_series(wanted.path))
     if images > 1:
         yield (
             f"{wanted.path.name} holds {images} images and the first is taken: open the file in the viewer and press "
             "Add open slides to take others."
         )
+
+
+def _opened(slide: Slide) -> Opened:
+    from napari_hrpn.training import SlideEntry
+
+    return Opened(slide, SlideEntry(slide.source, series=slide.series, z=slide.z, t=slide.t))
 
 
 def _slides_inside(folder: Path) -> list[Opened | str]:
@@ -162,5 +180,5 @@ def _slides_inside(folder: Path) -> list[Opened | str]:
                 found.append(str(error))
                 continue
             if len(slide.channel_names) > 1:
-                found.append(Opened(slide, None))
+                found.append(_opened(slide))
     return found

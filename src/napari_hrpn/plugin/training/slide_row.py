@@ -11,7 +11,9 @@ from qtpy.QtGui import QFocusEvent, QPaintEvent, QWheelEvent
 from qtpy.QtWidgets import QFileDialog, QStyle, QStyleOptionComboBox, QStylePainter, QTableWidgetItem
 
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
+from napari_hrpn.plugin.forms.warning_label import WARNING_MARK
 from napari_hrpn.plugin.layers import slide_label, slide_title
+from napari_hrpn.plugin.quality.words import findings_tooltip, warnings_of
 from napari_hrpn.slides import SlideError, find_channel, guess_roles
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
+    from napari_hrpn.analysis import Finding
+    from napari_hrpn.plugin.training.slide_reading import Opened
     from napari_hrpn.slides import Slide
     from napari_hrpn.training import SlideEntry
     from napari_hrpn.training.entries import Part
@@ -94,29 +98,28 @@ class TrainingRow(QObject):
 
     Parameters
     ----------
-    slide : Slide
-        The slide.
-    entry : SlideEntry, optional
-        What is to be shown, of a run that is loaded; the defaults where left out.
+    opened : Opened
+        The slide, and what is to be shown of it at first.
     """
 
     changed = Signal()
 
-    def __init__(self, slide: Slide, entry: SlideEntry | None = None) -> None:
+    def __init__(self, opened: Opened) -> None:
         super().__init__()
-        self.slide = slide
+        self.slide = slide = opened.slide
         self.title = slide_title(slide)
-        self._loaded = entry
-        self._files = [entry.regions] if entry is not None and entry.regions is not None else []
+        self._start, self._is_loaded = opened.entry, opened.is_loaded
+        self._files = [] if self._start.regions is None else [self._start.regions]
         self._channels: dict[str, int | None] = {}
         self.regions: Any = self._files[0] if self._files else EVERYWHERE
-        self.slide_item = _item(slide_label(slide), f"{slide.source}\n{_facts(slide)}")
+        self._label, self._facts = slide_label(slide), f"{slide.source}\n{_facts(slide)}"
+        self.slide_item = _item(self._label, self._facts)
         self.tumour_item = _item("", "The tumour or animal it is from. Slides of one tumour stay together", edit=True)
         self.patches_item = _item("", "Patches that this slide gives with these settings")
         self.patches_item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.tumour_item.setText(self._start().tumour_id)
+        self.tumour_item.setText(self._start.tumour_id)
         self.part_box = CellBox("What the slide is for")
-        self.part_box.offer(PARTS, self._start().part)
+        self.part_box.offer(PARTS, self._start.part)
         self.part_box.changed.connect(self.changed)
         self.regions_box = CellBox("Where the patches are taken from")
         self.regions_box.changed.connect(self._take_regions)
@@ -174,7 +177,7 @@ class TrainingRow(QObject):
         TrainingError
             In one sentence, if a channel is not chosen, or chosen twice.
         """
-        start = self._start()
+        start = self._start
         text = self.tumour_item.text().strip()
         return replace(
             start,
@@ -198,6 +201,21 @@ class TrainingRow(QObject):
         """
         self.patches_item.setText(UNKNOWN if count is None else f"{count:,}")
 
+    def channels(self) -> dict[str, int]:
+        """Channels by role, as far as they are chosen."""
+        return {role: index for role in self.role_boxes if (index := self._channels[role]) is not None}
+
+    def show_findings(self, findings: Sequence[Finding]) -> None:
+        """Mark a slide whose imaging may spoil a prediction, and say in its tooltip why.
+
+        Parameters
+        ----------
+        findings : sequence of Finding
+            All that was found.
+        """
+        self.slide_item.setText(f"{WARNING_MARK} {self._label}" if warnings_of(findings) else self._label)
+        self.slide_item.setToolTip("\n".join([self._facts, *findings_tooltip(findings)]))
+
     def choose_regions(self, value: Layer | Path | str) -> None:
         """Choose where patches are taken from.
 
@@ -211,14 +229,8 @@ class TrainingRow(QObject):
             self.offer_layers(self._layers)
         self.regions_box.choose(value)
 
-    def _start(self) -> SlideEntry:
-        from napari_hrpn.training import SlideEntry
-
-        slide = self.slide
-        return self._loaded or SlideEntry(slide.source, series=slide.series, z=slide.z, t=slide.t)
-
     def _first_channel(self, role: str) -> int | None:
-        given = self._start().roles.get(role)
+        given = self._start.roles.get(role)
         return self._guess(role) if given is None else self._index(given)
 
     def _guess(self, role: str) -> int | None:
@@ -251,8 +263,8 @@ class TrainingRow(QObject):
 
     def _name(self, role: str, index: int) -> int | str | None:
         """What to call a channel: as it was loaded, which may be not at all, else by its name if no other has it."""
-        if self._loaded is not None:
-            given = self._loaded.roles.get(role)
+        if self._is_loaded:
+            given = self._start.roles.get(role)
             if (self._guess(role) if given is None else self._index(given)) == index:
                 return given
         name = self.slide.channel_names[index]

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.layers import Layer
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QMimeData, Signal
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.layers import is_same_slide, slide_title
+from napari_hrpn.plugin.layers import imaged_slides_in, is_same_slide, slide_title
 from napari_hrpn.plugin.layers.drawn_regions import drawn_regions
 from napari_hrpn.plugin.layers.region_layers import RegionLayers
 from napari_hrpn.plugin.reader import FILES
+from napari_hrpn.plugin.refusal import sentence_of
 from napari_hrpn.plugin.training.slide_cells import SlideCells
 from napari_hrpn.plugin.training.slide_reading import Opened, SlideReading, Wanted
 from napari_hrpn.plugin.training.slide_row import TrainingRow
@@ -67,6 +67,11 @@ class SlidesTable(QWidget):
     def has_rows(self) -> bool:
         """Whether there is a slide."""
         return bool(self._rows)
+
+    @property
+    def rows(self) -> tuple[TrainingRow, ...]:
+        """The slides that are in the table."""
+        return tuple(self._rows)
 
     @property
     def is_reading(self) -> bool:
@@ -144,14 +149,13 @@ class SlidesTable(QWidget):
 
     def add_open_slides(self) -> None:
         """Add all slides that are open in the viewer, whoever opened them, if they are in files."""
-        slides, foreign = self._layers.slides(), self._layers.foreign_images()
+        slides, foreign = imaged_slides_in(self._viewer), self._layers.foreign_images()
         homeless = [slide_title(slide) for slide in slides if not slide.source.exists()]
         homeless += [layer.name for layer in foreign if layer.source.path is None]
-        for slide in slides:
-            if slide.source.exists():
-                self._add(slide)
-        known = {row.slide.source for row in self._rows}
+        new = [slide for slide in slides if slide.source.exists() and not self._has(slide)]
+        known = {slide.source for slide in (*slides, *(row.slide for row in self._rows))}
         files = [Path(layer.source.path) for layer in foreign if layer.source.path is not None]
+        self._reading.read([Wanted(slide.source, slide=slide) for slide in new])
         self._reading.read([Wanted(path) for path in dict.fromkeys(files) if path not in known])
         if homeless:
             self.said.emit(
@@ -235,7 +239,7 @@ class SlidesTable(QWidget):
         self.remove_button.clicked.connect(self.remove_selected)
         self._reading.opened.connect(self._take_opened)
         self._reading.said.connect(self.said)
-        self._reading.failed.connect(_tell_failure)
+        self._reading.failed.connect(lambda error: self.said.emit(sentence_of(error)))
         self._reading.finished.connect(self.changed)
 
     def _ask_for_files(self) -> None:
@@ -243,19 +247,18 @@ class SlidesTable(QWidget):
         self.add_files([Path(name) for name in names])
 
     def _take_opened(self, opened: Opened) -> None:
-        if not self._add(opened.slide, opened.entry):
+        if self._has(opened.slide):
             self.said.emit(f"{slide_title(opened.slide)} is in the table already.")
-
-    def _add(self, slide: Slide, entry: SlideEntry | None = None) -> bool:
-        if any(is_same_slide(row.slide, slide) for row in self._rows):
-            return False
-        row = TrainingRow(slide, entry)
+            return
+        row = TrainingRow(opened)
         row.offer_layers(self._layers.choices())
         self._rows.append(row)
         self.cells.add(row)
         row.changed.connect(lambda: self._tell_change(row))
         self._tell_change(row)
-        return True
+
+    def _has(self, slide: Slide) -> bool:
+        return any(is_same_slide(row.slide, slide) for row in self._rows)
 
     def _drawn_on(self, row: TrainingRow) -> Drawn | None:
         if not isinstance(row.regions, Layer):
@@ -297,7 +300,3 @@ class SlidesTable(QWidget):
 def _dropped_paths(mime: QMimeData | None) -> list[Path]:
     urls = mime.urls() if mime is not None else []
     return [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
-
-
-def _tell_failure(error: BaseException) -> None:
-    notification_manager.receive_error(type(error), error, error.__traceback__)

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
-from napari.utils.notifications import notification_manager
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.background import BackgroundRun, NewestTask, once
 from napari_hrpn.plugin.docked_widget import DockedWidget
 from napari_hrpn.plugin.forms.words import time_in_words
-from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.refusal import Refusal, sentence_of
 from napari_hrpn.plugin.training.job import UNFINISHED
 from napari_hrpn.plugin.training.page import TrainingPage
 from napari_hrpn.plugin.training.place import Place
@@ -55,7 +54,7 @@ class TrainWidget(DockedWidget):
         self._viewer = viewer
         self._is_ready = False
         self._run: BackgroundRun | None = None
-        self._reading: BackgroundRun | None = None
+        self._reading = NewestTask()
         self.setup = TrainingSetup(viewer)
         self.page = TrainingPage()
         self.tabs = QTabWidget()
@@ -127,16 +126,12 @@ class TrainWidget(DockedWidget):
         """
         if self.is_running or not self._is_ready:
             return
-        self._forget_reading()
-        self._reading = BackgroundRun(once(load_run, Path(folder)))
-        self._reading.returned.connect(self._take_run)
-        self._reading.failed.connect(self._tell_failure)
-        self._reading.start()
+        self._reading.do(once(load_run, Path(folder)), self._take_run, self._tell_failure)
 
     def shut_down(self) -> None:
         """End all that runs, before the widget goes away; everything that was reached is kept."""
         self._looking.abandon()
-        self._forget_reading()
+        self._reading.abandon()
         self.setup.shut_down()
         self._viewer.events.theme.disconnect(self._show_theme)
         if self._run is not None:
@@ -172,9 +167,9 @@ class TrainWidget(DockedWidget):
         self.load_button.clicked.connect(self._ask_for_run)
         self.page.chosen.connect(self._use_for_prediction)
         self.setup.said.connect(self.progress.say)
-        self.setup.warned.connect(self.progress.warn)
+        self.setup.warned.connect(self.progress.warning_label.warn)
+        self.setup.judged.connect(self.progress.quality_label.warn)
         self.setup.placed.connect(self._take_place)
-        self.setup.failed.connect(_report)
         self._viewer.events.theme.connect(self._show_theme)
 
     def _look_for_devices(self) -> BackgroundRun:
@@ -206,7 +201,7 @@ class TrainWidget(DockedWidget):
             going_on = f"Going on after epoch {len(news.history)}." if news.history else "Going on."
             self._say_unless_stopping(going_on if news.standing == UNFINISHED else "Looking for patches …")
         elif isinstance(news, Warned):
-            self.progress.warn(news.sentences)
+            self.progress.warning_label.warn(news.sentences)
         elif isinstance(news, StepNews):
             self.progress.show_step(news)
             self.page.show_step(news)
@@ -229,7 +224,6 @@ class TrainWidget(DockedWidget):
         self.progress.say(_ending(outcome.result))
 
     def _take_run(self, run: LoadedRun) -> None:
-        self._reading = None
         result = run.outcome.result
         self.page.clear()
         self.page.show_outcome(run.outcome)
@@ -239,12 +233,7 @@ class TrainWidget(DockedWidget):
         self.setup.load(run.request, result.folder)
 
     def _tell_failure(self, error: BaseException) -> None:
-        self._reading = None
-        if isinstance(error, Refusal):
-            self.progress.say(str(error))
-        else:
-            self.progress.say("Something went wrong in the program; finished epochs are kept.")
-            _report(error)
+        self.progress.say(sentence_of(error))
         if self._run is not None:
             self._ended()
 
@@ -254,11 +243,6 @@ class TrainWidget(DockedWidget):
         self.setup.go_on()
         self._looking = self._look_for_devices()
         self._update_buttons()
-
-    def _forget_reading(self) -> None:
-        if self._reading is not None:
-            self._reading.abandon()
-            self._reading = None
 
     def _ask_for_run(self) -> None:
         shown = self.setup.folder_form.shown
@@ -288,10 +272,6 @@ def _ending(result: TrainingResult) -> str:
         return f"Stopped: {done}{best}. Continue goes on from here."
     seconds = result.history[-1].seconds if epochs else 0.0
     return f"Done: {epochs} {'epoch' if epochs == 1 else 'epochs'} in {time_in_words(seconds)}{best}."
-
-
-def _report(error: BaseException) -> None:
-    notification_manager.receive_error(type(error), error, error.__traceback__)
 
 
 def _scrolling(widget: QWidget) -> QScrollArea:
