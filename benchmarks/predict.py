@@ -1,43 +1,53 @@
-"""Prediction of a whole slide: speed, waste and memory, beside MONAI and dask on the same network and slide.
+"""Prediction of a whole slide, beside MONAI, dask and the bare network on the same weights and slide.
 
-    python benchmarks/predict.py                        # 4,096 and 16,384 px; the peers at 4,096 px
-    python benchmarks/predict.py --peers-up-to 16384    # the peers at both: about an hour on two cores
+    python benchmarks/predict.py                  # about 40 minutes on two cores
+    python benchmarks/predict.py --repeats 1      # about 15
 
-Each program runs in a fresh process, reads the slide from OME-Zarr, writes to Zarr, and runs the network of 2,176,824
-parameters with random weights. Figures are beside each other in one run; trust their ratios.
+Each run has a fresh process, warms up on a small slide, reads the slide from OME-Zarr, writes to Zarr, and runs the
+network of 2,176,824 parameters. Ratios are of medians. Figures are beside each other in one run; trust their ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-PROGRAMS = ("napari-hrpn", "monai 0.25", "monai 0.5", "dask map_overlap")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 HALO_PX = 192
+SMALL, MIDDLE, LARGE = 4096, 8192, 16384
+OURS = "napari-hrpn"
+LARGEST_CORE = 4096
+LITTLE_MEMORY_GB = "0.25"
 
 
-def make_slide(folder: Path, size: int) -> Path:
-    """Write a slide of repeated phantom tissue, without pyramid levels that nobody reads here."""
+def make_slide(folder: Path, size: int, *, tissue: float = 1.0) -> Path:
+    """Write a slide of repeated phantom tissue, without pyramid levels; the part right of `tissue` is blank."""
     import dask.array as da
     import zarr
 
     from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
     from napari_hrpn.slides.metadata import multiscales_metadata
 
-    path = folder / f"slide-{size}.ome.zarr"
+    path = folder / f"slide-{size}-{tissue:g}.ome.zarr"
     if not path.exists():
-        block = phantom_slide(PHANTOM_PRESETS["null"], size=2048, seed=1).slide.levels[0].compute()
-        pixels = da.tile(da.from_array(block, chunks=(1, 512, 512)), (1, size // 2048, size // 2048))
+        period = min(size, 2048)
+        block = phantom_slide(PHANTOM_PRESETS["null"], size=period, seed=1).slide.levels[0].compute()
+        pixels = da.tile(da.from_array(block, chunks=(1, 512, 512)), (1, size // period, size // period))
+        if tissue < 1:
+            pixels[:, :, int(tissue * size) :] = 0
         group = zarr.create_group(path)
         array = group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, chunks=(1, 512, 512))
         pixels.store(array, lock=False)
@@ -57,30 +67,51 @@ def make_checkpoint(path: Path) -> None:
     save_checkpoint(Checkpoint(network.settings, network.state_dict(), card), path)
 
 
-def run_ours(slide_path: Path, checkpoint_path: Path, output: Path) -> dict[str, float]:
+def run_ours(slide: Path, checkpoint: Path, output: Path, *options: str) -> dict[str, float]:
     """Predict with the engine as the command line does."""
     from napari_hrpn.inference import PredictionSettings, predict_slide
     from napari_hrpn.models import load_checkpoint
     from napari_hrpn.slides import open_slide
 
-    settings = PredictionSettings(device="cpu", skip_blank=False)
-    steps = predict_slide(open_slide(slide_path), load_checkpoint(checkpoint_path), output, settings)
+    settings = PredictionSettings(
+        device="cpu",
+        skip_blank="blank" in options,
+        precision="bf16" if "bf16" in options else "fp32",
+        memory_gb=float(LITTLE_MEMORY_GB) if LITTLE_MEMORY_GB in options else None,
+    )
+    steps = predict_slide(open_slide(slide), load_checkpoint(checkpoint), output, settings)
     while True:
         try:
-            next(steps)
+            print(f"finished {next(steps).finished}", flush=True)
         except StopIteration as stop:
             report = stop.value
             break
     return {
-        "run_per_kept": report.pixels_run / report.pixels_kept,
+        "run_per_kept": report.pixels_run / max(1, report.pixels_kept),
         "share_in_network": report.seconds_computing / report.seconds,
-        "seconds_reading": report.seconds_reading,
-        "seconds_writing": report.seconds_writing,
         "core": report.core,
     }
 
 
-def run_monai(slide_path: Path, checkpoint_path: Path, output: Path, overlap: float) -> dict[str, float]:
+def run_bare(slide: Path, checkpoint: Path, output: Path) -> dict[str, float]:
+    """Run the network on tiles of the engine's size, with nothing read or written."""
+    from napari_hrpn.inference.memory import thread_on_main_heap
+    from napari_hrpn.inference.predictor import Predictor
+    from napari_hrpn.models import load_checkpoint
+    from napari_hrpn.slides import open_slide
+
+    del output
+    size = open_slide(slide).shape[0]
+    core = min(size, LARGEST_CORE)
+    predictor = Predictor(load_checkpoint(checkpoint))
+    pixels = np.random.default_rng(0).random((2, core + 2 * HALO_PX, core + 2 * HALO_PX), np.float32)
+    with thread_on_main_heap("network") as network:
+        for _ in range((size // core) ** 2):
+            network.submit(predictor.run, pixels, HALO_PX).result()
+    return {"run_per_kept": ((core + 2 * HALO_PX) / core) ** 2}
+
+
+def run_monai(slide: Path, checkpoint: Path, output: Path, overlap: str) -> dict[str, float]:
     """Predict as MONAI's documentation shows: the slide in memory, gaussian blending, windows of 512 px."""
     import torch
     import zarr
@@ -89,18 +120,18 @@ def run_monai(slide_path: Path, checkpoint_path: Path, output: Path, overlap: fl
     from napari_hrpn.models import load_checkpoint
     from napari_hrpn.slides import open_slide
 
-    network = load_checkpoint(checkpoint_path).network()
-    pixels = open_slide(slide_path).levels[0][:2].compute().astype(np.float32) / 100
+    network, share = load_checkpoint(checkpoint).network(), float(overlap)
+    pixels = open_slide(slide).levels[0][:2].compute().astype(np.float32) / 100
     with torch.inference_mode():
         predicted = sliding_window_inference(
-            torch.from_numpy(pixels)[None], (512, 512), 4, network, overlap=overlap, mode="gaussian"
+            torch.from_numpy(pixels)[None], (512, 512), 4, network, overlap=share, mode="gaussian"
         )
     zarr.save_array(str(output), predicted[0, 0].numpy())
-    steps = 1 + -(-(pixels.shape[1] - 512) // int(512 * (1 - overlap)))
+    steps = 1 + -(-(pixels.shape[1] - 512) // int(512 * (1 - share)))
     return {"run_per_kept": (steps * 512) ** 2 / pixels[0].size}
 
 
-def run_dask(slide_path: Path, checkpoint_path: Path, output: Path) -> dict[str, float]:
+def run_dask(slide: Path, checkpoint: Path, output: Path) -> dict[str, float]:
     """Predict with map_overlap on blocks of 512 px with the halo that makes it exact."""
     import dask
     import torch
@@ -108,14 +139,14 @@ def run_dask(slide_path: Path, checkpoint_path: Path, output: Path) -> dict[str,
     from napari_hrpn.models import load_checkpoint
     from napari_hrpn.slides import open_slide
 
-    network = load_checkpoint(checkpoint_path).network()
+    network = load_checkpoint(checkpoint).network()
 
     def predict(block: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             predicted: np.ndarray = network(torch.from_numpy(block.astype(np.float32) / 100)[None])[0].numpy()
         return predicted
 
-    pixels = open_slide(slide_path).levels[0][:2].rechunk((2, 512, 512))
+    pixels = open_slide(slide).levels[0][:2].rechunk((2, 512, 512))
     depth = {0: 0, 1: HALO_PX, 2: HALO_PX}
     chunks = ((1,), *pixels.chunks[1:])
     predicted = pixels.map_overlap(predict, depth=depth, boundary="reflect", dtype=np.float32, chunks=chunks)
@@ -124,22 +155,27 @@ def run_dask(slide_path: Path, checkpoint_path: Path, output: Path) -> dict[str,
     return {"run_per_kept": ((512 + 2 * HALO_PX) / 512) ** 2}
 
 
-def measure(program: str, slide: Path, checkpoint: Path, output: Path) -> None:
+RUNNERS: dict[str, Callable[..., dict[str, float]]] = {
+    OURS: run_ours,
+    "bare network": run_bare,
+    "MONAI": run_monai,
+    "dask map_overlap": run_dask,
+}
+
+
+def measure(program: str, slide: Path, output: Path) -> None:
     """Run one program in this process and print its figures as JSON."""
-    import torch  # noqa: F401 (every program needs it; its memory is not the program's)
+    import monai.inferers  # noqa: F401 (what is imported is not the program's memory)
+    import torch  # noqa: F401
     import zarr  # noqa: F401
 
-    from napari_hrpn.inference import predict_slide  # noqa: F401
-
-    if program.startswith("monai"):
-        import monai.inferers  # noqa: F401
+    name, *options = program.split(", ")
+    checkpoint, small = slide.with_name("network.safetensors"), slide.with_name(output.name + ".small")
+    RUNNERS[name](make_slide(slide.parent, 512), checkpoint, small, *options)
+    shutil.rmtree(small, ignore_errors=True)
+    print("started", flush=True)
     before, started, processor = _peak_mb(), time.perf_counter(), time.process_time()
-    if program == "napari-hrpn":
-        figures = run_ours(slide, checkpoint, output)
-    elif program == "dask map_overlap":
-        figures = run_dask(slide, checkpoint, output)
-    else:
-        figures = run_monai(slide, checkpoint, output, float(program.split()[1]))
+    figures = RUNNERS[name](slide, checkpoint, output, *options)
     figures["seconds"] = time.perf_counter() - started
     figures["cpu_seconds"] = time.process_time() - processor
     figures["peak_mb"] = _peak_mb() - before
@@ -147,60 +183,158 @@ def measure(program: str, slide: Path, checkpoint: Path, output: Path) -> None:
 
 
 def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Peak since this process began; `ru_maxrss` would begin with that of the process that started it."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
-def compare(sizes: list[int], peers_up_to: int) -> list[dict[str, Any]]:
-    """Run every program on every size, each in a process of its own."""
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_checkpoint(folder / "network.safetensors")
-        for size in sizes:
-            slide = make_slide(folder, size)
-            for program in PROGRAMS if size <= peers_up_to else PROGRAMS[:1]:
-                output = folder / "out.ome.zarr"
-                command = [sys.executable, __file__, "--measure", program, str(slide), str(output)]
-                result = subprocess.run(command, check=True, capture_output=True, text=True)
-                rows.append({"program": program, "size": size, **json.loads(result.stdout.splitlines()[-1])})
-                print(table(rows[-1:], header=len(rows) == 1), flush=True)
-                shutil.rmtree(output)
-    return rows
+@dataclass
+class Bench:
+    """Runs programs in fresh processes and keeps the medians of their figures."""
+
+    folder: Path
+    repeats: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, program: str, size: int, *, tissue: float = 1.0, repeats: int | None = None) -> dict[str, Any]:
+        """Median of some runs of a program."""
+        slide = make_slide(self.folder, size, tissue=tissue)
+        runs = [self._once(program, slide, self.folder / "out") for _ in range(repeats or self.repeats)]
+        figures = {name: median(run[name] for run in runs) for name in runs[0]}
+        row = {"program": program, "size": size, "tissue": tissue, "runs": len(runs), **figures}
+        self.rows.append(row)
+        print(row_of_table(row), flush=True)
+        return row
+
+    def killed_at_half(self, size: int) -> tuple[float, bool]:
+        """Time of a run killed at half its tiles and of the one that goes on, over that of one run; if equal."""
+        import zarr
+
+        slide, whole, resumed = make_slide(self.folder, size), self.folder / "whole", self.folder / "resumed"
+        seconds = self._once(OURS, slide, whole)["seconds"]
+        process = subprocess.Popen(self._command(OURS, slide, resumed), stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        lines = iter(process.stdout)
+        next(line for line in lines if line.startswith("started"))
+        started = time.perf_counter()
+        half = f"finished {(size // LARGEST_CORE) ** 2 // 2}\n"
+        next(line for line in lines if line == half)
+        process.kill()
+        lost = time.perf_counter() - started
+        process.wait()
+        rest = self._once(OURS, slide, resumed, is_new=False)["seconds"]
+        one, two = (zarr.open_array(str(path / "0"), mode="r")[:] for path in (whole, resumed))
+        return (lost + rest) / seconds, bool(np.array_equal(one, two))
+
+    def _once(self, program: str, slide: Path, output: Path, *, is_new: bool = True) -> dict[str, float]:
+        if is_new:
+            shutil.rmtree(output, ignore_errors=True)
+        result = subprocess.run(self._command(program, slide, output), check=True, stdout=subprocess.PIPE, text=True)
+        figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+        return figures
+
+    @staticmethod
+    def _command(program: str, slide: Path, output: Path) -> list[str]:
+        return [sys.executable, __file__, "--measure", program, str(slide), str(output)]
 
 
-def table(rows: list[dict[str, Any]], *, header: bool = True) -> str:
-    """Rows as a Markdown table."""
-    lines = []
-    if header:
-        lines = [
-            "| program | size, px | Mpx/s | CPU s/Mpx | px run per px kept | time in network | peak, MB |",
-            "|---|---|---|---|---|---|---|",
-        ]
-    for row in rows:
-        mega = row["size"] ** 2 / 1e6
-        share = f"{row['share_in_network']:.1%}" if "share_in_network" in row else ""
-        lines.append(
-            f"| {row['program']} | {row['size']:,} | {mega / row['seconds']:.2f} | {row['cpu_seconds'] / mega:.2f} "
-            f"| {row['run_per_kept']:.2f} | {share} | {row['peak_mb']:,.0f} |"
-        )
-    return "\n".join(lines)
+def seams() -> tuple[float, float]:
+    """Largest difference of tiles from the whole over the range of the whole: ours, and MONAI's."""
+    import torch
+    from monai.inferers import sliding_window_inference
+
+    from napari_hrpn.inference.predictor import Predictor
+    from napari_hrpn.models import bundled_checkpoint, load_checkpoint
+    from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
+    from napari_hrpn.tiling import TileGrid
+
+    checkpoint = load_checkpoint(bundled_checkpoint())
+    slide = phantom_slide(PHANTOM_PRESETS["tumour"], size=1536, seed=4).slide
+    pixels = checkpoint.card.scaling.scale_inputs(slide.levels[0][:2].compute())
+    network = checkpoint.network()
+    with torch.inference_mode():
+        image = torch.from_numpy(pixels)[None]
+        whole = network(image)[0, 0].numpy()
+        windows = sliding_window_inference(image, (512, 512), 4, network, overlap=0.25, mode="gaussian")[0, 0].numpy()
+    predictor = Predictor(checkpoint)
+    padded = np.pad(pixels, ((0, 0), (HALO_PX, HALO_PX), (HALO_PX, HALO_PX)), mode="reflect")
+    one, tiles = predictor.run(padded, HALO_PX), np.empty(slide.shape, np.float32)
+    for tile in TileGrid(*slide.shape, 512, HALO_PX, predictor.stride):
+        y, x, end = tile.core.y0, tile.core.x0, 512 + 2 * HALO_PX
+        tiles[y : y + 512, x : x + 512] = predictor.run(padded[:, y : y + end, x : x + end], HALO_PX)
+    return float(np.abs(tiles - one).max() / np.ptp(one)), float(np.abs(windows - whole).max() / np.ptp(whole))
+
+
+HEADER = """\
+| program | slide, px | Mpx/s | CPU s per Mpx | run per kept | in network | peak MB |
+| --- | --- | --- | --- | --- | --- | --- |"""
+
+
+def row_of_table(row: dict[str, Any]) -> str:
+    """One program on one slide."""
+    mega = row["size"] ** 2 / 1e6
+    share = f"{row['share_in_network']:.1%}" if "share_in_network" in row else ""
+    size = f"{row['size']:,}" + (f", {1 - row['tissue']:.0%} blank" if row["tissue"] < 1 else "")
+    return (
+        f"| {row['program']} | {size} | {mega / row['seconds']:.2f} | {row['cpu_seconds'] / mega:.2f} "
+        f"| {row['run_per_kept']:.2f} | {share} | {row['peak_mb']:,.0f} |"
+    )
+
+
+def compare(bench: Bench) -> list[tuple[str, float, float]]:
+    """Every figure that has an aim: what, how much, at most."""
+    few, once = max(1, bench.repeats // 2), 1
+    ours, half_precision, little = (bench.run(name, SMALL) for name in (OURS, f"{OURS}, bf16", f"{OURS}, 0.25"))
+    loose, tight = bench.run("MONAI, 0.25", SMALL), bench.run("MONAI, 0.5", SMALL, repeats=few)
+    bench.run("dask map_overlap", SMALL, repeats=few)
+    full, blank = (bench.run(f"{OURS}, blank", SMALL, tissue=tissue) for tissue in (1.0, 0.4))
+    large, bare = (bench.run(name, LARGE, repeats=once) for name in (OURS, "bare network"))
+    little_middle = bench.run(f"{OURS}, {LITTLE_MEMORY_GB}", MIDDLE, repeats=once)
+    middle, windows = (bench.run(name, MIDDLE, repeats=once) for name in (OURS, "MONAI, 0.25"))
+    resumed, is_equal = bench.killed_at_half(MIDDLE)
+    our_seam, their_seam = seams()
+    return [
+        ("CPU seconds, fp32, over MONAI 0.25", ours["cpu_seconds"] / loose["cpu_seconds"], 0.18),
+        ("CPU seconds, fp32, over MONAI 0.5", ours["cpu_seconds"] / tight["cpu_seconds"], 0.11),
+        ("CPU seconds, bf16, over MONAI 0.25", half_precision["cpu_seconds"] / loose["cpu_seconds"], 0.09),
+        (
+            f"CPU seconds with --memory {LITTLE_MEMORY_GB}, over MONAI 0.25",
+            little["cpu_seconds"] / loose["cpu_seconds"],
+            0.18,
+        ),
+        ("wall time over the bare network, 16,384 px", large["seconds"] / bare["seconds"], 1.05),
+        ("pixels run per pixel kept", large["run_per_kept"], 1.5),
+        ("largest seam over the range", our_seam, 1e-5),
+        ("the same, MONAI 0.25", their_seam, float("nan")),
+        ("peak memory, 16,384 over 4,096 px", large["peak_mb"] / ours["peak_mb"], 1.1),
+        ("peak memory over MONAI's, 8,192 px", middle["peak_mb"] / windows["peak_mb"], 1 / 6),
+        (f"the same with --memory {LITTLE_MEMORY_GB}", little_middle["peak_mb"] / windows["peak_mb"], 1 / 6),
+        ("60 % blank over full", blank["seconds"] / full["seconds"], 0.45),
+        (f"killed at half and resumed, {'identical' if is_equal else 'NOT IDENTICAL'}", resumed, 1.05),
+    ]
 
 
 def main() -> None:
     """Read the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[4096, 16384], help="multiples of 2,048 px")
-    parser.add_argument("--peers-up-to", type=int, default=4096, help="largest size that the peers run on, in px")
+    parser.add_argument("--repeats", type=int, default=5, help="runs on the smallest slide")
     parser.add_argument("--json", type=Path, help="save the figures")
     parser.add_argument("--measure", nargs=3, metavar=("PROGRAM", "SLIDE", "OUTPUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         program, slide, output = arguments.measure
-        measure(program, Path(slide), Path(slide).with_name("network.safetensors"), Path(output))
+        measure(program, Path(slide), Path(output))
         return
-    rows = compare(arguments.sizes, arguments.peers_up_to)
+    print(HEADER)
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name), arguments.repeats)
+        make_checkpoint(bench.folder / "network.safetensors")
+        figures = compare(bench)
+    print("\n| figure | reached | aim, at most |\n| --- | --- | --- |")
+    for what, reached, aim in figures:
+        print(f"| {what} | {reached:.2g} | {'' if np.isnan(aim) else f'{aim:.2g}'} |")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2))
+        arguments.json.write_text(json.dumps({"rows": bench.rows, "figures": figures}, indent=2))
 
 
 if __name__ == "__main__":

@@ -14,18 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_hrpn.inference.devices import choose_device
 from napari_hrpn.inference.errors import PredictionWarning
 from napari_hrpn.inference.memory import free_memory, thread_on_main_heap
 from napari_hrpn.inference.plan import make_plan
+from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.inference.run import Run
 from napari_hrpn.inference.settings import PredictionSettings
 from napari_hrpn.inference.store import PredictionStore
+from napari_hrpn.inference.tally import Tally
 from napari_hrpn.inference.tile_queue import TileQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
     from napari_hrpn.inference.reports import PredictionReport, TileReport
+    from napari_hrpn.inference.run import WrittenTile
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
 
@@ -83,20 +87,22 @@ def predict_slide(
         In one sentence; finished tiles are kept.
     """
     settings, path = settings or PredictionSettings(), Path(store)
-    plan = make_plan(slide, checkpoint, path, settings, roles)
+    predictor = Predictor(checkpoint, choose_device(settings.device).name, settings.precision)
+    plan = make_plan(slide, checkpoint, predictor, path, settings, roles, is_watched=focus is not None)
     for sentence in plan.warnings:
         warnings.warn(sentence, PredictionWarning, stacklevel=2)
     name = f"predicted {checkpoint.card.target}"
     target = PredictionStore.open(path, slide, plan.request, dtype=plan.dtype, name=name, overwrite=overwrite)
-    run = Run(plan, target, settings.region, stop or threading.Event())
+    tally = Tally(plan, target, settings.region)
+    run = Run(plan, slide, predictor, target, stop or threading.Event())
     try:
-        yield from _tile_by_tile(run, TileQueue(run.pending, focus))
+        yield from _tile_by_tile(run, TileQueue(tally.pending, focus), tally)
     finally:
-        free_memory(plan.predictor.device)
-    return run.report()
+        free_memory(predictor.device)
+    return tally.report(run.spent, predictor.device)
 
 
-def _tile_by_tile(run: Run, tiles: TileQueue) -> Generator[TileReport, None, None]:
+def _tile_by_tile(run: Run, tiles: TileQueue, tally: Tally) -> Generator[TileReport, None, None]:
     """Keep a few tiles on their way through the pools, and report each as it arrives on disk."""
     readers, writer = ThreadPoolExecutor(READERS, THREAD_NAME), ThreadPoolExecutor(1, THREAD_NAME)
     network = thread_on_main_heap(THREAD_NAME)
@@ -106,12 +112,18 @@ def _tile_by_tile(run: Run, tiles: TileQueue) -> Generator[TileReport, None, Non
             while len(on_their_way) < IN_FLIGHT and (tile := run.next_of(tiles)) is not None:
                 read = readers.submit(run.read, tile)
                 predicted = network.submit(run.predict, tile, read)
-                on_their_way.append(writer.submit(run.write, tile, predicted))
+                written = writer.submit(run.write, tile, predicted)
+                on_their_way.append(writer.submit(_recorded, tally, written))
             if not on_their_way:
                 return
             report = on_their_way.popleft().result()
             if report is not None:
                 yield report
+
+
+def _recorded(tally: Tally, written: Future[WrittenTile | None]) -> TileReport | None:
+    tile = written.result()
+    return None if tile is None else tally.record(tile)
 
 
 @contextmanager

@@ -83,7 +83,8 @@ def pixel_size_warnings(
         return ()
     if slide.pixel_size_um is None:
         return (
-            f"{slide.source.name} does not say its pixel size; the checkpoint was trained at {trained:g} µm per pixel.",
+            f"{slide.source.name} does not say its pixel size; the checkpoint was trained at {trained:g} µm per pixel, "
+            "and at another the prediction means little.",
         )
     largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
     if largest <= PIXEL_SIZE_TOLERANCE or (settings is not None and settings.resample):

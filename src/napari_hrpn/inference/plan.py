@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from napari_hrpn.analysis.tissue import TissueMask, tissue_mask
 from napari_hrpn.inference.devices import choose_device
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.fit import input_channels, intensity_warnings, pixel_size_warnings
-from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.inference.sampling import Sampling
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.inference.store import recorded_request
@@ -22,36 +22,33 @@ from napari_hrpn.slides import slide_identity
 from napari_hrpn.tiling import Tile, TileGrid, rounded_up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_hrpn.inference.devices import Device
+    from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.inference.settings import PredictionSettings
     from napari_hrpn.models import Checkpoint, IntensityScaling
     from napari_hrpn.slides import Slide
 
-BYTES_PER_PIXEL = 450
-"""Peak memory per pixel that HRPN runs on in fp32: 216 to 414 measured at 896 to 2,432 px, with room to spare."""
 LARGEST_CORE_PX = 8192
-LARGEST_CPU_CORE_PX = 2048
+LARGEST_CPU_CORE_PX = 4096
+LARGEST_WATCHED_CPU_CORE_PX = 2048
+"""Larger ones are a third cheaper, but nobody wants to wait half a minute for the first."""
 SMALLEST_PIECE_PX = 256
 """On the network's grid: below it, the halo costs more than ten times what is kept."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All that is decided before the first tile.
+    """All that is decided before the first tile; small, and fit to be sent to another process.
 
     Attributes
     ----------
-    slide : Slide
-        What is predicted.
     channels : tuple of int
-        Its input stains, in the network's order.
-    predictor : Predictor
-        The network, ready to run.
+        The slide's input stains, in the network's order.
     scaling : IntensityScaling
         With this slide's percentiles put in.
     sampling : Sampling
@@ -73,9 +70,7 @@ class Plan:
         One sentence each.
     """
 
-    slide: Slide
     channels: tuple[int, ...]
-    predictor: Predictor
     scaling: IntensityScaling
     sampling: Sampling
     grid: TileGrid
@@ -103,9 +98,12 @@ class Plan:
 def make_plan(
     slide: Slide,
     checkpoint: Checkpoint,
+    predictor: Predictor,
     path: Path,
     settings: PredictionSettings,
     roles: Mapping[str, int] | None,
+    *,
+    is_watched: bool = False,
 ) -> Plan:
     """Check that slide, checkpoint and settings fit together, and decide everything else.
 
@@ -115,12 +113,16 @@ def make_plan(
         What to predict.
     checkpoint : Checkpoint
         What to predict it with.
+    predictor : Predictor
+        The checkpoint's network, ready to run.
     path : pathlib.Path
         The store; one that is there decides the core size, so that a resumed run repeats it exactly.
     settings : PredictionSettings
         What the user wants.
     roles : mapping of str to int, optional
         Channel of each input role; guessed from the names where left out.
+    is_watched : bool
+        Whether somebody waits for the first tile.
 
     Returns
     -------
@@ -133,25 +135,25 @@ def make_plan(
         In one sentence.
     """
     channels = input_channels(slide, checkpoint, roles)
-    device = choose_device(settings.device)
-    predictor = Predictor(checkpoint, device.name, settings.precision)
+    device = choose_device(predictor.device)
     tissue = tissue_mask(slide, channels[0])
     scaling, percentiles = _scaling_for(slide, checkpoint, channels, tissue)
     factors = _factors(slide, checkpoint, settings)
     halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, predictor.stride)
-    budget = _budget_bytes(settings, device)
-    core = _core_px(settings, path, _largest_core_px(slide, device, halo, factors, budget))
+    budget = budget_bytes(settings, device, psutil.virtual_memory().available)
+    limit = LARGEST_CORE_PX if device.name != "cpu" else LARGEST_CPU_CORE_PX
+    limit = LARGEST_WATCHED_CPU_CORE_PX if is_watched and device.name == "cpu" else limit
+    bytes_for = partial(_bytes_for, predictor, halo, factors)
+    core = _core_px(settings, path, _largest_core_px(max(slide.shape), limit, bytes_for, budget))
     smallest = min(CELL_PX, rounded_up(math.ceil(SMALLEST_PIECE_PX / max(factors)), predictor.stride))
     sampling = Sampling(factors, halo, predictor.stride, settings.padding)
     levels = background_levels(slide, channels, tissue) if settings.skip_blank else None
     return Plan(
-        slide=slide,
         channels=channels,
-        predictor=predictor,
         scaling=scaling,
         sampling=sampling,
         grid=TileGrid(*slide.shape, core, halo, predictor.stride),
-        largest_piece=_piece_px(core, smallest, halo, factors, budget),
+        largest_piece=_piece_px(core, smallest, bytes_for, budget),
         smallest_piece=smallest,
         tissue=tissue if settings.skip_blank and levels is not None else None,
         background=0.0 if levels is None else _answer_to_background(predictor, scaling, levels),
@@ -201,31 +203,47 @@ def _core_px(settings: PredictionSettings, path: Path, affordable: int) -> int:
     return affordable
 
 
-def _largest_core_px(slide: Slide, device: Device, halo: int, factors: tuple[float, float], budget: float) -> int:
-    core, limit = CELL_PX, LARGEST_CPU_CORE_PX if device.name == "cpu" else LARGEST_CORE_PX
-    while core * 2 <= limit and core < max(slide.shape) and _bytes_for(core * 2, halo, factors) <= budget:
+def _largest_core_px(longest: int, limit: int, bytes_for: Callable[[int], float], budget: float) -> int:
+    core = CELL_PX
+    while core * 2 <= limit and core < longest and bytes_for(core * 2) <= budget:
         core *= 2
     return core
 
 
-def _piece_px(core: int, smallest: int, halo: int, factors: tuple[float, float], budget: float) -> int:
+def _piece_px(core: int, smallest: int, bytes_for: Callable[[int], float], budget: float) -> int:
     piece = core
-    while piece > smallest and _bytes_for(piece, halo, factors) > budget:
+    while piece > smallest and bytes_for(piece) > budget:
         piece //= 2
     return max(piece, smallest)
 
 
-def _budget_bytes(settings: PredictionSettings, device: Device) -> float:
+def budget_bytes(settings: PredictionSettings, device: Device, available: float) -> float:
+    """Memory that one tile may take.
+
+    Parameters
+    ----------
+    settings : PredictionSettings
+        The user's limit, if there is one.
+    device : Device
+        Where the network runs.
+    available : float
+        Bytes of the processor's memory that are free.
+
+    Returns
+    -------
+    float
+        Bytes.
+    """
     if settings.memory_gb is not None:
         return settings.memory_gb * 1e9
     if device.name != "cpu":
         return 0.6 * device.free_bytes
-    available = float(psutil.virtual_memory().available)
     return min(4e9, available / 4) if settings.core is None else 0.75 * available
 
 
-def _bytes_for(core: int, halo: int, factors: tuple[float, float]) -> float:
-    return BYTES_PER_PIXEL * (core * factors[0] + 2 * halo) * (core * factors[1] + 2 * halo)
+def _bytes_for(predictor: Predictor, halo: int, factors: tuple[float, float], core: int) -> float:
+    height, width = (core * factor + 2 * halo for factor in factors)
+    return predictor.bytes_for(height, width)
 
 
 def _answer_to_background(predictor: Predictor, scaling: IntensityScaling, levels: NDArray[np.float32]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +35,29 @@ class TileReport:
     blank: bool
     seconds: float
     seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What tiles took; the times overlap.
+
+    Attributes
+    ----------
+    pixels_kept, pixels_run : int
+        Predicted pixels, and pixels that the network saw for them.
+    seconds_reading, seconds_waiting, seconds_computing, seconds_writing : float
+        Reading and decoding; the network waiting for pixels; in the network; writing.
+    """
+
+    pixels_kept: int = 0
+    pixels_run: int = 0
+    seconds_reading: float = 0.0
+    seconds_waiting: float = 0.0
+    seconds_computing: float = 0.0
+    seconds_writing: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,22 @@
-"""The three steps of a tile (read, predict, write), and the clock that times them."""
+"""The three steps of a tile (read, predict, write), and the clock that times them.
+
+They know nothing of other tiles: what is done and what is left is the tally's to say.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.inference.chunk_reader import ChunkReader
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.memory import free_memory, is_out_of_memory
-from napari_hrpn.inference.reports import PredictionReport, TileReport
+from napari_hrpn.inference.reports import Spent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,38 +25,56 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.inference.plan import Plan
+    from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.inference.store import PredictionStore
     from napari_hrpn.inference.tile_queue import TileQueue
-    from napari_hrpn.tiling import Box, Tile
+    from napari_hrpn.slides import Slide
+    from napari_hrpn.tiling import Tile
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenTile:
+    """A tile whose own chunks are on disk, but which is not recorded yet.
+
+    Attributes
+    ----------
+    tile : Tile
+        Which one.
+    shared : numpy.ndarray or None
+        What is still to be written, as `PredictionStore.write` returned it.
+    """
+
+    tile: Tile
+    shared: NDArray[np.generic] | None
 
 
 class Run:
-    """One run over the tiles of a plan that the store does not have yet.
+    """The steps of a plan's tiles.
 
     Parameters
     ----------
     plan : Plan
         What is done.
+    slide : Slide
+        What is predicted.
+    predictor : Predictor
+        The network, ready to run.
     store : PredictionStore
         Where it goes.
-    region : Box or None
-        Only the tiles that meet it.
     stop : threading.Event
         Set by the caller to end the run after the tile being computed.
     """
 
-    def __init__(self, plan: Plan, store: PredictionStore, region: Box | None, stop: threading.Event) -> None:
-        self._plan, self._store, self._stop = plan, store, stop
+    def __init__(
+        self, plan: Plan, slide: Slide, predictor: Predictor, store: PredictionStore, stop: threading.Event
+    ) -> None:
+        self._plan, self._predictor, self._store, self._stop = plan, predictor, store, stop
+        self._slide = ChunkReader(slide.levels[0])
         self.halted = threading.Event()
-        tiles = tuple(plan.grid) if region is None else plan.grid.within(region)
-        self.pending = [tile for tile in tiles if not store.finished(tile.core)]
-        self._total, self._finished = len(tiles), len(tiles) - len(self.pending)
-        self._to_compute = sum(not plan.is_blank(tile) for tile in self.pending)
-        self._computed = self._pixels_kept = self._pixels_run = 0
-        self._largest_piece = plan.largest_piece
+        self.largest_piece = plan.largest_piece
+        self._pixels_kept = self._pixels_run = 0
         self._seconds = dict.fromkeys(("reading", "waiting", "computing", "writing"), 0.0)
         self._lock = threading.Lock()
-        self._started = time.perf_counter()
 
     @property
     def stopping(self) -> bool:
@@ -79,42 +102,23 @@ class Run:
             return plan.as_stored(np.full((tile.core.height, tile.core.width), plan.background, np.float32))
         return plan.as_stored(plan.scaling.unscale_output(self._predicted(tile, pixels)))
 
-    def write(self, tile: Tile, predicted: Future[NDArray[np.generic] | None]) -> TileReport | None:
-        """Write a tile and report it; None when the run is ending."""
+    def write(self, tile: Tile, predicted: Future[NDArray[np.generic] | None]) -> WrittenTile | None:
+        """Write the chunks that are a tile's alone; None when the run is ending."""
         pixels = predicted.result()
         if pixels is None:
             return None
         with self._clock("writing"):
-            self._store.write(tile.core, pixels)
-        blank = self._plan.is_blank(tile)
-        self._finished += 1
-        self._computed += not blank
-        elapsed = time.perf_counter() - self._started
-        left = elapsed / self._computed * (self._to_compute - self._computed) if self._computed else None
-        return TileReport(tile, self._finished, self._total, blank, elapsed, left)
+            return WrittenTile(tile, self._store.write(tile.core, pixels))
 
-    def report(self) -> PredictionReport:
-        """Sum the run up."""
-        return PredictionReport(
-            path=self._store.path,
-            finished=self._finished,
-            total=self._total,
-            complete=self._store.complete,
-            core=self._plan.grid.core,
-            halo=self._plan.grid.halo,
-            device=self._plan.predictor.device,
-            pixels_kept=self._pixels_kept,
-            pixels_run=self._pixels_run,
-            seconds=time.perf_counter() - self._started,
-            seconds_reading=self._seconds["reading"],
-            seconds_waiting=self._seconds["waiting"],
-            seconds_computing=self._seconds["computing"],
-            seconds_writing=self._seconds["writing"],
-        )
+    @property
+    def spent(self) -> Spent:
+        """What the tiles took so far."""
+        seconds = {f"seconds_{part}": passed for part, passed in self._seconds.items()}
+        return Spent(self._pixels_kept, self._pixels_run, **seconds)
 
     def _read(self, tile: Tile) -> NDArray[np.float32]:
         with self._clock("reading"):
-            pixels = self._plan.sampling.read(self._plan.slide.levels[0], self._plan.channels, tile.core)
+            pixels = self._plan.sampling.read(self._slide, self._plan.channels, tile.core)
             return self._plan.scaling.scale_inputs(pixels)
 
     def _predicted(self, tile: Tile, pixels: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -124,7 +128,7 @@ class Run:
         pixels = self._read(tile) if pixels is None else pixels
         try:
             with self._clock("computing"):
-                output = self._plan.predictor.run(pixels, self._plan.sampling.halo)
+                output = self._predictor.run(pixels, self._plan.sampling.halo)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -132,15 +136,15 @@ class Run:
             self._pixels_kept += tile.core.area
             self._pixels_run += pixels[0].size
             return self._plan.sampling.to_core(output, tile.core)
-        self._largest_piece = max(self._plan.smallest_piece, self._largest_piece // 2)
-        free_memory(self._plan.predictor.device)
+        self.largest_piece = max(self._plan.smallest_piece, self.largest_piece // 2)
+        free_memory(self._predictor.device)
         return self._in_quarters(tile)
 
     def _too_large(self, tile: Tile) -> bool:
-        return max(tile.core.height, tile.core.width) > self._largest_piece
+        return max(tile.core.height, tile.core.width) > self.largest_piece
 
     def _in_quarters(self, tile: Tile) -> NDArray[np.float32]:
-        core, device = tile.core, self._plan.predictor.device
+        core, device = tile.core, self._predictor.device
         grid, smallest = self._plan.grid, self._plan.smallest_piece
         quarters = tile.quarters(grid.halo, grid.stride, smallest)
         if len(quarters) == 1:

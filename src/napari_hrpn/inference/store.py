@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.slides import contrast_limits, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
+from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.slides.pyramid_blocks import create_levels, level_shapes, write_part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -118,8 +120,10 @@ class PredictionStore:
         """Whether a core is on disk."""
         return bool(self._done[_cells(core)].all())
 
-    def write(self, core: Box, pixels: NDArray[np.generic]) -> None:
-        """Write a core on all levels, then record that it is finished.
+    def write(self, core: Box, pixels: NDArray[np.generic]) -> NDArray[np.generic] | None:
+        """Write the chunks that are a core's alone; whoever records it writes what it shares with its neighbours.
+
+        Cores can so be written from many processes at once, as long as one of them does the recording.
 
         Parameters
         ----------
@@ -127,18 +131,54 @@ class PredictionStore:
             Starts on a multiple of 512 px, and ends on one or at the slide's edge.
         pixels : numpy.ndarray
             Shape (y, x), of the store's type.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            What the core becomes on the finest level whose chunks it shares, for `record`; None if it shares none.
         """
-        try:
-            write_part(pixels[None], (0, core.y0, core.x0), self.levels)
+        own = self._own_levels(core)
+        with self._writing():
+            coarsest = write_part(pixels[None], (0, core.y0, core.x0), self.levels[:own])
+        return halve(coarsest)[0] if own < len(self.levels) else None
+
+    def record(self, core: Box, shared: NDArray[np.generic] | None) -> None:
+        """Write a core on the levels whose chunks it shares, then record that it is finished.
+
+        Parameters
+        ----------
+        core : Box
+            One that is written.
+        shared : numpy.ndarray or None
+            As `write` returned it.
+        """
+        own = self._own_levels(core)
+        with self._writing():
+            if shared is not None:
+                write_part(shared[None], (0, core.y0 >> own, core.x0 >> own), self.levels[own:])
             self._finished[_cells(core)] = 1
+            self._done[_cells(core)] = True
+            if self.complete:
+                self._close()
+
+    def _own_levels(self, core: Box) -> int:
+        """On how many levels, finest first, no other core has a part in the chunks that a core lies in."""
+        spans = zip((core.y0, core.x0), (core.y1, core.x1), self.levels[0].shape[1:], strict=True)
+        edges = [(start, stop) if stop < size else (start, 0) for start, stop, size in spans]
+        shared = (
+            level for level in range(len(self.levels)) if any(e % (CELL_PX << level) for pair in edges for e in pair)
+        )
+        return next(shared, len(self.levels))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             msg = (
                 f"{self.path} could not be written ({error.strerror or error}); finished tiles are kept: run it again."
             )
             raise PredictionError(msg) from error
-        self._done[_cells(core)] = True
-        if self.complete:
-            self._close()
 
     def _close(self) -> None:
         """Say in the metadata that the prediction is complete, and how bright it is."""

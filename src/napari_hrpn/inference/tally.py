@@ -1,0 +1,64 @@
+"""Which tiles are to be done, and how far that is: the one place where finished tiles are recorded and counted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from napari_hrpn.inference.reports import PredictionReport, TileReport
+
+if TYPE_CHECKING:
+    from napari_hrpn.inference.plan import Plan
+    from napari_hrpn.inference.reports import Spent
+    from napari_hrpn.inference.run import WrittenTile
+    from napari_hrpn.inference.store import PredictionStore
+    from napari_hrpn.tiling import Box
+
+
+class Tally:
+    """The tiles of a plan, and which of them are on disk.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is done.
+    store : PredictionStore
+        Where it goes, and what earlier runs left there.
+    region : Box or None
+        Only the tiles that meet it.
+    """
+
+    def __init__(self, plan: Plan, store: PredictionStore, region: Box | None) -> None:
+        self._plan, self._store = plan, store
+        tiles = tuple(plan.grid) if region is None else plan.grid.within(region)
+        self.pending = [tile for tile in tiles if not store.finished(tile.core)]
+        self.total, self.finished = len(tiles), len(tiles) - len(self.pending)
+        self._to_compute = sum(not plan.is_blank(tile) for tile in self.pending)
+        self._computed = 0
+        self._started = time.perf_counter()
+
+    def record(self, written: WrittenTile) -> TileReport:
+        """Write what a tile shares with others, record it as finished, and report it."""
+        tile = written.tile
+        self._store.record(tile.core, written.shared)
+        blank = self._plan.is_blank(tile)
+        self.finished += 1
+        self._computed += not blank
+        elapsed = time.perf_counter() - self._started
+        left = elapsed / self._computed * (self._to_compute - self._computed) if self._computed else None
+        return TileReport(tile, self.finished, self.total, blank, elapsed, left)
+
+    def report(self, spent: Spent, device: str) -> PredictionReport:
+        """Sum the run up."""
+        return PredictionReport(
+            path=self._store.path,
+            finished=self.finished,
+            total=self.total,
+            complete=self._store.complete,
+            core=self._plan.grid.core,
+            halo=self._plan.grid.halo,
+            device=device,
+            seconds=time.perf_counter() - self._started,
+            **asdict(spent),
+        )
