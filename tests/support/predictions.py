@@ -5,10 +5,12 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import torch
+import zarr
 from scipy import ndimage
 
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard
-from napari_hrpn.slides import Slide, coarser_levels
+from napari_hrpn.slides import Slide, coarser_levels, open_slide
+from napari_hrpn.slides.metadata import multiscales_metadata
 
 
 def lively_checkpoint(branches: int = 1, **card: object) -> Checkpoint:
@@ -33,3 +35,12 @@ def make_slide(
     image[:, :, :blank] = 5
     finest = da.from_array(image.astype(np.uint8), chunks=(1, 512, 512), name=False)
     return Slide((finest, *coarser_levels(finest)), ("DAPI", "AF488", "QD"), pixel_size_um, source)
+
+
+def save_slide(slide: Slide, path: Path) -> Slide:
+    """The same slide in a file, as processes need it that open it themselves; of its finest level only."""
+    group = zarr.create_group(path)
+    pixels = slide.levels[0].compute()
+    group.create_array("0", data=pixels, chunks=(1, 512, 512))
+    group.attrs["ome"] = multiscales_metadata("slide", [pixels.shape], slide.channel_names, slide.pixel_size_um)
+    return open_slide(path)

@@ -1,9 +1,10 @@
-"""``napari-hrpn predict``: the probe channel of slides, one after the other."""
+"""``napari-hrpn predict``: the probe channel of slides, one after the other or on many processes."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user
 from napari_hrpn.cli.output_places import output_places
 from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
+from napari_hrpn.cli.predict_on_workers import Workers, follow_slides
 from napari_hrpn.cli.progress import Step, duration, follow
 from napari_hrpn.cli.stopping import Stop, stop_on_signals
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from napari_hrpn.inference import PredictionReport, PredictionSettings, TileReport
+    from napari_hrpn.inference.cluster import EndedSlide, SlideOrder
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
     from napari_hrpn.tiling import Box
@@ -65,6 +68,12 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a prediction made with other settings.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Predict in N processes of this machine, one per GPU.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Predict on the workers of this dask.distributed.")
+    ] = None,
 ) -> None:
     """Predict the probe channel of slides from their nuclei and vessels.
 
@@ -77,10 +86,13 @@ def predict(
       napari-hrpn predict scans/*.nd2 -o predicted --nuclei DAPI --vessels CD31
       napari-hrpn predict slide.ome.tif -o part.ome.zarr --region 0:4096,2048:8192
       napari-hrpn predict slide.ome.tif -o predicted --device cuda:1 --precision bf16
+      napari-hrpn predict scans/*.nd2 -o predicted --workers 4
+      napari-hrpn predict /shared/*.ome.zarr -o /shared/predicted --scheduler tcp://node1:8786
     """  # noqa: D301
     # first what takes no time to find wrong
     places = output_places(slides, output)
     box = None if region is None else parse_region(region)
+    processes = Workers(workers, scheduler)
     with stop_on_signals() as stop:
         from napari_hrpn.inference import PredictionSettings, choose_device
         from napari_hrpn.models import bundled_checkpoint, load_checkpoint
@@ -96,12 +108,16 @@ def predict(
             region=box,
             **choices,
         )
-        choose_device(device)
+        if scheduler is None:
+            choose_device(device)
         network = load_checkpoint(checkpoint or bundled_checkpoint())
         channels, plane = {"nuclei": nuclei, "vessels": vessels}, {"series": series, "z": z, "t": t}
         order = _Order(network, settings, channels, plane, overwrite)
         order.check_roles()
-        _predict_all(places, order, stop)
+        if processes.wanted:
+            _predict_on_workers(places, order, processes, stop)
+        else:
+            _predict_all(places, order, stop)
 
 
 @dataclass(frozen=True)
@@ -125,15 +141,26 @@ class _Order:
     def steps(self, path: Path, place: Path, stop: Stop) -> Generator[TileReport, None, PredictionReport]:
         """Open a slide and begin with its prediction."""
         from napari_hrpn.inference import predict_slide
+
+        slide, roles = self._opened(path)
+        return predict_slide(
+            slide, self.checkpoint, place, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
+        )
+
+    def of_slide(self, path: Path, place: Path) -> SlideOrder:
+        """Open a slide that workers will predict."""
+        from napari_hrpn.inference.cluster import SlideOrder
+
+        slide, roles = self._opened(path)
+        return SlideOrder(slide, place, roles, self.overwrite)
+
+    def _opened(self, path: Path) -> tuple[Slide, dict[str, int]]:
         from napari_hrpn.slides import find_channel, open_slide
 
         slide = open_slide(path, **self.plane)
         self._check_region(slide)
         named = {role: channel for role, channel in self.channels.items() if channel is not None}
-        roles = {role: find_channel(slide, channel) for role, channel in named.items()}
-        return predict_slide(
-            slide, self.checkpoint, place, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
-        )
+        return slide, {role: find_channel(slide, channel) for role, channel in named.items()}
 
     def _check_region(self, slide: Slide) -> None:
         region, (height, width) = self.settings.region, slide.shape
@@ -155,9 +182,7 @@ def _predict_all(places: dict[Path, Path], order: _Order, stop: Stop) -> None:
         except KeyboardInterrupt:
             _tell_how_to_go_on(stop)
         except Exception as error:
-            if not is_for_the_user(error):
-                raise
-            complain(_with_name(str(error), path))
+            _complain_of(path, error)
             failed += 1
     if failed:
         raise typer.Exit(2)
@@ -167,11 +192,51 @@ def _predict_one(path: Path, place: Path, order: _Order, stop: Stop) -> None:
     from napari_hrpn.slides import slide_name
 
     report, new = run_prediction(order.steps(path, place, stop), f"predicting {slide_name(path)}")
+    _tell_of(path, report, new)
     if stop.is_set() and report.finished < report.total:
-        typer.echo(f"{path.name}: {report.finished} of {report.total} tiles are finished and kept in {place}")
         _tell_how_to_go_on(stop)
+
+
+def _predict_on_workers(places: dict[Path, Path], order: _Order, processes: Workers, stop: Stop) -> None:
+    from napari_hrpn.inference.cluster import predict_slides
+
+    paths, failed, complete = list(places), 0, 0
+
+    def tell(slide: EndedSlide) -> None:
+        nonlocal failed, complete
+        path, report = paths[slide.number], slide.report
+        if slide.error is not None:
+            _complain_of(path, slide.error)
+            failed += 1
+        elif report is not None:
+            _tell_of(path, report, slide.new_tiles)
+            complete += report.finished == report.total
+
+    orders = [partial(order.of_slide, path, place) for path, place in places.items()]
+    try:
+        with processes.connected(order.settings.device) as client:
+            steps = predict_slides(orders, order.checkpoint, client, order.settings, stop=stop)
+            follow_slides(steps, len(orders), tell)
+    except KeyboardInterrupt:
+        _tell_how_to_go_on(stop)
+    if stop.is_set() and complete + failed < len(paths):
+        _tell_how_to_go_on(stop)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _tell_of(path: Path, report: PredictionReport, new: int) -> None:
+    if report.finished < report.total:
+        kept = f"{report.finished} of {report.total} tiles are finished and kept in {report.path}"
+        typer.echo(f"{path.name}: {kept}")
     else:
         typer.echo(f"{path.name}: {summary(report, new)}")
+
+
+def _complain_of(path: Path, error: Exception) -> None:
+    if not is_for_the_user(error):
+        raise error
+    complain(_with_name(str(error), path))
 
 
 def _tell_how_to_go_on(stop: Stop) -> None:

@@ -179,7 +179,7 @@ def write_part(
     levels: Sequence[zarr.Array[Any]],
     *,
     coarser_only: bool = False,
-) -> None:
+) -> np.ndarray:
     """Write some pixels and what they become on every coarser level.
 
     Parameters
@@ -192,6 +192,11 @@ def write_part(
         Where to write; each is half of the one before.
     coarser_only : bool
         Whether the first of `levels` is half as fine as `pixels`.
+
+    Returns
+    -------
+    numpy.ndarray
+        What they became on the last of `levels`.
     """
     channel, y, x = origin
     for index, level in enumerate(levels):
@@ -199,3 +204,4 @@ def write_part(
             pixels, y, x = halve(pixels), y // 2, x // 2
         count, height, width = pixels.shape
         level[channel : channel + count, y : y + height, x : x + width] = pixels
+    return pixels

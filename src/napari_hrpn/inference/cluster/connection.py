@@ -1,0 +1,148 @@
+"""How workers are found: processes of this machine, or those of a scheduler that runs already.
+
+Imports dask.distributed inside functions: it is an extra.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.inference.devices import choose_device
+from napari_hrpn.inference.engine import IN_FLIGHT
+from napari_hrpn.inference.errors import PredictionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distributed import Client
+
+CONNECTING_SECONDS = 20
+CLOSING_SECONDS = 10
+
+
+@contextmanager
+def local_workers(count: int, device: str = "auto", threads: int | None = None) -> Iterator[Client]:
+    """Start worker processes on this machine, for the length of a block.
+
+    Parameters
+    ----------
+    count : int
+        How many. On GPUs one process per GPU, which takes dask-cuda.
+    device : str
+        As in `PredictionSettings`.
+    threads : int, optional
+        Cores for each; its share of them where left out.
+
+    Yields
+    ------
+    distributed.Client
+        For `predict_slides`. A program that is not the command line calls this below ``if __name__ == "__main__":``,
+        since each process imports it.
+
+    Raises
+    ------
+    PredictionError
+        When dask.distributed, or for several GPUs dask-cuda, is not installed.
+    """
+    _check_installed()
+    from distributed import Client
+
+    if count < 1:
+        msg = f"{count} worker processes were asked for; expected 1 or more."
+        raise PredictionError(msg)
+    with _signals_are_ours(), _quiet():
+        cluster = _start(count, choose_device(device).name, threads)
+    with cluster, Client(cluster, set_as_default=False) as client:
+        try:
+            yield client
+        finally:
+            client.close()
+            cluster.close(timeout=CLOSING_SECONDS)
+
+
+@contextmanager
+def cluster_workers(address: str) -> Iterator[Client]:
+    """Connect to a scheduler of dask.distributed, for the length of a block.
+
+    Parameters
+    ----------
+    address : str
+        Such as "tcp://node1:8786".
+
+    Yields
+    ------
+    distributed.Client
+        For `predict_slides`. Workers may come and go.
+
+    Raises
+    ------
+    PredictionError
+        When dask.distributed is not installed, or nothing answers.
+    """
+    _check_installed()
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECTING_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        msg = f"no scheduler answers at {address}; expected one started by dask-scheduler, such as tcp://node1:8786."
+        raise PredictionError(msg) from error
+    with client:
+        yield client
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("distributed") is None:
+        msg = "several processes need dask.distributed, which is not installed: pip install 'napari-hrpn[cluster]'."
+        raise PredictionError(msg)
+
+
+def _start(count: int, device: str, threads: int | None) -> Any:  # noqa: ANN401 (a cluster of dask, which has no types)
+    choices: dict[str, Any] = {
+        "n_workers": count,
+        "dashboard_address": "127.0.0.1:0",
+        "memory_limit": 0,
+        "silence_logs": logging.CRITICAL,
+    }
+    if device.startswith("cuda") and count > 1:
+        if importlib.util.find_spec("dask_cuda") is None:
+            msg = f"{count} processes on GPUs need dask-cuda, which is not installed; install it, or choose device cpu."
+            raise PredictionError(msg)
+        from dask_cuda import LocalCUDACluster
+
+        return LocalCUDACluster(threads_per_worker=IN_FLIGHT, **choices)
+    from dask.system import CPU_COUNT
+    from distributed import LocalCluster
+
+    share = max(1, CPU_COUNT // count) if device == "cpu" else IN_FLIGHT
+    return LocalCluster(processes=True, threads_per_worker=threads or share, **choices)
+
+
+@contextmanager
+def _signals_are_ours() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal; those started here leave it to this one to end well."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    # a process inherits what is blocked in the thread that starts it; starting the tracker would unblock it there
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What workers log, such as the traceback of a slide that is broken, is said in one sentence by this process."""
+    import dask
+
+    with dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical"}):
+        yield

@@ -1,0 +1,87 @@
+"""What is wanted of a slide, and what a prediction of many slides tells of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_hrpn.inference.reports import PredictionReport, TileReport
+    from napari_hrpn.slides import Slide
+
+
+@dataclass(frozen=True, eq=False)
+class SlideOrder:
+    """One slide to be predicted.
+
+    Attributes
+    ----------
+    slide : Slide
+        Opened from a file or folder that the workers see under the same path.
+    store : pathlib.Path
+        Folder of the predicted slide, which they see under the same path too.
+    roles : mapping of str to int or None
+        Channel of each input role; guessed from the names where None.
+    overwrite : bool
+        Replace a prediction made from another slide, checkpoint or settings.
+    """
+
+    slide: Slide
+    store: Path
+    roles: Mapping[str, int] | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class TileOfMany:
+    """One more tile is on disk.
+
+    Attributes
+    ----------
+    store : pathlib.Path
+        The prediction that it is of.
+    tile : TileReport
+        How far that prediction is.
+    finished, total : int
+        Tiles of all slides on disk, those of earlier runs included, and tiles wanted; slides that were not looked
+        over yet count as many as the others on average.
+    pixels : int
+        Pixels of all tiles that this run computed.
+    seconds : float
+        Time since the start of this run.
+    seconds_left : float or None
+        Expected time to the end of all slides.
+    """
+
+    store: Path
+    tile: TileReport
+    finished: int
+    total: int
+    pixels: int
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class EndedSlide:
+    """Nothing more happens to a slide in this run.
+
+    Attributes
+    ----------
+    number : int
+        Which of the orders it was, from 0.
+    report : PredictionReport or None
+        What was done; None where nothing could be.
+    new_tiles : int
+        Tiles that this run added.
+    error : Exception or None
+        Why it ended before its end, unless it was stopped.
+    """
+
+    number: int
+    report: PredictionReport | None = None
+    new_tiles: int = 0
+    error: Exception | None = None
