@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -148,8 +149,12 @@ def test_region_predicts_only_its_tiles_and_the_rest_can_follow(
     tumour: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("predict", tumour, "-o", tmp_path, "--checkpoint", checkpoint, "--core", 512, "--no-skip-blank")
-    assert command(*words, "--region", "0:10,0:10") == 0
-    assert "1 tile in" in capsys.readouterr().out
+    assert command(*words, "--region", "0:10,0:10", "--profile") == 0
+    printed = capsys.readouterr().out
+    assert "1 tile in" in printed
+    seconds = [float(found) for found in re.findall(r"(?:reading|waiting|computing|writing) ([\d.]+) s", printed)]
+    assert len(seconds) == 4
+    assert "tiles of 512 px" in printed
     assert command(*words) == 0
     assert "3 more tiles, 4 of 4" in capsys.readouterr().out
 

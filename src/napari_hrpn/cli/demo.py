@@ -14,7 +14,8 @@ from napari_hrpn.cli.convert import write_slide
 from napari_hrpn.cli.messages import CommandError
 from napari_hrpn.cli.phantom import noise_free_slide
 from napari_hrpn.cli.plane_options import OverwriteOption
-from napari_hrpn.cli.predict import GO_ON, run_prediction, summary
+from napari_hrpn.cli.predict import GO_ON, run_prediction
+from napari_hrpn.cli.prediction_summary import summary
 from napari_hrpn.cli.progress import Step, duration, follow
 from napari_hrpn.cli.stopping import stop_on_signals
 from napari_hrpn.cli.viewer import open_viewer

@@ -14,7 +14,8 @@ from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user
 from napari_hrpn.cli.output_places import output_places
 from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
 from napari_hrpn.cli.predict_on_workers import Workers, follow_slides
-from napari_hrpn.cli.progress import Step, duration, follow
+from napari_hrpn.cli.prediction_summary import summary, time_spent
+from napari_hrpn.cli.progress import Step, follow
 from napari_hrpn.cli.stopping import Stop, stop_on_signals
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def predict(
     scheduler: Annotated[
         str | None, typer.Option(metavar="tcp://HOST:PORT", help="Predict on the workers of this dask.distributed.")
     ] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where the time of each slide went.")] = False,
 ) -> None:
     """Predict the probe channel of slides from their nuclei and vessels.
 
@@ -112,7 +114,7 @@ def predict(
             choose_device(device)
         network = load_checkpoint(checkpoint or bundled_checkpoint())
         channels, plane = {"nuclei": nuclei, "vessels": vessels}, {"series": series, "z": z, "t": t}
-        order = _Order(network, settings, channels, plane, overwrite)
+        order = _Order(network, settings, channels, plane, overwrite, profile)
         order.check_roles()
         if processes.wanted:
             _predict_on_workers(places, order, processes, stop)
@@ -129,6 +131,7 @@ class _Order:
     channels: dict[str, str | None]
     plane: dict[str, Any]
     overwrite: bool
+    profile: bool
 
     def check_roles(self) -> None:
         """Refuse a channel for a stain that the network does not look at."""
@@ -192,7 +195,7 @@ def _predict_one(path: Path, place: Path, order: _Order, stop: Stop) -> None:
     from napari_hrpn.slides import slide_name
 
     report, new = run_prediction(order.steps(path, place, stop), f"predicting {slide_name(path)}")
-    _tell_of(path, report, new)
+    _tell_of(path, report, new, profile=order.profile)
     if stop.is_set() and report.finished < report.total:
         _tell_how_to_go_on(stop)
 
@@ -209,7 +212,7 @@ def _predict_on_workers(places: dict[Path, Path], order: _Order, processes: Work
             _complain_of(path, slide.error)
             failed += 1
         elif report is not None:
-            _tell_of(path, report, slide.new_tiles)
+            _tell_of(path, report, slide.new_tiles, profile=order.profile)
             complete += report.finished == report.total
 
     orders = [partial(order.of_slide, path, place) for path, place in places.items()]
@@ -225,12 +228,14 @@ def _predict_on_workers(places: dict[Path, Path], order: _Order, processes: Work
         raise typer.Exit(2)
 
 
-def _tell_of(path: Path, report: PredictionReport, new: int) -> None:
+def _tell_of(path: Path, report: PredictionReport, new: int, *, profile: bool) -> None:
     if report.finished < report.total:
         kept = f"{report.finished} of {report.total} tiles are finished and kept in {report.path}"
         typer.echo(f"{path.name}: {kept}")
     else:
         typer.echo(f"{path.name}: {summary(report, new)}")
+    if profile and new:
+        typer.echo(time_spent(report))
 
 
 def _complain_of(path: Path, error: Exception) -> None:
@@ -274,29 +279,6 @@ def _step_with_speed(seen: list[int]) -> Callable[[TileReport], Step]:
         return Step(report.finished, report.total, report.seconds_left, f"{speed:.2g} Mpx/s")
 
     return step
-
-
-def summary(report: PredictionReport, new: int) -> str:
-    """Say in a line what a prediction did.
-
-    Parameters
-    ----------
-    report : PredictionReport
-        Its report.
-    new : int
-        Tiles that this run added.
-
-    Returns
-    -------
-    str
-        Tiles, time, speed and place.
-    """
-    if not new:
-        return f"already complete: {report.path}"
-    speed = f", {report.pixels_kept / 1e6 / report.seconds:.2g} Mpx/s on {report.device}" if report.pixels_kept else ""
-    word = "tile" if new == 1 else "tiles"
-    tiles = f"{new} {word}" if new == report.total else f"{new} more {word}, {report.finished} of {report.total},"
-    return f"{tiles} in {duration(report.seconds)}{speed}: {report.path}"
 
 
 def parse_region(text: str) -> Box:
