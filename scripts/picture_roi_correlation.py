@@ -1,6 +1,6 @@
 """The picture of the widget ROI correlation in docs/images, from a slide and one or more predictions of it.
 
-Prints the numbers that it shows, those of SciPy in the same pixels, and how long the plot takes to follow a drag.
+Prints the numbers that it shows, and those of SciPy in the same pixels.
 
 xvfb-run -a -s "-screen 0 1600x1200x24" .venv/bin/python scripts/picture_roi_correlation.py fov01.ome.tif \
     fov01.predicted.ome.zarr
@@ -26,7 +26,6 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE_PX = 1560, 1120
 LONGEST_S = 600
 QUALITY = 66
-MOVES = 40
 
 
 def settle(widget: RoiCorrelationWidget) -> None:
@@ -59,41 +58,14 @@ def compare_with_scipy(widget: RoiCorrelationWidget) -> None:
             )
 
 
-def drag(widget: RoiCorrelationWidget, viewer: napari.Viewer) -> None:
-    """Move a shape as napari does, and print the time from each move to the plot that belongs to it."""
-    layer = widget.roi_form.layer
-    assert layer is not None
-    for other in viewer.layers:
-        # without a graphics card napari takes longer to draw the images than all the rest
-        other.visible = other is layer
-    QTest.qWait(1000)
-    drawn: list[float] = []
-    widget.panel.plot.drawn.connect(lambda: drawn.append(time.perf_counter()))
-    seconds, counting, levels = [], [], set()
-    widget._previews.measured.connect(lambda measured: counting.append(measured.seconds))
-    for move in range(MOVES):
-        drawn.clear()
-        start = time.perf_counter()
-        layer._data_view.shift(0, np.array([1.0, 1.0]) * (1 if move % 20 < 10 else -1))
-        layer.refresh()
-        while (not drawn or widget._previews.is_busy) and time.perf_counter() - start < LONGEST_S:
-            QTest.qWait(1)
-        seconds.append(drawn[-1] - start)
-        assert widget.measurement is not None
-        levels.add(widget.measurement.level)
-    for what, found in (("move to plot", seconds), ("of that, reading and counting", counting)):
-        print(f"{what}: median {1000 * np.median(found):.0f} ms, 95 % below {1000 * np.percentile(found, 95):.0f} ms")
-    print("levels", sorted(levels))
-
-
 def main() -> None:
     """Open the files, add regions, and take the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("real", type=Path)
     parser.add_argument("predicted", type=Path, nargs="+")
     parser.add_argument("--size", type=int, nargs=2, default=(300, 270), help="width and height of the regions in px")
+    parser.add_argument("-o", "--output", type=Path, default=IMAGES / "roi-correlation.jpg")
     parser.add_argument("--layer", action="store_true", help="show the co-localisation layer")
-    parser.add_argument("--drag", action="store_true", help="measure how fast the plot follows")
     arguments = parser.parse_args()
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*SIZE_PX)
@@ -115,10 +87,8 @@ def main() -> None:
         widget.show_colocalization_layer()
     widget.colocalize()
     settle(widget)
-    viewer.window._qt_window.grab().save(str(IMAGES / "roi-correlation.jpg"), quality=QUALITY)
+    viewer.window._qt_window.grab().save(str(arguments.output), quality=QUALITY)
     compare_with_scipy(widget)
-    if arguments.drag:
-        drag(widget, viewer)
     viewer.close()
 
 

@@ -8,6 +8,7 @@ from napari_hrpn.analysis import (
     LabelledRoi,
     RandomRois,
     label_outline,
+    labelled_rois,
     one_stroke,
     outlined,
     random_rois,
@@ -17,6 +18,7 @@ from napari_hrpn.analysis import (
     roi_mask,
 )
 from napari_hrpn.slides import Annotation, RegionMask
+from napari_hrpn.tiling import Box
 
 WINDOW = slice(0, 80), slice(0, 100)
 
@@ -67,6 +69,22 @@ def test_the_outline_of_a_label_has_its_pixels():
     assert reaches_beyond(roi, (36, 100))
 
 
+@pytest.mark.parametrize(("dtype", "values"), [(np.uint8, (3, 7)), (np.int64, (-5, 2**40)), (np.uint32, (1, 70_000))])
+def test_each_label_is_found_however_the_strips_cut_it(dtype, values, monkeypatch):
+    monkeypatch.setattr("napari_hrpn.analysis.rois.labels.STRIP_PX", 7 * 40)
+    labels = np.zeros((30, 40), dtype)
+    labels[2:20, 3:9] = labels[25:28, 30:33] = values[0]
+    labels[10:12, 20:40] = values[1]
+    found = labelled_rois(labels, np.eye(2), np.array([-4.0, -5.0]))
+    assert list(found) == sorted(values)
+    for value, roi in found.items():
+        expected = np.zeros((80, 100), bool)
+        expected[4:34, 5:45] = labels == value
+        np.testing.assert_array_equal(roi_mask(roi, *WINDOW), expected)
+    assert found[values[1]].inside.shape == (2, 20)
+    assert labelled_rois(np.zeros((3, 4), dtype), np.eye(2), np.zeros(2)) == {}
+
+
 def test_a_coarse_pixel_is_inside_where_its_centre_is():
     annotation = Annotation("a", "include", ((box(8, 40, 16, 64),),))
     coarse = roi_mask(annotation, slice(0, 20), slice(0, 25), (4.0, 4.0))
@@ -93,27 +111,20 @@ def test_a_fingerprint_is_of_the_place_alone():
     assert roi_digest(label) != roi_digest(LabelledRoi("l", np.ones((2, 2), bool), np.eye(2), np.ones(2)))
 
 
-def overlap(one, other):
-    return min(one[1], other[1]) > max(one[0], other[0]) and min(one[3], other[3]) > max(one[2], other[2])
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_random_regions_lie_on_tissue_and_apart(seed):
     mask = np.zeros((60, 80), bool)
     mask[10:50, 30:] = True
     tissue = RegionMask(mask, (10.0, 10.0))
-    taken = [(100, 200, 300, 420)]
+    taken = [Box(100, 200, 300, 420)]
     placed = random_rois((600, 800), RandomRois(100, 120, 5, seed, 0.8), tissue, taken)
     assert len(placed.boxes) == 5
     assert placed.overlapping == 0
-    for k, (y0, y1, x0, x1) in enumerate(placed.boxes):
-        assert (y1 - y0, x1 - x0) == (100, 120)
-        assert y0 >= 0
-        assert y1 <= 600
-        assert x0 >= 0
-        assert x1 <= 800
-        assert tissue.share(y0, y1, x0, x1) >= 0.8
-        assert not any(overlap(placed.boxes[k], other) for other in [*taken, *placed.boxes[:k]])
+    for k, box in enumerate(placed.boxes):
+        assert (box.height, box.width) == (100, 120)
+        assert box.intersection(Box(0, 600, 0, 800)) == box
+        assert tissue.share(box.y0, box.y1, box.x0, box.x1) >= 0.8
+        assert not any(box.intersection(other).area for other in [*taken, *placed.boxes[:k]])
     assert placed == random_rois((600, 800), RandomRois(100, 120, 5, seed, 0.8), tissue, taken)
     assert placed != random_rois((600, 800), RandomRois(100, 120, 5, seed + 10, 0.8), tissue, taken)
 

@@ -84,11 +84,11 @@ def test_every_pixel_inside_counts_once(dtype, scale):
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_many_tiles_say_the_same_as_one(dtype, monkeypatch):
-    real, first, second = channels(dtype)
-    roi, compared = rectangle(11, 690, 7, 930), images(real, first, second)
+    real, first, _ = channels(dtype)
+    roi, compared = rectangle(11, 690, 7, 930), images(real, first)
     whole = finished(measure_roi(compared, roi, resamples=100))
-    monkeypatch.setattr("napari_hrpn.analysis.roi_counting.TILE_EDGE", 200)
-    monkeypatch.setattr("napari_hrpn.analysis.roi_measurement.LOOK_PX", 2**16)
+    monkeypatch.setattr("napari_hrpn.analysis.rois.counting.TILE_EDGE", 200)
+    monkeypatch.setattr("napari_hrpn.analysis.rois.measurement.LOOK_PX", 2**16)
     reports = measure_roi(compared, roi, resamples=100)
     assert next(reports).total == (20 if dtype is np.uint16 else 40)
     cut = finished(reports)
@@ -188,6 +188,20 @@ def test_levels_are_those_that_all_images_have():
         roi_images(ProbeImage("real", slide(real, "real")), ())
 
 
+def test_levels_meet_whichever_way_a_program_rounds_odd_sizes():
+    real, first, _ = channels()
+    cut = Slide(
+        (da.from_array(real[None], name=False), da.from_array(real[None, ::2, :1000:2], name=False)),
+        ("r",),
+        None,
+        Path("r.tif"),
+    )
+    compared = roi_images(ProbeImage("real", cut), (ProbeImage("first", slide(first, "first")),))
+    assert [(level.number, level.downsample) for level in compared.levels] == [(0, (1.0, 1.0)), (1, (2.0, 2.0))]
+    assert {array.shape for array in compared.levels[1].arrays} == {(350, 500)}
+    assert preview_roi(compared, rectangle(0, 700, 0, 1001), most_px=200_000).n == 175_000
+
+
 def test_a_prediction_less_itself_is_nothing_and_paired_intervals_are_narrower():
     real, first, second = channels()
     alike = (first * 0.98).astype(np.uint16)
@@ -208,6 +222,17 @@ def test_a_prediction_less_itself_is_nothing_and_paired_intervals_are_narrower()
         )
 
 
+def test_a_smoother_prediction_leaves_the_intervals_of_the_others_alone():
+    real, first, second = channels()
+    smooth = ndimage.gaussian_filter(second, 12)
+    roi = rectangle(0, 700, 0, 1000)
+    alone = finished(measure_roi(images(real, first), roi)).numbers[0]
+    kept, wider = finished(measure_roi(images(real, first, smooth), roi)).numbers
+    assert kept.intervals == alone.intervals
+    assert wider.blocks.side_px > kept.blocks.side_px
+    assert sum(sums.n for sums in wider.blocks.blocks.values()) == 700_000
+
+
 def test_too_few_blocks_give_a_reason():
     found = finished(measure_roi(images(*channels()), rectangle(0, 20, 0, 20)))
     assert np.isnan(found.numbers[0].intervals.slope.low)
@@ -218,9 +243,19 @@ def test_colocalization_is_that_of_the_pixels(monkeypatch):
     real, first, _ = channels()
     found = colocalize_roi(images(real, first), rectangle(50, 150, 60, 200))
     assert found == (colocalization(real[50:150, 60:200], first[50:150, 60:200]),)
-    monkeypatch.setattr("napari_hrpn.analysis.roi_measurement.MOST_COLOCALIZED_PX", 1000)
+    monkeypatch.setattr("napari_hrpn.analysis.rois.measurement.MOST_COLOCALIZED_PX", 1000)
     with pytest.raises(AgreementError, match="choose a smaller one"):
         colocalize_roi(images(real, first), rectangle(50, 150, 60, 200))
+
+
+def test_negative_predictions_are_no_signal():
+    real, first, _ = channels(np.float32)
+    first -= 100
+    (found,) = colocalize_roi(images(real, first), rectangle(50, 150, 60, 200))
+    y, p = real[50:150, 60:200], first[50:150, 60:200]
+    assert found.manders_m1 == pytest.approx(y[p > 0].sum() / y.sum(), rel=1e-6)
+    assert found.manders_m2 == pytest.approx(p[(y > 0) & (p > 0)].sum() / p[p > 0].sum(), rel=1e-6)
+    assert f"{(p < 0).sum():,} negative pixels count as 0" in found.reason
 
 
 def test_pixels_that_are_no_numbers_are_told_of():

@@ -9,6 +9,7 @@ import tifffile
 pytest.importorskip("napari")
 
 from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QApplication
 
 
 @pytest.fixture(autouse=True)
@@ -54,10 +55,10 @@ def close_and_go_on(qtbot):
         gc.disable()
         try:
             viewer.close()
-            qtbot.wait(200)
+            qtbot.waitUntil(lambda: listeners(viewer) == [], timeout=60_000)
+            # what still waited for its turn has nobody left to touch
             viewer.scene.camera.center = (1, 1)
-            qtbot.wait(100)
-            assert listeners(viewer) == []
+            QApplication.processEvents()
         finally:
             gc.enable()
 

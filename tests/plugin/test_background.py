@@ -7,8 +7,9 @@ import weakref
 from types import SimpleNamespace
 
 import pytest
+from qtpy.QtWidgets import QApplication
 
-from napari_hrpn.plugin.background import NICENESS, BackgroundRun, once
+from napari_hrpn.plugin.background import NICENESS, BackgroundRun, NewestTask, once
 
 
 class Heard:
@@ -139,7 +140,7 @@ def test_an_abandoned_run_ends_and_tells_nothing(qtbot):
     run.abandon()
     assert run.wait(5)
     assert ended.is_set()
-    qtbot.wait(50)
+    QApplication.processEvents()
     assert heard.told == []
 
 
@@ -178,3 +179,35 @@ def test_the_thread_and_those_it_starts_go_after_the_gui_thread(qtbot, is_polite
     wanted = max(own, NICENESS) if is_polite else own
     assert [value for _, value in heard.told[:2]] == [wanted, wanted]
     assert niceness() == own
+
+
+def test_what_the_thread_has_is_handed_out_at_once(qtbot):
+    run = BackgroundRun(once(lambda: "here"))
+    heard = Heard(run)
+    run.start()
+    run.hand_out(patience_s=60)
+    # no event of the program was needed, and none comes twice
+    assert heard.told == [("returned", "here"), ("finished", None)]
+    qtbot.wait(20)
+    assert len(heard.told) == 2
+    gate = threading.Event()
+    waiting = BackgroundRun(once(gate.wait, 60))
+    late = Heard(waiting)
+    waiting.start()
+    waiting.hand_out(patience_s=0.001)
+    assert late.told == []
+    with qtbot.waitSignal(waiting.finished, timeout=60_000):
+        gate.set()
+
+
+def test_the_newest_task_takes_the_place_of_the_one_before(qtbot):
+    task, gate, told = NewestTask(), threading.Event(), []
+    task.do(once(gate.wait, 60), lambda _: told.append("old"), told.append)
+    task.do(once(lambda: 1 / 0), told.append, lambda error: told.append(type(error)))
+    gate.set()
+    qtbot.waitUntil(lambda: bool(told), timeout=60_000)
+    assert told == [ZeroDivisionError]
+    assert not task.is_busy
+    # whoever is told may start the next one
+    task.do(once(lambda: 1), lambda _: task.do(once(lambda: 2), told.append, told.append), told.append)
+    qtbot.waitUntil(lambda: told[1:] == [2], timeout=60_000)

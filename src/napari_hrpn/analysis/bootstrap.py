@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +96,22 @@ class BlockIntervals:
     seed: int
 
 
+@dataclass(frozen=True)
+class BlockDifferences:
+    """How much one prediction differs from another on the same pixels, by a paired block bootstrap.
+
+    In each resample both are measured on the same blocks, so what makes a block hard for both cancels.
+
+    Attributes
+    ----------
+    pearson_r, slope : Interval
+        The second less the first.
+    """
+
+    pearson_r: Interval
+    slope: Interval
+
+
 def block_bootstrap(
     blocks: BlockSums, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> BlockIntervals:
@@ -121,21 +138,42 @@ def block_bootstrap(
     AgreementError
         If the number of resamples or the confidence makes no sense.
     """
-    _check(resamples, confidence)
-    total = sum(blocks.ordered, AgreementSums())
-    line = regression(total)
-    estimates = line.pearson_r, line.slope
-    reason = _block_reason(blocks, total, estimates)
-    ends = [(math.nan, math.nan)] * 2
-    if not reason:
-        drawn = _resampled(_centred(blocks.ordered, total), _correlation_and_slope, resamples, seed)
-        ends = [_ends(numbers, blocks.effective, confidence) for numbers in drawn.T]
-        reason = _rare_reason(drawn)
-    pearson_r, slope = (
-        Interval(estimate, low, high, blocks.effective, confidence, reason)
-        for estimate, (low, high) in zip(estimates, ends, strict=True)
-    )
-    return BlockIntervals(pearson_r, slope, total.n, len(blocks.blocks), blocks.side_px, resamples, seed)
+    pearson_r, slope = _block_intervals([blocks], resamples, confidence, seed)
+    n = sum(sums.n for sums in blocks.blocks.values())
+    return BlockIntervals(pearson_r, slope, n, len(blocks.blocks), blocks.side_px, resamples, seed)
+
+
+def compare_blocks(
+    first: BlockSums, second: BlockSums, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> BlockDifferences:
+    """Intervals of the differences of r and slope, by drawing the same blocks of both with replacement.
+
+    Parameters
+    ----------
+    first, second : BlockSums
+        Of two predictions over the same pixels, of one side.
+    resamples : int
+        How often as many blocks as there are are drawn.
+    confidence : float
+        Between 0 and 1.
+    seed : int
+        Of the random numbers: equal seeds give equal intervals.
+
+    Returns
+    -------
+    BlockDifferences
+        NaN, with a reason, where `block_bootstrap` gives none.
+
+    Raises
+    ------
+    AgreementError
+        If the blocks are not of the same pixels, or the settings make no sense.
+    """
+    counts = [{place: sums.n for place, sums in own.blocks.items()} for own in (first, second)]
+    if first.side_px != second.side_px or counts[0] != counts[1]:
+        msg = "two predictions were cut into different blocks; expected blocks of one side over the same pixels"
+        raise AgreementError(msg)
+    return BlockDifferences(*_block_intervals([first, second], resamples, confidence, seed))
 
 
 def tumour_bootstrap(
@@ -188,6 +226,30 @@ def tumour_bootstrap(
     means = _resampled(deviations, lambda sums: sums / n, resamples, seed)[:, 0]
     low, high = _ends(means, n, confidence)
     return Interval(estimate, estimate + low, estimate + high, n, confidence)
+
+
+def _block_intervals(
+    predictions: Sequence[BlockSums], resamples: int, confidence: float, seed: int
+) -> tuple[Interval, Interval]:
+    """Intervals of r and slope of one prediction, or of how much the second has more than the first."""
+    _check(resamples, confidence)
+    totals = [sum(blocks.ordered, AgreementSums()) for blocks in predictions]
+    estimates = [(line.pearson_r, line.slope) for line in map(regression, totals)]
+    reason = next(filter(None, map(_block_reason, predictions, totals, estimates)), "")
+    ends = [(math.nan, math.nan)] * 2
+    units = predictions[0].effective
+    if not reason:
+        rows = [_centred(blocks.ordered, total) for blocks, total in zip(predictions, totals, strict=True)]
+        drawn = _resampled(np.hstack(rows), partial(_last_less_first, len(predictions)), resamples, seed)
+        ends = [_ends(numbers, units, confidence) for numbers in drawn.T]
+        reason = _rare_reason(drawn)
+    first, last = estimates[0], estimates[-1]
+    told = last if len(predictions) == 1 else tuple(b - a for a, b in zip(first, last, strict=True))
+    pearson_r, slope = (
+        Interval(estimate, low, high, units, confidence, reason)
+        for estimate, (low, high) in zip(told, ends, strict=True)
+    )
+    return pearson_r, slope
 
 
 def _check(resamples: int, confidence: float) -> None:
@@ -244,6 +306,11 @@ def _correlation_and_slope(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     # what rounding leaves of a constant resample is no variance
     real, predicted = (np.where(own > 1e-12 * raw, own, np.nan) for own, raw in ((real, yy), (predicted, pp)))
     return np.stack([np.clip(both / np.sqrt(real * predicted), -1, 1), both / real], axis=1)
+
+
+def _last_less_first(predictions: int, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    found = [_correlation_and_slope(own) for own in np.split(sums, predictions, axis=1)]
+    return found[0] if predictions == 1 else found[-1] - found[0]
 
 
 def _resampled(

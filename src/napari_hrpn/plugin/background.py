@@ -101,6 +101,17 @@ class BackgroundRun(QObject):
         self._stop.set()
         self._mail.close()
 
+    def hand_out(self, patience_s: float) -> None:
+        """Give out what the thread has to tell now, without going through the events of the program.
+
+        Parameters
+        ----------
+        patience_s : float
+            How long to wait for it; the GUI thread does nothing else meanwhile.
+        """
+        self._mail.wait(patience_s)
+        self._deliver()
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until the thread has ended; not for the GUI thread of a program that someone looks at.
 
@@ -132,21 +143,67 @@ class BackgroundRun(QObject):
             self.finished.emit()
 
 
+class NewestTask(QObject):
+    """One thing at a time in another thread: what is asked for takes the place of what was being done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._run: BackgroundRun | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something runs."""
+        return self._run is not None
+
+    def do(self, work: Work, take: Callable[[Any], None], fail: Callable[[BaseException], None]) -> None:
+        """Start a task.
+
+        Parameters
+        ----------
+        work : callable
+            For `BackgroundRun`.
+        take, fail : callable
+            Called in the GUI thread with the result, or with what went wrong.
+        """
+        self.abandon()
+        self._run = BackgroundRun(work)
+        # whoever is told may start the next one
+        for signal in (self._run.returned, self._run.failed):
+            signal.connect(self._end)
+        self._run.returned.connect(take)
+        self._run.failed.connect(fail)
+        self._run.start()
+
+    def abandon(self) -> None:
+        """End what runs, and say no more of it."""
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+
+    def _end(self) -> None:
+        self._run = None
+
+
 class _Mail:
     """What the thread has to tell, until the GUI thread takes it."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._letters: deque[tuple[str, Any]] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._wake: Callable[[], None] | None = wake
 
     def post(self, kind: str, value: object) -> None:
         with self._lock:
             if self._wake is not None:
                 self._letters.append((kind, value))
+                self._lock.notify()
                 # nobody is to be woken who is being deleted at this moment
                 with contextlib.suppress(RuntimeError):
                     self._wake()
+
+    def wait(self, timeout_s: float) -> None:
+        with self._lock:
+            self._lock.wait_for(lambda: self._letters, timeout_s)
 
     def take(self) -> list[tuple[str, Any]]:
         with self._lock:

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import zarr
+from qtpy.QtWidgets import QApplication
 
 from napari_hrpn.plugin.layers import LiveLayer, LiveLevels, Plane, live_layer_data
 from napari_hrpn.slides import halve
 from napari_hrpn.slides.pyramid_blocks import create_levels, level_shapes, write_part
 from napari_hrpn.tiling import Box
+from support.settling import WAIT_MS
 
 SHAPE = (1301, 1777)
 
@@ -109,14 +111,14 @@ def test_news_reach_canvas_and_thumbnail_at_any_zoom(make_napari_viewer_proxy, q
     layer = viewer.add_image(**live_layer_data(levels), contrast_limits=(0, 7))
     viewer.scene.camera.center = (SHAPE[0] / 2, SHAPE[1] / 2)
     viewer.scene.camera.zoom = zoom
-    qtbot.wait(50)
+    QApplication.processEvents()
     before, thumbnail = canvas_mean(viewer), layer.thumbnail.mean()
     shows = LiveLayer(layer)
 
     levels.load(tile(store, Box(0, 1301, 0, 1777)))
     shows.updated()
-    qtbot.waitUntil(lambda: canvas_mean(viewer) > before + 20, timeout=2000)
-    qtbot.waitUntil(lambda: layer.thumbnail.mean() > thumbnail, timeout=2000)
+    qtbot.waitUntil(lambda: canvas_mean(viewer) > before + 20, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: layer.thumbnail.mean() > thumbnail, timeout=WAIT_MS)
 
 
 def test_a_refresh_reads_what_is_in_view_and_no_more(make_napari_viewer_proxy, qtbot, store):
@@ -125,11 +127,11 @@ def test_a_refresh_reads_what_is_in_view_and_no_more(make_napari_viewer_proxy, q
     layer = viewer.add_image(**live_layer_data(levels), contrast_limits=(0, 7))
     viewer.scene.camera.center = (256, 256)
     viewer.scene.camera.zoom = 4
-    qtbot.wait(100)
+    qtbot.waitUntil(lambda: layer.data_level == 0, timeout=WAIT_MS)
     recorders = [Recorder(level) for level in store]
     levels.attach(recorders)
     LiveLayer(layer).updated()
-    qtbot.wait(150)
+    qtbot.waitUntil(lambda: bool(recorders[0].read), timeout=WAIT_MS)
     assert 0 < sum(recorders[0].read) <= 1024 * 1024
     assert recorders[1].read == recorders[2].read == []
 
@@ -143,7 +145,9 @@ def test_many_news_at_once_cost_few_refreshes(make_napari_viewer_proxy, qtbot, s
     shows = LiveLayer(layer)
     for _ in range(200):
         shows.updated()
-    qtbot.wait(250)
+    qtbot.waitUntil(lambda: bool(drawn), timeout=WAIT_MS)
+    # what is still to come, comes now
+    shows._refresh_soon.flush()
     assert 1 <= len(drawn) <= 3
 
 

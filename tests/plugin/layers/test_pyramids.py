@@ -4,12 +4,13 @@ from functools import partial
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_hrpn.plugin.layers import LiveLevels, Plane, slide_layers, slide_of
 from napari_hrpn.plugin.layers.pyramids import Growth, grow, needs_cache
 from napari_hrpn.plugin.pyramid_cache_menu import manage_pyramid_cache
 from napari_hrpn.slides import coarser_levels, contrast_limits, open_slide, pyramid_cache_bytes
+from support.settling import WAIT_MS
 
 
 @pytest.fixture
@@ -46,19 +47,19 @@ def test_coarse_levels_of_a_flat_file_are_built_while_it_is_shown(
     layers = viewer.open(str(flat_file), plugin="napari-hrpn")
     assert len(notifications) == 1
     assert str(pyramid_folder) in notifications[0]
-    qtbot.waitUntil(lambda: is_done(layers[0]), timeout=30_000)
+    qtbot.waitUntil(lambda: is_done(layers[0]), timeout=WAIT_MS)
     finest = open_slide(flat_file).levels[0]
     for level, expected in enumerate((finest, *coarser_levels(finest))):
         for channel, layer in enumerate(layers):
             np.testing.assert_array_equal(np.asarray(layer.data[level]), expected[channel].compute())
     assert pyramid_cache_bytes(pyramid_folder) > 0
-    qtbot.waitUntil(lambda: layers[0].thumbnail[..., :3].max() > 0, timeout=5_000)
+    qtbot.waitUntil(lambda: layers[0].thumbnail[..., :3].max() > 0, timeout=WAIT_MS)
 
 
 def test_the_second_time_the_cache_is_taken_and_looks_the_same(make_napari_viewer, qtbot, notifications, flat_file):
     viewer = make_napari_viewer()
     first = viewer.open(str(flat_file), plugin="napari-hrpn")
-    qtbot.waitUntil(lambda: is_done(first[0]), timeout=30_000)
+    qtbot.waitUntil(lambda: is_done(first[0]), timeout=WAIT_MS)
     second = viewer.open(str(flat_file), plugin="napari-hrpn")
     assert is_done(second[0])
     assert len(notifications) == 1
@@ -89,20 +90,25 @@ def endless(started, ended, stop):
 def test_filling_ends_with_the_last_layer(make_napari_viewer, qtbot, live_slide):
     slide, live = live_slide
     viewer = make_napari_viewer()
-    started, ended = threading.Event(), threading.Event()
-    grower = grow(viewer, Growth(slide, live, partial(endless, started, ended)))
+    started, ended, stops = threading.Event(), threading.Event(), []
+
+    def fill(stop):
+        stops.append(stop)
+        return endless(started, ended, stop)
+
+    grower = grow(viewer, Growth(slide, live, fill))
     layers = [viewer._add_layer_from_data(*layer)[0] for layer in slide_layers(slide, live=live)]
     gone = []
     grower.destroyed.connect(lambda: gone.append(True))
     del grower
-    qtbot.waitUntil(started.is_set)
-    qtbot.wait(100)
+    qtbot.waitUntil(started.is_set, timeout=WAIT_MS)
+    QApplication.processEvents()
     viewer.layers.remove(layers[0])
-    qtbot.wait(100)
-    assert not ended.is_set()
+    QApplication.processEvents()
+    assert not stops[0].is_set()
     viewer.layers.clear()
-    qtbot.waitUntil(ended.is_set)
-    qtbot.waitUntil(lambda: bool(gone))
+    qtbot.waitUntil(ended.is_set, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(gone), timeout=WAIT_MS)
 
 
 def test_filling_ends_with_the_window(make_napari_viewer, qtbot, live_slide):
@@ -110,9 +116,9 @@ def test_filling_ends_with_the_window(make_napari_viewer, qtbot, live_slide):
     viewer = make_napari_viewer()
     started, ended = threading.Event(), threading.Event()
     grow(viewer, Growth(slide, live, partial(endless, started, ended)))
-    qtbot.waitUntil(started.is_set)
+    qtbot.waitUntil(started.is_set, timeout=WAIT_MS)
     viewer.close()
-    qtbot.waitUntil(ended.is_set)
+    qtbot.waitUntil(ended.is_set, timeout=WAIT_MS)
 
 
 def test_a_slide_that_breaks_while_it_is_read_is_told(make_napari_viewer, qtbot, notifications, live_slide):
@@ -124,7 +130,7 @@ def test_a_slide_that_breaks_while_it_is_read_is_told(make_napari_viewer, qtbot,
 
     viewer = make_napari_viewer()
     grow(viewer, Growth(slide, live, failing))
-    qtbot.waitUntil(lambda: bool(notifications))
+    qtbot.waitUntil(lambda: bool(notifications), timeout=WAIT_MS)
     assert notifications == ["The overview of flat stays unfinished. rows 0 to 5 cannot be read"]
 
 
@@ -141,7 +147,7 @@ def test_the_menu_tells_of_the_cache_and_clears_it_when_told(
 ):
     viewer = make_napari_viewer()
     layers = viewer.open(str(flat_file), plugin="napari-hrpn")
-    qtbot.waitUntil(lambda: is_done(layers[0]), timeout=30_000)
+    qtbot.waitUntil(lambda: is_done(layers[0]), timeout=WAIT_MS)
     viewer.layers.clear()
     asked = []
 

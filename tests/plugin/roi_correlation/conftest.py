@@ -13,7 +13,7 @@ from napari_hrpn.slides import Slide, coarser_levels
 from support.roi_shapes import own_threads
 
 SHAPE = (500, 640)
-WAIT_MS = 30_000
+WAIT_MS = 120_000
 
 
 @pytest.fixture(scope="session")

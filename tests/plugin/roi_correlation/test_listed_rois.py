@@ -5,11 +5,13 @@ import pytest
 from napari.components import ViewerModel
 from skimage.measure import points_in_poly
 
-from napari_hrpn.analysis import roi_mask
+from napari_hrpn.analysis import AnalysisError, roi_mask
 from napari_hrpn.plugin.layers import placement
-from napari_hrpn.plugin.roi_correlation.listed_rois import in_layer, painted_labels, shape_rois
+from napari_hrpn.plugin.layers.on_slide import labels_on_slide, points_in_layer
+from napari_hrpn.plugin.roi_correlation.listed_rois import label_rois, shape_rois
 from napari_hrpn.plugin.roi_correlation.new_rois import add_boxes, imported_layer, new_layer
 from napari_hrpn.slides import Annotation, SlideError
+from napari_hrpn.tiling import Box
 from support.roi_shapes import box
 
 SHAPE = (60, 90)
@@ -85,14 +87,15 @@ def test_layers_in_other_units_meet():
 
 def test_points_go_to_a_layer_and_back():
     viewer, image, layer = opened(PLACES["all"], PLACES["affine"])
-    boxes = [(3, 20, 5, 30), (30, 50, 40, 80)]
+    boxes = [Box(3, 20, 5, 30), Box(30, 50, 40, 80)]
     add_boxes(boxes, ["a", "b"], layer, image, viewer)
     listed = shape_rois(layer, image, viewer).rois
-    for one, (y0, y1, x0, x1) in zip(listed, boxes, strict=True):
+    for one, added in zip(listed, boxes, strict=True):
         expected = np.zeros(SHAPE, bool)
-        expected[y0:y1, x0:x1] = True
+        expected[added.y0 : added.y1, added.x0 : added.x1] = True
         np.testing.assert_array_equal(roi_mask(one.roi, *WHOLE), expected)
-    assert in_layer(np.array([[0.5, 0.5]]), layer, image, viewer).shape == (1, 2)
+    corner = points_in_layer(np.array([[0.5, 0.5]]), layer, image, viewer)[0]
+    np.testing.assert_allclose(image.world_to_data(layer.data_to_world(corner)), 0, atol=1e-9)
 
 
 def test_names_come_from_the_feature_and_excluding_shapes_are_left_out():
@@ -102,7 +105,7 @@ def test_names_come_from_the_feature_and_excluding_shapes_are_left_out():
     found = shape_rois(layer, image, viewer)
     assert [one.name for one in found.rois] == ["core"]
     assert found.note == "Left out: 1 shape excludes."
-    add_boxes([(30, 40, 40, 50)], ["rim"], layer, image, viewer)
+    add_boxes([Box(30, 40, 40, 50)], ["rim"], layer, image, viewer)
     layer.add(box(50, 55, 50, 60), shape_type="rectangle")
     assert [one.name for one in shape_rois(layer, image, viewer).rois] == ["core", "rim", "ROI 4"]
     for key, value in placement(image).items():
@@ -126,8 +129,8 @@ def test_too_many_labels_are_refused():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros(SHAPE))
     labels = viewer.add_labels(np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE), name="cells")
-    with pytest.raises(SlideError, match=r"'cells' have 5400 values, expected 1000 at most"):
-        painted_labels(labels, image, viewer).search()
+    with pytest.raises(AnalysisError, match=r"more than 1,000 values, expected one for each region"):
+        label_rois(labels_on_slide(labels, image, viewer))
     stack = viewer.add_labels(np.zeros((2, 3, 4), int))
     with pytest.raises(SlideError, match="3 dimensions"):
-        painted_labels(stack, image, viewer)
+        labels_on_slide(stack, image, viewer)

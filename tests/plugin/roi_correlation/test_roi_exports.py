@@ -18,15 +18,16 @@ from napari_hrpn.analysis import (
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.plugin.roi_correlation.export_rows import Exported, tidy_rows
 from napari_hrpn.plugin.roi_correlation.exports import (
+    RoiExport,
     roi_figure,
     write_roi_figure,
     write_rois_geojson,
     write_rois_table,
 )
 from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
-from napari_hrpn.plugin.roi_correlation.results import RoiRow, numbers_html, summary_html
+from napari_hrpn.plugin.roi_correlation.result_words import numbers_html, summary_html
+from napari_hrpn.plugin.roi_correlation.results import RoiRow
 from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
-from napari_hrpn.plugin.roi_correlation.save_button import SaveButton
 from napari_hrpn.slides import Annotation, SlideError, read_geojson
 from support.roi_shapes import box
 
@@ -113,7 +114,13 @@ def test_regions_come_back_from_geojson_with_the_same_pixels(exported, tmp_path)
         np.testing.assert_array_equal(roi_mask(found, *WINDOW), roi_mask(row.listed.roi, *WINDOW))
         assert found.measurements["GANDA: Slope"] == row.measurement.numbers[1].line.slope
         assert found.measurements["n px"] == row.measurement.n
-    feature = json.loads(path.read_text("utf-8"))["features"][1]
+    collection = json.loads(path.read_text("utf-8"))
+    assert collection["type"] == "FeatureCollection"
+    feature = collection["features"][1]
+    # x before y, each ring closed
+    outline = feature["geometry"]["coordinates"][0]
+    assert outline[0] == outline[-1]
+    np.testing.assert_allclose([np.min(outline, axis=0), np.max(outline, axis=0)], [[200, 300], [320, 390]], atol=0.5)
     assert feature["properties"]["objectType"] == "annotation"
     assert len(feature["geometry"]["coordinates"]) == 2
 
@@ -145,14 +152,14 @@ def test_nothing_is_replaced_unasked(exported, tmp_path):
 
 
 def test_the_button_asks_where_and_says_what_it_did(exported, tmp_path, qtbot, monkeypatch):
-    button = SaveButton(lambda: (exported, exported.rows[0]))
-    qtbot.addWidget(button)
+    export = RoiExport(lambda: (exported, exported.rows[0]))
+    qtbot.addWidget(export.button)
     said = []
-    button.said.connect(said.append)
+    export.said.connect(said.append)
     for action, name in (
-        (button.save_table, "t.csv"),
-        (button.save_figure, "f.png"),
-        (button.save_regions, "r.geojson"),
+        (export.save_table, "t.csv"),
+        (export.save_figure, "f.png"),
+        (export.save_regions, "r.geojson"),
     ):
         chosen = str(tmp_path / name)
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen, **__: (chosen, "X (*.x)"))
@@ -160,7 +167,7 @@ def test_the_button_asks_where_and_says_what_it_did(exported, tmp_path, qtbot, m
         assert said[-1] == f"Saved: {chosen}"
         assert (tmp_path / name).exists()
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: ("", ""))
-    button.save_table()
+    export.save_table()
     assert len(said) == 3
 
 

@@ -7,6 +7,7 @@ from napari_hrpn.plugin.layers.places import camera_centre, pixel_shape, placeme
 from napari_hrpn.plugin.layers.shown_slides import (
     KEY,
     channel_of,
+    imaged_slides_in,
     is_prediction,
     is_same_slide,
     layers_of,
@@ -26,6 +27,7 @@ __all__ = [
     "camera_centre",
     "channel_colormaps",
     "channel_of",
+    "imaged_slides_in",
     "is_prediction",
     "is_same_slide",
     "layers_of",

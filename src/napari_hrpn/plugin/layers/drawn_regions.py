@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from napari_hrpn.plugin.layers.on_slide import EXCLUDE, HALF_A_PIXEL, labels_on_slide, shapes_on_slide
 from napari_hrpn.plugin.layers.shown_slides import slide_title
 from napari_hrpn.slides import Annotation, SlideError, write_geojson
 
@@ -19,17 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari
-    from napari.layers import Image, Labels, Layer, Shapes
+    from napari.layers import Image, Labels, Shapes
     from numpy.typing import NDArray
 
     from napari_hrpn.slides import Slide
 
 LARGEST_LABELS_PX = 4096
-ELLIPSE_POINTS = 180
-# pixels are counted from their centres in napari, from the outer corner of the slide in a file
-HALF_A_PIXEL = 0.5
-AREAS = ("rectangle", "ellipse", "polygon")
-EXCLUDE = "exclude"
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,17 +181,17 @@ def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, view
 
 
 def _shapes(layer: Shapes, slide: Slide, slide_layer: Image, viewer: napari.Viewer) -> DrawnShapes:
-    lines = [kind for kind in layer.shape_type if kind not in AREAS]
-    if lines:
+    shapes = shapes_on_slide(layer, slide_layer, viewer)
+    line = next((shape for shape in shapes if shape.is_line), None)
+    if line is not None:
         raise SlideError(
-            f"{layer.name!r} holds a {lines[0]}, which has no area, expected rectangles, ellipses and polygons: "
+            f"{layer.name!r} holds a {line.kind}, which has no area, expected rectangles, ellipses and polygons: "
             "delete it, or draw a polygon instead."
         )
-    matrix, offset = _between(layer, slide_layer, viewer)
     annotations = tuple(
-        Annotation(f"{layer.name} {index + 1}", _kind(layer, index), ((ring,),))
-        for index, (vertices, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True))
-        if _area(ring := _outline(vertices[:, -2:], kind) @ matrix.T + offset + HALF_A_PIXEL) > 0
+        Annotation(f"{layer.name} {shape.index + 1}", "exclude" if shape.excludes else "include", ((shape.ring,),))
+        for shape in shapes
+        if shape.has_area
     )
     here = tuple(annotation for annotation in annotations if _meets(annotation, slide))
     if not any(one.kind == "include" for one in here) and (
@@ -209,52 +205,9 @@ def _shapes(layer: Shapes, slide: Slide, slide_layer: Image, viewer: napari.View
 
 
 def _labels(layer: Labels, slide: Slide, slide_layer: Image, viewer: napari.Viewer) -> DrawnLabels:
-    if layer.ndim != 2:
-        raise SlideError(
-            f"The labels {layer.name!r} have {layer.ndim} dimensions, expected 2: split them with Layers > Split Stack."
-        )
-    matrix, offset = _between(layer, slide_layer, viewer)
-    inverse = np.asarray(np.linalg.inv(matrix), np.float64)
-    labels = layer.data[0] if layer.multiscale else layer.data
-    return DrawnLabels(slide, layer.name, labels, inverse, -inverse @ offset, EXCLUDE in layer.name.casefold())
-
-
-def _between(
-    layer: Layer, slide_layer: Image, viewer: napari.Viewer
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrix and offset that take (y, x) of a layer's data to pixels of the slide."""
-    # napari draws lengths in one unit, unless some layer has no length; its data_to_world knows nothing of units
-    factors = np.ones(2)
-    if viewer.layers.units is not None:
-        pairs = zip(layer.units[-2:], slide_layer.units[-2:], strict=True)
-        factors = np.array([float((1 * own).to(other).magnitude) for own, other in pairs])
-
-    def place(y: float, x: float) -> NDArray[np.float64]:
-        world = np.asarray(layer.data_to_world((y, x)))[-2:] * factors
-        return np.asarray(slide_layer.world_to_data(world))[-2:]
-
-    offset = place(0, 0)
-    matrix = np.stack([place(1, 0) - offset, place(0, 1) - offset], axis=1)
-    return matrix, offset
-
-
-def _outline(vertices: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
-    if kind != "ellipse":
-        return np.asarray(vertices, float)
-    # four corners of the rectangle around it, which may be turned
-    centre, down, across = vertices.mean(axis=0), (vertices[3] - vertices[0]) / 2, (vertices[1] - vertices[0]) / 2
-    angles = np.linspace(0, 2 * np.pi, ELLIPSE_POINTS, endpoint=False)[:, None]
-    return np.asarray(centre + np.cos(angles) * down + np.sin(angles) * across)
-
-
-def _kind(layer: Shapes, index: int) -> Literal["include", "exclude"]:
-    told = [layer.name, *(value for value in layer.features.iloc[index] if isinstance(value, str))]
-    return "exclude" if any(EXCLUDE in text.casefold() for text in told) else "include"
-
-
-def _area(ring: NDArray[np.float64]) -> float:
-    # of the smallest upright rectangle: what a click without a drag leaves has none
-    return float(np.ptp(ring, axis=0).prod()) if len(ring) > 2 else 0.0
+    found = labels_on_slide(layer, slide_layer, viewer)
+    excludes = EXCLUDE in layer.name.casefold()
+    return DrawnLabels(slide, found.name, found.labels, found.matrix, found.offset, excludes)
 
 
 def _meets(annotation: Annotation, slide: Slide) -> bool:

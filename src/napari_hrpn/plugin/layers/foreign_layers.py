@@ -135,6 +135,6 @@ def _common_levels(layers: Sequence[napari.layers.Image], source: Path) -> list[
 def _lazy(array: AnyArray, source: Path) -> da.Array:
     if not isinstance(array, da.Array):
         chunks = getattr(array, "chunks", None) or (CHUNK_PX, CHUNK_PX)
-        # a name of its own spares dask from hashing the pixels
-        array = da.from_array(array, chunks=chunks, name=False)
+        # hashing the pixels takes long; the array lives as long as the layers, and the slide made of them again
+        array = da.from_array(array, chunks=chunks, name=f"layer-{id(array)}")
     return array.astype(accepted_dtype(array.dtype, source))

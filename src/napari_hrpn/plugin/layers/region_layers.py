@@ -9,7 +9,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_hrpn.plugin.layers.places import pixel_shape
-from napari_hrpn.plugin.layers.shown_slides import is_prediction, layers_of, slide_of, slides_in
+from napari_hrpn.plugin.layers.shown_slides import is_prediction, layers_of, slide_of
 
 if TYPE_CHECKING:
     import napari
@@ -50,6 +50,11 @@ class RegionLayers(QObject):
             event.connect(self._layers_changed)
         self._follow()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that came or went is listed."""
+        return not self._soon.isActive()
+
     def stop(self) -> None:
         """Follow no more."""
         self._soon.stop()
@@ -77,14 +82,6 @@ class RegionLayers(QObject):
             False once it was removed.
         """
         return layer in self._viewer.layers
-
-    def slides(self) -> list[Slide]:
-        """The slides that are open, without those that are only predicted."""
-        return [
-            slide
-            for slide in slides_in(self._viewer)
-            if not all(is_prediction(layer) for layer in layers_of(self._viewer, slide))
-        ]
 
     def foreign_images(self) -> list[Image]:
         """Images that were not opened by this package."""

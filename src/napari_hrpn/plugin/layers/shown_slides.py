@@ -133,6 +133,22 @@ def slides_in(viewer: napari.components.ViewerModel) -> list[Slide]:
     return list({_which(slide): slide for slide in found if slide is not None}.values())
 
 
+def imaged_slides_in(viewer: napari.components.ViewerModel) -> list[Slide]:
+    """The slides that are open, without those that are predictions.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+
+    Returns
+    -------
+    list of Slide
+        As `slides_in`.
+    """
+    return [slide for slide in slides_in(viewer) if not all(is_prediction(layer) for layer in layers_of(viewer, slide))]
+
+
 def layers_of(viewer: napari.components.ViewerModel, slide: Slide) -> list[napari.layers.Image]:
     """The layers that show a slide.
 

@@ -28,7 +28,7 @@ BAR_PX = 10, 14
 class DensityPlot(QWidget):
     """Draws a density.
 
-    `drawn` says that what was asked for is on the screen.
+    `drawn` says that what was asked for is drawn; it is on the screen with the next frame of the window.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class DensityPlot(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.canvas)
-        # several requests of one turn are drawn once
+        # several requests of one turn are drawn once, where axes and labels are drawn too
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(0)
@@ -101,7 +101,10 @@ class DensityPlot(QWidget):
             is_new = self.density.show(measurement, which, is_steady=not measurement.is_exact) or is_new
         self._is_complete = self._is_complete and not is_new
         self._is_stale = True
-        self._soon.start()
+        if self._is_complete:
+            self._draw()
+        else:
+            self._soon.start()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 (Qt's name)
         """Keep the margins; matplotlib's own layout would take half of the time of drawing."""
@@ -142,7 +145,8 @@ class DensityPlot(QWidget):
         if self._is_complete and self._background is not None:
             self.canvas.restore_region(self._background)  # type: ignore[no-untyped-call]
             self._draw_density()
-            self.canvas.blit(self.canvas.figure.bbox)  # type: ignore[no-untyped-call]
+            # not matplotlib's blit, which has the whole window painted at once, and napari's images with it
+            self.canvas.update()
         else:
             self._is_complete = True
             self.canvas.draw()  # type: ignore[no-untyped-call]

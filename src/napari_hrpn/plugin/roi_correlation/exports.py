@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_hrpn.plugin.measuring.saving import write_figure, write_table
+from qtpy.QtCore import QObject, Signal
+
+from napari_hrpn.plugin.forms.folders import folder_beside
+from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_where, save_button, write_figure, write_table
 from napari_hrpn.plugin.roi_correlation.density_axes import DensityAxes
 from napari_hrpn.plugin.roi_correlation.export_rows import (
     Exported,
@@ -18,11 +22,11 @@ from napari_hrpn.plugin.roi_correlation.export_rows import (
     settings,
     tidy_rows,
 )
-from napari_hrpn.slides import SlideError, write_geojson
+from napari_hrpn.slides import SlideError, slide_name, write_geojson
 from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -30,6 +34,75 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
 PANEL_INCHES = 3.6
+REGIONS = "GeoJSON (*.geojson)"
+NOTHING = "There is nothing to save yet: draw a region on the slide first."
+
+
+class RoiExport(QObject):
+    """The button that saves, and what it does.
+
+    `said` carries a sentence for the user.
+
+    Parameters
+    ----------
+    exported : callable
+        Gives what there is to save and the region that is looked at, or None.
+    """
+
+    said = Signal(str)
+
+    def __init__(self, exported: Callable[[], tuple[Exported, RoiRow | None] | None]) -> None:
+        super().__init__()
+        self._exported = exported
+        self.button = save_button(
+            [
+                ("Table (CSV) …", "One row for each region and prediction", self.save_table),
+                (
+                    "Figure (PNG, SVG) …",
+                    "Densities of the region that is looked at, with a CSV beside",
+                    self.save_figure,
+                ),
+                ("Regions with measurements (GeoJSON) …", "QuPath opens it", self.save_regions),
+            ]
+        )
+        self.button.setToolTip("Save the table, the figure, or the regions; the settings are saved beside them")
+
+    def save_table(self) -> None:
+        """Ask where to save the table, and save it."""
+        if (found := self._exported()) is None:
+            self.said.emit(NOTHING)
+        else:
+            self._save(found[0], "ROI correlation", ".csv", TABLES, partial(write_rois_table, found[0]))
+
+    def save_figure(self) -> None:
+        """Ask where to save the figure of the region that is looked at, and save it."""
+        exported, row = self._exported() or (None, None)
+        if exported is None or row is None or row.measurement is None:
+            self.said.emit(NOTHING)
+        else:
+            what = f"{row.listed.name} correlation"
+            self._save(exported, what, ".png", FIGURES, partial(write_roi_figure, exported, row))
+
+    def save_regions(self) -> None:
+        """Ask where to save the regions, and save them."""
+        if (found := self._exported()) is None:
+            self.said.emit(NOTHING)
+        else:
+            self._save(found[0], "ROIs", ".geojson", REGIONS, partial(write_rois_geojson, found[0]))
+
+    def _save(self, exported: Exported, what: str, ending: str, kinds: str, write: Callable[..., None]) -> None:
+        source = exported.images.real.slide.source
+        proposal = folder_beside(source) / f"{slide_name(source)} {what}{ending}"
+        answer = ask_where(self.button, f"Save {what}", proposal, kinds)
+        if answer is None:
+            return
+        path, may_replace = answer
+        try:
+            write(path, overwrite=may_replace)
+        except SlideError as error:
+            self.said.emit(str(error))
+        else:
+            self.said.emit(f"Saved: {path}")
 
 
 def write_rois_table(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
@@ -51,7 +124,7 @@ def write_rois_table(exported: Exported, path: Path, *, overwrite: bool = False)
     """
     _check_beside(path, (".json",), overwrite=overwrite)
     write_table(tidy_rows(exported), path, overwrite=overwrite)
-    write_settings(exported, path.with_suffix(".json"), overwrite=overwrite)
+    _write_settings(exported, path, overwrite=overwrite)
 
 
 def write_roi_figure(exported: Exported, row: RoiRow, path: Path, *, overwrite: bool = False) -> None:
@@ -76,7 +149,7 @@ def write_roi_figure(exported: Exported, row: RoiRow, path: Path, *, overwrite: 
     _check_beside(path, (".csv", ".json"), overwrite=overwrite)
     write_figure(roi_figure(exported, row), path, overwrite=overwrite)
     write_table(density_rows(exported, row), path.with_suffix(".csv"), overwrite=overwrite)
-    write_settings(replace(exported, rows=(row,)), path.with_suffix(".json"), overwrite=overwrite)
+    _write_settings(replace(exported, rows=(row,)), path, overwrite=overwrite)
 
 
 def roi_figure(exported: Exported, row: RoiRow) -> Figure:
@@ -137,29 +210,14 @@ def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = Fals
     """
     _check_beside(path, (".json",), overwrite=overwrite)
     write_geojson([measured_annotation(exported, row) for row in exported.rows], path, overwrite=overwrite)
-    write_settings(exported, path.with_suffix(".json"), overwrite=overwrite)
+    _write_settings(exported, path, overwrite=overwrite)
 
 
-def write_settings(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
-    """Write what was compared and how, with mean and SD over the regions.
-
-    Parameters
-    ----------
-    exported : Exported
-        What was compared.
-    path : pathlib.Path
-        The file, JSON.
-    overwrite : bool
-        Whether a file that exists may be replaced.
-
-    Raises
-    ------
-    SlideError
-        If it exists already or cannot be written.
-    """
+def _write_settings(exported: Exported, path: Path, *, overwrite: bool) -> None:
+    """What was compared and how, with mean and SD over the regions, beside a file."""
     text = json.dumps(settings(exported), indent=1, ensure_ascii=False, allow_nan=False)
-    with partial_output(path, None, overwrite=overwrite) as partial:
-        partial.write_text(text, encoding="utf-8")
+    with partial_output(path.with_suffix(".json"), None, overwrite=overwrite) as partial_path:
+        partial_path.write_text(text, encoding="utf-8")
 
 
 def _check_beside(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from napari.layers import Shapes
 
 from napari_hrpn.analysis import one_stroke, roi_bounds
 from napari_hrpn.plugin.layers import placement
-from napari_hrpn.plugin.layers.drawn_regions import HALF_A_PIXEL
-from napari_hrpn.plugin.roi_correlation.listed_rois import NAME, in_layer
+from napari_hrpn.plugin.layers.on_slide import HALF_A_PIXEL, points_in_layer
+from napari_hrpn.plugin.roi_correlation.listed_rois import NAME
 from napari_hrpn.slides import Annotation, SlideError, read_geojson
+from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_hrpn.analysis import Roi
-    from napari_hrpn.analysis.roi_placement import PlacedBox
 
 EDGE, FACE = "#ffd400", [1.0, 0.83, 0.0, 0.06]
 EDGE_PER_SIDE = 1 / 400
+TEXT_POINTS = 9
+NUMBERED = "ROI "
 SQUARE = 1e-6
 
 
@@ -68,7 +71,8 @@ def new_layer(
         ndim=2,
         shape_type=kind,
         features={NAME: np.array(list(names), object)},
-        feature_defaults={NAME: ""},
+        feature_defaults={NAME: f"{NUMBERED}{len(rings) + 1}"},
+        text={"string": f"{{{NAME}}}", "anchor": "upper_left", "size": TEXT_POINTS, "color": EDGE},
         edge_color=EDGE,
         face_color=FACE,
         edge_width=max(1.0, max(shape) * EDGE_PER_SIDE),
@@ -77,15 +81,13 @@ def new_layer(
     )
 
 
-def add_boxes(
-    boxes: Sequence[PlacedBox], names: Sequence[str], layer: Shapes, image: Image, viewer: napari.Viewer
-) -> None:
+def add_boxes(boxes: Sequence[Box], names: Sequence[str], layer: Shapes, image: Image, viewer: napari.Viewer) -> None:
     """Add rectangles to the user's shapes.
 
     Parameters
     ----------
-    boxes : sequence of (int, int, int, int)
-        y0, y1, x0, x1 in full-resolution pixels.
+    boxes : sequence of Box
+        In full-resolution pixels.
     names : sequence of str
         Name of each; kept where the layer has a feature "name".
     layer : napari.layers.Shapes
@@ -96,34 +98,50 @@ def add_boxes(
         In which both lie.
     """
     has_names = NAME in layer.features
-    before = layer.feature_defaults[NAME].iloc[0] if has_names else None
+    before = _default_name(layer)
     for box, name in zip(boxes, names, strict=True):
-        ring = in_layer(box_ring(box), layer, image, viewer)
+        ring = points_in_layer(box_ring(box), layer, image, viewer)
         if has_names:
-            layer.feature_defaults = {NAME: name}
+            _set_default_name(layer, name)
         layer.add(ring, shape_type="rectangle" if _is_rectangle(ring) else "polygon")
     if has_names:
-        layer.feature_defaults = {NAME: before}
+        _set_default_name(layer, before)
+        name_next(layer)
 
 
-def box_ring(box: PlacedBox) -> np.ndarray:
+def name_next(layer: Shapes) -> None:
+    """Let the shape that is drawn next have the next number, in layers that name their shapes so.
+
+    Parameters
+    ----------
+    layer : napari.layers.Shapes
+        The layer.
+    """
+    if not _default_name(layer).startswith(NUMBERED):
+        return
+    taken = set(layer.features[NAME])
+    name = next(name for k in count(len(layer.data) + 1) if (name := f"{NUMBERED}{k}") not in taken)
+    if name != _default_name(layer):
+        _set_default_name(layer, name)
+
+
+def box_ring(box: Box) -> np.ndarray:
     """Corners of a rectangle.
 
     Parameters
     ----------
-    box : tuple of int
-        y0, y1, x0, x1.
+    box : Box
+        In full-resolution pixels.
 
     Returns
     -------
     numpy.ndarray, shape (4, 2)
         y and x.
     """
-    y0, y1, x0, x1 = box
-    return np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]], float)
+    return np.array([[box.y0, box.x0], [box.y0, box.x1], [box.y1, box.x1], [box.y1, box.x0]], float)
 
 
-def taken_boxes(rois: Sequence[Roi], shape: tuple[int, int]) -> list[PlacedBox]:
+def taken_boxes(rois: Sequence[Roi], shape: tuple[int, int]) -> list[Box]:
     """Rectangles around regions, on the slide.
 
     Parameters
@@ -135,11 +153,11 @@ def taken_boxes(rois: Sequence[Roi], shape: tuple[int, int]) -> list[PlacedBox]:
 
     Returns
     -------
-    list of (int, int, int, int)
-        y0, y1, x0, x1 of each.
+    list of Box
+        In full-resolution pixels; empty where a region lies beside the slide.
     """
     bounds = [roi_bounds(roi, shape) for roi in rois]
-    return [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in bounds]
+    return [Box(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in bounds]
 
 
 def read_rois(path: Path, shape: tuple[int, int]) -> tuple[tuple[Annotation, ...], str]:
@@ -168,8 +186,7 @@ def read_rois(path: Path, shape: tuple[int, int]) -> tuple[tuple[Annotation, ...
         warnings.simplefilter("always")
         annotations = read_geojson(path)
     included = tuple(one for one in annotations if one.kind == "include")
-    on_slide = [box for box in taken_boxes(included, shape) if box[1] > box[0] and box[3] > box[2]]
-    if not on_slide:
+    if not any(box.area for box in taken_boxes(included, shape)):
         height, width = shape
         raise SlideError(
             f"{path.name} has no region on this slide of {width} x {height} px, expected one at least: choose the "
@@ -213,3 +230,11 @@ def imported_layer(
 def _is_rectangle(ring: np.ndarray) -> bool:
     sides = ring[1] - ring[0], ring[3] - ring[0]
     return bool(abs(np.dot(*sides)) < SQUARE * np.prod([np.linalg.norm(side) for side in sides]))
+
+
+def _default_name(layer: Shapes) -> str:
+    return str(layer.feature_defaults[NAME].iloc[0]) if NAME in layer.features else ""
+
+
+def _set_default_name(layer: Shapes, name: str) -> None:
+    layer.feature_defaults = {**layer.feature_defaults.iloc[0].to_dict(), NAME: name}

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.roi_correlation.density_plot import DensityPlot
-from napari_hrpn.plugin.roi_correlation.results import colocalization_html, doubts, level_text, numbers_html
+from napari_hrpn.plugin.roi_correlation.result_words import colocalization_html, doubts, level_text, numbers_html
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class ResultPanel(QWidget):
             self.level_label.setText(problem or (NO_ROI if not title else "Measuring …"))
             self.numbers_label.setText("")
             return
-        self.level_label.setText(f"<b>{title}</b>, {level_text(measurement)}. {doubts(measurement)}")
+        self.level_label.setText(f"<b>{title}</b>, {level_text(measurement)}. {doubts(measurement, self._names)}")
         self.numbers_label.setText(numbers_html(measurement, self._names))
 
     def show_colocalization(self, found: Sequence[Colocalization]) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.background import NewestTask, once
+from napari_hrpn.plugin.layers.on_slide import labels_on_slide
 from napari_hrpn.plugin.layers.region_layers import MOVES
-from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi, RoiList, painted_labels, shape_rois
+from napari_hrpn.plugin.refusal import sentence_of
+from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi, RoiList, label_rois, shape_rois
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class RoiLayer(QObject):
         self._image: Image | None = None
         self._list = RoiList()
         self._vertices: list[NDArray[Any]] = []
-        self._search: BackgroundRun | None = None
+        self._search = NewestTask()
         self._connected: list[tuple[Any, Any]] = []
         self._is_picking = False
         self._settled = QTimer(self)
@@ -75,7 +77,7 @@ class RoiLayer(QObject):
     @property
     def is_busy(self) -> bool:
         """Whether its regions are going to be others in a moment."""
-        return self._search is not None or bool(self._settled.isActive())
+        return self._search.is_busy or bool(self._settled.isActive())
 
     def follow(self, layer: Shapes | Labels | None, image: Image | None) -> None:
         """Follow another layer.
@@ -98,9 +100,7 @@ class RoiLayer(QObject):
     def refresh(self) -> None:
         """Look what there is now."""
         self._settled.stop()
-        if self._search is not None:
-            self._search.abandon()
-            self._search = None
+        self._search.abandon()
         layer, image = self._layer, self._image
         if layer is None or image is None:
             self._take(RoiList())
@@ -134,21 +134,22 @@ class RoiLayer(QObject):
     def _listen(self, layer: Shapes | Labels, image: Image) -> None:
         if isinstance(layer, Shapes):
             pairs = [(getattr(layer.events, name), self._edited) for name in SHAPE_EDITS]
-            # this one alone comes with every move of the mouse
-            pairs += [(layer.events.set_data, self._moved), (layer.selected_data.events.items_changed, self._selected)]
+            pairs.append((layer.selected_data.events.items_changed, self._selected))
         else:
             pairs = [(getattr(layer.events, name), self._edited) for name in LABEL_EDITS]
             pairs.append((layer.events.selected_label, self._selected))
         pairs += [(getattr(image.events, name), self._edited) for name in MOVES]
         for event, callback in pairs:
             event.connect(callback)
+        if isinstance(layer, Shapes):
+            # this one alone comes with every move of the mouse; first, for napari's own drawing takes longer than ours
+            layer.events.set_data.connect(self._moved, position="first")
+            pairs.append((layer.events.set_data, self._moved))
         self._connected = pairs
 
     def _leave(self) -> None:
         self._settled.stop()
-        if self._search is not None:
-            self._search.abandon()
-            self._search = None
+        self._search.abandon()
         for event, callback in self._connected:
             event.disconnect(callback)
         self._connected = []
@@ -190,15 +191,12 @@ class RoiLayer(QObject):
 
     def _search_labels(self, layer: Labels, image: Image) -> None:
         try:
-            painted = painted_labels(layer, image, self._viewer)
+            found = labels_on_slide(layer, image, self._viewer)
         except SlideError as error:
             self._take(RoiList((), str(error)))
             return
-        self._search = BackgroundRun(once(painted.search))
-        self._search.returned.connect(self._take)
-        self._search.failed.connect(lambda error: self._take(RoiList((), str(error))))
-        self._search.start()
+        self._search.do(once(label_rois, found), self._take, lambda error: self._take(RoiList((), sentence_of(error))))
 
     def _take(self, found: RoiList) -> None:
-        self._list, self._search = found, None
+        self._list = found
         self.listed.emit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.analysis import random_rois
-from napari_hrpn.plugin.background import once
+from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.comparison import Tissue
+from napari_hrpn.plugin.refusal import sentence_of
 from napari_hrpn.plugin.roi_correlation.new_rois import (
     add_boxes,
     box_ring,
@@ -20,7 +22,6 @@ from napari_hrpn.plugin.roi_correlation.new_rois import (
     read_rois,
     taken_boxes,
 )
-from napari_hrpn.plugin.roi_correlation.one_task import OneTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,11 +60,10 @@ class RoiMaker(QObject):
         self._real: ComparedChannel | None = None
         self._wants_random = False
         self._tissue = Tissue(viewer)
-        self._task = OneTask()
+        self._task = NewestTask()
         self.random: RandomRois | None = None
         """Settings of the random regions that were added last."""
         self._tissue.changed.connect(self._tissue_changed)
-        self._task.said.connect(self.said)
         form.drawing_asked.connect(self.draw)
         form.import_asked.connect(self._ask_for_file)
         form.random_asked.connect(self.add_random)
@@ -118,7 +118,7 @@ class RoiMaker(QObject):
             self._form.choose(imported_layer(annotations, path.stem, real.layer, real.slide.shape, self._viewer))
             self.said.emit(f"{len(annotations)} regions imported. {note}".strip())
 
-        self._task.do(once(read_rois, path, real.slide.shape), show)
+        self._task.do(once(read_rois, path, real.slide.shape), show, self._tell_failure)
 
     def add_random(self) -> None:
         """Add random regions; the tissue is looked for first, where it is needed."""
@@ -141,7 +141,9 @@ class RoiMaker(QObject):
                 return
         taken = taken_boxes(self._there(), real.slide.shape)
         self._task.do(
-            once(random_rois, real.slide.shape, settings, tissue, taken), lambda placed: self._place(placed, settings)
+            once(random_rois, real.slide.shape, settings, tissue, taken),
+            lambda placed: self._place(placed, settings),
+            self._tell_failure,
         )
 
     def shut_down(self) -> None:
@@ -154,7 +156,9 @@ class RoiMaker(QObject):
         real = self._real
         assert real is not None
         self.random = settings
-        names = [f"random {settings.seed}-{number}" for number in range(1, len(placed.boxes) + 1)]
+        there = {roi.name for roi in self._there()}
+        free = (name for k in count(1) if (name := f"random {settings.seed}-{k}") not in there)
+        names = list(islice(free, len(placed.boxes)))
         if isinstance(self._form.layer, Shapes):
             add_boxes(placed.boxes, names, self._form.layer, real.layer, self._viewer)
         else:
@@ -169,6 +173,9 @@ class RoiMaker(QObject):
         if self._wants_random and not self._tissue.is_busy:
             self._wants_random = False
             self.add_random()
+
+    def _tell_failure(self, error: BaseException) -> None:
+        self.said.emit(sentence_of(error))
 
     def _ask_for_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self._form, "Regions to import", "", GEOJSON)

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem
 
-from napari_hrpn.plugin.roi_correlation.results import (
-    QUANTITIES,
-    WITH_INTERVAL,
-    interval_of,
-    interval_text,
-    number_text,
-    value_of,
-)
+from napari_hrpn.plugin.roi_correlation.result_words import interval_text, number_text
+from napari_hrpn.plugin.roi_correlation.results import QUANTITIES, WITH_INTERVAL, interval_of, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +20,7 @@ if TYPE_CHECKING:
 INDEX = Qt.ItemDataRole.UserRole
 VALUE = Qt.ItemDataRole.UserRole + 1
 WAITING = "…"
-ROWS_SHOWN = 4
+ROWS_SHOWN = 3
 
 
 class NumberItem(QTableWidgetItem):

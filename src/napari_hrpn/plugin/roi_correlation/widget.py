@@ -5,28 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import napari.viewer
+from napari.layers import Shapes
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from napari_hrpn.analysis import colocalize_roi, roi_images
+from napari_hrpn.analysis import colocalize_roi, roi_extent, roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
-from napari_hrpn.plugin.background import once
-from napari_hrpn.plugin.comparison import ComparedChannel, PairForm
+from napari_hrpn.plugin.background import NewestTask, once
+from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
 from napari_hrpn.plugin.docked_widget import DockedWidget
 from napari_hrpn.plugin.forms.words import breakable
+from napari_hrpn.plugin.measuring.marks import go_to
+from napari_hrpn.plugin.refusal import sentence_of
+from napari_hrpn.plugin.report.report_button import ReportBar
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
 from napari_hrpn.plugin.roi_correlation.export_rows import Exported
-from napari_hrpn.plugin.roi_correlation.measuring import Measured, Measurements, Previews
-from napari_hrpn.plugin.roi_correlation.one_task import OneTask
+from napari_hrpn.plugin.roi_correlation.exports import RoiExport
+from napari_hrpn.plugin.roi_correlation.measurements import Measured, Measurements, Previews
+from napari_hrpn.plugin.roi_correlation.new_rois import name_next
 from napari_hrpn.plugin.roi_correlation.result_panel import ResultPanel
-from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary_html
+from napari_hrpn.plugin.roi_correlation.result_words import summary_html
+from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names
 from napari_hrpn.plugin.roi_correlation.roi_form import RoiForm
 from napari_hrpn.plugin.roi_correlation.roi_layer import RoiLayer
 from napari_hrpn.plugin.roi_correlation.roi_maker import RoiMaker
 from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
-from napari_hrpn.plugin.roi_correlation.save_button import SaveButton
-from napari_hrpn.plugin.roi_correlation.view import centre_on
+from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QSize
@@ -63,11 +68,13 @@ class RoiCorrelationWidget(DockedWidget):
         self.summary_label, self.message_label = QLabel(), QLabel()
         self.layer_button = QPushButton("Co-localisation layer")
         self.colocalize_button = QPushButton("Manders and Costes")
-        self.save_button = SaveButton(self._exported)
+        self.export = RoiExport(self._exported)
         self._rois = RoiLayer(viewer)
+        self.tissue = Tissue(viewer)
+        self.report = ReportBar(viewer, self.pair_form, self.tissue, lambda: [one.roi for one in self._rois.rois])
         self.maker = RoiMaker(viewer, self.roi_form, lambda: [listed.roi for listed in self._rois.rois])
-        self._task = OneTask()
-        self._previews, self._measurements = Previews(), Measurements()
+        self._task = NewestTask()
+        self.previews, self._measurements = Previews(), Measurements()
         self._overlay = ColocalizationLayer(viewer)
         self._table_soon = QTimer(self)
         self._table_soon.setSingleShot(True)
@@ -80,7 +87,7 @@ class RoiCorrelationWidget(DockedWidget):
     @property
     def is_busy(self) -> bool:
         """Whether something is being measured, placed or read."""
-        return any(part.is_busy for part in (self._rois, self._previews, self._measurements, self._task, self.maker))
+        return any(part.is_busy for part in (self._rois, self.previews, self._measurements, self._task, self.maker))
 
     @property
     def message(self) -> str:
@@ -119,7 +126,7 @@ class RoiCorrelationWidget(DockedWidget):
             self.say(f"{listed.name}: co-localisation at full resolution.")
 
         self.say("Computing the co-localisation …")
-        self._task.do(once(colocalize_roi, images, listed.roi), take)
+        self._task.do(once(colocalize_roi, images, listed.roi), take, lambda error: self.say(sentence_of(error)))
 
     def say(self, sentence: str) -> None:
         """Tell the user something."""
@@ -131,9 +138,9 @@ class RoiCorrelationWidget(DockedWidget):
             return
         self._is_shut_down = True
         self._table_soon.stop()
-        for part in (self._previews, self._measurements, self._task):
+        for part in (self.previews, self._measurements, self._task, self.report):
             part.abandon()
-        for followed in (self._rois, self._overlay, self.maker, self.roi_form, self.pair_form):
+        for followed in (self._rois, self._overlay, self.maker, self.roi_form, self.tissue, self.pair_form):
             followed.shut_down()
         self._viewer.events.theme.disconnect(self._show_theme)
 
@@ -150,7 +157,7 @@ class RoiCorrelationWidget(DockedWidget):
             label.setWordWrap(True)
         self.summary_label.setToolTip("Over the regions at full resolution; SD with n - 1")
         buttons = QHBoxLayout()
-        for button in (self.layer_button, self.colocalize_button, self.save_button):
+        for button in (self.layer_button, self.colocalize_button, self.export.button):
             buttons.addWidget(button)
         inside = QWidget()
         column = QVBoxLayout(inside)
@@ -165,30 +172,30 @@ class RoiCorrelationWidget(DockedWidget):
         layout = QVBoxLayout(self)
         layout.addWidget(area, 1)
         layout.addLayout(buttons)
+        layout.addWidget(self.report)
         layout.addWidget(self.message_label)
 
     def _connect(self) -> None:
         self.pair_form.changed.connect(self._pair_changed)
         self.roi_form.changed.connect(self._follow)
         self.maker.said.connect(self.say)
-        self._task.said.connect(self.say)
         self._rois.dragged.connect(self._dragged)
         self._rois.listed.connect(self._listed)
         self._rois.picked.connect(self._picked)
-        self._previews.measured.connect(self._take_preview)
+        self.previews.measured.connect(self._take_preview)
         self._measurements.measured.connect(self._take_measured)
         self.table.picked.connect(self._pick)
         self.table.centred.connect(self._centre)
         self.layer_button.clicked.connect(self.show_colocalization_layer)
         self.colocalize_button.clicked.connect(self.colocalize)
-        self.save_button.said.connect(self.say)
+        self.export.said.connect(self.say)
         self._table_soon.timeout.connect(self._show_table)
         self._viewer.events.theme.connect(self._show_theme)
 
     def _pair_changed(self) -> None:
         pair = self.pair_form.pair
-        self._previews.abandon()
-        self._previews.forget()
+        self.previews.abandon()
+        self.previews.forget()
         self._measurements.abandon()
         self._task.abandon()
         self._known.clear()
@@ -224,13 +231,18 @@ class RoiCorrelationWidget(DockedWidget):
         self._current = listed
         if is_other:
             self.table.pick(listed.index)
+        if listed.digest in self._known:
+            self._show_current()
+            return
         shown = None if is_other or self.measurement is None else self.measurement.density_range
-        self._previews.ask(self._images, listed, shown)
+        self.previews.ask(self._images, listed, shown)
 
     def _listed(self) -> None:
         """The regions have settled: measure what is not known yet, the one that is looked at first."""
         rois = self._rois.rois
         self.roi_form.note(self._rois.note)
+        if isinstance(self._rois.layer, Shapes):
+            name_next(self._rois.layer)
         there = {listed.digest for listed in rois}
         self._known = {digest: found for digest, found in self._known.items() if digest in there}
         index = None if self._current is None else self._current.index
@@ -257,22 +269,28 @@ class RoiCorrelationWidget(DockedWidget):
             return
         self._current = listed
         if self._images is not None and listed.digest not in self._known:
-            self._previews.ask(self._images, listed, None)
+            self.previews.ask(self._images, listed, None)
         self._show_current()
 
     def _centre(self, index: int) -> None:
         pair = self.pair_form.pair
         listed = next((one for one in self._rois.rois if one.index == index), None)
         if pair is not None and listed is not None:
-            centre_on(self._viewer, pair.real.layer, listed.roi)
+            (y0, x0), (y1, x1) = (end.round().astype(int).tolist() for end in roi_extent(listed.roi))
+            go_to(self._viewer, pair.real.layer, Box(y0, y1, x0, x1))
 
     def _take_preview(self, measured: Measured) -> None:
         current = self._current
         if measured.images is not self._images or current is None or current.index != measured.listed.index:
             return
         # the exact numbers of where it is now are better than a preview of where it was
-        if current.digest not in self._known and not isinstance(measured.measurement, Exception):
-            self.panel.show_measurement(measured.measurement, current.name)
+        found = measured.measurement
+        if current.digest in self._known:
+            return
+        if isinstance(found, Exception):
+            self.panel.show_measurement(None, current.name, str(found))
+        else:
+            self.panel.show_measurement(found, current.name)
 
     def _take_measured(self, measured: Measured) -> None:
         if measured.images is not self._images:

@@ -164,7 +164,7 @@ def _label_mask(roi: LabelledRoi, rows: slice, columns: slice, downsample: NDArr
     # centre of the rectangle's first pixel, in full-resolution pixels counted from the first one's centre
     first = (np.array([rows.start, columns.start]) + HALF_A_PIXEL) * downsample - HALF_A_PIXEL
     found = affine_transform(
-        roi.inside.astype(np.uint8),
+        np.ascontiguousarray(roi.inside).view(np.uint8),
         roi.matrix * downsample,
         roi.matrix @ first + roi.offset,
         shape,

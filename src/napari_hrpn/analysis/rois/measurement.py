@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums
 from napari_hrpn.analysis.blocks import BlockSums, block_side_px
-from napari_hrpn.analysis.bootstrap import BlockIntervals, block_bootstrap
+from napari_hrpn.analysis.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap, compare_blocks
 from napari_hrpn.analysis.colocalization import Colocalization, colocalization
 from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts
 from napari_hrpn.analysis.regression import Regression, regression
-from napari_hrpn.analysis.roi_comparison import BlockDifferences, compare_blocks
-from napari_hrpn.analysis.roi_counting import (
+from napari_hrpn.analysis.rois.counting import (
     RoiReport,
     RoiTiles,
     count_pixels,
@@ -27,18 +28,17 @@ from napari_hrpn.analysis.roi_counting import (
     read_level,
     value_bins,
 )
-from napari_hrpn.analysis.roi_geometry import reaches_beyond, roi_bounds
-from napari_hrpn.analysis.roi_levels import read_pixels
+from napari_hrpn.analysis.rois.geometry import reaches_beyond, roi_bounds
+from napari_hrpn.analysis.rois.levels import read_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.roi_counting import Read
-    from napari_hrpn.analysis.roi_geometry import Roi
-    from napari_hrpn.analysis.roi_levels import RoiImages, SharedLevel
+    from napari_hrpn.analysis.rois.counting import Read
+    from napari_hrpn.analysis.rois.geometry import Roi
+    from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
 
 # what is looked at to choose the range of the density and the side of blocks, and what a preview may cost
 LOOK_PX = 2**20
@@ -189,15 +189,15 @@ def measure_roi(
     coarse = images.level_for(_area(images, roi), LOOK_PX)
     mask, pixels = read_level(images, roi, coarse, read_pixels)
     density_range = density_range_of(pixels, mask)
-    side = max(block_side_px(pixels[0], each, mask) for each in pixels[1:]) if mask.any() else 1
+    looks = [block_side_px(pixels[0], each, mask) if mask.any() else 1 for each in pixels[1:]]
+    sides = [math.ceil(side * max(coarse.downsample)) for side in looks]
     # what was looked at may be all there is to read
     tiles = RoiTiles(images, roi, (mask, pixels) if coarse.number == 0 else None)
     bins = yield from value_bins(tiles)
-    counts, blocks = yield from count_tiles(
-        tiles, [PairBins(values, density_range) for values in bins], math.ceil(side * max(coarse.downsample))
-    )
+    wanted = [PairBins(values, density_range) for values in bins]
+    counts, blocks = yield from count_tiles(tiles, wanted, min(sides))
     result = _measurement(images, roi, images.levels[0], counts, density_range)
-    return _with_intervals(result, blocks, resamples, seed)
+    return _with_intervals(result, blocks, [math.ceil(side / min(sides)) for side in sides], resamples, seed)
 
 
 def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
@@ -213,7 +213,8 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
     Returns
     -------
     tuple of Colocalization
-        One for each prediction.
+        One for each prediction. Negative grey levels, as networks predict them of dark places, count as 0: there is no
+        negative signal to have a share of; the reason tells how many there were.
 
     Raises
     ------
@@ -229,7 +230,16 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
             "most for Costes' thresholds: choose a smaller one."
         )
     mask, (real, *predicted) = read_level(images, roi, images.levels[0], read_pixels)
-    return tuple(colocalization(real, each, mask) for each in predicted)
+    return tuple(_colocalization(real, each, mask) for each in predicted)
+
+
+def _colocalization(real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_]) -> Colocalization:
+    negative = sum(int(np.count_nonzero(mask & (each < 0))) for each in (real, predicted) if each.dtype.kind in "if")
+    if not negative:
+        return colocalization(real, predicted, mask)
+    found = colocalization(np.maximum(real, 0), np.maximum(predicted, 0), mask)
+    told = f"{negative:,} negative {'pixel counts' if negative == 1 else 'pixels count'} as 0"
+    return replace(found, reason="; ".join(filter(None, (found.reason, told))))
 
 
 def _area(images: RoiImages, roi: Roi) -> int:
@@ -260,11 +270,24 @@ def _measurement(
     )
 
 
-def _with_intervals(result: RoiMeasurement, blocks: Sequence[BlockSums], resamples: int, seed: int) -> RoiMeasurement:
-    first = blocks[0]
+def _with_intervals(
+    result: RoiMeasurement, blocks: Sequence[BlockSums], factors: Sequence[int], resamples: int, seed: int
+) -> RoiMeasurement:
+    """Each prediction with blocks as wide as it needs, whatever others need; two are compared on the wider ones."""
     numbers = []
-    for own, sums in zip(result.numbers, blocks, strict=True):
+    for k, (own, fine) in enumerate(zip(result.numbers, blocks, strict=True)):
+        sums = _pooled(fine, factors[k])
         intervals = block_bootstrap(sums, resamples=resamples, seed=seed)
-        apart = None if sums is first else compare_blocks(first, sums, resamples=resamples, seed=seed)
+        pair = [_pooled(each, max(factors[0], factors[k])) for each in (blocks[0], fine)]
+        apart = compare_blocks(*pair, resamples=resamples, seed=seed) if k else None
         numbers.append(replace(own, blocks=sums, intervals=intervals, difference=apart))
     return replace(result, numbers=tuple(numbers))
+
+
+def _pooled(blocks: BlockSums, factor: int) -> BlockSums:
+    """Blocks so many times as wide."""
+    wider: dict[tuple[int, int], AgreementSums] = {}
+    for (row, column), sums in blocks.blocks.items():
+        place = row // factor, column // factor
+        wider[place] = wider.get(place, AgreementSums()) + sums
+    return BlockSums(blocks.side_px * factor, wider)

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 FIRST_PX, LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
 # for so long, pixels that were read stay good
 FRESH_S = 3.0
-# what reading and counting may take, so that drawing still comes within 50 ms
-SLOW_S, FAST_S = 0.03, 0.006
-FAST_IN_A_ROW = 12
+# what reading and counting may take, so that drawing still comes within 50 ms; so long the window waits for it, and
+# draws the plot before the images, which take longer
+PATIENCE_S = 0.02
+# a finer level has four times the pixels; one that was slow may have read from the disk what is in memory now
+FAST_S = PATIENCE_S / 4
+FAST_IN_A_ROW, SLOW_IN_A_ROW = 12, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ class Previews(QObject):
         self._cache = BlockCache()
         self._most_px = FIRST_PX
         self._asked = 0.0
-        self._fast = 0
+        self._fast = self._slow = 0
 
     @property
     def is_busy(self) -> bool:
@@ -116,7 +119,7 @@ class Previews(QObject):
         self._asked = now
         self._waiting.append(Preview(images, listed, density_range, self._most_px, self._cache))
         if self._run is None:
-            self._start()
+            self._start().hand_out(PATIENCE_S)
 
     def forget(self) -> None:
         """Read anew from now on: the pixels may be others."""
@@ -129,24 +132,24 @@ class Previews(QObject):
             self._run.abandon()
             self._run = None
 
-    def _start(self) -> None:
-        self._run = BackgroundRun(self._measure_waiting, is_polite=False)
-        self._run.yielded.connect(self._take)
-        self._run.finished.connect(self._go_on)
-        self._run.start()
+    def _start(self) -> BackgroundRun:
+        self._run = run = BackgroundRun(self._measure_waiting, is_polite=False)
+        run.yielded.connect(self._take)
+        run.finished.connect(self._go_on)
+        run.start()
+        return run
 
     def _measure_waiting(self, stop: threading.Event) -> Generator[Measured, None, None]:
         while self._waiting and not stop.is_set():
             yield _preview(self._waiting.popleft())
 
     def _take(self, measured: Measured) -> None:
-        # to a finer level only after some time, so that the level does not change all the time
         self._fast = self._fast + 1 if measured.seconds < FAST_S else 0
-        if measured.seconds > SLOW_S:
-            self._most_px = max(self._most_px / 2, LEAST_PX)
-        elif self._fast >= FAST_IN_A_ROW:
-            self._fast = 0
-            self._most_px = min(self._most_px * 2, MOST_PX)
+        self._slow = self._slow + 1 if measured.seconds > PATIENCE_S else 0
+        if self._slow == SLOW_IN_A_ROW:
+            self._slow, self._most_px = 0, max(self._most_px / 2, LEAST_PX)
+        elif self._fast == FAST_IN_A_ROW:
+            self._fast, self._most_px = 0, min(self._most_px * 2, MOST_PX)
         self.measured.emit(measured)
 
     def _go_on(self) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.roi_geometry import LabelledRoi
+    from napari_hrpn.analysis.rois.geometry import LabelledRoi
 
     Ring = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import numpy as np
 from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
 from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS, PairBins, PairCounts, pair_counts
-from napari_hrpn.analysis.roi_geometry import roi_bounds, roi_mask
-from napari_hrpn.analysis.roi_levels import read_pixels
+from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
+from napari_hrpn.analysis.rois.levels import read_pixels
 from napari_hrpn.analysis.value_counts import bins_between, bins_of_types
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.roi_geometry import Roi
-    from napari_hrpn.analysis.roi_levels import RoiImages, SharedLevel
+    from napari_hrpn.analysis.rois.geometry import Roi
+    from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
     from napari_hrpn.analysis.value_counts import ValueBins
 
     Pixels = NDArray[Any]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import RegionMask
 
-PlacedBox: TypeAlias = tuple[int, int, int, int]
-"""y0, y1, x0, x1 in full-resolution pixels, half open."""
 MOST_ROIS = 1000
 TRIES_PER_ROI = 200
 ROUNDS = 20
@@ -52,13 +51,13 @@ class PlacedRois:
 
     Attributes
     ----------
-    boxes : tuple of (int, int, int, int)
-        y0, y1, x0, x1 of each in full-resolution pixels, half open.
+    boxes : tuple of Box
+        In full-resolution pixels.
     overlapping : int
         How many of them overlap another one.
     """
 
-    boxes: tuple[PlacedBox, ...]
+    boxes: tuple[Box, ...]
     overlapping: int
 
 
@@ -66,7 +65,7 @@ def random_rois(
     slide_shape: tuple[int, int],
     settings: RandomRois,
     tissue: RegionMask | None = None,
-    taken: Sequence[PlacedBox] = (),
+    taken: Sequence[Box] = (),
 ) -> PlacedRois:
     """Place rectangles at random.
 
@@ -78,7 +77,7 @@ def random_rois(
         What to place.
     tissue : RegionMask, optional
         Where the tissue is; everywhere where left out.
-    taken : sequence of (int, int, int, int)
+    taken : sequence of Box
         Rectangles that are there already, not to be overlapped either.
 
     Returns
@@ -101,8 +100,7 @@ def random_rois(
             "tissue: ask for less tissue or for smaller regions."
         )
     chosen = _apart(places, settings, taken, random)
-    free = len(chosen)
-    chosen += _overlapping(places, settings, [*taken, *chosen])[: settings.number - free]
+    chosen += _least_covered(places, settings, [*taken, *chosen], settings.number - len(chosen))
     return PlacedRois(tuple(chosen), sum(_overlaps_any(box, [*taken, *chosen]) for box in chosen))
 
 
@@ -138,45 +136,53 @@ def _places(
 
 
 def _apart(
-    places: NDArray[np.int64], settings: RandomRois, taken: Sequence[PlacedBox], random: np.random.Generator
-) -> list[PlacedBox]:
+    places: NDArray[np.int64], settings: RandomRois, taken: Sequence[Box], random: np.random.Generator
+) -> list[Box]:
     """As many as are wanted, none of which overlaps another, or the most that were found in some rounds."""
-    best: list[PlacedBox] = []
+    for box in taken:
+        places = places[_common_areas(places, settings, box) == 0]
+    best: list[Box] = []
     for turn in range(ROUNDS):
         # the places come at random, and the grid after them; at last the grid comes first
-        order = places[::-1] if turn == ROUNDS - 1 else places if turn == 0 else random.permutation(places)
-        found: list[PlacedBox] = []
-        for box in _boxes(order, settings):
-            if not _overlaps_any(box, [*taken, *found]):
-                found.append(box)
-                if len(found) == settings.number:
-                    return found
+        left = places[::-1] if turn == ROUNDS - 1 else places if turn == 0 else random.permutation(places)
+        found: list[Box] = []
+        while len(left) and len(found) < settings.number:
+            found.append(_box(left[0], settings))
+            left = left[_common_areas(left, settings, found[-1]) == 0]
         best = max(best, found, key=len)
+        if len(best) == settings.number:
+            break
     return best
 
 
-def _overlapping(places: NDArray[np.int64], settings: RandomRois, there: Sequence[PlacedBox]) -> list[PlacedBox]:
+def _least_covered(places: NDArray[np.int64], settings: RandomRois, there: Sequence[Box], number: int) -> list[Box]:
     """Further places, one after the other where the least of it is covered."""
-    candidates = [box for box in _boxes(places[: settings.number * TRIES_PER_ROI], settings) if box not in there]
-    covered = np.array([sum(_common_area(box, other) for other in there) for box in candidates], float)
-    found: list[PlacedBox] = []
-    while len(found) < settings.number and len(found) < len(candidates):
+    places = places[: settings.number * TRIES_PER_ROI]
+    covered = np.zeros(len(places))
+    found: list[Box] = []
+    for box in there:
+        covered += _common_areas(places, settings, box)
+        covered[(places == (box.y0, box.x0)).all(axis=1)] = np.inf
+    while len(found) < number and np.isfinite(covered).any():
         least = int(np.argmin(covered))
-        found.append(candidates[least])
-        covered += [_common_area(box, candidates[least]) for box in candidates]
+        found.append(_box(places[least], settings))
+        covered += _common_areas(places, settings, found[-1])
         covered[least] = np.inf
     return found
 
 
-def _boxes(corners: NDArray[np.int64], settings: RandomRois) -> list[PlacedBox]:
-    return [(y, y + settings.height_px, x, x + settings.width_px) for y, x in corners.tolist()]
+def _box(corner: NDArray[np.int64], settings: RandomRois) -> Box:
+    y, x = corner.tolist()
+    return Box(y, y + settings.height_px, x, x + settings.width_px)
 
 
-def _overlaps_any(box: PlacedBox, others: Sequence[PlacedBox]) -> bool:
-    return any(other is not box and _common_area(box, other) > 0 for other in others)
+def _common_areas(corners: NDArray[np.int64], settings: RandomRois, box: Box) -> NDArray[np.int64]:
+    """Pixels that a rectangle at each corner has in common with a box."""
+    y, x = corners.T
+    height = np.minimum(y + settings.height_px, box.y1) - np.maximum(y, box.y0)
+    width = np.minimum(x + settings.width_px, box.x1) - np.maximum(x, box.x0)
+    return np.asarray(np.maximum(height, 0) * np.maximum(width, 0))
 
 
-def _common_area(box: PlacedBox, other: PlacedBox) -> int:
-    height = min(box[1], other[1]) - max(box[0], other[0])
-    width = min(box[3], other[3]) - max(box[2], other[2])
-    return max(0, height) * max(0, width)
+def _overlaps_any(box: Box, others: Sequence[Box]) -> bool:
+    return any(other is not box and box.intersection(other).area > 0 for other in others)

@@ -14,6 +14,8 @@ from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import dask.array as da
     from numpy.typing import NDArray
 
@@ -110,13 +112,16 @@ def roi_images(real: ProbeImage, predictions: tuple[ProbeImage, ...]) -> RoiImag
                 f"{each.name} has {own_width} x {own_height} px and {real.name} {width} x {height}, expected one size: "
                 "choose a prediction of this slide."
             )
-    by_size = [_by_size(each) for each in (real, *predictions)]
-    levels = tuple(
-        SharedLevel(number, _downsample(real.slide.shape, size), tuple(own[size][1] for own in by_size))
-        for size, (number, _) in by_size[0].items()
-        if all(size in own for own in by_size)
-    )
-    return RoiImages(real, predictions, levels)
+    levels = []
+    pyramids = [_pyramid(each) for each in predictions]
+    for number, own in enumerate(_pyramid(real)):
+        found = [_like(own, each) for each in pyramids]
+        alike = [own, *(each for each in found if each is not None)]
+        if len(alike) > len(predictions):
+            height, width = np.min([each.shape for each in alike], axis=0).tolist()
+            arrays = tuple(each[:height, :width] for each in alike)
+            levels.append(SharedLevel(number, _downsample(real.slide.shape, own.shape), arrays))
+    return RoiImages(real, predictions, tuple(levels))
 
 
 class BlockCache:
@@ -198,8 +203,15 @@ def read_pixels(array: da.Array, rows: slice, columns: slice) -> NDArray[Any]:
     return np.asarray(dask.compute(array[rows, columns], scheduler="synchronous")[0])
 
 
-def _by_size(image: ProbeImage) -> dict[tuple[int, int], tuple[int, da.Array]]:
-    return {level.shape[1:]: (number, level[image.channel]) for number, level in enumerate(image.slide.levels)}
+def _pyramid(image: ProbeImage) -> list[da.Array]:
+    return [level[image.channel] for level in image.slide.levels]
+
+
+def _like(level: da.Array, pyramid: Sequence[da.Array]) -> da.Array | None:
+    """The level of a pyramid that is as coarse as a level of another one."""
+    # of an odd size, some programs keep the last pixel in coarser levels and others leave it out
+    alike = (each for each in pyramid if np.abs(np.subtract(each.shape, level.shape)).max() <= 1)
+    return next(alike, None)
 
 
 def _downsample(full: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:

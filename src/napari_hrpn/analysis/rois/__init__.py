@@ -1,0 +1,53 @@
+"""Regions of interest: where they are, which of their pixels are read, and their numbers."""
+
+from napari_hrpn.analysis.rois.counting import RoiReport
+from napari_hrpn.analysis.rois.geometry import (
+    LabelledRoi,
+    Roi,
+    reaches_beyond,
+    roi_bounds,
+    roi_digest,
+    roi_extent,
+    roi_mask,
+)
+from napari_hrpn.analysis.rois.labels import labelled_rois
+from napari_hrpn.analysis.rois.levels import BlockCache, RoiImages, SharedLevel, roi_images
+from napari_hrpn.analysis.rois.measurement import (
+    RoiMeasurement,
+    RoiNumbers,
+    colocalize_roi,
+    measure_roi,
+    preview_roi,
+)
+from napari_hrpn.analysis.rois.outlines import label_outline, one_stroke, outlined
+from napari_hrpn.analysis.rois.placement import PlacedRois, RandomRois, random_rois
+from napari_hrpn.analysis.rois.summary import MeanAndSd, mean_and_sd
+
+__all__ = [
+    "BlockCache",
+    "LabelledRoi",
+    "MeanAndSd",
+    "PlacedRois",
+    "RandomRois",
+    "Roi",
+    "RoiImages",
+    "RoiMeasurement",
+    "RoiNumbers",
+    "RoiReport",
+    "SharedLevel",
+    "colocalize_roi",
+    "label_outline",
+    "labelled_rois",
+    "mean_and_sd",
+    "measure_roi",
+    "one_stroke",
+    "outlined",
+    "preview_roi",
+    "random_rois",
+    "reaches_beyond",
+    "roi_bounds",
+    "roi_digest",
+    "roi_extent",
+    "roi_images",
+    "roi_mask",
+]

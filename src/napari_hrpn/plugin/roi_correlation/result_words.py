@@ -1,0 +1,220 @@
+"""Numbers of regions in words, for labels and cells of a table."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from napari_hrpn.plugin.roi_correlation.results import QUANTITIES, WITH_INTERVAL, interval_of, summary, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_hrpn.analysis import Colocalization, Interval, MeanAndSd, RoiMeasurement
+    from napari_hrpn.plugin.roi_correlation.results import RoiRow
+
+COLOCALIZED = (
+    ("Manders M1 / M2", ("manders_m1", "manders_m2")),
+    ("Costes' thresholds", ("costes_threshold_real", "costes_threshold_predicted")),
+    ("M1 / M2 above them", ("thresholded_m1", "thresholded_m2")),
+    ("overlap coefficient", ("overlap",)),
+    ("Li's ICQ", ("icq",)),
+)
+NOTHING = "–"
+NOT_HERE = " or state a smaller block"
+"""A way out that the widget does not offer."""
+
+
+def number_text(value: float, digits: int = 3) -> str:
+    """A number as the table shows it.
+
+    Parameters
+    ----------
+    value : float
+        Any.
+    digits : int
+        Behind the point for what is small, and at least so many in all.
+
+    Returns
+    -------
+    str
+        A dash for what does not exist.
+    """
+    if not math.isfinite(value):
+        return NOTHING
+    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def interval_text(interval: Interval | None) -> str:
+    """An interval in brackets.
+
+    Parameters
+    ----------
+    interval : Interval or None
+        Of a number.
+
+    Returns
+    -------
+    str
+        Empty where there is none.
+    """
+    if interval is None or not math.isfinite(interval.low):
+        return ""
+    return f"[{number_text(interval.low)}, {number_text(interval.high)}]"
+
+
+def level_text(measurement: RoiMeasurement) -> str:
+    """Which pixels were read.
+
+    Parameters
+    ----------
+    measurement : RoiMeasurement
+        Of a region.
+
+    Returns
+    -------
+    str
+        Such as "full resolution" or "preview from level 1: means of 2 × 2 px".
+    """
+    if measurement.is_exact:
+        return "full resolution"
+    down, across = (f"{step:.4g}" for step in measurement.downsample)
+    return f"preview from level {measurement.level}: means of {across} × {down} px"
+
+
+def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
+    """Mean and SD over the regions, for a label.
+
+    Parameters
+    ----------
+    rows : sequence of RoiRow
+        Of all regions.
+    names : sequence of str
+        Short names of the predictions.
+
+    Returns
+    -------
+    str
+        A line for each prediction, with n.
+    """
+    measured = sum(row.measurement is not None for row in rows)
+    if not measured:
+        return ""
+    waiting = sum(row.measurement is None and not row.problem for row in rows)
+    more = f", {waiting} still to be measured" if waiting else ""
+    lines = [f"<b>Mean ± SD over {measured} {'ROI' if measured == 1 else 'ROIs'}</b>{more}"]
+    for k, (name, means) in enumerate(zip(names, summary(rows, len(names)), strict=True)):
+        parts = [_mean_text(QUANTITIES[key][0], means[key], measured) for key in QUANTITIES]
+        if k:
+            parts += [
+                _mean_text(f"Δ{QUANTITIES[key][0]}", means[f"{key}_difference"], measured) for key in WITH_INTERVAL
+            ]
+        lines.append((f"{name}: " if len(names) > 1 else "") + " · ".join(parts))
+    return "<br>".join(lines)
+
+
+def _mean_text(title: str, found: MeanAndSd, rows: int) -> str:
+    sd = f"&nbsp;±&nbsp;{number_text(found.sd)}" if math.isfinite(found.sd) else ""
+    n = "" if found.n == rows else f"&nbsp;(n&nbsp;=&nbsp;{found.n})"
+    return f"{title}&nbsp;{number_text(found.mean)}{sd}{n}"
+
+
+def numbers_html(measurement: RoiMeasurement, names: Sequence[str]) -> str:
+    """Numbers of one region, a column for each prediction.
+
+    Parameters
+    ----------
+    measurement : RoiMeasurement
+        From any level.
+    names : sequence of str
+        Short names of the predictions.
+
+    Returns
+    -------
+    str
+        A table for a label.
+    """
+    lines = [
+        (title, [_cell(value_of(numbers, key), interval_of(numbers, key)) for numbers in measurement.numbers])
+        for key, (title, _) in QUANTITIES.items()
+    ]
+    lines.append(("n", [f"{measurement.n:,}&nbsp;px"]))
+    return _table_html(lines, names) + _differences_html(measurement, names)
+
+
+def _differences_html(measurement: RoiMeasurement, names: Sequence[str]) -> str:
+    lines = []
+    for name, numbers in zip(names[1:], measurement.numbers[1:], strict=True):
+        if numbers.difference is not None:
+            found = [(QUANTITIES[key][0], getattr(numbers.difference, key)) for key in WITH_INTERVAL]
+            told = ", ".join(f"{title}&nbsp;{_cell(apart.estimate, apart)}" for title, apart in found)
+            lines.append(f"{name} − {names[0]}, paired: {told}")
+    return "<br>".join(lines)
+
+
+def _cell(value: float, interval: Interval | None) -> str:
+    return f"{number_text(value)} {interval_text(interval)}".strip().replace(" ", "&nbsp;")
+
+
+def doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
+    """Why a number is missing or partial.
+
+    Parameters
+    ----------
+    measurement : RoiMeasurement
+        Of a region.
+    names : sequence of str
+        Short names of the predictions.
+
+    Returns
+    -------
+    str
+        Sentences; empty where nothing is missing.
+    """
+    told = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
+    whose: dict[str, list[str]] = {}
+    for name, numbers in zip(names, measurement.numbers, strict=True):
+        reasons = [numbers.line.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
+        for reason in filter(None, dict.fromkeys(reasons)):
+            whose.setdefault(reason.removesuffix(NOT_HERE), []).append(name)
+    for reason, some in whose.items():
+        sentence = f"{reason[0].upper()}{reason[1:]}."
+        told.append(sentence if len(some) == len(names) else f"{', '.join(some)}: {sentence}")
+    return " ".join(told)
+
+
+def colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -> str:
+    """Manders and Costes of one region, for a label.
+
+    Parameters
+    ----------
+    found : sequence of Colocalization
+        One for each prediction.
+    names : sequence of str
+        Short names of the predictions.
+
+    Returns
+    -------
+    str
+        A table with a column for each prediction, and what is to be doubted.
+    """
+    lines = [
+        (title, ["&nbsp;/&nbsp;".join(number_text(getattr(own, key)) for key in keys) for own in found])
+        for title, keys in COLOCALIZED
+    ]
+    doubts_told = [
+        f"{f'{name}: ' if len(names) > 1 else ''}{own.reason[0].upper()}{own.reason[1:]}."
+        for name, own in zip(names, found, strict=True)
+        if own.reason
+    ]
+    return _table_html(lines, names) + "<br>".join(doubts_told)
+
+
+def _table_html(lines: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:
+    """Titles and what belongs to them, a column for each prediction."""
+    heads = [("", [f"<b>{name}</b>" for name in names])] if len(names) > 1 else []
+    rows = "".join(
+        f"<tr><td>{title}&nbsp;&nbsp;</td>{''.join(f'<td>{cell}&nbsp;&nbsp;</td>' for cell in cells)}</tr>"
+        for title, cells in [*heads, *lines]
+    )
+    return f"<table>{rows}</table>"
