@@ -35,7 +35,7 @@ def measured(widget: MeasuringWidget) -> None:
     QTest.qWait(500)
     widget.measure()
     end = time.monotonic() + LONGEST_S
-    while (widget.bar.is_running or widget.tissue.is_busy) and time.monotonic() < end:
+    while not widget.is_settled and time.monotonic() < end:
         QTest.qWait(100)
     QTest.qWait(1000)
     print(f"{type(widget).__name__}: {widget.message or 'measured'}")
@@ -60,7 +60,6 @@ def picture_distributions(viewer: napari.Viewer) -> None:
     widget.go_to_patch(Patch(violin, len(violin.values) // 2))
     save(viewer, "distributions.jpg")
     viewer.window.remove_dock_widget(widget)
-    del viewer.layers["patch"]
 
 
 def picture_penetration(viewer: napari.Viewer) -> None:
@@ -80,8 +79,8 @@ def main() -> None:
     folder = parser.parse_args().folder
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*SIZE_PX)
-    for name in ("phantom.ome.tif", "phantom.predicted.ome.zarr"):
-        for data, attributes, _ in slide_layers(open_slide(folder / name)):
+    for name, visible in (("phantom.ome.tif", True), ("phantom.predicted.ome.zarr", False)):
+        for data, attributes, _ in slide_layers(open_slide(folder / name), visible=visible):
             viewer.add_image(data, **attributes)
     picture_distributions(viewer)
     picture_penetration(viewer)

@@ -29,7 +29,7 @@ def settle(widget: ThresholdMiouWidget) -> None:
     """Wait until all is measured and drawn."""
     QTest.qWait(500)
     end = time.monotonic() + LONGEST_S
-    while widget.is_busy and time.monotonic() < end:
+    while not widget.is_settled and time.monotonic() < end:
         QTest.qWait(100)
     QTest.qWait(1000)
 

@@ -1,16 +1,18 @@
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_hrpn.plugin.comparison import PairForm
 from napari_hrpn.plugin.comparison.compared import guess_predictions, guess_real
 from napari_hrpn.plugin.layers import KEY, slide_of
 from support.compared import compared_slides, show
+from support.settling import WAIT_MS
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
+def viewer():
+    return ViewerModel()
 
 
 @pytest.fixture
@@ -19,6 +21,14 @@ def form(viewer, qtbot):
     qtbot.addWidget(form)
     yield form
     form.shut_down()
+
+
+@pytest.fixture
+def until(qtbot):
+    def run(is_so):
+        qtbot.waitUntil(is_so, timeout=WAIT_MS)
+
+    return run
 
 
 def names(form):
@@ -37,10 +47,10 @@ def test_an_empty_viewer_has_a_problem_and_no_pair(form):
 
 def test_the_probe_and_what_was_predicted_are_found(viewer, form, qtbot):
     real, predicted = compared_slides()
-    with qtbot.waitSignal(form.changed):
+    with qtbot.waitSignal(form.changed, timeout=WAIT_MS):
         show(viewer, real)
     assert "is ticked" in form.problem
-    with qtbot.waitSignal(form.changed):
+    with qtbot.waitSignal(form.changed, timeout=WAIT_MS):
         show(viewer, predicted)
     assert form.problem is None
     assert form.pair.real.slide is real
@@ -49,45 +59,45 @@ def test_the_probe_and_what_was_predicted_are_found(viewer, form, qtbot):
     assert names(form)[0] == "tumour.predicted QD"
 
 
-def test_a_pair_stays_the_same_object_while_nothing_that_it_says_changes(viewer, form, qtbot):
+def test_a_pair_stays_the_same_object_while_nothing_that_it_says_changes(viewer, form, until):
     for slide in compared_slides():
         show(viewer, slide)
     form.refresh()
     pair = form.pair
     viewer.add_points(np.zeros((1, 2)))
     viewer.layers[0].visible = False
-    qtbot.wait(20)
+    until(lambda: form.is_settled)
     assert form.pair is pair
 
 
-def test_ticks_of_the_user_outlast_layers_that_come(viewer, form, qtbot):
+def test_ticks_of_the_user_outlast_layers_that_come(viewer, form, until):
     real, predicted = compared_slides()
     show(viewer, real)
     show(viewer, predicted)
     form.refresh()
     tick(form, "tumour.predicted QD", on=False)
     tick(form, "tumour DAPI")
-    qtbot.waitUntil(lambda: form.pair.predictions[0].name == "tumour DAPI")
+    until(lambda: form.pair.predictions[0].name == "tumour DAPI")
     viewer.add_image(np.zeros(real.shape, np.uint8), name="tumour HRPN")
-    qtbot.wait(20)
+    until(lambda: form.is_settled)
     assert [one.name for one in form.pair.predictions] == ["tumour DAPI", "tumour HRPN"]
 
 
-def test_any_two_images_of_one_size_are_a_pair(viewer, form, qtbot):
+def test_any_two_images_of_one_size_are_a_pair(viewer, form, until):
     pixels = np.arange(48, dtype=np.uint16).reshape(6, 8)
     first = viewer.add_image(pixels, name="a", scale=(2, 3))
     second = viewer.add_image(pixels.astype(np.float32), name="b")
-    qtbot.waitUntil(lambda: form.pair is not None)
+    until(lambda: form.pair is not None)
     assert (form.pair.real.layer, form.pair.predictions[0].layer) == (first, second)
     assert form.pair.real.slide.levels[0].compute()[0].tolist() == pixels.tolist()
 
 
-def test_other_pixels_in_a_layer_are_another_pair(viewer, form, qtbot):
+def test_other_pixels_in_a_layer_are_another_pair(viewer, form, until):
     layers = [viewer.add_image(np.zeros((6, 8)), name=name) for name in "ab"]
-    qtbot.waitUntil(lambda: form.pair is not None)
+    until(lambda: form.pair is not None)
     before = form.pair
     layers[1].data = np.ones((6, 8))
-    qtbot.waitUntil(lambda: form.pair is not before)
+    until(lambda: form.pair is not before)
     assert form.pair.predictions[0].slide.levels[0].compute().min() == 1
 
 
@@ -95,16 +105,16 @@ def test_other_pixels_in_a_layer_are_another_pair(viewer, form, qtbot):
     ("shape", "rgb", "word"),
     [((6, 8, 3), True, "colour"), ((4, 6, 8), False, "3 dimensions")],
 )
-def test_what_cannot_be_compared_is_told_in_a_sentence(viewer, form, qtbot, shape, rgb, word):
+def test_what_cannot_be_compared_is_told_in_a_sentence(viewer, form, until, shape, rgb, word):
     viewer.add_image(np.zeros(shape, np.uint8), rgb=rgb)
-    qtbot.waitUntil(lambda: word in form.problem)
+    until(lambda: word in form.problem)
     assert form.pair is None
 
 
-def test_a_layer_of_another_size_is_listed_and_cannot_be_ticked(viewer, form, qtbot):
+def test_a_layer_of_another_size_is_listed_and_cannot_be_ticked(viewer, form, until):
     viewer.add_image(np.zeros((6, 8)), name="a")
     viewer.add_image(np.zeros((6, 9)), name="b predicted")
-    qtbot.waitUntil(lambda: form.predicted_list.count() == 1)
+    until(lambda: form.predicted_list.count() == 1)
     form.choose(viewer.layers["a"], [])
     item = form.predicted_list.item(0)
     assert not item.flags() & Qt.ItemFlag.ItemIsEnabled
@@ -112,25 +122,25 @@ def test_a_layer_of_another_size_is_listed_and_cannot_be_ticked(viewer, form, qt
     assert "no other layer of the 8 x 6 px" in form.problem
 
 
-def test_a_prediction_that_is_not_complete_is_noted(viewer, form, qtbot):
+def test_a_prediction_that_is_not_complete_is_noted(viewer, form, until):
     viewer.add_image(np.zeros((6, 8)), name="a")
     metadata = {KEY: {"prediction": {"complete": False}}}
     layer = viewer.add_image(np.zeros((6, 8)), name="b", metadata=metadata)
-    qtbot.waitUntil(lambda: form.pair is not None)
+    until(lambda: form.pair is not None)
     assert "not complete" in form.note_label.text()
     layer.metadata = {KEY: {"prediction": {"complete": True}}}
-    qtbot.waitUntil(lambda: form.note_label.text() == "")
+    until(lambda: form.note_label.text() == "")
 
 
-def test_colours_stay_with_their_layers_and_ganda_has_its_own(viewer, form, qtbot):
+def test_colours_stay_with_their_layers_and_ganda_has_its_own(viewer, form, until):
     for name in ("real", "HRPN", "GANDA"):
         viewer.add_image(np.zeros((6, 8)), name=name)
-    qtbot.waitUntil(lambda: form.pair is not None)
+    until(lambda: form.pair is not None)
     hrpn, ganda = form.pair.predictions
     colours = [form.colour_of(one) for one in (hrpn, ganda)]
     assert colours == ["#56b4e9", "#e69f00"]
     tick(form, "HRPN", on=False)
-    qtbot.waitUntil(lambda: len(form.pair.predictions) == 1)
+    until(lambda: len(form.pair.predictions) == 1)
     assert form.colour_of(form.pair.predictions[0]) == colours[1]
 
 
@@ -142,6 +152,17 @@ def test_the_prediction_of_another_slide_is_not_ticked(viewer):
     real = next(layer for layer in layers if layer.name == "two QD")
     assert slide_of(guess_real(layers)).source.name == "one.ome.tif"
     assert [layer.name for layer in guess_predictions(real, layers)] == ["two.predicted QD"]
+
+
+def test_the_real_channel_is_there_without_a_prediction(viewer, form, until):
+    layer = viewer.add_image(np.zeros((6, 8)), name="a")
+    until(lambda: form.real is not None)
+    assert form.real.layer is layer
+    assert form.pair is None
+    layer.name = "b"
+    until(lambda: form.real.name == "b")
+    viewer.layers.clear()
+    until(lambda: form.real is None)
 
 
 def test_nothing_listens_after_the_end(viewer, form):

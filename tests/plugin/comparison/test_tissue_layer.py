@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.plugin.comparison import Tissue, coarse_placement
 from napari_hrpn.plugin.comparison.compared import compared_channel
 from support.compared import compared_slides, show
-
-WAIT_MS = 10_000
+from support.settling import WAIT_MS
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
+def viewer():
+    return ViewerModel()
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_what_is_painted_in_the_layer_is_the_tissue_also_for_others(viewer, tiss
     layer = tissue.show_layer()
     assert tissue.show_layer() is layer
     before = tissue.mask.fraction
-    with qtbot.waitSignal(tissue.changed):
+    with qtbot.waitSignal(tissue.changed, timeout=WAIT_MS):
         layer.data = np.zeros_like(layer.data)
     assert before > 0
     assert tissue.mask.fraction == 0
@@ -76,7 +76,6 @@ def test_without_nuclei_there_is_no_tissue(viewer, tissue, qtbot):
     tissue.look_at(compared_channel(layer))
     assert tissue.mask is None
     assert "shows nuclei" in tissue.problem
-    qtbot.wait(10)
     viewer.add_image(np.zeros((6, 8)), name="DAPI")
     tissue.look_at(compared_channel(layer))
     qtbot.waitUntil(lambda: tissue.mask is not None, timeout=WAIT_MS)

@@ -2,6 +2,7 @@
 
 import csv
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,12 +16,14 @@ from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.plugin.distributions.patch_numbers import MEAN
 from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
+from napari_hrpn.plugin.measuring.measuring_widget import WAITING
 from napari_hrpn.plugin.measuring.region_form import FRAME
 from support.compared import compared_slides, show
+from support.settling import WAIT_MS
+from support.settling import settle as settled
 
 SHAPE = (300, 420)
 PATCH_PX = 40
-WAIT_MS = 20_000
 
 
 @pytest.fixture
@@ -38,24 +41,29 @@ def viewer(slides):
 
 
 @pytest.fixture
-def widget(viewer, qtbot):
+def widget(viewer, settle):
     widget = DistributionsWidget(viewer)
     widget.patch_box.setValue(PATCH_PX)
     widget.show()
-    qtbot.wait(20)
+    settle(widget)
     yield widget
     widget.shut_down()
     widget.close()
 
 
 @pytest.fixture
-def measure(qtbot):
+def settle(qtbot):
+    """Waits until all is read, measured and shown."""
+    return partial(settled, qtbot)
+
+
+@pytest.fixture
+def measure(settle):
     """Presses Measure and waits until what was found is shown."""
 
     def run(widget):
         widget.bar.measure_button.click()
-        qtbot.waitUntil(lambda: widget._waiting is None and not widget.bar.is_running, timeout=WAIT_MS)
-        qtbot.wait(30)
+        settle(widget)
 
     return run
 
@@ -99,6 +107,17 @@ def test_grey_levels_of_the_tissue_and_the_frame_are_those_of_its_pixels(widget,
     check_sizes(widget, real.ravel(), predicted.ravel())
 
 
+def test_what_is_asked_for_at_once_waits_for_the_tissue_and_stays(viewer, settle, slides):
+    widget = DistributionsWidget(viewer)
+    widget.region_form.box.choose(FRAME)
+    assert widget.tissue.is_busy
+    widget.measure()
+    assert widget.message == WAITING
+    settle(widget)
+    check_sizes(widget, *(image.ravel() for image in pixels(slides)))
+    widget.shut_down()
+
+
 def fixed_p():
     """SciPy warns of the cap of its table; one permutation stands in for it."""
     return stats.PermutationMethod(n_resamples=1)
@@ -115,11 +134,11 @@ def test_anderson_darling_is_that_of_scipy_and_its_cap_is_told(widget, slides, m
 
 
 def test_shapes_count_once_where_they_overlap_and_only_what_is_under_them_is_read(
-    widget, viewer, slides, measure, qtbot
+    widget, viewer, slides, measure, settle
 ):
     boxes = np.array([[(50, 150), (50, 260), (120, 260), (120, 150)], [(100, 200), (100, 300), (180, 300), (180, 200)]])
     layer = viewer.add_shapes(boxes * 0.5 - 0.25, shape_type="rectangle", name="drawn")
-    qtbot.wait(20)
+    settle(widget)
     widget.region_form.box.choose(layer)
     measure(widget)
     mask = np.zeros(SHAPE, bool)
@@ -128,17 +147,17 @@ def test_shapes_count_once_where_they_overlap_and_only_what_is_under_them_is_rea
     real, predicted = pixels(slides)
     check_sizes(widget, real[mask], predicted[mask])
     layer.data = [layer.data[0]]
-    qtbot.wait(30)
+    settle(widget)
     assert widget._compared == []
     measure(widget)
     check_sizes(widget, real[50:120, 150:260].ravel(), predicted[50:120, 150:260].ravel())
 
 
-def test_labels_are_a_region_too(widget, viewer, slides, measure, qtbot):
+def test_labels_are_a_region_too(widget, viewer, slides, measure, settle):
     labels = np.zeros((150, 210), np.uint8)
     labels[30:60, 100:150] = 3
     layer = viewer.add_labels(labels, scale=(1, 1), translate=(0.25, 0.25), name="painted")
-    qtbot.wait(20)
+    settle(widget)
     widget.region_form.box.choose(layer)
     measure(widget)
     real, predicted = pixels(slides)
@@ -170,40 +189,62 @@ def test_violins_hold_the_sums_of_patches(widget, slides, measure):
     assert row[4] == f"{violin.values.std(ddof=1) / violin.values.mean():.3g}"
 
 
-def test_all_open_slides_stand_side_by_side(widget, viewer, measure, qtbot):
+def test_all_open_slides_stand_side_by_side(widget, viewer, measure, settle):
     other, _ = compared_slides("another", (260, 300))
     show(viewer, other)
-    qtbot.wait(20)
+    settle(widget)
     widget.pair_form.choose(viewer.layers["tumour QD"], [viewer.layers["tumour.predicted QD"]])
     measure(widget)
     names = {violin.name for violin in widget.violins.violins if violin.panel == "DAPI"}
     assert names == {"tumour", "another"}
     widget.others_box.setChecked(False)
-    qtbot.wait(30)
+    settle(widget)
     assert {violin.name for violin in widget.violins.violins} == {"tumour", "tumour.predicted QD"}
 
 
-def test_a_click_on_a_point_goes_to_its_patch_and_frames_it(widget, viewer, measure, qtbot):
+def send(canvas, name, x, y, button=None):
+    """An event of the mouse over a plot."""
+    event = MouseEvent(name, canvas, x, y, button)
+    canvas.callbacks.process(name, event)
+    return event
+
+
+def check_frame(viewer, box):
+    """The frame is around the pixels of a box, of 0.5 µm."""
+    frame = viewer.layers["patch"]
+    assert frame.visible
+    corners = np.array([frame.data_to_world(vector[0]) for vector in frame.data])
+    np.testing.assert_allclose(corners.min(axis=0), (np.array([box.y0, box.x0]) - 0.5) * 0.5)
+    np.testing.assert_allclose(corners.max(axis=0), (np.array([box.y1, box.x1]) - 0.5) * 0.5)
+
+
+def test_a_point_under_the_mouse_is_framed_and_a_click_goes_there(widget, viewer, measure, settle):
     measure(widget)
     viewer.layers.selection.active = viewer.layers[0]
     widget.tabs.setCurrentIndex(2)
-    qtbot.wait(200)
+    settle(widget)
     plot = widget.violins
     axes = plot.figure.axes[0]
     violin = plot._axes[axes][0]
     index = int(np.argmax(violin.values))
     line = next(line for line in axes.get_lines() if line.get_xdata().size == violin.values.size)
     x, y = axes.transData.transform((line.get_xdata()[index], violin.values[index]))
-    event = MouseEvent("button_press_event", plot.canvas, x, y, 1)
-    assert f"row {violin.boxes[index].y0}," in plot.words_at(event)
-    plot.canvas.callbacks.process("button_press_event", event)
     box = violin.boxes[index]
+    before = viewer.scene.camera.center
+    # beside the axes, on the point, beside it again
+    send(plot.canvas, "motion_notify_event", 1, 1)
+    assert "patch" not in viewer.layers
+    send(plot.canvas, "motion_notify_event", x, y)
+    check_frame(viewer, box)
+    assert viewer.scene.camera.center == before
+    send(plot.canvas, "motion_notify_event", 1, 1)
+    assert not viewer.layers["patch"].visible
+    assert list(plot.marked) == []
+    event = send(plot.canvas, "button_press_event", x, y, 1)
+    assert f"row {box.y0}," in plot.words_at(event)
     centre = (np.array([box.y0 + box.y1, box.x0 + box.x1]) / 2 - 0.5) * 0.5
     np.testing.assert_allclose(viewer.scene.camera.center[-2:], centre)
-    frame = viewer.layers["patch"]
-    corners = np.array([frame.data_to_world(vector[0]) for vector in frame.data])
-    np.testing.assert_allclose(corners.min(axis=0), (np.array([box.y0, box.x0]) - 0.5) * 0.5)
-    np.testing.assert_allclose(corners.max(axis=0), (np.array([box.y1, box.x1]) - 0.5) * 0.5)
+    check_frame(viewer, box)
     assert {(one.violin.panel, one.violin.name) for one in plot.marked} == {
         ("DAPI", "tumour"),
         ("CD31", "tumour"),
@@ -219,15 +260,15 @@ def has_colour(canvas, colour):
     return bool((np.asarray(canvas.buffer_rgba())[..., :3] == wanted).all(axis=-1).any())
 
 
-def test_the_patch_under_the_mouse_in_the_viewer_is_marked(widget, viewer, measure, qtbot):
+def test_the_patch_under_the_mouse_in_the_viewer_is_marked(widget, viewer, measure, settle):
     measure(widget)
     widget.tabs.setCurrentIndex(2)
-    qtbot.wait(200)
+    settle(widget)
     violin = widget.violins.violins[0]
     box = violin.boxes[7]
     # in its new size too, whether the plot changes with it or not
     widget.resize(widget.width(), widget.height() + 70)
-    qtbot.wait(200)
+    settle(widget)
     widget.mouse.moved.emit(np.array([box.y0 + 3, box.x0 + 5]) * 0.5)
     marked = [one for one in widget.violins.marked if one.violin is violin]
     assert [one.index for one in marked] == [7]
@@ -240,7 +281,7 @@ def test_the_patch_under_the_mouse_in_the_viewer_is_marked(widget, viewer, measu
     assert len(line.get_ydata()) == 0
 
 
-def test_nothing_is_measured_twice(widget, viewer, measure, qtbot, monkeypatch):
+def test_nothing_is_measured_twice(widget, viewer, measure, monkeypatch, settle):
     measure(widget)
     starts = []
     monkeypatch.setattr(
@@ -251,12 +292,12 @@ def test_nothing_is_measured_twice(widget, viewer, measure, qtbot, monkeypatch):
     assert "Nothing has changed" in widget.message
     before = widget._compared[0].comparison
     widget.region_form.box.choose(FRAME)
-    qtbot.wait(50)
+    settle(widget)
     # one look at the pixels has given tissue and frame; patches without a tissue are others
     assert widget._compared[0].comparison.real.n == SHAPE[0] * SHAPE[1]
     assert widget._patches == []
     widget.region_form.box.choose("tissue")
-    qtbot.wait(50)
+    settle(widget)
     assert widget._compared[0].comparison is before
     assert widget._patches
     assert starts == []
@@ -270,7 +311,7 @@ def test_cancel_keeps_what_is_finished(widget, qtbot, measure, monkeypatch):
             done, total = 0, 10
 
         reached.set()
-        go_on.wait(10)
+        go_on.wait(WAIT_MS / 1000)
         yield Report
         pytest.fail("it went on")
 
@@ -308,9 +349,9 @@ def test_tables_and_figures_are_saved_and_nothing_is_replaced_unasked(widget, me
     assert "exists already" in widget.message
 
 
-def test_without_a_prediction_the_patches_are_still_there(widget, viewer, measure, qtbot):
+def test_without_a_prediction_the_patches_are_still_there(widget, viewer, measure, settle):
     del viewer.layers["tumour.predicted QD"]
-    qtbot.wait(30)
+    settle(widget)
     measure(widget)
     assert widget.sizes_table.texts() == []
     assert {violin.name for violin in widget.violins.violins} == {"tumour"}

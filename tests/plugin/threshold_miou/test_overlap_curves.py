@@ -5,6 +5,7 @@ import pytest
 
 from napari_hrpn.analysis import iou_at, iou_curve, pair_counts
 from napari_hrpn.plugin.threshold_miou.curves import MEAN_IOU, Curve, OverlapCurves, chance_level, tied_spans
+from support.settling import WAIT_MS
 
 random = np.random.default_rng(0)
 REAL = random.integers(1, 250, 20_000).astype(np.uint8)
@@ -20,12 +21,15 @@ def curves(qtbot):
     curves.show()
     curves.show_curves([Curve("HRPN", "#56b4e9", POINTS), Curve("GANDA", "#e69f00", POINTS[::-1][::-1])], "tissue")
     curves.set_percentile(90.0)
-    qtbot.waitUntil(lambda: curves._unmarked is not None and bool(curves.figure.axes))
+    qtbot.waitUntil(lambda: curves.is_drawn, timeout=WAIT_MS)
     return curves
 
 
 def mouse(curves, x, *, buttons=(), button=None):
-    return SimpleNamespace(xdata=x, inaxes=curves.figure.axes[0], button=button, buttons=frozenset(buttons))
+    axes = curves.figure.axes[0]
+    place = axes.transData.transform((x, 0.5))
+    inside = axes if 0 <= x <= 100 else None
+    return SimpleNamespace(xdata=x, x=place[0], y=place[1], inaxes=inside, button=button, buttons=frozenset(buttons))
 
 
 def test_each_prediction_has_its_line_colour_and_place_in_the_legend(curves):
@@ -47,7 +51,7 @@ def test_ties_are_grey(curves):
 
 def test_the_other_metric_has_its_own_chance_level(curves, qtbot):
     curves.use_metric(MEAN_IOU)
-    qtbot.waitUntil(lambda: curves.figure.axes[0].get_title("left").startswith("mean"))
+    qtbot.waitUntil(lambda: curves.figure.axes[0].get_title("left").startswith("mean"), timeout=WAIT_MS)
     lines = {line.get_label(): line for line in curves.figure.axes[0].lines}
     np.testing.assert_array_equal(lines["HRPN"].get_ydata(), [point.mean_iou for point in POINTS])
     # of two masks of one size that have nothing to do with each other
@@ -63,7 +67,9 @@ def test_the_line_is_dragged_and_moves(curves, qtbot):
     curves._drag(mouse(curves, 42.0, buttons=(1,)))
     curves._drag(mouse(curves, 50.0))
     curves.pressed(mouse(curves, 60.0, button=3))
-    assert dragged == [40.0, 42.0]
+    # a quick hand does not stop at the end of the axes
+    curves._drag(mouse(curves, -7.0, buttons=(1,)))
+    assert dragged == [40.0, pytest.approx(42.0), 0.0]
     curves.set_percentile(42.0)
     (line,) = curves.marks()
     assert list(line.get_xdata()) == [42.0, 42.0]

@@ -10,7 +10,7 @@ from napari_hrpn.plugin.comparison import ComparedChannel, Pair
 from napari_hrpn.plugin.comparison.region import Region, found_region
 from napari_hrpn.plugin.layers.drawn_regions import DrawnShapes
 from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY, CommonLevels, Window
-from napari_hrpn.plugin.threshold_miou.overlap import full_overlap, look_over, overlap_at
+from napari_hrpn.plugin.threshold_miou.overlap import full_overlap, look_over
 from napari_hrpn.plugin.threshold_miou.overlap_levels import OverlapLevels
 from napari_hrpn.slides import Annotation, RegionMask
 from napari_hrpn.tiling import Box
@@ -81,6 +81,23 @@ def test_levels_end_where_all_are_small_enough(pair):
     assert [array.shape for array in computed.arrays[-1]] == [(550, 150)] * 2
     whole = computed.read(computed.whole(1), Region("", None))
     np.testing.assert_array_equal(whole.real, pixels(large, 1)[0])
+
+
+def test_pyramids_that_round_odd_sizes_up_and_down_have_levels_in_common():
+    pair = make_pair(shape=(601, 841))
+    down = [pair.real.slide.levels[0]]
+    while down[-1].shape[-1] > 256:
+        height, width = (size // 2 * 2 for size in down[-1].shape[1:])
+        down.append(down[-1][:, :height:2, :width:2])
+    pair = replace(pair, real=replace(pair.real, slide=replace(pair.real.slide, levels=tuple(down))))
+    predicted = pair.predictions[0].slide.levels
+    assert [level.shape[1:] for level in down] == [(601, 841), (300, 420), (150, 210)]
+    assert [level.shape[1:] for level in predicted] == [(601, 841), (301, 421), (151, 211)]
+    levels = CommonLevels.of(pair)
+    assert [levels.shape(level) for level in range(len(levels))] == [(601, 841), (300, 420), (150, 210)]
+    block = levels.read(Window(1, Box(290, 300, 400, 420)), Region("", None))
+    np.testing.assert_array_equal(block.real, np.asarray(down[1])[2, 290:300, 400:420])
+    np.testing.assert_array_equal(block.predicted[0], np.asarray(predicted[1])[0, 290:300, 400:420])
 
 
 def test_what_is_in_memory_and_what_is_missing(pair, monkeypatch):
@@ -196,7 +213,7 @@ def test_no_shapes_are_everywhere_and_keys_tell_regions_apart():
 def test_whole_numbers_are_exact_also_next_to_a_prediction_in_floating_point(level):
     real, predicted = (np.tile(np.arange(200, dtype=kind), 3) for kind in (np.uint8, np.float32))
     predicted = predicted * np.float32(1.37) + np.float32(0.011)
-    point = overlap_at(pair_counts(real, predicted), float(level))
+    point = iou_at(pair_counts(real, predicted), float(level))
     a, b = real >= level, predicted >= level
     assert point.real_fraction == a.mean()
     assert point.predicted_fraction == pytest.approx(b.mean(), abs=1 / 200)

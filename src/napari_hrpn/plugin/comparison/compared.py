@@ -123,6 +123,31 @@ def looks_predicted(layer: Image) -> bool:
     return is_prediction(layer) or bool(PREDICTED_WORDS.search(f"{layer.name} {_source_name(layer)}"))
 
 
+def loose_layers(layers: Sequence[Layer], size: tuple[int, int]) -> list[Image]:
+    """Layers that may show stains of a slide that was not opened as one.
+
+    Parameters
+    ----------
+    layers : sequence of napari.layers.Layer
+        Any.
+    size : tuple of int
+        Height and width of the slide in pixels.
+
+    Returns
+    -------
+    list of napari.layers.Image
+        Of one channel and this size, not predicted, and made from none of our slides.
+    """
+    return [
+        layer
+        for layer in layers
+        if is_single_channel(layer)
+        and pixel_shape(layer) == size
+        and not looks_predicted(layer)
+        and slide_of(layer) is None
+    ]
+
+
 def is_incomplete(layer: Image) -> bool:
     """Whether a prediction still has, or was left with, tiles that are missing.
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-__all__ = ["COLOURS", "ComparedChannel", "Pair", "PairForm"]
-
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 """Of predictions, in plots; Okabe and Ito's, told apart by people of all kinds of colour vision."""
 LIST_ROWS = 3
@@ -45,7 +43,7 @@ NO_IMAGE = "There is no image of one channel: open a slide and its prediction."
 class PairForm(QWidget):
     """Asks for a real layer and for predicted ones of its size.
 
-    `changed` says that `pair` or `problem` are others now.
+    `changed` says that `pair`, `real` or `problem` are others now.
 
     Parameters
     ----------
@@ -58,6 +56,7 @@ class PairForm(QWidget):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
+        self._real: ComparedChannel | None = None
         self._pair: Pair | None = None
         self._problem: str | None = None
         self._followed: dict[Image, tuple[str, ...]] = {}
@@ -83,9 +82,19 @@ class PairForm(QWidget):
         return self._pair
 
     @property
+    def real(self) -> ComparedChannel | None:
+        """The real channel, which may be there without any prediction; None where there is none to measure."""
+        return self._real
+
+    @property
     def problem(self) -> str | None:
         """Why there is no pair, in one sentence."""
         return self._problem
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it offers all that is open."""
+        return not self._soon.isActive()
 
     def colour_of(self, channel: ComparedChannel) -> str:
         """Colour of a prediction in plots, the same as long as its layer is there.
@@ -240,21 +249,28 @@ class PairForm(QWidget):
         return sorted(ticked, key=self._viewer.layers.index)
 
     def _update(self) -> None:
-        before = self._pair, self._problem
+        before = self._pair, self._real, self._problem
+        self._pair = self._real = self._problem = None
         try:
-            self._pair, self._problem = self._found(), None
+            self._real = self._found_real()
+            self._pair = Pair(self._real, self._found_predictions(self._real.layer))
         except SlideError as error:
-            self._pair, self._problem = None, str(error)
+            self._problem = str(error)
         self._show_note()
-        if self._problem != before[1] or not _is_same(self._pair, before[0]):
-            self.changed.emit()
-        else:
+        if self._pair is not None and _is_same(self._pair, before[0]):
             self._pair = before[0]
+        if any(now is not then for now, then in zip((self._pair, self._real), before[:2], strict=True)) or (
+            self._problem != before[2]
+        ):
+            self.changed.emit()
 
-    def _found(self) -> Pair:
-        real = self.real_box.value
-        if real is None:
+    def _found_real(self) -> ComparedChannel:
+        layer = self.real_box.value
+        if layer is None:
             raise SlideError(self._no_image())
+        return self._channel(layer)
+
+    def _found_predictions(self, real: Image) -> tuple[ComparedChannel, ...]:
         ticked = self._ticked()
         if not ticked:
             height, width = pixel_shape(real)
@@ -263,7 +279,7 @@ class PairForm(QWidget):
                 raise SlideError(f"No prediction of {real.name!r} is ticked: tick one at least.")
             there = f"There is no other layer of the {width} x {height} px of {real.name!r}"
             raise SlideError(f"{there}: open or make its prediction.")
-        return Pair(self._channel(real), tuple(self._channel(layer) for layer in ticked))
+        return tuple(self._channel(layer) for layer in ticked)
 
     def _no_image(self) -> str:
         from napari.layers import Image
@@ -293,8 +309,8 @@ class PairForm(QWidget):
         self.note_label.setVisible(bool(self._problem or note))
 
 
-def _is_same(one: Pair | None, other: Pair | None) -> bool:
-    if one is None or other is None:
-        return one is other
+def _is_same(one: Pair, other: Pair | None) -> bool:
+    if other is None:
+        return False
     channels, others = ((pair.real, *pair.predictions) for pair in (one, other))
     return len(channels) == len(others) and all(a is b for a, b in zip(channels, others, strict=True))

@@ -1,4 +1,4 @@
-"""Where overlap is measured: the frame, the tissue, or what was drawn; the same part at every level of a slide."""
+"""Where a pair is compared: the frame, the tissue, or what was drawn; the same part at every level of a slide."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, read_reg
 from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Generator, Hashable
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis import PairCounts, PairReport
+    from napari_hrpn.plugin.comparison.compared import ComparedChannel
     from napari_hrpn.plugin.layers.drawn_regions import Drawn
+    from napari_hrpn.slides import Slide
 
-Part: TypeAlias = RegionMask | Annotation | None
+_Part: TypeAlias = RegionMask | Annotation | None
 Wanted: TypeAlias = "RegionMask | Drawn | None"
 
 
@@ -38,7 +41,7 @@ class Region:
     """
 
     title: str
-    part: Part
+    part: _Part
 
     @property
     def key(self) -> Hashable:
@@ -144,7 +147,59 @@ def found_region(title: str, wanted: Wanted, shape: tuple[int, int]) -> Region:
     return Region(title, wanted)
 
 
-def _of_shapes(drawn: DrawnShapes, shape: tuple[int, int]) -> Part:
+def region_pairs(
+    real: ComparedChannel, predicted: ComparedChannel, region: Region
+) -> Generator[PairReport, None, PairCounts]:
+    """Count the pixel pairs of a region at full resolution. It takes time: not for the GUI thread.
+
+    Parameters
+    ----------
+    real, predicted : ComparedChannel
+        Of one size.
+    region : Region
+        Where; of one that was drawn, only what is under it is read.
+
+    Yields
+    ------
+    PairReport
+        After each block.
+
+    Returns
+    -------
+    PairCounts
+        Of all pixels of the region.
+
+    Raises
+    ------
+    AgreementError
+        If pixels are not finite.
+    SlideError
+        If a slide cannot be read.
+    """
+    from napari_hrpn.analysis import slide_pairs
+
+    part = region.part
+    if isinstance(part, Annotation):
+        box = region.bounds(real.slide.shape)
+        slides = _cut(real.slide, box), _cut(predicted.slide, box)
+        rois = (_moved(part, box),)
+        pairs = yield from slide_pairs(slides[0], real.channel, slides[1], predicted.channel, rois=rois)
+        return pairs.rois[0]
+    pairs = yield from slide_pairs(real.slide, real.channel, predicted.slide, predicted.channel, tissue=part)
+    return pairs.frame if pairs.tissue is None else pairs.tissue
+
+
+def _cut(slide: Slide, box: Box) -> Slide:
+    finest = slide.levels[0][:, box.y0 : box.y1, box.x0 : box.x1]
+    return replace(slide, levels=(finest,), stored_levels=1)
+
+
+def _moved(annotation: Annotation, box: Box) -> Annotation:
+    rings = tuple(tuple(ring - (box.y0, box.x0) for ring in polygon) for polygon in annotation.rings)
+    return replace(annotation, rings=rings)
+
+
+def _of_shapes(drawn: DrawnShapes, shape: tuple[int, int]) -> _Part:
     if not drawn.annotations:
         return None
     if any(annotation.kind == "exclude" for annotation in drawn.annotations):

@@ -9,8 +9,8 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import BackgroundRun, once
-from napari_hrpn.plugin.comparison.compared import is_single_channel, looks_predicted
-from napari_hrpn.plugin.layers import KEY, is_same_slide, pixel_shape, placement, slide_from_layers, slide_of
+from napari_hrpn.plugin.comparison.compared import loose_layers
+from napari_hrpn.plugin.layers import KEY, is_same_slide, placement, slide_from_layers, slide_of
 from napari_hrpn.slides import RegionMask, SlideError, guess_roles
 
 if TYPE_CHECKING:
@@ -81,6 +81,16 @@ class Tissue(QObject):
         return self._edited or self._found
 
     @property
+    def glass(self) -> RegionMask | None:
+        """Where there is certainly no tissue: neither was it found there, nor did the user paint it."""
+        if self._found is None:
+            return None
+        tissue = self._found.mask
+        if self._edited is not None and self._edited.mask.shape == tissue.shape:
+            tissue = tissue | self._edited.mask
+        return RegionMask(~tissue, self._found.downsample)
+
+    @property
     def problem(self) -> str | None:
         """Why there is no mask, in one sentence."""
         return None if self._edited is not None else self._problem
@@ -94,6 +104,11 @@ class Tissue(QObject):
     def layer(self) -> Labels | None:
         """The layer in which the tissue can be edited, if it is there."""
         return self._layer
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the mask is another one than was found."""
+        return self._edited is not None and (self._found is None or self._edited.digest != self._found.digest)
 
     def look_at(self, real: ComparedChannel | None) -> None:
         """Look for the tissue of a slide; nothing is done where it is known or being looked for.
@@ -156,14 +171,7 @@ class Tissue(QObject):
         nuclei = guess_roles(real.slide.channel_names).nuclei
         if nuclei is not None:
             return real.slide, nuclei
-        same_size = [
-            layer
-            for layer in self._viewer.layers
-            if is_single_channel(layer)
-            and pixel_shape(layer) == real.slide.shape
-            and not looks_predicted(layer)
-            and slide_of(layer) is None
-        ]
+        same_size = loose_layers(self._viewer.layers, real.slide.shape)
         nuclei = guess_roles([layer.name for layer in same_size]).nuclei
         if nuclei is None or slide_of(real.layer) is not None:
             raise SlideError(NO_NUCLEI.format(repr(real.name)))

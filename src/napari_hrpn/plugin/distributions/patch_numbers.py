@@ -15,7 +15,7 @@ from napari_hrpn.plugin.measuring.numbers_table import count, number
 from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import napari
     from napari.layers import Image
@@ -29,7 +29,7 @@ QUANTITIES = {TOTAL: "total intensity, grey levels", MEAN: "mean intensity, grey
 HEADINGS = {
     "Channel": "Panel of the violin",
     "Tumour": "The violin",
-    "Patches": "n: patches with enough tissue",
+    "n": "Patches with enough tissue",
     "Mean": "Mean of the patches' mean grey levels",
     "CV": "Coefficient of variation of the patches' means: standard deviation / mean. No background is taken off",
     "Gini": "0 where all patches are equal, near 1 where one has everything. No background is taken off",
@@ -41,7 +41,7 @@ Measured = tuple[PatchSource, "Heterogeneity"]
 
 
 def patch_sources(
-    viewer: napari.Viewer, real: ComparedChannel, predictions: Sequence[ComparedChannel], *, others: bool
+    viewer: napari.Viewer, real: ComparedChannel, predictions: Mapping[ComparedChannel, str], *, others: bool
 ) -> list[PatchSource]:
     """What violins are to be made of.
 
@@ -51,8 +51,8 @@ def patch_sources(
         Where slides are open.
     real : ComparedChannel
         All channels of its slide are shown.
-    predictions : sequence of ComparedChannel
-        Each is shown beside the real channel.
+    predictions : mapping of ComparedChannel to str
+        Each is shown beside the real channel, in a colour of its own.
     others : bool
         Whether all other slides that are open are shown too.
 
@@ -63,7 +63,10 @@ def patch_sources(
     """
     panel = real.slide.channel_names[real.channel]
     found = [_source(slide_title(real.slide), real.slide, real.layer)]
-    found += [PatchSource(one.name, one.slide, (one.channel,), (panel,), weakref.ref(one.layer)) for one in predictions]
+    found += [
+        PatchSource(one.name, one.slide, (one.channel,), (panel,), weakref.ref(one.layer), colour)
+        for one, colour in predictions.items()
+    ]
     taken = [real.slide, *(one.slide for one in predictions)]
     for slide in slides_in(viewer) if others else ():
         layers = layers_of(viewer, slide)

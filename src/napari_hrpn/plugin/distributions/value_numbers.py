@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HEADINGS = {
     "Prediction": "Compared with the real image",
     "n": "Pixels of the region",
-    "Wasserstein": "How many grey levels a pixel has to change, on average, to make the distributions equal",
+    "W₁": "Wasserstein distance: how many grey levels a pixel has to change, on average, to make the two equal",
     "KS": "Largest difference between the two cumulative distributions: 0 equal, 1 apart throughout",
     "Q-Q slope": "Of the percentiles 1 to 99: below 1, dark and bright predicted pixels differ too little",
     "A-D": "k-sample Anderson-Darling statistic, about 0 for one distribution. Pixels are not independent, so it says\n"

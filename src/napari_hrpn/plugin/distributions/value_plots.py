@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import SharedHistogram
     from napari_hrpn.plugin.distributions.work import Comparison
 
-HEIGHT_PX = 250
+HEIGHT_PX = 280
 BINS = 256
 MOST_BINS = 65_536
 SHOWN_PERCENT = 99.9
@@ -64,7 +64,7 @@ class HistogramPlot(Plot):
         compared : sequence of Compared
             Predictions; none to show nothing.
         is_whole : bool
-            Whether the real grey levels are whole numbers: bins are not narrower then.
+            Whether the real grey levels are whole numbers: bins hold equally many of them then.
         """
         self._real_name, self._compared, self._is_whole = real_name, compared, is_whole
         self._count()
@@ -125,7 +125,8 @@ class HistogramPlot(Plot):
         from napari_hrpn.analysis import histogram
 
         images = self._images()
-        self.histogram = histogram(images, self._bins()) if images and any(image.n for image in images) else None
+        has_pixels = any(image.n for image in images)
+        self.histogram = histogram(images, self._bins(), whole=self._is_whole) if has_pixels else None
         self.redraw_soon()
 
     def _images(self) -> list[Any]:
@@ -147,10 +148,9 @@ class HistogramPlot(Plot):
     def _bins(self) -> int:
         """So many that about 256 of them are in view."""
         low, bright, high = self._ends()
-        most = max(1, round(high - low)) if self._is_whole else MOST_BINS
         if self.is_log or bright <= low:
-            return min(most, BINS)
-        return min(most, MOST_BINS, math.ceil(BINS * (high - low) / (bright - low)))
+            return BINS
+        return min(MOST_BINS, math.ceil(BINS * (high - low) / (bright - low)))
 
 
 class QuantilePlot(Plot):

@@ -34,7 +34,6 @@ NEAR_PX = 12
 MARK_COLOUR = "#ffe14d"
 LETTER_PX = 7
 MOST_SIDE_BY_SIDE = 2
-BODY_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 NOTHING = "Press Measure to cut the slides into patches."
 
 
@@ -64,7 +63,7 @@ class Violin:
     source: PatchSource
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Patch:
     """A patch of a violin.
 
@@ -81,8 +80,9 @@ class Patch:
 
 
 class ViolinPlot(Plot):
-    """Violins; `picked` carries the `Patch` that was clicked on."""
+    """Violins; `pointed` carries the `Patch` under the mouse, or None, and `picked` the one that was clicked on."""
 
+    pointed = Signal(object)
     picked = Signal(object)
 
     def __init__(self) -> None:
@@ -90,8 +90,11 @@ class ViolinPlot(Plot):
         self.violins: Sequence[Violin] = ()
         self.marked: Sequence[Patch] = ()
         self._quantity = ""
+        self._under_mouse: Patch | None = None
         self._axes: dict[Axes, list[Violin]] = {}
         self._mark_lines: dict[str, Line2D] = {}
+        for event in ("motion_notify_event", "figure_leave_event"):
+            self.canvas.mpl_connect(event, self._point)
 
     def show_violins(self, violins: Sequence[Violin], quantity: str) -> None:
         """Show other violins.
@@ -103,7 +106,7 @@ class ViolinPlot(Plot):
         quantity : str
             What their values are.
         """
-        self.violins, self.marked, self._quantity = violins, (), quantity
+        self.violins, self.marked, self._quantity, self._under_mouse = violins, (), quantity, None
         self.canvas.setFixedHeight(PANEL_PX * max(1, self._grid()[0]))
         self.redraw_soon()
 
@@ -115,7 +118,7 @@ class ViolinPlot(Plot):
         patches : sequence of Patch
             Of the violins that are shown.
         """
-        if [(one.violin, one.index) for one in patches] != [(one.violin, one.index) for one in self.marked]:
+        if list(patches) != list(self.marked):
             self.marked = patches
             self._place_marks()
             self.redraw_marks()
@@ -138,14 +141,14 @@ class ViolinPlot(Plot):
             if is_own:
                 self._axes[axes] = violins
                 (self._mark_lines[panel],) = axes.plot(
-                    [], [], "o", markersize=10, markerfacecolor="none", markeredgecolor=MARK_COLOUR, animated=True
+                    [], [], "o", markersize=9, color=MARK_COLOUR, markeredgecolor=ink.background, animated=True
                 )
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
         self._place_marks()
 
     def marks(self) -> list[Artist]:
-        """A ring around each marked patch."""
+        """A large dot for each marked patch."""
         return list(self._mark_lines.values())
 
     def patch_at(self, event: Any) -> Patch | None:  # noqa: ANN401 (matplotlib's event)
@@ -174,6 +177,12 @@ class ViolinPlot(Plot):
         if patch is not None:
             self.picked.emit(patch)
 
+    def _point(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
+        patch = self.patch_at(event) if event.inaxes is not None else None
+        if patch != self._under_mouse:
+            self._under_mouse = patch
+            self.pointed.emit(patch)
+
     def _panels(self) -> list[str]:
         return list(dict.fromkeys(violin.panel for violin in self.violins))
 
@@ -196,19 +205,19 @@ class ViolinPlot(Plot):
 
 
 def _draw_panel(axes: Axes, violins: Sequence[Violin], ink: Ink, room_px: float) -> None:
-    names = list(dict.fromkeys(violin.name for violin in violins))
     for place, violin in enumerate(violins):
         n = len(violin.values)
         if not n:
             continue
-        colour = BODY_COLOURS[names.index(violin.name) % len(BODY_COLOURS)]
+        colour = violin.source.colour or ink.real
         bodies = axes.violinplot([violin.values], [place], widths=WIDTH, showextrema=False)["bodies"]
         for body in bodies:  # type: ignore[attr-defined]
             body.set(facecolor=colour, edgecolor=colour, alpha=0.35)
         size = 4.0 if n < 200 else 2.0
         axes.plot(place + _aside(n), violin.values, "o", color=colour, markersize=size, alpha=0.8, markeredgewidth=0)
         middle = float(np.median(violin.values))
-        axes.plot([place - WIDTH / 4, place + WIDTH / 4], [middle, middle], "-", color=ink.text, linewidth=1.5)
+        for ink_of_line, width in ((ink.background, 4.0), (ink.text, 1.5)):
+            axes.plot([place - WIDTH / 4, place + WIDTH / 4], [middle, middle], "-", color=ink_of_line, linewidth=width)
     letters = max(5, int(room_px / LETTER_PX / len(violins)))
     labels = [f"{short(violin.name, letters)}\nn = {len(violin.values)}" for violin in violins]
     axes.set_xticks(range(len(violins)), labels, fontsize=TEXT_POINTS)

@@ -75,6 +75,7 @@ class DistributionsWidget(MeasuringWidget):
         self._compared: list[Compared] = []
         self._patches: list[tuple[PatchSource, Heterogeneity]] = []
         self._frame = Frame(viewer, "patch")
+        self._picked: Patch | None = None
         self._set_up_boxes()
         self._lay_out()
         self._connect()
@@ -82,8 +83,8 @@ class DistributionsWidget(MeasuringWidget):
 
     @property
     def needs_tissue(self) -> bool:
-        """Patches are those of the tissue, whatever region is compared."""
-        return self.region_form.value != FRAME
+        """One look at the pixels gives tissue and frame, and patches are those of the tissue."""
+        return True
 
     def plots(self) -> Sequence[Plot]:
         """Histogram, Q-Q plot and violins."""
@@ -128,13 +129,14 @@ class DistributionsWidget(MeasuringWidget):
             self.bar.say(f"{patch.violin.name!r} is not open any more: open it again to go to its patches.")
             return
         go_to(self._viewer, layer, box)
-        self._frame.show(box, layer)
-        self.violins.mark(self._same_place(patch))
+        self._picked = patch
+        self._show_patch(patch)
 
     def shut_down(self) -> None:
         """End all that runs, before the widget goes away."""
         if not self._is_shut_down:
             self.region_form.shut_down()
+            self._frame.remove()
         super().shut_down()
 
     def _set_up_boxes(self) -> None:
@@ -210,6 +212,7 @@ class DistributionsWidget(MeasuringWidget):
         self.patch_box.valueChanged.connect(self.changed)
         self.tissue_box.valueChanged.connect(self.changed)
         self.others_box.toggled.connect(self.changed)
+        self.violins.pointed.connect(self._point_at)
         self.violins.picked.connect(self.go_to_patch)
         self.mouse.moved.connect(self._mark_under_mouse)
 
@@ -217,12 +220,13 @@ class DistributionsWidget(MeasuringWidget):
         return PatchSettings(self.patch_box.value(), self.tissue_box.value() / 100)
 
     def _sources(self, real: ComparedChannel) -> list[PatchSource]:
-        return patch_sources(self._viewer, real, self.predictions, others=self.others_box.isChecked())
+        predictions = {one: self.pair_form.colour_of(one) for one in self.predictions}
+        return patch_sources(self._viewer, real, predictions, others=self.others_box.isChecked())
 
     def _value_part(self, real: ComparedChannel, predicted: ComparedChannel) -> Part:
         if self.region_form.value in (TISSUE, FRAME):
             return slide_part(real, predicted, self.tissue.mask)
-        return region_part(real, predicted, *self.region_form.drawn(real))
+        return region_part(real, predicted, self.region_form.wanted(real), self.region_form.key)
 
     def _tissue_of(self, source: PatchSource) -> RegionMask | Part | None:
         if self.region_form.value == FRAME:
@@ -262,9 +266,23 @@ class DistributionsWidget(MeasuringWidget):
         self.heterogeneity_table.show_rows(*patch_numbers.heterogeneity_rows(self._patches))
 
     def _size_records(self) -> list[dict[str, object]]:
-        region = self.region_form.value
-        name = region if isinstance(region, str) else region.name
-        return [value_numbers.size_record(one, name) for one in self._compared]
+        return [value_numbers.size_record(one, self.region_form.title) for one in self._compared]
+
+    def _show_patch(self, patch: Patch) -> None:
+        """Frame a patch in the viewer, and mark it in all violins."""
+        layer = patch.violin.source.layer()
+        if layer is not None and layer in self._viewer.layers:
+            self._frame.show(patch.violin.boxes[patch.index], layer)
+        self.violins.mark(self._same_place(patch))
+
+    def _point_at(self, patch: Patch | None) -> None:
+        """Show the patch under the mouse, or the one that was picked before."""
+        shown = patch or self._picked
+        if shown is not None and shown.violin in self.violins.violins:
+            self._show_patch(shown)
+        else:
+            self._frame.hide()
+            self.violins.mark(())
 
     def _mark_under_mouse(self, position: NDArray[np.float64]) -> None:
         if not self.violins.isVisible():

@@ -6,12 +6,12 @@ Nothing of Qt or napari is touched here.
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.plugin.comparison.region import found_region
+from napari_hrpn.plugin.comparison.region import found_region, region_pairs
 from napari_hrpn.plugin.measuring.parts import Part, Steps, one_step, who
-from napari_hrpn.slides import Annotation, RegionMask, Slide
+from napari_hrpn.slides import RegionMask, Slide
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Mapping
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import DistributionComparison, PairCounts, QuantilePairs, ValueCounts
     from napari_hrpn.plugin.comparison import ComparedChannel
-    from napari_hrpn.plugin.layers.drawn_regions import Drawn
-    from napari_hrpn.tiling import Box
+    from napari_hrpn.plugin.comparison.region import Wanted
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +74,8 @@ class PatchSource:
         In which panel each of them is shown.
     layer : weakref of napari.layers.Image
         A layer that shows the slide.
+    colour : str or None
+        Of a prediction, in all plots; None for what was imaged.
     """
 
     tumour: str
@@ -82,6 +83,7 @@ class PatchSource:
     channels: tuple[int, ...]
     panels: tuple[str, ...]
     layer: weakref.ref[Image]
+    colour: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def slide_part(real: ComparedChannel, predicted: ComparedChannel, tissue: Region
     return Part(key, f"Comparing {predicted.name}", 2.0 * _pixels(real.slide), _begin)
 
 
-def region_part(real: ComparedChannel, predicted: ComparedChannel, drawn: Drawn, mark: Hashable) -> Part:
+def region_part(real: ComparedChannel, predicted: ComparedChannel, drawn: Wanted, which: Hashable) -> Part:
     """Compare a drawn region of a prediction with the real channel.
 
     Parameters
@@ -132,7 +134,7 @@ def region_part(real: ComparedChannel, predicted: ComparedChannel, drawn: Drawn,
         Of one size.
     drawn : DrawnShapes or DrawnLabels
         The regions, all together; a pixel counts once.
-    mark : hashable
+    which : hashable
         Tells the region from all others.
 
     Returns
@@ -144,7 +146,7 @@ def region_part(real: ComparedChannel, predicted: ComparedChannel, drawn: Drawn,
     def _begin(_: Mapping[Hashable, Any]) -> Steps:
         return _drawn(real, predicted, drawn)
 
-    key = "region", *_which(real, predicted), mark
+    key = "region", *_which(real, predicted), which
     return Part(key, f"Comparing {predicted.name}", 2.0 * _pixels(real.slide), _begin)
 
 
@@ -225,25 +227,9 @@ def _whole(
     return RegionComparison(tissue=inside, frame=_compared(counts.frame))
 
 
-def _drawn(real: ComparedChannel, predicted: ComparedChannel, drawn: Drawn) -> Generator[Any, None, RegionComparison]:
-    from napari_hrpn.analysis import slide_pairs
-
-    region = found_region("", drawn, real.slide.shape)
-    slides, part = (real.slide, predicted.slide), region.part
-    if isinstance(part, Annotation):
-        # a drawn region is small beside its slide: only what is under it is read
-        box = region.bounds(real.slide.shape)
-        slides = _cut(real.slide, box), _cut(predicted.slide, box)
-        rings = tuple(tuple(ring - (box.y0, box.x0) for ring in polygon) for polygon in part.rings)
-        part = replace(part, rings=rings)
-    rois = [] if part is None else [part]
-    counts = yield from slide_pairs(slides[0], real.channel, slides[1], predicted.channel, rois=rois)
-    return RegionComparison(drawn=_compared(counts.rois[0] if rois else counts.frame))
-
-
-def _cut(slide: Slide, box: Box) -> Slide:
-    finest = slide.levels[0][:, box.y0 : box.y1, box.x0 : box.x1]
-    return Slide((finest,), slide.channel_names, slide.pixel_size_um, slide.source)
+def _drawn(real: ComparedChannel, predicted: ComparedChannel, drawn: Wanted) -> Generator[Any, None, RegionComparison]:
+    counts = yield from region_pairs(real, predicted, found_region("", drawn, real.slide.shape))
+    return RegionComparison(drawn=_compared(counts))
 
 
 def _compared(counts: PairCounts) -> Comparison:

@@ -5,6 +5,7 @@ The frame is a layer of vectors, so that no widget takes it for a region that so
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     import napari
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Vectors
     from numpy.typing import NDArray
 
     from napari_hrpn.tiling import Box
@@ -87,10 +88,11 @@ class Frame:
 
     def __init__(self, viewer: napari.Viewer, name: str) -> None:
         self._viewer, self._name = viewer, name
-        self._layer: Layer | None = None
+        self._layer: Vectors | None = None
+        self._around: weakref.ref[Image] | None = None
 
     @property
-    def layer(self) -> Layer | None:
+    def layer(self) -> Vectors | None:
         """Its layer, while the user has not deleted it."""
         return self._layer if self._layer is not None and self._layer in self._viewer.layers else None
 
@@ -104,21 +106,31 @@ class Frame:
         layer : napari.layers.Image
             A layer that shows the slide.
         """
+        shown = self.layer
+        if shown is not None and self._around is not None and self._around() is layer:
+            shown.data, shown.edge_width, shown.visible = _sides(box), _width(box), True
+            return
         self.remove()
         active = self._viewer.layers.selection.active
+        self._around = weakref.ref(layer)
         self._layer = self._viewer.add_vectors(
             _sides(box),
             **placement(layer),
             name=self._name,
             edge_color=FRAME_COLOUR,
-            edge_width=max(1.0, max(box.height, box.width) / 40),
+            edge_width=_width(box),
             vector_style="line",
         )
         # the layer that the user works on stays the one
         self._viewer.layers.selection.active = active
 
+    def hide(self) -> None:
+        """Show no frame until the next one; its layer stays, so that the list does not jump."""
+        if self.layer is not None:
+            self.layer.visible = False
+
     def remove(self) -> None:
-        """Show no frame."""
+        """Take its layer away."""
         if self.layer is not None:
             self._viewer.layers.remove(self.layer)
         self._layer = None
@@ -158,14 +170,27 @@ def go_to(viewer: napari.Viewer, layer: Image, box: Box) -> None:
     box : Box
         In full-resolution pixels.
     """
-    middle = np.array([box.y0 + box.y1 - 1, box.x0 + box.x1 - 1]) / 2
-    corners = [np.asarray(layer.data_to_world(corner))[-2:] for corner in ((box.y0, box.x0), (box.y1, box.x1))]
-    centre = np.asarray(layer.data_to_world(tuple(middle)))[-2:]
+    # napari draws lengths in one unit; a layer's data_to_world knows nothing of it
+    factors = np.ones(2)
+    if viewer.layers.units is not None:
+        pairs = zip(layer.units[-2:], viewer.layers.units[-2:], strict=True)
+        factors = np.array([float((1 * own).to(shown).magnitude) for own, shown in pairs])
+
+    def world(y: float, x: float) -> NDArray[np.float64]:
+        """Where napari shows a pixel."""
+        return np.asarray(layer.data_to_world((y, x)))[-2:] * factors
+
     camera = viewer.scene.camera
+    centre = world((box.y0 + box.y1 - 1) / 2, (box.x0 + box.x1 - 1) / 2)
     camera.center = (*np.asarray(camera.center)[:-2], *centre)
-    wanted = SHARE_OF_VIEW * min(viewer.canvas.size) / max(1e-9, float(np.abs(corners[1] - corners[0]).max()))
+    corners = np.array([world(y, x) for y in (box.y0, box.y1) for x in (box.x0, box.x1)])
+    wanted = SHARE_OF_VIEW * min(viewer.canvas.size) / max(1e-9, float(np.ptp(corners, axis=0).max()))
     if not wanted / 3 <= camera.zoom <= 2 * wanted:
         camera.zoom = wanted
+
+
+def _width(box: Box) -> float:
+    return max(1.0, max(box.height, box.width) / 40)
 
 
 def _sides(box: Box) -> NDArray[np.float64]:

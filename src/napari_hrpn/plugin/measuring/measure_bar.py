@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
@@ -12,7 +11,7 @@ from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.forms.words import breakable, time_in_words
 from napari_hrpn.plugin.measuring.course import Progress
 from napari_hrpn.plugin.measuring.parts import Finished, Part, Remembered, in_turn
-from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.refusal import sentence_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -138,13 +137,7 @@ class MeasureBar(QWidget):
         self._stopped(is_complete)
 
     def _fail(self, error: BaseException) -> None:
-        # each room has an error for the user, in a sentence
-        is_own = isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn")
-        if is_own or isinstance(error, Refusal):
-            self.say(str(error))
-        else:
-            self.say("Something went wrong in the program.")
-            notification_manager.receive_error(type(error), error, error.__traceback__)
+        self.say(sentence_of(error))
         self._stopped(False)
 
     def _stopped(self, is_complete: bool) -> None:

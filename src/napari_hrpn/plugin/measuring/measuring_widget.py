@@ -6,21 +6,20 @@ The rule: what is shown always belongs to what is chosen; what is not known yet 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFrame, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
-from napari_hrpn.plugin.comparison.compared import compared_channel
 from napari_hrpn.plugin.docked_widget import DockedWidget
 from napari_hrpn.plugin.forms.folders import folder_beside
-from napari_hrpn.plugin.layers import slide_of, slide_title
+from napari_hrpn.plugin.layers import slide_title
 from napari_hrpn.plugin.measuring.marks import ViewerMouse
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
-from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_where, write_figure, write_table
+from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_where, save_button, write_figure, write_table
 from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.report.report_button import ReportBar
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -28,20 +27,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari
-    from napari.layers import Image
     from qtpy.QtCore import QSize
 
     from napari_hrpn.plugin.measuring.parts import Part
     from napari_hrpn.plugin.measuring.plot import Plot
+    from napari_hrpn.plugin.measuring.region_form import RegionForm
 
     Wanted = Callable[[], Sequence[Part]]
 
-WIDTH_PX = 470
+WIDTH_PX = 490
 WAITING = "Looking for the tissue …"
 
 
 class MeasuringWidget(DockedWidget):
-    """A dock widget that measures a real slide and its predictions.
+    """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`.
 
     Parameters
     ----------
@@ -51,15 +50,17 @@ class MeasuringWidget(DockedWidget):
         What the button Measure does.
     """
 
+    region_form: RegionForm
+
     def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
         super().__init__()
         self._viewer = viewer
         self._waiting: Callable[[], None] | None = None
         self._is_shut_down = False
-        self._alone: WeakKeyDictionary[Image, ComparedChannel] = WeakKeyDictionary()
         self.pair_form = PairForm(viewer)
         self.tissue = Tissue(viewer)
         self.bar = MeasureBar(tooltip)
+        self.report = ReportBar(viewer, self.pair_form, self.tissue)
         self.mouse = ViewerMouse(viewer)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -100,20 +101,21 @@ class MeasuringWidget(DockedWidget):
     @property
     def real(self) -> ComparedChannel | None:
         """The real channel; it may be there without any prediction."""
-        if self.pair_form.pair is not None:
-            return self.pair_form.pair.real
-        layer = self.pair_form.real_box.value
-        if layer is None:
-            return None
-        own, known = slide_of(layer), self._alone.get(layer)
-        if known is None or known.name != layer.name or (own is not None and own is not known.slide):
-            known = self._alone[layer] = compared_channel(layer)
-        return known
+        return self.pair_form.real
 
     @property
     def predictions(self) -> tuple[ComparedChannel, ...]:
         """Its predictions; none where the real channel stands alone."""
         return () if self.pair_form.pair is None else self.pair_form.pair.predictions
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is read or measured, and all that is known is shown."""
+        is_running = self.bar.is_running or self.tissue.is_busy or self._waiting is not None
+        is_listed = self.pair_form.is_settled and self.region_form.is_settled
+        return (
+            is_listed and not is_running and not self._soon.isActive() and all(plot.is_drawn for plot in self.plots())
+        )
 
     @property
     def message(self) -> str:
@@ -161,6 +163,7 @@ class MeasuringWidget(DockedWidget):
         self._is_shut_down = True
         self._soon.stop()
         self.bar.abandon()
+        self.report.abandon()
         self.mouse.stop()
         self.tissue.shut_down()
         self.pair_form.shut_down()
@@ -187,6 +190,7 @@ class MeasuringWidget(DockedWidget):
         layout = QVBoxLayout(self)
         layout.addWidget(area, 1)
         layout.addWidget(self.bar)
+        layout.addWidget(self.report)
         self._show_theme()
         self.tissue.look_at(self.real)
 
@@ -209,18 +213,7 @@ class MeasuringWidget(DockedWidget):
         QPushButton
             To stand under a plot.
         """
-        button = QPushButton("Save …")
-        button.setToolTip("Save tables as CSV and plots as PNG or SVG")
-        menu = QMenu(button)
-        menu.setToolTipsVisible(True)
-        for title, tooltip, action in actions:
-            entry = menu.addAction(title)
-            if entry is not None:
-                entry.setToolTip(tooltip)
-                # Qt tells whether it is checked
-                entry.triggered.connect(lambda _checked=False, action=action: action())
-        button.setMenu(menu)
-        return button
+        return save_button(actions)
 
     def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
         """Ask where to save a table, and save it.
@@ -274,11 +267,7 @@ class MeasuringWidget(DockedWidget):
         self.changed()
 
     def _refresh(self) -> None:
-        try:
-            self.tissue.look_at(self.real)
-        except SlideError as error:
-            self.bar.say(str(error))
-            return
+        self.tissue.look_at(self.real)
         self.show_known()
 
     def _show_theme(self, event: object = None) -> None:  # noqa: ARG002

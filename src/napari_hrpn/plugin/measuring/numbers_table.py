@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MOST_ROWS = 7
-WIDEST_PX = 120
+WIDEST_PX = 100
 
 
 class NumbersTable(QTableWidget):
@@ -36,6 +36,7 @@ class NumbersTable(QTableWidget):
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(False)
         vertical, horizontal = self.verticalHeader(), self.horizontalHeader()
         if vertical is not None and horizontal is not None:
             vertical.setVisible(False)

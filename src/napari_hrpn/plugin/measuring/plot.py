@@ -63,7 +63,6 @@ class Plot(QWidget):
 
         self._ink = Ink("#262930", "#f0f1f2", REAL_COLOUR)
         self._is_stale = True
-        self._marks: list[Artist] = []
         self._unmarked: Any = None
         self.figure = Figure()
         self.canvas = FigureCanvasQTAgg(self.figure)  # type: ignore[no-untyped-call]
@@ -129,13 +128,19 @@ class Plot(QWidget):
         if not self._soon.isActive():
             self._soon.start()
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether what is in view is up to date."""
+        return not self.isVisible() or not (self._is_stale or self._unmarked is None)
+
     def redraw_marks(self) -> None:
         """Draw the marks anew and nothing else, which is fast enough to follow the mouse."""
         if self._unmarked is None or self._is_stale or not self.isVisible():
             return
         self.canvas.restore_region(self._unmarked)  # type: ignore[no-untyped-call]
         self._draw_marks()
-        self.canvas.blit(self.figure.bbox)  # type: ignore[no-untyped-call]
+        # matplotlib's blit would paint at once, and again when the window with the slide in it is put together
+        self.canvas.update()
 
     def figure_to_save(self) -> Figure:
         """The same plot, dark on white."""
@@ -271,9 +276,15 @@ def number_log_axis(axes: Axes) -> None:
     """
     from matplotlib.ticker import LogFormatter
 
+    class Plain(LogFormatter):
+        """1e4 and 1e5, where matplotlib writes 1e4 and 1e+05."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return str(super().__call__(x, pos)).replace("e+0", "e").replace("e-0", "e-")
+
     axes.set_yscale("log", nonpositive="mask")
     for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        set_formatter(LogFormatter(minor_thresholds=(1.0, 0.4)))
+        set_formatter(Plain(minor_thresholds=(1.0, 0.4)))
 
 
 def explain(axes: Axes, ink: Ink) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import Signal
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_hrpn.plugin.comparison import ComparedChannel, Tissue
-    from napari_hrpn.plugin.layers.drawn_regions import Drawn
+    from napari_hrpn.plugin.comparison.region import Wanted
 
 TISSUE, FRAME = "tissue", "frame"
-PARTS = [("Tissue", TISSUE), ("Whole frame", FRAME)]
+EDIT = "Show the tissue as a Labels layer; what you paint or erase there is used"
 
 
 class RegionForm(QWidget):
     """Asks for a region; `changed` says that another one was chosen or that it was edited.
+
+    The tissue is offered while it is known or looked for, and is what is chosen unless somebody chooses otherwise.
 
     Parameters
     ----------
@@ -52,9 +54,9 @@ class RegionForm(QWidget):
         self._numbers: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
         self._layers = RegionLayers(viewer)
         self._has_drawn = has_drawn
+        self._has_tissue = self._is_chosen = False
         self.box = ChoiceBox(tooltip)
         self.edit_button = QPushButton("Edit tissue")
-        self.edit_button.setToolTip("Show the tissue as a Labels layer; what you paint or erase there is used")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.box, 1)
@@ -62,6 +64,8 @@ class RegionForm(QWidget):
         self._offer()
         self._layers.listed.connect(self._offer)
         self._layers.edited.connect(self._note_edit)
+        self._tissue.changed.connect(self._offer)
+        self.box.activated.connect(self._note_choice)
         self.box.changed.connect(self.changed)
         self.edit_button.clicked.connect(self._tissue.show_layer)
 
@@ -71,37 +75,77 @@ class RegionForm(QWidget):
         value: str | Layer = self.box.value
         return value
 
-    def drawn(self, real: ComparedChannel) -> tuple[Drawn, Hashable]:
-        """The drawn regions, all of the layer together, and a mark that changes with them.
+    @property
+    def title(self) -> str:
+        """What the region is called."""
+        return str(self.box.currentText())
+
+    @property
+    def key(self) -> Hashable:
+        """Another one for other pixels of a slide."""
+        value = self.value
+        if value == TISSUE:
+            mask = self._tissue.mask
+            return TISSUE, None if mask is None else mask.digest
+        if value == FRAME:
+            return FRAME
+        return who(value), self._edits[self._number(value)], self._edits[0]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the tissue is wanted and still being looked for."""
+        return self.value == TISSUE and self._tissue.mask is None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it offers all that is there."""
+        return self._layers.is_settled
+
+    def wanted(self, real: ComparedChannel) -> Wanted:
+        """What is chosen, in pixels of the real slide.
 
         Parameters
         ----------
         real : ComparedChannel
-            On which they lie.
+            On which it lies.
 
         Returns
         -------
-        tuple
-            For `region_part`.
+        RegionMask, DrawnShapes, DrawnLabels or None
+            None for the whole frame, and for a tissue that is not known.
 
         Raises
         ------
         SlideError
             If no region lies on the slide, or a shape has no area.
         """
-        layer = self.value
-        mark = who(layer), self._edits[self._number(layer)], self._edits[0]
-        return drawn_regions(layer, real.slide, real.layer, self._viewer), mark
+        value = self.value
+        if value == FRAME:
+            return None
+        return self._tissue.mask if value == TISSUE else drawn_regions(value, real.slide, real.layer, self._viewer)
 
     def shut_down(self) -> None:
         """Follow the viewer no more."""
         self._layers.stop()
 
     def _offer(self) -> None:
-        drawn = [
+        has_mask = self._tissue.mask is not None
+        had_tissue, self._has_tissue = self._has_tissue, has_mask or self._tissue.is_busy
+        choices: list[tuple[str, Any]] = [("Tissue", TISSUE)] if self._has_tissue else []
+        choices.append(("Whole frame", FRAME))
+        choices += [(f"ROI: {name}", layer) for name, layer in self._drawn_layers()]
+        self.box.offer(choices, TISSUE, keep=self._is_chosen or had_tissue or not self._has_tissue)
+        self.edit_button.setEnabled(has_mask and self._tissue.layer is None)
+        self.edit_button.setToolTip(EDIT if has_mask else self._tissue.problem or EDIT)
+
+    def _drawn_layers(self) -> list[tuple[str, Layer]]:
+        """Those of other people: what has our mark is a result."""
+        return [
             (name, layer) for name, layer in self._layers.choices() if self._has_drawn and KEY not in layer.metadata
         ]
-        self.box.offer([*PARTS, *((f"In {name!r}", layer) for name, layer in drawn)], TISSUE)
+
+    def _note_choice(self) -> None:
+        self._is_chosen = True
 
     def _note_edit(self, layer: Layer | None) -> None:
         # 0 stands for all: something was moved

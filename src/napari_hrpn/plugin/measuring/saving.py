@@ -7,12 +7,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.figure import Figure
 
@@ -21,6 +21,33 @@ if TYPE_CHECKING:
 DPI = 200
 FIGURES = "PNG (*.png);;SVG (*.svg)"
 TABLES = "CSV (*.csv)"
+
+
+def save_button(actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPushButton:
+    """A button with a menu of what can be saved.
+
+    Parameters
+    ----------
+    actions : sequence of (str, str, callable)
+        Title, tooltip, and what is done.
+
+    Returns
+    -------
+    QPushButton
+        To stand under a plot or a table.
+    """
+    button = QPushButton("Save …")
+    button.setToolTip("Save tables as CSV and plots as PNG or SVG")
+    menu = QMenu(button)
+    menu.setToolTipsVisible(True)
+    for title, tooltip, action in actions:
+        entry = menu.addAction(title)
+        if entry is not None:
+            entry.setToolTip(tooltip)
+            # Qt tells whether it is checked
+            entry.triggered.connect(lambda _checked=False, action=action: action())
+    button.setMenu(menu)
+    return button
 
 
 def ask_where(parent: QWidget, title: str, proposal: Path, kinds: str) -> tuple[Path, bool] | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import IouPoint
     from napari_hrpn.plugin.measuring.plot import Ink
 
-HEIGHT_PX = 240
+HEIGHT_PX = 280
 IOU, MEAN_IOU = "iou", "mean_iou"
 METRICS = {IOU: "IoU of the foreground", MEAN_IOU: "mean IoU of foreground and background"}
 TIED_COLOUR = "#888888"
@@ -72,7 +72,7 @@ class OverlapCurves(Plot):
         curves : sequence of Curve
             Of the predictions.
         source : str
-            What pixels they are of.
+            What pixels they are of, and how many.
         """
         self.curves, self.source = tuple(curves), source
         self.redraw_soon()
@@ -127,17 +127,6 @@ class OverlapCurves(Plot):
         """The line of the threshold."""
         return () if self._line is None else (self._line,)
 
-    def redraw_marks(self) -> None:
-        """Draw the line anew, together with whatever else the slider moves.
-
-        Matplotlib's blit would paint at once, and the window with the slide in it would be put together twice.
-        """
-        if self._unmarked is None or self._is_stale or not self.isVisible():
-            return
-        self.canvas.restore_region(self._unmarked)  # type: ignore[no-untyped-call]
-        self._draw_marks()
-        self.canvas.update()
-
     def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
         """Overlap of each prediction at the percentile under the mouse."""
         if not self.curves:
@@ -157,8 +146,10 @@ class OverlapCurves(Plot):
 
     def _drag(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         is_held = LEFT_BUTTON in {int(button) for button in event.buttons or ()}
-        if is_held and self.curves and event.inaxes is not None:
-            self.dragged.emit(float(event.xdata))
+        if is_held and self.curves and self.figure.axes:
+            # beyond the axes too, where the event has no place in them: a quick hand does not stop at 0
+            percentile, _ = self.figure.axes[0].transData.inverted().transform((event.x, event.y))
+            self.dragged.emit(min(max(float(percentile), 0.0), 100.0))
 
     def _draw_line(self, axes: Axes, ink: Ink, *, is_mark: bool) -> None:
         line = axes.axvline(self.percentile, color=ink.text, linewidth=1.2)

@@ -135,7 +135,9 @@ def _reaches(pixels: NDArray[Any], threshold: float) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, eq=False)
 class CommonLevels:
-    """Levels that a real slide and its predictions have in the same size.
+    """Levels that a real slide and its predictions have in one size, but for a last row or column.
+
+    Some pyramids round an odd size up and others down; what only some have is left out.
 
     Attributes
     ----------
@@ -160,11 +162,13 @@ class CommonLevels:
             Down to one of 1024 px a side at most, which is computed where no such level is stored in all.
         """
         channels = (pair.real, *pair.predictions)
-        levels = [
-            tuple(level[channel.channel] for level, channel in zip(found, channels, strict=True))
-            for own in pair.real.slide.levels
-            if len(found := _of_shape([channel.slide for channel in channels], own.shape[1:])) == len(channels)
-        ]
+        levels = []
+        for own in pair.real.slide.levels:
+            found = _like(own, [channel.slide for channel in channels])
+            if len(found) == len(channels):
+                height, width = np.min([level.shape[1:] for level in found], axis=0).tolist()
+                pairs = zip(found, channels, strict=True)
+                levels.append(tuple(level[channel.channel, :height, :width] for level, channel in pairs))
         if max(levels[-1][0].shape) > COARSEST_PX:
             computed = [coarser_levels(array[None], COARSEST_PX) for array in levels[-1]]
             levels += [tuple(level[0] for level in each) for each in zip(*computed, strict=True)]
@@ -243,7 +247,11 @@ class CommonLevels:
         return Block(window, real, tuple(predicted), region.inside(box, self.downsample(window.level)))
 
 
-def _of_shape(slides: Sequence[Slide], shape: tuple[int, int]) -> list[da.Array]:
-    """A level of this height and width of each slide that has one."""
-    found = (next((level for level in slide.levels if level.shape[1:] == shape), None) for slide in slides)
+def _like(own: da.Array, slides: Sequence[Slide]) -> list[da.Array]:
+    """A level as high and wide as another, but for one pixel, of each slide that has one."""
+    found = (next((level for level in slide.levels if _is_alike(level, own)), None) for slide in slides)
     return [level for level in found if level is not None]
+
+
+def _is_alike(one: da.Array, other: da.Array) -> bool:
+    return bool(np.abs(np.subtract(one.shape[1:], other.shape[1:])).max() <= 1)

@@ -1,16 +1,18 @@
-"""Overlap at the threshold: of what is in view and of the whole region, with the resolution that was looked at."""
+"""Overlap as numbers: of what is in view and of the region, with the resolution of either; and rows for a file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.measuring.numbers_table import NumbersTable, count, number
-from napari_hrpn.plugin.threshold_miou.overlap import overlap_at
+from napari_hrpn.plugin.threshold_miou.curves import MEAN_IOU, chance_level
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari_hrpn.analysis import PairCounts
     from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview
@@ -38,7 +40,10 @@ class Numbers(QWidget):
         self.table = NumbersTable(HEADINGS)
         self.level_label = QLabel()
         self.level_label.setWordWrap(True)
-        self.level_label.setToolTip("What was looked at: coarser pixels are means, and overlap of means is another one")
+        self.level_label.setToolTip(
+            "The level that was counted: coarse pixels are means of fine ones, and their overlap is another number,\n"
+            "usually a higher one"
+        )
         # what is left of the height is for the curves
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         layout = QVBoxLayout(self)
@@ -75,6 +80,34 @@ class Numbers(QWidget):
         self.level_label.setText(_levels(overview, overlaps, view))
 
 
+def overlap_records(
+    overview: Overview, overlaps: Sequence[Overlap], threshold: float, percentile: float
+) -> list[dict[str, Any]]:
+    """Rows for a file: of each prediction the threshold first, then its curve.
+
+    Parameters
+    ----------
+    overview : Overview
+        Pair and region.
+    overlaps : sequence of Overlap
+        Of each prediction in the region.
+    threshold : float
+        Grey level.
+    percentile : float
+        Of the real image, that the threshold is.
+
+    Returns
+    -------
+    list of dict
+        All with the same keys.
+    """
+    return [
+        row
+        for channel, overlap in zip(overview.pair.predictions, overlaps, strict=True)
+        for row in _records(overview, channel.name, overlap, threshold, percentile)
+    ]
+
+
 def resolution_in_words(downsample: float, slide: Slide) -> str:
     """What was looked at.
 
@@ -108,8 +141,27 @@ def _levels(overview: Overview, overlaps: Sequence[Overlap], view: View | None) 
 
 
 def _row(name: str, where: str, counts: PairCounts, threshold: float) -> list[str]:
-    point = overlap_at(counts, threshold)
-    shares = (
-        f"{100 * share:.3g} %" if share == share else "-" for share in (point.real_fraction, point.predicted_fraction)
-    )
+    from napari_hrpn.analysis import iou_at
+
+    point = iou_at(counts, threshold)
+    shares = ("-" if math.isnan(f) else f"{100 * f:.3g} %" for f in (point.real_fraction, point.predicted_fraction))
     return [name, where, number(point.iou), number(point.mean_iou), *shares, count(point.n)]
+
+
+def _records(
+    overview: Overview, name: str, overlap: Overlap, threshold: float, percentile: float
+) -> Iterator[dict[str, Any]]:
+    from napari_hrpn.analysis import iou_at
+
+    current = replace(iou_at(overlap.counts, threshold), percentile=percentile)
+    for kind, points in (("threshold", (current,)), ("curve", overlap.points)):
+        for point in points:
+            yield {
+                "real": overview.pair.real.name,
+                "predicted": name,
+                "region": overview.region.title,
+                "downsample": overlap.downsample,
+                "point": kind,
+                **asdict(point),
+                "chance_mean_iou": chance_level(point, MEAN_IOU),
+            }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_hrpn.plugin.comparison.region import found_region
+from napari_hrpn.plugin.comparison.region import found_region, region_pairs
 from napari_hrpn.plugin.measuring.parts import Part, who
 from napari_hrpn.plugin.threshold_miou.level_blocks import CommonLevels
-from napari_hrpn.slides import Annotation, RegionMask
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Mapping
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.comparison import ComparedChannel, Pair
     from napari_hrpn.plugin.comparison.region import Region, Wanted
     from napari_hrpn.plugin.threshold_miou.level_blocks import Block
-    from napari_hrpn.slides import Slide
-    from napari_hrpn.tiling import Box
 
 AFFORDABLE_PX = 2048**2
 """Pixels that are looked at unasked, while the user waits."""
@@ -147,10 +143,11 @@ def full_part(overview: Overview, prediction: int) -> Part:
         Its result is an `Overlap`.
     """
     real, predicted = overview.pair.real, overview.pair.predictions[prediction]
-    key = full_key(overview, prediction)
-    height, width = real.slide.shape
+    area = overview.region.bounds(real.slide.shape).area
     words = f"Reading {predicted.name}"
-    return Part(key, words, float(height * width), lambda _: full_overlap(real, predicted, overview.region))
+    return Part(
+        full_key(overview, prediction), words, float(area), lambda _: full_overlap(real, predicted, overview.region)
+    )
 
 
 def full_overlap(
@@ -182,57 +179,11 @@ def full_overlap(
     SlideError
         If a slide cannot be read.
     """
-    from napari_hrpn.analysis import slide_pairs
-
-    part = region.part
-    if isinstance(part, Annotation):
-        # of a region on a large slide, only what is under it is read
-        box = region.bounds(real.slide.shape)
-        moved = _moved(part, box)
-        slides = _cut(real.slide, box), _cut(predicted.slide, box)
-        pairs = yield from slide_pairs(slides[0], real.channel, slides[1], predicted.channel, rois=(moved,))
-        return _overlap(pairs.rois[0], 1)
-    tissue = part if isinstance(part, RegionMask) else None
-    pairs = yield from slide_pairs(real.slide, real.channel, predicted.slide, predicted.channel, tissue=tissue)
-    return _overlap(pairs.frame if pairs.tissue is None else pairs.tissue, 1)
-
-
-def overlap_at(counts: PairCounts, threshold: float) -> IouPoint:
-    """Overlap at a grey level, also where pixels were rounded to bins.
-
-    Parameters
-    ----------
-    counts : PairCounts
-        Of all pixels.
-    threshold : float
-        Grey level.
-
-    Returns
-    -------
-    IouPoint
-        Of the pixels whose bin is that of the threshold or brighter: those of the threshold itself are among them.
-    """
-    from napari_hrpn.analysis import iou_at
-
-    bins = counts.real.bins
-    if not bins.binned or not math.isfinite(threshold):
-        return iou_at(counts, threshold)
-    # between two bins, so that it does not matter how the level of a bin is rounded
-    below = bins.low + (round((threshold - bins.low) / bins.step) - 0.5) * bins.step
-    return replace(iou_at(counts, below), threshold=threshold)
+    counts = yield from region_pairs(real, predicted, region)
+    return _overlap(counts, 1)
 
 
 def _overlap(counts: PairCounts, downsample: float) -> Overlap:
     from napari_hrpn.analysis import iou_curve
 
     return Overlap(counts, iou_curve(counts), downsample)
-
-
-def _cut(slide: Slide, box: Box) -> Slide:
-    finest = slide.levels[0][:, box.y0 : box.y1, box.x0 : box.x1]
-    return replace(slide, levels=(finest,), stored_levels=1)
-
-
-def _moved(annotation: Annotation, box: Box) -> Annotation:
-    rings = tuple(tuple(ring - (box.y0, box.x0) for ring in polygon) for polygon in annotation.rings)
-    return replace(annotation, rings=rings)

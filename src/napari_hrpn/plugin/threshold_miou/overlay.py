@@ -84,6 +84,7 @@ class Overlay(QObject):
         self._levels: OverlapLevels | None = None
         self._run: BackgroundRun | None = None
         self._is_wanted_again = False
+        self._seen: tuple[int, list[list[int]]] | None = None
         self.layer: Labels | None = None
         self.view: View | None = None
         self._soon = QTimer(self)
@@ -92,8 +93,9 @@ class Overlay(QObject):
         self._soon.timeout.connect(self._look)
         # napari may ask from a thread of its own
         self._missed.connect(self._soon.start, Qt.ConnectionType.QueuedConnection)
-        self._camera = viewer.scene.camera.events
-        for event in (self._camera.center, self._camera.zoom, self._camera.angles):
+        camera = viewer.scene.camera.events
+        self._moves = camera.center, camera.zoom, camera.angles, viewer.canvas.events.size
+        for event in self._moves:
             event.connect(self._look_soon)
         viewer.layers.events.removed.connect(self._note_removal)
 
@@ -149,7 +151,7 @@ class Overlay(QObject):
     def shut_down(self) -> None:
         """Take the layer away and listen no more; called again, it does nothing."""
         self._soon.stop()
-        for event in (self._camera.center, self._camera.zoom, self._camera.angles):
+        for event in self._moves:
             event.disconnect(self._look_soon)
         self._viewer.layers.events.removed.disconnect(self._note_removal)
         self.hide()
@@ -179,12 +181,22 @@ class Overlay(QObject):
         if selected:
             self._viewer.layers.selection = selected
         layer.events.visible.connect(self._look_soon)
+        layer.events.set_data.connect(self._note_drawing)
 
     def _note_removal(self, event: object = None) -> None:  # noqa: ARG002
         if self.layer is not None and self.layer not in self._viewer.layers:
             self.layer = None
             self.hide()
             self.removed.emit()
+
+    def _note_drawing(self, event: object = None) -> None:  # noqa: ARG002
+        # napari chooses the level when it draws, which may be later than the look at a view that has moved
+        if self.layer is not None and self._shown_by(self.layer) != self._seen:
+            self._look_soon()
+
+    def _shown_by(self, layer: Labels) -> tuple[int, list[list[int]]]:
+        """Level, and corners of the part of it that napari holds."""
+        return int(layer.data_level), np.asarray(layer.corner_pixels).tolist()
 
     def _look_soon(self, event: object = None) -> None:  # noqa: ARG002
         if self.layer is not None:
@@ -220,6 +232,7 @@ class Overlay(QObject):
         layer, levels = self.layer, self._levels
         if layer is None or levels is None or not layer.visible or self._viewer.dims.ndisplay != 2:
             return None
+        self._seen = self._shown_by(layer)
         common = levels.overview.levels
         box = visible_box(self._viewer, levels.overview.pair.real.layer)
         if not box.area:

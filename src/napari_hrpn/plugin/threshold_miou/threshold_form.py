@@ -31,7 +31,6 @@ class ThresholdForm(QWidget):
         self._percentile = FIRST_PERCENTILE
         self._threshold = math.nan
         self._is_intensity_set = False
-        self._is_whole = False
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.percentile_box = QDoubleSpinBox()
         self.intensity_box = QDoubleSpinBox()
@@ -59,26 +58,20 @@ class ThresholdForm(QWidget):
         counts : ValueCounts or None
             Of the real image in the region; None where it is not known.
         is_whole : bool
-            Whether its pixels are whole numbers, though they were perhaps counted in bins.
+            Whether its pixels are whole numbers, whatever they were counted with.
         """
-        self._is_whole = is_whole
         self._counts = counts if counts is not None and counts.n else None
         self.setEnabled(self._counts is not None)
         if self._counts is None:
             self._threshold = math.nan
             return
         low, high = (float(value) for value in self._counts.percentile([0, 100]))
-        step = self._counts.step
-        was_blocked = self.intensity_box.blockSignals(True)
-        is_whole = is_whole or step == int(step)
-        self.intensity_box.setDecimals(
-            1 if is_whole else max(2, DIGITS - math.floor(math.log10(max(high - low, step))))
-        )
-        self.intensity_box.setSingleStep(1 if is_whole else (high - low) / 100 or 1)
-        self.intensity_box.setRange(low, high + step)
-        self.intensity_box.blockSignals(was_blocked)
+        is_whole = is_whole or not self._counts.binned
+        # at the upper end no pixel reaches the threshold
+        end = high + (1 if is_whole else self._counts.step)
+        self._fit_intensity_box(low, end, is_whole=is_whole)
         if self._is_intensity_set:
-            self._threshold = min(max(self._threshold, low), high + step) if self._threshold == self._threshold else low
+            self._threshold = low if math.isnan(self._threshold) else min(max(self._threshold, low), end)
             self._percentile = self._percentile_of(self._threshold)
         else:
             self._threshold = self._threshold_of(self._percentile)
@@ -113,20 +106,23 @@ class ThresholdForm(QWidget):
         self._show()
         self.changed.emit()
 
+    def _fit_intensity_box(self, low: float, end: float, *, is_whole: bool) -> None:
+        was_blocked = self.intensity_box.blockSignals(True)
+        # a percentile may lie between two whole numbers
+        self.intensity_box.setDecimals(1 if is_whole else max(2, DIGITS - math.floor(math.log10(end - low))))
+        self.intensity_box.setSingleStep(1 if is_whole else (end - low) / 100)
+        self.intensity_box.setRange(low, end)
+        self.intensity_box.blockSignals(was_blocked)
+
     def _threshold_of(self, percentile: float) -> float:
         assert self._counts is not None
-        threshold = float(self._counts.percentile(percentile, interpolated=True))
-        if self._is_whole and self._counts.binned:
-            # the level of a bin is a little off the whole number that it stands for
-            return float(math.ceil(threshold - self._counts.step / 2))
-        return threshold
+        return float(self._counts.percentile(percentile, interpolated=True))
 
     def _percentile_of(self, threshold: float) -> float:
         """Share of the pixels that are darker, counted as percentiles are."""
         assert self._counts is not None
         n = self._counts.n
-        binned = self._counts.step / 2 if self._counts.binned else 0
-        darker = n - self._counts.at_least(threshold - binned)
+        darker = n - self._counts.at_least(threshold)
         return min(100.0, 100 * darker / max(n - 1, 1))
 
     def _take_slider(self, value: int) -> None:

@@ -9,23 +9,25 @@ from typing import TYPE_CHECKING
 
 import napari.viewer
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun, once
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.measuring.arrangement import side_by_side
 from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.measuring.plot import short
+from napari_hrpn.plugin.measuring.region_form import RegionForm
+from napari_hrpn.plugin.refusal import Refusal, sentence_of
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
-from napari_hrpn.plugin.threshold_miou.export import measured_overlap, table_rows
-from napari_hrpn.plugin.threshold_miou.numbers import Numbers, resolution_in_words
-from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over, overlap_at
+from napari_hrpn.plugin.threshold_miou.numbers import Numbers, overlap_records
+from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, MEANINGS, Overlay
-from napari_hrpn.plugin.threshold_miou.region_form import RegionForm
 from napari_hrpn.plugin.threshold_miou.threshold_form import ThresholdForm
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from napari_hrpn.plugin.comparison import Pair
     from napari_hrpn.plugin.measuring.parts import Part
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 UNASKED_PX = 64 * 10**6
 """Regions up to this size are measured at full resolution without being asked."""
 SAVE_BUTTON_PX = 76
+LONGEST_REGION = 22
+REGION_TIP = (
+    "Pixels that count: the tissue, found by the nuclei; the whole frame; or what is drawn in a layer of\n"
+    "shapes or labels, without what is called 'exclude'"
+)
 MEASURE = "Read every pixel of the region and measure overlap at full resolution, in the background"
 
 
@@ -50,10 +57,10 @@ class ThresholdMiouWidget(MeasuringWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, MEASURE)
         self._overview: Overview | None = None
-        self._asked: tuple[Pair | None, int] = (None, -1)
+        self._asked: tuple[Pair, Hashable] | None = None
         self._looking: BackgroundRun | None = None
         self._is_begun = False
-        self.region_form = RegionForm(viewer, self.tissue)
+        self.region_form = RegionForm(viewer, self.tissue, REGION_TIP, has_drawn=True)
         self.overlay = Overlay(viewer)
         self.overlay_box = QCheckBox("Show")
         self.prediction_box = ChoiceBox("Prediction whose overlap is shown in the viewer")
@@ -75,9 +82,10 @@ class ThresholdMiouWidget(MeasuringWidget):
         return self.region_form.is_waiting
 
     @property
-    def is_busy(self) -> bool:
-        """Whether something is being read or measured."""
-        return self._looking is not None or self.overlay.is_looking or self.bar.is_running or self.tissue.is_busy
+    def is_settled(self) -> bool:
+        """Whether nothing is read or measured, and all that is known is shown, in the viewer too."""
+        is_looking = self._looking is not None or self.overlay.is_looking or self._threshold_soon.isActive()
+        return super().is_settled and not is_looking
 
     def overlaps(self) -> tuple[Overlap, ...]:
         """Of each prediction, the best that is known; none before the first look."""
@@ -90,7 +98,9 @@ class ThresholdMiouWidget(MeasuringWidget):
     def parts(self) -> list[Part]:
         """Overlap of each prediction at full resolution."""
         overview = self._overview
-        return [] if overview is None else [full_part(overview, index) for index in range(len(overview.overlaps))]
+        if overview is None:
+            raise Refusal(self.pair_form.problem or self.message or "The layers are still being looked at.")
+        return [full_part(overview, index) for index in range(len(overview.overlaps))]
 
     def plots(self) -> Sequence[Plot]:
         """The curves."""
@@ -98,12 +108,13 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     def show_known(self) -> None:
         """Look at another pair or region; else show what is known of this one."""
-        pair, revision = self.pair_form.pair, self.region_form.revision
+        pair = self.pair_form.pair
         if pair is None or self.region_form.is_waiting:
             self._clear()
             return
-        if self._asked != (pair, revision):
-            self._asked = (pair, revision)
+        asked = pair, self.region_form.key
+        if self._asked != asked:
+            self._asked = asked
             self._look_over(pair)
         elif self._overview is not None:
             self._show_overlaps()
@@ -139,21 +150,21 @@ class ThresholdMiouWidget(MeasuringWidget):
         rows = QWidget()
         form = form_layout(rows)
         add_row(form, "Region", self.region_form)
-        add_row(form, "In the viewer", _beside(self.overlay_box, self.prediction_box))
+        add_row(form, "In the viewer", side_by_side(self.prediction_box, self.overlay_box, is_second_wide=False))
         meanings = QLabel(
             "   ".join(f'<span style="color:{COLOURS[label]}">■</span> {text}' for label, text in MEANINGS.items())
         )
         meanings.setToolTip("Colours of the layer in the viewer: true positive, false negative, false positive")
         save_button = self.save_button(actions)
         save_button.setMinimumWidth(SAVE_BUTTON_PX)
-        measure = _beside(self.metric_box, save_button)
-        self.lay_out((self.pair_form, rows, meanings, self.threshold_form, measure, self.curves, self.numbers))
+        plot = side_by_side(self.metric_box, save_button, is_second_wide=False)
+        self.lay_out((self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers))
 
     def _connect(self) -> None:
         self.region_form.changed.connect(self.changed)
         self.overlay.looked.connect(self._show_numbers)
         self.overlay.removed.connect(self._note_removal)
-        self.overlay.failed.connect(self._tell_failure)
+        self.overlay.failed.connect(self._tell)
         self.overlay_box.toggled.connect(self._show_overlay)
         self.prediction_box.changed.connect(self._use_threshold)
         self.threshold_form.changed.connect(self._threshold_soon.start)
@@ -163,11 +174,9 @@ class ThresholdMiouWidget(MeasuringWidget):
     def _look_over(self, pair: Pair) -> None:
         self._stop_looking()
         try:
-            wanted = self.region_form.wanted(pair)
+            wanted = self.region_form.wanted(pair.real)
         except SlideError as error:
-            self._clear()
-            self._asked = (pair, self.region_form.revision)
-            self.bar.say(str(error))
+            self._fail_to_look(error)
             return
         if self.bar.is_running:
             self.bar.cancel()
@@ -200,18 +209,18 @@ class ThresholdMiouWidget(MeasuringWidget):
         self._measure_unasked()
 
     def _fail_to_look(self, error: BaseException) -> None:
-        self._looking = None
         asked = self._asked
         self._clear()
+        # not again before something changes
         self._asked = asked
-        self._tell_failure(error)
+        self._tell(error)
 
     def _clear(self) -> None:
         """Show nothing, for nothing that can be measured is chosen."""
         self._stop_looking()
         if self.bar.is_running:
             self.bar.cancel()
-        self._overview, self._asked = None, (None, -1)
+        self._overview = self._asked = None
         self.overlay.hide()
         self.prediction_box.offer([])
         self.threshold_form.use_counts(None)
@@ -240,8 +249,9 @@ class ThresholdMiouWidget(MeasuringWidget):
             for channel, overlap in zip(overview.pair.predictions, overlaps, strict=True)
         ]
         coarsest = max(overlap.downsample for overlap in overlaps)
-        source = f"{overview.region.title}, {resolution_in_words(coarsest, overview.pair.real.slide)}"
-        self.curves.show_curves(curves, source)
+        at_level = "" if coarsest == 1 else f" at 1/{coarsest:.3g}"
+        title = short(overview.region.title, LONGEST_REGION)
+        self.curves.show_curves(curves, f"{title}{at_level}, n = {overlaps[0].counts.n:,}")
         self._use_threshold()
 
     def _show_overlay(self) -> None:
@@ -268,35 +278,13 @@ class ThresholdMiouWidget(MeasuringWidget):
         )
 
     def _rows(self) -> list[dict[str, object]]:
-        overview = self._overview
-        if overview is None:
+        form = self.threshold_form
+        if self._overview is None:
             return []
-        threshold = self.threshold_form.threshold
-        measured = [
-            measured_overlap(overview, index, overlap, overlap_at(overlap.counts, threshold))
-            for index, overlap in enumerate(self.overlaps())
-        ]
-        return table_rows(measured)
+        return overlap_records(self._overview, self.overlaps(), form.threshold, form.percentile)
 
     def _note_removal(self) -> None:
         self.overlay_box.setChecked(False)
 
-    def _tell_failure(self, error: BaseException) -> None:
-        from napari.utils.notifications import notification_manager
-
-        # of the rooms, each has an error for the user that is a ValueError, in a sentence
-        if isinstance(error, ValueError) and type(error) is not ValueError:
-            self.bar.say(str(error))
-        else:
-            self.bar.say("Something went wrong in the program.")
-            notification_manager.receive_error(type(error), error, error.__traceback__)
-
-
-def _beside(*widgets: QWidget) -> QWidget:
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    row.setToolTip(widgets[0].toolTip())
-    return row
+    def _tell(self, error: BaseException) -> None:
+        self.bar.say(sentence_of(error))

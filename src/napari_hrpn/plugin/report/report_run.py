@@ -1,0 +1,186 @@
+"""A report of what is chosen in a widget, into a folder of its own; knows nothing of Qt.
+
+The rule: nothing that is there is ever written over; the same report goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.slides import slide_name
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_hrpn.analysis import ProbeImage, Roi
+    from napari_hrpn.reports import EvaluationOrder, WritingReport, WrittenEvaluation
+    from napari_hrpn.slides import Annotation, RegionMask
+
+PARTS_OF_SHARE = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Reported:
+    """What goes into a report.
+
+    Attributes
+    ----------
+    real : ProbeImage
+        The slide, with the stains that are known, and its channel of the probe.
+    predictions : tuple of ProbeImage
+        Called as their layers.
+    title : str
+        Of the slide; its folder is called so.
+    tissue, glass : RegionMask or None
+        As the user left them.
+    tissue_words : str
+        How the tissue was found; empty where the nuclei of the slide told.
+    rois : tuple of Annotation or LabelledRoi
+        Regions of interest.
+    is_from_file : bool
+        Whether this package opened the slide, so that a prediction can say if it is of another one.
+    """
+
+    real: ProbeImage
+    predictions: tuple[ProbeImage, ...]
+    title: str
+    tissue: RegionMask | None
+    glass: RegionMask | None
+    tissue_words: str
+    rois: tuple[Roi, ...]
+    is_from_file: bool
+
+
+@dataclass(frozen=True)
+class ReportStep:
+    """How far a report is.
+
+    Attributes
+    ----------
+    done, total : int
+        In parts of the whole.
+    """
+
+    done: int
+    total: int = PARTS_OF_SHARE
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report that is complete.
+
+    Attributes
+    ----------
+    folder, page : pathlib.Path
+        Where it is.
+    words : str
+        What to tell the user.
+    """
+
+    folder: Path
+    page: Path
+    words: str
+
+
+def report_steps(reported: Reported, parent: Path) -> Generator[ReportStep, None, WrittenReport]:
+    """Write a report, or go on with one that was stopped. It takes time: not for the GUI thread.
+
+    Parameters
+    ----------
+    reported : Reported
+        What goes into it.
+    parent : pathlib.Path
+        Folder in which it gets a new one.
+
+    Yields
+    ------
+    ReportStep
+        As it goes.
+
+    Returns
+    -------
+    WrittenReport
+        Where it is.
+
+    Raises
+    ------
+    Refusal
+        If the folder cannot be written.
+    ReportError, AgreementError, AnalysisError, SlideError
+        If something cannot be reported.
+    """
+    from napari_hrpn.reports import other_slide_words, own_folder, write_evaluation
+
+    yield ReportStep(0)
+    order = report_order(reported)
+    try:
+        folder = own_folder(order, parent, reported.title)
+        with closing(write_evaluation(order, folder)) as steps:
+            written = yield from _followed(steps)
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise Refusal(f"No report can be written in {parent} ({what}): make room, or choose another folder.") from error
+    predictions = reported.predictions if reported.is_from_file else ()
+    warnings = [other_slide_words(one.slide, reported.real.slide) for one in predictions]
+    said = f"Report written: {folder}" if written.new else f"This very report is there already: {folder}"
+    return WrittenReport(folder, written.page, "\n".join([said, *filter(None, warnings)]))
+
+
+def report_order(reported: Reported) -> EvaluationOrder:
+    """What is asked of `write_evaluation`, as ``napari-hrpn evaluate`` asks it.
+
+    Parameters
+    ----------
+    reported : Reported
+        What goes into the report.
+
+    Returns
+    -------
+    EvaluationOrder
+        With predictions called as their files where these tell them apart, else as their layers.
+
+    Raises
+    ------
+    ReportError
+        If a region is beside the slide.
+    AgreementError
+        If the predictions cannot be compared.
+    """
+    from napari_hrpn.analysis import SlideComparison
+    from napari_hrpn.reports import EvaluationOrder, check_on_slide, nuclei_words, prediction_names, roles_around
+
+    slide, channel = reported.real.slide, reported.real.channel
+    roles = roles_around(slide, {"probe": channel})
+    rois = tuple(_outline(roi) for roi in reported.rois)
+    check_on_slide(rois, slide, "the layer")
+    names = prediction_names([one.slide.source for one in reported.predictions], slide.source)
+    predictions = reported.predictions
+    if len(set(names)) == len(names):
+        predictions = tuple(replace(one, name=name) for one, name in zip(predictions, names, strict=True))
+    comparison = SlideComparison(reported.real, predictions, roles, reported.tissue, reported.glass, rois)
+    words = reported.tissue_words
+    if not words:
+        words = "from the nuclei" if roles.nuclei is None else nuclei_words(slide, roles.nuclei)
+    return EvaluationOrder(comparison, slide_name(slide.source), words)
+
+
+def _followed(
+    steps: Generator[WritingReport, None, WrittenEvaluation],
+) -> Generator[ReportStep, None, WrittenEvaluation]:
+    while True:
+        try:
+            report = next(steps)
+        except StopIteration as end:
+            written: WrittenEvaluation = end.value
+            return written
+        yield ReportStep(round(PARTS_OF_SHARE * report.share))
+
+
+def _outline(roi: Roi) -> Annotation:
+    from napari_hrpn.analysis import LabelledRoi, label_outline, outlined
+
+    return label_outline(roi) if isinstance(roi, LabelledRoi) else outlined(roi)
