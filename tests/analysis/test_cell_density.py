@@ -44,7 +44,7 @@ def test_peaks_are_those_of_scikit_image_whatever_the_strips(monkeypatch: pytest
     rows, columns = np.mgrid[-4:5, -4:5]
     near = np.hypot(rows, columns) <= 4
     expected = peak_local_max(smooth, threshold_abs=30_000, footprint=near, exclude_border=False)
-    monkeypatch.setattr(level_strips, "STRIP_PX", 23)
+    monkeypatch.setattr(level_strips, "STRIP_ROWS", (23, 23))
     assert finished(cell_density(slide_of(image), 0, settings=settings)).n == len(expected) > 100
 
 

@@ -4,6 +4,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from napari_hrpn.analysis import distance_tiles, nearest_in
+from napari_hrpn.analysis.distance import longest_distance
 from napari_hrpn.tiling import Box
 
 
@@ -62,3 +63,16 @@ def test_poisson_vessels_have_the_known_mean_distance() -> None:
     assert distance.mean() == pytest.approx(40.825, rel=0.02)
     grid = np.stack(np.meshgrid(np.arange(250, 2750, 7), np.arange(250, 2750, 7), indexing="ij"), -1)
     np.testing.assert_allclose(cKDTree(np.argwhere(mask)).query(grid)[0], distance[::7, ::7])
+
+
+@pytest.mark.parametrize("pixel_um", [(1.0, 1.0), (0.7, 1.9)])
+@pytest.mark.parametrize("share", [0.02, 0.001, 0.0])
+def test_looking_as_far_as_the_longest_distance_is_enough(pixel_um: tuple[float, float], share: float) -> None:
+    mask, box = sparse((210, 190), share), Box(61, 130, 43, 101)
+    inside = sparse((box.height, box.width), 0.3)
+    reach = longest_distance(mask, box, inside, pixel_um, 60)
+    far, near = (nearest_in(mask, box, pixel_um, um) for um in (60, reach))
+    np.testing.assert_array_equal(near.distance_um[inside], far.distance_um[inside])
+    found = far.distance_um[inside]
+    assert found.max() <= reach <= 60 or np.isinf(found).any()
+    assert reach < 30 or share < 0.02

@@ -16,6 +16,7 @@ from napari_hrpn.analysis import (
     compare_distributions,
     histogram,
     kolmogorov_smirnov,
+    pair_counts,
     quantile_pairs,
     value_counts,
     wasserstein,
@@ -136,6 +137,17 @@ def test_histogram_of_eight_bits_has_a_bin_for_each_grey_level() -> None:
     result = histogram([value_counts(RAMP)])
     assert np.array_equal(result.edges, np.arange(101) - 0.5)
     assert np.all(result.counts == 1)
+
+
+def test_whole_numbers_beside_floating_point_have_a_bin_for_each_grey_level() -> None:
+    predicted = np.random.default_rng(3).normal(50, 20, 5000)
+    counts = pair_counts(np.tile(RAMP, 50), predicted)
+    result = histogram([counts.real, counts.predicted], whole=True)
+    assert np.array_equal(np.diff(result.edges), np.ones(len(result.edges) - 1))
+    assert result.edges[0] == math.floor(predicted.min()) - 0.5
+    levels = (result.edges[:-1] + 0.5).astype(int)
+    assert np.array_equal(result.counts[0], np.where((levels >= 0) & (levels < 100), 50, 0))
+    assert result.counts[1].sum() == 5000
 
 
 def test_histogram_of_floating_point_spans_the_pixels() -> None:

@@ -1,6 +1,7 @@
 """The evaluation of a slide: what is skipped, what is pooled, what is closed."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
@@ -15,9 +16,17 @@ from napari_hrpn.analysis import (
     SlideComparison,
     block_bootstrap,
     block_side_px,
+    compute,
     evaluate_slide,
-    part_costs,
+    iou_curve,
+    measure_vessels,
+    part_names,
+    slide_blocks,
+    slide_heterogeneity,
+    slide_pairs,
+    slide_penetration,
     update_blocks,
+    vessel_mask,
 )
 from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, coarser_levels
 from support.predictions import make_slide
@@ -49,7 +58,7 @@ def comparison(real: Slide, **changes: object) -> SlideComparison:
 
 def test_parts_that_are_known_are_not_done_again(real: Slide) -> None:
     wanted = comparison(real)
-    names = list(part_costs(wanted))
+    names = list(part_names(wanted))
     assert names == ["quality", "pixels p", "penetration", "patches"]
     reports = list(evaluate_slide(wanted, skip=[name for name in names if name != "quality"]))
     assert [report.finished.name for report in reports if report.finished] == ["quality"]
@@ -94,6 +103,94 @@ def test_numbers_do_not_depend_on_chunks_or_pixel_type(real: Slide, dtype: str, 
     np.testing.assert_array_equal(found[0].histogram.counts.sum(axis=1), found[1].histogram.counts.sum(axis=1))
 
 
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", 70)
+    monkeypatch.setattr(slide_blocks, "BLOCK_PX", 70**2)
+
+
+def cut(slide: Slide, chunk: int) -> Slide:
+    """The same slide in other chunks."""
+    return replace(slide, levels=(slide.levels[0].rechunk((1, chunk, chunk)), *slide.levels[1:]))
+
+
+@pytest.fixture(scope="module")
+def tissue(real: Slide) -> RegionMask:
+    y, x = np.mgrid[: real.shape[0] // 5, : real.shape[1] // 5]
+    return RegionMask(np.hypot(y - 40, x - 50) < 35, (5.0, 5.0))
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("chunk", [70, 512])
+def test_one_pass_gives_what_each_function_gives_on_its_own(real: Slide, tissue: RegionMask, chunk: int) -> None:
+    other = replace(predicted(real), levels=(predicted(real).levels[0] // 2,))
+    images = ProbeImage("p", cut(predicted(real), chunk)), ProbeImage("q", other)
+    settings = EvaluationSettings(patch_px=64, permutations=99, block_px=24)
+    wanted = SlideComparison(ProbeImage("real", cut(real, chunk), 2), images, ROLES, tissue, rois=(roi(),))
+    parts = {part.name: part.findings for part in finished(evaluate_slide(wanted, settings, skip=("quality",)))}
+
+    whole = finished(slide_pairs(real, 2, other, tissue=tissue, rois=wanted.rois, block_sides_px=(24, 24)))
+    found = parts["pixels q"]
+    for numbers, counts in ((found.tissue, whole.tissue), (found.frame, whole.frame), (found.rois[0], whole.rois[0])):
+        assert numbers.agreement == compute(counts.sums, 255)
+    assert found.iou == iou_curve(whole.tissue)
+    assert found.tissue.intervals == block_bootstrap(whole.blocks[0])
+    assert found.rois[0].intervals == block_bootstrap(whole.blocks[1])
+
+    options = {"patch_px": 64, "permutations": 99}
+    thresholds = parts["patches"].thresholds
+    patches = finished(slide_heterogeneity(real, None, tissue, thresholds=thresholds, **options))
+    of_other = finished(slide_heterogeneity(other, None, tissue, thresholds=thresholds[-1:], **options))
+    for own, alone in (
+        (parts["patches"].heterogeneity, patches),
+        (parts["patches"].predictions[1].heterogeneity, of_other),
+    ):
+        assert repr(own.channels) == repr(alone.channels)
+        for name in ("totals", "means", "positive_fractions", "pixels"):
+            np.testing.assert_array_equal(getattr(own, name), getattr(alone, name))
+
+    vessels = finished(vessel_mask(real, 1, tissue))
+    alone = [ProbeImage("real", real, 2), ProbeImage("p", predicted(real)), ProbeImage("q", other)]
+    assert repr(parts["penetration"].penetration) == repr(finished(slide_penetration(vessels, alone, tissue)))
+    assert parts["penetration"].vessels == finished(measure_vessels(real, 1, vessels, tissue))
+
+
+class Counted:
+    """Pixels that note which of them are read."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels, self.shape, self.dtype, self.ndim = pixels, pixels.shape, pixels.dtype, pixels.ndim
+        self.reads = np.zeros(pixels.shape, int)
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        with LOCK:
+            self.reads[key] += 1
+        return self.pixels[key]
+
+
+LOCK = threading.Lock()
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(("dtype", "times"), [("uint8", 1), ("float32", 2)])
+def test_every_pixel_is_read_once_for_all_parts(real: Slide, tissue: RegionMask, dtype: str, times: int) -> None:
+    def counted(slide: Slide) -> tuple[Slide, Counted]:
+        pixels = Counted(np.asarray(slide.levels[0].compute()))
+        finest = da.from_array(pixels, chunks=(1, 64, 64), asarray=False, name=False)
+        levels = finest, *coarser_levels(slide.levels[0], smallest=64)
+        return replace(slide, levels=levels, pixel_size_um=(0.4, 0.4)), pixels
+
+    (slide, of_real), (prediction, of_prediction) = counted(real), counted(predicted(real, dtype))
+    wanted = SlideComparison(ProbeImage("real", slide, 2), (ProbeImage("p", prediction),), ROLES, tissue)
+    assert len(finished(evaluate_slide(wanted, EvaluationSettings(block_px=24), skip=("quality",)))) == 3
+    assert (of_prediction.reads == times).all()
+    assert (of_real.reads[2] == times).all()
+    # stains are read where there is tissue, and never twice
+    inside = tissue.within(slice(0, real.shape[0]), slice(0, real.shape[1]))
+    assert (of_real.reads[:2, inside] == 1).all()
+    assert of_real.reads[:2].min() == 0
+
+
 def test_names_and_settings_that_make_no_sense_are_refused(real: Slide) -> None:
     image = ProbeImage("p", predicted(real))
     for images in ((), (image, image), (ProbeImage("real", image.slide),)):
@@ -122,10 +219,13 @@ def test_regions_are_told_apart_by_name(real: Slide) -> None:
     assert wanted.region_names == ("a 1", "a 2", "ROI 3", "tissue 4", "b")
 
 
+@pytest.mark.usefixtures("small_blocks")
 def test_closing_leaves_no_thread(real: Slide) -> None:
     before = set(threading.enumerate())
     steps = evaluate_slide(comparison(real), skip=("quality",))
-    next(steps)
+    reports = (report.part for report in steps)
+    assert any(part == "all pixels" for part in reports)
+    assert any(thread.name.startswith("slide-blocks") for thread in threading.enumerate())
     steps.close()
     assert set(threading.enumerate()) <= before
 

@@ -1,5 +1,4 @@
 import math
-from importlib import import_module
 from pathlib import Path
 
 import dask.array as da
@@ -13,6 +12,7 @@ from napari_hrpn.analysis import (
     heterogeneity,
     morans_i,
     no_patch_sums,
+    slide_blocks,
     slide_heterogeneity,
     update_patches,
 )
@@ -74,9 +74,14 @@ def test_any_tiles_in_any_order_give_the_same_sums(height: int, width: int) -> N
     assert whole.totals.sum() == image[:, mask].sum(dtype=np.int64)
 
 
+def small_blocks(monkeypatch: pytest.MonkeyPatch, edge: int) -> None:
+    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", edge)
+    monkeypatch.setattr(slide_blocks, "BLOCK_PX", edge**2)
+
+
 @pytest.mark.parametrize("patch_px", [16, 50, 4096])
 def test_slide_and_array_give_the_same(patch_px: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("napari_hrpn.analysis.heterogeneity"), "BLOCK_PX", 64)
+    small_blocks(monkeypatch, 64)
     image = random_image()
     tissue = RegionMask(np.random.default_rng(2).random((25, 33)) < 0.6, (4.0, 130 / 33))
     mask = tissue.within(slice(0, 100), slice(0, 130))
@@ -88,7 +93,7 @@ def test_slide_and_array_give_the_same(patch_px: int, monkeypatch: pytest.Monkey
 
 
 def test_chosen_channels_and_blocks_without_tissue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("napari_hrpn.analysis.heterogeneity"), "BLOCK_PX", 32)
+    small_blocks(monkeypatch, 32)
     image = random_image(64, 64)
     image[:, :32, :32] = 0
     tissue = RegionMask(np.array([[False, True], [True, True]]), (32.0, 32.0))

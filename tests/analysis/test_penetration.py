@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from napari_hrpn.analysis import (
     AnalysisError,
@@ -110,6 +110,79 @@ def test_exponential_profile_has_its_length(length: float) -> None:
     distance = np.linspace(0, 299, 30_000)[None]
     (result,) = penetration(distance, {"probe": 1e6 * np.exp(-distance / length)})
     assert result.decay_um == pytest.approx(length, rel=0.001)
+
+
+def profiled(means: np.ndarray, pixels: np.ndarray | None = None):
+    """The result for a profile of shells of 5 µm, each with 1,000 pixels or as many as stated."""
+    shells = np.repeat(np.arange(len(means)), 1000 if pixels is None else pixels)
+    (result,) = penetration(5.0 * shells[None] + 2.5, {"probe": means[shells][None]})
+    return result
+
+
+MIDDLE = np.arange(60) * 5 + 2.5
+
+
+@pytest.mark.parametrize("length", [100.0, 270.0])
+def test_fall_to_a_part_of_it_that_was_seen_has_a_length(length: float) -> None:
+    assert profiled(np.exp(-MIDDLE / length)).decay_um == pytest.approx(length, rel=1e-6)
+
+
+@pytest.mark.parametrize("length", [290.0, 2665.0])
+def test_length_beyond_the_distances_is_none(length: float) -> None:
+    result = profiled(np.exp(-MIDDLE / length))
+    assert math.isnan(result.decay_um)
+    assert f"would be {length:,.0f} µm, and the distances span 280 µm" in result.reason
+    assert result.d50_um > 0
+
+
+def test_far_shells_of_hardly_any_pixels_are_no_range_of_distances() -> None:
+    pixels = np.where(MIDDLE < 80, 10_000, 1)
+    assert profiled(np.exp(-MIDDLE / 55), pixels).decay_um == pytest.approx(55, rel=1e-6)
+    far = profiled(np.exp(-MIDDLE / 90), pixels)
+    assert math.isnan(far.decay_um)
+    assert "the distances span 60 µm" in far.reason
+
+
+def test_step_is_no_exponential() -> None:
+    step = np.where(MIDDLE[:20] < 60, 100.0, 10.0)
+    result = profiled(step)
+    assert math.isnan(result.decay_um)
+    r2 = stats.linregress(MIDDLE[4:20], np.log(step[4:])).rvalue ** 2
+    assert f"explains {r2:.1%} of the logarithm of 16 shells, and 80.0% are asked for" in result.reason
+    allowed = replace(SETTINGS, fit_least_r2=0.5)
+    distance = np.repeat(MIDDLE[:20], 1000)[None]
+    (lenient,) = penetration(distance, {"probe": np.repeat(step, 1000)[None]}, settings=allowed)
+    assert 20 < lenient.decay_um < 60
+
+
+@pytest.mark.parametrize("shells", [3, 4, 5, 9])
+def test_length_stands_where_its_slope_differs_from_zero(shells: int) -> None:
+    """Against SciPy's linear regression, of profiles in which chance plays a part."""
+    generator = np.random.default_rng(shells)
+    kept = []
+    for _ in range(60):
+        logarithm = np.concatenate([[9, 9, 9, 9], 9 - 0.3 * np.arange(shells) + generator.normal(0, 0.25, shells)])
+        middle = np.arange(len(logarithm)) * 5 + 2.5
+        line = stats.linregress(middle[4:], logarithm[4:])
+        falls = line.slope < 0 and -1 / line.slope <= 5 * shells
+        expected = falls and line.pvalue <= 0.05 and line.rvalue**2 >= 0.8
+        result = profiled(np.exp(logarithm))
+        assert math.isnan(result.decay_um) != expected
+        assert bool(result.reason) != expected
+        if expected:
+            assert result.decay_um == pytest.approx(-1 / line.slope)
+        kept.append(expected)
+    assert 0 < sum(kept) < 60
+
+
+def test_texture_that_knows_nothing_of_the_vessels_has_no_length() -> None:
+    distance, _ = field(150, 0)
+    for seed in range(6):
+        noise = np.random.default_rng(seed).random(distance.shape)
+        texture = ndimage.gaussian_filter(noise, (3, 10, 30)[seed % 3], mode="wrap")
+        (result,) = penetration(distance, {"probe": np.exp((texture - texture.mean()) / texture.std())})
+        assert math.isnan(result.decay_um)
+        assert "decay length" in result.reason
 
 
 def field(density_per_mm2: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

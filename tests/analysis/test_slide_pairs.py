@@ -1,4 +1,3 @@
-import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -17,6 +16,7 @@ from napari_hrpn.analysis import (
     agreement,
     pair_counts,
     slide_agreement,
+    slide_blocks,
     slide_pairs,
 )
 from napari_hrpn.slides import Annotation, RegionMask, Slide, SlideError, region_mask
@@ -50,16 +50,14 @@ def compared(*slides: Slide, **options: object) -> SlidePairs:
 
 
 def reading_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("slide-pairs")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("slide-blocks")]
 
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    # the function of this name hides the module as an attribute of its package
-    module = sys.modules["napari_hrpn.analysis.slide_pairs"]
-    monkeypatch.setattr(module, "BLOCK_EDGE", 100)
-    monkeypatch.setattr(module, "BLOCK_PX", 100**2)
-    monkeypatch.setattr(module, "LARGEST_COMMON_CHUNK", 400)
+    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", 100)
+    monkeypatch.setattr(slide_blocks, "BLOCK_PX", 100**2)
+    monkeypatch.setattr(slide_blocks, "LARGEST_COMMON_CHUNK", 400)
 
 
 def test_tissue_frame_and_regions_are_those_of_arrays_cut_by_hand() -> None:

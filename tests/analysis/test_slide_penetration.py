@@ -9,10 +9,11 @@ from napari_hrpn.analysis import (
     AnalysisError,
     PenetrationSettings,
     ProbeImage,
+    glass_levels,
     penetration,
+    slide_blocks,
     slide_penetration,
     vessel_mask,
-    working_grid,
 )
 from napari_hrpn.sample_data import phantom_slide
 from napari_hrpn.sample_data.points import Bounds
@@ -24,13 +25,13 @@ from support.vessel_slides import PLAIN_TRANSPORT, discs, drawn_mask, finished, 
 CENTRES = np.array([[20, 30], [70, 80], [66, 110], [110, 20]])
 
 
-def scene(factor: int = 3) -> tuple[np.ndarray, Slide, Slide]:
+def scene(factor: int = 3, chunk: int = 512) -> tuple[np.ndarray, Slide, Slide]:
     """A vessel mask, and a real and a predicted image `factor` times as fine."""
     mask = discs((130, 150), CENTRES, 4)
     generator = np.random.default_rng(0)
     fine = np.kron(ndimage.distance_transform_edt(~mask), np.ones((factor, factor)))
     real = generator.poisson(4000 * np.exp(-fine / 30)).astype(np.uint16)
-    return mask, slide_of(real, 1 / factor), slide_of((real // 3).astype(np.uint8), 1 / factor)
+    return mask, slide_of(real, 1 / factor, chunk), slide_of((real // 3).astype(np.uint8), 1 / factor, chunk)
 
 
 def test_slide_equals_the_array() -> None:
@@ -42,17 +43,20 @@ def test_slide_equals_the_array() -> None:
     assert found.profiles == penetration(distance, arrays)
 
 
-@pytest.mark.parametrize("read_px", [60, 111])
-def test_result_is_the_same_for_any_tile_size(monkeypatch: pytest.MonkeyPatch, read_px: int) -> None:
-    mask, real, predicted = scene()
-    images = [ProbeImage("real", real), ProbeImage("predicted", predicted)]
+@pytest.mark.parametrize("chunk", [50, 111])
+def test_result_is_the_same_for_any_tile_size(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    # chunks of 50 px cut through pixels of the mask
+    mask, *slides = scene()
+    images = [ProbeImage(name, slide) for name, slide in zip(("real", "predicted"), slides, strict=True)]
+    cut = [ProbeImage(image.name, slide) for image, slide in zip(images, scene(chunk=chunk)[1:], strict=True)]
     tissue = RegionMask(discs((65, 75), np.array([[30, 35]]), 28), (6.0, 6.0))
     settings = PenetrationSettings(furthest_um=60, beyond_um=(10.0,), periphery_um=12.0)
     vessels = drawn_mask(mask, 1.0, 3)
     whole = finished(slide_penetration(vessels, images, tissue, settings))
-    monkeypatch.setattr(working_grid, "READ_PX", read_px)
-    assert finished(slide_penetration(vessels, images, tissue, settings)) == whole
-    assert len(list(slide_penetration(vessels, images, tissue, settings))) > 10
+    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", chunk)
+    monkeypatch.setattr(slide_blocks, "BLOCK_PX", chunk**2)
+    assert finished(slide_penetration(vessels, cut, tissue, settings)) == whole
+    assert len(list(slide_penetration(vessels, cut, tissue, settings))) > 10
 
 
 def test_core_and_periphery_part_at_their_distance_from_the_edge() -> None:
@@ -119,6 +123,19 @@ def test_only_the_tissue_is_read() -> None:
     slide = Slide((unread,), ("probe",), real.pixel_size_um, Path("made-up"))
     (profile, *_) = finished(slide_penetration(drawn_mask(mask, 1.0, 3), [ProbeImage("real", slide)], nowhere)).profiles
     assert profile.reason == "there is no pixel outside vessels"
+
+
+def test_background_is_the_median_of_the_glass_where_there_is_enough() -> None:
+    image = np.full((600, 600), 7, np.uint16)
+    image[:, :60] = np.arange(600)[:, None] % 5 + 20
+    images = [ProbeImage("real", slide_of(image)), ProbeImage("predicted", slide_of(image / 100))]
+    glass = np.zeros((60, 60), bool)
+    glass[:, :6] = True
+    found = glass_levels(images, RegionMask(glass, (10.0, 10.0)))
+    assert found == {"real": pytest.approx(22, abs=1), "predicted": pytest.approx(0.22, abs=0.01)}
+    glass[:, 1:] = False
+    assert glass_levels(images, RegionMask(glass, (10.0, 10.0))) == {}
+    assert glass_levels(images, None) == {}
 
 
 def test_images_that_do_not_belong_together_are_refused() -> None:

@@ -134,3 +134,11 @@ def test_phantom_has_the_density_that_it_was_made_with() -> None:
 def test_mask_without_vessels_gives_an_empty_table() -> None:
     table = measured(np.zeros((50, 60), bool))
     assert (table.n, table.density_per_mm2, table.area_fraction, table.vessels) == (0, 0.0, 0.0, ())
+
+
+def test_without_a_stain_nothing_is_read_and_there_is_no_mean() -> None:
+    mask = discs((200, 400), np.array([[100, 50], [100, 150]]), 8.0)
+    slide = slide_of(np.ones((200, 400), np.uint8))
+    stained, drawn = (finished(measure_vessels(slide, channel, drawn_mask(mask))) for channel in (0, None))
+    assert [replace(row, stain_mean=1.0) for row in drawn.vessels] == list(stained.vessels)
+    assert all(math.isnan(row.stain_mean) for row in drawn.vessels)

@@ -344,7 +344,18 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(
     assert "proportions" in refusal(capsys, slide.real, slide.good, "--mask", tmp_path / "wide.npy", *out)
     assert "--name was given 1 times" in refusal(capsys, slide.real, slide.good, slide.poor, "--name", "a", *out)
     assert "MAX of the PSNR" in refusal(capsys, slide.real, slide.good, "--psnr-max", "bright", *out)
+    assert "the seed is -1" in refusal(capsys, slide.real, slide.good, "--seed", "-1", *out)
+    assert "cannot be told apart by their names" in refusal(capsys, slide.real, slide.good, slide.good, *out)
+    twice = "--probe", "QD", "--nuclei", "2"
+    assert "name one channel of slide.ome.tif twice" in refusal(capsys, slide.real, slide.good, *twice, *out)
     assert not (tmp_path / "out").exists()
+    holed = slide.p[None].astype(np.float32)
+    holed[0, 50, 60] = np.nan
+    write_slide(holed, ("predicted QD",), tmp_path / "holed.ome.tif")
+    assert run(["evaluate", *map(str, (slide.real, tmp_path / "holed.ome.tif", *out))]) == 2
+    error = capsys.readouterr().err
+    assert "the image holed.ome.tif has pixels that are not finite" in error.splitlines()[-1]
+    assert "Traceback" not in error
 
 
 def test_nothing_is_overwritten_unasked(
@@ -353,6 +364,10 @@ def test_nothing_is_overwritten_unasked(
     there = tmp_path / "there.json"
     there.write_text("mine")
     assert "exists already" in refusal(capsys, slide.real, slide.good, "--json", there, "-o", tmp_path / "out")
+    # before an hour of work, not after it
+    inside = there / "in" / "a" / "file.json"
+    assert "is no folder" in refusal(capsys, slide.real, slide.good, "--json", inside, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
     assert "is a file" in refusal(capsys, slide.real, slide.good, "-o", there)
     (tmp_path / "figures").mkdir()
     assert "holds figures" in refusal(capsys, slide.real, slide.good, "-o", tmp_path)
@@ -414,6 +429,28 @@ def test_cohort_counts_a_tumour_once(cohort: Path, output: Path) -> None:
     page = checked_page(cohort / "cohort" / "cohort.html")
     assert page.tags.count("img") == 3
     assert "Cohort of 3 tumours" in page.words
+
+
+def test_cohort_that_was_killed_is_made_again(
+    cohort: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ["report", str(output), str(cohort / "evaluation 2"), "-o", str(tmp_path / "out")]
+    with monkeypatch.context() as patched:
+        patched.setattr("napari_hrpn.reports.evaluation.cohort.cohort_page", killed)
+        assert run(words) != 0
+    assert (tmp_path / "out" / "tables").exists()
+    assert not (tmp_path / "out" / "cohort.json").exists()
+    assert run(words) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"cohort.html", "cohort.json", "figures", "tables"}
+    capsys.readouterr()
+    # an evaluation that was stopped is no cohort that was
+    (tmp_path / "other" / "unfinished").mkdir(parents=True)
+    (tmp_path / "other" / "unfinished" / "request.json").write_text("{}")
+    assert run([*words[:-1], str(tmp_path / "other")]) == 2
+    assert "which is not of a cohort" in capsys.readouterr().err
 
 
 def test_cohort_refuses_what_is_no_evaluation(

@@ -5,7 +5,14 @@ from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, u
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling, anderson_darling_permutation
 from napari_hrpn.analysis.biomarkers import Auroc, ReferenceCohort, auroc, product_score, reference_cohort
 from napari_hrpn.analysis.blocks import BlockSums, block_side_px, correlation_length_px, update_blocks
-from napari_hrpn.analysis.bootstrap import BlockIntervals, Interval, block_bootstrap, tumour_bootstrap
+from napari_hrpn.analysis.bootstrap import (
+    BlockDifferences,
+    BlockIntervals,
+    Interval,
+    block_bootstrap,
+    compare_blocks,
+    tumour_bootstrap,
+)
 from napari_hrpn.analysis.cell_density import CellDensity, CellSettings, cell_density
 from napari_hrpn.analysis.colocalization import Colocalization, Manders, colocalization, manders
 from napari_hrpn.analysis.distance import Nearest, distance_tiles, nearest_in
@@ -31,7 +38,7 @@ from napari_hrpn.analysis.evaluation import (
     SlideComparison,
     VesselFindings,
     evaluate_slide,
-    part_costs,
+    part_names,
     roi_box,
     why_no_penetration,
 )
@@ -39,7 +46,6 @@ from napari_hrpn.analysis.feature_ranking import FeatureImportance, FeatureRanki
 from napari_hrpn.analysis.heterogeneity import (
     ChannelHeterogeneity,
     Heterogeneity,
-    HeterogeneityReport,
     gini,
     heterogeneity,
     slide_heterogeneity,
@@ -63,27 +69,34 @@ from napari_hrpn.analysis.quality import (
     slide_quality,
 )
 from napari_hrpn.analysis.regression import Regression, regression
-from napari_hrpn.analysis.roi_comparison import BlockDifferences, MeanAndSd, compare_blocks, mean_and_sd
-from napari_hrpn.analysis.roi_counting import RoiReport
-from napari_hrpn.analysis.roi_geometry import (
+from napari_hrpn.analysis.rois import (
+    BlockCache,
     LabelledRoi,
+    MeanAndSd,
+    PlacedRois,
+    RandomRois,
     Roi,
+    RoiImages,
+    RoiMeasurement,
+    RoiNumbers,
+    RoiReport,
+    SharedLevel,
+    colocalize_roi,
+    label_outline,
+    labelled_rois,
+    mean_and_sd,
+    measure_roi,
+    one_stroke,
+    outlined,
+    preview_roi,
+    random_rois,
     reaches_beyond,
     roi_bounds,
     roi_digest,
     roi_extent,
+    roi_images,
     roi_mask,
 )
-from napari_hrpn.analysis.roi_levels import BlockCache, RoiImages, SharedLevel, roi_images
-from napari_hrpn.analysis.roi_measurement import (
-    RoiMeasurement,
-    RoiNumbers,
-    colocalize_roi,
-    measure_roi,
-    preview_roi,
-)
-from napari_hrpn.analysis.roi_outlines import label_outline, one_stroke, outlined
-from napari_hrpn.analysis.roi_placement import PlacedRois, RandomRois, random_rois
 from napari_hrpn.analysis.shell_sums import (
     PenetrationSettings,
     ShellSums,
@@ -92,8 +105,15 @@ from napari_hrpn.analysis.shell_sums import (
 )
 from napari_hrpn.analysis.slide_agreement import SlideAgreement, slide_agreement
 from napari_hrpn.analysis.slide_pairs import PairReport, SlidePairs, slide_pairs
-from napari_hrpn.analysis.slide_penetration import ProbeImage, SlidePenetration, VesselProbe, slide_penetration
+from napari_hrpn.analysis.slide_penetration import (
+    ProbeImage,
+    SlidePenetration,
+    VesselProbe,
+    glass_levels,
+    slide_penetration,
+)
 from napari_hrpn.analysis.spatial_autocorrelation import MoransI, morans_i
+from napari_hrpn.analysis.subareas import Subareas, core_and_periphery, distance_bands
 from napari_hrpn.analysis.tissue import TissueMask, TissueSettings, tissue_mask
 from napari_hrpn.analysis.value_counts import ValueBins, ValueCounts, bins_between, bins_of_types, value_counts
 from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings, edited_vessel_mask, vessel_mask
@@ -128,7 +148,6 @@ __all__ = [
     "Finding",
     "GreyLevels",
     "Heterogeneity",
-    "HeterogeneityReport",
     "InjectedDose",
     "Interval",
     "IntraclassCorrelation",
@@ -171,6 +190,7 @@ __all__ = [
     "SlideQuality",
     "Stitching",
     "StripReport",
+    "Subareas",
     "TissueMask",
     "TissueSettings",
     "ValueBins",
@@ -198,12 +218,15 @@ __all__ = [
     "compute",
     "compute_icc",
     "compute_penetration",
+    "core_and_periphery",
     "correlation_length_px",
+    "distance_bands",
     "distance_tiles",
     "dose_per_mass",
     "edited_vessel_mask",
     "evaluate_slide",
     "gini",
+    "glass_levels",
     "heterogeneity",
     "histogram",
     "icc",
@@ -212,6 +235,7 @@ __all__ = [
     "iou_curve",
     "kolmogorov_smirnov",
     "label_outline",
+    "labelled_rois",
     "manders",
     "mean_and_sd",
     "measure_roi",
@@ -223,7 +247,7 @@ __all__ = [
     "one_stroke",
     "outlined",
     "pair_counts",
-    "part_costs",
+    "part_names",
     "penetration",
     "preview_roi",
     "product_score",

@@ -231,11 +231,10 @@ def _integer_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
     real, predicted = _limbs(y), _limbs(p)
     real_squared, predicted_squared = _dot(real, real), _dot(predicted, predicted)
     product = _dot(real, predicted)
-    ones = [np.ones(y.size)]
     return AgreementSums(
         n=y.size,
-        real=_dot(real, ones),
-        predicted=_dot(predicted, ones),
+        real=_sum(real),
+        predicted=_sum(predicted),
         real_squared=real_squared,
         predicted_squared=predicted_squared,
         product=product,
@@ -250,6 +249,10 @@ def _limbs(values: NDArray[Any]) -> list[NDArray[np.float64]]:
         rest = digits.pop()
         digits += [rest & ((1 << LIMB_BITS) - 1), rest >> LIMB_BITS]
     return [digit.astype(np.float64) for digit in digits]
+
+
+def _sum(digits: list[NDArray[np.float64]]) -> int:
+    return sum(int(digit.sum()) << (LIMB_BITS * i) for i, digit in enumerate(digits))
 
 
 def _dot(first: list[NDArray[np.float64]], second: list[NDArray[np.float64]]) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TILE_PX = 1024
+CELL_PX = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +71,59 @@ def nearest_in(mask: NDArray[np.bool_], box: Box, pixel_um: tuple[float, float],
     if not part.any():
         nowhere = np.zeros((box.height, box.width), np.intp)
         return Nearest(box, np.full(nowhere.shape, np.inf), around, nowhere, nowhere)
-    distance, place = ndimage.distance_transform_edt(~part, sampling=pixel_um, return_indices=True)
-    distance = distance[core]
-    return Nearest(box, np.where(distance <= furthest_um, distance, np.inf), around, place[0][core], place[1][core])
+    # the distances of the core alone, as SciPy computes them: those around it would double the time
+    place = ndimage.distance_transform_edt(~part, sampling=pixel_um, return_distances=False, return_indices=True)
+    row, column = place[0][core], place[1][core]
+    y, x = np.ogrid[core]
+    distance = np.sqrt(((row - y) * pixel_um[0]) ** 2 + ((column - x) * pixel_um[1]) ** 2)
+    return Nearest(box, np.where(distance <= furthest_um, distance, np.inf), around, row, column)
+
+
+def longest_distance(
+    mask: NDArray[np.bool_],
+    box: Box,
+    inside: NDArray[np.bool_],
+    pixel_um: tuple[float, float],
+    furthest_um: float,
+) -> float:
+    """Say how far around a box `nearest_in` has to look: with vessels nearby, much less than the furthest distance.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of bool
+        Shape (y, x).
+    box : Box
+        Inside the mask.
+    inside : numpy.ndarray of bool
+        Pixels of the box whose distance is asked for.
+    pixel_um : tuple of float
+        Height and width of a pixel.
+    furthest_um : float
+        Distances up to here are asked for.
+
+    Returns
+    -------
+    float
+        No less than any distance of those pixels that is not longer than the furthest, and not much more.
+    """
+    around = grown_box(box, pixel_um, furthest_um, mask.shape)
+    part = mask[around.y0 : around.y1, around.x0 : around.x1]
+    asked = np.zeros(part.shape, bool)
+    asked[box.y0 - around.y0 : box.y1 - around.y0, box.x0 - around.x0 : box.x1 - around.x0] = inside
+    cells, asked = (_any_of_cells(each) for each in (part, asked))
+    if not cells.any():
+        return furthest_um
+    # between cells from centre to centre, so that between their pixels it may be a diagonal longer
+    cell_um = [CELL_PX * size for size in pixel_um]
+    distance = ndimage.distance_transform_edt(~cells, sampling=cell_um)[asked]
+    return min(furthest_um, float(distance.max(initial=0.0)) + math.hypot(*cell_um))
+
+
+def _any_of_cells(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    padded = np.pad(mask, [(0, -size % CELL_PX) for size in mask.shape])
+    height, width = (size // CELL_PX for size in padded.shape)
+    rows = padded.reshape(height, CELL_PX, -1).any(axis=1)
+    return np.asarray(rows.reshape(height, width, CELL_PX).any(axis=2))
 
 
 def distance_tiles(

@@ -137,7 +137,7 @@ def compare_distributions(real: ValueCounts, predicted: ValueCounts) -> Distribu
     )
 
 
-def histogram(images: Sequence[ValueCounts], bins: int = 256) -> SharedHistogram:
+def histogram(images: Sequence[ValueCounts], bins: int = 256, *, whole: bool = False) -> SharedHistogram:
     """Histograms of images over the same bins, from the darkest to the brightest pixel of all.
 
     Parameters
@@ -147,6 +147,8 @@ def histogram(images: Sequence[ValueCounts], bins: int = 256) -> SharedHistogram
     bins : int
         At most so many; where all grey levels are whole numbers, bins are a whole number of grey levels wide and
         begin half a grey level below the darkest, so that each holds equally many.
+    whole : bool
+        Whether bins are so in any case: for an image of whole numbers beside one of floating point.
 
     Returns
     -------
@@ -162,7 +164,7 @@ def histogram(images: Sequence[ValueCounts], bins: int = 256) -> SharedHistogram
     if table is None or not len(table.values) or bins < 1:
         msg = f"there are {len(images)} images without a pixel, or {bins} bins; expected pixels and one bin or more"
         raise AgreementError(msg)
-    edges = _edges(table.values, bins)
+    edges = _edges(table.values, bins, whole=whole)
     index = np.clip(np.searchsorted(edges, table.values, side="right") - 1, 0, len(edges) - 2)
     counts = [np.bincount(index, weights=row, minlength=len(edges) - 1) for row in table.counts]
     return SharedHistogram(edges, np.array(counts).astype(np.int64))
@@ -246,9 +248,10 @@ def kolmogorov_smirnov(first: ValueCounts, second: ValueCounts) -> float:
     return float(np.abs(one - other).max())
 
 
-def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+def _edges(values: NDArray[np.float64], bins: int, *, whole: bool) -> NDArray[np.float64]:
     low, high = float(values[0]), float(values[-1])
-    if np.all(values == np.rint(values)):
+    if whole or np.all(values == np.rint(values)):
+        low, high = math.floor(low), math.ceil(high)
         width = math.ceil((high - low + 1) / bins)
         return np.asarray(low - 0.5 + width * np.arange(math.ceil((high - low + 1) / width) + 1), np.float64)
     if low == high:

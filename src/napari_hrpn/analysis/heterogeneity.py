@@ -10,30 +10,17 @@ import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.patch_sums import PATCH_PX, PatchSums, no_patch_sums, update_patches
+from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
 from napari_hrpn.analysis.spatial_autocorrelation import PERMUTATIONS, MoransI, morans_i
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    import dask.array as da
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_hrpn.analysis.level_strips import StripReport
     from napari_hrpn.slides import RegionMask, Slide
-
-BLOCK_PX = 2048
-
-
-@dataclass(frozen=True)
-class HeterogeneityReport:
-    """How far a pass over a slide has come.
-
-    Attributes
-    ----------
-    done, total : int
-        Blocks read and all of them.
-    """
-
-    done: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -176,8 +163,8 @@ def slide_heterogeneity(
     backgrounds: Sequence[float] | None = None,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
-) -> Generator[HeterogeneityReport, None, Heterogeneity]:
-    """Measure the patches of a slide at full resolution, in blocks of whole patches.
+) -> Generator[StripReport, None, Heterogeneity]:
+    """Measure the patches of a slide at full resolution.
 
     Parameters
     ----------
@@ -196,7 +183,7 @@ def slide_heterogeneity(
 
     Yields
     ------
-    HeterogeneityReport
+    StripReport
         After each block.
 
     Returns
@@ -212,22 +199,58 @@ def slide_heterogeneity(
         If the slide cannot be read.
     """
     chosen = list(range(len(slide.channel_names)) if channels is None else channels)
-    sums = no_patch_sums(slide.shape, len(chosen), slide.dtype, patch_px, thresholds)
-    boxes = _boxes(slide.shape, max(1, BLOCK_PX // patch_px) * patch_px if patch_px <= BLOCK_PX else BLOCK_PX)
-    for done, (rows, columns) in enumerate(boxes, start=1):
-        mask = None if tissue is None else tissue.within(rows, columns)
-        if mask is None or mask.any():
-            block = np.asarray(slide.levels[0][chosen, rows, columns].compute())
-            sums = update_patches(sums, block, (rows.start, columns.start), mask)
-        yield HeterogeneityReport(done, len(boxes))
+    levels = [slide.levels[0][channel] for channel in chosen]
+    counter = PatchCounter(levels, tissue, patch_px, thresholds)
+    yield from count_blocks(levels, [counter])
     return heterogeneity(
-        sums,
+        counter.sums,
         [slide.channel_names[channel] for channel in chosen],
         minimum_tissue=minimum_tissue,
         backgrounds=backgrounds,
         permutations=permutations,
         seed=seed,
     )
+
+
+class PatchCounter:
+    """Sums over the patches of some channels of one type of pixel, as a counter.
+
+    Parameters
+    ----------
+    channels : sequence of dask.array.Array
+        Of shape (y, x) at full resolution.
+    tissue : RegionMask or None
+        Pixels outside are left out; blocks without any are not read.
+    patch_px : int
+        Edge of a patch.
+    thresholds : sequence of float or None
+        Grey level per channel from which a pixel is positive.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[da.Array],
+        tissue: RegionMask | None,
+        patch_px: int = PATCH_PX,
+        thresholds: Sequence[float] | None = None,
+    ) -> None:
+        self._channels, self._tissue = channels, tissue
+        dtype, shape = channels[0].dtype, channels[0].shape
+        self._nothing = no_patch_sums((shape[0], shape[1]), len(channels), dtype, patch_px, thresholds)
+        self.sums = self._nothing
+
+    def look(self, block: PixelBlock) -> PatchSums | None:
+        """Sums of a block; None without tissue."""
+        mask = block.inside(self._tissue)
+        if not mask.any():
+            return None
+        tile = [block.pixels(channel) for channel in self._channels]
+        return update_patches(self._nothing, tile, block.origin, None if mask.all() else mask)
+
+    def add(self, found: PatchSums | None) -> None:
+        """Pool the sums."""
+        if found is not None:
+            self.sums += found
 
 
 def gini(values: ArrayLike) -> float:
@@ -280,8 +303,3 @@ def _patch_areas(sums: PatchSums) -> NDArray[np.int64]:
         for size in sums.shape
     )
     return np.asarray(np.outer(rows, columns), np.int64)
-
-
-def _boxes(shape: tuple[int, int], edge: int) -> list[tuple[slice, slice]]:
-    rows, columns = ([slice(start, min(start + edge, size)) for start in range(0, size, edge)] for size in shape)
-    return [(row, column) for row in rows for column in columns]

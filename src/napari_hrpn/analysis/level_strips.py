@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Slide
 
-STRIP_PX = 512
+READ_ROWS = 512
+STRIP_PX = 2**20
+STRIP_ROWS = 64, 512
 BINS = 65_536
 TRUNCATE = 4.0
 
@@ -109,9 +111,15 @@ class LevelChannel:
         return self.smoothing_um / self.pixel_um[0], self.smoothing_um / self.pixel_um[1]
 
     @property
+    def strip_rows(self) -> int:
+        """Rows of a strip: fewer of a wider level, so that a filter needs the same memory for any slide."""
+        fewest, most = STRIP_ROWS
+        return min(most, max(fewest, STRIP_PX // max(1, self.shape[1])))
+
+    @property
     def strip_count(self) -> int:
         """Strips in one pass."""
-        return math.ceil(self.shape[0] / STRIP_PX)
+        return math.ceil(self.shape[0] / self.strip_rows)
 
     def smoothed(self, halo: int = 0) -> Iterator[Strip]:
         """Smoothed pixels strip by strip, with `halo` right rows around each where there are any.
@@ -154,11 +162,11 @@ class LevelChannel:
         """
         height, width = self.shape
         top, kept = 0, np.empty((0, width), self.pixels.dtype)
-        for y0 in range(0, height, STRIP_PX):
-            y1 = min(y0 + STRIP_PX, height)
+        for y0 in range(0, height, self.strip_rows):
+            y1 = min(y0 + self.strip_rows, height)
             while top + len(kept) < min(y1 + halo, height):
                 start = top + len(kept)
-                kept = np.concatenate([kept, np.asarray(self.pixels[start : start + STRIP_PX].compute())])
+                kept = np.concatenate([kept, np.asarray(self.pixels[start : start + READ_ROWS].compute())])
             dropped = max(0, y0 - halo - top)
             top, kept = top + dropped, kept[dropped:]
             yield Strip(y0, y1, top, kept[: min(y1 + halo, height) - top])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,10 @@ def no_patch_sums(
 
 
 def update_patches(
-    sums: PatchSums, tile: NDArray[Any], origin: tuple[int, int], mask: NDArray[np.bool_] | None = None
+    sums: PatchSums,
+    tile: Sequence[NDArray[Any]] | NDArray[Any],
+    origin: tuple[int, int],
+    mask: NDArray[np.bool_] | None = None,
 ) -> PatchSums:
     """Add a tile to the sums of the patches that it meets.
 
@@ -112,7 +116,7 @@ def update_patches(
     ----------
     sums : PatchSums
         Of the tiles before; `no_patch_sums` for the first.
-    tile : numpy.ndarray, shape (channels, y, x)
+    tile : numpy.ndarray, shape (channels, y, x), or sequence of numpy.ndarray
         Integer or floating point; it need not be aligned to the patches.
     origin : tuple of int
         Row and column of its first pixel on the slide.
@@ -129,20 +133,21 @@ def update_patches(
     AnalysisError
         If a measured pixel is not finite.
     """
-    kept = np.ones(tile.shape[1:], bool) if mask is None else mask
-    values = tile if mask is None else _masked(tile, mask)
-    if not np.isfinite(values).all():
-        msg = "the slide has pixels that are not finite (NaN or infinite); mask them out"
-        raise AnalysisError(msg)
+    kept = np.ones(tile[0].shape, bool) if mask is None else mask
     first = tuple(start // sums.patch_px for start in origin)
     starts = [_starts(start, size, sums.patch_px) for start, size in zip(origin, kept.shape, strict=True)]
     place = tuple(slice(low, low + len(edges)) for low, edges in zip(first, starts, strict=True))
     pixels, totals, positive = sums.pixels.copy(), sums.totals.copy(), sums.positive.copy()
-    pixels[place] += _summed(kept, starts, np.dtype(np.int64))
-    totals[(slice(None), *place)] += _summed(values, starts, totals.dtype)
-    if sums.thresholds is not None:
-        bright = (tile >= np.reshape(sums.thresholds, (-1, 1, 1))) & kept
-        positive[(slice(None), *place)] += _summed(bright, starts, np.dtype(np.int64))
+    pixels[place] += _summed(kept, starts)
+    for index, channel in enumerate(tile):
+        values = channel if mask is None else _masked(channel, mask)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            msg = "the slide has pixels that are not finite (NaN or infinite); mask them out"
+            raise AnalysisError(msg)
+        totals[index][place] += _summed(values, starts)
+        if sums.thresholds is not None:
+            bright = _at_least(channel, sums.thresholds[index])
+            positive[index][place] += _summed(bright if mask is None else bright & mask, starts)
     return replace(sums, pixels=pixels, totals=totals, positive=positive)
 
 
@@ -152,11 +157,21 @@ def _starts(origin: int, size: int, patch_px: int) -> NDArray[np.intp]:
     return np.maximum(begins - origin, 0).astype(np.intp)
 
 
-def _summed(values: NDArray[Any], starts: list[NDArray[np.intp]], dtype: np.dtype) -> NDArray[Any]:
+def _summed(values: NDArray[Any], starts: list[NDArray[np.intp]]) -> NDArray[Any]:
     # adding up whole rows is ten times faster than np.add.reduceat along them, which then has little left to do
-    stops = [*starts[0][1:], values.shape[-2]]
-    rows = [values[..., start:stop, :].sum(axis=-2, dtype=dtype) for start, stop in zip(starts[0], stops, strict=True)]
-    return np.asarray(np.add.reduceat(np.stack(rows, axis=-2), starts[1], axis=-1))
+    stops = [*starts[0][1:], len(values)]
+    # 65,536 rows of 16 bits fit into 32 bits, which takes half the time
+    narrow = values.dtype.kind in ("b", "u") and values.dtype.itemsize <= 2 and len(values) <= 2**16
+    wide = np.float64 if values.dtype.kind == "f" else np.int64
+    dtype = np.uint32 if narrow else wide
+    rows = [values[start:stop].sum(axis=0, dtype=dtype) for start, stop in zip(starts[0], stops, strict=True)]
+    return np.asarray(np.add.reduceat(np.stack(rows).astype(wide, copy=False), starts[1], axis=1))
+
+
+def _at_least(values: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+    # integers need not become floating point to be compared
+    whole = values.dtype.kind in "iu" and math.isfinite(threshold)
+    return np.asarray(values >= (math.ceil(threshold) if whole else threshold))
 
 
 def _masked(tile: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:

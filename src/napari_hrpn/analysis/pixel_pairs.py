@@ -225,7 +225,8 @@ def _by_three_counts(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
     product = both_zero = real_alone = predicted_alone = 0
     density = _Density(bins)
     for a, b in pieces:
-        for row, values in zip(counts, (a, b, np.minimum(a, b)), strict=True):
+        index_a, index_b = a.astype(np.intp), b.astype(np.intp)
+        for row, values in zip(counts, (index_a, index_b, np.minimum(index_a, index_b)), strict=True):
             found = np.bincount(values)
             row[: found.size] += found
         # a piece is small enough for its sums to be exact in float64
@@ -237,7 +238,7 @@ def _by_three_counts(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
             both_zero += int(np.count_nonzero(no_a & no_b))
         if no_a.any():
             predicted_alone += int(wide_b @ no_a)
-        density.add(a, b)
+        density.add(index_a, index_b)
     return _record(
         tuple(counts),
         bins,
@@ -260,9 +261,10 @@ class _Density:
         self._columns = bins.cells()
         self._rows = self._columns << 8
 
-    def add(self, a: Pixels, b: Pixels) -> None:
+    def add(self, a: NDArray[np.intp], b: NDArray[np.intp]) -> None:
         if self.counts is not None:
-            cell = self._rows[a] | self._columns[b]
+            cell = self._rows.take(a)
+            cell |= self._columns.take(b)
             self.counts += np.bincount(cell, minlength=self.counts.size).reshape(self.counts.shape)
 
 
@@ -295,20 +297,26 @@ def _by_index(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
     """Of all other pixels, by the bins that they are in; the sums are those of the pixels themselves."""
     values = bins.values
     counts = np.zeros((3, values.number), np.int64)
-    sums, real_above, predicted_above = AgreementSums(), AgreementSums(), AgreementSums()
-    both_zero = 0
+    sums = AgreementSums()
+    both_zero, real_alone, predicted_alone = 0, Fraction(0), Fraction(0)
     density = _Density(bins)
     for a, b in pieces:
         index_a, index_b = values.index(a), values.index(b)
         for row, index in zip(counts, (index_a, index_b, np.minimum(index_a, index_b)), strict=True):
             row += np.bincount(index, minlength=values.number)
         sums = update(sums, a, b)
-        real_above, predicted_above = update(real_above, a, b > 0), update(predicted_above, b, a > 0)
+        real_alone += _sum_where(a, b <= 0)
+        predicted_alone += _sum_where(b, a <= 0)
         both_zero += int(np.count_nonzero((a == 0) & (b == 0)))
         density.add(index_a, index_b)
     real, predicted, smaller = (ValueCounts(row, values.low, values.step, values.binned) for row in counts)
-    above = real_above.product, predicted_above.product
+    above = sums.real - real_alone, sums.predicted - predicted_alone
     return PairCounts(real, predicted, smaller, sums, both_zero, *above, density.counts, bins.density_range)
+
+
+def _sum_where(values: Pixels, mask: NDArray[np.bool_]) -> Exact:
+    chosen = values[mask]
+    return update(AgreementSums(), chosen, chosen).real if chosen.size else 0
 
 
 def _or_empty(density: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -41,6 +41,8 @@ class PenetrationSettings:
         The decay is fitted from here on: nearer, the signal around a thin vessel falls faster than exponentially.
     fit_down_to : float
         The fit ends where the signal is below this share of the first shell's.
+    fit_least_r2 : float
+        The decay length is given where its line explains this share of the logarithm's variance, or more.
     """
 
     shell_um: float = 5.0
@@ -51,6 +53,7 @@ class PenetrationSettings:
     periphery_um: float = 200.0
     fit_from_um: float = 20.0
     fit_down_to: float = 0.02
+    fit_least_r2: float = 0.8
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.shell_um) and self.shell_um > 0):

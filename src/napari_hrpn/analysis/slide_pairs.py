@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import dask
 import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError, checked_pair
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
 from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
 from napari_hrpn.analysis.value_counts import ValueBins, bins_between, bins_of_types
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     import dask.array as da
     from numpy.typing import NDArray
@@ -29,15 +24,9 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
     Box = tuple[slice, slice]
-    Levels = tuple[da.Array, da.Array]
-
-BLOCK_EDGE = 2048
-BLOCK_PX = BLOCK_EDGE**2
-LARGEST_COMMON_CHUNK = 4096
-# NumPy lets go of the interpreter while it counts; more would hold more blocks in memory and keep a viewer waiting
-THREADS = min(8, os.cpu_count() or 1)
-
-Result = TypeVar("Result")
+    Channels = tuple[da.Array, da.Array]
+    Part = tuple[Box, NDArray[np.bool_]]
+    Looked = tuple[list[PairCounts | None], list[BlockSums | None]]
 
 
 @dataclass(frozen=True)
@@ -126,79 +115,155 @@ def slide_pairs(
     SlideError
         If one of them cannot be read.
     """
-    _check_sizes(real, predicted, [part for part in (tissue, *rois) if isinstance(part, RegionMask)])
-    levels = real.levels[0][real_channel], predicted.levels[0][predicted_channel]
-    boxes = _boxes(levels)
-    total, done = len(boxes), 0
-    values = bins_of_types(real.dtype, predicted.dtype)
-    if values is None:
-        total, done = 2 * total, total
-        values = yield from _range_of(levels, boxes, total)
-    located = [(roi, _bounds(roi)) for roi in rois]
-    parts = _Parts(PairBins(values, density_range), tissue, located, tuple(block_sides_px))
-    found = [_nothing(levels, parts.bins)] * (2 + len(rois))
-    sums = [BlockSums(side) for side in block_sides_px]
-    with closing(_each_block(levels, boxes, parts.count)) as blocks:
-        for counts, added in blocks:
-            found = [all_of if one is None else all_of + one for all_of, one in zip(found, counts, strict=True)]
-            sums = [all_of if one is None else all_of + one for all_of, one in zip(sums, added, strict=True)]
-            done += 1
-            yield PairReport(done, total)
-    inside, outside, *regions = found
-    return SlidePairs(None if tissue is None else inside, inside + outside, tuple(regions), tuple(sums))
+    check_sizes(real, predicted, [part for part in (tissue, *rois) if isinstance(part, RegionMask)])
+    channels = real.levels[0][real_channel], predicted.levels[0][predicted_channel]
+    extremes, passes = PairRange(channels), 1
+    if not extremes.is_known:
+        passes = 2
+        for report in count_blocks(channels, [extremes]):
+            yield PairReport(report.done, 2 * report.total)
+    bins = PairBins(extremes.bins, density_range)
+    counter = PairCounter(channels, bins, tissue, rois, block_sides_px)
+    for report in count_blocks(channels, [counter]):
+        yield PairReport(report.done + (passes - 1) * report.total, passes * report.total)
+    return counter.pairs
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What is counted of each block."""
+class PairRange:
+    """Smallest and largest pixel of two channels, as a counter: what floating point is counted in follows from it.
 
-    bins: PairBins
-    tissue: RegionMask | None
-    rois: Sequence[tuple[RegionMask | Annotation, Box]]
-    sides: tuple[int, ...]
+    Parameters
+    ----------
+    channels : tuple of dask.array.Array
+        The real and the predicted one, of shape (y, x).
+    """
 
-    def count(
-        self, box: Box, y: NDArray[Any], p: NDArray[Any]
-    ) -> tuple[list[PairCounts | None], list[BlockSums | None]]:
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+        self._low, self._high = math.inf, -math.inf
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the types of the pixels say it, so that no pass is needed."""
+        return self._of_types is not None
+
+    @property
+    def bins(self) -> ValueBins:
+        """Grey levels to count, after the pass."""
+        whole = all(channel.dtype.kind != "f" for channel in self._channels)
+        return self._of_types or bins_between(self._low, self._high, whole=whole)
+
+    @property
+    def _of_types(self) -> ValueBins | None:
+        return bins_of_types(*(channel.dtype for channel in self._channels))
+
+    def look(self, block: PixelBlock) -> tuple[float, float]:
+        """Ends of a block."""
+        real, predicted = (block.pixels(channel) for channel in self._channels)
+        checked = checked_pair(real, predicted, None)
+        return min(pixels.min().item() for pixels in checked), max(pixels.max().item() for pixels in checked)
+
+    def add(self, found: tuple[float, float]) -> None:
+        """Widen the range."""
+        self._low, self._high = min(self._low, found[0]), max(self._high, found[1])
+
+
+class PairCounter:
+    """The pairs of two channels in the tissue, all else, and each region, with sums over small blocks, as a counter.
+
+    Parameters
+    ----------
+    channels : tuple of dask.array.Array
+        The real and the predicted one, of shape (y, x).
+    bins : PairBins
+        What is counted.
+    tissue : RegionMask or None
+        Where it is known.
+    rois : sequence of RegionMask or Annotation
+        Regions.
+    block_sides_px : sequence of int
+        As for `slide_pairs`.
+    """
+
+    def __init__(
+        self,
+        channels: Channels,
+        bins: PairBins,
+        tissue: RegionMask | None,
+        rois: Sequence[RegionMask | Annotation],
+        block_sides_px: Sequence[int],
+    ) -> None:
+        self._channels, self._bins, self._tissue = channels, bins, tissue
+        self._rois = [(roi, _bounds(roi)) for roi in rois]
+        real, predicted = (np.empty(0, channel.dtype) for channel in channels)
+        nothing = pair_counts(real, predicted, bins=bins)
+        self._counts = [nothing] * (2 + len(rois))
+        self._blocks = [BlockSums(side) for side in block_sides_px]
+
+    def look(self, block: PixelBlock) -> Looked:
         """Tissue, all else, and each region; then their sums over small blocks; None where there is nothing."""
-        mask = np.zeros(y.shape, bool) if self.tissue is None else self.tissue.within(*box)
-        chosen = [self._chosen(roi, bounds, box) for roi, bounds in self.rois]
-        inside = pair_counts(y, p, mask, self.bins) if mask.any() else None
-        outside = None if mask.all() else pair_counts(y, p, ~mask, self.bins)
-        counts = [None if roi is None else pair_counts(y[roi[0]], p[roi[0]], roi[1], self.bins) for roi in chosen]
-        every = slice(0, y.shape[0]), slice(0, y.shape[1])
-        first = (every, np.ones(y.shape, bool) if self.tissue is None else mask)
-        sums = [
-            None if part is None else _blocks(side, box, y, p, part)
-            for side, part in zip(self.sides, (first, *chosen), strict=False)
+        y, p = (block.pixels(channel) for channel in self._channels)
+        everywhere = slice(0, y.shape[0]), slice(0, y.shape[1])
+        tissue = np.zeros(y.shape, bool) if self._tissue is None else block.inside(self._tissue)
+        first = block.inside(None) if self._tissue is None else tissue
+        chosen = [_chosen(roi, bounds, block) for roi, bounds in self._rois]
+        counts = [
+            pair_counts(y, p, tissue, self._bins) if tissue.any() else None,
+            None if tissue.all() else pair_counts(y, p, ~tissue, self._bins),
+            *(None if part is None else pair_counts(y[part[0]], p[part[0]], part[1], self._bins) for part in chosen),
         ]
-        return [inside, outside, *counts], sums
+        sums = [
+            None if part is None else _sums(blocks.side_px, block.origin, y, p, part)
+            for blocks, part in zip(self._blocks, ((everywhere, first), *chosen), strict=False)
+        ]
+        return counts, sums
 
-    def _chosen(self, roi: RegionMask | Annotation, bounds: Box, box: Box) -> tuple[Box, NDArray[np.bool_]] | None:
-        """The part of a block that a region meets, and which of its pixels are inside."""
-        rows, columns = (_overlap(*both) for both in zip(box, bounds, strict=True))
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            return None
-        chosen = roi.within(rows, columns) if isinstance(roi, RegionMask) else annotation_mask(roi, rows, columns)
-        return (_moved(rows, box[0].start), _moved(columns, box[1].start)), chosen
+    def add(self, found: Looked) -> None:
+        """Pool the counts."""
+        counts, sums = found
+        self._counts = [old if new is None else old + new for old, new in zip(self._counts, counts, strict=True)]
+        self._blocks = [old if new is None else old + new for old, new in zip(self._blocks, sums, strict=True)]
+
+    @property
+    def pairs(self) -> SlidePairs:
+        """All that was counted."""
+        tissue, outside, *regions = self._counts
+        known = None if self._tissue is None else tissue
+        return SlidePairs(known, tissue + outside, tuple(regions), tuple(self._blocks))
 
 
-def _blocks(
-    side: int, box: Box, y: NDArray[Any], p: NDArray[Any], part: tuple[Box, NDArray[np.bool_]]
-) -> BlockSums | None:
+def _chosen(roi: RegionMask | Annotation, bounds: Box, block: PixelBlock) -> Part | None:
+    """The part of a block that a region meets, and which of its pixels are inside."""
+    rows, columns = (_overlap(*both) for both in zip((block.rows, block.columns), bounds, strict=True))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return None
+    chosen = roi.within(rows, columns) if isinstance(roi, RegionMask) else annotation_mask(roi, rows, columns)
+    return (_moved(rows, block.rows.start), _moved(columns, block.columns.start)), chosen
+
+
+def _sums(side: int, origin: tuple[int, int], y: NDArray[Any], p: NDArray[Any], part: Part) -> BlockSums | None:
     (rows, columns), chosen = part
     if not chosen.any():
         return None
-    origin = box[0].start + rows.start, box[1].start + columns.start
-    return update_blocks(BlockSums(side), y[rows, columns], p[rows, columns], chosen, origin)
+    corner = origin[0] + rows.start, origin[1] + columns.start
+    return update_blocks(BlockSums(side), y[rows, columns], p[rows, columns], chosen, corner)
 
 
-def _nothing(levels: Levels, bins: PairBins) -> PairCounts:
-    real, predicted = (np.empty(0, level.dtype) for level in levels)
-    return pair_counts(real, predicted, bins=bins)
+def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> None:
+    """Refuse slides that differ in size, and masks of another slide.
 
+    Parameters
+    ----------
+    real, predicted : Slide
+        What is compared.
+    masks : sequence of RegionMask
+        Of the real slide.
 
-def _check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> None:
+    Raises
+    ------
+    AgreementError
+        If they do not fit.
+    """
     if real.shape != predicted.shape:
         msg = (
             f"the real slide is {real.shape[0]} x {real.shape[1]} px and the predicted one "
@@ -232,58 +297,3 @@ def _overlap(first: slice, second: slice) -> slice:
 
 def _moved(part: slice, origin: int) -> slice:
     return slice(part.start - origin, part.stop - origin)
-
-
-def _boxes(levels: Levels) -> list[Box]:
-    """Blocks of about 4 million pixels whose edges are those of stored chunks of both, as far as these agree."""
-    rows, columns = (_common(*sizes) for sizes in zip(*(level.chunksize for level in levels), strict=True))
-    height, width = levels[0].shape
-    block_width = columns * max(1, BLOCK_EDGE // columns)
-    block_height = rows * max(1, BLOCK_PX // (min(block_width, width) * rows))
-    return [
-        (slice(y, min(y + block_height, height)), slice(x, min(x + block_width, width)))
-        for y in range(0, height, block_height)
-        for x in range(0, width, block_width)
-    ]
-
-
-def _common(first: int, second: int) -> int:
-    common = math.lcm(first, second)
-    return common if common <= LARGEST_COMMON_CHUNK else max(first, second)
-
-
-def _each_block(
-    levels: Levels, boxes: Sequence[Box], look: Callable[[Box, NDArray[Any], NDArray[Any]], Result]
-) -> Generator[Result, None, None]:
-    """What is found in each block, in order; several are read and looked at side by side."""
-
-    def work(box: Box) -> Result:
-        # no threads of dask's own, which would stay behind: those of the pool are enough and end with it
-        real, predicted = dask.compute(*(level[box] for level in levels), scheduler="synchronous")
-        return look(box, np.asarray(real), np.asarray(predicted))
-
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="slide-pairs")
-    try:
-        left = iter(boxes)
-        under_way = deque(pool.submit(work, box) for box in islice(left, THREADS + 1))
-        while under_way:
-            found = under_way.popleft().result()
-            under_way.extend(pool.submit(work, box) for box in islice(left, 1))
-            yield found
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _range_of(levels: Levels, boxes: Sequence[Box], total: int) -> Generator[PairReport, None, ValueBins]:
-    """Bins between the smallest and the largest pixel of both."""
-    low, high = math.inf, -math.inf
-    with closing(_each_block(levels, boxes, _ends)) as blocks:
-        for done, (smallest, largest) in enumerate(blocks, start=1):
-            low, high = min(low, smallest), max(high, largest)
-            yield PairReport(done, total)
-    return bins_between(low, high, whole="f" not in levels[0].dtype.kind + levels[1].dtype.kind)
-
-
-def _ends(_: Box, y: NDArray[Any], p: NDArray[Any]) -> tuple[float, float]:
-    checked = checked_pair(y, p, None)
-    return min(pixels.min().item() for pixels in checked), max(pixels.max().item() for pixels in checked)

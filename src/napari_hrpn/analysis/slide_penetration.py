@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.distance import Nearest, distance_tiles, nearest_in
+from napari_hrpn.analysis.distance import Nearest, longest_distance, nearest_in
 from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.level_strips import StripReport, level_pixel_um, region_on_grid
+from napari_hrpn.analysis.intensity import tissue_percentiles
+from napari_hrpn.analysis.level_strips import StripReport, region_on_grid
 from napari_hrpn.analysis.penetration import Penetration, compute_penetration
 from napari_hrpn.analysis.shell_sums import (
     PenetrationSettings,
@@ -18,9 +19,9 @@ from napari_hrpn.analysis.shell_sums import (
     no_shell_sums,
     update_shells,
 )
+from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
+from napari_hrpn.analysis.subareas import AREAS, periphery
 from napari_hrpn.analysis.working_grid import WorkingGrid
-from napari_hrpn.slides import RegionMask
-from napari_hrpn.tiling import Box, TileGrid
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.vessel_mask import VesselMask
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import RegionMask, Slide
+    from napari_hrpn.tiling import Box
 
-AREAS = ("core", "periphery")
+# less glass than this is holes in the tissue
+LEAST_GLASS = 0.02
+GLASS_PIXEL_UM = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,22 +141,101 @@ def slide_penetration(
     SlideError
         If an image cannot be read.
     """
-    settings = settings or PenetrationSettings()
-    grid = WorkingGrid(_checked_shape(images), vessels.mask.shape)
-    edge = None if tissue is None else _periphery(images[0].slide, tissue, settings.periphery_um)
-    sums = no_shell_sums([image.name for image in images], settings, AREAS if edge else ("tissue",))
-    near = _no_near_sums(images, vessels, settings)
-    tiles = TileGrid(vessels.mask.shape[0], vessels.mask.shape[1], grid.tile_px, 0, 1)
-    for done, tile in enumerate(tiles, start=1):
-        area = _area(vessels, tissue, edge, tile.core)
-        if (area >= 0).any():
-            nearest = nearest_in(vessels.mask, tile.core, vessels.pixel_um, settings.furthest_um)
-            values = [grid.sums(image.slide.levels[0][image.channel], tile.core) for image in images]
-            pixels = grid.counts(tile.core)
-            sums = update_shells(sums, nearest.distance_um, values, settings, area=area, pixels=pixels)
-            _add_near(near, vessels, nearest, values, pixels, area >= 0)
-        yield StripReport(done, len(tiles))
-    return SlidePenetration(compute_penetration(sums, settings, background), _vessel_rows(near, sums))
+    counter = PenetrationCounter(vessels, images, tissue, settings)
+    yield from count_blocks(counter.channels, [counter])
+    return counter.penetration(background)
+
+
+class PenetrationCounter:
+    """The probe by distance from the vessels of a slide, in any number of images, as a counter.
+
+    Parameters
+    ----------
+    vessels : VesselMask
+        Of the slide.
+    images : sequence of ProbeImage
+        Of one size, each with a name of its own.
+    tissue : RegionMask or None
+        Pixels outside are left out, and blocks without any are not read.
+    settings : PenetrationSettings
+        Shells, bands and distances.
+    """
+
+    def __init__(
+        self,
+        vessels: VesselMask,
+        images: Sequence[ProbeImage],
+        tissue: RegionMask | None,
+        settings: PenetrationSettings | None = None,
+    ) -> None:
+        self._vessels, self._tissue, self._settings = vessels, tissue, settings or PenetrationSettings()
+        self._grid = WorkingGrid(_checked_shape(images), vessels.mask.shape)
+        self.channels = [image.slide.levels[0][image.channel] for image in images]
+        self._edge = periphery(images[0].slide, tissue, self._settings.periphery_um)
+        names = [image.name for image in images]
+        self._no_shells = no_shell_sums(names, self._settings, AREAS if self._edge else ("tissue",))
+        self._shells, self._near = self._no_shells, _no_near_sums(images, vessels, self._settings)
+
+    def look(self, block: PixelBlock) -> tuple[ShellSums, _NearSums] | None:
+        """Sums of a block; None without tissue."""
+        box = self._grid.cells(block.rows, block.columns)
+        area = _area(self._vessels, self._tissue, self._edge, box)
+        inside = area >= 0
+        if not inside.any():
+            return None
+        place = block.rows, block.columns
+        mask, pixel_um = self._vessels.mask, self._vessels.pixel_um
+        reach_um = longest_distance(mask, box, inside, pixel_um, self._settings.furthest_um)
+        nearest = nearest_in(mask, box, pixel_um, reach_um)
+        values = [self._grid.sums_within(block.pixels(channel), *place) for channel in self.channels]
+        pixels = self._grid.counts_within(*place)
+        shells = update_shells(self._no_shells, nearest.distance_um, values, self._settings, area=area, pixels=pixels)
+        return shells, _near_sums(self._near, self._vessels, nearest, values, pixels, inside)
+
+    def add(self, found: tuple[ShellSums, _NearSums] | None) -> None:
+        """Pool the sums."""
+        if found is not None:
+            self._shells, self._near = self._shells + found[0], self._near + found[1]
+
+    def penetration(self, background: Mapping[str, float] | None = None) -> SlidePenetration:
+        """Profiles, and the probe around each vessel.
+
+        Parameters
+        ----------
+        background : mapping of str to float, optional
+            Grey level without probe by name of image.
+
+        Returns
+        -------
+        SlidePenetration
+            Of all blocks.
+        """
+        profiles = compute_penetration(self._shells, self._settings, background)
+        return SlidePenetration(profiles, _vessel_rows(self._near, self._shells))
+
+
+def glass_levels(images: Sequence[ProbeImage], glass: RegionMask | None) -> dict[str, float]:
+    """Grey levels of blank glass, to be taken off as background.
+
+    Parameters
+    ----------
+    images : sequence of ProbeImage
+        Read at a coarse level, of 8 µm per pixel.
+    glass : RegionMask or None
+        Where there is certainly no tissue; None for nowhere.
+
+    Returns
+    -------
+    dict of str to float
+        Median by name of image; empty where less than 2 % of the slide are glass, which may be holes in the tissue.
+    """
+    if glass is None or glass.fraction < LEAST_GLASS:
+        return {}
+    found = {
+        image.name: tissue_percentiles(image.slide, [image.channel], glass, [50], GLASS_PIXEL_UM)[0, 0]
+        for image in images
+    }
+    return {name: float(level) for name, level in found.items() if np.isfinite(level)}
 
 
 def _checked_shape(images: Sequence[ProbeImage]) -> tuple[int, int]:
@@ -165,25 +248,13 @@ def _checked_shape(images: Sequence[ProbeImage]) -> tuple[int, int]:
     return shape
 
 
-def _periphery(slide: Slide, tissue: RegionMask, width_um: float) -> RegionMask | None:
-    """The tissue near its edge; None where it has none."""
-    if tissue.mask.all():
-        return None
-    outside = ~tissue.mask
-    near = np.zeros_like(outside)
-    for tile in distance_tiles(outside, level_pixel_um(slide, tissue.downsample), width_um):
-        box = tile.box
-        near[box.y0 : box.y1, box.x0 : box.x1] = tile.distance_um < width_um
-    return RegionMask(near & tissue.mask, tissue.downsample)
-
-
 def _area(vessels: VesselMask, tissue: RegionMask | None, edge: RegionMask | None, box: Box) -> NDArray[np.intp]:
     rows, columns = slice(box.y0, box.y1), slice(box.x0, box.x1)
     area = region_on_grid(tissue, vessels.downsample, rows, columns).astype(np.intp) - 1
     return area if edge is None else area + region_on_grid(edge, vessels.downsample, rows, columns)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _NearSums:
     """Per distance and vessel, the first at index 1: pixels, and the signal of each image."""
 
@@ -191,30 +262,34 @@ class _NearSums:
     pixels: NDArray[np.int64]
     signal: NDArray[np.float64]
 
+    def __add__(self, other: _NearSums) -> _NearSums:
+        return replace(self, pixels=self.pixels + other.pixels, signal=self.signal + other.signal)
+
 
 def _no_near_sums(images: Sequence[ProbeImage], vessels: VesselMask, settings: PenetrationSettings) -> _NearSums:
     shape = (len(settings.near_um), vessels.objects.count + 1)
     return _NearSums(settings.near_um, np.zeros(shape, np.int64), np.zeros((len(images), *shape)))
 
 
-def _add_near(
-    near: _NearSums,
+def _near_sums(
+    nothing: _NearSums,
     vessels: VesselMask,
     nearest: Nearest,
     values: Sequence[NDArray[Any]],
     pixels: NDArray[np.int64],
     inside: NDArray[np.bool_],
-) -> None:
-    """Add to the ring, out of those between two distances, of the nearest vessel."""
+) -> _NearSums:
+    """Sums in the ring, out of those between two distances, of the nearest vessel."""
     around, distance = nearest.around, nearest.distance_um
-    chosen = inside & (distance > 0) & (distance <= near.near_um[-1])
+    chosen = inside & (distance > 0) & (distance <= nothing.near_um[-1])
     labels = vessels.objects.painted(slice(around.y0, around.y1), slice(around.x0, around.x1))
     vessel = labels[nearest.row[chosen], nearest.column[chosen]]
-    rings, size = near.pixels.shape
-    place = np.searchsorted(near.near_um, distance[chosen]) * size + vessel
-    near.pixels += np.bincount(place, pixels[chosen], rings * size).reshape(rings, size).astype(np.int64)
-    for signal, image in zip(near.signal, values, strict=True):
-        signal += np.bincount(place, image[chosen], rings * size).reshape(rings, size)
+    rings, size = nothing.pixels.shape
+    place = np.searchsorted(nothing.near_um, distance[chosen]) * size + vessel
+    counted, *signal = (
+        np.bincount(place, weights[chosen], rings * size).reshape(rings, size) for weights in (pixels, *values)
+    )
+    return replace(nothing, pixels=counted.astype(np.int64), signal=np.stack(signal))
 
 
 def _vessel_rows(near: _NearSums, sums: ShellSums) -> tuple[VesselProbe, ...]:

@@ -65,7 +65,10 @@ class ValueBins:
             If a pixel is outside the bins.
         """
         if pixels.dtype.kind == "f" or self.step != 1:
-            index = np.rint((pixels.astype(np.float64) - self.low) / self.step)
+            index = pixels.astype(np.float64)
+            index -= self.low
+            index /= self.step
+            index = np.rint(index, out=index)
         else:
             index = pixels.astype(np.intp)
             index -= int(self.low)

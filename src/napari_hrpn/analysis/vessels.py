@@ -52,7 +52,7 @@ class Vessel:
     length_um : float
         Of the middle line: of a round cross-section nearly nothing.
     stain_mean : float
-        Mean grey level of the vessel stain inside.
+        Mean grey level of the vessel stain inside; NaN without one.
     """
 
     label: int
@@ -111,7 +111,7 @@ class _Sums:
 
 
 def measure_vessels(
-    slide: Slide, channel: int, vessels: VesselMask, tissue: RegionMask | None = None
+    slide: Slide, channel: int | None, vessels: VesselMask, tissue: RegionMask | None = None
 ) -> Generator[StripReport, None, VesselTable]:
     """Measure each vessel of a slide, and their density in the tissue.
 
@@ -123,8 +123,8 @@ def measure_vessels(
     ----------
     slide : Slide
         Read once, block by block, at the coarsest level that is not coarser than the mask.
-    channel : int
-        Its channel of vessels.
+    channel : int or None
+        Its channel of vessels; None where there is none, and the mask was drawn: nothing is read then.
     vessels : VesselMask
         Of this slide.
     tissue : RegionMask, optional
@@ -145,15 +145,16 @@ def measure_vessels(
     SlideError
         If the slide cannot be read.
     """
-    image = slide.levels[_level(slide, vessels)][channel]
-    grid = WorkingGrid(image.shape, vessels.mask.shape)
+    level = slide.levels[_level(slide, vessels)]
+    grid = WorkingGrid(level.shape[1:], vessels.mask.shape)
     sums = _no_sums(vessels.objects.count + 1)
     tiles = TileGrid(vessels.mask.shape[0], vessels.mask.shape[1], min(grid.tile_px, TILE_PX), 0, 1)
     for done, tile in enumerate(tiles, start=1):
         box = tile.core
         labels = vessels.objects.painted(slice(box.y0, box.y1), slice(box.x0, box.x1))
         if labels.any():
-            _add_stain(sums, labels, grid.sums(image, box), grid.counts(box))
+            if channel is not None:
+                _add_stain(sums, labels, grid.sums(level[channel], box), grid.counts(box))
             _add_shape(sums, labels, vessels, box)
         yield StripReport(done, len(tiles))
     return _table(sums, vessels, tissue)
@@ -235,5 +236,5 @@ def _row(sums: _Sums, vessels: VesselMask, index: int) -> Vessel:
         equivalent_diameter_um=round_um,
         mean_diameter_um=int(sums.width_nm[label]) / 1000 / skeleton_px if skeleton_px else round_um,
         length_um=CHAIN_TO_LINE * float(sums.steps[:, label] @ (dy, dx, math.hypot(dy, dx))),
-        stain_mean=float(sums.stain[label]) / int(sums.stain_px[label]),
+        stain_mean=float(sums.stain[label]) / int(sums.stain_px[label]) if sums.stain_px[label] else math.nan,
     )

@@ -61,11 +61,51 @@ class WorkingGrid:
         """
         rows, columns = self._part(box)
         pixels = np.asarray(image[rows[0] : rows[-1], columns[0] : columns[-1]].compute())
-        dtype = np.dtype(np.float64 if pixels.dtype.kind == "f" else np.int64)
-        # of 16 bits, 65,536 rows fit into 32 bits, which takes half the time
-        narrow = pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2 and len(pixels) < 2**16
-        once = _cell_sums(pixels, rows - rows[0], np.dtype(np.uint32) if narrow else dtype)
-        return np.ascontiguousarray(_cell_sums(once.T, columns - columns[0], dtype).T)
+        return _summed(pixels, rows, columns)
+
+    def cells(self, rows: slice, columns: slice) -> Box:
+        """Part of the grid that a rectangle of the image meets.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            Of the image, with a start and a stop.
+
+        Returns
+        -------
+        Box
+            Pixels of the grid.
+        """
+        (y0, y1), (x0, x1) = (
+            (int(np.searchsorted(edges, part.start, side="right")) - 1, int(np.searchsorted(edges, part.stop)))
+            for edges, part in zip(self._edges, (rows, columns), strict=True)
+        )
+        return Box(y0, y1, x0, x1)
+
+    def counts_within(self, rows: slice, columns: slice) -> NDArray[np.int64]:
+        """Pixels of a rectangle of the image in each pixel of the grid that it meets."""
+        return np.multiply.outer(*(np.diff(edges) for edges in self._within(rows, columns))).astype(np.int64)
+
+    def sums_within(self, pixels: NDArray[Any], rows: slice, columns: slice) -> NDArray[Any]:
+        """Add up a rectangle of the image in each pixel of the grid that it meets.
+
+        Parameters
+        ----------
+        pixels : numpy.ndarray
+            Shape (rows, columns), integer or floating point.
+        rows, columns : slice
+            Where they lie in the image.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the shape of `cells`: int64 of integer pixels, float64 of floating point.
+        """
+        return _summed(pixels, *self._within(rows, columns))
+
+    def _within(self, rows: slice, columns: slice) -> list[NDArray[np.int64]]:
+        edges = self._part(self.cells(rows, columns))
+        return [np.clip(own, part.start, part.stop) for own, part in zip(edges, (rows, columns), strict=True)]
 
     @cached_property
     def _edges(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -74,6 +114,15 @@ class WorkingGrid:
 
     def _part(self, box: Box) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return self._edges[0][box.y0 : box.y1 + 1], self._edges[1][box.x0 : box.x1 + 1]
+
+
+def _summed(pixels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[Any]:
+    """Sums between edges along both axes."""
+    dtype = np.dtype(np.float64 if pixels.dtype.kind == "f" else np.int64)
+    # of 16 bits, 65,536 rows fit into 32 bits, which takes half the time
+    narrow = pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2 and len(pixels) < 2**16
+    once = _cell_sums(pixels, rows - rows[0], np.dtype(np.uint32) if narrow else dtype)
+    return np.ascontiguousarray(_cell_sums(once.T, columns - columns[0], dtype).T)
 
 
 def _edges(fine: int, coarse: int) -> NDArray[np.int64]:

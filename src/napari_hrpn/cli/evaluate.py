@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def _order(
 
     slide = open_slide(places.real, **plane)
     roles, probe = _roles(slide, channels)
-    called = prediction_names(places.predicted, places.real, names)
+    called = _names(places, names)
     predictions = tuple(
         _prediction(path, own, slide, slide.channel_names[probe])
         for path, own in zip(places.predicted, called, strict=True)
@@ -152,12 +153,15 @@ def _order(
 
 
 def _roles(slide: Slide, channels: dict[str, str | None]) -> tuple[ChannelRoles, int]:
-    from napari_hrpn.slides import ChannelRoles, find_channel, guess_roles
+    from napari_hrpn.reports import roles_around
+    from napari_hrpn.slides import find_channel
 
     named = {role: find_channel(slide, channel) for role, channel in channels.items() if channel is not None}
-    guessed = vars(guess_roles(slide.channel_names))
-    free = {role: index for role, index in guessed.items() if index not in named.values()}
-    roles = ChannelRoles(**{**free, **named})
+    if len(set(named.values())) < len(named):
+        words = " and ".join(f"--{role} {channels[role]}" for role in named)
+        msg = f"{words} name one channel of {slide.source.name} twice; expected another channel for each."
+        raise CommandError(msg)
+    roles = roles_around(slide, named)
     if roles.probe is None:
         there_are = ", ".join(f"{index} = {channel}" for index, channel in enumerate(slide.channel_names))
         msg = f"no channel of {slide.source.name} is known to show the probe; name one of {there_are} with --probe."
@@ -165,39 +169,23 @@ def _roles(slide: Slide, channels: dict[str, str | None]) -> tuple[ChannelRoles,
     return roles, roles.probe
 
 
-def prediction_names(predicted: Sequence[Path], real: Path, names: Sequence[str]) -> list[str]:
-    """What predictions are called: as the user says, or what tells them apart.
-
-    Parameters
-    ----------
-    predicted : sequence of pathlib.Path
-        The predictions.
-    real : pathlib.Path
-        The slide, whose name says nothing about a prediction of it.
-    names : sequence of str
-        One for each, or none.
-
-    Returns
-    -------
-    list of str
-        One for each: the rest of the file's name, or that of its folder where files are called the same.
-
-    Raises
-    ------
-    CommandError
-        If there are more or fewer names than predictions.
-    """
+def _names(places: _Places, names: Sequence[str]) -> list[str]:
+    """What predictions are called: as the user says, or what tells them apart."""
+    from napari_hrpn.reports import prediction_names
     from napari_hrpn.slides import slide_name
 
+    predicted = places.predicted
     if names:
         if len(names) != len(predicted):
             msg = f"--name was given {len(names)} times for {len(predicted)} predictions; give it once for each or not."
             raise CommandError(msg)
         return [name.strip() for name in names]
-    own = [slide_name(path) for path in predicted]
-    rest = [name.removeprefix(slide_name(real)).strip(" ._-") or name for name in own]
-    # evaluations of several slides are put together by these names
-    return rest if len(set(rest)) == len(rest) else [path.absolute().parent.name for path in predicted]
+    found = prediction_names(predicted, places.real)
+    if len(set(found)) < len(found):
+        own = " and ".join(slide_name(path) for path in predicted)
+        msg = f"the predictions {own} cannot be told apart by their names; give each one with --name."
+        raise CommandError(msg)
+    return found
 
 
 def _prediction(path: Path, name: str, real: Slide, probe: str) -> ProbeImage:
@@ -220,42 +208,29 @@ def _prediction(path: Path, name: str, real: Slide, probe: str) -> ProbeImage:
 
 
 def _warn_of_other_slide(prediction: Slide, real: Slide) -> None:
-    from napari_hrpn.reports import prediction_record
-    from napari_hrpn.slides import SlideWarning, slide_identity
+    from napari_hrpn.reports import other_slide_words
+    from napari_hrpn.slides import SlideWarning
 
-    record = prediction_record(prediction.source)
-    if record is not None and record.get("slide") not in (None, slide_identity(real)):
-        warnings.warn(
-            f"{prediction.source.name} was predicted from another slide than {real.source.name}, or from it before it "
-            "was copied or changed; compare them only if you know that they show the same.",
-            SlideWarning,
-            stacklevel=2,
-        )
+    if words := other_slide_words(prediction, real):
+        warnings.warn(words, SlideWarning, stacklevel=2)
 
 
 def _rois(path: Path, slide: Slide) -> tuple[Annotation, ...]:
-    from napari_hrpn.analysis import roi_box
+    from napari_hrpn.reports import check_on_slide
     from napari_hrpn.slides import read_geojson
 
     rois = tuple(roi for roi in read_geojson(path) if roi.kind == "include")
     if not rois:
         msg = f"{path.name} has only regions to exclude; expected regions of interest (--mask takes away tissue)."
         raise CommandError(msg)
-    for index, roi in enumerate(rois, start=1):
-        y0, y1, x0, x1 = roi_box(roi, slide.shape)
-        if not (y1 > y0 and x1 > x0):
-            height, width = slide.shape
-            msg = (
-                f"region {index} {f'({roi.name}) ' if roi.name else ''}of {path.name} lies outside of "
-                f"{slide.source.name}, which is {width} x {height} px; check that it belongs to this slide."
-            )
-            raise CommandError(msg)
+    check_on_slide(rois, slide, path.name)
     return rois
 
 
 def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None) -> tuple[RegionMask | None, RegionMask | None, str]:
     """The tissue, the glass, and how they were found."""
     from napari_hrpn.analysis import tissue_mask
+    from napari_hrpn.reports import nuclei_words
     from napari_hrpn.slides import RegionMask, read_regions
 
     drawn = None if mask is None else read_regions(mask, slide.shape)
@@ -267,7 +242,7 @@ def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None) -> tuple[Regio
     if found is None:
         return None, None, f"no channel of {slide.source.name} is known to show nuclei, and no mask was given"
     assert roles.nuclei is not None
-    return found, glass, f"from the nuclei, channel {slide.channel_names[roles.nuclei]}"
+    return found, glass, nuclei_words(slide, roles.nuclei)
 
 
 def _settings(psnr_max: str, patch: int | None, block: int | None, seed: int) -> EvaluationSettings:
@@ -285,8 +260,14 @@ def _step(report: WritingReport) -> Step:
 
 
 def _check_json(path: Path | None, output: Path, *, overwrite: bool) -> None:
-    """Refuse to replace a file, unless it is what would be written."""
-    if path is None or overwrite or not path.exists():
+    """Refuse, before anything is measured, to replace a file that is not what would be written, or an odd place."""
+    if path is None:
+        return
+    folder = next(place for place in path.absolute().parents if place.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        msg = f"{path} cannot be written, as {folder} is no folder that can be written to; choose another place for it."
+        raise CommandError(msg)
+    if not path.exists() or (overwrite and not path.is_dir()):
         return
     complete = output / "evaluation.json"
     if path.is_dir() or not complete.is_file() or complete.read_bytes() != path.read_bytes():

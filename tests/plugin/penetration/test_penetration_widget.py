@@ -2,6 +2,7 @@
 
 import csv
 import threading
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QPushButton
 from scipy import ndimage
 
 from napari_hrpn.analysis import penetration
@@ -22,12 +23,12 @@ from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.penetration.work import EDGE
 from napari_hrpn.slides import Slide, coarser_levels
 from support.compared import show
+from support.settling import settle as settled
 from support.vessel_slides import discs
 
 SHAPE = (400, 520)
 PIXEL_UM = 0.5
 CENTRES = np.array([(90, 250), (200, 420), (310, 270), (180, 180)])
-WAIT_MS = 20_000
 
 
 def slide_of_pixels(pixels, source, names):
@@ -62,31 +63,26 @@ def viewer(slides):
 
 
 @pytest.fixture
-def widget(viewer, qtbot):
+def widget(viewer, settle):
     widget = PenetrationWidget(viewer)
     widget.show()
-    qtbot.wait(20)
+    settle(widget)
     yield widget
     widget.shut_down()
     widget.close()
 
 
 @pytest.fixture
-def finish(qtbot):
-    """Waits until what was found is shown."""
-
-    def run(widget):
-        qtbot.waitUntil(lambda: widget._waiting is None and not widget.bar.is_running, timeout=WAIT_MS)
-        qtbot.wait(30)
-
-    return run
+def settle(qtbot):
+    """Waits until all is read, measured and shown."""
+    return partial(settled, qtbot)
 
 
 @pytest.fixture
-def measure(finish):
+def measure(settle):
     def run(widget):
         widget.bar.measure_button.click()
-        finish(widget)
+        settle(widget)
 
     return run
 
@@ -148,23 +144,64 @@ def test_blank_glass_is_taken_off_and_core_and_periphery_are_told_apart(widget, 
     assert {one.background for one in widget._all_profiles} == {40.0}
 
 
-def test_a_length_that_does_not_exist_is_told_with_its_reason(widget, viewer, qtbot, measure, slides):
-    flat = slide_of_pixels(np.full((1, *SHAPE), 9, np.uint16), "tumour.flat.predicted.ome.zarr", ("QD",))
-    show(viewer, flat)
-    qtbot.wait(30)
-    widget.pair_form.choose(viewer.layers["tumour QD"], [viewer.layers["tumour.flat.predicted QD"]])
+def test_a_length_that_does_not_exist_is_told_with_its_reason(widget, viewer, settle, measure):
+    vessels = discs(SHAPE, CENTRES, 10)
+    slow = 60_000 * np.exp(-ndimage.distance_transform_edt(~vessels) * PIXEL_UM / 2665)
+    for title, pixels in (("flat", np.full(SHAPE, 9)), ("slow", slow)):
+        show(viewer, slide_of_pixels(pixels[None].astype(np.uint16), f"tumour.{title}.predicted.ome.zarr", ("QD",)))
+    settle(widget)
+    predicted = [viewer.layers[f"tumour.{title}.predicted QD"] for title in ("flat", "slow")]
+    widget.pair_form.choose(viewer.layers["tumour QD"], predicted)
     widget.vessel_form.background_box.choose(NONE)
+    widget.region_form.box.choose(FRAME)
     measure(widget)
-    (row,) = (
-        row for row in widget.profile_table.texts() if row[0] == "tumour.flat.predicted QD" and row[1] == "tissue"
-    )
-    assert row[5] == "-"
-    assert "so it has no decay length" in widget.reason_label.text()
+    lengths = {row[0]: row[5] for row in widget.profile_table.texts()}
+    assert lengths == {"tumour QD": lengths["tumour QD"], predicted[0].name: "-", predicted[1].name: "-"}
+    told = widget.reason_label.text().replace("\u200b", "")
+    assert "tumour.flat.predicted QD, tissue: the signal does not fall with the distance" in told
+    assert "tumour.slow.predicted QD, tissue: the signal falls too little to have a decay length" in told
+    saved = {row["image"]: row for row in widget._tables["penetration"]}
+    assert saved[predicted[1].name]["decay_um"] is None
+    assert "falls too little" in saved[predicted[1].name]["reason"]
 
 
-def test_the_mask_lies_on_the_vessels_under_any_transform(widget, viewer, finish):
+def test_the_glass_beside_the_tissue_is_the_background_of_the_frame_too(widget, measure):
+    widget.region_form.box.choose(FRAME)
+    measure(widget)
+    assert {(one.area, one.background) for one in widget._all_profiles} == {("tissue", 100.0)}
+    assert "no background is taken off" not in widget.reason_label.text()
+
+
+def test_without_glass_it_is_said_that_no_background_is_taken_off(widget, viewer, measure, settle, slides):
+    viewer.layers.clear()
+    right = SHAPE[1] // 3
+    pixels = np.asarray(slides[0].levels[0])[:, :, right:]
+    show(viewer, slide_of_pixels(pixels, "inside.ome.tif", slides[0].channel_names))
+    settle(widget)
+    measure(widget)
+    assert {one.background for one in widget._all_profiles} == {0.0}
+    assert "There is no blank glass around the tissue, so no background is taken off." in widget.reason_label.text()
+
+
+def test_a_drawn_mask_needs_no_stain(widget, viewer, measure, settle, slides):
+    viewer.layers.clear()
+    probe = np.asarray(slides[0].levels[0])[2:]
+    show(viewer, slide_of_pixels(probe, "probe.ome.tif", ("QD",)))
+    layer = viewer.add_labels(discs(SHAPE, CENTRES, 10).astype(np.int32), scale=(PIXEL_UM, PIXEL_UM), name="drawn")
+    settle(widget)
+    measure(widget)
+    assert "No layer shows vessels" in widget.message
+    widget.vessel_form.mask_box.choose(layer)
+    widget.region_form.box.choose(FRAME)
+    measure(widget)
+    assert widget._table.n == len(CENTRES)
+    assert [row["stain_mean"] for row in widget._tables["vessels"]] == [None] * len(CENTRES)
+    assert widget.vessel_table.vessels.rowCount() == len(CENTRES)
+
+
+def test_the_mask_lies_on_the_vessels_under_any_transform(widget, viewer, settle):
     widget.vessel_form.find_button.click()
-    finish(widget)
+    settle(widget)
     assert widget._profiles is None
     labels, stain = viewer.layers["tumour QD vessels"], viewer.layers["tumour CD31"]
     for centre in CENTRES:
@@ -174,32 +211,32 @@ def test_the_mask_lies_on_the_vessels_under_any_transform(widget, viewer, finish
     np.testing.assert_allclose(stain.world_to_data(labels.data_to_world(own)), CENTRES.mean(axis=0), atol=0.3)
 
 
-def test_threshold_and_least_area_are_those_of_the_form(widget, viewer, finish):
+def test_threshold_and_least_area_are_those_of_the_form(widget, viewer, settle):
     widget.vessel_form.threshold_box.choose(STATED)
     widget.vessel_form.level_box.setValue(5000)
     widget.find_vessels()
-    finish(widget)
+    settle(widget)
     assert not viewer.layers["tumour QD vessels"].data.any()
     widget.vessel_form.level_box.setValue(500)
     widget.vessel_form.area_box.setValue(50)
     widget.find_vessels()
-    finish(widget)
+    settle(widget)
     layer = viewer.layers["tumour QD vessels"]
     assert ndimage.label(layer.data)[1] == len(CENTRES)
     widget.vessel_form.area_box.setValue(5000)
     widget.find_vessels()
-    finish(widget)
+    settle(widget)
     assert not layer.data.any()
 
 
-def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, qtbot, finish):
+def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, settle):
     widget.region_form.box.choose(FRAME)
     measure(widget)
     layer = viewer.layers["tumour QD vessels"]
     # a vessel is rubbed out
     layer.brush_size = 40
     layer.paint(CENTRES[0] / 2, 0)
-    qtbot.wait(50)
+    settle(widget)
     assert widget.vessel_form.mask is layer
     assert widget._profiles is None
     measure(widget)
@@ -211,24 +248,57 @@ def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, qtbot, fin
     widget.vessel_form.mask_box.choose(None)
     widget.vessel_form.area_box.setValue(21)
     widget.find_vessels()
-    finish(widget)
+    settle(widget)
     assert layer in viewer.layers
     assert len([one for one in viewer.layers if isinstance(one, Labels)]) == 2
 
 
-def test_labels_that_lie_elsewhere_are_refused(widget, viewer, qtbot):
+def test_other_labels_that_somebody_paints_are_no_vessels(widget, viewer, measure, settle):
+    other = viewer.add_labels(np.zeros(SHAPE, np.uint8), name="of something else")
+    measure(widget)
+    before = widget._profiles
+    other.paint((30, 30), 1)
+    settle(widget)
+    assert widget.vessel_form.mask is None
+    assert widget._profiles is before
+    widget.vessel_form.mask_box.choose(other)
+    settle(widget)
+    assert widget._profiles is None
+
+
+def test_a_mask_of_a_slide_that_is_no_longer_chosen_is_not_shown_on_another(widget, viewer, settle, slides):
+    widget.find_vessels()
+    viewer.layers.clear()
+    show(viewer, slide_of_pixels(np.asarray(slides[0].levels[0]), "other.ome.tif", slides[0].channel_names))
+    settle(widget)
+    assert not [layer for layer in viewer.layers if isinstance(layer, Labels)]
+
+
+def test_areas_are_those_that_the_tissue_has(widget, measure):
+    measure(widget)
+    assert widget.area_box.count() == 3
+    widget.area_box.choose("core")
+    widget.vessel_form.area_box.setValue(30)
+    measure(widget)
+    assert widget.area_box.value == "core"
+    widget.region_form.box.choose(FRAME)
+    measure(widget)
+    assert (widget.area_box.count(), widget.area_box.value) == (1, "tissue")
+
+
+def test_labels_that_lie_elsewhere_are_refused(widget, viewer, settle):
     layer = viewer.add_labels(np.ones((50, 50), np.uint8), name="elsewhere")
-    qtbot.wait(30)
+    settle(widget)
     widget.vessel_form.mask_box.choose(layer)
     widget.measure()
     assert "do not cover" in widget.message
     assert not widget.bar.is_running
 
 
-def test_the_table_is_linked_both_ways_to_the_viewer(widget, viewer, measure, qtbot):
+def test_the_table_is_linked_both_ways_to_the_viewer(widget, viewer, measure, settle):
     measure(widget)
     widget.tabs.setCurrentIndex(1)
-    qtbot.wait(50)
+    settle(widget)
     table, stain = widget.vessel_table, viewer.layers["tumour CD31"]
     for centre, vessel in zip(CENTRES[np.argsort(CENTRES[:, 0])], widget._table.vessels, strict=True):
         np.testing.assert_allclose((vessel.centroid_y_px, vessel.centroid_x_px), centre, atol=1)
@@ -284,44 +354,59 @@ def test_densities_are_counts_per_area(widget, measure, viewer):
     np.testing.assert_allclose(widget._cells.tissue_mm2, mm2)
 
 
-def test_subareas_hold_the_pixels_of_their_bands(widget, viewer, finish, measure):
+def test_subareas_hold_the_pixels_of_their_bands(widget, viewer, settle, measure):
     measure(widget)
     widget.subarea_button.click()
-    finish(widget)
+    settle(widget)
     layer = viewer.layers["tumour QD subareas"]
     tissue = widget._all_profiles[0]
     assert [4 * int((layer.data == label).sum()) for label in range(1, 5)] == [band.n for band in tissue.bands]
     assert list(layer.features["subarea"][1:]) == ["0 to 10 µm", "10 to 30 µm", "30 to 60 µm", "more than 60 µm"]
+    assert viewer.layers.selection.active is not layer
     widget.subarea_box.choose(EDGE)
     widget.subarea_button.click()
-    finish(widget)
-    layer = viewer.layers["tumour QD subareas"]
+    settle(widget)
+    assert layer is viewer.layers["tumour QD subareas"]
+    assert list(layer.features["subarea"]) == ["none", "core", "periphery, 200 µm"]
+    corner = layer.data_to_world(np.array(layer.data.shape) - 0.5)
+    expected = viewer.layers["tumour QD"].data_to_world(np.array(SHAPE) - 0.5)
+    np.testing.assert_allclose(corner, expected, atol=PIXEL_UM * SHAPE[0] / layer.data.shape[0])
     shares = [(layer.data == label).sum() for label in (1, 2)]
     core, periphery = widget._all_profiles[1:3]
     np.testing.assert_allclose(shares[0] / sum(shares), core.n / (core.n + periphery.n), atol=0.03)
     assert widget.vessel_form.mask_box.count() == 2
 
 
-def test_tissue_without_an_edge_is_told_in_a_sentence(widget, finish):
+def test_tissue_without_an_edge_is_told_in_a_sentence(widget, settle):
     widget.region_form.box.choose(FRAME)
     widget.subarea_box.choose(EDGE)
     widget.show_subareas()
-    finish(widget)
+    settle(widget)
     assert "no core and no periphery" in widget.message
 
 
 def test_tables_are_saved(widget, measure, tmp_path, monkeypatch):
     measure(widget)
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "vessels.csv"), "CSV (*.csv)"))
-    widget.save_rows("vessels", widget._vessel_records())
-    with (tmp_path / "vessels.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["vessel"]) for row in rows] == [1, 2, 3, 4]
-    assert float(rows[0]["area, µm²"]) == widget._table.vessels[0].area_um2
-    assert int(rows[0]["n within 10 µm"]) > 0
+    saved = {}
+    for button in widget.findChildren(QPushButton, options=Qt.FindChildOption.FindChildrenRecursively):
+        for entry in button.menu().actions() if button.menu() is not None else ():
+            if entry.text() != "Figure …":
+                path = tmp_path / f"{entry.text().split()[0]}.csv"
+                monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, path=path: (str(path), "CSV (*.csv)"))
+                entry.trigger()
+                with path.open(encoding="utf-8") as file:
+                    saved[path.stem] = list(csv.DictReader(file))
+    assert set(saved) == {"Lengths", "Shells", "Bands", "Vessels", "Densities"}
+    assert [int(row["label"]) for row in saved["Vessels"]] == [1, 2, 3, 4]
+    assert float(saved["Vessels"][0]["area_um2"]) == widget._table.vessels[0].area_um2
+    assert int(saved["Vessels"][0]["n within 10 µm"]) > 0
+    assert float(saved["Lengths"][0]["decay_um"]) == widget._all_profiles[0].decay_um
+    assert float(saved["Densities"][0]["vessels_per_mm2"]) == widget._table.density_per_mm2
+    assert sum(int(row["n"]) for row in saved["Bands"]) == sum(one.n for one in widget._all_profiles)
+    assert len(saved["Shells"]) > len(saved["Bands"])
 
 
-def test_nothing_is_measured_twice_and_former_choices_come_back(widget, viewer, measure, qtbot):
+def test_nothing_is_measured_twice_and_former_choices_come_back(widget, viewer, measure, settle):
     measure(widget)
     before = widget._profiles
     data = viewer.layers["tumour QD vessels"].data
@@ -329,25 +414,25 @@ def test_nothing_is_measured_twice_and_former_choices_come_back(widget, viewer, 
     measure(widget)
     assert not viewer.layers["tumour QD vessels"].data.any()
     widget.vessel_form.area_box.setValue(20)
-    qtbot.wait(50)
+    settle(widget)
     assert widget._profiles is before
     np.testing.assert_array_equal(viewer.layers["tumour QD vessels"].data, data)
     measure(widget)
     assert "Nothing has changed" in widget.message
 
 
-def test_the_real_channel_alone_is_enough(widget, viewer, measure, qtbot):
+def test_the_real_channel_alone_is_enough(widget, viewer, measure, settle):
     del viewer.layers["tumour.predicted QD"]
-    qtbot.wait(30)
+    settle(widget)
     measure(widget)
     assert {one.image for one in widget._all_profiles} == {"tumour QD"}
 
 
-def test_a_slide_without_a_pixel_size_is_refused_in_a_sentence(widget, viewer, measure, qtbot, slides):
+def test_a_slide_without_a_pixel_size_is_refused_in_a_sentence(widget, viewer, measure, settle, slides):
     viewer.layers.clear()
     real = slides[0]
     show(viewer, Slide(real.levels, real.channel_names, None, real.source))
-    qtbot.wait(50)
+    settle(widget)
     measure(widget)
     assert "does not say how large its pixels are" in widget.message
 

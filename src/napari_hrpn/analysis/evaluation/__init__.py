@@ -8,7 +8,7 @@ from napari_hrpn.analysis.evaluation.slide_evaluation import (
     EvaluationPart,
     EvaluationReport,
     evaluate_slide,
-    part_costs,
+    part_names,
 )
 from napari_hrpn.analysis.evaluation.vessels import VesselFindings, why_no_penetration
 
@@ -23,7 +23,7 @@ __all__ = [
     "SlideComparison",
     "VesselFindings",
     "evaluate_slide",
-    "part_costs",
+    "part_names",
     "roi_box",
     "why_no_penetration",
 ]

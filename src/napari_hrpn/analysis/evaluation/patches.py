@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling_permutation
-from napari_hrpn.analysis.evaluation.pixels import shares
-from napari_hrpn.analysis.heterogeneity import Heterogeneity, slide_heterogeneity
+from napari_hrpn.analysis.evaluation.parts import shares
+from napari_hrpn.analysis.heterogeneity import Heterogeneity, PatchCounter, heterogeneity
 from napari_hrpn.analysis.icc import IntraclassCorrelation, icc
 from napari_hrpn.analysis.level_strips import LevelChannel, grey_threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
+
+    import dask.array as da
 
     from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
-    from napari_hrpn.slides import Slide
 
+PATCHES = "patches"
 LEAST_PATCHES = 4
 PIXEL_UM, SMOOTHING_UM = 1.1, 0.7
 
@@ -70,8 +72,8 @@ class PatchFindings:
     predictions: tuple[PatchAgreement, ...]
 
 
-def patch_findings(comparison: SlideComparison, settings: EvaluationSettings) -> Generator[float, None, PatchFindings]:
-    """Measure the patches of a slide and of its predictions.
+class PatchesPart:
+    """A slide and its predictions patch by patch.
 
     Parameters
     ----------
@@ -79,67 +81,69 @@ def patch_findings(comparison: SlideComparison, settings: EvaluationSettings) ->
         What is compared.
     settings : EvaluationSettings
         Patches and permutations.
-
-    Yields
-    ------
-    float
-        Share that is done, 0 to 1.
-
-    Returns
-    -------
-    PatchFindings
-        Numbers of each patch, and their spread.
     """
-    named = _channels(comparison)
-    thresholds = yield from _thresholds(comparison, tuple(named.values()))
-    step = 0.9 / (1 + len(comparison.predictions))
-    real = yield from _measured(
-        comparison, settings, comparison.real.slide, tuple(named.values()), thresholds, (0.1, 0.1 + step)
-    )
-    predictions = []
-    for index, prediction in enumerate(comparison.predictions, start=1):
-        # the same grey level for the prediction as for the real channel, which is the last one
-        own = None if thresholds is None else thresholds[-1:]
-        span = 0.1 + index * step, 0.1 + (index + 1) * step
-        measured = yield from _measured(comparison, settings, prediction.slide, (prediction.channel,), own, span)
-        predictions.append(_agreement(prediction.name, real, measured, settings))
-    names = tuple(comparison.real.slide.channel_names[channel] for channel in named.values())
-    return PatchFindings(names, tuple(named), thresholds, real, tuple(predictions))
 
+    name = PATCHES
 
-def _thresholds(
-    comparison: SlideComparison, channels: tuple[int, ...]
-) -> Generator[float, None, tuple[float, ...] | None]:
-    slide = comparison.real.slide
-    if slide.pixel_size_um is None:
-        return None
-    found = []
-    for index, channel in enumerate(channels):
-        image = LevelChannel(slide, channel, slide.level_for(PIXEL_UM), SMOOTHING_UM)
-        span = 0.1 * index / len(channels), 0.1 * (index + 1) / len(channels)
-        found.append((yield from shares(grey_threshold(image, comparison.tissue, None), *span)))
-    return tuple(found)
+    def __init__(self, comparison: SlideComparison, settings: EvaluationSettings) -> None:
+        self._comparison, self._settings = comparison, settings
+        self._roles = _channels(comparison)
+        real = comparison.real.slide
+        self._images = [
+            [real.levels[0][channel] for channel in self._roles.values()],
+            *([image.slide.levels[0][image.channel]] for image in comparison.predictions),
+        ]
+        self._thresholds: tuple[float, ...] | None = None
+        self._counters: list[PatchCounter] = []
 
+    @property
+    def channels(self) -> list[da.Array]:
+        """Nuclei, vessels and probe, and the predictions."""
+        return [channel for image in self._images for channel in image]
 
-def _measured(
-    comparison: SlideComparison,
-    settings: EvaluationSettings,
-    slide: Slide,
-    channels: tuple[int, ...],
-    thresholds: tuple[float, ...] | None,
-    span: tuple[float, float],
-) -> Generator[float, None, Heterogeneity]:
-    steps = slide_heterogeneity(
-        slide,
-        channels,
-        comparison.tissue,
-        patch_px=settings.patch_of(slide.shape),
-        thresholds=thresholds,
-        permutations=settings.permutations,
-        seed=settings.seed,
-    )
-    found: Heterogeneity = yield from shares(steps, *span)
-    return found
+    def begin(self) -> Generator[float, None, None]:
+        """Find the grey level from which a pixel of each channel is covered."""
+        slide, found = self._comparison.real.slide, []
+        if slide.pixel_size_um is None:
+            return
+        number = len(self._roles)
+        for index, channel in enumerate(self._roles.values()):
+            image = LevelChannel(slide, channel, slide.level_for(PIXEL_UM), SMOOTHING_UM)
+            steps = grey_threshold(image, self._comparison.tissue, None)
+            found.append((yield from shares(steps, index / number, (index + 1) / number)))
+        self._thresholds = tuple(found)
+
+    def ranges(self) -> Sequence[PatchCounter]:
+        """None is needed."""
+        return []
+
+    def counters(self) -> Sequence[PatchCounter]:
+        """One for the slide and one for each prediction."""
+        patch_px = self._settings.patch_of(self._comparison.real.slide.shape)
+        # the same grey level for a prediction as for the real channel, which is the last one
+        own = None if self._thresholds is None else self._thresholds[-1:]
+        levels = [self._thresholds, *([own] * len(self._comparison.predictions))]
+        self._counters = [
+            PatchCounter(image, self._comparison.tissue, patch_px, thresholds)
+            for image, thresholds in zip(self._images, levels, strict=True)
+        ]
+        return self._counters
+
+    def finish(self) -> Generator[float, None, PatchFindings]:
+        """Spread over the patches, and agreement of each prediction."""
+        slide, predictions = self._comparison.real.slide, self._comparison.predictions
+        names = tuple(slide.channel_names[channel] for channel in self._roles.values())
+        real = self._heterogeneity(self._counters[0], names)
+        agreements: list[PatchAgreement] = []
+        for counter, prediction in zip(self._counters[1:], predictions, strict=True):
+            yield (1 + len(agreements)) / len(self._counters)
+            own = self._heterogeneity(counter, [prediction.slide.channel_names[prediction.channel]])
+            agreements.append(_agreement(prediction.name, real, own, self._settings))
+        return PatchFindings(names, tuple(self._roles), self._thresholds, real, tuple(agreements))
+
+    def _heterogeneity(self, counter: PatchCounter, names: Sequence[str]) -> Heterogeneity:
+        settings = self._settings
+        return heterogeneity(counter.sums, names, permutations=settings.permutations, seed=settings.seed)
 
 
 def _agreement(

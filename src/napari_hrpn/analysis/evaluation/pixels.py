@@ -1,10 +1,10 @@
-"""A prediction against the real channel, pixel by pixel, in the tissue, the frame and each region: one pass."""
+"""A prediction against the real channel, pixel by pixel, in the tissue, the frame and each region."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,16 +24,16 @@ from napari_hrpn.analysis.evaluation.places import (
     density_range,
     has_whole_numbers,
     roi_box,
-    whole_histogram,
 )
 from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
+from napari_hrpn.analysis.pixel_pairs import PairBins
 from napari_hrpn.analysis.regression import Regression, regression
-from napari_hrpn.analysis.slide_pairs import slide_pairs
+from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange, check_sizes
 from napari_hrpn.slides import annotation_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -132,10 +132,8 @@ class ComparedPixels:
     histogram: SharedHistogram
 
 
-def compared_pixels(
-    comparison: SlideComparison, prediction: ProbeImage, settings: EvaluationSettings
-) -> Generator[float, None, ComparedPixels]:
-    """Compare a prediction with the real channel.
+class PixelsPart:
+    """A prediction against the real channel, pixel by pixel.
 
     Parameters
     ----------
@@ -145,69 +143,73 @@ def compared_pixels(
         One of its predictions.
     settings : EvaluationSettings
         Intervals and PSNR.
-
-    Yields
-    ------
-    float
-        Share that is done, 0 to 1.
-
-    Returns
-    -------
-    ComparedPixels
-        All numbers of pixel pairs.
     """
-    places: list[RegionMask | Annotation] = [comparison.everywhere, *comparison.rois]
-    sides = [settings.block_px or block_side(comparison.real, prediction, place) for place in places]
-    counted = slide_pairs(
-        comparison.real.slide,
-        comparison.real.channel,
-        prediction.slide,
-        prediction.channel,
-        tissue=comparison.tissue,
-        rois=comparison.rois,
-        density_range=density_range(comparison.real, prediction, comparison.everywhere),
-        block_sides_px=sides,
-    )
-    # what follows the pass takes about a tenth of the time, and more with many regions of interest
-    pairs = yield from shares(counted, 0.0, 0.8)
-    intervals = [
-        block_bootstrap(blocks, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
-        for blocks in pairs.blocks
-    ]
-    yield 0.9
-    numbers = _Numbers(comparison, prediction, settings)
-    return numbers.of(pairs, intervals)
+
+    def __init__(self, comparison: SlideComparison, prediction: ProbeImage, settings: EvaluationSettings) -> None:
+        self.name = pixels_part(prediction.name)
+        self._comparison, self._prediction, self._settings = comparison, prediction, settings
+        real = comparison.real
+        masks = [] if comparison.tissue is None else [comparison.tissue]
+        check_sizes(real.slide, prediction.slide, masks)
+        self.channels = (
+            real.slide.levels[0][real.channel],
+            prediction.slide.levels[0][prediction.channel],
+        )
+        self._range = PairRange(self.channels)
+        self._density_range = 0.0, 1.0
+        self._sides: list[int] = []
+        self._counter: PairCounter | None = None
+
+    def begin(self) -> Generator[float, None, None]:
+        """Choose the range of the densities and the sides of the blocks."""
+        images = self._comparison.real, self._prediction
+        places: list[RegionMask | Annotation] = [self._comparison.everywhere, *self._comparison.rois]
+        self._density_range = density_range(*images, self._comparison.everywhere)
+        for done, place in enumerate(places, start=1):
+            self._sides.append(self._settings.block_px or block_side(*images, place))
+            yield done / len(places)
+
+    def ranges(self) -> Sequence[PairRange]:
+        """None for integers of up to 16 bits."""
+        return [] if self._range.is_known else [self._range]
+
+    def counters(self) -> Sequence[PairCounter]:
+        """Pairs in the tissue, the frame and each region."""
+        bins = PairBins(self._range.bins, self._density_range)
+        self._counter = PairCounter(self.channels, bins, self._comparison.tissue, self._comparison.rois, self._sides)
+        return [self._counter]
+
+    def finish(self) -> Generator[float, None, ComparedPixels]:
+        """Bootstrap, regions, curve and distributions."""
+        assert self._counter is not None
+        pairs, intervals = self._counter.pairs, []
+        for done, blocks in enumerate(pairs.blocks, start=1):
+            intervals.append(
+                block_bootstrap(
+                    blocks,
+                    resamples=self._settings.resamples,
+                    confidence=self._settings.confidence,
+                    seed=self._settings.seed,
+                )
+            )
+            yield 0.7 * done / len(pairs.blocks)
+        return _Numbers(self._comparison, self._prediction, self._settings).of(pairs, intervals)
 
 
-def shares(work: Generator[Any, None, Any], start: float, stop: float) -> Generator[float, None, Any]:
-    """Run a piece of work whose reports have `done` and `total`, as a part of another.
+def pixels_part(prediction: str) -> str:
+    """Name of the part that compares a prediction pixel by pixel.
 
     Parameters
     ----------
-    work : generator
-        Closed when this ends, however it ends.
-    start, stop : float
-        Shares of the whole before and after it.
-
-    Yields
-    ------
-    float
-        Share of the whole.
+    prediction : str
+        Its name.
 
     Returns
     -------
-    object
-        What the work returned.
+    str
+        Of the part.
     """
-    try:
-        while True:
-            try:
-                report = next(work)
-            except StopIteration as end:
-                return end.value
-            yield start + (stop - start) * report.done / max(1, report.total)
-    finally:
-        work.close()
+    return f"pixels {prediction}"
 
 
 @dataclass(frozen=True)
@@ -244,8 +246,7 @@ class _Numbers:
         images = [counts.real, counts.predicted]
         if not counts.n:
             return SharedHistogram(np.array([0.0, 1.0]), np.zeros((2, 1), np.int64))
-        whole = has_whole_numbers(self.comparison.real, self.prediction)
-        return whole_histogram(images) if whole else histogram(images)
+        return histogram(images, whole=has_whole_numbers(self.comparison.real, self.prediction))
 
     def _region(
         self, name: str, counts: PairCounts, intervals: BlockIntervals | None, roi: Annotation | None = None

@@ -8,21 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.analysis.agreement_sums import checked_image
 from napari_hrpn.analysis.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
-from napari_hrpn.analysis.distributions import SharedHistogram
 from napari_hrpn.analysis.intensity import tissue_percentiles
 from napari_hrpn.analysis.level_strips import region_on_grid
 from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS
-from napari_hrpn.analysis.shared_values import shared_values
 from napari_hrpn.slides import RegionMask, annotation_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.slide_penetration import ProbeImage
-    from napari_hrpn.analysis.value_counts import ValueCounts
     from napari_hrpn.slides import Annotation
 
 # a correlation length is found as well on a coarser level
@@ -92,6 +88,7 @@ def _look(
     )
     pixels = np.asarray(slide.levels[level][image.channel, rows, columns].compute(scheduler="synchronous"))
     mask = _inside(place, downsample, rows, columns)[: pixels.shape[0], : pixels.shape[1]]
+    checked_image(pixels, mask, f"image {slide.source.name}")
     return pixels, mask, math.sqrt(math.prod(downsample))
 
 
@@ -149,27 +146,3 @@ def has_whole_numbers(*images: ProbeImage) -> bool:
         False where all are floating point.
     """
     return any(image.slide.dtype.kind in "biu" for image in images)
-
-
-def whole_histogram(images: Sequence[ValueCounts], bins: int = 256) -> SharedHistogram:
-    """Histograms over shared bins that are a whole number of grey levels wide, of integers beside floating point.
-
-    Parameters
-    ----------
-    images : sequence of ValueCounts
-        With a pixel in one of them.
-    bins : int
-        At most so many.
-
-    Returns
-    -------
-    SharedHistogram
-        From half a grey level below the darkest.
-    """
-    table = shared_values(images)
-    low, high = math.floor(table.values[0]), math.ceil(table.values[-1])
-    width = math.ceil((high - low + 1) / bins)
-    edges = low - 0.5 + width * np.arange(math.ceil((high - low + 1) / width) + 1)
-    index = np.searchsorted(edges, table.values, side="right") - 1
-    counts = [np.bincount(index, weights=row, minlength=len(edges) - 1) for row in table.counts]
-    return SharedHistogram(edges, np.array(counts).astype(np.int64))

@@ -67,6 +67,9 @@ class EvaluationSettings:
         if self.patch_px is not None and self.patch_px < 1:
             msg = f"the patches have an edge of {self.patch_px} px; expected 1 px or more, such as {PAPER_PATCH_PX}"
             raise AgreementError(msg)
+        if self.seed < 0:
+            msg = f"the seed is {self.seed}; expected a whole number of 0 or more"
+            raise AgreementError(msg)
         if self.block_px is not None and self.block_px < 1:
             msg = f"the blocks have a side of {self.block_px} px; expected 1 px or more, wider than any structure"
             raise AgreementError(msg)

@@ -1,29 +1,34 @@
-"""The evaluation of a slide: everything that is measured of a real channel and its predictions, part by part.
+"""The evaluation of a slide: everything that is measured of a real channel and its predictions, in one reading of both.
 
 The rule: a part depends on no other, so what an earlier run finished need not be done again.
 """
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.analysis.evaluation.patches import PatchFindings, patch_findings
-from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, compared_pixels, shares
+from napari_hrpn.analysis.evaluation.parts import CountedPart, shares
+from napari_hrpn.analysis.evaluation.patches import PATCHES, PatchesPart, PatchFindings
+from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, PixelsPart, pixels_part
 from napari_hrpn.analysis.evaluation.settings import EvaluationSettings
-from napari_hrpn.analysis.evaluation.vessels import VesselFindings, vessel_findings, why_no_penetration
+from napari_hrpn.analysis.evaluation.vessels import PENETRATION, VesselFindings, VesselsPart, why_no_penetration
 from napari_hrpn.analysis.quality import SlideQuality, slide_quality
+from napari_hrpn.analysis.slide_blocks import count_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator
+    from collections.abc import Callable, Collection, Generator, Sequence
 
     from napari_hrpn.analysis.evaluation.settings import SlideComparison
+    from napari_hrpn.analysis.slide_blocks import BlockCounter
 
     Findings = SlideQuality | ComparedPixels | VesselFindings | PatchFindings
+    Part = CountedPart[Findings]
 
-QUALITY, PENETRATION, PATCHES = "quality", "penetration", "patches"
-QUALITY_COST = 0.2
-"""In passes over the pixels of a slide, as that of a prediction is 1."""
+QUALITY = "quality"
+COARSE, RANGE, PIXELS, NUMBERS = 0.3, 0.5, 1.0, 0.4
+"""About what looking at coarse levels, the two passes over pixels, and all after them take, relative to a pass."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ def evaluate_slide(
     """Measure how good predictions of a slide are, and what the probe does in it.
 
     Pixel pairs in tissue, frame and regions (agreement, regression, co-localisation, IoU curve, distributions, block
-    bootstrap), penetration from the vessels, patches, and the quality of the slide. Each prediction costs one pass
-    over its pixels and the real ones for pairs, one over both for penetration and one over its own for patches;
+    bootstrap), penetration from the vessels, patches, and the quality of the slide. After a look at coarse levels,
+    each pixel of each channel is read once for all of them (those of floating point a second time, for their range);
     memory does not grow with the slide but for masks at coarse levels.
 
     Parameters
@@ -97,29 +102,26 @@ def evaluate_slide(
     SlideError
         If a slide cannot be read.
     """
-    settings = settings or EvaluationSettings()
-    costs = part_costs(comparison)
-    total, before, parts = sum(costs.values()), 0.0, []
-    for name, cost in costs.items():
-        if name not in skip:
-            work = _begun(name, comparison, settings)
-            try:
-                while True:
-                    try:
-                        share = next(work)
-                    except StopIteration as end:
-                        parts.append(EvaluationPart(name, end.value))
-                        break
-                    yield EvaluationReport(name, (before + share * cost) / total)
-            finally:
-                work.close()
-        before += cost
-        yield EvaluationReport(name, before / total, None if name in skip else parts[-1])
-    return tuple(parts)
+    steps = _steps(comparison, settings or EvaluationSettings(), skip)
+    total, before, finished = sum(step.cost for step in steps), 0.0, []
+    for step in steps:
+        with closing(step.begin()) as work:
+            while True:
+                try:
+                    share = next(work)
+                except StopIteration as end:
+                    findings = end.value
+                    break
+                yield EvaluationReport(step.name, (before + share * step.cost) / total)
+        before += step.cost
+        if findings is not None:
+            finished.append(EvaluationPart(step.name, findings))
+        yield EvaluationReport(step.name, before / total, None if findings is None else finished[-1])
+    return tuple(finished)
 
 
-def part_costs(comparison: SlideComparison) -> dict[str, float]:
-    """Parts of an evaluation in their order, and about what each takes.
+def part_names(comparison: SlideComparison) -> tuple[str, ...]:
+    """Parts of an evaluation, in the order in which they are finished.
 
     Parameters
     ----------
@@ -128,39 +130,45 @@ def part_costs(comparison: SlideComparison) -> dict[str, float]:
 
     Returns
     -------
-    dict of str to float
-        Passes over the pixels of a slide.
+    tuple of str
+        Without "penetration" where it cannot be measured.
     """
-    number = len(comparison.predictions)
-    costs = {QUALITY: QUALITY_COST}
-    costs |= {pixels_part(prediction.name): 1.0 for prediction in comparison.predictions}
-    if not why_no_penetration(comparison):
-        costs[PENETRATION] = 1.0 + 0.5 * number
-    return {**costs, PATCHES: 0.4 * (1 + number)}
+    pixels = [pixels_part(prediction.name) for prediction in comparison.predictions]
+    return (QUALITY, *pixels, *([] if why_no_penetration(comparison) else [PENETRATION]), PATCHES)
 
 
-def pixels_part(prediction: str) -> str:
-    """Name of the part that compares a prediction pixel by pixel.
+@dataclass(frozen=True)
+class _Step:
+    """A piece of the evaluation: what it is called, what it costs, and the work, which yields shares."""
 
-    Parameters
-    ----------
-    prediction : str
-        Its name.
-
-    Returns
-    -------
-    str
-        Of the part.
-    """
-    return f"pixels {prediction}"
+    name: str
+    cost: float
+    begin: Callable[[], Generator[float, None, Findings | None]]
 
 
-def _begun(name: str, comparison: SlideComparison, settings: EvaluationSettings) -> Generator[float, None, Findings]:
-    if name == QUALITY:
-        return shares(slide_quality(comparison.real.slide, comparison.roles), 0.0, 1.0)
-    if name == PENETRATION:
-        return vessel_findings(comparison, settings)
-    if name == PATCHES:
-        return patch_findings(comparison, settings)
-    prediction = next(one for one in comparison.predictions if pixels_part(one.name) == name)
-    return compared_pixels(comparison, prediction, settings)
+def _steps(comparison: SlideComparison, settings: EvaluationSettings, skip: Collection[str]) -> list[_Step]:
+    parts: list[Part] = [PixelsPart(comparison, prediction, settings) for prediction in comparison.predictions]
+    parts += [] if why_no_penetration(comparison) else [VesselsPart(comparison, settings)]
+    parts += [PatchesPart(comparison, settings)]
+    parts = [part for part in parts if part.name not in skip]
+    quality = _Step(QUALITY, COARSE, lambda: shares(slide_quality(comparison.real.slide, comparison.roles)))
+    steps = [] if QUALITY in skip else [quality]
+    steps += [_Step(f"{part.name}, coarse", COARSE, part.begin) for part in parts]
+    ranges = [counter for part in parts for counter in part.ranges()]
+    if ranges:
+        steps.append(_Step("range of the pixels", RANGE, lambda: _counted(parts, lambda: ranges)))
+    if parts:
+        steps.append(_Step("all pixels", PIXELS, lambda: _counted(parts, lambda: _counters(parts))))
+    return steps + [_Step(part.name, NUMBERS, part.finish) for part in parts]
+
+
+def _counters(parts: Sequence[Part]) -> list[BlockCounter[Any]]:
+    return [counter for part in parts for counter in part.counters()]
+
+
+def _counted(
+    parts: Sequence[Part], counters: Callable[[], Sequence[BlockCounter[Any]]]
+) -> Generator[float, None, None]:
+    """One pass over the pixels for all parts."""
+    channels = {channel.name: channel for part in parts for channel in part.channels}
+    yield from shares(count_blocks(list(channels.values()), counters()))

@@ -5,24 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_hrpn.analysis.cell_density import CellDensity, cell_density
-from napari_hrpn.analysis.evaluation.pixels import shares
-from napari_hrpn.analysis.intensity import tissue_percentiles
-from napari_hrpn.analysis.slide_penetration import SlidePenetration, slide_penetration
-from napari_hrpn.analysis.vessel_mask import vessel_mask
+from napari_hrpn.analysis.evaluation.parts import shares
+from napari_hrpn.analysis.slide_penetration import PenetrationCounter, SlidePenetration, glass_levels
+from napari_hrpn.analysis.vessel_mask import VesselMask, vessel_mask
 from napari_hrpn.analysis.vessels import VesselTable, measure_vessels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
+
+    import dask.array as da
 
     from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
-    from napari_hrpn.slides import RegionMask
 
-# less glass than this is holes in the tissue
-LEAST_GLASS = 0.02
-GLASS_PIXEL_UM = 8.0
+PENETRATION = "penetration"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +67,8 @@ def why_no_penetration(comparison: SlideComparison) -> str:
     return ""
 
 
-def vessel_findings(
-    comparison: SlideComparison, settings: EvaluationSettings
-) -> Generator[float, None, VesselFindings]:
-    """Find the vessels of a slide and measure the probe around them.
+class VesselsPart:
+    """The vessels of a slide and the probe around them.
 
     Parameters
     ----------
@@ -82,38 +76,49 @@ def vessel_findings(
         With a channel of vessels and a pixel size, see `why_no_penetration`.
     settings : EvaluationSettings
         How vessels are found, shells and distances.
-
-    Yields
-    ------
-    float
-        Share that is done, 0 to 1.
-
-    Returns
-    -------
-    VesselFindings
-        Vessels, densities and profiles.
     """
-    slide, channel, tissue = comparison.real.slide, comparison.roles.vessels, comparison.tissue
-    assert channel is not None
-    mask = yield from shares(vessel_mask(slide, channel, tissue, settings.vessels), 0.0, 0.15)
-    table = yield from shares(measure_vessels(slide, channel, mask, tissue), 0.15, 0.4)
-    cells = None
-    if comparison.roles.nuclei is not None:
-        cells = yield from shares(cell_density(slide, comparison.roles.nuclei, tissue), 0.4, 0.5)
-    images = [replace(comparison.real, name="real"), *comparison.predictions]
-    background = _background(comparison)
-    steps = slide_penetration(mask, images, tissue, settings.penetration, background)
-    found = yield from shares(steps, 0.5, 1.0)
-    return VesselFindings(mask.threshold, table, cells, found, background)
 
+    name = PENETRATION
 
-def _background(comparison: SlideComparison) -> dict[str, float]:
-    glass: RegionMask | None = comparison.glass
-    if glass is None or glass.fraction < LEAST_GLASS:
-        return {}
-    images = {"real": comparison.real, **{image.name: image for image in comparison.predictions}}
-    grey = {
-        name: tissue_percentiles(image.slide, [image.channel], glass, [50], GLASS_PIXEL_UM)[0, 0]
-        for name, image in images.items()
-    }
-    return {name: float(level) for name, level in grey.items() if np.isfinite(level)}
+    def __init__(self, comparison: SlideComparison, settings: EvaluationSettings) -> None:
+        self._comparison, self._settings = comparison, settings
+        self._images = [replace(comparison.real, name="real"), *comparison.predictions]
+        self._mask: VesselMask | None = None
+        self._counter: PenetrationCounter | None = None
+
+    @property
+    def channels(self) -> list[da.Array]:
+        """The real probe and its predictions."""
+        return [image.slide.levels[0][image.channel] for image in self._images]
+
+    def begin(self) -> Generator[float, None, None]:
+        """Find the vessels."""
+        channel = self._comparison.roles.vessels
+        assert channel is not None
+        steps = vessel_mask(self._comparison.real.slide, channel, self._comparison.tissue, self._settings.vessels)
+        self._mask = yield from shares(steps)
+
+    def ranges(self) -> Sequence[PenetrationCounter]:
+        """None is needed."""
+        return []
+
+    def counters(self) -> Sequence[PenetrationCounter]:
+        """The probe by distance from the vessels."""
+        assert self._mask is not None
+        tissue, settings = self._comparison.tissue, self._settings.penetration
+        self._counter = PenetrationCounter(self._mask, self._images, tissue, settings)
+        return [self._counter]
+
+    def finish(self) -> Generator[float, None, VesselFindings]:
+        """Each vessel, the cells, and the profiles."""
+        slide, roles, tissue = self._comparison.real.slide, self._comparison.roles, self._comparison.tissue
+        assert self._mask is not None
+        assert self._counter is not None
+        assert roles.vessels is not None
+        table = yield from shares(measure_vessels(slide, roles.vessels, self._mask, tissue), 0.0, 0.6)
+        cells = None
+        if roles.nuclei is not None:
+            cells = yield from shares(cell_density(slide, roles.nuclei, tissue), 0.6, 0.95)
+        background = glass_levels(self._images, self._comparison.glass)
+        penetration = self._counter.penetration(background)
+        return VesselFindings(self._mask.threshold, table, cells, penetration, background)

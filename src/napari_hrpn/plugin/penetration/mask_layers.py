@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.comparison import coarse_placement
 from napari_hrpn.plugin.layers import KEY
+from napari_hrpn.plugin.layers.on_slide import labels_on_slide
 from napari_hrpn.plugin.layers.region_layers import RegionLayers
 from napari_hrpn.plugin.measuring.parts import who
 from napari_hrpn.plugin.refusal import Refusal
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-    from napari_hrpn.analysis import VesselMask
+    from napari_hrpn.analysis import Subareas, VesselMask
     from napari_hrpn.plugin.comparison import ComparedChannel
-    from napari_hrpn.plugin.penetration.work import Subareas
 
 VESSELS, SUBAREAS = "vessels_of", "subareas_of"
 VESSEL_COLOUR = "#ff9f40"
@@ -55,6 +55,11 @@ class MaskLayers(QObject):
         self._layers.listed.connect(self.listed)
         self._layers.edited.connect(self._note_edit)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all masks that came or went are listed."""
+        return self._layers.is_settled
+
     def choices(self) -> list[tuple[str, Labels]]:
         """Names and layers of all labels that may be vessels."""
         return [
@@ -70,6 +75,43 @@ class MaskLayers(QObject):
     def is_edited(self, layer: Labels) -> bool:
         """Whether somebody has changed a mask since it was found."""
         return self._edits.get(layer, 0) > 0
+
+    def was_found_on(self, layer: Labels, real: ComparedChannel) -> bool:
+        """Whether a mask was found for a slide, edited since then or not."""
+        own = layer.metadata.get(KEY)
+        return isinstance(own, dict) and own.get(VESSELS) == who(real.slide)
+
+    def drawn(self, layer: Labels, real: ComparedChannel) -> Any:  # noqa: ANN401 (an array of any kind)
+        """The labels of a layer, which have to cover a slide exactly.
+
+        Parameters
+        ----------
+        layer : napari.layers.Labels
+            Drawn or edited vessels.
+        real : ComparedChannel
+            On which they lie.
+
+        Returns
+        -------
+        array-like of int, shape (y, x)
+            Those of the layer, no copy.
+
+        Raises
+        ------
+        Refusal
+            If their corners are not those of the slide.
+        SlideError
+            If they are no picture.
+        """
+        found = labels_on_slide(layer, real.layer, self._viewer)
+        corners = np.array([(0, 0), (0, 1), (1, 0)])
+        place = (corners * real.slide.shape - 0.5) @ found.matrix.T + found.offset
+        if np.abs(place - (corners * found.labels.shape - 0.5)).max() > 1:
+            raise Refusal(
+                f"The labels {layer.name!r} do not cover {real.name!r} from corner to corner, expected a mask of the "
+                "whole slide: press Find vessels, and edit what appears."
+            )
+        return found.labels
 
     def show_vessels(self, vessels: VesselMask, real: ComparedChannel) -> Labels:
         """Show a mask that was found: in the layer of the last one, unless that was edited.
@@ -135,18 +177,25 @@ class MaskLayers(QObject):
         napari.layers.Labels
             Names of the labels are its features, which napari shows under the mouse.
         """
-        for old in [layer for layer in self._viewer.layers if SUBAREAS in layer.metadata.get(KEY, {})]:
-            self._viewer.layers.remove(old)
         colours: dict[int | None, str] = dict(enumerate(SUBAREA_COLOURS[: len(subareas.names)], start=1))
-        layer = self._viewer.add_labels(
-            subareas.labels,
+        look = {
             **coarse_placement(real.layer, subareas.downsample),
-            name=f"{real.name} subareas",
-            opacity=OPACITY,
-            features={"index": [0, *colours], "subarea": ["none", *subareas.names]},
-            colormap=DirectLabelColormap(color_dict=colours | {0: "transparent", None: "transparent"}),
-            metadata={KEY: {SUBAREAS: who(real.slide)}},
-        )
+            "name": f"{real.name} subareas",
+            "features": {"index": [0, *colours], "subarea": ["none", *subareas.names]},
+            "colormap": DirectLabelColormap(color_dict=colours | {0: "transparent", None: "transparent"}),
+            "metadata": {KEY: {SUBAREAS: who(real.slide)}},
+        }
+        layer = next((one for one in self._viewer.layers if SUBAREAS in one.metadata.get(KEY, {})), None)
+        if layer is None:
+            active = self._viewer.layers.selection.active
+            layer = self._viewer.add_labels(subareas.labels, opacity=OPACITY, **look)
+            # the layer that the user works on, perhaps the vessels, stays the one
+            self._viewer.layers.selection.active = active
+        else:
+            # to add a layer takes napari longer than to change one
+            layer.data = subareas.labels
+            for name, value in look.items():
+                setattr(layer, name, value)
         layer.editable = False
         return layer
 
@@ -156,41 +205,10 @@ class MaskLayers(QObject):
 
     def _found_layer(self, real: ComparedChannel) -> Labels | None:
         """The layer of the mask that was found last for a slide, if nobody has changed it."""
-        there = (
-            layer
-            for _, layer in self.choices()
-            if layer.metadata.get(KEY, {}).get(VESSELS) == who(real.slide) and not self.is_edited(layer)
-        )
+        there = (layer for _, layer in self.choices() if self.was_found_on(layer, real) and not self.is_edited(layer))
         return next(there, None)
 
     def _note_edit(self, layer: Layer | None) -> None:
         if isinstance(layer, Labels) and not self._is_own_change:
             self._edits[layer] = self._edits.get(layer, 0) + 1
             self.edited.emit(layer)
-
-
-def check_place(layer: Labels, real: ComparedChannel) -> None:
-    """Refuse labels that do not cover the slide exactly.
-
-    Parameters
-    ----------
-    layer : napari.layers.Labels
-        Drawn or edited vessels.
-    real : ComparedChannel
-        On which they should lie.
-
-    Raises
-    ------
-    Refusal
-        If their corners are not those of the slide.
-    """
-    if layer.ndim != 2 or layer.multiscale:
-        raise Refusal(f"The labels {layer.name!r} are no single picture, expected two dimensions: choose other labels.")
-    corners = np.array([(0, 0), (0, 1), (1, 0)])
-    own = corners * layer.data.shape - 0.5
-    wanted = [layer.world_to_data(real.layer.data_to_world(corner))[-2:] for corner in corners * real.slide.shape - 0.5]
-    if np.abs(own - np.array(wanted)).max() > 1:
-        raise Refusal(
-            f"The labels {layer.name!r} do not cover {real.name!r} from corner to corner, expected a mask of the whole "
-            "slide: press Find vessels, and edit what appears."
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 HEIGHT_PX = 350
 LONGEST_NAME = 30
 HEIGHT_RATIOS = (2.2, 1.0)
-LEAST_SHARE_SHOWN = 1e-4
+LEAST_SHARE_SHOWN = 1e-3
+LEAST_LOG_SHARE = 1e-3
 NOTHING = "Press Measure for the probe over the distance from vessels."
 
 
@@ -68,17 +68,23 @@ class ProfilePlot(Plot):
             say_in(figure, NOTHING, ink)
             return
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=HEIGHT_RATIOS)
+        shown = self._shells_shown()
         for one in self._profiles:
-            middle, mean, _ = _points(one)
             colour = self._colours.get(one.image, ink.real)
+            middle = [(shell.from_um + shell.to_um) / 2 for shell in one.shells[:shown]]
+            mean = [shell.mean for shell in one.shells[:shown]]
             label = short(one.image, LONGEST_NAME)
             upper.plot(middle, mean, "o-", color=colour, markersize=3, linewidth=1.2, label=label)
         first = self._profiles[0]
-        middle, _, n = _points(first)
-        lower.bar(middle, n, width=0.9 * first.shells[0].to_um, color=ink.text, alpha=0.5)
-        if self.is_log:
+        edges = [shell.from_um for shell in first.shells[: shown + 1]]
+        lower.stairs([shell.n for shell in first.shells[:shown]], edges, fill=True, color=ink.text, alpha=0.5)
+        lowest, highest = upper.dataLim.intervaly
+        if self.is_log and highest > 0:
             number_log_axis(upper)
-        upper.set_xlim(0, self._furthest())
+            upper.set_ylim(bottom=max(upper.get_ylim()[0], LEAST_LOG_SHARE * highest))
+        else:
+            upper.set_ylim(bottom=min(0, lowest))
+        upper.set_xlim(0, edges[-1])
         lower.ticklabel_format(axis="y", scilimits=(-3, 4))
         dress(upper, ink, up="grey level", title=f"{first.area}, n = {first.n:,} pixels outside vessels")
         dress(lower, ink, across="distance from the nearest vessel, µm", up="pixels in shell")
@@ -106,16 +112,8 @@ class ProfilePlot(Plot):
         lines = [f"{one.image}: {one.shells[index].mean:.4g}" for one in self._profiles]
         return "\n".join([f"{shells[index].from_um:g} to {shells[index].to_um:g} µm, n = {shells[index].n:,}", *lines])
 
-    def _furthest(self) -> float:
-        """Where nearly all pixels are nearer; beyond are single pixels."""
-        shells = self._profiles[0].shells[:-1]
-        n = np.array([shell.n for shell in shells])
+    def _shells_shown(self) -> int:
+        """How many shells hold nearly all pixels; beyond are single ones."""
+        n = np.array([shell.n for shell in self._profiles[0].shells[:-1]])
         there = np.flatnonzero(n > LEAST_SHARE_SHOWN * max(1, n.sum()))
-        return shells[int(there[-1])].to_um if len(there) else shells[-1].to_um
-
-
-def _points(one: Penetration) -> tuple[list[float], list[float], list[int]]:
-    """Middle, mean and pixels of each closed shell."""
-    closed = [shell for shell in one.shells if math.isfinite(shell.to_um)]
-    middle = [(shell.from_um + shell.to_um) / 2 for shell in closed]
-    return middle, [shell.mean for shell in closed], [shell.n for shell in closed]
+        return int(there[-1]) + 1 if len(there) else len(n)

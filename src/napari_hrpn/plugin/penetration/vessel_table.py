@@ -13,10 +13,21 @@ from napari_hrpn.plugin.measuring.numbers_table import count, number
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
 HEIGHT_PX = 230
 WIDEST_PX = 130
-LABEL = "vessel"
-HIDDEN = ("y, px", "x, px")
+LABEL = "label"
+HEADINGS = {
+    LABEL: ("vessel", "Number of the vessel, from the top"),
+    "area_um2": ("area, µm²", "Area, lumen included"),
+    "equivalent_diameter_um": ("diameter, µm", "Diameter of the circle of the same area"),
+    "mean_diameter_um": ("width, µm", "Mean width along the middle line"),
+    "length_um": ("length, µm", "Length of the middle line; of a round cross-section nearly nothing"),
+    "stain_mean": ("stain mean", "Mean grey level of the vessels' stain inside"),
+}
+HIDDEN = ("centroid_y_px", "centroid_x_px")
+WIDTHS_FROM_ROWS = 20
 Role = Qt.ItemDataRole
 
 
@@ -25,15 +36,15 @@ class VesselModel(QAbstractTableModel):
 
     Parameters
     ----------
-    records : sequence of mapping
-        A row per vessel, all with the same keys.
+    rows : sequence of mapping
+        A row per vessel, all with the same keys; what does not exist is None.
     """
 
-    def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
-        self.columns = [name for name in (records[0] if records else {}) if name not in HIDDEN]
-        self._values = {name: np.array([record[name] for record in records]) for name in self.columns}
-        self._order = np.arange(len(records))
+        self.columns = [name for name in (rows[0] if rows else {}) if name not in HIDDEN]
+        self._values = {name: _column([row[name] for row in rows]) for name in self.columns}
+        self._order = np.arange(len(rows))
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
         """Vessels."""
@@ -52,7 +63,7 @@ class VesselModel(QAbstractTableModel):
         name = self.columns[index.column()]
         value = self._values[name][self._order[index.row()]].item()
         if role == Role.ToolTipRole:
-            return f"{name}: {value}"
+            return f"{_heading(name)[0]}: {value}"
         if name == LABEL:
             return str(value)
         return count(value) if isinstance(value, int) else number(value)
@@ -60,7 +71,7 @@ class VesselModel(QAbstractTableModel):
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Role.DisplayRole) -> object:  # noqa: N802
         """Names of the columns."""
         if orientation == Qt.Orientation.Horizontal and role in (Role.DisplayRole, Role.ToolTipRole):
-            return self.columns[section]
+            return _heading(self.columns[section])[role == Role.ToolTipRole]
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -102,8 +113,10 @@ class VesselTableView(QTableView):
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setSortingEnabled(True)
-        vertical = self.verticalHeader()
-        if vertical is not None:
+        vertical, horizontal = self.verticalHeader(), self.horizontalHeader()
+        if vertical is not None and horizontal is not None:
+            # of thousands of rows, a few tell how wide the numbers are
+            horizontal.setResizeContentsPrecision(WIDTHS_FROM_ROWS)
             vertical.setVisible(False)
             vertical.setDefaultSectionSize(max(22, self.fontMetrics().height() + 8))
 
@@ -119,15 +132,15 @@ class VesselTableView(QTableView):
         rows = [] if selection is None else selection.selectedRows()
         return self._model.label_at(rows[0].row()) if rows else None
 
-    def show_records(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def show_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show other vessels, in the order of their numbers.
 
         Parameters
         ----------
-        records : sequence of mapping
+        rows : sequence of mapping
             As for `VesselModel`.
         """
-        former, self._model = self._model, VesselModel(records)
+        former, self._model = self._model, VesselModel(rows)
         self.setModel(self._model)
         former.deleteLater()
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
@@ -165,3 +178,14 @@ class VesselTableView(QTableView):
         label = self.selected
         if label is not None and not self._is_own_choice:
             self.chosen.emit(label)
+
+
+def _column(values: Sequence[float | None]) -> NDArray[np.generic]:
+    # NumPy makes a NaN of None
+    return np.array(values, np.int64 if isinstance(values[0], int) else np.float64)
+
+
+def _heading(name: str) -> tuple[str, str]:
+    """What a column is called, and its tooltip."""
+    words = "Pixels that are nearer to it than to any other vessel" if name.startswith("n within") else name
+    return HEADINGS.get(name, (name, words))

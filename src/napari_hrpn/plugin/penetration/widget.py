@@ -14,9 +14,10 @@ from napari_hrpn.plugin.measuring.arrangement import side_by_side, stacked
 from napari_hrpn.plugin.measuring.marks import Frame, go_to, pixel_at
 from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.measuring.numbers_table import NumbersTable
+from napari_hrpn.plugin.measuring.parts import who
 from napari_hrpn.plugin.measuring.region_form import FRAME, RegionForm
 from napari_hrpn.plugin.penetration import penetration_numbers
-from napari_hrpn.plugin.penetration.mask_layers import MaskLayers, check_place
+from napari_hrpn.plugin.penetration.mask_layers import MaskLayers
 from napari_hrpn.plugin.penetration.penetration_numbers import DENSITY_HEADINGS, profile_headings
 from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot
 from napari_hrpn.plugin.penetration.vessel_form import GLASS, VesselForm
@@ -25,18 +26,18 @@ from napari_hrpn.plugin.penetration.vessel_table import VesselTableView
 from napari_hrpn.plugin.penetration.work import (
     BANDS,
     EDGE,
-    background_part,
+    Chosen,
+    PenetrationParts,
     edited_part,
-    nuclei_part,
-    penetration_part,
+    penetration_parts,
     subareas_part,
-    table_part,
     vessels_part,
 )
 from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from napari.layers import Labels
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.measuring.parts import Part
     from napari_hrpn.plugin.measuring.plot import Plot
     from napari_hrpn.slides import RegionMask
+
+    Tables = Mapping[str, Sequence[dict[str, Any]]]
 
 REGION_TIP = "What is measured: the tissue, with its core and periphery where it has an edge, or everything"
 AREAS = [("Tissue", "tissue"), ("Core", "core"), ("Periphery", "periphery")]
@@ -86,8 +89,7 @@ class PenetrationWidget(MeasuringWidget):
         self._table: VesselTable | None = None
         self._cells: CellDensity | None = None
         self._profiles: SlidePenetration | None = None
-        self._without_glass: list[str] = []
-        self._shown_vessels: tuple[VesselTable | None, SlidePenetration | None] = None, None
+        self._tables: Tables | None = None
         self._frame = Frame(viewer, "vessel")
         self._lay_out()
         self._connect()
@@ -95,24 +97,21 @@ class PenetrationWidget(MeasuringWidget):
 
     @property
     def needs_tissue(self) -> bool:
-        """Whether the tissue alone is measured."""
-        return self.region_form.value != FRAME
+        """Whether the tissue alone is measured, or the glass around it tells the background."""
+        return self._is_tissue_alone or self.vessel_form.background == GLASS
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is read or measured, and all that is known is shown."""
+        return super().is_settled and self.masks.is_settled
 
     def plots(self) -> Sequence[Plot]:
         """The profile."""
         return (self.profile,)
 
     def parts(self) -> list[Part]:
-        """Vessels, the probe around them, and densities."""
-        real, vessels = self._checked()
-        tissue, stain, nuclei = self._mask_of_tissue(), self.vessel_form.stain, self.vessel_form.nuclei
-        background = self._background(real, tissue)
-        parts = [vessels]
-        parts += [table_part(stain, vessels, tissue)] if stain is not None else []
-        parts += [] if isinstance(background, float) else [background]
-        parts.append(penetration_part(self._images(real), vessels, tissue, background))
-        parts += [nuclei_part(nuclei, tissue)] if nuclei is not None else []
-        return parts
+        """Vessels, the probe around them, densities, and tables of all this."""
+        return self._wanted(*self._checked()).in_order
 
     def find_vessels(self) -> None:
         """Make the vessel mask of the stain and show it, to be looked at and edited."""
@@ -128,15 +127,18 @@ class PenetrationWidget(MeasuringWidget):
         real = self.real
         self.vessel_form.follow(real)
         self._vessels = self._table = self._cells = self._profiles = None
-        self._without_glass = []
+        tables, has_glass = None, True
         if real is not None:
-            self._recall(real)
+            tables, has_glass = self._recall(real)
+        there = {one.area for one in self._all_profiles}
+        if there:
+            self.area_box.offer([choice for choice in AREAS if choice[1] in there], "tissue")
         self._show_profile()
         self.profile_table.show_rows(*penetration_numbers.profile_rows(self._all_profiles))
-        why = penetration_numbers.reasons(self._all_profiles, self._without_glass)
+        why = penetration_numbers.reasons(self._all_profiles, has_glass=has_glass)
         self.reason_label.setText(breakable(why))
         self.reason_label.setVisible(bool(why))
-        self._show_vessels()
+        self._show_vessels(tables)
         self.density_table.show_rows(*penetration_numbers.density_rows(self._table, self._cells))
 
     def go_to_vessel(self, label: int) -> None:
@@ -159,6 +161,10 @@ class PenetrationWidget(MeasuringWidget):
             self.region_form.shut_down()
             self.masks.shut_down()
         super().shut_down()
+
+    @property
+    def _is_tissue_alone(self) -> bool:
+        return self.region_form.value != FRAME
 
     @property
     def _all_profiles(self) -> Sequence[Penetration]:
@@ -194,30 +200,22 @@ class PenetrationWidget(MeasuringWidget):
         return self.save_button(
             [
                 ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot("penetration", self.profile)),
-                (
-                    "Shells …",
-                    "CSV, a row per image, area and shell",
-                    lambda: self.save_rows("shells", penetration_numbers.shell_records(self._all_profiles)),
-                ),
-                (
-                    "Lengths …",
-                    "CSV of the table above",
-                    lambda: self.save_rows("penetration", penetration_numbers.profile_records(self._all_profiles)),
-                ),
+                self._table_to_save("Lengths", "penetration", "CSV of the table above, and why numbers are missing"),
+                self._table_to_save("Shells", "penetration_shells", "CSV, a row per image, area and shell"),
+                self._table_to_save("Bands", "penetration_bands", "CSV, a row per image, area and distance band"),
             ]
         )
 
     def _save_vessels(self) -> QWidget:
         return self.save_button(
             [
-                ("Vessels …", "CSV, a row per vessel", lambda: self.save_rows("vessels", self._vessel_records())),
-                (
-                    "Densities …",
-                    "CSV of the table above",
-                    lambda: self.save_rows("densities", penetration_numbers.density_records(self._table, self._cells)),
-                ),
+                self._table_to_save("Vessels", "vessels", "CSV, a row per vessel"),
+                self._table_to_save("Densities", "vessel_density", "CSV of the table above"),
             ]
         )
+
+    def _table_to_save(self, title: str, name: str, tooltip: str) -> tuple[str, str, Callable[[], None]]:
+        return f"{title} …", tooltip, lambda: self.save_rows(title.lower(), (self._tables or {}).get(name, ()))
 
     def _connect(self) -> None:
         self.region_form.changed.connect(self.changed)
@@ -236,7 +234,7 @@ class PenetrationWidget(MeasuringWidget):
         real = self.real
         if real is None:
             raise Refusal(self.pair_form.problem or "There is no image of one channel: open a slide.")
-        if self.needs_tissue and self.tissue.mask is None:
+        if self._is_tissue_alone and self.tissue.mask is None:
             raise Refusal(self.tissue.problem or "The tissue is not known: measure the whole frame.")
         vessels = self._vessels_part(real)
         if vessels is None:
@@ -248,19 +246,19 @@ class PenetrationWidget(MeasuringWidget):
     def _vessels_part(self, real: ComparedChannel) -> Part | None:
         layer, stain = self.vessel_form.mask, self.vessel_form.stain
         if layer is not None:
-            check_place(layer, real)
-            return edited_part(layer.data, real.slide, self.masks.mark(layer))
-        return None if stain is None else vessels_part(stain, self._mask_of_tissue(), self.vessel_form.settings)
+            return edited_part(self.masks.drawn(layer, real), real.slide, self.masks.mark(layer))
+        if stain is None:
+            return None
+        return vessels_part(real.slide, stain, self._mask_of_tissue(), self.vessel_form.settings)
 
     def _mask_of_tissue(self) -> RegionMask | None:
-        return self.tissue.mask if self.needs_tissue else None
+        return self.tissue.mask if self._is_tissue_alone else None
 
-    def _images(self, real: ComparedChannel) -> list[ComparedChannel]:
-        return [real, *self.predictions]
-
-    def _background(self, real: ComparedChannel, tissue: RegionMask | None) -> Part | float:
-        background = self.vessel_form.background
-        return background_part(self._images(real), tissue) if background == GLASS else float(background)
+    def _wanted(self, real: ComparedChannel, vessels: Part) -> PenetrationParts:
+        form = self.vessel_form
+        background = self.tissue.glass if form.background == GLASS else float(form.background)
+        images = (real, *self.predictions)
+        return penetration_parts(Chosen(images, form.stain, form.nuclei, self._mask_of_tissue(), background), vessels)
 
     def _subarea_parts(self) -> list[Part]:
         real, vessels = self._checked()
@@ -268,24 +266,20 @@ class PenetrationWidget(MeasuringWidget):
         cut = subareas_part(kind, real.slide, vessels, self._mask_of_tissue())
         return [vessels, cut] if kind == BANDS else [cut]
 
-    def _recall(self, real: ComparedChannel) -> None:
-        """Fetch what is measured of what is chosen."""
+    def _recall(self, real: ComparedChannel) -> tuple[Tables | None, bool]:
+        """Fetch what is measured of what is chosen; the tables, and whether there is glass where it is asked for."""
         try:
             vessels = self._vessels_part(real)
-        except Refusal:
-            return
-        if vessels is None or (self.needs_tissue and self.tissue.mask is None):
-            return
-        tissue, stain, nuclei = self._mask_of_tissue(), self.vessel_form.stain, self.vessel_form.nuclei
-        background = self._background(real, tissue)
-        part = penetration_part(self._images(real), vessels, tissue, background)
-        levels = None if isinstance(background, float) else self.bar.known(background.key)
-        self._without_glass = [one.name for one in self._images(real) if levels is not None and one.name not in levels]
-        self._vessels, self._profiles = self.bar.known(vessels.key), self.bar.known(part.key)
-        self._table = None if stain is None else self.bar.known(table_part(stain, vessels, tissue).key)
-        self._cells = None if nuclei is None else self.bar.known(nuclei_part(nuclei, tissue).key)
+        except (Refusal, SlideError):
+            return None, True
+        if vessels is None or (self._is_tissue_alone and self.tissue.mask is None):
+            return None, True
+        parts, known = self._wanted(real, vessels), self.bar.known
+        self._vessels, self._table, self._profiles = known(vessels.key), known(parts.table.key), known(parts.probe.key)
+        self._cells = None if parts.nuclei is None else known(parts.nuclei.key)
         if self._vessels is not None and self.vessel_form.mask is None:
             self.masks.renew(self._vessels, real)
+        return known(parts.tables.key), isinstance(parts.background, float) or known(parts.background.key) != {}
 
     def _show_profile(self) -> None:
         area = self.area_box.value
@@ -293,26 +287,21 @@ class PenetrationWidget(MeasuringWidget):
         colours = {one.name: self.pair_form.colour_of(one) for one in self.predictions}
         self.profile.show_profiles(profiles, colours)
 
-    def _vessel_records(self) -> list[dict[str, Any]]:
-        if self._table is None:
-            return []
-        return penetration_numbers.vessel_records(self._table, () if self._profiles is None else self._profiles.vessels)
-
-    def _show_vessels(self) -> None:
+    def _show_vessels(self, tables: Tables | None) -> None:
         # there may be thousands
-        known = self._table, self._profiles
-        if all(a is b for a, b in zip(known, self._shown_vessels, strict=True)):
+        if tables is self._tables:
             return
-        self._shown_vessels = known
+        self._tables = tables
         chosen = self.vessel_table.selected
-        self.vessel_table.show_records(self._vessel_records())
+        self.vessel_table.show_rows(() if tables is None else tables.get("vessels", ()))
         if chosen is not None:
             self.vessel_table.select(chosen)
 
     def _show_layers(self, key: Any) -> None:  # noqa: ANN401 (of any part)
         """Show masks and subareas as soon as they are found."""
         real, result = self.real, self.bar.known(key)
-        if real is None:
+        # meanwhile, another slide may have been chosen, or this one closed
+        if real is None or key[1] != who(real.slide) or real.layer not in self._viewer.layers:
             return
         if key[0] == "vessels":
             self.masks.show_vessels(result, real)
@@ -324,10 +313,12 @@ class PenetrationWidget(MeasuringWidget):
         self._show_layers(parts[-1].key)
 
     def _take_edit(self, layer: Labels) -> None:
-        # from the first stroke on, the mask is the one that was edited
-        if layer in [one for _, one in self.masks.choices()]:
-            self.vessel_form.take_mask(layer)
+        real = self.real
+        if layer is self.vessel_form.mask:
             self.changed()
+        elif real is not None and self.masks.was_found_on(layer, real):
+            # from the first stroke on, the mask is the one that was edited
+            self.vessel_form.take_mask(layer)
 
     def _select_under_mouse(self, position: NDArray[np.float64]) -> None:
         real = self.real

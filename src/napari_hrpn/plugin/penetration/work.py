@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_hrpn.plugin.measuring.parts import Part, Steps, one_step, who
 
 if TYPE_CHECKING:
@@ -17,38 +15,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis import VesselSettings
+    from napari_hrpn.analysis import ProbeImage, VesselSettings
     from napari_hrpn.plugin.comparison import ComparedChannel
     from napari_hrpn.slides import RegionMask, Slide
 
-GLASS_PIXEL_UM = 8.0
 BANDS, EDGE = "bands", "edge"
 
 
-@dataclass(frozen=True, eq=False)
-class Subareas:
-    """Parts of the tissue as labels.
-
-    Attributes
-    ----------
-    labels : numpy.ndarray of uint8, shape (y, x)
-        0 where there is none.
-    downsample : tuple of float
-        Full-resolution pixels per pixel, along y and x.
-    names : tuple of str
-        Of the labels from 1 on.
-    """
-
-    labels: NDArray[np.uint8]
-    downsample: tuple[float, float]
-    names: tuple[str, ...]
-
-
-def vessels_part(stain: ComparedChannel, tissue: RegionMask | None, settings: VesselSettings) -> Part:
+def vessels_part(slide: Slide, stain: ComparedChannel, tissue: RegionMask | None, settings: VesselSettings) -> Part:
     """Find vessels by their stain.
 
     Parameters
     ----------
+    slide : Slide
+        On which they lie.
     stain : ComparedChannel
         Of the vessels.
     tissue : RegionMask or None
@@ -63,11 +43,15 @@ def vessels_part(stain: ComparedChannel, tissue: RegionMask | None, settings: Ve
     """
 
     def _begin(_: Mapping[Hashable, Any]) -> Steps:
+        # napari imports these for the first Labels layer, in the GUI thread, where they take half a second
+        import pandas  # noqa: F401
+        import skimage.color.colorconv  # noqa: F401
+
         from napari_hrpn.analysis import vessel_mask
 
         return vessel_mask(stain.slide, stain.channel, tissue, settings)
 
-    key = "vessels", who(stain.slide), stain.channel, settings, _digest(tissue)
+    key = "vessels", who(slide), who(stain.slide), stain.channel, settings, _digest(tissue)
     return Part(key, "Looking for vessels", 0.3 * _pixels(stain.slide), _begin)
 
 
@@ -97,107 +81,162 @@ def edited_part(labels: NDArray[Any], slide: Slide, mark: Hashable) -> Part:
     return Part(("edited", who(slide), mark), "Taking over the mask", 0.05 * _pixels(slide), _begin)
 
 
-def table_part(stain: ComparedChannel, vessels: Part, tissue: RegionMask | None) -> Part:
-    """Measure each vessel.
+@dataclass(frozen=True, eq=False)
+class PenetrationParts:
+    """All that the widget measures, in parts.
+
+    Attributes
+    ----------
+    vessels : Part
+        Its result is a `VesselMask`.
+    table : Part
+        Each vessel and their density, a `VesselTable`.
+    background : Part or float
+        What is taken off: the grey levels of blank glass by name of image, or one for all.
+    probe : Part
+        How far the probe got, a `SlidePenetration` of all images.
+    nuclei : Part or None
+        A `CellDensity`; None where no layer shows nuclei.
+    tables : Part
+        The tables of an evaluation by name, each a list of rows.
+    """
+
+    vessels: Part
+    table: Part
+    background: Part | float
+    probe: Part
+    nuclei: Part | None
+    tables: Part
+
+    @property
+    def in_order(self) -> list[Part]:
+        """Each after those that it needs."""
+        parts = (self.vessels, self.table, self.background, self.probe, self.nuclei, self.tables)
+        return [part for part in parts if isinstance(part, Part)]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What is to be measured.
+
+    Attributes
+    ----------
+    images : sequence of ComparedChannel
+        The real one and predictions, of one size.
+    stain, nuclei : ComparedChannel or None
+        Of the vessels and of the nuclei, where there are layers of them.
+    tissue : RegionMask or None
+        What is measured; None means everything.
+    background : RegionMask or float or None
+        What is taken off: the median of blank glass there, nothing where None, or a grey level.
+    """
+
+    images: Sequence[ComparedChannel]
+    stain: ComparedChannel | None
+    nuclei: ComparedChannel | None
+    tissue: RegionMask | None
+    background: RegionMask | float | None
+
+    @property
+    def slide(self) -> Slide:
+        """The real slide."""
+        return self.images[0].slide
+
+    @property
+    def which(self) -> Hashable:
+        """The images, for a key."""
+        return tuple((who(image.slide), image.channel, image.name) for image in self.images)
+
+    @property
+    def probes(self) -> list[ProbeImage]:
+        """The images, for the analysis."""
+        from napari_hrpn.analysis import ProbeImage
+
+        return [ProbeImage(image.name, image.slide, image.channel) for image in self.images]
+
+    def levels(self, results: Mapping[Hashable, Any], background: Part | float) -> dict[str, float]:
+        """What is taken off each image."""
+        if isinstance(background, Part):
+            levels: dict[str, float] = results[background.key]
+            return levels
+        return dict.fromkeys((image.name for image in self.images), background)
+
+
+def penetration_parts(chosen: Chosen, vessels: Part) -> PenetrationParts:
+    """What there is to compute.
 
     Parameters
     ----------
-    stain : ComparedChannel
-        Of the vessels.
+    chosen : Chosen
+        What is to be measured.
     vessels : Part
-        That finds them.
-    tissue : RegionMask or None
-        Where they count.
+        That finds the vessels.
 
     Returns
     -------
-    Part
-        Its result is a `VesselTable`.
+    PenetrationParts
+        Nothing is computed yet.
     """
+    background = chosen.background if isinstance(chosen.background, float) else _background_part(chosen)
+    table, probe = _table_part(chosen, vessels), _probe_part(chosen, vessels, background)
+    nuclei = None if chosen.nuclei is None else _nuclei_part(chosen.nuclei, chosen.tissue)
+
+    def _begin(results: Mapping[Hashable, Any]) -> Steps:
+        from napari_hrpn.analysis import VesselFindings
+        from napari_hrpn.reports import penetration_tables
+
+        cells = None if nuclei is None else results[nuclei.key]
+        levels = chosen.levels(results, background)
+        threshold = results[vessels.key].threshold
+        return one_step(
+            penetration_tables, VesselFindings(threshold, results[table.key], cells, results[probe.key], levels)
+        )
+
+    key = "tables", table.key, probe.key, None if nuclei is None else nuclei.key
+    tables = Part(key, "Writing tables", 0.01 * _pixels(chosen.slide), _begin)
+    return PenetrationParts(vessels, table, background, probe, nuclei, tables)
+
+
+def _table_part(chosen: Chosen, vessels: Part) -> Part:
+    stain = chosen.stain
+    slide, channel = (chosen.slide, None) if stain is None else (stain.slide, stain.channel)
 
     def _begin(results: Mapping[Hashable, Any]) -> Steps:
         from napari_hrpn.analysis import measure_vessels
 
-        return measure_vessels(stain.slide, stain.channel, results[vessels.key], tissue)
+        return measure_vessels(slide, channel, results[vessels.key], chosen.tissue)
 
-    key = "table", who(stain.slide), stain.channel, vessels.key, _digest(tissue)
-    return Part(key, "Measuring each vessel", 0.5 * _pixels(stain.slide), _begin)
+    key = "table", who(slide), channel, vessels.key, _digest(chosen.tissue)
+    return Part(key, "Measuring each vessel", 0.5 * _pixels(slide), _begin)
 
 
-def background_part(images: Sequence[ComparedChannel], tissue: RegionMask | None) -> Part:
-    """Find the grey level of blank glass.
-
-    Parameters
-    ----------
-    images : sequence of ComparedChannel
-        Of one size.
-    tissue : RegionMask or None
-        What is no glass.
-
-    Returns
-    -------
-    Part
-        Its result is a mapping from name to grey level; what has no glass is left out.
-    """
+def _background_part(chosen: Chosen) -> Part:
+    glass = None if isinstance(chosen.background, float) else chosen.background
 
     def _begin(_: Mapping[Hashable, Any]) -> Steps:
-        return one_step(_blank_glass, images, tissue)
+        from napari_hrpn.analysis import glass_levels
 
-    key = "background", _which(images), _digest(tissue)
-    return Part(key, "Looking at the blank glass", 0.02 * _pixels(images[0].slide) * len(images), _begin)
+        return one_step(glass_levels, chosen.probes, glass)
+
+    key = "background", chosen.which, _digest(glass)
+    weight = 0.02 * _pixels(chosen.slide) * len(chosen.images)
+    return Part(key, "Looking at the blank glass", weight, _begin)
 
 
-def penetration_part(
-    images: Sequence[ComparedChannel], vessels: Part, tissue: RegionMask | None, background: Part | float
-) -> Part:
-    """Measure how far the probe got from the vessels, in all images at once.
-
-    Parameters
-    ----------
-    images : sequence of ComparedChannel
-        The real one and predictions, of one size.
-    vessels : Part
-        That finds them.
-    tissue : RegionMask or None
-        What is measured.
-    background : Part or float
-        What is taken off: the part that finds it, or one grey level for all.
-
-    Returns
-    -------
-    Part
-        Its result is a `SlidePenetration`.
-    """
-    names = [image.name for image in images]
-
+def _probe_part(chosen: Chosen, vessels: Part, background: Part | float) -> Part:
     def _begin(results: Mapping[Hashable, Any]) -> Steps:
-        from napari_hrpn.analysis import ProbeImage, slide_penetration
+        from napari_hrpn.analysis import slide_penetration
 
-        levels = results[background.key] if isinstance(background, Part) else dict.fromkeys(names, background)
-        probes = [ProbeImage(image.name, image.slide, image.channel) for image in images]
-        return slide_penetration(results[vessels.key], probes, tissue, background=levels)
+        levels = chosen.levels(results, background)
+        return slide_penetration(results[vessels.key], chosen.probes, chosen.tissue, background=levels)
 
     taken_off = background.key if isinstance(background, Part) else background
-    key = "penetration", _which(images), tuple(names), vessels.key, taken_off, _digest(tissue)
-    return Part(key, "Measuring distances from vessels", float(_pixels(images[0].slide) * (len(images) + 2)), _begin)
+    key = "penetration", chosen.which, vessels.key, taken_off, _digest(chosen.tissue)
+    weight = float(_pixels(chosen.slide) * (len(chosen.images) + 2))
+    return Part(key, "Measuring distances from vessels", weight, _begin)
 
 
-def nuclei_part(stain: ComparedChannel, tissue: RegionMask | None) -> Part:
-    """Count nuclei.
-
-    Parameters
-    ----------
-    stain : ComparedChannel
-        Of the nuclei.
-    tissue : RegionMask or None
-        Where they count.
-
-    Returns
-    -------
-    Part
-        Its result is a `CellDensity`.
-    """
-
+def _nuclei_part(stain: ComparedChannel, tissue: RegionMask | None) -> Part:
     def _begin(_: Mapping[Hashable, Any]) -> Steps:
         from napari_hrpn.analysis import cell_density
 
@@ -228,48 +267,19 @@ def subareas_part(kind: str, slide: Slide, vessels: Part, tissue: RegionMask | N
     """
 
     def _begin(results: Mapping[Hashable, Any]) -> Steps:
-        from napari_hrpn.plugin.penetration.subareas import core_and_periphery, distance_bands
+        from napari_hrpn.analysis import core_and_periphery, distance_bands
 
         if kind == EDGE:
-            return core_and_periphery(slide, tissue)
+            return one_step(core_and_periphery, slide, tissue)
         return distance_bands(results[vessels.key], tissue)
 
-    key = "subareas", kind, who(slide), vessels.key if kind == BANDS else None, _digest(tissue)
+    key = "subareas", who(slide), kind, vessels.key if kind == BANDS else None, _digest(tissue)
     return Part(key, "Cutting the tissue into subareas", 0.3 * _pixels(slide), _begin)
 
 
-def _which(images: Sequence[ComparedChannel]) -> Hashable:
-    return tuple((who(image.slide), image.channel) for image in images)
-
-
-def _digest(tissue: RegionMask | None) -> str | None:
-    return None if tissue is None else tissue.digest
+def _digest(region: RegionMask | None) -> str | None:
+    return None if region is None else region.digest
 
 
 def _pixels(slide: Slide) -> int:
     return slide.shape[0] * slide.shape[1]
-
-
-def _blank_glass(images: Sequence[ComparedChannel], tissue: RegionMask | None) -> dict[str, float]:
-    from napari_hrpn.analysis import TissueMask, background_levels
-
-    found: dict[str, float] = {}
-    if tissue is None:
-        return found
-    for image in images:
-        level = image.slide.level_for(GLASS_PIXEL_UM)
-        shape = image.slide.levels[level].shape[1:]
-        mask = TissueMask(_spread(tissue, shape), image.slide.downsample(level), level)
-        grey = background_levels(image.slide, [image.channel], mask)
-        if grey is not None:
-            found[image.name] = float(grey[0])
-    return found
-
-
-def _spread(tissue: RegionMask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The tissue on another grid over the same slide, each pixel as it is at its centre."""
-    y, x = (
-        ((np.arange(size) + 0.5) * own / size).astype(np.intp)
-        for own, size in zip(tissue.mask.shape, shape, strict=True)
-    )
-    return tissue.mask[np.ix_(y, x)]

@@ -3,7 +3,16 @@
 from napari_hrpn.reports.evaluation.cohort import CohortTumour, WrittenCohort, write_cohort
 from napari_hrpn.reports.evaluation.folder import read_evaluation
 from napari_hrpn.reports.evaluation.hashes import prediction_record
+from napari_hrpn.reports.evaluation.ordering import (
+    check_on_slide,
+    nuclei_words,
+    other_slide_words,
+    own_folder,
+    prediction_names,
+    roles_around,
+)
 from napari_hrpn.reports.evaluation.run import EvaluationOrder, WritingReport, WrittenEvaluation, write_evaluation
+from napari_hrpn.reports.evaluation.tables import penetration_tables
 
 __all__ = [
     "CohortTumour",
@@ -11,8 +20,15 @@ __all__ = [
     "WritingReport",
     "WrittenCohort",
     "WrittenEvaluation",
+    "check_on_slide",
+    "nuclei_words",
+    "other_slide_words",
+    "own_folder",
+    "penetration_tables",
+    "prediction_names",
     "prediction_record",
     "read_evaluation",
+    "roles_around",
     "write_cohort",
     "write_evaluation",
 ]

@@ -1,11 +1,13 @@
 """Several evaluations as one: a row per tumour, and means over tumours, because the tumour is the unit.
 
 The rule: slides of one tumour are averaged first; however many pixels or patches a tumour has, it counts once.
+``cohort.json`` is written last; what a run that was killed left behind is made again.
 """
 
 from __future__ import annotations
 
 import math
+import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,7 +20,15 @@ from napari_hrpn.reports.errors import ReportError
 from napari_hrpn.reports.evaluation.cohort_figures import cohort_figures
 from napari_hrpn.reports.evaluation.cohort_page import cohort_page
 from napari_hrpn.reports.evaluation.drawing import write_drawing
-from napari_hrpn.reports.evaluation.folder import FIGURES, TABLES, read_evaluation, read_json, write_json
+from napari_hrpn.reports.evaluation.folder import (
+    FIGURES,
+    REQUEST,
+    TABLES,
+    UNFINISHED,
+    read_evaluation,
+    read_json,
+    write_json,
+)
 from napari_hrpn.reports.evaluation.tables import write_tables
 from napari_hrpn.slides.output_path import partial_output
 
@@ -100,6 +110,7 @@ def write_cohort(folders: Sequence[Path], output: Path, *, overwrite: bool = Fal
     """
     found = {folder: read_evaluation(folder) for folder in dict.fromkeys(folders)}
     _check(found, output, overwrite=overwrite)
+    _begin(output)
     tumours = cohort_rows(list(found.values()))
     summary, differences = cohort_summary(tumours), cohort_differences(tumours)
     rows = [
@@ -124,6 +135,7 @@ def write_cohort(folders: Sequence[Path], output: Path, *, overwrite: bool = Fal
     with partial_output(output / PAGE, None, overwrite=True) as partial:
         partial.write_text(page, encoding="utf-8")
     write_json(output / JSON, content)
+    shutil.rmtree(output / UNFINISHED)
     return WrittenCohort(output / JSON, output / PAGE, len({row.tumour for row in tumours}))
 
 
@@ -267,10 +279,10 @@ def _check(found: Mapping[Path, Plain], output: Path, *, overwrite: bool) -> Non
     if output.exists() and not output.is_dir():
         msg = f"{output} is a file; name a folder for the cohort."
         raise ReportError(msg)
-    there = read_json(output / JSON)
+    there, begun = read_json(output / JSON), read_json(output / UNFINISHED / REQUEST)
     if there is None:
-        taken = [name for name in (PAGE, FIGURES, TABLES) if (output / name).exists()]
-        if taken:
+        taken = [name for name in (PAGE, FIGURES, TABLES, UNFINISHED) if (output / name).exists()]
+        if taken and (begun is None or begun.get("format") != FORMAT):
             msg = f"{output} holds {taken[0]}, which is not of a cohort; choose a new or empty folder."
             raise ReportError(msg)
     elif there.get("format") != FORMAT:
@@ -279,3 +291,12 @@ def _check(found: Mapping[Path, Plain], output: Path, *, overwrite: bool) -> Non
     elif there["made_from"] != _made_from(found) and not overwrite:
         msg = f"{output} holds a cohort of other evaluations; choose another folder, or --overwrite it."
         raise ReportError(msg)
+
+
+def _begin(output: Path) -> None:
+    """Take away an older cohort, and note that what comes is one."""
+    write_json(output / UNFINISHED / REQUEST, {"format": FORMAT})
+    for name in (JSON, PAGE):
+        (output / name).unlink(missing_ok=True)
+    for name in (FIGURES, TABLES):
+        shutil.rmtree(output / name, ignore_errors=True)

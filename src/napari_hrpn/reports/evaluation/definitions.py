@@ -24,12 +24,15 @@ DEFINITIONS = {
     "Anderson-Darling": "k-sample statistic with its table's p, which is capped at 0.25 and 0.001 and takes pixels for "
     "independent; the p from exchanging patches does not.",
     "Manders M1, M2": "Share of the real signal where the predicted one is above zero, and the other way round.",
+    "overlap, Li's ICQ": "Sum of products over the root of the product of the sums of squares; and the share of pixels "
+    "on the same side of both means, less a half.",
     "Costes thresholds": "Grey levels below which the pixels of a region are no longer positively correlated.",
     "patch": "A square of the slide; it counts where at least half of it is tissue.",
     "CV, Gini, Moran's I": "How unequal patches are (SD over mean, and 0 equal to 1 all in one), and whether like "
     "patches lie together.",
     "penetration": "Mean grey level over the distance from the nearest vessel, in shells; D50 and D90 hold half and "
-    "nine tenths of the signal outside vessels, and over the 1/e length the profile falls to 1/e.",
+    "nine tenths of the signal outside vessels, and over the 1/e length the profile falls to 1/e; it has none where it "
+    "does not fall that far within its distances, or not exponentially.",
     "core, periphery": "Tissue further and nearer than 200 µm from the tissue's edge.",
     "vessel density": "Connected parts of the vessel mask per mm² of tissue.",
 }

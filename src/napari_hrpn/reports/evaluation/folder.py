@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMAT = "napari-hrpn evaluation 1"
 JSON, PAGE, REGIONS = "evaluation.json", "evaluation.html", "rois.geojson"
 FIGURES, TABLES, UNFINISHED = "figures", "tables", "unfinished"
-REQUEST, PARTS = "request.json", "parts"
+REQUEST, PARTS, LOCK = "request.json", "parts", ".lock"
 WORDS = {
     "real": "the real slide or its channel",
     "roles": "the roles of the channels",
@@ -55,7 +55,7 @@ class EvaluationFolder:
             raise ReportError(msg)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock")
+            lock = filelock.FileLock(self.path / LOCK)
             lock.acquire(blocking=False)
         except filelock.Timeout as error:
             msg = f"another program is writing an evaluation into {self.path}; wait for it, or choose another folder."
@@ -103,6 +103,29 @@ class EvaluationFolder:
             return True
         write_json(self._unfinished / REQUEST, request)
         return False
+
+    def is_free_for(self, request: Mapping[str, Any]) -> bool:
+        """Whether nothing else is here: no folder, an empty one, or what was begun or made of this request.
+
+        Parameters
+        ----------
+        request : mapping
+            As for `begin`.
+
+        Returns
+        -------
+        bool
+            False where anything else is, even a file of another name.
+        """
+        if not self.path.exists():
+            return True
+        if not self.path.is_dir():
+            return False
+        try:
+            found = self._found_request()
+        except ReportError:
+            return False
+        return all(one.name == LOCK for one in self.path.iterdir()) if found is None else found == request
 
     def parts(self) -> dict[str, dict[str, Any]]:
         """Parts that are finished, by name."""

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto; max-width: 1180px;
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto; max-width: 1320px;
   padding: 1.5rem 1.5rem 4rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem;
   border-bottom: 1px solid #ddd; padding-bottom: .2rem; }
 p, li { max-width: 75ch; } .quiet { color: #555; } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
+th, td { padding: .25rem .45rem; text-align: right; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
 th:first-child, td:first-child, .words td, .words th { text-align: left; }
-.words td { white-space: normal; overflow-wrap: anywhere; } .scroll { margin-bottom: .9rem; }
-thead th { border-bottom: 2px solid #999; }
+.words td:last-child { white-space: normal; overflow-wrap: anywhere; } .scroll { margin-bottom: .9rem; }
+thead th { border-bottom: 2px solid #999; white-space: normal; vertical-align: bottom; }
 figure { margin: 1rem 0 1.6rem; } figure img { max-width: 100%; height: auto; }
 figcaption { color: #444; font-size: .88rem; max-width: 85ch; }
 dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0 0 0 1.2rem; max-width: 75ch; }

@@ -33,6 +33,16 @@ HEADINGS = {
     "bias": "bias",
 }
 WITH_INTERVAL = ("pearson_r", "slope")
+COLOCALIZATION = {
+    "manders_m1": "M1",
+    "manders_m2": "M2",
+    "overlap": "overlap",
+    "thresholded_m1": "M1 above Costes",
+    "thresholded_m2": "M2 above Costes",
+    "icq": "Li's ICQ",
+    "costes_threshold_real": "Costes, real",
+    "costes_threshold_predicted": "Costes, predicted",
+}
 
 
 def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequence[Drawing], folder: Path) -> str:
@@ -101,18 +111,14 @@ def region_cells(region: Plain) -> list[str]:
 
 
 def _numbers(page: Page, content: Plain) -> None:
-    rows, notes = [], []
-    for name, found in content["predictions"].items():
-        for title, region in (
-            ("tissue", found["tissue"]),
-            ("frame", found["frame"]),
-            *((roi["region"], roi) for roi in found["rois"]),
-        ):
-            rows.append([f"{name}, {title}", *region_cells(region)])
-            intervals = region.get("intervals") or {}
-            reasons = [region["reason"], intervals.get("pearson_r", {}).get("reason", "")]
-            notes += [f"{name}, {title}: {reason}." for reason in reasons if reason]
-    page.table(["", *HEADINGS.values()], rows)
+    regions = _regions(content)
+    page.table(["", *HEADINGS.values()], [[title, *region_cells(region)] for title, region in regions.items()])
+    notes = []
+    for title, region in regions.items():
+        intervals = region.get("intervals") or {}
+        others = intervals.get("pearson_r", {}).get("reason", ""), region.get("colocalization_reason", "")
+        reasons = [reason for text in others for reason in text.split("; ") if reason not in region["reason"]]
+        notes += [f"{title}: {reason}." for reason in (region["reason"], *reasons) if reason]
     page.text(_interval_words(content), quiet=True)
     page.bullets(dict.fromkeys(notes))
     rows = [
@@ -129,6 +135,32 @@ def _numbers(page: Page, content: Plain) -> None:
     ]
     headings = ["n, px", "Wasserstein", "Q-Q slope", "Kolmogorov-Smirnov", "Anderson-Darling", "p, if independent"]
     page.table(["distributions", *headings], rows)
+    _colocalization(page, content)
+
+
+def _colocalization(page: Page, content: Plain) -> None:
+    regions = _regions(content)
+    shown = {
+        key: words
+        for key, words in COLOCALIZATION.items()
+        if any(region.get(key) is not None for region in regions.values())
+    }
+    if shown:
+        rows = [[title, *(number(region.get(key)) for key in shown)] for title, region in regions.items()]
+        page.table(["co-localisation", *shown.values()], rows)
+
+
+def _regions(content: Plain) -> dict[str, Plain]:
+    """Tissue, frame and regions of interest of each prediction, by words for them."""
+    return {
+        f"{name}, {title}": region
+        for name, found in content["predictions"].items()
+        for title, region in (
+            ("tissue", found["tissue"]),
+            ("frame", found["frame"]),
+            *((roi["region"], roi) for roi in found["rois"]),
+        )
+    }
 
 
 def _interval_words(content: Plain) -> str:

@@ -47,7 +47,7 @@ def _densities(part: Plain, probe: str) -> Drawing:
     regions = [part["tissue"] or part["frame"], *part["rois"]][:MOST_PANELS]
     columns = min(3, len(regions))
     rows = math.ceil(len(regions) / columns)
-    figure = Figure(figsize=(4.3 * columns + 0.4, 4.5 * rows), layout="constrained")
+    figure = Figure(figsize=(4.3 * columns + 0.4, 3.7 * rows), layout="constrained")
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axes, region in zip(panels, regions, strict=False):
         _draw_density(axes, part["densities"][region["region"]], region)

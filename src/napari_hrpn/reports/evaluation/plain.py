@@ -159,7 +159,8 @@ def _region(region: RegionNumbers) -> Plain:
 
 def _region_reason(region: RegionNumbers) -> str:
     infinite = "the images are equal, so the PSNR is infinite" if math.isinf(region.agreement.psnr_db) else ""
-    parts = region.agreement.reason, region.regression.reason, region.manders.reason, region.icc.reason, infinite
+    manders = f"Manders' numbers: {region.manders.reason}" if region.manders.reason else ""
+    parts = region.agreement.reason, region.regression.reason, manders, region.icc.reason, infinite
     return "; ".join(dict.fromkeys(part for text in parts for part in text.split("; ") if part))
 
 
@@ -201,7 +202,9 @@ def _vessels(found: VesselFindings) -> Plain:
     table = found.vessels
     near: dict[int, Plain] = {}
     for row in found.penetration.vessels:
-        near.setdefault(row.label, {})[f"{row.image} within {row.within_um:g} µm"] = row.mean
+        own = near.setdefault(row.label, {})
+        own[f"{row.image} within {row.within_um:g} µm"] = row.mean
+        own[f"n within {row.within_um:g} µm"] = row.n
     return {
         "vessel_threshold": found.vessel_threshold,
         "background": found.background,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.analysis import EvaluationPart
+from napari_hrpn.reports.evaluation.plain import plain_part
 from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from napari_hrpn.analysis import VesselFindings
 
     Plain = dict[str, Any]
     Rows = list[Plain]
@@ -47,6 +51,22 @@ def evaluation_tables(parts: Mapping[str, Plain]) -> dict[str, Rows]:
             for row in quality["grey_levels"]
         ]
     return {name: rows for name, rows in tables.items() if rows}
+
+
+def penetration_tables(found: VesselFindings) -> dict[str, Rows]:
+    """The tables of vessels and penetration alone.
+
+    Parameters
+    ----------
+    found : VesselFindings
+        What was measured.
+
+    Returns
+    -------
+    dict of str to list of dict
+        As those of an evaluation; what does not exist is None.
+    """
+    return evaluation_tables({"penetration": plain_part(EvaluationPart("penetration", found))})
 
 
 def region_rows(part: Plain) -> Rows:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-CHANNEL_COLOURS = {"nuclei": "#0072b2", "vessels": "#009e73", "probe": REAL_COLOUR}
+# none of those that predictions have
+CHANNEL_COLOURS = {"nuclei": "#6a51a3", "vessels": "#66a61e", "probe": REAL_COLOUR}
 FEWEST_FOR_A_VIOLIN = 3
 
 
@@ -131,7 +132,9 @@ def penetration_figure(part: Plain) -> Drawing:
 def _draw_profile(axes: Axes, profile: Plain, colour: str) -> None:
     shells = [shell for shell in profile["shells"] if shell["to_um"] is not None and shell["mean"] is not None]
     middle = [(shell["from_um"] + shell["to_um"]) / 2 for shell in shells]
-    label = f"{profile['image']}: D50 {number(profile['d50_um'], 2)} µm, 1/e {number(profile['decay_um'], 2)} µm"
+    lengths = {"D50": profile["d50_um"], "1/e": profile["decay_um"]}
+    known = [f"{words} {number(length, 2)} µm" for words, length in lengths.items() if length is not None]
+    label = f"{profile['image']}: {', '.join(known)}" if known else profile["image"]
     axes.plot(middle, [shell["mean"] for shell in shells], "o-", color=colour, markersize=3, label=label)
     if profile["d50_um"] is not None:
         axes.axvline(profile["d50_um"], color=colour, linestyle=":", linewidth=1)

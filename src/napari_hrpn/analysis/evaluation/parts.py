@@ -1,0 +1,85 @@
+"""What a part of an evaluation does before, during and after the one reading of all pixels.
+
+The rule: a part looks at coarse levels first, then is handed every pixel once, and only then makes numbers.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    import dask.array as da
+
+    from napari_hrpn.analysis.slide_blocks import BlockCounter
+
+Result = TypeVar("Result")
+Findings = TypeVar("Findings", covariant=True)
+
+
+class CountedPart(Protocol[Findings]):
+    """A part that counts pixels."""
+
+    name: str
+
+    @property
+    def channels(self) -> Sequence[da.Array]:
+        """Channels at full resolution that it reads."""
+
+    def begin(self) -> Generator[float, None, None]:
+        """Look at coarse levels; yields the share that is done."""
+
+    def ranges(self) -> Sequence[BlockCounter[Any]]:
+        """Counters of a pass before, for pixels whose type does not say which values they have."""
+
+    def counters(self) -> Sequence[BlockCounter[Any]]:
+        """Counters of the pass over all pixels."""
+
+    def finish(self) -> Generator[float, None, Findings]:
+        """Turn counts into numbers; yields the share that is done."""
+
+
+class Report(Protocol):
+    """How far some work is."""
+
+    @property
+    def done(self) -> int:
+        """Pieces that are finished."""
+
+    @property
+    def total(self) -> int:
+        """All pieces."""
+
+
+def shares(
+    work: Generator[Report, None, Result], start: float = 0.0, stop: float = 1.0
+) -> Generator[float, None, Result]:
+    """Run a piece of work as a part of another.
+
+    Parameters
+    ----------
+    work : generator
+        Closed when this ends, however it ends.
+    start, stop : float
+        Shares of the whole before and after it.
+
+    Yields
+    ------
+    float
+        Share of the whole.
+
+    Returns
+    -------
+    object
+        What the work returned.
+    """
+    with closing(work):
+        while True:
+            try:
+                report = next(work)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            yield start + (stop - start) * report.done / max(1, report.total)

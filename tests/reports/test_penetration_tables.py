@@ -1,0 +1,54 @@
+"""A length that does not exist is empty in tables and JSON, and its reason stands beside it."""
+
+import json
+import math
+
+import numpy as np
+
+from napari_hrpn.analysis import (
+    EvaluationPart,
+    SlidePenetration,
+    Vessel,
+    VesselFindings,
+    VesselProbe,
+    VesselTable,
+    penetration,
+)
+from napari_hrpn.reports import penetration_tables
+from napari_hrpn.reports.evaluation.plain import plain_part
+
+DISTANCE_UM = np.linspace(0, 299, 3000)[None]
+
+
+def findings() -> VesselFindings:
+    """A real profile with a length of 30 µm, and a predicted one that hardly falls."""
+    images = {"real": 1e6 * np.exp(-DISTANCE_UM / 30), "flat": 1e6 * np.exp(-DISTANCE_UM / 2665)}
+    vessels = tuple(Vessel(label, 1.0, 2.0, 50.0, 8.0, 7.0, 3.0, math.nan) for label in (1, 4))
+    probes = tuple(VesselProbe(label, image, 10.0, 7 * label, 0.5) for image in images for label in (1, 2, 4))
+    table = VesselTable(vessels, 2, 1.0, 2.0, 0.1, 0.006)
+    return VesselFindings(math.nan, table, None, SlidePenetration(penetration(DISTANCE_UM, images), probes), {})
+
+
+def test_length_without_meaning_is_empty_with_its_reason() -> None:
+    real, flat = penetration_tables(findings())["penetration"]
+    assert round(real["decay_um"], 1) == 30.0
+    assert real["reason"] == ""
+    assert flat["decay_um"] is None
+    assert "would be 2,665 µm, and the distances span 280 µm" in flat["reason"]
+    plain = json.loads(json.dumps(plain_part(EvaluationPart("penetration", findings()))))
+    assert plain["profiles"][1]["decay_um"] is None
+    assert plain["profiles"][1]["reason"] == flat["reason"]
+
+
+def test_rows_of_vessels_hold_the_probe_around_them_and_its_pixels() -> None:
+    first, last = penetration_tables(findings())["vessels"]
+    assert (first["label"], last["label"]) == (1, 4)
+    assert (last["n within 10 µm"], last["real within 10 µm"], last["flat within 10 µm"]) == (28, 0.5, 0.5)
+    assert first["stain_mean"] is None
+
+
+def test_shells_without_pixels_are_left_out_and_the_last_end_is_open() -> None:
+    tables = penetration_tables(findings())
+    assert next(row["n"] for row in tables["penetration_shells"] if row["image"] == "real") == 50
+    assert all(row["n"] > 0 for row in tables["penetration_shells"])
+    assert tables["penetration_bands"][3]["to_um"] is None
