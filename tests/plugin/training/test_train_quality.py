@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,6 +66,8 @@ def test_a_training_does_not_wait_for_it(
         asked.set()
         try:
             while True:
+                # as slow as reading is: the window is told of each step
+                time.sleep(0.02)
                 yield
         finally:
             closed.set()
