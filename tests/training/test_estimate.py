@@ -89,7 +89,8 @@ def test_memory_is_what_a_program_grows_by(tmp_path, batch, patch_px):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     expected, growth = map(int, done.stdout.split())
-    assert expected == pytest.approx(growth, rel=0.3)
+    # where processes beside it leave no time to read ahead, it grows less
+    assert 0.75 * growth < expected < 1.5 * growth
 
 
 def test_random_numbers_go_on_as_if_nothing_had_been_measured():
