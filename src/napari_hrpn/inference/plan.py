@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 LARGEST_CORE_PX = 8192
-LARGEST_CPU_CORE_PX = 4096
-LARGEST_WATCHED_CPU_CORE_PX = 2048
-"""Larger ones are a third cheaper, but nobody wants to wait half a minute for the first."""
+LARGEST_CPU_CORE_PX = 2048
+"""Of 4,096 px, a pixel of tissue is a tenth cheaper, but less is blank, the first tile takes half a minute, and memory
+three times as much."""
 SMALLEST_PIECE_PX = 256
 """On the network's grid: below it, the halo costs more than ten times what is kept."""
 
@@ -102,8 +102,6 @@ def make_plan(
     path: Path,
     settings: PredictionSettings,
     roles: Mapping[str, int] | None,
-    *,
-    is_watched: bool = False,
 ) -> Plan:
     """Check that slide, checkpoint and settings fit together, and decide everything else.
 
@@ -121,8 +119,6 @@ def make_plan(
         What the user wants.
     roles : mapping of str to int, optional
         Channel of each input role; guessed from the names where left out.
-    is_watched : bool
-        Whether somebody waits for the first tile.
 
     Returns
     -------
@@ -142,7 +138,6 @@ def make_plan(
     halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, predictor.stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
     limit = LARGEST_CORE_PX if device.name != "cpu" else LARGEST_CPU_CORE_PX
-    limit = LARGEST_WATCHED_CPU_CORE_PX if is_watched and device.name == "cpu" else limit
     bytes_for = partial(_bytes_for, predictor, halo, factors)
     core = _core_px(settings, path, _largest_core_px(max(slide.shape), limit, bytes_for, budget))
     smallest = min(CELL_PX, rounded_up(math.ceil(SMALLEST_PIECE_PX / max(factors)), predictor.stride))
