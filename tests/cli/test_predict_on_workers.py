@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import torch
 
 from napari_hrpn.cli import run
 from napari_hrpn.models import save_checkpoint
-from support.predictions import lively_checkpoint, make_slide, save_slide
+from support.predictions import lively_checkpoint, make_slide, one_thread, save_slide
 
 pytest.importorskip("distributed")
 
@@ -75,13 +74,8 @@ def test_ctrl_c_in_a_terminal_keeps_what_is_finished_and_ends_every_process(fold
     assert 2 <= finished_tiles(place) < 9
     # the slide that is not there is the only thing wrong with it
     assert run(words(folder, "stopped", "--workers", "2")) == 2
-    # sums of another number of threads may round the last bit otherwise
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         assert run(words(folder, "alone")) == 2
-    finally:
-        torch.set_num_threads(threads)
     assert contents(folder / "stopped") == contents(folder / "alone")
 
 

@@ -27,7 +27,7 @@ from napari_hrpn.inference.cluster import (
 from napari_hrpn.inference.cluster.crew import TASKS_PER_THREAD, Crew, result_of
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.slides import Slide, SlideError
-from support.predictions import lively_checkpoint, make_slide, save_slide
+from support.predictions import lively_checkpoint, make_slide, one_thread, save_slide
 
 distributed = pytest.importorskip("distributed")
 
@@ -37,9 +37,13 @@ PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)
 @pytest.fixture(scope="module")
 def client() -> Iterator[object]:
     """Two workers in this process, which start at once."""
-    with distributed.Client(
-        processes=False, n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", set_as_default=False
-    ) as client:
+    # workers that are held to one thread hold what runs later in this process to it as well
+    with (
+        one_thread(),
+        distributed.Client(
+            processes=False, n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", set_as_default=False
+        ) as client,
+    ):
         yield client
 
 
@@ -60,8 +64,9 @@ def alone(slides: list[Slide], tmp_path_factory: pytest.TempPathFactory) -> dict
 
 def predicted_alone(slide: Slide, folder: Path, settings: PredictionSettings = PLAIN, **card: object) -> Path:
     path = folder / "alone" / "out.ome.zarr"
-    for _ in predict_slide(slide, lively_checkpoint(**card), path, settings):
-        pass
+    with one_thread():
+        for _ in predict_slide(slide, lively_checkpoint(**card), path, settings):
+            pass
     return path
 
 
@@ -181,6 +186,7 @@ def test_a_slide_whose_prediction_is_replaced_meanwhile_ends(client, slides, tmp
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
 def test_a_worker_killed_with_signal_9_loses_nothing(slides, alone, tmp_path):
     path = tmp_path / "out.ome.zarr"
+    environment = dict(os.environ)
     with local_workers(2, "cpu") as client:
         first = client.run(os.getpid)
         steps = predict_slides([partial(SlideOrder, slides[0], path)], lively_checkpoint(), client, PLAIN)
@@ -190,6 +196,7 @@ def test_a_worker_killed_with_signal_9_loses_nothing(slides, alone, tmp_path):
     assert ends(reports)[0].error is None
     assert len(tiles(reports)) == 9
     assert contents(path) == alone
+    assert os.environ == environment
     for pid in first.values():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -1,5 +1,7 @@
 """Slides and checkpoints for the tile engine: random weights that reach far, odd sizes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dask.array as da
@@ -44,3 +46,14 @@ def save_slide(slide: Slide, path: Path) -> Slide:
     group.create_array("0", data=pixels, chunks=(1, 512, 512))
     group.attrs["ome"] = multiscales_metadata("slide", [pixels.shape], slide.channel_names, slide.pixel_size_um)
     return open_slide(path)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The network on one thread, as in a worker: sums of another number of them may round the last bit otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

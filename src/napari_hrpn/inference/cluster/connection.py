@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -54,14 +55,15 @@ def local_workers(count: int, device: str = "auto", threads: int | None = None) 
     if count < 1:
         msg = f"{count} worker processes were asked for; expected 1 or more."
         raise PredictionError(msg)
-    with _signals_are_ours(), _quiet():
-        cluster = _start(count, choose_device(device).name, threads)
-    with cluster, Client(cluster, set_as_default=False) as client:
-        try:
-            yield client
-        finally:
-            client.close()
-            cluster.close(timeout=CLOSING_SECONDS)
+    with _environment_kept():
+        with _signals_are_ours(), _quiet():
+            cluster = _start(count, choose_device(device).name, threads)
+        with cluster, Client(cluster, set_as_default=False) as client:
+            try:
+                yield client
+            finally:
+                client.close()
+                cluster.close(timeout=CLOSING_SECONDS)
 
 
 @contextmanager
@@ -120,6 +122,18 @@ def _start(count: int, device: str, threads: int | None) -> Any:  # noqa: ANN401
 
     share = max(1, CPU_COUNT // count) if device == "cpu" else IN_FLIGHT
     return LocalCluster(processes=True, threads_per_worker=threads or share, **choices)
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """What dask sets for its workers, such as ``OMP_NUM_THREADS=1``, it sets in this process and leaves there."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager
