@@ -9,7 +9,6 @@ from scipy import ndimage, stats
 
 from napari_hrpn.analysis import (
     AgreementError,
-    BlockCache,
     LabelledRoi,
     block_bootstrap,
     colocalization,
@@ -149,31 +148,6 @@ def test_a_preview_keeps_its_range_unless_too_much_lies_beyond():
     wide = (-0.5, own[1] * 2 + 0.5)
     assert preview_roi(compared, roi, density_range=wide).density_range == wide
     assert preview_roi(compared, roi, density_range=(-0.5, own[1] / 8)).density_range == own
-
-
-def test_a_cache_reads_each_block_once():
-    pixels = np.arange(700 * 900, dtype=np.uint32).reshape(700, 900)
-    reads = []
-
-    def counted(block, block_info=None):
-        reads.append(block_info[0]["chunk-location"])
-        return block
-
-    array = da.from_array(pixels, chunks=(256, 300)).map_blocks(counted, dtype=pixels.dtype, meta=pixels[:0, :0])
-    cache = BlockCache()
-    for rows, columns in [
-        (slice(10, 300), slice(299, 601)),
-        (slice(250, 256), slice(300, 600)),
-        (slice(0, 700), slice(0, 900)),
-    ]:
-        np.testing.assert_array_equal(cache.read(array, rows, columns), pixels[rows, columns])
-    assert len(reads) == len(set(reads)) == 9
-    small = BlockCache(most_bytes=256 * 300 * 4)
-    np.testing.assert_array_equal(small.read(array, slice(0, 5), slice(0, 5)), pixels[:5, :5])
-    np.testing.assert_array_equal(small.read(array, slice(0, 700), slice(0, 900)), pixels)
-    cache.clear()
-    cache.read(array, slice(0, 5), slice(0, 5))
-    assert len(reads) > 18
 
 
 def test_levels_are_those_that_all_images_have():

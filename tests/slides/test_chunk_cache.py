@@ -6,10 +6,12 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_hrpn.inference.chunk_reader import ChunkReader
-from napari_hrpn.tiling import Box, TileGrid
+from napari_hrpn.slides import ChunkCache
+from napari_hrpn.tiling import TileGrid
 
 PIXELS = np.random.default_rng(0).integers(0, 1000, (3, 700, 900), np.uint16)
+WHOLE = slice(0, 3), slice(0, 700), slice(0, 900)
+LARGE = 64 << 20
 
 
 def counted_level(pixels, chunks, *, broken=()):
@@ -31,45 +33,74 @@ def counted_level(pixels, chunks, *, broken=()):
 
 
 @pytest.mark.parametrize("chunks", [(1, 128, 100), (3, 700, 900), (2, 90, 900)])
-def test_boxes_are_those_of_the_level_and_no_chunk_is_decoded_twice(chunks):
+def test_parts_are_those_of_the_array_and_no_chunk_is_decoded_twice(chunks):
     level, decoded = counted_level(PIXELS, chunks)
-    reader = ChunkReader(level)
+    cache = ChunkCache(LARGE)
     tiles = list(TileGrid(700, 900, core=256, halo=32, stride=32))
 
     def read(tile):
         core = tile.core
-        box = Box(max(0, core.y0 - 40), min(700, core.y1 + 40), max(0, core.x0 - 40), min(900, core.x1 + 40))
+        rows = slice(max(0, core.y0 - 40), min(700, core.y1 + 40))
+        columns = slice(max(0, core.x0 - 40), min(900, core.x1 + 40))
         for channel in (0, 2):
-            expected = PIXELS[channel, box.y0 : box.y1, box.x0 : box.x1]
-            np.testing.assert_array_equal(reader.read(channel, box), expected)
+            found = cache.read(level, slice(channel, channel + 1), rows, columns)
+            np.testing.assert_array_equal(found, PIXELS[channel : channel + 1, rows, columns])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(read, tiles))
     assert set(decoded.values()) == {1}
 
 
+def test_planes_are_read_like_slides_and_nothing_is_kept_once_all_is_forgotten():
+    level, decoded = counted_level(PIXELS, (1, 256, 300))
+    cache = ChunkCache(LARGE)
+    for rows, columns in [
+        (slice(10, 300), slice(299, 601)),
+        (slice(250, 256), slice(300, 600)),
+        (slice(0, 700), slice(0, 900)),
+    ]:
+        np.testing.assert_array_equal(cache.read(level[1], rows, columns), PIXELS[1, rows, columns])
+    assert len(decoded) == 9
+    assert set(decoded.values()) == {1}
+    cache.clear()
+    cache.read(level[1], slice(0, 5), slice(0, 5))
+    assert decoded[1, 0, 0] == 2
+
+
 def test_what_was_used_last_is_kept_within_the_limit():
     level, decoded = counted_level(PIXELS, (1, 128, 100))
-    reader = ChunkReader(level, kept_bytes=2 * 128 * 100 * 2)
-    for box in (Box(0, 10, 0, 10), Box(0, 10, 100, 110), Box(0, 10, 0, 10), Box(0, 10, 200, 210), Box(0, 10, 0, 10)):
-        reader.read(0, box)
+    cache = ChunkCache(2 * 128 * 100 * 2)
+
+    def read(left):
+        cache.read(level, slice(0, 1), slice(0, 10), slice(left, left + 10))
+
+    for left in (0, 100, 0, 200, 0):
+        read(left)
     assert decoded[0, 0, 0] == 1
-    reader.read(0, Box(0, 10, 100, 110))
+    read(100)
     assert decoded[0, 0, 1] == 2
-    assert sum(chunk.result().nbytes for chunk in reader._chunks.values()) <= 2 * 128 * 100 * 2
+    assert sum(chunk.result().nbytes for chunk in cache._chunks.values()) <= 2 * 128 * 100 * 2
+
+
+def test_more_than_is_kept_can_be_read():
+    level, _ = counted_level(PIXELS, (1, 256, 300))
+    cache = ChunkCache(256 * 300 * 2)
+    np.testing.assert_array_equal(cache.read(level, *WHOLE), PIXELS)
 
 
 def test_a_chunk_that_could_not_be_decoded_is_tried_again():
     level, decoded = counted_level(PIXELS, (1, 350, 450), broken=[(0, 1, 1)])
-    reader = ChunkReader(level)
+    cache = ChunkCache(LARGE)
     with pytest.raises(OSError, match="broken chunk"):
-        reader.read(0, Box(0, 700, 0, 900))
-    np.testing.assert_array_equal(reader.read(0, Box(0, 700, 0, 900)), PIXELS[0])
+        cache.read(level, *WHOLE)
+    np.testing.assert_array_equal(cache.read(level, *WHOLE), PIXELS)
     assert decoded[0, 1, 1] == 2
     assert decoded[0, 0, 0] == 1
 
 
 def test_of_a_chunk_too_large_to_keep_only_what_is_asked_for_is_read():
-    reader = ChunkReader(da.from_array(PIXELS, chunks=(3, 700, 900)), kept_bytes=1000)
-    np.testing.assert_array_equal(reader.read(1, Box(5, 50, 7, 90)), PIXELS[1, 5:50, 7:90])
-    assert not reader._chunks
+    cache = ChunkCache(1000)
+    level = da.from_array(PIXELS, chunks=(3, 700, 900))
+    found = cache.read(level, slice(1, 2), slice(5, 50), slice(7, 90))
+    np.testing.assert_array_equal(found, PIXELS[1:2, 5:50, 7:90])
+    assert not cache._chunks

@@ -70,7 +70,6 @@ from napari_hrpn.analysis.quality import (
 )
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois import (
-    BlockCache,
     LabelledRoi,
     MeanAndSd,
     PlacedRois,
@@ -127,7 +126,6 @@ __all__ = [
     "AndersonDarling",
     "Auroc",
     "Beyond",
-    "BlockCache",
     "BlockDifferences",
     "BlockIntervals",
     "BlockSums",

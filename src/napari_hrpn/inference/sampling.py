@@ -18,9 +18,10 @@ from napari_hrpn.tiling import Box, reflected
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.inference.chunk_reader import ChunkReader
+    from napari_hrpn.slides import ChunkCache
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,15 @@ class Sampling:
         last = first + math.ceil((stop * factor + reach - first) / self.stride) * self.stride
         return first - self.halo, last + self.halo
 
-    def read(self, slide: ChunkReader, channels: Sequence[int], core: Box) -> NDArray[np.float32]:
+    def read(self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], core: Box) -> NDArray[np.float32]:
         """Read what the network sees for a core.
 
         Parameters
         ----------
-        slide : ChunkReader
-            Of the finest level.
+        level : dask.array.Array
+            Finest level of a slide, (c, y, x).
+        chunks : ChunkCache
+            Through which it is read.
         channels : sequence of int
             Input stains, in the network's order.
         core : Box
@@ -78,9 +81,9 @@ class Sampling:
         """
         seen = self.seen_by_network(core)
         if not self.resamples:
-            return self._read_box(slide, channels, seen)
+            return self._read_box(level, chunks, channels, seen)
         down, right = (_source_span(*span, factor) for span, factor in zip(_spans(seen), self.factors, strict=True))
-        pixels = self._read_box(slide, channels, Box(*down, *right))
+        pixels = self._read_box(level, chunks, channels, Box(*down, *right))
         rows = resampling_matrix(seen.y0, seen.y1, *down, self.factors[0])
         columns = resampling_matrix(seen.x0, seen.x1, *right, self.factors[1])
         return _resampled(pixels, rows, columns)
@@ -108,12 +111,12 @@ class Sampling:
         resampled: NDArray[np.float32] = _resampled(output[None], rows, columns)[0]
         return resampled
 
-    def _read_box(self, slide: ChunkReader, channels: Sequence[int], box: Box) -> NDArray[np.float32]:
-        height, width = slide.shape
+    def _read_box(self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], box: Box) -> NDArray[np.float32]:
+        height, width = level.shape[1:]
         rows, columns = reflected(box.y0, box.y1, height), reflected(box.x0, box.x1, width)
         top, left = int(rows.min()), int(columns.min())
-        there = Box(top, int(rows.max()) + 1, left, int(columns.max()) + 1)
-        read = [slide.read(channel, there) for channel in channels]
+        there = slice(top, int(rows.max()) + 1), slice(left, int(columns.max()) + 1)
+        read = [chunks.read(level, slice(channel, channel + 1), *there)[0] for channel in channels]
         pixels: NDArray[np.float32] = np.stack(
             [np.take(np.take(plane, rows - top, 0), columns - left, 1) for plane in read]
         ).astype(np.float32)

@@ -1,6 +1,7 @@
 """Files in, slides out: `open_slide` is the one door."""
 
 from napari_hrpn.slides.annotations import Annotation, read_geojson, write_geojson
+from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.file_name import slide_name
@@ -29,6 +30,7 @@ __all__ = [
     "Annotation",
     "CacheReport",
     "ChannelRoles",
+    "ChunkCache",
     "PyramidCache",
     "RegionMask",
     "SeriesInfo",

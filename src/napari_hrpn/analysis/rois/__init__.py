@@ -11,7 +11,7 @@ from napari_hrpn.analysis.rois.geometry import (
     roi_mask,
 )
 from napari_hrpn.analysis.rois.labels import labelled_rois
-from napari_hrpn.analysis.rois.levels import BlockCache, RoiImages, SharedLevel, roi_images
+from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel, roi_images
 from napari_hrpn.analysis.rois.measurement import (
     RoiMeasurement,
     RoiNumbers,
@@ -24,7 +24,6 @@ from napari_hrpn.analysis.rois.placement import PlacedRois, RandomRois, random_r
 from napari_hrpn.analysis.rois.summary import MeanAndSd, mean_and_sd
 
 __all__ = [
-    "BlockCache",
     "LabelledRoi",
     "MeanAndSd",
     "PlacedRois",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     import dask.array as da
     from numpy.typing import NDArray
-
-CACHE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,66 +121,6 @@ def roi_images(real: ProbeImage, predictions: tuple[ProbeImage, ...]) -> RoiImag
     return RoiImages(real, predictions, tuple(levels))
 
 
-class BlockCache:
-    """Blocks of levels that were read lately, so that a region that is dragged does not read them again.
-
-    For one thread at a time.
-
-    Parameters
-    ----------
-    most_bytes : int
-        Blocks that were not used for longest go first.
-    """
-
-    def __init__(self, most_bytes: int = CACHE_BYTES) -> None:
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._blocks: OrderedDict[tuple[str, int, int], NDArray[Any]] = OrderedDict()
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._blocks.clear()
-        self._bytes = 0
-
-    def read(self, array: da.Array, rows: slice, columns: slice) -> NDArray[Any]:
-        """Pixels of a rectangle.
-
-        Parameters
-        ----------
-        array : dask.array.Array, shape (y, x)
-            A level.
-        rows, columns : slice
-            Within it, with a start and a stop.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (rows, columns).
-        """
-        blocks = [_touched(chunks, part) for chunks, part in zip(array.chunks, (rows, columns), strict=True)]
-        needed = math.prod(sum(size for _, _, size in touched) for touched in blocks) * array.dtype.itemsize
-        if needed > self._most_bytes:
-            return read_pixels(array, rows, columns)
-        found = np.empty((rows.stop - rows.start, columns.stop - columns.start), array.dtype)
-        for i, top, height in blocks[0]:
-            for j, left, width in blocks[1]:
-                (to_y, from_y), (to_x, from_x) = _parts(rows, top, height), _parts(columns, left, width)
-                found[to_y, to_x] = self._block(array, i, j)[from_y, from_x]
-        return found
-
-    def _block(self, array: da.Array, i: int, j: int) -> NDArray[Any]:
-        key = array.name, i, j
-        block = self._blocks.get(key)
-        if block is None:
-            block = np.asarray(dask.compute(array.blocks[i, j], scheduler="synchronous")[0])
-            self._blocks[key] = block
-            self._bytes += block.nbytes
-            while self._bytes > self._most_bytes and len(self._blocks) > 1:
-                self._bytes -= self._blocks.popitem(last=False)[1].nbytes
-        self._blocks.move_to_end(key)
-        return block
-
-
 def read_pixels(array: da.Array, rows: slice, columns: slice) -> NDArray[Any]:
     """Pixels of a rectangle, read anew.
 
@@ -223,16 +160,3 @@ def _step(full: int, size: int) -> float:
     """An odd edge makes the ratio of the sizes a little too large or too small."""
     whole = round(full / size)
     return float(whole) if size in (-(-full // whole), full // whole) else full / size
-
-
-def _touched(chunks: tuple[int, ...], part: slice) -> list[tuple[int, int, int]]:
-    """Number, beginning and size of each chunk that a part of an axis meets."""
-    ends = np.cumsum(chunks)
-    first, last = np.searchsorted(ends, [part.start, part.stop - 1], side="right")
-    return [(int(k), int(ends[k] - chunks[k]), chunks[k]) for k in range(first, last + 1)]
-
-
-def _parts(part: slice, start: int, size: int) -> tuple[slice, slice]:
-    """Where a chunk goes in what is wanted, and which part of the chunk that is."""
-    low, high = max(part.start, start), min(part.stop, start + size)
-    return slice(low - part.start, high - part.start), slice(low - start, high - start)

@@ -130,7 +130,7 @@ def preview_roi(
     roi : Annotation or LabelledRoi
         The region.
     read : callable
-        Gives pixels of an array in rows and columns, such as ``BlockCache().read``.
+        Gives pixels of an array in rows and columns, such as `ChunkCache.read`.
     most_px : float
         How many pixels the rectangle around the region may have.
     density_range : tuple of float, optional

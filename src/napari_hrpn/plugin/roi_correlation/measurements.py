@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.analysis import BlockCache, RoiImages, RoiMeasurement, measure_roi, preview_roi
+from napari_hrpn.analysis import RoiImages, RoiMeasurement, measure_roi, preview_roi
 from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
+from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Sequence
 
 FIRST_PX, LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
+KEPT_BYTES = 256 << 20
 # for so long, pixels that were read stay good
 FRESH_S = 3.0
 # what reading and counting may take, so that drawing still comes within 50 ms; so long the window waits for it, and
@@ -45,7 +47,7 @@ class Preview:
         Of the plot that is shown.
     most_px : float
         How many pixels can be afforded.
-    cache : BlockCache
+    cache : ChunkCache
         What was read while it moved.
     """
 
@@ -53,7 +55,7 @@ class Preview:
     listed: ListedRoi
     density_range: tuple[float, float] | None
     most_px: float
-    cache: BlockCache
+    cache: ChunkCache
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ class Previews(QObject):
         super().__init__()
         self._waiting: deque[Preview] = deque(maxlen=1)
         self._run: BackgroundRun | None = None
-        self._cache = BlockCache()
+        self._cache = ChunkCache(KEPT_BYTES)
         self._most_px = FIRST_PX
         self._asked = 0.0
         self._fast = self._slow = 0
@@ -123,7 +125,7 @@ class Previews(QObject):
 
     def forget(self) -> None:
         """Read anew from now on: the pixels may be others."""
-        self._cache = BlockCache()
+        self._cache = ChunkCache(KEPT_BYTES)
 
     def abandon(self) -> None:
         """End what runs, and say no more of it."""

@@ -1,0 +1,134 @@
+"""Decoded chunks of slides that are kept for a while, so that what is read again, or side by side, is decoded once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    Key = tuple[str, *tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class _Touched:
+    """A chunk that a part of an axis meets: its number, size, and the shared part in three counts of the axis."""
+
+    index: int
+    size: int
+    on_axis: slice
+    in_part: slice
+    in_chunk: slice
+
+
+class ChunkCache:
+    """Reads parts of lazy arrays; several threads may read at once.
+
+    Parameters
+    ----------
+    kept_bytes : int
+        Decoded chunks that are kept, those that were used last.
+    """
+
+    def __init__(self, kept_bytes: int) -> None:
+        self._kept_bytes, self._bytes = kept_bytes, 0
+        self._chunks: OrderedDict[Key, Future[NDArray[Any]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._chunks.clear()
+            self._bytes = 0
+
+    def read(self, array: da.Array, *parts: slice) -> NDArray[Any]:
+        """Read a part of an array.
+
+        Parameters
+        ----------
+        array : dask.array.Array
+            Such as a level of a slide, or a channel of it.
+        *parts : slice
+            Along each axis, with a start and a stop within the array.
+
+        Returns
+        -------
+        numpy.ndarray
+            As ``array[parts]``.
+        """
+        pixels = np.empty([part.stop - part.start for part in parts], array.dtype)
+        axes = [_touched(chunks, part) for chunks, part in zip(array.chunks, parts, strict=True)]
+        for touched in product(*axes):
+            pixels[tuple(each.in_part for each in touched)] = self._shared(array, touched)
+        return pixels
+
+    def _shared(self, array: da.Array, touched: Sequence[_Touched]) -> NDArray[Any]:
+        """What of a chunk is asked for."""
+        if np.prod([each.size for each in touched]) * array.dtype.itemsize > self._kept_bytes:
+            # a file without tiles: what is not asked for may never be read
+            return _computed(array[tuple(each.on_axis for each in touched)])
+        return self._chunk(array, tuple(each.index for each in touched))[tuple(each.in_chunk for each in touched)]
+
+    def _chunk(self, array: da.Array, place: tuple[int, ...]) -> NDArray[Any]:
+        key = array.name, *place
+        with self._lock:
+            is_known = key in self._chunks
+            chunk = self._chunks.setdefault(key, Future())
+            self._chunks.move_to_end(key)
+        if not is_known:
+            self._decode(array, key, chunk)
+        return chunk.result()
+
+    def _decode(self, array: da.Array, key: Key, chunk: Future[NDArray[Any]]) -> None:
+        try:
+            chunk.set_result(_computed(array.blocks[key[1:]]))
+        except BaseException as error:
+            # who waits for it fails as well; who comes later tries again
+            with self._lock:
+                if self._chunks.get(key) is chunk:
+                    del self._chunks[key]
+            chunk.set_exception(error)
+            return
+        with self._lock:
+            # all may have been forgotten meanwhile
+            if self._chunks.get(key) is chunk:
+                self._bytes += chunk.result().nbytes
+                self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        while self._bytes > self._kept_bytes:
+            oldest = next(key for key, chunk in self._chunks.items() if chunk.done())
+            self._bytes -= self._chunks.pop(oldest).result().nbytes
+
+
+def _touched(chunks: Sequence[int], part: slice) -> list[_Touched]:
+    starts = np.cumsum((0, *chunks)).tolist()
+    first, last = np.searchsorted(starts, part.start, "right") - 1, np.searchsorted(starts, part.stop, "left")
+    found = []
+    for index in range(int(first), int(last)):
+        start, low, high = starts[index], max(part.start, starts[index]), min(part.stop, starts[index + 1])
+        found.append(
+            _Touched(
+                index,
+                chunks[index],
+                slice(low, high),
+                slice(low - part.start, high - part.start),
+                slice(low - start, high - start),
+            )
+        )
+    return found
+
+
+def _computed(array: da.Array) -> NDArray[Any]:
+    # in this thread: those of dask would stay behind
+    return np.asarray(array.compute(scheduler="synchronous"))
