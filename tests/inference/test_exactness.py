@@ -145,11 +145,25 @@ def test_blank_tiles_are_filled_with_the_answer_to_the_background(source, tmp_pa
     full = run(slide, checkpoint, tmp_path / "full.ome.zarr")
     reports = list(predict_slide(slide, checkpoint, tmp_path / "skipped.ome.zarr", replace(PLAIN, skip_blank=True)))
     skipped = np.asarray(open_slide(tmp_path / "skipped.ome.zarr").levels[0][0])
-    blank = [report.tile.core for report in reports if report.blank]
-    assert len(blank) == 4
-    assert {core.x0 for core in blank} == {0, 512}
+    computed = {(report.tile.core.y0, report.tile.core.x0): report.pixels for report in reports}
+    assert [computed[0, x] for x in (0, 512, 1024, 1536)] == [0, 0, 512 * 512, 512 * 164]
     np.testing.assert_array_equal(skipped[:, 1024:], full[:, 1024:])
     assert np.abs(skipped - full)[:, :900].max() <= 1e-5 * np.ptp(full)
+
+
+@pytest.mark.parametrize("core", [1024, 2048])
+def test_what_is_blank_does_not_depend_on_the_core(source, tmp_path, core):
+    slide, checkpoint = make_slide(1100, 1700, source, blank=1000), lively_checkpoint(2)
+    small, large = (
+        run(slide, checkpoint, tmp_path / f"{edge}.ome.zarr", replace(PLAIN, core=edge, skip_blank=True))
+        for edge in (512, core)
+    )
+    full = run(slide, checkpoint, tmp_path / "full.ome.zarr")
+    assert np.abs(large - small).max() <= 1e-5 * np.ptp(full)
+    glass = np.all(large == large[0, 0], axis=0)
+    assert 768 <= np.argmin(glass) <= 1000
+    assert np.argmin(glass) % 256 == 0
+    assert np.abs(large - full)[:, np.argmin(glass) :].max() <= 1e-5 * np.ptp(full)
 
 
 def test_the_store_lies_on_the_slide(source, tmp_path):

@@ -62,7 +62,7 @@ def predict(
     output_type: Annotated[
         str, typer.Option(metavar="TYPE", help="float32, or probe for the pixel type trained on.")
     ] = "float32",
-    skip_blank: Annotated[bool, typer.Option(help="Fill tiles without tissue rather than compute them.")] = True,
+    skip_blank: Annotated[bool, typer.Option(help="Fill what holds no tissue rather than compute it.")] = True,
     series: SeriesOption = 0,
     z: ZOption = None,
     t: TOption = None,

@@ -88,7 +88,7 @@ def predict_slide(
     """
     settings, path = settings or PredictionSettings(), Path(store)
     predictor = Predictor(checkpoint, choose_device(settings.device).name, settings.precision)
-    plan = make_plan(slide, checkpoint, predictor, path, settings, roles)
+    plan = make_plan(slide, checkpoint, predictor, path, settings, roles, is_watched=focus is not None)
     for sentence in plan.warnings:
         warnings.warn(sentence, PredictionWarning, stacklevel=2)
     name = f"predicted {checkpoint.card.target}"

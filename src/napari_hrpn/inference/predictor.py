@@ -17,13 +17,16 @@ from napari_hrpn.models import HRPN, halo_for
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_hrpn.models import Checkpoint
+    from napari_hrpn.models import Checkpoint, GANDASettings, HRPNSettings
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 BYTES_PER_PIXEL = 450
 """Peak memory per pixel that HRPN runs on as a whole, in fp32: 216 to 414 measured at 896 to 2,432 px, with room."""
 STRIPWISE_BYTES_PER_PIXEL, STRIP_BYTES_PER_COLUMN = 60, 140_000
 """The same in strips: 0.32, 0.54 and 1.49 GB measured at 1,408, 2,432 and 4,480 px."""
+
+# of an architecture, whatever its weights; it takes a second to measure
+_halos: dict[HRPNSettings | GANDASettings, int] = {}
 
 
 class Predictor:
@@ -43,19 +46,20 @@ class Predictor:
         network = checkpoint.network()
         self.stride = checkpoint.settings.stride
         self.in_channels = checkpoint.settings.in_channels
-        self.halo = halo_for(network, self.in_channels, self.stride)
+        if checkpoint.settings not in _halos:
+            _halos[checkpoint.settings] = halo_for(network, self.in_channels, self.stride)
+        self.halo = _halos[checkpoint.settings]
         self.device = device
         self._precision = PRECISIONS.get(precision)
         if device == "cpu":
             keep_freed_memory()
         fold_batch_normalisation(network)
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._is_stripwise = device == "cpu" and isinstance(network, HRPN)
-        self._network = StripwiseHRPN(network) if self._is_stripwise else network
+        self._network = StripwiseHRPN(network) if device == "cpu" and isinstance(network, HRPN) else network
 
     def bytes_for(self, height: float, width: float) -> float:
         """Memory that one padded tile takes at its peak, about; sides in pixels."""
-        if self._is_stripwise:
+        if isinstance(self._network, StripwiseHRPN):
             return STRIPWISE_BYTES_PER_PIXEL * height * width + STRIP_BYTES_PER_COLUMN * width
         return BYTES_PER_PIXEL * height * width
 

@@ -21,8 +21,8 @@ class TileReport:
         Which one.
     finished, total : int
         Tiles on disk, those of earlier runs included, and tiles wanted.
-    blank : bool
-        Whether it was filled rather than computed.
+    pixels : int
+        How many of it were computed; the others hold no tissue and were filled.
     seconds : float
         Time since the start of this run.
     seconds_left : float or None
@@ -32,7 +32,7 @@ class TileReport:
     tile: Tile
     finished: int
     total: int
-    blank: bool
+    pixels: int
     seconds: float
     seconds_left: float | None
 

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.store import PredictionStore
     from napari_hrpn.inference.tile_queue import TileQueue
     from napari_hrpn.slides import Slide
-    from napari_hrpn.tiling import Tile
+    from napari_hrpn.tiling import Box, Tile
+
+    ReadPiece = tuple[Tile, NDArray[np.float32] | None]
+    """What is computed at once, and its pixels; None where it is too large to be read at once."""
 
 KEPT_BYTES = 64 << 20
 """Two rows of chunks of 512 px and 16 bit, two stains, on a slide 16,000 px wide: what rows of tiles share."""
@@ -88,22 +91,23 @@ class Run:
         """Take the next tile, unless the run is ending."""
         return None if self.stopping else tiles.take()
 
-    def read(self, tile: Tile) -> NDArray[np.float32] | None:
-        """Read and scale what the network sees for a tile; nothing for one that is blank or too large at once."""
-        if self.stopping or self._plan.is_blank(tile) or self._too_large(tile):
-            return None
-        return self._read(tile)
+    def read(self, tile: Tile) -> list[ReadPiece]:
+        """Read and scale what the network sees for the pieces of a tile."""
+        if self.stopping:
+            return []
+        return [(piece, None if self._too_large(piece) else self._read(piece)) for piece in self._plan.pieces(tile)]
 
-    def predict(self, tile: Tile, read: Future[NDArray[np.float32] | None]) -> NDArray[np.generic] | None:
+    def predict(self, tile: Tile, read: Future[list[ReadPiece]]) -> NDArray[np.generic] | None:
         """Predict a tile, in the store's type; None when the run is ending."""
         with self._clock("waiting"):
-            pixels = read.result()
+            pieces = read.result()
         if self.stopping:
             return None
-        plan = self._plan
-        if plan.is_blank(tile):
-            return plan.as_stored(np.full((tile.core.height, tile.core.width), plan.background, np.float32))
-        return plan.as_stored(plan.scaling.unscale_output(self._predicted(tile, pixels)))
+        plan, core = self._plan, tile.core
+        whole = np.full((core.height, core.width), plan.background, np.float32)
+        for piece, pixels in pieces:
+            _part(whole, core, piece.core)[...] = plan.scaling.unscale_output(self._predicted(piece, pixels))
+        return plan.as_stored(whole)
 
     def write(self, tile: Tile, predicted: Future[NDArray[np.generic] | None]) -> WrittenTile | None:
         """Write the chunks that are a tile's alone; None when the run is ending."""
@@ -125,7 +129,7 @@ class Run:
             return self._plan.scaling.scale_inputs(pixels)
 
     def _predicted(self, tile: Tile, pixels: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """Run the network on a tile; after it ran out of memory, on its quarters, now and for all tiles to come."""
+        """Run the network on a piece; after it ran out of memory, on its quarters, now and for all pieces to come."""
         if self._too_large(tile):
             return self._in_quarters(tile)
         pixels = self._read(tile) if pixels is None else pixels
@@ -155,10 +159,7 @@ class Run:
             raise PredictionError(msg)
         whole = np.empty((core.height, core.width), np.float32)
         for quarter in quarters:
-            box = quarter.core
-            whole[box.y0 - core.y0 : box.y1 - core.y0, box.x0 - core.x0 : box.x1 - core.x0] = self._predicted(
-                quarter, None
-            )
+            _part(whole, core, quarter.core)[...] = self._predicted(quarter, None)
         return whole
 
     @contextmanager
@@ -169,3 +170,8 @@ class Run:
         finally:
             with self._lock:
                 self._seconds[part] += time.perf_counter() - start
+
+
+def _part(whole: NDArray[np.float32], core: Box, box: Box) -> NDArray[np.float32]:
+    """A view of what lies in a box of a core."""
+    return whole[box.y0 - core.y0 : box.y1 - core.y0, box.x0 - core.x0 : box.x1 - core.x0]

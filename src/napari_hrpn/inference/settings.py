@@ -35,7 +35,7 @@ class PredictionSettings:
     device : str
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     skip_blank : bool
-        Fill tiles without tissue with the network's answer to the slide's background, rather than run it there.
+        Fill what holds no tissue with the network's answer to the slide's background, rather than run it there.
     resample : bool
         Show the slide to the network at the pixel size that it was trained on; the result has the slide's own.
     output : {"float32", "probe"}

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from napari_hrpn.models.hrpn import STEM_REDUCTION, Head, cropped
+from napari_hrpn.models.hrpn import STEM_REDUCTION, Head
+from napari_hrpn.tiling import rounded_up
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from napari_hrpn.models import HRPN
 
 BEGINNING_ROWS = 512
-HEAD_ROWS = 64
+HEAD_ROWS = 32
 BLOCK = 4
 """Coarse pixels that are upsampled by one product of matrices."""
 
@@ -42,7 +43,7 @@ class StripwiseHRPN:
         settings = network.settings
         # one pixel of each of the stem's convolutions, at full and half resolution; then 3x3 convolutions at 1/4
         radius = 3 + STEM_REDUCTION * (settings.stage1_blocks + 1)
-        self._margin = -(-radius // settings.stride) * settings.stride
+        self._margin = rounded_up(radius, 2 * STEM_REDUCTION)
 
     def __call__(self, x: Tensor, crop: int = 0) -> Tensor:
         """As `HRPN.forward`, of one image."""
@@ -99,21 +100,13 @@ class StripwiseHead:
     def __call__(self, branches: list[Tensor], crop: int) -> Tensor:
         """As `Head.forward`, of one image."""
         margin = crop // STEM_REDUCTION - Head.MARGIN
-        fine = self._fine_features(branches[:2], margin - 1)
+        fine = Head.together(branches[:2], margin - 1)
         height, width = (size - 2 for size in fine.shape[-2:])
         rows = [
             self._rows(fine[..., top : top + HEAD_ROWS + 2, :], branches[2:], margin, top)
             for top in range(0, height, HEAD_ROWS)
         ]
-        coarse = torch.cat(rows).view(1, 1, height, width)
-        full = functional.interpolate(coarse, scale_factor=STEM_REDUCTION, mode="bilinear", align_corners=False)
-        return cropped(full, Head.MARGIN * STEM_REDUCTION)
-
-    def _fine_features(self, branches: list[Tensor], crop: int) -> Tensor:
-        size = branches[0].shape[-2:]
-        first, *second = branches
-        upsampled = [functional.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in second]
-        return torch.cat([cropped(x, crop) for x in (first, *upsampled)], dim=1)
+        return Head.at_full_size(torch.cat(rows).view(1, 1, height, width), Head.MARGIN)
 
     def _rows(self, fine: Tensor, coarse: list[Tensor], margin: int, top: int) -> Tensor:
         """The last layer's answer in some rows, shape (y, x)."""

@@ -34,20 +34,20 @@ class Tally:
         tiles = tuple(plan.grid) if region is None else plan.grid.within(region)
         self.pending = [tile for tile in tiles if not store.finished(tile.core)]
         self.total, self.finished = len(tiles), len(tiles) - len(self.pending)
-        self._to_compute = sum(not plan.is_blank(tile) for tile in self.pending)
-        self._computed = 0
+        self._to_compute = {tile: sum(piece.core.area for piece in plan.pieces(tile)) for tile in self.pending}
+        self._computed, self._all = 0, sum(self._to_compute.values())
         self._started = time.perf_counter()
 
     def record(self, written: WrittenTile) -> TileReport:
         """Write what a tile shares with others, record it as finished, and report it."""
         tile = written.tile
         self._store.record(tile.core, written.shared)
-        blank = self._plan.is_blank(tile)
+        computed = self._to_compute[tile]
         self.finished += 1
-        self._computed += not blank
+        self._computed += computed
         elapsed = time.perf_counter() - self._started
-        left = elapsed / self._computed * (self._to_compute - self._computed) if self._computed else None
-        return TileReport(tile, self.finished, self.total, blank, elapsed, left)
+        left = elapsed / self._computed * (self._all - self._computed) if self._computed else None
+        return TileReport(tile, self.finished, self.total, computed, elapsed, left)
 
     def report(self, spent: Spent, device: str) -> PredictionReport:
         """Sum the run up."""

@@ -211,16 +211,21 @@ class Head(nn.Module):
     def forward(self, branches: list[Tensor], crop: int = 0) -> Tensor:
         """Finest branch first; out comes (n, 1, y, x) without `crop` pixels on each side."""
         margin = min(self.MARGIN, crop // STEM_REDUCTION)
-        features = self._together(branches, crop // STEM_REDUCTION - margin)
+        features = self.together(branches, crop // STEM_REDUCTION - margin)
         mixed = self.mix(features)
         # the output stays in single precision whatever precision the features were computed in
         with torch.autocast(mixed.device.type, enabled=False):
-            coarse = functional.conv2d(mixed.float(), self.last.weight.float())
-            full = functional.interpolate(coarse, scale_factor=STEM_REDUCTION, mode="bilinear", align_corners=False)
+            return self.at_full_size(functional.conv2d(mixed.float(), self.last.weight.float()), margin)
+
+    @staticmethod
+    def at_full_size(coarse: Tensor, margin: int) -> Tensor:
+        """From 1/4 of the resolution to that of the slide, without `margin` pixels of `coarse` on each side."""
+        full = functional.interpolate(coarse, scale_factor=STEM_REDUCTION, mode="bilinear", align_corners=False)
         return cropped(full, margin * STEM_REDUCTION)
 
     @staticmethod
-    def _together(branches: list[Tensor], crop: int) -> Tensor:
+    def together(branches: list[Tensor], crop: int) -> Tensor:
+        """All branches at the finest one's size, side by side, without `crop` pixels on each side."""
         size = branches[0].shape[-2:]
         upsampled = [branches[0]] + [
             functional.interpolate(branch, size=size, mode="bilinear", align_corners=False) for branch in branches[1:]

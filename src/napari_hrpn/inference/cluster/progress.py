@@ -47,7 +47,7 @@ class Progress:
     def after(self, store: Path, report: TileReport) -> TileOfMany:
         """Report one more tile."""
         self._finished, self._new = self._finished + 1, self._new + 1
-        self._pixels += 0 if report.blank else report.tile.core.area
+        self._pixels += report.pixels
         total = self._total + round(self._unknown * self._total / self._known)
         seconds = time.perf_counter() - self._started
         left = seconds / self._new * (total - self._finished)

@@ -32,14 +32,12 @@ from napari_hrpn.slides import SlideWarning, open_slide, slide_identity
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from distributed import Worker
-    from numpy.typing import NDArray
 
     from napari_hrpn.inference.cluster.reports import SlideOrder
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.reports import Spent
-    from napari_hrpn.inference.run import WrittenTile
+    from napari_hrpn.inference.run import ReadPiece, WrittenTile
     from napari_hrpn.inference.settings import PredictionSettings
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
@@ -159,7 +157,7 @@ class PredictingWorker(WorkerPlugin):
         with self._room:
             store = _store(place, plan)
             run = Run(self._with_piece(plan), self._slide(place, plan), predictor, store, self._stop)
-            read: Future[NDArray[np.float32] | None] = Future()
+            read: Future[list[ReadPiece]] = Future()
             read.set_result(run.read(tile))
             predicted = self._thread().submit(run.predict, tile, read)
             predicted.result()
