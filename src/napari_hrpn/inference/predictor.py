@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_hrpn.inference.fused import fuse
 from napari_hrpn.inference.memory import keep_freed_memory
 from napari_hrpn.inference.strips import StripwiseHRPN
 from napari_hrpn.models import HRPN, halo_for
@@ -55,7 +56,11 @@ class Predictor:
             keep_freed_memory()
         fold_batch_normalisation(network)
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = StripwiseHRPN(network) if device == "cpu" and isinstance(network, HRPN) else network
+        self._network = network
+        if device == "cpu" and isinstance(network, HRPN):
+            if self._precision is None:
+                fuse(network)
+            self._network = StripwiseHRPN(network)
 
     def bytes_for(self, height: float, width: float) -> float:
         """Memory that one padded tile takes at its peak, about; sides in pixels."""
