@@ -27,8 +27,10 @@ def test_strips_give_what_the_whole_network_gives(settings, crop):
     network = lively_network(**settings)
     exact = lively_network(**settings).double()
     fold_batch_normalisation(network)
+    network.to(memory_format=torch.channels_last)
     # two strips of the beginning and several of the head, the last ones smaller
     x = torch.randn(1, network.settings.in_channels, BEGINNING_ROWS + 96, 224)
+    x = x.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = exact(x.double(), crop)
         plain, strips = network(x, crop), StripwiseHRPN(network)(x, crop)

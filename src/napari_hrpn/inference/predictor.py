@@ -83,7 +83,9 @@ class Predictor:
         numpy.ndarray
             Shape (y - 2 crop, x - 2 crop), unscaled.
         """
-        batch = torch.from_numpy(pixels)[None].to(self.device).contiguous(memory_format=torch.channels_last)
+        batch = torch.from_numpy(pixels)[None].to(self.device)
+        if not isinstance(self._network, StripwiseHRPN):
+            batch = batch.contiguous(memory_format=torch.channels_last)
         half = self._precision is not None
         with (
             torch.inference_mode(),

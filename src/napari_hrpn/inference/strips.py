@@ -60,7 +60,8 @@ class StripwiseHRPN:
     def _beginning_of(self, x: Tensor, top: int, bottom: int) -> list[Tensor]:
         """Rows `top` to `bottom` of the beginning, which sees some more of the image."""
         first, last = max(0, top - self._margin), min(x.shape[-2], bottom + self._margin)
-        branches = self._network.beginning(x[..., first:last, :])
+        strip = x[..., first:last, :].contiguous(memory_format=torch.channels_last)
+        branches = self._network.beginning(strip)
         pixels = [(last - first) // branch.shape[-2] for branch in branches]
         return [
             branch[..., (top - first) // pixel : (bottom - first) // pixel, :].clone()

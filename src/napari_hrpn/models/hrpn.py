@@ -169,10 +169,11 @@ class Exchange(nn.Module):
         fused = []
         for target in range(len(branches)):
             paths = self.get_submodule(f"paths.{target}").children()
-            first, second, *others = (path(branch) for path, branch in zip(paths, branches, strict=True))
-            total = first + second
-            for brought in others:
-                total.add_(brought)
+            # one after another: all at once would take most of the memory that the network takes
+            brought = (path(branch) for path, branch in zip(paths, branches, strict=True))
+            total = next(brought) + next(brought)
+            for each in brought:
+                total.add_(each)
             fused.append(functional.relu_(total))
         return fused
 
