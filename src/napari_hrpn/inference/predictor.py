@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 BYTES_PER_PIXEL = 450
 """Peak memory per pixel that HRPN runs on as a whole, in fp32: 216 to 414 measured at 896 to 2,432 px, with room."""
-STRIPWISE_BYTES_PER_PIXEL, STRIP_BYTES_PER_COLUMN = 60, 140_000
-"""The same in strips: 0.32, 0.54 and 1.49 GB measured at 1,408, 2,432 and 4,480 px."""
+STRIPWISE_BYTES_PER_PIXEL, STRIP_BYTES_PER_COLUMN = 60, 70_000
+"""The same in strips: 0.10, 0.20, 0.38 and 1.24 GB measured at 896, 1,408, 2,432 and 4,480 px."""
 
 # of an architecture, whatever its weights; it takes a second to measure
 _halos: dict[HRPNSettings | GANDASettings, int] = {}
