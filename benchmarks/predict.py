@@ -169,23 +169,19 @@ def measure(program: str, slide: Path, output: Path) -> None:
     import torch  # noqa: F401
     import zarr  # noqa: F401
 
+    from napari_hrpn.training.peak_memory import peak_memory_bytes
+
     name, *options = program.split(", ")
     checkpoint, small = slide.with_name("network.safetensors"), slide.with_name(output.name + ".small")
     RUNNERS[name](make_slide(slide.parent, 512), checkpoint, small, *options)
     shutil.rmtree(small, ignore_errors=True)
     print("started", flush=True)
-    before, started, processor = _peak_mb(), time.perf_counter(), time.process_time()
+    before, started, processor = peak_memory_bytes("cpu"), time.perf_counter(), time.process_time()
     figures = RUNNERS[name](slide, checkpoint, output, *options)
     figures["seconds"] = time.perf_counter() - started
     figures["cpu_seconds"] = time.process_time() - processor
-    figures["peak_mb"] = _peak_mb() - before
+    figures["peak_mb"] = (peak_memory_bytes("cpu") - before) / 2**20
     print(json.dumps(figures))
-
-
-def _peak_mb() -> float:
-    """Peak since this process began; `ru_maxrss` would begin with that of the process that started it."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Fixtures for tests with a viewer: caches in a folder of the test's own, notifications in a list."""
 
 import gc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication
+
+from support.settling import settle as settled
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +102,20 @@ def made():
         widget.shut_down()
         if widget.parent() is None:
             widget.close()
+
+
+@pytest.fixture
+def settle(qtbot):
+    """Waits until all is read, measured and shown."""
+    return partial(settled, qtbot)
+
+
+@pytest.fixture
+def measure(settle):
+    """Presses Measure and waits until what was found is shown."""
+
+    def run(widget):
+        widget.bar.measure_button.click()
+        settle(widget)
+
+    return run

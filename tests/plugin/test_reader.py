@@ -7,6 +7,8 @@ from napari.layers import Layer
 from napari_hrpn.plugin.layers import channel_of, slide_of, slides_in
 from napari_hrpn.plugin.reader import get_reader, read_slides
 from napari_hrpn.slides import SlideError, SlideWarning
+from support.object_storage import uploaded
+from support.predictions import make_slide, save_slide
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.OME.TIFF", "a.ndpi", "a.svs", "a.qptiff", "a.nd2", "a.czi"])
@@ -33,6 +35,21 @@ def test_folders_are_taken_if_they_are_zarr_or_hold_tiffs(tmp_path):
     (tmp_path / "plain" / "notes.txt").touch()
     taken = {folder.name for folder in tmp_path.iterdir() if folder.is_dir() and get_reader(str(folder))}
     assert taken == {"slide.ome.zarr", "group", "stains"}
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/a.ome.zarr", "https://host.invalid/a.zarr/", "gs://bucket/zarr.json"])
+def test_addresses_are_taken_unopened_if_they_end_as_a_zarr(address):
+    assert get_reader(address) is not None
+    assert get_reader("s3://bucket/a.tif") is None
+
+
+def test_an_address_becomes_layers(make_napari_viewer, bucket, tmp_path):
+    slide = save_slide(make_slide(300, 200, tmp_path / "none"), tmp_path / "slide.ome.zarr")
+    place = uploaded(tmp_path / "slide.ome.zarr", f"{bucket}/slide.ome.zarr")
+    layers = make_napari_viewer().open(str(place), plugin="napari-hrpn")
+    assert [layer.name for layer in layers] == ["slide DAPI", "slide AF488", "slide QD"]
+    assert slide_of(layers[0]).source == place
+    np.testing.assert_array_equal(np.asarray(layers[2].data), slide.levels[0][2])
 
 
 def test_without_a_viewer_a_broken_file_raises(tmp_path):

@@ -39,7 +39,6 @@ from napari_hrpn.analysis.evaluation import (
     VesselFindings,
     evaluate_slide,
     part_names,
-    roi_box,
     why_no_penetration,
 )
 from napari_hrpn.analysis.feature_ranking import FeatureImportance, FeatureRanking, rank_features
@@ -55,6 +54,7 @@ from napari_hrpn.analysis.injected_dose import DoseCalibration, InjectedDose, do
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.iou import IouPoint, iou_at, iou_curve
 from napari_hrpn.analysis.level_strips import StripReport
+from napari_hrpn.analysis.mean_and_sd import MeanAndSd, mean_and_sd
 from napari_hrpn.analysis.patch_sums import PatchSums, no_patch_sums, update_patches
 from napari_hrpn.analysis.penetration import Beyond, Penetration, Shell, compute_penetration, penetration
 from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
@@ -71,7 +71,6 @@ from napari_hrpn.analysis.quality import (
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois import (
     LabelledRoi,
-    MeanAndSd,
     PlacedRois,
     RandomRois,
     Roi,
@@ -79,11 +78,9 @@ from napari_hrpn.analysis.rois import (
     RoiMeasurement,
     RoiNumbers,
     RoiReport,
-    SharedLevel,
     colocalize_roi,
     label_outline,
     labelled_rois,
-    mean_and_sd,
     measure_roi,
     one_stroke,
     outlined,
@@ -96,6 +93,7 @@ from napari_hrpn.analysis.rois import (
     roi_images,
     roi_mask,
 )
+from napari_hrpn.analysis.shared_levels import SharedLevel, shared_levels
 from napari_hrpn.analysis.shell_sums import (
     PenetrationSettings,
     ShellSums,
@@ -103,6 +101,7 @@ from napari_hrpn.analysis.shell_sums import (
     update_shells,
 )
 from napari_hrpn.analysis.slide_agreement import SlideAgreement, slide_agreement
+from napari_hrpn.analysis.slide_blocks import BlockCounter, Looks, look_at, looks_in_threads
 from napari_hrpn.analysis.slide_pairs import PairReport, SlidePairs, slide_pairs
 from napari_hrpn.analysis.slide_penetration import (
     ProbeImage,
@@ -126,6 +125,7 @@ __all__ = [
     "AndersonDarling",
     "Auroc",
     "Beyond",
+    "BlockCounter",
     "BlockDifferences",
     "BlockIntervals",
     "BlockSums",
@@ -151,6 +151,7 @@ __all__ = [
     "IntraclassCorrelation",
     "IouPoint",
     "LabelledRoi",
+    "Looks",
     "Manders",
     "MeanAndSd",
     "MoransI",
@@ -234,6 +235,8 @@ __all__ = [
     "kolmogorov_smirnov",
     "label_outline",
     "labelled_rois",
+    "look_at",
+    "looks_in_threads",
     "manders",
     "mean_and_sd",
     "measure_roi",
@@ -257,11 +260,11 @@ __all__ = [
     "reference_cohort",
     "regression",
     "roi_bounds",
-    "roi_box",
     "roi_digest",
     "roi_extent",
     "roi_images",
     "roi_mask",
+    "shared_levels",
     "slide_agreement",
     "slide_heterogeneity",
     "slide_pairs",

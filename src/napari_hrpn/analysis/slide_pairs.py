@@ -11,6 +11,7 @@ import numpy as np
 from napari_hrpn.analysis.agreement_sums import AgreementError, checked_pair
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
 from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
 from napari_hrpn.analysis.value_counts import ValueBins, bins_between, bins_of_types
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask
@@ -194,7 +195,7 @@ class PairCounter:
         block_sides_px: Sequence[int],
     ) -> None:
         self._channels, self._bins, self._tissue = channels, bins, tissue
-        self._rois = [(roi, _bounds(roi)) for roi in rois]
+        self._rois = [(roi, roi_bounds(roi, channels[0].shape)) for roi in rois]
         real, predicted = (np.empty(0, channel.dtype) for channel in channels)
         nothing = pair_counts(real, predicted, bins=bins)
         self._counts = [nothing] * (2 + len(rois))
@@ -280,15 +281,6 @@ def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> N
                 f"{real.shape[1]}; expected a mask of this slide"
             )
             raise AgreementError(msg)
-
-
-def _bounds(roi: RegionMask | Annotation) -> Box:
-    if isinstance(roi, RegionMask):
-        top, bottom, left, right = roi.bounds
-        return slice(top, bottom), slice(left, right)
-    points = np.concatenate([polygon[0] for polygon in roi.rings])
-    (top, left), (bottom, right) = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
-    return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
 def _overlap(first: slice, second: slice) -> slice:

@@ -9,7 +9,7 @@ from napari_hrpn.experiments.replaced_file import replaced_file
 from napari_hrpn.experiments.results import ResultRow, read_results, write_results
 from napari_hrpn.experiments.study import Ablations, Study, StudySlide
 from napari_hrpn.experiments.study_file import read_study
-from napari_hrpn.experiments.summary import METRICS, MeanAndSD, SummaryRow, ablation_rows, summarised
+from napari_hrpn.experiments.summary import METRICS, SummaryRow, ablation_rows, summarised
 
 __all__ = [
     "METRICS",
@@ -19,7 +19,6 @@ __all__ = [
     "Fold",
     "IncompleteStudyError",
     "LinearFit",
-    "MeanAndSD",
     "MomentsReport",
     "ResultRow",
     "Study",

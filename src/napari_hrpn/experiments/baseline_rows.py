@@ -10,9 +10,11 @@ import numpy as np
 from napari_hrpn.analysis.agreement import largest_value
 from napari_hrpn.experiments.baselines import baseline_fits, fit_agreement
 from napari_hrpn.experiments.blurring import SIGMAS_UM, BlurMoments, blur_moments
+from napari_hrpn.experiments.errors import StudyError
 from napari_hrpn.experiments.evaluation import measured_tissue
 from napari_hrpn.experiments.results import ResultRow
-from napari_hrpn.experiments.study_folder import read_json, write_json
+from napari_hrpn.experiments.study_folder import write_json
+from napari_hrpn.slides.saved_json import saved_json
 from napari_hrpn.training import open_entry
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def _moments_of(
         "channels": [*settings.channels, settings.target],
         "sigmas_um": list(SIGMAS_UM),
     }
-    found = read_json(path)
+    found = saved_json(path, StudyError)
     if found is not None and found.get("request") == request:
         return BlurMoments(np.array(found["tissue"]), np.array(found["frame"]))
     opened = open_entry(slide.entry, settings)

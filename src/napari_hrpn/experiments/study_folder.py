@@ -14,6 +14,7 @@ from napari_hrpn.experiments.errors import StudyError
 from napari_hrpn.experiments.replaced_file import replaced_file
 from napari_hrpn.experiments.results import plain_row, row_from_plain
 from napari_hrpn.slides import open_slide, slide_identity
+from napari_hrpn.slides.saved_json import saved_json
 from napari_hrpn.training import RunFolder, RunRequest
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class StudyFolder:
 
     def _finished(self, experiment: Experiment) -> dict[str, Any] | None:
         path = self.run(experiment).path / METRICS
-        found = read_json(path)
+        found = saved_json(path, StudyError)
         if found is not None and found.get("format") != FORMAT:
             msg = f"{path} is not of a study by this program; choose another folder for the study."
             raise StudyError(msg)
@@ -192,37 +193,6 @@ def write_json(path: Path, content: object) -> None:
     """
     with replaced_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read JSON.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    dict or None
-        None where there is no file.
-
-    Raises
-    ------
-    StudyError
-        When it holds anything else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read ({error}); delete it to have it made again."
-        raise StudyError(msg) from error
-    if not isinstance(found, dict):
-        msg = f"{path} holds something else than expected; delete it to have it made again."
-        raise StudyError(msg)
-    return found
 
 
 def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:

@@ -6,33 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
+from napari_hrpn.analysis import mean_and_sd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from napari_hrpn.analysis import MeanAndSd
     from napari_hrpn.experiments.results import ResultRow
 
 METRICS = ("mse", "rmse", "r2", "psnr_db", "pearson_r")
-
-
-@dataclass(frozen=True)
-class MeanAndSD:
-    """A number over slides.
-
-    Attributes
-    ----------
-    mean : float
-        NaN where it exists for no slide.
-    sd : float
-        Standard deviation with n - 1; NaN for fewer than two slides.
-    n : int
-        Slides for which it exists.
-    """
-
-    mean: float
-    sd: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +35,7 @@ class SummaryRow:
         Whether any of the slides also decided which epoch was kept.
     slides, tumours : int
         How many; the tumour is the unit, slides of one tumour are not independent.
-    metrics : mapping of str to MeanAndSD
+    metrics : mapping of str to MeanAndSd
         By the name of the column: mse, rmse, r2, psnr_db, pearson_r.
     parameters : int or None
         Of the network.
@@ -70,7 +52,7 @@ class SummaryRow:
     chose_checkpoint: bool
     slides: int
     tumours: int
-    metrics: Mapping[str, MeanAndSD]
+    metrics: Mapping[str, MeanAndSd]
     parameters: int | None
     seconds: float
     patches_per_second: float
@@ -137,24 +119,3 @@ def _summary(rows: list[ResultRow]) -> SummaryRow:
             (row.peak_memory_mb for row in trainings if not math.isnan(row.peak_memory_mb)), default=math.nan
         ),
     )
-
-
-def mean_and_sd(values: list[float]) -> MeanAndSD:
-    """Mean and standard deviation of what exists.
-
-    Parameters
-    ----------
-    values : list of float
-        NaN where a number does not exist; infinity counts.
-
-    Returns
-    -------
-    MeanAndSD
-        Infinite, with an SD of NaN, where a value is.
-    """
-    there = [value for value in values if not math.isnan(value)]
-    if not there:
-        return MeanAndSD(math.nan, math.nan, 0)
-    mean = float(np.mean(there))
-    sd = float(np.std(there, ddof=1)) if len(there) > 1 and math.isfinite(mean) else math.nan
-    return MeanAndSD(mean, sd, len(there))

@@ -1,13 +1,20 @@
-"""What every dock widget of this package is: it ends what it runs, however it goes away."""
+"""What every dock widget of this package is: it ends what it runs, however it goes away, and fits on small screens."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
 
 
 class DockedWidget(QWidget):
     """A widget in a dock of napari's; a subclass says in `shut_down` what is to be ended."""
+
+    least_width_px = 0
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Wide enough for a plot or a table that one can read."""
+        hint: QSize = super().sizeHint()
+        return hint.expandedTo(QSize(self.least_width_px, hint.height()))
 
     def shut_down(self) -> None:
         """End all that runs, before the widget goes away; called again, it does nothing."""
@@ -25,3 +32,27 @@ class DockedWidget(QWidget):
                 # a viewer that is closed deletes its docks with what is in them, which is told before it happens
                 parent.destroyed.connect(self.shut_down)
         return handled
+
+
+def scrolling(contents: QWidget, *, sideways: bool = False) -> QScrollArea:
+    """A view without a frame on a widget that may be higher than the screen.
+
+    Parameters
+    ----------
+    contents : QWidget
+        What is looked at; it takes the width of the view.
+    sideways : bool
+        Whether it can be wider than the view, too.
+
+    Returns
+    -------
+    QScrollArea
+        That holds it.
+    """
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    if not sideways:
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(contents)
+    return area

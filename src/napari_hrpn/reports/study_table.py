@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_hrpn.experiments import MeanAndSD, SummaryRow
+    from napari_hrpn.analysis import MeanAndSd
+    from napari_hrpn.experiments import SummaryRow
 
 HEADINGS = {
     "mse": "MSE",
@@ -117,7 +118,7 @@ def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _mean_and_sd(value: MeanAndSD) -> str:
+def _mean_and_sd(value: MeanAndSd) -> str:
     """The spread with two digits, the mean to the same place."""
     if math.isnan(value.mean):
         return ""

@@ -10,6 +10,7 @@ from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
 from napari_hrpn.slides.open_slide import list_series, open_slide
+from napari_hrpn.slides.place import Place, as_place, is_address, local_path
 from napari_hrpn.slides.planes import SeriesInfo
 from napari_hrpn.slides.pyramid import coarser_levels, halve
 from napari_hrpn.slides.pyramid_blocks import WriteReport
@@ -31,6 +32,7 @@ __all__ = [
     "CacheReport",
     "ChannelRoles",
     "ChunkCache",
+    "Place",
     "PyramidCache",
     "RegionMask",
     "SeriesInfo",
@@ -39,6 +41,7 @@ __all__ = [
     "SlideWarning",
     "WriteReport",
     "annotation_mask",
+    "as_place",
     "cached_pyramid",
     "channel_colors",
     "clear_pyramid_cache",
@@ -47,7 +50,9 @@ __all__ = [
     "find_channel",
     "guess_roles",
     "halve",
+    "is_address",
     "list_series",
+    "local_path",
     "multiscales_metadata",
     "open_cache",
     "open_slide",

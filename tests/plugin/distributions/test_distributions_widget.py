@@ -2,7 +2,6 @@
 
 import csv
 import threading
-from functools import partial
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from napari_hrpn.plugin.measuring.measuring_widget import WAITING
 from napari_hrpn.plugin.measuring.region_form import FRAME
 from support.compared import compared_slides, show
 from support.settling import WAIT_MS
-from support.settling import settle as settled
 
 SHAPE = (300, 420)
 PATCH_PX = 40
@@ -49,23 +47,6 @@ def widget(viewer, settle):
     yield widget
     widget.shut_down()
     widget.close()
-
-
-@pytest.fixture
-def settle(qtbot):
-    """Waits until all is read, measured and shown."""
-    return partial(settled, qtbot)
-
-
-@pytest.fixture
-def measure(settle):
-    """Presses Measure and waits until what was found is shown."""
-
-    def run(widget):
-        widget.bar.measure_button.click()
-        settle(widget)
-
-    return run
 
 
 def pixels(slides):

@@ -2,7 +2,6 @@
 
 import csv
 import threading
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +22,6 @@ from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.penetration.work import EDGE
 from napari_hrpn.slides import Slide, coarser_levels
 from support.compared import show
-from support.settling import settle as settled
 from support.vessel_slides import discs
 
 SHAPE = (400, 520)
@@ -70,21 +68,6 @@ def widget(viewer, settle):
     yield widget
     widget.shut_down()
     widget.close()
-
-
-@pytest.fixture
-def settle(qtbot):
-    """Waits until all is read, measured and shown."""
-    return partial(settled, qtbot)
-
-
-@pytest.fixture
-def measure(settle):
-    def run(widget):
-        widget.bar.measure_button.click()
-        settle(widget)
-
-    return run
 
 
 def images(slides):

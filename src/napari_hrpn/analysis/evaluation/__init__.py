@@ -2,7 +2,6 @@
 
 from napari_hrpn.analysis.evaluation.patches import PatchAgreement, PatchFindings
 from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, RegionNumbers
-from napari_hrpn.analysis.evaluation.places import roi_box
 from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
 from napari_hrpn.analysis.evaluation.slide_evaluation import (
     EvaluationPart,
@@ -24,6 +23,5 @@ __all__ = [
     "VesselFindings",
     "evaluate_slide",
     "part_names",
-    "roi_box",
     "why_no_penetration",
 ]

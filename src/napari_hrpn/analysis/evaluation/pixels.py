@@ -23,12 +23,12 @@ from napari_hrpn.analysis.evaluation.places import (
     block_side,
     density_range,
     has_whole_numbers,
-    roi_box,
 )
 from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
 from napari_hrpn.analysis.pixel_pairs import PairBins
 from napari_hrpn.analysis.regression import Regression, regression
+from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange, check_sizes
 from napari_hrpn.slides import annotation_mask
 
@@ -253,19 +253,19 @@ class _Numbers:
     ) -> RegionNumbers:
         brightest = float(counts.real.percentile(100))
         real_agreement = compute(counts.sums, brightest if brightest > 0 else None)
-        box = None if roi is None else roi_box(roi, self.comparison.real.slide.shape)
+        bounds = None if roi is None else roi_bounds(roi, self.comparison.real.slide.shape)
         assert counts.density is not None
         assert counts.density_range is not None
         return RegionNumbers(
             region=name,
-            box_px=box,
+            box_px=None if bounds is None else (bounds[0].start, bounds[0].stop, bounds[1].start, bounds[1].stop),
             agreement=compute(counts.sums, self.comparison.psnr_peak(self.settings, brightest)),
             psnr_real_max=real_agreement.psnr_db,
             real_max=brightest,
             regression=regression(counts.sums, counts.both_zero),
             intervals=intervals,
             manders=manders(counts),
-            colocalization=None if roi is None or box is None else self._colocalized(roi, box, counts.n),
+            colocalization=None if roi is None or bounds is None else self._colocalized(roi, *bounds, counts.n),
             icc=compute_icc(counts.sums),
             real_mean=float(counts.sums.real / counts.n) if counts.n else math.nan,
             predicted_mean=float(counts.sums.predicted / counts.n) if counts.n else math.nan,
@@ -273,9 +273,8 @@ class _Numbers:
             density_range=counts.density_range,
         )
 
-    def _colocalized(self, roi: Annotation, box: tuple[int, int, int, int], n: int) -> Colocalization | None:
-        rows, columns = slice(*box[:2]), slice(*box[2:])
-        if not n or (box[1] - box[0]) * (box[3] - box[2]) > LARGEST_COLOCALIZED_PX:
+    def _colocalized(self, roi: Annotation, rows: slice, columns: slice, n: int) -> Colocalization | None:
+        if not n or (rows.stop - rows.start) * (columns.stop - columns.start) > LARGEST_COLOCALIZED_PX:
             return None
         y, p = (
             np.asarray(image.slide.levels[0][image.channel, rows, columns].compute(scheduler="synchronous"))

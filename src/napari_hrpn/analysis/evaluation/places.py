@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from napari_hrpn.analysis.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_
 from napari_hrpn.analysis.intensity import tissue_percentiles
 from napari_hrpn.analysis.level_strips import region_on_grid
 from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS
-from napari_hrpn.slides import RegionMask, annotation_mask
+from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
+from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,27 +25,6 @@ if TYPE_CHECKING:
 LOOKED_AT_PX = 2048**2
 DENSITY_ENDS = (0.05, 99.95)
 DENSITY_PIXEL_UM = 1.1
-
-
-def roi_box(roi: Annotation, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Smallest rectangle of whole pixels around a region, within the slide.
-
-    Parameters
-    ----------
-    roi : Annotation
-        The region.
-    shape : tuple of int
-        Height and width of the slide.
-
-    Returns
-    -------
-    tuple of int
-        y0, y1, x0, x1; empty where the region lies outside.
-    """
-    points = np.concatenate([polygon[0] for polygon in roi.rings])
-    low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
-    (y0, x0), (y1, x1) = (np.clip(end, 0, shape).astype(int).tolist() for end in (low, high))
-    return y0, y1, x0, x1
 
 
 def block_side(real: ProbeImage, prediction: ProbeImage, place: RegionMask | Annotation) -> int:
@@ -64,10 +43,10 @@ def block_side(real: ProbeImage, prediction: ProbeImage, place: RegionMask | Ann
         Six correlation lengths of the smoother image in pixels of the full resolution, and no smaller than cuts the
         region into 1,000 blocks.
     """
-    box = place.bounds if isinstance(place, RegionMask) else roi_box(place, real.slide.shape)
-    if not (box[1] > box[0] and box[3] > box[2]):
+    bounds = roi_bounds(place, real.slide.shape)
+    if any(part.start >= part.stop for part in bounds):
         return 1
-    looks = [_look(image, place, box) for image in (real, prediction)]
+    looks = [_look(image, place, bounds) for image in (real, prediction)]
     length = max(correlation_length_px(pixels, mask) * factor for pixels, mask, factor in looks)
     _, mask, factor = looks[0]
     area = float(mask.sum()) * factor**2
@@ -75,16 +54,16 @@ def block_side(real: ProbeImage, prediction: ProbeImage, place: RegionMask | Ann
 
 
 def _look(
-    image: ProbeImage, place: RegionMask | Annotation, box: tuple[int, int, int, int]
+    image: ProbeImage, place: RegionMask | Annotation, bounds: tuple[slice, slice]
 ) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
     """A region on the finest level on which it is small, which of its pixels are inside, and how coarse that is."""
-    slide, area = image.slide, (box[1] - box[0]) * (box[3] - box[2])
+    slide, area = image.slide, math.prod(part.stop - part.start for part in bounds)
     fits = [i for i in range(len(slide.levels)) if area / math.prod(slide.downsample(i)) <= LOOKED_AT_PX]
     level = min(fits, default=len(slide.levels) - 1)
     downsample = slide.downsample(level)
     rows, columns = (
-        slice(int(low / factor), max(int(low / factor) + 1, math.ceil(high / factor)))
-        for low, high, factor in zip(box[::2], box[1::2], downsample, strict=True)
+        slice(int(part.start / factor), max(int(part.start / factor) + 1, math.ceil(part.stop / factor)))
+        for part, factor in zip(bounds, downsample, strict=True)
     )
     pixels = np.asarray(slide.levels[level][image.channel, rows, columns].compute(scheduler="synchronous"))
     mask = _inside(place, downsample, rows, columns)[: pixels.shape[0], : pixels.shape[1]]
@@ -97,8 +76,7 @@ def _inside(
 ) -> NDArray[np.bool_]:
     if isinstance(place, RegionMask):
         return region_on_grid(place, downsample, rows, columns)
-    rings = tuple(tuple(ring / downsample for ring in polygon) for polygon in place.rings)
-    return annotation_mask(replace(place, rings=rings), rows, columns)
+    return roi_mask(place, rows, columns, downsample)
 
 
 def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from napari_hrpn.analysis.rois.geometry import (
     roi_mask,
 )
 from napari_hrpn.analysis.rois.labels import labelled_rois
-from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel, roi_images
+from napari_hrpn.analysis.rois.levels import RoiImages, roi_images
 from napari_hrpn.analysis.rois.measurement import (
     RoiMeasurement,
     RoiNumbers,
@@ -21,11 +21,9 @@ from napari_hrpn.analysis.rois.measurement import (
 )
 from napari_hrpn.analysis.rois.outlines import label_outline, one_stroke, outlined
 from napari_hrpn.analysis.rois.placement import PlacedRois, RandomRois, random_rois
-from napari_hrpn.analysis.rois.summary import MeanAndSd, mean_and_sd
 
 __all__ = [
     "LabelledRoi",
-    "MeanAndSd",
     "PlacedRois",
     "RandomRois",
     "Roi",
@@ -33,11 +31,9 @@ __all__ = [
     "RoiMeasurement",
     "RoiNumbers",
     "RoiReport",
-    "SharedLevel",
     "colocalize_roi",
     "label_outline",
     "labelled_rois",
-    "mean_and_sd",
     "measure_roi",
     "one_stroke",
     "outlined",

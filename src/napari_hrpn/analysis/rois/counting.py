@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.rois.geometry import Roi
-    from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
+    from napari_hrpn.analysis.rois.levels import RoiImages
+    from napari_hrpn.analysis.shared_levels import SharedLevel
     from napari_hrpn.analysis.value_counts import ValueBins
 
     Pixels = NDArray[Any]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from napari_hrpn.slides import Annotation, annotation_mask
+from napari_hrpn.slides import Annotation, RegionMask, annotation_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,12 +48,12 @@ class LabelledRoi:
 Roi: TypeAlias = Annotation | LabelledRoi
 
 
-def roi_bounds(roi: Roi, slide_shape: tuple[int, int]) -> tuple[slice, slice]:
+def roi_bounds(roi: Roi | RegionMask, slide_shape: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of the slide that hold a region.
 
     Parameters
     ----------
-    roi : Annotation or LabelledRoi
+    roi : Annotation, LabelledRoi or RegionMask
         The region; it may reach beyond the slide.
     slide_shape : tuple of int
         Height and width of the slide in pixels.
@@ -135,12 +135,12 @@ def roi_digest(roi: Roi) -> str:
     return hashlib.sha256(b"|".join(parts)).hexdigest()[:16]
 
 
-def roi_extent(roi: Roi) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def roi_extent(roi: Roi | RegionMask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Corners of the smallest upright rectangle that holds a region, wherever it lies.
 
     Parameters
     ----------
-    roi : Annotation or LabelledRoi
+    roi : Annotation, LabelledRoi or RegionMask
         The region.
 
     Returns
@@ -152,6 +152,8 @@ def roi_extent(roi: Roi) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         height, width = roi.inside.shape
         corners = np.array([(y, x) for y in (0, height) for x in (0, width)], float) - HALF_A_PIXEL
         points = (corners - roi.offset) @ np.linalg.inv(roi.matrix).T + HALF_A_PIXEL
+    elif isinstance(roi, RegionMask):
+        points = np.reshape(roi.bounds, (2, 2)).T.astype(float)
     else:
         points = np.concatenate([polygon[0] for polygon in roi.rings])
     return points.min(axis=0), points.max(axis=0)

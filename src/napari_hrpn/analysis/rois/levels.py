@@ -10,32 +10,12 @@ import dask
 import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.shared_levels import SharedLevel, shared_levels
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import dask.array as da
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, eq=False)
-class SharedLevel:
-    """A level that all images have.
-
-    Attributes
-    ----------
-    number : int
-        Which level of the real slide, 0 the finest.
-    downsample : tuple of float
-        Full-resolution pixels per pixel, along y and x.
-    arrays : tuple of dask.array.Array
-        Shape (y, x), the real one first.
-    """
-
-    number: int
-    downsample: tuple[float, float]
-    arrays: tuple[da.Array, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,16 +89,8 @@ def roi_images(real: ProbeImage, predictions: tuple[ProbeImage, ...]) -> RoiImag
                 f"{each.name} has {own_width} x {own_height} px and {real.name} {width} x {height}, expected one size: "
                 "choose a prediction of this slide."
             )
-    levels = []
-    pyramids = [_pyramid(each) for each in predictions]
-    for number, own in enumerate(_pyramid(real)):
-        found = [_like(own, each) for each in pyramids]
-        alike = [own, *(each for each in found if each is not None)]
-        if len(alike) > len(predictions):
-            height, width = np.min([each.shape for each in alike], axis=0).tolist()
-            arrays = tuple(each[:height, :width] for each in alike)
-            levels.append(SharedLevel(number, _downsample(real.slide.shape, own.shape), arrays))
-    return RoiImages(real, predictions, tuple(levels))
+    levels = shared_levels([_pyramid(each) for each in (real, *predictions)])
+    return RoiImages(real, predictions, levels)
 
 
 def read_pixels(array: da.Array, rows: slice, columns: slice) -> NDArray[Any]:
@@ -142,21 +114,3 @@ def read_pixels(array: da.Array, rows: slice, columns: slice) -> NDArray[Any]:
 
 def _pyramid(image: ProbeImage) -> list[da.Array]:
     return [level[image.channel] for level in image.slide.levels]
-
-
-def _like(level: da.Array, pyramid: Sequence[da.Array]) -> da.Array | None:
-    """The level of a pyramid that is as coarse as a level of another one."""
-    # of an odd size, some programs keep the last pixel in coarser levels and others leave it out
-    alike = (each for each in pyramid if np.abs(np.subtract(each.shape, level.shape)).max() <= 1)
-    return next(alike, None)
-
-
-def _downsample(full: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
-    down, across = (_step(*lengths) for lengths in zip(full, size, strict=True))
-    return down, across
-
-
-def _step(full: int, size: int) -> float:
-    """An odd edge makes the ratio of the sizes a little too large or too small."""
-    whole = round(full / size)
-    return float(whole) if size in (-(-full // whole), full // whole) else full / size

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.rois.counting import Read
     from napari_hrpn.analysis.rois.geometry import Roi
-    from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
+    from napari_hrpn.analysis.rois.levels import RoiImages
+    from napari_hrpn.analysis.shared_levels import SharedLevel
 
 # what is looked at to choose the range of the density and the side of blocks, and what a preview may cost
 LOOK_PX = 2**20

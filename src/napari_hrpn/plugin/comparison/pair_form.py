@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
@@ -24,6 +24,7 @@ from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.words import breakable
 from napari_hrpn.plugin.layers import pixel_shape, slide_from_layers, slide_of
+from napari_hrpn.plugin.soon import soon
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -69,10 +70,7 @@ class PairForm(QWidget):
         self.predicted_list = QListWidget()
         self.note_label = QLabel()
         self._lay_out()
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(0)
-        self._soon.timeout.connect(self.refresh)
+        self._soon = soon(self, self.refresh)
         self._connect()
         self.refresh()
 

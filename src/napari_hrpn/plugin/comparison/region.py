@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from napari_hrpn.plugin.layers.drawn_regions import DrawnLabels, DrawnShapes
-from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, read_regions, region_mask
+from napari_hrpn.slides import Annotation, RegionMask, read_regions, region_mask
 from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
@@ -66,17 +66,12 @@ class Region:
         Box
             Within the slide.
         """
-        height, width = shape
+        from napari_hrpn.analysis import roi_bounds
+
         if self.part is None:
-            return Box(0, height, 0, width)
-        if isinstance(self.part, RegionMask):
-            y0, y1, x0, x1 = self.part.bounds
-            return Box(y0, min(y1, height), x0, min(x1, width))
-        points = np.concatenate([rings[0] for rings in self.part.rings])
-        (y0, x0), (y1, x1) = (
-            np.clip(edge, 0, shape).astype(int) for edge in (np.floor(points.min(axis=0)), np.ceil(points.max(axis=0)))
-        )
-        return Box(int(y0), int(y1), int(x0), int(x1))
+            return Box(0, shape[0], 0, shape[1])
+        rows, columns = roi_bounds(self.part, shape)
+        return Box(rows.start, rows.stop, columns.start, columns.stop)
 
     def inside(self, box: Box, downsample: tuple[float, float]) -> NDArray[np.bool_] | None:
         """Which pixels of a level are in it.
@@ -93,6 +88,8 @@ class Region:
         numpy.ndarray of bool or None
             Of the box's height and width; None where all are. A pixel is inside if its centre is.
         """
+        from napari_hrpn.analysis import roi_mask
+
         rows, columns = slice(box.y0, box.y1), slice(box.x0, box.x1)
         if self.part is None:
             return None
@@ -101,8 +98,7 @@ class Region:
             is_coarser = min(own) >= 1
             # at full resolution, the very pixels that are counted there
             return RegionMask(self.part.mask, own).within(rows, columns) if is_coarser else self._at_centres(own, box)
-        rings = tuple(tuple(ring / downsample for ring in polygon) for polygon in self.part.rings)
-        return annotation_mask(replace(self.part, rings=rings), rows, columns)
+        return roi_mask(self.part, rows, columns, downsample)
 
     def _at_centres(self, downsample: tuple[float, float], box: Box) -> NDArray[np.bool_]:
         assert isinstance(self.part, RegionMask)

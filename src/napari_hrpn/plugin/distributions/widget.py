@@ -28,6 +28,7 @@ from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.measuring.numbers_table import NumbersTable
 from napari_hrpn.plugin.measuring.parts import Part
 from napari_hrpn.plugin.measuring.region_form import FRAME, TISSUE, RegionForm
+from napari_hrpn.plugin.measuring.saving import save_button
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.slides import SlideError, guess_roles
 
@@ -176,7 +177,7 @@ class DistributionsWidget(MeasuringWidget):
         return rows
 
     def _save_values(self, what: str, plot: HistogramPlot | QuantilePlot) -> QWidget:
-        return self.save_button(
+        return save_button(
             [
                 ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot(what, plot)),
                 ("Values of the plot …", "CSV", lambda: self.save_rows(what, plot.rows())),
@@ -189,7 +190,7 @@ class DistributionsWidget(MeasuringWidget):
         )
 
     def _save_patches(self) -> QWidget:
-        return self.save_button(
+        return save_button(
             [
                 ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot("patches", self.violins)),
                 (

@@ -5,29 +5,26 @@ The rule: what is shown always belongs to what is chosen; what is not known yet 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
-from napari_hrpn.plugin.docked_widget import DockedWidget
-from napari_hrpn.plugin.forms.folders import folder_beside
-from napari_hrpn.plugin.layers import slide_title
+from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.measuring.marks import ViewerMouse
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
-from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_where, save_button, write_figure, write_table
+from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.plugin.report.report_button import ReportBar
+from napari_hrpn.plugin.soon import soon
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import napari
-    from qtpy.QtCore import QSize
 
     from napari_hrpn.plugin.measuring.parts import Part
     from napari_hrpn.plugin.measuring.plot import Plot
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 
     Wanted = Callable[[], Sequence[Part]]
 
-WIDTH_PX = 490
 WAITING = "Looking for the tissue …"
 
 
@@ -51,6 +47,7 @@ class MeasuringWidget(DockedWidget):
     """
 
     region_form: RegionForm
+    least_width_px = 490
 
     def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
         super().__init__()
@@ -62,10 +59,7 @@ class MeasuringWidget(DockedWidget):
         self.bar = MeasureBar(tooltip)
         self.report = ReportBar(viewer, self.pair_form, self.tissue)
         self.mouse = ViewerMouse(viewer)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(0)
-        self._soon.timeout.connect(self._refresh)
+        self._soon = soon(self, self._refresh)
         self._viewer.events.theme.connect(self._show_theme)
         self.pair_form.changed.connect(self.changed)
         self.tissue.changed.connect(self._tissue_changed)
@@ -183,37 +177,12 @@ class MeasuringWidget(DockedWidget):
         for widget in contents:
             column.addWidget(widget)
         column.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setWidget(inside)
         layout = QVBoxLayout(self)
-        layout.addWidget(area, 1)
+        layout.addWidget(scrolling(inside, sideways=True), 1)
         layout.addWidget(self.bar)
         layout.addWidget(self.report)
         self._show_theme()
         self.tissue.look_at(self.real)
-
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """Wide enough for a plot that one can read."""
-        hint = super().sizeHint()
-        hint.setWidth(max(WIDTH_PX, hint.width()))
-        return hint
-
-    def save_button(self, actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPushButton:
-        """A button with a menu of what can be saved.
-
-        Parameters
-        ----------
-        actions : sequence of (str, str, callable)
-            Title, tooltip, and what is done.
-
-        Returns
-        -------
-        QPushButton
-            To stand under a plot.
-        """
-        return save_button(actions)
 
     def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
         """Ask where to save a table, and save it.
@@ -228,10 +197,7 @@ class MeasuringWidget(DockedWidget):
         if not rows:
             self.bar.say("There is nothing to save yet: press Measure.")
             return
-        answer = ask_where(self, f"Save {what}", self._proposal(what, ".csv"), TABLES)
-        if answer is not None:
-            path, may_replace = answer
-            self._save(path, lambda: write_table(rows, path, overwrite=may_replace))
+        self._ask_and_save(what, TABLES, partial(write_table, rows))
 
     def save_plot(self, what: str, plot: Plot) -> None:
         """Ask where to save a plot, and save it, dark on white.
@@ -243,23 +209,10 @@ class MeasuringWidget(DockedWidget):
         plot : Plot
             What to save.
         """
-        answer = ask_where(self, f"Save {what}", self._proposal(what, ".png"), FIGURES)
-        if answer is not None:
-            path, may_replace = answer
-            self._save(path, lambda: write_figure(plot.figure_to_save(), path, overwrite=may_replace))
+        self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
 
-    def _save(self, path: Path, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except SlideError as error:
-            self.bar.say(str(error))
-        else:
-            self.bar.say(f"Saved: {path}")
-
-    def _proposal(self, what: str, ending: str) -> Path:
-        real = self.real
-        title = "slide" if real is None else slide_title(real.slide)
-        return folder_beside(None if real is None else real.slide.source) / f"{title} {what}{ending}"
+    def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:
+        ask_and_save(self, what, None if self.real is None else self.real.slide.source, kinds, write, self.bar.say)
 
     def _tissue_changed(self) -> None:
         if self._waiting is not None and not self.tissue.is_busy:

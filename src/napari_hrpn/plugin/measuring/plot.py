@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-from qtpy.QtGui import QCursor
-from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
+
+from napari_hrpn.plugin.plot_canvas import fill_with_canvas, tell_at_mouse
+from napari_hrpn.plugin.soon import soon
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,29 +59,19 @@ class Plot(QWidget):
 
     def __init__(self, height_px: int) -> None:
         super().__init__()
-        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
         from matplotlib.figure import Figure
 
         self._ink = Ink("#262930", "#f0f1f2", REAL_COLOUR)
         self._is_stale = True
         self._unmarked: Any = None
         self.figure = Figure()
-        self.canvas = FigureCanvasQTAgg(self.figure)  # type: ignore[no-untyped-call]
-        self.canvas.setFixedHeight(height_px)
-        # the canvas would ask for the width that it was made with
-        self.canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.canvas = fill_with_canvas(self, self.figure, height_px)
         self.canvas.mpl_connect("motion_notify_event", self._tell)
         self.canvas.mpl_connect("button_press_event", self.pressed)
         self.canvas.mpl_connect("draw_event", self._remember)
         # of the canvas, which draws itself next; this widget may change where the canvas does not
         self.canvas.mpl_connect("resize_event", self._fit)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.canvas)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(REDRAW_MS)
-        self._soon.timeout.connect(self._draw)
+        self._soon = soon(self, self._draw, REDRAW_MS)
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
         """Draw everything on an empty figure.
@@ -183,10 +174,7 @@ class Plot(QWidget):
 
     def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         words = self.words_at(event) if event.inaxes is not None else ""
-        if words:
-            QToolTip.showText(QCursor.pos(), words, self.canvas)
-        else:
-            QToolTip.hideText()
+        tell_at_mouse(words, self.canvas)
 
 
 def leave_margins(figure: Figure, width: int, height: int) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
+from napari_hrpn.plugin.forms.folders import folder_beside
+from napari_hrpn.slides import Place, SlideError, slide_name
 from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -74,11 +76,49 @@ def ask_where(parent: QWidget, title: str, proposal: Path, kinds: str) -> tuple[
     if not chosen:
         return None
     path = Path(chosen)
-    ending = kind[kind.find("*") + 1 : kind.find(")")]
     if path.suffix.lower() in [part.split(")")[0] for part in kinds.split("*")[1:]]:
         # the dialog has asked where this very file exists
         return path, True
-    return path.with_name(path.name + (ending or ".csv")), False
+    return path.with_name(path.name + (_ending(kind) or ".csv")), False
+
+
+def ask_and_save(
+    parent: QWidget,
+    what: str,
+    source: Place | None,
+    kinds: str,
+    write: Callable[..., None],
+    say: Callable[[str], None],
+) -> None:
+    """Ask where to save something of a slide, save it, and tell.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Over which the dialog opens.
+    what : str
+        Such as "histogram".
+    source : pathlib.Path, UPath or None
+        The slide's file, beside which it is proposed; None where there is no slide.
+    kinds : str
+        Kinds of file in Qt's form, the one that is proposed first.
+    write : callable
+        Given the path and whether to `overwrite`; it raises SlideError.
+    say : callable
+        Given a sentence; not called where the user thought better of it.
+    """
+    title = "slide" if source is None else slide_name(source)
+    proposal = folder_beside(source) / f"{title} {what}{_ending(kinds)}"
+    answer = ask_where(parent, f"Save {what}", proposal, kinds)
+    if answer is None:
+        return
+    path, may_replace = answer
+    try:
+        write(path, overwrite=may_replace)
+    except SlideError as error:
+        say(str(error))
+    else:
+        say(f"Saved: {path}")
 
 
 def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> None:
@@ -126,6 +166,10 @@ def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None
     """
     with partial_output(path, None, overwrite=overwrite) as partial:
         figure.savefig(partial, format=path.suffix.lower().lstrip("."), dpi=DPI, facecolor=figure.get_facecolor())
+
+
+def _ending(kind: str) -> str:
+    return kind[kind.find("*") + 1 : kind.find(")")]
 
 
 def _field(value: object) -> object:

@@ -16,6 +16,7 @@ from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.measuring.numbers_table import NumbersTable
 from napari_hrpn.plugin.measuring.parts import who
 from napari_hrpn.plugin.measuring.region_form import FRAME, RegionForm
+from napari_hrpn.plugin.measuring.saving import save_button
 from napari_hrpn.plugin.penetration import penetration_numbers
 from napari_hrpn.plugin.penetration.mask_layers import MaskLayers
 from napari_hrpn.plugin.penetration.penetration_numbers import DENSITY_HEADINGS, profile_headings
@@ -197,7 +198,7 @@ class PenetrationWidget(MeasuringWidget):
         self.lay_out([self.pair_form, region, self.vessel_form, tabs])
 
     def _save_profile(self) -> QWidget:
-        return self.save_button(
+        return save_button(
             [
                 ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot("penetration", self.profile)),
                 self._table_to_save("Lengths", "penetration", "CSV of the table above, and why numbers are missing"),
@@ -207,7 +208,7 @@ class PenetrationWidget(MeasuringWidget):
         )
 
     def _save_vessels(self) -> QWidget:
-        return self.save_button(
+        return save_button(
             [
                 self._table_to_save("Vessels", "vessels", "CSV, a row per vessel"),
                 self._table_to_save("Densities", "vessel_density", "CSV of the table above"),

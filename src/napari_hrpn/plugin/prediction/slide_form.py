@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import napari.layers
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
@@ -22,6 +22,7 @@ from napari_hrpn.plugin.layers import (
     slide_title,
 )
 from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.soon import soon
 from napari_hrpn.slides import guess_roles
 
 if TYPE_CHECKING:
@@ -91,10 +92,7 @@ class SlideForm(QWidget):
         add_row(self._form, "Slide", self.slide_box)
         self.slide_box.changed.connect(self._offer_channels)
         # several layers come and go in one step
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(0)
-        self._soon.timeout.connect(self.refresh)
+        self._soon = soon(self, self.refresh)
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._layers_changed)
         self.set_input_roles(("nuclei", "vessels"))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Shapes
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 
 from napari_hrpn.plugin.layers import placement
+from napari_hrpn.plugin.soon import soon
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -42,10 +43,7 @@ class ColocalizationLayer(QObject):
         self._which = 0
         self.layer: Image | None = None
         # the slider of the contrast moves in many small steps
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(CONTRAST_MS)
-        self._soon.timeout.connect(self._update)
+        self._soon = soon(self, self._update, CONTRAST_MS)
 
     def show(self, images: RoiImages, which: int, real: ComparedChannel, predicted: ComparedChannel) -> Image:
         """Show a prediction with the real channel, in a new layer or in the one that is there.

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtGui import QCursor
-from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QWidget
 
+from napari_hrpn.plugin.plot_canvas import fill_with_canvas, tell_at_mouse
 from napari_hrpn.plugin.roi_correlation.density_axes import DensityAxes
+from napari_hrpn.plugin.soon import soon
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QResizeEvent, QShowEvent
@@ -40,30 +41,20 @@ class DensityPlot(QWidget):
 
     def __init__(self, background: str = "#23242b", text: str = "#f0f1f2") -> None:
         super().__init__()
-        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
         from matplotlib.figure import Figure
 
         figure = Figure()
         self.density = DensityAxes(figure.add_subplot(), is_animated=True)
         self._bar_axes = figure.add_axes((0.9, 0.1, 0.02, 0.8))
-        self.canvas = FigureCanvasQTAgg(figure)  # type: ignore[no-untyped-call]
-        self.canvas.setFixedHeight(HEIGHT_PX)
-        # the canvas would ask for the width that it was made with
-        self.canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.canvas = fill_with_canvas(self, figure, HEIGHT_PX)
         self.canvas.mpl_connect("motion_notify_event", self._tell)
         self.canvas.mpl_connect("draw_event", self._keep_background)
         self._background: Any = None
         self._is_stale = self._is_complete = False
         self._make_bar()
         self.set_colours(background, text)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.canvas)
         # several requests of one turn are drawn once, where axes and labels are drawn too
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(0)
-        self._soon.timeout.connect(self._draw)
+        self._soon = soon(self, self._draw)
 
     def set_colours(self, background: str, text: str) -> None:
         """Draw in the colours of a theme."""
@@ -162,7 +153,4 @@ class DensityPlot(QWidget):
 
     def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         words = self.density.words_at(event.xdata, event.ydata) if event.inaxes is self.density.axes else ""
-        if words:
-            QToolTip.showText(QCursor.pos(), words, self.canvas)
-        else:
-            QToolTip.hideText()
+        tell_at_mouse(words, self.canvas)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.forms.folders import folder_beside
-from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_where, save_button, write_figure, write_table
+from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_and_save, save_button, write_figure, write_table
 from napari_hrpn.plugin.roi_correlation.density_axes import DensityAxes
 from napari_hrpn.plugin.roi_correlation.export_rows import (
     Exported,
@@ -22,7 +21,7 @@ from napari_hrpn.plugin.roi_correlation.export_rows import (
     settings,
     tidy_rows,
 )
-from napari_hrpn.slides import SlideError, slide_name, write_geojson
+from napari_hrpn.slides import SlideError, write_geojson
 from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class RoiExport(QObject):
         if (found := self._exported()) is None:
             self.said.emit(NOTHING)
         else:
-            self._save(found[0], "ROI correlation", ".csv", TABLES, partial(write_rois_table, found[0]))
+            self._save(found[0], "ROI correlation", TABLES, partial(write_rois_table, found[0]))
 
     def save_figure(self) -> None:
         """Ask where to save the figure of the region that is looked at, and save it."""
@@ -81,28 +80,17 @@ class RoiExport(QObject):
             self.said.emit(NOTHING)
         else:
             what = f"{row.listed.name} correlation"
-            self._save(exported, what, ".png", FIGURES, partial(write_roi_figure, exported, row))
+            self._save(exported, what, FIGURES, partial(write_roi_figure, exported, row))
 
     def save_regions(self) -> None:
         """Ask where to save the regions, and save them."""
         if (found := self._exported()) is None:
             self.said.emit(NOTHING)
         else:
-            self._save(found[0], "ROIs", ".geojson", REGIONS, partial(write_rois_geojson, found[0]))
+            self._save(found[0], "ROIs", REGIONS, partial(write_rois_geojson, found[0]))
 
-    def _save(self, exported: Exported, what: str, ending: str, kinds: str, write: Callable[..., None]) -> None:
-        source = exported.images.real.slide.source
-        proposal = folder_beside(source) / f"{slide_name(source)} {what}{ending}"
-        answer = ask_where(self.button, f"Save {what}", proposal, kinds)
-        if answer is None:
-            return
-        path, may_replace = answer
-        try:
-            write(path, overwrite=may_replace)
-        except SlideError as error:
-            self.said.emit(str(error))
-        else:
-            self.said.emit(f"Saved: {path}")
+    def _save(self, exported: Exported, what: str, kinds: str, write: Callable[..., None]) -> None:
+        ask_and_save(self.button, what, exported.images.real.slide.source, kinds, write, self.said.emit)
 
 
 def write_rois_table(exported: Exported, path: Path, *, overwrite: bool = False) -> None:

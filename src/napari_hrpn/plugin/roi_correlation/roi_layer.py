@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Shapes
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.layers.on_slide import labels_on_slide
 from napari_hrpn.plugin.layers.region_layers import MOVES
 from napari_hrpn.plugin.refusal import sentence_of
 from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi, RoiList, label_rois, shape_rois
+from napari_hrpn.plugin.soon import soon
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ class RoiLayer(QObject):
         self._search = NewestTask()
         self._connected: list[tuple[Any, Any]] = []
         self._is_picking = False
-        self._settled = QTimer(self)
-        self._settled.setSingleShot(True)
-        self._settled.timeout.connect(self.refresh)
+        self._settled = soon(self, self.refresh)
 
     @property
     def layer(self) -> Shapes | Labels | None:

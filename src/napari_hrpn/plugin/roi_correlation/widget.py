@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import napari.viewer
 from napari.layers import Shapes
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_hrpn.analysis import colocalize_roi, roi_extent, roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
-from napari_hrpn.plugin.docked_widget import DockedWidget
+from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.forms.words import breakable
 from napari_hrpn.plugin.measuring.marks import go_to
 from napari_hrpn.plugin.refusal import sentence_of
@@ -31,15 +30,13 @@ from napari_hrpn.plugin.roi_correlation.roi_form import RoiForm
 from napari_hrpn.plugin.roi_correlation.roi_layer import RoiLayer
 from napari_hrpn.plugin.roi_correlation.roi_maker import RoiMaker
 from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
+from napari_hrpn.plugin.soon import soon
 from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
-    from qtpy.QtCore import QSize
-
     from napari_hrpn.analysis import Colocalization, RoiImages, RoiMeasurement
     from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
 
-WIDTH_PX = 480
 TABLE_MS = 80
 
 
@@ -51,6 +48,8 @@ class RoiCorrelationWidget(DockedWidget):
     viewer : napari.Viewer
         Where slides are open and regions are drawn.
     """
+
+    least_width_px = 480
 
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -76,9 +75,7 @@ class RoiCorrelationWidget(DockedWidget):
         self._task = NewestTask()
         self.previews, self._measurements = Previews(), Measurements()
         self._overlay = ColocalizationLayer(viewer)
-        self._table_soon = QTimer(self)
-        self._table_soon.setSingleShot(True)
-        self._table_soon.setInterval(TABLE_MS)
+        self._table_soon = soon(self, self._show_table, TABLE_MS)
         self._lay_out()
         self._connect()
         self._show_theme()
@@ -144,12 +141,6 @@ class RoiCorrelationWidget(DockedWidget):
             followed.shut_down()
         self._viewer.events.theme.disconnect(self._show_theme)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """Wide enough for a plot that one can read."""
-        hint = super().sizeHint()
-        hint.setWidth(max(WIDTH_PX, hint.width()))
-        return hint
-
     def _lay_out(self) -> None:
         self.layer_button.setToolTip("Show real in red and predicted in green, yellow where they agree, as one layer")
         self.colocalize_button.setToolTip("Manders' and Costes' co-localisation of this region, as Fiji's Coloc 2")
@@ -164,13 +155,8 @@ class RoiCorrelationWidget(DockedWidget):
         column.setContentsMargins(0, 0, 6, 0)
         for part in (self.pair_form, self.roi_form, self.panel, self.table, self.summary_label):
             column.addWidget(part, 1 if part is self.table else 0)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inside)
         layout = QVBoxLayout(self)
-        layout.addWidget(area, 1)
+        layout.addWidget(scrolling(inside), 1)
         layout.addLayout(buttons)
         layout.addWidget(self.report)
         layout.addWidget(self.message_label)
@@ -189,7 +175,6 @@ class RoiCorrelationWidget(DockedWidget):
         self.layer_button.clicked.connect(self.show_colocalization_layer)
         self.colocalize_button.clicked.connect(self.colocalize)
         self.export.said.connect(self.say)
-        self._table_soon.timeout.connect(self._show_table)
         self._viewer.events.theme.connect(self._show_theme)
 
     def _pair_changed(self) -> None:

@@ -16,15 +16,12 @@ from napari_hrpn.slides import coarser_levels
 from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import dask.array as da
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis import PairCounts
     from napari_hrpn.plugin.comparison import Pair
     from napari_hrpn.plugin.comparison.region import Region
-    from napari_hrpn.slides import Slide
 
 REAL_ONLY, PREDICTED_ONLY, BOTH = 1, 2, 3
 """Labels: false negative, false positive, true positive; 0 is neither, or outside the region."""
@@ -161,14 +158,11 @@ class CommonLevels:
         CommonLevels
             Down to one of 1024 px a side at most, which is computed where no such level is stored in all.
         """
+        from napari_hrpn.analysis import shared_levels
+
         channels = (pair.real, *pair.predictions)
-        levels = []
-        for own in pair.real.slide.levels:
-            found = _like(own, [channel.slide for channel in channels])
-            if len(found) == len(channels):
-                height, width = np.min([level.shape[1:] for level in found], axis=0).tolist()
-                pairs = zip(found, channels, strict=True)
-                levels.append(tuple(level[channel.channel, :height, :width] for level, channel in pairs))
+        pyramids = [[level[each.channel] for level in each.slide.levels] for each in channels]
+        levels = [level.arrays for level in shared_levels(pyramids)]
         if max(levels[-1][0].shape) > COARSEST_PX:
             computed = [coarser_levels(array[None], COARSEST_PX) for array in levels[-1]]
             levels += [tuple(level[0] for level in each) for each in zip(*computed, strict=True)]
@@ -245,13 +239,3 @@ class CommonLevels:
         pixels = dask.compute(*(array[part] for array in self.arrays[window.level]), scheduler="synchronous")
         real, *predicted = (np.asarray(each) for each in pixels)
         return Block(window, real, tuple(predicted), region.inside(box, self.downsample(window.level)))
-
-
-def _like(own: da.Array, slides: Sequence[Slide]) -> list[da.Array]:
-    """A level as high and wide as another, but for one pixel, of each slide that has one."""
-    found = (next((level for level in slide.levels if _is_alike(level, own)), None) for slide in slides)
-    return [level for level in found if level is not None]
-
-
-def _is_alike(one: da.Array, other: da.Array) -> bool:
-    return bool(np.abs(np.subtract(one.shape[1:], other.shape[1:])).max() <= 1)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_hrpn.plugin.background import BackgroundRun, once
 from napari_hrpn.plugin.layers import KEY, placement, visible_box
+from napari_hrpn.plugin.soon import soon
 from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY, Window
 from napari_hrpn.plugin.threshold_miou.overlap_levels import OverlapLevels
 from napari_hrpn.tiling import Box
@@ -87,10 +88,7 @@ class Overlay(QObject):
         self._seen: tuple[int, list[list[int]]] | None = None
         self.layer: Labels | None = None
         self.view: View | None = None
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(LOOK_MS)
-        self._soon.timeout.connect(self._look)
+        self._soon = soon(self, self._look, LOOK_MS)
         # napari may ask from a thread of its own
         self._missed.connect(self._soon.start, Qt.ConnectionType.QueuedConnection)
         camera = viewer.scene.camera.events

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import napari.viewer
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun, once
@@ -18,7 +17,9 @@ from napari_hrpn.plugin.measuring.arrangement import side_by_side
 from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.measuring.plot import short
 from napari_hrpn.plugin.measuring.region_form import RegionForm
+from napari_hrpn.plugin.measuring.saving import save_button
 from napari_hrpn.plugin.refusal import Refusal, sentence_of
+from napari_hrpn.plugin.soon import soon
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
 from napari_hrpn.plugin.threshold_miou.numbers import Numbers, overlap_records
 from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over
@@ -68,10 +69,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.metric_box = ChoiceBox("Overlap of what reaches the threshold, or its mean with that of what does not")
         self.curves = OverlapCurves()
         self.numbers = Numbers()
-        self._threshold_soon = QTimer(self)
-        self._threshold_soon.setSingleShot(True)
-        self._threshold_soon.setInterval(0)
-        self._threshold_soon.timeout.connect(self._use_threshold)
+        self._threshold_soon = soon(self, self._use_threshold)
         self._lay_out()
         self._connect()
         self.changed()
@@ -155,9 +153,9 @@ class ThresholdMiouWidget(MeasuringWidget):
             "   ".join(f'<span style="color:{COLOURS[label]}">■</span> {text}' for label, text in MEANINGS.items())
         )
         meanings.setToolTip("Colours of the layer in the viewer: true positive, false negative, false positive")
-        save_button = self.save_button(actions)
-        save_button.setMinimumWidth(SAVE_BUTTON_PX)
-        plot = side_by_side(self.metric_box, save_button, is_second_wide=False)
+        button = save_button(actions)
+        button.setMinimumWidth(SAVE_BUTTON_PX)
+        plot = side_by_side(self.metric_box, button, is_second_wide=False)
         self.lay_out((self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers))
 
     def _connect(self) -> None:

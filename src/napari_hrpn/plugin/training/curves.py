@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
-from qtpy.QtGui import QCursor
-from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
+
+from napari_hrpn.plugin.plot_canvas import fill_with_canvas, tell_at_mouse
+from napari_hrpn.plugin.soon import soon
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,6 @@ class TrainingCurves(QWidget):
 
     def __init__(self, background: str = "#23242b", text: str = "#f0f1f2") -> None:
         super().__init__()
-        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
         from matplotlib.figure import Figure
 
         self.records: list[EpochRecord] = []
@@ -48,20 +48,11 @@ class TrainingCurves(QWidget):
         self._is_stale = True
         figure = Figure()
         self.axes = figure.add_subplot()
-        self.canvas = FigureCanvasQTAgg(figure)  # type: ignore[no-untyped-call]
-        self.canvas.setFixedHeight(HEIGHT_PX)
-        # the canvas would ask for the width that it was made with
-        self.canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.canvas = fill_with_canvas(self, figure, HEIGHT_PX)
         self.canvas.mpl_connect("motion_notify_event", self._tell)
         self._make_lines()
         self.set_colours(background, text)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.canvas)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(REDRAW_MS)
-        self._soon.timeout.connect(self._draw)
+        self._soon = soon(self, self._draw, REDRAW_MS)
 
     def set_colours(self, background: str, text: str) -> None:
         """Draw in the colours of a theme."""
@@ -216,10 +207,7 @@ class TrainingCurves(QWidget):
 
     def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         words = self.words_at(event.xdata) if event.inaxes is self.axes else ""
-        if words:
-            QToolTip.showText(QCursor.pos(), words, self.canvas)
-        else:
-            QToolTip.hideText()
+        tell_at_mouse(words, self.canvas)
 
 
 def _ticks(ratio: float) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun
@@ -20,6 +20,7 @@ from napari_hrpn.plugin.forms.words import breakable, time_in_words
 from napari_hrpn.plugin.quality.quality_look import QualityLook
 from napari_hrpn.plugin.quality.words import warnings_of_slides, without_size
 from napari_hrpn.plugin.refusal import Refusal, sentence_of
+from napari_hrpn.plugin.soon import soon
 from napari_hrpn.plugin.training.job import FINISHED, TrainingJob
 from napari_hrpn.plugin.training.place import Place
 from napari_hrpn.plugin.training.prospect import PatchCounts, Prospect, look_ahead
@@ -76,10 +77,7 @@ class TrainingSetup(QWidget):
         self.prospect_label = QLabel()
         self.prospect_label.setWordWrap(True)
         self._lay_out()
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(LOOK_AHEAD_MS)
-        self._soon.timeout.connect(self._look_ahead)
+        self._soon = soon(self, self._look_ahead, LOOK_AHEAD_MS)
         for form in (self.slides_table, self.training_form, self.folder_form):
             form.changed.connect(self.look_ahead_soon)
         self.slides_table.changed.connect(self._look_at_quality)

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.reader import get_reader
-from napari_hrpn.slides import SlideError, list_series, open_slide
+from napari_hrpn.slides import SlideError, list_series, local_path, open_slide
 
 if TYPE_CHECKING:
     import threading
@@ -163,7 +163,7 @@ def _open(wanted: Wanted) -> Generator[Opened | str, None, None]:
 def _opened(slide: Slide) -> Opened:
     from napari_hrpn.training import SlideEntry
 
-    return Opened(slide, SlideEntry(slide.source, series=slide.series, z=slide.z, t=slide.t))
+    return Opened(slide, SlideEntry(local_path(slide.source), series=slide.series, z=slide.z, t=slide.t))
 
 
 def _slides_inside(folder: Path) -> list[Opened | str]:

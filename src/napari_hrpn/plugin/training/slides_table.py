@@ -22,7 +22,7 @@ from napari_hrpn.plugin.refusal import sentence_of
 from napari_hrpn.plugin.training.slide_cells import SlideCells
 from napari_hrpn.plugin.training.slide_reading import Opened, SlideReading, Wanted
 from napari_hrpn.plugin.training.slide_row import TrainingRow
-from napari_hrpn.slides import SlideError
+from napari_hrpn.slides import SlideError, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,17 +150,17 @@ class SlidesTable(QWidget):
     def add_open_slides(self) -> None:
         """Add all slides that are open in the viewer, whoever opened them, if they are in files."""
         slides, foreign = imaged_slides_in(self._viewer), self._layers.foreign_images()
-        homeless = [slide_title(slide) for slide in slides if not slide.source.exists()]
+        homeless = [slide_title(slide) for slide in slides if not _is_in_a_file(slide)]
         homeless += [layer.name for layer in foreign if layer.source.path is None]
-        new = [slide for slide in slides if slide.source.exists() and not self._has(slide)]
+        new = [slide for slide in slides if _is_in_a_file(slide) and not self._has(slide)]
         known = {slide.source for slide in (*slides, *(row.slide for row in self._rows))}
         files = [Path(layer.source.path) for layer in foreign if layer.source.path is not None]
-        self._reading.read([Wanted(slide.source, slide=slide) for slide in new])
+        self._reading.read([Wanted(local_path(slide.source), slide=slide) for slide in new])
         self._reading.read([Wanted(path) for path in dict.fromkeys(files) if path not in known])
         if homeless:
             self.said.emit(
-                f"{' and '.join(homeless)}: not in a file, expected slides in files; save them with File > Save "
-                "Selected Layers and add what was saved."
+                f"{' and '.join(homeless)}: not in a file of this machine, expected slides in files; save them with "
+                "File > Save Selected Layers and add what was saved."
             )
         elif not slides and not foreign:
             self.said.emit("No slide is open: drop files on the table, or press Add files….")
@@ -295,6 +295,10 @@ class SlidesTable(QWidget):
 
     def _selection_changed(self) -> None:
         self.remove_button.setEnabled(bool(self.cells.selected_rows()))
+
+
+def _is_in_a_file(slide: Slide) -> bool:
+    return isinstance(slide.source, Path) and slide.source.exists()
 
 
 def _dropped_paths(mime: QMimeData | None) -> list[Path]:

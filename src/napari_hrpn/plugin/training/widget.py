@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import napari.viewer
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun, NewestTask, once
-from napari_hrpn.plugin.docked_widget import DockedWidget
+from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.forms.words import time_in_words
 from napari_hrpn.plugin.refusal import Refusal, sentence_of
 from napari_hrpn.plugin.training.job import UNFINISHED
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from napari_hrpn.training import TrainingResult
 
 SETUP_TAB, PAGE_TAB = 0, 1
-WIDTH_PX = 480
 
 
 class TrainWidget(DockedWidget):
@@ -47,6 +45,8 @@ class TrainWidget(DockedWidget):
     viewer : napari.Viewer
         Where slides and regions are open.
     """
+
+    least_width_px = 480
 
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -138,17 +138,13 @@ class TrainWidget(DockedWidget):
             self._run.abandon()
             self._run = None
 
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """Wide enough for most of the table."""
-        return QSize(max(WIDTH_PX, super().sizeHint().width()), super().sizeHint().height())
-
     def _lay_out(self) -> None:
         self.train_button.setToolTip("Start, or go on from the last batch that is kept")
         self.stop_button.setToolTip("Stop after this batch; everything is kept")
         self.reset_button.setToolTip("Begin another training; the last one stays in its folder")
         self.load_button.setToolTip("Show a training that was made before: stopped, killed or finished")
-        self.tabs.addTab(_scrolling(self.setup), "Slides and settings")
-        self.tabs.addTab(_scrolling(self.page), "Progress")
+        self.tabs.addTab(scrolling(self.setup), "Slides and settings")
+        self.tabs.addTab(scrolling(self.page), "Progress")
         buttons = QGridLayout()
         for column, button in enumerate((self.train_button, self.stop_button, self.reset_button, self.load_button)):
             buttons.addWidget(button, 0, column)
@@ -272,12 +268,3 @@ def _ending(result: TrainingResult) -> str:
         return f"Stopped: {done}{best}. Continue goes on from here."
     seconds = result.history[-1].seconds if epochs else 0.0
     return f"Done: {epochs} {'epoch' if epochs == 1 else 'epochs'} in {time_in_words(seconds)}{best}."
-
-
-def _scrolling(widget: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QScrollArea.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(widget)
-    return area

@@ -26,11 +26,11 @@ from napari_hrpn.reports.evaluation.folder import (
     TABLES,
     UNFINISHED,
     read_evaluation,
-    read_json,
     write_json,
 )
 from napari_hrpn.reports.evaluation.tables import write_tables
 from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.saved_json import saved_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -279,7 +279,7 @@ def _check(found: Mapping[Path, Plain], output: Path, *, overwrite: bool) -> Non
     if output.exists() and not output.is_dir():
         msg = f"{output} is a file; name a folder for the cohort."
         raise ReportError(msg)
-    there, begun = read_json(output / JSON), read_json(output / UNFINISHED / REQUEST)
+    there, begun = saved_json(output / JSON, ReportError), saved_json(output / UNFINISHED / REQUEST, ReportError)
     if there is None:
         taken = [name for name in (PAGE, FIGURES, TABLES, UNFINISHED) if (output / name).exists()]
         if taken and (begun is None or begun.get("format") != FORMAT):

@@ -14,6 +14,7 @@ import filelock
 
 from napari_hrpn.reports.errors import ReportError
 from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.saved_json import saved_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,7 +132,7 @@ class EvaluationFolder:
         """Parts that are finished, by name."""
         found = {}
         for path in sorted((self._unfinished / PARTS).glob("*.json")):
-            content = read_json(path)
+            content = saved_json(path, ReportError)
             if content is not None:
                 found[str(content["name"])] = dict(content["found"])
         return found
@@ -168,13 +169,13 @@ class EvaluationFolder:
         return self.path / JSON
 
     def _found_request(self) -> dict[str, Any] | None:
-        finished = read_json(self.path / JSON)
+        finished = saved_json(self.path / JSON, ReportError)
         if finished is not None:
             if finished.get("format") != FORMAT:
                 msg = f"{self.path / JSON} is not of an evaluation by this program; choose another folder."
                 raise ReportError(msg)
             return dict(finished["about"]["request"])
-        return read_json(self._unfinished / REQUEST)
+        return saved_json(self._unfinished / REQUEST, ReportError)
 
     def _check_free(self) -> None:
         taken = [name for name in (PAGE, REGIONS, FIGURES, TABLES, UNFINISHED) if (self.path / name).exists()]
@@ -209,7 +210,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     ReportError
         If there is none.
     """
-    found = read_json(folder / JSON)
+    found = saved_json(folder / JSON, ReportError)
     if found is None:
         state = "an unfinished evaluation" if (folder / UNFINISHED).is_dir() else "no evaluation"
         msg = f"{folder} holds {state}; expected a folder that `napari-hrpn evaluate` has completed."
@@ -234,37 +235,6 @@ def write_json(path: Path, content: object) -> None:
     """
     with partial_output(path, None, overwrite=True) as partial:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read JSON.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    dict or None
-        None where there is no file.
-
-    Raises
-    ------
-    ReportError
-        When it holds anything else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        msg = f"{path} cannot be read ({error}); delete it to have it made again."
-        raise ReportError(msg) from error
-    if not isinstance(found, dict):
-        msg = f"{path} holds something else than expected; delete it to have it made again."
-        raise ReportError(msg)
-    return found
 
 
 def _difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

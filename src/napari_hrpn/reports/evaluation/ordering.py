@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis import roi_box
+from napari_hrpn.analysis import roi_bounds
 from napari_hrpn.reports.errors import ReportError
 from napari_hrpn.reports.evaluation.drawing import file_name
 from napari_hrpn.reports.evaluation.folder import EvaluationFolder
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_hrpn.reports.evaluation.run import EvaluationOrder
-    from napari_hrpn.slides import Annotation, Slide
+    from napari_hrpn.slides import Annotation, Place, Slide
 
 
-def prediction_names(predicted: Sequence[Path], real: Path) -> list[str]:
+def prediction_names(predicted: Sequence[Place], real: Place) -> list[str]:
     """What tells predictions of a slide apart.
 
     Parameters
     ----------
-    predicted : sequence of pathlib.Path
+    predicted : sequence of (pathlib.Path or UPath)
         The predictions.
-    real : pathlib.Path
+    real : pathlib.Path or UPath
         The slide, whose name says nothing about a prediction of it.
 
     Returns
@@ -124,8 +124,7 @@ def check_on_slide(rois: Sequence[Annotation], slide: Slide, where: str) -> None
         If one has no pixel of the slide.
     """
     for index, roi in enumerate(rois, start=1):
-        y0, y1, x0, x1 = roi_box(roi, slide.shape)
-        if not (y1 > y0 and x1 > x0):
+        if any(part.start >= part.stop for part in roi_bounds(roi, slide.shape)):
             height, width = slide.shape
             msg = (
                 f"region {index} {f'({roi.name}) ' if roi.name else ''}of {where} lies outside of "

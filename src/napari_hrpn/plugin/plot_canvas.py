@@ -1,0 +1,57 @@
+"""A canvas of matplotlib's in a widget, as wide as that, and what it tells at the mouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtGui import QCursor
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+    from matplotlib.figure import Figure
+
+
+def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureCanvasQTAgg:
+    """Put a figure into a widget that holds nothing else.
+
+    Parameters
+    ----------
+    widget : QWidget
+        An empty one.
+    figure : matplotlib.figure.Figure
+        What is drawn.
+    height_px : int
+        Of the canvas.
+
+    Returns
+    -------
+    FigureCanvasQTAgg
+        The figure's.
+    """
+    from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+
+    canvas = FigureCanvasQTAgg(figure)  # type: ignore[no-untyped-call]
+    canvas.setFixedHeight(height_px)
+    # the canvas would ask for the width that it was made with
+    canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(canvas)
+    return canvas
+
+
+def tell_at_mouse(words: str, canvas: QWidget) -> None:
+    """Show a tooltip where the mouse is, or none.
+
+    Parameters
+    ----------
+    words : str
+        What is under the mouse; empty for nothing.
+    canvas : QWidget
+        Over which it is.
+    """
+    if words:
+        QToolTip.showText(QCursor.pos(), words, canvas)
+    else:
+        QToolTip.hideText()

@@ -1,0 +1,37 @@
+"""JSON that the program keeps for itself: there and whole, not there, or refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def saved_json(path: Path, refusal: type[ValueError]) -> dict[str, Any] | None:
+    """Read JSON that the program wrote.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    refusal : type of ValueError
+        Error of the room that asks, raised with a sentence for the user where the file holds anything else.
+
+    Returns
+    -------
+    dict or None
+        None where there is no file.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read ({error}); delete it to have it made again."
+        raise refusal(msg) from error
+    if not isinstance(found, dict):
+        msg = f"{path} holds something else than expected; delete it to have it made again."
+        raise refusal(msg)
+    return found
