@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import pearsonr
 from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import mean_squared_error, r2_score
+from threadpoolctl import threadpool_limits
 
 from napari_hrpn.analysis import (
     AgreementError,
@@ -98,6 +99,15 @@ def test_floating_point_tiles_pool_to_the_whole() -> None:
         sums = update(sums, real[row : row + 7], predicted[row : row + 7])
     whole, tiled = agreement(real, predicted), compute(sums, None)
     assert (tiled.r2, tiled.mse, tiled.pearson_r) == pytest.approx((whole.r2, whole.mse, whole.pearson_r), rel=1e-12)
+
+
+def test_floating_point_sums_do_not_depend_on_how_many_threads_there_are() -> None:
+    real, predicted = np.random.default_rng(0).normal(size=(2, 512, 512))
+    found = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads, "blas"):
+            found.append(update(AgreementSums(), real, predicted))
+    assert found[0] == found[1] == found[2]
 
 
 def test_whole_numbers_in_floating_point_agree_with_integers() -> None:

@@ -265,7 +265,8 @@ def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
     n, origin_y, origin_p = y.size, _origin(y), _origin(p)
     with np.errstate(over="ignore"):
         error, y, p = y - p, y - origin_y, p - origin_p
-        sums = [float(total) for total in (y.sum(), p.sum(), y @ y, p @ p, y @ p, error @ error)]
+        products = (_inner(*pair) for pair in ((y, y), (p, p), (y, p), (error, error)))
+        sums = [float(y.sum()), float(p.sum()), *products]
     if not all(map(math.isfinite, sums)):
         msg = "the pixels are too large for their squares to be summed; expected grey levels below 1e150"
         raise AgreementError(msg)
@@ -280,6 +281,11 @@ def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
         product=yp + a * sum_p + b * sum_y + n * a * b,
         squared_error=squared_error,
     )
+
+
+def _inner(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    # as first @ second, but for the last bits: those of BLAS differ with the number of threads it may use
+    return float(np.einsum("i,i->", first, second))
 
 
 def _origin(values: NDArray[np.float64]) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 from napari_hrpn.analysis.level_strips import StripReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     import dask.array as da
     from numpy.typing import NDArray
@@ -81,14 +81,67 @@ class BlockCounter(Protocol[Found]):
     """Something that is counted of the pixels of slides."""
 
     def look(self, block: PixelBlock) -> Found:
-        """Count a block; this may run in several threads at once, and changes nothing."""
+        """Count a block; this may run in several threads or processes at once, and changes nothing."""
 
     def add(self, found: Found) -> None:
         """Add what was found in the next block."""
 
 
+class Looks(Protocol):
+    """Where blocks are looked at: in the threads of this process, or elsewhere."""
+
+    def __call__(self, counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
+        """What the counters found in each block, in the order of the blocks; leaves nothing behind when closed."""
+
+
+def look_at(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
+    """Take some counters over one block.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        Its rows and columns.
+    counters : sequence of BlockCounter
+        They share the pixels.
+
+    Returns
+    -------
+    list
+        What each of them found.
+    """
+    block = PixelBlock(*box)
+    return [counter.look(block) for counter in counters]
+
+
+def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
+    """Look at blocks in this process; several are read and looked at side by side.
+
+    Parameters
+    ----------
+    counters : sequence of BlockCounter
+        What is counted.
+    boxes : sequence of tuple of slice
+        Rows and columns of the blocks.
+
+    Yields
+    ------
+    list
+        What each counter found in the next block.
+    """
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="slide-blocks")
+    try:
+        left = iter(boxes)
+        under_way = deque(pool.submit(look_at, box, counters) for box in islice(left, THREADS + 1))
+        while under_way:
+            found = under_way.popleft().result()
+            under_way.extend(pool.submit(look_at, box, counters) for box in islice(left, 1))
+            yield found
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 def count_blocks(
-    channels: Sequence[da.Array], counters: Sequence[BlockCounter[Any]]
+    channels: Sequence[da.Array], counters: Sequence[BlockCounter[Any]], looks: Looks = looks_in_threads
 ) -> Generator[StripReport, None, None]:
     """Take some counters over all blocks of slides; while some blocks are counted, the next ones are read.
 
@@ -98,6 +151,8 @@ def count_blocks(
         All that counters ask for, of one shape (y, x) at full resolution.
     counters : sequence of BlockCounter
         What is counted.
+    looks : Looks
+        Where; what is found is added up here, in the order of the blocks, and so the same to the last bit.
 
     Yields
     ------
@@ -105,30 +160,11 @@ def count_blocks(
         After each block.
     """
     boxes = _boxes(channels)
-
-    def _look(box: Box) -> list[Any]:
-        block = PixelBlock(*box)
-        return [counter.look(block) for counter in counters]
-
-    with closing(_ahead(_look, boxes)) as each:
+    with closing(looks(counters, boxes)) as each:
         for done, found in enumerate(each, start=1):
             for counter, part in zip(counters, found, strict=True):
                 counter.add(part)
             yield StripReport(done, len(boxes))
-
-
-def _ahead(look: Callable[[Box], Found], boxes: Sequence[Box]) -> Generator[Found, None, None]:
-    """What is found in each block, in order; several are read and looked at side by side."""
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="slide-blocks")
-    try:
-        left = iter(boxes)
-        under_way = deque(pool.submit(look, box) for box in islice(left, THREADS + 1))
-        while under_way:
-            found = under_way.popleft().result()
-            under_way.extend(pool.submit(look, box) for box in islice(left, 1))
-            yield found
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _boxes(channels: Sequence[da.Array]) -> list[Box]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,23 +16,26 @@ from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
 from napari_hrpn.cli.predict import GO_ON
 from napari_hrpn.cli.progress import Step, follow
 from napari_hrpn.cli.stopping import stop_on_signals
+from napari_hrpn.cli.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from napari_hrpn.analysis import EvaluationSettings, ProbeImage
+    from napari_hrpn.analysis import EvaluationSettings, Looks, ProbeImage, SlideComparison
     from napari_hrpn.reports import EvaluationOrder, WritingReport, WrittenEvaluation
-    from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide
+    from napari_hrpn.slides import Annotation, ChannelRoles, Place, RegionMask, Slide
 
 THOUSANDTHS = 1000
 
 
 def evaluate(
-    real: Annotated[Path, typer.Argument(metavar="REAL", help="The slide in which the probe was imaged.")],
-    predicted: Annotated[
-        list[Path], typer.Argument(metavar="PREDICTED...", help="Predictions of it, of the same size.")
+    real: Annotated[
+        str, typer.Argument(metavar="REAL", help="The slide in which the probe was imaged, or its address.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")],
+    predicted: Annotated[
+        list[str], typer.Argument(metavar="PREDICTED...", help="Predictions of it, of the same size.")
+    ],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")],
     probe: Annotated[
         str | None, typer.Option(metavar="NAME", help="Channel of the probe in REAL: its name or number.")
     ] = None,
@@ -69,6 +73,13 @@ def evaluate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an evaluation of something else, and OUT.json.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Count pixels in N processes of this machine.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT", help="Count pixels on the workers of this cluster."),
+    ] = None,
 ) -> None:
     """Compare predictions of a slide with the imaged probe, in the tissue, the whole frame and regions.
 
@@ -81,12 +92,15 @@ def evaluate(
       napari-hrpn evaluate slide.ome.tif predicted/slide.predicted.ome.zarr -o evaluation
       napari-hrpn evaluate slide.ome.tif hrpn.ome.zarr ganda.ome.zarr --name HRPN --name GANDA -o evaluation
       napari-hrpn evaluate scan.nd2 predicted.ome.zarr --probe QD --roi rois.geojson --mask tissue.geojson -o evaluation
+      napari-hrpn evaluate /shared/slide.ome.tif /shared/slide.ome.zarr -o evaluation --scheduler tcp://node1:8786
     """  # noqa: D301
     from napari_hrpn.reports import write_evaluation
+    from napari_hrpn.slides import as_place, local_path
 
-    _check_json(json, output, overwrite=overwrite)
+    processes, folder = Workers(workers, scheduler), local_path(output)
+    _check_json(json, folder, overwrite=overwrite)
     channels = {"nuclei": nuclei, "vessels": vessels, "probe": probe}
-    places = _Places(real, tuple(predicted), roi, mask)
+    places = _Places(as_place(real), tuple(map(as_place, predicted)), roi, mask)
     order = _order(
         places,
         channels,
@@ -96,9 +110,10 @@ def evaluate(
         _settings(psnr_max, patch, block, seed),
     )
     with stop_on_signals() as stop:
-        steps = write_evaluation(order, output, overwrite=overwrite)
         try:
-            written = follow(steps, f"evaluating {order.comparison.real.slide.source.name}", _step, stop)
+            with _looks(processes, order.comparison) as looks:
+                steps = write_evaluation(order, folder, overwrite=overwrite, looks=looks)
+                written = follow(steps, f"evaluating {order.comparison.real.slide.source.name}", _step, stop)
         except KeyboardInterrupt:
             typer.echo(f"Stopped; what is finished is kept: {GO_ON}", err=True)
             raise typer.Exit(stop.exit_code) from None
@@ -111,8 +126,8 @@ def evaluate(
 class _Places:
     """Files that were named."""
 
-    real: Path
-    predicted: tuple[Path, ...]
+    real: Place
+    predicted: tuple[Place, ...]
     roi: Path | None
     mask: Path | None
 
@@ -188,7 +203,7 @@ def _names(places: _Places, names: Sequence[str]) -> list[str]:
     return found
 
 
-def _prediction(path: Path, name: str, real: Slide, probe: str) -> ProbeImage:
+def _prediction(path: Place, name: str, real: Slide, probe: str) -> ProbeImage:
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.slides import open_slide
 
@@ -253,6 +268,20 @@ def _settings(psnr_max: str, patch: int | None, block: int | None, seed: int) ->
     except ValueError:
         peak = psnr_max
     return EvaluationSettings(psnr_max=peak, patch_px=patch, block_px=block, seed=seed)
+
+
+@contextmanager
+def _looks(processes: Workers, comparison: SlideComparison) -> Iterator[Looks]:
+    """Where pixels are looked at, for the length of a block."""
+    from napari_hrpn.analysis import looks_in_threads
+
+    if not processes.wanted:
+        yield looks_in_threads
+        return
+    from napari_hrpn.inference.cluster import looks_on_workers
+
+    with processes.connected("cpu") as client:
+        yield looks_on_workers(client, [image.slide for image in (comparison.real, *comparison.predictions)])
 
 
 def _step(report: WritingReport) -> Step:

@@ -15,13 +15,13 @@ from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, PixelsPart, p
 from napari_hrpn.analysis.evaluation.settings import EvaluationSettings
 from napari_hrpn.analysis.evaluation.vessels import PENETRATION, VesselFindings, VesselsPart, why_no_penetration
 from napari_hrpn.analysis.quality import SlideQuality, slide_quality
-from napari_hrpn.analysis.slide_blocks import count_blocks
+from napari_hrpn.analysis.slide_blocks import count_blocks, looks_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
 
     from napari_hrpn.analysis.evaluation.settings import SlideComparison
-    from napari_hrpn.analysis.slide_blocks import BlockCounter
+    from napari_hrpn.analysis.slide_blocks import BlockCounter, Looks
 
     Findings = SlideQuality | ComparedPixels | VesselFindings | PatchFindings
     Part = CountedPart[Findings]
@@ -67,7 +67,10 @@ class EvaluationReport:
 
 
 def evaluate_slide(
-    comparison: SlideComparison, settings: EvaluationSettings | None = None, skip: Collection[str] = ()
+    comparison: SlideComparison,
+    settings: EvaluationSettings | None = None,
+    skip: Collection[str] = (),
+    looks: Looks = looks_in_threads,
 ) -> Generator[EvaluationReport, None, tuple[EvaluationPart, ...]]:
     """Measure how good predictions of a slide are, and what the probe does in it.
 
@@ -84,6 +87,8 @@ def evaluate_slide(
         How.
     skip : collection of str
         Names of parts that are known already.
+    looks : Looks
+        Where the pixels are looked at; the numbers are the same wherever that is.
 
     Yields
     ------
@@ -102,7 +107,7 @@ def evaluate_slide(
     SlideError
         If a slide cannot be read.
     """
-    steps = _steps(comparison, settings or EvaluationSettings(), skip)
+    steps = _steps(comparison, settings or EvaluationSettings(), skip, looks)
     total, before, finished = sum(step.cost for step in steps), 0.0, []
     for step in steps:
         with closing(step.begin()) as work:
@@ -146,7 +151,9 @@ class _Step:
     begin: Callable[[], Generator[float, None, Findings | None]]
 
 
-def _steps(comparison: SlideComparison, settings: EvaluationSettings, skip: Collection[str]) -> list[_Step]:
+def _steps(
+    comparison: SlideComparison, settings: EvaluationSettings, skip: Collection[str], looks: Looks
+) -> list[_Step]:
     parts: list[Part] = [PixelsPart(comparison, prediction, settings) for prediction in comparison.predictions]
     parts += [] if why_no_penetration(comparison) else [VesselsPart(comparison, settings)]
     parts += [PatchesPart(comparison, settings)]
@@ -156,9 +163,9 @@ def _steps(comparison: SlideComparison, settings: EvaluationSettings, skip: Coll
     steps += [_Step(f"{part.name}, coarse", COARSE, part.begin) for part in parts]
     ranges = [counter for part in parts for counter in part.ranges()]
     if ranges:
-        steps.append(_Step("range of the pixels", RANGE, lambda: _counted(parts, lambda: ranges)))
+        steps.append(_Step("range of the pixels", RANGE, lambda: _counted(parts, lambda: ranges, looks)))
     if parts:
-        steps.append(_Step("all pixels", PIXELS, lambda: _counted(parts, lambda: _counters(parts))))
+        steps.append(_Step("all pixels", PIXELS, lambda: _counted(parts, lambda: _counters(parts), looks)))
     return steps + [_Step(part.name, NUMBERS, part.finish) for part in parts]
 
 
@@ -167,8 +174,8 @@ def _counters(parts: Sequence[Part]) -> list[BlockCounter[Any]]:
 
 
 def _counted(
-    parts: Sequence[Part], counters: Callable[[], Sequence[BlockCounter[Any]]]
+    parts: Sequence[Part], counters: Callable[[], Sequence[BlockCounter[Any]]], looks: Looks
 ) -> Generator[float, None, None]:
     """One pass over the pixels for all parts."""
     channels = {channel.name: channel for part in parts for channel in part.channels}
-    yield from shares(count_blocks(list(channels.values()), counters()))
+    yield from shares(count_blocks(list(channels.values()), counters(), looks))

@@ -1,7 +1,16 @@
-"""The tiles of many slides on many processes; only here is dask.distributed known, and only once it is asked for."""
+"""Tiles and blocks of slides on many processes; only here is dask.distributed known, and only once it is asked for."""
 
 from napari_hrpn.inference.cluster.connection import cluster_workers, local_workers
+from napari_hrpn.inference.cluster.looks_on_workers import looks_on_workers
 from napari_hrpn.inference.cluster.predict_slides import predict_slides
 from napari_hrpn.inference.cluster.reports import EndedSlide, SlideOrder, TileOfMany
 
-__all__ = ["EndedSlide", "SlideOrder", "TileOfMany", "cluster_workers", "local_workers", "predict_slides"]
+__all__ = [
+    "EndedSlide",
+    "SlideOrder",
+    "TileOfMany",
+    "cluster_workers",
+    "local_workers",
+    "looks_on_workers",
+    "predict_slides",
+]

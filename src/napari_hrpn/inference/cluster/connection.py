@@ -56,7 +56,8 @@ def local_workers(count: int, device: str = "auto", threads: int | None = None) 
         msg = f"{count} worker processes were asked for; expected 1 or more."
         raise PredictionError(msg)
     with _environment_kept():
-        with _signals_are_ours(), _quiet():
+        # what this process does meanwhile shall find it as it was, too
+        with _environment_kept(), _signals_are_ours(), _quiet():
             cluster = _start(count, choose_device(device).name, threads)
         with cluster, Client(cluster, set_as_default=False) as client:
             try:
@@ -93,7 +94,7 @@ def cluster_workers(address: str) -> Iterator[Client]:
     except (OSError, ValueError) as error:
         msg = f"no scheduler answers at {address}; expected one started by dask-scheduler, such as tcp://node1:8786."
         raise PredictionError(msg) from error
-    with client:
+    with _lost_in_silence(), client:
         yield client
 
 
@@ -151,6 +152,18 @@ def _signals_are_ours() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _lost_in_silence() -> Iterator[None]:
+    """Whoever waits for a scheduler that is lost says so in one sentence; the client would print tracebacks beside."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

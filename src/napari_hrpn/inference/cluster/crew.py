@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_hrpn.inference.errors import PredictionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from distributed import Client, Future, WorkerPlugin
 
@@ -21,6 +21,7 @@ TASKS_PER_THREAD = 2
 RETRIES = 2
 """For what happens once, such as a file server that does not answer."""
 LOOK_SECONDS = 0.5
+LESS_MEMORY = "allow each tile less memory, or start fewer workers"
 
 
 class Crew:
@@ -45,12 +46,17 @@ class Crew:
         return bool(self._on_their_way)
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more task would not wait long; workers may have come or gone."""
+    def most_on_their_way(self) -> int:
+        """How many tasks keep all workers busy; workers may have come or gone."""
         if time.monotonic() - self._counted > LOOK_SECONDS:
             self._counted, threads = time.monotonic(), self._client.nthreads()
             self.processes, self._threads = max(1, len(threads)), max(1, sum(threads.values()))
-        return len(self._on_their_way) < TASKS_PER_THREAD * self._threads
+        return TASKS_PER_THREAD * self._threads
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more task would not wait long."""
+        return len(self._on_their_way) < self.most_on_their_way
 
     def most_on_one_machine(self) -> int:
         """How many worker processes share the fullest machine."""
@@ -83,10 +89,10 @@ class Crew:
         begun = {key for tasks in self._client.call_stack().values() for key in tasks}
         self._cancel({future for future in self._on_their_way if future.key not in begun and not future.done()})
 
-    def dismiss(self) -> None:
-        """Cancel everything, and take from the workers what they were given."""
+    def dismiss(self, unfetched: Iterable[Future] = ()) -> None:
+        """Cancel everything, also results that nobody fetched, and take from the workers what they were given."""
         with suppress(OSError, RuntimeError, TimeoutError, CancelledError):
-            self._cancel(set(self._on_their_way))
+            self._cancel({*self._on_their_way, *unfetched})
             for name in self._plugins:
                 self._client.unregister_worker_plugin(name)
 
@@ -96,7 +102,7 @@ class Crew:
             self._client.cancel(list(futures))
 
 
-def result_of(future: Future, slide: str) -> Any:  # noqa: ANN401 (whatever the task returned)
+def result_of(future: Future, slide: str, advice: str = LESS_MEMORY) -> Any:  # noqa: ANN401 (whatever the task returned)
     """Fetch what a task returned.
 
     Parameters
@@ -105,6 +111,8 @@ def result_of(future: Future, slide: str) -> Any:  # noqa: ANN401 (whatever the 
         Of a task that has come to an end.
     slide : str
         What it was about.
+    advice : str
+        What to do where workers died of it.
 
     Returns
     -------
@@ -123,8 +131,5 @@ def result_of(future: Future, slide: str) -> Any:  # noqa: ANN401 (whatever the 
     try:
         return future.result()
     except KilledWorker as error:
-        msg = (
-            f"{slide} ended its worker {error.allowed_failures + 1} times, most likely for lack of memory; allow each "
-            "tile less memory, or start fewer workers."
-        )
+        msg = f"{slide} ended its worker {error.allowed_failures + 1} times, most likely for lack of memory; {advice}."
         raise PredictionError(msg) from error

@@ -9,9 +9,10 @@ import datetime
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, why_no_penetration
+from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
 from napari_hrpn.reports.errors import ReportError
 from napari_hrpn.reports.evaluation.content import evaluation_content, measured_rois
 from napari_hrpn.reports.evaluation.drawing import file_name, write_drawing
@@ -27,10 +28,10 @@ from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from pathlib import Path
 
-    from napari_hrpn.analysis import ProbeImage, SlideComparison
+    from napari_hrpn.analysis import Looks, ProbeImage, SlideComparison
     from napari_hrpn.reports.evaluation.drawing import Drawing
+    from napari_hrpn.slides import Place
 
     Plain = dict[str, Any]
 
@@ -97,7 +98,7 @@ class WrittenEvaluation:
 
 
 def write_evaluation(
-    order: EvaluationOrder, folder: Path, *, overwrite: bool = False
+    order: EvaluationOrder, folder: Path, *, overwrite: bool = False, looks: Looks = looks_in_threads
 ) -> Generator[WritingReport, None, WrittenEvaluation]:
     """Evaluate a slide into a folder, or go on where an earlier run was stopped.
 
@@ -110,6 +111,8 @@ def write_evaluation(
         ``rois.geojson``.
     overwrite : bool
         Whether an evaluation of something else may be replaced.
+    looks : Looks
+        Where the pixels are looked at; an earlier run may have done that elsewhere.
 
     Yields
     ------
@@ -137,7 +140,7 @@ def write_evaluation(
         if place.begin(request, overwrite=overwrite):
             return WrittenEvaluation(folder / JSON, folder / PAGE, new=False)
         hashes = yield from _hashes(order)
-        parts = yield from _measured(order, place)
+        parts = yield from _measured(order, place, looks)
         yield from _written(order, place, parts, _about(order, request, hashes))
         return WrittenEvaluation(folder / JSON, folder / PAGE, new=True)
 
@@ -175,11 +178,13 @@ def _image_request(image: ProbeImage) -> Plain:
     return {"name": image.slide.source.name, "identity": slide_identity(image.slide), "channel": image.channel}
 
 
-def _hashes(order: EvaluationOrder) -> Generator[WritingReport, None, dict[Path, str]]:
+def _hashes(order: EvaluationOrder) -> Generator[WritingReport, None, dict[Place, str]]:
     """SHA-256 of every file that is read."""
     slides = [image.slide.source for image in (order.comparison.real, *order.comparison.predictions)]
-    paths = list(dict.fromkeys(path for path in (*slides, *order.files.values()) if path.is_file()))
-    total, before, found = max(1, sum(path.stat().st_size for path in paths)), 0, {}
+    named = (*slides, *order.files.values())
+    paths = list(dict.fromkeys(path for path in named if isinstance(path, Path) and path.is_file()))
+    found: dict[Place, str] = {}
+    total, before = max(1, sum(path.stat().st_size for path in paths)), 0
     for path in paths:
         size = 0
         for size, digest in hash_steps(path):
@@ -189,9 +194,11 @@ def _hashes(order: EvaluationOrder) -> Generator[WritingReport, None, dict[Path,
     return found
 
 
-def _measured(order: EvaluationOrder, place: EvaluationFolder) -> Generator[WritingReport, None, dict[str, Plain]]:
+def _measured(
+    order: EvaluationOrder, place: EvaluationFolder, looks: Looks
+) -> Generator[WritingReport, None, dict[str, Plain]]:
     parts = place.parts()
-    steps = evaluate_slide(order.comparison, order.settings, skip=tuple(parts))
+    steps = evaluate_slide(order.comparison, order.settings, skip=tuple(parts), looks=looks)
     try:
         for report in steps:
             if report.finished is not None:
@@ -234,7 +241,7 @@ def _drawings(order: EvaluationOrder, parts: dict[str, Plain]) -> Iterator[Drawi
         yield penetration_figure(parts["penetration"])
 
 
-def _about(order: EvaluationOrder, request: Plain, hashes: dict[Path, str]) -> Plain:
+def _about(order: EvaluationOrder, request: Plain, hashes: dict[Place, str]) -> Plain:
     from importlib.metadata import version
 
     comparison = order.comparison

@@ -1,0 +1,82 @@
+"""A slide that processes open themselves, each on its machine.
+
+The rule: it is the same file everywhere, or a sentence says where it is not.
+"""
+
+from __future__ import annotations
+
+import socket
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.slides import SlideWarning, open_slide, slide_identity
+from napari_hrpn.slides.place import is_there
+
+if TYPE_CHECKING:
+    from napari_hrpn.slides import Place, Slide
+
+
+@dataclass(frozen=True)
+class SameSlide:
+    """What it takes to open a slide again.
+
+    Attributes
+    ----------
+    source : pathlib.Path or UPath
+        As `open_slide` takes it.
+    series : int
+        Which of its images.
+    z, t : int or None
+        Which plane.
+    identity : str
+        Fingerprint of the slide, as `slide_identity` gives it.
+    """
+
+    source: Place
+    series: int
+    z: int | None
+    t: int | None
+    identity: str
+
+    @classmethod
+    def of(cls, slide: Slide) -> SameSlide:
+        """Of a slide that is open in this process."""
+        # an address is one everywhere
+        source = slide.source.absolute() if isinstance(slide.source, Path) else slide.source
+        return cls(source, slide.series, slide.z, slide.t, slide_identity(slide))
+
+    def opened(self) -> Slide:
+        """Open it.
+
+        Returns
+        -------
+        Slide
+            As in the process that asked for it.
+
+        Raises
+        ------
+        PredictionError
+            If it is not there, or another one.
+        SlideError
+            If it cannot be opened.
+        """
+        if not is_there(self.source):
+            msg = (
+                f"{self.source} is not there on {socket.gethostname()}, where a worker runs; put slides and "
+                "predictions on storage that all machines see under the same path."
+            )
+            raise PredictionError(msg)
+        with warnings.catch_warnings():
+            # the process that asked for it has said them already
+            warnings.simplefilter("ignore", SlideWarning)
+            slide = open_slide(self.source, series=self.series, z=self.z, t=self.t)
+        if slide_identity(slide) != self.identity:
+            msg = (
+                f"{self.source} is not the same file on {socket.gethostname()} as on the machine that asked for it; "
+                "put slides on storage that all machines share."
+            )
+            raise PredictionError(msg)
+        return slide
