@@ -55,10 +55,11 @@ def write_slide(folder: Path, size: int) -> Path:
 def cut(slide: Slide, folder: Path, settings: TrainingSettings) -> tuple[PatchSource, float]:
     """Cut the patches; what the feed takes, and the seconds it took."""
     from napari_hrpn.models import IntensityScaling
+    from napari_hrpn.slides import local_path
     from napari_hrpn.training import SlideEntry, TrainingSlide, cut_patches
     from napari_hrpn.training.feed import PatchSource
 
-    entry = TrainingSlide(SlideEntry(slide.source), slide, (0, 1), 2)
+    entry = TrainingSlide(SlideEntry(local_path(slide.source)), slide, (0, 1), 2)
     started = time.perf_counter()
     (cache,) = _run(cut_patches([entry], settings, folder))
     scaling = IntensityScaling(offsets=(100.0, 100.0), scales=(900.0, 900.0), target_offset=100.0, target_scale=500.0)

@@ -1,5 +1,6 @@
 """Fixtures that every room uses."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,17 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real images are not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """Address of empty object storage in memory."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def clear() -> None:
+        MemoryFileSystem.store.clear()
+        MemoryFileSystem.pseudo_dirs[:] = [""]
+
+    clear()
+    yield "memory://bucket"
+    clear()

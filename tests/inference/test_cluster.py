@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+import filelock
 import pytest
 
 from napari_hrpn.inference import PredictionError, PredictionSettings, PredictionStore, PredictionWarning, predict_slide
@@ -173,11 +174,19 @@ def test_what_was_made_otherwise_is_refused_and_warnings_are_said_here(client, s
     assert "overwrite" in str(ends(reports)[0].error)
 
 
-def test_a_slide_whose_prediction_is_replaced_meanwhile_ends(client, slides, tmp_path):
+def test_a_slide_whose_prediction_is_replaced_meanwhile_where_nothing_can_be_locked_ends(
+    client, slides, tmp_path, monkeypatch
+):
+    def fails(self, **options):
+        raise OSError("no locks available")
+
     path = tmp_path / "out.ome.zarr"
     steps = predict_slides([partial(SlideOrder, slides[1], path)], lively_checkpoint(), client, PLAIN)
     next(steps)
     other = replace(PLAIN, padding="zero")
+    with pytest.raises(PredictionError, match="is being written by another program"):
+        next(predict_slide(slides[1], lively_checkpoint(), path, other, overwrite=True))
+    monkeypatch.setattr(filelock.FileLock, "acquire", fails)
     next(predict_slide(slides[1], lively_checkpoint(), path, other, overwrite=True))
     # a worker may look in the moment between the old and the new one
     assert re.search("was replaced|is not there", str(ends(list(steps))[0].error))

@@ -1,12 +1,19 @@
-"""Who writes which chunk of a prediction: a core's own chunks are its alone, the rest is the recorder's."""
+"""Who writes which chunk of a prediction, and that only one program records in it at a time."""
 
+import errno
 import random
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
+import zarr
 
-from napari_hrpn.inference import PredictionStore
+from napari_hrpn.inference import PredictionError, PredictionStore
+from napari_hrpn.slides import open_slide
 from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.tiling import TileGrid
 from support.predictions import make_slide
@@ -14,9 +21,10 @@ from support.predictions import make_slide
 SIZES = [(1300, 1100), (2048, 2048), (1536, 3100), (700, 300)]
 
 
-def opened(path: Path, height: int, width: int) -> PredictionStore:
+def opened(path: Path, height: int, width: int, *, core: int = 512, overwrite: bool = False) -> PredictionStore:
     slide = make_slide(height, width, path.with_suffix(".tif"))
-    return PredictionStore.open(path, slide, {"core": 512}, dtype=np.dtype("float32"), name="QD")
+    kind = np.dtype("float32")
+    return PredictionStore.open(path, slide, {"core": core}, dtype=kind, name="QD", overwrite=overwrite)
 
 
 def stored_files(path: Path) -> dict[str, int]:
@@ -57,3 +65,60 @@ def test_a_core_that_is_written_but_not_recorded_is_not_finished(tmp_path):
     assert not PredictionStore(store.path).finished(first)
     store.record(first, shared)
     assert PredictionStore(store.path).finished(first)
+
+
+def test_a_prediction_that_is_written_is_refused_to_others_and_open_to_those_who_look(tmp_path):
+    store = opened(tmp_path / "out.ome.zarr", 700, 300)
+    with pytest.raises(PredictionError, match=r"out\.ome\.zarr is being written by another program"):
+        opened(store.path, 700, 300)
+    with pytest.raises(PredictionError, match="is being written by another program"):
+        opened(store.path, 700, 300, core=1024, overwrite=True)
+    only = next(iter(TileGrid(700, 300, 1024, 0, 1))).core
+    shared = PredictionStore(store.path).write(only, np.ones((700, 300), np.float32))
+    store.record(only, shared)
+    assert open_slide(store.path).levels[0].compute().all()
+    store.close()
+    again = opened(store.path, 700, 300)
+    assert again.complete
+    again.close()
+    again.close()
+    replaced = opened(store.path, 700, 300, core=1024, overwrite=True)
+    assert not replaced.complete
+    with warnings.catch_warnings():
+        # zarr warns of files in a group that it does not know
+        warnings.simplefilter("error")
+        assert {name for name, _ in zarr.open_group(store.path, mode="r").members()} == {"0", "1", "finished"}
+
+
+def test_a_program_that_is_killed_holds_nothing(tmp_path):
+    path = tmp_path / "out.ome.zarr"
+    opened(path, 700, 300).close()
+    code = f"""
+from pathlib import Path
+from napari_hrpn.inference.store_folder import held
+kept = held(Path({str(path)!r}))
+print("held", flush=True)
+input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(PredictionError, match="is being written by another program"):
+            opened(path, 700, 300)
+        other.kill()
+    opened(path, 700, 300).close()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOLCK, "No locks available"), PermissionError(errno.EACCES, "no"), NotImplementedError()]
+)
+def test_a_disk_that_knows_no_locks_is_written_without(error, tmp_path, monkeypatch):
+    def fails(self, **options):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", fails)
+    one, other = (opened(tmp_path / "out.ome.zarr", 700, 300) for _ in range(2))
+    one.close()
+    other.close()

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def convert(
-    slide: Annotated[Path, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr, or a folder of stains.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="NAME.ome.zarr or NAME.ome.tif.")],
+    slide: Annotated[
+        str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
+    ],
+    output: Annotated[str, typer.Argument(metavar="OUT", help="NAME.ome.zarr or NAME.ome.tif.")],
     series: SeriesOption = 0,
     z: ZOption = None,
     t: TOption = None,
@@ -34,10 +36,11 @@ def convert(
       napari-hrpn convert "tumour 5" tumour5.ome.tif     a folder with DAPI.tif, SpGreen.tif, ...
       napari-hrpn convert stack.ome.tif plane.ome.zarr --z 12
     """  # noqa: D301
-    from napari_hrpn.slides import open_slide
+    from napari_hrpn.slides import local_path, open_slide
 
-    check_slide_name(output)
-    written = write_slide(open_slide(slide, series=series, z=z, t=t), output, overwrite=overwrite)
+    place = local_path(output)
+    check_slide_name(place)
+    written = write_slide(open_slide(slide, series=series, z=z, t=t), place, overwrite=overwrite)
     typer.echo(f"wrote {written}")
 
 

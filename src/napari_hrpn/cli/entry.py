@@ -16,7 +16,7 @@ from napari_hrpn.cli.cross_validate import cross_validate
 from napari_hrpn.cli.demo import demo
 from napari_hrpn.cli.evaluate import evaluate
 from napari_hrpn.cli.info import info
-from napari_hrpn.cli.messages import complain, is_for_the_user, show_warning
+from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user, show_warning
 from napari_hrpn.cli.phantom import phantom
 from napari_hrpn.cli.predict import predict
 from napari_hrpn.cli.quality import quality
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
+TAKE_ADDRESSES = {"convert", "evaluate", "info", "predict"}
 
 app = typer.Typer(
     name="napari-hrpn",
@@ -100,6 +101,7 @@ def run(arguments: Sequence[str]) -> int:
         # what readers of files log is turned into our own sentences
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         try:
+            _check_addresses(arguments)
             return int(app(list(arguments), prog_name="napari-hrpn", standalone_mode=False) or 0)
         except (KeyboardInterrupt, typer.Abort):
             complain("stopped.")
@@ -109,6 +111,20 @@ def run(arguments: Sequence[str]) -> int:
                 raise
             complain(_sentence(error))
             return USER_ERROR
+
+
+def _check_addresses(arguments: Sequence[str]) -> None:
+    """Refuse addresses before a command takes them for paths, and makes folders of them."""
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    if command in TAKE_ADDRESSES or not any("://" in word for word in arguments):
+        return
+    from napari_hrpn.slides import is_address
+
+    for word in arguments:
+        value = word.partition("=")[2] if word.startswith("--") else word
+        if is_address(value):
+            msg = f"{value} is an address of object storage, which {command} does not take; use a copy on this machine."
+            raise CommandError(msg)
 
 
 def main() -> None:

@@ -13,11 +13,13 @@ from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_hrpn.slides import SeriesInfo, Slide
+    from napari_hrpn.slides import Place, SeriesInfo, Slide
 
 
 def info(
-    slide: Annotated[Path, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr, or a folder of stains.")],
+    slide: Annotated[
+        str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     series: SeriesOption = 0,
     z: ZOption = None,
@@ -30,6 +32,7 @@ def info(
       napari-hrpn info slide.ome.tif
       napari-hrpn info scan.nd2 --series 1
       napari-hrpn info slide.ome.zarr --json | jq .channels
+      napari-hrpn info https://host.org/slide.ome.zarr
     """  # noqa: D301
     from napari_hrpn.slides import list_series, open_slide
 
@@ -81,9 +84,13 @@ def slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str, 
     }
 
 
-def _format(path: Path) -> str:
-    if (path / "zarr.json").is_file():
+def _format(path: Place) -> str:
+    from napari_hrpn.slides.place import is_file
+
+    if is_file(path / "zarr.json"):
         return "OME-Zarr 0.5"
+    if not isinstance(path, Path):
+        return "OME-Zarr 0.4"
     if path.is_dir():
         return "OME-Zarr 0.4" if (path / ".zattrs").is_file() else "folder of single-stain TIFFs"
     name = path.name.lower()

@@ -3,47 +3,53 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_hrpn.cli.messages import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from napari_hrpn.slides import Place
 
 
-def output_places(slides: Sequence[Path], output: Path) -> dict[Path, Path]:
+def output_places(slides: Sequence[Place], output: Place) -> dict[Place, Place]:
     """Choose a place for the prediction of each slide.
 
     Parameters
     ----------
-    slides : sequence of pathlib.Path
+    slides : sequence of (pathlib.Path or UPath)
         The inputs.
-    output : pathlib.Path
-        A folder, or for a single slide a path that ends in .zarr.
+    output : pathlib.Path or UPath
+        A folder, or for a single slide a path that ends in .zarr; or the address of one.
 
     Returns
     -------
-    dict of pathlib.Path to pathlib.Path
+    dict of (pathlib.Path or UPath) to (pathlib.Path or UPath)
         Prediction of each slide.
 
     Raises
     ------
     CommandError
         If two would go to one place, or `output` is no such thing.
+    SlideError
+        If `output` is an address at which nothing can be written.
     """
     from napari_hrpn.slides import slide_name
+    from napari_hrpn.slides.place import check_writable
 
+    check_writable(output)
     slides = _each_once(slides)
     if output.suffix.lower() == ".zarr":
         if len(slides) > 1:
             msg = f"{output} can hold the prediction of one slide but {len(slides)} are given; name a folder."
             raise CommandError(msg)
         return {slides[0]: output}
-    if output.is_file():
+    if isinstance(output, Path) and output.is_file():
         msg = f"{output} is a file; name a folder, or for one slide a path that ends in .ome.zarr."
         raise CommandError(msg)
-    places: dict[str, set[Path]] = defaultdict(set)
+    places: dict[str, set[Place]] = defaultdict(set)
     for slide in slides:
         places[slide_name(slide)].add(slide)
     for stem, those in places.items():
@@ -54,8 +60,9 @@ def output_places(slides: Sequence[Path], output: Path) -> dict[Path, Path]:
     return {slide: output / f"{slide_name(slide)}.predicted.ome.zarr" for slide in slides}
 
 
-def _each_once(slides: Sequence[Path]) -> list[Path]:
-    first_names: dict[Path, Path] = {}
+def _each_once(slides: Sequence[Place]) -> list[Place]:
+    first_names: dict[Place, Place] = {}
     for slide in slides:
-        first_names.setdefault(slide.resolve(), slide)
+        # links of this machine are followed; to resolve an address would ask the network
+        first_names.setdefault(slide.resolve() if isinstance(slide, Path) else slide, slide)
     return list(first_names.values())

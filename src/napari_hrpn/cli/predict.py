@@ -13,10 +13,11 @@ import typer
 from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user
 from napari_hrpn.cli.output_places import output_places
 from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
-from napari_hrpn.cli.predict_on_workers import Workers, follow_slides
+from napari_hrpn.cli.predict_on_workers import follow_slides
 from napari_hrpn.cli.prediction_summary import summary, time_spent
 from napari_hrpn.cli.progress import Step, follow
 from napari_hrpn.cli.stopping import Stop, stop_on_signals
+from napari_hrpn.cli.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -24,17 +25,20 @@ if TYPE_CHECKING:
     from napari_hrpn.inference import PredictionReport, PredictionSettings, TileReport
     from napari_hrpn.inference.cluster import EndedSlide, SlideOrder
     from napari_hrpn.models import Checkpoint
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import Place, Slide
     from napari_hrpn.tiling import Box
 
 GO_ON = "run the same command again to go on."
 
 
 def predict(
-    slides: Annotated[list[Path], typer.Argument(metavar="SLIDE", help="Image files, OME-Zarrs, folders of stains.")],
+    slides: Annotated[
+        list[str],
+        typer.Argument(metavar="SLIDE", help="Image files, OME-Zarrs or addresses of such, folders of stains."),
+    ],
     output: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="OUT", help="A folder; for one slide also NAME.ome.zarr."),
+        str,
+        typer.Option("-o", "--output", metavar="OUT", help="A folder, or its address; for one slide NAME.ome.zarr."),
     ],
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A trained network; the one that comes along if not given.")
@@ -90,9 +94,12 @@ def predict(
       napari-hrpn predict slide.ome.tif -o predicted --device cuda:1 --precision bf16
       napari-hrpn predict scans/*.nd2 -o predicted --workers 4
       napari-hrpn predict /shared/*.ome.zarr -o /shared/predicted --scheduler tcp://node1:8786
+      napari-hrpn predict s3://bucket/slide.ome.zarr -o s3://bucket/predicted
     """  # noqa: D301
+    from napari_hrpn.slides import as_place
+
     # first what takes no time to find wrong
-    places = output_places(slides, output)
+    places = output_places([as_place(slide) for slide in slides], as_place(output))
     box = None if region is None else parse_region(region)
     processes = Workers(workers, scheduler)
     with stop_on_signals() as stop:
@@ -141,7 +148,7 @@ class _Order:
                 msg = f"the checkpoint looks at {' and '.join(roles)} alone; leave out --{role}."
                 raise CommandError(msg)
 
-    def steps(self, path: Path, place: Path, stop: Stop) -> Generator[TileReport, None, PredictionReport]:
+    def steps(self, path: Place, place: Place, stop: Stop) -> Generator[TileReport, None, PredictionReport]:
         """Open a slide and begin with its prediction."""
         from napari_hrpn.inference import predict_slide
 
@@ -150,14 +157,14 @@ class _Order:
             slide, self.checkpoint, place, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
         )
 
-    def of_slide(self, path: Path, place: Path) -> SlideOrder:
+    def of_slide(self, path: Place, place: Place) -> SlideOrder:
         """Open a slide that workers will predict."""
         from napari_hrpn.inference.cluster import SlideOrder
 
         slide, roles = self._opened(path)
         return SlideOrder(slide, place, roles, self.overwrite)
 
-    def _opened(self, path: Path) -> tuple[Slide, dict[str, int]]:
+    def _opened(self, path: Place) -> tuple[Slide, dict[str, int]]:
         from napari_hrpn.slides import find_channel, open_slide
 
         slide = open_slide(path, **self.plane)
@@ -175,7 +182,7 @@ class _Order:
             raise CommandError(msg)
 
 
-def _predict_all(places: dict[Path, Path], order: _Order, stop: Stop) -> None:
+def _predict_all(places: dict[Place, Place], order: _Order, stop: Stop) -> None:
     failed = 0
     for path, place in places.items():
         if stop.is_set():
@@ -191,7 +198,7 @@ def _predict_all(places: dict[Path, Path], order: _Order, stop: Stop) -> None:
         raise typer.Exit(2)
 
 
-def _predict_one(path: Path, place: Path, order: _Order, stop: Stop) -> None:
+def _predict_one(path: Place, place: Place, order: _Order, stop: Stop) -> None:
     from napari_hrpn.slides import slide_name
 
     report, new = run_prediction(order.steps(path, place, stop), f"predicting {slide_name(path)}")
@@ -200,7 +207,7 @@ def _predict_one(path: Path, place: Path, order: _Order, stop: Stop) -> None:
         _tell_how_to_go_on(stop)
 
 
-def _predict_on_workers(places: dict[Path, Path], order: _Order, processes: Workers, stop: Stop) -> None:
+def _predict_on_workers(places: dict[Place, Place], order: _Order, processes: Workers, stop: Stop) -> None:
     from napari_hrpn.inference.cluster import predict_slides
 
     paths, failed, complete = list(places), 0, 0
@@ -228,7 +235,7 @@ def _predict_on_workers(places: dict[Path, Path], order: _Order, processes: Work
         raise typer.Exit(2)
 
 
-def _tell_of(path: Path, report: PredictionReport, new: int, *, profile: bool) -> None:
+def _tell_of(path: Place, report: PredictionReport, new: int, *, profile: bool) -> None:
     if report.finished < report.total:
         kept = f"{report.finished} of {report.total} tiles are finished and kept in {report.path}"
         typer.echo(f"{path.name}: {kept}")
@@ -238,7 +245,7 @@ def _tell_of(path: Path, report: PredictionReport, new: int, *, profile: bool) -
         typer.echo(time_spent(report))
 
 
-def _complain_of(path: Path, error: Exception) -> None:
+def _complain_of(path: Place, error: Exception) -> None:
     if not is_for_the_user(error):
         raise error
     complain(_with_name(str(error), path))
@@ -249,7 +256,7 @@ def _tell_how_to_go_on(stop: Stop) -> None:
     raise typer.Exit(stop.exit_code)
 
 
-def _with_name(sentence: str, path: Path) -> str:
+def _with_name(sentence: str, path: Place) -> str:
     return sentence if path.name in sentence else f"{path.name}: {sentence}"
 
 

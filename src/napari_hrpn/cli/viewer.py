@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from napari_hrpn.slides import Place
 
-def viewer_command(paths: Sequence[Path], python: str = "napari") -> list[str]:
+
+def viewer_command(paths: Sequence[Place], python: str = "napari") -> list[str]:
     """Give the command that opens napari on slides with this package's reader.
 
     Parameters
     ----------
-    paths : sequence of pathlib.Path
+    paths : sequence of (pathlib.Path or UPath)
         Slides and predictions.
     python : str
         Program, or several words of one.
@@ -52,12 +54,12 @@ def why_no_viewer(platform: str, environment: Mapping[str, str]) -> str:
     return "" if has_screen else "there is no display"
 
 
-def open_viewer(paths: Sequence[Path], log: Path) -> str:
+def open_viewer(paths: Sequence[Place], log: Path) -> str:
     """Open napari on slides, in a process of its own that outlives this one.
 
     Parameters
     ----------
-    paths : sequence of pathlib.Path
+    paths : sequence of (pathlib.Path or UPath)
         Slides and predictions.
     log : pathlib.Path
         What napari prints goes there.

@@ -10,8 +10,7 @@ import threading
 import warnings
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from napari_hrpn.inference.devices import choose_device
@@ -24,6 +23,7 @@ from napari_hrpn.inference.settings import PredictionSettings
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.inference.tally import Tally
 from napari_hrpn.inference.tile_queue import TileQueue
+from napari_hrpn.slides import as_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.run import WrittenTile
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
+    from napari_hrpn.slides.place import PlaceLike
 
 READERS = 2
 # one is written, one computed, one read ahead: more would go on where the user no longer looks
@@ -42,7 +43,7 @@ THREAD_NAME = "napari-hrpn"
 def predict_slide(
     slide: Slide,
     checkpoint: Checkpoint,
-    store: str | Path,
+    store: PlaceLike,
     settings: PredictionSettings | None = None,
     *,
     roles: Mapping[str, int] | None = None,
@@ -58,8 +59,9 @@ def predict_slide(
         What to predict.
     checkpoint : Checkpoint
         What to predict it with.
-    store : str or Path
-        Folder of the predicted slide, an OME-Zarr. One that an earlier run left unfinished is completed.
+    store : str, pathlib.Path or UPath
+        Folder of the predicted slide, an OME-Zarr, or its address in object storage. One that an earlier run left
+        unfinished is completed.
     settings : PredictionSettings, optional
         How.
     roles : mapping of str to int, optional
@@ -86,19 +88,20 @@ def predict_slide(
     PredictionError, SlideError
         In one sentence; finished tiles are kept.
     """
-    settings, path = settings or PredictionSettings(), Path(store)
+    settings, path = settings or PredictionSettings(), as_place(store)
     predictor = Predictor(checkpoint, choose_device(settings.device).name, settings.precision)
     plan = make_plan(slide, checkpoint, predictor, path, settings, roles, is_watched=focus is not None)
     for sentence in plan.warnings:
         warnings.warn(sentence, PredictionWarning, stacklevel=2)
     name = f"predicted {checkpoint.card.target}"
     target = PredictionStore.open(path, slide, plan.request, dtype=plan.dtype, name=name, overwrite=overwrite)
-    tally = Tally(plan, target, settings.region)
-    run = Run(plan, slide, predictor, target, stop or threading.Event())
-    try:
-        yield from _tile_by_tile(run, TileQueue(tally.pending, focus), tally)
-    finally:
-        free_memory(predictor.device)
+    with closing(target):
+        tally = Tally(plan, target, settings.region)
+        run = Run(plan, slide, predictor, target, stop or threading.Event())
+        try:
+            yield from _tile_by_tile(run, TileQueue(tally.pending, focus), tally)
+        finally:
+            free_memory(predictor.device)
     return tally.report(run.spent, predictor.device)
 
 

@@ -23,7 +23,6 @@ from napari_hrpn.tiling import Box, Tile, TileGrid, covering, rounded_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.inference.settings import PredictionSettings
     from napari_hrpn.models import Checkpoint, IntensityScaling
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import Place, Slide
 
 LARGEST_CORE_PX = 8192
 LARGEST_CPU_CORE_PX = 4096
@@ -109,7 +108,7 @@ def make_plan(
     slide: Slide,
     checkpoint: Checkpoint,
     predictor: Predictor,
-    path: Path,
+    path: Place,
     settings: PredictionSettings,
     roles: Mapping[str, int] | None,
     *,
@@ -125,7 +124,7 @@ def make_plan(
         What to predict it with.
     predictor : Predictor
         The checkpoint's network, ready to run.
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         The store; one that is there decides the core size, so that a resumed run repeats it exactly.
     settings : PredictionSettings
         What the user wants.
@@ -204,7 +203,7 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
     return slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
 
 
-def _core_px(settings: PredictionSettings, path: Path, affordable: int) -> int:
+def _core_px(settings: PredictionSettings, path: Place, affordable: int) -> int:
     recorded = recorded_request(path)
     if settings.core is not None:
         return settings.core

@@ -6,8 +6,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from napari_hrpn.slides import Place
     from napari_hrpn.tiling import Tile
 
 
@@ -66,7 +65,7 @@ class PredictionReport:
 
     Attributes
     ----------
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         The prediction.
     finished, total : int
         Tiles on disk and tiles wanted.
@@ -84,7 +83,7 @@ class PredictionReport:
         Reading and decoding; the network waiting for pixels; in the network; writing.
     """
 
-    path: Path
+    path: Place
     finished: int
     total: int
     complete: bool

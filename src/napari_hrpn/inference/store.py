@@ -1,4 +1,4 @@
-"""The predicted slide on disk: OME-Zarr 0.5 that knows which of its tiles are finished.
+"""The predicted slide on disk or in object storage: OME-Zarr 0.5 that knows which of its tiles are finished.
 
 A tile counts as finished only when a record written after its pixels says so: whatever kills the program, at most
 the tiles in flight are lost. The store remembers what it was made from and refuses to mix.
@@ -6,9 +6,8 @@ the tiles in flight are lost. The store remembers what it was made from and refu
 
 from __future__ import annotations
 
-import os
-import shutil
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +16,21 @@ import zarr
 
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
-from napari_hrpn.slides import contrast_limits, open_slide
+from napari_hrpn.inference.store_folder import held, is_free, put_in_place, release, take_away
+from napari_hrpn.slides import as_place, contrast_limits, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
+from napari_hrpn.slides.place import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.slides.pyramid_blocks import create_levels, level_shapes, write_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from filelock import BaseFileLock
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import Place, Slide
+    from napari_hrpn.slides.place import PlaceLike
     from napari_hrpn.tiling import Box
 
 KEY = "napari_hrpn"
@@ -37,17 +40,20 @@ FINISHED = "finished"
 class PredictionStore:
     """A predicted channel that fills tile by tile.
 
-    Open one with `PredictionStore.open`; the pixels are in the zarr arrays `levels`, shape (1, y, x), finest first.
+    Open one with `PredictionStore.open` to record in it, and `close` it; made from a path alone it is for those who
+    look at it, or write for somebody who records. The pixels are in the zarr arrays `levels`, shape (1, y, x), finest
+    first.
 
     Parameters
     ----------
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         Folder of the store.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
-        self._group = zarr.open_group(path, mode="r+")
+        self._lock: BaseFileLock | None = None
+        self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
         ome: Any = self._group.attrs["ome"]
         names = [dataset["path"] for dataset in ome["multiscales"][0]["datasets"]]
         self.levels: tuple[zarr.Array[Any], ...] = tuple(self._array(name) for name in names)
@@ -57,7 +63,7 @@ class PredictionStore:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: PlaceLike,
         slide: Slide,
         request: Mapping[str, Any],
         *,
@@ -69,8 +75,8 @@ class PredictionStore:
 
         Parameters
         ----------
-        path : str or Path
-            Folder, usually ``.ome.zarr``.
+        path : str, pathlib.Path or UPath
+            Folder, usually ``.ome.zarr``, or its address in object storage.
         slide : Slide
             Gives height, width and pixel size.
         request : mapping
@@ -85,26 +91,41 @@ class PredictionStore:
         Returns
         -------
         PredictionStore
-            With the tiles that are finished already.
+            With the tiles that are finished already; until it is closed, other programs that open it are refused.
 
         Raises
         ------
         PredictionError
-            When there is something else at `path`, or it cannot be written.
+            When there is something else at `path`, another program writes it, or it cannot be written.
+        SlideError
+            When `path` is an address that cannot be reached or written.
         """
-        path = Path(path)
+        path = as_place(path)
+        check_writable(path)
+        with _sentences(path, "cannot be written", "choose a folder that you may write to"):
+            found = _request_of(path)
+            if found != dict(request):
+                if found is not None or not is_free(path):
+                    _refuse(path, found, request, overwrite=overwrite)
+                    take_away(path)
+                put_in_place(path, partial(_fill, slide, request, dtype, name, path.name.split(".")[0]))
+            return cls._held(path)
+
+    @classmethod
+    def _held(cls, path: Place) -> PredictionStore:
+        lock = held(path)
         try:
-            if path.exists():
-                found = _request_of(path)
-                if found == dict(request):
-                    return cls(path)
-                _refuse(path, found, request, overwrite=overwrite)
-                shutil.rmtree(path)
-            _create(path, slide, request, dtype, name)
-            return cls(path)
-        except OSError as error:
-            msg = f"{path} cannot be written ({error.strerror or error}); choose a folder that you may write to."
-            raise PredictionError(msg) from error
+            store = cls(path)
+        except BaseException:
+            release(lock)
+            raise
+        store._lock = lock
+        return store
+
+    def close(self) -> None:
+        """Let other programs write; those who only look never had to wait."""
+        release(self._lock)
+        self._lock = None
 
     @property
     def request(self) -> dict[str, Any]:
@@ -138,7 +159,7 @@ class PredictionStore:
             What the core becomes on the finest level whose chunks it shares, for `record`; None if it shares none.
         """
         own = self._own_levels(core)
-        with self._writing():
+        with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
             coarsest = write_part(pixels[None], (0, core.y0, core.x0), self.levels[:own])
         return halve(coarsest)[0] if own < len(self.levels) else None
 
@@ -153,13 +174,13 @@ class PredictionStore:
             As `write` returned it.
         """
         own = self._own_levels(core)
-        with self._writing():
+        with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
             if shared is not None:
                 write_part(shared[None], (0, core.y0 >> own, core.x0 >> own), self.levels[own:])
             self._finished[_cells(core)] = 1
             self._done[_cells(core)] = True
             if self.complete:
-                self._close()
+                self._record_complete()
 
     def _own_levels(self, core: Box) -> int:
         """On how many levels, finest first, no other core has a part in the chunks that a core lies in."""
@@ -170,17 +191,7 @@ class PredictionStore:
         )
         return next(shared, len(self.levels))
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            msg = (
-                f"{self.path} could not be written ({error.strerror or error}); finished tiles are kept: run it again."
-            )
-            raise PredictionError(msg) from error
-
-    def _close(self) -> None:
+    def _record_complete(self) -> None:
         """Say in the metadata that the prediction is complete, and how bright it is."""
         self._group.attrs[KEY] = {**self._record, "complete": True}
         contrast = contrast_limits(open_slide(self.path))
@@ -200,20 +211,31 @@ class PredictionStore:
         return array
 
 
-def recorded_request(path: str | Path) -> dict[str, Any] | None:
+@contextmanager
+def _sentences(path: Place, what: str, advice: str) -> Iterator[None]:
+    with address_errors(path):
+        try:
+            yield
+        except OSError as error:
+            msg = f"{path} {what} ({error.strerror or error}); {advice}."
+            raise PredictionError(msg) from error
+
+
+def recorded_request(path: PlaceLike) -> dict[str, Any] | None:
     """Return what an existing prediction was made from, or None where there is none."""
-    return _request_of(Path(path)) if Path(path).exists() else None
+    return _request_of(as_place(path))
 
 
-def _request_of(path: Path) -> dict[str, Any] | None:
-    try:
-        record: Any = zarr.open_group(path, mode="r").attrs[KEY]
-        return dict(record["request"])
-    except (KeyError, TypeError, ValueError, FileNotFoundError, NotADirectoryError):
-        return None
+def _request_of(path: Place) -> dict[str, Any] | None:
+    with address_errors(path):
+        try:
+            record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs[KEY]
+            return dict(record["request"])
+        except (KeyError, TypeError, ValueError, FileNotFoundError, NotADirectoryError):
+            return None
 
 
-def _refuse(path: Path, found: dict[str, Any] | None, request: Mapping[str, Any], *, overwrite: bool) -> None:
+def _refuse(path: Place, found: dict[str, Any] | None, request: Mapping[str, Any], *, overwrite: bool) -> None:
     if found is None:
         msg = f"{path} is there already and is not a prediction; choose another place for the output."
         raise PredictionError(msg)
@@ -225,22 +247,15 @@ def _refuse(path: Path, found: dict[str, Any] | None, request: Mapping[str, Any]
     raise PredictionError(msg)
 
 
-def _create(path: Path, slide: Slide, request: Mapping[str, Any], dtype: np.dtype, name: str) -> None:
+def _fill(slide: Slide, request: Mapping[str, Any], dtype: np.dtype, channel: str, name: str, folder: Path) -> None:
+    """Make an empty prediction: all of it but the pixels."""
     shapes = level_shapes((1, *slide.shape))
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        create_levels(partial, shapes, dtype)
-        group = zarr.open_group(partial, mode="r+")
-        cells = tuple(-(-size // CELL_PX) for size in slide.shape)
-        group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8")
-        group.attrs["ome"] = multiscales_metadata(
-            path.name.split(".")[0], shapes, [name], slide.pixel_size_um, dtype=dtype
-        )
-        group.attrs[KEY] = {"kind": "prediction", "complete": False, "request": dict(request)}
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    create_levels(folder, shapes, dtype)
+    group = zarr.open_group(folder, mode="r+")
+    cells = tuple(-(-size // CELL_PX) for size in slide.shape)
+    group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8")
+    group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, dtype=dtype)
+    group.attrs[KEY] = {"kind": "prediction", "complete": False, "request": dict(request)}
 
 
 def _cells(core: Box) -> tuple[slice, slice]:

@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     import napari
 
     from napari_hrpn.plugin.layers import LayerData
-    from napari_hrpn.slides import SeriesInfo, Slide
+    from napari_hrpn.slides import Place, SeriesInfo, Slide
 
 FILES = (".tif", ".tiff", ".btf", ".ndpi", ".svs", ".qptiff", ".nd2", ".czi")
 FOLDERS = (".zarr",)
-ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 MOST_SERIES = 4
 
 
@@ -26,7 +25,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
     Parameters
     ----------
     path : str or list of str
-        What was dropped on napari.
+        What was dropped on napari, or the address of an OME-Zarr.
 
     Returns
     -------
@@ -34,7 +33,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
         Takes the path and returns a list of layer tuples.
     """
     paths = [path] if isinstance(path, str | Path) else path
-    return read_slides if paths and all(_looks_like_a_slide(Path(one)) for one in paths) else None
+    return read_slides if paths and all(_looks_like_a_slide(one) for one in paths) else None
 
 
 def read_slides(path: str | Sequence[str]) -> list[Any]:
@@ -43,7 +42,7 @@ def read_slides(path: str | Sequence[str]) -> list[Any]:
     Parameters
     ----------
     path : str or sequence of str
-        Files or folders.
+        Files or folders, or addresses of OME-Zarrs.
 
     Returns
     -------
@@ -59,13 +58,13 @@ def read_slides(path: str | Sequence[str]) -> list[Any]:
     from napari import current_viewer
     from napari.utils.notifications import show_error
 
-    from napari_hrpn.slides import SlideError
+    from napari_hrpn.slides import SlideError, as_place
 
     viewer = current_viewer()
     layers: list[Any] = []
     for one in [path] if isinstance(path, str | Path) else path:
         try:
-            layers += _layers_of_file(Path(one), viewer)
+            layers += _layers_of_file(as_place(one), viewer)
         except SlideError as error:
             if viewer is None:
                 raise
@@ -74,7 +73,7 @@ def read_slides(path: str | Sequence[str]) -> list[Any]:
     return layers or [(None,)]
 
 
-def _layers_of_file(path: Path, viewer: napari.Viewer | None) -> list[LayerData]:
+def _layers_of_file(path: Place, viewer: napari.Viewer | None) -> list[LayerData]:
     from napari_hrpn.plugin.layers import slide_title
     from napari_hrpn.slides import list_series, open_slide
 
@@ -106,7 +105,7 @@ def _series_name(info: SeriesInfo) -> str:
     return info.name or f"image {info.index}"
 
 
-def _tell_of_more(path: Path, series: Sequence[SeriesInfo]) -> None:
+def _tell_of_more(path: Place, series: Sequence[SeriesInfo]) -> None:
     import warnings
 
     from napari_hrpn.slides import SlideWarning
@@ -119,10 +118,15 @@ def _tell_of_more(path: Path, series: Sequence[SeriesInfo]) -> None:
     )
 
 
-def _looks_like_a_slide(path: Path) -> bool:
+def _looks_like_a_slide(words: str | Path) -> bool:
+    from napari_hrpn.slides.place import ZARR_METADATA, is_address
+
+    path = Path(words)
     name = path.name.lower()
     if name in ZARR_METADATA:
         return True
+    if is_address(words):
+        return name.endswith(FOLDERS)
     if not path.is_dir():
         return name.endswith(FILES)
     return name.endswith(FOLDERS) or any((path / known).is_file() for known in ZARR_METADATA) or _holds_tiffs(path)

@@ -16,9 +16,9 @@ from napari_hrpn.slides.slide import Slide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from napari_hrpn.slides.lazy import PixelSource
+    from napari_hrpn.slides.place import Place
 
 LARGEST_FLAT = 1024
 HUGE_CHUNK_BYTES = 256 * 10**6
@@ -31,7 +31,7 @@ class Findings:
 
     Attributes
     ----------
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         The file or folder.
     sources : tuple of PixelSource
         The stored levels, finest first.
@@ -45,7 +45,7 @@ class Findings:
         As in `Slide`.
     """
 
-    path: Path
+    path: Place
     sources: tuple[PixelSource, ...]
     names: Sequence[str]
     pixel_size_um: tuple[float, float] | None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_hrpn.slides.place import Place
 
 _ENDINGS = re.compile(r"(\.ome)?\.(tiff?|tf2|tf8|btf|qptiff|ndpi|svs|scn|zarr|nd2|czi)$", re.IGNORECASE)
 
 
-def slide_name(path: Path) -> str:
+def slide_name(path: Place) -> str:
     """Name of a slide's file without the ending of its format.
 
     Parameters
     ----------
-    path : pathlib.Path
-        File or folder.
+    path : pathlib.Path or UPath
+        File or folder, or its address.
 
     Returns
     -------

@@ -12,12 +12,14 @@ import numpy as np
 from napari_hrpn.slides.errors import SlideError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from napari_hrpn.slides.place import Place
 
 SMALLEST_CHUNK = 512
 LARGEST_MERGED_CHUNK_BYTES = 64 * 2**20
 
 _ACCEPTED = {"uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"}
+# who raises where a network or a store fails, and not the file
+_NETWORKS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs"}
 _CONVERTED: dict[str, np.dtype] = {"bool": np.dtype(np.uint8), "float16": np.dtype(np.float32)}
 
 
@@ -61,13 +63,13 @@ class GuardedPixels:
     ----------
     source : PixelSource
         Where the pixels come from.
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         The file to name in the sentence.
     """
 
     ndim = 3
 
-    def __init__(self, source: PixelSource, path: Path) -> None:
+    def __init__(self, source: PixelSource, path: Place) -> None:
         self._source = source
         self._path = path
         self.shape = source.shape
@@ -129,17 +131,19 @@ def reason(error: BaseException) -> str:
     if isinstance(error, PermissionError):
         return "it may not be read: ask its owner for the permission"
     said = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
+    if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.partition(".")[0] in _NETWORKS:
+        return f"{said}: check the network and your credentials, and try again"
     return f"{said}: the file may be damaged or incomplete, copy it again from where it came"
 
 
-def accepted_dtype(dtype: np.dtype, path: Path) -> np.dtype:
+def accepted_dtype(dtype: np.dtype, path: Place) -> np.dtype:
     """Type in which pixels of a stored type are handed out.
 
     Parameters
     ----------
     dtype : numpy.dtype
         Type in the file.
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         The file to name in the sentence.
 
     Returns
@@ -177,14 +181,14 @@ class ArrayLike(Protocol):
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray: ...
 
 
-def lazy_level(source: PixelSource, path: Path) -> da.Array:
+def lazy_level(source: PixelSource, path: Place) -> da.Array:
     """A lazy array over a source, in blocks that follow the file's own.
 
     Parameters
     ----------
     source : PixelSource
         Where the pixels come from.
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         The file to name when a read fails.
 
     Returns

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +15,11 @@ import numpy as np
 from napari_hrpn.slides.assembly import Findings, assemble
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import reason
+from napari_hrpn.slides.place import Place, fetched, holds_zarr, is_file, open_zarr_array
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
 from napari_hrpn.slides.units import micrometres
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import zarr
 
     from napari_hrpn.slides.slide import Slide
@@ -67,7 +68,7 @@ class Multiscale:
 
     Attributes
     ----------
-    folder : pathlib.Path
+    folder : pathlib.Path or UPath
         The group.
     axes : str
         Lower-case letters out of t, c, z, y, x.
@@ -81,7 +82,7 @@ class Multiscale:
         What the file calls the image.
     """
 
-    folder: Path
+    folder: Place
     axes: str
     paths: tuple[str, ...]
     pixel_size_um: tuple[float, float] | None
@@ -89,12 +90,12 @@ class Multiscale:
     title: str
 
 
-def open_ome_zarr(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
+def open_ome_zarr(path: Place, *, series: int, z: int | None, t: int | None) -> Slide:
     """A slide from an OME-Zarr folder.
 
     Parameters
     ----------
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         The group, or the folder of a bioformats2raw conversion.
     series : int
         Which of its images.
@@ -124,7 +125,7 @@ def open_ome_zarr(path: Path, *, series: int, z: int | None, t: int | None) -> S
     return assemble(Findings(path, tuple(sources), image.names, image.pixel_size_um, series, chosen_z, chosen_t))
 
 
-def _warn_of_unfinished_prediction(folder: Path) -> None:
+def _warn_of_unfinished_prediction(folder: Place) -> None:
     record = _attributes(folder).get("napari_hrpn")
     if isinstance(record, dict) and record.get("complete") is False:
         warnings.warn(
@@ -134,12 +135,12 @@ def _warn_of_unfinished_prediction(folder: Path) -> None:
         )
 
 
-def series_of_ome_zarr(path: Path) -> tuple[SeriesInfo, ...]:
+def series_of_ome_zarr(path: Place) -> tuple[SeriesInfo, ...]:
     """The images of an OME-Zarr folder.
 
     Parameters
     ----------
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         The folder.
 
     Returns
@@ -168,7 +169,7 @@ def _scaled_z(array: ZarrArray, axes: str, sizes: dict[str, int], z: int | None)
     return min(planes - 1, z * planes // sizes["z"])
 
 
-def _images(path: Path) -> list[Multiscale]:
+def _images(path: Place) -> list[Multiscale]:
     attributes = _attributes(path)
     if "plate" in attributes or "well" in attributes:
         raise SlideError(
@@ -189,36 +190,49 @@ def _images(path: Path) -> list[Multiscale]:
     )
 
 
-def _conversion_folders(path: Path, attributes: dict[str, Any]) -> list[Path]:
+def _conversion_folders(path: Place, attributes: dict[str, Any]) -> list[Place]:
     """Folders of the images of a bioformats2raw conversion, which numbers them."""
     listed = attributes.get("series")
-    if not listed and (path / "OME").is_dir():
+    if not listed and _is_folder(path / "OME"):
         listed = _attributes(path / "OME").get("series")
     if isinstance(listed, list):
-        return [path / str(name) for name in listed if (path / str(name)).is_dir()]
-    if "bioformats2raw.layout" not in attributes and not (path / "OME").is_dir():
+        return [path / str(name) for name in listed if _is_folder(path / str(name))]
+    if "bioformats2raw.layout" not in attributes and not _is_folder(path / "OME"):
         return []
+    if not isinstance(path, Path):
+        return list(itertools.takewhile(holds_zarr, (path / str(number) for number in itertools.count())))
     numbers = sorted(int(folder.name) for folder in path.iterdir() if folder.name.isdecimal() and folder.is_dir())
     return [path / str(number) for number in numbers]
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
+def _is_folder(place: Place) -> bool:
+    """Whether there is a folder; at an address, one with metadata, as nothing else can be seen there."""
+    return place.is_dir() if isinstance(place, Path) else holds_zarr(place)
+
+
+def _attributes(folder: Place) -> dict[str, Any]:
     """Attributes of a group: those of version 0.5 lie one level deeper."""
-    new = folder / "zarr.json"
-    attributes = _json(new).get("attributes", {}) if new.is_file() else _json(folder / ".zattrs")
+    new = _json(folder / "zarr.json")
+    attributes = (_json(folder / ".zattrs") or {}) if new is None else new.get("attributes", {})
     if not isinstance(attributes, dict):
         return {}
     ome = attributes.get("ome")
     return {**attributes, **ome} if isinstance(ome, dict) else attributes
 
 
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    if path.stat().st_size > LARGEST_METADATA_BYTES:
+def _json(path: Place) -> dict[str, Any] | None:
+    """What a metadata file says; None where there is none."""
+    if isinstance(path, Path) and not path.is_file():
+        return None
+    if isinstance(path, Path) and path.stat().st_size > LARGEST_METADATA_BYTES:
         raise SlideError(f"{path} is larger than 64 MiB, expected the metadata of an image: convert it again.")
     try:
-        content = json.loads(path.read_text("utf-8"))
+        text = path.read_bytes() if isinstance(path, Path) else fetched(path)
+        if text is None:
+            return None
+        content = json.loads(text.decode("utf-8"))
+    except SlideError:
+        raise
     except PermissionError as error:
         raise SlideError(f"{path} may not be read by you, expected readable metadata: ask its owner.") from error
     except (ValueError, RecursionError, OSError) as error:
@@ -226,7 +240,7 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _multiscales(folder: Path, attributes: dict[str, Any]) -> list[Multiscale]:
+def _multiscales(folder: Place, attributes: dict[str, Any]) -> list[Multiscale]:
     try:
         return [_multiscale(folder, attributes, entry) for entry in attributes.get("multiscales", [])]
     except SlideError:
@@ -238,7 +252,7 @@ def _multiscales(folder: Path, attributes: dict[str, Any]) -> list[Multiscale]:
         ) from error
 
 
-def _multiscale(folder: Path, attributes: dict[str, Any], entry: dict[str, Any]) -> Multiscale:
+def _multiscale(folder: Place, attributes: dict[str, Any], entry: dict[str, Any]) -> Multiscale:
     described = entry.get("axes") or [{"name": name} for name in "tczyx"]
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in described]
     letters = "".join(str(axis["name"]).lower() for axis in axes)
@@ -276,11 +290,11 @@ def _pixel_size(
     return sizes[0], sizes[1]
 
 
-def _is_array(path: Path) -> bool:
-    return (path / ".zarray").is_file() or _json(path / "zarr.json").get("node_type") == "array"
+def _is_array(path: Place) -> bool:
+    return is_file(path / ".zarray") or (_json(path / "zarr.json") or {}).get("node_type") == "array"
 
 
-def _bare_array(path: Path) -> Multiscale:
+def _bare_array(path: Place) -> Multiscale:
     """A plain zarr array, which can only be a plane or a few channels of one."""
     array = _open_array(path)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] > 16):
@@ -304,16 +318,14 @@ def _arrays(image: Multiscale) -> list[ZarrArray]:
     return arrays
 
 
-def _open_array(folder: Path) -> ZarrArray:
-    import zarr
-
-    if not folder.is_dir():
+def _open_array(folder: Place) -> ZarrArray:
+    if isinstance(folder, Path) and not folder.is_dir():
         raise SlideError(
             f"{folder.parent.name} lists the level {folder.name} that is not there, expected all of "
             "them: copy it again."
         )
     try:
-        array = zarr.open_array(folder, mode="r")
+        array = open_zarr_array(folder)
     except Exception as error:
         raise SlideError(f"{folder.parent.name}/{folder.name} cannot be opened ({reason(error)}).") from error
     if math.prod(array.shape) == 0:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.place import ZARR_METADATA, Place, PlaceLike, as_place, holds_zarr, is_collapsed_address
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
+
+    from upath import UPath
 
     from napari_hrpn.slides.planes import SeriesInfo
     from napari_hrpn.slides.slide import Slide
@@ -27,16 +29,16 @@ _OTHERS = {
     b"%PDF": "a PDF",
     b"\x70\0\0\0": "a Leica LIF file",
 }
-_ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
-def open_slide(path: str | os.PathLike[str], *, series: int = 0, z: int | None = None, t: int | None = None) -> Slide:
+def open_slide(path: PlaceLike, *, series: int = 0, z: int | None = None, t: int | None = None) -> Slide:
     """Open a whole slide lazily.
 
     Parameters
     ----------
-    path : str or os.PathLike
-        A file of a format that the package reads, an OME-Zarr folder, or a folder of single-stain TIFFs.
+    path : str, os.PathLike or UPath
+        A file of a format that the package reads, an OME-Zarr folder, or a folder of single-stain TIFFs; or the
+        address of an OME-Zarr, such as "s3://bucket/slide.ome.zarr".
     series : int
         Which image of a file with several; `list_series` tells them.
     z, t : int or None
@@ -59,12 +61,12 @@ def open_slide(path: str | os.PathLike[str], *, series: int = 0, z: int | None =
     return slide
 
 
-def list_series(path: str | os.PathLike[str]) -> tuple[SeriesInfo, ...]:
+def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:
     """The images in a file.
 
     Parameters
     ----------
-    path : str or os.PathLike
+    path : str, os.PathLike or UPath
         As for `open_slide`.
 
     Returns
@@ -83,9 +85,14 @@ def list_series(path: str | os.PathLike[str]) -> tuple[SeriesInfo, ...]:
     return listed
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
-    found = Path(path).expanduser()
+def _existing(path: PlaceLike) -> Place:
+    place = as_place(path)
+    if not isinstance(place, Path):
+        return place
+    found = place.expanduser()
     try:
+        if not found.exists() and is_collapsed_address(found):
+            raise SlideError(f"{found} was an address of object storage, expected a path: use a copy on this machine.")
         if not found.exists():
             raise SlideError(f"There is no file or folder {found}, expected a slide: check the path.")
         if not found.is_dir() and found.stat().st_size == 0:
@@ -95,12 +102,14 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     return found
 
 
-def _main_folder(path: Path) -> Path:
+def _main_folder(path: Place) -> Place:
     """The folder of an OME-Zarr of which a metadata file was chosen."""
-    return path.parent if path.name in _ZARR_METADATA else path
+    return path.parent if path.name in ZARR_METADATA else path
 
 
-def _reader_of(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _reader_of(path: Place) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    if not isinstance(path, Path):
+        return _reader_of_address(path)
     try:
         return _reader_of_folder(path) if path.is_dir() else _reader_of_file(path)
     except PermissionError as error:
@@ -111,18 +120,31 @@ def _reader_of(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]:
         raise SlideError(f"{path.name} cannot be read ({error.strerror}), expected {FORMATS}.") from error
 
 
-def _reader_of_folder(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    if any((path / name).is_file() for name in _ZARR_METADATA):
-        from napari_hrpn.slides.ome_zarr import open_ome_zarr, series_of_ome_zarr
+def _reader_of_address(address: UPath) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    if not holds_zarr(_main_folder(address)):
+        raise SlideError(
+            f"There is no OME-Zarr at {address}, or none that you may read; nothing else opens from an address: check "
+            "it, or use a copy on this machine."
+        )
+    return _reader_of_zarr()
 
-        return open_ome_zarr, series_of_ome_zarr
+
+def _reader_of_zarr() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    from napari_hrpn.slides.ome_zarr import open_ome_zarr, series_of_ome_zarr
+
+    return open_ome_zarr, series_of_ome_zarr
+
+
+def _reader_of_folder(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    if holds_zarr(path):
+        return _reader_of_zarr()
     from napari_hrpn.slides.stain_folder import open_stain_folder, series_of_stain_folder
 
     return open_stain_folder, series_of_stain_folder
 
 
 def _reader_of_file(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    if path.name in _ZARR_METADATA:
+    if path.name in ZARR_METADATA:
         return _reader_of_folder(path.parent)
     with path.open("rb") as file:
         beginning = file.read(16)

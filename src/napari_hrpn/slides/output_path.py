@@ -13,9 +13,11 @@ from napari_hrpn.slides.errors import SlideError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from napari_hrpn.slides.place import Place
+
 
 @contextmanager
-def partial_output(path: Path, source: Path | None, *, overwrite: bool) -> Iterator[Path]:
+def partial_output(path: Path, source: Place | None, *, overwrite: bool) -> Iterator[Path]:
     """Hand out a path beside `path` to write to; it takes the final name when the block ends well.
 
     What is left of an earlier attempt is removed first; what this one wrote is removed where the block fails.
@@ -24,7 +26,7 @@ def partial_output(path: Path, source: Path | None, *, overwrite: bool) -> Itera
     ----------
     path : pathlib.Path
         Final file or folder.
-    source : pathlib.Path or None
+    source : pathlib.Path, UPath or None
         The slide that is read, which the output must not touch; None where nothing is.
     overwrite : bool
         Whether an output that exists may be replaced.
@@ -96,8 +98,8 @@ def _sentence(path: Path, error: OSError) -> str:
     return f"{path} could not be written ({reason}): choose another place for the output or try again."
 
 
-def _check(path: Path, source: Path | None, overwrite: bool) -> None:
-    if source is not None and source.exists():
+def _check(path: Path, source: Place | None, overwrite: bool) -> None:
+    if isinstance(source, Path) and source.exists():
         output, slide = path.resolve(), source.resolve()
         if output == slide or slide in output.parents or output in slide.parents:
             raise SlideError(

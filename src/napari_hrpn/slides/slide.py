@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import dask.array as da
     import numpy as np
+
+    from napari_hrpn.slides.place import Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class Slide:
         One name per channel, in the order of the first axis.
     pixel_size_um : tuple of float or None
         Height and width of a full-resolution pixel in µm, or None where the file does not say.
-    source : pathlib.Path
-        The file or folder it was opened from.
+    source : pathlib.Path or UPath
+        The file or folder it was opened from, or its address in object storage.
     series : int
         Which image of a file with several.
     z, t : int or None
@@ -39,7 +39,7 @@ class Slide:
     levels: tuple[da.Array, ...]
     channel_names: tuple[str, ...]
     pixel_size_um: tuple[float, float] | None
-    source: Path
+    source: Place
     series: int = 0
     z: int | None = None
     t: int | None = None

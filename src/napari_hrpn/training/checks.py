@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_hrpn.slides import local_path
 from napari_hrpn.training.check_pixels import check_pixels
 from napari_hrpn.training.check_places import check_disk, check_outside, check_run_folder, check_writable
 from napari_hrpn.training.errors import TrainingError
@@ -91,7 +92,7 @@ def check_training(
     slides = tuple(open_entry(entry, settings) for entry in entries)
     _check_each_once(slides)
     for place in (folder, cache):
-        check_outside(place, [slide.slide.source for slide in slides])
+        check_outside(place, [local_path(slide.slide.source) for slide in slides])
     _check_sizes(slides)
     _check_alike(slides)
     split = split_slides(slides, validate)

@@ -41,10 +41,16 @@ class _SlideAtWork:
     order: SlideOrder
     place: SlidePlace
     plan: Future
+    store: PredictionStore | None = None
     tally: Tally | None = None
     new_tiles: int = 0
     spent: Spent = field(default_factory=Spent)
     devices: set[str] = field(default_factory=set)
+
+    def close(self) -> None:
+        """Record nothing more."""
+        if self.store is not None:
+            self.store.close()
 
     def ended(self, error: Exception | None = None) -> EndedSlide:
         """Sum up."""
@@ -154,7 +160,7 @@ class ClusterRun:
         store = PredictionStore.open(
             slide.place.store, order.slide, plan.request, dtype=plan.dtype, name=self._channel, overwrite=overwrite
         )
-        slide.tally = Tally(plan, store, self._settings.region)
+        slide.store, slide.tally = store, Tally(plan, store, self._settings.region)
         self._progress.add(slide.tally)
         self._tiles.extend((slide, tile) for tile in slide.tally.pending)
         if not slide.tally.pending:
@@ -171,8 +177,14 @@ class ClusterRun:
             self._end(slide)
         return self._progress.after(slide.place.store, report)
 
+    def close(self) -> None:
+        """Let other programs go on with what was not ended."""
+        for slide in self._at_work:
+            slide.close()
+
     def _end(self, slide: _SlideAtWork, error: Exception | None = None) -> None:
         self._at_work.discard(slide)
+        slide.close()
         if slide.tally is None:
             self._progress.leave_out()
         elif error is not None:

@@ -77,3 +77,4 @@ def predict_slides(
         raise PredictionError(msg) from error
     finally:
         crew.dismiss()
+        run.close()

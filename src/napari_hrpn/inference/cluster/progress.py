@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from napari_hrpn.inference.cluster.reports import TileOfMany
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_hrpn.inference.reports import TileReport
     from napari_hrpn.inference.tally import Tally
+    from napari_hrpn.slides import Place
 
 
 class Progress:
@@ -44,7 +43,7 @@ class Progress:
         """Count the tiles no more that a slide will not have."""
         self._total -= tally.total - tally.finished
 
-    def after(self, store: Path, report: TileReport) -> TileOfMany:
+    def after(self, store: Place, report: TileReport) -> TileOfMany:
         """Report one more tile."""
         self._finished, self._new = self._finished + 1, self._new + 1
         self._pixels += report.pixels

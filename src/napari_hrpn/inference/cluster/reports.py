@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from napari_hrpn.inference.reports import PredictionReport, TileReport
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import Place, Slide
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +20,8 @@ class SlideOrder:
     ----------
     slide : Slide
         Opened from a file or folder that the workers see under the same path.
-    store : pathlib.Path
-        Folder of the predicted slide, which they see under the same path too.
+    store : pathlib.Path or UPath
+        Folder of the predicted slide, which they see under the same path too, or its address in object storage.
     roles : mapping of str to int or None
         Channel of each input role; guessed from the names where None.
     overwrite : bool
@@ -30,7 +29,7 @@ class SlideOrder:
     """
 
     slide: Slide
-    store: Path
+    store: Place
     roles: Mapping[str, int] | None = None
     overwrite: bool = False
 
@@ -41,7 +40,7 @@ class TileOfMany:
 
     Attributes
     ----------
-    store : pathlib.Path
+    store : pathlib.Path or UPath
         The prediction that it is of.
     tile : TileReport
         How far that prediction is.
@@ -56,7 +55,7 @@ class TileOfMany:
         Expected time to the end of all slides.
     """
 
-    store: Path
+    store: Place
     tile: TileReport
     finished: int
     total: int

@@ -28,10 +28,9 @@ from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.inference.run import Run
 from napari_hrpn.inference.store import PredictionStore, recorded_request
 from napari_hrpn.slides import SlideWarning, open_slide, slide_identity
+from napari_hrpn.slides.place import is_there
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from distributed import Worker
 
     from napari_hrpn.inference.cluster.reports import SlideOrder
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.run import ReadPiece, WrittenTile
     from napari_hrpn.inference.settings import PredictionSettings
     from napari_hrpn.models import Checkpoint
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import Place, Slide
     from napari_hrpn.tiling import Tile
 
 OPEN_SLIDES = 4
@@ -52,23 +51,23 @@ class SlidePlace:
 
     Attributes
     ----------
-    source : pathlib.Path
+    source : pathlib.Path or UPath
         As `open_slide` takes it.
     series : int
         Which of its images.
     z, t : int or None
         Which plane.
-    store : pathlib.Path
+    store : pathlib.Path or UPath
         The prediction.
     roles : tuple of (str, int) or None
         Channel of each input role; None where they are to be guessed.
     """
 
-    source: Path
+    source: Place
     series: int
     z: int | None
     t: int | None
-    store: Path
+    store: Place
     roles: tuple[tuple[str, int], ...] | None
 
     @classmethod
@@ -205,7 +204,7 @@ class PredictingWorker(WorkerPlugin):
 
 
 def _opened(place: SlidePlace, plan: Plan | None) -> Slide:
-    if not place.source.exists():
+    if not is_there(place.source):
         raise PredictionError(_not_there(place.source))
     with warnings.catch_warnings():
         # the process that gave the order has said them already
@@ -221,7 +220,7 @@ def _opened(place: SlidePlace, plan: Plan | None) -> Slide:
 
 
 def _store(place: SlidePlace, plan: Plan) -> PredictionStore:
-    if not place.store.exists():
+    if not is_there(place.store):
         raise PredictionError(_not_there(place.store))
     _check_store(place, plan)
     return PredictionStore(place.store)
@@ -233,7 +232,7 @@ def _check_store(place: SlidePlace, plan: Plan) -> None:
         raise PredictionError(msg)
 
 
-def _not_there(path: Path) -> str:
+def _not_there(path: Place) -> str:
     return (
         f"{path} is not there on {socket.gethostname()}, where a worker runs; put slides and predictions on storage "
         "that all machines see under the same path."

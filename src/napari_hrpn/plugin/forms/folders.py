@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from napari_hrpn.slides import Place
 
 
-def folder_beside(source: Path | None) -> Path:
-    """Folder of a slide's file, if it can be written; else that of the user's documents.
+def folder_beside(source: Place | None) -> Path:
+    """Folder of a slide's file, if it is of this machine and can be written; else that of the user's documents.
 
     Parameters
     ----------
-    source : pathlib.Path or None
-        The file, or folder, of the slide.
+    source : pathlib.Path, UPath or None
+        The file, folder or address of the slide.
 
     Returns
     -------
     pathlib.Path
         One that can be written.
     """
-    if source is not None and source.is_absolute():
+    if isinstance(source, Path) and source.is_absolute():
         beside = source.parent
         if beside.is_dir() and os.access(beside, os.W_OK):
             return beside

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Shapes
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import Place, Slide
 
 LARGEST_LABELS_PX = 4096
 
@@ -220,7 +220,7 @@ def _file_name(title: str, content: list[bytes]) -> str:
     return f"{words}-{hashlib.sha256(b'|'.join(content)).hexdigest()[:8]}"
 
 
-def _write_labels(inside: NDArray[np.bool_], path: Path, source: Path) -> None:
+def _write_labels(inside: NDArray[np.bool_], path: Path, source: Place) -> None:
     import tifffile
 
     from napari_hrpn.slides.output_path import partial_output

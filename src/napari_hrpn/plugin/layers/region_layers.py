@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.layers import Image, Labels, Layer, Shapes
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.layers.places import pixel_shape
 from napari_hrpn.plugin.layers.shown_slides import is_prediction, layers_of, slide_of
+from napari_hrpn.plugin.soon import soon
 
 if TYPE_CHECKING:
     import napari
@@ -41,10 +42,7 @@ class RegionLayers(QObject):
         self._viewer = viewer
         self._followed: dict[Layer, tuple[str, ...]] = {}
         # several layers come and go in one step
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(0)
-        self._soon.timeout.connect(self._follow)
+        self._soon = soon(self, self._follow)
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.renamed):
             event.connect(self._layers_changed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides import Slide, slide_name
@@ -186,4 +185,4 @@ def _own_metadata(layer: napari.layers.Layer) -> dict[str, Any]:
 
 
 def _which(slide: Slide) -> Hashable:
-    return Path(slide.source), slide.series, slide.z, slide.t, slide.shape
+    return slide.source, slide.series, slide.z, slide.t, slide.shape

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides import slide_identity
+from napari_hrpn.slides.place import address_errors, zarr_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import Place, Slide
 
 PIECE_BYTES = 2**24
 
@@ -67,12 +68,12 @@ def slide_facts(slide: Slide, sha256: str | None) -> dict[str, Any]:
     return facts if record is None else {**facts, "prediction": record}
 
 
-def prediction_record(path: Path) -> dict[str, Any] | None:
+def prediction_record(path: Place) -> dict[str, Any] | None:
     """What a predicted slide says of how it was made.
 
     Parameters
     ----------
-    path : pathlib.Path
+    path : pathlib.Path or UPath
         Any slide.
 
     Returns
@@ -82,10 +83,11 @@ def prediction_record(path: Path) -> dict[str, Any] | None:
     """
     import zarr
 
-    if not path.is_dir():
+    if isinstance(path, Path) and not path.is_dir():
         return None
     try:
-        record: Any = zarr.open_group(path, mode="r").attrs["napari_hrpn"]
+        with address_errors(path):
+            record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs["napari_hrpn"]
         return {"complete": bool(record["complete"]), **record["request"]}
     except (KeyError, TypeError, ValueError, OSError):
         return None
