@@ -16,6 +16,7 @@ from napari_hrpn.training.check_pixels import check_pixels
 from napari_hrpn.training.check_places import check_disk
 from napari_hrpn.training.checks import check_training
 from napari_hrpn.training.sampled_blocks import MOST_BLOCKS
+from support.object_storage import uploaded
 from support.predictions import make_slide
 
 SETTINGS = TrainingSettings(branches=1, patch_px=64, batch=2)
@@ -50,6 +51,12 @@ def refusal(paths, folder, settings=SETTINGS, **options):
     assert "\n" not in sentence
     assert sentence.endswith(".")
     return sentence
+
+
+def test_a_slide_in_object_storage_is_refused(tmp_path, bucket):
+    changed(tmp_path / "slide.ome.zarr")
+    address = uploaded(tmp_path / "slide.ome.zarr", f"{bucket}/slide.ome.zarr")
+    assert "is an address of object storage, expected a file or folder" in refusal([address], tmp_path / "run")
 
 
 def test_good_slides_pass_and_nothing_is_written(good, tmp_path):
