@@ -192,13 +192,7 @@ def fetched(place: UPath) -> bytes | None:
     SlideError
         If the store cannot be asked.
     """
-    with address_errors(place.parent):
-        try:
-            content: bytes = place.fs.cat_file(place.path)
-        except Exception as error:
-            if not _is_absence(error):
-                raise
-            return None
+    content: bytes | None = _asked(place, "cat_file")
     return content
 
 
@@ -220,13 +214,7 @@ def stamp(place: UPath) -> tuple[str, ...]:
     SlideError
         If the store cannot be asked.
     """
-    with address_errors(place.parent):
-        try:
-            facts = place.fs.info(place.path)
-        except Exception as error:
-            if not _is_absence(error):
-                raise
-            return ()
+    facts = _asked(place, "info") or {}
     return tuple(str(facts[name]) for name in _STAMPS if name in facts)
 
 
@@ -339,6 +327,17 @@ def _options(protocol: str) -> dict[str, Any]:
         timeout = ClientTimeout(total=None, sock_connect=CONNECTING_SECONDS, sock_read=READING_SECONDS)
         options = {"client_kwargs": {"timeout": timeout}}
     return {name: value for name, value in options.items() if name not in conf.get(protocol, {})}
+
+
+def _asked(place: UPath, question: str) -> Any:  # noqa: ANN401 (whatever the store answers)
+    """What a store says of an object; None where there is none."""
+    with address_errors(place.parent):
+        try:
+            return getattr(place.fs, question)(place.path)
+        except Exception as error:
+            if not _is_absence(error):
+                raise
+            return None
 
 
 def _is_absence(error: Exception) -> bool:
