@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.inference.cluster.same_slide import SameSlide
 from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.slides import slide_identity
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -46,7 +47,7 @@ def looks_on_workers(client: Client, slides: Sequence[Slide]) -> Looks:
         blocks end worker after worker, or when the cluster is lost.
     """
     # as they are now, not when the first block is looked at
-    same = [SameSlide.of(slide) for slide in slides]
+    same = [SameSlide.of(slide, slide_identity(slide)) for slide in slides]
     return partial(_looks, client, slides, same)
 
 

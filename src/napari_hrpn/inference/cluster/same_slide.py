@@ -31,22 +31,22 @@ class SameSlide:
         Which of its images.
     z, t : int or None
         Which plane.
-    identity : str
-        Fingerprint of the slide, as `slide_identity` gives it.
+    identity : str or None
+        Fingerprint of the slide, as `slide_identity` gives it; None where it is yet to be taken.
     """
 
     source: Place
     series: int
     z: int | None
     t: int | None
-    identity: str
+    identity: str | None
 
     @classmethod
-    def of(cls, slide: Slide) -> SameSlide:
+    def of(cls, slide: Slide, identity: str | None) -> SameSlide:
         """Of a slide that is open in this process."""
         # an address is one everywhere
         source = slide.source.absolute() if isinstance(slide.source, Path) else slide.source
-        return cls(source, slide.series, slide.z, slide.t, slide_identity(slide))
+        return cls(source, slide.series, slide.z, slide.t, identity)
 
     def opened(self) -> Slide:
         """Open it.
@@ -63,20 +63,36 @@ class SameSlide:
         SlideError
             If it cannot be opened.
         """
-        if not is_there(self.source):
-            msg = (
-                f"{self.source} is not there on {socket.gethostname()}, where a worker runs; put slides and "
-                "predictions on storage that all machines see under the same path."
-            )
-            raise PredictionError(msg)
+        check_there(self.source)
         with warnings.catch_warnings():
             # the process that asked for it has said them already
             warnings.simplefilter("ignore", SlideWarning)
             slide = open_slide(self.source, series=self.series, z=self.z, t=self.t)
-        if slide_identity(slide) != self.identity:
+        if self.identity is not None and slide_identity(slide) != self.identity:
             msg = (
                 f"{self.source} is not the same file on {socket.gethostname()} as on the machine that asked for it; "
                 "put slides on storage that all machines share."
             )
             raise PredictionError(msg)
         return slide
+
+
+def check_there(path: Place) -> None:
+    """Refuse what this machine does not see.
+
+    Parameters
+    ----------
+    path : pathlib.Path or UPath
+        A slide or a prediction.
+
+    Raises
+    ------
+    PredictionError
+        If it is not there.
+    """
+    if not is_there(path):
+        msg = (
+            f"{path} is not there on {socket.gethostname()}, where a worker runs; put slides and predictions on "
+            "storage that all machines see under the same path."
+        )
+        raise PredictionError(msg)

@@ -6,10 +6,8 @@ Tasks are small and carry paths, a plan and a tile; what is large (the network, 
 from __future__ import annotations
 
 import math
-import socket
 import threading
 import uuid
-import warnings
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ import psutil
 import torch
 from distributed import WorkerPlugin, get_worker
 
+from napari_hrpn.inference.cluster.same_slide import SameSlide, check_there
 from napari_hrpn.inference.devices import choose_device
 from napari_hrpn.inference.engine import IN_FLIGHT, THREAD_NAME
 from napari_hrpn.inference.errors import PredictionError
@@ -27,8 +26,6 @@ from napari_hrpn.inference.plan import budget_bytes, make_plan
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.inference.run import Run
 from napari_hrpn.inference.store import PredictionStore, recorded_request
-from napari_hrpn.slides import SlideWarning, open_slide, slide_identity
-from napari_hrpn.slides.place import is_there
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -51,30 +48,23 @@ class SlidePlace:
 
     Attributes
     ----------
-    source : pathlib.Path or UPath
-        As `open_slide` takes it.
-    series : int
-        Which of its images.
-    z, t : int or None
-        Which plane.
+    slide : SameSlide
+        How workers open it.
     store : pathlib.Path or UPath
         The prediction.
     roles : tuple of (str, int) or None
         Channel of each input role; None where they are to be guessed.
     """
 
-    source: Place
-    series: int
-    z: int | None
-    t: int | None
+    slide: SameSlide
     store: Place
     roles: tuple[tuple[str, int], ...] | None
 
     @classmethod
     def of(cls, order: SlideOrder) -> SlidePlace:
         """Where the slide and the prediction of an order are."""
-        slide, roles = order.slide, None if order.roles is None else tuple(order.roles.items())
-        return cls(slide.source.absolute(), slide.series, slide.z, slide.t, order.store.absolute(), roles)
+        roles = None if order.roles is None else tuple(order.roles.items())
+        return cls(SameSlide.of(order.slide, None), order.store.absolute(), roles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,24 +194,11 @@ class PredictingWorker(WorkerPlugin):
 
 
 def _opened(place: SlidePlace, plan: Plan | None) -> Slide:
-    if not is_there(place.source):
-        raise PredictionError(_not_there(place.source))
-    with warnings.catch_warnings():
-        # the process that gave the order has said them already
-        warnings.simplefilter("ignore", SlideWarning)
-        slide = open_slide(place.source, series=place.series, z=place.z, t=place.t)
-    if plan is not None and slide_identity(slide) != plan.request["slide"]:
-        msg = (
-            f"{place.source} is not the same file on {socket.gethostname()} as on the machine that looked it over; "
-            "put slides on storage that all machines share."
-        )
-        raise PredictionError(msg)
-    return slide
+    return (place.slide if plan is None else replace(place.slide, identity=plan.request["slide"])).opened()
 
 
 def _store(place: SlidePlace, plan: Plan) -> PredictionStore:
-    if not is_there(place.store):
-        raise PredictionError(_not_there(place.store))
+    check_there(place.store)
     _check_store(place, plan)
     return PredictionStore(place.store)
 
@@ -230,10 +207,3 @@ def _check_store(place: SlidePlace, plan: Plan) -> None:
     if recorded_request(place.store) != plan.request:
         msg = f"{place.store} was replaced while it was predicted; run the same command again if this was not meant."
         raise PredictionError(msg)
-
-
-def _not_there(path: Place) -> str:
-    return (
-        f"{path} is not there on {socket.gethostname()}, where a worker runs; put slides and predictions on storage "
-        "that all machines see under the same path."
-    )
