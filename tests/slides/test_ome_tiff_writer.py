@@ -220,4 +220,4 @@ def test_memory_does_not_grow_with_the_slide(tmp_path):
         return highest
 
     # a smaller slide would not fill the 32 MB of tiles that are compressed together
-    assert peak(8192) < 1.3 * peak(4096)
+    assert peak(9216) < 1.3 * peak(6144)
