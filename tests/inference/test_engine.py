@@ -148,11 +148,11 @@ def test_out_of_memory_halves_the_core_and_goes_on(source, tmp_path, monkeypatch
     finish(predict_slide(slide, checkpoint, tmp_path / "small.ome.zarr", PLAIN))
     run, sizes = Predictor.run, []
 
-    def starved(self, tile, crop):
+    def starved(self, tile, crop, scale):
         sizes.append(tile.shape[1])
         if tile.shape[1] > 512 + 2 * crop:
             raise torch.OutOfMemoryError
-        return run(self, tile, crop)
+        return run(self, tile, crop, scale)
 
     monkeypatch.setattr(Predictor, "run", starved)
     report = finish(predict_slide(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, core=2048)))
@@ -324,9 +324,9 @@ def test_a_slide_resampled_to_much_finer_pixels_stays_within_the_memory_budget(s
     slide, checkpoint = make_slide(96, 96, source, pixel_size_um=(4.0, 4.0)), lively_checkpoint()
     run, seen = Predictor.run, []
 
-    def watched(self, tile, crop):
+    def watched(self, tile, crop, scale):
         seen.append(self.bytes_for(*tile.shape[1:]))
-        return run(self, tile, crop)
+        return run(self, tile, crop, scale)
 
     monkeypatch.setattr(Predictor, "run", watched)
     plain = replace(PLAIN, resample=True)

@@ -82,6 +82,17 @@ def test_what_was_used_last_is_kept_within_the_limit():
     assert sum(chunk.result().nbytes for chunk in cache._chunks.values()) <= 2 * 128 * 100 * 2
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_several_threads_read_the_same_and_decode_once(threads):
+    level, decoded = counted_level(PIXELS, (1, 128, 100))
+    cache = ChunkCache(LARGE, threads)
+    np.testing.assert_array_equal(cache.read(level, *WHOLE), PIXELS)
+    assert set(decoded.values()) == {1}
+    broken, _ = counted_level(PIXELS, (1, 128, 100), broken=[(2, 1, 1)])
+    with pytest.raises(OSError, match="broken chunk"):
+        cache.read(broken, *WHOLE)
+
+
 def test_more_than_is_kept_can_be_read():
     level, _ = counted_level(PIXELS, (1, 256, 300))
     cache = ChunkCache(256 * 300 * 2)

@@ -25,13 +25,22 @@ def fuse(network: nn.Module) -> None:
     Parameters
     ----------
     network : nn.Module
-        On a processor, in evaluation mode and single precision, batch normalisation folded into its convolutions.
+        On a processor, in evaluation mode, batch normalisation folded into its convolutions.
     """
+    if _has_operators_for(next(network.parameters()).dtype):
+        _fuse(network)
+
+
+def _has_operators_for(precision: torch.dtype) -> bool:
     has_one_dnn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not (has_one_dnn and hasattr(ONE_DNN, "_convolution_pointwise")):
-        return
+        return False
+    return precision == torch.float32 or (precision == torch.bfloat16 and ONE_DNN._is_mkldnn_bf16_supported())
+
+
+def _fuse(network: nn.Module) -> None:
     for name, module in network.named_children():
-        fuse(module)
+        _fuse(module)
         if isinstance(module, BasicBlock | Bottleneck):
             setattr(network, name, _Residual(module))
         elif isinstance(module, nn.Sequential) and _is_rectified(module):

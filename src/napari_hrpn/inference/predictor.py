@@ -17,17 +17,24 @@ from napari_hrpn.models import HRPN, halo_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from napari_hrpn.inference.strips import Scale
     from napari_hrpn.models import Checkpoint, GANDASettings, HRPNSettings
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BYTES_PER_PIXEL = 450
 """Peak memory per pixel that HRPN runs on as a whole, in fp32: 216 to 414 measured at 896 to 2,432 px, with room."""
 STRIPWISE_BYTES_PER_PIXEL, STRIP_BYTES_PER_COLUMN = 60, 70_000
-"""The same in strips: 0.10, 0.20, 0.38 and 1.24 GB measured at 896, 1,408, 2,432 and 4,480 px."""
+"""The same in strips: 0.10, 0.17, 0.46 and 1.08 GB measured at 896, 1,408, 2,432 and 4,480 px."""
 
 # of an architecture, whatever its weights; it takes a second to measure
 _halos: dict[HRPNSettings | GANDASettings, int] = {}
+
+
+def as_they_are(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Pixels that are the network's numbers already."""
+    return pixels.astype(np.float32, copy=False)
 
 
 class Predictor:
@@ -51,15 +58,17 @@ class Predictor:
             _halos[checkpoint.settings] = halo_for(network, self.in_channels, self.stride)
         self.halo = _halos[checkpoint.settings]
         self.device = device
-        self._precision = PRECISIONS.get(precision)
+        self._precision = PRECISIONS[precision]
         if device == "cpu":
             keep_freed_memory()
         fold_batch_normalisation(network)
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = network
         if device == "cpu" and isinstance(network, HRPN):
-            if self._precision is None:
-                fuse(network)
+            last = copy.deepcopy(network.head.last)
+            # the last layer errs as much as all others together
+            network.to(self._precision).head.last = last
+            fuse(network)
             self._network = StripwiseHRPN(network)
 
     def bytes_for(self, height: float, width: float) -> float:
@@ -68,30 +77,35 @@ class Predictor:
             return STRIPWISE_BYTES_PER_PIXEL * height * width + STRIP_BYTES_PER_COLUMN * width
         return BYTES_PER_PIXEL * height * width
 
-    def run(self, pixels: NDArray[np.float32], crop: int) -> NDArray[np.float32]:
+    def run(self, pixels: NDArray[np.generic], crop: int, scale: Scale = as_they_are) -> NDArray[np.float32]:
         """Predict one tile.
 
         Parameters
         ----------
         pixels : numpy.ndarray
-            Scaled input stains, (c, y, x); sides are multiples of the stride.
+            Input stains, (c, y, x); sides are multiples of the stride.
         crop : int
             Halo to leave out on each side.
+        scale : callable
+            Makes the network's numbers of pixels, or of some rows of them.
 
         Returns
         -------
         numpy.ndarray
             Shape (y - 2 crop, x - 2 crop), unscaled.
         """
-        batch = torch.from_numpy(pixels)[None].to(self.device)
-        if not isinstance(self._network, StripwiseHRPN):
-            batch = batch.contiguous(memory_format=torch.channels_last)
-        half = self._precision is not None
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.split(":")[0], dtype=self._precision, enabled=half),
-        ):
-            output: NDArray[np.float32] = self._network(batch, crop)[0, 0].float().cpu().numpy()
+        with torch.inference_mode():
+            if isinstance(self._network, StripwiseHRPN):
+                output = self._network(pixels, crop, scale)
+            else:
+                output = self._run_whole(torch.from_numpy(scale(pixels))[None].to(self.device), crop)
+        answer: NDArray[np.float32] = output[0, 0].float().cpu().numpy()
+        return answer
+
+    def _run_whole(self, batch: Tensor, crop: int) -> Tensor:
+        half = self._precision != torch.float32
+        with torch.autocast(self.device.split(":")[0], dtype=self._precision, enabled=half):
+            output: Tensor = self._network(batch.contiguous(memory_format=torch.channels_last), crop)
         return output
 
     def answer_to(self, levels: NDArray[np.float32]) -> float:

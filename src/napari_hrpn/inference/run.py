@@ -16,7 +16,6 @@ import numpy as np
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.memory import free_memory, is_out_of_memory
 from napari_hrpn.inference.reports import Spent
-from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +27,11 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.inference.store import PredictionStore
     from napari_hrpn.inference.tile_queue import TileQueue
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import ChunkCache, Slide
     from napari_hrpn.tiling import Box, Tile
 
-    ReadPiece = tuple[Tile, NDArray[np.float32] | None]
+    ReadPiece = tuple[Tile, NDArray[np.generic] | None]
     """What is computed at once, and its pixels; None where it is too large to be read at once."""
-
-KEPT_BYTES = 64 << 20
-"""Two rows of chunks of 512 px and 16 bit, two stains, on a slide 16,000 px wide: what rows of tiles share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +65,21 @@ class Run:
         Where it goes.
     stop : threading.Event
         Set by the caller to end the run after the tile being computed.
+    chunks : ChunkCache
+        Through which the slide is read.
     """
 
     def __init__(
-        self, plan: Plan, slide: Slide, predictor: Predictor, store: PredictionStore, stop: threading.Event
+        self,
+        plan: Plan,
+        slide: Slide,
+        predictor: Predictor,
+        store: PredictionStore,
+        stop: threading.Event,
+        chunks: ChunkCache,
     ) -> None:
         self._plan, self._predictor, self._store, self._stop = plan, predictor, store, stop
-        self._level, self._chunks = slide.levels[0], ChunkCache(KEPT_BYTES)
+        self._level, self._chunks = slide.levels[0], chunks
         self.halted = threading.Event()
         self.largest_piece = plan.largest_piece
         self._pixels_kept = self._pixels_run = 0
@@ -92,7 +96,7 @@ class Run:
         return None if self.stopping else tiles.take()
 
     def read(self, tile: Tile) -> list[ReadPiece]:
-        """Read and scale what the network sees for the pieces of a tile."""
+        """Read what the network sees for the pieces of a tile."""
         if self.stopping:
             return []
         return [(piece, None if self._too_large(piece) else self._read(piece)) for piece in self._plan.pieces(tile)]
@@ -123,19 +127,18 @@ class Run:
         seconds = {f"seconds_{part}": passed for part, passed in self._seconds.items()}
         return Spent(self._pixels_kept, self._pixels_run, **seconds)
 
-    def _read(self, tile: Tile) -> NDArray[np.float32]:
+    def _read(self, tile: Tile) -> NDArray[np.generic]:
         with self._clock("reading"):
-            pixels = self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
-            return self._plan.scaling.scale_inputs(pixels)
+            return self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
 
-    def _predicted(self, tile: Tile, pixels: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    def _predicted(self, tile: Tile, pixels: NDArray[np.generic] | None) -> NDArray[np.float32]:
         """Run the network on a piece; after it ran out of memory, on its quarters, now and for all pieces to come."""
         if self._too_large(tile):
             return self._in_quarters(tile)
         pixels = self._read(tile) if pixels is None else pixels
         try:
             with self._clock("computing"):
-                output = self._predictor.run(pixels, self._plan.sampling.halo)
+                output = self._predictor.run(pixels, self._plan.sampling.halo, self._plan.scaling.scale_inputs)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

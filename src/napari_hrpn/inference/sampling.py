@@ -60,7 +60,7 @@ class Sampling:
         last = first + math.ceil((stop * factor + reach - first) / self.stride) * self.stride
         return first - self.halo, last + self.halo
 
-    def read(self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], core: Box) -> NDArray[np.float32]:
+    def read(self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], core: Box) -> NDArray[np.generic]:
         """Read what the network sees for a core.
 
         Parameters
@@ -77,7 +77,8 @@ class Sampling:
         Returns
         -------
         numpy.ndarray
-            Shape (channels, y, x) of `seen_by_network(core)`, in the slide's grey levels.
+            Shape (channels, y, x) of `seen_by_network(core)`, in the slide's grey levels and type, or in
+            float32 where it is resampled.
         """
         seen = self.seen_by_network(core)
         if not self.resamples:
@@ -111,15 +112,13 @@ class Sampling:
         resampled: NDArray[np.float32] = _resampled(output[None], rows, columns)[0]
         return resampled
 
-    def _read_box(self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], box: Box) -> NDArray[np.float32]:
+    def _read_box(self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], box: Box) -> NDArray[np.generic]:
         height, width = level.shape[1:]
         rows, columns = reflected(box.y0, box.y1, height), reflected(box.x0, box.x1, width)
         top, left = int(rows.min()), int(columns.min())
         there = slice(top, int(rows.max()) + 1), slice(left, int(columns.max()) + 1)
         read = [chunks.read(level, slice(channel, channel + 1), *there)[0] for channel in channels]
-        pixels: NDArray[np.float32] = np.stack(
-            [np.take(np.take(plane, rows - top, 0), columns - left, 1) for plane in read]
-        ).astype(np.float32)
+        pixels = np.stack([np.take(np.take(plane, rows - top, 0), columns - left, 1) for plane in read])
         if self.padding == "zero":
             outside_rows = (np.arange(box.y0, box.y1) < 0) | (np.arange(box.y0, box.y1) >= height)
             outside_columns = (np.arange(box.x0, box.x1) < 0) | (np.arange(box.x0, box.x1) >= width)
@@ -170,5 +169,5 @@ def _source_span(start: int, stop: int, factor: float) -> tuple[int, int]:
     return math.floor((start + 0.5) / factor - 0.5) - support, math.ceil((stop - 0.5) / factor - 0.5) + support + 1
 
 
-def _resampled(pixels: NDArray[np.float32], rows: sparse.csr_array, columns: sparse.csr_array) -> NDArray[np.float32]:
+def _resampled(pixels: NDArray[np.generic], rows: sparse.csr_array, columns: sparse.csr_array) -> NDArray[np.float32]:
     return np.stack([(columns @ (rows @ plane).T).T for plane in pixels]).astype(np.float32)

@@ -18,11 +18,19 @@ from napari_hrpn.models.hrpn import STEM_REDUCTION, Head
 from napari_hrpn.tiling import rounded_up
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_hrpn.models import HRPN
 
-BEGINNING_ROWS = 512
+    Scale = Callable[[NDArray[np.generic]], NDArray[np.float32]]
+    """Makes the network's numbers of pixels, whole or in part."""
+
+BEGINNING_STRIPS = 5
+"""As many that one takes as much memory as what comes after the beginning takes for the whole tile."""
+SMALLEST_STRIP = 256
 HEAD_ROWS = 32
 BLOCK = 4
 """Coarse pixels that are upsampled by one product of matrices."""
@@ -38,35 +46,46 @@ class StripwiseHRPN:
     """
 
     def __init__(self, network: HRPN) -> None:
-        self._network = network
+        self._network, self._type = network, next(network.parameters()).dtype
         self._head = StripwiseHead(network.head, network.settings.widths)
-        settings = network.settings
-        # one pixel of each of the stem's convolutions, at full and half resolution; then 3x3 convolutions at 1/4
-        radius = 3 + STEM_REDUCTION * (settings.stage1_blocks + 1)
-        self._margin = rounded_up(radius, 2 * STEM_REDUCTION)
+        # one feature pixel for the stem, for each block and for the transitions, which start on an even one
+        self._margin = rounded_up(STEM_REDUCTION * (len(network.stage1) + 2), 2 * STEM_REDUCTION)
 
-    def __call__(self, x: Tensor, crop: int = 0) -> Tensor:
-        """As `HRPN.forward`, of one image."""
-        branches = self._network.exchanged(self._beginning(x))
+    def __call__(self, pixels: NDArray[np.generic], crop: int, scale: Scale) -> Tensor:
+        """As `HRPN.forward`, of one image of shape (c, y, x) that is scaled strip by strip."""
+        branches = self._network.exchanged(self._beginning(pixels, scale))
         return self._head(branches, crop) if self._head.suits(crop) else self._network.head(branches, crop)
 
-    def _beginning(self, x: Tensor) -> list[Tensor]:
-        height = x.shape[-2]
-        strips = [
-            self._beginning_of(x, top, min(top + BEGINNING_ROWS, height)) for top in range(0, height, BEGINNING_ROWS)
-        ]
+    def _beginning(self, pixels: NDArray[np.generic], scale: Scale) -> list[Tensor]:
+        height = pixels.shape[1]
+        rows = max(SMALLEST_STRIP, rounded_up(-(-height // BEGINNING_STRIPS), self._network.settings.stride))
+        strips = []
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            above, below = min(self._margin, top), min(self._margin, height - bottom)
+            seen = torch.from_numpy(scale(pixels[:, top - above : bottom + below]))[None].to(self._type)
+            strips.append(self._beginning_of(seen, above, below))
         return [torch.cat(parts, dim=2) for parts in zip(*strips, strict=True)]
 
-    def _beginning_of(self, x: Tensor, top: int, bottom: int) -> list[Tensor]:
-        """Rows `top` to `bottom` of the beginning, which sees some more of the image."""
-        first, last = max(0, top - self._margin), min(x.shape[-2], bottom + self._margin)
-        strip = x[..., first:last, :].contiguous(memory_format=torch.channels_last)
-        branches = self._network.beginning(strip)
-        pixels = [(last - first) // branch.shape[-2] for branch in branches]
+    def _beginning_of(self, seen: Tensor, above: int, below: int) -> list[Tensor]:
+        """The beginning of a strip, of which some rows above and below are only looked at."""
+        network = self._network
+        features = network.stem(seen.contiguous(memory_format=torch.channels_last))
+        margins = above // STEM_REDUCTION, below // STEM_REDUCTION
+        for passed, block in enumerate(network.stage1, 1):
+            features, margins = _without_rows(block(features), margins, len(network.stage1) - passed + 2)
+        starts = (transition(features) for transition in network.transitions[:2])
         return [
-            branch[..., (top - first) // pixel : (bottom - first) // pixel, :].clone()
-            for branch, pixel in zip(branches, pixels, strict=True)
+            branch[..., margins[0] >> index : branch.shape[-2] - (margins[1] >> index), :]
+            for index, branch in enumerate(starts)
         ]
+
+
+def _without_rows(features: Tensor, margins: tuple[int, int], needed: int) -> tuple[Tensor, tuple[int, int]]:
+    """Leave out rows above and below that nothing looks at any more."""
+    above, below = (min(margin, needed) for margin in margins)
+    start, stop = margins[0] - above, features.shape[-2] - (margins[1] - below)
+    return features[..., start:stop, :], (above, below)
 
 
 class StripwiseHead:
@@ -119,9 +138,7 @@ class StripwiseHead:
             seen = branch[..., start : start + taps.shape[-1], :]
             along_x = self._upsampled_along_x(functional.conv2d(seen, weight), scale, margin, width)
             flat.addmm_(torch.from_numpy(taps.transpose(0, 2, 1).reshape(height, -1)), along_x)
-        # sums and the last layer stay in single precision whatever precision the features were computed in
-        with torch.autocast(mixed.device.type, enabled=False):
-            return flat.relu_().view(height, width, channels) @ self._last
+        return flat.relu_().view(height, width, channels) @ self._last
 
     def _upsampled_along_x(self, products: Tensor, scale: int, margin: int, width: int) -> Tensor:
         """Sum the three taps along a row; shape (coarse rows and their three taps, x and channels)."""
@@ -136,8 +153,7 @@ class StripwiseHead:
         # (y, block, tap along x, tap along y, channel, x) -> (y, tap along y, block, tap along x and x, channel)
         windows = windows.reshape(rows, blocks, 3, 3, channels, seen).permute(0, 3, 1, 2, 5, 4)
         windows = windows.reshape(rows * 3, blocks, 3 * seen, channels)
-        with torch.autocast(windows.device.type, enabled=False):
-            upsampled = torch.matmul(torch.from_numpy(taps.reshape(block, -1)), windows)
+        upsampled = torch.matmul(torch.from_numpy(taps.reshape(block, -1)), windows)
         return upsampled.view(rows * 3, -1)[:, : width * channels]
 
 

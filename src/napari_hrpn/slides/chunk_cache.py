@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import dask
 import numpy as np
 
 if TYPE_CHECKING:
@@ -38,10 +40,12 @@ class ChunkCache:
     ----------
     kept_bytes : int
         Decoded chunks that are kept, those that were used last.
+    threads : int
+        Chunks that one read decodes at once.
     """
 
-    def __init__(self, kept_bytes: int) -> None:
-        self._kept_bytes, self._bytes = kept_bytes, 0
+    def __init__(self, kept_bytes: int, threads: int = 1) -> None:
+        self._kept_bytes, self._bytes, self._threads = kept_bytes, 0, threads
         self._chunks: OrderedDict[Key, Future[NDArray[Any]]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -68,9 +72,19 @@ class ChunkCache:
         """
         pixels = np.empty([part.stop - part.start for part in parts], array.dtype)
         axes = [_touched(chunks, part) for chunks, part in zip(array.chunks, parts, strict=True)]
-        for touched in product(*axes):
-            pixels[tuple(each.in_part for each in touched)] = self._shared(array, touched)
+        chunks = list(product(*axes))
+        paste = partial(self._paste, array, pixels)
+        if min(self._threads, len(chunks)) > 1:
+            with ThreadPoolExecutor(min(self._threads, len(chunks))) as pool:
+                # as a list: what one of them raised is raised here
+                list(pool.map(paste, chunks))
+        else:
+            for touched in chunks:
+                paste(touched)
         return pixels
+
+    def _paste(self, array: da.Array, pixels: NDArray[Any], touched: Sequence[_Touched]) -> None:
+        pixels[tuple(each.in_part for each in touched)] = self._shared(array, touched)
 
     def _shared(self, array: da.Array, touched: Sequence[_Touched]) -> NDArray[Any]:
         """What of a chunk is asked for."""
@@ -91,7 +105,8 @@ class ChunkCache:
 
     def _decode(self, array: da.Array, key: Key, chunk: Future[NDArray[Any]]) -> None:
         try:
-            chunk.set_result(_computed(array.blocks[key[1:]]))
+            # twice as quick as `array.blocks[...].compute()`, which makes and optimises a graph of its own
+            chunk.set_result(np.asarray(dask.get(array.__dask_graph__().cull({key}), key)))
         except BaseException as error:
             # who waits for it fails as well; who comes later tries again
             with self._lock:

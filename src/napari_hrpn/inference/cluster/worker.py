@@ -19,13 +19,14 @@ from distributed import WorkerPlugin, get_worker
 
 from napari_hrpn.inference.cluster.same_slide import SameSlide, check_there
 from napari_hrpn.inference.devices import choose_device
-from napari_hrpn.inference.engine import IN_FLIGHT, THREAD_NAME
+from napari_hrpn.inference.engine import IN_FLIGHT, KEPT_BYTES, THREAD_NAME
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.memory import free_memory, thread_on_main_heap
 from napari_hrpn.inference.plan import budget_bytes, make_plan
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.inference.run import Run
 from napari_hrpn.inference.store import PredictionStore, recorded_request
+from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -122,6 +123,7 @@ class PredictingWorker(WorkerPlugin):
         # a tile is read, one is computed, one is written: more at once would only take memory
         self._room = threading.BoundedSemaphore(IN_FLIGHT)
         self._slides: OrderedDict[SlidePlace, Slide] = OrderedDict()
+        self._chunks = ChunkCache(KEPT_BYTES, self._threads)
         self._largest_piece: int | None = None
         self._network: ThreadPoolExecutor | None = None
         self._predictor: Predictor | None = None
@@ -145,7 +147,7 @@ class PredictingWorker(WorkerPlugin):
         predictor = self._ready()
         with self._room:
             store = _store(place, plan)
-            run = Run(self._with_piece(plan), self._slide(place, plan), predictor, store, self._stop)
+            run = Run(self._with_piece(plan), self._slide(place, plan), predictor, store, self._stop, self._chunks)
             read: Future[list[ReadPiece]] = Future()
             read.set_result(run.read(tile))
             predicted = self._thread().submit(run.predict, tile, read)
