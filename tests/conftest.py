@@ -16,6 +16,12 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(autouse=True)
+def plain_zarr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for most users, zarr decodes by itself; what tests start in processes of their own has zarrs."""
+    monkeypatch.setattr("napari_hrpn.slides.zarr_arrays.find_spec", lambda _: None)
+
+
 @pytest.fixture
 def bucket() -> Iterator[str]:
     """Address of empty object storage in memory."""

@@ -15,9 +15,10 @@ import numpy as np
 from napari_hrpn.slides.assembly import Findings, assemble
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import reason
-from napari_hrpn.slides.place import Place, fetched, holds_zarr, is_file, open_zarr_array
+from napari_hrpn.slides.place import Place, fetched, holds_zarr, is_file
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
 from napari_hrpn.slides.units import micrometres
+from napari_hrpn.slides.zarr_arrays import open_zarr_array
 
 if TYPE_CHECKING:
     import zarr

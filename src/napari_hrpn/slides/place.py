@@ -9,7 +9,7 @@ import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -18,7 +18,6 @@ from napari_hrpn.slides.errors import SlideError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import zarr
     from upath import UPath
     from zarr.storage import FsspecStore
 
@@ -236,28 +235,6 @@ def zarr_store(place: Place) -> Path | FsspecStore:
     from zarr.storage import FsspecStore
 
     return FsspecStore.from_url(str(place), storage_options=dict(place.storage_options))
-
-
-def open_zarr_array(place: Place) -> zarr.Array[Any]:
-    """Open an array for reading.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        Its folder.
-
-    Returns
-    -------
-    zarr.Array
-        Of either version of the format.
-    """
-    import zarr
-
-    if isinstance(place, Path):
-        return zarr.open_array(place, mode="r")
-    # asked for both versions at once, zarr fails where a store forbids to read what is not there
-    version: Literal[2, 3] = 3 if is_file(place / "zarr.json") else 2
-    return zarr.open_array(zarr_store(place), mode="r", zarr_format=version)
 
 
 @contextmanager
