@@ -157,6 +157,33 @@ def test_deleting_the_object_ends_its_thread(qtbot):
     assert ended.is_set()
 
 
+def talkative(started):
+    """Yields all the time until it is stopped."""
+
+    def work(stop):
+        while not stop.is_set():
+            started.set()
+            yield None
+
+    return work
+
+
+@pytest.mark.parametrize("is_in_a_circle", [False, True])
+def test_deleting_the_object_while_its_thread_tells_something_ends_the_thread(qtbot, is_in_a_circle):
+    for _ in range(20):
+        started = threading.Event()
+        run = BackgroundRun(talkative(started))
+        run.circle = run if is_in_a_circle else None
+        thread = run._thread
+        run.start()
+        # no event of the program is waited for: among so many, that would never end
+        assert started.wait(60)
+        del run
+        gc.collect()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
 @pytest.mark.parametrize("is_polite", [True, False])
 def test_the_thread_and_those_it_starts_go_after_the_gui_thread(qtbot, is_polite):

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import traceback
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -69,19 +70,18 @@ class BackgroundRun(QObject):
     returned = Signal(object)
     failed = Signal(object)
     finished = Signal()
-    _woken = Signal()
 
     def __init__(self, work: Work, *, is_polite: bool = True) -> None:
         super().__init__()
-        self._mail = _Mail(self._woken.emit)
+        self._mail = _Mail()
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=_run, args=(work, self._stop, self._mail, is_polite), name="napari-hrpn", daemon=False
         )
-        self._woken.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        # whoever deletes this object, the thread must end and not wake it any more
-        self.destroyed.connect(self._mail.close)
-        self.destroyed.connect(self._stop.set)
+        self._mail.bell.rung.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        # whoever deletes this object, the thread must end; `destroyed` does not come where it goes as part of a circle
+        for end in (self._mail.close, self._stop.set):
+            weakref.finalize(self, end)
 
     @property
     def is_running(self) -> bool:
@@ -184,22 +184,27 @@ class NewestTask(QObject):
         self._run = None
 
 
+class _Bell(QObject):
+    """What the thread rings; an object of its own, for that which listens may be deleted at that moment."""
+
+    rung = Signal()
+
+
 class _Mail:
     """What the thread has to tell, until the GUI thread takes it."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self) -> None:
+        self.bell = _Bell()
         self._letters: deque[tuple[str, Any]] = deque()
         self._lock = threading.Condition()
-        self._wake: Callable[[], None] | None = wake
+        self._is_open = True
 
     def post(self, kind: str, value: object) -> None:
         with self._lock:
-            if self._wake is not None:
+            if self._is_open:
                 self._letters.append((kind, value))
                 self._lock.notify()
-                # nobody is to be woken who is being deleted at this moment
-                with contextlib.suppress(RuntimeError):
-                    self._wake()
+                self.bell.rung.emit()
 
     def wait(self, timeout_s: float) -> None:
         with self._lock:
@@ -213,7 +218,7 @@ class _Mail:
 
     def close(self) -> None:
         with self._lock:
-            self._wake = None
+            self._is_open = False
             self._letters.clear()
 
 
