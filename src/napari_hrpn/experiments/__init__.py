@@ -5,7 +5,6 @@ from napari_hrpn.experiments.blurring import BlurMoments, MomentsReport, blur_mo
 from napari_hrpn.experiments.cross_validation import StudyReport, cross_validate
 from napari_hrpn.experiments.errors import IncompleteStudyError, StudyError, StudyWarning
 from napari_hrpn.experiments.folds import Experiment, Fold, study_experiments, study_folds
-from napari_hrpn.experiments.replaced_file import replaced_file
 from napari_hrpn.experiments.results import ResultRow, read_results, write_results
 from napari_hrpn.experiments.study import Ablations, Study, StudySlide
 from napari_hrpn.experiments.study_file import read_study
@@ -34,7 +33,6 @@ __all__ = [
     "fit_agreement",
     "read_results",
     "read_study",
-    "replaced_file",
     "study_experiments",
     "study_folds",
     "summarised",

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.experiments.replaced_file import replaced_file
+from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -108,6 +108,7 @@ def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
 
     table = pd.DataFrame([asdict(row) for row in rows], columns=[each.name for each in fields(ResultRow)])
     table = table.astype(dict.fromkeys(COUNTS, "Int64"))
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / RESULTS
     with replaced_file(path.with_suffix(".parquet")) as partial:
         table.to_parquet(partial, index=False)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from napari_hrpn.experiments.errors import StudyError
-from napari_hrpn.experiments.replaced_file import replaced_file
 from napari_hrpn.experiments.results import plain_row, row_from_plain
 from napari_hrpn.slides import open_slide, slide_identity
+from napari_hrpn.slides.replaced_file import replaced_file
 from napari_hrpn.slides.saved_json import saved_json
 from napari_hrpn.training import RunFolder, RunRequest
 
@@ -191,6 +191,7 @@ def write_json(path: Path, content: object) -> None:
     content : object
         Without NaN.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

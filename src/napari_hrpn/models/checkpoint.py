@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +19,7 @@ from safetensors.torch import save
 from napari_hrpn.models.ganda import GANDA, GANDASettings
 from napari_hrpn.models.hrpn import HRPN, HRPNSettings
 from napari_hrpn.models.scaling import IntensityScaling
+from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,7 +154,6 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     path : str or Path
         File to write, usually ``.safetensors``; one that is there is replaced in one step.
     """
-    path = Path(path)
     header = {
         "format": FORMAT,
         "architecture": checkpoint.architecture,
@@ -162,12 +161,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
         "card": json.dumps(asdict(checkpoint.card)),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with replaced_file(Path(path), sync=False) as partial:
         partial.write_bytes(save(tensors, metadata=header))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -6,9 +6,10 @@ import csv
 import io
 import json
 import math
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,10 +50,12 @@ def write_agreement(
         region: {column: ({**asdict(row), "r2_ceiling": ceilings.get(region)})[column] for column in COLUMNS}
         for region, row in rows.items()
     }
-    paths = folder / "agreement.csv", folder / "agreement.json"
-    _replace(paths[0], _as_csv(table))
     finite = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
-    _replace(paths[1], json.dumps({**(about or {}), "agreement": finite}, indent=2, allow_nan=False) + "\n")
+    content = json.dumps({**(about or {}), "agreement": finite}, indent=2, allow_nan=False) + "\n"
+    paths = folder / "agreement.csv", folder / "agreement.json"
+    for path, text in zip(paths, (_as_csv(table), content), strict=True):
+        with replaced_file(path, sync=False) as partial:
+            partial.write_text(text, encoding="utf-8")
     return paths
 
 
@@ -74,12 +77,3 @@ def _as_json(value: object) -> object:
     if _is_missing(value):
         return None
     return str(value) if isinstance(value, float) and math.isinf(value) else value
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

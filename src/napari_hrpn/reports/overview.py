@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.slides import contrast_limits
+from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis import Agreement
@@ -79,7 +78,8 @@ def write_overview(
         if real.pixel_size_um is not None:
             draw_scale_bar(axes, y.shape, real.pixel_size_um[1] * real.shape[1] / y.shape[1])
     figure.suptitle(overview_title(agreement, r2_ceiling))
-    _save(figure, path)
+    with replaced_file(path, sync=False) as partial:
+        figure.savefig(partial, format=path.suffix[1:], dpi=PANEL_PX / 5, bbox_inches="tight")
     return path
 
 
@@ -179,12 +179,3 @@ def draw_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_um: float, colour: 
     axes.plot([left, right], [y, y], color=colour, linewidth=4, solid_capstyle="butt")
     words = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
     axes.text((left + right) / 2, y - 0.015 * height, words, color=colour, ha="center", va="bottom", fontsize=12)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        figure.savefig(partial, dpi=PANEL_PX / 5, bbox_inches="tight")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

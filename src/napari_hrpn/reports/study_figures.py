@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_hrpn.reports.study_table import HEADINGS, REGIONS, write_rows
+from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultR
     tuple of pathlib.Path
         Pictures, with a CSV of the same name beside each; older ones are replaced.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = {
         "models": (models, _Layout("Models", _model, lambda row: SERIES_NAMES[row.part])),
         "ablations": (ablations, _Layout("Ablations of HRPN", _channels, _branches)),
@@ -76,9 +78,6 @@ def _branches(row: ResultRow) -> str:
 def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) -> Path:
     from matplotlib.figure import Figure
 
-    # torch comes with this room
-    from napari_hrpn.experiments import replaced_file
-
     series = sorted({layout.series(row) for row in rows})
     categories = list(dict.fromkeys(layout.category(row) for row in rows))
     width = 0.6 + max(1.8, 0.45 * len(categories), 0.25 * len(categories) * len(series))
@@ -91,7 +90,7 @@ def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) 
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
     with replaced_file(path) as partial:
-        figure.savefig(partial, dpi=DPI)
+        figure.savefig(partial, format=path.suffix[1:], dpi=DPI)
     with replaced_file(path.with_suffix(".csv")) as partial:
         write_rows([_plotted(row, layout) for row in rows], partial)
     return path

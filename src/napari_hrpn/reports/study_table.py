@@ -6,6 +6,8 @@ import csv
 import math
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.slides.replaced_file import replaced_file
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -53,9 +55,7 @@ def write_study_table(
     pathlib.Path
         The Markdown file.
     """
-    # torch comes with this room
-    from napari_hrpn.experiments import replaced_file
-
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "table.md"
     parts = [f"# {title or 'Study'}", *_sections("Models", models), *_sections("Ablations of HRPN", ablations)]
     with replaced_file(path) as partial:

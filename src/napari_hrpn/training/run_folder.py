@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import filelock
 import safetensors
 from safetensors.torch import save
 
+from napari_hrpn.slides.replaced_file import replaced_file
 from napari_hrpn.training.entries import SlideEntry
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.reports import EpochRecord, TrainingResult
@@ -194,7 +194,8 @@ class RunFolder:
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            _replace(self._request, json.dumps(content, indent=2).encode())
+            with replaced_file(self._request) as partial:
+                partial.write_bytes(json.dumps(content, indent=2).encode())
         except OSError as error:
             msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the run."
             raise TrainingError(msg) from error
@@ -262,7 +263,8 @@ class RunFolder:
         held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         if state.history:
             self._write_history(state.history)
-        _replace(self._state, save(held, metadata={"state": json.dumps(asdict(state))}))
+        with replaced_file(self._state) as partial:
+            partial.write_bytes(save(held, metadata={"state": json.dumps(asdict(state))}))
 
     def history(self) -> tuple[EpochRecord, ...]:
         """Records of the finished epochs.
@@ -292,12 +294,13 @@ class RunFolder:
         return TrainingResult(self.path, checkpoint, state.history, state.best_epoch, state.complete, state.reason)
 
     def _write_history(self, history: tuple[EpochRecord, ...]) -> None:
-        partial = self._history.with_name(f"{self._history.name}.{os.getpid()}.partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with (
+            replaced_file(self._history, sync=False) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
             table = csv.DictWriter(file, [each.name for each in fields(EpochRecord)])
             table.writeheader()
             table.writerows(asdict(record) for record in history)
-        partial.replace(self._history)
 
 
 def _plain(entry: SlideEntry) -> dict[str, Any]:
@@ -308,15 +311,3 @@ def _plain(entry: SlideEntry) -> dict[str, Any]:
 def _entry(plain: Mapping[str, Any]) -> SlideEntry:
     regions = None if plain["regions"] is None else Path(plain["regions"])
     return SlideEntry(**{**plain, "path": Path(plain["path"]), "regions": regions})
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -6,11 +6,11 @@ run's. Their files are called after what they hold, so other regions are other f
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,9 +120,8 @@ class TrainingJob:
         try:
             for source in (path for path in regions if path.parent == self.drawn):
                 (folder / REGIONS).mkdir(parents=True, exist_ok=True)
-                partial = folder / REGIONS / f"{source.name}.{os.getpid()}.partial"
-                partial.write_bytes(source.read_bytes())
-                partial.replace(folder / REGIONS / source.name)
+                with replaced_file(folder / REGIONS / source.name, sync=False) as partial:
+                    partial.write_bytes(source.read_bytes())
         except OSError as error:
             msg = f"{folder} cannot be written ({error.strerror}); choose another folder for the run."
             raise Refusal(msg) from error
