@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
-
-import filelock
 
 from napari_hrpn.experiments.errors import StudyError
 from napari_hrpn.experiments.results import plain_row, row_from_plain
 from napari_hrpn.slides import open_slide, slide_identity
+from napari_hrpn.slides.locked_folder import locked_folder
 from napari_hrpn.slides.replaced_file import replaced_file
 from napari_hrpn.slides.saved_json import saved_json
 from napari_hrpn.training import RunFolder, RunRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from napari_hrpn.experiments.folds import Experiment, Fold
@@ -51,23 +50,9 @@ class StudyFolder:
         """Return the run folder of an experiment."""
         return RunFolder(self.path / "runs" / experiment.name)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other programs from carrying out a study here at the same time."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock")
-            lock.acquire(blocking=False)
-        except filelock.Timeout as error:
-            msg = f"another program is carrying out a study in {self.path}; wait for it, or choose another folder."
-            raise StudyError(msg) from error
-        except OSError as error:
-            msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the study."
-            raise StudyError(msg) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return locked_folder(self.path, StudyError, "carrying out a study in", "study")
 
     def check(self, experiments: Sequence[Experiment]) -> None:
         """Refuse to go on where what is there was made from something else.

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import csv
 import json
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import safetensors
 from safetensors.torch import save
 
+from napari_hrpn.slides.locked_folder import locked_folder
 from napari_hrpn.slides.replaced_file import replaced_file
 from napari_hrpn.training.entries import SlideEntry
 from napari_hrpn.training.errors import TrainingError
@@ -23,7 +22,8 @@ from napari_hrpn.training.reports import EpochRecord, TrainingResult
 from napari_hrpn.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -200,23 +200,9 @@ class RunFolder:
             msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the run."
             raise TrainingError(msg) from error
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other programs from training here at the same time."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock", thread_local=False)
-            lock.acquire(blocking=False)
-        except filelock.Timeout as error:
-            msg = f"another program is training in {self.path}; wait for it, or choose another folder."
-            raise TrainingError(msg) from error
-        except OSError as error:
-            msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the run."
-            raise TrainingError(msg) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return locked_folder(self.path, TrainingError, "training in", "run")
 
     def state(self) -> RunState:
         """How far the run is; at its start where nothing was kept.

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
 from napari_hrpn.reports.errors import ReportError
+from napari_hrpn.slides.locked_folder import LOCK, locked_folder
 from napari_hrpn.slides.output_path import partial_output
 from napari_hrpn.slides.saved_json import saved_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 FORMAT = "napari-hrpn evaluation 1"
 JSON, PAGE, REGIONS = "evaluation.json", "evaluation.html", "rois.geojson"
 FIGURES, TABLES, UNFINISHED = "figures", "tables", "unfinished"
-REQUEST, PARTS, LOCK = "request.json", "parts", ".lock"
+REQUEST, PARTS = "request.json", "parts"
 WORDS = {
     "real": "the real slide or its channel",
     "roles": "the roles of the channels",
@@ -48,26 +47,12 @@ class EvaluationFolder:
         self.path = path
         self._unfinished = path / UNFINISHED
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other programs from writing an evaluation here at the same time."""
         if self.path.exists() and not self.path.is_dir():
             msg = f"{self.path} is a file; name a folder for the evaluation."
             raise ReportError(msg)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / LOCK)
-            lock.acquire(blocking=False)
-        except filelock.Timeout as error:
-            msg = f"another program is writing an evaluation into {self.path}; wait for it, or choose another folder."
-            raise ReportError(msg) from error
-        except OSError as error:
-            msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the evaluation."
-            raise ReportError(msg) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return locked_folder(self.path, ReportError, "writing an evaluation into", "evaluation")
 
     def begin(self, request: Mapping[str, Any], *, overwrite: bool = False) -> bool:
         """Make sure that what is there was made from what is asked for now.
