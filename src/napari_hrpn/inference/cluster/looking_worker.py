@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
     Box = tuple[slice, slice]
-    Place = tuple[int, int]
+    SlideChannel = tuple[int, int]
 
 PROTOCOL, FAST = pickle.HIGHEST_PROTOCOL, 1
 
@@ -93,14 +93,14 @@ class _Packer(pickle.Pickler):
 
     def __init__(self, file: io.BytesIO, slides: Sequence[Slide]) -> None:
         super().__init__(file, PROTOCOL)
-        self._places: dict[str, Place] = {
+        self._channels: dict[str, SlideChannel] = {
             slide.levels[0][channel].name: (number, channel)
             for number, slide in enumerate(slides)
             for channel in range(len(slide.channel_names))
         }
 
-    def persistent_id(self, written: object) -> Place | None:
-        return self._places[written.name] if isinstance(written, da.Array) else None
+    def persistent_id(self, written: object) -> SlideChannel | None:
+        return self._channels[written.name] if isinstance(written, da.Array) else None
 
 
 class _Unpacker(pickle.Unpickler):
@@ -110,6 +110,6 @@ class _Unpacker(pickle.Unpickler):
         super().__init__(file)
         self._slides = slides
 
-    def persistent_load(self, place: Place) -> da.Array:
-        number, channel = place
+    def persistent_load(self, which: SlideChannel) -> da.Array:
+        number, channel = which
         return self._slides[number].levels[0][channel]
