@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.forms.words import breakable, time_in_words
+from napari_hrpn.plugin.forms.message_panel import MessagePanel
+from napari_hrpn.plugin.forms.words import time_in_words
 from napari_hrpn.plugin.measuring.course import Progress
 from napari_hrpn.plugin.measuring.parts import Finished, Part, Remembered, in_turn
 from napari_hrpn.plugin.refusal import sentence_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 STEPS = 1000
 
 
-class MeasureBar(QWidget):
+class MeasureBar(MessagePanel):
     """Starts, follows and ends measurements, and remembers their parts.
 
     `asked` says that the user wants to measure, `found` carries the key of a part that has its result, `ended` says
@@ -39,15 +40,12 @@ class MeasureBar(QWidget):
         super().__init__()
         self.results = Remembered()
         self._run: BackgroundRun | None = None
-        self._message = ""
         self.measure_button = QPushButton("Measure")
         self.measure_button.setToolTip(tooltip)
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip("Stop after the block that is being read; what is finished is kept")
         self.bar = QProgressBar()
         self.bar.setToolTip("Share of all that is to be measured")
-        self.message_label = QLabel()
-        self.message_label.setWordWrap(True)
         buttons = QHBoxLayout()
         buttons.addWidget(self.measure_button)
         buttons.addWidget(self.cancel_button)
@@ -64,17 +62,6 @@ class MeasureBar(QWidget):
     def is_running(self) -> bool:
         """Whether something is being measured."""
         return self._run is not None
-
-    @property
-    def message(self) -> str:
-        """The last thing said."""
-        return self._message
-
-    def say(self, sentence: str) -> None:
-        """Show a sentence."""
-        self._message = sentence
-        self.message_label.setText(breakable(sentence))
-        self.message_label.setVisible(bool(sentence))
 
     def start(self, parts: Sequence[Part]) -> bool:
         """Compute the parts that are not known; nothing is done while others are computed.

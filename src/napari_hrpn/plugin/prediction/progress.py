@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout
 
-from napari_hrpn.plugin.forms.words import breakable, time_in_words
+from napari_hrpn.plugin.forms.message_panel import MessagePanel
+from napari_hrpn.plugin.forms.words import time_in_words
 
 if TYPE_CHECKING:
     from napari_hrpn.plugin.prediction.run import Progress
@@ -14,38 +15,19 @@ if TYPE_CHECKING:
 MEGA = 1e6
 
 
-class ProgressPanel(QWidget):
+class ProgressPanel(MessagePanel):
     """A progress bar, a line of numbers, and a message."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._message = ""
         self.bar = QProgressBar()
         self.bar.setToolTip("Tiles on disk, of those wanted")
         self.numbers_label = QLabel()
-        self.message_label = QLabel()
-        self.message_label.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.bar, self.numbers_label, self.message_label):
             layout.addWidget(widget)
         self.clear()
-
-    @property
-    def message(self) -> str:
-        """The last thing said."""
-        return self._message
-
-    def say(self, sentence: str) -> None:
-        """Show a sentence.
-
-        Parameters
-        ----------
-        sentence : str
-            For the user; the former one goes.
-        """
-        self._message = sentence
-        self.message_label.setText(breakable(sentence))
 
     def clear(self) -> None:
         """Show no progress."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout
 
+from napari_hrpn.plugin.forms.message_panel import MessagePanel
 from napari_hrpn.plugin.forms.warning_label import WarningLabel
-from napari_hrpn.plugin.forms.words import breakable, time_in_words
+from napari_hrpn.plugin.forms.words import time_in_words
 
 if TYPE_CHECKING:
     from napari_hrpn.plugin.training.run import StepNews
     from napari_hrpn.training import CutReport, EpochReport
 
 
-class TrainingProgress(QWidget):
+class TrainingProgress(MessagePanel):
     """Two progress bars, a line of numbers, what to be warned of in the slides and in the training, and a message."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._message = ""
         self.epoch_bar = QProgressBar()
         self.epoch_bar.setToolTip("Finished epochs, of those at most")
         self.batch_bar = QProgressBar()
@@ -27,26 +27,13 @@ class TrainingProgress(QWidget):
         self.numbers_label = QLabel()
         self.warning_label = WarningLabel()
         self.quality_label = WarningLabel()
-        self.message_label = QLabel()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.epoch_bar, self.batch_bar, self.numbers_label, self.quality_label, self.warning_label):
             layout.addWidget(widget)
         layout.addWidget(self.message_label)
-        for label in (self.numbers_label, self.message_label):
-            label.setWordWrap(True)
+        self.numbers_label.setWordWrap(True)
         self.clear()
-
-    @property
-    def message(self) -> str:
-        """The last thing said."""
-        return self._message
-
-    def say(self, sentence: str) -> None:
-        """Show a sentence; the former one goes."""
-        self._message = sentence
-        self.message_label.setText(breakable(sentence))
-        self.message_label.setVisible(bool(sentence))
 
     def clear(self) -> None:
         """Show no progress."""
