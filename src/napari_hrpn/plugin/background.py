@@ -143,6 +143,17 @@ class BackgroundRun(QObject):
             self.finished.emit()
 
 
+def begin(
+    work: Work, take: Callable[[Any], None], fail: Callable[[BaseException], None], *, is_polite: bool = True
+) -> BackgroundRun:
+    """Start work; `take` is called in the GUI thread with its result, or `fail` with what went wrong."""
+    run = BackgroundRun(work, is_polite=is_polite)
+    run.returned.connect(take)
+    run.failed.connect(fail)
+    run.start()
+    return run
+
+
 class NewestTask(QObject):
     """One thing at a time in another thread: what is asked for takes the place of what was being done."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.background import BackgroundRun, begin, once
 from napari_hrpn.plugin.comparison.compared import loose_layers
 from napari_hrpn.plugin.layers import KEY, is_same_slide, placement, slide_from_layers, slide_of
 from napari_hrpn.slides import RegionMask, SlideError, guess_roles
@@ -162,10 +162,7 @@ class Tissue(QObject):
         except SlideError as error:
             self._problem = str(error)
             return
-        self._run = BackgroundRun(once(_find, slide, nuclei))
-        self._run.returned.connect(self._take)
-        self._run.failed.connect(self._take_failure)
-        self._run.start()
+        self._run = begin(once(_find, slide, nuclei), self._take, self._take_failure)
 
     def _nuclei_of(self, real: ComparedChannel) -> tuple[Slide, int]:
         nuclei = guess_roles(real.slide.channel_names).nuclei

@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
@@ -16,6 +15,7 @@ from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.measuring.marks import ViewerMouse
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
 from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
+from napari_hrpn.plugin.plot_theme import PlotTheme
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.plugin.report.report_button import ReportBar
 from napari_hrpn.plugin.soon import soon
@@ -60,7 +60,6 @@ class MeasuringWidget(DockedWidget):
         self.report = ReportBar(viewer, self.pair_form, self.tissue)
         self.mouse = ViewerMouse(viewer)
         self._soon = soon(self, self._refresh)
-        self._viewer.events.theme.connect(self._show_theme)
         self.pair_form.changed.connect(self.changed)
         self.tissue.changed.connect(self._tissue_changed)
         self.bar.asked.connect(self.measure)
@@ -161,7 +160,7 @@ class MeasuringWidget(DockedWidget):
         self.mouse.stop()
         self.tissue.shut_down()
         self.pair_form.shut_down()
-        self._viewer.events.theme.disconnect(self._show_theme)
+        self._theme.stop()
 
     def lay_out(self, contents: Sequence[QWidget]) -> None:
         """Stand widgets under each other, in a view that scrolls; the bar stays in sight under it.
@@ -181,7 +180,7 @@ class MeasuringWidget(DockedWidget):
         layout.addWidget(scrolling(inside, sideways=True), 1)
         layout.addWidget(self.bar)
         layout.addWidget(self.report)
-        self._show_theme()
+        self._theme = PlotTheme(self, self._viewer, self.plots())
         self.tissue.look_at(self.real)
 
     def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
@@ -222,8 +221,3 @@ class MeasuringWidget(DockedWidget):
     def _refresh(self) -> None:
         self.tissue.look_at(self.real)
         self.show_known()
-
-    def _show_theme(self, event: object = None) -> None:  # noqa: ARG002
-        theme = get_theme(self._viewer.theme)
-        for plot in self.plots():
-            plot.set_colours(theme.background.as_hex(), theme.text.as_hex())

@@ -10,7 +10,7 @@ import napari.viewer
 import numpy as np
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.background import BackgroundRun, begin, once
 from napari_hrpn.plugin.docked_widget import DockedWidget
 from napari_hrpn.plugin.forms.folder_form import FolderForm
 from napari_hrpn.plugin.forms.folders import folder_beside
@@ -153,11 +153,7 @@ class PredictWidget(DockedWidget):
         self.cancel_button.clicked.connect(self.cancel)
 
     def _look_for_devices(self) -> BackgroundRun:
-        looking = BackgroundRun(once(find_readiness), is_polite=False)
-        looking.returned.connect(self._take_readiness)
-        looking.failed.connect(self._tell_failure)
-        looking.start()
-        return looking
+        return begin(once(find_readiness), self._take_readiness, self._tell_failure, is_polite=False)
 
     def _take_readiness(self, readiness: Readiness) -> None:
         self._is_ready = True

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import napari.viewer
 from napari.layers import Shapes
-from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_hrpn.analysis import colocalize_roi, roi_extent, roi_images
@@ -16,6 +15,7 @@ from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
 from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.forms.words import breakable
 from napari_hrpn.plugin.measuring.marks import go_to
+from napari_hrpn.plugin.plot_theme import PlotTheme
 from napari_hrpn.plugin.refusal import sentence_of
 from napari_hrpn.plugin.report.report_button import ReportBar
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
@@ -78,7 +78,7 @@ class RoiCorrelationWidget(DockedWidget):
         self._table_soon = soon(self, self._show_table, TABLE_MS)
         self._lay_out()
         self._connect()
-        self._show_theme()
+        self._theme = PlotTheme(self, viewer, [self.panel.plot])
         self._pair_changed()
 
     @property
@@ -139,7 +139,7 @@ class RoiCorrelationWidget(DockedWidget):
             part.abandon()
         for followed in (self._rois, self._overlay, self.maker, self.roi_form, self.tissue, self.pair_form):
             followed.shut_down()
-        self._viewer.events.theme.disconnect(self._show_theme)
+        self._theme.stop()
 
     def _lay_out(self) -> None:
         self.layer_button.setToolTip("Show real in red and predicted in green, yellow where they agree, as one layer")
@@ -175,7 +175,6 @@ class RoiCorrelationWidget(DockedWidget):
         self.layer_button.clicked.connect(self.show_colocalization_layer)
         self.colocalize_button.clicked.connect(self.colocalize)
         self.export.said.connect(self.say)
-        self._viewer.events.theme.connect(self._show_theme)
 
     def _pair_changed(self) -> None:
         pair = self.pair_form.pair
@@ -310,10 +309,6 @@ class RoiCorrelationWidget(DockedWidget):
             return None
         exported = Exported(self._images, self.rows(), layer.name, self.maker.random)
         return exported, None if self._current is None else self._row(self._current)
-
-    def _show_theme(self, event: object = None) -> None:  # noqa: ARG002
-        theme = get_theme(self._viewer.theme)
-        self.panel.plot.set_colours(theme.background.as_hex(), theme.text.as_hex())
 
 
 def _image(channel: ComparedChannel) -> ProbeImage:

@@ -12,7 +12,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.background import BackgroundRun, begin, once
 from napari_hrpn.plugin.layers import KEY, placement, visible_box
 from napari_hrpn.plugin.soon import soon
 from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY, Window
@@ -220,10 +220,8 @@ class Overlay(QObject):
         wanted, visible = windows
         is_known = self._levels.known(wanted) is not None
         block = self._levels.known(visible) if is_known else None
-        self._run = BackgroundRun(once(_looked, self._levels.overview, block, wanted, visible))
-        self._run.returned.connect(self._take)
-        self._run.failed.connect(self._take_failure)
-        self._run.start()
+        work = once(_looked, self._levels.overview, block, wanted, visible)
+        self._run = begin(work, self._take, self._take_failure)
 
     def _windows(self) -> tuple[Window, Window] | None:
         """What napari asks for, and the part of it that is in view."""

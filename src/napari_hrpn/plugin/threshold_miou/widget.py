@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import napari.viewer
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, once
+from napari_hrpn.plugin.background import BackgroundRun, begin, once
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.measuring.arrangement import side_by_side
@@ -178,11 +178,8 @@ class ThresholdMiouWidget(MeasuringWidget):
             return
         if self.bar.is_running:
             self.bar.cancel()
-        looking = BackgroundRun(once(look_over, pair, self.region_form.title, wanted))
-        looking.returned.connect(self._take_overview)
-        looking.failed.connect(self._fail_to_look)
-        self._looking = looking
-        looking.start()
+        work = once(look_over, pair, self.region_form.title, wanted)
+        self._looking = begin(work, self._take_overview, self._fail_to_look)
 
     def _stop_looking(self) -> None:
         if self._looking is not None:

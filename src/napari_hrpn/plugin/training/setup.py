@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.background import BackgroundRun, begin
 from napari_hrpn.plugin.forms.folder_form import FolderForm
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
@@ -188,11 +188,8 @@ class TrainingSetup(QWidget):
             self.warned.emit(())
             return
         self._show_words("Looking at the slides …")
-        self._looking = BackgroundRun(partial(look_ahead, job))
+        self._looking = begin(partial(look_ahead, job), self._take_prospect, self._take_refusal)
         self._looking.yielded.connect(self._take_news)
-        self._looking.returned.connect(self._take_prospect)
-        self._looking.failed.connect(self._take_refusal)
-        self._looking.start()
 
     def _forget_look(self) -> None:
         self._is_checked = False

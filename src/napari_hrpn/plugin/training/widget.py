@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
-from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QVBoxLayout
 
-from napari_hrpn.plugin.background import BackgroundRun, NewestTask, once
+from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
 from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.forms.words import time_in_words
+from napari_hrpn.plugin.plot_theme import PlotTheme
 from napari_hrpn.plugin.refusal import Refusal, sentence_of
 from napari_hrpn.plugin.training.job import UNFINISHED
 from napari_hrpn.plugin.training.page import TrainingPage
@@ -65,7 +65,7 @@ class TrainWidget(DockedWidget):
         self.progress = TrainingProgress()
         self._lay_out()
         self._connect()
-        self._show_theme()
+        self._theme = PlotTheme(self, viewer, [self.page.curves])
         self._looking = self._look_for_devices()
         self._update_buttons()
 
@@ -91,11 +91,8 @@ class TrainWidget(DockedWidget):
         self.setup.pause()
         self.progress.start()
         self.progress.say("Checking the slides …")
-        self._run = BackgroundRun(partial(train, job))
+        self._run = begin(partial(train, job), self._tell_outcome, self._tell_failure)
         self._run.yielded.connect(self._show_news)
-        self._run.returned.connect(self._tell_outcome)
-        self._run.failed.connect(self._tell_failure)
-        self._run.start()
         self._update_buttons()
 
     def stop(self) -> None:
@@ -133,7 +130,7 @@ class TrainWidget(DockedWidget):
         self._looking.abandon()
         self._reading.abandon()
         self.setup.shut_down()
-        self._viewer.events.theme.disconnect(self._show_theme)
+        self._theme.stop()
         if self._run is not None:
             self._run.abandon()
             self._run = None
@@ -166,14 +163,9 @@ class TrainWidget(DockedWidget):
         self.setup.warned.connect(self.progress.warning_label.warn)
         self.setup.judged.connect(self.progress.quality_label.warn)
         self.setup.placed.connect(self._take_place)
-        self._viewer.events.theme.connect(self._show_theme)
 
     def _look_for_devices(self) -> BackgroundRun:
-        looking = BackgroundRun(once(find_training_readiness), is_polite=False)
-        looking.returned.connect(self._take_readiness)
-        looking.failed.connect(self._tell_failure)
-        looking.start()
-        return looking
+        return begin(once(find_training_readiness), self._take_readiness, self._tell_failure, is_polite=False)
 
     def _take_readiness(self, readiness: TrainingReadiness) -> None:
         self._is_ready = True
@@ -251,10 +243,6 @@ class TrainWidget(DockedWidget):
         dock.show()
         dock.raise_()
         widget.use_checkpoint(checkpoint)
-
-    def _show_theme(self, event: object = None) -> None:  # noqa: ARG002
-        theme = get_theme(self._viewer.theme)
-        self.page.curves.set_colours(theme.background.as_hex(), theme.text.as_hex())
 
 
 def _ending(result: TrainingResult) -> str:
