@@ -96,10 +96,11 @@ class Plan:
         )
         return tuple(Tile.around(box.intersection(core), self.grid.halo, self.grid.stride) for box in boxes)
 
-    def as_stored(self, pixels: NDArray[np.float32]) -> NDArray[np.generic]:
+    def as_stored(self, levels: NDArray[np.float32] | np.float32) -> NDArray[np.generic]:
         """Round and clip grey levels to the store's type."""
+        pixels = np.asarray(levels)
         if np.issubdtype(self.dtype, np.floating):
-            return pixels.astype(self.dtype)
+            return pixels.astype(self.dtype, copy=False)
         limits = np.iinfo(self.dtype)
         return np.clip(np.rint(pixels), limits.min, limits.max).astype(self.dtype)
 

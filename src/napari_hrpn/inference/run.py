@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     ReadPiece = tuple[Tile, NDArray[np.generic] | None]
     """What is computed at once, and its pixels; None where it is too large to be read at once."""
+
+ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +110,11 @@ class Run:
         if self.stopping:
             return None
         plan, core = self._plan, tile.core
-        whole = np.full((core.height, core.width), plan.background, np.float32)
+        whole = np.empty((core.height, core.width), plan.dtype)
+        whole[...] = plan.as_stored(np.float32(plan.background))
         for piece, pixels in pieces:
-            _part(whole, core, piece.core)[...] = plan.scaling.unscale_output(self._predicted(piece, pixels))
-        return plan.as_stored(whole)
+            self._store_levels(_part(whole, core, piece.core), self._predicted(piece, pixels))
+        return whole
 
     def write(self, tile: Tile, predicted: Future[NDArray[np.generic] | None]) -> WrittenTile | None:
         """Write the chunks that are a tile's alone; None when the run is ending."""
@@ -130,6 +133,12 @@ class Run:
     def _read(self, tile: Tile) -> NDArray[np.generic]:
         with self._clock("reading"):
             return self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
+
+    def _store_levels(self, target: NDArray[np.generic], output: NDArray[np.float32]) -> None:
+        """Put the network's output into a part of a tile, few rows at once: they need several times their memory."""
+        for top in range(0, len(output), ROWS):
+            levels = self._plan.scaling.unscale_output(output[top : top + ROWS])
+            target[top : top + ROWS] = self._plan.as_stored(levels)
 
     def _predicted(self, tile: Tile, pixels: NDArray[np.generic] | None) -> NDArray[np.float32]:
         """Run the network on a piece; after it ran out of memory, on its quarters, now and for all pieces to come."""
@@ -175,6 +184,6 @@ class Run:
                 self._seconds[part] += time.perf_counter() - start
 
 
-def _part(whole: NDArray[np.float32], core: Box, box: Box) -> NDArray[np.float32]:
+def _part(whole: NDArray[Any], core: Box, box: Box) -> NDArray[Any]:
     """A view of what lies in a box of a core."""
     return whole[box.y0 - core.y0 : box.y1 - core.y0, box.x0 - core.x0 : box.x1 - core.x0]
