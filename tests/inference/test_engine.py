@@ -341,6 +341,7 @@ def test_a_slide_resampled_to_much_finer_pixels_stays_within_the_memory_budget(s
     np.testing.assert_allclose(pieces, whole, atol=1e-5 * np.ptp(whole))
 
 
+@pytest.mark.filterwarnings("ignore:.* only emulates bf16")
 def test_bf16_errs_little(source, tmp_path):
     slide, checkpoint = make_slide(300, 300, source), lively_checkpoint()
     finish(predict_slide(slide, checkpoint, tmp_path / "a.ome.zarr", PLAIN))

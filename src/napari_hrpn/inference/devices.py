@@ -74,6 +74,34 @@ def choose_device(name: str) -> Device:
     raise PredictionError(msg)
 
 
+def precision_warnings(device: Device, precision: str) -> tuple[str, ...]:
+    """Say in at most one sentence that a device only emulates an arithmetic: right, but slower than fp32.
+
+    Parameters
+    ----------
+    device : Device
+        Where the network runs.
+    precision : {"fp32", "bf16", "fp16"}
+        What was asked for.
+
+    Returns
+    -------
+    tuple of str
+        None or one.
+    """
+    if _computes_in(device.name, precision):
+        return ()
+    return (f"{device.title} only emulates {precision}, which takes longer than fp32: leave the precision at fp32.",)
+
+
+def _computes_in(device: str, precision: str) -> bool:
+    if device == "cpu":
+        one_dnn = torch.ops.mkldnn
+        found = {"bf16": one_dnn._is_mkldnn_bf16_supported, "fp16": one_dnn._is_mkldnn_fp16_supported}
+        return precision not in found or bool(found[precision]())
+    return precision != "bf16" or device == "mps" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _cuda_device(index: int) -> Device:
     free, total = torch.cuda.mem_get_info(index)
     return Device(f"cuda:{index}", torch.cuda.get_device_name(index), free, total)

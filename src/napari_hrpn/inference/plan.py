@@ -12,7 +12,7 @@ import psutil
 
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.tissue import TissueMask, tissue_mask
-from napari_hrpn.inference.devices import choose_device
+from napari_hrpn.inference.devices import choose_device, precision_warnings
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.fit import input_channels, intensity_warnings, pixel_size_warnings
 from napari_hrpn.inference.sampling import Sampling
@@ -172,6 +172,7 @@ def make_plan(
         warnings=(
             *pixel_size_warnings(slide, checkpoint, settings),
             *intensity_warnings(checkpoint, percentiles),
+            *precision_warnings(device, settings.precision),
         ),
     )
 

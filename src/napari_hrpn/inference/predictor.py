@@ -104,7 +104,11 @@ class Predictor:
 
     def _run_whole(self, batch: Tensor, crop: int) -> Tensor:
         half = self._precision != torch.float32
-        with torch.autocast(self.device.split(":")[0], dtype=self._precision, enabled=half):
+        with (
+            # rounded to 10 bits, as graphics cards do unasked, tiles would differ from the whole
+            torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
+            torch.autocast(self.device.split(":")[0], dtype=self._precision, enabled=half),
+        ):
             output: Tensor = self._network(batch.contiguous(memory_format=torch.channels_last), crop)
         return output
 
