@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import dask.array as da
 import numpy as np
 
+from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.lazy import ArrayLike, from_guarded
 
 BLOCK = 512
+KEPT_BYTES = 32 << 20
 ROWS = 256
 
 
@@ -92,17 +95,17 @@ class HalvedPixels:
         return block[tuple(slice(None, None, part.step) for part in ranges)]
 
 
-class _ComputedPixels:
-    """A dask array sliced into computed blocks, in the thread that asks."""
+class _KeptPixels:
+    """A dask array sliced into computed blocks, in the thread that asks; some of its chunks are kept."""
 
-    def __init__(self, array: da.Array) -> None:
-        self._array = array
+    def __init__(self, array: da.Array, chunks: ChunkCache) -> None:
+        self._array, self._chunks = array, chunks
         self.shape = array.shape
         self.dtype = array.dtype
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        block: np.ndarray = self._array[key].compute(scheduler="synchronous")
-        return block
+        ranges = (slice(*part.indices(length)[:2]) for part, length in zip(key, self.shape, strict=True))
+        return self._chunks.read(self._array, *ranges)
 
 
 def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...]:
@@ -119,11 +122,18 @@ def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...
     -------
     tuple of dask.array.Array
         Finest first, without `finest`; empty where that is small enough. Reading a block of any level takes
-        the memory of a few blocks, and reads all the pixels of `finest` that lie under it.
+        the memory of a few blocks, and reads all the pixels of `finest` that lie under it, but for what is kept of
+        the levels between.
     """
     levels: list[da.Array] = []
-    pixels: ArrayLike = _ComputedPixels(finest)
+    pixels = _KeptPixels(finest, _kept_chunks(0))
     while max(pixels.shape[1:]) > smallest:
-        pixels = HalvedPixels(pixels)
-        levels.append(from_guarded(pixels, (finest.chunksize[0], BLOCK, BLOCK), "coarser"))
+        levels.append(from_guarded(HalvedPixels(pixels), (finest.chunksize[0], BLOCK, BLOCK), "coarser"))
+        pixels = _KeptPixels(levels[-1], _kept_chunks(len(levels)))
     return tuple(levels)
+
+
+@cache
+def _kept_chunks(level: int) -> ChunkCache:  # noqa: ARG001
+    """Chunks of a level, of all slides together; one cache for all levels would be filled by the finest of them."""
+    return ChunkCache(KEPT_BYTES)
