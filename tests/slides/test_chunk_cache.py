@@ -1,4 +1,3 @@
-import pickle
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -92,14 +91,6 @@ def test_several_threads_read_the_same_and_decode_once(threads):
     broken, _ = counted_level(PIXELS, (1, 128, 100), broken=[(2, 1, 1)])
     with pytest.raises(OSError, match="broken chunk"):
         cache.read(broken, *WHOLE)
-
-
-def test_in_another_process_it_begins_empty():
-    level, decoded = counted_level(PIXELS, (1, 128, 100))
-    cache = ChunkCache(LARGE, 2)
-    cache.read(level, *WHOLE)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(cache)).read(level, *WHOLE), PIXELS)
-    assert set(decoded.values()) == {2}
 
 
 def test_more_than_is_kept_can_be_read():

@@ -49,10 +49,6 @@ class ChunkCache:
         self._chunks: OrderedDict[Key, Future[NDArray[Any]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[ChunkCache], tuple[int, int]]:
-        # in another process it begins empty
-        return ChunkCache, (self._kept_bytes, self._threads)
-
     def clear(self) -> None:
         """Forget all."""
         with self._lock:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import dask.array as da
 import numpy as np
 
-from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.lazy import ArrayLike, from_guarded
 
 BLOCK = 512
-KEPT_BYTES = 32 << 20
 ROWS = 256
 
 
@@ -95,17 +92,17 @@ class HalvedPixels:
         return block[tuple(slice(None, None, part.step) for part in ranges)]
 
 
-class _KeptPixels:
-    """A dask array sliced into computed blocks, in the thread that asks; some of its chunks are kept."""
+class _ComputedPixels:
+    """A dask array sliced into computed blocks, in the thread that asks."""
 
-    def __init__(self, array: da.Array, chunks: ChunkCache) -> None:
-        self._array, self._chunks = array, chunks
+    def __init__(self, array: da.Array) -> None:
+        self._array = array
         self.shape = array.shape
         self.dtype = array.dtype
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        ranges = (slice(*part.indices(length)[:2]) for part, length in zip(key, self.shape, strict=True))
-        return self._chunks.read(self._array, *ranges)
+        block: np.ndarray = self._array[key].compute(scheduler="synchronous")
+        return block
 
 
 def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...]:
@@ -122,18 +119,11 @@ def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...
     -------
     tuple of dask.array.Array
         Finest first, without `finest`; empty where that is small enough. Reading a block of any level takes
-        the memory of a few blocks, and reads all the pixels of `finest` that lie under it, but for what is kept of
-        the levels between.
+        the memory of a few blocks, and reads all the pixels of `finest` that lie under it.
     """
     levels: list[da.Array] = []
-    pixels = _KeptPixels(finest, _kept_chunks(0))
+    pixels: ArrayLike = _ComputedPixels(finest)
     while max(pixels.shape[1:]) > smallest:
-        levels.append(from_guarded(HalvedPixels(pixels), (finest.chunksize[0], BLOCK, BLOCK), "coarser"))
-        pixels = _KeptPixels(levels[-1], _kept_chunks(len(levels)))
+        pixels = HalvedPixels(pixels)
+        levels.append(from_guarded(pixels, (finest.chunksize[0], BLOCK, BLOCK), "coarser"))
     return tuple(levels)
-
-
-@cache
-def _kept_chunks(level: int) -> ChunkCache:  # noqa: ARG001
-    """Chunks of a level, of all slides together; one cache for all levels would be filled by the finest of them."""
-    return ChunkCache(KEPT_BYTES)
