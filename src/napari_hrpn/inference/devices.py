@@ -89,12 +89,26 @@ def precision_warnings(device: Device, precision: str) -> tuple[str, ...]:
     tuple of str
         None or one.
     """
-    if _computes_in(device.name, precision):
+    if computes_in(device.name, precision):
         return ()
     return (f"{device.title} only emulates {precision}, which takes longer than fp32: leave the precision at fp32.",)
 
 
-def _computes_in(device: str, precision: str) -> bool:
+def computes_in(device: str, precision: str) -> bool:
+    """Whether a device has an arithmetic in hardware, as far as that can be told.
+
+    Parameters
+    ----------
+    device : str
+        Its name, as torch knows it.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic.
+
+    Returns
+    -------
+    bool
+        False where it is only emulated.
+    """
     if device == "cpu":
         one_dnn = torch.ops.mkldnn
         found = {"bf16": one_dnn._is_mkldnn_bf16_supported, "fp16": one_dnn._is_mkldnn_fp16_supported}

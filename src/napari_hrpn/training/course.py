@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
+from napari_hrpn.inference.devices import computes_in
 from napari_hrpn.models import save_checkpoint
 from napari_hrpn.training.card import trained_checkpoint
 from napari_hrpn.training.feed import PatchFeed, PatchSource
@@ -193,8 +192,4 @@ def precision_on(device: str, precision: str) -> str:
     """
     if precision != "auto":
         return precision
-    if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device == "cpu":
-        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
-    return "fp32"
+    return "bf16" if device != "mps" and computes_in(device, "bf16") else "fp32"
