@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
+from torch.backends import cudnn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_hrpn.inference.fused import fuse
@@ -106,7 +107,7 @@ class Predictor:
         half = self._precision != torch.float32
         with (
             # rounded to 10 bits, as graphics cards do unasked, tiles would differ from the whole
-            torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
+            cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False),
             torch.autocast(self.device.split(":")[0], dtype=self._precision, enabled=half),
         ):
             output: Tensor = self._network(batch.contiguous(memory_format=torch.channels_last), crop)

@@ -110,8 +110,7 @@ class Run:
         if self.stopping:
             return None
         plan, core = self._plan, tile.core
-        whole = np.empty((core.height, core.width), plan.dtype)
-        whole[...] = plan.as_stored(np.float32(plan.background))
+        whole = np.full((core.height, core.width), plan.as_stored(np.float32(plan.background)), plan.dtype)
         for piece, pixels in pieces:
             self._store_levels(_part(whole, core, piece.core), self._predicted(piece, pixels))
         return whole

@@ -47,12 +47,13 @@ def open_zarr_array(place: Place) -> zarr.Array[Any]:
     import zarr
 
     if isinstance(place, Path):
-        array = zarr.open_array(place, mode="r")
-        # it knows this machine's byte order only
-        if not (_can_have_zarrs() and array.dtype.isnative):
-            return array
-        with _decoded_by_zarrs():
-            return zarr.open_array(place, mode="r")
+        if _can_have_zarrs():
+            with _decoded_by_zarrs():
+                array = zarr.open_array(place, mode="r")
+            # it knows this machine's byte order only
+            if array.dtype.isnative:
+                return array
+        return zarr.open_array(place, mode="r")
     # asked for both versions at once, zarr fails where a store forbids to read what is not there
     version: Literal[2, 3] = 3 if is_file(place / "zarr.json") else 2
     return zarr.open_array(zarr_store(place), mode="r", zarr_format=version)
