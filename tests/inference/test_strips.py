@@ -8,9 +8,9 @@ from napari_hrpn.inference.strips import SMALLEST_STRIP, StripwiseHRPN, upsampli
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings
 
 
-def lively_network(**settings: object) -> HRPN:
+def lively_network(seed: int = 0, **settings: object) -> HRPN:
     """Batch statistics are those of real features, so that no layer is all but dead."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = HRPN(HRPNSettings(**settings)).train()
     with torch.no_grad():
         network(torch.randn(1, network.settings.in_channels, 128, 128))
@@ -41,19 +41,24 @@ def test_strips_give_what_the_whole_network_gives(settings, crop):
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
 def test_half_precision_errs_as_the_whole_network_does_and_ends_in_single(precision, dtype):
-    network = lively_network()
-    pixels = np.random.default_rng(0).standard_normal((2, 256, 256), "f4")
-    x = torch.from_numpy(pixels)[None]
-    strips = Predictor(Checkpoint(network.settings, network.state_dict()), precision=precision).run(pixels, 64)
-    fold_batch_normalisation(network)
-    with torch.inference_mode():
-        exact = network(x, 64)[0, 0].numpy()
-        with torch.autocast("cpu", dtype):
-            plain = network(x, 64)[0, 0].float().numpy()
-    assert strips.dtype == np.float32
-    # numbers of 16 bits would be few
-    assert len(np.unique(strips)) > 0.5 * strips.size
-    assert 0 < np.abs(strips - exact).mean() <= 1.5 * np.abs(plain - exact).mean()
+    errors, plain_errors = [], []
+    # of one network, chance decides which errs more
+    for seed in range(4):
+        network = lively_network(seed)
+        pixels = np.random.default_rng(seed).standard_normal((2, 256, 256), "f4")
+        x = torch.from_numpy(pixels)[None]
+        strips = Predictor(Checkpoint(network.settings, network.state_dict()), precision=precision).run(pixels, 64)
+        fold_batch_normalisation(network)
+        with torch.inference_mode():
+            exact = network(x, 64)[0, 0].numpy()
+            with torch.autocast("cpu", dtype):
+                plain = network(x, 64)[0, 0].float().numpy()
+        assert strips.dtype == np.float32
+        # numbers of 16 bits would be few
+        assert len(np.unique(strips)) > 0.5 * strips.size
+        errors.append(np.abs(strips - exact).mean())
+        plain_errors.append(np.abs(plain - exact).mean())
+    assert 0 < sum(errors) <= 1.2 * sum(plain_errors)
 
 
 @pytest.mark.parametrize(("first", "count", "scale"), [(1, 40, 4), (9, 7, 8), (46, 64, 8)])
