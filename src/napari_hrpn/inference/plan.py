@@ -18,7 +18,7 @@ from napari_hrpn.inference.fit import input_channels, intensity_warnings, pixel_
 from napari_hrpn.inference.sampling import Sampling
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.inference.store import recorded_request
-from napari_hrpn.slides import slide_identity
+from napari_hrpn.slides import glance, slide_identity
 from napari_hrpn.tiling import Box, Tile, TileGrid, covering, rounded_up
 
 if TYPE_CHECKING:
@@ -146,8 +146,9 @@ def make_plan(
     """
     channels = input_channels(slide, checkpoint, roles)
     device = choose_device(predictor.device)
-    tissue = tissue_mask(slide, channels[0])
-    scaling, percentiles = _scaling_for(slide, checkpoint, channels, tissue)
+    stains = glance(slide, channels, checkpoint.card.scaling.reference_um)
+    tissue = tissue_mask(stains, 0)
+    scaling, percentiles = _scaling_for(stains, checkpoint, tissue)
     factors = _factors(slide, checkpoint, settings)
     halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, predictor.stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
@@ -157,7 +158,7 @@ def make_plan(
     core = _core_px(settings, path, _largest_core_px(max(slide.shape), limit, bytes_for, budget))
     smallest = min(CELL_PX, rounded_up(math.ceil(SMALLEST_PIECE_PX / max(factors)), predictor.stride))
     sampling = Sampling(factors, halo, predictor.stride, settings.padding)
-    levels = background_levels(slide, channels, tissue) if settings.skip_blank else None
+    levels = background_levels(stains, range(len(channels)), tissue) if settings.skip_blank else None
     return Plan(
         channels=channels,
         scaling=scaling,
@@ -178,18 +179,16 @@ def make_plan(
 
 
 def _scaling_for(
-    slide: Slide, checkpoint: Checkpoint, channels: Sequence[int], tissue: TissueMask
+    stains: Slide, checkpoint: Checkpoint, tissue: TissueMask
 ) -> tuple[IntensityScaling, NDArray[np.float64]]:
-    scaling = checkpoint.card.scaling
+    scaling, names = checkpoint.card.scaling, stains.channel_names
     wanted = (scaling.low_percentile, scaling.high_percentile)
-    percentiles = tissue_percentiles(slide, channels, tissue, wanted, scaling.reference_um)
-    flat = [
-        slide.channel_names[channel] for channel, (low, high) in zip(channels, percentiles, strict=True) if high <= low
-    ]
+    percentiles = tissue_percentiles(stains, range(len(names)), tissue, wanted, scaling.reference_um)
+    flat = [name for name, (low, high) in zip(names, percentiles, strict=True) if high <= low]
     if scaling.kind == "fixed":
         return scaling, percentiles
     if flat:
-        msg = f"channel {flat[0]} of {slide.source.name} is the same everywhere; expected an image of a stain."
+        msg = f"channel {flat[0]} of {stains.source.name} is the same everywhere; expected an image of a stain."
         raise PredictionError(msg)
     return scaling.fixed_to(tuple(percentiles[:, 0].tolist()), tuple(percentiles[:, 1].tolist())), percentiles
 

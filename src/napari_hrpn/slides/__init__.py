@@ -5,6 +5,7 @@ from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.file_name import slide_name
+from napari_hrpn.slides.glances import glance
 from napari_hrpn.slides.identity import slide_identity
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
@@ -48,6 +49,7 @@ __all__ = [
     "coarser_levels",
     "contrast_limits",
     "find_channel",
+    "glance",
     "guess_roles",
     "halve",
     "is_address",

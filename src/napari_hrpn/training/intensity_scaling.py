@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_hrpn.analysis import tissue_mask, tissue_percentiles
 from napari_hrpn.models import IntensityScaling
+from napari_hrpn.slides import glance
 from napari_hrpn.training.bit_depth import full_scale
 
 if TYPE_CHECKING:
@@ -89,9 +90,10 @@ def measure_scaling(slides: Sequence[TrainingSlide], settings: TrainingSettings)
 
 
 def _ranges(slide: TrainingSlide, scaling: IntensityScaling) -> NDArray[np.float64]:
-    tissue: RegionMask = tissue_mask(slide.slide, slide.inputs[0])
+    stains = glance(slide.slide, (*slide.inputs, slide.target), scaling.reference_um)
+    tissue: RegionMask = tissue_mask(stains, 0)
     if slide.regions is not None:
         # what lies outside is held out, even if it is on the same slide
         tissue = tissue.intersected(slide.regions)
     wanted = (scaling.low_percentile, scaling.high_percentile)
-    return tissue_percentiles(slide.slide, (*slide.inputs, slide.target), tissue, wanted, scaling.reference_um)
+    return tissue_percentiles(stains, range(len(stains.channel_names)), tissue, wanted, scaling.reference_um)
