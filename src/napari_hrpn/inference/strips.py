@@ -120,16 +120,16 @@ class StripwiseHead:
     def __call__(self, branches: list[Tensor], crop: int) -> Tensor:
         """As `Head.forward`, of one image."""
         margin = crop // STEM_REDUCTION - Head.MARGIN
-        fine = Head.together(branches[:2], margin - 1)
-        height, width = (size - 2 for size in fine.shape[-2:])
+        height, width = (size - 2 * margin for size in branches[0].shape[-2:])
         rows = [
-            self._rows(fine[..., top : top + HEAD_ROWS + 2, :], branches[2:], margin, top)
-            for top in range(0, height, HEAD_ROWS)
+            self._rows(branches, margin, top, min(top + HEAD_ROWS, height)) for top in range(0, height, HEAD_ROWS)
         ]
         return Head.at_full_size(torch.cat(rows).view(1, 1, height, width), Head.MARGIN)
 
-    def _rows(self, fine: Tensor, coarse: list[Tensor], margin: int, top: int) -> Tensor:
+    def _rows(self, branches: list[Tensor], margin: int, top: int, bottom: int) -> Tensor:
         """The last layer's answer in some rows, shape (y, x)."""
+        fine, coarse = _fine_rows(branches[:2], margin + top - 1, margin + bottom + 1), branches[2:]
+        fine = fine[..., margin - 1 : fine.shape[-1] - margin + 1]
         mixed = functional.conv2d(fine, self._fine, self._bias)[0].permute(1, 2, 0).float()
         height, width, channels = mixed.shape
         flat = mixed.reshape(height, width * channels)
@@ -155,6 +155,17 @@ class StripwiseHead:
         windows = windows.reshape(rows * 3, blocks, 3 * seen, channels)
         upsampled = torch.matmul(torch.from_numpy(taps.reshape(block, -1)), windows)
         return upsampled.view(rows * 3, -1)[:, : width * channels]
+
+
+def _fine_rows(branches: list[Tensor], start: int, stop: int) -> Tensor:
+    """The first two branches side by side, in some rows inside of the finest."""
+    above = (start - 1) // 2
+    upsampled = [
+        functional.interpolate(branch[..., above : stop // 2 + 1, :], scale_factor=2, mode="bilinear")
+        for branch in branches[1:]
+    ]
+    rows = slice(start - 2 * above, stop - 2 * above)
+    return torch.cat([branches[0][..., start:stop, :], *(branch[..., rows, :] for branch in upsampled)], dim=1)
 
 
 def upsampling_taps(first: int, count: int, scale: int) -> tuple[int, np.ndarray]:
