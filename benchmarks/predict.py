@@ -231,7 +231,7 @@ class Bench:
 
     @staticmethod
     def _command(program: str, slide: Path, output: Path) -> list[str]:
-        return [sys.executable, __file__, "--measure", program, str(slide), str(output)]
+        return [sys.executable, sys.argv[0], "--measure", program, str(slide), str(output)]
 
 
 def seams() -> tuple[float, float]:

@@ -121,9 +121,7 @@ class StripwiseHead:
         """As `Head.forward`, of one image."""
         margin = crop // STEM_REDUCTION - Head.MARGIN
         height, width = (size - 2 * margin for size in branches[0].shape[-2:])
-        rows = [
-            self._rows(branches, margin, top, min(top + HEAD_ROWS, height)) for top in range(0, height, HEAD_ROWS)
-        ]
+        rows = [self._rows(branches, margin, top, min(top + HEAD_ROWS, height)) for top in range(0, height, HEAD_ROWS)]
         return Head.at_full_size(torch.cat(rows).view(1, 1, height, width), Head.MARGIN)
 
     def _rows(self, branches: list[Tensor], margin: int, top: int, bottom: int) -> Tensor:
