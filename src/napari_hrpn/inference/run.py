@@ -5,6 +5,7 @@ They know nothing of other tiles: what is done and what is left is the tally's t
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import contextmanager
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.inference.plan import Plan
-    from napari_hrpn.inference.predictor import Predictor
+    from napari_hrpn.inference.predictor import Predictor, Ready
     from napari_hrpn.inference.store import PredictionStore
     from napari_hrpn.inference.tile_queue import TileQueue
     from napari_hrpn.slides import ChunkCache, Slide
     from napari_hrpn.tiling import Box, Tile
 
-    ReadPiece = tuple[Tile, NDArray[np.generic] | None]
+    ReadPiece = tuple[Tile, Ready | None]
     """What is computed at once, and its pixels; None where it is too large to be read at once."""
 
 ROWS = 256
@@ -129,9 +130,10 @@ class Run:
         seconds = {f"seconds_{part}": passed for part, passed in self._seconds.items()}
         return Spent(self._pixels_kept, self._pixels_run, **seconds)
 
-    def _read(self, tile: Tile) -> NDArray[np.generic]:
+    def _read(self, tile: Tile) -> Ready:
         with self._clock("reading"):
-            return self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
+            pixels = self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
+            return self._predictor.ready(pixels, self._plan.scaling.scale_inputs)
 
     def _store_levels(self, target: NDArray[np.generic], output: NDArray[np.float32]) -> None:
         """Put the network's output into a part of a tile, few rows at once: they need several times their memory."""
@@ -139,7 +141,7 @@ class Run:
             levels = self._plan.scaling.unscale_output(output[top : top + ROWS])
             target[top : top + ROWS] = self._plan.as_stored(levels)
 
-    def _predicted(self, tile: Tile, pixels: NDArray[np.generic] | None) -> NDArray[np.float32]:
+    def _predicted(self, tile: Tile, pixels: Ready | None) -> NDArray[np.float32]:
         """Run the network on a piece; after it ran out of memory, on its quarters, now and for all pieces to come."""
         if self._too_large(tile):
             return self._in_quarters(tile)
@@ -152,7 +154,7 @@ class Run:
                 raise
         else:
             self._pixels_kept += tile.core.area
-            self._pixels_run += pixels[0].size
+            self._pixels_run += math.prod(pixels.shape[-2:])
             return self._plan.sampling.to_core(output, tile.core)
         self.largest_piece = max(self._plan.smallest_piece, self.largest_piece // 2)
         free_memory(self._predictor.device)
