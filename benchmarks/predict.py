@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,8 @@ HALO_PX = 192
 SMALL, MIDDLE, LARGE = 4096, 8192, 16384
 OURS = "napari-hrpn"
 LARGEST_CORE = 4096
-LITTLE_MEMORY_GB = "0.25"
+BLANK = f"{OURS}, blank"
+LITTLE_MEMORY_GB, MIDDLE_MEMORY_GB = "0.25", "0.6"
 
 
 def make_slide(folder: Path, size: int, *, tissue: float = 1.0) -> Path:
@@ -77,7 +78,7 @@ def run_ours(slide: Path, checkpoint: Path, output: Path, *options: str) -> dict
         device="cpu",
         skip_blank="blank" in options,
         precision="bf16" if "bf16" in options else "fp32",
-        memory_gb=float(LITTLE_MEMORY_GB) if LITTLE_MEMORY_GB in options else None,
+        memory_gb=next((float(option) for option in options if option[0].isdigit()), None),
     )
     steps = predict_slide(open_slide(slide), load_checkpoint(checkpoint), output, settings)
     while True:
@@ -184,6 +185,14 @@ def measure(program: str, slide: Path, output: Path) -> None:
     print(json.dumps(figures))
 
 
+class Case(NamedTuple):
+    """A program on a slide of `size` px, of which a share is tissue."""
+
+    program: str
+    size: int
+    tissue: float = 1.0
+
+
 @dataclass
 class Bench:
     """Runs programs in fresh processes and keeps the medians of their figures."""
@@ -192,15 +201,20 @@ class Bench:
     repeats: int
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, program: str, size: int, *, tissue: float = 1.0, repeats: int | None = None) -> dict[str, Any]:
-        """Median of some runs of a program."""
-        slide = make_slide(self.folder, size, tissue=tissue)
-        runs = [self._once(program, slide, self.folder / "out") for _ in range(repeats or self.repeats)]
-        figures = {name: median(run[name] for run in runs) for name in runs[0]}
-        row = {"program": program, "size": size, "tissue": tissue, "runs": len(runs), **figures}
-        self.rows.append(row)
-        print(row_of_table(row), flush=True)
-        return row
+    def run(self, *cases: Case, repeats: int | None = None) -> list[dict[str, Any]]:
+        """Medians of some runs of each case, in turn: what else the machine does meets all of them."""
+        slides = [make_slide(self.folder, case.size, tissue=case.tissue) for case in cases]
+        rounds = [
+            [self._once(case.program, slide, self.folder / "out") for case, slide in zip(cases, slides, strict=True)]
+            for _ in range(repeats or self.repeats)
+        ]
+        rows = []
+        for case, runs in zip(cases, zip(*rounds, strict=True), strict=True):
+            figures = {name: median(run[name] for run in runs) for name in runs[0]}
+            rows.append({**case._asdict(), "runs": len(runs), **figures})
+            print(row_of_table(rows[-1]), flush=True)
+        self.rows += rows
+        return rows
 
     def killed_at_half(self, size: int) -> tuple[float, bool]:
         """Time of a run killed at half its tiles and of the one that goes on, over that of one run; if equal."""
@@ -284,9 +298,11 @@ Aim = tuple[str, float, float]
 def compare_small(bench: Bench) -> list[Aim]:
     """Figures of a small slide."""
     few = max(1, bench.repeats // 2)
-    ours, half_precision = bench.run(OURS, SMALL), bench.run(f"{OURS}, bf16", SMALL)
-    loose, tight = bench.run("MONAI, 0.25", SMALL), bench.run("MONAI, 0.5", SMALL, repeats=few)
-    full, blank = (bench.run(f"{OURS}, blank", SMALL, tissue=tissue) for tissue in (1.0, 0.4))
+    names = (OURS, f"{OURS}, bf16", "MONAI, 0.25", BLANK)
+    ours, half_precision, loose, full, blank = bench.run(
+        *(Case(name, SMALL) for name in names), Case(BLANK, SMALL, 0.4)
+    )
+    (tight,) = bench.run(Case("MONAI, 0.5", SMALL), repeats=few)
     return [
         ("CPU seconds, fp32, over MONAI 0.25", ours["cpu_seconds"] / loose["cpu_seconds"], 0.18),
         ("CPU seconds, fp32, over MONAI 0.5", ours["cpu_seconds"] / tight["cpu_seconds"], 0.11),
@@ -298,12 +314,11 @@ def compare_small(bench: Bench) -> list[Aim]:
 
 def compare_large(bench: Bench) -> list[Aim]:
     """Figures that take large slides, each of one run."""
-    bench.run("dask map_overlap", SMALL, repeats=1)
-    wanted = ((OURS, SMALL), (OURS, LARGE), ("bare network", LARGE))
-    small, large, bare = (bench.run(program, size, repeats=1) for program, size in wanted)
-    names = (f"{OURS}, {LITTLE_MEMORY_GB}", OURS, "MONAI, 0.25")
-    little, middle, windows = (bench.run(name, MIDDLE, repeats=1) for name in names)
-    full, blank = (bench.run(f"{OURS}, blank", MIDDLE, tissue=tissue, repeats=1) for tissue in (1.0, 0.4))
+    bench.run(Case("dask map_overlap", SMALL), repeats=1)
+    small, large, bare = bench.run(Case(OURS, SMALL), Case(OURS, LARGE), Case("bare network", LARGE), repeats=1)
+    names = (OURS, f"{OURS}, {MIDDLE_MEMORY_GB}", f"{OURS}, {LITTLE_MEMORY_GB}", "MONAI, 0.25")
+    middle, _, little, windows = bench.run(*(Case(name, MIDDLE) for name in names), repeats=1)
+    full, blank = bench.run(Case(BLANK, MIDDLE), Case(BLANK, MIDDLE, 0.4), repeats=2)
     resumed, is_equal = bench.killed_at_half(MIDDLE)
     our_seam, their_seam = seams()
     return [

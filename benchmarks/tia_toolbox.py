@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from predict import HEADER, OURS, RUNNERS, SMALL, Bench, make_checkpoint, make_slide, measure
+from predict import HEADER, OURS, RUNNERS, SMALL, Bench, Case, make_checkpoint, make_slide, measure
 
 WINDOW, BATCH = 512, 4
 
@@ -105,7 +105,7 @@ def main() -> None:
         bench = Bench(Path(name), arguments.repeats)
         make_checkpoint(bench.folder / "network.safetensors")
         make_photograph(make_slide(bench.folder, SMALL))
-        ours, theirs = bench.run(OURS, SMALL), bench.run("TIAToolbox, 0.25", SMALL)
+        ours, theirs = bench.run(Case(OURS, SMALL), Case("TIAToolbox, 0.25", SMALL))
     for figure in ("cpu_seconds", "seconds", "peak_mb"):
         print(f"{figure}, napari-hrpn over TIAToolbox: {ours[figure] / theirs[figure]:.2f}")
 

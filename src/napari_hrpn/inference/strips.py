@@ -159,7 +159,9 @@ def _fine_rows(branches: list[Tensor], start: int, stop: int) -> Tensor:
     """The first two branches side by side, in some rows inside of the finest."""
     above = (start - 1) // 2
     upsampled = [
-        functional.interpolate(branch[..., above : stop // 2 + 1, :], scale_factor=2, mode="bilinear")
+        functional.interpolate(
+            branch[..., above : stop // 2 + 1, :], scale_factor=2, mode="bilinear", align_corners=False
+        )
         for branch in branches[1:]
     ]
     rows = slice(start - 2 * above, stop - 2 * above)

@@ -12,6 +12,8 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from napari_hrpn.inference.devices import choose_device
 from napari_hrpn.inference.engine import IN_FLIGHT
 from napari_hrpn.inference.errors import PredictionError
@@ -118,11 +120,17 @@ def _start(count: int, device: str, threads: int | None) -> Any:  # noqa: ANN401
         from dask_cuda import LocalCUDACluster
 
         return LocalCUDACluster(threads_per_worker=IN_FLIGHT, **choices)
-    from dask.system import CPU_COUNT
     from distributed import LocalCluster
 
-    share = max(1, CPU_COUNT // count) if device == "cpu" else IN_FLIGHT
+    share = max(1, _cores() // count) if device == "cpu" else IN_FLIGHT
     return LocalCluster(processes=True, threads_per_worker=threads or share, **choices)
+
+
+def _cores() -> int:
+    """How many threads compute side by side: as many as torch would use here, and no more than are allowed."""
+    from dask.system import CPU_COUNT
+
+    return min(int(CPU_COUNT), torch.get_num_threads())
 
 
 @contextmanager
