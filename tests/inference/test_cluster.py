@@ -275,3 +275,13 @@ def test_a_scheduler_that_does_not_answer_is_said(address, monkeypatch):
     monkeypatch.setattr(connection, "CONNECTING_SECONDS", 1)
     with pytest.raises(PredictionError, match="no scheduler answers"), cluster_workers(address):
         pass
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [(16, 8), (4, 4)])
+def test_workers_share_the_cores_that_torch_would_use_here_as_far_as_they_are_allowed(monkeypatch, allowed, expected):
+    monkeypatch.setattr("dask.system.CPU_COUNT", allowed)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    started = {}
+    monkeypatch.setattr(distributed, "LocalCluster", lambda **choices: started.update(choices))
+    connection._start(2, "cpu", None)
+    assert started["threads_per_worker"] == expected // 2
