@@ -156,11 +156,19 @@ def run_dask(slide: Path, checkpoint: Path, output: Path) -> dict[str, float]:
     return {"run_per_kept": ((512 + 2 * HALO_PX) / 512) ** 2}
 
 
+def run_tia_toolbox(slide: Path, checkpoint: Path, output: Path, overlap: str) -> dict[str, float]:
+    """As `tia_toolbox.py` says."""
+    from tia_toolbox import run_tia_toolbox
+
+    return run_tia_toolbox(slide, checkpoint, output, overlap)
+
+
 RUNNERS: dict[str, Callable[..., dict[str, float]]] = {
     OURS: run_ours,
     "bare network": run_bare,
     "MONAI": run_monai,
     "dask map_overlap": run_dask,
+    "TIAToolbox": run_tia_toolbox,
 }
 
 
@@ -245,7 +253,7 @@ class Bench:
 
     @staticmethod
     def _command(program: str, slide: Path, output: Path) -> list[str]:
-        return [sys.executable, sys.argv[0], "--measure", program, str(slide), str(output)]
+        return [sys.executable, __file__, "--measure", program, str(slide), str(output)]
 
 
 def seams() -> tuple[float, float]:
@@ -333,11 +341,22 @@ def compare_large(bench: Bench) -> list[Aim]:
     ]
 
 
+def compare_tia_toolbox(bench: Bench) -> list[Aim]:
+    """Figures of a small slide, in an environment that has TIAToolbox."""
+    from tia_toolbox import make_photograph
+
+    make_photograph(make_slide(bench.folder, SMALL))
+    ours, theirs = bench.run(Case(OURS, SMALL), Case("TIAToolbox, 0.25", SMALL))
+    names = {"wall time": "seconds", "CPU seconds": "cpu_seconds", "peak memory": "peak_mb"}
+    return [(f"{what} over TIAToolbox's", ours[name] / theirs[name], float("nan")) for what, name in names.items()]
+
+
 def main() -> None:
     """Read the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="runs on the smallest slide")
     parser.add_argument("--small", action="store_true", help="leave out the large slides")
+    parser.add_argument("--tia-toolbox", action="store_true", help="beside TIAToolbox alone, where it is installed")
     parser.add_argument("--json", type=Path, help="save the figures")
     parser.add_argument("--measure", nargs=3, metavar=("PROGRAM", "SLIDE", "OUTPUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -349,7 +368,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), arguments.repeats)
         make_checkpoint(bench.folder / "network.safetensors")
-        figures = compare_small(bench) + ([] if arguments.small else compare_large(bench))
+        if arguments.tia_toolbox:
+            figures = compare_tia_toolbox(bench)
+        else:
+            figures = compare_small(bench) + ([] if arguments.small else compare_large(bench))
     print("\n| figure | reached | aim, at most |\n| --- | --- | --- |")
     for what, reached, aim in figures:
         print(f"| {what} | {reached:.2g} | {'' if np.isnan(aim) else f'{aim:.2g}'} |")

@@ -1,20 +1,17 @@
-"""Prediction of a slide beside TIAToolbox, which needs an environment of its own: it does not go with torch 2.13.
+"""TIAToolbox as a program of `predict.py --tia-toolbox`, in an environment of its own: it does not go with torch 2.13.
 
     python -m venv tia && tia/bin/pip install tiatoolbox==2.1.3 monai .
-    tia/bin/python benchmarks/tia_toolbox.py    # about six minutes on two cores
+    tia/bin/python benchmarks/predict.py --tia-toolbox --repeats 3    # about six minutes on two cores
 
-Both run in that environment. TIAToolbox reads photographs: it gets the three channels as red, green and blue of a tiled
-TIFF of 8 bits, and looks at windows of 512 px with an overlap of a quarter, as many at once as MONAI in `predict.py`.
+It reads photographs: it gets the three channels as red, green and blue of a tiled TIFF of 8 bits, and looks at windows
+of 512 px, as many at once as MONAI in `predict.py`.
 """
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
-from predict import HEADER, OURS, RUNNERS, SMALL, Bench, Case, make_checkpoint, make_slide, measure
 
 WINDOW, BATCH = 512, 4
 
@@ -35,7 +32,7 @@ def make_photograph(slide: Path) -> Path:
     return path
 
 
-def run_tiatoolbox(slide: Path, checkpoint: Path, output: Path, overlap: str) -> dict[str, float]:
+def run_tia_toolbox(slide: Path, checkpoint: Path, output: Path, overlap: str) -> dict[str, float]:
     """Segment as TIAToolbox's documentation shows, without looking for tissue, and keep what the network says."""
     import torch
     from tiatoolbox.models.engine.io_config import IOSegmentorConfig
@@ -85,30 +82,3 @@ def run_tiatoolbox(slide: Path, checkpoint: Path, output: Path, overlap: str) ->
     side = open_slide(slide).shape[0]
     steps = 1 + -(-(side - WINDOW) // step)
     return {"run_per_kept": (steps * WINDOW) ** 2 / side**2}
-
-
-RUNNERS["TIAToolbox"] = run_tiatoolbox
-
-
-def main() -> None:
-    """Read the arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each program")
-    parser.add_argument("--measure", nargs=3, metavar=("PROGRAM", "SLIDE", "OUTPUT"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measure:
-        program, slide, output = arguments.measure
-        measure(program, Path(slide), Path(output))
-        return
-    print(HEADER)
-    with tempfile.TemporaryDirectory() as name:
-        bench = Bench(Path(name), arguments.repeats)
-        make_checkpoint(bench.folder / "network.safetensors")
-        make_photograph(make_slide(bench.folder, SMALL))
-        ours, theirs = bench.run(Case(OURS, SMALL), Case("TIAToolbox, 0.25", SMALL))
-    for figure in ("cpu_seconds", "seconds", "peak_mb"):
-        print(f"{figure}, napari-hrpn over TIAToolbox: {ours[figure] / theirs[figure]:.2f}")
-
-
-if __name__ == "__main__":
-    main()
