@@ -61,6 +61,7 @@ class Predictor:
         self.halo = _halos[checkpoint.settings]
         self.device = device
         self._precision = PRECISIONS[precision]
+        self._copying = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
         if device == "cpu":
             keep_freed_memory()
         fold_batch_normalisation(network)
@@ -92,13 +93,22 @@ class Predictor:
         Returns
         -------
         numpy.ndarray or Tensor
-            For `run`: the pixels as they are where they are scaled strip by strip, else scaled, and in memory that
-            a CUDA device fetches them from itself.
+            For `run`: the pixels as they are where they are scaled strip by strip, else scaled, and on a CUDA device.
         """
         if isinstance(self._network, StripwiseHRPN):
             return pixels
         scaled = torch.from_numpy(scale(pixels))[None]
-        return scaled.pin_memory() if self.device.startswith("cuda") else scaled
+        return scaled if self._copying is None else self._copied(scaled.pin_memory(), self._copying)
+
+    def _copied(self, pinned: Tensor, stream: torch.cuda.Stream) -> Tensor:
+        """Bring a tile to a CUDA device while it computes another one; where it is full, `run` does so later."""
+        try:
+            with torch.cuda.stream(stream):
+                copy = pinned.to(self.device, non_blocking=True)
+        except torch.OutOfMemoryError:
+            return pinned
+        stream.synchronize()
+        return copy
 
     def run(self, pixels: Ready, crop: int, scale: Scale = as_they_are) -> NDArray[np.float32]:
         """Predict one tile.
