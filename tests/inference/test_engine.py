@@ -161,6 +161,27 @@ def test_out_of_memory_halves_the_core_and_goes_on(source, tmp_path, monkeypatch
     np.testing.assert_allclose(pixels(tmp_path / "large.ome.zarr"), pixels(tmp_path / "small.ome.zarr"), atol=1e-3)
 
 
+@pytest.mark.parametrize("always", [True, False], ids=["too large a tile", "too many at once"])
+def test_a_tile_that_cannot_be_made_ready_ahead_is_tried_again_when_its_turn_comes(
+    always, source, tmp_path, monkeypatch
+):
+    slide, checkpoint = make_slide(1100, 1100, source), lively_checkpoint()
+    finish(predict_slide(slide, checkpoint, tmp_path / "small.ome.zarr", PLAIN))
+    ready, failed = Predictor.ready, []
+
+    def starved(self, tile, scale):
+        if max(tile.shape) > 1100 and (always or not failed):
+            failed.append(tile.shape)
+            raise MemoryError
+        return ready(self, tile, scale)
+
+    monkeypatch.setattr(Predictor, "ready", starved)
+    report = finish(predict_slide(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, core=2048)))
+    assert report.complete
+    assert len(failed) == (2 if always else 1)
+    np.testing.assert_allclose(pixels(tmp_path / "large.ome.zarr"), pixels(tmp_path / "small.ome.zarr"), atol=1e-3)
+
+
 def test_memory_that_does_not_suffice_for_the_smallest_tile_is_said(source, tmp_path, monkeypatch):
     def starved(*_):
         raise MemoryError

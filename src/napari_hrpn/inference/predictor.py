@@ -98,16 +98,12 @@ class Predictor:
         if isinstance(self._network, StripwiseHRPN):
             return pixels
         scaled = torch.from_numpy(scale(pixels))[None]
-        return scaled if self._copying is None else self._copied(scaled.pin_memory(), self._copying)
-
-    def _copied(self, pinned: Tensor, stream: torch.cuda.Stream) -> Tensor:
-        """Bring a tile to a CUDA device while it computes another one; where it is full, `run` does so later."""
-        try:
-            with torch.cuda.stream(stream):
-                copy = pinned.to(self.device, non_blocking=True)
-        except torch.OutOfMemoryError:
-            return pinned
-        stream.synchronize()
+        if self._copying is None:
+            return scaled
+        # while the device computes another tile
+        with torch.cuda.stream(self._copying):
+            copy = scaled.pin_memory().to(self.device, non_blocking=True)
+        self._copying.synchronize()
         return copy
 
     def run(self, pixels: Ready, crop: int, scale: Scale = as_they_are) -> NDArray[np.float32]:
@@ -130,7 +126,7 @@ class Predictor:
         with torch.inference_mode():
             ready = pixels if isinstance(pixels, Tensor) else self.ready(pixels, scale)
             if isinstance(ready, Tensor):
-                output = self._run_whole(ready.to(self.device, non_blocking=True), crop)
+                output = self._run_whole(ready.to(self.device), crop)
             else:
                 output = self._network(ready, crop, scale)
         answer: NDArray[np.float32] = output[0, 0].float().cpu().numpy()

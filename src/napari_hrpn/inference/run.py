@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_hrpn.tiling import Box, Tile
 
     ReadPiece = tuple[Tile, Ready | None]
-    """What is computed at once, and its pixels; None where it is too large to be read at once."""
+    """What is computed at once, and its pixels; None where they are not read yet, for want of memory."""
 
 ROWS = 256
 
@@ -102,7 +102,7 @@ class Run:
         """Read what the network sees for the pieces of a tile."""
         if self.stopping:
             return []
-        return [(piece, None if self._too_large(piece) else self._read(piece)) for piece in self._plan.pieces(tile)]
+        return [(piece, self._read_ahead(piece)) for piece in self._plan.pieces(tile)]
 
     def predict(self, tile: Tile, read: Future[list[ReadPiece]]) -> NDArray[np.generic] | None:
         """Predict a tile, in the store's type; None when the run is ending."""
@@ -130,6 +130,17 @@ class Run:
         seconds = {f"seconds_{part}": passed for part, passed in self._seconds.items()}
         return Spent(self._pixels_kept, self._pixels_run, **seconds)
 
+    def _read_ahead(self, tile: Tile) -> Ready | None:
+        """Read a piece before its turn; None where there is no memory for it beside those that are on their way."""
+        if self._too_large(tile):
+            return None
+        try:
+            return self._read(tile)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
     def _read(self, tile: Tile) -> Ready:
         with self._clock("reading"):
             pixels = self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
@@ -145,8 +156,8 @@ class Run:
         """Run the network on a piece; after it ran out of memory, on its quarters, now and for all pieces to come."""
         if self._too_large(tile):
             return self._in_quarters(tile)
-        pixels = self._read(tile) if pixels is None else pixels
         try:
+            pixels = self._read(tile) if pixels is None else pixels
             with self._clock("computing"):
                 output = self._predictor.run(pixels, self._plan.sampling.halo, self._plan.scaling.scale_inputs)
         except (MemoryError, RuntimeError) as error:
