@@ -98,7 +98,7 @@ def _offsets(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How far down and across the nearest pixel of the mask is, in µm."""
     y, x = np.ogrid[box.y0 - around.y0 : box.y1 - around.y0, box.x0 - around.x0 : box.x1 - around.x0]
-    return (row - y) * pixel_um[0], (column - x) * pixel_um[1]
+    return np.multiply(row - y, pixel_um[0], dtype=np.float64), np.multiply(column - x, pixel_um[1], dtype=np.float64)
 
 
 def longest_distance(

@@ -192,13 +192,14 @@ def penetration(
     mask: NDArray[np.bool_] | None = None,
     settings: PenetrationSettings | None = None,
     background: Mapping[str, float] | None = None,
+    pixel_um: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Penetration, ...]:
     """How far a probe got from the vessels, in one or more images of the same place.
 
     Parameters
     ----------
     distance_um : numpy.ndarray
-        Shape (y, x): distance to the nearest vessel, 0 inside one.
+        Shape (y, x): distance to the edge of the nearest vessel, 0 inside one.
     images : mapping of str to numpy.ndarray
         Images of the same shape by name, such as the real and a predicted probe.
     mask : numpy.ndarray of bool, optional
@@ -207,6 +208,8 @@ def penetration(
         Shells, bands and the range of the fit.
     background : mapping of str to float, optional
         Grey level without probe by name of image; 0 where left out.
+    pixel_um : tuple of float
+        Height and width of the pixels that the distances belong to; 0 where they are points.
 
     Returns
     -------
@@ -228,9 +231,8 @@ def penetration(
     """
     settings = settings or PenetrationSettings()
     area = None if mask is None else np.asarray(mask, np.intp) - 1
-    sums = update_shells(
-        no_shell_sums(tuple(images), settings), distance_um, list(images.values()), settings, area=area
-    )
+    nothing = no_shell_sums(tuple(images), settings, pixel_um=pixel_um)
+    sums = update_shells(nothing, distance_um, list(images.values()), settings, area=area)
     return compute_penetration(sums, settings, background)
 
 

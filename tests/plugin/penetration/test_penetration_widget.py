@@ -22,7 +22,7 @@ from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.penetration.work import EDGE
 from napari_hrpn.slides import Slide, coarser_levels
 from support.compared import show
-from support.vessel_slides import discs
+from support.vessel_slides import discs, edge_distance
 
 SHAPE = (400, 520)
 PIXEL_UM = 0.5
@@ -93,9 +93,9 @@ def test_profiles_are_those_of_the_mask_that_is_shown(widget, viewer, slides, me
     assert factor == 2
     _, found = ndimage.label(labels.data, np.ones((3, 3)))
     assert found == len(CENTRES) == widget._table.n
-    distance_um = ndimage.distance_transform_edt(labels.data == 0) * PIXEL_UM * factor
+    distance_um = edge_distance(labels.data != 0) * PIXEL_UM * factor
     grids = {name: on_the_grid(image, factor) / factor**2 for name, image in images(slides).items()}
-    expected = penetration(distance_um, grids)
+    expected = penetration(distance_um, grids, pixel_um=(1.0, 1.0))
     for own, one in zip(widget._all_profiles, expected, strict=True):
         assert (own.image, own.area) == (one.image, "tissue")
         assert own.n == one.n * factor**2
@@ -117,8 +117,8 @@ def test_blank_glass_is_taken_off_and_core_and_periphery_are_told_apart(widget, 
     inside = region_on_grid(widget.tissue.mask, (2, 2), slice(0, SHAPE[0] // 2), slice(0, SHAPE[1] // 2))
     assert 0.5 < inside.mean() < 0.98
     probe = on_the_grid(images(slides)["tumour QD"], 2) / 4
-    distance_um = ndimage.distance_transform_edt(~vessels) * PIXEL_UM * 2
-    (expected,) = penetration(distance_um, {"probe": probe}, inside, background={"probe": 100.0})
+    distance_um = edge_distance(vessels) * PIXEL_UM * 2
+    (expected,) = penetration(distance_um, {"probe": probe}, inside, background={"probe": 100.0}, pixel_um=(1.0, 1.0))
     assert tissue.n == 4 * expected.n
     np.testing.assert_allclose((tissue.d50_um, tissue.decay_um), (expected.d50_um, expected.decay_um))
     widget.vessel_form.background_box.choose(LEVEL)
@@ -224,7 +224,7 @@ def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, settle):
     assert widget._profiles is None
     measure(widget)
     assert widget._table.n == len(CENTRES) - 1
-    expected = ndimage.distance_transform_edt(layer.data == 0) * PIXEL_UM * 2
+    expected = edge_distance(layer.data != 0) * PIXEL_UM * 2
     inside = (expected > 0) & (expected <= 5)
     assert widget._all_profiles[0].shells[0].n == 4 * inside.sum()
     # a new mask does not take the place of the edited one
@@ -315,7 +315,8 @@ def test_the_probe_around_a_vessel_is_the_mean_of_its_pixels(widget, viewer, sli
     widget.region_form.box.choose(FRAME)
     measure(widget)
     mask = viewer.layers["tumour QD vessels"].data > 0
-    distance, nearest = ndimage.distance_transform_edt(~mask, sampling=PIXEL_UM * 2, return_indices=True)
+    nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    distance = edge_distance(mask) * PIXEL_UM * 2
     labels = ndimage.label(mask, np.ones((3, 3)))[0][tuple(nearest)]
     sums = on_the_grid(images(slides)["tumour QD"], 2)
     for one in widget._profiles.vessels:
