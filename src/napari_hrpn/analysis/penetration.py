@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.decay_length import decay_length
+from napari_hrpn.analysis.decay_length import DecayLength, decay_length
 from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.shell_sums import (
     PenetrationSettings,
@@ -245,9 +245,12 @@ def _penetration(
     pixel_um: tuple[float, float],
 ) -> Penetration:
     steps = Steps(pixels[1:], signal[1:], settings.step_um, sum(pixel_um) / 2)
-    decay = decay_length(steps.above(level)[:-1], steps.pixels[:-1], settings, max(pixel_um))
     darkest = steps.darkest(settings.steps)
     d50, d90 = (steps.within_um(part, level) for part in (HALF, NINE_TENTHS))
+    # a background that is too bright leaves steep profiles of chance
+    decay = DecayLength(math.nan, math.nan)
+    if not math.isnan(d50):
+        decay = decay_length(steps.above(level)[:-1], steps.pixels[:-1], settings, max(pixel_um))
     ranges = [range_within_um(steps, part, (level, darkest)) for part in (HALF, NINE_TENTHS)]
     (d50_low, d50_high), (d90_low, d90_high) = ((_seen(low), _seen(high)) for low, high in ranges)
     shells = _rows(np.arange(0, len(steps.pixels), settings.steps), settings, steps, level)
