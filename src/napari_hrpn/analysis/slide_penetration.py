@@ -106,10 +106,10 @@ def slide_penetration(
 ) -> Generator[StripReport, None, SlidePenetration]:
     """Measure how far a probe got from the vessels of a slide, in any number of images at once.
 
-    Grey levels are those of the full resolution, added up over the pixels of the vessel mask, from whose centres
-    distances are measured. The border of the slide is no edge of the tissue; near it the nearest vessel may lie
-    outside and lifts the far shells (by 7 % in the decay length of a phantom of 2 x 2 mm): of a small field, leave
-    a margin out of the tissue.
+    Grey levels are those of the full resolution, added up over the pixels of the vessel mask, whose centres' distances
+    from the edges of vessels are taken. The border of the slide is no edge of the tissue; near it the nearest vessel
+    may lie outside and lifts the far shells (of a field of 2 x 2 mm, by 2 % in a decay length of 30 µm at 25 vessels
+    per mm2, by 15 % at 150): of a small field, leave a margin out of the tissue.
 
     Parameters
     ----------
