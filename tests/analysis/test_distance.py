@@ -68,12 +68,14 @@ def test_nearest_pixel_is_the_same_in_every_tile() -> None:
     for seed in range(5):
         mask = sparse((160, 150), 0.01, seed)
         _, (row, column) = ndimage.distance_transform_edt(~mask, return_indices=True)
+        whole = nearest_in(mask, Box(0, 160, 0, 150), (1.0, 1.0), 20)
         for tile in distance_tiles(mask, (1.0, 1.0), 20, 41):
             there = np.isfinite(tile.distance_um)
             box = tile.box
             part = slice(box.y0, box.y1), slice(box.x0, box.x1)
             np.testing.assert_array_equal((tile.row + tile.around.y0)[there], row[part][there])
             np.testing.assert_array_equal((tile.column + tile.around.x0)[there], column[part][there])
+            np.testing.assert_array_equal(tile.edge_um[there], whole.edge_um[part][there])
 
 
 def test_without_vessels_every_distance_is_infinite() -> None:
