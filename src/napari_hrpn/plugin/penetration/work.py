@@ -188,8 +188,9 @@ def penetration_parts(chosen: Chosen, vessels: Part) -> PenetrationParts:
         cells = None if nuclei is None else results[nuclei.key]
         levels = chosen.levels(results, background)
         threshold = results[vessels.key].threshold
-        found = VesselFindings(threshold, results[table.key], cells, results[probe.key], levels)
-        return one_step(penetration_tables, found)
+        return one_step(
+            penetration_tables, VesselFindings(threshold, results[table.key], cells, results[probe.key], levels)
+        )
 
     key = "tables", table.key, probe.key, None if nuclei is None else nuclei.key
     tables = Part(key, "Writing tables", 0.01 * _pixels(chosen.slide), _begin)
