@@ -35,16 +35,47 @@ def test_anisotropic_pixels_are_measured_in_micrometres() -> None:
     assert (tile.distance_um[0, 4], tile.distance_um[4, 0], tile.distance_um[1, 0]) == (8, 2, np.hypot(6, 2))
 
 
+@pytest.mark.parametrize("pixel_um", [(1.0, 1.0), (0.5, 2.0)])
+def test_distances_are_those_from_the_edge_that_was_drawn(pixel_um: tuple[float, float]) -> None:
+    """Of discs and walls at any place and angle; from centre to centre they are half a pixel longer."""
+    y, x = ((np.arange(120) + 0.5) * size for size in pixel_um)
+    off, off_between_centres = [], []
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        middle, angle = np.array([60, 60]) * pixel_um + generator.random(2), generator.uniform(0, np.pi)
+        across = np.abs((y[:, None] - middle[0]) * np.cos(angle) + (x - middle[1]) * np.sin(angle))
+        round_ = np.hypot(y[:, None] - middle[0], x - middle[1])
+        truth = (round_ if seed % 2 else across) - generator.uniform(4, 8)
+        found = nearest_in(truth <= 0, Box(0, 120, 0, 120), pixel_um, 20)
+        near = (truth > 0) & (truth < 10)
+        off.append((found.edge_um - truth)[near].mean())
+        off_between_centres.append((found.distance_um - truth)[near].mean())
+        assert (found.edge_um[truth <= 0] == 0).all()
+    assert abs(np.mean(off)) < 0.15 * max(pixel_um)
+    assert np.max(np.abs(off)) < 0.3 * max(pixel_um)
+    assert np.mean(off_between_centres) > 0.3 * np.sqrt(np.prod(pixel_um))
+
+
+def test_edge_is_half_a_pixel_off_along_an_axis() -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[4, 4] = True
+    edge = nearest_in(mask, Box(0, 9, 0, 9), (2.0, 0.5), 6).edge_um
+    assert (edge[4, 4], edge[4, 8], edge[4, 5], edge[3, 4], edge[2, 4]) == (0, 1.75, 0.25, 1.0, 3.0)
+    assert np.isinf(edge[0, 0])
+
+
 def test_nearest_pixel_is_the_same_in_every_tile() -> None:
     for seed in range(5):
         mask = sparse((160, 150), 0.01, seed)
         _, (row, column) = ndimage.distance_transform_edt(~mask, return_indices=True)
+        whole = nearest_in(mask, Box(0, 160, 0, 150), (1.0, 1.0), 20)
         for tile in distance_tiles(mask, (1.0, 1.0), 20, 41):
             there = np.isfinite(tile.distance_um)
             box = tile.box
             part = slice(box.y0, box.y1), slice(box.x0, box.x1)
             np.testing.assert_array_equal((tile.row + tile.around.y0)[there], row[part][there])
             np.testing.assert_array_equal((tile.column + tile.around.x0)[there], column[part][there])
+            np.testing.assert_array_equal(tile.edge_um[there], whole.edge_um[part][there])
 
 
 def test_without_vessels_every_distance_is_infinite() -> None:

@@ -17,6 +17,7 @@ from napari_hrpn.analysis import (
     block_bootstrap,
     block_side_px,
     compute,
+    edited_vessel_mask,
     evaluate_slide,
     iou_curve,
     measure_vessels,
@@ -189,6 +190,36 @@ def test_every_pixel_is_read_once_for_all_parts(real: Slide, tissue: RegionMask,
     inside = tissue.within(slice(0, real.shape[0]), slice(0, real.shape[1]))
     assert (of_real.reads[:2, inside] == 1).all()
     assert of_real.reads[:2].min() == 0
+
+
+def penetration_of(wanted: SlideComparison, settings: EvaluationSettings):
+    """The last part alone."""
+    skipped = [name for name in part_names(wanted) if name != "penetration"]
+    (part,) = finished(evaluate_slide(wanted, settings, skipped))
+    return part.findings
+
+
+@pytest.mark.parametrize("level", [0.0, 12.5])
+def test_stated_background_is_taken_off_all_images_in_the_place_of_glass(real: Slide, level: float) -> None:
+    glass = RegionMask(np.arange(10)[None] < 2, (400.0, 50.0))
+    wanted = comparison(real, glass=glass)
+    found = penetration_of(wanted, EvaluationSettings(background=level))
+    assert (found.background_from, found.background) == ("stated", {"real": level, "p": level})
+    assert {one.background for one in found.penetration.profiles} == {level}
+    blank = penetration_of(wanted, EvaluationSettings())
+    assert blank.background_from == "glass"
+    assert set(blank.background) == {"real", "p"}
+    assert penetration_of(comparison(real), EvaluationSettings()).background_from == "none"
+
+
+def test_vessels_that_were_drawn_take_the_place_of_the_stain(real: Slide) -> None:
+    mask = np.zeros((200, 250), bool)
+    mask[50:60, 40:90] = True
+    drawn = edited_vessel_mask(mask, real)
+    for roles in (ROLES, replace(ROLES, vessels=None)):
+        found = penetration_of(comparison(real, vessels=drawn, roles=roles), EvaluationSettings())
+        assert (found.vessels.n, found.vessels.area_fraction) == (1, mask.mean())
+        assert np.isnan(found.vessel_threshold)
 
 
 def test_names_and_settings_that_make_no_sense_are_refused(real: Slide) -> None:

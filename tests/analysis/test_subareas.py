@@ -12,7 +12,7 @@ from napari_hrpn.analysis import (
     subareas,
 )
 from napari_hrpn.slides import RegionMask
-from support.vessel_slides import discs, drawn_mask, finished, slide_of
+from support.vessel_slides import discs, drawn_mask, edge_distance, finished, slide_of
 
 SHAPE = (130, 150)
 CENTRES = np.array([[20, 30], [70, 80], [66, 110], [110, 20]])
@@ -29,7 +29,7 @@ def test_bands_are_those_of_the_distances(monkeypatch: pytest.MonkeyPatch, tissu
     monkeypatch.setattr(subareas, "TILE_PX", tile_px)
     mask = discs(SHAPE, CENTRES, 4)
     found = finished(distance_bands(drawn_mask(mask), tissue))
-    distance = ndimage.distance_transform_edt(~mask)
+    distance = edge_distance(mask)
     expected = np.select([distance == 0, distance <= 10, distance <= 30, distance <= 60], [0, 1, 2, 3], 4)
     np.testing.assert_array_equal(found.labels, np.where(tissue.mask, expected, 0))
     assert found.names == ("0 to 10 µm", "10 to 30 µm", "30 to 60 µm", "more than 60 µm")

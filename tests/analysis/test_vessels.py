@@ -1,8 +1,10 @@
+import itertools
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from skimage.morphology import skeletonize
 
 from napari_hrpn.analysis import VesselSettings, measure_vessels, vessel_mask, vessels
 from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
@@ -47,6 +49,66 @@ def test_only_vessels_in_the_tissue_count() -> None:
     empty = finished(measure_vessels(slide_of(np.zeros((200, 400), np.uint8)), 0, drawn_mask(mask), nowhere))
     assert math.isnan(empty.density_per_mm2)
     assert empty.reason == "there is no tissue"
+
+
+def test_ring_in_annular_tissue_has_its_area_and_length() -> None:
+    """Its centroid lies in the hole of the tissue, so it is no vessel that counts, but its pixels are there."""
+    y, x = np.ogrid[:300, :300]
+    far = np.hypot(y - 149.5, x - 149.5)
+    mask, tissue = (far > 95) & (far < 100), RegionMask((far > 40) & (far < 140), (1.0, 1.0))
+    table = finished(measure_vessels(slide_of(np.zeros(mask.shape, np.uint8)), None, drawn_mask(mask), tissue))
+    assert (table.n, table.density_per_mm2) == (0, 0.0)
+    assert table.area_fraction == (mask & tissue.mask).sum() / tissue.mask.sum()
+    assert table.length_density_mm_per_mm2 * table.tissue_mm2 == pytest.approx(2 * math.pi * 97.5 / 1000, rel=0.02)
+
+
+def test_half_of_a_vessel_that_a_region_cuts_counts() -> None:
+    mask = np.zeros((100, 200), bool)
+    mask[50:54, 20:180] = True
+    left = RegionMask(np.arange(200)[None] < 90, (100.0, 1.0))
+    table = finished(measure_vessels(slide_of(np.zeros(mask.shape, np.uint8)), None, drawn_mask(mask), left))
+    assert table.n == 0
+    assert table.area_fraction == 4 * 70 / 9000
+    assert table.length_density_mm_per_mm2 * 9 == pytest.approx(0.948 * 70, abs=2)
+
+
+@pytest.mark.parametrize("tile_px", [29, 1024])
+def test_parts_of_the_tissue_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch, tile_px: int) -> None:
+    """Against pixels and steps counted one by one; regions with holes, on another grid, cut vessels anywhere."""
+    mask = capsule(80, 5, 33, 100) | capsule(80, 3, 110, 100)
+    parts = np.random.default_rng(0).integers(0, 3, (20, 25))
+    monkeypatch.setattr(vessels, "TILE_PX", tile_px)
+    size = (2.0, 0.5)
+    slide, drawn = slide_of(np.zeros(mask.shape, np.uint8), size), drawn_mask(mask, size)
+    tables = [
+        finished(measure_vessels(slide, None, drawn, tissue))
+        for tissue in (None, *(RegionMask(parts == part, (5.0, 4.0)) for part in range(3)))
+    ]
+    there = np.kron(parts, np.ones((5, 4)))
+    assert [table.area_fraction for table in tables[1:]] == [mask[there == part].mean() for part in range(3)]
+    lengths = [table.length_density_mm_per_mm2 * table.tissue_mm2 for table in tables]
+    assert lengths[0] == pytest.approx(sum(lengths[1:]), rel=1e-12)
+    assert lengths[0] == pytest.approx(tables[0].vessels[0].length_um / 1000, rel=1e-12)
+    line = skeletonize(mask)
+    expected = 0.0
+    for y, x in np.argwhere(line & (there == 1)):
+        for down, right in itertools.product((-1, 0, 1), (-1, 0, 1)):
+            if (
+                (down or right)
+                and line[y + down, x + right]
+                and not (down and right and (line[y + down, x] or line[y, x + right]))
+            ):
+                expected += math.hypot(down * 2.0, right * 0.5) / 2
+    assert 1000 * lengths[2] == pytest.approx(0.948 * expected, rel=1e-12)
+
+
+def test_vessels_cut_by_the_border_make_the_density_too_high_by_what_the_docs_say() -> None:
+    """Discs of radius r in a square of side L: by 4 r / L, and the corners."""
+    side, radius, margin, fields = 60, 6, 10, 250
+    centres = np.random.default_rng(0).uniform(-margin, side + margin, (fields, 2))
+    found = sum(measured(discs((side, side), centre[None] - 0.5, radius)).n for centre in centres)
+    whole = fields * side**2 / (side + 2 * margin) ** 2
+    assert found / whole == pytest.approx(1 + 4 * radius / side + math.pi * (radius / side) ** 2, rel=0.07)
 
 
 @pytest.mark.parametrize("radius", [1.5, 3.0, 6.0, 15.0])

@@ -344,6 +344,7 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(
     assert "proportions" in refusal(capsys, slide.real, slide.good, "--mask", tmp_path / "wide.npy", *out)
     assert "--name was given 1 times" in refusal(capsys, slide.real, slide.good, slide.poor, "--name", "a", *out)
     assert "MAX of the PSNR" in refusal(capsys, slide.real, slide.good, "--psnr-max", "bright", *out)
+    assert "the background is nan; expected" in refusal(capsys, slide.real, slide.good, "--background", "nan", *out)
     assert "the seed is -1" in refusal(capsys, slide.real, slide.good, "--seed", "-1", *out)
     assert "cannot be told apart by their names" in refusal(capsys, slide.real, slide.good, slide.good, *out)
     twice = "--probe", "QD", "--nuclei", "2"

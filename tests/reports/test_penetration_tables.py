@@ -16,6 +16,7 @@ from napari_hrpn.analysis import (
 )
 from napari_hrpn.reports import penetration_tables
 from napari_hrpn.reports.evaluation.plain import plain_part
+from napari_hrpn.reports.evaluation.tissue_figures import penetration_figure
 
 DISTANCE_UM = np.linspace(0, 299, 3000)[None]
 
@@ -38,6 +39,21 @@ def test_length_without_meaning_is_empty_with_its_reason() -> None:
     plain = json.loads(json.dumps(plain_part(EvaluationPart("penetration", findings()))))
     assert plain["profiles"][1]["decay_um"] is None
     assert plain["profiles"][1]["reason"] == flat["reason"]
+
+
+def test_range_over_floors_and_of_the_plot_are_in_the_table() -> None:
+    real, flat = penetration_tables(findings())["penetration"]
+    assert real["d50_low_um"] <= real["d50_um"] <= real["d50_high_um"]
+    assert real["range_um"] == 300
+    assert (real["decay_from_um"], flat["decay_from_um"]) == (20, None)
+
+
+def test_figure_ends_where_the_plot_of_the_widget_ends() -> None:
+    plain = plain_part(EvaluationPart("penetration", findings()))
+    for profile in plain["profiles"]:
+        profile["range_um"] = 80.0
+    (axes,) = penetration_figure(plain).figure.axes
+    assert all(line.get_xdata()[-1] == 77.5 for line in axes.lines if len(line.get_xdata()) > 2)
 
 
 def test_rows_of_vessels_hold_the_probe_around_them_and_its_pixels() -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import dask.array as da
 import numpy as np
+from scipy import ndimage
 
 from napari_hrpn.analysis import VesselMask
 from napari_hrpn.sample_data import PHANTOM_PRESETS
@@ -53,6 +54,15 @@ def drawn_mask(mask: np.ndarray, pixel_um: float | tuple[float, float] = 1.0, fa
     """A vessel mask as it was drawn, on a grid `factor` times as coarse as the slide."""
     size = (pixel_um, pixel_um) if isinstance(pixel_um, float | int) else pixel_um
     return VesselMask(mask, (factor, factor), size)
+
+
+def edge_distance(mask: np.ndarray, pixel_um: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+    """Distance from the edge of a mask: that between centres, less half a pixel on the way."""
+    size = np.reshape(pixel_um, (2, 1, 1))
+    place = ndimage.distance_transform_edt(~mask, pixel_um, return_distances=False, return_indices=True)
+    along = np.abs(place - np.indices(mask.shape)) * size
+    distance = np.sqrt((along**2).sum(axis=0))
+    return distance - (along * size / 2).max(axis=0) / np.where(mask, 1, distance)
 
 
 def discs(shape: tuple[int, int], centres: np.ndarray, radius: float) -> np.ndarray:

@@ -6,6 +6,7 @@ The rule: a length is given only where the fall itself was seen; an extrapolated
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,57 +20,146 @@ if TYPE_CHECKING:
 # the last hundredth of the pixels reaches far out, into shells that rest on hardly any
 SPANNED_SHARE = 0.99
 SLOPE_CONFIDENCE = 0.95
+FEWEST_SHELLS = 3
+
+
+@dataclass(frozen=True)
+class DecayLength:
+    """A decay length, or why there is none.
+
+    Attributes
+    ----------
+    um : float
+        NaN where the profile has none.
+    from_um : float
+        Where the fit begins; NaN without one.
+    reason : str
+        Why there is none; empty where there is one.
+    """
+
+    um: float
+    from_um: float
+    reason: str = ""
 
 
 def decay_length(
-    mean: NDArray[np.float64], pixels: NDArray[np.int64], settings: PenetrationSettings
-) -> tuple[float, str]:
-    """Fit a decay length to a profile.
+    above: NDArray[np.float64], pixels: NDArray[np.int64], settings: PenetrationSettings, pixel_um: float = 0.0
+) -> DecayLength:
+    """Fit a decay length to a profile: beyond `fit_from_um`, and where that gives none, from the vessel's edge.
 
     Parameters
     ----------
-    mean : numpy.ndarray
-        Grey level of each closed shell above the background; NaN without pixels.
+    above : numpy.ndarray
+        Signal above the background in each step of distance up to the furthest.
     pixels : numpy.ndarray of int64
         Pixels of each.
     settings : PenetrationSettings
-        Thickness of a shell, range and least goodness of the fit.
+        Thickness of shells, range and least goodness of the fit.
+    pixel_um : float
+        Larger side of a pixel of the vessel mask.
 
     Returns
     -------
-    tuple of float and str
-        In µm, NaN where the profile has none; and why not, empty where it has one. See `compute_penetration`.
+    DecayLength
+        See `compute_penetration`.
     """
-    fitted = _fitted(mean, pixels, settings)
-    if len(fitted) < 3:
-        return math.nan, f"fewer than three shells beyond {settings.fit_from_um:g} µm hold signal to fit a decay to"
-    slope, r2 = _line(fitted * settings.shell_um, np.log(mean[fitted]), pixels[fitted])
+    far = _Shells.of(above, pixels, settings, settings.shell_um, settings.fit_down_to)
+    far = far.beyond(settings.fit_from_um)
+    found = _fit(far, settings)
+    if found.reason:
+        thickness = max(settings.near_shell_um, pixel_um)
+        end = math.ceil(settings.fit_from_um / settings.step_um)
+        near = _fit(_Shells.of(above[:end], pixels[:end], settings, thickness, settings.near_down_to), settings)
+        # longer ones are those of the fit further out
+        if near.um <= settings.fit_from_um / 2:
+            return near
+        if far.count < FEWEST_SHELLS:
+            return DecayLength(math.nan, math.nan, f"{found.reason}, and {_near_reason(near)}")
+    return found
+
+
+def _near_reason(near: DecayLength) -> str:
+    """Why the fit from the edge gives no length."""
+    if near.reason:
+        return f"nearer, {near.reason}"
+    return f"nearer, it falls to 1/e over {near.um:.3g} µm, which is too long for what is seen there"
+
+
+@dataclass(frozen=True)
+class _Shells:
+    """Shells of one thickness from the vessels on, as far as there is signal; NaN in those without pixels."""
+
+    mean: NDArray[np.float64]
+    distance_um: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+    thickness_um: float
+    from_um: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """Shells that hold pixels."""
+        return int(np.count_nonzero(self.pixels))
+
+    def beyond(self, from_um: float) -> _Shells:
+        """Return those whose middle is further than a distance."""
+        first = int(np.count_nonzero((np.arange(len(self.pixels)) + 0.5) * self.thickness_um <= from_um))
+        return replace(
+            self,
+            mean=self.mean[first:],
+            distance_um=self.distance_um[first:],
+            pixels=self.pixels[first:],
+            from_um=from_um,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        above: NDArray[np.float64],
+        pixels: NDArray[np.int64],
+        settings: PenetrationSettings,
+        thickness_um: float,
+        down_to: float,
+    ) -> _Shells:
+        step_um = settings.step_um
+        first = np.rint(np.arange(0, len(pixels) * step_um - step_um / 2, thickness_um) / step_um).astype(np.intp)
+        middle = (np.arange(len(pixels)) + 0.5) * step_um
+        n, signal, distance = (np.add.reduceat(column, first) for column in (pixels, above, middle * pixels))
+        with np.errstate(invalid="ignore"):
+            mean, distance_um = signal / n, distance / n
+        there = np.flatnonzero(n)
+        faint = there[~(mean[there] > down_to * mean[there[0]])] if len(there) else there
+        end = faint[0] if len(faint) else len(n)
+        return cls(mean[:end], distance_um[:end], n[:end], thickness_um)
+
+
+def _fit(shells: _Shells, settings: PenetrationSettings) -> DecayLength:
+    """The length of the line through some shells."""
+    there = np.flatnonzero(shells.pixels)
+    pixels = shells.pixels[there]
+    if len(there) < FEWEST_SHELLS:
+        where = f" beyond {shells.from_um:g} µm" if shells.from_um else ""
+        return _none(f"fewer than three shells{where} hold signal to fit a decay to")
+    slope, r2 = _line(shells.distance_um[there], np.log(shells.mean[there]), pixels)
     if not slope < 0:
-        return math.nan, "the signal does not fall with the distance, so it has no decay length"
-    reached = np.searchsorted(np.cumsum(pixels[fitted]), SPANNED_SHARE * pixels[fitted].sum())
-    span_um = float(fitted[reached] - fitted[0] + 1) * settings.shell_um
+        return _none("the signal does not fall with the distance, so it has no decay length")
+    reached = np.searchsorted(np.cumsum(pixels), SPANNED_SHARE * pixels.sum())
+    span_um = float(there[reached] - there[0] + 1) * shells.thickness_um
     if -1 / slope > span_um:
-        return math.nan, (
+        return _none(
             f"the signal falls too little to have a decay length: it would be {-1 / slope:,.0f} µm, and the distances "
             f"span {span_um:g} µm"
         )
-    least = max(settings.fit_least_r2, _telling_r2(len(fitted)))
+    least = max(settings.fit_least_r2, _telling_r2(len(there)))
     if r2 < least:
-        return math.nan, (
+        return _none(
             f"the signal does not fall exponentially, so it has no decay length: a line explains {r2:.1%} of the "
-            f"logarithm of {len(fitted)} shells, and {least:.1%} are asked for"
+            f"logarithm of {len(there)} shells, and {least:.1%} are asked for"
         )
-    return -1 / slope, ""
+    return DecayLength(-1 / slope, shells.from_um)
 
 
-def _fitted(mean: NDArray[np.float64], pixels: NDArray[np.int64], settings: PenetrationSettings) -> NDArray[np.intp]:
-    """The shells of the fit, by number."""
-    there = np.flatnonzero(pixels)
-    if not len(there):
-        return there
-    faint = there[~(mean[there] > settings.fit_down_to * mean[there[0]])]
-    end = faint[0] if len(faint) else len(mean)
-    return there[((there + 0.5) * settings.shell_um > settings.fit_from_um) & (there < end)]
+def _none(reason: str) -> DecayLength:
+    return DecayLength(math.nan, math.nan, reason)
 
 
 def _line(x: NDArray[Any], y: NDArray[np.float64], weights: NDArray[np.int64]) -> tuple[float, float]:

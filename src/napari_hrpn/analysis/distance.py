@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,8 @@ class Nearest:
         What was looked at.
     row, column : numpy.ndarray of int
         The nearest pixel of the mask, counted from the corner of `around`; meaningless where the distance is infinite.
+    pixel_um : tuple of float
+        Height and width of a pixel.
     """
 
     box: Box
@@ -44,6 +47,17 @@ class Nearest:
     around: Box
     row: NDArray[np.intp]
     column: NDArray[np.intp]
+    pixel_um: tuple[float, float]
+
+    @cached_property
+    def edge_um(self) -> NDArray[np.float64]:
+        """Distance from the edge of the mask, which runs halfway between a pixel inside and its neighbour outside.
+
+        The mask looks like a line through those halves: along an axis half a pixel is taken off, and less in between.
+        """
+        down, across = _offsets(self.row, self.column, self.box, self.around, self.pixel_um)
+        half = np.maximum(np.abs(down) * self.pixel_um[0], np.abs(across) * self.pixel_um[1]) / 2
+        return self.distance_um - np.divide(half, self.distance_um, out=np.zeros_like(half), where=half > 0)
 
 
 def nearest_in(mask: NDArray[np.bool_], box: Box, pixel_um: tuple[float, float], furthest_um: float) -> Nearest:
@@ -70,13 +84,21 @@ def nearest_in(mask: NDArray[np.bool_], box: Box, pixel_um: tuple[float, float],
     core = slice(box.y0 - around.y0, box.y1 - around.y0), slice(box.x0 - around.x0, box.x1 - around.x0)
     if not part.any():
         nowhere = np.zeros((box.height, box.width), np.intp)
-        return Nearest(box, np.full(nowhere.shape, np.inf), around, nowhere, nowhere)
+        return Nearest(box, np.full(nowhere.shape, np.inf), around, nowhere, nowhere, pixel_um)
     # the distances of the core alone, as SciPy computes them: those around it would double the time
     place = ndimage.distance_transform_edt(~part, sampling=pixel_um, return_distances=False, return_indices=True)
     row, column = place[0][core], place[1][core]
-    y, x = np.ogrid[core]
-    distance = np.sqrt(((row - y) * pixel_um[0]) ** 2 + ((column - x) * pixel_um[1]) ** 2)
-    return Nearest(box, np.where(distance <= furthest_um, distance, np.inf), around, row, column)
+    down, across = _offsets(row, column, box, around, pixel_um)
+    distance = np.sqrt(down**2 + across**2)
+    return Nearest(box, np.where(distance <= furthest_um, distance, np.inf), around, row, column, pixel_um)
+
+
+def _offsets(
+    row: NDArray[np.intp], column: NDArray[np.intp], box: Box, around: Box, pixel_um: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far down and across the nearest pixel of the mask is, in µm."""
+    y, x = np.ogrid[box.y0 - around.y0 : box.y1 - around.y0, box.x0 - around.x0 : box.x1 - around.x0]
+    return np.multiply(row - y, pixel_um[0], dtype=np.float64), np.multiply(column - x, pixel_um[1], dtype=np.float64)
 
 
 def longest_distance(

@@ -13,6 +13,9 @@ import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
 
+# within a shell, distances are counted in steps of about this
+STEP_UM = 0.125
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,8 +42,11 @@ class PenetrationSettings:
         Tissue nearer than this to the edge of the tissue is periphery, the rest core.
     fit_from_um : float
         The decay is fitted from here on: nearer, the signal around a thin vessel falls faster than exponentially.
-    fit_down_to : float
-        The fit ends where the signal is below this share of the first shell's.
+        Only where that gives no length, it is fitted from the vessel's edge up to here.
+    fit_down_to, near_down_to : float
+        The fit from there on, and that from the edge, end where the signal is below this share of the first shell's.
+    near_shell_um : float
+        Thickness of the shells of the fit from the edge; a pixel of the mask where that is larger.
     fit_least_r2 : float
         The decay length is given where its line explains this share of the logarithm's variance, or more.
     """
@@ -53,12 +59,15 @@ class PenetrationSettings:
     periphery_um: float = 200.0
     fit_from_um: float = 20.0
     fit_down_to: float = 0.02
+    near_down_to: float = 0.05
+    near_shell_um: float = 0.5
     fit_least_r2: float = 0.8
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.shell_um) and self.shell_um > 0):
-            msg = f"shell_um is {self.shell_um}; expected a number above 0"
-            raise AnalysisError(msg)
+        for name in ("shell_um", "near_shell_um"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                msg = f"{name} is {getattr(self, name)}; expected a number above 0"
+                raise AnalysisError(msg)
         for name in ("beyond_um", "band_edges_um", "near_um"):
             _check_distances(name, getattr(self, name), self.furthest_um)
         for name in ("furthest_um", "band_edges_um"):
@@ -72,6 +81,16 @@ class PenetrationSettings:
         """Closed shells."""
         return round(self.furthest_um / self.shell_um)
 
+    @property
+    def steps(self) -> int:
+        """Steps of distance in a shell, in which pixels are counted."""
+        return math.ceil(self.shell_um / STEP_UM)
+
+    @property
+    def step_um(self) -> float:
+        """Their thickness."""
+        return self.shell_um / self.steps
+
 
 def _check_distances(name: str, distances: tuple[float, ...], furthest: float) -> None:
     if not all(0 < a < b for a, b in zip(distances, (*distances[1:], math.inf), strict=True)) or any(
@@ -83,7 +102,7 @@ def _check_distances(name: str, distances: tuple[float, ...], furthest: float) -
 
 @dataclass(frozen=True, eq=False)
 class ShellSums:
-    """Pixels and signal in each shell of each area; two of them are pooled with ``+``.
+    """Pixels and signal in each step of distance of each area; two of them are pooled with ``+``.
 
     Attributes
     ----------
@@ -91,27 +110,34 @@ class ShellSums:
         Names of the images that are measured on the same shells, such as the real one and a prediction.
     areas : tuple of str
         Names of parts of the tissue that share no pixel.
-    pixels : numpy.ndarray of int64, shape (areas, shells + 2)
-        First inside vessels, then shell by shell, a shell without its inner and with its outer end, at last what
-        is further.
-    signal : numpy.ndarray of int64 or float64, shape (images, areas, shells + 2)
+    pixels : numpy.ndarray of int64, shape (areas, shells x steps + 2)
+        First inside vessels, then step by step, a step without its inner and with its outer end, at last what is
+        further.
+    signal : numpy.ndarray of int64 or float64, shape (images, areas, shells x steps + 2)
         Sums of the grey levels; float64 where an image is floating point.
+    pixel_um : tuple of float
+        Height and width of the pixels that distances belong to; 0 where they are points.
     """
 
     images: tuple[str, ...]
     areas: tuple[str, ...]
     pixels: NDArray[np.int64]
     signal: NDArray[Any]
+    pixel_um: tuple[float, float] = (0.0, 0.0)
 
     def __add__(self, other: ShellSums) -> ShellSums:
-        if (self.images, self.areas, self.pixels.shape) != (other.images, other.areas, other.pixels.shape):
-            msg = "two sums over shells differ in their images, areas or shells; expected the same for both"
+        own, others = ((one.images, one.areas, one.pixels.shape, one.pixel_um) for one in (self, other))
+        if own != others:
+            msg = "two sums over shells differ in their images, areas, shells or pixels; expected the same for both"
             raise AnalysisError(msg)
         return replace(self, pixels=self.pixels + other.pixels, signal=self.signal + other.signal)
 
 
 def no_shell_sums(
-    images: Sequence[str], settings: PenetrationSettings, areas: Sequence[str] = ("tissue",)
+    images: Sequence[str],
+    settings: PenetrationSettings,
+    areas: Sequence[str] = ("tissue",),
+    pixel_um: tuple[float, float] = (0.0, 0.0),
 ) -> ShellSums:
     """Return sums over nothing, to begin with.
 
@@ -123,14 +149,16 @@ def no_shell_sums(
         Its shells.
     areas : sequence of str
         Names of the parts of the tissue.
+    pixel_um : tuple of float
+        Height and width of the pixels that distances belong to; 0 where they are points.
 
     Returns
     -------
     ShellSums
         All zero.
     """
-    pixels = np.zeros((len(areas), settings.shells + 2), np.int64)
-    return ShellSums(tuple(images), tuple(areas), pixels, np.zeros((len(images), *pixels.shape), np.int64))
+    pixels = np.zeros((len(areas), settings.shells * settings.steps + 2), np.int64)
+    return ShellSums(tuple(images), tuple(areas), pixels, np.zeros((len(images), *pixels.shape), np.int64), pixel_um)
 
 
 def update_shells(
@@ -149,7 +177,7 @@ def update_shells(
     sums : ShellSums
         Of the tiles before.
     distance_um : numpy.ndarray
-        Shape (y, x): distance to the nearest vessel, 0 inside one; may be infinite.
+        Shape (y, x): distance to the edge of the nearest vessel, 0 inside one; may be infinite.
     values : sequence of numpy.ndarray
         One image per name, of the same shape, integer or floating point: grey levels, or sums of them.
     settings : PenetrationSettings
@@ -174,9 +202,10 @@ def update_shells(
         expected = " x ".join(map(str, distance_um.shape))
         msg = f"the images are {found or 'none'} px; expected {len(sums.images)} of {expected} px, as the distances"
         raise AnalysisError(msg)
-    length = settings.shells + 2
-    shell = np.ceil(np.minimum(distance_um, 2 * settings.furthest_um) / settings.shell_um)
-    bins = np.minimum(shell, length - 1).astype(np.intp)
+    length = sums.pixels.shape[1]
+    # through shells, so that a distance at the end of one is at the end of a step
+    step = np.ceil(np.minimum(distance_um, 2 * settings.furthest_um) / settings.shell_um * settings.steps)
+    bins = np.minimum(step, length - 1).astype(np.intp)
     if area is not None:
         bins += np.asarray(area, np.intp) * length
     inside = slice(None) if area is None else np.asarray(area) >= 0

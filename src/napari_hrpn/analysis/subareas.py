@@ -76,7 +76,8 @@ def distance_bands(
     labels = np.zeros((height, width), np.uint8)
     tiles = TileGrid(height, width, TILE_PX, 0, 1)
     for done, tile in enumerate(tiles, start=1):
-        distance_um = nearest_in(vessels.mask, tile.core, vessels.pixel_um, ends[-1]).distance_um
+        furthest_um = ends[-1] + max(vessels.pixel_um) / 2
+        distance_um = nearest_in(vessels.mask, tile.core, vessels.pixel_um, furthest_um).edge_um
         rows, columns = slice(tile.core.y0, tile.core.y1), slice(tile.core.x0, tile.core.x1)
         inside = region_on_grid(tissue, vessels.downsample, rows, columns) & (distance_um > 0)
         labels[rows, columns] = np.where(inside, 1 + np.searchsorted(ends, distance_um), 0)

@@ -19,7 +19,6 @@ from napari_hrpn.analysis.level_strips import (
     StripReport,
     grey_threshold,
     level_pixel_um,
-    region_on_grid,
 )
 from napari_hrpn.analysis.mask_runs import MaskRuns, mask_runs
 from napari_hrpn.slides import RegionMask
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.slides import Slide
-
-ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -185,27 +182,6 @@ def edited_vessel_mask(labels: NDArray[np.generic], slide: Slide) -> VesselMask:
         )
         raise AnalysisError(msg)
     return VesselMask(np.asarray(labels != 0), downsample, level_pixel_um(slide, downsample))
-
-
-def tissue_area_mm2(vessels: VesselMask, tissue: RegionMask | None) -> float:
-    """Area of the tissue on the grid of a vessel mask.
-
-    Parameters
-    ----------
-    vessels : VesselMask
-        Gives the grid.
-    tissue : RegionMask or None
-        None means everywhere.
-
-    Returns
-    -------
-    float
-        In mm2.
-    """
-    height, width = vessels.mask.shape
-    strips = (slice(top, min(top + ROWS, height)) for top in range(0, height, ROWS))
-    pixels = sum(int(region_on_grid(tissue, vessels.downsample, rows, slice(0, width)).sum()) for rows in strips)
-    return pixels * vessels.area_um2 / 1e6
 
 
 def _disc(radius_um: float, pixel_um: tuple[float, float]) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ The rule: counts of pixels and links are added up tile by tile; they become µm 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,6 @@ from skimage.morphology import skeletonize
 
 from napari_hrpn.analysis.distance import grown_box, nearest_in
 from napari_hrpn.analysis.level_strips import StripReport, region_on_grid
-from napari_hrpn.analysis.vessel_mask import tissue_area_mm2
 from napari_hrpn.analysis.working_grid import WorkingGrid
 from napari_hrpn.tiling import Box, TileGrid
 
@@ -69,23 +68,25 @@ class Vessel:
 class VesselTable:
     """The vessels of a slide and their density.
 
-    A vessel counts, as a whole, where its centroid is in the tissue. One that is cut by the border of the slide
-    counts too: in a field of view little larger than the distance between vessels, the density is too high.
+    Area and length are those of the pixels and steps that are in the tissue. The count is of vessels whose centroid
+    is in it: of a ring around a hole, that is none. There is no correction for edges: a vessel that is cut by the
+    border of the slide counts too, so that of discs of radius r in a square of side L, the density is too high by
+    4 r / L.
 
     Attributes
     ----------
     vessels : tuple of Vessel
-        One row per vessel.
+        One row per vessel whose centroid is in the tissue, measured as a whole.
     n : int
-        Vessels.
+        Such vessels.
     tissue_mm2 : float
         Area that the densities are per.
     density_per_mm2 : float
         Microvessel density: vessels per mm2; NaN, as the others, where there is no tissue.
     area_fraction : float
-        Share of the tissue inside vessels.
+        Share of the tissue inside vessels, whole or cut.
     length_density_mm_per_mm2 : float
-        Length of middle lines per area.
+        Length of middle lines in the tissue per area.
     reason : str
         Why a number is NaN; empty where none is.
     """
@@ -108,6 +109,15 @@ class _Sums:
     width_nm: NDArray[np.int64]
     stain: NDArray[np.float64]
     stain_px: NDArray[np.int64]
+
+
+@dataclass(eq=False)
+class _InTissue:
+    """What lies in the tissue: its pixels, those inside vessels, and twice the steps of each kind."""
+
+    pixels: int = 0
+    vessel_px: int = 0
+    step_ends: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, np.int64))
 
 
 def measure_vessels(
@@ -147,17 +157,21 @@ def measure_vessels(
     """
     level = slide.levels[_level(slide, vessels)]
     grid = WorkingGrid(level.shape[1:], vessels.mask.shape)
-    sums = _no_sums(vessels.objects.count + 1)
+    sums, there = _no_sums(vessels.objects.count + 1), _InTissue()
     tiles = TileGrid(vessels.mask.shape[0], vessels.mask.shape[1], min(grid.tile_px, TILE_PX), 0, 1)
     for done, tile in enumerate(tiles, start=1):
         box = tile.core
-        labels = vessels.objects.painted(slice(box.y0, box.y1), slice(box.x0, box.x1))
+        rows, columns = slice(box.y0, box.y1), slice(box.x0, box.x1)
+        labels = vessels.objects.painted(rows, columns)
+        inside = region_on_grid(tissue, vessels.downsample, rows, columns)
+        there.pixels += int(inside.sum())
         if labels.any():
+            there.vessel_px += int((inside & (labels > 0)).sum())
             if channel is not None:
                 _add_stain(sums, labels, grid.sums(level[channel], box), grid.counts(box))
-            _add_shape(sums, labels, vessels, box)
+            _add_shape(sums, there, labels, vessels, box, tissue)
         yield StripReport(done, len(tiles))
-    return _table(sums, vessels, tissue)
+    return _table(sums, there, vessels, tissue)
 
 
 def _no_sums(size: int) -> _Sums:
@@ -176,22 +190,30 @@ def _add_stain(sums: _Sums, labels: NDArray[np.int32], stain: NDArray[np.generic
     sums.stain_px += np.bincount(labels.ravel(), pixels.ravel(), size).astype(np.int64)
 
 
-def _add_shape(sums: _Sums, labels: NDArray[np.int32], vessels: VesselMask, box: Box) -> None:
+def _add_shape(
+    sums: _Sums, there: _InTissue, labels: NDArray[np.int32], vessels: VesselMask, box: Box, tissue: RegionMask | None
+) -> None:
     """Add the middle lines of a tile, found with as much around it as the widest vessel needs."""
     around = grown_box(box, vessels.pixel_um, WIDEST_UM, vessels.mask.shape)
-    skeleton = np.pad(skeletonize(vessels.mask[around.y0 : around.y1, around.x0 : around.x1]), 1)
+    rows, columns = slice(around.y0, around.y1), slice(around.x0, around.x1)
+    skeleton = np.pad(skeletonize(vessels.mask[rows, columns]), 1)
+    inside = np.pad(region_on_grid(tissue, vessels.downsample, rows, columns), 1)
     top, left = box.y0 - around.y0 + 1, box.x0 - around.x0 + 1
 
-    def shifted(down: int, right: int) -> NDArray[np.bool_]:
-        return skeleton[top + down : top + down + box.height, left + right : left + right + box.width]
+    def shifted(image: NDArray[np.bool_], down: int, right: int) -> NDArray[np.bool_]:
+        return image[top + down : top + down + box.height, left + right : left + right + box.width]
 
-    here, below, beside = shifted(0, 0), shifted(1, 0), shifted(0, 1)
-    diagonals = (shifted(1, 1) & ~below & ~beside, shifted(1, -1) & ~below & ~shifted(0, -1))
+    here, below, beside, before = (shifted(skeleton, *to) for to in ((0, 0), (1, 0), (0, 1), (0, -1)))
+    # a corner that a step along both axes passes too is no step of its own
+    across = shifted(skeleton, 1, 1) & ~below & ~beside, shifted(skeleton, 1, -1) & ~below & ~before
     size = len(sums.stain)
-    for kind, steps in enumerate((below, beside, *diagonals)):
-        sums.steps[min(kind, 2)] += np.bincount(labels[here & steps], minlength=size)
+    for kind, to, ends in ((0, (1, 0), below), (1, (0, 1), beside), (2, (1, 1), across[0]), (2, (1, -1), across[1])):
+        steps = here & ends
+        sums.steps[kind] += np.bincount(labels[steps], minlength=size)
+        # half a step is in the tissue where one of its ends is
+        there.step_ends[kind] += (steps & shifted(inside, 0, 0)).sum() + (steps & shifted(inside, *to)).sum()
     inner = Box(top - 1, top - 1 + box.height, left - 1, left - 1 + box.width)
-    glass = ~vessels.mask[around.y0 : around.y1, around.x0 : around.x1]
+    glass = ~vessels.mask[rows, columns]
     outside = np.minimum(nearest_in(glass, inner, vessels.pixel_um, WIDEST_UM / 2).distance_um[here], WIDEST_UM / 2)
     # the nearest pixel outside begins half a pixel before its centre, and a vessel's middle lies on a pixel or between
     width_nm = np.rint(1000 * (2 * outside - sum(vessels.pixel_um) / 4))
@@ -199,20 +221,20 @@ def _add_shape(sums: _Sums, labels: NDArray[np.int32], vessels: VesselMask, box:
     sums.skeleton_px += np.bincount(labels[here], minlength=size)
 
 
-def _table(sums: _Sums, vessels: VesselMask, tissue: RegionMask | None) -> VesselTable:
+def _table(sums: _Sums, there: _InTissue, vessels: VesselMask, tissue: RegionMask | None) -> VesselTable:
     objects = vessels.objects
     inside = [_holds(tissue, vessels, centroid) for centroid in objects.centroids_px]
     rows = tuple(_row(sums, vessels, int(index)) for index in np.flatnonzero(inside))
-    tissue_mm2 = tissue_area_mm2(vessels, tissue)
-    if not tissue_mm2:
+    tissue_mm2 = there.pixels * vessels.area_um2 / 1e6
+    if not there.pixels:
         return VesselTable(rows, len(rows), 0.0, math.nan, math.nan, math.nan, "there is no tissue")
     return VesselTable(
         vessels=rows,
         n=len(rows),
         tissue_mm2=tissue_mm2,
         density_per_mm2=len(rows) / tissue_mm2,
-        area_fraction=sum(row.area_um2 for row in rows) / 1e6 / tissue_mm2,
-        length_density_mm_per_mm2=sum(row.length_um for row in rows) / 1e3 / tissue_mm2,
+        area_fraction=there.vessel_px / there.pixels,
+        length_density_mm_per_mm2=_length_um(there.step_ends / 2, vessels) / 1e3 / tissue_mm2,
     )
 
 
@@ -222,7 +244,6 @@ def _holds(tissue: RegionMask | None, vessels: VesselMask, centroid: NDArray[np.
 
 
 def _row(sums: _Sums, vessels: VesselMask, index: int) -> Vessel:
-    dy, dx = vessels.pixel_um
     area_um2 = float(vessels.objects.areas_px[index]) * vessels.area_um2
     round_um = 2 * math.sqrt(area_um2 / math.pi)
     y, x = (vessels.objects.centroids_px[index] + 0.5) * vessels.downsample - 0.5
@@ -235,6 +256,12 @@ def _row(sums: _Sums, vessels: VesselMask, index: int) -> Vessel:
         area_um2=area_um2,
         equivalent_diameter_um=round_um,
         mean_diameter_um=int(sums.width_nm[label]) / 1000 / skeleton_px if skeleton_px else round_um,
-        length_um=CHAIN_TO_LINE * float(sums.steps[:, label] @ (dy, dx, math.hypot(dy, dx))),
+        length_um=_length_um(sums.steps[:, label], vessels),
         stain_mean=float(sums.stain[label]) / int(sums.stain_px[label]) if sums.stain_px[label] else math.nan,
     )
+
+
+def _length_um(steps: NDArray[np.generic], vessels: VesselMask) -> float:
+    """Length of steps down, across and along diagonals."""
+    dy, dx = vessels.pixel_um
+    return CHAIN_TO_LINE * float(steps @ np.array([dy, dx, math.hypot(dy, dx)]))

@@ -66,6 +66,13 @@ def evaluate(
     psnr_max: Annotated[
         str, typer.Option(metavar="MAX", help="MAX of the PSNR: dtype, real (brightest pixel), or a number.")
     ] = "dtype",
+    background: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="Grey level of the probe in tissue without it (an uninjected section); blank glass if not given.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the intervals and permutations.")] = 0,
     series: SeriesOption = 0,
     z: ZOption = None,
@@ -107,7 +114,7 @@ def evaluate(
         {"series": series, "z": z, "t": t},
         name or [],
         tumour,
-        _settings(psnr_max, patch, block, seed),
+        _settings(psnr_max, patch, block, seed, background),
     )
     with stop_on_signals() as stop:
         try:
@@ -260,14 +267,16 @@ def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None) -> tuple[Regio
     return found, glass, nuclei_words(slide, roles.nuclei)
 
 
-def _settings(psnr_max: str, patch: int | None, block: int | None, seed: int) -> EvaluationSettings:
+def _settings(
+    psnr_max: str, patch: int | None, block: int | None, seed: int, background: float | None
+) -> EvaluationSettings:
     from napari_hrpn.analysis import EvaluationSettings
 
     try:
         peak: float | str = float(psnr_max)
     except ValueError:
         peak = psnr_max
-    return EvaluationSettings(psnr_max=peak, patch_px=patch, block_px=block, seed=seed)
+    return EvaluationSettings(psnr_max=peak, patch_px=patch, block_px=block, seed=seed, background=background)
 
 
 @contextmanager

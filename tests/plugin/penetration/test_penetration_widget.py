@@ -14,15 +14,16 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QPushButton
 from scipy import ndimage
 
-from napari_hrpn.analysis import penetration
+from napari_hrpn.analysis import EvaluationSettings, ProbeImage, penetration
 from napari_hrpn.analysis.level_strips import region_on_grid
 from napari_hrpn.plugin.measuring.region_form import FRAME
 from napari_hrpn.plugin.penetration.vessel_form import LEVEL, NONE, STATED
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.penetration.work import EDGE
-from napari_hrpn.slides import Slide, coarser_levels
+from napari_hrpn.plugin.report.report_run import Reported, report_order
+from napari_hrpn.slides import RegionMask, Slide, coarser_levels
 from support.compared import show
-from support.vessel_slides import discs
+from support.vessel_slides import discs, edge_distance
 
 SHAPE = (400, 520)
 PIXEL_UM = 0.5
@@ -93,9 +94,9 @@ def test_profiles_are_those_of_the_mask_that_is_shown(widget, viewer, slides, me
     assert factor == 2
     _, found = ndimage.label(labels.data, np.ones((3, 3)))
     assert found == len(CENTRES) == widget._table.n
-    distance_um = ndimage.distance_transform_edt(labels.data == 0) * PIXEL_UM * factor
+    distance_um = edge_distance(labels.data != 0) * PIXEL_UM * factor
     grids = {name: on_the_grid(image, factor) / factor**2 for name, image in images(slides).items()}
-    expected = penetration(distance_um, grids)
+    expected = penetration(distance_um, grids, pixel_um=(1.0, 1.0))
     for own, one in zip(widget._all_profiles, expected, strict=True):
         assert (own.image, own.area) == (one.image, "tissue")
         assert own.n == one.n * factor**2
@@ -117,8 +118,8 @@ def test_blank_glass_is_taken_off_and_core_and_periphery_are_told_apart(widget, 
     inside = region_on_grid(widget.tissue.mask, (2, 2), slice(0, SHAPE[0] // 2), slice(0, SHAPE[1] // 2))
     assert 0.5 < inside.mean() < 0.98
     probe = on_the_grid(images(slides)["tumour QD"], 2) / 4
-    distance_um = ndimage.distance_transform_edt(~vessels) * PIXEL_UM * 2
-    (expected,) = penetration(distance_um, {"probe": probe}, inside, background={"probe": 100.0})
+    distance_um = edge_distance(vessels) * PIXEL_UM * 2
+    (expected,) = penetration(distance_um, {"probe": probe}, inside, background={"probe": 100.0}, pixel_um=(1.0, 1.0))
     assert tissue.n == 4 * expected.n
     np.testing.assert_allclose((tissue.d50_um, tissue.decay_um), (expected.d50_um, expected.decay_um))
     widget.vessel_form.background_box.choose(LEVEL)
@@ -146,6 +147,47 @@ def test_a_length_that_does_not_exist_is_told_with_its_reason(widget, viewer, se
     saved = {row["image"]: row for row in widget._tables["penetration"]}
     assert saved[predicted[1].name]["decay_um"] is None
     assert "falls too little" in saved[predicted[1].name]["reason"]
+
+
+def test_what_the_floor_decides_is_told(widget, measure):
+    widget.vessel_form.background_box.choose(NONE)
+    widget.region_form.box.choose(FRAME)
+    measure(widget)
+    real = widget._all_profiles[0]
+    assert real.d50_low_um < real.d50_um
+    assert widget.profile_table.texts()[0][-2] == f"{real.d50_low_um:.3g} to {real.d50_high_um:.3g}"
+    assert widget._tables["penetration"][0]["d50_low_um"] == real.d50_low_um
+
+
+def test_the_report_is_of_the_vessels_and_the_background_that_are_chosen(widget, viewer, slides, measure, settle):
+    form = widget.vessel_form
+    chosen = widget.report.choices(slides[0])
+    assert (chosen.settings, chosen.vessels_channel, chosen.vessels) == (EvaluationSettings(), 1, None)
+    form.threshold_box.choose(STATED)
+    form.level_box.setValue(480)
+    form.area_box.setValue(33)
+    form.background_box.choose(LEVEL)
+    form.background_level.setValue(40)
+    chosen = widget.report.choices(slides[0])
+    assert (chosen.settings.vessels, chosen.settings.background) == (form.settings, 40)
+    assert (form.settings.threshold, form.settings.smallest_um2) == (480, 33)
+    drawn = discs(SHAPE, CENTRES[:2], 10)
+    form.mask_box.choose(viewer.add_labels(drawn.astype(np.uint8), **place_of(viewer.layers["tumour QD"])))
+    settle(widget)
+    form.mask_box.choose(next(layer for layer in viewer.layers if isinstance(layer, Labels)))
+    images = [ProbeImage(name, slide) for name, slide in zip(("real", "predicted"), slides, strict=True)]
+    tissue = RegionMask(np.ones((1, 1), bool), SHAPE)
+    real = ProbeImage("real", slides[0], 2)
+    order = report_order(
+        Reported(real, (images[1],), "tumour", tissue, None, "", (), True, widget.report.choices(slides[0]))
+    )
+    assert order.settings.background == 40
+    np.testing.assert_array_equal(order.comparison.vessels.mask, drawn)
+
+
+def place_of(layer):
+    """Where a layer lies, to lie there too."""
+    return {name: getattr(layer, name) for name in ("scale", "translate", "rotate")}
 
 
 def test_the_glass_beside_the_tissue_is_the_background_of_the_frame_too(widget, measure):
@@ -224,7 +266,7 @@ def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, settle):
     assert widget._profiles is None
     measure(widget)
     assert widget._table.n == len(CENTRES) - 1
-    expected = ndimage.distance_transform_edt(layer.data == 0) * PIXEL_UM * 2
+    expected = edge_distance(layer.data != 0) * PIXEL_UM * 2
     inside = (expected > 0) & (expected <= 5)
     assert widget._all_profiles[0].shells[0].n == 4 * inside.sum()
     # a new mask does not take the place of the edited one
@@ -315,7 +357,8 @@ def test_the_probe_around_a_vessel_is_the_mean_of_its_pixels(widget, viewer, sli
     widget.region_form.box.choose(FRAME)
     measure(widget)
     mask = viewer.layers["tumour QD vessels"].data > 0
-    distance, nearest = ndimage.distance_transform_edt(~mask, sampling=PIXEL_UM * 2, return_indices=True)
+    nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    distance = edge_distance(mask) * PIXEL_UM * 2
     labels = ndimage.label(mask, np.ones((3, 3)))[0][tuple(nearest)]
     sums = on_the_grid(images(slides)["tumour QD"], 2)
     for one in widget._profiles.vessels:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_hrpn.analysis.agreement import largest_value
 from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.shell_sums import PenetrationSettings
-from napari_hrpn.analysis.vessel_mask import VesselSettings
+from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings
 from napari_hrpn.slides import ChannelRoles, RegionMask
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ class EvaluationSettings:
         How vessels are found.
     penetration : PenetrationSettings
         Shells, bands and distances.
+    background : float or None
+        Grey level of tissue without probe, such as of an uninjected section, taken off for the penetration; None takes
+        the blank glass of each image.
     """
 
     psnr_max: float | str = "dtype"
@@ -55,6 +58,7 @@ class EvaluationSettings:
     confidence: float = 0.95
     vessels: VesselSettings = field(default_factory=VesselSettings)
     penetration: PenetrationSettings = field(default_factory=PenetrationSettings)
+    background: float | None = None
 
     def __post_init__(self) -> None:
         named = isinstance(self.psnr_max, str)
@@ -69,6 +73,9 @@ class EvaluationSettings:
             raise AgreementError(msg)
         if self.seed < 0:
             msg = f"the seed is {self.seed}; expected a whole number of 0 or more"
+            raise AgreementError(msg)
+        if self.background is not None and not math.isfinite(self.background):
+            msg = f"the background is {self.background}; expected a grey level, such as that of an uninjected section"
             raise AgreementError(msg)
         if self.block_px is not None and self.block_px < 1:
             msg = f"the blocks have a side of {self.block_px} px; expected 1 px or more, wider than any structure"
@@ -113,6 +120,8 @@ class SlideComparison:
         Where there is certainly no tissue, for the grey level without probe; None for none.
     rois : tuple of Annotation
         Regions of interest; may overlap.
+    vessels : VesselMask or None
+        The vessels, where somebody drew them; None where they are found by their stain.
     """
 
     real: ProbeImage
@@ -121,6 +130,7 @@ class SlideComparison:
     tissue: RegionMask | None = None
     glass: RegionMask | None = None
     rois: tuple[Annotation, ...] = ()
+    vessels: VesselMask | None = None
 
     def __post_init__(self) -> None:
         names = [prediction.name for prediction in self.predictions]

@@ -28,7 +28,7 @@ class VesselFindings:
     Attributes
     ----------
     vessel_threshold : float
-        Grey level of the smoothed vessel stain above which there is a vessel.
+        Grey level of the smoothed vessel stain above which there is a vessel; NaN where vessels were drawn.
     vessels : VesselTable
         Each vessel, and their density.
     cells : CellDensity or None
@@ -36,7 +36,9 @@ class VesselFindings:
     penetration : SlidePenetration
         Profiles of the real image, called "real", and of each prediction.
     background : dict of str to float
-        Grey level of blank glass by image, which was taken off; empty where there is too little glass.
+        Grey level by image that was taken off; empty where there is none.
+    background_from : {"stated", "glass", "none"}
+        Where it is from: somebody stated it, it is the median of blank glass, or there is too little glass.
     """
 
     vessel_threshold: float
@@ -44,6 +46,7 @@ class VesselFindings:
     cells: CellDensity | None
     penetration: SlidePenetration
     background: dict[str, float]
+    background_from: str = "none"
 
 
 def why_no_penetration(comparison: SlideComparison) -> str:
@@ -60,7 +63,7 @@ def why_no_penetration(comparison: SlideComparison) -> str:
         A sentence; empty where it can.
     """
     slide = comparison.real.slide
-    if comparison.roles.vessels is None:
+    if comparison.roles.vessels is None and comparison.vessels is None:
         return f"no channel of {slide.source.name} is known to show vessels: name it"
     if slide.pixel_size_um is None:
         return f"{slide.source.name} does not say how large its pixels are"
@@ -94,6 +97,9 @@ class VesselsPart:
     def begin(self) -> Generator[float, None, None]:
         """Find the vessels."""
         channel = self._comparison.roles.vessels
+        if self._comparison.vessels is not None:
+            self._mask = self._comparison.vessels
+            return
         assert channel is not None
         steps = vessel_mask(self._comparison.real.slide, channel, self._comparison.tissue, self._settings.vessels)
         self._mask = yield from shares(steps)
@@ -114,11 +120,17 @@ class VesselsPart:
         slide, roles, tissue = self._comparison.real.slide, self._comparison.roles, self._comparison.tissue
         assert self._mask is not None
         assert self._counter is not None
-        assert roles.vessels is not None
         table = yield from shares(measure_vessels(slide, roles.vessels, self._mask, tissue), 0.0, 0.6)
         cells = None
         if roles.nuclei is not None:
             cells = yield from shares(cell_density(slide, roles.nuclei, tissue), 0.6, 0.95)
-        background = glass_levels(self._images, self._comparison.glass)
+        background, origin = self._background()
         penetration = self._counter.penetration(background)
-        return VesselFindings(self._mask.threshold, table, cells, penetration, background)
+        return VesselFindings(self._mask.threshold, table, cells, penetration, background, origin)
+
+    def _background(self) -> tuple[dict[str, float], str]:
+        stated = self._settings.background
+        if stated is not None:
+            return {image.name: float(stated) for image in self._images}, "stated"
+        glass = glass_levels(self._images, self._comparison.glass)
+        return glass, "glass" if glass else "none"

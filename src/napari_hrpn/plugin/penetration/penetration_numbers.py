@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import CellDensity, Penetration, PenetrationSettings, VesselTable
 
+FLOORS = (
+    "If the floor of the tissue, its autofluorescence, lay anywhere between the background that was taken off and the "
+    "darkest shell, this is what"
+)
+# the floor decides a D50 that differs by more than this
+DECIDES = 1.5
 DENSITY_HEADINGS = {"Density": "What is counted", "Value": "Per area of tissue", "n": "How many", "Tissue": "The area"}
 
 
@@ -35,12 +41,15 @@ def profile_headings(settings: PenetrationSettings) -> dict[str, str]:
         "Image": "Real, or which prediction",
         "Area": f"Tissue; periphery is within {settings.periphery_um:g} µm of its edge, core the rest",
         "n": "Pixels outside vessels",
-        "D50, µm": "Distance from the nearest vessel within which half of the signal is",
+        "D50, µm": "Distance from the edge of the nearest vessel within which half of the signal is",
         "D90, µm": "Distance within which nine tenths of the signal are",
         "1/e, µm": "Length over which the profile falls to 1/e, fitted to its logarithm beyond "
-        f"{settings.fit_from_um:g} µm; - where it does not fall that far, or not exponentially",
+        f"{settings.fit_from_um:g} µm, a short one from the vessel's edge; - where it does not fall that far, or not "
+        "exponentially",
         **beyond,
         "Background": "Grey level that was taken off",
+        "D50 by floor": f"{FLOORS} D50 would be, in µm",
+        "D90 by floor": f"{FLOORS} D90 would be, in µm",
     }
 
 
@@ -67,6 +76,8 @@ def profile_rows(profiles: Sequence[Penetration]) -> tuple[list[list[str]], list
             number(one.decay_um),
             *(_percent(part.share) for part in one.beyond),
             number(one.background),
+            _between(one.d50_low_um, one.d50_high_um),
+            _between(one.d90_low_um, one.d90_high_um),
         ]
         for one in profiles
     ]
@@ -92,6 +103,13 @@ def reasons(profiles: Sequence[Penetration], *, has_glass: bool) -> str:
     for one in profiles:
         places.setdefault(one.reason, []).append(f"{one.image}, {one.area}")
     lines = [f"{'; '.join(named)}: {reason}." for reason, named in places.items() if reason]
+    lines += [
+        f"{one.image}: D50 is {_between(one.d50_low_um, one.d50_high_um)} µm, for floors between "
+        f"{number(one.background)} and {number(one.darkest)}, the darkest shell. State the grey level of a "
+        "section without probe."
+        for one in profiles
+        if one.area == "tissue" and not one.d50_high_um <= DECIDES * one.d50_low_um and not math.isnan(one.d50_low_um)
+    ]
     if not has_glass:
         lines.append("There is no blank glass around the tissue, so no background is taken off.")
     return "\n".join(lines)
@@ -120,7 +138,14 @@ def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[
             ["Vessel area", _percent(table.area_fraction), n, area],
             ["Vessel length", f"{number(table.length_density_mm_per_mm2)} mm/mm²", n, area],
         ]
-        tips += [table.reason or "Vessels whose centroid is in the tissue"] * 3
+        tips += [
+            table.reason or one
+            for one in (
+                "Vessels whose centroid is in the tissue, also those that the border cuts",
+                "Share of the tissue inside vessels",
+                "Middle lines of vessels inside the tissue",
+            )
+        ]
     if cells is not None:
         area = "-" if math.isnan(cells.tissue_mm2) else f"{cells.tissue_mm2:.4g} mm²"
         rows.append(["Nuclei", f"{number(cells.density_per_mm2)} per mm²", count(cells.n), area])
@@ -129,6 +154,10 @@ def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[
             or f"Peaks of the stain above the grey level {cells.threshold:.4g}; nuclei that touch may count once"
         )
     return rows, tips
+
+
+def _between(low: float, high: float) -> str:
+    return "-" if math.isnan(low) else f"{number(low)} to {'further' if math.isnan(high) else number(high)}"
 
 
 def _percent(share: float) -> str:

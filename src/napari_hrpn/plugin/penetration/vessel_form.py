@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
     from napari_hrpn.analysis import VesselSettings
+    from napari_hrpn.slides import Slide
 
 AUTOMATIC, STATED = "automatic", "stated"
 GLASS, NONE, LEVEL = "glass", "none", "level"
@@ -53,7 +54,8 @@ class VesselForm(QWidget):
         self.level_box, self.area_box, self.background_level = QDoubleSpinBox(), QDoubleSpinBox(), QDoubleSpinBox()
         self.background_box = ChoiceBox(
             "What is taken off the probe: the median of the blank glass outside the tissue, nothing, or a grey level.\n"
-            "A background that is left in looks like a probe that reaches everywhere"
+            "Glass shows the camera's offset alone; autofluorescence that is left in looks like a probe that reaches\n"
+            "everywhere: state the grey level of a section without probe"
         )
         self.mask_box = ChoiceBox("Vessels as they are found by their stain, or a mask that you drew or edited")
         self.find_button = QPushButton("Find vessels")
@@ -91,6 +93,15 @@ class VesselForm(QWidget):
         kind = self.background_box.value
         return GLASS if kind == GLASS else 0.0 if kind == NONE else self.background_level.value()
 
+    def stain_on(self, slide: Slide) -> int | None:
+        """Channel of the vessels' stain in a slide, which may be made of layers; None where it is not there."""
+        stain = self.stain
+        if stain is None:
+            return None
+        if is_same_slide(stain.slide, slide):
+            return stain.channel
+        return slide.channel_names.index(stain.name) if stain.name in slide.channel_names else None
+
     def follow(self, real: ComparedChannel | None) -> None:
         """Offer the stains that lie on a slide.
 
@@ -127,7 +138,7 @@ class VesselForm(QWidget):
         self.background_box.offer([("Blank glass", GLASS), ("Not taken off", NONE), ("Grey level", LEVEL)], GLASS)
         self.background_level.setRange(-BRIGHTEST, BRIGHTEST)
         self.background_level.setDecimals(2)
-        self.background_level.setToolTip("Grey level without probe, taken off all images")
+        self.background_level.setToolTip("Grey level of tissue without probe, such as an uninjected section's")
         self.find_button.setToolTip("Make the vessel mask and show it as a layer that you can edit")
         self._offer_masks()
         self._show_needed()

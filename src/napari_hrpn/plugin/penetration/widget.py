@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
@@ -35,6 +36,7 @@ from napari_hrpn.plugin.penetration.work import (
     vessels_part,
 )
 from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.report.report_run import ReportChoices
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.comparison import ComparedChannel
     from napari_hrpn.plugin.measuring.parts import Part
     from napari_hrpn.plugin.measuring.plot import Plot
-    from napari_hrpn.slides import RegionMask
+    from napari_hrpn.slides import RegionMask, Slide
 
     Tables = Mapping[str, Sequence[dict[str, Any]]]
 
@@ -92,6 +94,7 @@ class PenetrationWidget(MeasuringWidget):
         self._profiles: SlidePenetration | None = None
         self._tables: Tables | None = None
         self._frame = Frame(viewer, "vessel")
+        self.report.choices = self._report_choices
         self._lay_out()
         self._connect()
         self.show_known()
@@ -281,6 +284,19 @@ class PenetrationWidget(MeasuringWidget):
         if self._vessels is not None and self.vessel_form.mask is None:
             self.masks.renew(self._vessels, real)
         return known(parts.tables.key), isinstance(parts.background, float) or known(parts.background.key) != {}
+
+    def _report_choices(self, slide: Slide) -> ReportChoices:
+        """Vessels and background as they are chosen here."""
+        from napari_hrpn.analysis import EvaluationSettings, edited_vessel_mask
+
+        form, real = self.vessel_form, self.real
+        background = None if form.background == GLASS else float(form.background)
+        vessels = None
+        if form.mask is not None and real is not None:
+            labels = self.masks.drawn(form.mask, real)
+            vessels = partial(edited_vessel_mask, labels, slide)
+        settings = EvaluationSettings(vessels=form.settings, background=background)
+        return ReportChoices(settings, form.stain_on(slide), vessels)
 
     def _show_profile(self) -> None:
         area = self.area_box.value

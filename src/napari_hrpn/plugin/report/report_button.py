@@ -15,7 +15,7 @@ from napari_hrpn.plugin.layers import slide_from_layers, slide_label, slide_of
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
 from napari_hrpn.plugin.measuring.parts import Part
 from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.plugin.report.report_run import Reported, WrittenReport, report_steps
+from napari_hrpn.plugin.report.report_run import ReportChoices, Reported, WrittenReport, report_steps
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class ReportBar(MeasureBar):
         Of the real slide; looked for when a report is asked for, if it was not before.
     rois : callable
         Gives the regions of interest.
+
+    Attributes
+    ----------
+    choices : callable
+        Gives what else the widget has chosen for the slide that is reported.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class ReportBar(MeasureBar):
     ) -> None:
         super().__init__(TOOLTIP)
         self._viewer, self._pair_form, self._tissue, self._rois = viewer, pair_form, tissue, rois
+        self.choices: Callable[[Slide], ReportChoices] = lambda _: ReportChoices()
         self._parent_folder: Path | None = None
         self.written: WrittenReport | None = None
         self.page_button, self.folder_button = QPushButton("Open page"), QPushButton("Open folder")
@@ -152,6 +158,7 @@ class ReportBar(MeasureBar):
             words,
             tuple(self._rois()),
             slide_of(real.layer) is not None,
+            self.choices(slide),
         )
 
     def _take_written(self, key: Hashable) -> None:

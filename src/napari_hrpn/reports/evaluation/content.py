@@ -107,5 +107,6 @@ def _penetration(name: str, part: Plain) -> Plain:
         },
         "vessel_threshold": part["vessel_threshold"],
         "background": {key: part["background"].get(image, 0.0) for key, image in names.items()},
+        "background_from": part["background_from"],
         "reason": "",
     }

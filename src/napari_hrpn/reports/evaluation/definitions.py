@@ -30,9 +30,10 @@ DEFINITIONS = {
     "patch": "A square of the slide; it counts where at least half of it is tissue.",
     "CV, Gini, Moran's I": "How unequal patches are (SD over mean, and 0 equal to 1 all in one), and whether like "
     "patches lie together.",
-    "penetration": "Mean grey level over the distance from the nearest vessel, in shells; D50 and D90 hold half and "
-    "nine tenths of the signal outside vessels, and over the 1/e length the profile falls to 1/e; it has none where it "
-    "does not fall that far within its distances, or not exponentially.",
+    "penetration": "Mean grey level over the distance from the edge of the nearest vessel, in shells; D50 and D90 hold "
+    "half and nine tenths of the signal outside vessels, and over the 1/e length the profile falls to 1/e; it has none "
+    "where it does not fall that far within its distances, or not exponentially.",
     "core, periphery": "Tissue further and nearer than 200 µm from the tissue's edge.",
-    "vessel density": "Connected parts of the vessel mask per mm² of tissue.",
+    "vessel density": "Connected parts of the vessel mask with their centre in the tissue per mm² of it, those that "
+    "the border cuts included: there is no correction for edges.",
 }

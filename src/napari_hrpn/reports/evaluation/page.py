@@ -9,6 +9,7 @@ from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
 from napari_hrpn.reports.evaluation.drawing import number
 from napari_hrpn.reports.evaluation.html import Page
 from napari_hrpn.reports.evaluation.plain import REGION_KEYS
+from napari_hrpn.reports.evaluation.tissue_figures import background_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +33,11 @@ HEADINGS = {
     "icc_a1": "ICC(A,1)",
     "bias": "bias",
 }
+FLOORS = (
+    "By floor: D50 and D90 if the floor of the tissue, its autofluorescence, lay anywhere between this background and "
+    "the darkest shell with a hundredth of the pixels. Blank glass shows the camera's offset alone: take the floor "
+    "from a section without probe (--background). No number here tells a faint probe from autofluorescence."
+)
 WITH_INTERVAL = ("pearson_r", "slope")
 COLOCALIZATION = {
     "manders_m1": "M1",
@@ -181,17 +187,26 @@ def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
         f"{density['vessels']:,} vessels in {number(density['tissue_mm2'])} mm² of tissue: "
         f"{number(density['vessels_per_mm2'])} per mm², {number(density['vessel_area_fraction'])} of its area, "
         f"{number(density['vessel_length_mm_per_mm2'])} mm of middle line per mm². Nuclei: "
-        f"{number(density['cells'])}, {number(density['cells_per_mm2'])} per mm². A vessel is where the smoothed stain "
-        f"is above {number(part['vessel_threshold'])}."
+        f"{number(density['cells'])}, {number(density['cells_per_mm2'])} per mm². {_vessels_are(part)} "
+        "Area and length are those inside the tissue. A vessel counts where its centroid is in the tissue, those that "
+        "the border cuts too: there is no correction for edges, so a small field has too many per mm²."
     )
+    page.text(f"{background_words(part)}. {FLOORS}")
     beyond = [one["beyond_um"] for one in part["profiles"][0]["beyond"]]
-    headings = ["n, px", "D50, µm", "D90, µm", "1/e, µm", "in vessels", *(f"> {far:g} µm" for far in beyond)]
+    headings = ["n, px", "D50, µm", "D50 by floor", "D90, µm", "D90 by floor", "1/e, µm", "in vessels"]
+    headings += [f"> {far:g} µm" for far in beyond]
     page.table(
         ["image, area", *headings],
         [
             [
                 f"{profile['image']}, {profile['area']}",
-                *(number(profile[key], 2) for key in ("n", "d50_um", "d90_um", "decay_um", "vessel_mean")),
+                number(profile["n"], 2),
+                *(
+                    words
+                    for key in ("d50", "d90")
+                    for words in (number(profile[f"{key}_um"], 2), _between(profile, key))
+                ),
+                *(number(profile[key], 2) for key in ("decay_um", "vessel_mean")),
                 *(number(one["share"]) for one in profile["beyond"]),
             ]
             for profile in part["profiles"]
@@ -202,6 +217,17 @@ def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
         for profile in part["profiles"]
         if profile["reason"]
     )
+
+
+def _vessels_are(part: Plain) -> str:
+    if part["vessel_threshold"] is None:
+        return "The vessels are those that were drawn."
+    return f"A vessel is where the smoothed stain is above {number(part['vessel_threshold'])}."
+
+
+def _between(profile: Plain, key: str) -> str:
+    low, high = profile[f"{key}_low_um"], profile[f"{key}_high_um"]
+    return "–" if low is None else f"{number(low, 2)} to {'further' if high is None else number(high, 2)}"
 
 
 def _patches(page: Page, part: Plain) -> None:

@@ -208,6 +208,7 @@ def _vessels(found: VesselFindings) -> Plain:
     return {
         "vessel_threshold": found.vessel_threshold,
         "background": found.background,
+        "background_from": found.background_from,
         "profiles": [_profile(profile) for profile in found.penetration.profiles],
         "vessels": [{**asdict(vessel), **near.get(vessel.label, {})} for vessel in table.vessels],
         "density": {

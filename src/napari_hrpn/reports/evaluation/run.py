@@ -166,6 +166,7 @@ def evaluation_request(order: EvaluationOrder) -> Plain:
         "predictions": {image.name: _image_request(image) for image in comparison.predictions},
         "tissue": None if comparison.tissue is None else comparison.tissue.digest,
         "glass": None if comparison.glass is None else comparison.glass.digest,
+        "vessels": None if comparison.vessels is None else comparison.vessels.digest,
         "rois": hashlib.sha256(json.dumps(rois).encode()).hexdigest()[:16] if rois else None,
         "tumour": order.tumour,
         "settings": asdict(order.settings),

@@ -168,7 +168,9 @@ def _penetration_tables(part: Plain) -> dict[str, Rows]:
         bands += [{**place, **band} for band in profile["bands"]]
         beyond = {f"share_beyond_{one['beyond_um']:g}_um": one["share"] for one in profile["beyond"]}
         names = ("n", "d50_um", "d90_um", "decay_um", "vessel_mean", "background")
-        lengths.append({**place, **{name: profile[name] for name in names}, **beyond, "reason": profile["reason"]})
+        floors = ("d50_low_um", "d50_high_um", "d90_low_um", "d90_high_um", "darkest", "decay_from_um", "range_um")
+        numbers = {**{name: profile[name] for name in names}, **beyond, "reason": profile["reason"]}
+        lengths.append({**place, **numbers, **{name: profile[name] for name in floors}})
     return {
         "penetration": lengths,
         "penetration_shells": shells,

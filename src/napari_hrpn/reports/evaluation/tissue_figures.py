@@ -116,21 +116,38 @@ def penetration_figure(part: Plain) -> Drawing:
         tidy(axes, "distance from the nearest vessel, µm", "mean grey level", f"{area}, n = {n:,} px outside vessels")
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
         axes.legend(frameon=False, fontsize=8)
-    background = part["background"]
-    taken = (
-        "Background taken off: " + ", ".join(f"{name} {number(level)}" for name, level in background.items())
-        if background
-        else "No background was taken off, for want of blank glass"
-    )
     caption = (
-        f"Mean grey level in shells of distance from the nearest of {part['density']['vessels']:,} vessels. D50: "
-        f"distance within which half of the signal outside vessels is. {taken}."
+        f"Mean grey level in shells of distance from the edge of the nearest of {part['density']['vessels']:,} "
+        "vessels, as far as a shell holds a thousandth of the pixels. D50: distance within which half of the signal "
+        "outside vessels is. "
+        f"{background_words(part)}."
     )
     return Drawing("penetration", "Penetration from the vessels", caption, figure)
 
 
+def background_words(part: Plain) -> str:
+    """Say which background was taken off.
+
+    Parameters
+    ----------
+    part : dict
+        The plain part of the penetration.
+
+    Returns
+    -------
+    str
+        A sentence without its full stop.
+    """
+    if not part["background"]:
+        return "No background was taken off, for want of blank glass"
+    origin = "as stated" if part["background_from"] == "stated" else "the median of blank glass"
+    levels = ", ".join(f"{name} {number(level)}" for name, level in part["background"].items())
+    return f"Background taken off, {origin}: {levels}"
+
+
 def _draw_profile(axes: Axes, profile: Plain, colour: str) -> None:
-    shells = [shell for shell in profile["shells"] if shell["to_um"] is not None and shell["mean"] is not None]
+    furthest = profile["range_um"] or 0
+    shells = [shell for shell in profile["shells"] if shell["to_um"] is not None and shell["to_um"] <= furthest]
     middle = [(shell["from_um"] + shell["to_um"]) / 2 for shell in shells]
     lengths = {"D50": profile["d50_um"], "1/e": profile["decay_um"]}
     known = [f"{words} {number(length, 2)} µm" for words, length in lengths.items() if length is not None]
