@@ -108,6 +108,9 @@ class TrainingCurves(QWidget):
         mean_loss : float
             Of the unfinished epoch so far.
         """
+        if not self._within:
+            # a run that goes on begins where its history ends
+            self._within = [(float(record.epoch), record.train_loss) for record in self.records[-1:]]
         if not self._within or epochs_done - self._within[-1][0] >= 1 / POINTS_PER_EPOCH:
             self._within.append((epochs_done, mean_loss))
             self._redraw_soon()

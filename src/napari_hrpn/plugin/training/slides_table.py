@@ -188,8 +188,9 @@ class SlidesTable(QWidget):
         drawn = row.regions
         if not (isinstance(drawn, Shapes) and self._layers.has(drawn)):
             where = placement(image) if image.ndim == 2 else {"scale": image.scale[-2:]}
-            drawn = self._viewer.add_shapes(ndim=2, name=f"regions of {row.title}", opacity=0.4, **where)
+            name = self._viewer.add_shapes(ndim=2, name=f"regions of {row.title}", opacity=0.4, **where).name
             row.offer_layers(self._layers.choices())
+            drawn = dict(self._layers.choices())[name]
             row.choose_regions(drawn)
         self._viewer.layers.selection.active = drawn
         drawn.mode = "add_polygon"
@@ -238,9 +239,7 @@ class SlidesTable(QWidget):
         self.setAcceptDrops(True)
         self.add_open_button.setToolTip("Add all slides that are open in the viewer")
         self.add_files_button.setToolTip("Choose files of slides; files and folders can be dropped on the table too")
-        self.draw_button.setToolTip(
-            "Draw on the selected slide where patches are taken from; it opens if it is not open"
-        )
+        self.draw_button.setToolTip("Draw on the selected slide where patches come from; it opens if it is not open")
         self.remove_button.setToolTip("Remove the selected slides from the table (Delete); no file is deleted")
         self.remove_button.setEnabled(False)
         buttons = QHBoxLayout()
