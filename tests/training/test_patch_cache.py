@@ -324,3 +324,15 @@ def test_another_process_is_sent_the_place_not_the_pixels(tmp_path):
         sent = pickle.dumps(cache)
         assert len(sent) < 1000
         np.testing.assert_array_equal(pickle.loads(sent).cells, cache.cells)
+
+
+def test_a_cache_that_is_cut_short_while_it_is_read_is_a_sentence(tmp_path):
+    with cut(training_slide(addressed(300, 300)), tmp_path) as cache:
+        np.asarray(cache.window(0, 0, 64)).sum()
+        path = cache.folder / PATCHES
+        os.truncate(path, path.stat().st_size // 2)
+        with pytest.raises(TrainingError, match="was cut short or deleted while it was learnt from"):
+            cache.window(0, 0, 64)
+        path.unlink()
+        with pytest.raises(TrainingError, match="cut it anew"):
+            cache.window(70, 70, 64)

@@ -51,8 +51,8 @@ def test_state_tensors_and_history_are_kept_together(tmp_path):
     assert torch.equal(folder.tensors()["a"], torch.arange(3.0))
     with (tmp_path / "history.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
-    assert {name: float(value) for name, value in row.items()} == {
-        name: float(value) for name, value in vars(RECORD).items()
+    assert {name: float(value) if value else None for name, value in row.items()} == {
+        name: None if value is None else float(value) for name, value in vars(RECORD).items()
     }
     assert not list(tmp_path.glob("*.partial"))
 

@@ -188,6 +188,14 @@ def test_a_complete_training_is_not_repeated_but_can_go_on_for_longer(entries, q
     assert [record.epoch for record in longer.history] == [1, 2, 3]
 
 
+def test_a_complete_training_without_its_checkpoint_is_refused(entries, quick, tmp_path):
+    _, first = finish(train_model(entries, tmp_path, quick))
+    assert all(-1 <= record.validation_r <= 1 and record.baseline_r > 0 for record in first.history)
+    first.checkpoint.unlink()
+    with pytest.raises(TrainingError, match=r"is complete, but its checkpoint\.safetensors is gone"):
+        finish(train_model(entries, tmp_path, quick))
+
+
 def test_memory_running_out_cuts_the_batch_in_pieces(entries, quick, tmp_path, monkeypatch):
     step, sizes = HRPNLearner.step, []
 

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_hrpn.cli.stopping import Stop
-    from napari_hrpn.training import CutReport, EpochReport, StepReport, TrainingResult
+    from napari_hrpn.training import CutReport, EpochRecord, EpochReport, StepReport, TrainingResult
 
     Report = CutReport | StepReport | EpochReport
     Work = Generator[Report, None, TrainingResult]
 
 GO_ON = "run the same command again to go on."
+AGREEMENT = ("validation_r", "validation_r2", "baseline_r", "baseline_r2")
 PARTS = 1000
 
 
@@ -265,7 +266,15 @@ def epoch_line(report: EpochReport) -> str:
     record = report.record
     best = " (best so far)" if report.best_epoch == record.epoch else ""
     losses = f"loss {record.train_loss:.4g}, validation {record.validation_loss:.4g}"
-    return f"epoch {record.epoch} of {report.epochs}: {losses}{best}"
+    return f"epoch {record.epoch} of {report.epochs}: {losses}{_agreement(record)}{best}"
+
+
+def _agreement(record: EpochRecord) -> str:
+    """How well the validation patches are predicted, beside blurred inputs."""
+    if record.validation_r is None or record.validation_r2 is None:
+        return ""
+    beside = "" if record.baseline_r is None else f" (blurred inputs {record.baseline_r:.3f})"
+    return f", r {record.validation_r:.3f}{beside}, R2 {record.validation_r2:.3f}"
 
 
 def summary(result: TrainingResult, *, new: bool) -> str:
@@ -310,6 +319,7 @@ def result_facts(result: TrainingResult) -> dict[str, Any]:
         "checkpoint": None if result.checkpoint is None else str(result.checkpoint),
         "best_epoch": result.best_epoch,
         "validation_loss": None if best is None else best.validation_loss,
+        **{name: None if best is None else getattr(best, name) for name in AGREEMENT},
         "epochs": len(result.history),
         "complete": result.complete,
         "seconds": result.history[-1].seconds if result.history else 0.0,

@@ -71,6 +71,7 @@ class PatchCache:
         self.states: NDArray[np.int8] = np.full(grid, LEFT_OUT, np.int8)
         self.states[chosen["row"], chosen["column"]] = np.where(chosen["patch"] >= 0, CACHED, BLANK)
         self._patches: NDArray[np.generic] | None = None
+        self._bytes = 0
 
     def __len__(self) -> int:
         return int(self._shape[0])
@@ -90,6 +91,7 @@ class PatchCache:
         """Pixels on disk, shape (patches, inputs + 1, y, x), the target last, in the slide's type; zero as padding."""
         if self._patches is None:
             self._patches = np.load(self.folder / PATCHES, mmap_mode="r")
+            self._bytes = (self.folder / PATCHES).stat().st_size
         return self._patches
 
     def close(self) -> None:
@@ -115,6 +117,7 @@ class PatchCache:
         cell = self.cell_px
         row, column = y0 // cell, x0 // cell
         pixels_on_disk = np.asarray(self.patches)
+        self._refuse_shortened()
         if side == cell and (row * cell, column * cell) == (y0, x0) and self._numbers[row, column] >= 0:
             whole: NDArray[np.generic] = pixels_on_disk[self._numbers[row, column]]
             return whole
@@ -126,6 +129,17 @@ class PatchCache:
                     there, here = zip(_overlap(y0, side, i, cell), _overlap(x0, side, j, cell), strict=True)
                     pixels[:, here[0], here[1]] = pixels_on_disk[number][:, there[0], there[1]]
         return pixels
+
+    def _refuse_shortened(self) -> None:
+        """Say in a sentence that the file was cut short meanwhile: reading beyond its end would end the process."""
+        path = self.folder / PATCHES
+        try:
+            is_short = path.stat().st_size < self._bytes
+        except OSError:
+            is_short = True
+        if is_short:
+            msg = f"{path} was cut short or deleted while it was learnt from; run the training again to cut it anew."
+            raise TrainingError(msg)
 
 
 def patches_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:

@@ -15,6 +15,7 @@ from napari_hrpn.training.patch_cache import patch_cache_bytes
 from napari_hrpn.training.patch_grid import count_patches
 from napari_hrpn.training.run_folder import RunFolder
 from napari_hrpn.training.splits import split_slides
+from napari_hrpn.training.swapped_channels import swapped_channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -167,6 +168,8 @@ def _check_patches(part: Sequence[TrainingSlide], purpose: str, settings: Traini
 
 def _warnings(slides: Sequence[TrainingSlide], split: Split, settings: TrainingSettings) -> Iterator[str]:
     yield from near_copies(split)
+    yield from _other_roles(slides, settings)
+    yield from swapped_channels(slides)
     unsized = [slide for slide in slides if slide.slide.pixel_size_um is None]
     if unsized:
         yield (
@@ -182,6 +185,18 @@ def _warnings(slides: Sequence[TrainingSlide], split: Split, settings: TrainingS
             f"there {'is' if patches == 1 else 'are'} only {patches} patch{'' if patches == 1 else 'es'} of "
             f"{settings.patch_px} px to learn from: the network may learn them by heart rather than what is common."
         )
+
+
+def _other_roles(slides: Sequence[TrainingSlide], settings: TrainingSettings) -> Iterator[str]:
+    """Channels of one name that have different roles in different slides."""
+    roles: dict[str, dict[str, str]] = {}
+    for slide in slides:
+        for role, channel in zip((*settings.channels, settings.target), (*slide.inputs, slide.target), strict=True):
+            roles.setdefault(slide.slide.channel_names[channel], {}).setdefault(role, _name(slide))
+    for name, found in roles.items():
+        if len(found) > 1:
+            told = " but ".join(f"{role} in {slide}" for role, slide in found.items())
+            yield f"the channel {name} is taken for {told}: see to it that every channel has its role."
 
 
 def _name(slide: TrainingSlide) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CPU_PX = 192
 PATCHES = 2
-LONG_STEP_SECONDS = 1.5
+LONG_STEP_SECONDS = 3.0
 LARGEST_SHARE = 0.5
 """A GPU is timed with the real batch, where that takes no more of its free memory: small ones leave it idle."""
 
@@ -126,9 +126,9 @@ def _measured(settings: TrainingSettings, device: str) -> _Cost:
         held = sum(tensor.nbytes for tensor in learner.tensors().values())
         patches = _patches_to_time(settings, device, bytes_per_px * side**2) if on_gpu else PATCHES
         batch = _batch(settings, patches, side, device)
-        # the first step of a shape is slow, but on a machine as slow as that it will do
-        for _ in range(2 if on_gpu else int(seconds < LONG_STEP_SECONDS)):
-            seconds = _seconds(learner, batch, device)
+        # the first step of a shape is slow, and what else the machine does only adds to a step
+        for _ in range(2 if on_gpu or seconds < LONG_STEP_SECONDS else 1):
+            seconds = min(seconds, _seconds(learner, batch, device))
     del learner, batch
     free_memory(device)
     return _Cost(seconds / (patches * side**2), bytes_per_px, held)

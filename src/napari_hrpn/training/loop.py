@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.feed import Batch
     from napari_hrpn.training.reports import Preview, TrainingResult
     from napari_hrpn.training.run_folder import RunState
+    from napari_hrpn.training.validation import Judgement
 
 Result = TypeVar("Result")
 
@@ -140,11 +141,11 @@ class TrainingLoop:
 
     def _validated(self, state: RunState) -> Generator[EpochReport, None, RunState]:
         network = self._learner.evaluated()
-        validation_loss, preview = self._computed(self._course.validation.judge, network)
-        record = self._record(state, validation_loss)
-        if not math.isfinite(validation_loss) or self._has_diverged(state, record):
+        judged = self._computed(self._course.validation.judge, network)
+        record = self._record(state, judged)
+        if not math.isfinite(judged.loss) or self._has_diverged(state, record):
             return replace(state, reason=self._divergence(state, f"is {record.train_loss:.3g}"))
-        is_best = validation_loss < self._best_loss(state)
+        is_best = judged.loss < self._best_loss(state)
         state = replace(
             state,
             epoch=record.epoch,
@@ -159,7 +160,7 @@ class TrainingLoop:
         if is_best and self._team.rank == 0:
             self._course.save_best(state)
         state = self._keep(state)
-        yield self._epoch_report(state, record, preview)
+        yield self._epoch_report(state, record, judged.preview)
         return state
 
     def _step(self, state: RunState, batch: Batch, rate: float) -> float:
@@ -194,17 +195,21 @@ class TrainingLoop:
         split = zip(*(np.array_split(part, pieces) for part in (batch.inputs, batch.target, batch.valid)), strict=True)
         return [DeviceBatch(*on_device(parts, self._course.device)) for parts in split]
 
-    def _record(self, state: RunState, validation_loss: float) -> EpochRecord:
-        steps = max(1, state.step)
+    def _record(self, state: RunState, judged: Judgement) -> EpochRecord:
+        steps, baseline = max(1, state.step), self._course.validation.baseline
         return EpochRecord(
             epoch=state.epoch + 1,
             train_loss=state.error_sum / steps,
-            validation_loss=validation_loss,
+            validation_loss=judged.loss,
             learning_rate=learning_rate(self._settings, self._progress(state)),
             seconds=self._seconds(),
             patches_per_second=self._patches_per_second(state),
             waiting_share=state.waiting_seconds / max(1e-9, state.epoch_seconds),
             peak_memory_bytes=peak_memory_bytes(self._course.device),
+            validation_r=judged.r,
+            validation_r2=judged.r2,
+            baseline_r=baseline.r,
+            baseline_r2=baseline.r2,
         )
 
     def _step_report(self, state: RunState, loss: float, rate: float) -> StepReport:

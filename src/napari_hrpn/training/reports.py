@@ -102,6 +102,11 @@ class EpochRecord:
     peak_memory_bytes : int
         Largest since this run of the training began: allocated on the GPU, or resident in the process; the latter
         since the program began on Windows and macOS, which do not forget.
+    validation_r, validation_r2 : float or None
+        Pearson's r and R2 = 1 - SSE/SST over all pixels of the validation patches, padding left out. None where a
+        constant leaves them undefined, and in runs of versions that did not measure them.
+    baseline_r, baseline_r2 : float or None
+        The same of what a network has to beat: blurred inputs, fitted to the validation patches themselves.
     """
 
     epoch: int
@@ -112,6 +117,10 @@ class EpochRecord:
     patches_per_second: float
     waiting_share: float
     peak_memory_bytes: int
+    validation_r: float | None = None
+    validation_r2: float | None = None
+    baseline_r: float | None = None
+    baseline_r2: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

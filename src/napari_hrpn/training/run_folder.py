@@ -215,13 +215,13 @@ class RunFolder:
         try:
             with safetensors.safe_open(self._state, framework="pt") as file:
                 found: dict[str, Any] = json.loads((file.metadata() or {})["state"])
+            history = tuple(EpochRecord(**record) for record in found.pop("history"))
+            return RunState(history=history, **found)
         except FileNotFoundError:
             return RunState()
-        except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-            msg = f"{self._state} is damaged ({error}); delete it to begin the training anew."
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            msg = f"{self._state} is damaged; delete it to begin the training anew."
             raise TrainingError(msg) from error
-        history = tuple(EpochRecord(**record) for record in found.pop("history"))
-        return RunState(history=history, **found)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that decides the steps to come; empty at the start of a run.
@@ -251,6 +251,26 @@ class RunFolder:
             self._write_history(state.history)
         with replaced_file(self._state) as partial:
             partial.write_bytes(save(held, metadata={"state": json.dumps(asdict(state))}))
+
+    def check_checkpoint(self, state: RunState) -> None:
+        """Refuse a run that is over and whose checkpoint is gone.
+
+        Parameters
+        ----------
+        state : RunState
+            How far it is.
+
+        Raises
+        ------
+        TrainingError
+            In one sentence.
+        """
+        if state.best_epoch and not self.checkpoint.is_file():
+            msg = (
+                f"the training in {self.path} is complete, but its {self.checkpoint.name} is gone; put the file back, "
+                "or train in another folder."
+            )
+            raise TrainingError(msg)
 
     def history(self) -> tuple[EpochRecord, ...]:
         """Records of the finished epochs.

@@ -77,6 +77,7 @@ def train_model(
     run.refuse_other(request)
     state = run.state()
     if state.complete and state.is_over(settings):
+        run.check_checkpoint(state)
         return run.result(state)
     devices = training_devices(settings)
     patches = run.patches if cache is None else Path(cache)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from napari_hrpn.training.baseline import AgreementSums, blurred_baseline
 from napari_hrpn.training.feed import validation_batches
 from napari_hrpn.training.reports import Preview
 from napari_hrpn.training.team import ALONE
@@ -23,6 +25,28 @@ if TYPE_CHECKING:
     from napari_hrpn.training.team import Team
 
 PREVIEW_CANDIDATES = 64
+BASELINE_PATCHES = 64
+"""They are enough for two digits, and blurring them takes a second."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """How good a network is.
+
+    Attributes
+    ----------
+    loss : float
+        Mean squared error in squared grey levels, over all pixels but padding.
+    r, r2 : float or None
+        Pearson's r and R2 over the same pixels; None where they are undefined.
+    preview : Preview
+        One of the patches.
+    """
+
+    loss: float
+    r: float | None
+    r2: float | None
+    preview: Preview
 
 
 class Validation:
@@ -46,8 +70,10 @@ class Validation:
         self._sources, self._settings, self._device, self._team = sources, settings, device, team
         self.target_scale = sources[0].scaling.target_scale
         self._shown = self._telling_patch()
+        patches = islice(validation_batches(sources, settings, 1), BASELINE_PATCHES)
+        self.baseline = blurred_baseline(patches)
 
-    def judge(self, network: nn.Module) -> tuple[float, Preview]:
+    def judge(self, network: nn.Module) -> Judgement:
         """Predict all patches.
 
         Parameters
@@ -57,19 +83,17 @@ class Validation:
 
         Returns
         -------
-        loss : float
-            Mean squared error in squared grey levels, over all pixels but padding.
-        preview : Preview
-            One of the patches.
+        Judgement
+            Of all devices together.
         """
-        error, n = 0.0, 0
+        sums = AgreementSums()
         share, at_once = (self._team.rank, self._team.size), -(-self._settings.batch // self._team.size)
         for batch in validation_batches(self._sources, self._settings, at_once, share):
-            difference = self._predicted(network, batch) - batch.target
-            valid = difference[batch.valid].astype(np.float64)
-            error, n = error + float(np.dot(valid, valid)), n + valid.size
-        error, n = self._team.sum(torch.tensor([error, n], dtype=torch.float64)).tolist()
-        return error / max(1, n) * self.target_scale**2, self._preview(network)
+            predicted = self._predicted(network, batch)[batch.valid].astype(np.float64)
+            sums.add(batch.target[batch.valid].astype(np.float64), predicted)
+        sums = AgreementSums(*self._team.sum(torch.tensor(astuple(sums), dtype=torch.float64)).tolist())
+        loss = sums.error / max(1, sums.n) * self.target_scale**2
+        return Judgement(loss, sums.r, sums.r2, self._preview(network))
 
     @torch.inference_mode()
     def _predicted(self, network: nn.Module, batch: Batch) -> NDArray[np.float32]:

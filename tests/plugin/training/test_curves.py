@@ -81,7 +81,7 @@ def test_the_curve_moves_within_an_epoch(curves, draws, until):
     np.testing.assert_allclose(moving.get_ydata(), [500, 481, 482, 483])
     curves.add_epoch(RECORDS[2], 3)
     until(lambda: len(draws) == 2)
-    assert len(moving.get_xdata()) == 0
+    assert len(moving.get_xdata()) == 4
 
 
 def test_what_is_hidden_is_not_drawn_but_comes_up_to_date(curves, draws, until):
@@ -171,3 +171,19 @@ def test_the_preview_shows_what_it_was_given(qtbot, preview):
     assert "after epoch 7" in shown.toolTip()
     shown.clear()
     assert shown.isHidden()
+
+
+def test_steps_stay_when_their_epoch_ends(curves):
+    curves.add_step(0.5, 900.0)
+    curves.add_epoch(RECORDS[0], 1)
+    curves.add_step(1.5, 700.0)
+    curves._draw()
+    np.testing.assert_array_equal(curves._within_line.get_xdata(), [0.5, 1.5])
+    curves.show_history(RECORDS, 3)
+    assert not curves._within
+
+
+def test_agreement_stands_beside_the_losses(curves):
+    record = replace(RECORDS[0], validation_r=0.8, validation_r2=0.6, baseline_r=0.7, baseline_r2=0.5)
+    curves.add_epoch(record, 1)
+    assert curves.words_at(1).endswith("r 0.800, R² 0.600\nblurred inputs: r 0.700, R² 0.500")

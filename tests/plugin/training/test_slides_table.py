@@ -351,3 +351,24 @@ def test_closing_while_slides_are_opened_ends_cleanly(table, write_slide):
     table.add_files([write_slide(f"fov {number}.ome.tif") for number in range(3)])
     table.shut_down()
     assert not table.is_reading
+
+
+def test_regions_are_drawn_on_the_selected_slide(table, add, viewer, qtbot, stained_file, write_slide, tmp_path):
+    add(write_slide("one.ome.tif"), write_slide("two.ome.tif"))
+    table.draw_button.click()
+    assert table.sentences == ["Select one slide in the table to draw its regions."]
+    table.cells.selectRow(1)
+    table.draw_button.click()
+    # the slide was not open
+    assert next(layer.name for layer in viewer.layers if hasattr(layer, "multiscale")).startswith("two")
+    drawn = viewer.layers.selection.active
+    assert drawn.name == "regions of two"
+    assert drawn.mode == "add_polygon"
+    assert box(table, 1, REGIONS).currentText() == "regions of two"
+    drawn.add_polygons([SQUARE])
+    _, region = table.drawn()
+    (written,) = read_geojson(region.write(tmp_path / "regions"))
+    np.testing.assert_allclose(written.rings[0][0], np.add(SQUARE, 0.5))
+    count = len(viewer.layers)
+    table.draw_button.click()
+    assert len(viewer.layers) == count

@@ -56,7 +56,11 @@ def test_curves_grow_and_the_end_is_told(widget, training, slide_files, until, w
     assert not widget.setup.isEnabled()
     assert widget.progress.numbers_label.text() == "3 min left, 60 s so far, 12.5 patches/s"
     assert not widget.page.preview.isHidden()
-    assert widget.page.use_button.isHidden()
+    assert "this run takes 4 min in all" in widget.setup.prospect_label.text().replace("\u200b", "")
+    # the best epoch so far can be tried while the others are learnt
+    assert not widget.page.use_button.isHidden()
+    assert widget.page.use_button.text() == "Use the best so far"
+    assert widget.page.checkpoint == slide_files[0].parent / "training" / "checkpoint.safetensors"
     training.let()
     wait_for(widget, running=False)
     assert widget.message == "Done: 3 epochs in 3 min; the best is epoch 2."

@@ -113,6 +113,25 @@ def cached_layers(
     return slide_layers(slide, title=title, visible=visible, limits=limits, live=live)
 
 
+def slide_shown_in(viewer: napari.Viewer, slide: Slide) -> list[napari.layers.Image]:
+    """Add the layers of a slide to a viewer, with its overview where it needs one.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where to.
+    slide : Slide
+        Opened.
+
+    Returns
+    -------
+    list of napari.layers.Image
+        One per channel.
+    """
+    layers = cached_layers(viewer, slide) if needs_cache(slide) else slide_layers(slide)
+    return [viewer.add_image(data, **attributes) for data, attributes, _ in layers]
+
+
 def grow(viewer: napari.Viewer, growth: Growth) -> Grower:
     """Fill levels in the background, and show what comes in the layers that have these levels as their data.
 

@@ -83,8 +83,8 @@ class TrainingCurves(QWidget):
         best_epoch : int
             The one to mark; 0 for none.
         """
-        self.records, self.best_epoch, self._within = list(records), best_epoch, []
-        self._redraw_soon()
+        self._within = []
+        self._take(records, best_epoch)
 
     def add_epoch(self, record: EpochRecord, best_epoch: int) -> None:
         """Add an epoch.
@@ -96,7 +96,7 @@ class TrainingCurves(QWidget):
         best_epoch : int
             The one to mark.
         """
-        self.show_history((*(old for old in self.records if old.epoch < record.epoch), record), best_epoch)
+        self._take((*(old for old in self.records if old.epoch < record.epoch), record), best_epoch)
 
     def add_step(self, epochs_done: float, mean_loss: float) -> None:
         """Let the curve of the training move within an epoch.
@@ -108,6 +108,9 @@ class TrainingCurves(QWidget):
         mean_loss : float
             Of the unfinished epoch so far.
         """
+        if not self._within:
+            # a run that goes on begins where its history ends
+            self._within = [(float(record.epoch), record.train_loss) for record in self.records[-1:]]
         if not self._within or epochs_done - self._within[-1][0] >= 1 / POINTS_PER_EPOCH:
             self._within.append((epochs_done, mean_loss))
             self._redraw_soon()
@@ -129,7 +132,8 @@ class TrainingCurves(QWidget):
             return ""
         record = min(self.records, key=lambda record: abs(record.epoch - epochs_done))
         best = " (best)" if record.epoch == self.best_epoch else ""
-        return f"epoch {record.epoch}{best}\ntrain {record.train_loss:.4g}\nvalidation {record.validation_loss:.4g}"
+        losses = f"train {record.train_loss:.4g}\nvalidation {record.validation_loss:.4g}"
+        return "\n".join([f"epoch {record.epoch}{best}", losses, *agreement_in_words(record)])
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 (Qt's name)
         """Keep the margins; matplotlib's own layout would take half of the time of drawing."""
@@ -143,6 +147,11 @@ class TrainingCurves(QWidget):
         """Draw what came while it was hidden."""
         super().showEvent(event)
         self._draw()
+
+    def _take(self, records: Sequence[EpochRecord], best_epoch: int) -> None:
+        """Show these epochs; the steps that were seen stay."""
+        self.records, self.best_epoch = list(records), best_epoch
+        self._redraw_soon()
 
     def _make_lines(self) -> None:
         axes = self.axes
@@ -182,8 +191,7 @@ class TrainingCurves(QWidget):
         self._validation_line.set_data(epochs, [record.validation_loss for record in self.records])
         best = [record for record in self.records if record.epoch == self.best_epoch]
         self._best_mark.set_data([record.epoch for record in best], [record.validation_loss for record in best])
-        end = [(float(record.epoch), record.train_loss) for record in self.records[-1:]] if self._within else []
-        self._within_line.set_data(*np.array([*end, *self._within]).reshape(-1, 2).T)
+        self._within_line.set_data(*np.array(self._within).reshape(-1, 2).T)
         self._fit()
         self.canvas.draw()  # type: ignore[no-untyped-call]
 
@@ -208,6 +216,27 @@ class TrainingCurves(QWidget):
     def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         words = self.words_at(event.xdata) if event.inaxes is self.axes else ""
         tell_at_mouse(words, self.canvas)
+
+
+def agreement_in_words(record: EpochRecord) -> list[str]:
+    """How well the validation patches are predicted, beside what a blur reaches.
+
+    Parameters
+    ----------
+    record : EpochRecord
+        Of an epoch.
+
+    Returns
+    -------
+    list of str
+        No line where nothing was measured.
+    """
+    if record.validation_r is None or record.validation_r2 is None:
+        return []
+    lines = [f"r {record.validation_r:.3f}, R² {record.validation_r2:.3f}"]
+    if record.baseline_r is not None and record.baseline_r2 is not None:
+        lines.append(f"blurred inputs: r {record.baseline_r:.3f}, R² {record.baseline_r2:.3f}")
+    return lines
 
 
 def _ticks(ratio: float) -> tuple[float, ...]:

@@ -14,10 +14,10 @@ from napari_hrpn.plugin.training.place import Place, find_place, refuse_other
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from napari_hrpn.plugin.training.job import TrainingJob
-    from napari_hrpn.training import SlideEntry, TrainingSettings
+    from napari_hrpn.training import EpochRecord, SlideEntry, TrainingSettings
     from napari_hrpn.training.checks import Checked
 
 _TRAINS = threading.Lock()
@@ -103,7 +103,7 @@ def look_ahead(job: TrainingJob, stop: threading.Event) -> Generator[Place | Pat
 
     checked = check_training(job.entries, job.settings, place.folder, job.validate)
     with alone(stop) as is_alone:
-        return _prospect(job, checked) if is_alone else None
+        return _prospect(job, checked, place.history) if is_alone else None
 
 
 def steps_per_epoch(settings: TrainingSettings, patches: int) -> int:
@@ -137,7 +137,7 @@ def _patches(entry: SlideEntry, settings: TrainingSettings) -> int | None:
         return None
 
 
-def _prospect(job: TrainingJob, checked: Checked) -> Prospect:
+def _prospect(job: TrainingJob, checked: Checked, history: Sequence[EpochRecord]) -> Prospect:
     from napari_hrpn.training import count_patches, estimate
 
     settings, split = job.settings, checked.split
@@ -148,12 +148,19 @@ def _prospect(job: TrainingJob, checked: Checked) -> Prospect:
         training_patches=learnt,
         validation_patches=judged,
         steps=steps,
-        seconds=expected.seconds,
+        seconds=_seconds_left(expected.seconds, settings.epochs, history),
         memory_bytes=expected.memory_bytes,
         disk_bytes=checked.cache_bytes,
         warnings=checked.warnings,
         split_note=split.note,
     )
+
+
+def _seconds_left(expected: float, epochs: int, history: Sequence[EpochRecord]) -> float:
+    """Time of a run that goes on, by the pace of its finished epochs; as expected where there are none."""
+    if not history:
+        return expected
+    return history[-1].seconds / len(history) * max(0, epochs - len(history))
 
 
 @contextlib.contextmanager

@@ -163,6 +163,10 @@ class TrainingSetup(QWidget):
         self.setEnabled(True)
         self.look_ahead_soon()
 
+    def show_pace(self, seconds_left: float, seconds: float) -> None:
+        """Say in place of what was expected how long a run will take, by its own pace."""
+        self._show_words(f"By its pace so far this run takes {time_in_words(seconds_left + seconds)} in all.")
+
     def look_ahead_soon(self) -> None:
         """Find out what is to be expected, once the user pauses."""
         self._forget_look()

@@ -9,13 +9,14 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.layers import Layer
+from napari.layers import Layer, Shapes
 from qtpy.QtCore import QMimeData, Signal
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.layers import imaged_slides_in, is_same_slide, slide_title
+from napari_hrpn.plugin.layers import imaged_slides_in, is_same_slide, placement, slide_title
 from napari_hrpn.plugin.layers.drawn_regions import drawn_regions
+from napari_hrpn.plugin.layers.pyramids import slide_shown_in
 from napari_hrpn.plugin.layers.region_layers import RegionLayers
 from napari_hrpn.plugin.reader import FILES
 from napari_hrpn.plugin.refusal import sentence_of
@@ -59,6 +60,7 @@ class SlidesTable(QWidget):
         self.cells = SlideCells()
         self.add_open_button = QPushButton("Add open slides")
         self.add_files_button = QPushButton("Add files…")
+        self.draw_button = QPushButton("Draw regions")
         self.remove_button = QPushButton("Remove")
         self._lay_out()
         self._connect()
@@ -175,6 +177,25 @@ class SlidesTable(QWidget):
         """
         self._reading.read([Wanted(Path(path)) for path in paths])
 
+    def draw_regions(self) -> None:
+        """Let the user draw on the selected slide where patches come from; it is opened where it is not open."""
+        chosen = self.cells.selected_rows() if len(self._rows) > 1 else range(len(self._rows))
+        if len(chosen) != 1:
+            self.said.emit("Select one slide in the table to draw its regions.")
+            return
+        row = self._rows[chosen[0]]
+        image = self._layers.showing(row.slide) or slide_shown_in(self._viewer, row.slide)[0]
+        drawn = row.regions
+        if not (isinstance(drawn, Shapes) and self._layers.has(drawn)):
+            where = placement(image) if image.ndim == 2 else {"scale": image.scale[-2:]}
+            name = self._viewer.add_shapes(ndim=2, name=f"regions of {row.title}", opacity=0.4, **where).name
+            row.offer_layers(self._layers.choices())
+            drawn = dict(self._layers.choices())[name]
+            row.choose_regions(drawn)
+        self._viewer.layers.selection.active = drawn
+        drawn.mode = "add_polygon"
+        self.said.emit(f"Draw polygons on {row.title}: patches come from inside them.")
+
     def remove_selected(self) -> None:
         """Remove the rows that are selected."""
         chosen = self.cells.selected_rows()
@@ -218,10 +239,11 @@ class SlidesTable(QWidget):
         self.setAcceptDrops(True)
         self.add_open_button.setToolTip("Add all slides that are open in the viewer")
         self.add_files_button.setToolTip("Choose files of slides; files and folders can be dropped on the table too")
+        self.draw_button.setToolTip("Draw on the selected slide where patches come from; it opens if it is not open")
         self.remove_button.setToolTip("Remove the selected slides from the table (Delete); no file is deleted")
         self.remove_button.setEnabled(False)
         buttons = QHBoxLayout()
-        for button in (self.add_open_button, self.add_files_button, self.remove_button):
+        for button in (self.add_open_button, self.add_files_button, self.draw_button, self.remove_button):
             buttons.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -236,6 +258,7 @@ class SlidesTable(QWidget):
         self.cells.deleted.connect(self.remove_selected)
         self.add_open_button.clicked.connect(self.add_open_slides)
         self.add_files_button.clicked.connect(self._ask_for_files)
+        self.draw_button.clicked.connect(self.draw_regions)
         self.remove_button.clicked.connect(self.remove_selected)
         self._reading.opened.connect(self._take_opened)
         self._reading.said.connect(self.said)

@@ -193,6 +193,7 @@ class TrainWidget(DockedWidget):
         elif isinstance(news, StepNews):
             self.progress.show_step(news)
             self.page.show_step(news)
+            self.setup.show_pace(news.report.seconds_left, news.report.seconds)
             self._say_unless_stopping("Learning; the best epoch is kept in the checkpoint.")
         elif isinstance(news, EpochNews):
             self.progress.show_epoch(news.report)

@@ -1,0 +1,100 @@
+"""What a network has to beat: the input stains, blurred and fitted by least squares.
+
+The fit is made on the validation patches themselves, which flatters it; a network that does not beat it has learnt
+nothing that a blur does not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.training.feed import Batch
+
+SIGMAS_PX = (0.0, 2.0, 8.0)
+
+
+@dataclass
+class AgreementSums:
+    """Sums over pixels, from which r and R2 of predicted against real numbers follow; `error` sums squared errors."""
+
+    n: float = 0.0
+    real: float = 0.0
+    predicted: float = 0.0
+    real2: float = 0.0
+    predicted2: float = 0.0
+    product: float = 0.0
+    error: float = 0.0
+
+    def add(self, real: NDArray[np.float64], predicted: NDArray[np.float64]) -> None:
+        """Add pixels."""
+        self.n += real.size
+        self.real += float(real.sum())
+        self.predicted += float(predicted.sum())
+        self.real2 += float(np.dot(real, real))
+        self.predicted2 += float(np.dot(predicted, predicted))
+        self.product += float(np.dot(real, predicted))
+        # of the differences themselves: sums of squares would round a small error away
+        self.error += float(np.dot(predicted - real, predicted - real))
+
+    @property
+    def r(self) -> float | None:
+        """Pearson's r; None where one of the two is constant."""
+        real, predicted = self._scatter(self.real, self.real2), self._scatter(self.predicted, self.predicted2)
+        if not (real > 0 and predicted > 0):
+            return None
+        covariance = self.product - self.real * self.predicted / self.n
+        return float(np.clip(covariance / np.sqrt(real) / np.sqrt(predicted), -1, 1))
+
+    @property
+    def r2(self) -> float | None:
+        """1 - SSE/SST; None where what is real is constant."""
+        real = self._scatter(self.real, self.real2)
+        return 1 - self.error / real if real > 0 else None
+
+    def _scatter(self, total: float, squares: float) -> float:
+        """Sum of squares about the mean; zero where rounding alone is left of it."""
+        scatter = squares - total**2 / max(self.n, 1)
+        return scatter if scatter > 1e-9 * squares else 0.0
+
+
+def blurred_baseline(batches: Iterable[Batch]) -> AgreementSums:
+    """Fit blurred inputs to the target over all valid pixels.
+
+    Parameters
+    ----------
+    batches : iterable of Batch
+        Validation patches; they are gone through once.
+
+    Returns
+    -------
+    AgreementSums
+        Of the fitted against the real numbers, in the scaled unit of the target.
+    """
+    gram, target, sums = np.zeros(()), np.zeros(()), AgreementSums()
+    for batch in batches:
+        for inputs, real, valid in zip(batch.inputs, batch.target[:, 0], batch.valid[:, 0], strict=True):
+            features, y = _features(inputs)[:, valid], real[valid].astype(np.float64)
+            gram, target = gram + features @ features.T, target + features @ y
+            sums.n, sums.real, sums.real2 = sums.n + y.size, sums.real + float(y.sum()), sums.real2 + float(y @ y)
+    if sums.n:
+        weights = np.linalg.lstsq(gram, target, rcond=None)[0]
+        sums.predicted = float(weights @ gram[-1])
+        sums.predicted2 = float(weights @ gram @ weights)
+        sums.product = float(weights @ target)
+        sums.error = max(0.0, sums.real2 - 2 * sums.product + sums.predicted2)
+    return sums
+
+
+def _features(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Each stain at each blur, and at the end a constant; shape (features, y, x)."""
+    blurred = [ndimage.gaussian_filter(stain.astype(np.float64), sigma) for stain in inputs for sigma in SIGMAS_PX]
+    return np.stack([*blurred, np.ones(inputs.shape[1:])])
