@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, update
+from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, as_float, update
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -185,7 +185,7 @@ def compute_icc(sums: RaterSums | AgreementSums, confidence: float = 0.95) -> In
     if n < 2:
         return replace(nothing, reason=f"there are {n} subjects, and an intraclass correlation takes two or more")
     r, c, e = _mean_squares(table)
-    result = replace(nothing, mean_square_subjects=float(r), mean_square_raters=float(c), mean_square_error=float(e))
+    result = replace(nothing, mean_square_subjects=as_float(r), mean_square_raters=as_float(c), mean_square_error=as_float(e))
     if not r and not e:
         return replace(result, reason="all subjects have the same numbers, so there is nothing to agree on")
     return _with_intervals(replace(result, icc_a1=_absolute(r, c, e, n, k), icc_c1=_consistent(r, e, k)))
