@@ -4,13 +4,21 @@ from napari_hrpn.analysis.agreement import Agreement, agreement, compute
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, update
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling, anderson_darling_permutation
 from napari_hrpn.analysis.biomarkers import Auroc, ReferenceCohort, auroc, product_score, reference_cohort
-from napari_hrpn.analysis.blocks import BlockSums, block_side_px, correlation_length_px, update_blocks
+from napari_hrpn.analysis.blocks import (
+    BlockSums,
+    PatchBlocks,
+    block_side_px,
+    correlation_length_px,
+    patch_blocks,
+    update_blocks,
+)
 from napari_hrpn.analysis.bootstrap import (
     BlockDifferences,
     BlockIntervals,
     Interval,
     block_bootstrap,
     compare_blocks,
+    icc_over_blocks,
     tumour_bootstrap,
 )
 from napari_hrpn.analysis.cell_density import CellDensity, CellSettings, cell_density
@@ -110,7 +118,7 @@ from napari_hrpn.analysis.slide_penetration import (
     glass_levels,
     slide_penetration,
 )
-from napari_hrpn.analysis.spatial_autocorrelation import MoransI, morans_i
+from napari_hrpn.analysis.spatial_autocorrelation import MORAN, MoransI, morans_i
 from napari_hrpn.analysis.subareas import Subareas, core_and_periphery, distance_bands
 from napari_hrpn.analysis.tissue import TissueMask, TissueSettings, tissue_mask
 from napari_hrpn.analysis.value_counts import ValueBins, ValueCounts, bins_between, bins_of_types, value_counts
@@ -118,6 +126,7 @@ from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings, edited_
 from napari_hrpn.analysis.vessels import Vessel, VesselTable, measure_vessels
 
 __all__ = [
+    "MORAN",
     "Agreement",
     "AgreementError",
     "AgreementSums",
@@ -160,6 +169,7 @@ __all__ = [
     "PairCounts",
     "PairReport",
     "PatchAgreement",
+    "PatchBlocks",
     "PatchFindings",
     "PatchSums",
     "Penetration",
@@ -229,6 +239,7 @@ __all__ = [
     "heterogeneity",
     "histogram",
     "icc",
+    "icc_over_blocks",
     "injected_dose",
     "iou_at",
     "iou_curve",
@@ -249,6 +260,7 @@ __all__ = [
     "outlined",
     "pair_counts",
     "part_names",
+    "patch_blocks",
     "penetration",
     "preview_roi",
     "product_score",

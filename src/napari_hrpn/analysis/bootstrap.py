@@ -6,7 +6,7 @@ Neighbouring pixels say the same thing twice, so an interval from the number of 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums
+from napari_hrpn.analysis.blocks import too_few_blocks
+from napari_hrpn.analysis.icc import IntraclassCorrelation, icc, rater_sums
 from napari_hrpn.analysis.regression import regression
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_hrpn.analysis.blocks import BlockSums
+    from napari_hrpn.analysis.blocks import BlockSums, PatchBlocks
 
 LEAST_BLOCKS = 30
 # of fewer, not even the smallest and the largest value enclose the mean in 90 % of trials
@@ -174,6 +176,66 @@ def compare_blocks(
         msg = "two predictions were cut into different blocks; expected blocks of one side over the same pixels"
         raise AgreementError(msg)
     return BlockDifferences(*_block_intervals([first, second], resamples, confidence, seed))
+
+
+def icc_over_blocks(
+    table: NDArray[Any], blocks: PatchBlocks, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> IntraclassCorrelation:
+    """Intraclass correlations of patches that may depend on their neighbours.
+
+    Of independent patches, the intervals are those of `icc`. Of others, whole blocks are drawn with replacement.
+
+    Parameters
+    ----------
+    table : numpy.ndarray, shape (patches, 2)
+        Numbers of the patches in the real and the predicted image.
+    blocks : PatchBlocks
+        Of the same patches.
+    resamples : int
+        How often as many blocks as there are are drawn.
+    confidence : float
+        Between 0 and 1.
+    seed : int
+        Of the random numbers: equal seeds give equal intervals.
+
+    Returns
+    -------
+    IntraclassCorrelation
+        Without intervals, with a reason, where patches depend on each other and make fewer than 30 blocks.
+
+    Raises
+    ------
+    AgreementError
+        As `icc`, or if the number of resamples makes no sense.
+    """
+    _check(resamples, confidence)
+    found = icc(table, confidence)
+    if blocks.side == 1 or math.isnan(found.icc_c1):
+        return found
+    nothing = dict.fromkeys(("icc_a1_low", "icc_a1_high", "icc_c1_low", "icc_c1_high"), math.nan)
+    if blocks.effective < LEAST_BLOCKS:
+        return replace(found, **nothing, reason=too_few_blocks(blocks, LEAST_BLOCKS))
+    order = np.argsort(blocks.labels, kind="stable")
+    cuts = np.flatnonzero(np.diff(blocks.labels[order])) + 1
+    sums = [rater_sums(part).pairs[0] for part in np.split(np.asarray(table)[order], cuts)]
+    total = sum(sums, AgreementSums())
+    bias = float(Fraction(total.real - total.predicted) / total.n)
+    drawn = _resampled(_centred(sums, total), partial(_two_iccs, bias), resamples, seed)
+    if not np.isfinite(drawn).all():
+        return replace(found, **nothing, reason=_rare_reason(drawn))
+    (a_low, a_high), (c_low, c_high) = (_ends(numbers, blocks.effective, confidence) for numbers in drawn.T)
+    return replace(found, icc_a1_low=a_low, icc_a1_high=a_high, icc_c1_low=c_low, icc_c1_high=c_high)
+
+
+def _two_iccs(bias: float, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ICC(A,1) and ICC(C,1) of resamples, from sums about the means of all patches."""
+    n, y, p, yy, pp, yp = sums.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        subjects = (yy + pp + 2 * yp - (y + p) ** 2 / n) / (2 * (n - 1))
+        rest = np.maximum(yy + pp - 2 * yp - (y - p) ** 2 / n, 0) / (2 * (n - 1))
+        raters = (y - p + n * bias) ** 2 / (2 * n)
+        absolute = (subjects - rest) / (subjects + rest + 2 * (raters - rest) / n)
+        return np.stack([absolute, (subjects - rest) / (subjects + rest)], axis=1)
 
 
 def tumour_bootstrap(

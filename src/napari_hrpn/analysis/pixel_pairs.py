@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, checked_pair, checked_pieces, update
-from napari_hrpn.analysis.value_counts import ValueBins, ValueCounts, bins_between, bins_of_types
+from napari_hrpn.analysis.value_counts import MOST_WHOLE, ValueBins, ValueCounts, bins_between, bins_of_types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Pair = tuple[Pixels, Pixels]
 
 DENSITY_CELLS = 256
+# a density leaves out no more than a thousandth of the pixels of an image
+DENSITY_PERCENTILES = (0.05, 99.95)
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,15 @@ class PairCounts:
     both_zero : int
         Pixels that are zero in both.
     real_where_predicted, predicted_where_real : int or Fraction
-        Sum of the one image where the other is above zero.
+        Sum of the one image, as in `signal`, where the other is above zero.
     density : numpy.ndarray of int64, shape (256, 256), or None
         Pixels by real (row) and predicted (column) grey level, for a plot.
     density_range : tuple of float or None
         Grey levels that the density spans; pixels beyond are in its outermost rows and columns.
+    signal : AgreementSums
+        As `sums`, with grey levels below zero counted as zero: there is no negative signal.
+    negative : int
+        Grey levels below zero, of both images together.
     """
 
     real: ValueCounts
@@ -90,6 +96,8 @@ class PairCounts:
     predicted_where_real: Exact
     density: NDArray[np.int64] | None = field(default=None, repr=False)
     density_range: tuple[float, float] | None = None
+    signal: AgreementSums = field(default_factory=AgreementSums)
+    negative: int = 0
 
     @property
     def n(self) -> int:
@@ -118,6 +126,8 @@ class PairCounts:
             self.predicted_where_real + other.predicted_where_real,
             None if self.density is None or other.density is None else self.density + other.density,
             self.density_range,
+            self.signal + other.signal,
+            self.negative + other.negative,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -128,8 +138,34 @@ class PairCounts:
     __hash__ = None  # type: ignore[assignment]
 
     def _numbers(self) -> tuple[object, ...]:
-        counts = self.real, self.predicted, self.smaller, self.sums
+        counts = self.real, self.predicted, self.smaller, self.sums, self.signal, self.negative
         return *counts, self.both_zero, self.real_where_predicted, self.predicted_where_real, self.density_range
+
+
+def range_of_density(ends: Sequence[tuple[float, float]], *, whole: bool) -> tuple[float, float]:
+    """Grey levels that a density spans, the same for both of its axes and wherever it is drawn.
+
+    Parameters
+    ----------
+    ends : sequence of tuple of float
+        Of each image, its percentiles `DENSITY_PERCENTILES`: what is beyond is in the outermost cells.
+    whole : bool
+        Whether an image is of whole numbers: cells are then whole grey levels wide, as others would hold unlike numbers
+        of them and draw stripes.
+
+    Returns
+    -------
+    tuple of float
+        The lower one, from 0 or from below, first; 0 to 1 where there is no finite end.
+    """
+    lows, highs = zip(*ends, strict=True)
+    low, high = min(0.0, *lows), max(highs)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return 0.0, 1.0
+    if whole and max(high, -low) < MOST_WHOLE:
+        low, width = math.floor(low), max(1, math.ceil((high - math.floor(low) + 1) / DENSITY_CELLS))
+        return low - 0.5, low - 0.5 + width * DENSITY_CELLS
+    return low, high if high > low else low + max(1.0, DENSITY_CELLS * math.ulp(low))
 
 
 def pair_counts(
@@ -290,28 +326,34 @@ def _record(
         squared_error=real_squared - 2 * product + predicted_squared,
     )
     above = int(real.total) - real_alone, int(predicted.total) - predicted_alone
-    return PairCounts(real, predicted, smaller, sums, both_zero, *above, density, bins.density_range)
+    return PairCounts(real, predicted, smaller, sums, both_zero, *above, density, bins.density_range, sums)
 
 
 def _by_index(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
     """Of all other pixels, by the bins that they are in; the sums are those of the pixels themselves."""
     values = bins.values
     counts = np.zeros((3, values.number), np.int64)
-    sums = AgreementSums()
-    both_zero, real_alone, predicted_alone = 0, Fraction(0), Fraction(0)
+    sums, signal, negative, both_zero = AgreementSums(), AgreementSums(), 0, 0
+    real_alone, predicted_alone = Fraction(0), Fraction(0)
     density = _Density(bins)
     for a, b in pieces:
         index_a, index_b = values.index(a), values.index(b)
         for row, index in zip(counts, (index_a, index_b, np.minimum(index_a, index_b)), strict=True):
             row += np.bincount(index, minlength=values.number)
-        sums = update(sums, a, b)
-        real_alone += _sum_where(a, b <= 0)
-        predicted_alone += _sum_where(b, a <= 0)
+        own = update(AgreementSums(), a, b)
+        below = sum(int(np.count_nonzero(each < 0)) for each in (a, b))
+        y, p = (np.maximum(each, 0) if below else each for each in (a, b))
+        sums, negative = sums + own, negative + below
+        signal += update(AgreementSums(), y, p) if below else own
+        real_alone += _sum_where(y, b <= 0)
+        predicted_alone += _sum_where(p, a <= 0)
         both_zero += int(np.count_nonzero((a == 0) & (b == 0)))
         density.add(index_a, index_b)
     real, predicted, smaller = (ValueCounts(row, values.low, values.step, values.binned) for row in counts)
-    above = sums.real - real_alone, sums.predicted - predicted_alone
-    return PairCounts(real, predicted, smaller, sums, both_zero, *above, density.counts, bins.density_range)
+    above = signal.real - real_alone, signal.predicted - predicted_alone
+    return PairCounts(
+        real, predicted, smaller, sums, both_zero, *above, density.counts, bins.density_range, signal, negative
+    )
 
 
 def _sum_where(values: Pixels, mask: NDArray[np.bool_]) -> Exact:

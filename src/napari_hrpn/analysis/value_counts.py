@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MOST_BINS = 2**16
+# of larger numbers, floating point does not have every whole one
+MOST_WHOLE = 2.0**53
 
 
 @dataclass(frozen=True)

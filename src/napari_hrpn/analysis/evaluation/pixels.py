@@ -10,7 +10,14 @@ import numpy as np
 
 from napari_hrpn.analysis.agreement import Agreement, compute
 from napari_hrpn.analysis.bootstrap import BlockIntervals, block_bootstrap
-from napari_hrpn.analysis.colocalization import Colocalization, Manders, colocalization, manders
+from napari_hrpn.analysis.colocalization import (
+    MOST_COLOCALIZED_PX,
+    Colocalization,
+    Manders,
+    colocalization,
+    manders,
+    too_large_words,
+)
 from napari_hrpn.analysis.distributions import (
     DistributionComparison,
     QuantilePairs,
@@ -43,9 +50,6 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation, RegionMask
 
-# Costes' walk needs the region in memory
-LARGEST_COLOCALIZED_PX = 16 * 2**20
-
 
 @dataclass(frozen=True, eq=False)
 class RegionNumbers:
@@ -68,7 +72,7 @@ class RegionNumbers:
     manders : Manders
         Co-localisation without a threshold.
     colocalization : Colocalization or None
-        With Costes' thresholds; of regions of interest that fit into memory.
+        With Costes' thresholds; of regions of interest.
     icc : IntraclassCorrelation
         Over pixels: the estimates are right, its intervals are not.
     real_mean, predicted_mean : float
@@ -274,8 +278,11 @@ class _Numbers:
         )
 
     def _colocalized(self, roi: Annotation, rows: slice, columns: slice, n: int) -> Colocalization | None:
-        if not n or (rows.stop - rows.start) * (columns.stop - columns.start) > LARGEST_COLOCALIZED_PX:
+        area = (rows.stop - rows.start) * (columns.stop - columns.start)
+        if not n:
             return None
+        if area > MOST_COLOCALIZED_PX:
+            return Colocalization(*[math.nan] * 10, n, too_large_words(area).rstrip("."))
         y, p = (
             np.asarray(image.slide.levels[0][image.channel, rows, columns].compute(scheduler="synchronous"))
             for image in (self.comparison.real, self.prediction)

@@ -11,7 +11,7 @@ from napari_hrpn.analysis.agreement_sums import checked_image
 from napari_hrpn.analysis.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
 from napari_hrpn.analysis.intensity import tissue_percentiles
 from napari_hrpn.analysis.level_strips import region_on_grid
-from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS
+from napari_hrpn.analysis.pixel_pairs import DENSITY_PERCENTILES, range_of_density
 from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
 from napari_hrpn.slides import RegionMask
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # a correlation length is found as well on a coarser level
 LOOKED_AT_PX = 2048**2
-DENSITY_ENDS = (0.05, 99.95)
 DENSITY_PIXEL_UM = 1.1
 
 
@@ -92,22 +91,14 @@ def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) 
     Returns
     -------
     tuple of float
-        The same for both axes; where one is of whole numbers, cells are a whole number of grey levels wide, as
-        others would hold unlike numbers of them and draw stripes.
+        As `range_of_density`.
     """
-    ends = np.array(
-        [
-            tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_ENDS, DENSITY_PIXEL_UM)[0]
-            for image in (real, prediction)
-        ]
-    )
-    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return 0.0, 1.0
-    if has_whole_numbers(real, prediction):
-        width = max(1, math.ceil((high - low + 1) / DENSITY_CELLS))
-        return math.floor(low) - 0.5, math.floor(low) - 0.5 + width * DENSITY_CELLS
-    return low, high if high > low else low + 1.0
+    ends = [
+        tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_PERCENTILES, DENSITY_PIXEL_UM)[0]
+        for image in (real, prediction)
+    ]
+    whole = has_whole_numbers(real, prediction)
+    return range_of_density([(float(low), float(high)) for low, high in ends], whole=whole)
 
 
 def has_whole_numbers(*images: ProbeImage) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
-from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS, PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.pixel_pairs import DENSITY_PERCENTILES, PairBins, PairCounts, pair_counts, range_of_density
 from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
 from napari_hrpn.analysis.rois.levels import read_pixels
 from napari_hrpn.analysis.value_counts import bins_between, bins_of_types
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     Window = tuple[slice, slice]
 
 TILE_EDGE = 2048
-RANGE_PERCENTILE = 99.9
 MOST_BEYOND = 0.01
 
 
@@ -261,8 +260,7 @@ def density_range_of(pixels: Sequence[Pixels], mask: NDArray[np.bool_]) -> tuple
     Returns
     -------
     tuple of float
-        From 0, or the darkest pixel below, to the brightest but one in a thousand; where an image is of integers, a
-        cell has whole grey levels, so that there are no empty stripes.
+        As `range_of_density`.
 
     Raises
     ------
@@ -272,15 +270,10 @@ def density_range_of(pixels: Sequence[Pixels], mask: NDArray[np.bool_]) -> tuple
     chosen = [each[mask] for each in pixels]
     if not mask.any():
         return 0.0, 1.0
-    low = min(0.0, *(float(each.min()) for each in chosen))
-    high = max(float(np.percentile(each, RANGE_PERCENTILE)) for each in chosen)
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if not all(np.isfinite(each).all() for each in chosen):
         raise AgreementError("Some pixels are not finite (NaN or infinite), expected numbers: leave them out.")
-    if any(each.dtype.kind in "biu" for each in pixels):
-        low = math.floor(low)
-        levels_per_cell = max(1, math.ceil((high - low + 1) / DENSITY_CELLS))
-        return low - 0.5, low - 0.5 + levels_per_cell * DENSITY_CELLS
-    return low, max(high * 1.05, low + 1e-9 * max(1.0, abs(low)))
+    ends = [tuple(map(float, np.percentile(each, DENSITY_PERCENTILES))) for each in chosen]
+    return range_of_density([(low, high) for low, high in ends], whole=any(each.dtype.kind in "biu" for each in pixels))
 
 
 def _widened(both: tuple[float, float], *pixels: Pixels) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,12 @@ from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums
 from napari_hrpn.analysis.blocks import BlockSums, block_side_px
 from napari_hrpn.analysis.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap, compare_blocks
-from napari_hrpn.analysis.colocalization import Colocalization, colocalization
+from napari_hrpn.analysis.colocalization import (
+    MOST_COLOCALIZED_PX,
+    Colocalization,
+    colocalization,
+    too_large_words,
+)
 from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois.counting import (
@@ -44,8 +49,6 @@ if TYPE_CHECKING:
 # what is looked at to choose the range of the density and the side of blocks, and what a preview may cost
 LOOK_PX = 2**20
 PREVIEW_PX = 2**18
-# of so many pixels, Costes' thresholds take about 10 s and a few GB
-MOST_COLOCALIZED_PX = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,8 +217,7 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
     Returns
     -------
     tuple of Colocalization
-        One for each prediction. Negative grey levels, as networks predict them of dark places, count as 0: there is no
-        negative signal to have a share of; the reason tells how many there were.
+        One for each prediction.
 
     Raises
     ------
@@ -226,21 +228,9 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
     """
     area = _area(images, roi)
     if area > MOST_COLOCALIZED_PX:
-        raise AgreementError(
-            f"The region spans {area / 1e6:.0f} million pixels, expected {MOST_COLOCALIZED_PX / 1e6:.0f} million at "
-            "most for Costes' thresholds: choose a smaller one."
-        )
+        raise AgreementError(too_large_words(area))
     mask, (real, *predicted) = read_level(images, roi, images.levels[0], read_pixels)
-    return tuple(_colocalization(real, each, mask) for each in predicted)
-
-
-def _colocalization(real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_]) -> Colocalization:
-    negative = sum(int(np.count_nonzero(mask & (each < 0))) for each in (real, predicted) if each.dtype.kind in "if")
-    if not negative:
-        return colocalization(real, predicted, mask)
-    found = colocalization(np.maximum(real, 0), np.maximum(predicted, 0), mask)
-    told = f"{negative:,} negative {'pixel counts' if negative == 1 else 'pixels count'} as 0"
-    return replace(found, reason="; ".join(filter(None, (found.reason, told))))
+    return tuple(colocalization(real, each, mask) for each in predicted)
 
 
 def _area(images: RoiImages, roi: Roi) -> int:
