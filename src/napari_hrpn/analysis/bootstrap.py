@@ -212,9 +212,10 @@ def icc_over_blocks(
     found = icc(table, confidence)
     if blocks.side == 1 or math.isnan(found.icc_c1):
         return found
-    nothing = dict.fromkeys(("icc_a1_low", "icc_a1_high", "icc_c1_low", "icc_c1_high"), math.nan)
+    nan = math.nan
+    nothing = replace(found, icc_a1_low=nan, icc_a1_high=nan, icc_c1_low=nan, icc_c1_high=nan)
     if blocks.effective < LEAST_BLOCKS:
-        return replace(found, **nothing, reason=too_few_blocks(blocks, LEAST_BLOCKS))
+        return replace(nothing, reason=too_few_blocks(blocks, LEAST_BLOCKS))
     order = np.argsort(blocks.labels, kind="stable")
     cuts = np.flatnonzero(np.diff(blocks.labels[order])) + 1
     sums = [rater_sums(part).pairs[0] for part in np.split(np.asarray(table)[order], cuts)]
@@ -222,7 +223,7 @@ def icc_over_blocks(
     bias = float(Fraction(total.real - total.predicted) / total.n)
     drawn = _resampled(_centred(sums, total), partial(_two_iccs, bias), resamples, seed)
     if not np.isfinite(drawn).all():
-        return replace(found, **nothing, reason=_rare_reason(drawn))
+        return replace(nothing, reason=_rare_reason(drawn))
     (a_low, a_high), (c_low, c_high) = (_ends(numbers, blocks.effective, confidence) for numbers in drawn.T)
     return replace(found, icc_a1_low=a_low, icc_a1_high=a_high, icc_c1_low=c_low, icc_c1_high=c_high)
 

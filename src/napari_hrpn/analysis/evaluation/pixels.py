@@ -26,15 +26,12 @@ from napari_hrpn.analysis.distributions import (
     histogram,
     quantile_pairs,
 )
-from napari_hrpn.analysis.evaluation.places import (
-    block_side,
-    density_range,
-    has_whole_numbers,
-)
+from napari_hrpn.analysis.evaluation.places import density_range, has_whole_numbers
 from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
 from napari_hrpn.analysis.pixel_pairs import PairBins
 from napari_hrpn.analysis.regression import Regression, regression
+from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange, check_sizes
 from napari_hrpn.slides import annotation_mask
@@ -282,7 +279,9 @@ class _Numbers:
         if not n:
             return None
         if area > MOST_COLOCALIZED_PX:
-            return Colocalization(*[math.nan] * 10, n, too_large_words(area).rstrip("."))
+            nan = math.nan
+            why = too_large_words(area).rstrip(".")
+            return Colocalization(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, n, why)
         y, p = (
             np.asarray(image.slide.levels[0][image.channel, rows, columns].compute(scheduler="synchronous"))
             for image in (self.comparison.real, self.prediction)

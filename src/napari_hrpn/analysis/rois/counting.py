@@ -16,7 +16,7 @@ from napari_hrpn.analysis.rois.levels import read_pixels
 from napari_hrpn.analysis.value_counts import bins_between, bins_of_types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
     import dask.array as da
     from numpy.typing import NDArray
@@ -121,8 +121,8 @@ def value_bins(tiles: RoiTiles) -> Generator[RoiReport, None, list[ValueBins]]:
 
 
 def count_tiles(
-    tiles: RoiTiles, bins: Sequence[PairBins], side_px: int
-) -> Generator[RoiReport, None, tuple[list[PairCounts], list[BlockSums]]]:
+    tiles: RoiTiles, bins: Sequence[PairBins], sides_px: Sequence[Collection[int]]
+) -> Generator[RoiReport, None, tuple[list[PairCounts], list[dict[int, BlockSums]]]]:
     """Count the pixel pairs of each prediction, and sum over blocks.
 
     Parameters
@@ -131,8 +131,8 @@ def count_tiles(
         The region.
     bins : sequence of PairBins
         One for each prediction.
-    side_px : int
-        Of the blocks, which begin at the corner of the rectangle around the region.
+    sides_px : sequence of collection of int
+        Of the blocks of each prediction, which begin at the corner of the slide.
 
     Yields
     ------
@@ -141,19 +141,18 @@ def count_tiles(
 
     Returns
     -------
-    list of PairCounts, list of BlockSums
-        One of each for each prediction.
+    list of PairCounts, list of dict of int to BlockSums
+        One of each for each prediction; the blocks by their sides.
     """
     real, *predicted = (np.empty(0, dtype) for dtype in tiles.dtypes)
     found = [pair_counts(real, p, bins=own) for p, own in zip(predicted, bins, strict=True)]
-    blocks = [BlockSums(side_px) for _ in predicted]
-    rows, columns = tiles.bounds
+    blocks = [{side: BlockSums(side) for side in sides} for sides in sides_px]
     total = len(tiles.windows())
     for done, (window, mask, pixels) in enumerate(tiles.read(), start=1):
-        origin = window[0].start - rows.start, window[1].start - columns.start
+        origin = window[0].start, window[1].start
         for k, p in enumerate(pixels[1:]):
             found[k] += pair_counts(pixels[0], p, mask, bins[k])
-            blocks[k] = update_blocks(blocks[k], pixels[0], p, mask, origin)
+            blocks[k] = {side: update_blocks(sums, pixels[0], p, mask, origin) for side, sums in blocks[k].items()}
         yield RoiReport(done, total)
     return found, blocks
 
