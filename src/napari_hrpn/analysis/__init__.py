@@ -63,7 +63,7 @@ from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.iou import IouPoint, iou_at, iou_curve
 from napari_hrpn.analysis.level_strips import StripReport
 from napari_hrpn.analysis.mean_and_sd import MeanAndSd, mean_and_sd
-from napari_hrpn.analysis.patch_sums import PatchSums, no_patch_sums, update_patches
+from napari_hrpn.analysis.patch_sums import PATCH_PX, PatchSums, no_patch_sums, update_patches
 from napari_hrpn.analysis.penetration import Beyond, Penetration, Shell, compute_penetration, penetration
 from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.quality import (
@@ -127,6 +127,7 @@ from napari_hrpn.analysis.vessels import Vessel, VesselTable, measure_vessels
 
 __all__ = [
     "MORAN",
+    "PATCH_PX",
     "Agreement",
     "AgreementError",
     "AgreementSums",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import largest_value
 from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.patch_sums import PATCH_PX
 from napari_hrpn.analysis.shell_sums import PenetrationSettings
 from napari_hrpn.analysis.vessel_mask import VesselSettings
 from napari_hrpn.slides import ChannelRoles, RegionMask
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation
 
-PAPER_PATCH_PX = 512
 SMALLEST_PATCH_PX = 64
 ENOUGH_PATCHES = 24
 TAKEN_NAMES = ("real", "nuclei", "vessels", "probe")
@@ -65,7 +65,7 @@ class EvaluationSettings:
             msg = f"the MAX of the PSNR is {self.psnr_max}; expected a grey level above 0, dtype or real"
             raise AgreementError(msg)
         if self.patch_px is not None and self.patch_px < 1:
-            msg = f"the patches have an edge of {self.patch_px} px; expected 1 px or more, such as {PAPER_PATCH_PX}"
+            msg = f"the patches have an edge of {self.patch_px} px; expected 1 px or more, such as {PATCH_PX}"
             raise AgreementError(msg)
         if self.seed < 0:
             msg = f"the seed is {self.seed}; expected a whole number of 0 or more"
@@ -89,7 +89,7 @@ class EvaluationSettings:
         """
         if self.patch_px is not None:
             return self.patch_px
-        edge = PAPER_PATCH_PX
+        edge = PATCH_PX
         while edge > SMALLEST_PATCH_PX and (shape[0] // edge) * (shape[1] // edge) < ENOUGH_PATCHES:
             edge //= 2
         return edge

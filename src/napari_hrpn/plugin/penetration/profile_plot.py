@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_hrpn.plugin.measuring.plot import (
     BOTTOM_PX,
     LEFT_PX,
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 HEIGHT_PX = 350
 LONGEST_NAME = 30
 HEIGHT_RATIOS = (2.2, 1.0)
-LEAST_SHARE_SHOWN = 1e-3
 LEAST_LOG_SHARE = 1e-3
 NOTHING = "Press Measure for the probe over the distance from vessels."
 
@@ -113,7 +110,9 @@ class ProfilePlot(Plot):
         return "\n".join([f"{shells[index].from_um:g} to {shells[index].to_um:g} µm, n = {shells[index].n:,}", *lines])
 
     def _shells_shown(self) -> int:
-        """How many shells hold nearly all pixels; beyond are single ones."""
-        n = np.array([shell.n for shell in self._profiles[0].shells[:-1]])
-        there = np.flatnonzero(n > LEAST_SHARE_SHOWN * max(1, n.sum()))
-        return int(there[-1]) + 1 if len(there) else len(n)
+        """How many shells are drawn, as in a report."""
+        from napari_hrpn.reports import furthest_shown
+
+        shells = self._profiles[0].shells[:-1]
+        furthest = furthest_shown((shell.to_um, shell.n) for shell in shells)
+        return sum(shell.to_um <= furthest for shell in shells)

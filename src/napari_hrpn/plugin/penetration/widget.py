@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import napari.viewer
 from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QTabWidget, QWidget
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.words import breakable
@@ -100,6 +101,11 @@ class PenetrationWidget(MeasuringWidget):
     def needs_tissue(self) -> bool:
         """Whether the tissue alone is measured, or the glass around it tells the background."""
         return self._is_tissue_alone or self.vessel_form.background == GLASS
+
+    @property
+    def report_settings(self) -> EvaluationSettings:
+        """Vessels as they are told from the rest here."""
+        return EvaluationSettings(vessels=self.vessel_form.settings)
 
     @property
     def is_settled(self) -> bool:

@@ -6,10 +6,11 @@ The rule: nothing that is there is ever written over; the same report goes on wh
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.slides import slide_name
 
@@ -43,6 +44,8 @@ class Reported:
         Regions of interest.
     is_from_file : bool
         Whether this package opened the slide, so that a prediction can say if it is of another one.
+    settings : EvaluationSettings
+        What the widget was set to, and for all else what a report has by default.
     """
 
     real: ProbeImage
@@ -53,6 +56,7 @@ class Reported:
     tissue_words: str
     rois: tuple[Roi, ...]
     is_from_file: bool
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ def report_order(reported: Reported) -> EvaluationOrder:
     words = reported.tissue_words
     if not words:
         words = "from the nuclei" if roles.nuclei is None else nuclei_words(slide, roles.nuclei)
-    return EvaluationOrder(comparison, slide_name(slide.source), words)
+    return EvaluationOrder(comparison, slide_name(slide.source), words, reported.settings)
 
 
 def _followed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 DPI = 130
 ROUNDING = 1e-12
+LEAST_SHARE_SHOWN = 1e-3
 REAL_COLOUR = "#222222"
 
 
@@ -132,3 +135,21 @@ def number(value: float | None, digits: int = 3) -> str:
     if size and size < 10.0**-digits:
         return f"{value:.{digits - 1}g}"
     return f"{value:.{digits if size < 10 else max(0, digits - len(str(int(size))) + 1)}f}".replace("-0.000", "0.000")
+
+
+def furthest_shown(shells: Iterable[tuple[float, int]]) -> float:
+    """How far a profile is drawn: to the last shell with more than a thousandth of the pixels; beyond are single ones.
+
+    Parameters
+    ----------
+    shells : iterable of (float, int)
+        Outer end and pixels of each closed shell of an area.
+
+    Returns
+    -------
+    float
+        Outer end of that shell; infinite where no shell holds a pixel.
+    """
+    known = list(shells)
+    least = LEAST_SHARE_SHOWN * sum(n for _, n in known)
+    return max((end for end, n in known if n > least), default=math.inf)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, file_name, number, tidy
+from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, file_name, furthest_shown, number, tidy
 from napari_hrpn.reports.overview import coarse_pixels, draw_scale_bar
 from napari_hrpn.reports.study_figures import PALETTE
 from napari_hrpn.slides import contrast_limits
@@ -110,8 +110,10 @@ def penetration_figure(part: Plain) -> Drawing:
     figure = Figure(figsize=(1 + 5 * len(areas), 4.4), layout="constrained")
     for axes, area in zip(figure.subplots(1, len(areas), squeeze=False)[0], areas, strict=True):
         profiles = [profile for profile in part["profiles"] if profile["area"] == area]
+        closed = [shell for shell in profiles[0]["shells"] if shell["to_um"] is not None]
+        furthest = furthest_shown((shell["to_um"], shell["n"]) for shell in closed)
         for profile, colour in zip(profiles, image_colours([profile["image"] for profile in profiles]), strict=True):
-            _draw_profile(axes, profile, colour)
+            _draw_profile(axes, profile, colour, furthest)
         n = profiles[0]["n"]
         tidy(axes, "distance from the nearest vessel, µm", "mean grey level", f"{area}, n = {n:,} px outside vessels")
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
@@ -129,8 +131,9 @@ def penetration_figure(part: Plain) -> Drawing:
     return Drawing("penetration", "Penetration from the vessels", caption, figure)
 
 
-def _draw_profile(axes: Axes, profile: Plain, colour: str) -> None:
-    shells = [shell for shell in profile["shells"] if shell["to_um"] is not None and shell["mean"] is not None]
+def _draw_profile(axes: Axes, profile: Plain, colour: str, furthest: float) -> None:
+    closed = [shell for shell in profile["shells"] if shell["to_um"] is not None and shell["mean"] is not None]
+    shells = [shell for shell in closed if shell["to_um"] <= furthest]
     middle = [(shell["from_um"] + shell["to_um"]) / 2 for shell in shells]
     lengths = {"D50": profile["d50_um"], "1/e": profile["decay_um"]}
     known = [f"{words} {number(length, 2)} µm" for words, length in lengths.items() if length is not None]
