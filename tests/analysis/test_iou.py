@@ -52,6 +52,17 @@ def test_chance_is_the_overlap_of_permuted_masks_however_large_the_predicted_one
         assert point.chance == pytest.approx(f * g / (f + g - f * g) if g else 0)
 
 
+@pytest.mark.parametrize("dark", [0, 3])
+def test_the_curve_begins_with_the_share_of_predicted_pixels_that_are_no_darker_than_the_darkest_real_one(
+    dark: int,
+) -> None:
+    y = np.random.default_rng(6).poisson(60, 40_000).astype(np.uint16)
+    p = y - np.uint16(dark)
+    (first,) = iou_curve(pair_counts(y, p), [0])
+    assert first.iou == np.mean(p >= y.min())
+    assert (first.iou == 1) == (dark == 0)
+
+
 def test_low_percentiles_of_many_zeros_are_tied() -> None:
     y = np.r_[np.zeros(300), np.arange(1, 701)].astype(np.uint16)
     points = {point.percentile: point for point in iou_curve(pair_counts(y, y), [0, 5, 20, 29, 40, 99, 100])}

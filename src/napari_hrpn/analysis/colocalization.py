@@ -296,7 +296,7 @@ def _step_of_removal(pixels: NDArray[Any], bins: ValueBins, thresholds: NDArray[
 def _r_of_the_rest(y: NDArray[Any], p: NDArray[Any], removed: NDArray[np.intp], steps: int) -> NDArray[np.float64]:
     """Pearson r of the pixels that are below a threshold, after each step; NaN where one of them is constant."""
     # about whole numbers near the means little cancels, and the sums of integers stay exact
-    a, b = (values.astype(np.float64) - np.rint(values.mean(dtype=np.float64)) for values in (y, p))
+    a, b = (_in_unit(values.astype(np.float64) - np.rint(values.mean(dtype=np.float64))) for values in (y, p))
     n, sum_a, sum_b, aa, bb, ab = (
         np.cumsum(np.bincount(removed, weights, steps + 1)[::-1])[::-1][1:]
         for weights in (None, a, b, a * a, b * b, a * b)
@@ -306,3 +306,8 @@ def _r_of_the_rest(y: NDArray[Any], p: NDArray[Any], removed: NDArray[np.intp], 
         r = (ab - sum_a * sum_b / n) / np.sqrt(spread_a * spread_b)
     # what rounding leaves of a constant image
     return np.where((spread_a > ROUNDING * aa) & (spread_b > ROUNDING * bb), r, math.nan)
+
+
+def _in_unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In a power of two, which rounds nothing, so that no square overflows or vanishes."""
+    return np.asarray(np.ldexp(values, -math.frexp(float(np.abs(values).max()))[1]))
