@@ -27,7 +27,7 @@ def exchanged(y: np.ndarray, p: np.ndarray, *, in_blocks: bool) -> AndersonDarli
 @pytest.mark.parametrize(("sigma", "edge"), [(0, 9), (0.4, 9), (1, 9), (2, 9), (0.8, 34)])
 def test_equal_distributions_are_rejected_as_often_as_the_level_says_or_get_no_p(sigma: float, edge: int) -> None:
     generator = np.random.default_rng(0)
-    trials = 50 if edge < 20 else 16
+    trials = 40 if edge < 20 else 10
     found = [
         exchanged(smoothed(generator, sigma, edge), smoothed(generator, sigma, edge), in_blocks=True)
         for _ in range(trials)
@@ -42,7 +42,7 @@ def test_equal_distributions_are_rejected_as_often_as_the_level_says_or_get_no_p
 
 def test_exchanging_dependent_patches_one_by_one_rejects_far_too_often() -> None:
     generator = np.random.default_rng(1)
-    found = [exchanged(smoothed(generator, 1, 12), smoothed(generator, 1, 12), in_blocks=False) for _ in range(30)]
+    found = [exchanged(smoothed(generator, 1, 12), smoothed(generator, 1, 12), in_blocks=False) for _ in range(15)]
     assert np.mean([each.p_permutation <= 0.05 for each in found]) > 0.3
 
 
