@@ -18,7 +18,6 @@ from napari_hrpn.analysis.bootstrap import (
     Interval,
     block_bootstrap,
     compare_blocks,
-    icc_over_blocks,
     tumour_bootstrap,
 )
 from napari_hrpn.analysis.cell_density import CellDensity, CellSettings, cell_density
@@ -58,6 +57,7 @@ from napari_hrpn.analysis.heterogeneity import (
     slide_heterogeneity,
 )
 from napari_hrpn.analysis.icc import IntraclassCorrelation, RaterSums, compute_icc, icc, rater_sums
+from napari_hrpn.analysis.icc_blocks import icc_over_blocks
 from napari_hrpn.analysis.injected_dose import DoseCalibration, InjectedDose, dose_per_mass, injected_dose
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.iou import IouPoint, iou_at, iou_curve

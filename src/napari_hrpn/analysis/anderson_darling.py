@@ -135,7 +135,7 @@ def anderson_darling_permutation(
         Of the random numbers: equal seeds give equal p-values.
     blocks : PatchBlocks, optional
         Blocks of paired units, such as neighbouring patches: all units of a block are exchanged together. Of smoothed
-        noise of equal distribution, 2 to 10 % of trials have p <= 0.05 then, 60 to 90 % where each patch is exchanged
+        noise of equal distribution, 1 to 9 % of trials have p <= 0.05 then, 60 to 90 % where each patch is exchanged
         alone. It does not show that the images are independent samples of a tumour, nor anything about other tumours.
 
     Returns

@@ -6,29 +6,26 @@ Neighbouring pixels say the same thing twice, so an interval from the number of 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums
-from napari_hrpn.analysis.blocks import too_few_blocks
-from napari_hrpn.analysis.icc import IntraclassCorrelation, icc, rater_sums
 from napari_hrpn.analysis.regression import regression
+from napari_hrpn.analysis.resampling import centred_sums, check_resampling, interval_ends, rare_reason, resampled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_hrpn.analysis.blocks import BlockSums, PatchBlocks
+    from napari_hrpn.analysis.blocks import BlockSums
 
 LEAST_BLOCKS = 30
 # of fewer, not even the smallest and the largest value enclose the mean in 90 % of trials
 LEAST_TUMOURS = 5
-DRAWS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -178,67 +175,6 @@ def compare_blocks(
     return BlockDifferences(*_block_intervals([first, second], resamples, confidence, seed))
 
 
-def icc_over_blocks(
-    table: NDArray[Any], blocks: PatchBlocks, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> IntraclassCorrelation:
-    """Intraclass correlations of patches that may depend on their neighbours.
-
-    Of independent patches, the intervals are those of `icc`. Of others, whole blocks are drawn with replacement.
-
-    Parameters
-    ----------
-    table : numpy.ndarray, shape (patches, 2)
-        Numbers of the patches in the real and the predicted image.
-    blocks : PatchBlocks
-        Of the same patches.
-    resamples : int
-        How often as many blocks as there are are drawn.
-    confidence : float
-        Between 0 and 1.
-    seed : int
-        Of the random numbers: equal seeds give equal intervals.
-
-    Returns
-    -------
-    IntraclassCorrelation
-        Without intervals, with a reason, where patches depend on each other and make fewer than 30 blocks.
-
-    Raises
-    ------
-    AgreementError
-        As `icc`, or if the number of resamples makes no sense.
-    """
-    _check(resamples, confidence)
-    found = icc(table, confidence)
-    if blocks.side == 1 or math.isnan(found.icc_c1):
-        return found
-    nan = math.nan
-    nothing = replace(found, icc_a1_low=nan, icc_a1_high=nan, icc_c1_low=nan, icc_c1_high=nan)
-    if blocks.effective < LEAST_BLOCKS:
-        return replace(nothing, reason=too_few_blocks(blocks, LEAST_BLOCKS))
-    order = np.argsort(blocks.labels, kind="stable")
-    cuts = np.flatnonzero(np.diff(blocks.labels[order])) + 1
-    sums = [rater_sums(part).pairs[0] for part in np.split(np.asarray(table)[order], cuts)]
-    total = sum(sums, AgreementSums())
-    bias = float(Fraction(total.real - total.predicted) / total.n)
-    drawn = _resampled(_centred(sums, total), partial(_two_iccs, bias), resamples, seed)
-    if not np.isfinite(drawn).all():
-        return replace(nothing, reason=_rare_reason(drawn))
-    (a_low, a_high), (c_low, c_high) = (_ends(numbers, blocks.effective, confidence) for numbers in drawn.T)
-    return replace(found, icc_a1_low=a_low, icc_a1_high=a_high, icc_c1_low=c_low, icc_c1_high=c_high)
-
-
-def _two_iccs(bias: float, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ICC(A,1) and ICC(C,1) of resamples, from sums about the means of all patches."""
-    n, y, p, yy, pp, yp = sums.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        subjects = (yy + pp + 2 * yp - (y + p) ** 2 / n) / (2 * (n - 1))
-        rest = np.maximum(yy + pp - 2 * yp - (y - p) ** 2 / n, 0) / (2 * (n - 1))
-        raters = (y - p + n * bias) ** 2 / (2 * n)
-        absolute = (subjects - rest) / (subjects + rest + 2 * (raters - rest) / n)
-        return np.stack([absolute, (subjects - rest) / (subjects + rest)], axis=1)
-
-
 def tumour_bootstrap(
     values: ArrayLike, *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
@@ -275,7 +211,7 @@ def tumour_bootstrap(
     >>> round(interval.estimate, 2), interval.low < 0.71, interval.high > 0.77
     (0.74, True, True)
     """
-    _check(resamples, confidence)
+    check_resampling(resamples, confidence)
     numbers = np.asarray(values, np.float64)
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
         msg = f"the tumours have the numbers {numbers}; expected one finite number for each, leave out those without"
@@ -286,8 +222,8 @@ def tumour_bootstrap(
         reason = f"an interval over {n} tumours says nothing; expected {LEAST_TUMOURS} or more"
         return Interval(estimate, math.nan, math.nan, n, confidence, reason)
     deviations = (numbers - estimate)[:, None]
-    means = _resampled(deviations, lambda sums: sums / n, resamples, seed)[:, 0]
-    low, high = _ends(means, n, confidence)
+    means = resampled(deviations, lambda sums: sums / n, resamples, seed)[:, 0]
+    low, high = interval_ends(means, n, confidence)
     return Interval(estimate, estimate + low, estimate + high, n, confidence)
 
 
@@ -295,17 +231,17 @@ def _block_intervals(
     predictions: Sequence[BlockSums], resamples: int, confidence: float, seed: int
 ) -> tuple[Interval, Interval]:
     """Intervals of r and slope of one prediction, or of how much the second has more than the first."""
-    _check(resamples, confidence)
+    check_resampling(resamples, confidence)
     totals = [sum(blocks.ordered, AgreementSums()) for blocks in predictions]
     estimates = [(line.pearson_r, line.slope) for line in map(regression, totals)]
     reason = next(filter(None, map(_block_reason, predictions, totals, estimates)), "")
     ends = [(math.nan, math.nan)] * 2
     units = predictions[0].effective
     if not reason:
-        rows = [_centred(blocks.ordered, total) for blocks, total in zip(predictions, totals, strict=True)]
-        drawn = _resampled(np.hstack(rows), partial(_last_less_first, len(predictions)), resamples, seed)
-        ends = [_ends(numbers, units, confidence) for numbers in drawn.T]
-        reason = _rare_reason(drawn)
+        rows = [centred_sums(blocks.ordered, total) for blocks, total in zip(predictions, totals, strict=True)]
+        drawn = resampled(np.hstack(rows), partial(_last_less_first, len(predictions)), resamples, seed)
+        ends = [interval_ends(numbers, units, confidence) for numbers in drawn.T]
+        reason = rare_reason(drawn)
     first, last = estimates[0], estimates[-1]
     told = last if len(predictions) == 1 else tuple(b - a for a, b in zip(first, last, strict=True))
     pearson_r, slope = (
@@ -313,15 +249,6 @@ def _block_intervals(
         for estimate, (low, high) in zip(told, ends, strict=True)
     )
     return pearson_r, slope
-
-
-def _check(resamples: int, confidence: float) -> None:
-    if resamples < 100 or not 0 < confidence < 1:
-        msg = (
-            f"the interval has {resamples} resamples and a confidence of {confidence}; expected 100 or more and a "
-            "number between 0 and 1"
-        )
-        raise AgreementError(msg)
 
 
 def _block_reason(blocks: BlockSums, total: AgreementSums, estimates: tuple[float, float]) -> str:
@@ -337,32 +264,6 @@ def _block_reason(blocks: BlockSums, total: AgreementSums, estimates: tuple[floa
     return ""
 
 
-def _rare_reason(drawn: NDArray[np.float64]) -> str:
-    if np.isfinite(drawn).all():
-        return ""
-    return "too few blocks hold any signal: some resamples are constant"
-
-
-def _centred(blocks: Sequence[AgreementSums], total: AgreementSums) -> NDArray[np.float64]:
-    """Sums of each block about the means of all, moved there in exact arithmetic: float64 loses nothing then.
-
-    Shape (blocks, 6): n, y, p, y², p², yp.
-    """
-    a, b = (Fraction(float(Fraction(part, total.n))) for part in (total.real, total.predicted))
-    rows = [
-        (
-            sums.n,
-            sums.real - sums.n * a,
-            sums.predicted - sums.n * b,
-            sums.real_squared - 2 * a * sums.real + sums.n * a * a,
-            sums.predicted_squared - 2 * b * sums.predicted + sums.n * b * b,
-            sums.product - a * sums.predicted - b * sums.real + sums.n * a * b,
-        )
-        for sums in blocks
-    ]
-    return np.array([[float(number) for number in row] for row in rows])
-
-
 def _correlation_and_slope(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     n, y, p, yy, pp, yp = sums.T
     real, predicted, both = yy - y * y / n, pp - p * p / n, yp - y * p / n
@@ -374,31 +275,3 @@ def _correlation_and_slope(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 def _last_less_first(predictions: int, sums: NDArray[np.float64]) -> NDArray[np.float64]:
     found = [_correlation_and_slope(own) for own in np.split(sums, predictions, axis=1)]
     return found[0] if predictions == 1 else found[-1] - found[0]
-
-
-def _resampled(
-    units: NDArray[np.float64],
-    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    resamples: int,
-    seed: int,
-) -> NDArray[Any]:
-    """Numbers of each resample, shape (resamples, numbers), from sums over units, shape (units, sums)."""
-    generator = np.random.default_rng(seed)
-    return np.concatenate([statistic(draws @ units) for draws in _draws(generator, len(units), resamples)])
-
-
-def _draws(generator: np.random.Generator, units: int, resamples: int) -> Iterator[NDArray[np.float64]]:
-    """How often each unit is drawn, shape (resamples, units), some resamples at a time."""
-    at_once = max(1, DRAWS_AT_ONCE // units)
-    for start in range(0, resamples, at_once):
-        rows = min(at_once, resamples - start)
-        drawn = generator.integers(units, size=(rows, units)) + np.arange(rows)[:, None] * units
-        yield np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
-
-
-def _ends(numbers: NDArray[np.float64], units: float, confidence: float) -> tuple[float, float]:
-    from scipy.stats import norm, t
-
-    tail = float(norm.cdf(t.ppf((1 - confidence) / 2, units - 1) * math.sqrt(units / (units - 1))))
-    low, high = np.quantile(numbers, [tail, 1 - tail])
-    return float(low), float(high)

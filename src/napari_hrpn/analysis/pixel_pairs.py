@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, checked_pair, checked_pieces, update
-from napari_hrpn.analysis.value_counts import MOST_WHOLE, ValueBins, ValueCounts, bins_between, bins_of_types
+from napari_hrpn.analysis.value_counts import ValueBins, ValueCounts, bins_between, bins_of_types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     Pair = tuple[Pixels, Pixels]
 
 DENSITY_CELLS = 256
-# a density leaves out no more than a thousandth of the pixels of an image
-DENSITY_PERCENTILES = (0.05, 99.95)
 
 
 @dataclass(frozen=True)
@@ -140,32 +138,6 @@ class PairCounts:
     def _numbers(self) -> tuple[object, ...]:
         counts = self.real, self.predicted, self.smaller, self.sums, self.signal, self.negative
         return *counts, self.both_zero, self.real_where_predicted, self.predicted_where_real, self.density_range
-
-
-def range_of_density(ends: Sequence[tuple[float, float]], *, whole: bool) -> tuple[float, float]:
-    """Grey levels that a density spans, the same for both of its axes and wherever it is drawn.
-
-    Parameters
-    ----------
-    ends : sequence of tuple of float
-        Of each image, its percentiles `DENSITY_PERCENTILES`: what is beyond is in the outermost cells.
-    whole : bool
-        Whether an image is of whole numbers: cells are then whole grey levels wide, as others would hold unlike numbers
-        of them and draw stripes.
-
-    Returns
-    -------
-    tuple of float
-        The lower one, from 0 or from below, first; 0 to 1 where there is no finite end.
-    """
-    lows, highs = zip(*ends, strict=True)
-    low, high = min(0.0, *lows), max(highs)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return 0.0, 1.0
-    if whole and max(high, -low) < MOST_WHOLE:
-        low, width = math.floor(low), max(1, math.ceil((high - math.floor(low) + 1) / DENSITY_CELLS))
-        return low - 0.5, low - 0.5 + width * DENSITY_CELLS
-    return low, high if high > low else low + max(1.0, DENSITY_CELLS * math.ulp(low))
 
 
 def pair_counts(

@@ -9,9 +9,9 @@ import numpy as np
 
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling_permutation
 from napari_hrpn.analysis.blocks import patch_blocks
-from napari_hrpn.analysis.bootstrap import icc_over_blocks
 from napari_hrpn.analysis.evaluation.parts import shares
 from napari_hrpn.analysis.heterogeneity import Heterogeneity, PatchCounter, heterogeneity
+from napari_hrpn.analysis.icc_blocks import icc_over_blocks
 from napari_hrpn.analysis.level_strips import LevelChannel, grey_threshold
 
 if TYPE_CHECKING:

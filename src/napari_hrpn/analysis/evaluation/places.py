@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
 from napari_hrpn.analysis.intensity import tissue_percentiles
-from napari_hrpn.analysis.pixel_pairs import DENSITY_PERCENTILES, range_of_density
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
-from napari_hrpn.analysis.pixel_pairs import DENSITY_PERCENTILES, PairBins, PairCounts, pair_counts, range_of_density
+from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
+from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
 from napari_hrpn.analysis.rois.levels import read_pixels
 from napari_hrpn.analysis.value_counts import bins_between, bins_of_types
