@@ -57,11 +57,11 @@ class AndersonDarling:
         Share of random exchanges of units between the samples that set them as far apart as they are; NaN where
         no units were given.
     units : tuple of int
-        Independent units of each sample; empty where none were given.
+        Independent units, or blocks of units, of each sample that were exchanged; empty where none were given.
     permutations : int
         Random exchanges.
     reason : str
-        Why a number is NaN; empty where none is but `p_permutation` for want of units.
+        Why a number is NaN, `p_permutation` of dependent units included; empty where none is, or no units were given.
 
     References
     ----------

@@ -58,7 +58,8 @@ class IntraclassCorrelation:
     Two-way model, single ratings [1]_: with the mean squares of subjects (R), of raters (C) and of the rest (E),
     ICC(A,1) = (R - E) / (R + (k - 1) E + k (C - E) / n) and ICC(C,1) = (R - E) / (R + (k - 1) E). The interval
     holds for normally distributed, independent subjects. Neighbouring pixels are not independent: over pixels
-    the estimate is right and the interval far too narrow.
+    the estimate is right and the interval far too narrow; of patches that may be like their neighbours, see
+    `icc_over_blocks`.
 
     Attributes
     ----------

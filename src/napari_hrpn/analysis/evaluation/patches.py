@@ -67,6 +67,8 @@ class PatchFindings:
         Of these channels.
     predictions : tuple of PatchAgreement
         Of each prediction.
+    minimum_tissue : float
+        Share of a patch that had to be tissue for it to count.
     """
 
     channels: tuple[str, ...]
@@ -74,6 +76,7 @@ class PatchFindings:
     thresholds: tuple[float, ...] | None
     heterogeneity: Heterogeneity
     predictions: tuple[PatchAgreement, ...]
+    minimum_tissue: float = 0.5
 
 
 class PatchesPart:
@@ -143,11 +146,19 @@ class PatchesPart:
             yield (1 + len(agreements)) / len(self._counters)
             own = self._heterogeneity(counter, [prediction.slide.channel_names[prediction.channel]])
             agreements.append(_agreement(prediction.name, real, own, self._settings))
-        return PatchFindings(names, tuple(self._roles), self._thresholds, real, tuple(agreements))
+        return PatchFindings(
+            names, tuple(self._roles), self._thresholds, real, tuple(agreements), self._settings.minimum_tissue
+        )
 
     def _heterogeneity(self, counter: PatchCounter, names: Sequence[str]) -> Heterogeneity:
         settings = self._settings
-        return heterogeneity(counter.sums, names, permutations=settings.permutations, seed=settings.seed)
+        return heterogeneity(
+            counter.sums,
+            names,
+            minimum_tissue=settings.minimum_tissue,
+            permutations=settings.permutations,
+            seed=settings.seed,
+        )
 
 
 def _agreement(

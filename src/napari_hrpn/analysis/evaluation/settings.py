@@ -34,6 +34,8 @@ class EvaluationSettings:
     patch_px : int or None
         Edge of the patches of violins and heterogeneity; None takes the paper's 512, halved until a small field has
         24 of them.
+    minimum_tissue : float
+        Share of a patch that has to be tissue for it to count, above 0 and up to 1.
     block_px : int or None
         Side of the blocks of the bootstrap; None takes six correlation lengths of each region.
     resamples, permutations, seed : int
@@ -48,6 +50,7 @@ class EvaluationSettings:
 
     psnr_max: float | str = "dtype"
     patch_px: int | None = None
+    minimum_tissue: float = 0.5
     block_px: int | None = None
     resamples: int = 2000
     permutations: int = 999
@@ -66,6 +69,9 @@ class EvaluationSettings:
             raise AgreementError(msg)
         if self.patch_px is not None and self.patch_px < 1:
             msg = f"the patches have an edge of {self.patch_px} px; expected 1 px or more, such as {PATCH_PX}"
+            raise AgreementError(msg)
+        if not 0 < self.minimum_tissue <= 1:
+            msg = f"a patch counts from a share of tissue of {self.minimum_tissue}; expected above 0 and up to 1"
             raise AgreementError(msg)
         if self.seed < 0:
             msg = f"the seed is {self.seed}; expected a whole number of 0 or more"

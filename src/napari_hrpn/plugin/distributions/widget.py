@@ -86,8 +86,9 @@ class DistributionsWidget(MeasuringWidget):
 
     @property
     def report_settings(self) -> EvaluationSettings:
-        """Patches as large as here."""
-        return EvaluationSettings(patch_px=self.patch_box.value() if self._is_patch_chosen else None)
+        """Patches as large, and of as much tissue, as here."""
+        patch_px = self.patch_box.value() if self._is_patch_chosen else None
+        return EvaluationSettings(patch_px=patch_px, minimum_tissue=self._patch_settings().minimum_tissue)
 
     @property
     def needs_tissue(self) -> bool:

@@ -32,7 +32,7 @@ DEFINITIONS = {
     "overlap, Li's ICQ": "Sum of products over the root of the product of the sums of squares; and the share of pixels "
     "on the same side of both means, less a half.",
     "Costes thresholds": "Grey levels below which the pixels of a region are no longer positively correlated.",
-    "patch": "A square of the slide; it counts where at least half of it is tissue.",
+    "patch": "A square of the slide; it counts where enough of it is tissue: half, unless another share was chosen.",
     "CV, Gini": "How unequal patches are: SD over mean, and 0 for equal ones to near 1 where one has everything.",
     MORAN: "Whether patches that share an edge (4 neighbours, the rook's) are alike: about 1 where they are, "
     "-1 / (n - 1) for patches in random order. With the 8 neighbours of the queen it is another number, in the tables.",

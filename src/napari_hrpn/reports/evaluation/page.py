@@ -206,7 +206,10 @@ def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
 
 
 def _patches(page: Page, part: Plain) -> None:
-    page.text(f"Patches of {part['patch_px']} x {part['patch_px']} px with at least half of it tissue.", quiet=True)
+    page.text(
+        f"Patches of {part['patch_px']} x {part['patch_px']} px with at least {part['minimum_tissue']:.0%} tissue.",
+        quiet=True,
+    )
     keys = {"n": "n", "mean": "mean", "sd": "SD", "cv": "CV", "gini": "Gini", "moran_i_rook": MORAN}
     page.table(
         ["image", *keys.values()], [[row["image"], *(number(row[key]) for key in keys)] for row in part["spread"]]

@@ -237,6 +237,7 @@ def _patches(found: PatchFindings) -> Plain:
     channels = [*found.channels, *(one.heterogeneity.channels[0].channel for one in found.predictions)]
     return {
         "patch_px": found.heterogeneity.patch_px,
+        "minimum_tissue": found.minimum_tissue,
         "images": names,
         "channels": dict(zip(names, channels, strict=True)),
         "thresholds": dict(zip(found.roles, found.thresholds, strict=True)) if found.thresholds else {},
