@@ -132,7 +132,7 @@ def too_few_blocks(blocks: PatchBlocks, least: int) -> str:
     """
     return (
         f"neighbouring patches are alike, and the {len(blocks.labels)} are worth {blocks.effective:.1f} independent "
-        f"blocks of {blocks.side} x {blocks.side}; expected {least} or more"
+        f"blocks of {blocks.side} x {blocks.side}, expected {least} or more"
     )
 
 
