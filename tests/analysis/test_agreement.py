@@ -234,3 +234,11 @@ def test_slides_agree_as_their_arrays_do() -> None:
 def test_slides_of_different_size_are_refused() -> None:
     with pytest.raises(AgreementError, match="one size"):
         next(slide_agreement(slide(np.zeros((4, 4), np.uint8)), 0, slide(np.zeros((4, 5), np.uint8))))
+
+
+def test_a_constant_prediction_of_a_dark_image_has_a_high_psnr_and_an_r2_of_zero() -> None:
+    real = np.random.default_rng(9).normal(40, 3.65, 200_000)
+    result = agreement(real, np.full(real.shape, real.mean()), data_range=255)
+    assert result.psnr_db == pytest.approx(20 * math.log10(255 / real.std()), rel=1e-9)
+    assert result.psnr_db == pytest.approx(36.9, abs=0.05)
+    assert result.r2 == pytest.approx(0, abs=1e-9)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,12 +133,21 @@ def test_empty_images_say_so() -> None:
     assert "no pixel" in colocalization(y[:0], y[:0]).reason
 
 
-def test_negative_pixels_have_no_share() -> None:
-    y = np.array([-3, 1, 8, 9])
-    result = colocalization(y, y)
-    assert {"manders_m1", "manders_m2", "thresholded_m1", "thresholded_m2"} <= missing(result)
-    assert result.overlap == 1
-    assert "negative" in result.reason
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_negative_pixels_count_as_zero_in_every_number_and_are_told_of(dtype: type) -> None:
+    y, p = (image.astype(dtype) for image in images())
+    p -= 12
+    found, clipped = colocalization(y, p), colocalization(y, np.maximum(p, 0))
+    negative = f"{np.count_nonzero(p < 0):,} negative pixels count as 0"
+    assert found == replace(clipped, reason="; ".join(filter(None, (negative, clipped.reason))))
+    pairs = pair_counts(y, p)
+    streamed = manders(pair_counts(y[:70], p[:70], bins=pairs.bins) + pair_counts(y[70:], p[70:], bins=pairs.bins))
+    signal = np.maximum(p.astype(float), 0)
+    overlap = (y * signal).sum() / math.sqrt((y.astype(float) ** 2).sum() * (signal**2).sum())
+    assert (streamed.m1, streamed.m2) == pytest.approx((found.manders_m1, found.manders_m2), rel=1e-12)
+    assert streamed.overlap == pytest.approx(overlap, rel=1e-12)
+    assert found.overlap == pytest.approx(overlap, rel=1e-12)
+    assert streamed.reason == negative
 
 
 def test_images_of_different_size_are_refused() -> None:

@@ -37,10 +37,30 @@ def test_every_point_is_that_of_masks_cut_by_hand(dtype: type) -> None:
         assert iou_at(pair_counts(y, p), threshold).iou == point.iou
 
 
-def test_chance_is_what_unrelated_masks_reach() -> None:
-    y, p = np.random.default_rng(1).integers(0, 65_536, (2, 1_000_000)).astype(np.uint16)
-    for point in iou_curve(pair_counts(y, p), [10, 50, 90]):
-        assert point.iou == pytest.approx(point.chance, abs=0.005)
+@pytest.mark.parametrize("gain", [0.5, 1.0, 1.6])
+def test_chance_is_the_overlap_of_permuted_masks_however_large_the_predicted_one_is(gain: float) -> None:
+    generator = np.random.default_rng(1)
+    y = generator.integers(0, 40_000, 200_000).astype(np.uint16)
+    pairs = pair_counts(y, (gain * y).astype(np.uint16))
+    for point in iou_curve(pairs, [0, 10, 50, 90]):
+        a = y >= point.threshold
+        b = generator.permutation(gain * y >= point.threshold)
+        assert point.chance == pytest.approx((a & b).sum() / (a | b).sum(), abs=0.005)
+        background = (~a & ~b).sum() / (~a | ~b).sum() if (~a | ~b).any() else 0
+        assert point.mean_chance == pytest.approx((point.chance + background) / 2, abs=0.005)
+        f, g = point.real_fraction, point.predicted_fraction
+        assert point.chance == pytest.approx(f * g / (f + g - f * g) if g else 0)
+
+
+@pytest.mark.parametrize("dark", [0, 3])
+def test_the_curve_begins_with_the_share_of_predicted_pixels_that_are_no_darker_than_the_darkest_real_one(
+    dark: int,
+) -> None:
+    y = np.random.default_rng(6).poisson(60, 40_000).astype(np.uint16)
+    p = y - np.uint16(dark)
+    (first,) = iou_curve(pair_counts(y, p), [0])
+    assert first.iou == np.mean(p >= y.min())
+    assert (first.iou == 1) == (dark == 0)
 
 
 def test_low_percentiles_of_many_zeros_are_tied() -> None:

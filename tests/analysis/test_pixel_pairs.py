@@ -126,8 +126,10 @@ def test_sums_of_floating_point_are_those_of_the_pixels_not_of_the_bins() -> Non
     pairs = pair_counts(y, p, bins=PairBins(bins_between(-6, 6, whole=False)))
     assert pairs.sums == update(AgreementSums(), y, p)
     assert pairs.both_zero == 100
-    assert float(pairs.real_where_predicted) == pytest.approx(y[p > 0].sum(), rel=1e-12)
-    assert float(pairs.predicted_where_real) == pytest.approx(p[y > 0].sum(), rel=1e-12)
+    assert float(pairs.real_where_predicted) == pytest.approx(np.maximum(y, 0)[p > 0].sum(), rel=1e-12)
+    assert float(pairs.predicted_where_real) == pytest.approx(np.maximum(p, 0)[y > 0].sum(), rel=1e-12)
+    assert pairs.signal == update(AgreementSums(), np.maximum(y, 0), np.maximum(p, 0))
+    assert pairs.negative == np.count_nonzero(y < 0) + np.count_nonzero(p < 0)
     assert pairs.smaller.at_least(0.5) == pytest.approx(np.count_nonzero((y >= 0.5) & (p >= 0.5)), abs=3)
 
 

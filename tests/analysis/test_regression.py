@@ -1,10 +1,27 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.stats import wasserstein_distance
 
-from napari_hrpn.analysis import AgreementError, AgreementSums, Regression, pair_counts, regression, update
+from napari_hrpn.analysis import (
+    AgreementError,
+    AgreementSums,
+    Regression,
+    colocalization,
+    compare_distributions,
+    compute,
+    compute_icc,
+    histogram,
+    icc,
+    iou_curve,
+    manders,
+    pair_counts,
+    regression,
+    update,
+)
 
 
 def line(y: np.ndarray, p: np.ndarray) -> Regression:
@@ -99,3 +116,87 @@ def test_constant_prediction_lies_on_a_flat_line() -> None:
 def test_impossible_count_of_zeros_is_refused() -> None:
     with pytest.raises(AgreementError, match="zero in both"):
         regression(AgreementSums(n=3), 4)
+
+
+def exact_residual_sd(y: np.ndarray, p: np.ndarray) -> float:
+    a, b = ([Fraction(float(value)) for value in values] for values in (y, p))
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    real = sum((value - mean_a) ** 2 for value in a)
+    both = sum((one - mean_a) * (other - mean_b) for one, other in zip(a, b, strict=True))
+    left = sum((value - mean_b) ** 2 for value in b) - both**2 / real
+    return math.sqrt(left / (len(a) - 2))
+
+
+def test_nearly_perfect_predictions_of_any_scale_and_offset_have_numbers_right_to_rounding() -> None:
+    generator = np.random.default_rng(4)
+    for _ in range(150):
+        scale, offset = 10 ** generator.uniform(-6, 6), generator.choice([0, 1]) * generator.uniform(-1e6, 1e6)
+        gain, shift = generator.choice([1.0, 0.37, -2.0, generator.normal()]), generator.uniform(-1e6, 1e6)
+        y = scale * generator.normal(size=30) + offset
+        p = gain * y + generator.choice([0, 1]) * shift
+        p *= 1 + 10 ** generator.uniform(-17, -8) * generator.normal(size=30)
+        p = p.astype(generator.choice(["f4", "f8"]))
+        if np.ptp(p) == 0 or np.ptp(y) == 0:
+            continue
+        sums = AgreementSums()
+        for part in np.split(np.arange(30), 3):
+            sums = update(sums, y[part], p[part])
+        result = regression(sums)
+        rounding = 1e-15 * float(max(np.abs(p).max(), abs(gain) * np.abs(y).max()))
+        assert result.residual_sd == pytest.approx(exact_residual_sd(y, p), rel=1e-9, abs=rounding)
+        assert -1 <= result.pearson_r <= 1
+        assert 0 <= result.r2 <= 1
+        numbers = compute_icc(sums)
+        assert -1 <= numbers.icc_c1 <= numbers.icc_c1_high <= 1
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-30, 1e30, 1e100, 1e149])
+def test_squares_neither_overflow_nor_vanish(scale: float) -> None:
+    generator = np.random.default_rng(5)
+    y = generator.normal(size=50)
+    p = 0.5 * y + 0.1 * generator.normal(size=50)
+    if scale < 1e-300:
+        y, p = np.rint(100 * y), np.rint(100 * p)
+    pairs, plain = pair_counts(scale * y, scale * p), line(y, p)
+    found, sizes = regression(pairs.sums, pairs.both_zero), compute(pairs.sums, scale)
+    for name in ("slope", "pearson_r", "orthogonal_slope", "r_total"):
+        assert getattr(found, name) == pytest.approx(getattr(plain, name), rel=1e-3)
+    assert sizes.rmse / scale == pytest.approx(math.sqrt(np.mean((y - p) ** 2)), rel=1e-3)
+    assert math.isfinite(sizes.psnr_db)
+    assert manders(pairs).overlap == pytest.approx(manders(pair_counts(y, p)).overlap, rel=1e-3)
+    assert compute_icc(pairs.sums).icc_a1_low == pytest.approx(icc(np.stack([y, p], 1)).icc_a1_low, rel=1e-2)
+    distances, expected = compare_distributions(pairs.real, pairs.predicted), wasserstein_distance(y, p)
+    assert distances.wasserstein / scale == pytest.approx(expected, rel=0.05)
+    assert math.isfinite(distances.qq_slope)
+    assert histogram([pairs.real, pairs.predicted]).counts.sum() == 100
+    assert colocalization(scale * y, scale * p).n == 50
+
+
+@pytest.mark.parametrize("value", [0.0, 5e-324, 1e30, -1e30, 2.0**63])
+@pytest.mark.parametrize("n", [0, 1, 2, 9])
+def test_equal_images_of_any_size_have_numbers_or_a_reason(value: float, n: int) -> None:
+    pairs = pair_counts(np.full(n, value), np.full(n, value))
+    for found in (
+        compute(pairs.sums, 255.0),
+        regression(pairs.sums, pairs.both_zero),
+        compute_icc(pairs.sums),
+        manders(pairs),
+        compare_distributions(pairs.real, pairs.predicted),
+    ):
+        is_number = all(not isinstance(number, float) or not math.isnan(number) for number in vars(found).values())
+        assert found.reason or is_number
+    if n:
+        assert histogram([pairs.real, pairs.predicted]).counts.sum() == 2 * n
+        assert iou_curve(pairs, [50])[0].iou == 1
+
+
+def test_large_integers_are_counted() -> None:
+    y = np.array([2**63 + 4096, 2**63 + 8192], np.uint64)
+    pairs = pair_counts(y, y)
+    assert (pairs.n, pairs.real.n, pairs.sums.real) == (2, 2, 2**64 + 12_288)
+
+
+def test_pixels_that_are_not_finite_are_counted_in_the_refusal() -> None:
+    y = np.arange(10.0)
+    with pytest.raises(AgreementError, match=r"predicted image has pixels that are not finite .*, 2 of the 10"):
+        pair_counts(y, np.where(y < 2, [np.nan, np.inf] * 5, y))

@@ -10,17 +10,19 @@ from scipy import ndimage, stats
 from napari_hrpn.analysis import (
     AgreementError,
     LabelledRoi,
+    SlideComparison,
     block_bootstrap,
     colocalization,
     colocalize_roi,
     compare_blocks,
+    evaluate_slide,
     mean_and_sd,
     measure_roi,
     preview_roi,
     roi_images,
 )
 from napari_hrpn.analysis.slide_penetration import ProbeImage
-from napari_hrpn.slides import Annotation, Slide, coarser_levels
+from napari_hrpn.slides import Annotation, ChannelRoles, Slide, coarser_levels
 
 SHAPE = (700, 1001)
 
@@ -205,6 +207,19 @@ def test_a_smoother_prediction_leaves_the_intervals_of_the_others_alone():
     assert kept.intervals == alone.intervals
     assert wider.blocks.side_px > kept.blocks.side_px
     assert sum(sums.n for sums in wider.blocks.blocks.values()) == 700_000
+
+
+def test_blocks_density_and_intervals_are_those_of_a_report():
+    real, first, second = channels(shape=(240, 300))
+    compared, roi = images(real, first, second), rectangle(37, 220, 51, 290)
+    found = finished(measure_roi(compared, roi))
+    roles = ChannelRoles()
+    for own, prediction in zip(found.numbers, compared.predictions, strict=True):
+        comparison = SlideComparison(compared.real, (prediction,), roles, rois=(roi,))
+        parts = finished(evaluate_slide(comparison, skip=("quality", "patches", "penetration")))
+        (region,) = parts[0].findings.rois
+        assert region.intervals == own.intervals
+        assert region.intervals.side_px == own.blocks.side_px
 
 
 def test_too_few_blocks_give_a_reason():

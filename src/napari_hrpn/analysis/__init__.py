@@ -4,7 +4,14 @@ from napari_hrpn.analysis.agreement import Agreement, agreement, compute
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, update
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling, anderson_darling_permutation
 from napari_hrpn.analysis.biomarkers import Auroc, ReferenceCohort, auroc, product_score, reference_cohort
-from napari_hrpn.analysis.blocks import BlockSums, block_side_px, correlation_length_px, update_blocks
+from napari_hrpn.analysis.blocks import (
+    BlockSums,
+    PatchBlocks,
+    block_side_px,
+    correlation_length_px,
+    patch_blocks,
+    update_blocks,
+)
 from napari_hrpn.analysis.bootstrap import (
     BlockDifferences,
     BlockIntervals,
@@ -50,12 +57,13 @@ from napari_hrpn.analysis.heterogeneity import (
     slide_heterogeneity,
 )
 from napari_hrpn.analysis.icc import IntraclassCorrelation, RaterSums, compute_icc, icc, rater_sums
+from napari_hrpn.analysis.icc_blocks import icc_over_blocks
 from napari_hrpn.analysis.injected_dose import DoseCalibration, InjectedDose, dose_per_mass, injected_dose
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.iou import IouPoint, iou_at, iou_curve
 from napari_hrpn.analysis.level_strips import StripReport
 from napari_hrpn.analysis.mean_and_sd import MeanAndSd, mean_and_sd
-from napari_hrpn.analysis.patch_sums import PatchSums, no_patch_sums, update_patches
+from napari_hrpn.analysis.patch_sums import PATCH_PX, PatchSums, no_patch_sums, update_patches
 from napari_hrpn.analysis.penetration import Beyond, Penetration, Shell, compute_penetration, penetration
 from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.quality import (
@@ -110,7 +118,7 @@ from napari_hrpn.analysis.slide_penetration import (
     glass_levels,
     slide_penetration,
 )
-from napari_hrpn.analysis.spatial_autocorrelation import MoransI, morans_i
+from napari_hrpn.analysis.spatial_autocorrelation import MORAN, MoransI, morans_i
 from napari_hrpn.analysis.subareas import Subareas, core_and_periphery, distance_bands
 from napari_hrpn.analysis.tissue import TissueMask, TissueSettings, tissue_mask
 from napari_hrpn.analysis.value_counts import ValueBins, ValueCounts, bins_between, bins_of_types, value_counts
@@ -118,6 +126,8 @@ from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings, edited_
 from napari_hrpn.analysis.vessels import Vessel, VesselTable, measure_vessels
 
 __all__ = [
+    "MORAN",
+    "PATCH_PX",
     "Agreement",
     "AgreementError",
     "AgreementSums",
@@ -160,6 +170,7 @@ __all__ = [
     "PairCounts",
     "PairReport",
     "PatchAgreement",
+    "PatchBlocks",
     "PatchFindings",
     "PatchSums",
     "Penetration",
@@ -229,6 +240,7 @@ __all__ = [
     "heterogeneity",
     "histogram",
     "icc",
+    "icc_over_blocks",
     "injected_dose",
     "iou_at",
     "iou_curve",
@@ -249,6 +261,7 @@ __all__ = [
     "outlined",
     "pair_counts",
     "part_names",
+    "patch_blocks",
     "penetration",
     "preview_roi",
     "product_score",

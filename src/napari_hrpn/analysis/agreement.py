@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, update
+from napari_hrpn.analysis.exact import as_float, exact_root
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,13 +81,14 @@ def compute(sums: AgreementSums, data_range: float | None) -> Agreement:
     peak = math.nan if data_range is None else float(data_range)
     if sums.n == 0:
         return Agreement(math.nan, math.nan, math.nan, math.nan, math.nan, 0, peak, "there is no pixel to compare")
-    mse = float(Fraction(sums.squared_error, sums.n))
+    mse = Fraction(sums.squared_error) / sums.n
+    rmse = exact_root(mse)
     real, predicted, both = deviations(sums)
     return Agreement(
-        mse=mse,
-        rmse=math.sqrt(mse),
-        r2=float(1 - sums.squared_error / real) if real else math.nan,
-        psnr_db=20 * math.log10(peak / math.sqrt(mse)) if mse else peak * math.inf,
+        mse=as_float(mse),
+        rmse=rmse,
+        r2=as_float(1 - sums.squared_error / real) if real else math.nan,
+        psnr_db=20 * (math.log10(peak) - math.log10(rmse)) if rmse else peak * math.inf,
         pearson_r=correlation(real, predicted, both),
         n=sums.n,
         data_range=peak,
@@ -164,6 +166,8 @@ def deviations(sums: AgreementSums) -> tuple[Fraction, Fraction, Fraction]:
     """
     real = sums.real_squared - Fraction(sums.real) * sums.real / sums.n
     predicted = sums.predicted_squared - Fraction(sums.predicted) * sums.predicted / sums.n
+    # what rounding leaves of a constant image may lie below zero
+    real, predicted = max(real, Fraction(0)), max(predicted, Fraction(0))
     return real, predicted, sums.product - Fraction(sums.real) * sums.predicted / sums.n
 
 

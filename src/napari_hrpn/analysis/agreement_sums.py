@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 PIECE_PX = 2**18
 TILE_EDGE = 2**9
 LIMB_BITS = 16
+# squares of larger or smaller numbers might not fit into floating point
+LARGEST_EXPONENT = 400
+# so that the sums of the squares of any number of pixels can be told as floating point
+LARGEST = 1e150
 REAL, PREDICTED = "real image", "predicted image"
 
 
@@ -208,9 +212,14 @@ def _check_type(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str)
 
 def _chosen(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:
     chosen = pixels.reshape(-1) if mask is None else pixels[mask]
-    if chosen.dtype.kind == "f" and not np.isfinite(chosen).all():
-        msg = f"the {name} has pixels that are not finite (NaN or infinite); mask them out"
-        raise AgreementError(msg)
+    if chosen.dtype.kind == "f":
+        missing = chosen.size - int(np.count_nonzero(np.isfinite(chosen)))
+        if missing:
+            msg = (
+                f"the {name} has pixels that are not finite (NaN or infinite), {missing:,} of the {chosen.size:,} that "
+                "were looked at; mask them out"
+            )
+            raise AgreementError(msg)
     return chosen
 
 
@@ -260,35 +269,64 @@ def _dot(first: list[NDArray[np.float64]], second: list[NDArray[np.float64]]) ->
 
 
 def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
-    """Sums about the means of the piece, where little cancels, moved to zero in exact arithmetic."""
-    y, p = y.astype(np.float64), p.astype(np.float64)
-    n, origin_y, origin_p = y.size, _origin(y), _origin(p)
-    with np.errstate(over="ignore"):
-        error, y, p = y - p, y - origin_y, p - origin_p
-        products = (_inner(*pair) for pair in ((y, y), (p, p), (y, p), (error, error)))
-        sums = [float(y.sum()), float(p.sum()), *products]
-    if not all(map(math.isfinite, sums)):
-        msg = "the pixels are too large for their squares to be summed; expected grey levels below 1e150"
-        raise AgreementError(msg)
-    sum_y, sum_p, yy, pp, yp, squared_error = map(Fraction, sums)
-    a, b = Fraction(origin_y), Fraction(origin_p)
+    """Sums about the means of the piece, where little cancels, moved to zero in exact arithmetic.
+
+    The prediction is summed as its line over the real pixels and what is left: nothing cancels in the scatter then.
+    """
+    n, y, p = y.size, y.astype(np.float64, copy=False), p.astype(np.float64, copy=False)
+    for values in (y, p):
+        check_not_too_large(float(values.min()), float(values.max()))
+    (y, a, unit_y), (p, b, unit_p), (error, c, unit) = map(_deviations, (y, p, y - p))
+    yy = _inner(y, y)
+    slope = float(_inner(y, p) / yy) if yy else 0.0
+    left = p - slope * y
+    left_left, left_y = _inner(left, left), _inner(left, y)
+    s = Fraction(slope)
+    sum_y, sum_p, sum_error = unit_y * _total(y), unit_p * _total(p), unit * _total(error)
     return AgreementSums(
         n=n,
         real=sum_y + n * a,
         predicted=sum_p + n * b,
-        real_squared=yy + 2 * a * sum_y + n * a * a,
-        predicted_squared=pp + 2 * b * sum_p + n * b * b,
-        product=yp + a * sum_p + b * sum_y + n * a * b,
-        squared_error=squared_error,
+        real_squared=unit_y**2 * yy + 2 * a * sum_y + n * a * a,
+        predicted_squared=unit_p**2 * (left_left + 2 * s * left_y + s * s * yy) + 2 * b * sum_p + n * b * b,
+        product=unit_y * unit_p * (left_y + s * yy) + a * sum_p + b * sum_y + n * a * b,
+        squared_error=unit**2 * _inner(error, error) + 2 * c * sum_error + n * c * c,
     )
 
 
-def _inner(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+def _inner(first: NDArray[np.float64], second: NDArray[np.float64]) -> Fraction:
     # as first @ second, but for the last bits: those of BLAS differ with the number of threads it may use
-    return float(np.einsum("i,i->", first, second))
+    return Fraction(float(np.einsum("i,i->", first, second)))
 
 
-def _origin(values: NDArray[np.float64]) -> float:
-    """Mean; of a constant image its value to the last bit, so that its deviations are zero."""
+def _total(values: NDArray[np.float64]) -> Fraction:
+    return Fraction(float(values.sum()))
+
+
+def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Fraction, Fraction]:
+    """Deviations from about the mean in a unit, the mean, and the unit: 1 unless squares would be lost or overflow."""
     low, high = float(values.min()), float(values.max())
-    return min(max(float(values.mean()), low), high)
+    # of a constant image its value to the last bit, so that its deviations are zero
+    mean = min(max(float(values.mean()), low), high)
+    deviations, exponent = values - mean, math.frexp(max(high - mean, mean - low))[1]
+    if abs(exponent) <= LARGEST_EXPONENT:
+        return deviations, Fraction(mean), Fraction(1)
+    return np.ldexp(deviations, -exponent), Fraction(mean), Fraction(2) ** exponent
+
+
+def check_not_too_large(low: float, high: float) -> None:
+    """Refuse pixels whose squares floating point cannot hold.
+
+    Parameters
+    ----------
+    low, high : float
+        Smallest and largest pixel.
+
+    Raises
+    ------
+    AgreementError
+        If there are such pixels.
+    """
+    if not max(high, -low) < LARGEST:
+        msg = f"there are pixels of {low:g} to {high:g}, too large for their squares to be summed; expected grey levels"
+        raise AgreementError(f"{msg} below {LARGEST:g}")

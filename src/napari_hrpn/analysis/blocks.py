@@ -14,14 +14,37 @@ import numpy as np
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, checked_image, checked_pair, update
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 # in correlation lengths: simulated 95 % intervals hold the truth in 90 to 93 % of trials, and larger blocks add little
 BLOCK_LENGTHS = 6
+# in standard errors: a weaker correlation of neighbouring patches is not told from none
+SEEN = 1.0
 # more blocks make intervals no better, only slower
 MOST_BLOCKS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class PatchBlocks:
+    """Square blocks of the patches of a grid, as wide as leaves hardly a dependence between them.
+
+    Attributes
+    ----------
+    side : int
+        Patches along a block; 1 where no dependence of neighbouring patches is seen.
+    labels : numpy.ndarray of intp, shape (patches,)
+        Block of each patch that counts, row by row: 0 and up.
+    """
+
+    side: int
+    labels: NDArray[np.intp]
+
+    @property
+    def effective(self) -> float:
+        """How many blocks of equal size tell as much, as for `BlockSums`."""
+        return _effective(np.bincount(self.labels).tolist())
 
 
 @dataclass(frozen=True)
@@ -63,8 +86,67 @@ class BlockSums:
     @property
     def effective(self) -> float:
         """How many blocks of equal size tell as much: the squared sum of their sizes over the sum of squares."""
-        sizes = [sums.n for sums in self.blocks.values()]
-        return sum(sizes) ** 2 / sum(size**2 for size in sizes) if sizes else 0.0
+        return _effective([sums.n for sums in self.blocks.values()])
+
+
+def patch_blocks(maps: Sequence[NDArray[Any]], enough: NDArray[np.bool_]) -> PatchBlocks:
+    """Cut the patches of a grid into blocks that hardly know of each other.
+
+    Patches count as independent where no neighbours are more alike, in any of the maps, than one standard error of
+    unrelated ones; a third of the unrelated grids of two maps are cut into blocks for nothing then. Else, a block has
+    six correlation lengths of the smoothest map, see `correlation_length_px`. A dependence that neighbours do not show
+    is not seen.
+
+    Parameters
+    ----------
+    maps : sequence of numpy.ndarray, shape (rows, columns)
+        Numbers of the patches whose dependence matters to what is resampled, such as real less predicted means.
+    enough : numpy.ndarray of bool, shape (rows, columns)
+        Patches that count.
+
+    Returns
+    -------
+    PatchBlocks
+        Of all patches that count.
+    """
+    side = max(_patches_along(values, enough) for values in maps)
+    rows, columns = np.nonzero(enough)
+    block = rows // side * enough.shape[1] + columns // side
+    return PatchBlocks(side, np.unique(block, return_inverse=True)[1].astype(np.intp))
+
+
+def too_few_blocks(blocks: PatchBlocks, least: int) -> str:
+    """Why dependent patches cannot be resampled.
+
+    Parameters
+    ----------
+    blocks : PatchBlocks
+        Of the patches.
+    least : int
+        How many it takes.
+
+    Returns
+    -------
+    str
+        A sentence's part.
+    """
+    return (
+        f"neighbouring patches are alike, and the {len(blocks.labels)} are worth {blocks.effective:.1f} independent "
+        f"blocks of {blocks.side} x {blocks.side}, expected {least} or more"
+    )
+
+
+def _patches_along(values: NDArray[Any], enough: NDArray[np.bool_]) -> int:
+    deviation = _deviation(values, enough)
+    variance = float(deviation[enough] @ deviation[enough]) / max(1, int(enough.sum()))
+    pairs = sum(int(np.count_nonzero(own[1:] & own[:-1])) for own in (enough, enough.T))
+    if not variance or not pairs or _covariance(deviation, enough, 1) / variance * math.sqrt(pairs) <= SEEN:
+        return 1
+    return math.ceil(BLOCK_LENGTHS * correlation_length_px(values, enough))
+
+
+def _effective(sizes: Sequence[int]) -> float:
+    return sum(sizes) ** 2 / sum(size**2 for size in sizes) if sizes else 0.0
 
 
 def update_blocks(
@@ -160,12 +242,8 @@ def correlation_length_px(image: NDArray[Any], mask: NDArray[np.bool_] | None = 
     AgreementError
         If pixels are neither integer nor floating point, or not finite.
     """
-    chosen = checked_image(image, mask)
-    if not chosen.size or chosen.min() == chosen.max():
-        return 0.0
     inside = np.ones(image.shape, bool) if mask is None else mask
-    deviation = np.zeros(image.shape)
-    deviation[inside] = chosen - chosen.mean(dtype=np.float64)
+    deviation = _deviation(image, inside)
     before, level = 1, _covariance(deviation, inside, 1)
     if level <= 0:
         return 0.0
@@ -176,6 +254,15 @@ def correlation_length_px(image: NDArray[Any], mask: NDArray[np.bool_] | None = 
             return before + (lag - before) * (level - target) / (level - covariance)
         before, level = lag, covariance
     return float(max(image.shape) / 2)
+
+
+def _deviation(image: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Deviations from the mean, in a unit of their own so that no square overflows or vanishes; 0 outside."""
+    chosen, deviation = checked_image(image, inside), np.zeros(image.shape)
+    if chosen.size and chosen.min() != chosen.max():
+        deviation[inside] = chosen - chosen.mean(dtype=np.float64)
+        deviation /= np.abs(deviation).max()
+    return deviation
 
 
 def _lags(largest: int) -> list[int]:

@@ -1,16 +1,21 @@
 """Do a real and a predicted signal lie in the same pixels: the coefficients that Fiji's Coloc 2 gives.
 
 For regions in memory; of a whole slide, what needs no threshold follows from `PairCounts`.
+
+The rule: grey levels below zero, as networks predict them of dark places, count as zero in all of this, and the reason
+tells how many there were, because there is no negative signal that a pixel could hold a share of.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.analysis.agreement import correlation
 from napari_hrpn.analysis.agreement_sums import checked_pair
 from napari_hrpn.analysis.pixel_pairs import pair_counts
 from napari_hrpn.analysis.regression import regression
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 NO_CORRELATION = 0.0001
 FLOAT_STEPS = 65_535
 ROUNDING = 1e-12
+# of so many pixels, Costes' thresholds take a few seconds and 2 GB
+MOST_COLOCALIZED_PX = 2**24
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Manders:
     n : int
         Pixels.
     reason : str
-        Why a number is NaN; empty where none is.
+        Why a number is NaN, and how many grey levels below zero count as zero; empty where neither is.
     """
 
     m1: float
@@ -66,14 +73,15 @@ class Colocalization:
         Li's intensity correlation quotient, -0.5 to 0.5: the share of pixels in which both signals are on the same
         side of their means, less one half. A pixel at a mean counts as on the same side.
     costes_slope, costes_intercept : float
-        Line p = intercept + slope y on which the thresholds walk down; it is the orthogonal line of `Regression`.
+        Line p = intercept + slope y on which the thresholds walk down: the orthogonal line of `Regression`, of grey
+        levels of which those below zero count as zero.
     costes_threshold_real, costes_threshold_predicted : float
         Grey levels below which (in either image) the pixels are no longer positively correlated (Costes et al.
         2004).
     n : int
         Pixels.
     reason : str
-        Why a number is NaN or to be doubted; empty where none is.
+        Why a number is NaN or to be doubted, and how many grey levels below zero count as zero; else empty.
     """
 
     manders_m1: float
@@ -101,24 +109,59 @@ def manders(pairs: PairCounts) -> Manders:
     Returns
     -------
     Manders
-        NaN, with a reason, where a signal is zero everywhere or negative somewhere.
+        NaN, with a reason, where a signal is zero everywhere.
     """
-    sums = pairs.sums
-    if not sums.n:
+    signal = pairs.signal
+    if not signal.n:
         return Manders(math.nan, math.nan, math.nan, 0, "there is no pixel")
-    squares = float(sums.real_squared) * float(sums.predicted_squared)
-    overlap = float(sums.product) / math.sqrt(squares) if squares else math.nan
-    if _has_negative(pairs):
-        return Manders(math.nan, math.nan, overlap, sums.n, "a share of a signal with negative pixels does not exist")
-    m1 = float(pairs.real_where_predicted / sums.real) if sums.real else math.nan
-    m2 = float(pairs.predicted_where_real / sums.predicted) if sums.predicted else math.nan
-    empty = [name for name, total in (("real", sums.real), ("predicted", sums.predicted)) if not total]
-    reason = f"the {' and the '.join(empty)} image is zero everywhere" if empty else ""
-    return Manders(m1, m2, overlap, sums.n, reason)
+    squares = Fraction(signal.real_squared), Fraction(signal.predicted_squared)
+    m1 = float(pairs.real_where_predicted / signal.real) if signal.real else math.nan
+    m2 = float(pairs.predicted_where_real / signal.predicted) if signal.predicted else math.nan
+    empty = [name for name, total in (("real", signal.real), ("predicted", signal.predicted)) if not total]
+    reasons = [f"the {' and the '.join(empty)} image is zero everywhere"] if empty else []
+    reasons += [negative_words(pairs.negative)] if pairs.negative else []
+    overlap = correlation(*squares, Fraction(signal.product))
+    return Manders(_share_of(m1), _share_of(m2), overlap, signal.n, "; ".join(reasons))
 
 
-def _has_negative(pairs: PairCounts) -> bool:
-    return any(counts.n > counts.at_least(0) for counts in (pairs.real, pairs.predicted))
+def negative_words(negative: int) -> str:
+    """How grey levels below zero were taken.
+
+    Parameters
+    ----------
+    negative : int
+        How many there are.
+
+    Returns
+    -------
+    str
+        A sentence's part, for the reason.
+    """
+    return f"{negative:,} negative {'pixel counts' if negative == 1 else 'pixels count'} as 0"
+
+
+def too_large_words(area: int) -> str:
+    """Why a region gets no Costes thresholds for its size.
+
+    Parameters
+    ----------
+    area : int
+        Pixels of the rectangle around it.
+
+    Returns
+    -------
+    str
+        A sentence.
+    """
+    return (
+        f"The region spans {area / 1e6:.0f} million pixels, expected {MOST_COLOCALIZED_PX / 1e6:.0f} million at most "
+        "for Costes' thresholds: choose a smaller one."
+    )
+
+
+def _share_of(share: float) -> float:
+    """What rounding of floating-point sums adds is no share."""
+    return min(max(share, 0.0), 1.0) if math.isfinite(share) else share
 
 
 def colocalization(
@@ -154,7 +197,10 @@ def colocalization(
         If the images cannot be compared.
     """
     y, p = checked_pair(np.asarray(real), np.asarray(predicted), mask)
-    pairs = pair_counts(y, p)
+    negative = sum(int(np.count_nonzero(each < 0)) for each in (y, p))
+    if negative:
+        y, p = np.maximum(y, 0), np.maximum(p, 0)
+    pairs = replace(pair_counts(y, p), negative=negative)
     plain, line = manders(pairs), regression(pairs.sums, pairs.both_zero)
     (first, second), doubt = _costes_thresholds(y, p, pairs.real.bins, line, stop_at_rise=stop_at_rise)
     return Colocalization(
@@ -177,7 +223,7 @@ def _share(signal: NDArray[Any], other: NDArray[Any], threshold: float) -> float
     if math.isnan(threshold):
         return math.nan
     chosen = signal[(other >= threshold) & (other > 0)]
-    return float(chosen.sum(dtype=np.float64) / signal.sum(dtype=np.float64))
+    return _share_of(float(chosen.sum(dtype=np.float64) / signal.sum(dtype=np.float64)))
 
 
 def _icq(y: NDArray[Any], p: NDArray[Any], pairs: PairCounts) -> float:
@@ -250,7 +296,7 @@ def _step_of_removal(pixels: NDArray[Any], bins: ValueBins, thresholds: NDArray[
 def _r_of_the_rest(y: NDArray[Any], p: NDArray[Any], removed: NDArray[np.intp], steps: int) -> NDArray[np.float64]:
     """Pearson r of the pixels that are below a threshold, after each step; NaN where one of them is constant."""
     # about whole numbers near the means little cancels, and the sums of integers stay exact
-    a, b = (values.astype(np.float64) - round(float(values.mean())) for values in (y, p))
+    a, b = (_in_unit(values.astype(np.float64) - np.rint(values.mean(dtype=np.float64))) for values in (y, p))
     n, sum_a, sum_b, aa, bb, ab = (
         np.cumsum(np.bincount(removed, weights, steps + 1)[::-1])[::-1][1:]
         for weights in (None, a, b, a * a, b * b, a * b)
@@ -260,3 +306,8 @@ def _r_of_the_rest(y: NDArray[Any], p: NDArray[Any], removed: NDArray[np.intp], 
         r = (ab - sum_a * sum_b / n) / np.sqrt(spread_a * spread_b)
     # what rounding leaves of a constant image
     return np.where((spread_a > ROUNDING * aa) & (spread_b > ROUNDING * bb), r, math.nan)
+
+
+def _in_unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """In a power of two, which rounds nothing, so that no square overflows or vanishes."""
+    return np.asarray(np.ldexp(values, -math.frexp(float(np.abs(values).max()))[1]))

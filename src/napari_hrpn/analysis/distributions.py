@@ -15,6 +15,7 @@ import numpy as np
 from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling
 from napari_hrpn.analysis.shared_values import shared_values
+from napari_hrpn.analysis.value_counts import MOST_WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,10 +185,13 @@ def quantile_pairs(real: ValueCounts, predicted: ValueCounts) -> QuantilePairs:
         NaN, with a reason, for what does not exist.
     """
     x, y = (image.percentile(LINE_PERCENTILES) for image in (real, predicted))
-    deviation = x - x.mean()
-    squares = float(deviation @ deviation)
-    slope = float(deviation @ y) / squares if squares else math.nan
-    reason = "" if squares else "the percentiles 1 to 99 of the real image are all the same, so there is no Q-Q line"
+    # in a unit of its own, so that no square overflows or vanishes
+    unit = float(np.abs(x - x.mean()).max()) if x[0] != x[-1] else math.nan
+    deviation = (x - x.mean()) / unit
+    slope = float(deviation @ (y - y.mean())) / float(deviation @ deviation) / unit
+    reason = (
+        "" if x[0] != x[-1] else "the percentiles 1 to 99 of the real image are all the same, so there is no Q-Q line"
+    )
     if not (real.n and predicted.n):
         slope, reason = math.nan, "an image has no pixel"
     return QuantilePairs(
@@ -250,10 +254,11 @@ def kolmogorov_smirnov(first: ValueCounts, second: ValueCounts) -> float:
 
 def _edges(values: NDArray[np.float64], bins: int, *, whole: bool) -> NDArray[np.float64]:
     low, high = float(values[0]), float(values[-1])
-    if whole or np.all(values == np.rint(values)):
+    if max(high, -low) < MOST_WHOLE and (whole or np.all(values == np.rint(values))):
         low, high = math.floor(low), math.ceil(high)
         width = math.ceil((high - low + 1) / bins)
         return np.asarray(low - 0.5 + width * np.arange(math.ceil((high - low + 1) / width) + 1), np.float64)
     if low == high:
-        low, high = low - 0.5, high + 0.5
+        room = max(0.5, bins * float(np.spacing(abs(low))))
+        low, high = low - room, high + room
     return np.asarray(np.linspace(low, high, bins + 1), np.float64)

@@ -58,6 +58,21 @@ class ChannelHeterogeneity:
     n: int
     reason: str = ""
 
+    @property
+    def moran_columns(self) -> dict[str, float]:
+        """Moran's I of both kinds and their p, under the names that they have in every table and file."""
+        return {
+            "moran_i_queen": self.moran_queen.i,
+            "moran_p_queen": self.moran_queen.p_value,
+            "moran_i_rook": self.moran_rook.i,
+            "moran_p_rook": self.moran_rook.p_value,
+        }
+
+    @property
+    def reasons(self) -> str:
+        """Why any of the numbers is NaN; empty where none is."""
+        return "; ".join(filter(None, (self.reason, self.moran_rook.reason)))
+
 
 @dataclass(frozen=True, eq=False)
 class Heterogeneity:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, update
+from napari_hrpn.analysis.exact import as_float
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +58,8 @@ class IntraclassCorrelation:
     Two-way model, single ratings [1]_: with the mean squares of subjects (R), of raters (C) and of the rest (E),
     ICC(A,1) = (R - E) / (R + (k - 1) E + k (C - E) / n) and ICC(C,1) = (R - E) / (R + (k - 1) E). The interval
     holds for normally distributed, independent subjects. Neighbouring pixels are not independent: over pixels
-    the estimate is right and the interval far too narrow.
+    the estimate is right and the interval far too narrow; of patches that may be like their neighbours, see
+    `icc_over_blocks`.
 
     Attributes
     ----------
@@ -185,10 +187,12 @@ def compute_icc(sums: RaterSums | AgreementSums, confidence: float = 0.95) -> In
     if n < 2:
         return replace(nothing, reason=f"there are {n} subjects, and an intraclass correlation takes two or more")
     r, c, e = _mean_squares(table)
-    result = replace(nothing, mean_square_subjects=float(r), mean_square_raters=float(c), mean_square_error=float(e))
+    result = replace(
+        nothing, mean_square_subjects=as_float(r), mean_square_raters=as_float(c), mean_square_error=as_float(e)
+    )
     if not r and not e:
         return replace(result, reason="all subjects have the same numbers, so there is nothing to agree on")
-    return _with_intervals(replace(result, icc_a1=_absolute(r, c, e, n, k), icc_c1=_consistent(r, e, k)))
+    return _with_intervals(replace(result, icc_a1=_absolute(r, c, e, n, k), icc_c1=_consistent(r, e, k)), (r, c, e))
 
 
 def _mean_squares(table: RaterSums) -> tuple[Fraction, Fraction, Fraction]:
@@ -217,23 +221,24 @@ def _consistent(r: Fraction, e: Fraction, k: int) -> float:
 
 def _absolute(r: Fraction, c: Fraction, e: Fraction, n: int, k: int) -> float:
     total = r + (k - 1) * e + k * (c - e) / n
-    return float((r - e) / total) if total else NAN
+    return as_float((r - e) / total) if total else NAN
 
 
-def _with_intervals(result: IntraclassCorrelation) -> IntraclassCorrelation:
+def _with_intervals(
+    result: IntraclassCorrelation, squares: tuple[Fraction, Fraction, Fraction]
+) -> IntraclassCorrelation:
     """The ends are the estimates for mean squares of subjects at the ends of their F distribution."""
     from scipy.stats import f as f_distribution
 
     n, k = result.n, result.raters
-    squares = result.mean_square_subjects, result.mean_square_raters, result.mean_square_error
-    r, c, e = (Fraction(square) for square in squares)
+    r, c, e = squares
     if not c and not e:
         return replace(result, icc_a1_low=1.0, icc_a1_high=1.0, icc_c1_low=1.0, icc_c1_high=1.0)
     tails = np.array([(1 - result.confidence) / 2, (1 + result.confidence) / 2])
     ends = [Fraction(float(end)) * r for end in f_distribution.ppf(tails, (n - 1) * (k - 1), n - 1)]
     low, high = (_consistent(end, e, k) for end in ends)
     result = replace(result, icc_c1_low=low, icc_c1_high=high)
-    freedom = _degrees_of_freedom(result)
+    freedom = _degrees_of_freedom(result, float(c / (r + c + e)), float(e / (r + c + e)))
     if not freedom > 0:
         return replace(result, reason="ICC(A,1) or its interval does not exist, because the subjects do not differ")
     ends = [Fraction(float(end)) * r for end in f_distribution.ppf(tails, freedom, n - 1)]
@@ -241,11 +246,11 @@ def _with_intervals(result: IntraclassCorrelation) -> IntraclassCorrelation:
     return replace(result, icc_a1_low=low, icc_a1_high=high)
 
 
-def _degrees_of_freedom(result: IntraclassCorrelation) -> float:
-    """Satterthwaite's, of the raters' and the residual variance together: v of McGraw & Wong."""
+def _degrees_of_freedom(result: IntraclassCorrelation, c: float, e: float) -> float:
+    """Satterthwaite's, of the raters' and the residual variance together: v of McGraw & Wong, of any unit."""
     n, k, rho = result.n, result.raters, result.icc_a1
     # a and b of the paper times 1 - rho, which leaves v as it is and allows rho = 1
-    raters = k * rho / n * result.mean_square_raters
-    rest = (1 - rho + k * rho * (n - 1) / n) * result.mean_square_error
+    raters = k * rho / n * c
+    rest = (1 - rho + k * rho * (n - 1) / n) * e
     below = raters**2 / (k - 1) + rest**2 / ((n - 1) * (k - 1))
     return (raters + rest) ** 2 / below if below else NAN

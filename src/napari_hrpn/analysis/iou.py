@@ -36,8 +36,10 @@ class IouPoint:
     real_fraction, predicted_fraction : float
         Share of the pixels in A and in B.
     chance : float
-        `iou` of two masks as large as A that have nothing to do with each other, f / (2 - f); it grows with A, so
-        the curve falls from 1 even for a worthless prediction.
+        `iou` to be expected of two masks as large as A and B that have nothing to do with each other,
+        f g / (f + g - f g) with f and g the two fractions; 0 where neither holds a pixel.
+    mean_chance : float
+        The mean of that and of the same of the background, whose fractions are 1 - f and 1 - g.
     tied : bool
         Whether pixels of one grey level make A clearly larger than the percentile says: everything, or more by a
         twentieth of all pixels or by half its size. In an image with many zeros all low percentiles mean
@@ -53,6 +55,7 @@ class IouPoint:
     real_fraction: float
     predicted_fraction: float
     chance: float
+    mean_chance: float
     tied: bool
     n: int
 
@@ -106,23 +109,29 @@ def _point(pairs: PairCounts, threshold: float, percentile: float) -> IouPoint:
     n = pairs.n
     if not n:
         nan = math.nan
-        return IouPoint(percentile, threshold, nan, nan, nan, nan, nan, tied=False, n=0)
+        return IouPoint(percentile, threshold, nan, nan, nan, nan, nan, nan, tied=False, n=0)
     real, predicted, both = (counts.at_least(threshold) for counts in (pairs.real, pairs.predicted, pairs.smaller))
     either = real + predicted - both
     iou = both / either if either else math.nan
     background = (n - either) / (n - both) if n > both else math.nan
-    share = real / n
+    chance = _chance(real / n, predicted / n)
     return IouPoint(
         percentile=percentile,
         threshold=threshold,
         iou=iou,
         mean_iou=(iou + background) / 2,
-        real_fraction=share,
+        real_fraction=real / n,
         predicted_fraction=predicted / n,
-        chance=share / (2 - share),
+        chance=chance,
+        mean_chance=(chance + _chance(1 - real / n, 1 - predicted / n)) / 2,
         tied=not math.isnan(percentile) and _is_tied(real, n, percentile),
         n=n,
     )
+
+
+def _chance(first: float, second: float) -> float:
+    both = first * second
+    return both / (first + second - both) if both else 0.0
 
 
 def _is_tied(real: int, n: int, percentile: float) -> bool:

@@ -52,6 +52,13 @@ def mean_and_sd(values: Iterable[float]) -> MeanAndSd:
     there = [value for value in values if not math.isnan(value)]
     if not there:
         return MeanAndSd(math.nan, math.nan, 0)
-    mean = float(np.mean(there))
-    sd = float(np.std(there, ddof=1)) if len(there) > 1 and math.isfinite(mean) else math.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(np.mean(there))
+    sd = _sd(there) if len(there) > 1 and math.isfinite(mean) else math.nan
     return MeanAndSd(mean, sd, len(there))
+
+
+def _sd(values: list[float]) -> float:
+    """In a unit of their own, so that no square overflows or vanishes."""
+    exponent = math.frexp(max(map(abs, values)))[1]
+    return float(np.ldexp(np.std(np.ldexp(values, -exponent), ddof=1), exponent))

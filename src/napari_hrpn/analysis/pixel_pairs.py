@@ -74,11 +74,15 @@ class PairCounts:
     both_zero : int
         Pixels that are zero in both.
     real_where_predicted, predicted_where_real : int or Fraction
-        Sum of the one image where the other is above zero.
+        Sum of the one image, as in `signal`, where the other is above zero.
     density : numpy.ndarray of int64, shape (256, 256), or None
         Pixels by real (row) and predicted (column) grey level, for a plot.
     density_range : tuple of float or None
         Grey levels that the density spans; pixels beyond are in its outermost rows and columns.
+    signal : AgreementSums
+        As `sums`, with grey levels below zero counted as zero: there is no negative signal.
+    negative : int
+        Grey levels below zero, of both images together.
     """
 
     real: ValueCounts
@@ -90,6 +94,8 @@ class PairCounts:
     predicted_where_real: Exact
     density: NDArray[np.int64] | None = field(default=None, repr=False)
     density_range: tuple[float, float] | None = None
+    signal: AgreementSums = field(default_factory=AgreementSums)
+    negative: int = 0
 
     @property
     def n(self) -> int:
@@ -118,6 +124,8 @@ class PairCounts:
             self.predicted_where_real + other.predicted_where_real,
             None if self.density is None or other.density is None else self.density + other.density,
             self.density_range,
+            self.signal + other.signal,
+            self.negative + other.negative,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -128,7 +136,7 @@ class PairCounts:
     __hash__ = None  # type: ignore[assignment]
 
     def _numbers(self) -> tuple[object, ...]:
-        counts = self.real, self.predicted, self.smaller, self.sums
+        counts = self.real, self.predicted, self.smaller, self.sums, self.signal, self.negative
         return *counts, self.both_zero, self.real_where_predicted, self.predicted_where_real, self.density_range
 
 
@@ -290,28 +298,34 @@ def _record(
         squared_error=real_squared - 2 * product + predicted_squared,
     )
     above = int(real.total) - real_alone, int(predicted.total) - predicted_alone
-    return PairCounts(real, predicted, smaller, sums, both_zero, *above, density, bins.density_range)
+    return PairCounts(real, predicted, smaller, sums, both_zero, *above, density, bins.density_range, sums)
 
 
 def _by_index(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
     """Of all other pixels, by the bins that they are in; the sums are those of the pixels themselves."""
     values = bins.values
     counts = np.zeros((3, values.number), np.int64)
-    sums = AgreementSums()
-    both_zero, real_alone, predicted_alone = 0, Fraction(0), Fraction(0)
+    sums, signal, negative, both_zero = AgreementSums(), AgreementSums(), 0, 0
+    real_alone, predicted_alone = Fraction(0), Fraction(0)
     density = _Density(bins)
     for a, b in pieces:
         index_a, index_b = values.index(a), values.index(b)
         for row, index in zip(counts, (index_a, index_b, np.minimum(index_a, index_b)), strict=True):
             row += np.bincount(index, minlength=values.number)
-        sums = update(sums, a, b)
-        real_alone += _sum_where(a, b <= 0)
-        predicted_alone += _sum_where(b, a <= 0)
+        own = update(AgreementSums(), a, b)
+        below = sum(int(np.count_nonzero(each < 0)) for each in (a, b))
+        y, p = (np.maximum(each, 0) if below else each for each in (a, b))
+        sums, negative = sums + own, negative + below
+        signal += update(AgreementSums(), y, p) if below else own
+        real_alone += _sum_where(y, b <= 0)
+        predicted_alone += _sum_where(p, a <= 0)
         both_zero += int(np.count_nonzero((a == 0) & (b == 0)))
         density.add(index_a, index_b)
     real, predicted, smaller = (ValueCounts(row, values.low, values.step, values.binned) for row in counts)
-    above = sums.real - real_alone, sums.predicted - predicted_alone
-    return PairCounts(real, predicted, smaller, sums, both_zero, *above, density.counts, bins.density_range)
+    above = signal.real - real_alone, signal.predicted - predicted_alone
+    return PairCounts(
+        real, predicted, smaller, sums, both_zero, *above, density.counts, bins.density_range, signal, negative
+    )
 
 
 def _sum_where(values: Pixels, mask: NDArray[np.bool_]) -> Exact:

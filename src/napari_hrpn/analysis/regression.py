@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import correlation, deviations
 from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.exact import as_float, exact_root
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis.agreement_sums import AgreementSums
@@ -93,13 +94,13 @@ def regression(sums: AgreementSums, both_zero: int = 0) -> Regression:
         return Regression(nan, nan, nan, nan, nan, nan, nan, nan, 0, "there is no pixel")
     real, predicted, both = deviations(sums)
     slope = both / real if real else None
-    orthogonal = _orthogonal_slope(float(real), float(predicted), float(both))
+    orthogonal = _orthogonal_slope(real, predicted, both)
     left = predicted - both * both / real if real else Fraction(0)
     pearson_r = correlation(real, predicted, both)
     return Regression(
-        slope=math.nan if slope is None else float(slope),
-        intercept=math.nan if slope is None else float(Fraction(sums.predicted - slope * sums.real) / sums.n),
-        residual_sd=math.sqrt(left / (sums.n - 2)) if real and sums.n > 2 else math.nan,
+        slope=math.nan if slope is None else as_float(slope),
+        intercept=math.nan if slope is None else as_float(Fraction(sums.predicted - slope * sums.real) / sums.n),
+        residual_sd=exact_root(left / (sums.n - 2)) if real and sums.n > 2 else math.nan,
         pearson_r=pearson_r,
         r2=pearson_r**2,
         r_total=_r_total(sums, both_zero),
@@ -110,19 +111,20 @@ def regression(sums: AgreementSums, both_zero: int = 0) -> Regression:
     )
 
 
-def _orthogonal_slope(real: float, predicted: float, both: float) -> float:
+def _orthogonal_slope(real: Fraction, predicted: Fraction, both: Fraction) -> float:
     """Slope of the first principal axis; the root is taken where nothing cancels."""
-    difference = predicted - real
     if both == 0:
         return 0.0 if real > predicted else math.nan
-    root = math.hypot(difference, 2 * both)
-    return (difference + root) / (2 * both) if difference > 0 else 2 * both / (root - difference)
+    larger = max(real, predicted)
+    difference, twice = float((predicted - real) / larger), float(2 * both / larger)
+    root = math.hypot(difference, twice)
+    return (difference + root) / (twice or math.nan) if difference > 0 else twice / (root - difference)
 
 
 def _through_means(sums: AgreementSums, slope: float) -> float:
-    if math.isnan(slope):
+    if not math.isfinite(slope):
         return math.nan
-    return float(Fraction(sums.predicted - Fraction(slope) * sums.real) / sums.n)
+    return as_float(Fraction(sums.predicted - Fraction(slope) * sums.real) / sums.n)
 
 
 def _r_total(sums: AgreementSums, both_zero: int) -> float:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PERMUTATIONS = 999
+MORAN = "Moran's I (rook)"
+"""What tables call the kind that they show: patches that share an edge are equally far apart, others are not."""
 _STEPS = {"rook": ((0, 1), (1, 0)), "queen": ((0, 1), (1, 0), (1, 1), (1, -1))}
 _BATCH = 32
 
@@ -97,6 +99,8 @@ def morans_i(
     if reason:
         return MoransI(math.nan, math.nan, math.nan, neighbours, n, len(first), 0, reason)
     deviations -= deviations.mean()
+    # in a unit of their own, so that no square overflows or vanishes
+    deviations /= np.abs(deviations).max()
     scale = n / len(first) / float(deviations @ deviations)
     observed, expected = float(deviations[first] @ deviations[second]) * scale, -1 / (n - 1)
     p_value = math.nan

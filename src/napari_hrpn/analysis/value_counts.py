@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import PIECE_PX, AgreementError, checked_image
+from napari_hrpn.analysis.agreement_sums import PIECE_PX, AgreementError, check_not_too_large, checked_image
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MOST_BINS = 2**16
+# of larger numbers, floating point does not have every whole one
+MOST_WHOLE = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,9 @@ class ValueBins:
             index -= self.low
             index /= self.step
             index = np.rint(index, out=index)
+        elif pixels.dtype == np.uint64:
+            # may not fit into a signed number; what is below the bins becomes very large
+            index = np.minimum(pixels - np.uint64(max(self.low, 0)), np.uint64(self.number)).astype(np.intp)
         else:
             index = pixels.astype(np.intp)
             index -= int(self.low)
@@ -253,17 +258,19 @@ def bins_between(low: float, high: float, *, whole: bool) -> ValueBins:
     Raises
     ------
     AgreementError
-        If the range is not one.
+        If the range is not one, or reaches beyond 1e150.
     """
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         msg = f"the range of the pixels is {low} to {high}; expected two finite numbers, the smaller one first"
         raise AgreementError(msg)
+    check_not_too_large(low, high)
     if whole and high - low < MOST_BINS:
         return ValueBins(int(high - low) + 1, int(low), 1, binned=True)
     if low == high:
         return ValueBins(1, float(low), 1.0, binned=True)
     # a power of two, and multiples of it: whole grey levels, such as thresholds, then fall on values of bins
-    step = 2.0 ** math.ceil(math.log2((float(high) - float(low)) / (MOST_BINS - 2)))
+    # the smallest number that floating point has is 2^-1074
+    step = 2.0 ** max(math.ceil(math.log2(float(high) - float(low)) - math.log2(MOST_BINS - 2)), -1074)
     first = math.floor(low / step) * step
     return ValueBins(math.ceil((high - first) / step) + 1, first, step, binned=True)
 

@@ -11,12 +11,13 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QFileDialog
 from scipy import stats
 
-from napari_hrpn.analysis import tissue_mask
-from napari_hrpn.plugin.distributions.patch_numbers import MEAN
+from napari_hrpn.analysis import MORAN, EvaluationSettings, tissue_mask
+from napari_hrpn.plugin.distributions.patch_numbers import HEADINGS, MEAN
 from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
 from napari_hrpn.plugin.measuring.measuring_widget import WAITING
 from napari_hrpn.plugin.measuring.region_form import FRAME
+from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
 from support.compared import compared_slides, show
 from support.settling import WAIT_MS
 
@@ -47,6 +48,27 @@ def widget(viewer, settle):
     yield widget
     widget.shut_down()
     widget.close()
+
+
+def test_patches_are_those_of_a_report_until_others_are_chosen_which_the_report_gets_too(viewer, settle, slides):
+    fresh = DistributionsWidget(viewer)
+    assert (
+        [name for name in HEADINGS if "Moran" in name] == [name for name in DEFINITIONS if "Moran" in name] == [MORAN]
+    )
+    fresh.show()
+    settle(fresh)
+    assert (
+        fresh.patch_box.value()
+        == fresh.report_choices(None).settings.patch_of(SHAPE)
+        == EvaluationSettings().patch_of(SHAPE)
+    )
+    assert fresh.report_choices(None).settings == EvaluationSettings()
+    fresh.patch_box.setValue(PATCH_PX)
+    assert fresh.report_choices(None).settings.patch_of(SHAPE) == PATCH_PX
+    fresh.tissue_box.setValue(80)
+    assert fresh.report._settings() == EvaluationSettings(patch_px=PATCH_PX, minimum_tissue=0.8)
+    fresh.shut_down()
+    fresh.close()
 
 
 def pixels(slides):

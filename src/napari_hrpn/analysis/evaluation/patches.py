@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling_permutation
+from napari_hrpn.analysis.blocks import patch_blocks
 from napari_hrpn.analysis.evaluation.parts import shares
 from napari_hrpn.analysis.heterogeneity import Heterogeneity, PatchCounter, heterogeneity
-from napari_hrpn.analysis.icc import IntraclassCorrelation, icc
+from napari_hrpn.analysis.icc_blocks import icc_over_blocks
 from napari_hrpn.analysis.level_strips import LevelChannel, grey_threshold
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
+    from napari_hrpn.analysis.icc import IntraclassCorrelation
 
 PATCHES = "patches"
 LEAST_PATCHES = 4
@@ -36,9 +38,11 @@ class PatchAgreement:
     heterogeneity : Heterogeneity
         Of its one channel, on the same patches and from the same grey level as the real one.
     icc : IntraclassCorrelation
-        Over the mean grey levels of patches with enough tissue.
+        Over the mean grey levels of patches with enough tissue; of patches that depend on each other with intervals
+        from blocks of them, or without.
     test : AndersonDarling or None
-        Of the same means, with a p-value from exchanging patches; None for too few.
+        Of the same means, with a p-value from exchanging patches, or blocks of them where they depend on each other;
+        None for too few.
     """
 
     name: str
@@ -63,6 +67,8 @@ class PatchFindings:
         Of these channels.
     predictions : tuple of PatchAgreement
         Of each prediction.
+    minimum_tissue : float
+        Share of a patch that had to be tissue for it to count.
     """
 
     channels: tuple[str, ...]
@@ -70,6 +76,7 @@ class PatchFindings:
     thresholds: tuple[float, ...] | None
     heterogeneity: Heterogeneity
     predictions: tuple[PatchAgreement, ...]
+    minimum_tissue: float = 0.5
 
 
 class PatchesPart:
@@ -139,22 +146,45 @@ class PatchesPart:
             yield (1 + len(agreements)) / len(self._counters)
             own = self._heterogeneity(counter, [prediction.slide.channel_names[prediction.channel]])
             agreements.append(_agreement(prediction.name, real, own, self._settings))
-        return PatchFindings(names, tuple(self._roles), self._thresholds, real, tuple(agreements))
+        return PatchFindings(
+            names, tuple(self._roles), self._thresholds, real, tuple(agreements), self._settings.minimum_tissue
+        )
 
     def _heterogeneity(self, counter: PatchCounter, names: Sequence[str]) -> Heterogeneity:
         settings = self._settings
-        return heterogeneity(counter.sums, names, permutations=settings.permutations, seed=settings.seed)
+        return heterogeneity(
+            counter.sums,
+            names,
+            minimum_tissue=settings.minimum_tissue,
+            permutations=settings.permutations,
+            seed=settings.seed,
+        )
 
 
 def _agreement(
     name: str, real: Heterogeneity, predicted: Heterogeneity, settings: EvaluationSettings
 ) -> PatchAgreement:
-    means = np.stack([found.means[-1][real.enough] for found in (real, predicted)], axis=1)
+    maps = [found.means[-1] for found in (real, predicted)]
+    means = np.stack([own[real.enough] for own in maps], axis=1)
+    apart = maps[0] - maps[1]
     test = None
     if len(means) >= LEAST_PATCHES:
-        units = [[[mean] for mean in column] for column in means.T]
-        test = anderson_darling_permutation(units, paired=True, permutations=settings.permutations, seed=settings.seed)
-    return PatchAgreement(name, predicted, icc(means, settings.confidence), test)
+        # exchanged are real and predicted: the dependence of their differences matters
+        test = anderson_darling_permutation(
+            [[[mean] for mean in column] for column in means.T],
+            paired=True,
+            permutations=settings.permutations,
+            seed=settings.seed,
+            blocks=patch_blocks([apart], real.enough),
+        )
+    agreement = icc_over_blocks(
+        means,
+        patch_blocks([maps[0] + maps[1], apart], real.enough),
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    return PatchAgreement(name, predicted, agreement, test)
 
 
 def _channels(comparison: SlideComparison) -> dict[str, int]:

@@ -10,7 +10,14 @@ import numpy as np
 
 from napari_hrpn.analysis.agreement import Agreement, compute
 from napari_hrpn.analysis.bootstrap import BlockIntervals, block_bootstrap
-from napari_hrpn.analysis.colocalization import Colocalization, Manders, colocalization, manders
+from napari_hrpn.analysis.colocalization import (
+    MOST_COLOCALIZED_PX,
+    Colocalization,
+    Manders,
+    colocalization,
+    manders,
+    too_large_words,
+)
 from napari_hrpn.analysis.distributions import (
     DistributionComparison,
     QuantilePairs,
@@ -19,15 +26,12 @@ from napari_hrpn.analysis.distributions import (
     histogram,
     quantile_pairs,
 )
-from napari_hrpn.analysis.evaluation.places import (
-    block_side,
-    density_range,
-    has_whole_numbers,
-)
+from napari_hrpn.analysis.evaluation.places import density_range, has_whole_numbers
 from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
 from napari_hrpn.analysis.pixel_pairs import PairBins
 from napari_hrpn.analysis.regression import Regression, regression
+from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange, check_sizes
 from napari_hrpn.slides import annotation_mask
@@ -42,9 +46,6 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.slide_pairs import SlidePairs
     from napari_hrpn.analysis.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation, RegionMask
-
-# Costes' walk needs the region in memory
-LARGEST_COLOCALIZED_PX = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ class RegionNumbers:
     manders : Manders
         Co-localisation without a threshold.
     colocalization : Colocalization or None
-        With Costes' thresholds; of regions of interest that fit into memory.
+        With Costes' thresholds; of regions of interest.
     icc : IntraclassCorrelation
         Over pixels: the estimates are right, its intervals are not.
     real_mean, predicted_mean : float
@@ -274,8 +275,13 @@ class _Numbers:
         )
 
     def _colocalized(self, roi: Annotation, rows: slice, columns: slice, n: int) -> Colocalization | None:
-        if not n or (rows.stop - rows.start) * (columns.stop - columns.start) > LARGEST_COLOCALIZED_PX:
+        area = (rows.stop - rows.start) * (columns.stop - columns.start)
+        if not n:
             return None
+        if area > MOST_COLOCALIZED_PX:
+            nan = math.nan
+            why = too_large_words(area).rstrip(".")
+            return Colocalization(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, n, why)
         y, p = (
             np.asarray(image.slide.levels[0][image.channel, rows, columns].compute(scheduler="synchronous"))
             for image in (self.comparison.real, self.prediction)

@@ -1,82 +1,17 @@
-"""Looks at coarse levels before the pass over all pixels: how large blocks have to be, what a density spans."""
+"""A look at coarse levels before the pass over all pixels: what a density spans."""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_hrpn.analysis.agreement_sums import checked_image
-from napari_hrpn.analysis.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
+from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
 from napari_hrpn.analysis.intensity import tissue_percentiles
-from napari_hrpn.analysis.level_strips import region_on_grid
-from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS
-from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_hrpn.analysis.slide_penetration import ProbeImage
-    from napari_hrpn.slides import Annotation
 
-# a correlation length is found as well on a coarser level
-LOOKED_AT_PX = 2048**2
-DENSITY_ENDS = (0.05, 99.95)
 DENSITY_PIXEL_UM = 1.1
-
-
-def block_side(real: ProbeImage, prediction: ProbeImage, place: RegionMask | Annotation) -> int:
-    """Side of the blocks of a bootstrap of any region, as `block_side_px` of pixels in memory.
-
-    Parameters
-    ----------
-    real, prediction : ProbeImage
-        The two channels.
-    place : RegionMask or Annotation
-        The region.
-
-    Returns
-    -------
-    int
-        Six correlation lengths of the smoother image in pixels of the full resolution, and no smaller than cuts the
-        region into 1,000 blocks.
-    """
-    bounds = roi_bounds(place, real.slide.shape)
-    if any(part.start >= part.stop for part in bounds):
-        return 1
-    looks = [_look(image, place, bounds) for image in (real, prediction)]
-    length = max(correlation_length_px(pixels, mask) * factor for pixels, mask, factor in looks)
-    _, mask, factor = looks[0]
-    area = float(mask.sum()) * factor**2
-    return max(1, math.ceil(max(BLOCK_LENGTHS * length, math.sqrt(area / MOST_BLOCKS))))
-
-
-def _look(
-    image: ProbeImage, place: RegionMask | Annotation, bounds: tuple[slice, slice]
-) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
-    """A region on the finest level on which it is small, which of its pixels are inside, and how coarse that is."""
-    slide, area = image.slide, math.prod(part.stop - part.start for part in bounds)
-    fits = [i for i in range(len(slide.levels)) if area / math.prod(slide.downsample(i)) <= LOOKED_AT_PX]
-    level = min(fits, default=len(slide.levels) - 1)
-    downsample = slide.downsample(level)
-    rows, columns = (
-        slice(int(part.start / factor), max(int(part.start / factor) + 1, math.ceil(part.stop / factor)))
-        for part, factor in zip(bounds, downsample, strict=True)
-    )
-    pixels = np.asarray(slide.levels[level][image.channel, rows, columns].compute(scheduler="synchronous"))
-    mask = _inside(place, downsample, rows, columns)[: pixels.shape[0], : pixels.shape[1]]
-    checked_image(pixels, mask, f"image {slide.source.name}")
-    return pixels, mask, math.sqrt(math.prod(downsample))
-
-
-def _inside(
-    place: RegionMask | Annotation, downsample: tuple[float, float], rows: slice, columns: slice
-) -> NDArray[np.bool_]:
-    if isinstance(place, RegionMask):
-        return region_on_grid(place, downsample, rows, columns)
-    return roi_mask(place, rows, columns, downsample)
 
 
 def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) -> tuple[float, float]:
@@ -92,22 +27,14 @@ def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) 
     Returns
     -------
     tuple of float
-        The same for both axes; where one is of whole numbers, cells are a whole number of grey levels wide, as
-        others would hold unlike numbers of them and draw stripes.
+        As `range_of_density`.
     """
-    ends = np.array(
-        [
-            tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_ENDS, DENSITY_PIXEL_UM)[0]
-            for image in (real, prediction)
-        ]
-    )
-    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return 0.0, 1.0
-    if has_whole_numbers(real, prediction):
-        width = max(1, math.ceil((high - low + 1) / DENSITY_CELLS))
-        return math.floor(low) - 0.5, math.floor(low) - 0.5 + width * DENSITY_CELLS
-    return low, high if high > low else low + 1.0
+    ends = [
+        tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_PERCENTILES, DENSITY_PIXEL_UM)[0]
+        for image in (real, prediction)
+    ]
+    whole = has_whole_numbers(real, prediction)
+    return range_of_density([(float(low), float(high)) for low, high in ends], whole=whole)
 
 
 def has_whole_numbers(*images: ProbeImage) -> bool:

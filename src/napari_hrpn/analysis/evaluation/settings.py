@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import largest_value
 from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.patch_sums import PATCH_PX
 from napari_hrpn.analysis.shell_sums import PenetrationSettings
 from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings
 from napari_hrpn.slides import ChannelRoles, RegionMask
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation
 
-PAPER_PATCH_PX = 512
 SMALLEST_PATCH_PX = 64
 ENOUGH_PATCHES = 24
 TAKEN_NAMES = ("real", "nuclei", "vessels", "probe")
@@ -34,6 +34,8 @@ class EvaluationSettings:
     patch_px : int or None
         Edge of the patches of violins and heterogeneity; None takes the paper's 512, halved until a small field has
         24 of them.
+    minimum_tissue : float
+        Share of a patch that has to be tissue for it to count, above 0 and up to 1.
     block_px : int or None
         Side of the blocks of the bootstrap; None takes six correlation lengths of each region.
     resamples, permutations, seed : int
@@ -51,6 +53,7 @@ class EvaluationSettings:
 
     psnr_max: float | str = "dtype"
     patch_px: int | None = None
+    minimum_tissue: float = 0.5
     block_px: int | None = None
     resamples: int = 2000
     permutations: int = 999
@@ -69,7 +72,10 @@ class EvaluationSettings:
             msg = f"the MAX of the PSNR is {self.psnr_max}; expected a grey level above 0, dtype or real"
             raise AgreementError(msg)
         if self.patch_px is not None and self.patch_px < 1:
-            msg = f"the patches have an edge of {self.patch_px} px; expected 1 px or more, such as {PAPER_PATCH_PX}"
+            msg = f"the patches have an edge of {self.patch_px} px; expected 1 px or more, such as {PATCH_PX}"
+            raise AgreementError(msg)
+        if not 0 < self.minimum_tissue <= 1:
+            msg = f"a patch counts from a share of tissue of {self.minimum_tissue}; expected above 0 and up to 1"
             raise AgreementError(msg)
         if self.seed < 0:
             msg = f"the seed is {self.seed}; expected a whole number of 0 or more"
@@ -96,7 +102,7 @@ class EvaluationSettings:
         """
         if self.patch_px is not None:
             return self.patch_px
-        edge = PAPER_PATCH_PX
+        edge = PATCH_PX
         while edge > SMALLEST_PATCH_PX and (shape[0] // edge) * (shape[1] // edge) < ENOUGH_PATCHES:
             edge //= 2
         return edge

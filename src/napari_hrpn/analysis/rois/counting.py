@@ -10,13 +10,14 @@ import numpy as np
 
 from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
-from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS, PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
+from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
 from napari_hrpn.analysis.rois.levels import read_pixels
 from napari_hrpn.analysis.value_counts import bins_between, bins_of_types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
     import dask.array as da
     from numpy.typing import NDArray
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     Window = tuple[slice, slice]
 
 TILE_EDGE = 2048
-RANGE_PERCENTILE = 99.9
 MOST_BEYOND = 0.01
 
 
@@ -122,8 +122,8 @@ def value_bins(tiles: RoiTiles) -> Generator[RoiReport, None, list[ValueBins]]:
 
 
 def count_tiles(
-    tiles: RoiTiles, bins: Sequence[PairBins], side_px: int
-) -> Generator[RoiReport, None, tuple[list[PairCounts], list[BlockSums]]]:
+    tiles: RoiTiles, bins: Sequence[PairBins], sides_px: Sequence[Collection[int]]
+) -> Generator[RoiReport, None, tuple[list[PairCounts], list[dict[int, BlockSums]]]]:
     """Count the pixel pairs of each prediction, and sum over blocks.
 
     Parameters
@@ -132,8 +132,8 @@ def count_tiles(
         The region.
     bins : sequence of PairBins
         One for each prediction.
-    side_px : int
-        Of the blocks, which begin at the corner of the rectangle around the region.
+    sides_px : sequence of collection of int
+        Of the blocks of each prediction, which begin at the corner of the slide.
 
     Yields
     ------
@@ -142,19 +142,18 @@ def count_tiles(
 
     Returns
     -------
-    list of PairCounts, list of BlockSums
-        One of each for each prediction.
+    list of PairCounts, list of dict of int to BlockSums
+        One of each for each prediction; the blocks by their sides.
     """
     real, *predicted = (np.empty(0, dtype) for dtype in tiles.dtypes)
     found = [pair_counts(real, p, bins=own) for p, own in zip(predicted, bins, strict=True)]
-    blocks = [BlockSums(side_px) for _ in predicted]
-    rows, columns = tiles.bounds
+    blocks = [{side: BlockSums(side) for side in sides} for sides in sides_px]
     total = len(tiles.windows())
     for done, (window, mask, pixels) in enumerate(tiles.read(), start=1):
-        origin = window[0].start - rows.start, window[1].start - columns.start
+        origin = window[0].start, window[1].start
         for k, p in enumerate(pixels[1:]):
             found[k] += pair_counts(pixels[0], p, mask, bins[k])
-            blocks[k] = update_blocks(blocks[k], pixels[0], p, mask, origin)
+            blocks[k] = {side: update_blocks(sums, pixels[0], p, mask, origin) for side, sums in blocks[k].items()}
         yield RoiReport(done, total)
     return found, blocks
 
@@ -261,8 +260,7 @@ def density_range_of(pixels: Sequence[Pixels], mask: NDArray[np.bool_]) -> tuple
     Returns
     -------
     tuple of float
-        From 0, or the darkest pixel below, to the brightest but one in a thousand; where an image is of integers, a
-        cell has whole grey levels, so that there are no empty stripes.
+        As `range_of_density`.
 
     Raises
     ------
@@ -272,15 +270,10 @@ def density_range_of(pixels: Sequence[Pixels], mask: NDArray[np.bool_]) -> tuple
     chosen = [each[mask] for each in pixels]
     if not mask.any():
         return 0.0, 1.0
-    low = min(0.0, *(float(each.min()) for each in chosen))
-    high = max(float(np.percentile(each, RANGE_PERCENTILE)) for each in chosen)
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if not all(np.isfinite(each).all() for each in chosen):
         raise AgreementError("Some pixels are not finite (NaN or infinite), expected numbers: leave them out.")
-    if any(each.dtype.kind in "biu" for each in pixels):
-        low = math.floor(low)
-        levels_per_cell = max(1, math.ceil((high - low + 1) / DENSITY_CELLS))
-        return low - 0.5, low - 0.5 + levels_per_cell * DENSITY_CELLS
-    return low, max(high * 1.05, low + 1e-9 * max(1.0, abs(low)))
+    ends = [tuple(map(float, np.percentile(each, DENSITY_PERCENTILES))) for each in chosen]
+    return range_of_density([(low, high) for low, high in ends], whole=any(each.dtype.kind in "biu" for each in pixels))
 
 
 def _widened(both: tuple[float, float], *pixels: Pixels) -> tuple[float, float]:

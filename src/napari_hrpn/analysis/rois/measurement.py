@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums
-from napari_hrpn.analysis.blocks import BlockSums, block_side_px
+from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.blocks import BlockSums
 from napari_hrpn.analysis.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap, compare_blocks
-from napari_hrpn.analysis.colocalization import Colocalization, colocalization
+from napari_hrpn.analysis.colocalization import (
+    MOST_COLOCALIZED_PX,
+    Colocalization,
+    colocalization,
+    too_large_words,
+)
 from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts
 from napari_hrpn.analysis.regression import Regression, regression
+from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.counting import (
     RoiReport,
     RoiTiles,
@@ -41,11 +47,9 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.rois.levels import RoiImages
     from napari_hrpn.analysis.shared_levels import SharedLevel
 
-# what is looked at to choose the range of the density and the side of blocks, and what a preview may cost
+# what is looked at to choose the range of the density, and what a preview may cost
 LOOK_PX = 2**20
 PREVIEW_PX = 2**18
-# of so many pixels, Costes' thresholds take about 10 s and a few GB
-MOST_COLOCALIZED_PX = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,15 +194,17 @@ def measure_roi(
     coarse = images.level_for(_area(images, roi), LOOK_PX)
     mask, pixels = read_level(images, roi, coarse, read_pixels)
     density_range = density_range_of(pixels, mask)
-    looks = [block_side_px(pixels[0], each, mask) if mask.any() else 1 for each in pixels[1:]]
-    sides = [math.ceil(side * max(coarse.downsample)) for side in looks]
+    # as in a report, so that both have the same intervals
+    sides = [block_side(images.real, each, roi) for each in images.predictions]
     # what was looked at may be all there is to read
     tiles = RoiTiles(images, roi, (mask, pixels) if coarse.number == 0 else None)
     bins = yield from value_bins(tiles)
     wanted = [PairBins(values, density_range) for values in bins]
-    counts, blocks = yield from count_tiles(tiles, wanted, min(sides))
+    shared = [max(sides[0], side) for side in sides]
+    every = [{*shared, sides[0]}, *({own, both} for own, both in zip(sides[1:], shared[1:], strict=True))]
+    counts, blocks = yield from count_tiles(tiles, wanted, every)
     result = _measurement(images, roi, images.levels[0], counts, density_range)
-    return _with_intervals(result, blocks, [math.ceil(side / min(sides)) for side in sides], resamples, seed)
+    return _with_intervals(result, blocks, sides, resamples, seed)
 
 
 def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
@@ -214,8 +220,7 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
     Returns
     -------
     tuple of Colocalization
-        One for each prediction. Negative grey levels, as networks predict them of dark places, count as 0: there is no
-        negative signal to have a share of; the reason tells how many there were.
+        One for each prediction.
 
     Raises
     ------
@@ -226,21 +231,9 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
     """
     area = _area(images, roi)
     if area > MOST_COLOCALIZED_PX:
-        raise AgreementError(
-            f"The region spans {area / 1e6:.0f} million pixels, expected {MOST_COLOCALIZED_PX / 1e6:.0f} million at "
-            "most for Costes' thresholds: choose a smaller one."
-        )
+        raise AgreementError(too_large_words(area))
     mask, (real, *predicted) = read_level(images, roi, images.levels[0], read_pixels)
-    return tuple(_colocalization(real, each, mask) for each in predicted)
-
-
-def _colocalization(real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_]) -> Colocalization:
-    negative = sum(int(np.count_nonzero(mask & (each < 0))) for each in (real, predicted) if each.dtype.kind in "if")
-    if not negative:
-        return colocalization(real, predicted, mask)
-    found = colocalization(np.maximum(real, 0), np.maximum(predicted, 0), mask)
-    told = f"{negative:,} negative {'pixel counts' if negative == 1 else 'pixels count'} as 0"
-    return replace(found, reason="; ".join(filter(None, (found.reason, told))))
+    return tuple(colocalization(real, each, mask) for each in predicted)
 
 
 def _area(images: RoiImages, roi: Roi) -> int:
@@ -272,23 +265,13 @@ def _measurement(
 
 
 def _with_intervals(
-    result: RoiMeasurement, blocks: Sequence[BlockSums], factors: Sequence[int], resamples: int, seed: int
+    result: RoiMeasurement, blocks: Sequence[dict[int, BlockSums]], sides: Sequence[int], resamples: int, seed: int
 ) -> RoiMeasurement:
     """Each prediction with blocks as wide as it needs, whatever others need; two are compared on the wider ones."""
     numbers = []
-    for k, (own, fine) in enumerate(zip(result.numbers, blocks, strict=True)):
-        sums = _pooled(fine, factors[k])
-        intervals = block_bootstrap(sums, resamples=resamples, seed=seed)
-        pair = [_pooled(each, max(factors[0], factors[k])) for each in (blocks[0], fine)]
-        apart = compare_blocks(*pair, resamples=resamples, seed=seed) if k else None
-        numbers.append(replace(own, blocks=sums, intervals=intervals, difference=apart))
+    for k, (own, sums, side) in enumerate(zip(result.numbers, blocks, sides, strict=True)):
+        intervals = block_bootstrap(sums[side], resamples=resamples, seed=seed)
+        both = max(sides[0], side)
+        apart = compare_blocks(blocks[0][both], sums[both], resamples=resamples, seed=seed) if k else None
+        numbers.append(replace(own, blocks=sums[side], intervals=intervals, difference=apart))
     return replace(result, numbers=tuple(numbers))
-
-
-def _pooled(blocks: BlockSums, factor: int) -> BlockSums:
-    """Blocks so many times as wide."""
-    wider: dict[tuple[int, int], AgreementSums] = {}
-    for (row, column), sums in blocks.blocks.items():
-        place = row // factor, column // factor
-        wider[place] = wider.get(place, AgreementSums()) + sums
-    return BlockSums(blocks.side_px * factor, wider)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.analysis import MORAN
 from napari_hrpn.plugin.comparison.compared import looks_predicted
 from napari_hrpn.plugin.distributions.violin_plot import Violin
 from napari_hrpn.plugin.distributions.work import PatchSource
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image
 
-    from napari_hrpn.analysis import ChannelHeterogeneity, Heterogeneity, MoransI
+    from napari_hrpn.analysis import ChannelHeterogeneity, Heterogeneity
     from napari_hrpn.plugin.comparison import ComparedChannel
     from napari_hrpn.slides import Slide
 
@@ -33,7 +34,7 @@ HEADINGS = {
     "Mean": "Mean of the patches' mean grey levels",
     "CV": "Coefficient of variation of the patches' means: standard deviation / mean. No background is taken off",
     "Gini": "0 where all patches are equal, near 1 where one has everything. No background is taken off",
-    "Moran's I": "About 1 where neighbouring patches (4 neighbours) are alike, 0 for patches in random order",
+    MORAN: "About 1 where patches that share an edge (4 neighbours) are alike, -1 / (n - 1) for those in random order",
     "p": "Share of random orders of the patches with a Moran's I as far from chance; of this slide alone",
 }
 
@@ -130,7 +131,7 @@ def heterogeneity_rows(measured: Sequence[Measured]) -> tuple[list[list[str]], l
         ]
         for panel, source, one in found
     ]
-    return rows, ["; ".join(filter(None, (one.reason, one.moran_rook.reason))) for _, _, one in found]
+    return rows, [one.reasons for _, _, one in found]
 
 
 def heterogeneity_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
@@ -155,9 +156,9 @@ def heterogeneity_records(measured: Sequence[Measured]) -> list[dict[str, object
             "sd": one.sd,
             "cv": one.cv,
             "gini": one.gini,
-            **_moran("rook", one.moran_rook),
-            **_moran("queen", one.moran_queen),
-            "reason": "; ".join(filter(None, (one.reason, one.moran_rook.reason))),
+            **one.moran_columns,
+            "moran_permutations": one.moran_rook.permutations,
+            "reason": one.reasons,
         }
         for panel, source, one in _by_panel(measured)
     ]
@@ -216,11 +217,3 @@ def _by_panel(measured: Sequence[Measured]) -> list[tuple[str, PatchSource, Chan
     ]
     panels = list(dict.fromkeys(panel for panel, _, _ in found))
     return sorted(found, key=lambda entry: panels.index(entry[0]))
-
-
-def _moran(kind: str, found: MoransI) -> dict[str, object]:
-    return {
-        f"moran_{kind}": found.i,
-        f"moran_{kind}_p": found.p_value,
-        f"moran_{kind}_permutations": found.permutations,
-    }

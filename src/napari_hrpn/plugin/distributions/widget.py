@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import napari.viewer
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QTabWidget, QWidget
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.distributions import patch_numbers, value_numbers
 from napari_hrpn.plugin.distributions.patch_numbers import MEAN, QUANTITIES, TOTAL, patch_sources
 from napari_hrpn.plugin.distributions.value_plots import Compared, HistogramPlot, QuantilePlot
@@ -30,6 +31,7 @@ from napari_hrpn.plugin.measuring.parts import Part
 from napari_hrpn.plugin.measuring.region_form import FRAME, TISSUE, RegionForm
 from napari_hrpn.plugin.measuring.saving import save_button
 from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.report.report_run import ReportChoices
 from napari_hrpn.slides import SlideError, guess_roles
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Heterogeneity
     from napari_hrpn.plugin.comparison import ComparedChannel
     from napari_hrpn.plugin.measuring.plot import Plot
-    from napari_hrpn.slides import RegionMask
+    from napari_hrpn.slides import RegionMask, Slide
 
 LARGEST_PATCH_PX = 8192
 REGION_TIP = (
@@ -77,10 +79,17 @@ class DistributionsWidget(MeasuringWidget):
         self._patches: list[tuple[PatchSource, Heterogeneity]] = []
         self._frame = Frame(viewer, "patch")
         self._picked: Patch | None = None
+        self._is_patch_chosen = False
         self._set_up_boxes()
         self._lay_out()
         self._connect()
         self.show_known()
+
+    def report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (patches are those of every slide)
+        """Patches as large, and of as much tissue, as here."""
+        patch_px = self.patch_box.value() if self._is_patch_chosen else None
+        least = self._patch_settings().minimum_tissue
+        return ReportChoices(EvaluationSettings(patch_px=patch_px, minimum_tissue=least))
 
     @property
     def needs_tissue(self) -> bool:
@@ -98,6 +107,7 @@ class DistributionsWidget(MeasuringWidget):
             raise Refusal(self.pair_form.problem or "There is no image of one channel: open a slide.")
         if self.region_form.value == TISSUE and self.tissue.mask is None:
             raise Refusal(self.tissue.problem or "The tissue is not known: compare the whole frame.")
+        self._follow_patch(real)
         parts = [self._value_part(real, predicted) for predicted in self.predictions]
         for source in self._sources(real):
             tissue = self._tissue_of(source)
@@ -108,6 +118,7 @@ class DistributionsWidget(MeasuringWidget):
     def show_known(self) -> None:
         """Show what is measured of what is chosen."""
         real = self.real
+        self._follow_patch(real)
         self._compared = [] if real is None else self._known_values(real)
         self._patches = [] if real is None else self._known_patches(real)
         name = "real" if real is None else real.name
@@ -147,7 +158,10 @@ class DistributionsWidget(MeasuringWidget):
         self.patch_box.setRange(1, LARGEST_PATCH_PX)
         self.patch_box.setValue(default.patch_px)
         self.patch_box.setSuffix(" px")
-        self.patch_box.setToolTip("Edge of a patch at full resolution; 512 px is the paper's")
+        self.patch_box.setToolTip(
+            "Edge of a patch at full resolution. 512 px is the paper's; of a small slide, halved until there are\n"
+            "24 patches, as in a report"
+        )
         self.tissue_box.setRange(1, 100)
         self.tissue_box.setDecimals(0)
         self.tissue_box.setValue(100 * default.minimum_tissue)
@@ -210,12 +224,23 @@ class DistributionsWidget(MeasuringWidget):
         self.log_box.toggled.connect(self.histogram.set_log)
         self.quantity_box.changed.connect(self._show_patches)
         self.region_form.changed.connect(self.changed)
-        self.patch_box.valueChanged.connect(self.changed)
+        self.patch_box.valueChanged.connect(self._choose_patch)
         self.tissue_box.valueChanged.connect(self.changed)
         self.others_box.toggled.connect(self.changed)
         self.violins.pointed.connect(self._point_at)
         self.violins.picked.connect(self.go_to_patch)
         self.mouse.moved.connect(self._mark_under_mouse)
+
+    def _choose_patch(self) -> None:
+        self._is_patch_chosen = True
+        self.changed()
+
+    def _follow_patch(self, real: ComparedChannel | None) -> None:
+        """Until another edge is chosen, that of a report of this slide."""
+        if real is not None and not self._is_patch_chosen:
+            blocked = self.patch_box.blockSignals(True)
+            self.patch_box.setValue(EvaluationSettings().patch_of(real.slide.shape))
+            self.patch_box.blockSignals(blocked)
 
     def _patch_settings(self) -> PatchSettings:
         return PatchSettings(self.patch_box.value(), self.tissue_box.value() / 100)

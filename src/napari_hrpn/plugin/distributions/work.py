@@ -9,6 +9,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.analysis import PATCH_PX
 from napari_hrpn.plugin.comparison.region import found_region, region_pairs
 from napari_hrpn.plugin.measuring.parts import Part, Steps, one_step, who
 from napari_hrpn.slides import RegionMask, Slide
@@ -98,7 +99,7 @@ class PatchSettings:
         Share of a patch that has to be tissue for it to count.
     """
 
-    patch_px: int = 512
+    patch_px: int = PATCH_PX
     minimum_tissue: float = 0.5
 
 

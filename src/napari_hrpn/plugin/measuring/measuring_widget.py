@@ -18,6 +18,7 @@ from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_and_save, w
 from napari_hrpn.plugin.plot_theme import PlotTheme
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.plugin.report.report_button import ReportBar
+from napari_hrpn.plugin.report.report_run import ReportChoices
 from napari_hrpn.plugin.soon import soon
 from napari_hrpn.slides import SlideError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.measuring.parts import Part
     from napari_hrpn.plugin.measuring.plot import Plot
     from napari_hrpn.plugin.measuring.region_form import RegionForm
+    from napari_hrpn.slides import Slide
 
     Wanted = Callable[[], Sequence[Part]]
 
@@ -57,7 +59,7 @@ class MeasuringWidget(DockedWidget):
         self.pair_form = PairForm(viewer)
         self.tissue = Tissue(viewer)
         self.bar = MeasureBar(tooltip)
-        self.report = ReportBar(viewer, self.pair_form, self.tissue)
+        self.report = ReportBar(viewer, self.pair_form, self.tissue, choices=self.report_choices)
         self.mouse = ViewerMouse(viewer)
         self._soon = soon(self, self._refresh)
         self.pair_form.changed.connect(self.changed)
@@ -90,6 +92,10 @@ class MeasuringWidget(DockedWidget):
     def needs_tissue(self) -> bool:
         """Whether what is to be measured depends on the tissue."""
         raise NotImplementedError
+
+    def report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (of the slide that is reported)
+        """What a report takes over from what is chosen here."""
+        return ReportChoices()
 
     @property
     def real(self) -> ComparedChannel | None:

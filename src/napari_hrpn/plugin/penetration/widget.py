@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import napari.viewer
 from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QTabWidget, QWidget
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.words import breakable
@@ -94,7 +95,6 @@ class PenetrationWidget(MeasuringWidget):
         self._profiles: SlidePenetration | None = None
         self._tables: Tables | None = None
         self._frame = Frame(viewer, "vessel")
-        self.report.choices = self._report_choices
         self._lay_out()
         self._connect()
         self.show_known()
@@ -285,9 +285,9 @@ class PenetrationWidget(MeasuringWidget):
             self.masks.renew(self._vessels, real)
         return known(parts.tables.key), isinstance(parts.background, float) or known(parts.background.key) != {}
 
-    def _report_choices(self, slide: Slide) -> ReportChoices:
+    def report_choices(self, slide: Slide) -> ReportChoices:
         """Vessels and background as they are chosen here."""
-        from napari_hrpn.analysis import EvaluationSettings, edited_vessel_mask
+        from napari_hrpn.analysis import edited_vessel_mask
 
         form, real = self.vessel_form, self.real
         background = None if form.background == GLASS else float(form.background)

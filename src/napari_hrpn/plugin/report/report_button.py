@@ -50,9 +50,6 @@ class ReportBar(MeasureBar):
         Of the real slide; looked for when a report is asked for, if it was not before.
     rois : callable
         Gives the regions of interest.
-
-    Attributes
-    ----------
     choices : callable
         Gives what else the widget has chosen for the slide that is reported.
     """
@@ -63,10 +60,11 @@ class ReportBar(MeasureBar):
         pair_form: PairForm,
         tissue: Tissue,
         rois: Callable[[], Sequence[Roi]] = tuple,
+        choices: Callable[[Slide], ReportChoices] = lambda _: ReportChoices(),
     ) -> None:
         super().__init__(TOOLTIP)
         self._viewer, self._pair_form, self._tissue, self._rois = viewer, pair_form, tissue, rois
-        self.choices: Callable[[Slide], ReportChoices] = lambda _: ReportChoices()
+        self._choices = choices
         self._parent_folder: Path | None = None
         self.written: WrittenReport | None = None
         self.page_button, self.folder_button = QPushButton("Open page"), QPushButton("Open folder")
@@ -158,7 +156,7 @@ class ReportBar(MeasureBar):
             words,
             tuple(self._rois()),
             slide_of(real.layer) is not None,
-            self.choices(slide),
+            self._choices(slide),
         )
 
     def _take_written(self, key: Hashable) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.slides import slide_name
 

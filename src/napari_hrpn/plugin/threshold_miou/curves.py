@@ -112,8 +112,7 @@ class OverlapCurves(Plot):
         first = self.curves[0].points
         for low, high in tied_spans(first):
             axes.axvspan(low - HALF_A_PERCENT, high + HALF_A_PERCENT, color=TIED_COLOUR, alpha=0.25, linewidth=0)
-        chance = [chance_level(point, self.metric) for point in first]
-        axes.plot([point.percentile for point in first], chance, "--", color=TIED_COLOUR, linewidth=1, label="chance")
+        self._draw_chance(axes)
         for curve in self.curves:
             values = [getattr(point, self.metric) for point in curve.points]
             percentiles = [point.percentile for point in curve.points]
@@ -135,8 +134,10 @@ class OverlapCurves(Plot):
         point = self.curves[0].points[index]
         tie = ", tied: more pixels reach it" if point.tied else ""
         lines = [f"percentile {point.percentile:g}, grey level {point.threshold:g}{tie}"]
-        lines += [f"{curve.name}: {getattr(curve.points[index], self.metric):.3f}" for curve in self.curves]
-        lines.append(f"chance: {chance_level(point, self.metric):.3f} (n = {point.n:,})")
+        for curve in self.curves:
+            own = curve.points[index]
+            chance = chance_level(own, self.metric)
+            lines.append(f"{curve.name}: {getattr(own, self.metric):.3f}, chance: {chance:.3f} (n = {own.n:,})")
         return "\n".join(lines)
 
     def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
@@ -150,6 +151,16 @@ class OverlapCurves(Plot):
             # beyond the axes too, where the event has no place in them: a quick hand does not stop at 0
             percentile, _ = self.figure.axes[0].transData.inverted().transform((event.x, event.y))
             self.dragged.emit(min(max(float(percentile), 0.0), 100.0))
+
+    def _draw_chance(self, axes: Axes) -> None:
+        """A line for each prediction, as its mask is a part of it; one in grey where all have the same."""
+        found = [[chance_level(point, self.metric) for point in curve.points] for curve in self.curves]
+        shared = all(chance == found[0] for chance in found)
+        for curve, chance in zip(self.curves[:1] if shared else self.curves, found, strict=False):
+            label = "chance" if curve is self.curves[0] else "_chance"
+            colour = TIED_COLOUR if shared else curve.colour
+            places = [point.percentile for point in curve.points]
+            axes.plot(places, chance, "--", color=colour, linewidth=1, label=label)
 
     def _draw_line(self, axes: Axes, ink: Ink, *, is_mark: bool) -> None:
         line = axes.axvline(self.percentile, color=ink.text, linewidth=1.2)
@@ -182,20 +193,18 @@ def tied_spans(points: Sequence[IouPoint]) -> list[tuple[float, float]]:
 
 
 def chance_level(point: IouPoint, metric: str) -> float:
-    """Overlap of two masks as large as that of the real image that have nothing to do with each other.
+    """Overlap of two masks as large as those of both images that have nothing to do with each other.
 
     Parameters
     ----------
     point : IouPoint
-        Gives the size f.
+        Knows it of either metric.
     metric : {"iou", "mean_iou"}
-        Of the foreground, f / (2 - f), or the mean of that and of the background's, (1 - f) / (1 + f).
+        Of the foreground, or the mean of that and of the background's.
 
     Returns
     -------
     float
         0 to 1.
     """
-    if metric == IOU:
-        return point.chance
-    return (point.chance + (1 - point.real_fraction) / (1 + point.real_fraction)) / 2
+    return point.chance if metric == IOU else point.mean_chance

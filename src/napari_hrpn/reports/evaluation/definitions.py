@@ -1,5 +1,7 @@
 """What each number of an evaluation is, in a sentence."""
 
+from napari_hrpn.analysis import MORAN
+
 DEFINITIONS = {
     "n": "Pixels, patches, vessels or tumours that a number was taken from.",
     "MSE, RMSE": "Mean squared difference of predicted and real grey levels over all pixels together, and its root.",
@@ -13,23 +15,27 @@ DEFINITIONS = {
     "with too little contrast.",
     "intervals": "By spatial block bootstrap: blocks of six correlation lengths are drawn with replacement, since "
     "neighbouring pixels repeat each other; there is no p-value from pixels.",
-    "ICC(A,1)": "Intraclass correlation for absolute agreement, lowered by scatter and by bias.",
+    "ICC(A,1)": "Intraclass correlation for absolute agreement, lowered by scatter and by bias. Over patches that are "
+    "like their neighbours, its interval draws blocks of them; there is none for fewer than 30 blocks.",
     "bias": "Mean predicted minus mean real grey level.",
     "IoU": "Pixels at or above a threshold in both images over those in any; the paper's MIoU; the mean IoU "
     "also counts the dark pixels as a class.",
-    "chance": "IoU of two masks of the same size f that have nothing to do with each other, f / (2 - f).",
+    "chance": "IoU to be expected of two masks as large as the real one (share f) and the predicted one (share g) "
+    "that have nothing to do with each other, f g / (f + g - f g).",
     "tied": "Percentiles at which many pixels share a grey level, so that the mask is clearly larger than said.",
     "Q-Q slope": "Slope of predicted against real percentiles 1 to 99; 1 for equally wide distributions.",
     "Wasserstein distance": "How many grey levels a pixel has to change, on average, to make the distributions equal.",
     "Anderson-Darling": "k-sample statistic with its table's p, which is capped at 0.25 and 0.001 and takes pixels for "
-    "independent; the p from exchanging patches does not.",
+    "independent. Over patches, p comes from exchanging real and predicted patch by patch, or in blocks wider than six "
+    "correlation lengths where neighbouring patches are alike; there is none for fewer than 6 blocks.",
     "Manders M1, M2": "Share of the real signal where the predicted one is above zero, and the other way round.",
     "overlap, Li's ICQ": "Sum of products over the root of the product of the sums of squares; and the share of pixels "
     "on the same side of both means, less a half.",
     "Costes thresholds": "Grey levels below which the pixels of a region are no longer positively correlated.",
-    "patch": "A square of the slide; it counts where at least half of it is tissue.",
-    "CV, Gini, Moran's I": "How unequal patches are (SD over mean, and 0 equal to 1 all in one), and whether like "
-    "patches lie together.",
+    "patch": "A square of the slide; it counts where enough of it is tissue: half, unless another share was chosen.",
+    "CV, Gini": "How unequal patches are: SD over mean, and 0 for equal ones to near 1 where one has everything.",
+    MORAN: "Whether patches that share an edge (4 neighbours, the rook's) are alike: about 1 where they are, "
+    "-1 / (n - 1) for patches in random order. With the 8 neighbours of the queen it is another number, in the tables.",
     "penetration": "Mean grey level over the distance from the edge of the nearest vessel, in shells; D50 and D90 hold "
     "half and nine tenths of the signal outside vessels, and over the 1/e length the profile falls to 1/e; it has none "
     "where it does not fall that far within its distances, or not exponentially.",

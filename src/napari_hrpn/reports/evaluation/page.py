@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.analysis import MORAN
 from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
 from napari_hrpn.reports.evaluation.drawing import number
 from napari_hrpn.reports.evaluation.html import Page
@@ -231,18 +232,31 @@ def _between(profile: Plain, key: str) -> str:
 
 
 def _patches(page: Page, part: Plain) -> None:
-    page.text(f"Patches of {part['patch_px']} x {part['patch_px']} px with at least half of it tissue.", quiet=True)
-    keys = {"n": "n", "mean": "mean", "sd": "SD", "cv": "CV", "gini": "Gini", "moran_i_queen": "Moran's I"}
+    page.text(
+        f"Patches of {part['patch_px']} x {part['patch_px']} px with at least {part['minimum_tissue']:.0%} tissue.",
+        quiet=True,
+    )
+    keys = {"n": "n", "mean": "mean", "sd": "SD", "cv": "CV", "gini": "Gini", "moran_i_rook": MORAN}
     page.table(
         ["image", *keys.values()], [[row["image"], *(number(row[key]) for key in keys)] for row in part["spread"]]
     )
     rows = []
     for name, found in part["agreement"].items():
-        ends = f" ({number(found['icc_a1_low'])} to {number(found['icc_a1_high'])})" if found["icc_a1_low"] else ""
+        ends = (
+            f" ({number(found['icc_a1_low'])} to {number(found['icc_a1_high'])})"
+            if found["icc_a1_low"] is not None
+            else ""
+        )
         icc = f"{number(found['icc_a1'])}{ends}"
         statistic, p = number(found["anderson_darling_statistic"]), number(found["p_permutation"])
         rows.append([name, number(found["n"]), icc, number(found["icc_c1"]), statistic, p])
     page.table(["patch means", "n", "ICC(A,1)", "ICC(C,1)", "Anderson-Darling", "p, patches exchanged"], rows)
+    page.bullets(
+        f"{name}: {what}: {found[key]}."
+        for name, found in part["agreement"].items()
+        for what, key in (("ICC", "reason"), ("p", "p_reason"))
+        if found[key]
+    )
 
 
 def _quality(page: Page, quality: Plain) -> None:

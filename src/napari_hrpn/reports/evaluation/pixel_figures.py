@@ -127,16 +127,16 @@ def _iou(parts: Sequence[Plain]) -> Drawing:
         for part, colour in zip(parts, _colours(len(parts)), strict=True):
             x, y = zip(*[(point["percentile"], _or_nan(point[key])) for point in part["iou_curve"]], strict=True)
             axes.plot(x, y, color=colour, label=part["name"])
-        if key == "iou":
-            x, y = zip(*[(point["percentile"], _or_nan(point["chance"])) for point in curve], strict=True)
-            axes.plot(x, y, color="0.4", linestyle=":", label="chance")
+            chance = [_or_nan(point[key.replace("iou", "chance")]) for point in part["iou_curve"]]
+            axes.plot(x, chance, color=colour, linestyle=":", label="chance" if part is parts[0] else None)
         axes.set(xlim=(0, 100), ylim=(0, 1.02))
         tidy(axes, "threshold, percentile of the real image", key.replace("_", " ").replace("iou", "IoU"), words)
         axes.legend(frameon=False, fontsize=8)
     where, n = parts[0]["region"], parts[0]["iou_curve"][0]["n"]
     caption = (
-        f"Overlap of the pixels at or above each threshold, over the {where}, n = {n:,} px. Dotted: two masks of that "
-        "size that have nothing to do with each other. Grey: percentiles that tied grey levels make meaningless."
+        f"Overlap of the pixels at or above each threshold, over the {where}, n = {n:,} px. Dotted: two masks as "
+        "large as these two that have nothing to do with each other. Grey: percentiles that tied grey levels "
+        "make meaningless."
     )
     return Drawing("iou-curve", "Threshold IoU", caption, figure)
 

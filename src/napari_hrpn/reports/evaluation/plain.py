@@ -238,6 +238,7 @@ def _patches(found: PatchFindings) -> Plain:
     channels = [*found.channels, *(one.heterogeneity.channels[0].channel for one in found.predictions)]
     return {
         "patch_px": found.heterogeneity.patch_px,
+        "minimum_tissue": found.minimum_tissue,
         "images": names,
         "channels": dict(zip(names, channels, strict=True)),
         "thresholds": dict(zip(found.roles, found.thresholds, strict=True)) if found.thresholds else {},
@@ -255,7 +256,9 @@ def _patches(found: PatchFindings) -> Plain:
                 "anderson_darling_statistic": one.test.statistic if one.test else None,
                 "p_permutation": one.test.p_permutation if one.test else None,
                 "permutations": one.test.permutations if one.test else 0,
-                "reason": one.icc.reason or ("" if one.test else "too few patches for a test"),
+                "exchanged": one.test.units[0] if one.test else 0,
+                "p_reason": one.test.reason if one.test else "too few patches for a test",
+                "reason": one.icc.reason,
             }
             for one in found.predictions
         },
@@ -274,11 +277,8 @@ def _spread(name: str, spread: ChannelHeterogeneity) -> Plain:
         "sd": spread.sd,
         "cv": spread.cv,
         "gini": spread.gini,
-        "moran_i_queen": spread.moran_queen.i,
-        "moran_p_queen": spread.moran_queen.p_value,
-        "moran_i_rook": spread.moran_rook.i,
-        "moran_p_rook": spread.moran_rook.p_value,
-        "reason": "; ".join(filter(None, (spread.reason, spread.moran_queen.reason))),
+        **spread.moran_columns,
+        "reason": spread.reasons,
     }
 
 

@@ -59,8 +59,8 @@ def patch_figure(part: Plain) -> Drawing:
     for axes in probes:
         axes.set_ylim(low, top)
     caption = (
-        f"Sum of the grey levels of each patch of {part['patch_px']} x {part['patch_px']} px with at least half of it "
-        "tissue, as the paper's figure 2C. Line: median; every point is a patch."
+        f"Sum of the grey levels of each patch of {part['patch_px']} x {part['patch_px']} px with at least "
+        f"{part['minimum_tissue']:.0%} tissue, as the paper's figure 2C. Line: median; every point is a patch."
     )
     return Drawing("patches", "Patches", caption, figure)
 

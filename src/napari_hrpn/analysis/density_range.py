@@ -1,0 +1,41 @@
+"""Grey levels that a density of pixel pairs spans: one rule, wherever it is drawn."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS
+from napari_hrpn.analysis.value_counts import MOST_WHOLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# a density leaves out no more than a thousandth of the pixels of an image
+DENSITY_PERCENTILES = (0.05, 99.95)
+
+
+def range_of_density(ends: Sequence[tuple[float, float]], *, whole: bool) -> tuple[float, float]:
+    """Grey levels that a density spans, the same for both of its axes and wherever it is drawn.
+
+    Parameters
+    ----------
+    ends : sequence of tuple of float
+        Of each image, its percentiles `DENSITY_PERCENTILES`: what is beyond is in the outermost cells.
+    whole : bool
+        Whether an image is of whole numbers: cells are then whole grey levels wide, as others would hold unlike numbers
+        of them and draw stripes.
+
+    Returns
+    -------
+    tuple of float
+        The lower one, from 0 or from below, first; 0 to 1 where there is no finite end.
+    """
+    lows, highs = zip(*ends, strict=True)
+    low, high = min(0.0, *lows), max(highs)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return 0.0, 1.0
+    if whole and max(high, -low) < MOST_WHOLE:
+        low, width = math.floor(low), max(1, math.ceil((high - math.floor(low) + 1) / DENSITY_CELLS))
+        return low - 0.5, low - 0.5 + width * DENSITY_CELLS
+    return low, high if high > low else low + max(1.0, DENSITY_CELLS * math.ulp(low))

@@ -1,0 +1,148 @@
+"""Drawing units with replacement, from sums over each: what all intervals by resampling are made of."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+DRAWS_AT_ONCE = 2**22
+
+
+def check_resampling(resamples: int, confidence: float) -> None:
+    """Refuse settings of a resampling that make no sense.
+
+    Parameters
+    ----------
+    resamples : int
+        How often units are drawn.
+    confidence : float
+        Of the interval.
+
+    Raises
+    ------
+    AgreementError
+        For fewer than 100 resamples, or a confidence that is not between 0 and 1.
+    """
+    if resamples < 100 or not 0 < confidence < 1:
+        msg = (
+            f"the interval has {resamples} resamples and a confidence of {confidence}; expected 100 or more and a "
+            "number between 0 and 1"
+        )
+        raise AgreementError(msg)
+
+
+def rare_reason(drawn: NDArray[np.float64]) -> str:
+    """Why resamples give no interval.
+
+    Parameters
+    ----------
+    drawn : numpy.ndarray
+        Their numbers.
+
+    Returns
+    -------
+    str
+        Empty where all are finite.
+    """
+    if np.isfinite(drawn).all():
+        return ""
+    return "too few blocks hold any signal: some resamples are constant"
+
+
+def centred_sums(blocks: Sequence[AgreementSums], total: AgreementSums) -> NDArray[np.float64]:
+    """Sums of each block about the means of all, moved there in exact arithmetic: float64 loses nothing then.
+
+    Parameters
+    ----------
+    blocks : sequence of AgreementSums
+        Of the units.
+    total : AgreementSums
+        Of all of them.
+
+    Returns
+    -------
+    numpy.ndarray, shape (blocks, 6)
+        n, y, p, y², p², yp.
+    """
+    a, b = (Fraction(float(Fraction(part, total.n))) for part in (total.real, total.predicted))
+    rows = [
+        (
+            sums.n,
+            sums.real - sums.n * a,
+            sums.predicted - sums.n * b,
+            sums.real_squared - 2 * a * sums.real + sums.n * a * a,
+            sums.predicted_squared - 2 * b * sums.predicted + sums.n * b * b,
+            sums.product - a * sums.predicted - b * sums.real + sums.n * a * b,
+        )
+        for sums in blocks
+    ]
+    return np.array([[float(number) for number in row] for row in rows])
+
+
+def resampled(
+    units: NDArray[np.float64],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    resamples: int,
+    seed: int,
+) -> NDArray[Any]:
+    """Draw as many units as there are, with replacement, many times.
+
+    Parameters
+    ----------
+    units : numpy.ndarray, shape (units, sums)
+        Sums over each unit.
+    statistic : callable
+        Turns sums of resamples, shape (resamples, sums), into their numbers.
+    resamples, seed : int
+        How often, and the start of the random numbers.
+
+    Returns
+    -------
+    numpy.ndarray, shape (resamples, numbers)
+        What the statistic gave.
+    """
+    generator = np.random.default_rng(seed)
+    return np.concatenate([statistic(draws @ units) for draws in _draws(generator, len(units), resamples)])
+
+
+def _draws(generator: np.random.Generator, units: int, resamples: int) -> Iterator[NDArray[np.float64]]:
+    """How often each unit is drawn, shape (resamples, units), some resamples at a time."""
+    at_once = max(1, DRAWS_AT_ONCE // units)
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
+        drawn = generator.integers(units, size=(rows, units)) + np.arange(rows)[:, None] * units
+        yield np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
+
+
+def interval_ends(numbers: NDArray[np.float64], units: float, confidence: float) -> tuple[float, float]:
+    """Ends of the expanded percentile interval, see `Interval`.
+
+    Parameters
+    ----------
+    numbers : numpy.ndarray
+        Of the resamples.
+    units : float
+        How many were drawn.
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    tuple of float
+        The lower one first.
+    """
+    from scipy.stats import norm, t
+
+    tail = float(norm.cdf(t.ppf((1 - confidence) / 2, units - 1) * math.sqrt(units / (units - 1))))
+    low, high = np.quantile(numbers, [tail, 1 - tail])
+    return float(low), float(high)
