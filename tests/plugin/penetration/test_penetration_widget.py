@@ -161,14 +161,14 @@ def test_what_the_floor_decides_is_told(widget, measure):
 
 def test_the_report_is_of_the_vessels_and_the_background_that_are_chosen(widget, viewer, slides, measure, settle):
     form = widget.vessel_form
-    chosen = widget.report.choices(slides[0])
+    chosen = widget.report_choices(slides[0])
     assert (chosen.settings, chosen.vessels_channel, chosen.vessels) == (EvaluationSettings(), 1, None)
     form.threshold_box.choose(STATED)
     form.level_box.setValue(480)
     form.area_box.setValue(33)
     form.background_box.choose(LEVEL)
     form.background_level.setValue(40)
-    chosen = widget.report.choices(slides[0])
+    chosen = widget.report_choices(slides[0])
     assert (chosen.settings.vessels, chosen.settings.background) == (form.settings, 40)
     assert (form.settings.threshold, form.settings.smallest_um2) == (480, 33)
     drawn = discs(SHAPE, CENTRES[:2], 10)
@@ -179,7 +179,7 @@ def test_the_report_is_of_the_vessels_and_the_background_that_are_chosen(widget,
     tissue = RegionMask(np.ones((1, 1), bool), SHAPE)
     real = ProbeImage("real", slides[0], 2)
     order = report_order(
-        Reported(real, (images[1],), "tumour", tissue, None, "", (), True, widget.report.choices(slides[0]))
+        Reported(real, (images[1],), "tumour", tissue, None, "", (), True, widget.report_choices(slides[0]))
     )
     assert order.settings.background == 40
     np.testing.assert_array_equal(order.comparison.vessels.mask, drawn)
