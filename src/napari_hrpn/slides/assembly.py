@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.place import Place
 
 LARGEST_FLAT = 1024
+MOST_CHANNELS = 1000
 HUGE_CHUNK_BYTES = 256 * 10**6
 COLOURS = ("Red", "Green", "Blue")
 
@@ -80,6 +81,10 @@ def assemble(found: Findings) -> Slide:
         raise SlideError(
             f"{found.path.name} holds an empty image ({shape[2]} x {shape[1]} px), expected "
             "at least one pixel: export it again."
+        )
+    if shape[0] > MOST_CHANNELS:
+        raise SlideError(
+            f"{found.path.name} has {shape[0]} channels, expected {MOST_CHANNELS} at most: export the stains alone."
         )
     stored = [lazy_level(source, found.path) for source in found.sources if 0 not in source.shape]
     _warn_of_huge_chunks(found)

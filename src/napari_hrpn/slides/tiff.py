@@ -20,7 +20,7 @@ from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
 from napari_hrpn.slides.tiff_layout import Layout, layout_of, stored_levels
 from napari_hrpn.slides.tiff_metadata import stain_of_ndpi, what_is_said
 from napari_hrpn.slides.tiff_ome import ome_xml_of
-from napari_hrpn.slides.tiff_structure import check_pages
+from napari_hrpn.slides.tiff_structure import check_mixture, check_pages
 from napari_hrpn.slides.units import usable_pixel_size
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ def _opened(path: Path) -> Iterator[TiffFile]:
     with _quiet_parser():
         try:
             with tifffile.TiffFile(path) as tif:
+                check_mixture(tif, path)
                 text = ome_xml_of(tif, path)
                 if text is None or (tif.is_ome and text == tif.ome_metadata):
                     yield tif
