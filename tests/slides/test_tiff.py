@@ -395,6 +395,10 @@ def test_lying_ome_xml_is_refused(tmp_path, pixels, old, new, said):
 def test_missing_file_and_folder_without_slide_are_told(tmp_path):
     with pytest.raises(SlideError, match="no file or folder"):
         open_slide(tmp_path / "nothing.tif")
+    for far in ("x" * 300, "x/" * 2500):
+        with pytest.raises(SlideError, match=r"no file or folder x.*…, expected a slide") as caught:
+            open_slide(far)
+        assert len(str(caught.value)) < 300
     with pytest.raises(SlideError, match="0 TIFF files"):
         open_slide(tmp_path)
 

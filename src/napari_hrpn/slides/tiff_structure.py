@@ -75,7 +75,7 @@ class _Words(NamedTuple):
     """How numbers are written in one kind of TIFF."""
 
     order: str
-    count: str
+    number: str
     offset: str
 
     @property
@@ -103,7 +103,7 @@ def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
 def _read_page(file: BinaryIO, words: _Words, offset: int, path: Path) -> tuple[int, tuple[int, ...]]:
     """Check the entries of a page; where the next page is, and smaller copies of this one."""
     file.seek(offset)
-    (count,) = struct.unpack(words.order + words.count, file.read(struct.calcsize(words.count)))
+    (count,) = struct.unpack(words.order + words.number, file.read(struct.calcsize(words.number)))
     entries = file.read(min(count, 2**16) * words.entry.size)
     (following,) = struct.unpack(words.order + words.offset, file.read(struct.calcsize(words.offset)))
     smaller: tuple[int, ...] = ()
