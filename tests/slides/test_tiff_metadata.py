@@ -113,6 +113,13 @@ def test_entities_of_html_and_bare_ampersands_are_understood(tmp_path, pixels):
         ("Acquired with pixel size 0.5 x 0.5 um at 20x", "in words that are not understood"),
         ("ImageJ=1.53c\nunit=furlong\nimages=3\nchannels=3\n", "furlong"),
         ("ImageJ=1.53c\nimages=2\nchannels=2\n", "holds 3 planes"),
+        ("ImageJ=1.53c\nimages=3\nchannels=2\n", "holds 3 planes"),
+        ("ImageJ=1.53c\nimages=x\nchannels=3\n", "not understood: its pages are taken as they lie"),
+        ("ImageJ=1.53c\nimages=3\nchannels=3.0\n", "not understood: its pages are taken as they lie"),
+        ('{"shape": "x"}', "not understood: its pages are taken as they lie"),
+        ('{"shape": [3, 40, 50]', "not understood: its pages are taken as they lie"),
+        (document(CHANNELS.replace('"CD31"', '"CD31" SamplesPerPixel="2"'), more=""), "not understood: its pages"),
+        (document(CHANNELS + '<TiffData IFD="9" PlaneCount="3"/>'), "not tell where its planes are"),
     ],
 )
 def test_what_is_not_understood_is_told(tmp_path, pixels, text, said):
@@ -285,6 +292,44 @@ def test_micromanager_names_and_sizes_are_read(tmp_path, pixels):
             )
     slide = open_slide(path)
     assert (slide.channel_names, slide.pixel_size_um) == (NAMES, (0.5, 0.5))
+
+
+def test_names_and_sizes_of_scripts_and_of_pages_are_read(tmp_path, pixels):
+    about = {"Channel": {"Name": list(NAMES)}, "PhysicalSizeX": 0.5, "PhysicalSizeY": 250, "PhysicalSizeYUnit": "nm"}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", metadata=about)
+    slide = open_slide(tmp_path / "a.tif")
+    assert (slide.channel_names, slide.pixel_size_um) == (NAMES, (0.25, 0.5))
+    with tifffile.TiffWriter(tmp_path / "b.tif") as tif:
+        for plane, name in zip(pixels, NAMES, strict=True):
+            tif.write(plane, metadata=None, contiguous=False, extratags=[(285, 2, 0, name, True)])
+    assert open_slide(tmp_path / "b.tif").channel_names == NAMES
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_unit"), [("INCH", (101_600, 50_800)), ("CENTIMETER", (40_000, 20_000)), ("MILLIMETER", (4000, 2000))]
+)
+def test_resolution_is_read_in_its_unit(tmp_path, pixels, unit, per_unit):
+    path = write(tmp_path / "a.tif", pixels, resolution=per_unit, resolutionunit=unit)
+    assert open_slide(path).pixel_size_um == pytest.approx((0.5, 0.25))
+
+
+def test_inverted_values_are_told(tmp_path, pixels):
+    tifffile.imwrite(tmp_path / "a.tif", pixels[0], photometric="miniswhite")
+    with pytest.warns(SlideWarning, match="0 is white"):
+        assert np.array_equal(open_slide(tmp_path / "a.tif").levels[0].compute()[0], pixels[0])
+
+
+def test_leica_scn_is_its_largest_image(tmp_path, pixels):
+    dimension = '<dimension sizeX="{}" sizeY="{}" r="0" c="{}" ifd="{}"/>'
+    scan = "".join(dimension.format(50, 40, channel, channel + 1) for channel in range(2))
+    text = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01"><collection>'
+        f'<image name="macro"><pixels>{dimension.format(20, 16, 0, 0)}</pixels></image>'
+        f'<image name="scan"><pixels>{scan}</pixels></image></collection></scn>'
+    )
+    path = write(tmp_path / "a.scn", [pixels[0, :16, :20], *pixels[1:]], text)
+    with pytest.warns(SlideWarning, match="2 images and image 1"):
+        assert np.array_equal(open_slide(path).levels[0].compute(), pixels[1:])
 
 
 def test_philips_and_metaseries_sizes_are_read(tmp_path, pixels):

@@ -8,7 +8,8 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING
+from operator import index
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,8 +34,13 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 # the other series of these are thumbnails, labels and overviews
+_DIALECTS = (
+    *("shaped", "lsm", "mmstack", "ome", "imagej", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qpi", "bif"),
+    *("avs", "eer", "philips", "scanimage", "nih", "mdgel", "micromanager", "metaseries"),
+)
 ONE_SLIDE_KINDS = ("svs", "ndpi", "qpi", "bif", "philips")
 _REDUCED_OR_MASK = 0b101
+_ZERO_IS_WHITE = 0
 _COLOUR = (2, 6)  # red, green, blue; brightness and two of colour
 
 
@@ -102,7 +108,7 @@ def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None
         if layout.samples == 4 and is_rgb and light_background(sources[-1], path):
             layout = replace(layout, samples=3, alpha=layout.alpha + 1)
             sources = tuple(stored_levels(image, layout, plane, path))
-        _tell_of_transparency(layout, path)
+        _tell_of_samples(layout, image, path)
         said = what_is_said(tif, image, sources[0].shape[0], path.name)
         is_colour = layout.samples == 3 and is_rgb
         stain = stain_of_ndpi(image) if is_colour else None
@@ -119,7 +125,14 @@ def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None
     return Findings(path, sources, names, said.pixel_size_um, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield)
 
 
-def _tell_of_transparency(layout: Layout, path: Path) -> None:
+def _tell_of_samples(layout: Layout, image: TiffPageSeries, path: Path) -> None:
+    if image.keyframe.photometric == _ZERO_IS_WHITE:
+        warnings.warn(
+            f"{path.name} says that 0 is white, so what is bright has low values, which are opened as stored: invert "
+            "them in the program that wrote it.",
+            SlideWarning,
+            stacklevel=2,
+        )
     if layout.alpha:
         warnings.warn(
             f"{path.name} has {layout.alpha + layout.samples} samples in a pixel, of which the last "
@@ -149,22 +162,22 @@ def series_of_tiff(path: Path) -> tuple[SeriesInfo, ...]:
         If it cannot be read.
     """
     with _opened(path) as tif:
-        return tuple(_describe(tif, image, index, path) for index, image in enumerate(_slides_in(tif)))
+        return tuple(_describe(tif, image, number, path) for number, image in enumerate(_slides_in(tif)))
 
 
-def _sketch(index: int, image: TiffPageSeries) -> SeriesInfo:
+def _sketch(number: int, image: TiffPageSeries) -> SeriesInfo:
     """Name and size of an image, which need nothing to be understood."""
     page = image.keyframe
-    return SeriesInfo(index, image.name or f"Image {index}", (1, page.imagelength, page.imagewidth), None)
+    return SeriesInfo(number, image.name or f"Image {number}", (1, page.imagelength, page.imagewidth), None)
 
 
-def _describe(tif: TiffFile, image: TiffPageSeries, index: int, path: Path) -> SeriesInfo:
+def _describe(tif: TiffFile, image: TiffPageSeries, number: int, path: Path) -> SeriesInfo:
     layout = layout_of(image, path)
     page = image.keyframe
     channels = 1 if stain_of_ndpi(image) else layout.count("C") * layout.samples
     return SeriesInfo(
-        index=index,
-        name=_sketch(index, image).name,
+        index=number,
+        name=_sketch(number, image).name,
         shape=(channels, page.imagelength, page.imagewidth),
         pixel_size_um=usable_pixel_size(what_is_said(tif, image, channels, path.name).pixel_size_um),
         z_planes=layout.count("Z"),
@@ -183,15 +196,35 @@ def _opened(path: Path) -> Iterator[TiffFile]:
             with tifffile.TiffFile(path) as tif:
                 check_mixture(tif, path)
                 text = ome_xml_of(tif, path)
-                if text is None or (tif.is_ome and text == tif.ome_metadata):
-                    yield tif
-                    return
-            with tifffile.TiffFile(path, omexml=text) as tif:
+            dialect = _dialect(path, text)
+            with tifffile.TiffFile(path, **dialect) as tif:
                 yield tif
         except SlideError:
             raise
         except Exception as error:
             raise SlideError(f"{path.name} cannot be read as a TIFF ({reason(error)}).") from error
+
+
+def _dialect(path: Path, text: str | None) -> dict[str, Any]:
+    """How the parser is to read the file: as what its descriptions say, unless they make no sense."""
+    import tifffile
+
+    described = {"omexml": text}
+    with tifffile.TiffFile(path, omexml=text) as tif:
+        try:
+            for image in tif.series:
+                tuple(map(index, image.get_shape(False)))
+            return described
+        except (ValueError, TypeError, KeyError, AttributeError):
+            if tif.is_ndpi:
+                raise
+    warnings.warn(
+        f"{path.name} describes its image in a way that is not understood: its pages are taken as they lie, check the "
+        "channels.",
+        SlideWarning,
+        stacklevel=2,
+    )
+    return {f"is_{dialect}": False for dialect in _DIALECTS}
 
 
 @contextmanager
@@ -211,7 +244,7 @@ def _quiet_parser() -> Iterator[None]:
 def _check_imagej(tif: TiffFile, layout: Layout, path: Path) -> None:
     """Refuse an ImageJ stack that was cut short, which the parser takes for a smaller one."""
     described = (tif.imagej_metadata or {}).get("images", 1)
-    held = math.prod(layout.lengths)
+    held = max(math.prod(layout.lengths), len(tif.pages))
     if isinstance(described, int) and described > held:
         raise SlideError(
             f"{path.name} holds {held} of the {described} images that ImageJ wrote, expected all of them: copy it "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.ome_xml import children, ome_images, parse_xml
-from napari_hrpn.slides.tiff_vendors import vendor_words
+from napari_hrpn.slides.tiff_vendors import shaped_words, vendor_words
 from napari_hrpn.slides.units import printed_pixel_size, read_pixel_size
 
 if TYPE_CHECKING:
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.ome_xml import OMEImage
 
+MOST_NAMED_PAGES = 64
 _NDPI_FLUORESCENCE = 65434
-_RESOLUTION_UNITS = {2: "inch", 3: "cm"}
+_RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "µm"}
 _SPEAKS_OF_SIZE = re.compile(
     r"pixel[\s_-]?(size|width|spacing)|physicalsize|\bmpp\b|(microns?|um|µm)[\s_/-]*(per[\s_-]*)?(pixel|px)\b",
     re.IGNORECASE,
@@ -68,6 +69,8 @@ def what_is_said(tif: TiffFile, image: TiffPageSeries, channels: int, source: st
         unread.append(
             f"{source} has OME-XML that does not fit its image: what it says is not used, check the channels."
         )
+    elif described is not None and image.kind in ("generic", "uniform"):
+        unread.append(f"{source} has OME-XML that does not tell where its planes are: they are taken as they lie.")
     own = _own_words(tif, image, source)
     names = described.channel_names if described is not None and any(described.channel_names) else own.names
     if names and len(names) != channels and image.keyframe.samplesperpixel < 3:
@@ -96,7 +99,18 @@ def _own_words(tif: TiffFile, image: TiffPageSeries, source: str) -> _OwnWords:
         return _OwnWords(tuple(_qptiff_name(page, source) for page in image))
     if image.kind == "svs":
         return _OwnWords((), _svs_pixel_size(image))
-    return _OwnWords(*vendor_words(tif))
+    if image.kind == "shaped":
+        return _OwnWords(*shaped_words(tif))
+    names, size = vendor_words(tif)
+    return _OwnWords(names or _page_names(image), size)
+
+
+def _page_names(image: TiffPageSeries) -> tuple[str, ...]:
+    """What the pages are called, if they are few and each has a name of its own."""
+    if not 1 < len(image) <= MOST_NAMED_PAGES:
+        return ()
+    names = [str(page.aspage().tags.valueof(285) or "").strip() for page in image if page is not None]
+    return tuple(names) if all(names) and len(set(names)) == len(image) else ()
 
 
 def stain_of_ndpi(image: TiffPageSeries) -> str | None:

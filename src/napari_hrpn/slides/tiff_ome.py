@@ -60,7 +60,8 @@ def ome_xml_of(tif: TiffFile, path: Path) -> str | None:
         if text is None:
             return None
         root = parse_xml(text, path.name)
-    ome_images(text, path.name)
+    if not ome_images(text, path.name):
+        return None
     mended = _mend(root, tif, path)
     return ElementTree.tostring(root, encoding="unicode") if mended else text
 
@@ -150,6 +151,8 @@ def _complete(pixels: ElementTree.Element, tif: TiffFile) -> int:
     for name, value in known.items():
         if name not in pixels.attrib:
             pixels.set(name, str(value))
+        elif re.fullmatch(r"\d{1,9}\.0*", pixels.attrib[name]):
+            pixels.set(name, pixels.attrib[name].partition(".")[0])
     if sorted(pixels.get("DimensionOrder", "")) != sorted("XYCZT"):
         pixels.set("DimensionOrder", "XYCZT")
     size_c, samples = int(pixels.get("SizeC", "1")), page.samplesperpixel
@@ -159,7 +162,8 @@ def _complete(pixels: ElementTree.Element, tif: TiffFile) -> int:
             pixels.insert(0, channels[0])
         for channel in channels:
             channel.set("SamplesPerPixel", str(samples))
-    said = int(channels[0].get("SamplesPerPixel", "1")) if channels else 1
+    text = channels[0].get("SamplesPerPixel", "1") if channels else "1"
+    said = int(text) if re.fullmatch(r"\d{1,4}", text) else 1
     return max(1, size_c // max(1, said)) * int(pixels.get("SizeZ", "1")) * int(pixels.get("SizeT", "1"))
 
 

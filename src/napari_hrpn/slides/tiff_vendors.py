@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides.units import read_pixel_size
 
@@ -42,6 +42,28 @@ def vendor_words(tif: TiffFile) -> Words:
         except (AttributeError, KeyError, TypeError, ValueError, IndexError):
             return (), (None, f"{kind} metadata that are not understood")
     return (), _NOTHING
+
+
+def shaped_words(tif: TiffFile) -> Words:
+    """Channel names and pixel size that a Python script gave to tifffile.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        The file.
+
+    Returns
+    -------
+    names : tuple of str
+        Empty where there are none.
+    size : tuple
+        As `read_pixel_size` returns it.
+    """
+    found: dict[str, Any] = (tif.shaped_metadata or ({},))[0]
+    channel = found.get("Channel")
+    names = channel.get("Name") if isinstance(channel, dict) else found.get("Labels")
+    sides = [(found.get(f"PhysicalSize{axis}"), str(found.get(f"PhysicalSize{axis}Unit", "µm"))) for axis in "YX"]
+    return tuple(map(str, names)) if isinstance(names, list) else (), read_pixel_size(sides[0], sides[1])
 
 
 def _micromanager(tif: TiffFile) -> Words:
