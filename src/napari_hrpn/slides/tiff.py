@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import count
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -193,11 +193,14 @@ def _opened(path: Path) -> Iterator[TiffFile]:
     check_pages(path)
     with _quiet_parser():
         try:
-            with tifffile.TiffFile(path) as tif:
+            with ExitStack() as stack:
+                tif = stack.enter_context(tifffile.TiffFile(path))
                 check_mixture(tif, path)
                 text = ome_xml_of(tif, path)
-            dialect = _dialect(path, text)
-            with tifffile.TiffFile(path, **dialect) as tif:
+                if text is not None and text != tif.ome_metadata:
+                    tif = stack.enter_context(tifffile.TiffFile(path, omexml=text))
+                if not _makes_sense(tif, path):
+                    tif = stack.enter_context(tifffile.TiffFile(path, **{f"is_{name}": False for name in _DIALECTS}))
                 yield tif
         except SlideError:
             raise
@@ -205,26 +208,22 @@ def _opened(path: Path) -> Iterator[TiffFile]:
             raise SlideError(f"{path.name} cannot be read as a TIFF ({reason(error)}).") from error
 
 
-def _dialect(path: Path, text: str | None) -> dict[str, Any]:
-    """How the parser is to read the file: as what its descriptions say, unless they make no sense."""
-    import tifffile
-
-    described = {"omexml": text}
-    with tifffile.TiffFile(path, omexml=text) as tif:
-        try:
-            for image in tif.series:
-                tuple(map(index, image.get_shape(False)))
-            return described
-        except (ValueError, TypeError, KeyError, AttributeError):
-            if tif.is_ndpi:
-                raise
-    warnings.warn(
-        f"{path.name} describes its image in a way that is not understood: its pages are taken as they lie, check the "
-        "channels.",
-        SlideWarning,
-        stacklevel=2,
-    )
-    return {f"is_{dialect}": False for dialect in _DIALECTS}
+def _makes_sense(tif: TiffFile, path: Path) -> bool:
+    """Whether the parser understands what the descriptions say; else the user is told."""
+    try:
+        for image in tif.series:
+            tuple(map(index, image.get_shape(False)))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        if tif.is_ndpi:
+            raise
+        warnings.warn(
+            f"{path.name} describes its image in a way that is not understood: its pages are taken as they lie, check "
+            "the channels.",
+            SlideWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 @contextmanager
