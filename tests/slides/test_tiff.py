@@ -555,3 +555,12 @@ def test_line_of_pixels_opens_in_few_blocks(tmp_path, shape):
     level = open_slide(path).levels[0]
     assert level.npartitions < 40_000
     assert not level[:, :512, :512].compute().any()
+
+
+def test_ndpi_with_a_circular_list_of_pages_is_refused(tmp_path):
+    entries = grey(64, 64)
+    page = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    path = tmp_path / "scan.ndpi"
+    path.write_bytes(b"II*\0" + struct.pack("<Q", 12) + page + struct.pack("<Q", 12) + bytes(5000))
+    with pytest.raises(SlideError, match="circle"):
+        open_slide(path)

@@ -49,8 +49,6 @@ def check_pages(path: Path) -> None:
         than can be read in a few seconds.
     """
     size = path.stat().st_size
-    if path.suffix.lower() == ".ndpi":
-        return  # uses 64 bit offsets in a 32 bit structure; its pages are few
     seen: set[int] = set()
     with path.open("rb") as file:
         for offset in _page_offsets(file, path):
@@ -77,18 +75,21 @@ class _Words(NamedTuple):
     order: str
     number: str
     offset: str
+    value: str
 
     @property
     def entry(self) -> struct.Struct:
         """Tag, type, count, and value or the place of it."""
-        return struct.Struct(f"{self.order}HH{self.offset}{self.offset}")
+        return struct.Struct(f"{self.order}HH{self.value}{self.value}")
 
 
 def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
     header = file.read(16)
     order = "<" if header[:2] == b"II" else ">"
     big = header[2:4] in (b"+\0", b"\0+")
-    words = _Words(order, "Q" if big else "H", "Q" if big else "I")
+    # an NDPI has offsets of 64 bits in a structure of 32
+    is_ndpi = path.suffix.lower() == ".ndpi" and order == "<" and not big
+    words = _Words(order, "Q" if big else "H", "Q" if big or is_ndpi else "I", "Q" if big else "I")
     try:
         (offset,) = struct.unpack_from(order + words.offset, header, 8 if big else 4)
         while offset:
