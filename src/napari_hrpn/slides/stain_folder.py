@@ -9,9 +9,11 @@ import numpy as np
 
 from napari_hrpn.slides.assembly import Findings, assemble
 from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.file_name import slide_name
 from napari_hrpn.slides.lazy import BrightestSample, accepted_dtype
 from napari_hrpn.slides.planes import SeriesInfo, choose_series
 from napari_hrpn.slides.tiff import find_in_tiff
+from napari_hrpn.slides.units import usable_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,10 +84,11 @@ def open_stain_folder(path: Path, *, series: int | None, z: int | None, t: int |
         if len({source.shape for source in sources}) > 1:
             break
         levels.append(StackedStains(sources, dtype))
-    sizes = [stain.pixel_size_um for stain in found if stain.pixel_size_um is not None]
-    if len({(round(y, 6), round(x, 6)) for y, x in sizes}) > 1:
+    said = [stain.pixel_size_um for stain in found if stain.pixel_size_um is not None]
+    sizes = [size for size in said if usable_pixel_size(size)] or said
+    if len({(round(y, 6), round(x, 6)) for y, x in said}) > 1:
         warnings.warn(
-            f"The files in {path.name} disagree on the pixel size and that of {files[0].name} is taken: check it.",
+            f"The files in {path.name} disagree on the pixel size and the first that can be is taken: check it.",
             SlideWarning,
             stacklevel=2,
         )
@@ -149,7 +152,7 @@ def _stain_files(path: Path) -> list[Path]:
 
 
 def _stain_name(file: Path) -> str:
-    return file.stem.removesuffix(".ome")
+    return slide_name(file)
 
 
 def _one_channel(found: Findings) -> tuple[PixelSource, ...]:
