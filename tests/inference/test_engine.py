@@ -236,7 +236,7 @@ def test_a_region_computes_only_the_tiles_that_meet_it(source, tmp_path):
     assert finish(predict_slide(slide, lively_checkpoint(), path, PLAIN)).complete
 
 
-@pytest.mark.parametrize("change", ["checkpoint", "slide", "settings"])
+@pytest.mark.parametrize("change", ["checkpoint", "slide", "settings", "pixel size"])
 def test_what_was_made_otherwise_is_neither_mixed_nor_overwritten_unasked(change, source, tmp_path):
     slide, checkpoint, path = make_slide(600, 600, source), lively_checkpoint(), tmp_path / "out.ome.zarr"
     finish(predict_slide(slide, checkpoint, path, PLAIN))
@@ -246,6 +246,8 @@ def test_what_was_made_otherwise_is_neither_mixed_nor_overwritten_unasked(change
         other["checkpoint"] = lively_checkpoint(2)
     elif change == "slide":
         source.write_bytes(b"another")
+    elif change == "pixel size":
+        other["slide"] = slide.with_pixel_size(0.51)
     else:
         other["settings"] = replace(PLAIN, padding="zero")
     arguments = (other["slide"], other["checkpoint"], path, other["settings"])

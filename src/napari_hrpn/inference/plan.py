@@ -276,5 +276,6 @@ def _request(
         "slide": slide_identity(slide),
         "checkpoint": checkpoint.digest,
         "channels": list(channels),
+        **({"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}),
         **decisive,
     }

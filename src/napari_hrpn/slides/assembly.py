@@ -11,8 +11,10 @@ import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import lazy_level
+from napari_hrpn.slides.metadata import plain_text
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.slide import Slide
+from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.place import Place
 
 LARGEST_FLAT = 1024
+MOST_CHANNELS = 1000
 HUGE_CHUNK_BYTES = 256 * 10**6
 COLOURS = ("Red", "Green", "Blue")
 
@@ -79,13 +82,17 @@ def assemble(found: Findings) -> Slide:
             f"{found.path.name} holds an empty image ({shape[2]} x {shape[1]} px), expected "
             "at least one pixel: export it again."
         )
+    if shape[0] > MOST_CHANNELS:
+        raise SlideError(
+            f"{found.path.name} has {shape[0]} channels, expected {MOST_CHANNELS} at most: export the stains alone."
+        )
     stored = [lazy_level(source, found.path) for source in found.sources if 0 not in source.shape]
     _warn_of_huge_chunks(found)
     computed = coarser_levels(stored[-1]) if max(stored[-1].shape[1:]) > LARGEST_FLAT else ()
     return Slide(
         levels=(*stored, *computed),
         channel_names=_complete_names(found.names, shape[0]),
-        pixel_size_um=_sound_pixel_size(found.pixel_size_um),
+        pixel_size_um=_pixel_size(found),
         source=found.path,
         series=found.series,
         z=found.z,
@@ -96,15 +103,23 @@ def assemble(found: Findings) -> Slide:
 
 
 def _complete_names(names: Sequence[str], count: int) -> tuple[str, ...]:
-    given = [" ".join(str(name).split()) for name in names][:count]
+    given = [plain_text(str(name)) for name in names][:count]
     given += [""] * (count - len(given))
     return tuple(name or f"Channel {index}" for index, name in enumerate(given))
 
 
-def _sound_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] | None:
-    if size is None or not all(math.isfinite(side) and side > 0 for side in size):
-        return None
-    return float(size[0]), float(size[1])
+def _pixel_size(found: Findings) -> tuple[float, float] | None:
+    """What the file says, if that can be; else nothing, and the user is told."""
+    said, size = found.pixel_size_um, usable_pixel_size(found.pixel_size_um)
+    if said is not None and size is None:
+        warnings.warn(
+            f"{found.path.name} says that a pixel is {said[1]:.4g} x {said[0]:.4g} µm, expected "
+            f"{expected_pixel_size()}: it is not used, give the pixel size yourself (--pixel-size on the command "
+            "line, pixel_size_um in a script).",
+            SlideWarning,
+            stacklevel=2,
+        )
+    return size
 
 
 def _warn_of_huge_chunks(found: Findings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 FORMATS = "TIFF, OME-TIFF, QPTIFF, NDPI, SVS, OME-Zarr, ND2, CZI or a folder of single-stain TIFFs"
+LONGEST_PATH_SHOWN = 200
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHERS = {
     b"\x89PNG": "a PNG picture",
@@ -31,7 +33,14 @@ _OTHERS = {
 }
 
 
-def open_slide(path: PlaceLike, *, series: int = 0, z: int | None = None, t: int | None = None) -> Slide:
+def open_slide(
+    path: PlaceLike,
+    *,
+    series: int | None = None,
+    z: int | None = None,
+    t: int | None = None,
+    pixel_size_um: float | tuple[float, float] | None = None,
+) -> Slide:
     """Open a whole slide lazily.
 
     Parameters
@@ -39,11 +48,14 @@ def open_slide(path: PlaceLike, *, series: int = 0, z: int | None = None, t: int
     path : str, os.PathLike or UPath
         A file of a format that the package reads, an OME-Zarr folder, or a folder of single-stain TIFFs; or the
         address of an OME-Zarr, such as "s3://bucket/slide.ome.zarr".
-    series : int
-        Which image of a file with several; `list_series` tells them.
+    series : int or None
+        Which image of a file with several; `list_series` tells them. None takes the largest, with a warning if there
+        are several.
     z, t : int or None
         Which plane of a stack and which point in time. None takes the middle plane and the first point in
         time, with a warning if there are several.
+    pixel_size_um : float, tuple of float or None
+        Height and width of a pixel in µm, or one number for both, instead of what the file says.
 
     Returns
     -------
@@ -58,7 +70,7 @@ def open_slide(path: PlaceLike, *, series: int = 0, z: int | None = None, t: int
     checked = _existing(path)
     opener, _ = _reader_of(checked)
     slide: Slide = opener(_main_folder(checked), series=series, z=z, t=t)
-    return slide
+    return slide if pixel_size_um is None else slide.with_pixel_size(pixel_size_um)
 
 
 def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:
@@ -94,12 +106,20 @@ def _existing(path: PlaceLike) -> Place:
         if not found.exists() and is_collapsed_address(found):
             raise SlideError(f"{found} was an address of object storage, expected a path: use a copy on this machine.")
         if not found.exists():
-            raise SlideError(f"There is no file or folder {found}, expected a slide: check the path.")
+            raise _missing(found)
         if not found.is_dir() and found.stat().st_size == 0:
             raise SlideError(f"{found.name} is empty, expected {FORMATS}: copy it again from where it came.")
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _missing(found) from error
         raise SlideError(f"{found} cannot be looked at ({error.strerror}): check the path.") from error
     return found
+
+
+def _missing(path: Path) -> SlideError:
+    words = str(path)
+    shown = words if len(words) <= LONGEST_PATH_SHOWN else f"{words[:LONGEST_PATH_SHOWN]}…"
+    return SlideError(f"There is no file or folder {shown}, expected a slide: check the path.")
 
 
 def _main_folder(path: Place) -> Place:

@@ -9,9 +9,11 @@ import numpy as np
 
 from napari_hrpn.slides.assembly import Findings, assemble
 from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.file_name import slide_name
 from napari_hrpn.slides.lazy import BrightestSample, accepted_dtype
 from napari_hrpn.slides.planes import SeriesInfo, choose_series
 from napari_hrpn.slides.tiff import find_in_tiff
+from napari_hrpn.slides.units import usable_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,15 +50,15 @@ class StackedStains:
         return np.concatenate(blocks).astype(self.dtype, copy=False)
 
 
-def open_stain_folder(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
+def open_stain_folder(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a folder of single-stain TIFFs.
 
     Parameters
     ----------
     path : pathlib.Path
         The folder.
-    series : int
-        0: a folder is one slide.
+    series : int or None
+        0 or None: a folder is one slide.
     z, t : int or None
         Which plane of files that are stacks.
 
@@ -70,9 +72,9 @@ def open_stain_folder(path: Path, *, series: int, z: int | None, t: int | None) 
     SlideError
         If there are no TIFFs, they differ in size, or one has several channels.
     """
-    choose_series(path.name, 1, series)
+    choose_series(path.name, 1, series, tuple)
     files = _stain_files(path)
-    found = [find_in_tiff(file, series=0, z=z, t=t) for file in files]
+    found = [find_in_tiff(file, series=None, z=z, t=t) for file in files]
     stains = [_one_channel(stain) for stain in found]
     _check_sizes(path, files, stains)
     dtype = np.result_type(*(accepted_dtype(stain[0].dtype, file) for stain, file in zip(stains, files, strict=True)))
@@ -82,10 +84,11 @@ def open_stain_folder(path: Path, *, series: int, z: int | None, t: int | None) 
         if len({source.shape for source in sources}) > 1:
             break
         levels.append(StackedStains(sources, dtype))
-    sizes = [stain.pixel_size_um for stain in found if stain.pixel_size_um is not None]
-    if len({(round(y, 6), round(x, 6)) for y, x in sizes}) > 1:
+    said = [stain.pixel_size_um for stain in found if stain.pixel_size_um is not None]
+    sizes = [size for size in said if usable_pixel_size(size)] or said
+    if len({(round(y, 6), round(x, 6)) for y, x in said}) > 1:
         warnings.warn(
-            f"The files in {path.name} disagree on the pixel size and that of {files[0].name} is taken: check it.",
+            f"The files in {path.name} disagree on the pixel size and the first that can be is taken: check it.",
             SlideWarning,
             stacklevel=2,
         )
@@ -149,7 +152,7 @@ def _stain_files(path: Path) -> list[Path]:
 
 
 def _stain_name(file: Path) -> str:
-    return file.stem.removesuffix(".ome")
+    return slide_name(file)
 
 
 def _one_channel(found: Findings) -> tuple[PixelSource, ...]:

@@ -1,11 +1,13 @@
-"""Lengths in micrometres, from whatever unit a file uses; a size that no microscope has counts as unknown."""
+"""Lengths in micrometres, from whatever unit a file uses; and which of them may be the size of a pixel."""
 
 from __future__ import annotations
 
 import math
 
-SMALLEST_PIXEL_UM = 0.001
+SMALLEST_PIXEL_UM = 0.01
+LARGEST_PIXEL_UM = 100.0
 LARGEST_PRINTED_PIXEL_UM = 20.0
+MOST_ANISOTROPY = 10.0
 
 _MICROMETRES = {
     "pm": 1e-6,
@@ -37,6 +39,10 @@ _MICROMETRES = {
 }
 
 
+# what stands for a size that is not known
+_NO_UNITS = ("", "none", "pixel", "pixels", "px", "reference frame", "referenceframe", "arbitrary units", "unknown")
+
+
 def micrometres(value: float | str | None, unit: str | None) -> float | None:
     """A length in µm.
 
@@ -50,11 +56,10 @@ def micrometres(value: float | str | None, unit: str | None) -> float | None:
     Returns
     -------
     float or None
-        In µm; None where number or unit say nothing, such as "pixel".
+        In µm, also where it can be no length; None where number or unit say nothing, such as "pixel".
     """
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    number = _number(value)
+    if number is None:
         return None
     # three ways to write the micro sign are in use: U+00B5, U+03BC, and an escape that was never undone
     text = (
@@ -67,9 +72,85 @@ def micrometres(value: float | str | None, unit: str | None) -> float | None:
         .replace("metre", "meter")
     )
     factor = _MICROMETRES.get(text) or _MICROMETRES.get(text.removesuffix("s"))
-    if factor is None or not math.isfinite(number) or number <= 0:
+    return None if factor is None else number * factor
+
+
+def usable_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] | None:
+    """A pixel size that a microscope may have: the one rule on which sizes reach the rest of the package.
+
+    Parameters
+    ----------
+    size : tuple of float or None
+        Height and width of a pixel in µm.
+
+    Returns
+    -------
+    tuple of float or None
+        The same; None where a side is not from 0.01 to 100 µm, or one is more than 10 times the other.
+    """
+    if size is None:
         return None
-    return number * factor
+    sides = float(size[0]), float(size[1])
+    if not all(SMALLEST_PIXEL_UM <= side <= LARGEST_PIXEL_UM for side in sides):
+        return None
+    return sides if max(sides) <= MOST_ANISOTROPY * min(sides) else None
+
+
+def expected_pixel_size() -> str:
+    """Say what `usable_pixel_size` accepts.
+
+    Returns
+    -------
+    str
+        A clause for a sentence.
+    """
+    return (
+        f"{SMALLEST_PIXEL_UM:g} to {LARGEST_PIXEL_UM:g} µm and sides that differ by a factor of "
+        f"{MOST_ANISOTROPY:g} at most"
+    )
+
+
+def _number(value: float | str | None) -> float | None:
+    """A number, with a decimal comma if that is how it was written; None where it may be read in two ways."""
+    if isinstance(value, str):
+        value = value.strip()
+        if value.count(",") == 1 and "." not in value:
+            value = value.replace(",", ".")
+        if "_" in value:
+            return None
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+Length = tuple[float | str | None, str | None]
+
+
+def read_pixel_size(height: Length, width: Length) -> tuple[tuple[float, float] | None, str]:
+    """Pixel size from two numbers with a unit each, and what of them was not understood.
+
+    Parameters
+    ----------
+    height, width : (number, unit)
+        As the file has them; None for a number that it does not give.
+
+    Returns
+    -------
+    size : tuple of float or None
+        Height and width in µm. A side that is not given is as long as the other one.
+    unread : str
+        What was given and not understood, as a clause for a sentence; else empty.
+    """
+    sides = [micrometres(*height), micrometres(*width)]
+    for side, (value, unit) in zip(sides, (height, width), strict=True):
+        if side is None and value not in (None, "") and (unit or "").strip().lower() not in _NO_UNITS:
+            return None, f"a pixel of {str(value)[:40]!r} {str(unit)[:40]}"
+    if sides[0] is None or sides[1] is None:
+        missing = [name for name, side in zip(("height", "width"), sides, strict=True) if side is None]
+        found = next((side for side in sides if side is not None), None)
+        return (None, "") if found is None else ((found, found), f"no {missing[0]} of a pixel, taken for square")
+    return (sides[0], sides[1]), ""
 
 
 def printed_pixel_size(resolution: float, unit: str | None) -> float | None:

@@ -125,8 +125,8 @@ def test_open_slides_become_rows_once(table, show, qtbot, write_slide, tmp_path)
     assert not table.is_reading
     assert table.cells.rowCount() == 2
     assert table.entries() == (
-        SlideEntry(paths[0], roles=ALL_ROLES),
-        SlideEntry(paths[1], roles={"nuclei": "Hoechst", "vessels": "endomucin", "probe": "QD"}),
+        SlideEntry(paths[0], roles=ALL_ROLES, series=0),
+        SlideEntry(paths[1], roles={"nuclei": "Hoechst", "vessels": "endomucin", "probe": "QD"}, series=0),
     )
     assert table.drawn() == (None, None)
     assert table.sentences == []
@@ -219,8 +219,8 @@ def test_what_is_said_of_a_slide_is_in_its_entry_and_comes_back(table, add, qtbo
     # a name that two channels have says nothing
     roles = {"nuclei": "DAPI", "vessels": "CD31", "probe": 2}
     assert entries == (
-        SlideEntry(paths[0], roles=ALL_ROLES),
-        SlideEntry(paths[1], tumour="mouse 1", part="test", roles=roles, regions=regions),
+        SlideEntry(paths[0], roles=ALL_ROLES, series=0),
+        SlideEntry(paths[1], tumour="mouse 1", part="test", roles=roles, regions=regions, series=0),
     )
     table.set_entries(entries)
     assert not table.has_rows
@@ -261,7 +261,7 @@ def test_columns_follow_the_roles_and_choices_stay(table, add, write_slide, tmp_
     table.set_roles(("nuclei", "vessels", "fap"), "probe")
     assert headers(table)[FIRST_ROLE:] == ["Nuclei", "Vessels", "Fap", "Probe", "Patches"]
     roles = {"nuclei": "more", "vessels": "CD31", "fap": "anti-FAP", "probe": "QD"}
-    assert table.entries() == (SlideEntry(path, part="train", roles=roles),)
+    assert table.entries() == (SlideEntry(path, part="train", roles=roles, series=0),)
     table.set_roles(("vessels",), "fap")
     assert headers(table)[FIRST_ROLE:] == ["Vessels", "Fap", "Patches"]
     assert table.entries()[0].roles == {"vessels": "CD31", "fap": "anti-FAP"}

@@ -155,8 +155,8 @@ def _open(wanted: Wanted) -> Generator[Opened | str, None, None]:
     images = len(list_series(wanted.path))
     if images > 1:
         yield (
-            f"{wanted.path.name} holds {images} images and the first is taken: open the file in the viewer and press "
-            "Add open slides to take others."
+            f"{wanted.path.name} holds {images} images and image {slide.series} is taken: open the file in the viewer "
+            "and press Add open slides to take others."
         )
 
 
