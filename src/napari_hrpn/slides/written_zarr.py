@@ -1,4 +1,4 @@
-"""OME-Zarr folders that this program wrote, which alone it may delete: known by their metadata and every name in them."""
+"""OME-Zarr folders that this program wrote, which alone it may delete; every name in them is looked at."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_replaceable(folder: Path) -> None:
         raise SlideError(msg)
     for name in _others(folder, arrays):
         msg = (
-            f"{folder} holds {name}, which this program did not write, so it stays: move that, or choose another name."
+            f"{folder} holds {name}, which this program did not write, so it stays: move that, or choose a new name."
         )
         raise SlideError(msg)
 
