@@ -19,7 +19,7 @@ from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.metadata import channel_colors
 from napari_hrpn.slides.ome_zarr_writer import copy_pyramid
 from napari_hrpn.slides.output_path import partial_output
-from napari_hrpn.slides.place import local_path
+from napari_hrpn.slides.place import local_path, user_path
 from napari_hrpn.slides.pyramid_blocks import CHUNK_EDGE, WriteReport, create_levels, level_shapes
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
         Where the output exists, lies on the input, or cannot be written, the slide cannot be read, or its
         type of pixel has no place in an OME-TIFF.
     """
-    path = local_path(path)
+    path = user_path(local_path(path))
     if slide.dtype.name not in OME_TYPES:
         raise SlideError(
             f"{slide.source.name} holds {slide.dtype.name} pixels, which OME-TIFF has no type for: "

@@ -40,9 +40,7 @@ def check_replaceable(folder: Path) -> None:
         msg = f"{folder} is a folder but not an OME-Zarr of this program, so it stays: choose another name."
         raise SlideError(msg)
     for name in _others(folder, arrays):
-        msg = (
-            f"{folder} holds {name}, which this program did not write, so it stays: move that, or choose a new name."
-        )
+        msg = f"{folder} holds {name}, which this program did not write, so it stays: move that, or choose a new name."
         raise SlideError(msg)
 
 
