@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, SlideWarning
-from napari_hrpn.slides.lazy import reason
+from napari_hrpn.slides.lazy import SMALLEST_CHUNK, reason
 from napari_hrpn.slides.ome_zarr_metadata import check_inside, inner_place, read_metadata
 from napari_hrpn.slides.zarr_arrays import open_without_settings, open_zarr_array
 from napari_hrpn.slides.zarr_chunks import ChunkLinks, as_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import zarr
 
     from napari_hrpn.slides.ome_zarr_metadata import Multiscale
@@ -30,8 +28,10 @@ if TYPE_CHECKING:
 
     ZarrArray = zarr.Array[Any]
 
-LONGEST_SIDE_PX = 2**22
-MOST_CHANNELS = 4096
+# what opens within 5 s and 500 MB
+LONGEST_SIDE_PX = 2**19
+MOST_CHANNELS = 512
+MOST_BLOCKS = 2**21
 SMALLEST_CHUNK_PX = 16
 LARGEST_CHUNK_BYTES = 4 * 2**30
 FEW_CHUNKS = 0.5
@@ -69,17 +69,19 @@ def opened_levels(image: Multiscale, root: Place) -> tuple[str, tuple[Level, ...
     """
     if not image.levels:
         raise SlideError(f"{image.folder.name} lists no levels, expected at least one: convert it again.")
-    levels = []
-    for listed in image.levels:
-        folder = inner_place(image.folder, listed.path)
-        array, share = as_stored(opened_array(folder, root), folder)
-        levels.append(Level(array, listed.path, listed.pixel_size_um, share, ChunkLinks(array, folder, root)))
-    axes = image.axes or _assumed_axes(image.folder, levels[0].array)
-    _check_axes(image.folder, axes, levels)
+    folders = [inner_place(image.folder, listed.path) for listed in image.levels]
+    arrays = [opened_array(folder, root) for folder in folders]
+    axes = image.axes or _assumed_axes(image.folder, arrays[0])
+    for array in arrays:
+        _check_axes(image.folder, axes, array)
+        _check_size(image.folder, axes, array)
     if image.doubt:
         _warn(image.doubt)
+    levels = []
+    for listed, folder, declared in zip(image.levels, folders, arrays, strict=True):
+        array, share = as_stored(declared, folder)
+        levels.append(Level(array, listed.path, listed.pixel_size_um, share, ChunkLinks(array, folder, root)))
     levels.sort(key=lambda level: -math.prod(_plane(level, axes)))
-    _check_size(image.folder, axes, levels[0].array)
     _check_chunks(image, levels)
     kept = [levels[0], *(level for level in levels[1:] if _belongs(image.folder, axes, level, levels[0]))]
     return axes, _with_sound_sizes(image.folder, axes, kept)
@@ -149,6 +151,10 @@ def _opened_otherwise(folder: Place, name: str, error: Exception) -> ZarrArray:
     ) from error
 
 
+def _number(length: int) -> str:
+    return f"{length:,}" if length < 10**15 else "a number of many digits"
+
+
 def _shown(value: object) -> str:
     """What JSON says of types and codecs, by their names alone."""
     if isinstance(value, dict):
@@ -169,28 +175,31 @@ def _assumed_axes(folder: Place, array: ZarrArray) -> str:
     return axes
 
 
-def _check_axes(folder: Place, axes: str, levels: Sequence[Level]) -> None:
-    for level in levels:
-        if level.array.ndim != len(axes):
-            raise SlideError(
-                f"{folder.name} has levels with {level.array.ndim} axes but names {len(axes)}, "
-                "expected as many: convert it again."
-            )
-
-
-def _check_size(folder: Place, axes: str, finest: ZarrArray) -> None:
-    sizes, chunks = dict(zip(axes, finest.shape, strict=True)), dict(zip(axes, finest.chunks, strict=True))
-    if max(sizes["y"], sizes["x"]) > LONGEST_SIDE_PX or sizes.get("c", 1) > MOST_CHANNELS:
+def _check_axes(folder: Place, axes: str, array: ZarrArray) -> None:
+    if array.ndim != len(axes):
         raise SlideError(
-            f"{folder.name} says that it has {sizes.get('c', 1):,} channels of {sizes['y']:,} x {sizes['x']:,} px, "
-            f"expected at most {MOST_CHANNELS:,} channels and {LONGEST_SIDE_PX:,} px a side: check it, or cut it into parts."
+            f"{folder.name} has levels with {array.ndim} axes but names {len(axes)}, "
+            "expected as many: convert it again."
+        )
+
+
+def _check_size(folder: Place, axes: str, array: ZarrArray) -> None:
+    """Refuse what would take minutes or all memory before the first pixel is shown."""
+    sizes, chunks = dict(zip(axes, array.shape, strict=True)), dict(zip(axes, array.chunks, strict=True))
+    channels = sizes.get("c", 1)
+    blocks = channels * math.prod(-(-sizes[axis] // max(chunks[axis], SMALLEST_CHUNK)) for axis in "yx")
+    if max(array.shape) > LONGEST_SIDE_PX or channels > MOST_CHANNELS or blocks > MOST_BLOCKS:
+        raise SlideError(
+            f"{folder.name} is too large, with {' x '.join(map(_number, array.shape))} pixels ({', '.join(axes)}), "
+            f"expected at most {LONGEST_SIDE_PX:,} px a side, {MOST_CHANNELS:,} channels and {MOST_BLOCKS:,} blocks of "
+            f"{SMALLEST_CHUNK} x {SMALLEST_CHUNK} px: cut it into parts, or store it in larger chunks."
         )
     if any(chunks[axis] < min(SMALLEST_CHUNK_PX, sizes[axis] // SMALLEST_CHUNK_PX) for axis in "yx"):
         raise SlideError(
-            f"{folder.name} is stored in chunks of {chunks['y']} x {chunks['x']} px, far too many for a look, "
+            f"{folder.name} is stored in chunks of {chunks['y']} x {chunks['x']} px, which are far too many, "
             f"expected {SMALLEST_CHUNK_PX} or more a side: convert it again, with chunks of 512 x 512 px."
         )
-    size = math.prod(finest.chunks) * np.dtype(finest.dtype).itemsize
+    size = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
     if size > LARGEST_CHUNK_BYTES:
         raise SlideError(
             f"{folder.name} is stored in chunks of {size / 2**30:,.0f} GiB, expected at most "
@@ -212,7 +221,7 @@ def _check_chunks(image: Multiscale, levels: list[Level]) -> None:
     if finest.share < FEW_CHUNKS:
         stored = f"about {finest.share:.0%} of the chunks" if finest.share else "no chunk"
         _warn(
-            f"{name} stores {stored} of its finest level and the rest reads as {finest.array.fill_value}: this "
+            f"{name} stores {stored} of its finest level, and the rest reads as {finest.array.fill_value}: this "
             "is right if the program that wrote it leaves out what is empty; otherwise copy it again."
         )
     for level in levels[1:]:

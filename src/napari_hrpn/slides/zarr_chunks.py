@@ -13,8 +13,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.ome_zarr_metadata import is_inside, leads_out
 from napari_hrpn.slides.place import stamp
@@ -152,10 +150,12 @@ def _others(array: ZarrArray) -> Iterator[ZarrArray]:
 
 
 def _share(array: ZarrArray, place: Path, grid: tuple[int, ...]) -> float:
-    count = math.prod(grid)
-    sample = range(count) if count <= MOST_SAMPLES else random.Random(0).sample(range(count), MOST_SAMPLES)
-    keys = (_key(array, tuple(map(int, np.unravel_index(index, grid)))) for index in sample)
-    return sum((place / key).exists() for key in keys) / len(sample)
+    if math.prod(grid) <= MOST_SAMPLES:
+        sample = list(itertools.product(*map(range, grid)))
+    else:
+        chance = random.Random(0)
+        sample = [tuple(map(chance.randrange, grid)) for _ in range(MOST_SAMPLES)]
+    return sum((place / _key(array, numbers)).exists() for numbers in sample) / len(sample)
 
 
 def _first_chunk(place: Path) -> str | None:
