@@ -64,12 +64,10 @@ def partial_output(path: Path, source: Place | None, *, overwrite: bool) -> Iter
         Where the output exists, would touch the input, is being written by another program, or cannot be written.
     """
     _check(path, source, overwrite)
-    with writing_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _attempt(path) as attempt:
-            yield attempt / path.name
-            _check(path, source, overwrite)
-            _publish(attempt, path)
+    with writing_errors(path), _attempt(path) as attempt:
+        yield attempt / path.name
+        _check(path, source, overwrite)
+        _publish(attempt, path)
 
 
 @contextmanager
@@ -136,20 +134,48 @@ def partial_folder(path: Path) -> Path:
 
 
 @contextmanager
-def _attempt(path: Path) -> Iterator[Path]:
-    """A new folder to write in, which goes at the end; the lock beside it keeps other programs out."""
+def locked_output(path: Path) -> Iterator[Path]:
+    """Keep other programs from writing an output, without a file in it that says so.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Final file or folder; the folder that it is in is made.
+
+    Yields
+    ------
+    pathlib.Path
+        Its `partial_folder`, with nothing of ours in it but the lock.
+
+    Raises
+    ------
+    SlideError
+        Where another program writes it, or its folder cannot be written.
+    """
     folder = partial_folder(path)
-    lock = _locked(folder, path)
-    attempt = folder / uuid.uuid4().hex
+    with writing_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _locked(folder, path)
     try:
-        _clear(folder, path)
-        attempt.mkdir()
-        yield attempt
+        with writing_errors(path):
+            _clear(folder, path)
+        yield folder
     finally:
-        # what went wrong before is what the user has to know
-        with suppress(OSError):
-            remove(attempt)
         _give_up(folder, lock)
+
+
+@contextmanager
+def _attempt(path: Path) -> Iterator[Path]:
+    """A new folder to write in, which goes at the end."""
+    with locked_output(path) as folder:
+        attempt = folder / uuid.uuid4().hex
+        try:
+            attempt.mkdir()
+            yield attempt
+        finally:
+            # what went wrong before is what the user has to know
+            with suppress(OSError):
+                remove(attempt)
 
 
 def _locked(folder: Path, path: Path) -> BaseFileLock | None:
