@@ -299,10 +299,9 @@ def _axes(folder: Place, entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _letter(axis: dict[str, Any]) -> str:
-    name = axis["name"].strip().lower()
-    kind = axis.get("type")
+    name = str(axis["name"]).strip().lower()
     # a longer name says no more than what kind of axis it is
-    return _LETTER_OF_TYPE.get(kind, name) if isinstance(kind, str) and len(name) > 1 else name
+    return name if len(name) == 1 else _LETTER_OF_TYPE.get(str(axis.get("type")), name)
 
 
 def _levels(

@@ -79,7 +79,7 @@ def open_changed(array: ZarrArray, **changes: object) -> ZarrArray:
     """
     import zarr
 
-    content = {**array.metadata.to_dict(), **changes}
+    content: dict[str, Any] = {**array.metadata.to_dict(), **changes}
     return _opened(lambda: zarr.Array.from_dict(array.store_path, content))
 
 
