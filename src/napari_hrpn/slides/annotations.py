@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.output_path import partial_output
-from napari_hrpn.slides.place import user_path
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,9 @@ from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.metadata import channel_colors
 from napari_hrpn.slides.ome_zarr_writer import copy_pyramid
 from napari_hrpn.slides.output_path import partial_output
-from napari_hrpn.slides.place import local_path, user_path
+from napari_hrpn.slides.place import local_path
 from napari_hrpn.slides.pyramid_blocks import CHUNK_EDGE, WriteReport, create_levels, level_shapes
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

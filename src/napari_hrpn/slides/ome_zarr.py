@@ -11,12 +11,11 @@ import numpy as np
 
 from napari_hrpn.slides.assembly import Findings, assemble
 from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.inner_place import check_inside, inner_place
 from napari_hrpn.slides.ome_zarr_levels import Level, opened_array, opened_levels
 from napari_hrpn.slides.ome_zarr_metadata import (
     ListedLevel,
     Multiscale,
-    check_inside,
-    inner_place,
     listed_images,
     parse_image,
     read_attributes,

@@ -7,6 +7,7 @@ computed; a finest one that cannot be read as it was written is refused.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.inner_place import check_inside, inner_place
 from napari_hrpn.slides.lazy import SMALLEST_CHUNK, reason
-from napari_hrpn.slides.ome_zarr_metadata import check_inside, inner_place, read_metadata
+from napari_hrpn.slides.ome_zarr_metadata import read_metadata
 from napari_hrpn.slides.zarr_arrays import open_without_settings, open_zarr_array
 from napari_hrpn.slides.zarr_chunks import ChunkLinks, as_stored
 
@@ -108,7 +110,7 @@ def opened_array(folder: Place, root: Place) -> ZarrArray:
         If it is not there, not in the store, or of a kind that cannot be read.
     """
     name = f"{folder.parent.name}/{folder.name}"
-    if isinstance(folder, Path) and not folder.is_dir():
+    if isinstance(folder, Path) and not os.path.isdir(folder):  # noqa: PTH112 (which raises for a name too long)
         raise SlideError(
             f"{folder.parent.name} lists the level {folder.name} that is not there, expected all of "
             "them: copy it again."
@@ -202,7 +204,7 @@ def _check_size(folder: Place, axes: str, array: ZarrArray) -> None:
     size = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
     if size > LARGEST_CHUNK_BYTES:
         raise SlideError(
-            f"{folder.name} is stored in chunks of {size / 2**30:,.0f} GiB, expected at most "
+            f"{folder.name} is stored in chunks of {_number(size // 2**30)} GiB, expected at most "
             f"{LARGEST_CHUNK_BYTES / 2**30:.0f}: convert it again, with chunks of 512 x 512 px."
         )
 

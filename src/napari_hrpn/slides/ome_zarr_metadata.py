@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.inner_place import inner_place, shown
 from napari_hrpn.slides.lazy import reason
 from napari_hrpn.slides.metadata import PYRAMID_TYPE
-from napari_hrpn.slides.place import ZARR_METADATA, Place, fetched
+from napari_hrpn.slides.place import Place, fetched
 from napari_hrpn.slides.units import micrometres
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LARGEST_METADATA_BYTES = 8 * 2**20
 MOST_LEVELS = 64
 _LETTER_OF_TYPE = {"channel": "c", "time": "t"}
-_IGNORED_STEPS = {"identity", "translation"}
+_IGNORED_STEPS = ("identity", "translation")
 
 
 @dataclass(frozen=True)
@@ -138,77 +138,6 @@ def read_metadata(path: Place) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else {}
 
 
-def check_inside(place: Place, root: Place) -> None:
-    """Refuse a folder of a store that a link, or its metadata, lets lead out of it.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        The folder.
-    root : pathlib.Path or UPath
-        The store.
-
-    Raises
-    ------
-    SlideError
-        If it is elsewhere. At an address there are no links.
-    """
-    if not isinstance(place, Path) or not isinstance(root, Path):
-        return
-    top = os.path.realpath(root)
-    for one in (place, *(place / name for name in ZARR_METADATA)):
-        if not is_inside(os.path.realpath(one), top):
-            raise SlideError(leads_out(root, one))
-
-
-def is_inside(real: str, top: str) -> bool:
-    """Whether a path without links is a folder or in it."""
-    return real == top or real.startswith(top.rstrip(os.sep) + os.sep)
-
-
-def leads_out(root: Place, place: object) -> str:
-    """The sentence for a link that leads out of a store."""
-    return (
-        f"{root.name} has a link that leads out of it ({place}), expected all pixels inside: copy it with the files "
-        "that its links lead to, as `cp -rL` does."
-    )
-
-
-def inner_place(folder: Place, name: object) -> Place:
-    """Find a folder by the path that metadata give.
-
-    Parameters
-    ----------
-    folder : pathlib.Path or UPath
-        What it is in.
-    name : object
-        A path with slashes.
-
-    Returns
-    -------
-    pathlib.Path or UPath
-        It need not be there.
-
-    Raises
-    ------
-    SlideError
-        For a path that leads elsewhere, or is none.
-    """
-    if not isinstance(name, str | int) or isinstance(name, bool):
-        raise SlideError(f"{folder.name} lists a path that is {_shown(name)}, expected the name of a folder in it.")
-    words = str(name)
-    is_elsewhere = (
-        "://" in words
-        or "\0" in words
-        or any(".." in kind(words).parts or kind(words).anchor for kind in (PurePosixPath, PureWindowsPath))
-    )
-    if is_elsewhere:
-        raise SlideError(
-            f"{folder.name} lists the path {_shown(words)}, which leads out of it, expected a folder in it."
-        )
-    return folder / words if words else folder
-
-
 def listed_images(folder: Place, attributes: dict[str, Any]) -> list[dict[str, Any]]:
     """The entries of a group's images.
 
@@ -234,7 +163,7 @@ def listed_images(folder: Place, attributes: dict[str, Any]) -> list[dict[str, A
         # as some wrote who meant a single one
         entries = [entries]
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise _not_understood(folder, f"'multiscales' is {_shown(entries)}, expected a list of images")
+        raise _not_understood(folder, f"'multiscales' is {shown(entries)}, expected a list of images")
     if not entries:
         raise SlideError(f"{folder.name} lists no image ('multiscales' is empty), expected one: convert it again.")
     return entries
@@ -294,7 +223,7 @@ def _axes(folder: Place, entry: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes] if isinstance(axes, list) else [{}]
     if not all(isinstance(axis.get("name"), str) for axis in axes):
-        raise _not_understood(folder, f"the axes are {_shown(entry['axes'])}, expected names such as c, y, x")
+        raise _not_understood(folder, f"the axes are {shown(entry['axes'])}, expected names such as c, y, x")
     return axes
 
 
@@ -334,14 +263,14 @@ def _pixel_size(
         if kind == "scale" and isinstance(step, dict) and _is_scale(step.get("scale"), len(axes)):
             scale, has_scale = [old * new for old, new in zip(scale, step["scale"], strict=True)], True
         elif kind not in _IGNORED_STEPS:
-            return None, f"has a scale that is not understood ({_shown(step)} for {len(axes)} axes)"
+            return None, f"has a scale that is not understood ({shown(step)} for {len(axes)} axes)"
     units = [axes[letters.index(letter)].get("unit") for letter in "yx"]
     y, x = (
         micrometres(scale[letters.index(letter)], unit if isinstance(unit, str) else None)
         for letter, unit in zip("yx", units, strict=True)
     )
     if (y is None) != (x is None):
-        return None, f"has the unit {_shown(units[0])} along y and {_shown(units[1])} along x"
+        return None, f"has the unit {shown(units[0])} along y and {shown(units[1])} along x"
     return (y, x) if has_scale and y is not None and x is not None else None, ""
 
 
@@ -361,12 +290,6 @@ def _names(attributes: dict[str, Any]) -> tuple[str, ...]:
         return ()
     labels = (channel.get("label") if isinstance(channel, dict) else None for channel in channels)
     return tuple(str(label) if isinstance(label, str | int | float) else "" for label in labels)
-
-
-def _shown(value: object) -> str:
-    """A value as it stands in JSON, cut where it is long."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else f"{text[:60]} …"
 
 
 def _not_understood(folder: Place, fault: str) -> SlideError:

@@ -11,8 +11,9 @@ import dask.array as da
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.output_path import partial_output
-from napari_hrpn.slides.place import local_path, user_path
+from napari_hrpn.slides.place import local_path
 from napari_hrpn.slides.pyramid_blocks import WriteReport, block_grid, copy_block, create_levels, level_shapes
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

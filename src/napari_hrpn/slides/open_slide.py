@@ -13,8 +13,8 @@ from napari_hrpn.slides.place import (
     as_place,
     holds_zarr,
     is_collapsed_address,
-    user_path,
 )
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

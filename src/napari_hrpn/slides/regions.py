@@ -15,7 +15,7 @@ import numpy as np
 from napari_hrpn.slides.annotations import Annotation, read_geojson
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.label_image import LABEL_IMAGES, read_label_image
-from napari_hrpn.slides.place import user_path
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     import os

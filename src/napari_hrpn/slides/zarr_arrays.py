@@ -136,14 +136,15 @@ def read_zarr(array: ZarrArray, key: tuple[Any, ...]) -> NDArray[Any]:
 def _opened(open_it: Callable[[], ZarrArray]) -> ZarrArray:
     if _can_have_zarrs():
         try:
-            with _decoded_by_zarrs():
+            with _quietly({"codec_pipeline.path": ZARRS}):
                 array = open_it()
             # it knows this machine's byte order only
             if array.dtype.isnative:
                 return array
         except Exception:
             pass
-    return open_it()
+    with _quietly({}):
+        return open_it()
 
 
 def _has_zarrs(array: ZarrArray) -> bool:
@@ -163,10 +164,10 @@ def _can_have_zarrs() -> bool:
 
 
 @contextmanager
-def _decoded_by_zarrs() -> Iterator[None]:
+def _quietly(settings: dict[str, str]) -> Iterator[None]:
+    """Have zarr open something with settings of ours; what it says of how others wrote it is not for users."""
     import zarr
 
-    with _setting, zarr.config.set({"codec_pipeline.path": ZARRS}), warnings.catch_warnings():
-        # what it cannot decode it leaves to zarr
-        warnings.filterwarnings("ignore", "Array is unsupported by ZarrsCodecPipeline")
+    with _setting, zarr.config.set(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.ome_zarr_metadata import is_inside, leads_out
+from napari_hrpn.slides.inner_place import is_inside, leads_out
 from napari_hrpn.slides.place import stamp
 from napari_hrpn.slides.zarr_arrays import open_changed
 
