@@ -22,6 +22,7 @@ from sklearn.metrics import jaccard_score, mean_squared_error, r2_score
 
 from napari_hrpn.cli import run
 from napari_hrpn.slides import read_geojson
+from napari_hrpn.slides.output_path import locked_output
 from support.evaluated_slides import ROI, TISSUE, EvaluatedSlide, evaluated_slide, write_slide
 
 REGION = {
@@ -452,6 +453,16 @@ def test_cohort_that_was_killed_is_made_again(
     (tmp_path / "other" / "unfinished" / "request.json").write_text("{}")
     assert run([*words[:-1], str(tmp_path / "other")]) == 2
     assert "which is not of a cohort" in capsys.readouterr().err
+
+
+def test_two_programs_do_not_write_one_cohort(
+    cohort: Path, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["report", str(output), str(cohort / "evaluation 2"), "-o", str(tmp_path / "out")]
+    with locked_output(tmp_path / "out"):
+        assert run(words) == 2
+    assert "out is being written by another program" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cohort_refuses_what_is_no_evaluation(

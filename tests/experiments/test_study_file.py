@@ -122,6 +122,13 @@ def test_a_slide_that_cannot_be_meant_is_refused(folder: Path, slide: str, words
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+def test_a_study_with_a_byte_order_mark_is_that_without(folder: Path) -> None:
+    path = write_study(folder, WHOLE)
+    study = read_study(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_study(path) == study
+
+
 def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"nowhere\.toml cannot be read"):
         read_study(tmp_path / "nowhere.toml")

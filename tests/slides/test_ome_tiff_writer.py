@@ -13,6 +13,7 @@ import tifffile
 from napari_hrpn.slides import Slide, SlideError, open_slide
 from napari_hrpn.slides import ome_tiff_writer as writer
 from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
+from napari_hrpn.slides.output_path import partial_folder
 
 NAMES = ("DAPI", "CD31", "QD µ")
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
@@ -144,14 +145,14 @@ def test_what_a_killed_run_leaves_does_not_open(tmp_path, monkeypatch):
 
     def killed_before_the_end(file, start):
         file.flush()
-        shutil.copy(tmp_path / "out.ome.tif.partial", killed)
+        shutil.copy(next(partial_folder(tmp_path / "out.ome.tif").glob("*/out.ome.tif")), killed)
         return exchange(file, start)
 
     monkeypatch.setattr(writer, "_exchange_start", killed_before_the_end)
     steps = write_ome_tiff(slide, tmp_path / "out.ome.tif")
     next(steps)
     with pytest.raises(SlideError):
-        open_slide(tmp_path / "out.ome.tif.levels.partial")
+        open_slide(next(partial_folder(tmp_path / "out.ome.tif").glob("*/.levels")))
     path = finish(steps)
 
     assert killed.stat().st_size > 0.9 * path.stat().st_size
@@ -161,8 +162,9 @@ def test_what_a_killed_run_leaves_does_not_open(tmp_path, monkeypatch):
 
 def test_what_an_earlier_run_left_is_cleared_away(tmp_path):
     slide, pixels = some_slide()
-    (tmp_path / "out.ome.tif.partial").write_text("half a file")
-    (tmp_path / "out.ome.tif.levels.partial" / "0").mkdir(parents=True)
+    left = partial_folder(tmp_path / "out.ome.tif") / ("0" * 32)
+    (left / ".levels" / "0").mkdir(parents=True)
+    (left / "out.ome.tif").write_text("half a file")
 
     path = finish(write_ome_tiff(slide, tmp_path / "out.ome.tif"))
 

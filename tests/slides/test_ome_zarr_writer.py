@@ -15,6 +15,7 @@ from napari_hrpn.slides import Slide, SlideError, open_slide
 from napari_hrpn.slides import ome_zarr_writer as writer
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
+from napari_hrpn.slides.output_path import partial_folder
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.pyramid_blocks import level_shapes
 
@@ -175,12 +176,13 @@ def test_what_a_killed_run_leaves_does_not_open_and_is_begun_again(tmp_path):
     slide, pixels = some_slide((1, 2301, 2999))
     steps = write_ome_zarr(slide, tmp_path / "out.ome.zarr")
     next(steps)
-    partial = (tmp_path / "out.ome.zarr.partial").rename(tmp_path / "killed.ome.zarr")
+    left = partial_folder(tmp_path / "out.ome.zarr")
+    killed = left.rename(tmp_path / "killed")
     steps.close()
 
     with pytest.raises(SlideError):
-        open_slide(partial)
-    partial.rename(tmp_path / "out.ome.zarr.partial")
+        open_slide(next(killed.glob("*/out.ome.zarr")))
+    killed.rename(left)
     path = finish(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
 
     assert list(tmp_path.iterdir()) == [path]

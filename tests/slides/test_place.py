@@ -26,6 +26,7 @@ from napari_hrpn.slides import (
     slide_name,
     write_ome_zarr,
 )
+from napari_hrpn.slides.user_path import user_path
 from support.object_storage import address_of, objects, uploaded
 from support.ome_zarr import write_attributes, write_image
 from support.predictions import make_slide, save_slide
@@ -85,6 +86,21 @@ def test_a_path_stays_what_it_was(words):
     assert type(as_place(words)) is type(Path())
     assert as_place(Path(words)) == Path(words)
     assert local_path(words) == Path(words)
+
+
+def test_a_path_with_a_home_is_a_file_of_that_name_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~root").mkdir()
+    (tmp_path / "study" / "~nobody").mkdir(parents=True)
+    assert user_path("~") == tmp_path
+    assert user_path("~/a.tif") == tmp_path / "a.tif"
+    assert user_path("~a.ome.tif") == Path("~a.ome.tif")
+    assert user_path(Path("~root/a.tif")) == Path("~root/a.tif")
+    assert user_path("~nobody/a.tif", tmp_path / "study") == Path("~nobody/a.tif")
+    with pytest.raises(SlideError, match="home of a user"):
+        open_slide("~no-such-user/a.tif")
 
 
 def test_an_address_keeps_its_slashes_and_a_file_address_is_a_path(bucket):

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from napari_hrpn.slides import replaced_file as replaced_file_module
 from napari_hrpn.slides.replaced_file import replaced_file
 
 
@@ -48,3 +49,16 @@ def test_a_folder_that_is_gone_is_not_made(tmp_path):
     with pytest.raises(FileNotFoundError), replaced_file(tmp_path / "gone" / "table.csv") as partial:
         partial.write_text("new")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_program_left_goes_an_hour_later_and_nothing_else(tmp_path):
+    path = tmp_path / "state"
+    left = [replaced_file_module._partial(path, pid) for pid in (7, 8)]
+    mine = [tmp_path / name for name in ("state.partial", "state.7.partial", "state.7-00000000.partial", "other")]
+    for file in (*left, *mine):
+        file.write_text("x")
+    for file in (left[0], *mine):
+        os.utime(file, (0, 0))
+    with replaced_file(path) as partial:
+        partial.write_text("new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, left[1], *mine])

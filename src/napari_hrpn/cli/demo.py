@@ -100,7 +100,7 @@ def _begin(folder: Path, wanted: _Tumour, *, overwrite: bool) -> None:
 
 def _recorded(record: Path) -> dict[str, object] | None:
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
+        found = json.loads(record.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

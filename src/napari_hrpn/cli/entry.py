@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import signal
 import sys
 import warnings
@@ -30,6 +32,9 @@ USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
 TAKE_ADDRESSES = {"convert", "evaluate", "info", "predict"}
+# what stands before the value where a word of the command line holds both
+_OPTION = re.compile(r"--[\w-]+=|-o(?=.)|")
+_HOME_OR_DRIVE = re.compile(r"~|[A-Za-z]:[\\/]|\\\\")
 
 app = typer.Typer(
     name="napari-hrpn",
@@ -102,7 +107,9 @@ def run(arguments: Sequence[str]) -> int:
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         try:
             _check_addresses(arguments)
-            return int(app(list(arguments), prog_name="napari-hrpn", standalone_mode=False) or 0)
+            return int(
+                app([_with_path(word) for word in arguments], prog_name="napari-hrpn", standalone_mode=False) or 0
+            )
         except (KeyboardInterrupt, typer.Abort):
             complain("stopped.")
             return INTERRUPTED
@@ -127,8 +134,23 @@ def _check_addresses(arguments: Sequence[str]) -> None:
             raise CommandError(msg)
 
 
+def _with_path(word: str) -> str:
+    """A word of the command line whose path is one of this machine; the shell leaves ``--output=~/x`` as it is."""
+    option = _OPTION.match(word)
+    value = word[option.end() :] if option else word
+    if not option or not _HOME_OR_DRIVE.match(value):
+        return word
+    from napari_hrpn.slides.user_path import user_path
+
+    return option[0] + str(user_path(value))
+
+
 def main() -> None:
     """Run the command of ``sys.argv`` and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        # names may hold what the terminal has no letter for
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     sys.exit(run(sys.argv[1:]))
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import fields
-from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from napari_hrpn.experiments.errors import StudyError
 from napari_hrpn.experiments.study import MODELS, Ablations, Study, named_slides, place_of
+from napari_hrpn.slides.user_path import user_path
 from napari_hrpn.training import SlideEntry, TrainingSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOP = {
     "title": str, "test": list[str], "models": list[str], "recipe": str, "validate": str, "folds": bool,
@@ -42,7 +45,7 @@ def read_study(path: str | Path) -> Study:
     StudyError
         In one sentence that names the key and the file.
     """
-    path = Path(path)
+    path = user_path(path)
     content = _content(path)
     _check_table(content, TOP, "", path)
     slides = content.get("slide", [])
@@ -64,7 +67,7 @@ def read_study(path: str | Path) -> Study:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         msg = f"the study {path} cannot be read ({error.strerror}); expected a TOML file."
         raise StudyError(msg) from error
@@ -128,7 +131,7 @@ def _entry(table: dict[str, Any], where: str, path: Path) -> SlideEntry:
 
 
 def _existing(name: str, key: str, path: Path) -> Path:
-    found = (path.parent / Path(name).expanduser()).absolute()
+    found = (path.parent / user_path(name, path.parent)).absolute()
     if not found.exists():
         msg = f"{key} in {path.name} is {name}, which is not there; expected a path relative to {path.name}."
         raise StudyError(msg)

@@ -9,16 +9,17 @@ import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -72,7 +73,7 @@ def read_geojson(path: str | os.PathLike[str]) -> tuple[Annotation, ...]:
     SlideError
         If the file cannot be read, has no polygon, or one with fewer than 3 points or coordinates that are none.
     """
-    checked = Path(path).expanduser()
+    checked = user_path(path)
     features = _features(_parsed(checked), checked.name)
     annotations = []
     for index, feature in enumerate(features):
@@ -110,7 +111,7 @@ def write_geojson(annotations: Sequence[Annotation], path: str | os.PathLike[str
     """
     collection = {"type": "FeatureCollection", "features": [_feature(annotation) for annotation in annotations]}
     text = json.dumps(collection, ensure_ascii=False, allow_nan=False)
-    with partial_output(Path(path).expanduser(), None, overwrite=overwrite) as partial:
+    with partial_output(user_path(path), None, overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.slides.chunk_cache import ChunkCache
+
 if TYPE_CHECKING:
     import dask.array as da
 
@@ -61,12 +63,14 @@ def _sample(level: da.Array) -> np.ndarray:
     # a grid, so that a slide with tissue on one side only is met as well as one with tissue in the middle
     down = max(1, min(len(rows), round(math.sqrt(count * len(rows) / len(columns)))))
     across = max(1, min(len(columns), count // down))
+    # which makes the graph of a level once, not for every block
+    cache = ChunkCache(LARGEST_BLOCK_BYTES)
     parts = []
     for row in _evenly(len(rows), down):
         for column in _evenly(len(columns), across):
             top, left = sum(rows[:row]), sum(columns[:column])
-            block = level[:, top : top + rows[row], left : left + columns[column]]
-            parts.append(block.compute(scheduler="synchronous").reshape(channels, -1))
+            place = slice(top, top + rows[row]), slice(left, left + columns[column])
+            parts.append(cache.read(level, slice(0, channels), *place).reshape(channels, -1))
     return np.concatenate(parts, axis=1)
 
 

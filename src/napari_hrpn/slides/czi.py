@@ -1,24 +1,30 @@
-"""Zeiss CZI through pylibCZIrw, an optional extra; the library scales the coarser levels when read."""
+"""Zeiss CZI through pylibCZIrw, an optional extra; the library scales the coarser levels when read.
+
+The rule: planes are counted as they are stored, whatever the indices at which a file begins to count them.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import math
+import warnings
+from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_hrpn.slides.assembly import Findings, assemble
-from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import reason
 from napari_hrpn.slides.ome_xml import parse_xml
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
 from napari_hrpn.slides.units import micrometres, usable_pixel_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pylibCZIrw.czi import CziReader
@@ -36,6 +42,36 @@ _TYPES = {
 }
 
 
+@dataclass
+class _Scene:
+    """What the pieces of a scene say: indices along each axis, planes that are stored, and the rectangle around all."""
+
+    number: int | None
+    indices: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    planes: set[tuple[int, int, int]] = field(default_factory=set)
+    left: int = 2**62
+    top: int = 2**62
+    right: int = -(2**62)
+    bottom: int = -(2**62)
+
+    def add(self, place: dict[str, int], box: Any) -> None:  # noqa: ANN401 (of the library, which names no types)
+        """Take in one piece."""
+        for axis in {"C", "Z", "T"} | place.keys():
+            self.indices[axis].add(place.get(axis, 0))
+        self.planes.add((place.get("C", 0), place.get("Z", 0), place.get("T", 0)))
+        self.left, self.top = min(self.left, box.x), min(self.top, box.y)
+        self.right, self.bottom = max(self.right, box.x + box.w), max(self.bottom, box.y + box.h)
+
+    def along(self, axis: str) -> list[int]:
+        """Indices along an axis, in their order."""
+        return sorted(self.indices[axis])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return len(self.indices["C"]), self.bottom - self.top, self.right - self.left
+
+
 class CZILevel:
     """One level of one scene.
 
@@ -44,7 +80,9 @@ class CZILevel:
     path : pathlib.Path
         The file.
     place : dict
-        Scene, Z and T that are taken.
+        Scene and indices that are taken along all axes but C.
+    channels : sequence of int
+        Indices along C.
     corner : tuple of int
         Top and left of the scene in pixels of the finest level.
     shape : tuple of int
@@ -59,6 +97,7 @@ class CZILevel:
         self,
         path: Path,
         place: dict[str, int],
+        channels: Sequence[int],
         corner: tuple[int, int],
         shape: tuple[int, int, int],
         dtype: np.dtype,
@@ -66,6 +105,7 @@ class CZILevel:
     ) -> None:
         self._path = path
         self._place = place
+        self._channels = channels
         self._corner = corner
         self._factor = factor
         self.shape = shape
@@ -80,7 +120,7 @@ class CZILevel:
         plane = {axis: index for axis, index in self._place.items() if axis != "scene"}
         blocks = []
         with _opened(self._path) as file:
-            for channel in range(self.shape[0])[channels]:
+            for channel in self._channels[channels]:
                 block = file.read(
                     roi=(left, top, width * factor, height * factor),
                     plane={**plane, "C": channel},
@@ -122,19 +162,31 @@ def open_czi(path: Path, *, series: int | None, z: int | None, t: int | None) ->
         If pylibCZIrw is not installed or the file cannot be read.
     """
     with _opened(path) as file:
-        scenes = _scenes(file)
-        chosen = choose_series(path.name, len(scenes), series, lambda: _described(file, path))
-        number, box = scenes[chosen]
-        bounds = file.total_bounding_box
-        chosen_z = choose_plane(path.name, "z", _length(bounds, "Z"), z)
-        chosen_t = choose_plane(path.name, "t", _length(bounds, "T"), t)
-        place = {"Z": chosen_z or 0, "T": chosen_t or 0} | ({} if number is None else {"scene": number})
-        dtype = _dtype(file, path)
-        names, size = _metadata(file, path)
-    channels = _length(bounds, "C")
+        scenes = _scenes(file, path)
+        chosen = choose_series(path.name, len(scenes), series, lambda: _described(file, scenes, path))
+        scene = scenes[chosen]
+        channels, planes, times = (scene.along(axis) for axis in "CZT")
+        chosen_z = choose_plane(path.name, "z", len(planes), z)
+        chosen_t = choose_plane(path.name, "t", len(times), t)
+        place = {axis: indices[0] for axis in scene.indices if (indices := scene.along(axis))}
+        place |= {"Z": planes[chosen_z or 0], "T": times[chosen_t or 0]}
+        _warn_of_what_is_not_shown(scene, place, path)
+        dtype = _dtype({file.get_channel_pixel_type(channel) for channel in channels}, path)
+        names, size = _metadata(file, channels, path)
+    if scene.number is not None:
+        place["scene"] = scene.number
+    count, height, width = scene.shape
     sources = [
-        CZILevel(path, place, (box.y, box.x), (channels, -(-box.h // factor), -(-box.w // factor)), dtype, factor)
-        for factor in _factors(max(box.h, box.w))
+        CZILevel(
+            path,
+            place,
+            channels,
+            (scene.top, scene.left),
+            (count, -(-height // factor), -(-width // factor)),
+            dtype,
+            factor,
+        )
+        for factor in _factors(max(height, width))
     ]
     return assemble(Findings(path, tuple(sources), names, size, chosen, chosen_z, chosen_t))
 
@@ -158,22 +210,20 @@ def series_of_czi(path: Path) -> tuple[SeriesInfo, ...]:
         If it cannot be read.
     """
     with _opened(path) as file:
-        return _described(file, path)
+        return _described(file, _scenes(file, path), path)
 
 
-def _described(file: CziReader, path: Path) -> tuple[SeriesInfo, ...]:
-    bounds = file.total_bounding_box
-    size = usable_pixel_size(_metadata(file, path)[1])
+def _described(file: CziReader, scenes: Sequence[_Scene], path: Path) -> tuple[SeriesInfo, ...]:
     return tuple(
         SeriesInfo(
             index,
             f"Scene {index}",
-            (_length(bounds, "C"), box.h, box.w),
-            size,
-            _length(bounds, "Z"),
-            _length(bounds, "T"),
+            scene.shape,
+            usable_pixel_size(_metadata(file, scene.along("C"), path)[1]),
+            len(scene.indices["Z"]),
+            len(scene.indices["T"]),
         )
-        for index, (_, box) in enumerate(_scenes(file))
+        for index, scene in enumerate(scenes)
     )
 
 
@@ -194,23 +244,49 @@ def _opened(path: Path) -> Iterator[CziReader]:
         raise SlideError(f"{path.name} cannot be read as a CZI ({reason(error)}).") from error
 
 
-def _scenes(file: CziReader) -> list[tuple[int | None, Any]]:
-    """Number and rectangle of each scene; one without number where there are none."""
-    scenes = sorted(file.scenes_bounding_rectangle.items())
-    return scenes or [(None, file.total_bounding_rectangle)]
+def _scenes(file: CziReader, path: Path) -> list[_Scene]:
+    """The scenes in the order of their numbers; one without number where there are none."""
+    found: dict[int | None, _Scene] = {}
+
+    def add(_index: int, info: Any) -> bool:  # noqa: ANN401
+        place = dict(info.coordinate.to_dict())
+        number = place.pop("S", None)
+        found.setdefault(number, _Scene(number)).add(place, info.logicalRect)
+        return True
+
+    file.enumerate_subblocks(add)
+    if not found:
+        raise SlideError(f"{path.name} holds no image, expected at least one: export it again.")
+    return sorted(found.values(), key=lambda scene: -1 if scene.number is None else scene.number)
 
 
-def _length(bounds: dict[str, tuple[int, int]], axis: str) -> int:
-    first, last = bounds.get(axis, (0, 1))
-    return max(1, last - first)
+def _warn_of_what_is_not_shown(scene: _Scene, place: dict[str, int], path: Path) -> None:
+    others = [axis for axis in sorted(scene.indices.keys() - {"C", "Z", "T", "M"}) if len(scene.indices[axis]) > 1]
+    if others:
+        warnings.warn(
+            f"{path.name} has several images along {', '.join(others)} and the first is taken: export the one you want "
+            "as OME-TIFF for another.",
+            SlideWarning,
+            stacklevel=2,
+        )
+    missing = [
+        number
+        for number, channel in enumerate(scene.along("C"))
+        if (channel, place["Z"], place["T"]) not in scene.planes
+    ]
+    if missing:
+        warnings.warn(
+            f"{path.name} has no pixels of channel {', '.join(map(str, missing))} in this plane, which read as 0.",
+            SlideWarning,
+            stacklevel=2,
+        )
 
 
 def _factors(longest: int) -> list[int]:
     return [2**level for level in range(1 + max(0, math.ceil(math.log2(longest / SMALLEST_LEVEL))))]
 
 
-def _dtype(file: CziReader, path: Path) -> np.dtype:
-    types = set(file.pixel_types.values())
+def _dtype(types: set[str], path: Path) -> np.dtype:
     if len(types) != 1 or not types <= {"Gray8", "Gray16", "Gray32Float"}:
         raise SlideError(
             f"{path.name} holds pixels of type {', '.join(sorted(types))}, expected one grey type "
@@ -219,10 +295,18 @@ def _dtype(file: CziReader, path: Path) -> np.dtype:
     return np.dtype(_TYPES[types.pop()])
 
 
-def _metadata(file: CziReader, path: Path) -> tuple[tuple[str, ...], tuple[float, float] | None]:
+def _metadata(
+    file: CziReader, indices: Sequence[int], path: Path
+) -> tuple[tuple[str, ...], tuple[float, float] | None]:
     root = parse_xml(file.raw_metadata, path.name)
     channels = root.findall(".//Information/Image/Dimensions/Channels/Channel")
-    names = tuple(channel.get("Name") or channel.findtext("Fluor") or "" for channel in channels)
+    listed = {
+        channel.get("Id", f"unknown {number}"): channel.get("Name") or channel.findtext("Fluor") or ""
+        for number, channel in enumerate(channels)
+    }
+    ids = [f"Channel:{index}" for index in indices]
+    # a part of a file may list the channels of the whole
+    names = tuple(listed[one] for one in ids) if set(ids) <= listed.keys() else tuple(listed.values())
     sizes = [_distance(root, axis) for axis in "YX"]
     if sizes[0] is None or sizes[1] is None:
         return names, None

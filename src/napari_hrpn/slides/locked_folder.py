@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from filelock import BaseFileLock
+
 LOCK = ".lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+def held_lock(path: Path) -> BaseFileLock | None:
+    """Take a lock without waiting for it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        File of the lock, in a folder that is there.
+
+    Returns
+    -------
+    filelock.BaseFileLock or None
+        To be released; None on file systems that know no locks, such as some network shares.
+
+    Raises
+    ------
+    filelock.Timeout
+        If another program, or another thread of this one, has it.
+    """
+    # a generator may be closed in another thread than the one it was begun in
+    lock: BaseFileLock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except OSError as error:
+        if isinstance(error, Timeout) or error.errno not in _NO_LOCKS:
+            raise
+        return None
+    if isinstance(lock, SoftFileLock):
+        # filelock takes it where there are no locks; it would outlive a program that is killed
+        lock.release()
+        return None
+    return lock
 
 
 @contextmanager
@@ -29,11 +66,9 @@ def locked_folder(folder: Path, refusal: type[ValueError], doing: str, purpose: 
     purpose : str
         What the folder is for, such as "run".
     """
-    # a generator may be closed in another thread than the one it was begun in
-    lock = FileLock(folder / LOCK, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
+        lock = held_lock(folder / LOCK)
     except Timeout as error:
         msg = f"another program is {doing} {folder}; wait for it, or choose another folder."
         raise refusal(msg) from error
@@ -43,4 +78,5 @@ def locked_folder(folder: Path, refusal: type[ValueError], doing: str, purpose: 
     try:
         yield
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 OME_ZARR_VERSION = "0.5"
+# by it an image that this program wrote is known
+PYRAMID_TYPE = "mean of 2x2 pixels"
 ROLE_COLORS = {"nuclei": "0000FF", "vessels": "00FF00", "probe": "FF0000"}
 OTHER_COLORS = ("FFFFFF", "FFFF00", "FF00FF", "00FFFF")
 BRIGHTFIELD_COLORS = ("FF0000", "00FF00", "0000FF")
@@ -112,7 +114,7 @@ def multiscales_metadata(
         "name": name,
         "axes": axes,
         "datasets": datasets,
-        "type": "mean of 2x2 pixels",
+        "type": PYRAMID_TYPE,
     }
     channels = _omero_channels(channel_names, colors or channel_colors(channel_names), contrast, dtype)
     return {

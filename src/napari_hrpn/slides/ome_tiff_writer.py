@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,9 +18,10 @@ import numpy as np
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.metadata import channel_colors, plain_text
 from napari_hrpn.slides.ome_zarr_writer import copy_pyramid
-from napari_hrpn.slides.output_path import partial_output, remove
+from napari_hrpn.slides.output_path import partial_output
 from napari_hrpn.slides.place import local_path
 from napari_hrpn.slides.pyramid_blocks import CHUNK_EDGE, WriteReport, create_levels, level_shapes
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.slide import Slide
 
+# beside the file that is written, of which name it never is
+SCRATCH = ".levels"
 STRIP_TILES = 8
 COMPRESSED_TOGETHER_BYTES = 32 * 2**20
 CLASSIC_TIFF_BYTES = 3.5e9
@@ -71,7 +73,7 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
         Where the output exists, lies on the input, or cannot be written, the slide cannot be read, or its
         type of pixel has no place in an OME-TIFF.
     """
-    path = local_path(path)
+    path = user_path(local_path(path))
     if slide.dtype.name not in OME_TYPES:
         raise SlideError(
             f"{slide.source.name} holds {slide.dtype.name} pixels, which OME-TIFF has no type for: "
@@ -79,24 +81,14 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
         )
     if path.is_dir():
         raise SlideError(f"{path} is a folder: choose a name for a file.")
-    with partial_output(path, slide.source, overwrite=overwrite) as partial, _scratch_folder(path) as scratch:
-        levels = create_levels(scratch, level_shapes(slide.levels[0].shape), slide.dtype)
+    with partial_output(path, slide.source, overwrite=overwrite) as partial:
+        levels = create_levels(partial.with_name(SCRATCH), level_shapes(slide.levels[0].shape), slide.dtype)
         strips = sum(_strip_count(level) for level in levels)
         for report in copy_pyramid(slide, levels):
             yield WriteReport(strips * report.done // report.total, 2 * strips)
         for done in _reported(lambda report: _write_file(partial, slide, levels, report)):
             yield WriteReport(strips + done, 2 * strips)
     return path
-
-
-@contextmanager
-def _scratch_folder(path: Path) -> Iterator[Path]:
-    folder = path.with_name(f"{path.name}.levels.partial")
-    remove(folder)
-    try:
-        yield folder
-    finally:
-        remove(folder)
 
 
 def _reported(write: Callable[[Callable[[int], None]], None]) -> Generator[int, None, None]:
@@ -187,7 +179,7 @@ def _ome_metadata(slide: Slide, path: Path) -> dict[str, Any]:
     colors = channel_colors(slide.channel_names, is_brightfield=slide.is_brightfield)
     metadata: dict[str, Any] = {
         "axes": "CYX",
-        "Name": plain_text(path.name.removesuffix(".partial").split(".ome.")[0]),
+        "Name": plain_text(path.name.split(".ome.")[0]),
         "Channel": {
             "Name": [plain_text(name) for name in slide.channel_names],
             "Color": [_rgba_number(color) for color in colors],

@@ -13,6 +13,7 @@ from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.output_path import partial_output
 from napari_hrpn.slides.place import local_path
 from napari_hrpn.slides.pyramid_blocks import WriteReport, block_grid, copy_block, create_levels, level_shapes
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -54,7 +55,7 @@ def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -
     """
     import zarr
 
-    path = local_path(path)
+    path = user_path(local_path(path))
     with partial_output(path, slide.source, overwrite=overwrite) as folder:
         levels = create_levels(folder, level_shapes(slide.levels[0].shape), slide.dtype)
         yield from copy_pyramid(slide, levels)

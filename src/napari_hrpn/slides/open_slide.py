@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.place import ZARR_METADATA, Place, PlaceLike, as_place, holds_zarr, is_collapsed_address
+from napari_hrpn.slides.place import (
+    ZARR_METADATA,
+    Place,
+    PlaceLike,
+    as_place,
+    holds_zarr,
+    is_collapsed_address,
+)
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +109,7 @@ def _existing(path: PlaceLike) -> Place:
     place = as_place(path)
     if not isinstance(place, Path):
         return place
-    found = place.expanduser()
+    found = user_path(place)
     try:
         if not found.exists() and is_collapsed_address(found):
             raise SlideError(f"{found} was an address of object storage, expected a path: use a copy on this machine.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ CHUNK_EDGE = 512
 # 2 to the 11: a block gives whole pixels of eleven coarser levels, which is enough for a million pixels
 BLOCK_EDGE = 2048
 BLOCK_BYTES = 128 * 2**20
+WAIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -203,5 +206,25 @@ def write_part(
         if index > 0 or coarser_only:
             pixels, y, x = halve(pixels), y // 2, x // 2
         count, height, width = pixels.shape
-        level[channel : channel + count, y : y + height, x : x + width] = pixels
+        with _whole_writes():
+            level[channel : channel + count, y : y + height, x : x + width] = pixels
     return pixels
+
+
+@contextmanager
+def _whole_writes() -> Iterator[None]:
+    """Let zarr end what it has begun: where one chunk cannot be written, it goes on with the others unseen."""
+    try:
+        yield
+    except BaseException:
+        from zarr.core.sync import sync
+
+        # what they raise themselves says no more than the first
+        with suppress(Exception):
+            sync(_others_end(), timeout=WAIT_SECONDS)
+        raise
+
+
+async def _others_end() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)

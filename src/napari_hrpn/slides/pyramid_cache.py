@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dask.array as da
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from platformdirs import user_cache_path
 
 from napari_hrpn.slides.identity import slide_identity
+from napari_hrpn.slides.locked_folder import held_lock
 from napari_hrpn.slides.output_path import remove, writing_errors
 from napari_hrpn.slides.pyramid_blocks import BlockGrid, Box, block_grid, copy_block, create_levels
 
@@ -308,16 +309,16 @@ def _lock_path(cache: Path) -> Path:
 @contextmanager
 def _held(path: Path) -> Iterator[bool]:
     """Whether this program got the lock, which the system gives back even when the program is killed."""
-    lock = FileLock(path, thread_local=False)
     try:
-        lock.acquire(blocking=False)
+        lock = held_lock(path)
     except Timeout:
         yield False
         return
     try:
         yield True
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 def _caches(folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from napari_hrpn.slides.annotations import Annotation, read_geojson
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.label_image import LABEL_IMAGES, read_label_image
+from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     import os
@@ -219,7 +219,7 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
     SlideError
         If the file cannot be read, does not fit the slide, or holds no region.
     """
-    checked = Path(path).expanduser()
+    checked = user_path(path)
     if checked.suffix.lower() not in LABEL_IMAGES:
         return region_mask(read_geojson(checked), slide_shape, source=checked.name)
     mask = read_label_image(checked, slide_shape, _grid(slide_shape))

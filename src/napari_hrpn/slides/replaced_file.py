@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+LEFT_AFTER_SECONDS = 3600
+"""No file takes so long to write: what is older was left by a program that was killed."""
 
 
 @contextmanager
@@ -25,9 +30,11 @@ def replaced_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
     Yields
     ------
     pathlib.Path
-        ``NAME.PID.partial``, so that programs that write the same file do not meet; only one that was killed leaves it.
+        ``NAME.PID-12345678.partial``, so that programs that write the same file do not meet; only one that was killed
+        leaves it, until the file is written an hour later.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    _clear(path)
+    partial = _partial(path, os.getpid())
     try:
         yield partial
         if sync:
@@ -37,3 +44,19 @@ def replaced_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path, pid: int) -> Path:
+    # by the number behind that of the process it is known for one of ours
+    digest = hashlib.sha256(os.fsencode(f"{path.name} {pid}")).hexdigest()[:8]
+    return path.with_name(f"{path.name}.{pid}-{digest}.partial")
+
+
+def _clear(path: Path) -> None:
+    with suppress(OSError):
+        for name in os.listdir(path.parent):  # noqa: PTH208 (names are all that it takes)
+            pid = name.removeprefix(f"{path.name}.").partition("-")[0]
+            if name.endswith(".partial") and pid.isdecimal() and _partial(path, int(pid)).name == name:
+                left = path.with_name(name)
+                if time.time() - left.stat().st_mtime > LEFT_AFTER_SECONDS:
+                    left.unlink()

@@ -25,10 +25,10 @@ def saved_json(path: Path, refusal: type[ValueError]) -> dict[str, Any] | None:
         None where there is no file.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{path} cannot be read ({error}); delete it to have it made again."
         raise refusal(msg) from error
     if not isinstance(found, dict):

@@ -1,10 +1,12 @@
 """Zarr arrays opened for reading, their chunks decoded by zarrs, which takes half the time, where it is installed.
 
 The rule: it is set for our own arrays only, in a context, and never in a fork, where the threads of zarrs are missing.
+What it refuses is left to zarr, which has the last word.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import warnings
@@ -13,16 +15,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from napari_hrpn.slides.place import is_file, zarr_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import zarr
+    from numpy.typing import NDArray
 
     from napari_hrpn.slides.place import Place
 
+    ZarrArray = zarr.Array[Any]
+
 ZARRS = "zarrs.ZarrsCodecPipeline"
+# what some programs add to it says how it was written, not how it is read
+_SETTINGS_OF_BLOSC = {"typesize", "cname", "clevel", "shuffle", "blocksize"}
 
 # zarr's settings are those of the whole process: two at once could leave them changed
 _setting = threading.Lock()
@@ -31,7 +40,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked.set)
 
 
-def open_zarr_array(place: Place) -> zarr.Array[Any]:
+def open_zarr_array(place: Place) -> ZarrArray:
     """Open an array for reading.
 
     Parameters
@@ -47,16 +56,106 @@ def open_zarr_array(place: Place) -> zarr.Array[Any]:
     import zarr
 
     if isinstance(place, Path):
-        if _can_have_zarrs():
-            with _decoded_by_zarrs():
-                array = zarr.open_array(place, mode="r")
-            # it knows this machine's byte order only
-            if array.dtype.isnative:
-                return array
-        return zarr.open_array(place, mode="r")
+        return _opened(lambda: zarr.open_array(place, mode="r"))
     # asked for both versions at once, zarr fails where a store forbids to read what is not there
     version: Literal[2, 3] = 3 if is_file(place / "zarr.json") else 2
     return zarr.open_array(zarr_store(place), mode="r", zarr_format=version)
+
+
+def open_changed(array: ZarrArray, **changes: object) -> ZarrArray:
+    """Open an array again as if its metadata said something else.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        The array as it was opened.
+    **changes : object
+        Entries of its metadata.
+
+    Returns
+    -------
+    zarr.Array
+        Nothing is written.
+    """
+    import zarr
+
+    content: dict[str, Any] = {**array.metadata.to_dict(), **changes}
+    return _opened(lambda: zarr.Array.from_dict(array.store_path, content))
+
+
+def open_without_settings(folder: Path, content: dict[str, Any]) -> ZarrArray:
+    """Open an array of which blosc has settings that zarr does not know and need not know.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Its folder.
+    content : dict
+        Its metadata.
+
+    Returns
+    -------
+    zarr.Array
+        Of version 3 of the format.
+    """
+    import zarr
+    from zarr.core.sync import sync
+    from zarr.storage._common import make_store_path
+
+    store = sync(make_store_path(folder, mode="r"))
+    understood = json.loads(json.dumps(content), object_hook=_without_settings)
+    return _opened(lambda: zarr.Array.from_dict(store, understood))
+
+
+def read_zarr(array: ZarrArray, key: tuple[Any, ...]) -> NDArray[Any]:
+    """Read a part of an array.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        As `open_zarr_array` gives it.
+    key : tuple of int or slice
+        Which part.
+
+    Returns
+    -------
+    numpy.ndarray
+        As zarr reads it.
+    """
+    from zarr.core.array import AsyncArray
+
+    try:
+        return np.asarray(array[key])
+    except Exception:
+        if not _has_zarrs(array):
+            raise
+        plain = AsyncArray(metadata=array.metadata, store_path=array.store_path)
+        return np.asarray(type(array)(plain)[key])
+
+
+def _opened(open_it: Callable[[], ZarrArray]) -> ZarrArray:
+    if _can_have_zarrs():
+        try:
+            with _quietly({"codec_pipeline.path": ZARRS}):
+                array = open_it()
+            # it knows this machine's byte order only
+            if array.dtype.isnative:
+                return array
+        except Exception:
+            pass
+    with _quietly({}):
+        return open_it()
+
+
+def _has_zarrs(array: ZarrArray) -> bool:
+    return type(array.async_array.codec_pipeline).__name__ == ZARRS.rpartition(".")[2]
+
+
+def _without_settings(entry: dict[str, Any]) -> dict[str, Any]:
+    settings = entry.get("configuration")
+    if entry.get("name") != "blosc" or not isinstance(settings, dict):
+        return entry
+    return {**entry, "configuration": {name: settings[name] for name in _SETTINGS_OF_BLOSC & settings.keys()}}
 
 
 def _can_have_zarrs() -> bool:
@@ -65,10 +164,10 @@ def _can_have_zarrs() -> bool:
 
 
 @contextmanager
-def _decoded_by_zarrs() -> Iterator[None]:
+def _quietly(settings: dict[str, str]) -> Iterator[None]:
+    """Have zarr open something with settings of ours; what it says of how others wrote it is not for users."""
     import zarr
 
-    with _setting, zarr.config.set({"codec_pipeline.path": ZARRS}), warnings.catch_warnings():
-        # what it cannot decode it leaves to zarr
-        warnings.filterwarnings("ignore", "Array is unsupported by ZarrsCodecPipeline")
+    with _setting, zarr.config.set(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield

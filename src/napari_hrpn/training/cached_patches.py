@@ -207,7 +207,7 @@ def read_cells(folder: Path) -> NDArray[np.void] | None:
 def _whole(folder: Path) -> tuple[dict[str, Any], NDArray[np.void]]:
     """Record and cells of a cache; a sentence where it is not whole."""
     try:
-        record = json.loads((folder / COMPLETE).read_text("utf-8"))
+        record = json.loads((folder / COMPLETE).read_text("utf-8-sig"))
         shape, dtype = tuple(record["shape"]), np.dtype(record["dtype"])
         expected = len(patches_header(shape, dtype)) + int(np.prod(shape)) * dtype.itemsize
         size = (folder / PATCHES).stat().st_size

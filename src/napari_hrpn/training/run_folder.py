@@ -144,7 +144,7 @@ class RunFolder:
         if not self.is_run:
             return None
         try:
-            found = json.loads(self._request.read_text(encoding="utf-8"))
+            found = json.loads(self._request.read_text(encoding="utf-8-sig"))
             if found["format"] != FORMAT:
                 raise ValueError(found["format"])
             settings = {**found["settings"], "channels": tuple(found["settings"]["channels"])}

@@ -29,7 +29,7 @@ from napari_hrpn.reports.evaluation.folder import (
     write_json,
 )
 from napari_hrpn.reports.evaluation.tables import write_tables
-from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.output_path import locked_output, partial_output
 from napari_hrpn.slides.saved_json import saved_json
 
 if TYPE_CHECKING:
@@ -107,10 +107,19 @@ def write_cohort(folders: Sequence[Path], output: Path, *, overwrite: bool = Fal
     ------
     ReportError
         If a folder holds no complete evaluation, a slide is given twice, or the output holds something else.
+    SlideError
+        If another program writes the output, or it cannot be written.
     """
     found = {folder: read_evaluation(folder) for folder in dict.fromkeys(folders)}
+    # what is refused makes no folder; what another program did meanwhile is looked at again
     _check(found, output, overwrite=overwrite)
-    _begin(output)
+    with locked_output(output):
+        _check(found, output, overwrite=overwrite)
+        _begin(output)
+        return _write(found, output)
+
+
+def _write(found: Mapping[Path, Plain], output: Path) -> WrittenCohort:
     tumours = cohort_rows(list(found.values()))
     summary, differences = cohort_summary(tumours), cohort_differences(tumours)
     rows = [

@@ -1,0 +1,49 @@
+"""Paths as users type them: a leading ~ is a home, and a path of Windows makes no folder on other systems."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from napari_hrpn.slides.errors import SlideError
+
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+def user_path(words: str | os.PathLike[str], folder: Path | None = None) -> Path:
+    """Understand what a user typed for a path of this machine.
+
+    Parameters
+    ----------
+    words : str or os.PathLike
+        A path; one that begins with ``~`` or ``~NAME`` is in somebody's home, unless something is called just that.
+    folder : pathlib.Path, optional
+        What the path is relative to; the working directory where left out.
+
+    Returns
+    -------
+    pathlib.Path
+        It need not exist.
+
+    Raises
+    ------
+    SlideError
+        For the home of a user who is not known, and on other systems for a path of Windows.
+    """
+    path = Path(words)
+    first = path.parts[0] if path.parts else ""
+    if first != "~" and os.path.lexists(Path(folder or "", first)):
+        return path
+    if os.name != "nt" and _OF_WINDOWS.match(str(words)):
+        msg = f"{path} is a path of Windows, which this machine is not: give the path that it has here."
+        raise SlideError(msg)
+    if not first.startswith("~"):
+        return path
+    home = Path(os.path.expanduser(first))  # noqa: PTH111 (which raises where there is none)
+    if home.is_dir():
+        return home.joinpath(*path.parts[1:])
+    if len(path.parts) == 1 and first != "~":
+        return path
+    msg = f"{path} is in the home of a user who has none on this machine: write the whole path."
+    raise SlideError(msg)
