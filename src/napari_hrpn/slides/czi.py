@@ -314,5 +314,5 @@ def _metadata(
 
 
 def _distance(root: ElementTree.Element, axis: str) -> float | None:
-    """Pixel size along an axis, which a CZI keeps in metres."""
-    return micrometres(root.findtext(f".//Scaling/Items/Distance[@Id='{axis}']/Value"), "m")
+    """Pixel size along an axis, which a CZI keeps in metres; zero stands for one that is not known."""
+    return micrometres(root.findtext(f".//Scaling/Items/Distance[@Id='{axis}']/Value"), "m") or None
