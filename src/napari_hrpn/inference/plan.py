@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
 LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
 """For somebody who waits for the first tile; on a processor it comes after seconds, and the last a third later."""
+FURTHEST_FACTOR = 16
+"""Between the pixels of a slide that is resampled and those trained on; a tile and its halo would need that many more."""
 TISSUE_CELL_PX = 256
 """Side of the squares that are computed where they hold tissue; smaller ones would add little but halo."""
 SMALLEST_PIECE_PX = 256
@@ -223,7 +225,15 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
         who = slide.source.name if slide.pixel_size_um is None else "the checkpoint"
         msg = f"{who} does not say its pixel size, so the slide cannot be resampled; predict without resampling."
         raise PredictionError(msg)
-    return slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
+    factors = slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
+    if not 1 / FURTHEST_FACTOR <= min(factors) <= max(factors) <= FURTHEST_FACTOR:
+        height, width = slide.pixel_size_um
+        msg = (
+            f"{slide.source.name} has pixels of {height:.4g} x {width:.4g} µm, more than {FURTHEST_FACTOR} times as "
+            f"small or large as the {trained:g} µm trained on; check its pixel size, or predict without resampling."
+        )
+        raise PredictionError(msg)
+    return factors
 
 
 def _core_px(settings: PredictionSettings, path: Place, affordable: int) -> int:
