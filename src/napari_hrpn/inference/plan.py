@@ -37,7 +37,7 @@ LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
 LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
 """For somebody who waits for the first tile; on a processor it comes after seconds, and the last a third later."""
 FURTHEST_FACTOR = 16
-"""Between the pixels of a slide that is resampled and those trained on; a tile and its halo would need that many more."""
+"""Between the pixels of a slide that is resampled and those trained on: a halo takes that many times its pixels."""
 TISSUE_CELL_PX = 256
 """Side of the squares that are computed where they hold tissue; smaller ones would add little but halo."""
 SMALLEST_PIECE_PX = 256
