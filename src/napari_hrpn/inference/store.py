@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
@@ -348,7 +349,8 @@ def _fill(
     create_levels(folder, shapes, dtype, with_checksums=True)
     group = zarr.open_group(folder, mode="r+")
     cells = tuple(-(-size // CELL_PX) for size in slide.shape)
-    group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8")
+    codecs = [ZstdCodec(level=1), Crc32cCodec()]
+    group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8", compressors=codecs)
     group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, dtype=dtype)
     group.attrs[KEY] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}
 
