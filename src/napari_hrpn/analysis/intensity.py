@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def background_levels(slide: Slide, channels: Sequence[int], tissue: TissueMask)
     return np.array([_background(np.asarray(level[channel].compute()), outside) for channel in channels], np.float32)
 
 
-def _background(pixels: NDArray[np.generic], outside: NDArray[np.bool_]) -> float:
+def _background(pixels: NDArray[Any], outside: NDArray[np.bool_]) -> float:
     known = known_pixels(pixels)
     if known is None:
         return float(np.median(pixels[outside]))

@@ -161,9 +161,9 @@ class PredictionStore:
             self._group.update_attributes({KEY: {**self._record, "complete": False}})
 
     def _halve_again(self, level: int, chunk: tuple[int, ...]) -> None:
-        fine = tuple(slice(2 * CELL_PX * index, 2 * CELL_PX * (index + 1)) for index in chunk)
-        coarse = tuple(slice(CELL_PX * index, CELL_PX * (index + 1)) for index in chunk)
-        self.levels[level][0, *coarse] = halve(np.asarray(self.levels[level - 1][0, *fine]))
+        y, x = (CELL_PX * index for index in chunk)
+        finer = self.levels[level - 1][:, 2 * y : 2 * (y + CELL_PX), 2 * x : 2 * (x + CELL_PX)]
+        self.levels[level][:, y : y + CELL_PX, x : x + CELL_PX] = halve(np.asarray(finer))
 
     def close(self) -> None:
         """Let other programs write; those who only look never had to wait."""

@@ -51,7 +51,8 @@ def _mean_of_known(rows: np.ndarray, wide: np.dtype) -> np.ndarray:
         known = np.ones(rows.shape, bool)
     counts = _pair_sums(_pair_sums(known, -2, wide), -1, wide)
     sums = _pair_sums(_pair_sums(np.where(known, rows, 0), -2, wide), -1, wide)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    means: np.ndarray = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return means
 
 
 def _pair_sums(values: np.ndarray, axis: int, wide: np.dtype) -> np.ndarray:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CONNECTING_SECONDS = 20
 CLOSING_SECONDS = 10
 ENCRYPTED = ("tls://", "wss://", "inproc://")
-NO_PAGES = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+NO_PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
 """What schedulers and workers serve to browsers: what they work on, and where."""
 
 
