@@ -147,12 +147,14 @@ class PredictionStore:
     def _mend(self) -> None:
         """Take back tiles whose chunks are missing or damaged, and finish what a program that was killed did not."""
         if isinstance(self.path, Path) and self._done.any() and has_checksums(self.levels):
-            for chunk in bad_chunks(self.path, self.levels[0], self._done):
+            bad = bad_chunks(self.path, self.levels[0], self._done)
+            for chunk in bad:
                 self._done[chunk] = False
             for level in range(1, len(self.levels)):
                 for chunk in bad_chunks(self.path, self.levels[level], covering_chunks(self._done, level)):
                     self._halve_again(level, chunk)
-            self._finished[:] = self._done.astype(np.uint8)
+            if bad:
+                self._finished[:] = self._done.astype(np.uint8)
         is_said = bool(self._record.get("complete"))
         if self.complete and not (is_said and self._has_contrast):
             self._record_complete()
