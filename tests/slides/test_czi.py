@@ -47,7 +47,7 @@ def test_planes_are_counted_from_0_wherever_the_file_begins(tmp_path, first):
         for c, channel in enumerate(slide.levels[0].compute(scheduler="synchronous")):
             assert np.unique(channel).tolist() == [1000 * scene + 100 * c + 10 * z + t]
     with pytest.raises(SlideError, match="z from 0 to 2 but got 3"):
-        open_slide(path, z=3, t=0)
+        open_slide(path, series=0, z=3, t=0)
 
 
 def test_a_plane_that_is_not_stored_is_told(tmp_path):

@@ -189,7 +189,7 @@ Y, X = {"name": "y", "unit": "micrometer"}, {"name": "x", "unit": "micrometer"}
     [
         (axes("c", "y", "x"), None, None),
         (axes({"name": "Channel", "type": "channel"}, Y, X), None, (0.5, 0.5)),
-        (axes({"name": "c"}, Y, {"name": "x", "unit": "nanometer"}), None, (0.5, 0.0005)),
+        (axes({"name": "c"}, Y, {"name": "x", "unit": "nanometer"}), "0.0005 x 0.5 µm.*not used", None),
         (axes({"name": "c"}, Y, {"name": "x"}), "unit .*along y and null along x: .*unknown", None),
         (axes({"name": "c"}, {"name": "y", "unit": 5}, {"name": "x", "unit": []}), None, None),
         (changed(axes=None), "first of its three is taken for channels", None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.fit import input_channels, intensity_warnings, pixel_size_warnings
 from napari_hrpn.inference.sampling import Sampling
 from napari_hrpn.inference.settings import CELL_PX
-from napari_hrpn.inference.store import recorded_request
-from napari_hrpn.slides import glance, slide_identity
+from napari_hrpn.inference.store_request import FINGERPRINT, recorded_request
+from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
 from napari_hrpn.tiling import Box, Tile, TileGrid, covering, rounded_up
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint, IntensityScaling
     from napari_hrpn.slides import Place, Slide
 
-LARGEST_CORE_PX = 8192
-LARGEST_CPU_CORE_PX = 4096
-LARGEST_WATCHED_CORE_PX = 2048
-"""On a processor, for somebody who waits for the first tile: it comes four times as soon, the last an eighth later."""
+LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
+LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
+"""For somebody who waits for the first tile; on a processor it comes after seconds, and the last a third later."""
+FURTHEST_FACTOR = 16
+"""Between the pixels of a slide that is resampled and those trained on: a halo takes that many times its pixels."""
 TISSUE_CELL_PX = 256
 """Side of the squares that are computed where they hold tissue; smaller ones would add little but halo."""
 SMALLEST_PIECE_PX = 256
@@ -132,7 +134,7 @@ def make_plan(
     roles : mapping of str to int, optional
         Channel of each input role; guessed from the names where left out.
     is_watched : bool
-        Whether somebody waits for the first tile: on a processor, cores are smaller then.
+        Whether somebody waits for the first tile: cores are smaller then.
 
     Returns
     -------
@@ -144,6 +146,7 @@ def make_plan(
     PredictionError
         In one sentence.
     """
+    _refuse_in_slide(path, slide)
     channels = input_channels(slide, checkpoint, roles)
     device = choose_device(predictor.device)
     stains = glance(slide, channels, checkpoint.card.scaling.reference_um)
@@ -152,13 +155,15 @@ def make_plan(
     factors = _factors(slide, checkpoint, settings)
     halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, predictor.stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
-    on_processor = LARGEST_WATCHED_CORE_PX if is_watched else LARGEST_CPU_CORE_PX
-    limit = on_processor if device.name == "cpu" else LARGEST_CORE_PX
+    limits = LARGEST_WATCHED_CORE_PX if is_watched else LARGEST_CORE_PX
+    limit = settings.largest_core or limits["cpu" if device.name == "cpu" else "gpu"]
     bytes_for = partial(_bytes_for, predictor, halo, factors)
     core = _core_px(settings, path, _largest_core_px(max(slide.shape), limit, bytes_for, budget))
     smallest = min(CELL_PX, rounded_up(math.ceil(SMALLEST_PIECE_PX / max(factors)), predictor.stride))
-    sampling = Sampling(factors, halo, predictor.stride, settings.padding)
-    levels = background_levels(stains, range(len(channels)), tissue) if settings.skip_blank else None
+    levels = background_levels(stains, range(len(channels)), tissue)
+    blank = levels if settings.skip_blank else None
+    fill = percentiles[:, 0] if levels is None else levels
+    sampling = Sampling(factors, halo, predictor.stride, settings.padding, tuple(fill.tolist()))
     return Plan(
         channels=channels,
         scaling=scaling,
@@ -166,8 +171,8 @@ def make_plan(
         grid=TileGrid(*slide.shape, core, halo, predictor.stride),
         largest_piece=_piece_px(core, smallest, bytes_for, budget),
         smallest_piece=smallest,
-        tissue=tissue if settings.skip_blank and levels is not None else None,
-        background=0.0 if levels is None else _answer_to_background(predictor, scaling, levels),
+        tissue=None if blank is None else tissue,
+        background=0.0 if blank is None else _answer_to_background(predictor, scaling, blank),
         dtype=np.dtype(checkpoint.card.dtype if settings.output == "probe" else "float32"),
         request=_request(slide, checkpoint, channels, settings, halo, core),
         warnings=(
@@ -178,12 +183,31 @@ def make_plan(
     )
 
 
+def _refuse_in_slide(path: Place, slide: Slide) -> None:
+    source = slide.source
+    if isinstance(path, Path) and isinstance(source, Path):
+        output, parents = path.resolve(), path.resolve().parents
+        is_inside = source.exists() and (source.resolve() in (output, *parents) or output in source.resolve().parents)
+    else:
+        is_inside = f"{path}/".startswith(f"{source}/") or f"{source}/".startswith(f"{path}/")
+    if is_inside:
+        msg = f"the prediction {path} would lie on or in {source}, the slide it is made from; choose another output."
+        raise PredictionError(msg)
+
+
 def _scaling_for(
     stains: Slide, checkpoint: Checkpoint, tissue: TissueMask
 ) -> tuple[IntensityScaling, NDArray[np.float64]]:
     scaling, names = checkpoint.card.scaling, stains.channel_names
     wanted = (scaling.low_percentile, scaling.high_percentile)
     percentiles = tissue_percentiles(stains, range(len(names)), tissue, wanted, scaling.reference_um)
+    unknown = [name for name, (low, _) in zip(names, percentiles, strict=True) if np.isnan(low)]
+    if unknown:
+        msg = (
+            f"channel {unknown[0]} of {stains.source.name} holds no number in the tissue (all are NaN, infinite "
+            "or beyond 1e12); expected an image of a stain."
+        )
+        raise PredictionError(msg)
     flat = [name for name, (low, high) in zip(names, percentiles, strict=True) if high <= low]
     if scaling.kind == "fixed":
         return scaling, percentiles
@@ -201,7 +225,15 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
         who = slide.source.name if slide.pixel_size_um is None else "the checkpoint"
         msg = f"{who} does not say its pixel size, so the slide cannot be resampled; predict without resampling."
         raise PredictionError(msg)
-    return slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
+    factors = slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
+    if not 1 / FURTHEST_FACTOR <= min(factors) <= max(factors) <= FURTHEST_FACTOR:
+        height, width = slide.pixel_size_um
+        msg = (
+            f"{slide.source.name} has pixels of {height:.4g} x {width:.4g} µm, more than {FURTHEST_FACTOR} times as "
+            f"small or large as the {trained:g} µm trained on; check its pixel size, or predict without resampling."
+        )
+        raise PredictionError(msg)
+    return factors
 
 
 def _core_px(settings: PredictionSettings, path: Place, affordable: int) -> int:
@@ -270,10 +302,11 @@ def _request(
     core: int,
 ) -> dict[str, Any]:
     decisive = asdict(replace(settings, halo=halo, core=core))
-    for name in ("memory_gb", "device", "region"):
+    for name in ("largest_core", "memory_gb", "device", "region"):
         del decisive[name]
     return {
         "slide": slide_identity(slide),
+        FINGERPRINT: slide_fingerprint(slide),
         "checkpoint": checkpoint.digest,
         "channels": list(channels),
         **({"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}),

@@ -6,7 +6,8 @@ from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.file_name import slide_name
 from napari_hrpn.slides.glances import glance
-from napari_hrpn.slides.identity import slide_identity
+from napari_hrpn.slides.identity import slide_fingerprint, slide_identity
+from napari_hrpn.slides.known_pixels import known_pixels, with_known_pixels
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
@@ -53,6 +54,7 @@ __all__ = [
     "guess_roles",
     "halve",
     "is_address",
+    "known_pixels",
     "list_series",
     "local_path",
     "multiscales_metadata",
@@ -63,8 +65,10 @@ __all__ = [
     "read_geojson",
     "read_regions",
     "region_mask",
+    "slide_fingerprint",
     "slide_identity",
     "slide_name",
+    "with_known_pixels",
     "write_geojson",
     "write_ome_tiff",
     "write_ome_zarr",

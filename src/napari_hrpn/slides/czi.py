@@ -238,7 +238,7 @@ def _opened(path: Path) -> Iterator[CziReader]:
     try:
         with czi.open_czi(str(path)) as file:
             yield file
-    except SlideError:
+    except (SlideError, SlideWarning):
         raise
     except Exception as error:
         raise SlideError(f"{path.name} cannot be read as a CZI ({reason(error)}).") from error
