@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import Looks, ProbeImage, SlideComparison
     from napari_hrpn.reports.evaluation.drawing import Drawing
-    from napari_hrpn.slides import Place
+    from napari_hrpn.slides import Annotation, Place
 
     Plain = dict[str, Any]
 
@@ -159,7 +159,7 @@ def evaluation_request(order: EvaluationOrder) -> Plain:
         As JSON keeps it.
     """
     comparison = order.comparison
-    rois = [(roi.name, [[ring.tolist() for ring in polygon] for polygon in roi.rings]) for roi in comparison.rois]
+    rois = [_roi_request(roi) for roi in comparison.rois]
     request = {
         "real": _image_request(comparison.real),
         "roles": asdict(comparison.roles),
@@ -175,6 +175,13 @@ def evaluation_request(order: EvaluationOrder) -> Plain:
         request["tiles"] = comparison.finished.facts
     plain: Plain = json.loads(json.dumps(request))
     return plain
+
+
+def _roi_request(roi: Annotation) -> list[Any]:
+    rings, excluded = (
+        [[ring.tolist() for ring in polygon] for polygon in polygons] for polygons in (roi.rings, roi.excluded)
+    )
+    return [roi.name, rings, *([excluded] if excluded else [])]
 
 
 def _image_request(image: ProbeImage) -> Plain:
