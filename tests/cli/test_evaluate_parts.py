@@ -79,3 +79,10 @@ def test_more_tiles_are_another_evaluation_and_none_are_refused(real, tmp_path, 
     assert run(command) == 2
     assert "no tile is predicted yet" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_measured(real, tmp_path, capsys):
+    command = ["evaluate", str(real), str(real), "-o", str(tmp_path / "out"), "--name", "a"]
+    assert run([*command, "--tumour", "a\x1b\ud800"]) == 2
+    assert "holds characters that cannot be written" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes the first character of a formula for."""
+# with this a spreadsheet begins a formula; what looks as if it had been marked before is marked again
+_FORMULA = re.compile("'*[=+@\t\r-]")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -39,4 +39,25 @@ def csv_cell(value: Any) -> Any:  # noqa: ANN401 (whatever a table holds)
     object
         The value.
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+    if not isinstance(value, str):
+        return value
+    # pandas leaves a carriage return outside of quotation marks, where it begins a new row
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if _FORMULA.match(value) else text
+
+
+def text_of_cell(value: Any) -> Any:  # noqa: ANN401 (whatever a table holds)
+    """What `csv_cell` made a cell of.
+
+    Parameters
+    ----------
+    value : object
+        As it is read from the file.
+
+    Returns
+    -------
+    object
+        Without the apostrophe before what a spreadsheet would compute.
+    """
+    is_marked = isinstance(value, str) and value[:1] == "'" and _FORMULA.match(value)
+    return value[1:] if is_marked else value

@@ -106,9 +106,9 @@ def _density_words(region: Plain) -> list[str]:
     interval = f" ({number(ends['low'])} to {number(ends['high'])})" if ends.get("low") is not None else ""
     return [
         f"r {number(region['pearson_r'])}{interval}",
-        f"$R_{{total}}$ {number(region['r_total'])}",
+        f"R_total {number(region['r_total'])}",
         f"slope {number(region['slope'])}, intercept {number(region['intercept'])}",
-        f"$R^2$ {number(region['r2'])}, RMSE {number(region['rmse'])}",
+        f"R² {number(region['r2'])}, RMSE {number(region['rmse'])}",
     ]
 
 

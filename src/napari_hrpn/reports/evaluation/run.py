@@ -25,6 +25,7 @@ from napari_hrpn.reports.evaluation.tables import evaluation_tables, write_table
 from napari_hrpn.reports.evaluation.tissue_figures import patch_figure, penetration_figure, slide_figure
 from napari_hrpn.slides import slide_identity, write_geojson
 from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.plain_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -62,6 +63,18 @@ class EvaluationOrder:
     tissue_words: str
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     files: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        images = self.comparison.real, *self.comparison.predictions
+        names = [self.tumour, *(image.name for image in images), *(image.slide.source.name for image in images)]
+        names += [*self.comparison.region_names, *(path.name for path in self.files.values())]
+        for name in names:
+            if printable(name) != " ".join(name.split()):
+                msg = (
+                    f"the name {printable(name)[:60]} holds characters that cannot be written; expected text: give it "
+                    "another name."
+                )
+                raise ReportError(msg)
 
 
 @dataclass(frozen=True)
