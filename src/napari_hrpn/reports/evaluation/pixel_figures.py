@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-MOST_PANELS = 12
+MOST_PANELS, MOST_LINES = 12, 100
 CELLS = 256
 
 
@@ -206,7 +206,9 @@ def _quantiles(parts: Sequence[Plain], probe: str) -> Drawing:
 def _regions(parts: Sequence[Plain]) -> Drawing:
     from matplotlib.figure import Figure
 
-    regions = [[region for region in (part["tissue"], *part["rois"]) if region is not None] for part in parts]
+    regions = [
+        [region for region in (part["tissue"], *part["rois"]) if region is not None][:MOST_LINES] for part in parts
+    ]
     names = [region["region"] for region in regions[0]]
     figure = Figure(figsize=(9, 1.6 + 0.32 * len(names)), layout="constrained")
     for axes, key in zip(figure.subplots(1, 2, sharey=True), ("pearson_r", "slope"), strict=True):
