@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from napari_hrpn.analysis import ProbeImage
 from napari_hrpn.experiments.results import ResultRow, read_results, write_results
 from napari_hrpn.reports import plain_text
 from napari_hrpn.reports.evaluation.drawing import Drawing, file_name, write_drawing
 from napari_hrpn.reports.evaluation.tables import write_tables
+from napari_hrpn.reports.evaluation.tissue_figures import slide_figure
+from support.vessel_slides import slide_of
 
 NAMES = [r"$\frac{", "$a$ and $b$", r"\$x$", "50 $", "a\x00b", "\ud800", "x_{1}^2", "n" * 240, "a\nb"]
 
@@ -57,6 +60,13 @@ def test_a_long_name_makes_a_short_file_name_of_its_own() -> None:
     assert len(names) == 3
     assert all(len(name.encode()) < 140 for name in names)
     assert file_name("short one") == "short-one"
+
+
+@pytest.mark.parametrize("shape", [(9000, 1), (1, 9000)])
+def test_a_slide_of_one_pixel_in_width_has_a_picture_that_fits_on_a_page(shape: tuple[int, int]) -> None:
+    slide = slide_of(np.random.default_rng(0).integers(0, 99, shape, np.uint8), None)
+    image = ProbeImage("p", slide)
+    assert max(slide_figure(image, image, "QD").figure.get_size_inches()) < 40
 
 
 FORMULAS = ["=1+1", "+1", "-a", "@SUM(A1)", "\tx", "\rx"]
