@@ -37,6 +37,7 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureC
         """Draws names as they are."""
 
         def draw(self) -> None:
+            """Draw the figure."""
             plain_text(self.figure)
             super().draw()  # type: ignore[no-untyped-call]
 

@@ -1,5 +1,6 @@
 """Files in, slides out: `open_slide` is the one door."""
 
+from napari_hrpn.slides.annotation_mask import annotation_mask, included
 from napari_hrpn.slides.annotations import Annotation, read_geojson, write_geojson
 from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.contrast import contrast_limits
@@ -25,15 +26,7 @@ from napari_hrpn.slides.pyramid_cache import (
     pyramid_cache_bytes,
     pyramid_cache_folder,
 )
-from napari_hrpn.slides.regions import (
-    RegionMask,
-    annotation_mask,
-    included,
-    predicted_part,
-    read_regions,
-    region_mask,
-    warn_of_parts_beyond,
-)
+from napari_hrpn.slides.regions import RegionMask, predicted_part, read_regions, region_mask, warn_of_parts_beyond
 from napari_hrpn.slides.roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.slide import Slide
 

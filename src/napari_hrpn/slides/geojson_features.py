@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 4 * 2**30
 LONGEST_CLASS = 10_000
-_EXCLUDING = re.compile(r"(exclu(de|ded|des|ding|sion|sions)|ignored?|holes?)[\s_.:#-]*\d*\*?", re.IGNORECASE)
+_EXCLUDING = re.compile(r"(exclude[ds]?|excluding|exclusions?|ignored?|holes?)[\s_.:#-]*\d*\*?", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\n\r]*")
 # whole numbers may have more digits than Python makes an int of
 _DECODER = json.JSONDecoder(parse_int=float)
