@@ -199,6 +199,8 @@ class PairCounter:
     settle : callable or None
         What is kept of a region instead of its counts: given its number, counts and block sums as soon as a block
         holds all of it, so that memory does not grow with the regions.
+    densities : int or None
+        How many regions, the first ones, have a density; None for all.
     """
 
     def __init__(
@@ -210,13 +212,15 @@ class PairCounter:
         block_sides_px: Sequence[int],
         finished: FinishedTiles | None = None,
         settle: Settle | None = None,
+        densities: int | None = None,
     ) -> None:
         self._settle, self._settled = settle, dict[int, Any]()
         self._channels, self._bins, self._tissue, self._finished = channels, bins, tissue, finished
         self._rois = [(roi, roi_bounds(roi, channels[0].shape)) for roi in rois]
         real, predicted = (np.empty(0, channel.dtype) for channel in channels)
-        nothing = pair_counts(real, predicted, bins=bins)
-        self._counts = [nothing] * (2 + len(rois))
+        nothing, plain = (pair_counts(real, predicted, bins=one) for one in (bins, PairBins(bins.values)))
+        with_density = len(rois) if densities is None else min(densities, len(rois))
+        self._counts = [nothing] * (2 + with_density) + [plain] * (len(rois) - with_density)
         self._blocks = [BlockSums(side) for side in block_sides_px]
 
     def look(self, block: PixelBlock) -> Looked:
@@ -236,7 +240,8 @@ class PairCounter:
         settled: dict[int, Any] = {}
         for index, (roi, bounds) in enumerate(self._rois):
             part = _chosen(roi, bounds, block, frame)
-            found = None if part is None else pair_counts(y[part[0]], p[part[0]], part[1], self._bins)
+            bins = PairBins(self._bins.values, self._counts[2 + index].density_range)
+            found = None if part is None else pair_counts(y[part[0]], p[part[0]], part[1], bins)
             side = self._blocks[1 + index].side_px if self._blocks else None
             around = None if part is None or side is None else _sums(side, block.origin, y, p, part)
             if self._settle is not None and found is not None and _holds(block, bounds):

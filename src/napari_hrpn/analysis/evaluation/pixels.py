@@ -181,7 +181,7 @@ class PixelsPart:
         bins = PairBins(self._range.bins, self._density_range)
         tissue, rois, finished = self._comparison.tissue, self._comparison.rois, self._comparison.finished
         settle = _Region(self._settings, self._comparison.real.slide.dtype, self._comparison.region_names)
-        self._counter = PairCounter(self.channels, bins, tissue, rois, self._sides, finished, settle)
+        self._counter = PairCounter(self.channels, bins, tissue, rois, self._sides, finished, settle, MOST_DENSITIES)
         return [self._counter]
 
     def finish(self) -> Generator[float, None, ComparedPixels]:
@@ -227,13 +227,11 @@ class _Region:
 
     def __call__(self, index: int, counts: PairCounts, blocks: BlockSums | None) -> RegionNumbers:
         assert blocks is not None
-        found = self.of(self.names[index], counts, _intervals(blocks, self.settings))
-        return found if index < MOST_DENSITIES else replace(found, density=None)
+        return self.of(self.names[index], counts, _intervals(blocks, self.settings))
 
     def of(self, name: str, counts: PairCounts, intervals: BlockIntervals | None) -> RegionNumbers:
         brightest = float(counts.real.percentile(100))
         real_agreement = compute(counts.sums, brightest if brightest > 0 else None)
-        assert counts.density_range is not None
         return RegionNumbers(
             region=name,
             box_px=None,
@@ -248,7 +246,7 @@ class _Region:
             real_mean=float(counts.sums.real / counts.n) if counts.n else math.nan,
             predicted_mean=float(counts.sums.predicted / counts.n) if counts.n else math.nan,
             density=counts.density,
-            density_range=counts.density_range,
+            density_range=counts.density_range or (0.0, 1.0),
         )
 
 
