@@ -31,7 +31,17 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureC
     """
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 
-    canvas = FigureCanvasQTAgg(figure)  # type: ignore[no-untyped-call]
+    from napari_hrpn.reports import plain_text
+
+    class PlainCanvas(FigureCanvasQTAgg):
+        """Draws names as they are."""
+
+        def draw(self) -> None:
+            """Draw the figure."""
+            plain_text(self.figure)
+            super().draw()  # type: ignore[no-untyped-call]
+
+    canvas = PlainCanvas(figure)  # type: ignore[no-untyped-call]
     canvas.setFixedHeight(height_px)
     # the canvas would ask for the width that it was made with
     canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.reports.figure_text import plain_text
 from napari_hrpn.slides import contrast_limits
 from napari_hrpn.slides.replaced_file import replaced_file
 
@@ -68,7 +69,7 @@ def write_overview(
     )
     # pyramids of two files may differ in a row at an odd edge
     y, p = y[: p.shape[0], : p.shape[1]], p[: y.shape[0], : y.shape[1]]
-    figure = Figure(figsize=(15, 5 * y.shape[0] / y.shape[1] + 0.8), layout="constrained")
+    figure = Figure(figsize=(15, 5 * panel_ratio(y.shape) + 0.8), layout="constrained")
     titles = ("real", "predicted", "overlay: real red, predicted green")
     panels = zip(figure.subplots(1, 3), titles, _colours(y, p), strict=True)
     for axes, title, colours in panels:
@@ -78,6 +79,7 @@ def write_overview(
         if real.pixel_size_um is not None:
             draw_scale_bar(axes, y.shape, real.pixel_size_um[1] * real.shape[1] / y.shape[1])
     figure.suptitle(overview_title(agreement, r2_ceiling))
+    plain_text(figure)
     with replaced_file(path, sync=False) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=PANEL_PX / 5, bbox_inches="tight")
     return path
@@ -102,7 +104,7 @@ def overview_title(agreement: Agreement | None, r2_ceiling: float | None) -> str
         return ""
     ceiling = "" if r2_ceiling is None else f" (at best {r2_ceiling:.3f})"
     return (
-        f"R$^2$ {agreement.r2:.3f}{ceiling}   Pearson r {agreement.pearson_r:.3f}   RMSE {agreement.rmse:.4g}   "
+        f"R² {agreement.r2:.3f}{ceiling}   Pearson r {agreement.pearson_r:.3f}   RMSE {agreement.rmse:.4g}   "
         f"PSNR {agreement.psnr_db:.1f} dB   n = {agreement.n:,} px"
     )
 
@@ -122,6 +124,22 @@ def scale_bar_um(width_um: float) -> float:
     """
     power = 10.0 ** math.floor(math.log10(width_um / 4))
     return max(step * power for step in (1, 2, 5) if step * power <= width_um / 4 * (1 + 1e-9))
+
+
+def panel_ratio(shape: tuple[int, ...]) -> float:
+    """Height over width of a panel for a picture, within what fits on a page.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the picture.
+
+    Returns
+    -------
+    float
+        1/5 to 3; the picture itself keeps its proportions.
+    """
+    return min(max(shape[0] / shape[1], 1 / 5), 3.0)
 
 
 def coarse_pixels(slide: Slide, channel: int) -> NDArray[np.float32]:

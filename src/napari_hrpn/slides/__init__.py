@@ -1,10 +1,12 @@
 """Files in, slides out: `open_slide` is the one door."""
 
+from napari_hrpn.slides.annotation_mask import annotation_mask, included
 from napari_hrpn.slides.annotations import Annotation, read_geojson, write_geojson
 from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.file_name import slide_name
+from napari_hrpn.slides.finished_tiles import FinishedTiles, finished_tiles, in_all
 from napari_hrpn.slides.glances import glance
 from napari_hrpn.slides.identity import slide_fingerprint, slide_identity
 from napari_hrpn.slides.known_pixels import known_pixels, with_known_pixels
@@ -25,7 +27,7 @@ from napari_hrpn.slides.pyramid_cache import (
     pyramid_cache_bytes,
     pyramid_cache_folder,
 )
-from napari_hrpn.slides.regions import RegionMask, annotation_mask, read_regions, region_mask
+from napari_hrpn.slides.regions import RegionMask, predicted_part, read_regions, region_mask, warn_of_parts_beyond
 from napari_hrpn.slides.roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.slide import Slide
 
@@ -34,6 +36,7 @@ __all__ = [
     "CacheReport",
     "ChannelRoles",
     "ChunkCache",
+    "FinishedTiles",
     "Place",
     "PyramidCache",
     "RegionMask",
@@ -50,9 +53,12 @@ __all__ = [
     "coarser_levels",
     "contrast_limits",
     "find_channel",
+    "finished_tiles",
     "glance",
     "guess_roles",
     "halve",
+    "in_all",
+    "included",
     "is_address",
     "known_pixels",
     "list_series",
@@ -60,6 +66,7 @@ __all__ = [
     "multiscales_metadata",
     "open_cache",
     "open_slide",
+    "predicted_part",
     "pyramid_cache_bytes",
     "pyramid_cache_folder",
     "read_geojson",
@@ -68,6 +75,7 @@ __all__ = [
     "slide_fingerprint",
     "slide_identity",
     "slide_name",
+    "warn_of_parts_beyond",
     "with_known_pixels",
     "write_geojson",
     "write_ome_tiff",

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.metadata import channel_colors, plain_text
+from napari_hrpn.slides.metadata import channel_colors
 from napari_hrpn.slides.ome_zarr_writer import copy_pyramid
 from napari_hrpn.slides.output_path import partial_output
 from napari_hrpn.slides.place import local_path
+from napari_hrpn.slides.plain_text import printable
 from napari_hrpn.slides.pyramid_blocks import CHUNK_EDGE, WriteReport, create_levels, level_shapes
 from napari_hrpn.slides.user_path import user_path
 
@@ -179,9 +180,9 @@ def _ome_metadata(slide: Slide, path: Path) -> dict[str, Any]:
     colors = channel_colors(slide.channel_names, is_brightfield=slide.is_brightfield)
     metadata: dict[str, Any] = {
         "axes": "CYX",
-        "Name": plain_text(path.name.split(".ome.")[0]),
+        "Name": printable(path.name.split(".ome.")[0]),
         "Channel": {
-            "Name": [plain_text(name) for name in slide.channel_names],
+            "Name": [printable(name) for name in slide.channel_names],
             "Color": [_rgba_number(color) for color in colors],
         },
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from napari_hrpn.slides.assembly import Findings, assemble
 from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.finished_tiles import finished_tiles
 from napari_hrpn.slides.inner_place import check_inside, inner_place
 from napari_hrpn.slides.ome_zarr_levels import Level, opened_array, opened_levels
 from napari_hrpn.slides.ome_zarr_metadata import (
@@ -27,8 +30,9 @@ from napari_hrpn.slides.units import usable_pixel_size
 from napari_hrpn.slides.zarr_arrays import read_zarr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from napari_hrpn.slides.finished_tiles import FinishedTiles
     from napari_hrpn.slides.slide import Slide
 
 MOST_CHANNELS_OF_A_BARE_ARRAY = 16
@@ -102,14 +106,26 @@ def open_ome_zarr(path: Place, *, series: int | None, z: int | None, t: int | No
     images = _images(path)
     chosen = choose_series(path.name, len(images), series, lambda: _described(images, path))
     image = _image(images[chosen])
-    _warn_of_unfinished_prediction(image.folder)
+    unfinished = _unfinished_prediction(image.folder)
     axes, levels = opened_levels(image, path)
     sizes = dict(zip(axes, levels[0].array.shape, strict=True))
     _warn_of_names(image, sizes.get("c", 1))
     chosen_z = choose_plane(path.name, "z", sizes.get("z", 1), z)
     chosen_t = choose_plane(path.name, "t", sizes.get("t", 1), t)
     sources = tuple(ZarrLevel(level, axes, _scaled_z(level, axes, sizes, chosen_z), chosen_t or 0) for level in levels)
-    return assemble(Findings(path, sources, image.names, levels[0].pixel_size_um, chosen, chosen_z, chosen_t))
+    found = Findings(path, sources, image.names, levels[0].pixel_size_um, chosen, chosen_z, chosen_t)
+    return replace(assemble(found), read_finished=unfinished)
+
+
+def _unfinished_prediction(folder: Place) -> Callable[[], FinishedTiles | None] | None:
+    """What reads the finished tiles of a prediction that is not complete; a warning says how many there are."""
+    record = read_attributes(folder).get("napari_hrpn")
+    if not isinstance(record, dict) or record.get("complete") is not False:
+        return None
+    if found := finished_tiles(folder):
+        words = f"{folder.name} is a prediction that is not finished: {found.words}. Predict again to go on."
+        warnings.warn(words, SlideWarning, stacklevel=2)
+    return partial(finished_tiles, folder)
 
 
 def series_of_ome_zarr(path: Place) -> tuple[SeriesInfo, ...]:
@@ -143,16 +159,6 @@ def _described(images: Sequence[_Entry], path: Place) -> tuple[SeriesInfo, ...]:
         size = usable_pixel_size(levels[0].pixel_size_um)
         found.append(SeriesInfo(index, image.title, shape, size, sizes.get("z", 1), sizes.get("t", 1)))
     return tuple(found)
-
-
-def _warn_of_unfinished_prediction(folder: Place) -> None:
-    record = read_attributes(folder).get("napari_hrpn")
-    if isinstance(record, dict) and record.get("complete") is False:
-        warnings.warn(
-            f"{folder.name} is a prediction that is not finished: what is missing reads as 0; predict again to go on.",
-            SlideWarning,
-            stacklevel=2,
-        )
 
 
 def _warn_of_names(image: Multiscale, channels: int) -> None:

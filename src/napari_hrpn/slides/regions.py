@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.slides.annotations import Annotation, read_geojson
-from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.annotation_mask import painted
+from napari_hrpn.slides.annotations import read_geojson
+from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.label_image import LABEL_IMAGES, read_label_image
 from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.slides.annotations import Annotation
+    from napari_hrpn.slides.finished_tiles import FinishedTiles
+
 LARGEST_PX = 4096
+GEOJSON = (".geojson", ".json", ".gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,30 +179,9 @@ def region_mask(
     downsample = (slide_shape[0] / shape[0], slide_shape[1] / shape[1])
     include = [annotation for annotation in annotations if annotation.kind == "include"]
     exclude = [annotation for annotation in annotations if annotation.kind == "exclude"]
-    mask = _painted(include, shape, downsample) if include or not exclude else np.ones(shape, bool)
-    mask &= ~_painted(exclude, shape, downsample)
+    mask = painted(include, shape, downsample) if include or not exclude else np.ones(shape, bool)
+    mask &= ~painted(exclude, shape, downsample)
     return _filled(RegionMask(mask, downsample), source)
-
-
-def annotation_mask(annotation: Annotation, rows: slice, columns: slice) -> NDArray[np.bool_]:
-    """Which full-resolution pixels of a rectangle are in an annotation, however large the slide.
-
-    Parameters
-    ----------
-    annotation : Annotation
-        Whether it includes or excludes makes no difference.
-    rows, columns : slice
-        With a start and a stop.
-
-    Returns
-    -------
-    numpy.ndarray of bool
-        Shape (rows, columns); a pixel is inside where its centre is.
-    """
-    mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
-    for polygon in annotation.rings:
-        _paint(mask, [ring - (rows.start, columns.start) - 0.5 for ring in polygon])
-    return mask
 
 
 def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> RegionMask:
@@ -221,10 +207,75 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
     """
     checked = user_path(path)
     if checked.suffix.lower() not in LABEL_IMAGES:
-        return region_mask(read_geojson(checked), slide_shape, source=checked.name)
+        _check_text(checked)
+        annotations = read_geojson(checked)
+        warn_of_parts_beyond(annotations, slide_shape, checked.name)
+        return region_mask(annotations, slide_shape, source=checked.name)
     mask = read_label_image(checked, slide_shape, _grid(slide_shape))
     downsample = (slide_shape[0] / mask.shape[0], slide_shape[1] / mask.shape[1])
     return _filled(RegionMask(mask, downsample), checked.name)
+
+
+def warn_of_parts_beyond(annotations: Sequence[Annotation], slide_shape: tuple[int, int], source: str) -> None:
+    """Say that annotations reach beyond a slide, where they do by a pixel or more.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        In full-resolution pixels.
+    slide_shape : tuple of int
+        Height and width of the slide in pixels.
+    source : str
+        What the warning calls them.
+    """
+    outlines = [polygon[0] for annotation in annotations for polygon in annotation.rings]
+    number = sum(bool((ring <= -1).any() or (ring >= np.add(slide_shape, 1)).any()) for ring in outlines)
+    if number:
+        height, width = slide_shape
+        what = f"1 outline of {source} reaches" if number == 1 else f"{number} outlines of {source} reach"
+        msg = f"{what} beyond the slide of {width} x {height} px: only what lies on it counts."
+        warnings.warn(msg, SlideWarning, stacklevel=3)
+
+
+def predicted_part(region: RegionMask, finished: FinishedTiles | None, slide_shape: tuple[int, int]) -> RegionMask:
+    """What of a region is predicted, for a look at coarse levels; at full resolution `FinishedTiles.within` is exact.
+
+    Parameters
+    ----------
+    region : RegionMask
+        Of the slide.
+    finished : FinishedTiles or None
+        None where all pixels are there.
+    slide_shape : tuple of int
+        Height and width of the slide in pixels.
+
+    Returns
+    -------
+    RegionMask
+        The region itself where all pixels are there.
+    """
+    if finished is None:
+        return region
+    height, width = np.maximum(region.mask.shape, _grid(slide_shape)).tolist()
+    downsample = slide_shape[0] / height, slide_shape[1] / width
+    mask = finished.within(slice(0, height), slice(0, width), downsample)
+    return region.intersected(RegionMask(mask, downsample))
+
+
+def _check_text(path: Path) -> None:
+    """Refuse a file that neither its ending nor its first character makes GeoJSON."""
+    if path.suffix.lower() in GEOJSON or not path.exists():
+        return
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not start.startswith((b"{", b"[")):
+        msg = (
+            f"{path.name} is neither GeoJSON nor a label image of a kind that is known ({', '.join(LABEL_IMAGES)}): "
+            "export the regions as GeoJSON, or the labels as one of these."
+        )
+        raise SlideError(msg)
 
 
 def _filled(regions: RegionMask, source: str) -> RegionMask:
@@ -270,37 +321,3 @@ def _spread(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_
     """A mask on a finer grid over the same slide, each pixel as it is at its centre."""
     y, x = (((np.arange(size) + 0.5) * own / size).astype(np.intp) for own, size in zip(mask.shape, shape, strict=True))
     return mask[np.ix_(y, x)]
-
-
-def _painted(
-    annotations: Sequence[Annotation], shape: tuple[int, int], downsample: tuple[float, float]
-) -> NDArray[np.bool_]:
-    mask = np.zeros(shape, bool)
-    for annotation in annotations:
-        for polygon in annotation.rings:
-            _paint(mask, [ring / downsample - 0.5 for ring in polygon])
-    return mask
-
-
-def _paint(mask: NDArray[np.bool_], rings: Sequence[NDArray[np.float64]]) -> None:
-    """Set the pixels whose centres, at whole numbers, are inside an odd number of rings.
-
-    Every edge turns the pixels to its right over, row by row. `skimage.draw.polygon` asks each pixel about each
-    edge instead, which for a traced outline of 10,000 points on 4096 px takes minutes.
-    """
-    edges = np.concatenate([np.stack([ring, np.roll(ring, -1, axis=0)], axis=1) for ring in rings])
-    low, high = edges[:, :, 0].min(axis=1), edges[:, :, 0].max(axis=1)
-    first, last = (np.clip(np.ceil(end), 0, mask.shape[0]).astype(np.intp) for end in (low, high))
-    counts = last - first
-    total = int(counts.sum())
-    if not total:
-        return
-    rows = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
-    (y0, x0), (y1, x1) = (np.repeat(edges[:, end], counts, axis=0).T for end in (0, 1))
-    crossings = x0 + (rows - y0) * (x1 - x0) / (y1 - y0)
-    columns = np.clip(np.ceil(crossings), 0, mask.shape[1]).astype(np.intp)
-    top, left = int(rows.min()), int(columns.min())
-    turned = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1), np.uint8)
-    np.bitwise_xor.at(turned, (rows - top, columns - left), 1)
-    inside = np.bitwise_xor.accumulate(turned, axis=1)[:, :-1].astype(bool)
-    mask[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside

@@ -9,9 +9,12 @@ from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import dask.array as da
     import numpy as np
 
+    from napari_hrpn.slides.finished_tiles import FinishedTiles
     from napari_hrpn.slides.place import Place
 
 
@@ -39,6 +42,8 @@ class Slide:
         Whether the channels are the red, green and blue of a colour photograph.
     pixel_size_is_given : bool
         Whether the pixel size is what a user gave, and not what the file says.
+    read_finished : callable or None
+        Reads which tiles are finished of a prediction that was not complete when it was opened; None for all others.
     """
 
     levels: tuple[da.Array, ...]
@@ -51,6 +56,29 @@ class Slide:
     stored_levels: int = 1
     is_brightfield: bool = False
     pixel_size_is_given: bool = False
+    read_finished: Callable[[], FinishedTiles | None] | None = None
+
+    @property
+    def finished(self) -> FinishedTiles | None:
+        """Tiles of an unfinished prediction that are on disk at this moment; None where all pixels are there."""
+        return None if self.read_finished is None else self.read_finished()
+
+    def cut(self, rows: slice, columns: slice) -> Slide:
+        """A part of it at full resolution alone.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            With a start and a stop.
+
+        Returns
+        -------
+        Slide
+            Of one level; what is finished of it is read once, now.
+        """
+        finished, finest = self.finished, self.levels[0][:, rows, columns]
+        part = None if finished is None else finished.cut(rows, columns)
+        return replace(self, levels=(finest,), stored_levels=1, read_finished=None if part is None else lambda: part)
 
     @property
     def dtype(self) -> np.dtype:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,11 +41,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis.blocks import BlockSums
     from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
     from napari_hrpn.analysis.pixel_pairs import PairCounts
     from napari_hrpn.analysis.slide_pairs import SlidePairs
     from napari_hrpn.analysis.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation, RegionMask
+
+# half a megabyte each, and far more than a figure shows
+MOST_DENSITIES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +78,8 @@ class RegionNumbers:
         Over pixels: the estimates are right, its intervals are not.
     real_mean, predicted_mean : float
         Mean grey levels; the bias is their difference.
-    density : numpy.ndarray of int64, shape (256, 256)
-        Pixels by real (row) and predicted (column) grey level.
+    density : numpy.ndarray of int64, shape (256, 256), or None
+        Pixels by real (row) and predicted (column) grey level; of the first 100 regions of interest.
     density_range : tuple of float
         Grey levels that it spans.
     """
@@ -92,7 +96,7 @@ class RegionNumbers:
     icc: IntraclassCorrelation
     real_mean: float
     predicted_mean: float
-    density: NDArray[np.int64]
+    density: NDArray[np.int64] | None
     density_range: tuple[float, float]
 
 
@@ -156,7 +160,7 @@ class PixelsPart:
             real.slide.levels[0][real.channel],
             prediction.slide.levels[0][prediction.channel],
         )
-        self._range = PairRange(self.channels)
+        self._range = PairRange(self.channels, comparison.finished)
         self._density_range = 0.0, 1.0
         self._sides: list[int] = []
         self._counter: PairCounter | None = None
@@ -167,7 +171,7 @@ class PixelsPart:
         places: list[RegionMask | Annotation] = [self._comparison.everywhere, *self._comparison.rois]
         self._density_range = density_range(*images, self._comparison.everywhere)
         for done, place in enumerate(places, start=1):
-            self._sides.append(self._settings.block_px or block_side(*images, place))
+            self._sides.append(self._settings.block_px or block_side(*images, place, self._comparison.finished))
             yield done / len(places)
 
     def ranges(self) -> Sequence[PairRange]:
@@ -177,24 +181,26 @@ class PixelsPart:
     def counters(self) -> Sequence[PairCounter]:
         """Pairs in the tissue, the frame and each region."""
         bins = PairBins(self._range.bins, self._density_range)
-        self._counter = PairCounter(self.channels, bins, self._comparison.tissue, self._comparison.rois, self._sides)
+        tissue, rois, finished = self._comparison.tissue, self._comparison.rois, self._comparison.finished
+        settle = _Region(self._settings, self._comparison.real.slide.dtype, self._comparison.region_names)
+        self._counter = PairCounter(self.channels, bins, tissue, rois, self._sides, finished, settle, MOST_DENSITIES)
         return [self._counter]
 
     def finish(self) -> Generator[float, None, ComparedPixels]:
         """Bootstrap, regions, curve and distributions."""
         assert self._counter is not None
-        pairs, intervals = self._counter.pairs, []
-        for done, blocks in enumerate(pairs.blocks, start=1):
-            intervals.append(
-                block_bootstrap(
-                    blocks,
-                    resamples=self._settings.resamples,
-                    confidence=self._settings.confidence,
-                    seed=self._settings.seed,
-                )
-            )
-            yield 0.7 * done / len(pairs.blocks)
-        return _Numbers(self._comparison, self._prediction, self._settings).of(pairs, intervals)
+        pairs = self._counter.pairs
+        intervals = _intervals(pairs.blocks[0], self._settings)
+        rois: list[RegionNumbers] = []
+        numbers = _Numbers(self._comparison, self._prediction, self._settings)
+        for roi, found in zip(self._comparison.rois, self._counter.settled(), strict=True):
+            rois.append(numbers.placed(roi, found))
+            yield 0.9 * len(rois) / len(self._comparison.rois)
+        return numbers.of(pairs, intervals, tuple(rois))
+
+
+def _intervals(blocks: BlockSums, settings: EvaluationSettings) -> BlockIntervals:
+    return block_bootstrap(blocks, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
 
 
 def pixels_part(prediction: str) -> str:
@@ -214,6 +220,39 @@ def pixels_part(prediction: str) -> str:
 
 
 @dataclass(frozen=True)
+class _Region:
+    """Numbers of a region from its counts; small, and fit to be sent to another process."""
+
+    settings: EvaluationSettings
+    dtype: np.dtype
+    names: tuple[str, ...] = ()
+
+    def __call__(self, index: int, counts: PairCounts, blocks: BlockSums | None) -> RegionNumbers:
+        assert blocks is not None
+        return self.of(self.names[index], counts, _intervals(blocks, self.settings))
+
+    def of(self, name: str, counts: PairCounts, intervals: BlockIntervals | None) -> RegionNumbers:
+        brightest = float(counts.real.percentile(100))
+        real_agreement = compute(counts.sums, brightest if brightest > 0 else None)
+        return RegionNumbers(
+            region=name,
+            box_px=None,
+            agreement=compute(counts.sums, self.settings.psnr_peak(self.dtype, brightest)),
+            psnr_real_max=real_agreement.psnr_db,
+            real_max=brightest,
+            regression=regression(counts.sums, counts.both_zero),
+            intervals=intervals,
+            manders=manders(counts),
+            colocalization=None,
+            icc=compute_icc(counts.sums),
+            real_mean=float(counts.sums.real / counts.n) if counts.n else math.nan,
+            predicted_mean=float(counts.sums.predicted / counts.n) if counts.n else math.nan,
+            density=counts.density,
+            density_range=counts.density_range or (0.0, 1.0),
+        )
+
+
+@dataclass(frozen=True)
 class _Numbers:
     """Turns counts of a prediction into numbers."""
 
@@ -221,21 +260,15 @@ class _Numbers:
     prediction: ProbeImage
     settings: EvaluationSettings
 
-    def of(self, pairs: SlidePairs, intervals: list[BlockIntervals]) -> ComparedPixels:
+    def of(self, pairs: SlidePairs, intervals: BlockIntervals, rois: tuple[RegionNumbers, ...]) -> ComparedPixels:
         main = pairs.frame if pairs.tissue is None else pairs.tissue
-        first, *others = intervals
-        tissue = None if pairs.tissue is None else self._region("tissue", pairs.tissue, first)
-        rois = [
-            self._region(name, counts, interval, roi)
-            for name, counts, interval, roi in zip(
-                self.comparison.region_names, pairs.rois, others, self.comparison.rois, strict=True
-            )
-        ]
+        region = _Region(self.settings, self.comparison.real.slide.dtype)
+        tissue = None if pairs.tissue is None else region.of("tissue", pairs.tissue, intervals)
         return ComparedPixels(
             name=self.prediction.name,
             tissue=tissue,
-            frame=self._region("frame", pairs.frame, first if tissue is None else None),
-            rois=tuple(rois),
+            frame=region.of("frame", pairs.frame, intervals if tissue is None else None),
+            rois=rois,
             region="frame" if tissue is None else "tissue",
             iou=iou_curve(main),
             quantiles=quantile_pairs(main.real, main.predicted),
@@ -243,36 +276,17 @@ class _Numbers:
             histogram=self._histogram(main),
         )
 
+    def placed(self, roi: Annotation, found: RegionNumbers) -> RegionNumbers:
+        """A region of interest with its box, and with Costes' thresholds where it fits into memory."""
+        rows, columns = roi_bounds(roi, self.comparison.real.slide.shape)
+        box = rows.start, rows.stop, columns.start, columns.stop
+        return replace(found, box_px=box, colocalization=self._colocalized(roi, rows, columns, found.agreement.n))
+
     def _histogram(self, counts: PairCounts) -> SharedHistogram:
         images = [counts.real, counts.predicted]
         if not counts.n:
             return SharedHistogram(np.array([0.0, 1.0]), np.zeros((2, 1), np.int64))
         return histogram(images, whole=has_whole_numbers(self.comparison.real, self.prediction))
-
-    def _region(
-        self, name: str, counts: PairCounts, intervals: BlockIntervals | None, roi: Annotation | None = None
-    ) -> RegionNumbers:
-        brightest = float(counts.real.percentile(100))
-        real_agreement = compute(counts.sums, brightest if brightest > 0 else None)
-        bounds = None if roi is None else roi_bounds(roi, self.comparison.real.slide.shape)
-        assert counts.density is not None
-        assert counts.density_range is not None
-        return RegionNumbers(
-            region=name,
-            box_px=None if bounds is None else (bounds[0].start, bounds[0].stop, bounds[1].start, bounds[1].stop),
-            agreement=compute(counts.sums, self.comparison.psnr_peak(self.settings, brightest)),
-            psnr_real_max=real_agreement.psnr_db,
-            real_max=brightest,
-            regression=regression(counts.sums, counts.both_zero),
-            intervals=intervals,
-            manders=manders(counts),
-            colocalization=None if roi is None or bounds is None else self._colocalized(roi, *bounds, counts.n),
-            icc=compute_icc(counts.sums),
-            real_mean=float(counts.sums.real / counts.n) if counts.n else math.nan,
-            predicted_mean=float(counts.sums.predicted / counts.n) if counts.n else math.nan,
-            density=counts.density,
-            density_range=counts.density_range,
-        )
 
     def _colocalized(self, roi: Annotation, rows: slice, columns: slice, n: int) -> Colocalization | None:
         area = (rows.stop - rows.start) * (columns.stop - columns.start)
@@ -286,4 +300,6 @@ class _Numbers:
             np.asarray(image.slide.levels[0][image.channel, rows, columns].compute(scheduler="synchronous"))
             for image in (self.comparison.real, self.prediction)
         )
-        return colocalization(y, p, annotation_mask(roi, rows, columns))
+        finished = self.comparison.finished
+        inside = annotation_mask(roi, rows, columns)
+        return colocalization(y, p, inside if finished is None else inside & finished.within(rows, columns))

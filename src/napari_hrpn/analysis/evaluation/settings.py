@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import largest_value
@@ -11,11 +13,13 @@ from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.patch_sums import PATCH_PX
 from napari_hrpn.analysis.shell_sums import PenetrationSettings
 from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings
-from napari_hrpn.slides import ChannelRoles, RegionMask
+from napari_hrpn.slides import ChannelRoles, RegionMask, in_all, predicted_part
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from napari_hrpn.analysis.slide_penetration import ProbeImage
-    from napari_hrpn.slides import Annotation
+    from napari_hrpn.slides import Annotation, FinishedTiles
 
 SMALLEST_PATCH_PX = 64
 ENOUGH_PATCHES = 24
@@ -87,6 +91,25 @@ class EvaluationSettings:
             msg = f"the blocks have a side of {self.block_px} px; expected 1 px or more, wider than any structure"
             raise AgreementError(msg)
 
+    def psnr_peak(self, dtype: np.dtype, brightest: float) -> float | None:
+        """MAX of the PSNR of a region.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            Type of the real slide's pixels.
+        brightest : float
+            Brightest real pixel of the region.
+
+        Returns
+        -------
+        float or None
+            None where there is none: floating point has no largest value, and an empty or black region no peak.
+        """
+        if self.psnr_max == "real":
+            return brightest if brightest > 0 else None
+        return largest_value(dtype) if self.psnr_max == "dtype" else float(self.psnr_max)
+
     def patch_of(self, shape: tuple[int, int]) -> int:
         """Edge of the patches of a slide.
 
@@ -155,43 +178,32 @@ class SlideComparison:
                     f"{width} x {height} px; expected a prediction of this slide, of the same size"
                 )
                 raise AgreementError(msg)
+        if self.finished is not None and not self.finished.cells.any():
+            what = " and ".join(image.slide.source.name for image in self.predictions)
+            msg = f"no tile is predicted yet in all of {what}; expected one or more: predict again to go on"
+            raise AgreementError(msg)
 
-    @property
+    @cached_property
+    def finished(self) -> FinishedTiles | None:
+        """What is predicted in all predictions, as it is when it is asked for first; None where all pixels are."""
+        images = self.real, *self.predictions
+        return in_all(image.slide.finished for image in images)
+
+    @cached_property
     def region_names(self) -> tuple[str, ...]:
         """What the regions of interest are called: by their names, numbered where these do not tell them apart."""
         given = [roi.name.strip() for roi in self.rois]
+        number = Counter(given)
         return tuple(
-            name if name and given.count(name) == 1 and name not in ("tissue", "frame") else f"{name or 'ROI'} {index}"
+            name if name and number[name] == 1 and name not in ("tissue", "frame") else f"{name or 'ROI'} {index}"
             for index, name in enumerate(given, start=1)
         )
 
     @property
     def everywhere(self) -> RegionMask:
-        """The tissue, or the whole frame where it is not known."""
-        if self.tissue is not None:
-            return self.tissue
+        """The tissue, or the whole frame where it is not known; of unfinished predictions what is there."""
         import numpy as np
 
         height, width = self.real.slide.shape
-        return RegionMask(np.ones((1, 1), bool), (float(height), float(width)))
-
-    def psnr_peak(self, settings: EvaluationSettings, brightest: float) -> float | None:
-        """MAX of the PSNR of a region.
-
-        Parameters
-        ----------
-        settings : EvaluationSettings
-            Which one is wanted.
-        brightest : float
-            Brightest real pixel of the region.
-
-        Returns
-        -------
-        float or None
-            None where there is none: floating point has no largest value, and an empty or black region no peak.
-        """
-        if settings.psnr_max == "real":
-            return brightest if brightest > 0 else None
-        if settings.psnr_max == "dtype":
-            return largest_value(self.real.slide.dtype)
-        return float(settings.psnr_max)
+        frame = RegionMask(np.ones((1, 1), bool), (float(height), float(width)))
+        return predicted_part(self.tissue or frame, self.finished, (height, width))

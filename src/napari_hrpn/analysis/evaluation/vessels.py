@@ -112,7 +112,7 @@ class VesselsPart:
         """The probe by distance from the vessels."""
         assert self._mask is not None
         tissue, settings = self._comparison.tissue, self._settings.penetration
-        self._counter = PenetrationCounter(self._mask, self._images, tissue, settings)
+        self._counter = PenetrationCounter(self._mask, self._images, tissue, settings, self._comparison.finished)
         return [self._counter]
 
     def finish(self) -> Generator[float, None, VesselFindings]:
@@ -132,5 +132,5 @@ class VesselsPart:
         stated = self._settings.background
         if stated is not None:
             return {image.name: float(stated) for image in self._images}, "stated"
-        glass = glass_levels(self._images, self._comparison.glass)
+        glass = glass_levels(self._images, self._comparison.glass, self._comparison.finished)
         return glass, "glass" if glass else "none"

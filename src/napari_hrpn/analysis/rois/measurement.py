@@ -154,7 +154,7 @@ def preview_roi(
         If they cannot be read.
     """
     level = images.level_for(_area(images, roi), most_px)
-    mask, pixels = read_level(images, roi, level, read)
+    mask, pixels = read_level(images, roi, level, read, images.finished)
     if density_range is None or not is_within(pixels, mask, density_range):
         density_range = density_range_of(pixels, mask)
     return _measurement(images, roi, level, count_pixels(mask, pixels, density_range), density_range)
@@ -163,7 +163,7 @@ def preview_roi(
 def measure_roi(
     images: RoiImages, roi: Roi, *, resamples: int = 2000, seed: int = 0
 ) -> Generator[RoiReport, None, RoiMeasurement]:
-    """Numbers of a region from every pixel, with intervals.
+    """Numbers of a region from every pixel, with intervals; of unfinished predictions what is finished as it begins.
 
     Parameters
     ----------
@@ -191,13 +191,13 @@ def measure_roi(
     SlideError
         If they cannot be read.
     """
-    coarse = images.level_for(_area(images, roi), LOOK_PX)
-    mask, pixels = read_level(images, roi, coarse, read_pixels)
+    coarse, finished = images.level_for(_area(images, roi), LOOK_PX), images.finished
+    mask, pixels = read_level(images, roi, coarse, read_pixels, finished)
     density_range = density_range_of(pixels, mask)
     # as in a report, so that both have the same intervals
-    sides = [block_side(images.real, each, roi) for each in images.predictions]
+    sides = [block_side(images.real, each, roi, finished) for each in images.predictions]
     # what was looked at may be all there is to read
-    tiles = RoiTiles(images, roi, (mask, pixels) if coarse.number == 0 else None)
+    tiles = RoiTiles(images, roi, (mask, pixels) if coarse.number == 0 else None, finished)
     bins = yield from value_bins(tiles)
     wanted = [PairBins(values, density_range) for values in bins]
     shared = [max(sides[0], side) for side in sides]
@@ -232,7 +232,7 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
     area = _area(images, roi)
     if area > MOST_COLOCALIZED_PX:
         raise AgreementError(too_large_words(area))
-    mask, (real, *predicted) = read_level(images, roi, images.levels[0], read_pixels)
+    mask, (real, *predicted) = read_level(images, roi, images.levels[0], read_pixels, images.finished)
     return tuple(colocalization(real, each, mask) for each in predicted)
 
 

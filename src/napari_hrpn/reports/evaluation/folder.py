@@ -218,8 +218,10 @@ def write_json(path: Path, content: object) -> None:
     content : object
         Without NaN.
     """
-    with partial_output(path, None, overwrite=True) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    # piece by piece: all pieces together would take several times the memory of the content
+    with partial_output(path, None, overwrite=True) as partial, partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, allow_nan=False, ensure_ascii=False)
+        file.write("\n")
 
 
 def _difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ FLOORS = (
     "the darkest shell with a hundredth of the pixels. Blank glass shows the camera's offset alone: take the floor "
     "from a section without probe (--background). No number here tells a faint probe from autofluorescence."
 )
+MOST_REGIONS = 1000
 WITH_INTERVAL = ("pearson_r", "slope")
 COLOCALIZATION = {
     "manders_m1": "M1",
@@ -78,6 +79,8 @@ def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequen
         f"Tissue: {about['tissue']}. Made by napari-hrpn {about['versions']['napari-hrpn']} on {about['made']}.",
         quiet=True,
     )
+    page.heading("Summary")
+    _summary(page, content)
     page.heading("Numbers")
     _numbers(page, content)
     page.heading("Figures")
@@ -117,15 +120,42 @@ def region_cells(region: Plain) -> list[str]:
     return cells
 
 
+def _summary(page: Page, content: Plain) -> None:
+    about = content["about"]
+    if about.get("measured"):
+        page.text(f"Not finished: {about['measured']}.")
+    tiles = about.get("tiles")
+    rows = []
+    for name, found in content["predictions"].items():
+        region = found[found["region"]]
+        cells = dict(zip(REGION_KEYS, region_cells(region), strict=True))
+        there = "all" if tiles is None else f"{tiles['finished']} of {tiles['total']}"
+        rows.append([name, there, found["region"], *(cells[key] for key in ("n", "pearson_r", "r2", "slope"))])
+    page.table(["prediction", "tiles", "region", *(HEADINGS[key] for key in ("n", "pearson_r", "r2", "slope"))], rows)
+    page.table(
+        ["prediction", "checkpoint", "its digest", "resampled", "precision"],
+        [[name, *_checkpoint(facts.get("prediction") or {})] for name, facts in about["predictions"].items()],
+        words=True,
+    )
+
+
+def _checkpoint(record: Plain) -> list[str]:
+    """What a prediction was made with; a dash where it does not say."""
+    title, digest, precision = (str(record.get(key) or "–") for key in ("title", "checkpoint", "precision"))
+    return [title, digest, "–" if "resample" not in record else "yes" if record["resample"] else "no", precision]
+
+
 def _numbers(page: Page, content: Plain) -> None:
     regions = _regions(content)
     page.table(["", *HEADINGS.values()], [[title, *region_cells(region)] for title, region in regions.items()])
+    if more := sum(max(0, len(found["rois"]) - MOST_REGIONS) for found in content["predictions"].values()):
+        page.text(f"{more:,} more regions are in evaluation.json and tables/regions.csv.", quiet=True)
     notes = []
     for title, region in regions.items():
         intervals = region.get("intervals") or {}
         others = intervals.get("pearson_r", {}).get("reason", ""), region.get("colocalization_reason", "")
-        reasons = [reason for text in others for reason in text.split("; ") if reason not in region["reason"]]
-        notes += [f"{title}: {reason}." for reason in (region["reason"], *reasons) if reason]
+        reasons = [*region.get("reasons", [region["reason"]]), *others]
+        notes += [f"{title}: {reason}." for reason in reasons if reason]
     page.text(_interval_words(content), quiet=True)
     page.bullets(dict.fromkeys(notes))
     rows = [
@@ -165,7 +195,7 @@ def _regions(content: Plain) -> dict[str, Plain]:
         for title, region in (
             ("tissue", found["tissue"]),
             ("frame", found["frame"]),
-            *((roi["region"], roi) for roi in found["rois"]),
+            *((roi["region"], roi) for roi in found["rois"][:MOST_REGIONS]),
         )
     }
 
@@ -173,7 +203,7 @@ def _regions(content: Plain) -> dict[str, Plain]:
 def _interval_words(content: Plain) -> str:
     sides = [
         f"{region['region']} {region['intervals']['side_px']:,} px"
-        for region in (content["tissue"], content["frame"], *content["rois"])
+        for region in (content["tissue"], content["frame"], *content["rois"][:MOST_REGIONS])
         if "intervals" in region
     ]
     return f"In brackets: 95 % intervals by spatial block bootstrap within this slide; its blocks: {', '.join(sides)}."

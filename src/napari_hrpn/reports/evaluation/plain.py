@@ -113,7 +113,7 @@ def _pixels(found: ComparedPixels) -> Plain:
             "reason": found.distributions.reason,
         },
         "histogram": {"edges": found.histogram.edges, "counts": found.histogram.counts},
-        "densities": {region.region: _density(region) for region in regions},
+        "densities": {region.region: _density(region) for region in regions if region.density is not None},
     }
 
 
@@ -154,14 +154,17 @@ def _region(region: RegionNumbers) -> Plain:
         names = ("thresholded_m1", "thresholded_m2", "icq", "costes_threshold_real", "costes_threshold_predicted")
         plain |= {name: getattr(region.colocalization, name) for name in names}
         plain["colocalization_reason"] = region.colocalization.reason
-    return {**plain, "reason": _region_reason(region)}
+    reasons = _region_reasons(region)
+    parts = dict.fromkeys(part for reason in reasons for part in reason.split("; "))
+    return {**plain, "reason": "; ".join(parts), "reasons": reasons}
 
 
-def _region_reason(region: RegionNumbers) -> str:
+def _region_reasons(region: RegionNumbers) -> list[str]:
+    """Why numbers are missing, a whole sentence each."""
     infinite = "the images are equal, so the PSNR is infinite" if math.isinf(region.agreement.psnr_db) else ""
     manders = f"Manders' numbers: {region.manders.reason}" if region.manders.reason else ""
     parts = region.agreement.reason, region.regression.reason, manders, region.icc.reason, infinite
-    return "; ".join(dict.fromkeys(part for text in parts for part in text.split("; ") if part))
+    return [reason for reason in dict.fromkeys(parts) if reason]
 
 
 def _intervals(intervals: BlockIntervals) -> Plain:
@@ -180,6 +183,7 @@ def _intervals(intervals: BlockIntervals) -> Plain:
 
 
 def _density(region: RegionNumbers) -> Plain:
+    assert region.density is not None
     rows, columns = np.nonzero(region.density)
     counts = region.density[rows, columns]
     return {"range": list(region.density_range), "real": rows, "predicted": columns, "pixels": counts}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, file_name, number, tidy
-from napari_hrpn.reports.overview import coarse_pixels, draw_scale_bar
+from napari_hrpn.reports.overview import coarse_pixels, draw_scale_bar, panel_ratio
 from napari_hrpn.reports.study_figures import PALETTE
 from napari_hrpn.slides import contrast_limits
 
@@ -176,7 +176,7 @@ def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawin
 
     low, high = contrast_limits(real.slide)[real.channel]
     y, p = _pictures(real, prediction)
-    figure = Figure(figsize=(11, 2 * (4.9 * y.shape[0] / y.shape[1] + 0.4)), layout="constrained")
+    figure = Figure(figsize=(11, 2 * (4.9 * panel_ratio(y.shape) + 0.4)), layout="constrained")
     panels = np.ravel(figure.subplots(2, 2))
     largest = max(1e-6, float(np.nanpercentile(np.abs(p - y), 99.5)))
     for axes, pixels, colours, ends, title in (
