@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.layers.on_slide import labels_on_slide
-from napari_hrpn.plugin.layers.region_layers import MOVES
+from napari_hrpn.plugin.layers.region_layers import MOVES, SHAPE_EDITS, LabelEdits
 from napari_hrpn.plugin.refusal import sentence_of
 from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi, RoiList, label_rois, shape_rois
 from napari_hrpn.plugin.soon import soon
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 
 SETTLE_MS = 250
-SHAPE_EDITS = ("data", "features", *MOVES)
-LABEL_EDITS = ("data", "paint", "labels_update", *MOVES)
 
 
 class RoiLayer(QObject):
@@ -56,6 +54,7 @@ class RoiLayer(QObject):
         self._search = NewestTask()
         self._connected: list[tuple[Any, Any]] = []
         self._is_picking = False
+        self._edits: LabelEdits | None = None
         self._settled = soon(self, self.refresh)
 
     @property
@@ -76,7 +75,8 @@ class RoiLayer(QObject):
     @property
     def is_busy(self) -> bool:
         """Whether its regions are going to be others in a moment."""
-        return self._search.is_busy or bool(self._settled.isActive())
+        is_painted = self._edits is not None and not self._edits.is_settled
+        return self._search.is_busy or is_painted or bool(self._settled.isActive())
 
     def follow(self, layer: Shapes | Labels | None, image: Image | None) -> None:
         """Follow another layer.
@@ -135,7 +135,9 @@ class RoiLayer(QObject):
             pairs = [(getattr(layer.events, name), self._edited) for name in SHAPE_EDITS]
             pairs.append((layer.selected_data.events.items_changed, self._selected))
         else:
-            pairs = [(getattr(layer.events, name), self._edited) for name in LABEL_EDITS]
+            self._edits = LabelEdits(layer)
+            self._edits.edited.connect(self.refresh)
+            pairs = [(getattr(layer.events, name), self._edited) for name in MOVES]
             pairs.append((layer.events.selected_label, self._selected))
         pairs += [(getattr(image.events, name), self._edited) for name in MOVES]
         for event, callback in pairs:
@@ -152,12 +154,15 @@ class RoiLayer(QObject):
         for event, callback in self._connected:
             event.disconnect(callback)
         self._connected = []
+        if self._edits is not None:
+            self._edits.stop()
+            self._edits = None
 
     def _edited(self, event: Any) -> None:  # noqa: ANN401 (napari's event)
         # a drag begins, or a shape is about to be deleted: nothing has changed yet
         if str(getattr(event, "action", "")).lower().endswith("ing"):
             return
-        self._settled.start(0 if isinstance(self._layer, Shapes) else SETTLE_MS)
+        self._settled.start(0)
 
     def _moved(self, event: object = None) -> None:  # noqa: ARG002
         layer, image = self._layer, self._image
