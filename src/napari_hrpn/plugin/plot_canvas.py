@@ -22,7 +22,7 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureC
     figure : matplotlib.figure.Figure
         What is drawn.
     height_px : int
-        Of the canvas.
+        Of the canvas at least; it takes what room there is.
 
     Returns
     -------
@@ -32,9 +32,10 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureC
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 
     canvas = FigureCanvasQTAgg(figure)  # type: ignore[no-untyped-call]
-    canvas.setFixedHeight(height_px)
+    canvas.setMinimumHeight(height_px)
     # the canvas would ask for the width that it was made with
-    canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+    widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(canvas)

@@ -118,8 +118,12 @@ def looks_predicted(layer: Image) -> bool:
     Returns
     -------
     bool
-        True for what the widget predicted, and where the name of layer or file says so.
+        True for what the widget predicted, and where the name of layer or file says so; a slide of several channels
+        is no prediction, whatever it is called.
     """
+    slide = slide_of(layer)
+    if slide is not None and len(slide.channel_names) > 1:
+        return is_prediction(layer)
     return is_prediction(layer) or bool(PREDICTED_WORDS.search(f"{layer.name} {_source_name(layer)}"))
 
 
@@ -177,25 +181,62 @@ def guess_real(layers: Sequence[Image]) -> Image | None:
     Returns
     -------
     napari.layers.Image or None
-        The probe of a slide that has a prediction, if there is one; None without layers.
+        The probe of a slide that has a prediction, if there is one. None where nothing can be the probe: nuclei and
+        vessels never are, nor is a channel among others whose name says nothing.
     """
     measured = [layer for layer in layers if not looks_predicted(layer)]
-    if not measured:
-        return layers[0] if layers else None
     sizes = {pixel_shape(layer) for layer in layers if looks_predicted(layer)}
-    loose = [layer for layer in measured if slide_of(layer) is None]
-    loose_probe = guess_roles([layer.name for layer in loose]).probe
+    probes = _probes(measured)
+    # several images that were opened apart may be anything, and are taken in their order
+    own = [layer for layer in measured if layer in probes or (_is_apart(layer) and not _is_stain(layer))]
+    return max(own, key=lambda layer: (pixel_shape(layer) in sizes, layer in probes), default=None)
 
-    def promise(layer: Image) -> tuple[bool, bool]:
-        """Whether a prediction has its size, and whether its name is that of a probe."""
+
+def _probes(layers: Sequence[Image]) -> list[Image]:
+    loose = [layer for layer in layers if slide_of(layer) is None]
+    named = guess_roles([layer.name for layer in loose]).probe
+    found = [] if named is None else [loose[named]]
+    for layer in layers:
         slide = slide_of(layer)
-        if slide is None:
-            is_probe = loose_probe is not None and layer is loose[loose_probe]
-        else:
-            is_probe = channel_of(layer) == guess_roles(slide.channel_names).probe
-        return pixel_shape(layer) in sizes, is_probe
+        if slide is not None and channel_of(layer) == guess_roles(slide.channel_names).probe is not None:
+            found.append(layer)
+    return found
 
-    return max(measured, key=promise)
+
+def _is_apart(layer: Image) -> bool:
+    """Whether it is no channel among others of a slide."""
+    slide = slide_of(layer)
+    return slide is None or len(slide.channel_names) == 1
+
+
+def _is_stain(layer: Image) -> bool:
+    """Whether its name says that it shows nuclei or vessels."""
+    roles = guess_roles([layer.name])
+    return roles.nuclei is not None or roles.vessels is not None
+
+
+def stands_for_real(candidates: Sequence[Image], predictions: Sequence[Image]) -> Image | None:
+    """A layer that says where a slide is that has predictions and no real probe.
+
+    Parameters
+    ----------
+    candidates : sequence of napari.layers.Image
+        Each of one channel.
+    predictions : sequence of napari.layers.Image
+        Of one size.
+
+    Returns
+    -------
+    napari.layers.Image or None
+        Of another channel of the slide, if that is open; else the first prediction.
+    """
+    stains = [
+        layer
+        for layer in candidates
+        if predictions and pixel_shape(layer) == pixel_shape(predictions[0]) and not looks_predicted(layer)
+    ]
+    first = [layer for layer in stains if predictions[0] in guess_predictions(layer, predictions)]
+    return next(iter([*first, *predictions]), None)
 
 
 def guess_predictions(real: Image, others: Sequence[Image]) -> list[Image]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -19,7 +20,9 @@ from napari_hrpn.plugin.comparison.compared import (
     is_incomplete,
     is_single_channel,
     looks_predicted,
+    stands_for_real,
 )
+from napari_hrpn.plugin.comparison.shared_choice import shared_choice
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.words import breakable
@@ -38,6 +41,9 @@ COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 LIST_ROWS = 3
 ICON_PX = 12
 LAYER = Qt.ItemDataRole.UserRole
+NONE = "– none –"
+NO_PROBE = "No layer shows the probe as it was imaged, so there is nothing to compare with: choose it under Real."
+ALONE = "No layer shows the probe as it was imaged: choose it under Real, or look at the prediction alone."
 NO_IMAGE = "There is no image of one channel: open a slide and its prediction."
 
 
@@ -59,13 +65,13 @@ class PairForm(QWidget):
         self._viewer = viewer
         self._real: ComparedChannel | None = None
         self._pair: Pair | None = None
+        self._alone: tuple[ComparedChannel, ...] = ()
+        self._place: ComparedChannel | None = None
         self._problem: str | None = None
         self._followed: dict[Image, tuple[str, ...]] = {}
         self._wrapped: WeakKeyDictionary[Image, ComparedChannel] = WeakKeyDictionary()
         self._colours: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
-        # what the user has said himself, no guess overrules
-        self._ticks: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
-        self._is_real_chosen = False
+        self._choice = shared_choice(viewer)
         self.real_box = ChoiceBox("Layer that shows the probe as it was imaged")
         self.predicted_list = QListWidget()
         self.note_label = QLabel()
@@ -83,6 +89,16 @@ class PairForm(QWidget):
     def real(self) -> ComparedChannel | None:
         """The real channel, which may be there without any prediction; None where there is none to measure."""
         return self._real
+
+    @property
+    def predictions(self) -> tuple[ComparedChannel, ...]:
+        """What is ticked, with a real channel or alone."""
+        return self._alone if self._pair is None else self._pair.predictions
+
+    @property
+    def place(self) -> ComparedChannel | None:
+        """The real channel; where there is none, another one that lies where the predictions do."""
+        return self._place
 
     @property
     def problem(self) -> str | None:
@@ -119,14 +135,15 @@ class PairForm(QWidget):
         predictions : sequence of napari.layers.Image
             The predicted ones; all others are left out.
         """
-        self._is_real_chosen = True
-        self.real_box.choose(real)
-        self._ticks = WeakKeyDictionary({layer: layer in predictions for layer in self._candidates()})
+        self._choice.tick({layer: layer in predictions for layer in self._candidates()})
+        self._choice.choose_real(real)
         self.refresh()
 
     def shut_down(self) -> None:
         """Listen to the viewer no more, before the widget goes away; called again, it does nothing."""
         self._soon.stop()
+        with contextlib.suppress(RuntimeError, TypeError):
+            self._choice.changed.disconnect(self._refresh_soon)
         events = self._viewer.layers.events
         for event in (events.inserted, events.removed, events.renamed):
             event.disconnect(self._refresh_soon)
@@ -137,9 +154,14 @@ class PairForm(QWidget):
         """Offer what is open now."""
         candidates = self._candidates()
         self._follow(candidates)
-        guess = guess_real(candidates)
+        chosen = self._choice.real
+        is_chosen = self._choice.is_real_chosen and (chosen is None or chosen in candidates)
         was_blocked = self.real_box.blockSignals(True)
-        self.real_box.offer([(layer.name, layer) for layer in candidates], guess, keep=self._is_real_chosen)
+        self.real_box.offer(
+            [(layer.name, layer) for layer in candidates] + ([(NONE, None)] if candidates else []),
+            chosen if is_chosen else guess_real(candidates),
+            keep=False,
+        )
         self.real_box.blockSignals(was_blocked)
         self._list_predictions(candidates)
         self._update()
@@ -164,8 +186,8 @@ class PairForm(QWidget):
         layout.addWidget(self.note_label)
 
     def _connect(self) -> None:
-        self.real_box.activated.connect(self._note_choice)
-        self.real_box.changed.connect(self.refresh)
+        self.real_box.changed.connect(self._note_choice)
+        self._choice.changed.connect(self._refresh_soon)
         self.predicted_list.itemChanged.connect(self._note_tick)
         events = self._viewer.layers.events
         # several layers come and go in one step
@@ -176,12 +198,12 @@ class PairForm(QWidget):
         self._soon.start()
 
     def _note_choice(self) -> None:
-        self._is_real_chosen = True
+        self._choice.choose_real(self.real_box.value)
+        self.refresh()
 
     def _note_tick(self, item: QListWidgetItem) -> None:
-        self._ticks[item.data(LAYER)] = item.checkState() == Qt.CheckState.Checked
-        # not here: the list must not be filled anew while it tells of a tick
-        self._soon.start()
+        # shown later: the list must not be filled anew while it tells of a tick
+        self._choice.tick({item.data(LAYER): item.checkState() == Qt.CheckState.Checked})
 
     def _candidates(self) -> list[Image]:
         return [layer for layer in self._viewer.layers if is_single_channel(layer)]
@@ -207,14 +229,17 @@ class PairForm(QWidget):
     def _list_predictions(self, candidates: Sequence[Image]) -> None:
         real = self.real_box.value
         others = [layer for layer in candidates if layer is not real]
-        guessed = [] if real is None else guess_predictions(real, others)
-        own_size = None if real is None else pixel_shape(real)
+        predicted = [layer for layer in others if looks_predicted(layer)]
+        guessed = predicted if real is None else guess_predictions(real, others)
+        ticked = [layer for layer in predicted if self._choice.ticks.get(layer)]
+        first = real or next(iter([*ticked, *predicted]), None)
+        own_size = None if first is None else pixel_shape(first)
         others.sort(key=lambda layer: (pixel_shape(layer) != own_size, not looks_predicted(layer)))
         was_blocked = self.predicted_list.blockSignals(True)
         self.predicted_list.clear()
         for layer in others:
             fits = pixel_shape(layer) == own_size
-            is_ticked = fits and self._ticks.get(layer, layer in guessed)
+            is_ticked = fits and self._choice.ticks.get(layer, layer in guessed)
             self.predicted_list.addItem(self._item(layer, fits=fits, is_ticked=is_ticked))
         self.predicted_list.blockSignals(was_blocked)
 
@@ -247,26 +272,35 @@ class PairForm(QWidget):
         return sorted(ticked, key=self._viewer.layers.index)
 
     def _update(self) -> None:
-        before = self._pair, self._real, self._problem
-        self._pair = self._real = self._problem = None
+        before = self._pair, self._real, self._place, self._alone, self._problem
+        self._pair = self._real = self._place = self._problem = None
+        self._alone = ()
         try:
-            self._real = self._found_real()
-            self._pair = Pair(self._real, self._found_predictions(self._real.layer))
+            self._find()
         except SlideError as error:
             self._problem = str(error)
-        self._show_note()
-        if self._pair is not None and _is_same(self._pair, before[0]):
+        found = self.pair
+        if found is not None and _is_same(found, before[0]):
             self._pair = before[0]
-        if any(now is not then for now, then in zip((self._pair, self._real), before[:2], strict=True)) or (
-            self._problem != before[2]
-        ):
+        self._show_note()
+        # channels are compared by identity: each is made once
+        if (self._pair, self._real, self._place, self._alone, self._problem) != before:
             self.changed.emit()
 
-    def _found_real(self) -> ComparedChannel:
+    def _find(self) -> None:
+        """Set the pair, or what there is of it, and raise what is missing."""
         layer = self.real_box.value
-        if layer is None:
+        if layer is not None:
+            self._real = self._place = self._channel(layer)
+            self._pair = Pair(self._real, self._found_predictions(layer))
+            return
+        if not self._candidates():
             raise SlideError(self._no_image())
-        return self._channel(layer)
+        ticked = self._ticked()
+        self._alone = tuple(self._channel(one) for one in ticked)
+        place = stands_for_real(self._candidates(), ticked)
+        self._place = None if place is None else self._channel(place)
+        raise SlideError(ALONE if ticked else NO_PROBE)
 
     def _found_predictions(self, real: Image) -> tuple[ComparedChannel, ...]:
         ticked = self._ticked()

@@ -41,7 +41,12 @@ Measured = tuple[PatchSource, "Heterogeneity"]
 
 
 def patch_sources(
-    viewer: napari.Viewer, real: ComparedChannel, predictions: Mapping[ComparedChannel, str], *, others: bool
+    viewer: napari.Viewer,
+    place: ComparedChannel,
+    predictions: Mapping[ComparedChannel, str],
+    panel: str,
+    *,
+    others: bool,
 ) -> list[PatchSource]:
     """What violins are to be made of.
 
@@ -49,10 +54,12 @@ def patch_sources(
     ----------
     viewer : napari.Viewer
         Where slides are open.
-    real : ComparedChannel
-        All channels of its slide are shown.
+    place : ComparedChannel
+        The real channel, or one that stands for it; all channels of its slide are shown.
     predictions : mapping of ComparedChannel to str
         Each is shown beside the real channel, in a colour of its own.
+    panel : str
+        In which panel the predictions are shown.
     others : bool
         Whether all other slides that are open are shown too.
 
@@ -61,13 +68,13 @@ def patch_sources(
     list of PatchSource
         The real slide first.
     """
-    panel = real.slide.channel_names[real.channel]
-    found = [_source(slide_title(real.slide), real.slide, real.layer)]
+    is_alone = place in predictions
+    found = [] if is_alone else [_source(slide_title(place.slide), place.slide, place.layer)]
     found += [
         PatchSource(one.name, one.slide, (one.channel,), (panel,), weakref.ref(one.layer), colour)
         for one, colour in predictions.items()
     ]
-    taken = [real.slide, *(one.slide for one in predictions)]
+    taken = [place.slide, *(one.slide for one in predictions)]
     for slide in slides_in(viewer) if others else ():
         layers = layers_of(viewer, slide)
         is_taken = any(slide is one or is_same_slide(slide, one) for one in taken)

@@ -93,13 +93,14 @@ class DistributionsWidget(MeasuringWidget):
 
     def parts(self) -> list[Part]:
         """Grey levels of each prediction, then the patches of each slide."""
-        real = self.real
-        if real is None:
+        place = self.place
+        if place is None:
             raise Refusal(self.pair_form.problem or "There is no image of one channel: open a slide.")
         if self.region_form.value == TISSUE and self.tissue.mask is None:
             raise Refusal(self.tissue.problem or "The tissue is not known: compare the whole frame.")
-        parts = [self._value_part(real, predicted) for predicted in self.predictions]
-        for source in self._sources(real):
+        real = self.real
+        parts = [] if real is None else [self._value_part(real, predicted) for predicted in self.predictions]
+        for source in self._sources(place):
             tissue = self._tissue_of(source)
             parts += [tissue] if isinstance(tissue, Part) else []
             parts.append(patches_part(source, self._patch_settings(), tissue))
@@ -109,7 +110,7 @@ class DistributionsWidget(MeasuringWidget):
         """Show what is measured of what is chosen."""
         real = self.real
         self._compared = [] if real is None else self._known_values(real)
-        self._patches = [] if real is None else self._known_patches(real)
+        self._patches = [] if self.place is None else self._known_patches(self.place)
         name = "real" if real is None else real.name
         is_whole = real is not None and real.slide.dtype.kind in "biu"
         self.histogram.show_images(name, self._compared, is_whole=is_whole)
@@ -220,9 +221,11 @@ class DistributionsWidget(MeasuringWidget):
     def _patch_settings(self) -> PatchSettings:
         return PatchSettings(self.patch_box.value(), self.tissue_box.value() / 100)
 
-    def _sources(self, real: ComparedChannel) -> list[PatchSource]:
+    def _sources(self, place: ComparedChannel) -> list[PatchSource]:
         predictions = {one: self.pair_form.colour_of(one) for one in self.predictions}
-        return patch_sources(self._viewer, real, predictions, others=self.others_box.isChecked())
+        shown = self.real or next(iter(self.predictions), place)
+        panel = shown.slide.channel_names[shown.channel]
+        return patch_sources(self._viewer, place, predictions, panel, others=self.others_box.isChecked())
 
     def _value_part(self, real: ComparedChannel, predicted: ComparedChannel) -> Part:
         if self.region_form.value in (TISSUE, FRAME):
@@ -256,9 +259,9 @@ class DistributionsWidget(MeasuringWidget):
         comparison: Comparison | None = getattr(known, region if region in (TISSUE, FRAME) else "drawn")
         return comparison
 
-    def _known_patches(self, real: ComparedChannel) -> list[tuple[PatchSource, Heterogeneity]]:
+    def _known_patches(self, place: ComparedChannel) -> list[tuple[PatchSource, Heterogeneity]]:
         settings = self._patch_settings()
-        parts = [(source, patches_part(source, settings, self._tissue_of(source))) for source in self._sources(real)]
+        parts = [(source, patches_part(source, settings, self._tissue_of(source))) for source in self._sources(place)]
         return [(source, self.bar.known(part.key)) for source, part in parts if part.key in self.bar.results]
 
     def _show_patches(self) -> None:
@@ -315,5 +318,5 @@ class DistributionsWidget(MeasuringWidget):
         ]
 
     def _is_of_pair(self, source: PatchSource) -> bool:
-        real = () if self.real is None else (self.real,)
-        return any(source.slide is one.slide for one in (*real, *self.predictions))
+        place = () if self.place is None else (self.place,)
+        return any(source.slide is one.slide for one in (*place, *self.predictions))

@@ -84,7 +84,7 @@ class LabelEdits(QObject):
         """Of the pixels; of arrays that are not in memory, or too large, what napari did to them."""
         data = self._layer.data
         if isinstance(data, np.ndarray) and data.nbytes <= MOST_COMPARED_BYTES:
-            return data.shape, data.dtype.str, zlib.crc32(np.ascontiguousarray(data))
+            return data.shape, data.dtype.str, zlib.crc32(np.ascontiguousarray(data).data)
         # undo moves a step from one list to the other; napari has no event for it
         steps = (len(getattr(self._layer, name, ())) for name in ("_undo_history", "_redo_history"))
         return self._painted, *steps

@@ -22,7 +22,7 @@ from napari_hrpn.plugin.soon import soon
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     import napari
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Wanted = Callable[[], Sequence[Part]]
 
+UNASKED_WEIGHT = 128e6
+"""In pixels that are looked at: what takes some seconds is measured without being asked."""
 WAITING = "Looking for the tissue …"
 
 
@@ -47,6 +49,7 @@ class MeasuringWidget(DockedWidget):
     """
 
     region_form: RegionForm
+    is_measured_unasked = True
     least_width_px = 490
 
     def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
@@ -54,6 +57,7 @@ class MeasuringWidget(DockedWidget):
         self._viewer = viewer
         self._waiting: Callable[[], None] | None = None
         self._is_shut_down = False
+        self._begun: list[Hashable] = []
         self.pair_form = PairForm(viewer)
         self.tissue = Tissue(viewer)
         self.bar = MeasureBar(tooltip)
@@ -98,8 +102,13 @@ class MeasuringWidget(DockedWidget):
 
     @property
     def predictions(self) -> tuple[ComparedChannel, ...]:
-        """Its predictions; none where the real channel stands alone."""
-        return () if self.pair_form.pair is None else self.pair_form.pair.predictions
+        """What was predicted, with a real channel or alone; none where the real channel stands alone."""
+        return self.pair_form.predictions
+
+    @property
+    def place(self) -> ComparedChannel | None:
+        """The real channel; where there is none, another one that lies where the predictions do."""
+        return self.pair_form.place
 
     @property
     def is_settled(self) -> bool:
@@ -181,7 +190,7 @@ class MeasuringWidget(DockedWidget):
         layout.addWidget(self.bar)
         layout.addWidget(self.report)
         self._theme = PlotTheme(self, self._viewer, self.plots())
-        self.tissue.look_at(self.real)
+        self.tissue.look_at(self.place)
 
     def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
         """Ask where to save a table, and save it.
@@ -211,7 +220,7 @@ class MeasuringWidget(DockedWidget):
         self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
 
     def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:
-        ask_and_save(self, what, None if self.real is None else self.real.slide.source, kinds, write, self.bar.say)
+        ask_and_save(self, what, None if self.place is None else self.place.slide.source, kinds, write, self.bar.say)
 
     def _tissue_changed(self) -> None:
         if self._waiting is not None and not self.tissue.is_busy:
@@ -219,5 +228,30 @@ class MeasuringWidget(DockedWidget):
         self.changed()
 
     def _refresh(self) -> None:
-        self.tissue.look_at(self.real)
+        self.tissue.look_at(self.place)
         self.show_known()
+        self._measure_unasked()
+
+    def _measure_unasked(self) -> None:
+        """Measure in the background what does not take long; once, until something else is chosen."""
+        try:
+            parts = self.parts()
+        except (Refusal, SlideError) as error:
+            self._say_once(str(error))
+            return
+        asked = [part.key for part in parts]
+        missing = [part for part in parts if part.key not in self.bar.results]
+        self.bar.measure_button.setVisible(bool(missing))
+        if not self.is_measured_unasked or asked == self._begun or (self.needs_tissue and self.tissue.is_busy):
+            return
+        if self.bar.is_running:
+            # of what is chosen no more; its end comes back here
+            self.bar.cancel()
+        elif missing and sum(part.weight for part in missing) <= UNASKED_WEIGHT:
+            self._begun = asked
+            self.bar.start(parts)
+
+    def _say_once(self, sentence: str) -> None:
+        """Say what is missing, unless the form above says so already."""
+        if not self.bar.is_running:
+            self.bar.say("" if sentence == self.pair_form.problem else sentence)

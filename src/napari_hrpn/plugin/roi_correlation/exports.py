@@ -137,7 +137,7 @@ def write_roi_figure(exported: Exported, row: RoiRow, path: Path, *, overwrite: 
     _check_beside(path, (".csv", ".json"), overwrite=overwrite)
     write_figure(roi_figure(exported, row), path, overwrite=overwrite)
     write_table(density_rows(exported, row), path.with_suffix(".csv"), overwrite=overwrite)
-    _write_settings(replace(exported, rows=(row,)), path, overwrite=overwrite)
+    _write_settings(_alone(exported, row), path, overwrite=overwrite)
 
 
 def roi_figure(exported: Exported, row: RoiRow) -> Figure:
@@ -206,6 +206,11 @@ def _write_settings(exported: Exported, path: Path, *, overwrite: bool) -> None:
     text = json.dumps(settings(exported), indent=1, ensure_ascii=False, allow_nan=False)
     with partial_output(path.with_suffix(".json"), None, overwrite=overwrite) as partial_path:
         partial_path.write_text(text, encoding="utf-8")
+
+
+def _alone(exported: Exported, row: RoiRow) -> Exported:
+    origins = dict(zip(exported.rows, exported.origins, strict=False))
+    return replace(exported, rows=(row,), origins=[origins[row]] if row in origins else ())
 
 
 def _check_beside(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
