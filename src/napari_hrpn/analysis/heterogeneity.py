@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_hrpn.analysis.level_strips import StripReport
-    from napari_hrpn.slides import RegionMask, Slide
+    from napari_hrpn.slides import FinishedTiles, RegionMask, Slide
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def slide_heterogeneity(
     """
     chosen = list(range(len(slide.channel_names)) if channels is None else channels)
     levels = [slide.levels[0][channel] for channel in chosen]
-    counter = PatchCounter(levels, tissue, patch_px, thresholds)
+    counter = PatchCounter(levels, tissue, patch_px, thresholds, slide.finished)
     yield from count_blocks(levels, [counter])
     return heterogeneity(
         counter.sums,
@@ -225,6 +225,8 @@ class PatchCounter:
         Edge of a patch.
     thresholds : sequence of float or None
         Grey level per channel from which a pixel is positive.
+    finished : FinishedTiles or None
+        What counts of an unfinished prediction.
     """
 
     def __init__(
@@ -233,15 +235,16 @@ class PatchCounter:
         tissue: RegionMask | None,
         patch_px: int = PATCH_PX,
         thresholds: Sequence[float] | None = None,
+        finished: FinishedTiles | None = None,
     ) -> None:
-        self._channels, self._tissue = channels, tissue
+        self._channels, self._tissue, self._finished = channels, tissue, finished
         dtype, shape = channels[0].dtype, channels[0].shape
         self._nothing = no_patch_sums((shape[0], shape[1]), len(channels), dtype, patch_px, thresholds)
         self.sums = self._nothing
 
     def look(self, block: PixelBlock) -> PatchSums | None:
         """Sums of a block; None without tissue."""
-        mask = block.inside(self._tissue)
+        mask = block.inside(self._tissue) & block.inside(self._finished)
         if not mask.any():
             return None
         tile = [block.pixels(channel) for channel in self._channels]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import RegionMask
+    from napari_hrpn.slides import FinishedTiles, RegionMask
 
     Box = tuple[slice, slice]
 
@@ -69,8 +69,8 @@ class PixelBlock:
             self._pixels[channel.name] = np.asarray(read)
         return self._pixels[channel.name]
 
-    def inside(self, region: RegionMask | None) -> NDArray[np.bool_]:
-        """Which pixels lie in a region; all without one."""
+    def inside(self, region: RegionMask | FinishedTiles | None) -> NDArray[np.bool_]:
+        """Which pixels lie in a region, or in tiles that are finished; all without one."""
         if id(region) not in self._inside:
             whole = np.ones(self.shape, bool)
             self._inside[id(region)] = whole if region is None else region.within(self.rows, self.columns)

@@ -14,7 +14,7 @@ from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
 from napari_hrpn.analysis.value_counts import ValueBins, bins_between, bins_of_types
-from napari_hrpn.slides import Annotation, RegionMask, annotation_mask
+from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import FinishedTiles, Slide
 
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
@@ -79,6 +79,8 @@ def slide_pairs(
 ) -> Generator[PairReport, None, SlidePairs]:
     """Count the pixel pairs of a real and a predicted channel at full resolution.
 
+    Of a prediction that is not finished, pixels of finished tiles count alone, as they are when this begins.
+
     Parameters
     ----------
     real : Slide
@@ -118,13 +120,14 @@ def slide_pairs(
     """
     check_sizes(real, predicted, [part for part in (tissue, *rois) if isinstance(part, RegionMask)])
     channels = real.levels[0][real_channel], predicted.levels[0][predicted_channel]
-    extremes, passes = PairRange(channels), 1
+    finished = in_all((real.finished, predicted.finished))
+    extremes, passes = PairRange(channels, finished), 1
     if not extremes.is_known:
         passes = 2
         for report in count_blocks(channels, [extremes]):
             yield PairReport(report.done, 2 * report.total)
     bins = PairBins(extremes.bins, density_range)
-    counter = PairCounter(channels, bins, tissue, rois, block_sides_px)
+    counter = PairCounter(channels, bins, tissue, rois, block_sides_px, finished)
     for report in count_blocks(channels, [counter]):
         yield PairReport(report.done + (passes - 1) * report.total, passes * report.total)
     return counter.pairs
@@ -137,10 +140,12 @@ class PairRange:
     ----------
     channels : tuple of dask.array.Array
         The real and the predicted one, of shape (y, x).
+    finished : FinishedTiles or None
+        What counts of an unfinished prediction.
     """
 
-    def __init__(self, channels: Channels) -> None:
-        self._channels = channels
+    def __init__(self, channels: Channels, finished: FinishedTiles | None = None) -> None:
+        self._channels, self._finished = channels, finished
         self._low, self._high = math.inf, -math.inf
 
     @property
@@ -152,7 +157,8 @@ class PairRange:
     def bins(self) -> ValueBins:
         """Grey levels to count, after the pass."""
         whole = all(channel.dtype.kind != "f" for channel in self._channels)
-        return self._of_types or bins_between(self._low, self._high, whole=whole)
+        low, high = (self._low, self._high) if self._low <= self._high else (0.0, 0.0)
+        return self._of_types or bins_between(low, high, whole=whole)
 
     @property
     def _of_types(self) -> ValueBins | None:
@@ -160,8 +166,11 @@ class PairRange:
 
     def look(self, block: PixelBlock) -> tuple[float, float]:
         """Ends of a block."""
+        inside = None if self._finished is None else block.inside(self._finished)
+        if inside is not None and not inside.any():
+            return math.inf, -math.inf
         real, predicted = (block.pixels(channel) for channel in self._channels)
-        checked = checked_pair(real, predicted, None)
+        checked = checked_pair(real, predicted, inside)
         return min(pixels.min().item() for pixels in checked), max(pixels.max().item() for pixels in checked)
 
     def add(self, found: tuple[float, float]) -> None:
@@ -184,6 +193,8 @@ class PairCounter:
         Regions.
     block_sides_px : sequence of int
         As for `slide_pairs`.
+    finished : FinishedTiles or None
+        What counts of an unfinished prediction.
     """
 
     def __init__(
@@ -193,8 +204,9 @@ class PairCounter:
         tissue: RegionMask | None,
         rois: Sequence[RegionMask | Annotation],
         block_sides_px: Sequence[int],
+        finished: FinishedTiles | None = None,
     ) -> None:
-        self._channels, self._bins, self._tissue = channels, bins, tissue
+        self._channels, self._bins, self._tissue, self._finished = channels, bins, tissue, finished
         self._rois = [(roi, roi_bounds(roi, channels[0].shape)) for roi in rois]
         real, predicted = (np.empty(0, channel.dtype) for channel in channels)
         nothing = pair_counts(real, predicted, bins=bins)
@@ -203,14 +215,17 @@ class PairCounter:
 
     def look(self, block: PixelBlock) -> Looked:
         """Tissue, all else, and each region; then their sums over small blocks; None where there is nothing."""
+        frame = block.inside(self._finished)
+        if not frame.any():
+            return [None] * len(self._counts), [None] * len(self._blocks)
         y, p = (block.pixels(channel) for channel in self._channels)
         everywhere = slice(0, y.shape[0]), slice(0, y.shape[1])
-        tissue = np.zeros(y.shape, bool) if self._tissue is None else block.inside(self._tissue)
-        first = block.inside(None) if self._tissue is None else tissue
-        chosen = [_chosen(roi, bounds, block) for roi, bounds in self._rois]
+        tissue = np.zeros(y.shape, bool) if self._tissue is None else block.inside(self._tissue) & frame
+        first, outside = frame if self._tissue is None else tissue, frame & ~tissue
+        chosen = [_chosen(roi, bounds, block, frame) for roi, bounds in self._rois]
         counts = [
             pair_counts(y, p, tissue, self._bins) if tissue.any() else None,
-            None if tissue.all() else pair_counts(y, p, ~tissue, self._bins),
+            pair_counts(y, p, outside, self._bins) if outside.any() else None,
             *(None if part is None else pair_counts(y[part[0]], p[part[0]], part[1], self._bins) for part in chosen),
         ]
         sums = [
@@ -233,13 +248,14 @@ class PairCounter:
         return SlidePairs(known, tissue + outside, tuple(regions), tuple(self._blocks))
 
 
-def _chosen(roi: RegionMask | Annotation, bounds: Box, block: PixelBlock) -> Part | None:
+def _chosen(roi: RegionMask | Annotation, bounds: Box, block: PixelBlock, frame: NDArray[np.bool_]) -> Part | None:
     """The part of a block that a region meets, and which of its pixels are inside."""
     rows, columns = (_overlap(*both) for both in zip((block.rows, block.columns), bounds, strict=True))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return None
     chosen = roi.within(rows, columns) if isinstance(roi, RegionMask) else annotation_mask(roi, rows, columns)
-    return (_moved(rows, block.rows.start), _moved(columns, block.columns.start)), chosen
+    part = _moved(rows, block.rows.start), _moved(columns, block.columns.start)
+    return part, chosen & frame[part]
 
 
 def _sums(side: int, origin: tuple[int, int], y: NDArray[Any], p: NDArray[Any], part: Part) -> BlockSums | None:

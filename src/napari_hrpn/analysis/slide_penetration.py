@@ -22,6 +22,7 @@ from napari_hrpn.analysis.shell_sums import (
 from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
 from napari_hrpn.analysis.subareas import AREAS, periphery
 from napari_hrpn.analysis.working_grid import WorkingGrid
+from napari_hrpn.slides import in_all, predicted_part
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.vessel_mask import VesselMask
-    from napari_hrpn.slides import RegionMask, Slide
+    from napari_hrpn.slides import FinishedTiles, RegionMask, Slide
     from napari_hrpn.tiling import Box
 
 # less glass than this is holes in the tissue
@@ -141,7 +142,7 @@ def slide_penetration(
     SlideError
         If an image cannot be read.
     """
-    counter = PenetrationCounter(vessels, images, tissue, settings)
+    counter = PenetrationCounter(vessels, images, tissue, settings, in_all(image.slide.finished for image in images))
     yield from count_blocks(counter.channels, [counter])
     return counter.penetration(background)
 
@@ -159,6 +160,8 @@ class PenetrationCounter:
         Pixels outside are left out, and blocks without any are not read.
     settings : PenetrationSettings
         Shells, bands and distances.
+    finished : FinishedTiles or None
+        What counts of unfinished predictions; vessels in the rest are the nearest ones all the same.
     """
 
     def __init__(
@@ -167,8 +170,10 @@ class PenetrationCounter:
         images: Sequence[ProbeImage],
         tissue: RegionMask | None,
         settings: PenetrationSettings | None = None,
+        finished: FinishedTiles | None = None,
     ) -> None:
         self._vessels, self._tissue, self._settings = vessels, tissue, settings or PenetrationSettings()
+        self._finished = finished
         self._grid = WorkingGrid(_checked_shape(images), vessels.mask.shape)
         self.channels = [image.slide.levels[0][image.channel] for image in images]
         self._edge = periphery(images[0].slide, tissue, self._settings.periphery_um)
@@ -180,6 +185,8 @@ class PenetrationCounter:
         """Sums of a block; None without tissue."""
         box = self._grid.cells(block.rows, block.columns)
         area = _area(self._vessels, self._tissue, self._edge, box)
+        if self._finished is not None:
+            area[~self._finished.between(*self._grid.edges(box))] = -1
         inside = area >= 0
         if not inside.any():
             return None
@@ -214,7 +221,9 @@ class PenetrationCounter:
         return SlidePenetration(profiles, _vessel_rows(self._near, self._shells))
 
 
-def glass_levels(images: Sequence[ProbeImage], glass: RegionMask | None) -> dict[str, float]:
+def glass_levels(
+    images: Sequence[ProbeImage], glass: RegionMask | None, finished: FinishedTiles | None = None
+) -> dict[str, float]:
     """Grey levels of blank glass, to be taken off as background.
 
     Parameters
@@ -223,6 +232,8 @@ def glass_levels(images: Sequence[ProbeImage], glass: RegionMask | None) -> dict
         Read at a coarse level, of 8 µm per pixel.
     glass : RegionMask or None
         Where there is certainly no tissue; None for nowhere.
+    finished : FinishedTiles, optional
+        What counts of unfinished predictions; where left out, as it is now.
 
     Returns
     -------
@@ -230,6 +241,10 @@ def glass_levels(images: Sequence[ProbeImage], glass: RegionMask | None) -> dict
         Median by name of image; empty where less than 2 % of the slide are glass, which may be holes in the tissue.
     """
     if glass is None or glass.fraction < LEAST_GLASS:
+        return {}
+    finished = finished or in_all(image.slide.finished for image in images)
+    glass = predicted_part(glass, finished, images[0].slide.shape)
+    if not glass.mask.any():
         return {}
     found = {
         image.name: tissue_percentiles(image.slide, [image.channel], glass, [50], GLASS_PIXEL_UM)[0, 0]

@@ -107,6 +107,10 @@ class WorkingGrid:
         edges = self._part(self.cells(rows, columns))
         return [np.clip(own, part.start, part.stop) for own, part in zip(edges, (rows, columns), strict=True)]
 
+    def edges(self, box: Box) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows and columns of the image at which the pixels of a part of the grid begin, and the end of the last."""
+        return self._part(box)
+
     @cached_property
     def _edges(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         y, x = (_edges(fine, coarse) for fine, coarse in zip(self.fine, self.coarse, strict=True))

@@ -327,4 +327,6 @@ def _tell(written: WrittenEvaluation) -> None:
             for key, word in (("r2", "R2"), ("pearson_r", "r"), ("slope", "slope"), ("rmse", "RMSE"))
         )
         typer.echo(f"{name}, {prediction['region']}: {words}, n = {region['n']:,} px")
+    if found["about"].get("measured"):
+        typer.echo(f"not finished: {found['about']['measured']}")
     typer.echo(f"page        {written.page}\nnumbers     {written.json}")

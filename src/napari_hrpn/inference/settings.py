@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.slides.finished_tiles import SQUARE_PX
 
 if TYPE_CHECKING:
     from napari_hrpn.tiling import Box
 
-CELL_PX = 512
+CELL_PX = SQUARE_PX
 """Side of the squares in which a prediction is stored; cores are multiples of it."""
 
 

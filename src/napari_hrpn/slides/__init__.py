@@ -5,6 +5,7 @@ from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.file_name import slide_name
+from napari_hrpn.slides.finished_tiles import FinishedTiles, finished_tiles, in_all
 from napari_hrpn.slides.glances import glance
 from napari_hrpn.slides.identity import slide_identity
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
@@ -24,7 +25,7 @@ from napari_hrpn.slides.pyramid_cache import (
     pyramid_cache_bytes,
     pyramid_cache_folder,
 )
-from napari_hrpn.slides.regions import RegionMask, annotation_mask, read_regions, region_mask
+from napari_hrpn.slides.regions import RegionMask, annotation_mask, predicted_part, read_regions, region_mask
 from napari_hrpn.slides.roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.slide import Slide
 
@@ -33,6 +34,7 @@ __all__ = [
     "CacheReport",
     "ChannelRoles",
     "ChunkCache",
+    "FinishedTiles",
     "Place",
     "PyramidCache",
     "RegionMask",
@@ -49,15 +51,18 @@ __all__ = [
     "coarser_levels",
     "contrast_limits",
     "find_channel",
+    "finished_tiles",
     "glance",
     "guess_roles",
     "halve",
+    "in_all",
     "is_address",
     "list_series",
     "local_path",
     "multiscales_metadata",
     "open_cache",
     "open_slide",
+    "predicted_part",
     "pyramid_cache_bytes",
     "pyramid_cache_folder",
     "read_geojson",

@@ -6,7 +6,8 @@ import itertools
 import json
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from napari_hrpn.slides.assembly import Findings, assemble
 from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.finished_tiles import finished_tiles
 from napari_hrpn.slides.lazy import reason
 from napari_hrpn.slides.place import Place, fetched, holds_zarr, is_file
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
@@ -21,8 +23,11 @@ from napari_hrpn.slides.units import micrometres
 from napari_hrpn.slides.zarr_arrays import open_zarr_array
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import zarr
 
+    from napari_hrpn.slides.finished_tiles import FinishedTiles
     from napari_hrpn.slides.slide import Slide
 
     ZarrArray = zarr.Array[Any]
@@ -115,7 +120,7 @@ def open_ome_zarr(path: Place, *, series: int, z: int | None, t: int | None) -> 
     """
     images = _images(path)
     image = images[choose_series(path.name, len(images), series)]
-    _warn_of_unfinished_prediction(image.folder)
+    unfinished = _unfinished_prediction(image.folder)
     arrays = _arrays(image)
     sizes = dict(zip(image.axes, arrays[0].shape, strict=True))
     chosen_z = choose_plane(path.name, "z", sizes.get("z", 1), z)
@@ -123,17 +128,19 @@ def open_ome_zarr(path: Place, *, series: int, z: int | None, t: int | None) -> 
     sources = [
         ZarrLevel(array, image.axes, _scaled_z(array, image.axes, sizes, chosen_z), chosen_t or 0) for array in arrays
     ]
-    return assemble(Findings(path, tuple(sources), image.names, image.pixel_size_um, series, chosen_z, chosen_t))
+    slide = assemble(Findings(path, tuple(sources), image.names, image.pixel_size_um, series, chosen_z, chosen_t))
+    return replace(slide, read_finished=unfinished)
 
 
-def _warn_of_unfinished_prediction(folder: Place) -> None:
+def _unfinished_prediction(folder: Place) -> Callable[[], FinishedTiles | None] | None:
+    """What reads the finished tiles of a prediction that is not complete; a warning says how many there are."""
     record = _attributes(folder).get("napari_hrpn")
-    if isinstance(record, dict) and record.get("complete") is False:
-        warnings.warn(
-            f"{folder.name} is a prediction that is not finished: what is missing reads as 0; predict again to go on.",
-            SlideWarning,
-            stacklevel=2,
-        )
+    if not isinstance(record, dict) or record.get("complete") is not False:
+        return None
+    if found := finished_tiles(folder):
+        words = f"{folder.name} is a prediction that is not finished: {found.words}. Predict again to go on."
+        warnings.warn(words, SlideWarning, stacklevel=2)
+    return partial(finished_tiles, folder)
 
 
 def series_of_ome_zarr(path: Place) -> tuple[SeriesInfo, ...]:

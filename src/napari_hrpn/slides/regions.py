@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.slides.finished_tiles import FinishedTiles
+
 LARGEST_PX = 4096
 
 
@@ -225,6 +227,31 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
     mask = read_label_image(checked, slide_shape, _grid(slide_shape))
     downsample = (slide_shape[0] / mask.shape[0], slide_shape[1] / mask.shape[1])
     return _filled(RegionMask(mask, downsample), checked.name)
+
+
+def predicted_part(region: RegionMask, finished: FinishedTiles | None, slide_shape: tuple[int, int]) -> RegionMask:
+    """What of a region is predicted, for a look at coarse levels; at full resolution `FinishedTiles.within` is exact.
+
+    Parameters
+    ----------
+    region : RegionMask
+        Of the slide.
+    finished : FinishedTiles or None
+        None where all pixels are there.
+    slide_shape : tuple of int
+        Height and width of the slide in pixels.
+
+    Returns
+    -------
+    RegionMask
+        The region itself where all pixels are there.
+    """
+    if finished is None:
+        return region
+    height, width = np.maximum(region.mask.shape, _grid(slide_shape)).tolist()
+    downsample = slide_shape[0] / height, slide_shape[1] / width
+    mask = finished.within(slice(0, height), slice(0, width), downsample)
+    return region.intersected(RegionMask(mask, downsample))
 
 
 def _filled(regions: RegionMask, source: str) -> RegionMask:

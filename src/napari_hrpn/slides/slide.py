@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import dask.array as da
     import numpy as np
 
+    from napari_hrpn.slides.finished_tiles import FinishedTiles
     from napari_hrpn.slides.place import Place
 
 
@@ -34,6 +37,8 @@ class Slide:
         How many of `levels` are in the file; the rest are computed from the level before when read.
     is_brightfield : bool
         Whether the channels are the red, green and blue of a colour photograph.
+    read_finished : callable or None
+        Reads which tiles are finished of a prediction that was not complete when it was opened; None for all others.
     """
 
     levels: tuple[da.Array, ...]
@@ -45,6 +50,29 @@ class Slide:
     t: int | None = None
     stored_levels: int = 1
     is_brightfield: bool = False
+    read_finished: Callable[[], FinishedTiles | None] | None = None
+
+    @property
+    def finished(self) -> FinishedTiles | None:
+        """Tiles of an unfinished prediction that are on disk at this moment; None where all pixels are there."""
+        return None if self.read_finished is None else self.read_finished()
+
+    def cut(self, rows: slice, columns: slice) -> Slide:
+        """A part of it at full resolution alone.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            With a start and a stop.
+
+        Returns
+        -------
+        Slide
+            Of one level; what is finished of it is read once, now.
+        """
+        finished, finest = self.finished, self.levels[0][:, rows, columns]
+        part = None if finished is None else finished.cut(rows, columns)
+        return replace(self, levels=(finest,), stored_levels=1, read_finished=None if part is None else lambda: part)
 
     @property
     def dtype(self) -> np.dtype:

@@ -124,7 +124,7 @@ class PatchesPart:
         own = None if self._thresholds is None else self._thresholds[-1:]
         levels = [self._thresholds, *([own] * len(self._comparison.predictions))]
         self._counters = [
-            PatchCounter(image, self._comparison.tissue, patch_px, thresholds)
+            PatchCounter(image, self._comparison.tissue, patch_px, thresholds, self._comparison.finished)
             for image, thresholds in zip(self._images, levels, strict=True)
         ]
         return self._counters

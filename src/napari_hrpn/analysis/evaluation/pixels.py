@@ -155,7 +155,7 @@ class PixelsPart:
             real.slide.levels[0][real.channel],
             prediction.slide.levels[0][prediction.channel],
         )
-        self._range = PairRange(self.channels)
+        self._range = PairRange(self.channels, comparison.finished)
         self._density_range = 0.0, 1.0
         self._sides: list[int] = []
         self._counter: PairCounter | None = None
@@ -166,7 +166,7 @@ class PixelsPart:
         places: list[RegionMask | Annotation] = [self._comparison.everywhere, *self._comparison.rois]
         self._density_range = density_range(*images, self._comparison.everywhere)
         for done, place in enumerate(places, start=1):
-            self._sides.append(self._settings.block_px or block_side(*images, place))
+            self._sides.append(self._settings.block_px or block_side(*images, place, self._comparison.finished))
             yield done / len(places)
 
     def ranges(self) -> Sequence[PairRange]:
@@ -176,7 +176,8 @@ class PixelsPart:
     def counters(self) -> Sequence[PairCounter]:
         """Pairs in the tissue, the frame and each region."""
         bins = PairBins(self._range.bins, self._density_range)
-        self._counter = PairCounter(self.channels, bins, self._comparison.tissue, self._comparison.rois, self._sides)
+        tissue, rois = self._comparison.tissue, self._comparison.rois
+        self._counter = PairCounter(self.channels, bins, tissue, rois, self._sides, self._comparison.finished)
         return [self._counter]
 
     def finish(self) -> Generator[float, None, ComparedPixels]:
@@ -280,4 +281,6 @@ class _Numbers:
             np.asarray(image.slide.levels[0][image.channel, rows, columns].compute(scheduler="synchronous"))
             for image in (self.comparison.real, self.prediction)
         )
-        return colocalization(y, p, annotation_mask(roi, rows, columns))
+        finished = self.comparison.finished
+        inside = annotation_mask(roi, rows, columns)
+        return colocalization(y, p, inside if finished is None else inside & finished.within(rows, columns))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.slide_penetration import ProbeImage
-    from napari_hrpn.slides import Annotation
+    from napari_hrpn.slides import Annotation, FinishedTiles
 
 # a correlation length is found as well on a coarser level
 LOOKED_AT_PX = 2048**2
@@ -27,7 +27,9 @@ DENSITY_ENDS = (0.05, 99.95)
 DENSITY_PIXEL_UM = 1.1
 
 
-def block_side(real: ProbeImage, prediction: ProbeImage, place: RegionMask | Annotation) -> int:
+def block_side(
+    real: ProbeImage, prediction: ProbeImage, place: RegionMask | Annotation, finished: FinishedTiles | None = None
+) -> int:
     """Side of the blocks of a bootstrap of any region, as `block_side_px` of pixels in memory.
 
     Parameters
@@ -36,6 +38,8 @@ def block_side(real: ProbeImage, prediction: ProbeImage, place: RegionMask | Ann
         The two channels.
     place : RegionMask or Annotation
         The region.
+    finished : FinishedTiles or None
+        What counts of an unfinished prediction.
 
     Returns
     -------
@@ -46,7 +50,7 @@ def block_side(real: ProbeImage, prediction: ProbeImage, place: RegionMask | Ann
     bounds = roi_bounds(place, real.slide.shape)
     if any(part.start >= part.stop for part in bounds):
         return 1
-    looks = [_look(image, place, bounds) for image in (real, prediction)]
+    looks = [_look(image, place, bounds, finished) for image in (real, prediction)]
     length = max(correlation_length_px(pixels, mask) * factor for pixels, mask, factor in looks)
     _, mask, factor = looks[0]
     area = float(mask.sum()) * factor**2
@@ -54,7 +58,7 @@ def block_side(real: ProbeImage, prediction: ProbeImage, place: RegionMask | Ann
 
 
 def _look(
-    image: ProbeImage, place: RegionMask | Annotation, bounds: tuple[slice, slice]
+    image: ProbeImage, place: RegionMask | Annotation, bounds: tuple[slice, slice], finished: FinishedTiles | None
 ) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
     """A region on the finest level on which it is small, which of its pixels are inside, and how coarse that is."""
     slide, area = image.slide, math.prod(part.stop - part.start for part in bounds)
@@ -67,6 +71,8 @@ def _look(
     )
     pixels = np.asarray(slide.levels[level][image.channel, rows, columns].compute(scheduler="synchronous"))
     mask = _inside(place, downsample, rows, columns)[: pixels.shape[0], : pixels.shape[1]]
+    if finished is not None:
+        mask = mask & finished.within(rows, columns, downsample)[: pixels.shape[0], : pixels.shape[1]]
     checked_image(pixels, mask, f"image {slide.source.name}")
     return pixels, mask, math.sqrt(math.prod(downsample))
 

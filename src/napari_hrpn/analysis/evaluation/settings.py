@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import largest_value
 from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.shell_sums import PenetrationSettings
 from napari_hrpn.analysis.vessel_mask import VesselSettings
-from napari_hrpn.slides import ChannelRoles, RegionMask
+from napari_hrpn.slides import ChannelRoles, RegionMask, in_all, predicted_part
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis.slide_penetration import ProbeImage
-    from napari_hrpn.slides import Annotation
+    from napari_hrpn.slides import Annotation, FinishedTiles
 
 PAPER_PATCH_PX = 512
 SMALLEST_PATCH_PX = 64
@@ -139,6 +140,16 @@ class SlideComparison:
                     f"{width} x {height} px; expected a prediction of this slide, of the same size"
                 )
                 raise AgreementError(msg)
+        if self.finished is not None and not self.finished.cells.any():
+            what = " and ".join(image.slide.source.name for image in self.predictions)
+            msg = f"no tile is predicted yet in all of {what}; expected one or more: predict again to go on"
+            raise AgreementError(msg)
+
+    @cached_property
+    def finished(self) -> FinishedTiles | None:
+        """What is predicted in all predictions, as it is when it is asked for first; None where all pixels are."""
+        images = self.real, *self.predictions
+        return in_all(image.slide.finished for image in images)
 
     @property
     def region_names(self) -> tuple[str, ...]:
@@ -151,13 +162,12 @@ class SlideComparison:
 
     @property
     def everywhere(self) -> RegionMask:
-        """The tissue, or the whole frame where it is not known."""
-        if self.tissue is not None:
-            return self.tissue
+        """The tissue, or the whole frame where it is not known; of unfinished predictions what is there."""
         import numpy as np
 
         height, width = self.real.slide.shape
-        return RegionMask(np.ones((1, 1), bool), (float(height), float(width)))
+        frame = RegionMask(np.ones((1, 1), bool), (float(height), float(width)))
+        return predicted_part(self.tissue or frame, self.finished, (height, width))
 
     def psnr_peak(self, settings: EvaluationSettings, brightest: float) -> float | None:
         """MAX of the PSNR of a region.

@@ -106,7 +106,7 @@ class VesselsPart:
         """The probe by distance from the vessels."""
         assert self._mask is not None
         tissue, settings = self._comparison.tissue, self._settings.penetration
-        self._counter = PenetrationCounter(self._mask, self._images, tissue, settings)
+        self._counter = PenetrationCounter(self._mask, self._images, tissue, settings, self._comparison.finished)
         return [self._counter]
 
     def finish(self) -> Generator[float, None, VesselFindings]:
@@ -119,6 +119,6 @@ class VesselsPart:
         cells = None
         if roles.nuclei is not None:
             cells = yield from shares(cell_density(slide, roles.nuclei, tissue), 0.6, 0.95)
-        background = glass_levels(self._images, self._comparison.glass)
+        background = glass_levels(self._images, self._comparison.glass, self._comparison.finished)
         penetration = self._counter.penetration(background)
         return VesselFindings(self._mask.threshold, table, cells, penetration, background)

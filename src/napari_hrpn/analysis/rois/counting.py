@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.rois.levels import RoiImages
     from napari_hrpn.analysis.shared_levels import SharedLevel
     from napari_hrpn.analysis.value_counts import ValueBins
+    from napari_hrpn.slides import FinishedTiles
 
     Pixels = NDArray[Any]
     Read = Callable[[da.Array, slice, slice], Pixels]
@@ -61,11 +62,14 @@ class RoiTiles:
         The region.
     kept : tuple or None
         Mask and pixels of the rectangle around it, where they are in memory already.
+    finished : FinishedTiles or None
+        What counts of unfinished predictions.
     """
 
     images: RoiImages
     roi: Roi
     kept: tuple[NDArray[np.bool_], list[Pixels]] | None = None
+    finished: FinishedTiles | None = None
 
     @property
     def dtypes(self) -> list[np.dtype]:
@@ -84,7 +88,7 @@ class RoiTiles:
     def read(self) -> Iterator[tuple[Window, NDArray[np.bool_], list[Pixels]]]:
         """Rectangle, mask and pixels of each tile; without pixels where nothing of it is inside."""
         for window in self.windows():
-            mask, pixels = self.kept or (roi_mask(self.roi, *window), [])
+            mask, pixels = self.kept or (_counted(roi_mask(self.roi, *window), self.finished, *window), [])
             if not pixels and mask.any():
                 pixels = [read_pixels(array, *window) for array in self.images.levels[0].arrays]
             yield window, mask, pixels if mask.any() else []
@@ -190,7 +194,9 @@ def count_pixels(
     return counts
 
 
-def read_level(images: RoiImages, roi: Roi, level: SharedLevel, read: Read) -> tuple[NDArray[np.bool_], list[Pixels]]:
+def read_level(
+    images: RoiImages, roi: Roi, level: SharedLevel, read: Read, finished: FinishedTiles | None = None
+) -> tuple[NDArray[np.bool_], list[Pixels]]:
     """Read the rectangle around a region at a level.
 
     Parameters
@@ -203,6 +209,8 @@ def read_level(images: RoiImages, roi: Roi, level: SharedLevel, read: Read) -> t
         One of the levels of the images.
     read : callable
         Gives pixels of an array in rows and columns.
+    finished : FinishedTiles, optional
+        What counts of unfinished predictions.
 
     Returns
     -------
@@ -212,10 +220,20 @@ def read_level(images: RoiImages, roi: Roi, level: SharedLevel, read: Read) -> t
         Of its shape, the real channel first.
     """
     rows, columns = _at_level(roi_bounds(roi, images.shape), level)
-    mask = roi_mask(roi, rows, columns, level.downsample)
+    mask = _counted(roi_mask(roi, rows, columns, level.downsample), finished, rows, columns, level.downsample)
     if not mask.size:
         return mask, [np.empty(mask.shape, array.dtype) for array in level.arrays]
     return mask, [read(array, rows, columns) for array in level.arrays]
+
+
+def _counted(
+    mask: NDArray[np.bool_],
+    finished: FinishedTiles | None,
+    rows: slice,
+    columns: slice,
+    downsample: tuple[float, float] = (1.0, 1.0),
+) -> NDArray[np.bool_]:
+    return mask if finished is None else mask & finished.within(rows, columns, downsample)
 
 
 def _at_level(bounds: Window, level: SharedLevel) -> Window:

@@ -12,10 +12,13 @@ import numpy as np
 from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.shared_levels import SharedLevel, shared_levels
 from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.slides import in_all
 
 if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
+
+    from napari_hrpn.slides import FinishedTiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,11 @@ class RoiImages:
     real: ProbeImage
     predictions: tuple[ProbeImage, ...]
     levels: tuple[SharedLevel, ...]
+
+    @property
+    def finished(self) -> FinishedTiles | None:
+        """What is predicted in all of them at this moment; None where all pixels are there."""
+        return in_all(image.slide.finished for image in (self.real, *self.predictions))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -150,7 +150,7 @@ def preview_roi(
         If they cannot be read.
     """
     level = images.level_for(_area(images, roi), most_px)
-    mask, pixels = read_level(images, roi, level, read)
+    mask, pixels = read_level(images, roi, level, read, images.finished)
     if density_range is None or not is_within(pixels, mask, density_range):
         density_range = density_range_of(pixels, mask)
     return _measurement(images, roi, level, count_pixels(mask, pixels, density_range), density_range)
@@ -159,7 +159,7 @@ def preview_roi(
 def measure_roi(
     images: RoiImages, roi: Roi, *, resamples: int = 2000, seed: int = 0
 ) -> Generator[RoiReport, None, RoiMeasurement]:
-    """Numbers of a region from every pixel, with intervals.
+    """Numbers of a region from every pixel, with intervals; of unfinished predictions what is finished as it begins.
 
     Parameters
     ----------
@@ -187,13 +187,13 @@ def measure_roi(
     SlideError
         If they cannot be read.
     """
-    coarse = images.level_for(_area(images, roi), LOOK_PX)
-    mask, pixels = read_level(images, roi, coarse, read_pixels)
+    coarse, finished = images.level_for(_area(images, roi), LOOK_PX), images.finished
+    mask, pixels = read_level(images, roi, coarse, read_pixels, finished)
     density_range = density_range_of(pixels, mask)
     looks = [block_side_px(pixels[0], each, mask) if mask.any() else 1 for each in pixels[1:]]
     sides = [math.ceil(side * max(coarse.downsample)) for side in looks]
     # what was looked at may be all there is to read
-    tiles = RoiTiles(images, roi, (mask, pixels) if coarse.number == 0 else None)
+    tiles = RoiTiles(images, roi, (mask, pixels) if coarse.number == 0 else None, finished)
     bins = yield from value_bins(tiles)
     wanted = [PairBins(values, density_range) for values in bins]
     counts, blocks = yield from count_tiles(tiles, wanted, min(sides))
@@ -230,7 +230,7 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
             f"The region spans {area / 1e6:.0f} million pixels, expected {MOST_COLOCALIZED_PX / 1e6:.0f} million at "
             "most for Costes' thresholds: choose a smaller one."
         )
-    mask, (real, *predicted) = read_level(images, roi, images.levels[0], read_pixels)
+    mask, (real, *predicted) = read_level(images, roi, images.levels[0], read_pixels, images.finished)
     return tuple(_colocalization(real, each, mask) for each in predicted)
 
 

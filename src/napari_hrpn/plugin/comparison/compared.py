@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_hrpn.plugin.layers import (
@@ -15,7 +17,7 @@ from napari_hrpn.plugin.layers import (
     slide_of,
     slide_title,
 )
-from napari_hrpn.slides import guess_roles
+from napari_hrpn.slides import finished_tiles, guess_roles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +106,9 @@ def compared_channel(layer: Image) -> ComparedChannel:
     slide, channel = slide_of(layer), channel_of(layer)
     if slide is None or channel is None:
         slide, channel = slide_from_layers([layer], [layer.name]), 0
+        if is_incomplete(layer) and (store := layer.metadata[KEY]["prediction"].get("path")):
+            # the record of a prediction that is being made is read when it is measured
+            slide = replace(slide, read_finished=partial(finished_tiles, Path(store)))
     return ComparedChannel(slide, channel, layer.name, layer)
 
 

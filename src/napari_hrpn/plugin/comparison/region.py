@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import PairCounts, PairReport
     from napari_hrpn.plugin.comparison.compared import ComparedChannel
     from napari_hrpn.plugin.layers.drawn_regions import Drawn
-    from napari_hrpn.slides import Slide
 
 _Part: TypeAlias = RegionMask | Annotation | None
 Wanted: TypeAlias = "RegionMask | Drawn | None"
@@ -177,17 +176,12 @@ def region_pairs(
     part = region.part
     if isinstance(part, Annotation):
         box = region.bounds(real.slide.shape)
-        slides = _cut(real.slide, box), _cut(predicted.slide, box)
+        slides = [each.slide.cut(slice(box.y0, box.y1), slice(box.x0, box.x1)) for each in (real, predicted)]
         rois = (_moved(part, box),)
         pairs = yield from slide_pairs(slides[0], real.channel, slides[1], predicted.channel, rois=rois)
         return pairs.rois[0]
     pairs = yield from slide_pairs(real.slide, real.channel, predicted.slide, predicted.channel, tissue=part)
     return pairs.frame if pairs.tissue is None else pairs.tissue
-
-
-def _cut(slide: Slide, box: Box) -> Slide:
-    finest = slide.levels[0][:, box.y0 : box.y1, box.x0 : box.x1]
-    return replace(slide, levels=(finest,), stored_levels=1)
 
 
 def _moved(annotation: Annotation, box: Box) -> Annotation:

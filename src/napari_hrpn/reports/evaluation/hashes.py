@@ -88,6 +88,6 @@ def prediction_record(path: Place) -> dict[str, Any] | None:
     try:
         with address_errors(path):
             record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs["napari_hrpn"]
-        return {"complete": bool(record["complete"]), **record["request"]}
+        return {"complete": bool(record["complete"]), "title": record.get("title", ""), **record["request"]}
     except (KeyError, TypeError, ValueError, OSError):
         return None

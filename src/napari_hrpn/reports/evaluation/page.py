@@ -71,6 +71,8 @@ def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequen
         f"Tissue: {about['tissue']}. Made by napari-hrpn {about['versions']['napari-hrpn']} on {about['made']}.",
         quiet=True,
     )
+    page.heading("Summary")
+    _summary(page, content)
     page.heading("Numbers")
     _numbers(page, content)
     page.heading("Figures")
@@ -110,6 +112,31 @@ def region_cells(region: Plain) -> list[str]:
     return cells
 
 
+def _summary(page: Page, content: Plain) -> None:
+    about = content["about"]
+    if about.get("measured"):
+        page.text(f"Not finished: {about['measured']}.")
+    tiles = about.get("tiles")
+    rows = []
+    for name, found in content["predictions"].items():
+        region = found[found["region"]]
+        cells = dict(zip(REGION_KEYS, region_cells(region), strict=True))
+        there = "all" if tiles is None else f"{tiles['finished']} of {tiles['total']}"
+        rows.append([name, there, found["region"], *(cells[key] for key in ("n", "pearson_r", "r2", "slope"))])
+    page.table(["prediction", "tiles", "region", *(HEADINGS[key] for key in ("n", "pearson_r", "r2", "slope"))], rows)
+    page.table(
+        ["prediction", "checkpoint", "its digest", "resampled", "precision"],
+        [[name, *_checkpoint(facts.get("prediction") or {})] for name, facts in about["predictions"].items()],
+        words=True,
+    )
+
+
+def _checkpoint(record: Plain) -> list[str]:
+    """What a prediction was made with; a dash where it does not say."""
+    title, digest, precision = (str(record.get(key) or "–") for key in ("title", "checkpoint", "precision"))
+    return [title, digest, "–" if "resample" not in record else "yes" if record["resample"] else "no", precision]
+
+
 def _numbers(page: Page, content: Plain) -> None:
     regions = _regions(content)
     page.table(["", *HEADINGS.values()], [[title, *region_cells(region)] for title, region in regions.items()])
@@ -117,8 +144,8 @@ def _numbers(page: Page, content: Plain) -> None:
     for title, region in regions.items():
         intervals = region.get("intervals") or {}
         others = intervals.get("pearson_r", {}).get("reason", ""), region.get("colocalization_reason", "")
-        reasons = [reason for text in others for reason in text.split("; ") if reason not in region["reason"]]
-        notes += [f"{title}: {reason}." for reason in (region["reason"], *reasons) if reason]
+        reasons = [*region.get("reasons", [region["reason"]]), *others]
+        notes += [f"{title}: {reason}." for reason in reasons if reason]
     page.text(_interval_words(content), quiet=True)
     page.bullets(dict.fromkeys(notes))
     rows = [

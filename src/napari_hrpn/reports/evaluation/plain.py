@@ -154,14 +154,17 @@ def _region(region: RegionNumbers) -> Plain:
         names = ("thresholded_m1", "thresholded_m2", "icq", "costes_threshold_real", "costes_threshold_predicted")
         plain |= {name: getattr(region.colocalization, name) for name in names}
         plain["colocalization_reason"] = region.colocalization.reason
-    return {**plain, "reason": _region_reason(region)}
+    reasons = _region_reasons(region)
+    parts = dict.fromkeys(part for reason in reasons for part in reason.split("; "))
+    return {**plain, "reason": "; ".join(parts), "reasons": reasons}
 
 
-def _region_reason(region: RegionNumbers) -> str:
+def _region_reasons(region: RegionNumbers) -> list[str]:
+    """Why numbers are missing, a whole sentence each."""
     infinite = "the images are equal, so the PSNR is infinite" if math.isinf(region.agreement.psnr_db) else ""
     manders = f"Manders' numbers: {region.manders.reason}" if region.manders.reason else ""
     parts = region.agreement.reason, region.regression.reason, manders, region.icc.reason, infinite
-    return "; ".join(dict.fromkeys(part for text in parts for part in text.split("; ") if part))
+    return [reason for reason in dict.fromkeys(parts) if reason]
 
 
 def _intervals(intervals: BlockIntervals) -> Plain:

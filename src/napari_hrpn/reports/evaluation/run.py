@@ -170,6 +170,9 @@ def evaluation_request(order: EvaluationOrder) -> Plain:
         "tumour": order.tumour,
         "settings": asdict(order.settings),
     }
+    if comparison.finished is not None:
+        # what grows is measured anew
+        request["tiles"] = comparison.finished.facts
     plain: Plain = json.loads(json.dumps(request))
     return plain
 
@@ -256,6 +259,8 @@ def _about(order: EvaluationOrder, request: Plain, hashes: dict[Place, str]) -> 
         "files": {what: {"name": path.name, "sha256": hashes.get(path)} for what, path in order.files.items()},
         "versions": {name: version(name) for name in PACKAGES},
         "settings": request["settings"],
+        "tiles": None if comparison.finished is None else comparison.finished.facts,
+        "measured": "" if comparison.finished is None else comparison.finished.words,
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "request": request,
     }

@@ -87,6 +87,7 @@ def region_rows(part: Plain) -> Rows:
         if region is None:
             continue
         row = {"prediction": part["name"], **region}
+        row.pop("reasons", None)
         intervals, box = row.pop("intervals", None) or {}, row.pop("box_px", None)
         for number in ("pearson_r", "slope"):
             ends = intervals.get(number, {})

@@ -1,0 +1,214 @@
+"""Which tiles of a prediction are finished, read from the record that its store keeps while it is made."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.lazy import reason
+from napari_hrpn.slides.place import address_errors, zarr_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides.place import Place
+
+SQUARE_PX = 512
+"""Side of the squares of the record: tiles begin on multiples of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedTiles:
+    """The tiles of an unfinished prediction that are on disk.
+
+    Attributes
+    ----------
+    cells : numpy.ndarray of bool, shape (y, x)
+        Squares of 512 px of the slide; True where they are predicted.
+    tile_px : int
+        Side of a tile, a multiple of 512.
+    origin : tuple of int
+        Row and column of the slide at which the pixels that are asked for begin.
+    """
+
+    cells: NDArray[np.bool_]
+    tile_px: int = SQUARE_PX
+    origin: tuple[int, int] = (0, 0)
+
+    @property
+    def tiles(self) -> NDArray[np.bool_]:
+        """Whether each tile is finished, shape (rows, columns)."""
+        rows, columns = (np.arange(0, size, self.tile_px // SQUARE_PX) for size in self.cells.shape)
+        whole = np.logical_and.reduceat(self.cells, rows, axis=0)
+        return np.asarray(np.logical_and.reduceat(whole, columns, axis=1))
+
+    @property
+    def number(self) -> int:
+        """How many tiles are finished."""
+        return int(self.tiles.sum())
+
+    @property
+    def total(self) -> int:
+        """How many tiles the slide has."""
+        return self.tiles.size
+
+    @property
+    def words(self) -> str:
+        """What of the slide is measured, such as "2 of 16 tiles are predicted; only these are measured"."""
+        if not self.number:
+            return f"none of {self.total} tiles is predicted; there is nothing to measure"
+        verb, which = ("is", "this one is") if self.number == 1 else ("are", "these are")
+        return f"{self.number} of {self.total} tiles {verb} predicted; only {which} measured"
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of 16 hexadecimal digits that changes with every tile."""
+        facts = repr((self.cells.shape, self.tile_px, self.origin))
+        return hashlib.sha256(facts.encode() + np.packbits(self.cells).tobytes()).hexdigest()[:16]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How many tiles are finished, as JSON keeps it."""
+        return {"finished": self.number, "total": self.total, "tile_px": self.tile_px, "digest": self.digest}
+
+    def within(self, rows: slice, columns: slice, downsample: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_]:
+        """Which pixels of a rectangle of a level are predicted.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            With a start and a stop, in pixels of the level.
+        downsample : tuple of float
+            Full-resolution pixels per pixel of that level, along y and x.
+
+        Returns
+        -------
+        numpy.ndarray of bool
+            Shape (rows, columns); a coarse pixel is predicted where every fine pixel under it is.
+        """
+        if downsample == (1.0, 1.0):
+            y, x = (
+                np.clip((np.arange(part.start, part.stop) + first) // SQUARE_PX, 0, size - 1)
+                for part, first, size in zip((rows, columns), self.origin, self.cells.shape, strict=True)
+            )
+            return np.asarray(self.cells[y][:, x])
+        edges = zip((rows, columns), downsample, strict=True)
+        return self.between(*(np.arange(part.start, part.stop + 1) * step for part, step in edges))
+
+    def between(self, y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which rectangles of a grid are predicted from edge to edge.
+
+        Parameters
+        ----------
+        y, x : numpy.ndarray
+            Edges in full-resolution pixels, rising.
+
+        Returns
+        -------
+        numpy.ndarray of bool
+            Shape (len(y) - 1, len(x) - 1).
+        """
+        sums = np.pad(self.cells.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+        (top, bottom), (left, right) = (
+            (
+                np.clip(np.floor((edges[:-1] + first) / SQUARE_PX), 0, size - 1).astype(np.intp),
+                np.clip(np.ceil((edges[1:] + first) / SQUARE_PX), 1, size).astype(np.intp),
+            )
+            for edges, first, size in zip((y, x), self.origin, self.cells.shape, strict=True)
+        )
+        found = sums[bottom][:, right] - sums[top][:, right] - sums[bottom][:, left] + sums[top][:, left]
+        return np.asarray(found == np.multiply.outer(bottom - top, right - left))
+
+    def cut(self, rows: slice, columns: slice) -> FinishedTiles:
+        """The same tiles, seen from a part of the slide.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            Of the part, with a start.
+
+        Returns
+        -------
+        FinishedTiles
+            Pixels are counted from the part's first one.
+        """
+        return replace(self, origin=(self.origin[0] + rows.start, self.origin[1] + columns.start))
+
+
+def in_all(found: Iterable[FinishedTiles | None]) -> FinishedTiles | None:
+    """What is predicted in every one of some images of one slide.
+
+    Parameters
+    ----------
+    found : iterable of FinishedTiles or None
+        Of each image; None where all of it is there.
+
+    Returns
+    -------
+    FinishedTiles or None
+        None where all of all is there.
+    """
+    return reduce(_both, found, None)
+
+
+def _both(first: FinishedTiles | None, second: FinishedTiles | None) -> FinishedTiles | None:
+    if first is None or second is None:
+        return first or second
+    tile_px = max(first.tile_px, second.tile_px)
+    return FinishedTiles(first.cells & second.cells, tile_px, first.origin)
+
+
+def finished_tiles(path: Place) -> FinishedTiles | None:
+    """Read, as it is at this moment, which tiles of a prediction are finished.
+
+    Parameters
+    ----------
+    path : pathlib.Path or UPath
+        Folder of the prediction.
+
+    Returns
+    -------
+    FinishedTiles or None
+        None where the prediction is complete.
+
+    Raises
+    ------
+    SlideError
+        If it does not say so rightly.
+    """
+    try:
+        with address_errors(path):
+            return _read(path)
+    except SlideError:
+        raise
+    except Exception as error:
+        msg = (
+            f"{path.name} is a prediction that is not finished, and its record of finished tiles cannot be read "
+            f"({reason(error)}), so nothing is known of its pixels: predict it again."
+        )
+        raise SlideError(msg) from error
+
+
+def _read(path: Place) -> FinishedTiles | None:
+    import zarr
+
+    group = zarr.open_group(zarr_store(path), mode="r", zarr_format=3)
+    record: Any = group.attrs["napari_hrpn"]
+    if record["complete"]:
+        return None
+    array, level = (group[name] for name in ("finished", "0"))
+    assert isinstance(array, zarr.Array)
+    assert isinstance(level, zarr.Array)
+    tile_px = record["request"].get("core") or SQUARE_PX
+    expected = tuple(-(-size // SQUARE_PX) for size in level.shape[-2:])
+    if array.shape != expected or not isinstance(tile_px, int) or tile_px < 1 or tile_px % SQUARE_PX:
+        msg = f"{array.shape} squares and tiles of {tile_px} px instead of {expected} squares of {SQUARE_PX} px"
+        raise ValueError(msg)
+    return FinishedTiles(np.asarray(array[:]) > 0, tile_px)

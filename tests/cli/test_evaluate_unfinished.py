@@ -1,0 +1,69 @@
+"""``napari-hrpn evaluate`` of a prediction that is not finished: what is measured, and who says so."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_hrpn.cli import run
+from napari_hrpn.inference.store import PredictionStore
+from napari_hrpn.slides import open_slide
+from napari_hrpn.tiling import Box
+from support.evaluated_slides import write_slide
+
+SIZE = (1030, 600)
+pytestmark = pytest.mark.filterwarnings("default::napari_hrpn.slides.SlideWarning")
+WORDS = "1 of 6 tiles is predicted; only this one is measured"
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pixels = np.random.default_rng(1).integers(0, 200, (1, *SIZE), np.uint8)
+    return write_slide(pixels, ("QD",), tmp_path_factory.mktemp("slide") / "slide.ome.tif")
+
+
+def predicted(real: Path, path: Path, tiles: list[tuple[int, int]]) -> np.ndarray:
+    slide = open_slide(real)
+    y = np.asarray(slide.levels[0][0].compute())
+    p = (y // 2 + np.random.default_rng(2).integers(0, 40, SIZE)).astype(np.uint8)
+    request = {"core": 512, "checkpoint": "0123abcd", "resample": False, "precision": "fp32"}
+    store = PredictionStore.open(path, slide, request, dtype=np.dtype("uint8"), name="predicted QD")
+    for row, column in tiles:
+        box = Box(row * 512, min(SIZE[0], row * 512 + 512), column * 512, min(SIZE[1], column * 512 + 512))
+        store.record(box, store.write(box, p[box.y0 : box.y1, box.x0 : box.x1]))
+    store.close()
+    group = zarr.open_group(path, mode="r+")
+    group.attrs["napari_hrpn"] = {**group.attrs["napari_hrpn"], "title": "Small network"}
+    return p
+
+
+def test_finished_tiles_alone_are_measured_and_page_json_and_terminal_say_so(real, tmp_path, capsys):
+    p = predicted(real, tmp_path / "p.ome.zarr", [(1, 0)])
+    assert run(["evaluate", str(real), str(tmp_path / "p.ome.zarr"), "-o", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert said.err.count(WORDS) == 1
+    assert WORDS in said.out
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
+    y = np.asarray(open_slide(real).levels[0][0].compute())
+    made = slice(512, 1024), slice(0, 512)
+    assert found["frame"]["n"] == 512 * 512
+    assert found["frame"]["pearson_r"] == pytest.approx(np.corrcoef(y[made].ravel(), p[made].ravel())[0, 1], abs=1e-12)
+    about = found["about"]
+    assert about["measured"] == WORDS
+    assert (about["tiles"]["finished"], about["tiles"]["total"]) == (1, 6)
+    record = next(iter(about["predictions"].values()))["prediction"]
+    assert (record["title"], record["checkpoint"]) == ("Small network", "0123abcd")
+    page = (tmp_path / "out" / "evaluation.html").read_text("utf-8")
+    top = page[page.index("<h2") : page.index(">Numbers</h2>")]
+    for words in (WORDS, "Small network", "0123abcd", "1 of 6", "262,144", "fp32"):
+        assert words in top
+
+
+def test_more_tiles_are_another_evaluation_and_none_are_refused(real, tmp_path, capsys):
+    predicted(real, tmp_path / "p.ome.zarr", [])
+    command = ["evaluate", str(real), str(tmp_path / "p.ome.zarr"), "-o", str(tmp_path / "out")]
+    assert run(command) == 2
+    assert "no tile is predicted yet" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
