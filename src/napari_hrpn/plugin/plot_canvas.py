@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureCanvasQTAgg:
+def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: bool = False) -> FigureCanvasQTAgg:
     """Put a figure into a widget that holds nothing else.
 
     Parameters
@@ -22,7 +22,9 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureC
     figure : matplotlib.figure.Figure
         What is drawn.
     height_px : int
-        Of the canvas at least; it takes what room there is.
+        Of the canvas.
+    grows : bool
+        Whether it takes more where there is room.
 
     Returns
     -------
@@ -33,9 +35,10 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureC
 
     canvas = FigureCanvasQTAgg(figure)  # type: ignore[no-untyped-call]
     canvas.setMinimumHeight(height_px)
-    # the canvas would ask for the width that it was made with
+    if not grows:
+        canvas.setMaximumHeight(height_px)
+    # the canvas would ask for the size that it was made with
     canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-    widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(canvas)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Layer
 
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import FinishedTiles, Slide
 
 PREDICTED_WORDS = re.compile(r"predict|hrpn|ganda", re.IGNORECASE)
 
@@ -43,12 +43,15 @@ class ComparedChannel:
         Of the layer.
     layer : napari.layers.Image
         What shows it.
+    tiles : FinishedTiles or None
+        Tiles of an unfinished prediction that were there when it was looked at; the slide counts these alone.
     """
 
     slide: Slide
     channel: int
     name: str
     layer: Image
+    tiles: FinishedTiles | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +112,11 @@ def compared_channel(layer: Image) -> ComparedChannel:
         if is_incomplete(layer) and (store := layer.metadata[KEY]["prediction"].get("path")):
             # the record of a prediction that is being made is read when it is measured
             slide = replace(slide, read_finished=partial(finished_tiles, Path(store)))
-    return ComparedChannel(slide, channel, layer.name, layer)
+    tiles = slide.finished
+    if tiles is not None:
+        # all that is measured of it is of the same tiles, whatever comes meanwhile
+        slide = replace(slide, read_finished=lambda: tiles)
+    return ComparedChannel(slide, channel, layer.name, layer, tiles)
 
 
 def looks_predicted(layer: Image) -> bool:
@@ -173,6 +180,43 @@ def is_incomplete(layer: Image) -> bool:
     own = layer.metadata.get(KEY)
     facts = own.get("prediction") if isinstance(own, dict) else None
     return isinstance(facts, dict) and not facts.get("complete", True)
+
+
+def own_colour(layer: Image) -> str | None:
+    """Colour that a prediction has by its record, for its curves too.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Any image layer.
+
+    Returns
+    -------
+    str or None
+        Such as "#cc00ff"; None where none is recorded.
+    """
+    own = layer.metadata.get(KEY)
+    facts = own.get("prediction") if isinstance(own, dict) else None
+    colour = facts.get("colour") if isinstance(facts, dict) else None
+    return colour if isinstance(colour, str) else None
+
+
+def unfinished_words(channel: ComparedChannel) -> str:
+    """What of an unfinished prediction is measured.
+
+    Parameters
+    ----------
+    channel : ComparedChannel
+        A prediction.
+
+    Returns
+    -------
+    str
+        Such as "'tumour QD': 2 of 16 tiles are predicted; only these are measured."; empty for a finished one.
+    """
+    if channel.tiles is not None:
+        return f"{channel.name!r}: {channel.tiles.words}."
+    return f"{channel.name!r} is not complete." if is_incomplete(channel.layer) else ""
 
 
 def guess_real(layers: Sequence[Image]) -> Image | None:

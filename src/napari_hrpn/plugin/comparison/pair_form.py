@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.comparison.compared import (
     ComparedChannel,
@@ -20,12 +20,14 @@ from napari_hrpn.plugin.comparison.compared import (
     is_incomplete,
     is_single_channel,
     looks_predicted,
+    own_colour,
     stands_for_real,
+    unfinished_words,
 )
 from napari_hrpn.plugin.comparison.shared_choice import shared_choice
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
-from napari_hrpn.plugin.forms.words import breakable
+from napari_hrpn.plugin.forms.tone_label import ToneLabel
 from napari_hrpn.plugin.layers import pixel_shape, slide_from_layers, slide_of
 from napari_hrpn.plugin.soon import soon
 from napari_hrpn.slides import SlideError
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
     import napari
     from napari.layers import Image, Layer
+
+    from napari_hrpn.slides import Slide
 
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 """Of predictions, in plots; Okabe and Ito's, told apart by people of all kinds of colour vision."""
@@ -69,12 +73,12 @@ class PairForm(QWidget):
         self._place: ComparedChannel | None = None
         self._problem: str | None = None
         self._followed: dict[Image, tuple[str, ...]] = {}
-        self._wrapped: WeakKeyDictionary[Image, ComparedChannel] = WeakKeyDictionary()
+        self._wrapped: WeakKeyDictionary[Image, tuple[ComparedChannel, Slide | None]] = WeakKeyDictionary()
         self._colours: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self._choice = shared_choice(viewer)
         self.real_box = ChoiceBox("Layer that shows the probe as it was imaged")
         self.predicted_list = QListWidget()
-        self.note_label = QLabel()
+        self.note_label = ToneLabel()
         self._lay_out()
         self._soon = soon(self, self.refresh)
         self._connect()
@@ -139,6 +143,17 @@ class PairForm(QWidget):
         self._choice.choose_real(real)
         self.refresh()
 
+    def look_again(self) -> None:
+        """Take the tiles of unfinished predictions that are there now."""
+        for one in self.predictions:
+            if one.tiles is not None or is_incomplete(one.layer):
+                now, before = (
+                    None if tiles is None else tiles.digest for tiles in (compared_channel(one.layer).tiles, one.tiles)
+                )
+                if now != before:
+                    self._wrapped.pop(one.layer, None)
+                    self.refresh()
+
     def shut_down(self) -> None:
         """Listen to the viewer no more, before the widget goes away; called again, it does nothing."""
         self._soon.stop()
@@ -174,8 +189,6 @@ class PairForm(QWidget):
         self.predicted_list.setFixedHeight(LIST_ROWS * row_px + 6)
         self.predicted_list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.predicted_list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.note_label.setWordWrap(True)
-        self.note_label.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         rows = QWidget()
@@ -258,6 +271,9 @@ class PairForm(QWidget):
         return item
 
     def _colour(self, layer: Image) -> str:
+        own = own_colour(layer)
+        if own is not None:
+            return own
         if layer not in self._colours:
             taken = set(self._colours.values())
             free = [colour for colour in COLOURS if colour not in taken]
@@ -325,20 +341,18 @@ class PairForm(QWidget):
         return NO_IMAGE
 
     def _channel(self, layer: Image) -> ComparedChannel:
-        known = self._wrapped.get(layer)
         own = slide_of(layer)
-        if known is None or (own is not None and own is not known.slide):
+        known, source = self._wrapped.get(layer, (None, None))
+        if known is None or (own is not None and own is not source):
             known = compared_channel(layer)
         elif known.name != layer.name:
             known = replace(known, name=layer.name)
-        self._wrapped[layer] = known
+        self._wrapped[layer] = known, own
         return known
 
     def _show_note(self) -> None:
-        unfinished = [] if self._pair is None else [one for one in self._pair.predictions if is_incomplete(one.layer)]
-        note = f"{unfinished[0].name!r} is not complete: what is missing counts as 0." if unfinished else ""
-        self.note_label.setText(breakable(self._problem or note))
-        self.note_label.setVisible(bool(self._problem or note))
+        told = [self._problem, *(unfinished_words(one) for one in self.predictions)]
+        self.note_label.say(" ".join(filter(None, told)))
 
 
 def _is_same(one: Pair, other: Pair | None) -> bool:

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QTabWidg
 
 from napari_hrpn.plugin.distributions import patch_numbers, value_numbers
 from napari_hrpn.plugin.distributions.patch_numbers import MEAN, QUANTITIES, TOTAL, patch_sources
-from napari_hrpn.plugin.distributions.value_plots import Compared, HistogramPlot, QuantilePlot
+from napari_hrpn.plugin.distributions.value_plots import NOTHING, Compared, HistogramPlot, QuantilePlot
 from napari_hrpn.plugin.distributions.violin_plot import Patch, ViolinPlot
 from napari_hrpn.plugin.distributions.work import (
     Comparison,
@@ -22,6 +22,7 @@ from napari_hrpn.plugin.distributions.work import (
 )
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.tone_label import ToneLabel
 from napari_hrpn.plugin.measuring.arrangement import side_by_side, stacked
 from napari_hrpn.plugin.measuring.marks import Frame, go_to, pixel_at
 from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
@@ -30,6 +31,7 @@ from napari_hrpn.plugin.measuring.parts import Part
 from napari_hrpn.plugin.measuring.region_form import FRAME, TISSUE, RegionForm
 from napari_hrpn.plugin.measuring.saving import save_button
 from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.report.report_run import ReportChoices
 from napari_hrpn.slides import SlideError, guess_roles
 
 if TYPE_CHECKING:
@@ -41,9 +43,10 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Heterogeneity
     from napari_hrpn.plugin.comparison import ComparedChannel
     from napari_hrpn.plugin.measuring.plot import Plot
-    from napari_hrpn.slides import RegionMask
+    from napari_hrpn.slides import RegionMask, Slide
 
 LARGEST_PATCH_PX = 8192
+NO_REAL = "There is no real image to compare with; Patches shows the prediction alone."
 REGION_TIP = (
     "Which pixels are compared: those of the tissue, all, or those in the shapes or labels of a layer.\n"
     "Patches are those of the tissue, but for the whole frame"
@@ -108,11 +111,15 @@ class DistributionsWidget(MeasuringWidget):
 
     def show_known(self) -> None:
         """Show what is measured of what is chosen."""
+        self._fit_patches()
         real = self.real
         self._compared = [] if real is None else self._known_values(real)
         self._patches = [] if self.place is None else self._known_patches(self.place)
         name = "real" if real is None else real.name
         is_whole = real is not None and real.slide.dtype.kind in "biu"
+        is_alone = real is None and bool(self.predictions)
+        for plot in (self.histogram, self.quantiles):
+            plot.nothing = NO_REAL if is_alone else NOTHING
         self.histogram.show_images(name, self._compared, is_whole=is_whole)
         self.quantiles.show_images(name, self._compared)
         self.sizes_table.show_rows(*value_numbers.size_rows(self._compared))
@@ -143,12 +150,14 @@ class DistributionsWidget(MeasuringWidget):
 
     def _set_up_boxes(self) -> None:
         default = PatchSettings()
+        self._proposed_px = default.patch_px
         self.log_box.setToolTip("Show the logarithm of the counts, and the bright tail with it")
         self.quantity_box.offer([("Total intensity", TOTAL), ("Mean intensity", MEAN)], TOTAL)
         self.patch_box.setRange(1, LARGEST_PATCH_PX)
         self.patch_box.setValue(default.patch_px)
         self.patch_box.setSuffix(" px")
         self.patch_box.setToolTip("Edge of a patch at full resolution; 512 px is the paper's")
+        self.patch_note = ToneLabel()
         self.tissue_box.setRange(1, 100)
         self.tissue_box.setDecimals(0)
         self.tissue_box.setValue(100 * default.minimum_tissue)
@@ -175,6 +184,7 @@ class DistributionsWidget(MeasuringWidget):
         add_row(form, "Patches of", side_by_side(self.patch_box, self.tissue_box))
         add_row(form, "Show", self.quantity_box)
         form.addRow(self.others_box)
+        form.addRow(self.patch_note)
         return rows
 
     def _save_values(self, what: str, plot: HistogramPlot | QuantilePlot) -> QWidget:
@@ -217,6 +227,34 @@ class DistributionsWidget(MeasuringWidget):
         self.violins.pointed.connect(self._point_at)
         self.violins.picked.connect(self.go_to_patch)
         self.mouse.moved.connect(self._mark_under_mouse)
+        self.report.choices = self._report_choices
+
+    def _report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (of any slide)
+        """The report has patches of the size that is shown here."""
+        from napari_hrpn.analysis import EvaluationSettings
+
+        return ReportChoices(EvaluationSettings(patch_px=self.patch_box.value()))
+
+    def _fit_patches(self) -> None:
+        """Offer patches of the size that the report takes, unless the user has asked for another one."""
+        from napari_hrpn.analysis import EvaluationSettings
+
+        place = self.place
+        if place is None or self.patch_box.value() != self._proposed_px:
+            return
+        height, width = place.slide.shape
+        self._proposed_px = side = EvaluationSettings().patch_of((height, width))
+        was_blocked = self.patch_box.blockSignals(True)
+        self.patch_box.setValue(side)
+        self.patch_box.blockSignals(was_blocked)
+        paper = PatchSettings().patch_px
+        count, few = ((height // edge) * (width // edge) for edge in (side, paper))
+        self.patch_note.say(
+            ""
+            if side == paper
+            else f"On this slide of {width} x {height} px there is room for {count} whole patches of {side} px, and "
+            f"for {few} of the paper's {paper} px."
+        )
 
     def _patch_settings(self) -> PatchSettings:
         return PatchSettings(self.patch_box.value(), self.tissue_box.value() / 100)

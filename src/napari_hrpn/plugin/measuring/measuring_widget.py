@@ -8,12 +8,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
 from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.measuring.arrangement import MOST_STRETCH
 from napari_hrpn.plugin.measuring.marks import ViewerMouse
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
+from napari_hrpn.plugin.measuring.plot import Plot
 from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
 from napari_hrpn.plugin.plot_theme import PlotTheme
 from napari_hrpn.plugin.refusal import Refusal
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     import napari
 
     from napari_hrpn.plugin.measuring.parts import Part
-    from napari_hrpn.plugin.measuring.plot import Plot
     from napari_hrpn.plugin.measuring.region_form import RegionForm
 
     Wanted = Callable[[], Sequence[Part]]
@@ -50,13 +51,14 @@ class MeasuringWidget(DockedWidget):
 
     region_form: RegionForm
     is_measured_unasked = True
-    least_width_px = 490
+    least_width_px = 480
 
     def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
         super().__init__()
         self._viewer = viewer
         self._waiting: Callable[[], None] | None = None
         self._is_shut_down = False
+        self._missing = ""
         self._begun: list[Hashable] = []
         self.pair_form = PairForm(viewer)
         self.tissue = Tissue(viewer)
@@ -126,6 +128,7 @@ class MeasuringWidget(DockedWidget):
 
     def measure(self) -> None:
         """Measure what is not known yet."""
+        self.pair_form.look_again()
         self.start(self.parts, lambda _: self.bar.say("Nothing has changed: all of this is measured."))
 
     def start(self, wanted: Wanted, when_known: Callable[[Sequence[Part]], None]) -> None:
@@ -148,7 +151,7 @@ class MeasuringWidget(DockedWidget):
         try:
             parts = wanted()
         except (Refusal, SlideError) as error:
-            self.bar.say(str(error))
+            self.bar.refuse(str(error))
             return
         if not self.bar.start(parts):
             when_known(parts)
@@ -183,7 +186,7 @@ class MeasuringWidget(DockedWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 6, 0)
         for widget in contents:
-            column.addWidget(widget)
+            column.addWidget(widget, MOST_STRETCH if isinstance(widget, Plot | QTabWidget) else 0)
         column.addStretch(1)
         layout = QVBoxLayout(self)
         layout.addWidget(scrolling(inside, sideways=True), 1)
@@ -237,8 +240,9 @@ class MeasuringWidget(DockedWidget):
         try:
             parts = self.parts()
         except (Refusal, SlideError) as error:
-            self._say_once(str(error))
+            self._say_missing(str(error))
             return
+        self._say_missing("")
         asked = [part.key for part in parts]
         missing = [part for part in parts if part.key not in self.bar.results]
         self.bar.measure_button.setVisible(bool(missing))
@@ -251,7 +255,9 @@ class MeasuringWidget(DockedWidget):
             self._begun = asked
             self.bar.start(parts)
 
-    def _say_once(self, sentence: str) -> None:
-        """Say what is missing, unless the form above says so already."""
-        if not self.bar.is_running:
-            self.bar.say("" if sentence == self.pair_form.problem else sentence)
+    def _say_missing(self, sentence: str) -> None:
+        """Say what is missing as long as it is, unless the form above says so already."""
+        is_told = sentence == self.pair_form.problem or (self.needs_tissue and self.tissue.is_busy)
+        missing, self._missing = self._missing, "" if is_told else sentence
+        if not self.bar.is_running and (self._missing or self.bar.message == missing):
+            self.bar.say(self._missing)

@@ -9,13 +9,13 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
 
-from napari_hrpn.plugin.comparison.compared import is_incomplete, loose_layers
+from napari_hrpn.plugin.comparison.compared import is_incomplete, loose_layers, unfinished_words
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.layers import slide_from_layers, slide_label, slide_of
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
 from napari_hrpn.plugin.measuring.parts import Part
 from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.plugin.report.report_run import Reported, WrittenReport, report_steps
+from napari_hrpn.plugin.report.report_run import ReportChoices, Reported, WrittenReport, report_steps
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class ReportBar(MeasureBar):
         Of the real slide; looked for when a report is asked for, if it was not before.
     rois : callable
         Gives the regions of interest.
+
+    Attributes
+    ----------
+    choices : callable
+        Gives what else the widget has chosen for the slide that is reported.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class ReportBar(MeasureBar):
     ) -> None:
         super().__init__(TOOLTIP)
         self._viewer, self._pair_form, self._tissue, self._rois = viewer, pair_form, tissue, rois
+        self.choices: Callable[[Slide], ReportChoices] = lambda _: ReportChoices()
         self._parent_folder: Path | None = None
         self.written: WrittenReport | None = None
         self.page_button, self.folder_button = QPushButton("Open page"), QPushButton("Open folder")
@@ -83,10 +89,11 @@ class ReportBar(MeasureBar):
 
     def write(self) -> None:
         """Ask for a folder and write the report into a new one in it."""
+        self._pair_form.look_again()
         try:
             real = self._pair().real
         except Refusal as error:
-            self.say(str(error))
+            self.refuse(str(error))
             return
         self._tissue.look_at(real)
         chosen = QFileDialog.getExistingDirectory(self, WHERE, str(folder_beside(real.slide.source)))
@@ -114,7 +121,8 @@ class ReportBar(MeasureBar):
         if pair is None:
             raise Refusal(self._pair_form.problem or "There is no prediction to report on: open or make one.")
         for one in pair.predictions:
-            if is_incomplete(one.layer):
+            # of one whose tiles are known, these are measured
+            if is_incomplete(one.layer) and one.tiles is None:
                 raise Refusal(f"{one.name!r} is not complete: finish its prediction first, for a report of all of it.")
         return pair
 
@@ -131,7 +139,7 @@ class ReportBar(MeasureBar):
             reported, parent = self._reported(pair), self._parent_folder
         except (Refusal, SlideError) as error:
             self._parent_folder = None
-            self.say(str(error))
+            self.refuse(str(error))
             return
         self._parent_folder = self.written = None
         self.start([Part(object(), "Writing the report", 1.0, lambda _: report_steps(reported, parent))])
@@ -152,6 +160,7 @@ class ReportBar(MeasureBar):
             words,
             tuple(self._rois()),
             slide_of(real.layer) is not None,
+            self.choices(slide),
         )
 
     def _take_written(self, key: Hashable) -> None:
@@ -160,7 +169,12 @@ class ReportBar(MeasureBar):
         self.results.clear()
 
     def _end(self, is_complete: bool) -> None:
-        self.say(self.written.words if is_complete and self.written is not None else STOPPED)
+        if is_complete and self.written is not None:
+            pair = self._pair_form.pair
+            told = [] if pair is None else [unfinished_words(one) for one in pair.predictions]
+            self.say("\n".join([self.written.words, *filter(None, told)]))
+        else:
+            self.say(STOPPED)
         self._stopped(is_complete)
 
     def _show_buttons(self) -> None:

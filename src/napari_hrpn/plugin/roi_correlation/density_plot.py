@@ -46,7 +46,7 @@ class DensityPlot(QWidget):
         figure = Figure()
         self.density = DensityAxes(figure.add_subplot(), is_animated=True)
         self._bar_axes = figure.add_axes((0.9, 0.1, 0.02, 0.8))
-        self.canvas = fill_with_canvas(self, figure, LEAST_HEIGHT_PX)
+        self.canvas = fill_with_canvas(self, figure, LEAST_HEIGHT_PX, grows=True)
         self.canvas.mpl_connect("motion_notify_event", self._tell)
         self.canvas.mpl_connect("draw_event", self._keep_background)
         self._words = figure.text(0.5, 0.5, "", ha="center", va="center", fontsize=9, wrap=True, color=text)

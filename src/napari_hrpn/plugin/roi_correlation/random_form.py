@@ -104,11 +104,14 @@ class RandomForm(QWidget):
         self.unit_box.setEnabled(False)
         self.number_box.setRange(1, 1000)
         self.number_box.setValue(DEFAULTS.number)
+        self.number_box.setSuffix(" ROIs")
         self.number_box.setToolTip("How many regions to add")
         self.seed_box.setRange(0, 999_999)
+        self.seed_box.setPrefix("seed ")
         self.seed_box.setToolTip("Start of the random numbers: the same seed gives the same places")
         self.tissue_box.setRange(0, 100)
-        self.tissue_box.setSuffix(" %")
+        self.tissue_box.setPrefix("≥ ")
+        self.tissue_box.setSuffix(" % tissue")
         self.tissue_box.setValue(round(100 * DEFAULTS.least_tissue))
         self.tissue_box.setToolTip(
             "Share of each region that is tissue at least; 0 % for anywhere on the slide, whatever is there"
@@ -121,8 +124,8 @@ class RandomForm(QWidget):
         for box in (self.width_box, self.height_box, self.number_box, self.seed_box, self.tissue_box):
             box.setMinimumWidth(BOX_PX)
         add_row(form, "Random", _row(self.width_box, "×", self.height_box, self.unit_box))
-        add_row(form, "", _row(self.number_box, "ROIs, seed", self.seed_box))
-        add_row(form, "", _row("tissue ≥", self.tissue_box, self.add_button))
+        form.addRow(_row(self.number_box, self.seed_box, self.tissue_box))
+        form.addRow(self.add_button)
         form.addRow(self.note_label)
 
     def _convert(self, unit: str) -> None:

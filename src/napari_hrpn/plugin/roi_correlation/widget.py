@@ -249,6 +249,7 @@ class RoiCorrelationWidget(DockedWidget):
 
     def _listed(self) -> None:
         """The regions have settled: measure what is not known yet, the one that is looked at first."""
+        self.pair_form.look_again()
         rois = self._rois.rois
         self.roi_form.note(self._rois.note)
         for layer in self._rois.layers:
