@@ -79,12 +79,12 @@ def test_patches_follow_the_slide_until_the_user_says_otherwise_and_the_report_h
     assert "24 whole patches of 64 px, and for 0 of the paper's 512 px" in widget.patch_note.text().replace(
         "\u200b", ""
     )
-    assert widget.report.choices(None).settings.patch_px == 64
+    assert widget.report_settings.patch_px is None
     widget.patch_box.setValue(100)
     viewer.layers.remove("tumour.predicted QD")
     settle(widget)
     assert widget.patch_box.value() == 100
-    assert widget.report.choices(None).settings.patch_px == 100
+    assert widget.report_settings.patch_px == 100
 
 
 def test_without_a_probe_distributions_show_the_prediction_alone(opened, viewer, slides):

@@ -47,7 +47,10 @@ ICON_PX = 12
 LAYER = Qt.ItemDataRole.UserRole
 NONE = "– none –"
 NO_PROBE = "No layer shows the probe as it was imaged, so there is nothing to compare with: choose it under Real."
-ALONE = "No layer shows the probe as it was imaged: choose it under Real, or look at the prediction alone."
+ALONE = (
+    "No layer shows the probe as it was imaged: choose it under Real. Distributions and Penetration show the prediction "
+    "alone."
+)
 NO_IMAGE = "There is no image of one channel: open a slide and its prediction."
 
 

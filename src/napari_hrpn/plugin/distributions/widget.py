@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import napari.viewer
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QTabWidget, QWidget
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.distributions import patch_numbers, value_numbers
 from napari_hrpn.plugin.distributions.patch_numbers import MEAN, QUANTITIES, TOTAL, patch_sources
 from napari_hrpn.plugin.distributions.value_plots import NOTHING, Compared, HistogramPlot, QuantilePlot
@@ -31,7 +32,6 @@ from napari_hrpn.plugin.measuring.parts import Part
 from napari_hrpn.plugin.measuring.region_form import FRAME, TISSUE, RegionForm
 from napari_hrpn.plugin.measuring.saving import save_button
 from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.plugin.report.report_run import ReportChoices
 from napari_hrpn.slides import SlideError, guess_roles
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Heterogeneity
     from napari_hrpn.plugin.comparison import ComparedChannel
     from napari_hrpn.plugin.measuring.plot import Plot
-    from napari_hrpn.slides import RegionMask, Slide
+    from napari_hrpn.slides import RegionMask
 
 LARGEST_PATCH_PX = 8192
 NO_REAL = "There is no real image to compare with; Patches shows the prediction alone."
@@ -80,10 +80,16 @@ class DistributionsWidget(MeasuringWidget):
         self._patches: list[tuple[PatchSource, Heterogeneity]] = []
         self._frame = Frame(viewer, "patch")
         self._picked: Patch | None = None
+        self._is_patch_chosen = False
         self._set_up_boxes()
         self._lay_out()
         self._connect()
         self.show_known()
+
+    @property
+    def report_settings(self) -> EvaluationSettings:
+        """Patches as large as here."""
+        return EvaluationSettings(patch_px=self.patch_box.value() if self._is_patch_chosen else None)
 
     @property
     def needs_tissue(self) -> bool:
@@ -111,7 +117,7 @@ class DistributionsWidget(MeasuringWidget):
 
     def show_known(self) -> None:
         """Show what is measured of what is chosen."""
-        self._fit_patches()
+        self._follow_patch(self.place)
         real = self.real
         self._compared = [] if real is None else self._known_values(real)
         self._patches = [] if self.place is None else self._known_patches(self.place)
@@ -150,13 +156,15 @@ class DistributionsWidget(MeasuringWidget):
 
     def _set_up_boxes(self) -> None:
         default = PatchSettings()
-        self._proposed_px = default.patch_px
         self.log_box.setToolTip("Show the logarithm of the counts, and the bright tail with it")
         self.quantity_box.offer([("Total intensity", TOTAL), ("Mean intensity", MEAN)], TOTAL)
         self.patch_box.setRange(1, LARGEST_PATCH_PX)
         self.patch_box.setValue(default.patch_px)
         self.patch_box.setSuffix(" px")
-        self.patch_box.setToolTip("Edge of a patch at full resolution; 512 px is the paper's")
+        self.patch_box.setToolTip(
+            "Edge of a patch at full resolution. 512 px is the paper's; of a small slide, halved until there are\n"
+            "24 patches, as in a report"
+        )
         self.patch_note = ToneLabel()
         self.tissue_box.setRange(1, 100)
         self.tissue_box.setDecimals(0)
@@ -221,33 +229,26 @@ class DistributionsWidget(MeasuringWidget):
         self.log_box.toggled.connect(self.histogram.set_log)
         self.quantity_box.changed.connect(self._show_patches)
         self.region_form.changed.connect(self.changed)
-        self.patch_box.valueChanged.connect(self.changed)
+        self.patch_box.valueChanged.connect(self._choose_patch)
         self.tissue_box.valueChanged.connect(self.changed)
         self.others_box.toggled.connect(self.changed)
         self.violins.pointed.connect(self._point_at)
         self.violins.picked.connect(self.go_to_patch)
         self.mouse.moved.connect(self._mark_under_mouse)
-        self.report.choices = self._report_choices
 
-    def _report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (of any slide)
-        """The report has patches of the size that is shown here."""
-        from napari_hrpn.analysis import EvaluationSettings
+    def _choose_patch(self) -> None:
+        self._is_patch_chosen = True
+        self.changed()
 
-        return ReportChoices(EvaluationSettings(patch_px=self.patch_box.value()))
-
-    def _fit_patches(self) -> None:
-        """Offer patches of the size that the report takes, unless the user has asked for another one."""
-        from napari_hrpn.analysis import EvaluationSettings
-
-        place = self.place
-        if place is None or self.patch_box.value() != self._proposed_px:
+    def _follow_patch(self, place: ComparedChannel | None) -> None:
+        """Until another edge is chosen, that of a report of this slide."""
+        if place is None or self._is_patch_chosen:
             return
+        blocked = self.patch_box.blockSignals(True)
+        self.patch_box.setValue(EvaluationSettings().patch_of(place.slide.shape))
+        self.patch_box.blockSignals(blocked)
         height, width = place.slide.shape
-        self._proposed_px = side = EvaluationSettings().patch_of((height, width))
-        was_blocked = self.patch_box.blockSignals(True)
-        self.patch_box.setValue(side)
-        self.patch_box.blockSignals(was_blocked)
-        paper = PatchSettings().patch_px
+        side, paper = self.patch_box.value(), PatchSettings().patch_px
         count, few = ((height // edge) * (width // edge) for edge in (side, paper))
         self.patch_note.say(
             ""

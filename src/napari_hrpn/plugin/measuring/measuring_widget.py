@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
 from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.measuring.arrangement import MOST_STRETCH
@@ -63,7 +64,7 @@ class MeasuringWidget(DockedWidget):
         self.pair_form = PairForm(viewer)
         self.tissue = Tissue(viewer)
         self.bar = MeasureBar(tooltip)
-        self.report = ReportBar(viewer, self.pair_form, self.tissue)
+        self.report = ReportBar(viewer, self.pair_form, self.tissue, settings=lambda: self.report_settings)
         self.mouse = ViewerMouse(viewer)
         self._soon = soon(self, self._refresh)
         self.pair_form.changed.connect(self.changed)
@@ -96,6 +97,11 @@ class MeasuringWidget(DockedWidget):
     def needs_tissue(self) -> bool:
         """Whether what is to be measured depends on the tissue."""
         raise NotImplementedError
+
+    @property
+    def report_settings(self) -> EvaluationSettings:
+        """What a report is told of what the widget is set to."""
+        return EvaluationSettings()
 
     @property
     def real(self) -> ComparedChannel | None:

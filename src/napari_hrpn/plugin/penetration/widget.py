@@ -65,9 +65,6 @@ class PenetrationWidget(MeasuringWidget):
         Where slides are open.
     """
 
-    # finding vessels is a decision of its own, and adds a layer
-    is_measured_unasked = False
-
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         from napari_hrpn.analysis import PenetrationSettings

@@ -9,13 +9,14 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.comparison.compared import is_incomplete, loose_layers, unfinished_words
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.layers import slide_from_layers, slide_label, slide_of
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
 from napari_hrpn.plugin.measuring.parts import Part
 from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.plugin.report.report_run import ReportChoices, Reported, WrittenReport, report_steps
+from napari_hrpn.plugin.report.report_run import Reported, WrittenReport, report_steps
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -50,11 +51,8 @@ class ReportBar(MeasureBar):
         Of the real slide; looked for when a report is asked for, if it was not before.
     rois : callable
         Gives the regions of interest.
-
-    Attributes
-    ----------
-    choices : callable
-        Gives what else the widget has chosen for the slide that is reported.
+    settings : callable
+        Gives what the widget is set to.
     """
 
     def __init__(
@@ -63,10 +61,11 @@ class ReportBar(MeasureBar):
         pair_form: PairForm,
         tissue: Tissue,
         rois: Callable[[], Sequence[Roi]] = tuple,
+        settings: Callable[[], EvaluationSettings] = EvaluationSettings,
     ) -> None:
         super().__init__(TOOLTIP)
         self._viewer, self._pair_form, self._tissue, self._rois = viewer, pair_form, tissue, rois
-        self.choices: Callable[[Slide], ReportChoices] = lambda _: ReportChoices()
+        self._settings = settings
         self._parent_folder: Path | None = None
         self.written: WrittenReport | None = None
         self.page_button, self.folder_button = QPushButton("Open page"), QPushButton("Open folder")
@@ -160,7 +159,7 @@ class ReportBar(MeasureBar):
             words,
             tuple(self._rois()),
             slide_of(real.layer) is not None,
-            self.choices(slide),
+            self._settings(),
         )
 
     def _take_written(self, key: Hashable) -> None:

@@ -10,33 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.slides import slide_name
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_hrpn.analysis import EvaluationSettings, ProbeImage, Roi
+    from napari_hrpn.analysis import ProbeImage, Roi
     from napari_hrpn.reports import EvaluationOrder, WritingReport, WrittenEvaluation
     from napari_hrpn.slides import Annotation, RegionMask
 
 PARTS_OF_SHARE = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class ReportChoices:
-    """What a widget has chosen beside slides and regions; what it leaves out is as `napari-hrpn evaluate` has it.
-
-    Attributes
-    ----------
-    settings : EvaluationSettings or None
-        How the slide is evaluated.
-    vessels_channel : int or None
-        Channel of the vessels.
-    """
-
-    settings: EvaluationSettings | None = None
-    vessels_channel: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +44,8 @@ class Reported:
         Regions of interest.
     is_from_file : bool
         Whether this package opened the slide, so that a prediction can say if it is of another one.
-    choices : ReportChoices
-        What else was chosen.
+    settings : EvaluationSettings
+        What the widget was set to, and for all else what a report has by default.
     """
 
     real: ProbeImage
@@ -71,7 +56,7 @@ class Reported:
     tissue_words: str
     rois: tuple[Roi, ...]
     is_from_file: bool
-    choices: ReportChoices = field(default_factory=ReportChoices)
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
 
 
 @dataclass(frozen=True)
@@ -169,14 +154,11 @@ def report_order(reported: Reported) -> EvaluationOrder:
     AgreementError
         If the predictions cannot be compared.
     """
-    from napari_hrpn.analysis import EvaluationSettings, SlideComparison
+    from napari_hrpn.analysis import SlideComparison
     from napari_hrpn.reports import EvaluationOrder, check_on_slide, nuclei_words, prediction_names, roles_around
 
     slide, channel = reported.real.slide, reported.real.channel
-    choices, named = reported.choices, {"probe": channel}
-    if choices.vessels_channel not in (None, channel):
-        named["vessels"] = choices.vessels_channel
-    roles = roles_around(slide, named)
+    roles = roles_around(slide, {"probe": channel})
     rois = tuple(_outline(roi) for roi in reported.rois)
     check_on_slide(rois, slide, "the layer")
     names = prediction_names([one.slide.source for one in reported.predictions], slide.source)
@@ -187,7 +169,7 @@ def report_order(reported: Reported) -> EvaluationOrder:
     words = reported.tissue_words
     if not words:
         words = "from the nuclei" if roles.nuclei is None else nuclei_words(slide, roles.nuclei)
-    return EvaluationOrder(comparison, slide_name(slide.source), words, choices.settings or EvaluationSettings())
+    return EvaluationOrder(comparison, slide_name(slide.source), words, reported.settings)
 
 
 def _followed(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from napari_hrpn.tiling import Box
 
 GEOJSON = "Regions (*.geojson *.json);;All files (*)"
-NO_SLIDE = "There is no real layer to put regions on: open a slide and its prediction."
+NO_SLIDE = "There is no real layer to put regions on: open a slide and its prediction, or choose one under Real."
 
 
 @dataclass(frozen=True, eq=False)
