@@ -206,7 +206,7 @@ def test_deleting_a_shape_keeps_what_is_known_of_the_others(drawn, settled):
     assert widget.measurement is second
 
 
-def test_a_deleted_region_is_brought_back_with_its_name(drawn, settled):
+def test_a_deleted_region_is_brought_back_with_its_name(drawn, viewer, settled):
     widget, shapes = drawn
     shapes.features = {"name": ["core", "rim"]}
     settled(widget, 2)
@@ -221,6 +221,12 @@ def test_a_deleted_region_is_brought_back_with_its_name(drawn, settled):
     settled(widget, 2)
     assert {row.listed.name: row.listed.digest for row in widget.rows()} == before
     assert not button.isVisibleTo(widget)
+    # the whole layer too
+    viewer.layers.remove(shapes)
+    settled(widget, 0)
+    button.click()
+    settled(widget, 2)
+    assert {row.listed.name: row.listed.digest for row in widget.rows()} == before
 
 
 def test_regions_of_all_layers_count_and_labels_that_are_undone_are_measured_anew(drawn, viewer, pixels, settled):

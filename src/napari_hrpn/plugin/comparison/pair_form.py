@@ -48,8 +48,8 @@ LAYER = Qt.ItemDataRole.UserRole
 NONE = "– none –"
 NO_PROBE = "No layer shows the probe as it was imaged, so there is nothing to compare with: choose it under Real."
 ALONE = (
-    "No layer shows the probe as it was imaged: choose it under Real. Distributions and Penetration show the prediction "
-    "alone."
+    "No layer shows the probe as it was imaged: choose it under Real. Distributions and Penetration show the "
+    "prediction alone."
 )
 NO_IMAGE = "There is no image of one channel: open a slide and its prediction."
 

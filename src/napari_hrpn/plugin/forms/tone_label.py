@@ -1,4 +1,4 @@
-"""Sentences in the colours of the theme: grey for what is only told, red for what could not be done."""
+"""Sentences in the colours of the theme: grey for what is only told, yellow for warnings, red for problems."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from napari_hrpn.plugin.forms.words import breakable
 if TYPE_CHECKING:
     from typing import Final
 
-TEXT, QUIET, PROBLEM = "text", "quiet", "problem"
-ON_DARK: Final = {TEXT: "#f0f1f2", QUIET: "#a3a7ae", PROBLEM: "#ff8f85"}
-ON_LIGHT: Final = {TEXT: "#1e1e21", QUIET: "#63666b", PROBLEM: "#b00012"}
+TEXT, QUIET, WARNING, PROBLEM = "text", "quiet", "warning", "problem"
+ON_DARK: Final = {TEXT: "#f0f1f2", QUIET: "#a3a7ae", WARNING: "#e3b617", PROBLEM: "#ff8f85"}
+ON_LIGHT: Final = {TEXT: "#1e1e21", QUIET: "#63666b", WARNING: "#775400", PROBLEM: "#b00012"}
 
 
 class ToneLabel(QLabel):
-    """A sentence in one of three tones, readable in dark and light themes; it takes no room where it is empty.
+    """A sentence in one of four tones, readable in dark and light themes; it takes no room where it is empty.
 
     Parameters
     ----------
     tone : str
-        `TEXT`, `QUIET` or `PROBLEM`.
+        `TEXT`, `QUIET`, `WARNING` or `PROBLEM`.
     """
 
     def __init__(self, tone: str = QUIET) -> None:

@@ -212,7 +212,7 @@ class MeasuringWidget(DockedWidget):
             All with the same keys.
         """
         if not rows:
-            self.bar.say("There is nothing to save yet: press Measure.")
+            self.bar.refuse("There is nothing to save yet: press Measure.")
             return
         self._ask_and_save(what, TABLES, partial(write_table, rows))
 
@@ -229,7 +229,15 @@ class MeasuringWidget(DockedWidget):
         self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
 
     def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:
-        ask_and_save(self, what, None if self.place is None else self.place.slide.source, kinds, write, self.bar.say)
+        ask_and_save(
+            self,
+            what,
+            None if self.place is None else self.place.slide.source,
+            kinds,
+            write,
+            self.bar.say,
+            self.bar.refuse,
+        )
 
     def _tissue_changed(self) -> None:
         if self._waiting is not None and not self.tissue.is_busy:

@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import napari
     import pandas as pd
     from napari.layers import Shapes
     from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class DeletedShapes:
     layer : napari.layers.Shapes
         That held them.
     vertices : tuple of numpy.ndarray
-        Of each.
+        Of each; none where the layer itself was deleted.
     kinds : tuple of str
         Such as "rectangle".
     look : dict
@@ -69,9 +70,18 @@ class DeletedShapes:
             layer.features.iloc[kept].copy(),
         )
 
-    def bring_back(self) -> None:
-        """Add them to their layer again, behind those that are there."""
+    @property
+    def count(self) -> int:
+        """How many shapes come back."""
+        return len(self.vertices) or len(self.layer.data)
+
+    def bring_back(self, viewer: napari.Viewer) -> None:
+        """Add them to their layer again, behind those that are there; a layer that was deleted comes back itself."""
         layer = self.layer
+        if layer not in viewer.layers:
+            viewer.add_layer(layer)
+        if not self.vertices:
+            return
         layer.add(list(self.vertices), shape_type=list(self.kinds), **self.look)
         features = layer.features.copy()
         first = len(features) - len(self.vertices)

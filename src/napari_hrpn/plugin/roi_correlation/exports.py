@@ -40,7 +40,7 @@ NOTHING = "There is nothing to save yet: draw a region on the slide first."
 class RoiExport(QObject):
     """The button that saves, and what it does.
 
-    `said` carries a sentence for the user.
+    `said` carries a sentence for the user, `refused` why something cannot be saved.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ class RoiExport(QObject):
     """
 
     said = Signal(str)
+    refused = Signal(str)
 
     def __init__(self, exported: Callable[[], tuple[Exported, RoiRow | None] | None]) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class RoiExport(QObject):
     def save_table(self) -> None:
         """Ask where to save the table, and save it."""
         if (found := self._exported()) is None:
-            self.said.emit(NOTHING)
+            self.refused.emit(NOTHING)
         else:
             self._save(found[0], "ROI correlation", TABLES, partial(write_rois_table, found[0]))
 
@@ -77,7 +78,7 @@ class RoiExport(QObject):
         """Ask where to save the figure of the region that is looked at, and save it."""
         exported, row = self._exported() or (None, None)
         if exported is None or row is None or row.measurement is None:
-            self.said.emit(NOTHING)
+            self.refused.emit(NOTHING)
         else:
             what = f"{row.listed.name} correlation"
             self._save(exported, what, FIGURES, partial(write_roi_figure, exported, row))
@@ -85,12 +86,14 @@ class RoiExport(QObject):
     def save_regions(self) -> None:
         """Ask where to save the regions, and save them."""
         if (found := self._exported()) is None:
-            self.said.emit(NOTHING)
+            self.refused.emit(NOTHING)
         else:
             self._save(found[0], "ROIs", REGIONS, partial(write_rois_geojson, found[0]))
 
     def _save(self, exported: Exported, what: str, kinds: str, write: Callable[..., None]) -> None:
-        ask_and_save(self.button, what, exported.images.real.slide.source, kinds, write, self.said.emit)
+        ask_and_save(
+            self.button, what, exported.images.real.slide.source, kinds, write, self.said.emit, self.refused.emit
+        )
 
 
 def write_rois_table(exported: Exported, path: Path, *, overwrite: bool = False) -> None:

@@ -101,6 +101,9 @@ class RoiLayer(QObject):
         """
         if tuple(layers) == self._layers and image is self._image:
             return
+        for layer in self._layers:
+            if isinstance(layer, Shapes) and layer not in self._viewer.layers and len(layer.data):
+                self._keep(layer, ())
         self._leave()
         self._layers, self._image, self._lists = tuple(layers), image, {}
         if image is not None:

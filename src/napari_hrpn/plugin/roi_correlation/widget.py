@@ -138,8 +138,8 @@ class RoiCorrelationWidget(DockedWidget):
     def restore(self) -> None:
         """Bring back the regions that were deleted last."""
         deleted, self._rois.last_deleted = self._rois.last_deleted, None
-        if deleted is not None and deleted.layer in self._viewer.layers:
-            deleted.bring_back()
+        if deleted is not None:
+            deleted.bring_back(self._viewer)
         self._offer_restore()
 
     def shut_down(self) -> None:
@@ -197,6 +197,7 @@ class RoiCorrelationWidget(DockedWidget):
         self.layer_button.clicked.connect(self.show_colocalization_layer)
         self.colocalize_button.clicked.connect(self.colocalize)
         self.export.said.connect(self.say)
+        self.export.refused.connect(self.refuse)
 
     def _pair_changed(self) -> None:
         pair = self.pair_form.pair
@@ -330,7 +331,7 @@ class RoiCorrelationWidget(DockedWidget):
 
     def _offer_restore(self) -> None:
         deleted = self._rois.last_deleted
-        self.roi_form.offer_restore(0 if deleted is None else len(deleted.vertices))
+        self.roi_form.offer_restore(0 if deleted is None else deleted.count)
 
     def _show_current(self) -> None:
         current = self._current if self._images is not None else None
