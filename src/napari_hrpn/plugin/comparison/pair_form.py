@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.comparison.compared import (
     ComparedChannel,
@@ -20,10 +19,10 @@ from napari_hrpn.plugin.comparison.compared import (
     is_incomplete,
     is_single_channel,
     looks_predicted,
-    own_colour,
     stands_for_real,
     unfinished_words,
 )
+from napari_hrpn.plugin.comparison.prediction_list import LAYER, PredictionList
 from napari_hrpn.plugin.comparison.shared_choice import shared_choice
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
@@ -37,14 +36,10 @@ if TYPE_CHECKING:
 
     import napari
     from napari.layers import Image, Layer
+    from qtpy.QtWidgets import QListWidgetItem
 
     from napari_hrpn.slides import Slide
 
-COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
-"""Of predictions, in plots; Okabe and Ito's, told apart by people of all kinds of colour vision."""
-LIST_ROWS = 3
-ICON_PX = 12
-LAYER = Qt.ItemDataRole.UserRole
 NONE = "– none –"
 NO_PROBE = "No layer shows the probe as it was imaged, so there is nothing to compare with: choose it under Real."
 ALONE = (
@@ -77,10 +72,9 @@ class PairForm(QWidget):
         self._problem: str | None = None
         self._followed: dict[Image, tuple[str, ...]] = {}
         self._wrapped: WeakKeyDictionary[Image, tuple[ComparedChannel, Slide | None]] = WeakKeyDictionary()
-        self._colours: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self._choice = shared_choice(viewer)
         self.real_box = ChoiceBox("Layer that shows the probe as it was imaged")
-        self.predicted_list = QListWidget()
+        self.predicted_list = PredictionList()
         self.note_label = ToneLabel()
         self._lay_out()
         self._soon = soon(self, self.refresh)
@@ -118,7 +112,7 @@ class PairForm(QWidget):
         return not self._soon.isActive()
 
     def colour_of(self, channel: ComparedChannel) -> str:
-        """Colour of a prediction in plots, the same as long as its layer is there.
+        """Colour of a prediction in plots, the same in all panels as long as its layer is there.
 
         Parameters
         ----------
@@ -130,7 +124,7 @@ class PairForm(QWidget):
         str
             Such as "#56b4e9".
         """
-        return self._colour(channel.layer)
+        return self._choice.colour_of(channel.layer)
 
     def choose(self, real: Image, predictions: Sequence[Image]) -> None:
         """Choose as a user does.
@@ -185,13 +179,6 @@ class PairForm(QWidget):
         self._update()
 
     def _lay_out(self) -> None:
-        self.predicted_list.setToolTip(
-            "Predicted layers to compare with the real one: tick one or more.\nTheir colour is that of their curve"
-        )
-        row_px = max(self.predicted_list.fontMetrics().height() + 6, 18)
-        self.predicted_list.setFixedHeight(LIST_ROWS * row_px + 6)
-        self.predicted_list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.predicted_list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         rows = QWidget()
@@ -256,39 +243,9 @@ class PairForm(QWidget):
         for layer in others:
             fits = pixel_shape(layer) == own_size
             is_ticked = fits and self._choice.ticks.get(layer, layer in guessed)
-            self.predicted_list.addItem(self._item(layer, fits=fits, is_ticked=is_ticked))
+            colour = self._choice.colour_of(layer) if is_ticked else None
+            self.predicted_list.add_layer(layer, fits=fits, colour=colour)
         self.predicted_list.blockSignals(was_blocked)
-
-    def _item(self, layer: Image, *, fits: bool, is_ticked: bool) -> QListWidgetItem:
-        item = QListWidgetItem(layer.name)
-        item.setData(LAYER, layer)
-        item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
-        item.setToolTip(layer.name)
-        if not fits:
-            height, width = pixel_shape(layer)
-            item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
-            item.setToolTip(f"{layer.name} has {width} x {height} px, another size than the real layer")
-        icon = QPixmap(ICON_PX, ICON_PX)
-        icon.fill(QColor(self._colour(layer) if is_ticked else "transparent"))
-        item.setIcon(QIcon(icon))
-        return item
-
-    def _colour(self, layer: Image) -> str:
-        own = own_colour(layer)
-        if own is not None:
-            return own
-        if layer not in self._colours:
-            taken = set(self._colours.values())
-            free = [colour for colour in COLOURS if colour not in taken]
-            wanted = COLOURS[1] if "ganda" in layer.name.casefold() else None
-            first = next((colour for colour in free if colour != COLOURS[1]), None)
-            self._colours[layer] = wanted if wanted in free else first or next(iter(free), COLOURS[0])
-        return self._colours[layer]
-
-    def _ticked(self) -> list[Image]:
-        items = [self.predicted_list.item(row) for row in range(self.predicted_list.count())]
-        ticked = [item.data(LAYER) for item in items if item is not None and item.checkState() == Qt.CheckState.Checked]
-        return sorted(ticked, key=self._viewer.layers.index)
 
     def _update(self) -> None:
         before = self._pair, self._real, self._place, self._alone, self._problem
@@ -315,14 +272,14 @@ class PairForm(QWidget):
             return
         if not self._candidates():
             raise SlideError(self._no_image())
-        ticked = self._ticked()
+        ticked = sorted(self.predicted_list.ticked(), key=self._viewer.layers.index)
         self._alone = tuple(self._channel(one) for one in ticked)
         place = stands_for_real(self._candidates(), ticked)
         self._place = None if place is None else self._channel(place)
         raise SlideError(ALONE if ticked else NO_PROBE)
 
     def _found_predictions(self, real: Image) -> tuple[ComparedChannel, ...]:
-        ticked = self._ticked()
+        ticked = sorted(self.predicted_list.ticked(), key=self._viewer.layers.index)
         if not ticked:
             height, width = pixel_shape(real)
             others = [layer for layer in self._candidates() if layer is not real]

@@ -8,9 +8,14 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_hrpn.plugin.comparison.compared import own_colour
+
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
+
+COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
+"""Of predictions whose record names none, in plots; Okabe and Ito's, for people of all kinds of colour vision."""
 
 _CHOICES: dict[int, SharedChoice] = {}
 
@@ -28,6 +33,7 @@ class SharedChoice(QObject):
         self.is_real_chosen = False
         self._real: weakref.ref[Image] | None = None
         self.ticks: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
+        self._colours: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self._region: str | weakref.ref[Layer] | None = None
 
     @property
@@ -39,6 +45,19 @@ class SharedChoice(QObject):
     def region(self) -> str | Layer | None:
         """The region that was chosen; None where none was."""
         return self._region() if isinstance(self._region, weakref.ref) else self._region
+
+    def colour_of(self, layer: Image) -> str:
+        """Colour of a prediction in plots: that of its record, else one of its own while its layer is there."""
+        own = own_colour(layer)
+        if own is not None:
+            return own
+        if layer not in self._colours:
+            taken = set(self._colours.values())
+            free = [colour for colour in COLOURS if colour not in taken]
+            wanted = COLOURS[1] if "ganda" in layer.name.casefold() else None
+            first = next((colour for colour in free if colour != COLOURS[1]), None)
+            self._colours[layer] = wanted if wanted in free else first or next(iter(free), COLOURS[0])
+        return self._colours[layer]
 
     def choose_real(self, layer: Image | None) -> None:
         """Take a layer for the real one, or none."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_hrpn.plugin.comparison.compared import looks_predicted
 from napari_hrpn.plugin.distributions.violin_plot import Violin
-from napari_hrpn.plugin.distributions.work import PatchSource
+from napari_hrpn.plugin.distributions.work import PatchSettings, PatchSource
 from napari_hrpn.plugin.layers import is_same_slide, layers_of, slide_title, slides_in
 from napari_hrpn.plugin.measuring.numbers_table import count, number
 from napari_hrpn.tiling import Box
@@ -199,6 +199,32 @@ def patch_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
         for index, panel in enumerate(source.panels)
         for row, column in np.argwhere(found.enough)
     ]
+
+
+def room_words(shape: tuple[int, int], side_px: int) -> str:
+    """How many patches a slide has room for.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the slide in pixels.
+    side_px : int
+        Edge of a patch.
+
+    Returns
+    -------
+    str
+        Beside how many of the paper's there would be; empty for patches of that size.
+    """
+    height, width = shape
+    paper_px = PatchSettings().patch_px
+    if side_px == paper_px:
+        return ""
+    count, few = ((height // edge) * (width // edge) for edge in (side_px, paper_px))
+    return (
+        f"On this slide of {width} x {height} px there is room for {count} whole patches of {side_px} px, and for "
+        f"{few} of the paper's {paper_px} px."
+    )
 
 
 def _source(tumour: str, slide: Slide, layer: Image) -> PatchSource:

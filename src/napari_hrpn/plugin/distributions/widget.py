@@ -200,11 +200,7 @@ class DistributionsWidget(MeasuringWidget):
             [
                 ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot(what, plot)),
                 ("Values of the plot …", "CSV", lambda: self.save_rows(what, plot.rows())),
-                (
-                    "How far apart …",
-                    "CSV of the table above",
-                    lambda: self.save_rows("distances", self._size_records()),
-                ),
+                ("How far apart …", "CSV of the table above", self._save_distances),
             ]
         )
 
@@ -247,15 +243,7 @@ class DistributionsWidget(MeasuringWidget):
         blocked = self.patch_box.blockSignals(True)
         self.patch_box.setValue(EvaluationSettings().patch_of(place.slide.shape))
         self.patch_box.blockSignals(blocked)
-        height, width = place.slide.shape
-        side, paper = self.patch_box.value(), PatchSettings().patch_px
-        count, few = ((height // edge) * (width // edge) for edge in (side, paper))
-        self.patch_note.say(
-            ""
-            if side == paper
-            else f"On this slide of {width} x {height} px there is room for {count} whole patches of {side} px, and "
-            f"for {few} of the paper's {paper} px."
-        )
+        self.patch_note.say(patch_numbers.room_words(place.slide.shape, self.patch_box.value()))
 
     def _patch_settings(self) -> PatchSettings:
         return PatchSettings(self.patch_box.value(), self.tissue_box.value() / 100)
@@ -308,8 +296,9 @@ class DistributionsWidget(MeasuringWidget):
         self.violins.show_violins(patch_numbers.violins(self._patches, quantity), QUANTITIES[quantity])
         self.heterogeneity_table.show_rows(*patch_numbers.heterogeneity_rows(self._patches))
 
-    def _size_records(self) -> list[dict[str, object]]:
-        return [value_numbers.size_record(one, self.region_form.title) for one in self._compared]
+    def _save_distances(self) -> None:
+        title = self.region_form.title
+        self.save_rows("distances", [value_numbers.size_record(one, title) for one in self._compared])
 
     def _show_patch(self, patch: Patch) -> None:
         """Frame a patch in the viewer, and mark it in all violins."""

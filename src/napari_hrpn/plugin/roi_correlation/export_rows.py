@@ -177,15 +177,7 @@ def settings(exported: Exported) -> dict[str, Any]:
         "pixel_size_um": images.real.slide.pixel_size_um,
         "regions": exported.regions,
         "random_regions": asdict(placed[-1]) if placed else None,
-        "origins": [
-            {
-                "roi": row.listed.name,
-                "layer": None if row.listed.layer is None else row.listed.layer.name,
-                "file": origin.file,
-                "random": None if origin.random is None else asdict(origin.random),
-            }
-            for row, origin in origins.items()
-        ],
+        "origins": [_origin_facts(row, origin) for row, origin in origins.items()],
         "level": "full resolution",
         "intervals": None
         if bootstrap is None
@@ -199,6 +191,15 @@ def settings(exported: Exported) -> dict[str, Any]:
             name: {key: {part: _or_none(value) for part, value in asdict(found).items()} for key, found in own.items()}
             for name, own in zip(exported.names, summary(exported.rows, len(exported.names)), strict=True)
         },
+    }
+
+
+def _origin_facts(row: RoiRow, origin: Origin) -> dict[str, Any]:
+    return {
+        "roi": row.listed.name,
+        "layer": None if row.listed.layer is None else row.listed.layer.name,
+        "file": origin.file,
+        "random": None if origin.random is None else asdict(origin.random),
     }
 
 

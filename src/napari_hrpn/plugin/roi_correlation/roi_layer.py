@@ -35,8 +35,8 @@ class RoiLayer(QObject):
     """Gives out the regions of one or several layers.
 
     `dragged` carries the region that moves, while it moves; `listed` says that `rois` and `note` are others now, for
-    a while at least; `picked` carries a region that was selected in the viewer; `deleted` says that `last_deleted` is
-    another one.
+    a while at least; `picked` carries a region that was selected in the viewer; `deleted` carries how many can
+    be brought back.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class RoiLayer(QObject):
     dragged = Signal(object)
     listed = Signal()
     picked = Signal(object)
-    deleted = Signal()
+    deleted = Signal(int)
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class RoiLayer(QObject):
         self._connected: list[tuple[Any, Any]] = []
         self._is_picking = False
         self._edits: list[LabelEdits] = []
-        self.last_deleted: DeletedShapes | None = None
+        self._deleted: DeletedShapes | None = None
         self._settled = soon(self, self.refresh)
 
     @property
@@ -137,6 +137,13 @@ class RoiLayer(QObject):
             layer.selected_label = index
         self._is_picking = False
 
+    def restore(self) -> None:
+        """Bring back the regions that were deleted last."""
+        deleted, self._deleted = self._deleted, None
+        if deleted is not None:
+            deleted.bring_back(self._viewer)
+        self.deleted.emit(0)
+
     def shut_down(self) -> None:
         """Follow no more."""
         self._leave()
@@ -182,8 +189,8 @@ class RoiLayer(QObject):
 
     def _keep(self, layer: Shapes, indices: Sequence[int]) -> None:
         """Napari cannot undo this."""
-        self.last_deleted = DeletedShapes.of(layer, indices)
-        self.deleted.emit()
+        self._deleted = DeletedShapes.of(layer, indices)
+        self.deleted.emit(self._deleted.count)
 
     def _moved(self, event: Any) -> None:  # noqa: ANN401 (napari's event)
         layer, image = event.source, self._image

@@ -135,13 +135,6 @@ class RoiCorrelationWidget(DockedWidget):
         """Tell the user why something cannot be done."""
         self.message_label.say(sentence, PROBLEM)
 
-    def restore(self) -> None:
-        """Bring back the regions that were deleted last."""
-        deleted, self._rois.last_deleted = self._rois.last_deleted, None
-        if deleted is not None:
-            deleted.bring_back(self._viewer)
-        self._offer_restore()
-
     def shut_down(self) -> None:
         """End all that runs, before the widget goes away."""
         if self._is_shut_down:
@@ -180,10 +173,10 @@ class RoiCorrelationWidget(DockedWidget):
     def _connect(self) -> None:
         self.pair_form.changed.connect(self._pair_changed)
         self.roi_form.changed.connect(self._follow)
-        self.roi_form.restore_asked.connect(self.restore)
+        self.roi_form.restore_asked.connect(self._rois.restore)
         self.maker.said.connect(self.say)
         self.maker.refused.connect(self.refuse)
-        self._rois.deleted.connect(self._offer_restore)
+        self._rois.deleted.connect(self.roi_form.offer_restore)
         self._rois.dragged.connect(self._dragged)
         self._rois.listed.connect(self._listed)
         self._rois.picked.connect(self._picked)
@@ -209,16 +202,12 @@ class RoiCorrelationWidget(DockedWidget):
         self._colocalized.clear()
         self._images = None if pair is None else roi_images(_image(pair.real), tuple(map(_image, pair.predictions)))
         # numbers of other images must not stay
-        self.panel.show_measurement(None, "", self._nothing())
+        self.panel.show_measurement(None, "", NO_PAIR if self._images is None else "")
         self.panel.set_predictions(self._names(), (0, 0) if self._images is None else self._images.shape)
         self.maker.set_real(None if pair is None else pair.real)
         if pair is not None:
             self._follow()
         self._listed()
-
-    def _nothing(self) -> str:
-        """What stands in place of the plot where there is no pair; the form above says why."""
-        return NO_PAIR if self._images is None else ""
 
     def _follow(self) -> None:
         pair = self.pair_form.pair
@@ -329,14 +318,10 @@ class RoiCorrelationWidget(DockedWidget):
         if all(one.digest in self._colocalized for one in self._rois.rois):
             self.say("Manders and Costes of all regions, at full resolution: columns of the table.")
 
-    def _offer_restore(self) -> None:
-        deleted = self._rois.last_deleted
-        self.roi_form.offer_restore(0 if deleted is None else deleted.count)
-
     def _show_current(self) -> None:
         current = self._current if self._images is not None else None
         if current is None:
-            self.panel.show_measurement(None, "", self._nothing())
+            self.panel.show_measurement(None, "", NO_PAIR if self._images is None else "")
             self.panel.show_colocalization(())
             return
         row = self._row(current)
