@@ -28,7 +28,8 @@ from napari_hrpn.analysis import (
     update_blocks,
     vessel_mask,
 )
-from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, coarser_levels
+from napari_hrpn.analysis.evaluation import pixels
+from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, annotation_mask, coarser_levels
 from support.predictions import make_slide
 from support.vessel_slides import finished
 
@@ -236,3 +237,29 @@ def test_patches_are_the_papers_where_there_are_enough() -> None:
     assert settings.patch_of((600, 1041)) == 128
     assert settings.patch_of((50, 50)) == 64
     assert EvaluationSettings(patch_px=300).patch_of((40_000, 40_000)) == 300
+
+
+def test_many_regions_have_their_numbers_without_densities_wherever_blocks_end(
+    real: Slide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "MOST_DENSITIES", 3)
+    random = np.random.default_rng(0)
+    rois = tuple(roi(str(index), low, low + 25) for index, low in enumerate(random.uniform(0, 390, 8)))
+    wanted = comparison(real, rois=rois)
+    settings, others = EvaluationSettings(block_px=5, resamples=100), ("quality", "penetration", "patches")
+    (whole,) = finished(evaluate_slide(wanted, settings, others))
+    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", 100)
+    monkeypatch.setattr(slide_blocks, "BLOCK_PX", 100**2)
+    cut = comparison(rechunked(real), rois=rois)
+    (parts,) = finished(evaluate_slide(cut, settings, others))
+    y, p = (np.asarray(image.slide.levels[0][image.channel]) for image in (wanted.real, *wanted.predictions))
+    for index, (one, other) in enumerate(zip(whole.findings.rois, parts.findings.rois, strict=True)):
+        assert (one.density is None) == (index >= 3)
+        assert replace(one, density=None).__dict__ == replace(other, density=None).__dict__
+        inside = tuple(slice(*one.box_px[2 * axis : 2 * axis + 2]) for axis in range(2))
+        chosen = annotation_mask(rois[index], *inside)
+        assert one.regression.pearson_r == pytest.approx(np.corrcoef(y[inside][chosen], p[inside][chosen])[0, 1])
+
+
+def rechunked(slide: Slide) -> Slide:
+    return replace(slide, levels=tuple(level.rechunk((1, 100, 100)) for level in slide.levels))

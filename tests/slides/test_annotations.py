@@ -1,10 +1,14 @@
+import gzip
 import json
+import re
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from napari_hrpn.slides import Annotation, SlideError, SlideWarning, read_geojson, write_geojson
+from napari_hrpn.slides import Annotation, SlideError, SlideWarning, read_geojson, region_mask, write_geojson
 
 RING = [[20.0, 10.0], [60.0, 10.0], [60.5, 50.25], [20.0, 10.0]]
 HOLE = [[30, 15], [40, 15], [40, 20], [30, 15]]
@@ -72,6 +76,157 @@ def test_name_and_class_are_those_of_qupath(
     assert (annotation.name, annotation.kind) == (name, kind)
 
 
+AS_TEXT = {"name": "Ignore*", "color": [180, 180, 180]}
+
+
+@pytest.mark.parametrize(
+    ("properties", "kind"),
+    [
+        ({"classification": json.dumps(AS_TEXT)}, "exclude"),
+        ({"classification": str(AS_TEXT)}, "exclude"),
+        ({"classification": json.dumps({"names": ["Tumor", "Ignore*"]})}, "exclude"),
+        ({"classification": "Ignore*"}, "exclude"),
+        ({"classification": "Necrosis*"}, "exclude"),
+        ({"classification": {"name": "Tumor: Necrosis*"}}, "exclude"),
+        ({"classification": ["Tumor", "Ignore*"]}, "exclude"),
+        ({"classification": [AS_TEXT]}, "exclude"),
+        ({"classification.name": "Ignore*"}, "exclude"),
+        ({"name": " Hole "}, "exclude"),
+        ({"name": "exclude 2"}, "exclude"),
+        ({"name": "Ignored_03"}, "exclude"),
+        ({"classification": "exclusion"}, "exclude"),
+        ({"classification": "{'name': 'Tumor'"}, "include"),
+        ({"classification": "[" * 9000}, "include"),
+        ({"classification": "null"}, "include"),
+        ({"classification": {"name": None, "names": None}}, "include"),
+        ({"classification": 10**400}, "include"),
+        ({"name": "whole"}, "include"),
+        ({"name": "holes and more"}, "include"),
+        ({"name": "a*"}, "include"),
+        ({"measurements": {"a": 10**400, "b": None}}, "include"),
+        ({"measurements": [{"name": "a", "value": 1}, 5]}, "include"),
+    ],
+)
+def test_the_class_may_come_in_any_dialect(tmp_path: Path, properties: dict[str, object], kind: str) -> None:
+    assert read_one(tmp_path, feature(**properties)).kind == kind
+
+
+def test_what_a_class_was_made_of_is_no_name(tmp_path: Path) -> None:
+    assert read_one(tmp_path, feature(classification=json.dumps({"name": "Tumor", "color": [1, 2, 3]}))).name == "Tumor"
+    assert read_one(tmp_path, feature(classification="null")).name == ""
+
+
+def test_properties_may_be_null_and_collections_nested_and_files_compressed(tmp_path: Path) -> None:
+    nested = {"features": [{"type": "FeatureCollection", "features": [{**feature(), "properties": None}]}]}
+    text = json.dumps(nested)
+    assert len(read_one(tmp_path, nested).rings) == 1
+    path = tmp_path / "drawn.geojson.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    assert len(read_geojson(path)) == 1
+    path.write_bytes(gzip.compress(text.encode())[:-20])
+    with pytest.raises(SlideError, match="cannot be read"):
+        read_geojson(path)
+    path.write_bytes(text.encode("utf-16"))
+    assert len(read_geojson(path)) == 1
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        None,
+        {},
+        {"type": "Polygon", "coordinates": []},
+        {"type": "Polygon", "coordinates": [[]]},
+        {"type": "Polygon", "coordinates": [[[1, 1], [2, 2], [1, 1]]]},
+        {"type": "MultiPolygon", "coordinates": []},
+        {"type": "MultiPolygon", "coordinates": [[]]},
+        {"type": "MultiPolygon", "coordinates": [[[]]]},
+        {"type": "GeometryCollection", "geometries": []},
+        {"type": "GeometryCollection", "geometries": [None]},
+    ],
+)
+def test_what_is_empty_is_left_out_among_good_ones(tmp_path: Path, geometry: object) -> None:
+    with pytest.warns(SlideWarning, match="1 annotations that are points, lines or empty"):
+        assert len(read_geojson(save(tmp_path, [feature(geometry), feature()]))) == 1
+
+
+def test_empty_parts_leave_the_others_and_points_beside_polygons_are_counted(tmp_path: Path) -> None:
+    several = {"type": "MultiPolygon", "coordinates": [[], [RING, []], [RING, [[1, 1], [2, 2], [1, 1]]]]}
+    assert [len(polygon) for polygon in read_one(tmp_path, feature(several)).rings] == [1, 1]
+    mixed = {"type": "GeometryCollection", "geometries": [POLYGON, {"type": "Point", "coordinates": [1, 2]}]}
+    with pytest.warns(SlideWarning, match=r"1 annotations .*\(Point\)"):
+        assert len(read_one(tmp_path, feature(mixed)).rings) == 1
+
+
+def test_some_points_may_have_a_height(tmp_path: Path) -> None:
+    geometry = {"type": "Polygon", "coordinates": [[[20, 10], [60, 10, 5], [60, 50]]]}
+    ((outline,),) = read_one(tmp_path, feature(geometry)).rings
+    np.testing.assert_array_equal(outline, [(10, 20), (10, 60), (50, 60)])
+
+
+def test_names_hold_what_a_file_can_hold(tmp_path: Path) -> None:
+    path = save(tmp_path, json.dumps(feature(name="a\x00b\n\ud800c", measurements={"\ud800": 1})))
+    (annotation,) = read_geojson(path)
+    assert annotation.name == "a\ufffdb \ufffdc"
+    write_geojson([annotation], tmp_path / "again.geojson")
+    assert read_geojson(tmp_path / "again.geojson")[0].name == annotation.name
+
+
+def mutants(text: str, count: int) -> Iterator[str]:
+    """Texts in which a piece is cut, doubled, or replaced by another value."""
+    random = np.random.default_rng(4)
+    values = [
+        "5",
+        "-1",
+        "null",
+        "[]",
+        "{}",
+        '"a"',
+        '"\\ud800"',
+        "1" + "0" * 400,
+        "1e400",
+        "NaN",
+        "true",
+        "[[[[1]]]]",
+        "\x00",
+    ]
+    pieces = [match.span() for match in re.finditer(r'"[^"]*"|[\d.]+|[\[{].*?[\]}]|[,:\[\]{}]', text)]
+    for _ in range(count):
+        start, end = pieces[random.integers(len(pieces))]
+        other = [values[random.integers(len(values))], "", text[start:end] * 2][random.choice(3, p=(0.7, 0.15, 0.15))]
+        yield text[:start] + other + text[end:]
+
+
+@pytest.mark.filterwarnings("ignore::napari_hrpn.slides.SlideWarning")
+def test_whatever_is_wrong_ends_in_regions_or_a_sentence(tmp_path: Path) -> None:
+    properties = {"name": "a", "classification": {"name": "Tumor", "names": ["Tumor"]}, "measurements": {"n": 1.5}}
+    several = {"type": "GeometryCollection", "geometries": [POLYGON, {"type": "MultiPolygon", "coordinates": [[RING]]}]}
+    text = json.dumps(
+        {"type": "FeatureCollection", "features": [feature(**properties), feature(several, **properties)]}
+    )
+    sentences = []
+    for mutant in mutants(text, 300):
+        try:
+            annotations = read_geojson(save(tmp_path, mutant))
+            region_mask(annotations, (100, 100))
+            write_geojson(annotations, tmp_path / "again.geojson", overwrite=True)
+        except SlideError as refused:
+            sentences.append(str(refused))
+    assert 100 < len(sentences) < 300
+    assert not any("\n" in sentence for sentence in sentences)
+
+
+def test_a_large_file_takes_no_more_than_four_times_its_size(tmp_path: Path) -> None:
+    ring = np.random.default_rng(0).uniform(0, 1e4, (60, 2)).round(2).tolist()
+    one = feature({"type": "Polygon", "coordinates": [ring]}, objectType="annotation", classification=AS_TEXT)
+    path = save(tmp_path, {"type": "FeatureCollection", "features": [one] * 1500})
+    tracemalloc.start()
+    assert len(read_geojson(path)) == 1500
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * path.stat().st_size
+
+
 def test_points_and_lines_are_left_out_and_counted(tmp_path: Path) -> None:
     others = [{"type": "Point", "coordinates": [1, 2]}, {"type": "LineString", "coordinates": RING}, None]
     path = save(tmp_path, [feature(), *map(feature, others)])
@@ -103,9 +258,16 @@ def polygon(*points: object) -> dict[str, object]:
         (polygon([0, 0], [5], [5, 5]), "pair of finite numbers"),
         (polygon([0, 0], [5, None], [5, 5]), "pair of finite numbers"),
         (polygon([0, 0], {"x": 1}, [5, 5]), "pair of finite numbers"),
-        (polygon([0, 0], [5, 5], [0, 0]), "outline of 2 points, expected 3 or more"),
-        (polygon(), "pair of finite numbers"),
-        (feature({"type": "Polygon", "coordinates": []}), "no list of points"),
+        (polygon([0, 0], [5, 5], [0, 0]), r"no polygon among its 1 annotations \(empty Polygon\)"),
+        (polygon(), r"no polygon among its 1 annotations \(empty Polygon\)"),
+        (feature({"type": "Polygon", "coordinates": {}}), "no list of points"),
+        (feature({"type": "Polygon", "coordinates": 5}), "no list of points"),
+        (polygon(["0", "0"], ["5", "5"], ["9", "0"]), "pair of finite numbers"),
+        (feature({"type": "GeometryCollection", "geometries": 5}), "no list of points"),
+        (feature({"type": ["Polygon"], "coordinates": []}), "names no type"),
+        (feature(5), "names no type"),
+        ({"features": [{"features": 5}]}, "no list of annotations"),
+        ('{"features": [' + '{"features": [' * 20_000, "is no GeoJSON"),
         (feature({"type": "MultiPolygon", "coordinates": None}), "no list of points"),
         (feature({"type": "MultiPolygon", "coordinates": [7]}), "no list of points"),
     ],

@@ -7,7 +7,17 @@ import tifffile
 from PIL import Image
 from skimage.draw import polygon2mask
 
-from napari_hrpn.slides import Annotation, RegionMask, SlideError, read_regions, region_mask
+from napari_hrpn.slides import (
+    Annotation,
+    RegionMask,
+    SlideError,
+    SlideWarning,
+    annotation_mask,
+    read_regions,
+    region_mask,
+    write_geojson,
+)
+from napari_hrpn.slides import included as without_excluded
 
 SQUARE = np.array([(10.0, 20.0), (10.0, 60.0), (50.0, 60.0), (50.0, 20.0)])
 
@@ -60,6 +70,37 @@ def test_regions_are_united_and_exclusions_taken_away_whatever_their_order() -> 
     inside[10:50, 20:60] = inside[30:70, 40:80] = True
     inside[20:60, 30:70] = False
     np.testing.assert_array_equal(mask, inside)
+
+
+def test_each_region_without_what_is_excluded_has_the_pixels_of_all_of_them() -> None:
+    far = included(SQUARE * 0.1 + 90, kind="exclude")
+    drawn = [included(SQUARE + 10, kind="exclude"), included(SQUARE), far, included(SQUARE + 20, SQUARE * 0.5 + 40)]
+    regions = without_excluded(drawn)
+    assert [len(each.excluded) for each in regions] == [1, 1]
+    masks = [annotation_mask(each, slice(0, 100), slice(5, 120)) for each in regions]
+    np.testing.assert_array_equal(masks[0] | masks[1], region_mask(drawn, (100, 120)).mask[:, 5:])
+
+
+def test_what_reaches_beyond_the_slide_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "drawn.geojson"
+    write_geojson([included(SQUARE), included(SQUARE + 30)], path)
+    with pytest.warns(SlideWarning, match=r"1 outline of drawn.geojson reaches beyond the slide of 70 x 60 px"):
+        read_regions(path, (60, 70))
+
+
+@pytest.mark.parametrize("name", ["mask.jpg", "mask.npz", "mask", "mask.zarr"])
+def test_labels_of_another_kind_are_refused_with_the_kinds_there_are(tmp_path: Path, name: str) -> None:
+    if name == "mask.zarr":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0 no text")
+    with pytest.raises(SlideError, match=r"neither GeoJSON nor a label image of a kind .*\.tif, \.tiff, \.png, \.npy"):
+        read_regions(tmp_path / name, (50, 60))
+
+
+def test_geojson_of_any_ending_is_read(tmp_path: Path) -> None:
+    write_geojson([included(SQUARE)], tmp_path / "drawn.txt")
+    assert read_regions(tmp_path / "drawn.txt", (100, 120)).mask.sum() == 40 * 40
 
 
 def test_with_exclusions_alone_all_else_is_included() -> None:

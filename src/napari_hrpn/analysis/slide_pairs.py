@@ -17,7 +17,7 @@ from napari_hrpn.analysis.value_counts import ValueBins, bins_between, bins_of_t
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import dask.array as da
     from numpy.typing import NDArray
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
     Part = tuple[Box, NDArray[np.bool_]]
-    Looked = tuple[list[PairCounts | None], list[BlockSums | None]]
+    Looked = tuple[list[PairCounts | None], list[BlockSums | None], dict[int, Any]]
+    Settle = Callable[[int, PairCounts, BlockSums | None], Any]
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,9 @@ class PairCounter:
         As for `slide_pairs`.
     finished : FinishedTiles or None
         What counts of an unfinished prediction.
+    settle : callable or None
+        What is kept of a region instead of its counts: given its number, counts and block sums as soon as a block
+        holds all of it, so that memory does not grow with the regions.
     """
 
     def __init__(
@@ -205,7 +209,9 @@ class PairCounter:
         rois: Sequence[RegionMask | Annotation],
         block_sides_px: Sequence[int],
         finished: FinishedTiles | None = None,
+        settle: Settle | None = None,
     ) -> None:
+        self._settle, self._settled = settle, dict[int, Any]()
         self._channels, self._bins, self._tissue, self._finished = channels, bins, tissue, finished
         self._rois = [(roi, roi_bounds(roi, channels[0].shape)) for roi in rois]
         real, predicted = (np.empty(0, channel.dtype) for channel in channels)
@@ -217,28 +223,44 @@ class PairCounter:
         """Tissue, all else, and each region; then their sums over small blocks; None where there is nothing."""
         frame = block.inside(self._finished)
         if not frame.any():
-            return [None] * len(self._counts), [None] * len(self._blocks)
+            return [None] * len(self._counts), [None] * len(self._blocks), {}
         y, p = (block.pixels(channel) for channel in self._channels)
         everywhere = slice(0, y.shape[0]), slice(0, y.shape[1])
         tissue = np.zeros(y.shape, bool) if self._tissue is None else block.inside(self._tissue) & frame
         first, outside = frame if self._tissue is None else tissue, frame & ~tissue
-        chosen = [_chosen(roi, bounds, block, frame) for roi, bounds in self._rois]
-        counts = [
+        counts: list[PairCounts | None] = [
             pair_counts(y, p, tissue, self._bins) if tissue.any() else None,
             pair_counts(y, p, outside, self._bins) if outside.any() else None,
-            *(None if part is None else pair_counts(y[part[0]], p[part[0]], part[1], self._bins) for part in chosen),
         ]
-        sums = [
-            None if part is None else _sums(blocks.side_px, block.origin, y, p, part)
-            for blocks, part in zip(self._blocks, ((everywhere, first), *chosen), strict=False)
-        ]
-        return counts, sums
+        sums = [_sums(blocks.side_px, block.origin, y, p, (everywhere, first)) for blocks in self._blocks[:1]]
+        settled: dict[int, Any] = {}
+        for index, (roi, bounds) in enumerate(self._rois):
+            part = _chosen(roi, bounds, block, frame)
+            found = None if part is None else pair_counts(y[part[0]], p[part[0]], part[1], self._bins)
+            side = self._blocks[1 + index].side_px if self._blocks else None
+            around = None if part is None or side is None else _sums(side, block.origin, y, p, part)
+            if self._settle is not None and found is not None and _holds(block, bounds):
+                settled[index] = self._settle(index, found, around or self._blocks[1 + index])
+                found = around = None
+            counts.append(found)
+            sums += [around] if self._blocks else []
+        return counts, sums, settled
 
     def add(self, found: Looked) -> None:
         """Pool the counts."""
-        counts, sums = found
+        counts, sums, settled = found
         self._counts = [old if new is None else old + new for old, new in zip(self._counts, counts, strict=True)]
         self._blocks = [old if new is None else old + new for old, new in zip(self._blocks, sums, strict=True)]
+        self._settled.update(settled)
+
+    def settled(self) -> Iterator[Any]:
+        """What is kept of each region."""
+        assert self._settle is not None
+        for index in range(len(self._rois)):
+            if index not in self._settled:
+                blocks = self._blocks[1 + index] if self._blocks else None
+                self._settled[index] = self._settle(index, self._counts[2 + index], blocks)
+            yield self._settled[index]
 
     @property
     def pairs(self) -> SlidePairs:
@@ -256,6 +278,14 @@ def _chosen(roi: RegionMask | Annotation, bounds: Box, block: PixelBlock, frame:
     chosen = roi.within(rows, columns) if isinstance(roi, RegionMask) else annotation_mask(roi, rows, columns)
     part = _moved(rows, block.rows.start), _moved(columns, block.columns.start)
     return part, chosen & frame[part]
+
+
+def _holds(block: PixelBlock, bounds: Box) -> bool:
+    """Whether all of a region lies in a block."""
+    return all(
+        own.start <= part.start and part.stop <= own.stop
+        for own, part in zip((block.rows, block.columns), bounds, strict=True)
+    )
 
 
 def _sums(side: int, origin: tuple[int, int], y: NDArray[Any], p: NDArray[Any], part: Part) -> BlockSums | None:

@@ -232,13 +232,14 @@ def _warn_of_other_slide(prediction: Slide, real: Slide) -> None:
 
 def _rois(path: Path, slide: Slide) -> tuple[Annotation, ...]:
     from napari_hrpn.reports import check_on_slide
-    from napari_hrpn.slides import read_geojson
+    from napari_hrpn.slides import included, read_geojson, warn_of_parts_beyond
 
-    rois = tuple(roi for roi in read_geojson(path) if roi.kind == "include")
+    rois = included(read_geojson(path))
     if not rois:
         msg = f"{path.name} has only regions to exclude; expected regions of interest (--mask takes away tissue)."
         raise CommandError(msg)
     check_on_slide(rois, slide, path.name)
+    warn_of_parts_beyond(rois, slide.shape, path.name)
     return rois
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.slides.plain_text import csv_cell, text_of_cell
 from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
     with replaced_file(path.with_suffix(".parquet")) as partial:
         table.to_parquet(partial, index=False)
     with replaced_file(path) as partial:
-        table.to_csv(partial, index=False, lineterminator="\n")
+        table.map(csv_cell).to_csv(partial, index=False, lineterminator="\n")
     return path
 
 
@@ -139,6 +140,8 @@ def read_results(path: str | Path) -> tuple[ResultRow, ...]:
         keep_default_na=False,
         na_values={name: [""] for name in (*COUNTS, *NUMBERS)},
     )
+    for name in texts:
+        table[name] = table[name].map(text_of_cell)
     return tuple(_row(record) for record in table.to_dict("records"))
 
 

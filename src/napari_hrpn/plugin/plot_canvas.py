@@ -33,7 +33,16 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: 
     """
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 
-    canvas = FigureCanvasQTAgg(figure)  # type: ignore[no-untyped-call]
+    from napari_hrpn.reports import plain_text
+
+    class PlainCanvas(FigureCanvasQTAgg):
+        """Draws names as they are."""
+
+        def draw(self) -> None:
+            plain_text(self.figure)
+            super().draw()  # type: ignore[no-untyped-call]
+
+    canvas = PlainCanvas(figure)  # type: ignore[no-untyped-call]
     canvas.setMinimumHeight(height_px)
     if not grows:
         canvas.setMaximumHeight(height_px)

@@ -20,6 +20,7 @@ from napari_hrpn.reports.evaluation import (
     write_cohort,
     write_evaluation,
 )
+from napari_hrpn.reports.figure_text import plain_text
 from napari_hrpn.reports.overview import write_overview
 from napari_hrpn.reports.study_figures import write_study_figures
 from napari_hrpn.reports.study_table import write_study_table
@@ -36,6 +37,7 @@ __all__ = [
     "other_slide_words",
     "own_folder",
     "penetration_tables",
+    "plain_text",
     "prediction_names",
     "prediction_record",
     "read_evaluation",

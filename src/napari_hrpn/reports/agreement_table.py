@@ -9,6 +9,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.slides.plain_text import csv_cell
 from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _as_csv(table: Mapping[str, Mapping[str, Any]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("region", *COLUMNS))
     for region, row in table.items():
-        writer.writerow((region, *("" if _is_missing(value) else value for value in row.values())))
+        writer.writerow((csv_cell(region), *("" if _is_missing(value) else value for value in row.values())))
     return text.getvalue()
 
 

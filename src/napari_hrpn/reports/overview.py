@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.reports.figure_text import plain_text
 from napari_hrpn.slides import contrast_limits
 from napari_hrpn.slides.replaced_file import replaced_file
 
@@ -78,6 +79,7 @@ def write_overview(
         if real.pixel_size_um is not None:
             draw_scale_bar(axes, y.shape, real.pixel_size_um[1] * real.shape[1] / y.shape[1])
     figure.suptitle(overview_title(agreement, r2_ceiling))
+    plain_text(figure)
     with replaced_file(path, sync=False) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=PANEL_PX / 5, bbox_inches="tight")
     return path
@@ -102,7 +104,7 @@ def overview_title(agreement: Agreement | None, r2_ceiling: float | None) -> str
         return ""
     ceiling = "" if r2_ceiling is None else f" (at best {r2_ceiling:.3f})"
     return (
-        f"R$^2$ {agreement.r2:.3f}{ceiling}   Pearson r {agreement.pearson_r:.3f}   RMSE {agreement.rmse:.4g}   "
+        f"R² {agreement.r2:.3f}{ceiling}   Pearson r {agreement.pearson_r:.3f}   RMSE {agreement.rmse:.4g}   "
         f"PSNR {agreement.psnr_db:.1f} dB   n = {agreement.n:,} px"
     )
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_hrpn.reports.figure_text import plain_text
 from napari_hrpn.reports.study_table import HEADINGS, REGIONS, write_rows
 from napari_hrpn.slides.replaced_file import replaced_file
 
@@ -89,6 +90,7 @@ def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) 
         text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
+    plain_text(figure)
     with replaced_file(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=DPI)
     with replaced_file(path.with_suffix(".csv")) as partial:

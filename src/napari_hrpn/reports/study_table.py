@@ -6,6 +6,7 @@ import csv
 import math
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.slides.plain_text import csv_cell
 from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: "" if _is_missing(value) else value for key, value in row.items()} for row in rows)
+        writer.writerows(
+            {key: "" if _is_missing(value) else csv_cell(value) for key, value in row.items()} for row in rows
+        )
 
 
 def _sections(heading: str, rows: Sequence[SummaryRow]) -> list[str]:

@@ -25,7 +25,15 @@ from napari_hrpn.slides.pyramid_cache import (
     pyramid_cache_bytes,
     pyramid_cache_folder,
 )
-from napari_hrpn.slides.regions import RegionMask, annotation_mask, predicted_part, read_regions, region_mask
+from napari_hrpn.slides.regions import (
+    RegionMask,
+    annotation_mask,
+    included,
+    predicted_part,
+    read_regions,
+    region_mask,
+    warn_of_parts_beyond,
+)
 from napari_hrpn.slides.roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.slide import Slide
 
@@ -56,6 +64,7 @@ __all__ = [
     "guess_roles",
     "halve",
     "in_all",
+    "included",
     "is_address",
     "list_series",
     "local_path",
@@ -70,6 +79,7 @@ __all__ = [
     "region_mask",
     "slide_identity",
     "slide_name",
+    "warn_of_parts_beyond",
     "write_geojson",
     "write_ome_tiff",
     "write_ome_zarr",

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.geojson_features import class_names, features_of, is_excluding, measurements_of, text_of
 from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.plain_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 
     Polygons = tuple[tuple[NDArray[np.float64], ...], ...]
 
-EXCLUDING = ("exclude", "excluded", "ignore", "ignore*")
 COLOURS = {"include": [46, 160, 67], "exclude": [200, 60, 60]}
 # no slide is that large, and arithmetic with more might overflow
 FURTHEST_PX = 1e9
+# an outline of fewer points has no area
+FEWEST_POINTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +48,15 @@ class Annotation:
         pixels from the outer corner of the slide, the first point not repeated at the end.
     measurements : mapping of str to float
         Numbers that belong to it.
+    excluded : tuple of tuple of numpy.ndarray
+        Polygons of other annotations that are taken away from it.
     """
 
     name: str
     kind: Literal["include", "exclude"]
     rings: Polygons
     measurements: Mapping[str, float] = field(default_factory=dict)
+    excluded: Polygons = ()
 
 
 def read_geojson(path: str | os.PathLike[str]) -> tuple[Annotation, ...]:
@@ -59,34 +65,41 @@ def read_geojson(path: str | os.PathLike[str]) -> tuple[Annotation, ...]:
     Parameters
     ----------
     path : str or os.PathLike
-        A FeatureCollection, a list of features or a single one, with Polygons and MultiPolygons. One whose name
-        or classification is "exclude", "ignore" or "Ignore*" excludes; all others include.
+        A FeatureCollection, a list of features or a single one, with Polygons and MultiPolygons; it may be
+        compressed with gzip. One excludes where its class ends with an asterisk, such as "Ignore*", or where its
+        name or class is "exclude", "ignore" or "hole", whatever number follows; all others include.
 
     Returns
     -------
     tuple of Annotation
-        In the order of the file; points and lines are left out with a `SlideWarning`.
+        In the order of the file; points, lines and what is empty are left out with a `SlideWarning`.
 
     Raises
     ------
     SlideError
-        If the file cannot be read, has no polygon, or one with fewer than 3 points or coordinates that are none.
+        If the file cannot be read, has no polygon, or coordinates that are none.
     """
     checked = Path(path).expanduser()
-    features = _features(_parsed(checked), checked.name)
-    annotations = []
-    for index, feature in enumerate(features):
-        if polygons := _polygons(feature, f"Annotation {index + 1} of {checked.name}"):
-            annotations.append(_annotation(feature, polygons))
-    skipped = len(features) - len(annotations)
+    annotations, without = [], []
+    try:
+        for index, feature in enumerate(features_of(checked), start=1):
+            polygons, others = _polygons(feature, f"Annotation {index} of {checked.name}")
+            without += others
+            if polygons:
+                annotations.append(_annotation(feature, polygons))
+    except (ValueError, RecursionError) as error:
+        msg = f"{checked.name} is no GeoJSON or was cut short ({error}): export the annotations again as GeoJSON."
+        raise SlideError(msg) from error
+    kinds = ", ".join(sorted(set(without))[:5])
     if not annotations:
         msg = (
-            f"{checked.name} has no polygon among its {len(features)} annotations, expected at least one: draw a "
-            "region and export it as GeoJSON."
+            f"{checked.name} has no polygon among its {len(without)} annotations{f' ({kinds})' if kinds else ''}, "
+            "expected at least one: draw a region and export it as GeoJSON."
         )
         raise SlideError(msg)
-    if skipped:
-        msg = f"{checked.name} has {skipped} annotations that are points, lines or empty: they are left out."
+    if without:
+        left_out = f"{len(without)} annotations that are points, lines or empty ({kinds})"
+        msg = f"{checked.name} has {left_out}: they are left out."
         warnings.warn(msg, SlideWarning, stacklevel=2)
     return tuple(annotations)
 
@@ -114,96 +127,78 @@ def write_geojson(annotations: Sequence[Annotation], path: str | os.PathLike[str
         partial.write_text(text, encoding="utf-8")
 
 
-def _parsed(path: Path) -> object:
-    try:
-        parsed: object = json.loads(path.read_text(encoding="utf-8-sig"))
-        return parsed
-    except FileNotFoundError as error:
-        raise SlideError(f"There is no file {path}, expected annotations as GeoJSON: check the path.") from error
-    except OSError as error:
-        raise SlideError(f"{path.name} cannot be read ({error.strerror}), expected annotations as GeoJSON.") from error
-    except (ValueError, RecursionError) as error:
-        msg = f"{path.name} is no GeoJSON or was cut short ({error}): export the annotations again as GeoJSON."
-        raise SlideError(msg) from error
-
-
-def _features(parsed: object, name: str) -> list[Mapping[str, Any]]:
-    found = parsed.get("features", [parsed]) if isinstance(parsed, dict) else parsed
-    if not isinstance(found, list) or not all(isinstance(feature, dict) for feature in found):
-        msg = f"{name} holds no list of annotations, expected a GeoJSON FeatureCollection: export it again as GeoJSON."
-        raise SlideError(msg)
-    return found
-
-
-def _polygons(feature: Mapping[str, Any], what: str) -> Polygons:
+def _polygons(feature: Mapping[str, Any], what: str) -> tuple[Polygons, list[str]]:
+    """Polygons of a feature, and the kinds of its parts that have no area."""
     # a feature has a geometry; what has coordinates is one itself
-    geometry = feature if "coordinates" in feature else feature.get("geometry")
-    return tuple(
-        tuple(_ring(points, what) for points in _listed(polygon, what)) for polygon in _outlined(geometry, what)
-    )
+    geometry = feature if "coordinates" in feature or "geometries" in feature else feature.get("geometry")
+    polygons, others = [], []
+    for kind, coordinates in _parts(geometry, what):
+        rings = [_ring(points, what) for points in _listed(coordinates, what)] if kind == "Polygon" else []
+        if rings and len(rings[0]) >= FEWEST_POINTS:
+            polygons.append(tuple(ring for ring in rings if len(ring) >= FEWEST_POINTS))
+        else:
+            others.append(f"empty {kind}" if kind == "Polygon" else kind)
+    return tuple(polygons), others
 
 
-def _outlined(geometry: object, what: str) -> Iterator[Any]:
-    """Coordinates of each polygon in a geometry."""
-    if not isinstance(geometry, dict):
+def _parts(geometry: object, what: str) -> Iterator[tuple[str, Any]]:
+    """Kind and coordinates of each polygon in a geometry, and of what is none."""
+    if geometry is None or geometry == {}:
+        yield "none", None
         return
-    kind, coordinates = geometry.get("type"), geometry.get("coordinates")
-    if kind == "Polygon":
-        yield coordinates
-    elif kind == "MultiPolygon":
-        yield from _listed(coordinates, what)
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if not isinstance(geometry, dict) or not isinstance(kind, str):
+        msg = f"{what} has a geometry that names no type, expected such as Polygon: export it again as GeoJSON."
+        raise SlideError(msg)
+    if kind == "MultiPolygon":
+        members = _listed(geometry.get("coordinates"), what)
+        yield from (("Polygon", member) for member in members if member != [])
+        if not any(members):
+            yield "empty MultiPolygon", None
     elif kind == "GeometryCollection":
-        for part in geometry.get("geometries") or ():
-            yield from _outlined(part, what)
+        for part in _listed(geometry.get("geometries"), what) or [None]:
+            yield from _parts(part, what)
+    else:
+        yield printable(kind)[:40], geometry.get("coordinates")
 
 
 def _listed(value: object, what: str) -> list[Any]:
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list):
         msg = f"{what} has an outline that is no list of points, expected x and y of each: export it again as GeoJSON."
         raise SlideError(msg)
     return value
 
 
 def _ring(points: object, what: str) -> NDArray[np.float64]:
+    listed = _listed(points, what)
+    if not listed:
+        return np.empty((0, 2))
     try:
-        ring = np.array(points, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        ring = np.empty(0)
-    if ring.ndim != 2 or ring.shape[1] < 2 or not (np.abs(ring[:, :2]) < FURTHEST_PX).all():
+        ring = np.array(listed)
+    except ValueError:
+        # some points may have a height
+        ring = np.array([point[:2] for point in listed if isinstance(point, list) and len(point) >= 2])
+    sound = ring.ndim == 2 and ring.shape[1] >= 2 and len(ring) == len(listed) and ring.dtype.kind == "f"
+    if not sound or not (np.abs(ring[:, :2]) < FURTHEST_PX).all():
         msg = f"{what} has a point that is no pair of finite numbers, expected x and y: delete it or draw it again."
         raise SlideError(msg)
     ring = ring[:-1] if len(ring) > 1 and (ring[0, :2] == ring[-1, :2]).all() else ring
-    if len(ring) < 3:
-        msg = f"{what} has an outline of {len(ring)} points, expected 3 or more: delete it or draw it again."
-        raise SlideError(msg)
-    return np.ascontiguousarray(ring[:, 1::-1])
+    return np.ascontiguousarray(ring[:, 1::-1], np.float64)
 
 
 def _annotation(feature: Mapping[str, Any], polygons: Polygons) -> Annotation:
     properties = feature.get("properties")
     properties = properties if isinstance(properties, dict) else {}
-    name, classification = _text(properties.get("name")), _class_name(properties.get("classification"))
-    excludes = any(text.strip().casefold() in EXCLUDING for text in (name, classification))
-    measurements = properties.get("measurements")
-    numbers = measurements.items() if isinstance(measurements, dict) else ()
+    name, classes = text_of(properties.get("name")), class_names(properties)
+    excludes = is_excluding(name) or any(each.endswith("*") or is_excluding(each) for each in classes)
+    class_name = classes[0] if classes else ""
+    says_kind_alone = class_name.casefold() == "include" or is_excluding(class_name) or class_name.endswith("*")
     return Annotation(
-        name=name or ("" if classification.strip().casefold() in ("include", *EXCLUDING) else classification),
+        name=name or ("" if says_kind_alone else class_name),
         kind="exclude" if excludes else "include",
         rings=polygons,
-        measurements={key: float(value) for key, value in numbers if isinstance(value, int | float)},
+        measurements=measurements_of(properties.get("measurements")),
     )
-
-
-def _class_name(classification: object) -> str:
-    if not isinstance(classification, dict):
-        return _text(classification)
-    # derived classes of QuPath have several names, the first the most general
-    names = classification.get("names")
-    return _text(classification.get("name")) or _text(names[0] if isinstance(names, list) and names else "")
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _feature(annotation: Annotation) -> dict[str, Any]:
@@ -211,7 +206,7 @@ def _feature(annotation: Annotation) -> dict[str, Any]:
     is_single = len(polygons) == 1
     properties = {
         "objectType": "annotation",
-        "name": annotation.name,
+        "name": printable(annotation.name),
         "classification": {"name": annotation.kind, "color": COLOURS[annotation.kind]},
     }
     numbers = {name: float(value) for name, value in annotation.measurements.items() if math.isfinite(value)}

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import lazy_level
+from napari_hrpn.slides.plain_text import printable
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.slide import Slide
 
@@ -96,7 +97,7 @@ def assemble(found: Findings) -> Slide:
 
 
 def _complete_names(names: Sequence[str], count: int) -> tuple[str, ...]:
-    given = [" ".join(str(name).split()) for name in names][:count]
+    given = [printable(str(name)) for name in names][:count]
     given += [""] * (count - len(given))
     return tuple(name or f"Channel {index}" for index, name in enumerate(given))
 

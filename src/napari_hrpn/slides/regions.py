@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.slides.annotations import Annotation, read_geojson
-from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.label_image import LABEL_IMAGES, read_label_image
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.finished_tiles import FinishedTiles
 
 LARGEST_PX = 4096
+GEOJSON = (".geojson", ".json", ".gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,9 +197,41 @@ def annotation_mask(annotation: Annotation, rows: slice, columns: slice) -> NDAr
         Shape (rows, columns); a pixel is inside where its centre is.
     """
     mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
+    corner = rows.start, columns.start
     for polygon in annotation.rings:
-        _paint(mask, [ring - (rows.start, columns.start) - 0.5 for ring in polygon])
+        _paint(mask, [ring - corner - 0.5 for ring in polygon])
+    if annotation.excluded:
+        taken = np.zeros_like(mask)
+        for polygon in annotation.excluded:
+            _paint(taken, [ring - corner - 0.5 for ring in polygon])
+        mask &= ~taken
     return mask
+
+
+def included(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
+    """The annotations that include, each without what others exclude: the pixels of `region_mask`, one by one.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        Of one slide.
+
+    Returns
+    -------
+    tuple of Annotation
+        Those to include, in their order.
+    """
+    taken = [polygon for one in annotations if one.kind == "exclude" for polygon in one.rings]
+    if not taken:
+        return tuple(one for one in annotations if one.kind == "include")
+    low, high = (np.array([end(polygon[0], axis=0) for polygon in taken]) for end in (np.min, np.max))
+    found = []
+    for one in annotations:
+        if one.kind == "include":
+            points = np.concatenate([polygon[0] for polygon in one.rings])
+            near = (low <= points.max(axis=0)).all(axis=1) & (high >= points.min(axis=0)).all(axis=1)
+            found.append(replace(one, excluded=(*one.excluded, *(taken[index] for index in np.flatnonzero(near)))))
+    return tuple(found)
 
 
 def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> RegionMask:
@@ -223,10 +257,34 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
     """
     checked = Path(path).expanduser()
     if checked.suffix.lower() not in LABEL_IMAGES:
-        return region_mask(read_geojson(checked), slide_shape, source=checked.name)
+        _check_text(checked)
+        annotations = read_geojson(checked)
+        warn_of_parts_beyond(annotations, slide_shape, checked.name)
+        return region_mask(annotations, slide_shape, source=checked.name)
     mask = read_label_image(checked, slide_shape, _grid(slide_shape))
     downsample = (slide_shape[0] / mask.shape[0], slide_shape[1] / mask.shape[1])
     return _filled(RegionMask(mask, downsample), checked.name)
+
+
+def warn_of_parts_beyond(annotations: Sequence[Annotation], slide_shape: tuple[int, int], source: str) -> None:
+    """Say that annotations reach beyond a slide, where they do by a pixel or more.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        In full-resolution pixels.
+    slide_shape : tuple of int
+        Height and width of the slide in pixels.
+    source : str
+        What the warning calls them.
+    """
+    outlines = [polygon[0] for annotation in annotations for polygon in annotation.rings]
+    number = sum(bool((ring <= -1).any() or (ring >= np.add(slide_shape, 1)).any()) for ring in outlines)
+    if number:
+        height, width = slide_shape
+        what = f"1 outline of {source} reaches" if number == 1 else f"{number} outlines of {source} reach"
+        msg = f"{what} beyond the slide of {width} x {height} px: only what lies on it counts."
+        warnings.warn(msg, SlideWarning, stacklevel=3)
 
 
 def predicted_part(region: RegionMask, finished: FinishedTiles | None, slide_shape: tuple[int, int]) -> RegionMask:
@@ -252,6 +310,22 @@ def predicted_part(region: RegionMask, finished: FinishedTiles | None, slide_sha
     downsample = slide_shape[0] / height, slide_shape[1] / width
     mask = finished.within(slice(0, height), slice(0, width), downsample)
     return region.intersected(RegionMask(mask, downsample))
+
+
+def _check_text(path: Path) -> None:
+    """Refuse a file that neither its ending nor its first character makes GeoJSON."""
+    if path.suffix.lower() in GEOJSON or not path.exists():
+        return
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not start.startswith((b"{", b"[")):
+        msg = (
+            f"{path.name} is neither GeoJSON nor a label image of a kind that is known ({', '.join(LABEL_IMAGES)}): "
+            "export the regions as GeoJSON, or the labels as one of these."
+        )
+        raise SlideError(msg)
 
 
 def _filled(regions: RegionMask, source: str) -> RegionMask:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis.blocks import BlockSums
     from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
     from napari_hrpn.analysis.pixel_pairs import PairCounts
     from napari_hrpn.analysis.slide_pairs import SlidePairs
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 # Costes' walk needs the region in memory
 LARGEST_COLOCALIZED_PX = 16 * 2**20
+# half a megabyte each, and far more than a figure shows
+MOST_DENSITIES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +76,8 @@ class RegionNumbers:
         Over pixels: the estimates are right, its intervals are not.
     real_mean, predicted_mean : float
         Mean grey levels; the bias is their difference.
-    density : numpy.ndarray of int64, shape (256, 256)
-        Pixels by real (row) and predicted (column) grey level.
+    density : numpy.ndarray of int64, shape (256, 256), or None
+        Pixels by real (row) and predicted (column) grey level; of the first 100 regions of interest.
     density_range : tuple of float
         Grey levels that it spans.
     """
@@ -91,7 +94,7 @@ class RegionNumbers:
     icc: IntraclassCorrelation
     real_mean: float
     predicted_mean: float
-    density: NDArray[np.int64]
+    density: NDArray[np.int64] | None
     density_range: tuple[float, float]
 
 
@@ -176,25 +179,26 @@ class PixelsPart:
     def counters(self) -> Sequence[PairCounter]:
         """Pairs in the tissue, the frame and each region."""
         bins = PairBins(self._range.bins, self._density_range)
-        tissue, rois = self._comparison.tissue, self._comparison.rois
-        self._counter = PairCounter(self.channels, bins, tissue, rois, self._sides, self._comparison.finished)
+        tissue, rois, finished = self._comparison.tissue, self._comparison.rois, self._comparison.finished
+        settle = _Region(self._settings, self._comparison.real.slide.dtype, self._comparison.region_names)
+        self._counter = PairCounter(self.channels, bins, tissue, rois, self._sides, finished, settle)
         return [self._counter]
 
     def finish(self) -> Generator[float, None, ComparedPixels]:
         """Bootstrap, regions, curve and distributions."""
         assert self._counter is not None
-        pairs, intervals = self._counter.pairs, []
-        for done, blocks in enumerate(pairs.blocks, start=1):
-            intervals.append(
-                block_bootstrap(
-                    blocks,
-                    resamples=self._settings.resamples,
-                    confidence=self._settings.confidence,
-                    seed=self._settings.seed,
-                )
-            )
-            yield 0.7 * done / len(pairs.blocks)
-        return _Numbers(self._comparison, self._prediction, self._settings).of(pairs, intervals)
+        pairs = self._counter.pairs
+        intervals = _intervals(pairs.blocks[0], self._settings)
+        rois: list[RegionNumbers] = []
+        numbers = _Numbers(self._comparison, self._prediction, self._settings)
+        for roi, found in zip(self._comparison.rois, self._counter.settled(), strict=True):
+            rois.append(numbers.placed(roi, found))
+            yield 0.9 * len(rois) / len(self._comparison.rois)
+        return numbers.of(pairs, intervals, tuple(rois))
+
+
+def _intervals(blocks: BlockSums, settings: EvaluationSettings) -> BlockIntervals:
+    return block_bootstrap(blocks, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
 
 
 def pixels_part(prediction: str) -> str:
@@ -214,6 +218,41 @@ def pixels_part(prediction: str) -> str:
 
 
 @dataclass(frozen=True)
+class _Region:
+    """Numbers of a region from its counts; small, and fit to be sent to another process."""
+
+    settings: EvaluationSettings
+    dtype: np.dtype
+    names: tuple[str, ...] = ()
+
+    def __call__(self, index: int, counts: PairCounts, blocks: BlockSums | None) -> RegionNumbers:
+        assert blocks is not None
+        found = self.of(self.names[index], counts, _intervals(blocks, self.settings))
+        return found if index < MOST_DENSITIES else replace(found, density=None)
+
+    def of(self, name: str, counts: PairCounts, intervals: BlockIntervals | None) -> RegionNumbers:
+        brightest = float(counts.real.percentile(100))
+        real_agreement = compute(counts.sums, brightest if brightest > 0 else None)
+        assert counts.density_range is not None
+        return RegionNumbers(
+            region=name,
+            box_px=None,
+            agreement=compute(counts.sums, self.settings.psnr_peak(self.dtype, brightest)),
+            psnr_real_max=real_agreement.psnr_db,
+            real_max=brightest,
+            regression=regression(counts.sums, counts.both_zero),
+            intervals=intervals,
+            manders=manders(counts),
+            colocalization=None,
+            icc=compute_icc(counts.sums),
+            real_mean=float(counts.sums.real / counts.n) if counts.n else math.nan,
+            predicted_mean=float(counts.sums.predicted / counts.n) if counts.n else math.nan,
+            density=counts.density,
+            density_range=counts.density_range,
+        )
+
+
+@dataclass(frozen=True)
 class _Numbers:
     """Turns counts of a prediction into numbers."""
 
@@ -221,21 +260,15 @@ class _Numbers:
     prediction: ProbeImage
     settings: EvaluationSettings
 
-    def of(self, pairs: SlidePairs, intervals: list[BlockIntervals]) -> ComparedPixels:
+    def of(self, pairs: SlidePairs, intervals: BlockIntervals, rois: tuple[RegionNumbers, ...]) -> ComparedPixels:
         main = pairs.frame if pairs.tissue is None else pairs.tissue
-        first, *others = intervals
-        tissue = None if pairs.tissue is None else self._region("tissue", pairs.tissue, first)
-        rois = [
-            self._region(name, counts, interval, roi)
-            for name, counts, interval, roi in zip(
-                self.comparison.region_names, pairs.rois, others, self.comparison.rois, strict=True
-            )
-        ]
+        region = _Region(self.settings, self.comparison.real.slide.dtype)
+        tissue = None if pairs.tissue is None else region.of("tissue", pairs.tissue, intervals)
         return ComparedPixels(
             name=self.prediction.name,
             tissue=tissue,
-            frame=self._region("frame", pairs.frame, first if tissue is None else None),
-            rois=tuple(rois),
+            frame=region.of("frame", pairs.frame, intervals if tissue is None else None),
+            rois=rois,
             region="frame" if tissue is None else "tissue",
             iou=iou_curve(main),
             quantiles=quantile_pairs(main.real, main.predicted),
@@ -243,36 +276,17 @@ class _Numbers:
             histogram=self._histogram(main),
         )
 
+    def placed(self, roi: Annotation, found: RegionNumbers) -> RegionNumbers:
+        """A region of interest with its box, and with Costes' thresholds where it fits into memory."""
+        rows, columns = roi_bounds(roi, self.comparison.real.slide.shape)
+        box = rows.start, rows.stop, columns.start, columns.stop
+        return replace(found, box_px=box, colocalization=self._colocalized(roi, rows, columns, found.agreement.n))
+
     def _histogram(self, counts: PairCounts) -> SharedHistogram:
         images = [counts.real, counts.predicted]
         if not counts.n:
             return SharedHistogram(np.array([0.0, 1.0]), np.zeros((2, 1), np.int64))
         return histogram(images, whole=has_whole_numbers(self.comparison.real, self.prediction))
-
-    def _region(
-        self, name: str, counts: PairCounts, intervals: BlockIntervals | None, roi: Annotation | None = None
-    ) -> RegionNumbers:
-        brightest = float(counts.real.percentile(100))
-        real_agreement = compute(counts.sums, brightest if brightest > 0 else None)
-        bounds = None if roi is None else roi_bounds(roi, self.comparison.real.slide.shape)
-        assert counts.density is not None
-        assert counts.density_range is not None
-        return RegionNumbers(
-            region=name,
-            box_px=None if bounds is None else (bounds[0].start, bounds[0].stop, bounds[1].start, bounds[1].stop),
-            agreement=compute(counts.sums, self.comparison.psnr_peak(self.settings, brightest)),
-            psnr_real_max=real_agreement.psnr_db,
-            real_max=brightest,
-            regression=regression(counts.sums, counts.both_zero),
-            intervals=intervals,
-            manders=manders(counts),
-            colocalization=None if roi is None or bounds is None else self._colocalized(roi, *bounds, counts.n),
-            icc=compute_icc(counts.sums),
-            real_mean=float(counts.sums.real / counts.n) if counts.n else math.nan,
-            predicted_mean=float(counts.sums.predicted / counts.n) if counts.n else math.nan,
-            density=counts.density,
-            density_range=counts.density_range,
-        )
 
     def _colocalized(self, roi: Annotation, rows: slice, columns: slice, n: int) -> Colocalization | None:
         if not n or (rows.stop - rows.start) * (columns.stop - columns.start) > LARGEST_COLOCALIZED_PX:

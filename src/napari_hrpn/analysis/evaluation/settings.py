@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from napari_hrpn.analysis.vessel_mask import VesselSettings
 from napari_hrpn.slides import ChannelRoles, RegionMask, in_all, predicted_part
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from napari_hrpn.analysis.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation, FinishedTiles
 
@@ -74,6 +77,25 @@ class EvaluationSettings:
         if self.block_px is not None and self.block_px < 1:
             msg = f"the blocks have a side of {self.block_px} px; expected 1 px or more, wider than any structure"
             raise AgreementError(msg)
+
+    def psnr_peak(self, dtype: np.dtype, brightest: float) -> float | None:
+        """MAX of the PSNR of a region.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            Type of the real slide's pixels.
+        brightest : float
+            Brightest real pixel of the region.
+
+        Returns
+        -------
+        float or None
+            None where there is none: floating point has no largest value, and an empty or black region no peak.
+        """
+        if self.psnr_max == "real":
+            return brightest if brightest > 0 else None
+        return largest_value(dtype) if self.psnr_max == "dtype" else float(self.psnr_max)
 
     def patch_of(self, shape: tuple[int, int]) -> int:
         """Edge of the patches of a slide.
@@ -151,12 +173,13 @@ class SlideComparison:
         images = self.real, *self.predictions
         return in_all(image.slide.finished for image in images)
 
-    @property
+    @cached_property
     def region_names(self) -> tuple[str, ...]:
         """What the regions of interest are called: by their names, numbered where these do not tell them apart."""
         given = [roi.name.strip() for roi in self.rois]
+        number = Counter(given)
         return tuple(
-            name if name and given.count(name) == 1 and name not in ("tissue", "frame") else f"{name or 'ROI'} {index}"
+            name if name and number[name] == 1 and name not in ("tissue", "frame") else f"{name or 'ROI'} {index}"
             for index, name in enumerate(given, start=1)
         )
 
@@ -168,24 +191,3 @@ class SlideComparison:
         height, width = self.real.slide.shape
         frame = RegionMask(np.ones((1, 1), bool), (float(height), float(width)))
         return predicted_part(self.tissue or frame, self.finished, (height, width))
-
-    def psnr_peak(self, settings: EvaluationSettings, brightest: float) -> float | None:
-        """MAX of the PSNR of a region.
-
-        Parameters
-        ----------
-        settings : EvaluationSettings
-            Which one is wanted.
-        brightest : float
-            Brightest real pixel of the region.
-
-        Returns
-        -------
-        float or None
-            None where there is none: floating point has no largest value, and an empty or black region no peak.
-        """
-        if settings.psnr_max == "real":
-            return brightest if brightest > 0 else None
-        if settings.psnr_max == "dtype":
-            return largest_value(self.real.slide.dtype)
-        return float(settings.psnr_max)

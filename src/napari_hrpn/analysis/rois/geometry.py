@@ -110,7 +110,11 @@ def roi_mask(roi: Roi, rows: slice, columns: slice, downsample: tuple[float, flo
     if isinstance(roi, LabelledRoi):
         return _label_mask(roi, rows, columns, np.asarray(downsample, float))
     if downsample != (1.0, 1.0):
-        roi = replace(roi, rings=tuple(tuple(ring / downsample for ring in polygon) for polygon in roi.rings))
+        rings, excluded = (
+            tuple(tuple(ring / downsample for ring in polygon) for polygon in polygons)
+            for polygons in (roi.rings, roi.excluded)
+        )
+        roi = replace(roi, rings=rings, excluded=excluded)
     return annotation_mask(roi, rows, columns)
 
 
@@ -132,6 +136,7 @@ def roi_digest(roi: Roi) -> str:
         parts += [roi.matrix.tobytes(), roi.offset.tobytes()]
     else:
         parts = [ring.tobytes() for polygon in roi.rings for ring in polygon]
+        parts += [b"less" + ring.tobytes() for polygon in roi.excluded for ring in polygon]
     return hashlib.sha256(b"|".join(parts)).hexdigest()[:16]
 
 

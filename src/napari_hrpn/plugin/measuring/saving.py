@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.slides import Place, SlideError, slide_name
 from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.plain_text import csv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -144,8 +145,8 @@ def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> 
         partial.open("w", newline="", encoding="utf-8") as f,
     ):
         writer = csv.writer(f, lineterminator="\n")
-        writer.writerow(rows[0].keys())
-        writer.writerows([_field(value) for value in row.values()] for row in rows)
+        writer.writerow(map(csv_cell, rows[0].keys()))
+        writer.writerows([csv_cell(_field(value)) for value in row.values()] for row in rows)
 
 
 def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None:
@@ -165,6 +166,9 @@ def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None
     SlideError
         If it exists already or cannot be written.
     """
+    from napari_hrpn.reports import plain_text
+
+    plain_text(figure)
     with partial_output(path, None, overwrite=overwrite) as partial:
         figure.savefig(partial, format=path.suffix.lower().lstrip("."), dpi=DPI, facecolor=figure.get_facecolor())
 

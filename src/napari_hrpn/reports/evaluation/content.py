@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.reports.evaluation.folder import FORMAT
 from napari_hrpn.reports.evaluation.plain import REGION_KEYS, no_region
+from napari_hrpn.slides import Annotation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_hrpn.analysis import SlideComparison
-    from napari_hrpn.slides import Annotation
 
     Plain = dict[str, Any]
 
@@ -67,10 +67,12 @@ def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotati
     Returns
     -------
     tuple of Annotation
-        Measurements are called after the prediction and the number.
+        Measurements are called after the prediction and the number. What was taken away from regions comes last.
     """
     found = content["predictions"]
-    return tuple(
+    excluded = {id(polygon): polygon for roi in comparison.rois for polygon in roi.excluded}
+    taken = [Annotation("", "exclude", tuple(excluded.values()))] if excluded else []
+    measured = (
         replace(
             roi,
             name=name,
@@ -83,6 +85,7 @@ def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotati
         )
         for index, (roi, name) in enumerate(zip(comparison.rois, comparison.region_names, strict=True))
     )
+    return (*measured, *taken)
 
 
 def _prediction(name: str, parts: Mapping[str, Plain], tissue_words: str, why_no_penetration: str) -> Plain:

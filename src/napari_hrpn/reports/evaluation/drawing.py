@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_hrpn.reports.figure_text import plain_text
 from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 DPI = 130
 ROUNDING = 1e-12
 REAL_COLOUR = "#222222"
+# file systems take 255 bytes, to which others are added
+LONGEST_NAME_BYTES = 120
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,7 @@ def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
     """
     import matplotlib as mpl
 
+    plain_text(drawing.figure)
     paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
     # without a date and with names of its own choosing, an SVG would differ each time it is written
     with mpl.rc_context({"svg.hashsalt": drawing.name}):
@@ -80,9 +85,13 @@ def file_name(words: str) -> str:
     Returns
     -------
     str
-        Letters, digits, dots and hyphens.
+        Letters, digits, dots and hyphens; of a long name its beginning and a hash of all of it.
     """
-    return re.sub(r"[^\w.-]+", "-", words).strip("-.") or "prediction"
+    name = re.sub(r"[^\w.-]+", "-", words).strip("-.") or "prediction"
+    whole = name.encode()
+    if len(whole) <= LONGEST_NAME_BYTES:
+        return name
+    return f"{whole[:LONGEST_NAME_BYTES].decode(errors='ignore')}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
 def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:

@@ -119,4 +119,6 @@ class Page:
             SubElement(place, "dd").text = meaning
 
     def __str__(self) -> str:
-        return "<!DOCTYPE html>\n" + tostring(self._html, encoding="unicode", method="html") + "\n"
+        page = tostring(self._html, encoding="unicode", method="html")
+        # names of older evaluations may hold what no file can
+        return f"<!DOCTYPE html>\n{page.encode(errors='replace').decode()}\n"

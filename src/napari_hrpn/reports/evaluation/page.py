@@ -32,6 +32,7 @@ HEADINGS = {
     "icc_a1": "ICC(A,1)",
     "bias": "bias",
 }
+MOST_REGIONS = 1000
 WITH_INTERVAL = ("pearson_r", "slope")
 COLOCALIZATION = {
     "manders_m1": "M1",
@@ -140,6 +141,8 @@ def _checkpoint(record: Plain) -> list[str]:
 def _numbers(page: Page, content: Plain) -> None:
     regions = _regions(content)
     page.table(["", *HEADINGS.values()], [[title, *region_cells(region)] for title, region in regions.items()])
+    if more := sum(max(0, len(found["rois"]) - MOST_REGIONS) for found in content["predictions"].values()):
+        page.text(f"{more:,} more regions are in evaluation.json and tables/regions.csv.", quiet=True)
     notes = []
     for title, region in regions.items():
         intervals = region.get("intervals") or {}
@@ -185,7 +188,7 @@ def _regions(content: Plain) -> dict[str, Plain]:
         for title, region in (
             ("tissue", found["tissue"]),
             ("frame", found["frame"]),
-            *((roi["region"], roi) for roi in found["rois"]),
+            *((roi["region"], roi) for roi in found["rois"][:MOST_REGIONS]),
         )
     }
 
@@ -193,7 +196,7 @@ def _regions(content: Plain) -> dict[str, Plain]:
 def _interval_words(content: Plain) -> str:
     sides = [
         f"{region['region']} {region['intervals']['side_px']:,} px"
-        for region in (content["tissue"], content["frame"], *content["rois"])
+        for region in (content["tissue"], content["frame"], *content["rois"][:MOST_REGIONS])
         if "intervals" in region
     ]
     return f"In brackets: 95 % intervals by spatial block bootstrap within this slide; its blocks: {', '.join(sides)}."

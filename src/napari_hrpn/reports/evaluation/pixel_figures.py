@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-MOST_PANELS = 12
+MOST_PANELS, MOST_LINES = 12, 100
 CELLS = 256
 
 
@@ -106,9 +106,9 @@ def _density_words(region: Plain) -> list[str]:
     interval = f" ({number(ends['low'])} to {number(ends['high'])})" if ends.get("low") is not None else ""
     return [
         f"r {number(region['pearson_r'])}{interval}",
-        f"$R_{{total}}$ {number(region['r_total'])}",
+        f"R_total {number(region['r_total'])}",
         f"slope {number(region['slope'])}, intercept {number(region['intercept'])}",
-        f"$R^2$ {number(region['r2'])}, RMSE {number(region['rmse'])}",
+        f"R² {number(region['r2'])}, RMSE {number(region['rmse'])}",
     ]
 
 
@@ -206,7 +206,9 @@ def _quantiles(parts: Sequence[Plain], probe: str) -> Drawing:
 def _regions(parts: Sequence[Plain]) -> Drawing:
     from matplotlib.figure import Figure
 
-    regions = [[region for region in (part["tissue"], *part["rois"]) if region is not None] for part in parts]
+    regions = [
+        [region for region in (part["tissue"], *part["rois"]) if region is not None][:MOST_LINES] for part in parts
+    ]
     names = [region["region"] for region in regions[0]]
     figure = Figure(figsize=(9, 1.6 + 0.32 * len(names)), layout="constrained")
     for axes, key in zip(figure.subplots(1, 2, sharey=True), ("pearson_r", "slope"), strict=True):

@@ -113,7 +113,7 @@ def _pixels(found: ComparedPixels) -> Plain:
             "reason": found.distributions.reason,
         },
         "histogram": {"edges": found.histogram.edges, "counts": found.histogram.counts},
-        "densities": {region.region: _density(region) for region in regions},
+        "densities": {region.region: _density(region) for region in regions if region.density is not None},
     }
 
 
@@ -183,6 +183,7 @@ def _intervals(intervals: BlockIntervals) -> Plain:
 
 
 def _density(region: RegionNumbers) -> Plain:
+    assert region.density is not None
     rows, columns = np.nonzero(region.density)
     counts = region.density[rows, columns]
     return {"range": list(region.density_range), "real": rows, "predicted": columns, "pixels": counts}

@@ -25,13 +25,14 @@ from napari_hrpn.reports.evaluation.tables import evaluation_tables, write_table
 from napari_hrpn.reports.evaluation.tissue_figures import patch_figure, penetration_figure, slide_figure
 from napari_hrpn.slides import slide_identity, write_geojson
 from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.plain_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_hrpn.analysis import Looks, ProbeImage, SlideComparison
     from napari_hrpn.reports.evaluation.drawing import Drawing
-    from napari_hrpn.slides import Place
+    from napari_hrpn.slides import Annotation, Place
 
     Plain = dict[str, Any]
 
@@ -62,6 +63,18 @@ class EvaluationOrder:
     tissue_words: str
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     files: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        images = self.comparison.real, *self.comparison.predictions
+        names = [self.tumour, *(image.name for image in images), *(image.slide.source.name for image in images)]
+        names += [*self.comparison.region_names, *(path.name for path in self.files.values())]
+        for name in names:
+            if printable(name) != " ".join(name.split()):
+                msg = (
+                    f"the name {printable(name)[:60]} holds characters that cannot be written; expected text: give it "
+                    "another name."
+                )
+                raise ReportError(msg)
 
 
 @dataclass(frozen=True)
@@ -159,7 +172,7 @@ def evaluation_request(order: EvaluationOrder) -> Plain:
         As JSON keeps it.
     """
     comparison = order.comparison
-    rois = [(roi.name, [[ring.tolist() for ring in polygon] for polygon in roi.rings]) for roi in comparison.rois]
+    rois = [_roi_request(roi) for roi in comparison.rois]
     request = {
         "real": _image_request(comparison.real),
         "roles": asdict(comparison.roles),
@@ -175,6 +188,13 @@ def evaluation_request(order: EvaluationOrder) -> Plain:
         request["tiles"] = comparison.finished.facts
     plain: Plain = json.loads(json.dumps(request))
     return plain
+
+
+def _roi_request(roi: Annotation) -> list[Any]:
+    rings, excluded = (
+        [[ring.tolist() for ring in polygon] for polygon in polygons] for polygons in (roi.rings, roi.excluded)
+    )
+    return [roi.name, rings, *([excluded] if excluded else [])]
 
 
 def _image_request(image: ProbeImage) -> Plain:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_hrpn.analysis import EvaluationPart
 from napari_hrpn.reports.evaluation.plain import plain_part
 from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.plain_text import csv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +121,9 @@ def write_tables(tables: Mapping[str, Rows], folder: Path) -> tuple[Path, ...]:
         frame = pd.DataFrame(rows)
         paths += [folder / f"{name}.csv", folder / f"{name}.parquet"]
         with partial_output(paths[-2], None, overwrite=True) as partial:
-            frame.to_csv(partial, index=False, lineterminator="\n")
+            texts = frame.select_dtypes(exclude=["number", "bool"]).columns
+            shown = frame.assign(**{name: frame[name].map(csv_cell) for name in texts})
+            shown.rename(columns=csv_cell).to_csv(partial, index=False, lineterminator="\n")
         with partial_output(paths[-1], None, overwrite=True) as partial:
             frame.to_parquet(partial, index=False)
     return tuple(paths)

@@ -1,0 +1,240 @@
+"""Features of a GeoJSON file one by one, and what their properties say in the dialects of QuPath, Fiji and geopandas.
+
+A feature is forgotten once the next one is asked for, so a large file takes hardly more memory than its text.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import re
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.plain_text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+LARGEST_BYTES = 4 * 2**30
+LONGEST_CLASS = 10_000
+_EXCLUDING = re.compile(r"(exclu(de|ded|des|ding|sion|sions)|ignored?|holes?)[\s_.:#-]*\d*\*?", re.IGNORECASE)
+_SPACE = re.compile(r"[ \t\n\r]*")
+# whole numbers may have more digits than Python makes an int of
+_DECODER = json.JSONDecoder(parse_int=float)
+
+
+def features_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the features of a file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A FeatureCollection, also one of collections, a list of features, a feature or a geometry.
+
+    Yields
+    ------
+    dict
+        Each feature.
+
+    Raises
+    ------
+    SlideError
+        If the file cannot be read or holds no list of features.
+    ValueError, RecursionError
+        If it is no JSON.
+    """
+    text = _text(path)
+    for element in _elements(text):
+        yield from _flat(element, path.name)
+
+
+def class_names(properties: dict[str, Any]) -> list[str]:
+    """Names of the class of a feature, the most general one first; empty where it has none.
+
+    Parameters
+    ----------
+    properties : dict
+        With a classification as a dict of QuPath, as JSON or Python that were made of one, as a name or a list of
+        names, or flat as "classification.name".
+
+    Returns
+    -------
+    list of str
+        Without spaces around them.
+    """
+    found = properties.get("classification")
+    return _names(properties.get("classification.name") if found is None else found)
+
+
+def is_excluding(name: str) -> bool:
+    """Whether a name is a word for what is to be left out, with or without a number.
+
+    Parameters
+    ----------
+    name : str
+        Of a feature or a class.
+
+    Returns
+    -------
+    bool
+        True for "exclude", "Ignore*", "hole 3".
+    """
+    return bool(_EXCLUDING.fullmatch(name.strip()))
+
+
+def measurements_of(found: object) -> dict[str, float]:
+    """Numbers that belong to a feature.
+
+    Parameters
+    ----------
+    found : object
+        A dict of numbers, or the list of names and values of older versions of QuPath.
+
+    Returns
+    -------
+    dict of str to float
+        What is no number is left out.
+    """
+    if isinstance(found, list):
+        found = {
+            one.get("name"): one.get("value") for one in found if isinstance(one, dict) and text_of(one.get("name"))
+        }
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {printable(name): value for name, value in pairs if isinstance(value, float)}
+
+
+def text_of(value: object) -> str:
+    """A text that can be printed; empty for what is none.
+
+    Parameters
+    ----------
+    value : object
+        Any.
+
+    Returns
+    -------
+    str
+        On one line.
+    """
+    return printable(value) if isinstance(value, str) else ""
+
+
+def _names(found: object) -> list[str]:
+    if isinstance(found, dict):
+        names = found.get("names")
+        # derived classes of QuPath have several names
+        own = [found.get("name"), *(names if isinstance(names, list) else [])]
+        return list(dict.fromkeys(filter(None, map(text_of, own))))
+    if isinstance(found, list):
+        return [name for one in found for name in _names(one)]
+    text = text_of(found)
+    if text[:1] in ("{", "["):
+        return _names(_literal(text))
+    return [] if text in ("", "null", "None", "nan") else [text]
+
+
+def _literal(text: str) -> object:
+    """What a text says that a dict or list was made of; None where it says nothing."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found: object = read(text[:LONGEST_CLASS])
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+        return found
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data.startswith(b"\x1f\x8b"):
+            with gzip.open(path) as file:
+                data = file.read(LARGEST_BYTES)
+    except FileNotFoundError as error:
+        raise SlideError(f"There is no file {path}, expected annotations as GeoJSON: check the path.") from error
+    except (OSError, EOFError, zlib.error) as error:
+        words = getattr(error, "strerror", None) or str(error)
+        raise SlideError(f"{path.name} cannot be read ({words}), expected annotations as GeoJSON.") from error
+    return data.decode(json.detect_encoding(data))
+
+
+def _elements(text: str) -> Iterator[object]:
+    """Members of the list at the top or under "features", else all that the text holds, one by one."""
+    start = _past_space(text, 0)
+    if text[start : start + 1] == "[":
+        end = yield from _members(text, start)
+    elif text[start : start + 1] == "{":
+        end = yield from _object(text, start)
+    else:
+        element, end = _DECODER.raw_decode(text, start)
+        yield element
+    end = _past_space(text, end)
+    if end < len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+
+
+def _members(text: str, start: int) -> Generator[object, None, int]:
+    """Members of the list that begins at a character; returns where it ends."""
+    place = _past_space(text, start + 1)
+    if text[place : place + 1] == "]":
+        return place + 1
+    while True:
+        member, place = _DECODER.raw_decode(text, place)
+        yield member
+        place, is_last = _past_comma(text, place, "]")
+        if is_last:
+            return place
+
+
+def _object(text: str, start: int) -> Generator[object, None, int]:
+    """Features of the object that begins at a character, or the object itself where it has none; returns its end."""
+    rest: dict[str, object] = {}
+    place, is_last = _past_space(text, start + 1), False
+    is_collection = False
+    if text[place : place + 1] == "}":
+        place, is_last = place + 1, True
+    while not is_last:
+        key, place = _DECODER.raw_decode(text, place)
+        place = _past_space(text, place)
+        if not isinstance(key, str) or text[place : place + 1] != ":":
+            raise json.JSONDecodeError("Expecting a property", text, place)
+        place = _past_space(text, place + 1)
+        if key == "features" and text[place : place + 1] == "[":
+            place, is_collection = (yield from _members(text, place)), True
+        else:
+            rest[key], place = _DECODER.raw_decode(text, place)
+        place, is_last = _past_comma(text, place, "}")
+    if not is_collection:
+        yield rest
+    return place
+
+
+def _past_comma(text: str, place: int, closing: str) -> tuple[int, bool]:
+    """Where the next member begins, or where all of them end and that they do."""
+    place = _past_space(text, place)
+    mark = text[place : place + 1]
+    if mark not in (",", closing) or not mark:
+        raise json.JSONDecodeError(f"Expecting ',' or '{closing}'", text, place)
+    return (place + 1, True) if mark == closing else (_past_space(text, place + 1), False)
+
+
+def _past_space(text: str, place: int) -> int:
+    match = _SPACE.match(text, place)
+    return match.end() if match else place
+
+
+def _flat(element: object, name: str) -> Iterator[dict[str, Any]]:
+    """The features of a collection within a collection, or a feature itself."""
+    if isinstance(element, dict) and "features" not in element:
+        yield element
+        return
+    found = element["features"] if isinstance(element, dict) else None
+    if not isinstance(found, list):
+        msg = f"{name} holds no list of annotations, expected a GeoJSON FeatureCollection: export it again as GeoJSON."
+        raise SlideError(msg)
+    for feature in found:
+        yield from _flat(feature, name)

@@ -1,0 +1,63 @@
+"""Names are text: without characters that no file holds, and never a formula in a spreadsheet."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# with this a spreadsheet begins a formula; what looks as if it had been marked before is marked again
+_FORMULA = re.compile("'*[=+@\t\r-]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def printable(text: str) -> str:
+    """A text on one line, in which control characters and lone surrogates are replaced.
+
+    Parameters
+    ----------
+    text : str
+        Any.
+
+    Returns
+    -------
+    str
+        It can be encoded as UTF-8.
+    """
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+
+
+def csv_cell(value: Any) -> Any:  # noqa: ANN401 (whatever a table holds)
+    """A cell of a CSV file: a text that a spreadsheet would compute gets an apostrophe before it.
+
+    Parameters
+    ----------
+    value : object
+        Of any type; numbers stay as they are.
+
+    Returns
+    -------
+    object
+        The value.
+    """
+    if not isinstance(value, str):
+        return value
+    # pandas leaves a carriage return outside of quotation marks, where it begins a new row
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if _FORMULA.match(value) else text
+
+
+def text_of_cell(value: Any) -> Any:  # noqa: ANN401 (whatever a table holds)
+    """What `csv_cell` made a cell of.
+
+    Parameters
+    ----------
+    value : object
+        As it is read from the file.
+
+    Returns
+    -------
+    object
+        Without the apostrophe before what a spreadsheet would compute.
+    """
+    is_marked = isinstance(value, str) and value[:1] == "'" and _FORMULA.match(value)
+    return value[1:] if is_marked else value
