@@ -39,6 +39,7 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: 
         """Draws names as they are."""
 
         def draw(self) -> None:
+            """Draw the figure."""
             plain_text(self.figure)
             super().draw()  # type: ignore[no-untyped-call]
 
