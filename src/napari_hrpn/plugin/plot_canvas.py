@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureCanvasQTAgg:
+def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: bool = False) -> FigureCanvasQTAgg:
     """Put a figure into a widget that holds nothing else.
 
     Parameters
@@ -23,6 +23,8 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureC
         What is drawn.
     height_px : int
         Of the canvas.
+    grows : bool
+        Whether it takes more where there is room.
 
     Returns
     -------
@@ -42,9 +44,11 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int) -> FigureC
             super().draw()  # type: ignore[no-untyped-call]
 
     canvas = PlainCanvas(figure)  # type: ignore[no-untyped-call]
-    canvas.setFixedHeight(height_px)
-    # the canvas would ask for the width that it was made with
-    canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    canvas.setMinimumHeight(height_px)
+    if not grows:
+        canvas.setMaximumHeight(height_px)
+    # the canvas would ask for the size that it was made with
+    canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(canvas)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -5,8 +7,10 @@ from qtpy.QtCore import Qt
 
 from napari_hrpn.plugin.comparison import PairForm
 from napari_hrpn.plugin.comparison.compared import guess_predictions, guess_real
+from napari_hrpn.plugin.comparison.shared_choice import shared_choice
 from napari_hrpn.plugin.layers import KEY, slide_of
-from support.compared import compared_slides, show
+from napari_hrpn.slides import FinishedTiles
+from support.compared import compared_slides, show, slide_of_pixels
 from support.settling import WAIT_MS
 
 
@@ -152,6 +156,102 @@ def test_the_prediction_of_another_slide_is_not_ticked(viewer):
     real = next(layer for layer in layers if layer.name == "two QD")
     assert slide_of(guess_real(layers)).source.name == "one.ome.tif"
     assert [layer.name for layer in guess_predictions(real, layers)] == ["two.predicted QD"]
+
+
+def stained(names, source="tumour.ome.tif", shape=(60, 80)):
+    return slide_of_pixels(np.zeros((len(names), *shape), np.uint8), source, names)
+
+
+@pytest.mark.parametrize(
+    ("names", "real"),
+    [
+        (("DAPI", "CD31"), None),
+        (("DAPI", "CD31", "Ki67"), None),
+        (("Channel 0", "Channel 1", "Channel 2"), None),
+        (("DAPI", "CD31", "Dextran"), "tumour Dextran"),
+        (("Dextran",), "tumour Dextran"),
+        (("DAPI",), None),
+    ],
+)
+def test_what_is_no_probe_by_its_name_is_never_taken_for_it(viewer, names, real):
+    show(viewer, stained(names))
+    show(viewer, stained(("QD",), "tumour.predicted.ome.zarr"))
+    found = guess_real(list(viewer.layers))
+    assert (None if found is None else found.name) == real
+
+
+def test_loose_stains_are_not_taken_for_the_probe_either(viewer):
+    for name in ("dapi", "CD31", "slide 3", "slide 3 HRPN"):
+        viewer.add_image(np.zeros((6, 8)), name=name)
+    assert guess_real(list(viewer.layers)).name == "slide 3"
+    viewer.layers.remove("slide 3")
+    assert guess_real(list(viewer.layers)) is None
+
+
+def test_a_prediction_stands_alone_where_no_probe_was_imaged_until_one_is_chosen(viewer, form, until):
+    show(viewer, stained(("DAPI", "CD31")))
+    show(viewer, stained(("QD",), "tumour.predicted.ome.zarr"))
+    until(lambda: len(form.predictions) == 1)
+    assert (form.real, form.pair) == (None, None)
+    assert form.predictions[0].name == "tumour.predicted QD"
+    assert form.place.name == "tumour DAPI"
+    assert "as it was imaged" in form.note_label.text()
+    # by hand, any layer may be real
+    form.real_box.choose(viewer.layers["tumour DAPI"])
+    until(lambda: form.pair is not None)
+    assert form.pair.real.layer == viewer.layers["tumour DAPI"]
+    form.real_box.choose(None)
+    until(lambda: form.pair is None)
+    show(viewer, stained(("Dextran",), "other.ome.tif"))
+    until(lambda: form.is_settled)
+    assert form.real is None
+
+
+def test_panels_of_one_viewer_share_their_choice_and_a_new_one_remembers_it(viewer, form, until, qtbot):
+    for name in ("a", "b", "c HRPN", "d GANDA"):
+        viewer.add_image(np.zeros((6, 8)), name=name)
+    until(lambda: form.pair is not None)
+    other = PairForm(viewer)
+    qtbot.addWidget(other)
+    other.real_box.choose(viewer.layers["b"])
+    tick(other, "d GANDA", on=False)
+    until(lambda: form.is_settled and form.pair is not None and len(form.pair.predictions) == 1)
+    other.shut_down()
+    new = PairForm(viewer)
+    qtbot.addWidget(new)
+    for one in (form, new):
+        assert (one.pair.real.name, [each.name for each in one.pair.predictions]) == ("b", ["c HRPN"])
+    new.shut_down()
+    stranger = ViewerModel()
+    stranger.add_image(np.zeros((6, 8)), name="e")
+    assert not shared_choice(stranger).is_real_chosen
+
+
+def test_of_an_unfinished_prediction_the_tiles_that_are_there_are_told_and_looked_at_again(viewer, form, until):
+    real, predicted = compared_slides()
+    cells = np.array([[True, False], [False, False]])
+    show(viewer, real)
+    show(viewer, replace(predicted, read_finished=lambda: FinishedTiles(cells.copy())))
+    until(lambda: form.pair is not None)
+    before = form.pair
+    assert "1 of 4 tiles is predicted" in form.note_label.text()
+    form.look_again()
+    assert form.pair is before
+    cells[0, 1] = True
+    assert before.predictions[0].slide.finished.number == 1
+    form.look_again()
+    assert "2 of 4 tiles are predicted" in form.note_label.text()
+    assert form.pair.predictions[0].slide is not before.predictions[0].slide
+    assert form.pair.predictions[0].slide.finished.number == 2
+
+
+def test_a_prediction_has_the_colour_of_its_record(viewer, form, until):
+    viewer.add_image(np.zeros((6, 8)), name="a")
+    viewer.add_image(
+        np.zeros((6, 8)), name="b", metadata={KEY: {"prediction": {"complete": True, "colour": "#cc00ff"}}}
+    )
+    until(lambda: form.pair is not None)
+    assert form.colour_of(form.pair.predictions[0]) == "#cc00ff"
 
 
 def test_the_real_channel_is_there_without_a_prediction(viewer, form, until):

@@ -71,6 +71,25 @@ def test_what_is_painted_in_the_layer_is_the_tissue_also_for_others(viewer, tiss
     assert tissue.mask.fraction == before
 
 
+def test_undo_and_redo_are_edits_of_the_tissue(tissue, real, qtbot):
+    tissue.look_at(real)
+    qtbot.waitUntil(lambda: not tissue.is_busy, timeout=WAIT_MS)
+    layer = tissue.show_layer()
+    found = tissue.mask.digest
+    layer.fill((0, 0), 1)
+    painted = tissue.mask.digest
+    layer.undo()
+    undone = tissue.mask.digest
+    layer.redo()
+    assert painted != found
+    assert (undone, tissue.mask.digest) == (found, painted)
+    changes = []
+    tissue.changed.connect(lambda: changes.append(1))
+    layer.refresh()
+    layer.contour = 2
+    assert changes == []
+
+
 def test_without_nuclei_there_is_no_tissue(viewer, tissue, qtbot):
     layer = viewer.add_image(np.zeros((6, 8)), name="probe")
     tissue.look_at(compared_channel(layer))

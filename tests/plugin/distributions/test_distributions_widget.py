@@ -43,6 +43,8 @@ def viewer(slides):
 def widget(viewer, settle):
     widget = DistributionsWidget(viewer)
     widget.patch_box.setValue(PATCH_PX)
+    # each test says when
+    widget.is_measured_unasked = False
     widget.show()
     settle(widget)
     yield widget

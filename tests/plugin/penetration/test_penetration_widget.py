@@ -64,6 +64,8 @@ def viewer(slides):
 @pytest.fixture
 def widget(viewer, settle):
     widget = PenetrationWidget(viewer)
+    # each test says when
+    widget.is_measured_unasked = False
     widget.show()
     settle(widget)
     yield widget

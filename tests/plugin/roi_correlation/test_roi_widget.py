@@ -1,6 +1,7 @@
 """The widget in a viewer: what is shown is what SciPy finds in the same pixels."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,13 @@ from qtpy.QtCore import Qt
 from scipy import stats
 
 from napari_hrpn.analysis import colocalization, preview_roi
+from napari_hrpn.analysis.blocks import BlockSums
+from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
+from napari_hrpn.plugin.roi_correlation.export_rows import settings
+from napari_hrpn.plugin.roi_correlation.random_form import fitting_size
+from napari_hrpn.plugin.roi_correlation.result_words import interval_doubt
 from napari_hrpn.plugin.roi_correlation.results import short_names
+from napari_hrpn.plugin.roi_correlation.roi_form import ALL
 from support.roi_shapes import box, own_threads
 
 PLACE = {"scale": (0.65, 0.65), "units": ("um", "um")}
@@ -46,6 +53,10 @@ def drawn(widget, viewer, settled):
     return widget, shapes
 
 
+def titles_of(widget):
+    return [widget.table.horizontalHeaderItem(column).text() for column in range(widget.table.columnCount())]
+
+
 def bare(layer):
     """A layer as napari itself has it, with its private parts."""
     return getattr(layer, "__wrapped__", layer)
@@ -65,7 +76,7 @@ def release(shapes, index):
 
 def test_without_layers_it_says_what_is_missing(viewer, open_widget):
     widget = open_widget(viewer)
-    assert "open a slide and its prediction" in widget.panel.level_label.text()
+    assert "open a slide and its prediction" in widget.pair_form.note_label.text()
     widget.maker.draw()
     assert "open a slide" in widget.message
     widget.colocalize()
@@ -81,11 +92,14 @@ def test_every_region_and_prediction_has_the_numbers_of_its_pixels(drawn, pixels
         assert row.measurement.is_exact
         for numbers, predicted in zip(row.measurement.numbers, (first, second), strict=True):
             assert_numbers_of(numbers, real[cut], predicted[cut])
-    titles = [widget.table.horizontalHeaderItem(column).text() for column in range(widget.table.columnCount())]
-    assert titles[:4] == ["ROI", "r HRPN", "r GANDA", "Δr GANDA"]
-    assert titles[-1] == "n"
+    titles = titles_of(widget)
+    assert titles == ["ROI", "r HRPN", "r GANDA", "slope HRPN", "slope GANDA", "n"]
     shown = widget.table.item(0, 1).text()
     assert shown.startswith(f"{widget.rows()[0].measurement.numbers[0].line.pearson_r:.3f} [")
+    assert widget.table.item(1, len(titles) - 1).text() == "54,000"
+    widget.more_box.click()
+    assert titles_of(widget)[:8] == [*titles, "Δr GANDA", "Δslope GANDA"]
+    assert titles_of(widget)[-2:] == ["RMSE HRPN", "RMSE GANDA"]
     assert widget.table.item(1, len(titles) - 1).text() == "54,000"
 
 
@@ -133,7 +147,7 @@ def test_a_place_that_was_measured_is_exact_at_once_and_one_without_numbers_says
     exact = widget.measurement
     drag(shapes, 0, (300, 0))
     qtbot.waitUntil(lambda: not widget.previews.is_busy, timeout=WAIT_MS)
-    assert "not finite" in widget.panel.level_label.text()
+    assert "not finite" in widget.panel.plot.words
     drag(shapes, 0, (-300, 0))
     assert widget.measurement is exact
 
@@ -192,6 +206,90 @@ def test_deleting_a_shape_keeps_what_is_known_of_the_others(drawn, settled):
     assert widget.measurement is second
 
 
+def test_a_deleted_region_is_brought_back_with_its_name(drawn, viewer, settled):
+    widget, shapes = drawn
+    shapes.features = {"name": ["core", "rim"]}
+    settled(widget, 2)
+    before = {row.listed.name: row.listed.digest for row in widget.rows()}
+    button = widget.roi_form.restore_button
+    assert not button.isVisibleTo(widget)
+    shapes.selected_data = {0}
+    shapes.remove_selected()
+    settled(widget, 1)
+    assert button.isVisibleTo(widget)
+    button.click()
+    settled(widget, 2)
+    assert {row.listed.name: row.listed.digest for row in widget.rows()} == before
+    assert not button.isVisibleTo(widget)
+    # the whole layer too
+    viewer.layers.remove(shapes)
+    settled(widget, 0)
+    button.click()
+    settled(widget, 2)
+    assert {row.listed.name: row.listed.digest for row in widget.rows()} == before
+
+
+def test_regions_of_all_layers_count_and_labels_that_are_undone_are_measured_anew(drawn, viewer, pixels, settled):
+    widget, _ = drawn
+    labels = np.zeros(pixels[0].shape, np.uint8)
+    labels[20:60, 30:90] = 3
+    layer = viewer.add_labels(labels, name="cells", **PLACE)
+    settled(widget, 2)
+    widget.roi_form.refresh()
+    widget.roi_form.layer_box.choose(ALL)
+    settled(widget, 3)
+    assert [row.listed.name for row in widget.rows()] == ["mine: ROI 1", "mine: ROI 2", "cells: label 3"]
+    n = widget.rows()[2].measurement.n
+    layer.paint((80, 200), 3)
+    settled(widget, 3)
+    assert widget.rows()[2].measurement.n > n
+    layer.undo()
+    settled(widget, 3)
+    assert widget.rows()[2].measurement.n == n == 2400
+    widget.table.selectRow(2)
+    assert layer.selected_label == 3
+    # new ones go to the shapes
+    assert widget.roi_form.layer.name == "mine"
+
+
+def test_a_random_region_is_known_by_its_settings_until_it_is_moved(drawn, viewer, settled):
+    widget, mine = drawn
+    form = widget.roi_form.random_form
+    form.tissue_box.setValue(0)
+    form.number_box.setValue(1)
+    form.add_button.click()
+    settled(widget, 3)
+    exported, _ = widget._exported()
+    assert [origin["random"] is not None for origin in settings(exported)["origins"]] == [False, False, True]
+    assert settings(exported)["random_regions"]["number"] == 1
+    mine.data = [*mine.data[:2], mine.data[2] + 5]
+    settled(widget, 3)
+    assert settings(widget._exported()[0])["random_regions"] is None
+    other = viewer.add_shapes([box(50, 250, 60, 300)], name="other", **PLACE)
+    widget.roi_form.choose(bare(other))
+    settled(widget, 1)
+    assert settings(widget._exported()[0])["random_regions"] is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((600, 1041), (300, 333)), ((864, 960), (864, 960)), ((4000, 900), (405, 450))]
+)
+def test_random_regions_fit_the_slide(shape, size):
+    assert fitting_size(shape) == size
+
+
+def test_without_room_for_intervals_it_is_said_how_large_a_region_has_to_be(drawn):
+    widget, _ = drawn
+    measurement = widget.rows()[0].measurement
+    assert interval_doubt(measurement, (500, 640)) == ""
+    blocks = BlockSums(100)
+    small = [replace(numbers, blocks=blocks) for numbers in measurement.numbers]
+    doubted = replace(measurement, numbers=tuple(small))
+    needed = LEAST_BLOCKS * 100**2
+    assert f"{needed:,} px; this region has {measurement.n:,} px." in interval_doubt(doubted, (5000, 640))
+    assert interval_doubt(doubted, (200, 300)).endswith("and the slide has 300 x 200 = 60,000 px.")
+
+
 def test_lines_are_left_out_with_a_word(drawn, settled):
     widget, shapes = drawn
     shapes.add(np.array([[10.0, 10], [90, 90]]), shape_type="line")
@@ -212,7 +310,7 @@ def test_each_label_is_a_region(widget, viewer, pixels, settled):
     widget.table.selectRow(0)
     assert layer.selected_label == 3
     layer.selected_label = 7
-    assert widget.table.picked_index() == 7
+    assert widget.rows()[widget.table.picked_index()].listed.index == 7
     layer.data[100:180, 50:90] = 0
     layer.events.paint(value=[])
     settled(widget, 1)
@@ -224,7 +322,7 @@ def test_random_regions_lie_in_the_users_layer_whatever_its_transform(widget, vi
     )
     form = widget.roi_form.random_form
     form.unit_box.setCurrentText("µm")
-    assert form.width_box.value() == pytest.approx(624)
+    assert form.width_box.value() == pytest.approx(0.65 * 277, abs=0.1)
     form.width_box.setValue(65)
     form.height_box.setValue(52)
     form.tissue_box.setValue(0)
@@ -263,7 +361,10 @@ def test_random_regions_get_a_layer_of_their_own_on_the_tissue(widget, viewer, s
 
 
 def test_a_region_larger_than_the_slide_is_refused_in_a_sentence(widget, qtbot):
-    widget.roi_form.random_form.tissue_box.setValue(0)
+    form = widget.roi_form.random_form
+    form.tissue_box.setValue(0)
+    form.width_box.setValue(960)
+    form.height_box.setValue(864)
     widget.maker.add_random()
     qtbot.waitUntil(lambda: bool(widget.message), timeout=WAIT_MS)
     assert widget.message.startswith("The slide has 640 x 500 px, expected 960 x 864 px or more")
@@ -281,13 +382,15 @@ def test_draw_gives_a_layer_to_draw_in(widget, viewer):
 def test_manders_and_costes_are_those_of_the_pixels(drawn, pixels, qtbot):
     widget, _ = drawn
     widget.table.selectRow(0)
+    # one press is for all regions
     widget.colocalize_button.click()
-    qtbot.waitUntil(lambda: bool(widget.rows()[0].colocalization), timeout=WAIT_MS)
-    cut = np.s_[50:250, 60:300]
-    assert widget.rows()[0].colocalization == tuple(colocalization(pixels[1][cut], each[cut]) for each in pixels[2:])
+    qtbot.waitUntil(lambda: not widget.is_busy and not widget._table_soon.isActive(), timeout=WAIT_MS)
+    for row, cut in zip(widget.rows(), (np.s_[50:250, 60:300], np.s_[300:480, 100:400]), strict=True):
+        assert row.colocalization == tuple(colocalization(pixels[1][cut], each[cut]) for each in pixels[2:])
     assert "Manders M1" in widget.panel.colocalization_label.text()
-    widget.table.selectRow(1)
-    assert not widget.panel.colocalization_label.isVisibleTo(widget)
+    column = titles_of(widget).index("M1 GANDA")
+    for number, row in enumerate(widget.rows()):
+        assert widget.table.item(number, column).text() == f"{row.colocalization[1].manders_m1:.3f}"
 
 
 def test_the_colocalization_layer_is_red_green_and_yellow(drawn, viewer, pixels, qtbot):
@@ -326,7 +429,7 @@ def test_an_image_with_pixels_that_are_no_numbers_is_told_of(viewer, pixels, ope
     assert "not finite" in widget.rows()[0].problem
     assert widget.rows()[1].measurement.n == 10_000
     widget.table.selectRow(0)
-    assert "not finite" in widget.panel.level_label.text()
+    assert "not finite" in widget.panel.plot.words
     assert widget.table.item(0, 1).text() == "–"
 
 

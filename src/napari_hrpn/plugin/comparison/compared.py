@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Layer
 
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import FinishedTiles, Slide
 
 PREDICTED_WORDS = re.compile(r"predict|hrpn|ganda", re.IGNORECASE)
 
@@ -43,12 +43,15 @@ class ComparedChannel:
         Of the layer.
     layer : napari.layers.Image
         What shows it.
+    tiles : FinishedTiles or None
+        Tiles of an unfinished prediction that were there when it was looked at; the slide counts these alone.
     """
 
     slide: Slide
     channel: int
     name: str
     layer: Image
+    tiles: FinishedTiles | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +112,11 @@ def compared_channel(layer: Image) -> ComparedChannel:
         if is_incomplete(layer) and (store := layer.metadata[KEY]["prediction"].get("path")):
             # the record of a prediction that is being made is read when it is measured
             slide = replace(slide, read_finished=partial(finished_tiles, Path(store)))
-    return ComparedChannel(slide, channel, layer.name, layer)
+    tiles = slide.finished
+    if tiles is not None:
+        # all that is measured of it is of the same tiles, whatever comes meanwhile
+        slide = replace(slide, read_finished=lambda: tiles)
+    return ComparedChannel(slide, channel, layer.name, layer, tiles)
 
 
 def looks_predicted(layer: Image) -> bool:
@@ -123,8 +130,12 @@ def looks_predicted(layer: Image) -> bool:
     Returns
     -------
     bool
-        True for what the widget predicted, and where the name of layer or file says so.
+        True for what the widget predicted, and where the name of layer or file says so; a slide of several channels
+        is no prediction, whatever it is called.
     """
+    slide = slide_of(layer)
+    if slide is not None and len(slide.channel_names) > 1:
+        return is_prediction(layer)
     return is_prediction(layer) or bool(PREDICTED_WORDS.search(f"{layer.name} {_source_name(layer)}"))
 
 
@@ -171,6 +182,43 @@ def is_incomplete(layer: Image) -> bool:
     return isinstance(facts, dict) and not facts.get("complete", True)
 
 
+def own_colour(layer: Image) -> str | None:
+    """Colour that a prediction has by its record, for its curves too.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Any image layer.
+
+    Returns
+    -------
+    str or None
+        Such as "#cc00ff"; None where none is recorded.
+    """
+    own = layer.metadata.get(KEY)
+    facts = own.get("prediction") if isinstance(own, dict) else None
+    colour = facts.get("colour") if isinstance(facts, dict) else None
+    return colour if isinstance(colour, str) else None
+
+
+def unfinished_words(channel: ComparedChannel) -> str:
+    """What of an unfinished prediction is measured.
+
+    Parameters
+    ----------
+    channel : ComparedChannel
+        A prediction.
+
+    Returns
+    -------
+    str
+        Such as "'tumour QD': 2 of 16 tiles are predicted; only these are measured."; empty for a finished one.
+    """
+    if channel.tiles is not None:
+        return f"{channel.name!r}: {channel.tiles.words}."
+    return f"{channel.name!r} is not complete." if is_incomplete(channel.layer) else ""
+
+
 def guess_real(layers: Sequence[Image]) -> Image | None:
     """The layer that most likely shows the real probe.
 
@@ -182,25 +230,62 @@ def guess_real(layers: Sequence[Image]) -> Image | None:
     Returns
     -------
     napari.layers.Image or None
-        The probe of a slide that has a prediction, if there is one; None without layers.
+        The probe of a slide that has a prediction, if there is one. None where nothing can be the probe: nuclei and
+        vessels never are, nor is a channel among others whose name says nothing.
     """
     measured = [layer for layer in layers if not looks_predicted(layer)]
-    if not measured:
-        return layers[0] if layers else None
     sizes = {pixel_shape(layer) for layer in layers if looks_predicted(layer)}
-    loose = [layer for layer in measured if slide_of(layer) is None]
-    loose_probe = guess_roles([layer.name for layer in loose]).probe
+    probes = _probes(measured)
+    # several images that were opened apart may be anything, and are taken in their order
+    own = [layer for layer in measured if layer in probes or (_is_apart(layer) and not _is_stain(layer))]
+    return max(own, key=lambda layer: (pixel_shape(layer) in sizes, layer in probes), default=None)
 
-    def promise(layer: Image) -> tuple[bool, bool]:
-        """Whether a prediction has its size, and whether its name is that of a probe."""
+
+def _probes(layers: Sequence[Image]) -> list[Image]:
+    loose = [layer for layer in layers if slide_of(layer) is None]
+    named = guess_roles([layer.name for layer in loose]).probe
+    found = [] if named is None else [loose[named]]
+    for layer in layers:
         slide = slide_of(layer)
-        if slide is None:
-            is_probe = loose_probe is not None and layer is loose[loose_probe]
-        else:
-            is_probe = channel_of(layer) == guess_roles(slide.channel_names).probe
-        return pixel_shape(layer) in sizes, is_probe
+        if slide is not None and channel_of(layer) == guess_roles(slide.channel_names).probe is not None:
+            found.append(layer)
+    return found
 
-    return max(measured, key=promise)
+
+def _is_apart(layer: Image) -> bool:
+    """Whether it is no channel among others of a slide."""
+    slide = slide_of(layer)
+    return slide is None or len(slide.channel_names) == 1
+
+
+def _is_stain(layer: Image) -> bool:
+    """Whether its name says that it shows nuclei or vessels."""
+    roles = guess_roles([layer.name])
+    return roles.nuclei is not None or roles.vessels is not None
+
+
+def stands_for_real(candidates: Sequence[Image], predictions: Sequence[Image]) -> Image | None:
+    """A layer that says where a slide is that has predictions and no real probe.
+
+    Parameters
+    ----------
+    candidates : sequence of napari.layers.Image
+        Each of one channel.
+    predictions : sequence of napari.layers.Image
+        Of one size.
+
+    Returns
+    -------
+    napari.layers.Image or None
+        Of another channel of the slide, if that is open; else the first prediction.
+    """
+    stains = [
+        layer
+        for layer in candidates
+        if predictions and pixel_shape(layer) == pixel_shape(predictions[0]) and not looks_predicted(layer)
+    ]
+    first = [layer for layer in stains if predictions[0] in guess_predictions(layer, predictions)]
+    return next(iter([*first, *predictions]), None)
 
 
 def guess_predictions(real: Image, others: Sequence[Image]) -> list[Image]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.comparison.compared import (
     ComparedChannel,
@@ -19,10 +19,14 @@ from napari_hrpn.plugin.comparison.compared import (
     is_incomplete,
     is_single_channel,
     looks_predicted,
+    stands_for_real,
+    unfinished_words,
 )
+from napari_hrpn.plugin.comparison.prediction_list import LAYER, PredictionList
+from napari_hrpn.plugin.comparison.shared_choice import shared_choice
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
-from napari_hrpn.plugin.forms.words import breakable
+from napari_hrpn.plugin.forms.tone_label import ToneLabel
 from napari_hrpn.plugin.layers import pixel_shape, slide_from_layers, slide_of
 from napari_hrpn.plugin.soon import soon
 from napari_hrpn.slides import SlideError
@@ -32,12 +36,16 @@ if TYPE_CHECKING:
 
     import napari
     from napari.layers import Image, Layer
+    from qtpy.QtWidgets import QListWidgetItem
 
-COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
-"""Of predictions, in plots; Okabe and Ito's, told apart by people of all kinds of colour vision."""
-LIST_ROWS = 3
-ICON_PX = 12
-LAYER = Qt.ItemDataRole.UserRole
+    from napari_hrpn.slides import Slide
+
+NONE = "– none –"
+NO_PROBE = "No layer shows the probe as it was imaged, so there is nothing to compare with: choose it under Real."
+ALONE = (
+    "No layer shows the probe as it was imaged: choose it under Real. Distributions and Penetration show the "
+    "prediction alone."
+)
 NO_IMAGE = "There is no image of one channel: open a slide and its prediction."
 
 
@@ -59,16 +67,15 @@ class PairForm(QWidget):
         self._viewer = viewer
         self._real: ComparedChannel | None = None
         self._pair: Pair | None = None
+        self._alone: tuple[ComparedChannel, ...] = ()
+        self._place: ComparedChannel | None = None
         self._problem: str | None = None
         self._followed: dict[Image, tuple[str, ...]] = {}
-        self._wrapped: WeakKeyDictionary[Image, ComparedChannel] = WeakKeyDictionary()
-        self._colours: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
-        # what the user has said himself, no guess overrules
-        self._ticks: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
-        self._is_real_chosen = False
+        self._wrapped: WeakKeyDictionary[Image, tuple[ComparedChannel, Slide | None]] = WeakKeyDictionary()
+        self._choice = shared_choice(viewer)
         self.real_box = ChoiceBox("Layer that shows the probe as it was imaged")
-        self.predicted_list = QListWidget()
-        self.note_label = QLabel()
+        self.predicted_list = PredictionList()
+        self.note_label = ToneLabel()
         self._lay_out()
         self._soon = soon(self, self.refresh)
         self._connect()
@@ -85,6 +92,16 @@ class PairForm(QWidget):
         return self._real
 
     @property
+    def predictions(self) -> tuple[ComparedChannel, ...]:
+        """What is ticked, with a real channel or alone."""
+        return self._alone if self._pair is None else self._pair.predictions
+
+    @property
+    def place(self) -> ComparedChannel | None:
+        """The real channel; where there is none, another one that lies where the predictions do."""
+        return self._place
+
+    @property
     def problem(self) -> str | None:
         """Why there is no pair, in one sentence."""
         return self._problem
@@ -95,7 +112,7 @@ class PairForm(QWidget):
         return not self._soon.isActive()
 
     def colour_of(self, channel: ComparedChannel) -> str:
-        """Colour of a prediction in plots, the same as long as its layer is there.
+        """Colour of a prediction in plots, the same in all panels as long as its layer is there.
 
         Parameters
         ----------
@@ -107,7 +124,7 @@ class PairForm(QWidget):
         str
             Such as "#56b4e9".
         """
-        return self._colour(channel.layer)
+        return self._choice.colour_of(channel.layer)
 
     def choose(self, real: Image, predictions: Sequence[Image]) -> None:
         """Choose as a user does.
@@ -119,14 +136,26 @@ class PairForm(QWidget):
         predictions : sequence of napari.layers.Image
             The predicted ones; all others are left out.
         """
-        self._is_real_chosen = True
-        self.real_box.choose(real)
-        self._ticks = WeakKeyDictionary({layer: layer in predictions for layer in self._candidates()})
+        self._choice.tick({layer: layer in predictions for layer in self._candidates()})
+        self._choice.choose_real(real)
         self.refresh()
+
+    def look_again(self) -> None:
+        """Take the tiles of unfinished predictions that are there now."""
+        for one in self.predictions:
+            if one.tiles is not None or is_incomplete(one.layer):
+                now, before = (
+                    None if tiles is None else tiles.digest for tiles in (compared_channel(one.layer).tiles, one.tiles)
+                )
+                if now != before:
+                    self._wrapped.pop(one.layer, None)
+                    self.refresh()
 
     def shut_down(self) -> None:
         """Listen to the viewer no more, before the widget goes away; called again, it does nothing."""
         self._soon.stop()
+        with contextlib.suppress(RuntimeError, TypeError):
+            self._choice.changed.disconnect(self._refresh_soon)
         events = self._viewer.layers.events
         for event in (events.inserted, events.removed, events.renamed):
             event.disconnect(self._refresh_soon)
@@ -137,23 +166,19 @@ class PairForm(QWidget):
         """Offer what is open now."""
         candidates = self._candidates()
         self._follow(candidates)
-        guess = guess_real(candidates)
+        chosen = self._choice.real
+        is_chosen = self._choice.is_real_chosen and (chosen is None or chosen in candidates)
         was_blocked = self.real_box.blockSignals(True)
-        self.real_box.offer([(layer.name, layer) for layer in candidates], guess, keep=self._is_real_chosen)
+        self.real_box.offer(
+            [(layer.name, layer) for layer in candidates] + ([(NONE, None)] if candidates else []),
+            chosen if is_chosen else guess_real(candidates),
+            keep=False,
+        )
         self.real_box.blockSignals(was_blocked)
         self._list_predictions(candidates)
         self._update()
 
     def _lay_out(self) -> None:
-        self.predicted_list.setToolTip(
-            "Predicted layers to compare with the real one: tick one or more.\nTheir colour is that of their curve"
-        )
-        row_px = max(self.predicted_list.fontMetrics().height() + 6, 18)
-        self.predicted_list.setFixedHeight(LIST_ROWS * row_px + 6)
-        self.predicted_list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.predicted_list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.note_label.setWordWrap(True)
-        self.note_label.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         rows = QWidget()
@@ -164,8 +189,8 @@ class PairForm(QWidget):
         layout.addWidget(self.note_label)
 
     def _connect(self) -> None:
-        self.real_box.activated.connect(self._note_choice)
-        self.real_box.changed.connect(self.refresh)
+        self.real_box.changed.connect(self._note_choice)
+        self._choice.changed.connect(self._refresh_soon)
         self.predicted_list.itemChanged.connect(self._note_tick)
         events = self._viewer.layers.events
         # several layers come and go in one step
@@ -176,12 +201,12 @@ class PairForm(QWidget):
         self._soon.start()
 
     def _note_choice(self) -> None:
-        self._is_real_chosen = True
+        self._choice.choose_real(self.real_box.value)
+        self.refresh()
 
     def _note_tick(self, item: QListWidgetItem) -> None:
-        self._ticks[item.data(LAYER)] = item.checkState() == Qt.CheckState.Checked
-        # not here: the list must not be filled anew while it tells of a tick
-        self._soon.start()
+        # shown later: the list must not be filled anew while it tells of a tick
+        self._choice.tick({item.data(LAYER): item.checkState() == Qt.CheckState.Checked})
 
     def _candidates(self) -> list[Image]:
         return [layer for layer in self._viewer.layers if is_single_channel(layer)]
@@ -207,69 +232,54 @@ class PairForm(QWidget):
     def _list_predictions(self, candidates: Sequence[Image]) -> None:
         real = self.real_box.value
         others = [layer for layer in candidates if layer is not real]
-        guessed = [] if real is None else guess_predictions(real, others)
-        own_size = None if real is None else pixel_shape(real)
+        predicted = [layer for layer in others if looks_predicted(layer)]
+        guessed = predicted if real is None else guess_predictions(real, others)
+        ticked = [layer for layer in predicted if self._choice.ticks.get(layer)]
+        first = real or next(iter([*ticked, *predicted]), None)
+        own_size = None if first is None else pixel_shape(first)
         others.sort(key=lambda layer: (pixel_shape(layer) != own_size, not looks_predicted(layer)))
         was_blocked = self.predicted_list.blockSignals(True)
         self.predicted_list.clear()
         for layer in others:
             fits = pixel_shape(layer) == own_size
-            is_ticked = fits and self._ticks.get(layer, layer in guessed)
-            self.predicted_list.addItem(self._item(layer, fits=fits, is_ticked=is_ticked))
+            is_ticked = fits and self._choice.ticks.get(layer, layer in guessed)
+            colour = self._choice.colour_of(layer) if is_ticked else None
+            self.predicted_list.add_layer(layer, fits=fits, colour=colour)
         self.predicted_list.blockSignals(was_blocked)
 
-    def _item(self, layer: Image, *, fits: bool, is_ticked: bool) -> QListWidgetItem:
-        item = QListWidgetItem(layer.name)
-        item.setData(LAYER, layer)
-        item.setCheckState(Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked)
-        item.setToolTip(layer.name)
-        if not fits:
-            height, width = pixel_shape(layer)
-            item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
-            item.setToolTip(f"{layer.name} has {width} x {height} px, another size than the real layer")
-        icon = QPixmap(ICON_PX, ICON_PX)
-        icon.fill(QColor(self._colour(layer) if is_ticked else "transparent"))
-        item.setIcon(QIcon(icon))
-        return item
-
-    def _colour(self, layer: Image) -> str:
-        if layer not in self._colours:
-            taken = set(self._colours.values())
-            free = [colour for colour in COLOURS if colour not in taken]
-            wanted = COLOURS[1] if "ganda" in layer.name.casefold() else None
-            first = next((colour for colour in free if colour != COLOURS[1]), None)
-            self._colours[layer] = wanted if wanted in free else first or next(iter(free), COLOURS[0])
-        return self._colours[layer]
-
-    def _ticked(self) -> list[Image]:
-        items = [self.predicted_list.item(row) for row in range(self.predicted_list.count())]
-        ticked = [item.data(LAYER) for item in items if item is not None and item.checkState() == Qt.CheckState.Checked]
-        return sorted(ticked, key=self._viewer.layers.index)
-
     def _update(self) -> None:
-        before = self._pair, self._real, self._problem
-        self._pair = self._real = self._problem = None
+        before = self._pair, self._real, self._place, self._alone, self._problem
+        self._pair = self._real = self._place = self._problem = None
+        self._alone = ()
         try:
-            self._real = self._found_real()
-            self._pair = Pair(self._real, self._found_predictions(self._real.layer))
+            self._find()
         except SlideError as error:
             self._problem = str(error)
-        self._show_note()
-        if self._pair is not None and _is_same(self._pair, before[0]):
+        found = self.pair
+        if found is not None and _is_same(found, before[0]):
             self._pair = before[0]
-        if any(now is not then for now, then in zip((self._pair, self._real), before[:2], strict=True)) or (
-            self._problem != before[2]
-        ):
+        self._show_note()
+        # channels are compared by identity: each is made once
+        if (self._pair, self._real, self._place, self._alone, self._problem) != before:
             self.changed.emit()
 
-    def _found_real(self) -> ComparedChannel:
+    def _find(self) -> None:
+        """Set the pair, or what there is of it, and raise what is missing."""
         layer = self.real_box.value
-        if layer is None:
+        if layer is not None:
+            self._real = self._place = self._channel(layer)
+            self._pair = Pair(self._real, self._found_predictions(layer))
+            return
+        if not self._candidates():
             raise SlideError(self._no_image())
-        return self._channel(layer)
+        ticked = sorted(self.predicted_list.ticked(), key=self._viewer.layers.index)
+        self._alone = tuple(self._channel(one) for one in ticked)
+        place = stands_for_real(self._candidates(), ticked)
+        self._place = None if place is None else self._channel(place)
+        raise SlideError(ALONE if ticked else NO_PROBE)
 
     def _found_predictions(self, real: Image) -> tuple[ComparedChannel, ...]:
-        ticked = self._ticked()
+        ticked = sorted(self.predicted_list.ticked(), key=self._viewer.layers.index)
         if not ticked:
             height, width = pixel_shape(real)
             others = [layer for layer in self._candidates() if layer is not real]
@@ -291,20 +301,18 @@ class PairForm(QWidget):
         return NO_IMAGE
 
     def _channel(self, layer: Image) -> ComparedChannel:
-        known = self._wrapped.get(layer)
         own = slide_of(layer)
-        if known is None or (own is not None and own is not known.slide):
+        known, source = self._wrapped.get(layer, (None, None))
+        if known is None or (own is not None and own is not source):
             known = compared_channel(layer)
         elif known.name != layer.name:
             known = replace(known, name=layer.name)
-        self._wrapped[layer] = known
+        self._wrapped[layer] = known, own
         return known
 
     def _show_note(self) -> None:
-        unfinished = [] if self._pair is None else [one for one in self._pair.predictions if is_incomplete(one.layer)]
-        note = f"{unfinished[0].name!r} is not complete: what is missing counts as 0." if unfinished else ""
-        self.note_label.setText(breakable(self._problem or note))
-        self.note_label.setVisible(bool(self._problem or note))
+        told = [self._problem, *(unfinished_words(one) for one in self.predictions)]
+        self.note_label.say(" ".join(filter(None, told)))
 
 
 def _is_same(one: Pair, other: Pair | None) -> bool:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 NO_NUCLEI = "No channel of {} shows nuclei by its name, so the tissue is not known: use the frame, or draw a region."
-EDITS = ("data", "paint", "labels_update")
+# undo sends the last one alone, which comes for much else too: masks are compared
+EDITS = ("data", "paint", "labels_update", "set_data")
 TISSUE = "tissue_of"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from napari_hrpn.analysis import MORAN
 from napari_hrpn.plugin.comparison.compared import looks_predicted
 from napari_hrpn.plugin.distributions.violin_plot import Violin
-from napari_hrpn.plugin.distributions.work import PatchSource
+from napari_hrpn.plugin.distributions.work import PatchSettings, PatchSource
 from napari_hrpn.plugin.layers import is_same_slide, layers_of, slide_title, slides_in
 from napari_hrpn.plugin.measuring.numbers_table import count, number
 from napari_hrpn.tiling import Box
@@ -42,7 +42,12 @@ Measured = tuple[PatchSource, "Heterogeneity"]
 
 
 def patch_sources(
-    viewer: napari.Viewer, real: ComparedChannel, predictions: Mapping[ComparedChannel, str], *, others: bool
+    viewer: napari.Viewer,
+    place: ComparedChannel,
+    predictions: Mapping[ComparedChannel, str],
+    panel: str,
+    *,
+    others: bool,
 ) -> list[PatchSource]:
     """What violins are to be made of.
 
@@ -50,10 +55,12 @@ def patch_sources(
     ----------
     viewer : napari.Viewer
         Where slides are open.
-    real : ComparedChannel
-        All channels of its slide are shown.
+    place : ComparedChannel
+        The real channel, or one that stands for it; all channels of its slide are shown.
     predictions : mapping of ComparedChannel to str
         Each is shown beside the real channel, in a colour of its own.
+    panel : str
+        In which panel the predictions are shown.
     others : bool
         Whether all other slides that are open are shown too.
 
@@ -62,13 +69,13 @@ def patch_sources(
     list of PatchSource
         The real slide first.
     """
-    panel = real.slide.channel_names[real.channel]
-    found = [_source(slide_title(real.slide), real.slide, real.layer)]
+    is_alone = place in predictions
+    found = [] if is_alone else [_source(slide_title(place.slide), place.slide, place.layer)]
     found += [
         PatchSource(one.name, one.slide, (one.channel,), (panel,), weakref.ref(one.layer), colour)
         for one, colour in predictions.items()
     ]
-    taken = [real.slide, *(one.slide for one in predictions)]
+    taken = [place.slide, *(one.slide for one in predictions)]
     for slide in slides_in(viewer) if others else ():
         layers = layers_of(viewer, slide)
         is_taken = any(slide is one or is_same_slide(slide, one) for one in taken)
@@ -193,6 +200,32 @@ def patch_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
         for index, panel in enumerate(source.panels)
         for row, column in np.argwhere(found.enough)
     ]
+
+
+def room_words(shape: tuple[int, int], side_px: int) -> str:
+    """How many patches a slide has room for.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the slide in pixels.
+    side_px : int
+        Edge of a patch.
+
+    Returns
+    -------
+    str
+        Beside how many of the paper's there would be; empty for patches of that size.
+    """
+    height, width = shape
+    paper_px = PatchSettings().patch_px
+    if side_px == paper_px:
+        return ""
+    count, few = ((height // edge) * (width // edge) for edge in (side_px, paper_px))
+    return (
+        f"On this slide of {width} x {height} px there is room for {count} whole patches of {side_px} px, and for "
+        f"{few} of the paper's {paper_px} px."
+    )
 
 
 def _source(tumour: str, slide: Slide, layer: Image) -> PatchSource:

@@ -23,7 +23,7 @@ BINS = 256
 MOST_BINS = 65_536
 SHOWN_PERCENT = 99.9
 LONGEST_NAME = 30
-NOTHING = "Press Measure to compare the grey levels."
+NOTHING = "The grey levels are not compared yet."
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,7 @@ class HistogramPlot(Plot):
 
     def __init__(self) -> None:
         super().__init__(HEIGHT_PX)
+        self.nothing = NOTHING
         self.is_log = False
         self._real_name = "real"
         self._compared: Sequence[Compared] = ()
@@ -92,7 +93,7 @@ class HistogramPlot(Plot):
     def draw_on(self, figure: Figure, ink: Ink) -> None:
         """Draw a line per image."""
         if self.histogram is None:
-            say_in(figure, NOTHING, ink)
+            say_in(figure, self.nothing, ink)
             return
         axes = figure.add_subplot()
         for name, colour, counts in zip(self.names, self._colours(ink), self.histogram.counts, strict=True):
@@ -158,6 +159,7 @@ class QuantilePlot(Plot):
 
     def __init__(self) -> None:
         super().__init__(HEIGHT_PX)
+        self.nothing = NOTHING
         self._real_name = "real"
         self._compared: Sequence[Compared] = ()
 
@@ -185,7 +187,7 @@ class QuantilePlot(Plot):
     def draw_on(self, figure: Figure, ink: Ink) -> None:
         """Draw points and Q-Q line per prediction, and the line on which equal distributions lie."""
         if not self._compared:
-            say_in(figure, NOTHING, ink)
+            say_in(figure, self.nothing, ink)
             return
         axes = figure.add_subplot()
         for one in self._compared:

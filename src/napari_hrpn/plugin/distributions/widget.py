@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSpinBox, QTabWidg
 from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.distributions import patch_numbers, value_numbers
 from napari_hrpn.plugin.distributions.patch_numbers import MEAN, QUANTITIES, TOTAL, patch_sources
-from napari_hrpn.plugin.distributions.value_plots import Compared, HistogramPlot, QuantilePlot
+from napari_hrpn.plugin.distributions.value_plots import NOTHING, Compared, HistogramPlot, QuantilePlot
 from napari_hrpn.plugin.distributions.violin_plot import Patch, ViolinPlot
 from napari_hrpn.plugin.distributions.work import (
     Comparison,
@@ -23,6 +23,7 @@ from napari_hrpn.plugin.distributions.work import (
 )
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.tone_label import ToneLabel
 from napari_hrpn.plugin.measuring.arrangement import side_by_side, stacked
 from napari_hrpn.plugin.measuring.marks import Frame, go_to, pixel_at
 from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import RegionMask, Slide
 
 LARGEST_PATCH_PX = 8192
+NO_REAL = "There is no real image to compare with; Patches shows the prediction alone."
 REGION_TIP = (
     "Which pixels are compared: those of the tissue, all, or those in the shapes or labels of a layer.\n"
     "Patches are those of the tissue, but for the whole frame"
@@ -102,14 +104,14 @@ class DistributionsWidget(MeasuringWidget):
 
     def parts(self) -> list[Part]:
         """Grey levels of each prediction, then the patches of each slide."""
-        real = self.real
-        if real is None:
+        place = self.place
+        if place is None:
             raise Refusal(self.pair_form.problem or "There is no image of one channel: open a slide.")
         if self.region_form.value == TISSUE and self.tissue.mask is None:
             raise Refusal(self.tissue.problem or "The tissue is not known: compare the whole frame.")
-        self._follow_patch(real)
-        parts = [self._value_part(real, predicted) for predicted in self.predictions]
-        for source in self._sources(real):
+        real = self.real
+        parts = [] if real is None else [self._value_part(real, predicted) for predicted in self.predictions]
+        for source in self._sources(place):
             tissue = self._tissue_of(source)
             parts += [tissue] if isinstance(tissue, Part) else []
             parts.append(patches_part(source, self._patch_settings(), tissue))
@@ -117,12 +119,15 @@ class DistributionsWidget(MeasuringWidget):
 
     def show_known(self) -> None:
         """Show what is measured of what is chosen."""
+        self._follow_patch(self.place)
         real = self.real
-        self._follow_patch(real)
         self._compared = [] if real is None else self._known_values(real)
-        self._patches = [] if real is None else self._known_patches(real)
+        self._patches = [] if self.place is None else self._known_patches(self.place)
         name = "real" if real is None else real.name
         is_whole = real is not None and real.slide.dtype.kind in "biu"
+        is_alone = real is None and bool(self.predictions)
+        for plot in (self.histogram, self.quantiles):
+            plot.nothing = NO_REAL if is_alone else NOTHING
         self.histogram.show_images(name, self._compared, is_whole=is_whole)
         self.quantiles.show_images(name, self._compared)
         self.sizes_table.show_rows(*value_numbers.size_rows(self._compared))
@@ -162,6 +167,7 @@ class DistributionsWidget(MeasuringWidget):
             "Edge of a patch at full resolution. 512 px is the paper's; of a small slide, halved until there are\n"
             "24 patches, as in a report"
         )
+        self.patch_note = ToneLabel()
         self.tissue_box.setRange(1, 100)
         self.tissue_box.setDecimals(0)
         self.tissue_box.setValue(100 * default.minimum_tissue)
@@ -188,6 +194,7 @@ class DistributionsWidget(MeasuringWidget):
         add_row(form, "Patches of", side_by_side(self.patch_box, self.tissue_box))
         add_row(form, "Show", self.quantity_box)
         form.addRow(self.others_box)
+        form.addRow(self.patch_note)
         return rows
 
     def _save_values(self, what: str, plot: HistogramPlot | QuantilePlot) -> QWidget:
@@ -195,11 +202,7 @@ class DistributionsWidget(MeasuringWidget):
             [
                 ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot(what, plot)),
                 ("Values of the plot …", "CSV", lambda: self.save_rows(what, plot.rows())),
-                (
-                    "How far apart …",
-                    "CSV of the table above",
-                    lambda: self.save_rows("distances", self._size_records()),
-                ),
+                ("How far apart …", "CSV of the table above", self._save_distances),
             ]
         )
 
@@ -235,19 +238,23 @@ class DistributionsWidget(MeasuringWidget):
         self._is_patch_chosen = True
         self.changed()
 
-    def _follow_patch(self, real: ComparedChannel | None) -> None:
+    def _follow_patch(self, place: ComparedChannel | None) -> None:
         """Until another edge is chosen, that of a report of this slide."""
-        if real is not None and not self._is_patch_chosen:
-            blocked = self.patch_box.blockSignals(True)
-            self.patch_box.setValue(EvaluationSettings().patch_of(real.slide.shape))
-            self.patch_box.blockSignals(blocked)
+        if place is None or self._is_patch_chosen:
+            return
+        blocked = self.patch_box.blockSignals(True)
+        self.patch_box.setValue(EvaluationSettings().patch_of(place.slide.shape))
+        self.patch_box.blockSignals(blocked)
+        self.patch_note.say(patch_numbers.room_words(place.slide.shape, self.patch_box.value()))
 
     def _patch_settings(self) -> PatchSettings:
         return PatchSettings(self.patch_box.value(), self.tissue_box.value() / 100)
 
-    def _sources(self, real: ComparedChannel) -> list[PatchSource]:
+    def _sources(self, place: ComparedChannel) -> list[PatchSource]:
         predictions = {one: self.pair_form.colour_of(one) for one in self.predictions}
-        return patch_sources(self._viewer, real, predictions, others=self.others_box.isChecked())
+        shown = self.real or next(iter(self.predictions), place)
+        panel = shown.slide.channel_names[shown.channel]
+        return patch_sources(self._viewer, place, predictions, panel, others=self.others_box.isChecked())
 
     def _value_part(self, real: ComparedChannel, predicted: ComparedChannel) -> Part:
         if self.region_form.value in (TISSUE, FRAME):
@@ -281,9 +288,9 @@ class DistributionsWidget(MeasuringWidget):
         comparison: Comparison | None = getattr(known, region if region in (TISSUE, FRAME) else "drawn")
         return comparison
 
-    def _known_patches(self, real: ComparedChannel) -> list[tuple[PatchSource, Heterogeneity]]:
+    def _known_patches(self, place: ComparedChannel) -> list[tuple[PatchSource, Heterogeneity]]:
         settings = self._patch_settings()
-        parts = [(source, patches_part(source, settings, self._tissue_of(source))) for source in self._sources(real)]
+        parts = [(source, patches_part(source, settings, self._tissue_of(source))) for source in self._sources(place)]
         return [(source, self.bar.known(part.key)) for source, part in parts if part.key in self.bar.results]
 
     def _show_patches(self) -> None:
@@ -291,8 +298,9 @@ class DistributionsWidget(MeasuringWidget):
         self.violins.show_violins(patch_numbers.violins(self._patches, quantity), QUANTITIES[quantity])
         self.heterogeneity_table.show_rows(*patch_numbers.heterogeneity_rows(self._patches))
 
-    def _size_records(self) -> list[dict[str, object]]:
-        return [value_numbers.size_record(one, self.region_form.title) for one in self._compared]
+    def _save_distances(self) -> None:
+        title = self.region_form.title
+        self.save_rows("distances", [value_numbers.size_record(one, title) for one in self._compared])
 
     def _show_patch(self, patch: Patch) -> None:
         """Frame a patch in the viewer, and mark it in all violins."""
@@ -340,5 +348,5 @@ class DistributionsWidget(MeasuringWidget):
         ]
 
     def _is_of_pair(self, source: PatchSource) -> bool:
-        real = () if self.real is None else (self.real,)
-        return any(source.slide is one.slide for one in (*real, *self.predictions))
+        place = () if self.place is None else (self.place,)
+        return any(source.slide is one.slide for one in (*place, *self.predictions))

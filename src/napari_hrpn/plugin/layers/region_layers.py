@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 
@@ -13,13 +16,78 @@ from napari_hrpn.plugin.layers.shown_slides import is_prediction, layers_of, sli
 from napari_hrpn.plugin.soon import soon
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     import napari
     from napari.utils.events import Event
 
     from napari_hrpn.slides import Slide
 
 MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
-EDITS = ("data", "paint", "labels_update", "features", *MOVES)
+SHAPE_EDITS = ("data", "features", *MOVES)
+PIXEL_EVENTS = ("data", "paint", "labels_update", "set_data")
+"""What napari sends when it paints, fills or erases; the last one alone when it undoes, and for much else."""
+PAINTING_MS = 60
+MOST_COMPARED_BYTES = 256 << 20
+
+
+class LabelEdits(QObject):
+    """Follows the pixels of a Labels layer.
+
+    `edited` says that they are others, however that came about: by a brush, by undo and redo, by other data, or in
+    place with ``layer.refresh()``. What only looks different is no edit.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        The layer.
+    """
+
+    edited = Signal()
+
+    def __init__(self, layer: Labels) -> None:
+        super().__init__()
+        self._layer = layer
+        self._painted = 0
+        self._known = self._fingerprint()
+        # a brush sends many events, some of them before the pixels are changed
+        self._soon = soon(self, self._compare, PAINTING_MS)
+        for name in PIXEL_EVENTS:
+            getattr(layer.events, name).connect(self._note)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to be compared."""
+        return not self._soon.isActive()
+
+    def accept(self) -> None:
+        """Take the pixels as they are: what changed them was no edit."""
+        self._soon.stop()
+        self._known = self._fingerprint()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        self._soon.stop()
+        for name in PIXEL_EVENTS:
+            getattr(self._layer.events, name).disconnect(self._note)
+
+    def _note(self, event: Event) -> None:
+        self._painted += event.type != "set_data"
+        self._soon.start()
+
+    def _compare(self) -> None:
+        before, self._known = self._known, self._fingerprint()
+        if self._known != before:
+            self.edited.emit()
+
+    def _fingerprint(self) -> Hashable:
+        """Of the pixels; of arrays that are not in memory, or too large, what napari did to them."""
+        data = self._layer.data
+        if isinstance(data, np.ndarray) and data.nbytes <= MOST_COMPARED_BYTES:
+            return data.shape, data.dtype.str, zlib.crc32(np.ascontiguousarray(data).data)
+        # undo moves a step from one list to the other; napari has no event for it
+        steps = (len(getattr(self._layer, name, ())) for name in ("_undo_history", "_redo_history"))
+        return self._painted, *steps
 
 
 class RegionLayers(QObject):
@@ -41,6 +109,7 @@ class RegionLayers(QObject):
         super().__init__()
         self._viewer = viewer
         self._followed: dict[Layer, tuple[str, ...]] = {}
+        self._edits: dict[Layer, LabelEdits] = {}
         # several layers come and go in one step
         self._soon = soon(self, self._follow)
         events = viewer.layers.events
@@ -50,8 +119,8 @@ class RegionLayers(QObject):
 
     @property
     def is_settled(self) -> bool:
-        """Whether all that came or went is listed."""
-        return not self._soon.isActive()
+        """Whether all that came, went or was edited is told."""
+        return not self._soon.isActive() and all(edits.is_settled for edits in self._edits.values())
 
     def stop(self) -> None:
         """Follow no more."""
@@ -61,6 +130,17 @@ class RegionLayers(QObject):
             event.disconnect(self._layers_changed)
         for layer in list(self._followed):
             self._leave(layer)
+
+    def accept(self, layer: Labels) -> None:
+        """Take the pixels of a layer as they are, without telling of an edit.
+
+        Parameters
+        ----------
+        layer : napari.layers.Labels
+            Whose data the package itself has changed.
+        """
+        if layer in self._edits:
+            self._edits[layer].accept()
 
     def choices(self) -> list[tuple[str, Layer]]:
         """Names and layers of all shapes and labels."""
@@ -121,15 +201,23 @@ class RegionLayers(QObject):
             self._leave(layer)
         for layer in there:
             if layer not in self._followed:
-                names = EDITS if isinstance(layer, Shapes | Labels) else MOVES
-                self._followed[layer] = tuple(name for name in names if hasattr(layer.events, name))
-                for name in self._followed[layer]:
-                    getattr(layer.events, name).connect(self._tell_edit)
+                self._join(layer)
         self.listed.emit()
+
+    def _join(self, layer: Layer) -> None:
+        names = SHAPE_EDITS if isinstance(layer, Shapes) else MOVES
+        self._followed[layer] = tuple(name for name in names if hasattr(layer.events, name))
+        for name in self._followed[layer]:
+            getattr(layer.events, name).connect(self._tell_edit)
+        if isinstance(layer, Labels):
+            self._edits[layer] = edits = LabelEdits(layer)
+            edits.edited.connect(partial(self.edited.emit, layer))
 
     def _leave(self, layer: Layer) -> None:
         for name in self._followed.pop(layer):
             getattr(layer.events, name).disconnect(self._tell_edit)
+        if layer in self._edits:
+            self._edits.pop(layer).stop()
 
     def _tell_edit(self, event: Event) -> None:
         self.edited.emit(event.source if isinstance(event.source, Shapes | Labels) else None)

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_hrpn.plugin.measuring.plot import Plot
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GAP_PX = 4
+MOST_STRETCH = 200
+"""Of plots: what is left of the height is theirs."""
 
 
 def stacked(widgets: Sequence[QWidget]) -> QWidget:
@@ -29,7 +33,7 @@ def stacked(widgets: Sequence[QWidget]) -> QWidget:
     layout = QVBoxLayout(whole)
     layout.setContentsMargins(0, GAP_PX, 0, 0)
     for widget in widgets:
-        layout.addWidget(widget)
+        layout.addWidget(widget, MOST_STRETCH if isinstance(widget, Plot) else 0)
     layout.addStretch(1)
     return whole
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.forms.message_panel import MessagePanel
+from napari_hrpn.plugin.forms.tone_label import PROBLEM, TEXT, ToneLabel
 from napari_hrpn.plugin.forms.words import time_in_words
 from napari_hrpn.plugin.measuring.course import Progress
 from napari_hrpn.plugin.measuring.parts import Finished, Part, Remembered, in_turn
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STEPS = 1000
 
 
-class MeasureBar(MessagePanel):
+class MeasureBar(QWidget):
     """Starts, follows and ends measurements, and remembers their parts.
 
     `asked` says that the user wants to measure, `found` carries the key of a part that has its result, `ended` says
@@ -38,6 +38,8 @@ class MeasureBar(MessagePanel):
 
     def __init__(self, tooltip: str) -> None:
         super().__init__()
+        self.message = ""
+        self.message_label = ToneLabel(TEXT)
         self.results = Remembered()
         self._run: BackgroundRun | None = None
         self.measure_button = QPushButton("Measure")
@@ -89,6 +91,18 @@ class MeasureBar(MessagePanel):
         self._run.start()
         return True
 
+    def say(self, sentence: str) -> None:
+        """Show a sentence."""
+        self._show(sentence, TEXT)
+
+    def refuse(self, sentence: str) -> None:
+        """Show why something cannot be done, in the colour of what went wrong."""
+        self._show(sentence, PROBLEM)
+
+    def _show(self, sentence: str, tone: str) -> None:
+        self.message = sentence
+        self.message_label.say(sentence, tone)
+
     def cancel(self) -> None:
         """Stop after the step that is being done; what is finished is kept."""
         if self._run is not None:
@@ -124,7 +138,7 @@ class MeasureBar(MessagePanel):
         self._stopped(is_complete)
 
     def _fail(self, error: BaseException) -> None:
-        self.say(sentence_of(error))
+        self.refuse(sentence_of(error))
         self._stopped(False)
 
     def _stopped(self, is_complete: bool) -> None:
@@ -135,4 +149,5 @@ class MeasureBar(MessagePanel):
     def _show_state(self) -> None:
         self.measure_button.setEnabled(not self.is_running)
         self.cancel_button.setEnabled(self.is_running)
+        self.cancel_button.setVisible(self.is_running)
         self.bar.setVisible(self.is_running)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
 from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.measuring.arrangement import MOST_STRETCH
 from napari_hrpn.plugin.measuring.marks import ViewerMouse
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
+from napari_hrpn.plugin.measuring.plot import Plot
 from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
 from napari_hrpn.plugin.plot_theme import PlotTheme
 from napari_hrpn.plugin.refusal import Refusal
@@ -23,17 +25,18 @@ from napari_hrpn.plugin.soon import soon
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     import napari
 
     from napari_hrpn.plugin.measuring.parts import Part
-    from napari_hrpn.plugin.measuring.plot import Plot
     from napari_hrpn.plugin.measuring.region_form import RegionForm
     from napari_hrpn.slides import Slide
 
     Wanted = Callable[[], Sequence[Part]]
 
+UNASKED_WEIGHT = 128e6
+"""In pixels that are looked at: what takes some seconds is measured without being asked."""
 WAITING = "Looking for the tissue …"
 
 
@@ -49,13 +52,16 @@ class MeasuringWidget(DockedWidget):
     """
 
     region_form: RegionForm
-    least_width_px = 490
+    is_measured_unasked = True
+    least_width_px = 480
 
     def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
         super().__init__()
         self._viewer = viewer
         self._waiting: Callable[[], None] | None = None
         self._is_shut_down = False
+        self._missing = ""
+        self._begun: list[Hashable] = []
         self.pair_form = PairForm(viewer)
         self.tissue = Tissue(viewer)
         self.bar = MeasureBar(tooltip)
@@ -104,8 +110,13 @@ class MeasuringWidget(DockedWidget):
 
     @property
     def predictions(self) -> tuple[ComparedChannel, ...]:
-        """Its predictions; none where the real channel stands alone."""
-        return () if self.pair_form.pair is None else self.pair_form.pair.predictions
+        """What was predicted, with a real channel or alone; none where the real channel stands alone."""
+        return self.pair_form.predictions
+
+    @property
+    def place(self) -> ComparedChannel | None:
+        """The real channel; where there is none, another one that lies where the predictions do."""
+        return self.pair_form.place
 
     @property
     def is_settled(self) -> bool:
@@ -123,6 +134,7 @@ class MeasuringWidget(DockedWidget):
 
     def measure(self) -> None:
         """Measure what is not known yet."""
+        self.pair_form.look_again()
         self.start(self.parts, lambda _: self.bar.say("Nothing has changed: all of this is measured."))
 
     def start(self, wanted: Wanted, when_known: Callable[[Sequence[Part]], None]) -> None:
@@ -145,7 +157,7 @@ class MeasuringWidget(DockedWidget):
         try:
             parts = wanted()
         except (Refusal, SlideError) as error:
-            self.bar.say(str(error))
+            self.bar.refuse(str(error))
             return
         if not self.bar.start(parts):
             when_known(parts)
@@ -180,14 +192,14 @@ class MeasuringWidget(DockedWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 6, 0)
         for widget in contents:
-            column.addWidget(widget)
+            column.addWidget(widget, MOST_STRETCH if isinstance(widget, Plot | QTabWidget) else 0)
         column.addStretch(1)
         layout = QVBoxLayout(self)
         layout.addWidget(scrolling(inside, sideways=True), 1)
         layout.addWidget(self.bar)
         layout.addWidget(self.report)
         self._theme = PlotTheme(self, self._viewer, self.plots())
-        self.tissue.look_at(self.real)
+        self.tissue.look_at(self.place)
 
     def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
         """Ask where to save a table, and save it.
@@ -200,7 +212,7 @@ class MeasuringWidget(DockedWidget):
             All with the same keys.
         """
         if not rows:
-            self.bar.say("There is nothing to save yet: press Measure.")
+            self.bar.refuse("There is nothing to save yet: press Measure.")
             return
         self._ask_and_save(what, TABLES, partial(write_table, rows))
 
@@ -217,7 +229,15 @@ class MeasuringWidget(DockedWidget):
         self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
 
     def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:
-        ask_and_save(self, what, None if self.real is None else self.real.slide.source, kinds, write, self.bar.say)
+        ask_and_save(
+            self,
+            what,
+            None if self.place is None else self.place.slide.source,
+            kinds,
+            write,
+            self.bar.say,
+            self.bar.refuse,
+        )
 
     def _tissue_changed(self) -> None:
         if self._waiting is not None and not self.tissue.is_busy:
@@ -225,5 +245,33 @@ class MeasuringWidget(DockedWidget):
         self.changed()
 
     def _refresh(self) -> None:
-        self.tissue.look_at(self.real)
+        self.tissue.look_at(self.place)
         self.show_known()
+        self._measure_unasked()
+
+    def _measure_unasked(self) -> None:
+        """Measure in the background what does not take long; once, until something else is chosen."""
+        try:
+            parts = self.parts()
+        except (Refusal, SlideError) as error:
+            self._say_missing(str(error))
+            return
+        self._say_missing("")
+        asked = [part.key for part in parts]
+        missing = [part for part in parts if part.key not in self.bar.results]
+        self.bar.measure_button.setVisible(bool(missing))
+        if not self.is_measured_unasked or asked == self._begun or (self.needs_tissue and self.tissue.is_busy):
+            return
+        if self.bar.is_running:
+            # of what is chosen no more; its end comes back here
+            self.bar.cancel()
+        elif missing and sum(part.weight for part in missing) <= UNASKED_WEIGHT:
+            self._begun = asked
+            self.bar.start(parts)
+
+    def _say_missing(self, sentence: str) -> None:
+        """Say what is missing as long as it is, unless the form above says so already."""
+        is_told = sentence == self.pair_form.problem or (self.needs_tissue and self.tissue.is_busy)
+        missing, self._missing = self._missing, "" if is_told else sentence
+        if not self.bar.is_running and (self._missing or self.bar.message == missing):
+            self.bar.say(self._missing)

@@ -54,7 +54,7 @@ class Plot(QWidget):
     Parameters
     ----------
     height_px : int
-        Of the canvas.
+        Of the canvas at least.
     """
 
     def __init__(self, height_px: int) -> None:
@@ -65,7 +65,7 @@ class Plot(QWidget):
         self._is_stale = True
         self._unmarked: Any = None
         self.figure = Figure()
-        self.canvas = fill_with_canvas(self, self.figure, height_px)
+        self.canvas = fill_with_canvas(self, self.figure, height_px, grows=True)
         self.canvas.mpl_connect("motion_notify_event", self._tell)
         self.canvas.mpl_connect("button_press_event", self.pressed)
         self.canvas.mpl_connect("draw_event", self._remember)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -9,6 +10,7 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
+from napari_hrpn.plugin.comparison.shared_choice import shared_choice
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.layers import KEY
 from napari_hrpn.plugin.layers.drawn_regions import drawn_regions
@@ -54,7 +56,7 @@ class RegionForm(QWidget):
         self._numbers: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
         self._layers = RegionLayers(viewer)
         self._has_drawn = has_drawn
-        self._has_tissue = self._is_chosen = False
+        self._choice = shared_choice(viewer)
         self.box = ChoiceBox(tooltip)
         self.edit_button = QPushButton("Edit tissue")
         layout = QHBoxLayout(self)
@@ -65,8 +67,9 @@ class RegionForm(QWidget):
         self._layers.listed.connect(self._offer)
         self._layers.edited.connect(self._note_edit)
         self._tissue.changed.connect(self._offer)
-        self.box.activated.connect(self._note_choice)
-        self.box.changed.connect(self.changed)
+        for signal in (self.box.activated, self.box.changed):
+            signal.connect(self._note_choice)
+        self._choice.changed.connect(self._offer)
         self.edit_button.clicked.connect(self._tissue.show_layer)
 
     @property
@@ -127,14 +130,22 @@ class RegionForm(QWidget):
     def shut_down(self) -> None:
         """Follow the viewer no more."""
         self._layers.stop()
+        with contextlib.suppress(RuntimeError, TypeError):
+            self._choice.changed.disconnect(self._offer)
 
     def _offer(self) -> None:
         has_mask = self._tissue.mask is not None
-        had_tissue, self._has_tissue = self._has_tissue, has_mask or self._tissue.is_busy
-        choices: list[tuple[str, Any]] = [("Tissue", TISSUE)] if self._has_tissue else []
+        choices: list[tuple[str, Any]] = [("Tissue", TISSUE)] if has_mask or self._tissue.is_busy else []
         choices.append(("Whole frame", FRAME))
         choices += [(f"ROI: {name}", layer) for name, layer in self._drawn_layers()]
-        self.box.offer(choices, TISSUE, keep=self._is_chosen or had_tissue or not self._has_tissue)
+        chosen = self._choice.region
+        before = self.value
+        was_blocked = self.box.blockSignals(True)
+        is_there = any(value is chosen or value == chosen for _, value in choices)
+        self.box.offer(choices, chosen if is_there else TISSUE, keep=False)
+        self.box.blockSignals(was_blocked)
+        if self.value is not before:
+            self.changed.emit()
         self.edit_button.setEnabled(has_mask and self._tissue.layer is None)
         self.edit_button.setToolTip(EDIT if has_mask else self._tissue.problem or EDIT)
 
@@ -144,8 +155,9 @@ class RegionForm(QWidget):
             (name, layer) for name, layer in self._layers.choices() if self._has_drawn and KEY not in layer.metadata
         ]
 
-    def _note_choice(self) -> None:
-        self._is_chosen = True
+    def _note_choice(self, _: object = None) -> None:
+        self._choice.choose_region(self.value)
+        self.changed.emit()
 
     def _note_edit(self, layer: Layer | None) -> None:
         # 0 stands for all: something was moved

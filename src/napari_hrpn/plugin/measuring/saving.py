@@ -90,6 +90,7 @@ def ask_and_save(
     kinds: str,
     write: Callable[..., None],
     say: Callable[[str], None],
+    refuse: Callable[[str], None],
 ) -> None:
     """Ask where to save something of a slide, save it, and tell.
 
@@ -105,8 +106,8 @@ def ask_and_save(
         Kinds of file in Qt's form, the one that is proposed first.
     write : callable
         Given the path and whether to `overwrite`; it raises SlideError.
-    say : callable
-        Given a sentence; not called where the user thought better of it.
+    say, refuse : callable
+        Given a sentence of what was saved, or why nothing was; not called where the user thought better of it.
     """
     title = "slide" if source is None else slide_name(source)
     proposal = folder_beside(source) / f"{title} {what}{_ending(kinds)}"
@@ -117,7 +118,7 @@ def ask_and_save(
     try:
         write(path, overwrite=may_replace)
     except SlideError as error:
-        say(str(error))
+        refuse(str(error))
     else:
         say(f"Saved: {path}")
 

@@ -50,7 +50,6 @@ class MaskLayers(QObject):
         super().__init__()
         self._viewer = viewer
         self._edits: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
-        self._is_own_change = False
         self._layers = RegionLayers(viewer)
         self._layers.listed.connect(self.listed)
         self._layers.edited.connect(self._note_edit)
@@ -130,21 +129,18 @@ class MaskLayers(QObject):
         """
         pixels = vessels.mask.astype(np.uint8)
         layer = self._found_layer(real)
-        self._is_own_change = True
-        try:
-            if layer is not None and layer.data.shape == pixels.shape:
-                layer.data = pixels
-            else:
-                layer = self._viewer.add_labels(
-                    pixels,
-                    **coarse_placement(real.layer, vessels.downsample),
-                    name=f"{real.name} vessels",
-                    opacity=OPACITY,
-                    colormap=DirectLabelColormap(color_dict={0: "transparent", None: VESSEL_COLOUR}),
-                    metadata={KEY: {VESSELS: who(real.slide)}},
-                )
-        finally:
-            self._is_own_change = False
+        if layer is not None and layer.data.shape == pixels.shape:
+            layer.data = pixels
+            self._layers.accept(layer)
+        else:
+            layer = self._viewer.add_labels(
+                pixels,
+                **coarse_placement(real.layer, vessels.downsample),
+                name=f"{real.name} vessels",
+                opacity=OPACITY,
+                colormap=DirectLabelColormap(color_dict={0: "transparent", None: VESSEL_COLOUR}),
+                metadata={KEY: {VESSELS: who(real.slide)}},
+            )
         layer.metadata[KEY]["shown"] = who(vessels)
         return layer
 
@@ -209,6 +205,6 @@ class MaskLayers(QObject):
         return next(there, None)
 
     def _note_edit(self, layer: Layer | None) -> None:
-        if isinstance(layer, Labels) and not self._is_own_change:
+        if isinstance(layer, Labels):
             self._edits[layer] = self._edits.get(layer, 0) + 1
             self.edited.emit(layer)

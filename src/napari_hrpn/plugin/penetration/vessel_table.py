@@ -108,6 +108,7 @@ class VesselTableView(QTableView):
         self._is_own_choice = False
         self.setToolTip("A row per vessel: select one to go to it, or click on a vessel in the viewer")
         self.setFixedHeight(HEIGHT_PX)
+        self.setTabKeyNavigation(False)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)

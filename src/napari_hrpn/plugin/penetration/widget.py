@@ -128,7 +128,7 @@ class PenetrationWidget(MeasuringWidget):
 
     def show_known(self) -> None:
         """Show what is measured of what is chosen."""
-        real = self.real
+        real = self.place
         self.vessel_form.follow(real)
         self._vessels = self._table = self._cells = self._profiles = None
         tables, has_glass = None, True
@@ -153,7 +153,7 @@ class PenetrationWidget(MeasuringWidget):
         label : int
             Its number in the table.
         """
-        real = self.real
+        real = self.place
         if self._vessels is not None and real is not None:
             box = box_of(self._vessels, label)
             go_to(self._viewer, real.layer, box)
@@ -235,9 +235,11 @@ class PenetrationWidget(MeasuringWidget):
 
     def _checked(self) -> tuple[ComparedChannel, Part]:
         """The real channel, and the part that gives the vessels."""
-        real = self.real
+        real = self.place
         if real is None:
             raise Refusal(self.pair_form.problem or "There is no image of one channel: open a slide.")
+        if self.real is None and not self.predictions:
+            raise Refusal(self.pair_form.problem or "There is no probe to measure: open or make a prediction.")
         if self._is_tissue_alone and self.tissue.mask is None:
             raise Refusal(self.tissue.problem or "The tissue is not known: measure the whole frame.")
         vessels = self._vessels_part(real)
@@ -261,7 +263,7 @@ class PenetrationWidget(MeasuringWidget):
     def _wanted(self, real: ComparedChannel, vessels: Part) -> PenetrationParts:
         form = self.vessel_form
         background = self.tissue.glass if form.background == GLASS else float(form.background)
-        images = (real, *self.predictions)
+        images = self.predictions if self.real is None else (real, *self.predictions)
         return penetration_parts(Chosen(images, form.stain, form.nuclei, self._mask_of_tissue(), background), vessels)
 
     def _subarea_parts(self) -> list[Part]:
@@ -276,7 +278,8 @@ class PenetrationWidget(MeasuringWidget):
             vessels = self._vessels_part(real)
         except (Refusal, SlideError):
             return None, True
-        if vessels is None or (self._is_tissue_alone and self.tissue.mask is None):
+        has_probe = self.real is not None or self.predictions
+        if vessels is None or not has_probe or (self._is_tissue_alone and self.tissue.mask is None):
             return None, True
         parts, known = self._wanted(real, vessels), self.bar.known
         self._vessels, self._table, self._profiles = known(vessels.key), known(parts.table.key), known(parts.probe.key)
@@ -330,7 +333,7 @@ class PenetrationWidget(MeasuringWidget):
         self._show_layers(parts[-1].key)
 
     def _take_edit(self, layer: Labels) -> None:
-        real = self.real
+        real = self.place
         if layer is self.vessel_form.mask:
             self.changed()
         elif real is not None and self.masks.was_found_on(layer, real):
@@ -338,7 +341,7 @@ class PenetrationWidget(MeasuringWidget):
             self.vessel_form.take_mask(layer)
 
     def _select_under_mouse(self, position: NDArray[np.float64]) -> None:
-        real = self.real
+        real = self.place
         if self._vessels is None or real is None or not self.vessel_table.isVisible():
             return
         place = pixel_at(real.layer, position)

@@ -9,7 +9,7 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
 
-from napari_hrpn.plugin.comparison.compared import is_incomplete, loose_layers
+from napari_hrpn.plugin.comparison.compared import is_incomplete, loose_layers, unfinished_words
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.layers import slide_from_layers, slide_label, slide_of
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
@@ -87,10 +87,11 @@ class ReportBar(MeasureBar):
 
     def write(self) -> None:
         """Ask for a folder and write the report into a new one in it."""
+        self._pair_form.look_again()
         try:
             real = self._pair().real
         except Refusal as error:
-            self.say(str(error))
+            self.refuse(str(error))
             return
         self._tissue.look_at(real)
         chosen = QFileDialog.getExistingDirectory(self, WHERE, str(folder_beside(real.slide.source)))
@@ -118,7 +119,8 @@ class ReportBar(MeasureBar):
         if pair is None:
             raise Refusal(self._pair_form.problem or "There is no prediction to report on: open or make one.")
         for one in pair.predictions:
-            if is_incomplete(one.layer):
+            # of one whose tiles are known, these are measured
+            if is_incomplete(one.layer) and one.tiles is None:
                 raise Refusal(f"{one.name!r} is not complete: finish its prediction first, for a report of all of it.")
         return pair
 
@@ -135,7 +137,7 @@ class ReportBar(MeasureBar):
             reported, parent = self._reported(pair), self._parent_folder
         except (Refusal, SlideError) as error:
             self._parent_folder = None
-            self.say(str(error))
+            self.refuse(str(error))
             return
         self._parent_folder = self.written = None
         self.start([Part(object(), "Writing the report", 1.0, lambda _: report_steps(reported, parent))])
@@ -165,7 +167,12 @@ class ReportBar(MeasureBar):
         self.results.clear()
 
     def _end(self, is_complete: bool) -> None:
-        self.say(self.written.words if is_complete and self.written is not None else STOPPED)
+        if is_complete and self.written is not None:
+            pair = self._pair_form.pair
+            told = [] if pair is None else [unfinished_words(one) for one in pair.predictions]
+            self.say("\n".join([self.written.words, *filter(None, told)]))
+        else:
+            self.say(STOPPED)
         self._stopped(is_complete)
 
     def _show_buttons(self) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import RoiMeasurement
 
-HEIGHT_PX = 256
+LEAST_HEIGHT_PX = 220
 MARGINS_PX = 62, 74, 42, 26
 """Left, right, bottom, top: room for tick labels, the scale of the colours, the name of the axis, and the title."""
 BAR_PX = 10, 14
@@ -46,15 +46,21 @@ class DensityPlot(QWidget):
         figure = Figure()
         self.density = DensityAxes(figure.add_subplot(), is_animated=True)
         self._bar_axes = figure.add_axes((0.9, 0.1, 0.02, 0.8))
-        self.canvas = fill_with_canvas(self, figure, HEIGHT_PX)
+        self.canvas = fill_with_canvas(self, figure, LEAST_HEIGHT_PX, grows=True)
         self.canvas.mpl_connect("motion_notify_event", self._tell)
         self.canvas.mpl_connect("draw_event", self._keep_background)
+        self._words = figure.text(0.5, 0.5, "", ha="center", va="center", fontsize=9, wrap=True, color=text)
         self._background: Any = None
         self._is_stale = self._is_complete = False
         self._make_bar()
         self.set_colours(background, text)
         # several requests of one turn are drawn once, where axes and labels are drawn too
         self._soon = soon(self, self._draw)
+
+    @property
+    def words(self) -> str:
+        """The sentence that stands in place of a density; empty where there is one."""
+        return self._words.get_text()
 
     def set_colours(self, background: str, text: str) -> None:
         """Draw in the colours of a theme."""
@@ -68,10 +74,11 @@ class DensityPlot(QWidget):
             for spine in axes.spines.values():
                 spine.set_color(text)
         self._title_colour = text
+        self._words.set_color(text)
         self._draw_all_soon()
 
-    def show_measurement(self, measurement: RoiMeasurement | None, which: int, title: str) -> None:
-        """Show a region, or nothing.
+    def show_measurement(self, measurement: RoiMeasurement | None, which: int, title: str, words: str = "") -> None:
+        """Show a region, or a sentence in its place.
 
         Parameters
         ----------
@@ -81,8 +88,14 @@ class DensityPlot(QWidget):
             Which prediction.
         title : str
             What stands above.
+        words : str
+            The sentence.
         """
         axes = self.density.axes
+        is_empty = measurement is None
+        for part in (axes, self._bar_axes):
+            part.set_visible(not is_empty)
+        self._words.set_text(words if is_empty else "")
         is_new = axes.get_title(loc="left") != title
         axes.set_title(title, loc="left", fontsize=9, color=self._title_colour)
         if measurement is None:
@@ -101,7 +114,7 @@ class DensityPlot(QWidget):
         """Keep the margins; matplotlib's own layout would take half of the time of drawing."""
         super().resizeEvent(event)
         left, right, bottom, top = MARGINS_PX
-        width, height = max(self.width(), left + right + 40), HEIGHT_PX
+        width, height = max(self.width(), left + right + 40), max(self.height(), LEAST_HEIGHT_PX)
         side = min(width - left - right, height - bottom - top)
         self.density.axes.set_position((left / width, bottom / height, side / width, side / height))
         bar_width, apart = BAR_PX
@@ -148,7 +161,7 @@ class DensityPlot(QWidget):
         self._draw_density()
 
     def _draw_density(self) -> None:
-        for artist in self.density.artists:
+        for artist in self.density.artists if self.density.axes.get_visible() else ():
             self.density.axes.draw_artist(artist)
 
     def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)

@@ -22,6 +22,8 @@ from napari_hrpn.plugin.roi_correlation.results import (
 from napari_hrpn.slides import Annotation, slide_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_hrpn.analysis import Interval, RoiImages
     from napari_hrpn.analysis.slide_penetration import ProbeImage
 
@@ -47,6 +49,22 @@ COLOCALIZED = (
 )
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a region comes from.
+
+    Attributes
+    ----------
+    file : str or None
+        Name of the file that its layer was imported from.
+    random : RandomRois or None
+        Settings that placed it; None where somebody drew it.
+    """
+
+    file: str | None = None
+    random: RandomRois | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Exported:
     """What is exported.
@@ -59,14 +77,14 @@ class Exported:
         All regions.
     regions : str
         Name of the layer that they were drawn in.
-    random : RandomRois or None
-        Settings of the random regions that were added last; None where none were.
+    origins : sequence of Origin
+        Of each row; none where nothing is known of them.
     """
 
     images: RoiImages
     rows: tuple[RoiRow, ...]
     regions: str
-    random: RandomRois | None = None
+    origins: Sequence[Origin] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,6 +166,8 @@ def settings(exported: Exported) -> dict[str, Any]:
         if row.measurement is not None and row.measurement.numbers[0].intervals is not None
     ]
     bootstrap = intervals[0] if intervals else None
+    origins = dict(zip(exported.rows, exported.origins, strict=False))
+    placed = list(dict.fromkeys(origin.random for origin in origins.values() if origin.random is not None))
     return {
         "napari_hrpn": __version__,
         "real": _image_facts(images.real),
@@ -156,7 +176,8 @@ def settings(exported: Exported) -> dict[str, Any]:
         "width_px": images.shape[1],
         "pixel_size_um": images.real.slide.pixel_size_um,
         "regions": exported.regions,
-        "random_regions": None if exported.random is None else asdict(exported.random),
+        "random_regions": asdict(placed[-1]) if placed else None,
+        "origins": [_origin_facts(row, origin) for row, origin in origins.items()],
         "level": "full resolution",
         "intervals": None
         if bootstrap is None
@@ -170,6 +191,15 @@ def settings(exported: Exported) -> dict[str, Any]:
             name: {key: {part: _or_none(value) for part, value in asdict(found).items()} for key, found in own.items()}
             for name, own in zip(exported.names, summary(exported.rows, len(exported.names)), strict=True)
         },
+    }
+
+
+def _origin_facts(row: RoiRow, origin: Origin) -> dict[str, Any]:
+    return {
+        "roi": row.listed.name,
+        "layer": None if row.listed.layer is None else row.listed.layer.name,
+        "file": origin.file,
+        "random": None if origin.random is None else asdict(origin.random),
     }
 
 

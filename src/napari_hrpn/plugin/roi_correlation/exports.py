@@ -40,7 +40,7 @@ NOTHING = "There is nothing to save yet: draw a region on the slide first."
 class RoiExport(QObject):
     """The button that saves, and what it does.
 
-    `said` carries a sentence for the user.
+    `said` carries a sentence for the user, `refused` why something cannot be saved.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ class RoiExport(QObject):
     """
 
     said = Signal(str)
+    refused = Signal(str)
 
     def __init__(self, exported: Callable[[], tuple[Exported, RoiRow | None] | None]) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class RoiExport(QObject):
     def save_table(self) -> None:
         """Ask where to save the table, and save it."""
         if (found := self._exported()) is None:
-            self.said.emit(NOTHING)
+            self.refused.emit(NOTHING)
         else:
             self._save(found[0], "ROI correlation", TABLES, partial(write_rois_table, found[0]))
 
@@ -77,7 +78,7 @@ class RoiExport(QObject):
         """Ask where to save the figure of the region that is looked at, and save it."""
         exported, row = self._exported() or (None, None)
         if exported is None or row is None or row.measurement is None:
-            self.said.emit(NOTHING)
+            self.refused.emit(NOTHING)
         else:
             what = f"{row.listed.name} correlation"
             self._save(exported, what, FIGURES, partial(write_roi_figure, exported, row))
@@ -85,12 +86,14 @@ class RoiExport(QObject):
     def save_regions(self) -> None:
         """Ask where to save the regions, and save them."""
         if (found := self._exported()) is None:
-            self.said.emit(NOTHING)
+            self.refused.emit(NOTHING)
         else:
             self._save(found[0], "ROIs", REGIONS, partial(write_rois_geojson, found[0]))
 
     def _save(self, exported: Exported, what: str, kinds: str, write: Callable[..., None]) -> None:
-        ask_and_save(self.button, what, exported.images.real.slide.source, kinds, write, self.said.emit)
+        ask_and_save(
+            self.button, what, exported.images.real.slide.source, kinds, write, self.said.emit, self.refused.emit
+        )
 
 
 def write_rois_table(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
@@ -137,7 +140,7 @@ def write_roi_figure(exported: Exported, row: RoiRow, path: Path, *, overwrite: 
     _check_beside(path, (".csv", ".json"), overwrite=overwrite)
     write_figure(roi_figure(exported, row), path, overwrite=overwrite)
     write_table(density_rows(exported, row), path.with_suffix(".csv"), overwrite=overwrite)
-    _write_settings(replace(exported, rows=(row,)), path, overwrite=overwrite)
+    _write_settings(_alone(exported, row), path, overwrite=overwrite)
 
 
 def roi_figure(exported: Exported, row: RoiRow) -> Figure:
@@ -206,6 +209,11 @@ def _write_settings(exported: Exported, path: Path, *, overwrite: bool) -> None:
     text = json.dumps(settings(exported), indent=1, ensure_ascii=False, allow_nan=False)
     with partial_output(path.with_suffix(".json"), None, overwrite=overwrite) as partial_path:
         partial_path.write_text(text, encoding="utf-8")
+
+
+def _alone(exported: Exported, row: RoiRow) -> Exported:
+    origins = dict(zip(exported.rows, exported.origins, strict=False))
+    return replace(exported, rows=(row,), origins=[origins[row]] if row in origins else ())
 
 
 def _check_beside(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis import Roi, labelled_rois, roi_digest
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     import napari
-    from napari.layers import Image, Shapes
+    from napari.layers import Image, Layer, Shapes
 
 NAME = "name"
 """The feature of a shape that says what it is called."""
@@ -33,12 +33,24 @@ class ListedRoi:
         In full-resolution pixels of the real slide.
     digest : str
         Fingerprint of its place.
+    layer : napari.layers.Layer or None
+        That holds it.
     """
 
     index: int
     name: str
     roi: Roi
     digest: str
+    layer: Layer | None = None
+
+    def is_at(self, other: ListedRoi | None) -> bool:
+        """Whether another one has its place in its layer."""
+        return other is not None and (self.layer, self.index) == (other.layer, other.index)
+
+    def of(self, layer: Layer, prefix: str = "") -> ListedRoi:
+        """The same as a region of a layer, whose name tells layers apart."""
+        name = prefix + self.name
+        return replace(self, layer=layer, name=name, roi=replace(self.roi, name=name))
 
 
 @dataclass(frozen=True, eq=False)

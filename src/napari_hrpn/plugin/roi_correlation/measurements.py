@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.analysis import RoiImages, RoiMeasurement, measure_roi, preview_roi
+from napari_hrpn.analysis import Colocalization, RoiImages, RoiMeasurement, colocalize_roi, measure_roi, preview_roi
 from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
 from napari_hrpn.slides import ChunkCache
@@ -217,6 +217,66 @@ class Measurements(QObject):
     def _end(self) -> None:
         self._run = None
         self.finished.emit()
+
+
+class Colocalizations(QObject):
+    """Computes Manders and Costes of regions, one after the other.
+
+    `found` carries a region, as it was, and what was found or why nothing was; `finished` says that all are done.
+    """
+
+    found = Signal(object, object)
+    finished = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._run: BackgroundRun | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a region is being looked at."""
+        return self._run is not None
+
+    def compute(self, images: RoiImages, rois: Sequence[ListedRoi]) -> None:
+        """Compute those of these regions now, in place of those that were to be computed.
+
+        Parameters
+        ----------
+        images : RoiImages
+            What to compare.
+        rois : sequence of ListedRoi
+            In the order in which they are wanted.
+        """
+        self.abandon()
+
+        def work(stop: threading.Event) -> Generator[tuple[ListedRoi, object], None, None]:
+            """Compute one after the other."""
+            for listed in rois:
+                if stop.is_set():
+                    return
+                yield listed, _colocalized(images, listed)
+
+        self._run = BackgroundRun(work)
+        self._run.yielded.connect(lambda news: self.found.emit(*news))
+        self._run.finished.connect(self._end)
+        self._run.start()
+
+    def abandon(self) -> None:
+        """End what runs, and say no more of it."""
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+
+    def _end(self) -> None:
+        self._run = None
+        self.finished.emit()
+
+
+def _colocalized(images: RoiImages, listed: ListedRoi) -> tuple[Colocalization, ...] | Exception:
+    try:
+        return colocalize_roi(images, listed.roi)
+    except ValueError as error:
+        return error
 
 
 def _preview(wanted: Preview) -> Measured:

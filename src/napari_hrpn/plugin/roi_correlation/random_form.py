@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPush
 
 from napari_hrpn.analysis import RandomRois
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.tone_label import ToneLabel
 
 PIXELS, MICROMETRES = "px", "µm"
 LARGEST = 1_000_000
@@ -33,6 +34,8 @@ class RandomForm(QWidget):
         self.seed_box = QSpinBox()
         self.tissue_box = QSpinBox()
         self.add_button = QPushButton("Add random ROIs")
+        self.note_label = ToneLabel()
+        self._proposed = DEFAULTS.height_px, DEFAULTS.width_px
         self._lay_out()
         self.unit_box.currentTextChanged.connect(self._convert)
         self.add_button.clicked.connect(self.asked)
@@ -50,6 +53,30 @@ class RandomForm(QWidget):
         self._pixel_um = pixel_um
         self.unit_box.setEnabled(pixel_um is not None)
 
+    def set_shape(self, shape: tuple[int, int] | None) -> None:
+        """Offer what fits on a slide, unless the user has asked for a size.
+
+        Parameters
+        ----------
+        shape : tuple of int or None
+            Height and width of the slide in pixels.
+        """
+        if shape is None or self._size() != self._proposed:
+            return
+        self._proposed = fitting_size(shape)
+        for box, pixels, per_pixel in zip(
+            (self.height_box, self.width_box), self._proposed, self._per_unit(self._unit), strict=True
+        ):
+            box.setValue(pixels * per_pixel)
+        height, width = self._proposed
+        is_smaller = (height, width) != (DEFAULTS.height_px, DEFAULTS.width_px)
+        self.note_label.say(
+            f"The paper's {DEFAULTS.width_px} x {DEFAULTS.height_px} px do not fit on this slide of {shape[1]} x "
+            f"{shape[0]} px: {width} x {height} px do, several times."
+            if is_smaller
+            else ""
+        )
+
     def settings(self) -> RandomRois:
         """What is wanted.
 
@@ -58,14 +85,18 @@ class RandomForm(QWidget):
         RandomRois
             In pixels, a whole one at least.
         """
-        down, across = self._per_unit(self._unit)
+        height_px, width_px = self._size()
         return RandomRois(
-            height_px=max(1, round(self.height_box.value() / down)),
-            width_px=max(1, round(self.width_box.value() / across)),
+            height_px=height_px,
+            width_px=width_px,
             number=self.number_box.value(),
             seed=self.seed_box.value(),
             least_tissue=self.tissue_box.value() / 100,
         )
+
+    def _size(self) -> tuple[int, int]:
+        down, across = self._per_unit(self._unit)
+        return max(1, round(self.height_box.value() / down)), max(1, round(self.width_box.value() / across))
 
     def _lay_out(self) -> None:
         self.unit_box.addItems([PIXELS, MICROMETRES])
@@ -73,11 +104,14 @@ class RandomForm(QWidget):
         self.unit_box.setEnabled(False)
         self.number_box.setRange(1, 1000)
         self.number_box.setValue(DEFAULTS.number)
+        self.number_box.setSuffix(" ROIs")
         self.number_box.setToolTip("How many regions to add")
         self.seed_box.setRange(0, 999_999)
+        self.seed_box.setPrefix("seed ")
         self.seed_box.setToolTip("Start of the random numbers: the same seed gives the same places")
         self.tissue_box.setRange(0, 100)
-        self.tissue_box.setSuffix(" %")
+        self.tissue_box.setPrefix("≥ ")
+        self.tissue_box.setSuffix(" % tissue")
         self.tissue_box.setValue(round(100 * DEFAULTS.least_tissue))
         self.tissue_box.setToolTip(
             "Share of each region that is tissue at least; 0 % for anywhere on the slide, whatever is there"
@@ -90,8 +124,9 @@ class RandomForm(QWidget):
         for box in (self.width_box, self.height_box, self.number_box, self.seed_box, self.tissue_box):
             box.setMinimumWidth(BOX_PX)
         add_row(form, "Random", _row(self.width_box, "×", self.height_box, self.unit_box))
-        add_row(form, "", _row(self.number_box, "ROIs, seed", self.seed_box))
-        add_row(form, "", _row("tissue ≥", self.tissue_box, self.add_button))
+        form.addRow(_row(self.number_box, self.seed_box, self.tissue_box))
+        form.addRow(self.add_button)
+        form.addRow(self.note_label)
 
     def _convert(self, unit: str) -> None:
         old, new = self._per_unit(self._unit), self._per_unit(unit)
@@ -103,6 +138,28 @@ class RandomForm(QWidget):
     def _per_unit(self, unit: str) -> tuple[float, float]:
         """Units per pixel."""
         return (1.0, 1.0) if unit == PIXELS or self._pixel_um is None else self._pixel_um
+
+
+def fitting_size(shape: tuple[int, int]) -> tuple[int, int]:
+    """Size of a random region for a slide.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the slide in pixels.
+
+    Returns
+    -------
+    tuple of int
+        Height and width: the paper's where they fit, else of the same proportions and half as high or wide as the
+        slide at most.
+    """
+    paper = DEFAULTS.height_px, DEFAULTS.width_px
+    if all(own <= whole for own, whole in zip(paper, shape, strict=True)):
+        return paper
+    factor = min(whole / 2 / own for own, whole in zip(paper, shape, strict=True))
+    height, width = (max(1, int(own * factor)) for own in paper)
+    return height, width
 
 
 def _size_box(value: float, tooltip: str) -> QDoubleSpinBox:

@@ -9,8 +9,15 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.tone_label import ToneLabel
 from napari_hrpn.plugin.roi_correlation.density_plot import DensityPlot
-from napari_hrpn.plugin.roi_correlation.result_words import colocalization_html, doubts, level_text, numbers_html
+from napari_hrpn.plugin.roi_correlation.result_words import (
+    colocalization_html,
+    doubts,
+    interval_doubt,
+    level_text,
+    numbers_html,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +40,7 @@ class ResultPanel(QWidget):
         self.measurement: RoiMeasurement | None = None
         self._names: tuple[str, ...] = ()
         self._title = ""
+        self._shape = (0, 0)
         self.prediction_box = ChoiceBox("Whose density is drawn; the numbers are of all predictions")
         self.plot = DensityPlot()
         self.plot.setToolTip(
@@ -40,6 +48,7 @@ class ResultPanel(QWidget):
             "It follows while a region is dragged"
         )
         self.level_label, self.numbers_label, self.colocalization_label = QLabel(), QLabel(), QLabel()
+        self.doubt_label = ToneLabel()
         self.level_label.setToolTip("Which pixels the numbers are from: while a region moves, a coarser level may do")
         self.numbers_label.setToolTip("In brackets: 95 % intervals from a spatial block bootstrap, at full resolution")
         self.colocalization_label.setToolTip("Co-localisation as Fiji's Coloc 2 gives it, at full resolution")
@@ -51,15 +60,17 @@ class ResultPanel(QWidget):
         """Number of the prediction whose density is drawn."""
         return self.prediction_box.value or 0
 
-    def set_predictions(self, names: Sequence[str]) -> None:
+    def set_predictions(self, names: Sequence[str], shape: tuple[int, int]) -> None:
         """Offer other predictions.
 
         Parameters
         ----------
         names : sequence of str
             Short names.
+        shape : tuple of int
+            Height and width of the slide in pixels.
         """
-        self._names = tuple(names)
+        self._names, self._shape = tuple(names), shape
         self.prediction_box.offer([(name, number) for number, name in enumerate(names)])
         self._choice.setVisible(len(names) > 1)
 
@@ -76,9 +87,12 @@ class ResultPanel(QWidget):
             A sentence.
         """
         self.measurement, self._title = measurement, title
-        self.plot.show_measurement(measurement, self.which, self._plot_title())
+        self.plot.show_measurement(
+            measurement, self.which, self._plot_title(), problem or ("Measuring …" if title else NO_ROI)
+        )
+        self.doubt_label.say("" if measurement is None else interval_doubt(measurement, self._shape))
         if measurement is None:
-            self.level_label.setText(problem or (NO_ROI if not title else "Measuring …"))
+            self.level_label.setText("")
             self.numbers_label.setText("")
             return
         self.level_label.setText(f"<b>{title}</b>, {level_text(measurement)}. {doubts(measurement, self._names)}")
@@ -106,8 +120,15 @@ class ResultPanel(QWidget):
         self._choice.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self._choice, self.plot, self.level_label, self.numbers_label, self.colocalization_label):
-            layout.addWidget(widget)
+        for widget in (
+            self._choice,
+            self.plot,
+            self.level_label,
+            self.numbers_label,
+            self.doubt_label,
+            self.colocalization_label,
+        ):
+            layout.addWidget(widget, int(widget is self.plot))
 
     def _plot_title(self) -> str:
         if not self._title:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
 from napari_hrpn.plugin.roi_correlation.results import QUANTITIES, WITH_INTERVAL, interval_of, summary, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_hrpn.analysis import Colocalization, Interval, MeanAndSd, RoiMeasurement
+    from napari_hrpn.analysis import Colocalization, Interval, MeanAndSd, RoiMeasurement, RoiNumbers
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
 COLOCALIZED = (
@@ -21,8 +22,6 @@ COLOCALIZED = (
     ("Li's ICQ", ("icq",)),
 )
 NOTHING = "–"
-NOT_HERE = " or state a smaller block"
-"""A way out that the widget does not offer."""
 
 
 def number_text(value: float, digits: int = 3) -> str:
@@ -174,13 +173,46 @@ def doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
     told = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
     whose: dict[str, list[str]] = {}
     for name, numbers in zip(names, measurement.numbers, strict=True):
-        reasons = [numbers.line.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
+        reasons = [numbers.line.reason]
+        if numbers.intervals is not None and not _is_too_small(numbers):
+            reasons.append(numbers.intervals.pearson_r.reason)
         for reason in filter(None, dict.fromkeys(reasons)):
-            whose.setdefault(reason.removesuffix(NOT_HERE), []).append(name)
+            whose.setdefault(reason, []).append(name)
     for reason, some in whose.items():
         sentence = f"{reason[0].upper()}{reason[1:]}."
         told.append(sentence if len(some) == len(names) else f"{', '.join(some)}: {sentence}")
     return " ".join(told)
+
+
+def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
+    """Why a region is too small for intervals, and whether a larger one is possible.
+
+    Parameters
+    ----------
+    measurement : RoiMeasurement
+        Of a region.
+    shape : tuple of int
+        Height and width of the slide in pixels.
+
+    Returns
+    -------
+    str
+        One sentence; empty where there are intervals, or none for another reason.
+    """
+    small = [numbers.blocks for numbers in measurement.numbers if _is_too_small(numbers)]
+    sides = [blocks.side_px for blocks in small if blocks is not None]
+    if not sides:
+        return ""
+    needed_px = LEAST_BLOCKS * max(sides) ** 2
+    height, width = shape
+    start = f"No interval of r and slope: it takes {LEAST_BLOCKS} blocks of {max(sides):,} px, that is {needed_px:,} px"
+    if needed_px > height * width:
+        return f"{start}, and the slide has {width:,} x {height:,} = {width * height:,} px."
+    return f"{start}; this region has {measurement.n:,} px."
+
+
+def _is_too_small(numbers: RoiNumbers) -> bool:
+    return numbers.intervals is not None and numbers.blocks is not None and numbers.blocks.effective < LEAST_BLOCKS
 
 
 def colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -> str:

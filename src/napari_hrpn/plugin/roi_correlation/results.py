@@ -28,6 +28,19 @@ QUANTITIES = {
     "rmse": ("RMSE", "root of the mean squared error, in grey levels"),
 }
 WITH_INTERVAL = ("pearson_r", "slope")
+COLOCALIZED = {
+    "manders_m1": ("M1", "Manders: share of the real grey levels where the prediction is not 0"),
+    "manders_m2": ("M2", "Manders: share of the predicted grey levels where the real image is not 0"),
+    "thresholded_m1": ("tM1", "Manders M1 above Costes' thresholds"),
+    "thresholded_m2": ("tM2", "Manders M2 above Costes' thresholds"),
+    "costes_threshold_real": ("Costes real", "Costes' threshold of the real image, in grey levels"),
+    "costes_threshold_predicted": ("Costes pred.", "Costes' threshold of the prediction, in grey levels"),
+    "overlap": ("overlap", "Overlap coefficient"),
+    "icq": ("ICQ", "Li's intensity correlation quotient, -0.5 to 0.5"),
+}
+FIRST_COLUMNS = ("pearson_r", "slope")
+"""Of each region, before its n; all else is asked for."""
+FIRST_COLOCALIZED = ("manders_m1", "manders_m2", "thresholded_m1", "thresholded_m2")
 SAYS_NOTHING = ("predicted", "prediction", "probe", "qd")
 
 

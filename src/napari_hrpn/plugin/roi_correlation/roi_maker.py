@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from napari.layers import Shapes
 from qtpy.QtCore import QObject, Signal
@@ -14,6 +16,7 @@ from napari_hrpn.analysis import random_rois
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.comparison import Tissue
 from napari_hrpn.plugin.refusal import sentence_of
+from napari_hrpn.plugin.roi_correlation.export_rows import Origin
 from napari_hrpn.plugin.roi_correlation.new_rois import (
     add_boxes,
     box_ring,
@@ -27,20 +30,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import napari
+    from napari.layers import Layer
 
     from napari_hrpn.analysis import PlacedRois, RandomRois, Roi
     from napari_hrpn.plugin.comparison import ComparedChannel
+    from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
     from napari_hrpn.plugin.roi_correlation.roi_form import RoiForm
     from napari_hrpn.slides import Annotation
+    from napari_hrpn.tiling import Box
 
 GEOJSON = "Regions (*.geojson *.json);;All files (*)"
-NO_SLIDE = "There is no real layer to put regions on: open a slide and its prediction."
+NO_SLIDE = "There is no real layer to put regions on: open a slide and its prediction, or choose one under Real."
+
+
+@dataclass(frozen=True, eq=False)
+class LayerOrigin:
+    """What was put into a layer.
+
+    Attributes
+    ----------
+    file : str or None
+        From which it was imported.
+    random : dict of Box to RandomRois
+        Random regions by where they were placed.
+    """
+
+    file: str | None = None
+    random: dict[Box, RandomRois] = field(default_factory=dict)
 
 
 class RoiMaker(QObject):
     """Does what the form asks for.
 
-    `said` carries a sentence for the user.
+    `said` carries a sentence for the user, `refused` why something cannot be done.
 
     Parameters
     ----------
@@ -53,6 +75,7 @@ class RoiMaker(QObject):
     """
 
     said = Signal(str)
+    refused = Signal(str)
 
     def __init__(self, viewer: napari.Viewer, form: RoiForm, there: Callable[[], Sequence[Roi]]) -> None:
         super().__init__()
@@ -61,8 +84,7 @@ class RoiMaker(QObject):
         self._wants_random = False
         self._tissue = Tissue(viewer)
         self._task = NewestTask()
-        self.random: RandomRois | None = None
-        """Settings of the random regions that were added last."""
+        self._origins: WeakKeyDictionary[Layer, LayerOrigin] = WeakKeyDictionary()
         self._tissue.changed.connect(self._tissue_changed)
         form.drawing_asked.connect(self.draw)
         form.import_asked.connect(self._ask_for_file)
@@ -85,11 +107,33 @@ class RoiMaker(QObject):
         self._wants_random = False
         self._real = real
         self._form.random_form.set_pixel_size(None if real is None else real.slide.pixel_size_um)
+        self._form.random_form.set_shape(None if real is None else real.slide.shape)
+
+    def origin(self, listed: ListedRoi, shape: tuple[int, int]) -> Origin:
+        """Where a region comes from.
+
+        Parameters
+        ----------
+        listed : ListedRoi
+            The region.
+        shape : tuple of int
+            Height and width of its slide in pixels.
+
+        Returns
+        -------
+        Origin
+            Of a random region as long as it lies where it was placed.
+        """
+        of_layer = None if listed.layer is None else self._origins.get(listed.layer)
+        if of_layer is None:
+            return Origin()
+        (box,) = taken_boxes([listed.roi], shape)
+        return Origin(of_layer.file, of_layer.random.get(box))
 
     def draw(self) -> None:
         """Let the user draw a rectangle, in the chosen layer or in a new one."""
         if self._real is None:
-            self.said.emit(NO_SLIDE)
+            self.refused.emit(NO_SLIDE)
             return
         self._form.refresh()
         layer = self._form.layer
@@ -109,13 +153,15 @@ class RoiMaker(QObject):
         """
         real = self._real
         if real is None:
-            self.said.emit(NO_SLIDE)
+            self.refused.emit(NO_SLIDE)
             return
 
         def show(found: tuple[tuple[Annotation, ...], str]) -> None:
             """Show what was read."""
             annotations, note = found
-            self._form.choose(imported_layer(annotations, path.stem, real.layer, real.slide.shape, self._viewer))
+            layer = imported_layer(annotations, path.stem, real.layer, real.slide.shape, self._viewer)
+            self._origins[layer] = LayerOrigin(path.name)
+            self._form.choose(layer)
             self.said.emit(f"{len(annotations)} regions imported. {note}".strip())
 
         self._task.do(once(read_rois, path, real.slide.shape), show, self._tell_failure)
@@ -124,7 +170,7 @@ class RoiMaker(QObject):
         """Add random regions; the tissue is looked for first, where it is needed."""
         real = self._real
         if real is None:
-            self.said.emit(NO_SLIDE)
+            self.refused.emit(NO_SLIDE)
             return
         # a layer may have come this very moment
         self._form.refresh()
@@ -155,7 +201,6 @@ class RoiMaker(QObject):
     def _place(self, placed: PlacedRois, settings: RandomRois) -> None:
         real = self._real
         assert real is not None
-        self.random = settings
         there = {roi.name for roi in self._there()}
         free = (name for k in count(1) if (name := f"random {settings.seed}-{k}") not in there)
         names = list(islice(free, len(placed.boxes)))
@@ -164,6 +209,10 @@ class RoiMaker(QObject):
         else:
             rings = [box_ring(box) for box in placed.boxes]
             self._form.choose(new_layer(self._viewer, real.layer, real.slide.shape, rings=rings, names=names))
+        layer = self._form.layer
+        if layer is not None:
+            origin = self._origins.setdefault(layer, LayerOrigin())
+            origin.random.update(dict.fromkeys(placed.boxes, settings))
         told = [f"{len(placed.boxes)} of {settings.number} regions added."]
         if placed.overlapping:
             told.append(f"{placed.overlapping} of them overlap: there was no room apart.")
@@ -175,7 +224,7 @@ class RoiMaker(QObject):
             self.add_random()
 
     def _tell_failure(self, error: BaseException) -> None:
-        self.said.emit(sentence_of(error))
+        self.refused.emit(sentence_of(error))
 
     def _ask_for_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self._form, "Regions to import", "", GEOJSON)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem
 
 from napari_hrpn.plugin.roi_correlation.result_words import interval_text, number_text
-from napari_hrpn.plugin.roi_correlation.results import QUANTITIES, WITH_INTERVAL, interval_of, value_of
+from napari_hrpn.plugin.roi_correlation.results import (
+    COLOCALIZED,
+    FIRST_COLOCALIZED,
+    FIRST_COLUMNS,
+    QUANTITIES,
+    WITH_INTERVAL,
+    interval_of,
+    value_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_hrpn.analysis import Interval
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
@@ -36,7 +44,8 @@ class NumberItem(QTableWidgetItem):
 class RoiTable(QTableWidget):
     """The table of regions.
 
-    `picked` carries the index of a region whose row was selected, `centred` that of one that was double clicked.
+    `picked` carries the number of a region, in the order in which they were given, whose row was selected, `centred`
+    that of one that was double clicked.
     """
 
     picked = Signal(int)
@@ -45,6 +54,8 @@ class RoiTable(QTableWidget):
     def __init__(self) -> None:
         super().__init__(0, 0)
         self._titles: list[str] = []
+        self._shown: tuple[Sequence[RoiRow], Sequence[str]] = (), ()
+        self.has_more = False
         self.setToolTip(
             "One row for each region; click a column's name to sort, double-click a row to centre the view on it"
         )
@@ -52,6 +63,7 @@ class RoiTable(QTableWidget):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setTabKeyNavigation(False)
         rows = self.verticalHeader()
         assert rows is not None
         rows.hide()
@@ -70,14 +82,17 @@ class RoiTable(QTableWidget):
         names : sequence of str
             Short names of the predictions.
         """
+        self._shown = rows, names
         chosen = self.picked_index()
         was_blocked = self.blockSignals(True)
         self.setSortingEnabled(False)
-        self._set_titles(names)
+        columns = _columns(names, has_more=self.has_more, has_colocalized=any(row.colocalization for row in rows))
+        self._set_titles(columns)
         self.setRowCount(len(rows))
         for number, row in enumerate(rows):
-            for column, item in enumerate(_cells(row, len(names))):
-                item.setData(INDEX, row.listed.index)
+            for column, (_, _, cell) in enumerate(columns):
+                item = cell(row)
+                item.setData(INDEX, number)
                 self.setItem(number, column, item)
         self.resizeColumnsToContents()
         # sorts by the column that the user has chosen
@@ -85,13 +100,18 @@ class RoiTable(QTableWidget):
         self.blockSignals(was_blocked)
         self.pick(chosen)
 
+    def show_more(self, has_more: bool) -> None:
+        """Show all columns, or the first ones."""
+        self.has_more = has_more
+        self.show_rows(*self._shown)
+
     def pick(self, index: int | None) -> None:
         """Select the row of a region, without telling of it.
 
         Parameters
         ----------
         index : int or None
-            Of the region; None, or one that is not there, for none.
+            Number of the region; None, or one that is not there, for none.
         """
         was_blocked = self.blockSignals(True)
         self.clearSelection()
@@ -103,7 +123,7 @@ class RoiTable(QTableWidget):
         self.blockSignals(was_blocked)
 
     def picked_index(self) -> int | None:
-        """Index of the region whose row is selected.
+        """Number of the region whose row is selected.
 
         Returns
         -------
@@ -113,13 +133,13 @@ class RoiTable(QTableWidget):
         items = self.selectedItems()
         return items[0].data(INDEX) if items else None
 
-    def _set_titles(self, names: Sequence[str]) -> None:
-        titles = [title for title, _ in _columns(names)]
+    def _set_titles(self, columns: Sequence[_Column]) -> None:
+        titles = [title for title, _, _ in columns]
         if titles == self._titles:
             return
         self._titles = titles
         self.setColumnCount(len(titles))
-        for column, (title, tooltip) in enumerate(_columns(names)):
+        for column, (title, tooltip, _) in enumerate(columns):
             item = QTableWidgetItem(title)
             item.setToolTip(tooltip)
             self.setHorizontalHeaderItem(column, item)
@@ -133,47 +153,83 @@ class RoiTable(QTableWidget):
 
 _ROWS = QItemSelectionModel.SelectionFlag.Rows
 
-
-def _columns(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Titles and what they mean."""
-    columns = [("ROI", "Name of the region")]
-    for key, (title, meaning) in QUANTITIES.items():
-        what = f"{title}: {meaning}"
-        if key in WITH_INTERVAL:
-            what += ", with its 95 % interval from a spatial block bootstrap"
-        columns += [(f"{title} {name}" if len(names) > 1 else title, what) for name in names]
-        if key in WITH_INTERVAL:
-            columns += [
-                (
-                    f"Δ{title} {name}",
-                    f"{title} of {name} less that of {names[0]}, blocks paired, with its 95 % interval",
-                )
-                for name in names[1:]
-            ]
-    return [*columns, ("n", "Pixels of the region on the slide, at full resolution")]
+_Column: TypeAlias = "tuple[str, str, Callable[[RoiRow], QTableWidgetItem]]"
 
 
-def _cells(row: RoiRow, predictions: int) -> list[QTableWidgetItem]:
-    name = QTableWidgetItem(row.listed.name)
+def _columns(names: Sequence[str], *, has_more: bool, has_colocalized: bool) -> list[_Column]:
+    """Titles, what they mean, and what makes the cell of a row."""
+    found: list[_Column] = [("ROI", "Name of the region", _name)]
+    for key in FIRST_COLUMNS:
+        found += [_quantity(key, name, k, len(names)) for k, name in enumerate(names)]
+    found.append(("n", "Pixels of the region on the slide, at full resolution", _count))
+    if has_colocalized:
+        keys = COLOCALIZED if has_more else FIRST_COLOCALIZED
+        found += [_colocalized(key, name, k, len(names)) for key in keys for k, name in enumerate(names)]
+    if has_more:
+        for key in WITH_INTERVAL:
+            found += [_difference(key, name, k, names[0]) for k, name in enumerate(names) if k]
+        rest = [key for key in QUANTITIES if key not in FIRST_COLUMNS]
+        found += [_quantity(key, name, k, len(names)) for key in rest for k, name in enumerate(names)]
+    return found
+
+
+def _titled(title: str, name: str, predictions: int) -> str:
+    return f"{title} {name}" if predictions > 1 else title
+
+
+def _quantity(key: str, name: str, k: int, predictions: int) -> _Column:
+    title, meaning = QUANTITIES[key]
+    what = f"{title}: {meaning}"
+    if key in WITH_INTERVAL:
+        what += ", with its 95 % interval from a spatial block bootstrap"
+
+    def cell(row: RoiRow) -> QTableWidgetItem:
+        """The number, where it is known."""
+        if row.measurement is None:
+            return _number(row)
+        own = row.measurement.numbers[k]
+        return _number(row, value_of(own, key), interval_of(own, key), reason=own.line.reason)
+
+    return _titled(title, name, predictions), what, cell
+
+
+def _difference(key: str, name: str, k: int, first: str) -> _Column:
+    title = QUANTITIES[key][0]
+
+    def cell(row: RoiRow) -> QTableWidgetItem:
+        """How much more it is than that of the first prediction."""
+        apart = None if row.measurement is None else getattr(row.measurement.numbers[k].difference, key, None)
+        return _number(row) if apart is None else _number(row, apart.estimate, apart)
+
+    return f"Δ{title} {name}", f"{title} of {name} less that of {first}, blocks paired, with its 95 % interval", cell
+
+
+def _colocalized(key: str, name: str, k: int, predictions: int) -> _Column:
+    title, meaning = COLOCALIZED[key]
+
+    def cell(row: RoiRow) -> QTableWidgetItem:
+        """The number, once it was computed."""
+        if not row.colocalization:
+            return _number(row)
+        own = row.colocalization[k]
+        return _number(row, float(getattr(own, key)), reason=own.reason)
+
+    return _titled(title, name, predictions), meaning, cell
+
+
+def _name(row: RoiRow) -> QTableWidgetItem:
+    item = QTableWidgetItem(row.listed.name)
     if row.problem:
-        name.setToolTip(row.problem)
-    cells: list[QTableWidgetItem] = [name]
+        item.setToolTip(row.problem)
+    return item
+
+
+def _count(row: RoiRow) -> QTableWidgetItem:
     found = row.measurement
-    for key in QUANTITIES:
-        for k in range(predictions):
-            own = None if found is None else found.numbers[k]
-            cells.append(
-                _number(row)
-                if own is None
-                else _number(row, value_of(own, key), interval_of(own, key), reason=own.line.reason)
-            )
-        for k in range(1, predictions) if key in WITH_INTERVAL else ():
-            apart = None if found is None else getattr(found.numbers[k].difference, key, None)
-            cells.append(_number(row) if apart is None else _number(row, apart.estimate, apart))
-    count = NumberItem(WAITING if found is None and not row.problem else "–" if found is None else f"{found.n:,}")
-    count.setData(VALUE, None if found is None else found.n)
-    count.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    return [*cells, count]
+    item = NumberItem(WAITING if found is None and not row.problem else "–" if found is None else f"{found.n:,}")
+    item.setData(VALUE, None if found is None else found.n)
+    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return item
 
 
 def _number(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import PairCounts
     from napari_hrpn.plugin.comparison import Pair
     from napari_hrpn.plugin.comparison.region import Region
+    from napari_hrpn.slides import FinishedTiles
 
 REAL_ONLY, PREDICTED_ONLY, BOTH = 1, 2, 3
 """Labels: false negative, false positive, true positive; 0 is neither, or outside the region."""
@@ -64,12 +65,15 @@ class Block:
         Of each prediction.
     inside : numpy.ndarray of bool or None
         Which pixels are in the region; None for all.
+    finished : tuple of (numpy.ndarray of bool or None)
+        Which pixels of each prediction are there; None for all.
     """
 
     window: Window
     real: NDArray[Any]
     predicted: tuple[NDArray[Any], ...]
     inside: NDArray[np.bool_] | None
+    finished: tuple[NDArray[np.bool_] | None, ...]
 
     def cut(self, box: Box) -> Block:
         """A part of it, without copying.
@@ -88,7 +92,8 @@ class Block:
         part = slice(box.y0 - own.y0, box.y1 - own.y0), slice(box.x0 - own.x0, box.x1 - own.x0)
         inside = None if self.inside is None else self.inside[part]
         predicted = tuple(pixels[part] for pixels in self.predicted)
-        return Block(Window(self.window.level, box), self.real[part], predicted, inside)
+        finished = tuple(None if pixels is None else pixels[part] for pixels in self.finished)
+        return Block(Window(self.window.level, box), self.real[part], predicted, inside, finished)
 
     def labels(self, prediction: int, threshold: float) -> NDArray[np.uint8]:
         """Where a prediction and the real image reach a threshold.
@@ -108,15 +113,22 @@ class Block:
         labels = _reaches(self.predicted[prediction], threshold)
         labels <<= 1
         labels |= _reaches(self.real, threshold)
-        if self.inside is not None:
-            labels *= self.inside
+        counted = self._counted(prediction)
+        if counted is not None:
+            labels *= counted
         return labels
 
     def counts(self, prediction: int) -> PairCounts:
         """Pixel pairs in the region, for overlap at any threshold."""
         from napari_hrpn.analysis import pair_counts
 
-        return pair_counts(self.real, self.predicted[prediction], self.inside)
+        return pair_counts(self.real, self.predicted[prediction], self._counted(prediction))
+
+    def _counted(self, prediction: int) -> NDArray[np.bool_] | None:
+        finished = self.finished[prediction]
+        if self.inside is None or finished is None:
+            return finished if self.inside is None else self.inside
+        return self.inside & finished
 
 
 def _reaches(pixels: NDArray[Any], threshold: float) -> NDArray[np.uint8]:
@@ -140,9 +152,12 @@ class CommonLevels:
     ----------
     arrays : tuple of tuple of dask.array.Array
         For each level, finest first, the real channel and then each prediction, of shape (y, x).
+    tiles : tuple of (FinishedTiles or None)
+        Of each prediction; None where all of it is there.
     """
 
     arrays: tuple[tuple[da.Array, ...], ...]
+    tiles: tuple[FinishedTiles | None, ...]
 
     @classmethod
     def of(cls, pair: Pair) -> CommonLevels:
@@ -166,7 +181,7 @@ class CommonLevels:
         if max(levels[-1][0].shape) > COARSEST_PX:
             computed = [coarser_levels(array[None], COARSEST_PX) for array in levels[-1]]
             levels += [tuple(level[0] for level in each) for each in zip(*computed, strict=True)]
-        return cls(tuple(levels))
+        return cls(tuple(levels), tuple(one.slide.finished for one in pair.predictions))
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -238,4 +253,6 @@ class CommonLevels:
         # no threads of dask's own, which would stay behind
         pixels = dask.compute(*(array[part] for array in self.arrays[window.level]), scheduler="synchronous")
         real, *predicted = (np.asarray(each) for each in pixels)
-        return Block(window, real, tuple(predicted), region.inside(box, self.downsample(window.level)))
+        downsample = self.downsample(window.level)
+        finished = tuple(None if tiles is None else tiles.within(*part, downsample) for tiles in self.tiles)
+        return Block(window, real, tuple(predicted), region.inside(box, downsample), finished)

@@ -224,6 +224,7 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     def _measure_unasked(self) -> None:
         overview = self._overview
+        self.bar.measure_button.setVisible(not all(overlap.is_full for overlap in self.overlaps()))
         if overview is None or self._is_begun or self.bar.is_running:
             return
         area = overview.region.bounds(overview.pair.real.slide.shape).area
