@@ -13,6 +13,15 @@ from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
 from napari_hrpn.slides.open_slide import list_series, open_slide
 from napari_hrpn.slides.place import Place, as_place, is_address, local_path
 from napari_hrpn.slides.planes import SeriesInfo
+from napari_hrpn.slides.prediction_colours import (
+    PREDICTION_COLOURS,
+    PredictionRecord,
+    colour_in_folder,
+    distinct_colours,
+    finished_squares,
+    prediction_colour,
+    prediction_record,
+)
 from napari_hrpn.slides.pyramid import coarser_levels, halve
 from napari_hrpn.slides.pyramid_blocks import WriteReport
 from napari_hrpn.slides.pyramid_cache import (
@@ -29,11 +38,13 @@ from napari_hrpn.slides.roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.slide import Slide
 
 __all__ = [
+    "PREDICTION_COLOURS",
     "Annotation",
     "CacheReport",
     "ChannelRoles",
     "ChunkCache",
     "Place",
+    "PredictionRecord",
     "PyramidCache",
     "RegionMask",
     "SeriesInfo",
@@ -47,8 +58,11 @@ __all__ = [
     "channel_colors",
     "clear_pyramid_cache",
     "coarser_levels",
+    "colour_in_folder",
     "contrast_limits",
+    "distinct_colours",
     "find_channel",
+    "finished_squares",
     "glance",
     "guess_roles",
     "halve",
@@ -58,6 +72,8 @@ __all__ = [
     "multiscales_metadata",
     "open_cache",
     "open_slide",
+    "prediction_colour",
+    "prediction_record",
     "pyramid_cache_bytes",
     "pyramid_cache_folder",
     "read_geojson",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_hrpn.plugin.layers import (
     KEY,
     channel_of,
+    is_helper,
     is_prediction,
     pixel_shape,
     slide_from_layers,
@@ -76,11 +77,11 @@ def is_single_channel(layer: Layer) -> bool:
     Returns
     -------
     bool
-        False for colour images and stacks too.
+        False for colour images and stacks too, and for what only helps to look at a prediction.
     """
     from napari.layers import Image
 
-    return isinstance(layer, Image) and layer.ndim == 2 and not layer.rgb
+    return isinstance(layer, Image) and layer.ndim == 2 and not layer.rgb and not is_helper(layer)
 
 
 def compared_channel(layer: Image) -> ComparedChannel:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import napari.components
     import napari.layers
 
+    from napari_hrpn.slides import RegionMask
+
 KEY = "napari_hrpn"
 
 
@@ -94,9 +96,76 @@ def is_prediction(layer: napari.layers.Layer) -> bool:
     Returns
     -------
     bool
-        False also for a prediction that was opened from its file.
+        True also for a prediction that was opened from its file.
     """
     return "prediction" in _own_metadata(layer)
+
+
+def prediction_facts(layer: napari.layers.Layer) -> dict[str, Any]:
+    """What is known of the prediction that a layer shows.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    dict
+        "path", "checkpoint" (a title), "colour", "slide" (the fingerprint of the predicted slide), "complete",
+        "finished" (as for `finished_part`), and after a run "report"; empty for what is no prediction.
+    """
+    facts = _own_metadata(layer).get("prediction")
+    return dict(facts) if isinstance(facts, dict) else {}
+
+
+def finished_part(layer: napari.layers.Layer) -> RegionMask | None:
+    """Where a prediction is finished.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    RegionMask or None
+        None where all is finished, or nothing is known. While it is being predicted, the mask changes.
+    """
+    facts = prediction_facts(layer)
+    return None if facts.get("complete") else facts.get("finished")
+
+
+def is_helper(layer: napari.layers.Layer) -> bool:
+    """Whether a layer only helps to look at a prediction, as a hatch or a difference does.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    bool
+        Nobody measures such a layer.
+    """
+    return "helper" in prediction_facts(layer)
+
+
+def layer_colour(layer: napari.layers.Layer) -> str | None:
+    """Colour of a prediction, for curves and tables.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    str or None
+        Such as "#cc00ff"; None for what is no prediction of this package.
+    """
+    return prediction_facts(layer).get("colour")
 
 
 def is_same_slide(one: Slide, other: Slide) -> bool:
