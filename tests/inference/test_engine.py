@@ -23,6 +23,7 @@ from napari_hrpn.inference import (
     PredictionWarning,
     predict_slide,
 )
+from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.slides import SlideError, SlideWarning, open_slide
@@ -93,6 +94,32 @@ def test_stopping_keeps_finished_tiles_and_the_same_call_goes_on(source, tmp_pat
     rest = list(predict_slide(slide, checkpoint, parts, PLAIN))
     assert len(rest) == 9 - done
     np.testing.assert_array_equal(pixels(parts), pixels(whole))
+
+
+def test_a_stop_gives_up_the_tile_that_is_being_computed(source, tmp_path, monkeypatch):
+    stop, begun = threading.Event(), []
+
+    def run(self, pixels, crop, scale):
+        begun.append(scale(pixels))
+        stop.set()
+        return scale(pixels)
+
+    monkeypatch.setattr(Predictor, "run", run)
+    slide = make_slide(600, 1100, source)
+    report = finish(predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN, stop=stop))
+    assert (len(begun), report.finished) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("largest", "watched", "expected"), [(None, True, 1024), (512, True, 512), (None, False, 2048)]
+)
+def test_cores_are_smaller_where_somebody_waits_for_the_first_tile(largest, watched, expected, source, tmp_path):
+    settings = replace(PLAIN, core=None, memory_gb=8, largest_core=largest)
+    slide, checkpoint = make_slide(1100, 600, source), lively_checkpoint()
+    arguments = Predictor(checkpoint), tmp_path / "out.ome.zarr", settings, None
+    plan = make_plan(slide, checkpoint, *arguments, is_watched=watched)
+    assert plan.grid.core == expected
+    assert "largest_core" not in plan.request
 
 
 def test_an_unfinished_prediction_says_so_when_it_is_opened(source, tmp_path):
@@ -237,7 +264,7 @@ def test_a_region_computes_only_the_tiles_that_meet_it(source, tmp_path):
     assert finish(predict_slide(slide, lively_checkpoint(), path, PLAIN)).complete
 
 
-@pytest.mark.parametrize("change", ["checkpoint", "slide", "settings"])
+@pytest.mark.parametrize("change", ["checkpoint", "slide", "settings", "pixel size"])
 def test_what_was_made_otherwise_is_neither_mixed_nor_overwritten_unasked(change, source, tmp_path):
     slide, checkpoint, path = make_slide(600, 600, source), lively_checkpoint(), tmp_path / "out.ome.zarr"
     finish(predict_slide(slide, checkpoint, path, PLAIN))
@@ -247,6 +274,8 @@ def test_what_was_made_otherwise_is_neither_mixed_nor_overwritten_unasked(change
         other["checkpoint"] = lively_checkpoint(2)
     elif change == "slide":
         source.write_bytes(b"another")
+    elif change == "pixel size":
+        other["slide"] = slide.with_pixel_size(0.51)
     else:
         other["settings"] = replace(PLAIN, padding="zero")
     arguments = (other["slide"], other["checkpoint"], path, other["settings"])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from napari_hrpn.inference.predictor import fold_batch_normalisation
-from napari_hrpn.models import GANDA, GANDADiscriminator, GANDASettings, halo_for, receptive_field_radius
+from napari_hrpn.models import GANDA, GANDADiscriminator, GANDASettings, halo_for, halo_of, receptive_field_radius
 
 SMALL = GANDASettings(channels=(4, 6, 8, 10, 12), discriminator_channels=(3, 5, 7), patch_px=48)
 
@@ -130,7 +130,7 @@ def test_the_measured_radius_is_that_of_the_layers():
     for _ in range(4):
         low, high = 2 * low - 1, 2 * high + 2
     assert receptive_field_radius(GANDA(), 2, 16) == max(-low, high - 15) == 63
-    assert halo_for(GANDA(), 2, 16) == 64
+    assert halo_for(GANDA(), 2, 16) == halo_of(GANDASettings()) == 64
 
 
 def test_pixels_beyond_the_radius_change_nothing_and_those_at_it_do():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from napari_hrpn.models import HRPN, HRPNSettings, halo_for, receptive_field_radius
+from napari_hrpn.models import HRPN, HRPNSettings, halo_for, halo_of, receptive_field_radius
 
 
 def lively(settings: HRPNSettings) -> HRPN:
@@ -38,6 +38,17 @@ def test_the_halo_is_the_radius_on_the_stride_grid():
     halo = halo_for(network, 2, 32)
     assert halo % 32 == 0
     assert radius <= halo < radius + 32
+
+
+@pytest.mark.parametrize("branches", [1, 3, 4])
+@pytest.mark.parametrize("upsampling", ["bilinear", "transposed"])
+def test_the_halo_of_an_architecture_is_that_of_its_networks(branches, upsampling):
+    settings = HRPNSettings(branches=branches, upsampling=upsampling, stem_channels=8, stage1_channels=2)
+    assert halo_of(settings) == halo_for(HRPN(settings), 2, settings.stride)
+
+
+def test_the_halo_of_the_published_network_is_known_in_a_moment():
+    assert halo_of(HRPNSettings()) == 192
 
 
 def test_measuring_leaves_the_network_as_it_was():

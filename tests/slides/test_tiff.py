@@ -106,7 +106,7 @@ def test_series_are_listed_and_opened_with_their_own_names(tmp_path):
         (0, "left", (2, 30, 40), None),
         (1, "right", (1, 50, 60), (1.5, 1.5)),
     ]
-    assert open_slide(path).channel_names == ("a", "b")
+    assert open_slide(path, series=0).channel_names == ("a", "b")
     slide = open_slide(path, series=1)
     assert slide.series == 1
     assert np.array_equal(slide.levels[0].compute()[0], second)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_hrpn.cli.messages import CommandError
-from napari_hrpn.cli.plane_options import OverwriteOption, SeriesOption, TOption, ZOption
+from napari_hrpn.cli.plane_options import OverwriteOption, PixelSizeOption, SeriesOption, TOption, ZOption, opening
 from napari_hrpn.cli.progress import Step, follow
 from napari_hrpn.cli.stopping import stop_on_signals
 
@@ -21,9 +21,10 @@ def convert(
         str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
     ],
     output: Annotated[str, typer.Argument(metavar="OUT", help="NAME.ome.zarr or NAME.ome.tif.")],
-    series: SeriesOption = 0,
+    series: SeriesOption = None,
     z: ZOption = None,
     t: TOption = None,
+    pixel_size: PixelSizeOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a slide as OME-Zarr or OME-TIFF with a pyramid, so that it opens and pans fast.
@@ -40,7 +41,7 @@ def convert(
 
     place = local_path(output)
     check_slide_name(place)
-    written = write_slide(open_slide(slide, series=series, z=z, t=t), place, overwrite=overwrite)
+    written = write_slide(open_slide(slide, **opening(series, z, t, pixel_size)), place, overwrite=overwrite)
     typer.echo(f"wrote {written}")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_hrpn.cli.messages import CommandError
-from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
+from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption, ZOption, opening
 from napari_hrpn.cli.predict import GO_ON
 from napari_hrpn.cli.progress import Step, follow
 from napari_hrpn.cli.stopping import stop_on_signals
@@ -67,9 +67,10 @@ def evaluate(
         str, typer.Option(metavar="MAX", help="MAX of the PSNR: dtype, real (brightest pixel), or a number.")
     ] = "dtype",
     seed: Annotated[int, typer.Option(metavar="N", help="Of the intervals and permutations.")] = 0,
-    series: SeriesOption = 0,
+    series: SeriesOption = None,
     z: ZOption = None,
     t: TOption = None,
+    pixel_size: PixelSizeOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an evaluation of something else, and OUT.json.")
     ] = False,
@@ -104,7 +105,7 @@ def evaluate(
     order = _order(
         places,
         channels,
-        {"series": series, "z": z, "t": t},
+        opening(series, z, t, pixel_size),
         name or [],
         tumour,
         _settings(psnr_max, patch, block, seed),

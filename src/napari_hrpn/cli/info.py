@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
+from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption, ZOption, opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,10 @@ def info(
         str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    series: SeriesOption = 0,
+    series: SeriesOption = None,
     z: ZOption = None,
     t: TOption = None,
+    pixel_size: PixelSizeOption = None,
 ) -> None:
     """Show what is in a slide: size, levels, channels and their roles, pixel size.
 
@@ -36,7 +37,7 @@ def info(
     """  # noqa: D301
     from napari_hrpn.slides import list_series, open_slide
 
-    opened = open_slide(slide, series=series, z=z, t=t)
+    opened = open_slide(slide, **opening(series, z, t, pixel_size))
     found = slide_facts(opened, list_series(slide))
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))

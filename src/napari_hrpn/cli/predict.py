@@ -12,7 +12,7 @@ import typer
 
 from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user
 from napari_hrpn.cli.output_places import output_places
-from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
+from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption, ZOption, opening
 from napari_hrpn.cli.predict_on_workers import follow_slides
 from napari_hrpn.cli.prediction_summary import summary, time_spent
 from napari_hrpn.cli.progress import Step, follow
@@ -67,9 +67,10 @@ def predict(
         str, typer.Option(metavar="TYPE", help="float32, or probe for the pixel type trained on.")
     ] = "float32",
     skip_blank: Annotated[bool, typer.Option(help="Fill what holds no tissue rather than compute it.")] = True,
-    series: SeriesOption = 0,
+    series: SeriesOption = None,
     z: ZOption = None,
     t: TOption = None,
+    pixel_size: PixelSizeOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a prediction made with other settings.")
     ] = False,
@@ -120,7 +121,7 @@ def predict(
         if scheduler is None:
             choose_device(device)
         network = load_checkpoint(checkpoint or bundled_checkpoint())
-        channels, plane = {"nuclei": nuclei, "vessels": vessels}, {"series": series, "z": z, "t": t}
+        channels, plane = {"nuclei": nuclei, "vessels": vessels}, opening(series, z, t, pixel_size)
         order = _Order(network, settings, channels, plane, overwrite, profile)
         order.check_roles()
         if processes.wanted:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user
-from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
+from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption, ZOption, opening
 from napari_hrpn.cli.progress import Step, follow
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ def quality(
     ] = None,
     vessels: Annotated[str | None, typer.Option(metavar="NAME", help="Channel of the vessels.")] = None,
     probe: Annotated[str | None, typer.Option(metavar="NAME", help="Channel of the probe.")] = None,
-    series: SeriesOption = 0,
+    series: SeriesOption = None,
     z: ZOption = None,
     t: TOption = None,
+    pixel_size: PixelSizeOption = None,
 ) -> None:
     """Check slides before predicting or training.
 
@@ -53,7 +54,7 @@ def quality(
     failed = []
     for path in slides:
         try:
-            slide = open_slide(path, series=series, z=z, t=t)
+            slide = open_slide(path, **opening(series, z, t, pixel_size))
             roles = _roles(slide, nuclei, vessels, probe)
             checked = _checked(slide, roles)
         except Exception as error:

@@ -77,7 +77,7 @@ def train(
     cache: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where to keep cut patches, for runs to share.")
     ] = None,
-    series: SeriesOption = 0,
+    series: SeriesOption = None,
     z: ZOption = None,
     t: TOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,

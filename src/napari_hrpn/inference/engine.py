@@ -75,7 +75,7 @@ def predict_slide(
     focus : callable, optional
         Returns the (y, x) in full-resolution pixels whose tiles come next, or None; called from another thread.
     stop : threading.Event, optional
-        Once set, the run ends after the tiles in flight; the same call goes on from there.
+        Once set, the run ends: what is computed is given up, what is written is kept; the same call goes on from there.
 
     Yields
     ------

@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint, IntensityScaling
     from napari_hrpn.slides import Place, Slide
 
-LARGEST_CORE_PX = 8192
-LARGEST_CPU_CORE_PX = 4096
-LARGEST_WATCHED_CORE_PX = 2048
-"""On a processor, for somebody who waits for the first tile: it comes four times as soon, the last an eighth later."""
+LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
+LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
+"""For somebody who waits for the first tile; on a processor it comes after seconds, and the last a third later."""
 TISSUE_CELL_PX = 256
 """Side of the squares that are computed where they hold tissue; smaller ones would add little but halo."""
 SMALLEST_PIECE_PX = 256
@@ -132,7 +131,7 @@ def make_plan(
     roles : mapping of str to int, optional
         Channel of each input role; guessed from the names where left out.
     is_watched : bool
-        Whether somebody waits for the first tile: on a processor, cores are smaller then.
+        Whether somebody waits for the first tile: cores are smaller then.
 
     Returns
     -------
@@ -152,8 +151,8 @@ def make_plan(
     factors = _factors(slide, checkpoint, settings)
     halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, predictor.stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
-    on_processor = LARGEST_WATCHED_CORE_PX if is_watched else LARGEST_CPU_CORE_PX
-    limit = on_processor if device.name == "cpu" else LARGEST_CORE_PX
+    limits = LARGEST_WATCHED_CORE_PX if is_watched else LARGEST_CORE_PX
+    limit = settings.largest_core or limits["cpu" if device.name == "cpu" else "gpu"]
     bytes_for = partial(_bytes_for, predictor, halo, factors)
     core = _core_px(settings, path, _largest_core_px(max(slide.shape), limit, bytes_for, budget))
     smallest = min(CELL_PX, rounded_up(math.ceil(SMALLEST_PIECE_PX / max(factors)), predictor.stride))
@@ -270,11 +269,12 @@ def _request(
     core: int,
 ) -> dict[str, Any]:
     decisive = asdict(replace(settings, halo=halo, core=core))
-    for name in ("memory_gb", "device", "region"):
+    for name in ("largest_core", "memory_gb", "device", "region"):
         del decisive[name]
     return {
         "slide": slide_identity(slide),
         "checkpoint": checkpoint.digest,
         "channels": list(channels),
+        **({"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}),
         **decisive,
     }

@@ -14,13 +14,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_hrpn.inference.fused import fuse
 from napari_hrpn.inference.memory import keep_freed_memory
 from napari_hrpn.inference.strips import StripwiseHRPN
-from napari_hrpn.models import HRPN, halo_for
+from napari_hrpn.models import HRPN, halo_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.inference.strips import Scale
-    from napari_hrpn.models import Checkpoint, GANDASettings, HRPNSettings
+    from napari_hrpn.models import Checkpoint
 
     Ready = NDArray[np.generic] | Tensor
 
@@ -29,9 +29,6 @@ BYTES_PER_PIXEL = 450
 """Peak memory per pixel that HRPN runs on as a whole, in fp32: 216 to 414 measured at 896 to 2,432 px, with room."""
 STRIPWISE_BYTES_PER_PIXEL, STRIP_BYTES_PER_COLUMN = 60, 70_000
 """The same in strips: 0.34 and 1.41 GB measured at 2,432 and 4,480 px, on the second tile."""
-
-# of an architecture, whatever its weights; it takes a second to measure
-_halos: dict[HRPNSettings | GANDASettings, int] = {}
 
 
 def as_they_are(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -56,9 +53,7 @@ class Predictor:
         network = checkpoint.network()
         self.stride = checkpoint.settings.stride
         self.in_channels = checkpoint.settings.in_channels
-        if checkpoint.settings not in _halos:
-            _halos[checkpoint.settings] = halo_for(network, self.in_channels, self.stride)
-        self.halo = _halos[checkpoint.settings]
+        self.halo = halo_of(checkpoint.settings)
         self.device = device
         self._precision = PRECISIONS[precision]
         self._copying = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]

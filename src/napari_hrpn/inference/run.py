@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 ROWS = 256
 
 
+class _Stopped(Exception):  # noqa: N818 (not an error)
+    """The run is ending: the tile that is being computed is given up."""
+
+
 @dataclass(frozen=True, eq=False)
 class WrittenTile:
     """A tile whose own chunks are on disk, but which is not recorded yet.
@@ -67,7 +71,7 @@ class Run:
     store : PredictionStore
         Where it goes.
     stop : threading.Event
-        Set by the caller to end the run after the tile being computed.
+        Set by the caller to end the run; the tile that is being computed is given up.
     chunks : ChunkCache
         Through which the slide is read.
     """
@@ -110,6 +114,12 @@ class Run:
             pieces = read.result()
         if self.stopping:
             return None
+        try:
+            return self._predicted_pieces(tile, pieces)
+        except _Stopped:
+            return None
+
+    def _predicted_pieces(self, tile: Tile, pieces: list[ReadPiece]) -> NDArray[np.generic]:
         plan, core = self._plan, tile.core
         whole = np.full((core.height, core.width), plan.as_stored(np.float32(plan.background)), plan.dtype)
         for piece, pixels in pieces:
@@ -146,6 +156,12 @@ class Run:
             pixels = self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
             return self._predictor.ready(pixels, self._plan.scaling.scale_inputs)
 
+    def _scaled(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Make the network's numbers of a strip; on a processor there are several in a tile, so it ends soon."""
+        if self.stopping:
+            raise _Stopped
+        return self._plan.scaling.scale_inputs(pixels)
+
     def _store_levels(self, target: NDArray[np.generic], output: NDArray[np.float32]) -> None:
         """Put the network's output into a part of a tile, few rows at once: they need several times their memory."""
         for top in range(0, len(output), ROWS):
@@ -154,12 +170,14 @@ class Run:
 
     def _predicted(self, tile: Tile, pixels: Ready | None) -> NDArray[np.float32]:
         """Run the network on a piece; after it ran out of memory, on its quarters, now and for all pieces to come."""
+        if self.stopping:
+            raise _Stopped
         if self._too_large(tile):
             return self._in_quarters(tile)
         try:
             pixels = self._read(tile) if pixels is None else pixels
             with self._clock("computing"):
-                output = self._predictor.run(pixels, self._plan.sampling.halo, self._plan.scaling.scale_inputs)
+                output = self._predictor.run(pixels, self._plan.sampling.halo, self._scaled)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -25,6 +25,10 @@ class PredictionSettings:
         tiles equal the whole.
     core : int or None
         Side of a tile's core in pixels, a multiple of 512. None: as large as the memory allows.
+    largest_core : int or None
+        Where `core` is None: no core is larger, a multiple of 512 px. None: 1,024 px on a CPU and 4,096 px elsewhere
+        for somebody who waits for the first tile, else 4,096 and 8,192 px. A prediction that is gone on with keeps its
+        core.
     memory_gb : float or None
         Memory that one tile may take. None: a quarter of what is free, 4 GB at most on a CPU.
     padding : {"reflect", "zero"}
@@ -46,6 +50,7 @@ class PredictionSettings:
 
     halo: int | None = None
     core: int | None = None
+    largest_core: int | None = None
     memory_gb: float | None = None
     padding: Literal["reflect", "zero"] = "reflect"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -60,9 +65,12 @@ class PredictionSettings:
             if getattr(self, name) not in allowed:
                 msg = f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}."
                 raise PredictionError(msg)
-        if self.core is not None and (self.core < CELL_PX or self.core % CELL_PX):
-            msg = f"core is {self.core} px; expected a multiple of {CELL_PX} px, the edge of a stored chunk."
-            raise PredictionError(msg)
+        for name in ("core", "largest_core"):
+            side = getattr(self, name)
+            if side is not None and (side < CELL_PX or side % CELL_PX):
+                what = name.replace("_", " ")
+                msg = f"{what} is {side} px; expected a multiple of {CELL_PX} px, the edge of a stored chunk."
+                raise PredictionError(msg)
         if self.halo is not None and self.halo < 0:
             msg = f"halo is {self.halo} px; expected 0 or more."
             raise PredictionError(msg)

@@ -10,7 +10,7 @@ from napari_hrpn.models.checkpoint import (
 )
 from napari_hrpn.models.ganda import GANDA, GANDADiscriminator, GANDASettings
 from napari_hrpn.models.hrpn import HRPN, HRPNSettings
-from napari_hrpn.models.receptive_field import halo_for, receptive_field_radius
+from napari_hrpn.models.receptive_field import halo_for, halo_of, receptive_field_radius
 from napari_hrpn.models.scaling import IntensityScaling
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "ModelCard",
     "bundled_checkpoint",
     "halo_for",
+    "halo_of",
     "load_checkpoint",
     "receptive_field_radius",
     "save_checkpoint",

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+
+from napari_hrpn.models.ganda import GANDA, GANDASettings
+from napari_hrpn.models.hrpn import HRPN, HRPNSettings
 
 
 def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) -> int:
@@ -57,6 +62,31 @@ def halo_for(network: nn.Module, in_channels: int, stride: int) -> int:
         Pixels.
     """
     return -(-receptive_field_radius(network, in_channels, stride) // stride) * stride
+
+
+@lru_cache
+def halo_of(settings: HRPNSettings | GANDASettings) -> int:
+    """Halo of an architecture, as `halo_for` measures it, in a hundredth of a second.
+
+    How far a network looks depends on kernels and strides alone, so it is measured on the same layers with one channel
+    each.
+
+    Parameters
+    ----------
+    settings : HRPNSettings or GANDASettings
+        Architecture.
+
+    Returns
+    -------
+    int
+        Pixels.
+    """
+    if isinstance(settings, GANDASettings):
+        widths = (1,) * len(settings.channels)
+        return halo_for(GANDA(replace(settings, in_channels=1, channels=widths)), 1, settings.stride)
+    widths = (1,) * len(settings.branch_channels)
+    narrow = replace(settings, in_channels=1, stem_channels=1, stage1_channels=1, branch_channels=widths)
+    return halo_for(HRPN(narrow), 1, settings.stride)
 
 
 def _all_positive(network: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import lazy_level
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.slide import Slide
+from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def assemble(found: Findings) -> Slide:
     return Slide(
         levels=(*stored, *computed),
         channel_names=_complete_names(found.names, shape[0]),
-        pixel_size_um=_sound_pixel_size(found.pixel_size_um),
+        pixel_size_um=_pixel_size(found),
         source=found.path,
         series=found.series,
         z=found.z,
@@ -101,10 +102,18 @@ def _complete_names(names: Sequence[str], count: int) -> tuple[str, ...]:
     return tuple(name or f"Channel {index}" for index, name in enumerate(given))
 
 
-def _sound_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] | None:
-    if size is None or not all(math.isfinite(side) and side > 0 for side in size):
-        return None
-    return float(size[0]), float(size[1])
+def _pixel_size(found: Findings) -> tuple[float, float] | None:
+    """What the file says, if that can be; else nothing, and the user is told."""
+    said, size = found.pixel_size_um, usable_pixel_size(found.pixel_size_um)
+    if said is not None and size is None:
+        warnings.warn(
+            f"{found.path.name} says that a pixel is {said[1]:.4g} x {said[0]:.4g} µm, expected "
+            f"{expected_pixel_size()}: it is not used, give the pixel size yourself (--pixel-size on the command "
+            "line, pixel_size_um in a script).",
+            SlideWarning,
+            stacklevel=2,
+        )
+    return size
 
 
 def _warn_of_huge_chunks(found: Findings) -> None:

@@ -15,7 +15,7 @@ from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.lazy import reason
 from napari_hrpn.slides.ome_xml import parse_xml
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
-from napari_hrpn.slides.units import micrometres
+from napari_hrpn.slides.units import micrometres, usable_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,15 +99,15 @@ def _fitted(block: np.ndarray, height: int, width: int) -> np.ndarray:
     return block[:height, :width]
 
 
-def open_czi(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
+def open_czi(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a CZI.
 
     Parameters
     ----------
     path : pathlib.Path
         The file.
-    series : int
-        Which of its scenes.
+    series : int or None
+        Which of its scenes; None takes the largest, with a warning if there are several.
     z, t : int or None
         Which plane; None takes the middle of a stack and the first of a time series, with a warning.
 
@@ -123,7 +123,8 @@ def open_czi(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
     """
     with _opened(path) as file:
         scenes = _scenes(file)
-        number, box = scenes[choose_series(path.name, len(scenes), series)]
+        chosen = choose_series(path.name, len(scenes), series, lambda: _described(file, path))
+        number, box = scenes[chosen]
         bounds = file.total_bounding_box
         chosen_z = choose_plane(path.name, "z", _length(bounds, "Z"), z)
         chosen_t = choose_plane(path.name, "t", _length(bounds, "T"), t)
@@ -135,7 +136,7 @@ def open_czi(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
         CZILevel(path, place, (box.y, box.x), (channels, -(-box.h // factor), -(-box.w // factor)), dtype, factor)
         for factor in _factors(max(box.h, box.w))
     ]
-    return assemble(Findings(path, tuple(sources), names, size, series, chosen_z, chosen_t))
+    return assemble(Findings(path, tuple(sources), names, size, chosen, chosen_z, chosen_t))
 
 
 def series_of_czi(path: Path) -> tuple[SeriesInfo, ...]:
@@ -157,19 +158,23 @@ def series_of_czi(path: Path) -> tuple[SeriesInfo, ...]:
         If it cannot be read.
     """
     with _opened(path) as file:
-        bounds = file.total_bounding_box
-        _, size = _metadata(file, path)
-        return tuple(
-            SeriesInfo(
-                index,
-                f"Scene {index}",
-                (_length(bounds, "C"), box.h, box.w),
-                size,
-                _length(bounds, "Z"),
-                _length(bounds, "T"),
-            )
-            for index, (_, box) in enumerate(_scenes(file))
+        return _described(file, path)
+
+
+def _described(file: CziReader, path: Path) -> tuple[SeriesInfo, ...]:
+    bounds = file.total_bounding_box
+    size = usable_pixel_size(_metadata(file, path)[1])
+    return tuple(
+        SeriesInfo(
+            index,
+            f"Scene {index}",
+            (_length(bounds, "C"), box.h, box.w),
+            size,
+            _length(bounds, "Z"),
+            _length(bounds, "T"),
         )
+        for index, (_, box) in enumerate(_scenes(file))
+    )
 
 
 @contextmanager

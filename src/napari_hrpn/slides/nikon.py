@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_hrpn.slides.brightfield import light_background, warn_of_brightfield
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.lazy import reason
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
+from napari_hrpn.slides.units import usable_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,15 +69,15 @@ def _channels_first(frame: np.ndarray, shape: tuple[int, int, int]) -> np.ndarra
     return frame.reshape(shape)
 
 
-def open_nd2(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
+def open_nd2(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from an ND2.
 
     Parameters
     ----------
     path : pathlib.Path
         The file.
-    series : int
-        Which of its positions.
+    series : int or None
+        Which of its positions; None takes the first, with a warning.
     z, t : int or None
         Which plane; None takes the middle of a stack and the first of a time series, with a warning.
 
@@ -91,7 +93,7 @@ def open_nd2(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
     """
     with _opened(path) as file:
         sizes = dict(file.sizes)
-        chosen = choose_series(path.name, sizes.get("P", 1), series)
+        chosen = choose_series(path.name, sizes.get("P", 1), series, partial(_positions, file))
         chosen_z = choose_plane(path.name, "z", sizes.get("Z", 1), z)
         chosen_t = choose_plane(path.name, "t", sizes.get("T", 1), t)
         frame = _frame_number(file, {"P": chosen, "Z": chosen_z or 0, "T": chosen_t or 0})
@@ -104,7 +106,7 @@ def open_nd2(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
     is_brightfield = is_colour and shape[0] == 3 and light_background(source, path)
     if is_brightfield:
         warn_of_brightfield(path.name)
-    return assemble(Findings(path, (source,), names, size, series, chosen_z, chosen_t, is_brightfield=is_brightfield))
+    return assemble(Findings(path, (source,), names, size, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield))
 
 
 def series_of_nd2(path: Path) -> tuple[SeriesInfo, ...]:
@@ -126,18 +128,15 @@ def series_of_nd2(path: Path) -> tuple[SeriesInfo, ...]:
         If it cannot be read.
     """
     with _opened(path) as file:
-        sizes = dict(file.sizes)
-        return tuple(
-            SeriesInfo(
-                index,
-                f"Position {index}",
-                _shape(sizes),
-                _pixel_size(file),
-                sizes.get("Z", 1),
-                sizes.get("T", 1),
-            )
-            for index in range(sizes.get("P", 1))
-        )
+        return _positions(file)
+
+
+def _positions(file: ND2File) -> tuple[SeriesInfo, ...]:
+    sizes, size = dict(file.sizes), usable_pixel_size(_pixel_size(file))
+    return tuple(
+        SeriesInfo(index, f"Position {index}", _shape(sizes), size, sizes.get("Z", 1), sizes.get("T", 1))
+        for index in range(sizes.get("P", 1))
+    )
 
 
 @contextmanager

@@ -17,10 +17,12 @@ from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import reason
 from napari_hrpn.slides.place import Place, fetched, holds_zarr, is_file
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
-from napari_hrpn.slides.units import micrometres
+from napari_hrpn.slides.units import micrometres, usable_pixel_size
 from napari_hrpn.slides.zarr_arrays import open_zarr_array
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import zarr
 
     from napari_hrpn.slides.slide import Slide
@@ -91,15 +93,15 @@ class Multiscale:
     title: str
 
 
-def open_ome_zarr(path: Place, *, series: int, z: int | None, t: int | None) -> Slide:
+def open_ome_zarr(path: Place, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from an OME-Zarr folder.
 
     Parameters
     ----------
     path : pathlib.Path or UPath
         The group, or the folder of a bioformats2raw conversion.
-    series : int
-        Which of its images.
+    series : int or None
+        Which of its images; None takes the largest, with a warning if there are several.
     z, t : int or None
         Which plane; None takes the middle of a stack and the first of a time series, with a warning.
 
@@ -114,7 +116,8 @@ def open_ome_zarr(path: Place, *, series: int, z: int | None, t: int | None) -> 
         If it is no OME-Zarr, or a plate, or damaged.
     """
     images = _images(path)
-    image = images[choose_series(path.name, len(images), series)]
+    chosen = choose_series(path.name, len(images), series, lambda: _described(images))
+    image = images[chosen]
     _warn_of_unfinished_prediction(image.folder)
     arrays = _arrays(image)
     sizes = dict(zip(image.axes, arrays[0].shape, strict=True))
@@ -123,7 +126,7 @@ def open_ome_zarr(path: Place, *, series: int, z: int | None, t: int | None) -> 
     sources = [
         ZarrLevel(array, image.axes, _scaled_z(array, image.axes, sizes, chosen_z), chosen_t or 0) for array in arrays
     ]
-    return assemble(Findings(path, tuple(sources), image.names, image.pixel_size_um, series, chosen_z, chosen_t))
+    return assemble(Findings(path, tuple(sources), image.names, image.pixel_size_um, chosen, chosen_z, chosen_t))
 
 
 def _warn_of_unfinished_prediction(folder: Place) -> None:
@@ -154,11 +157,16 @@ def series_of_ome_zarr(path: Place) -> tuple[SeriesInfo, ...]:
     SlideError
         If it is no OME-Zarr.
     """
+    return _described(_images(path))
+
+
+def _described(images: Sequence[Multiscale]) -> tuple[SeriesInfo, ...]:
     found = []
-    for index, image in enumerate(_images(path)):
+    for index, image in enumerate(images):
         sizes = dict(zip(image.axes, _arrays(image)[0].shape, strict=True))
         shape = (sizes.get("c", 1), sizes["y"], sizes["x"])
-        found.append(SeriesInfo(index, image.title, shape, image.pixel_size_um, sizes.get("z", 1), sizes.get("t", 1)))
+        size = usable_pixel_size(image.pixel_size_um)
+        found.append(SeriesInfo(index, image.title, shape, size, sizes.get("z", 1), sizes.get("t", 1)))
     return tuple(found)
 
 

@@ -31,7 +31,14 @@ _OTHERS = {
 }
 
 
-def open_slide(path: PlaceLike, *, series: int = 0, z: int | None = None, t: int | None = None) -> Slide:
+def open_slide(
+    path: PlaceLike,
+    *,
+    series: int | None = None,
+    z: int | None = None,
+    t: int | None = None,
+    pixel_size_um: float | tuple[float, float] | None = None,
+) -> Slide:
     """Open a whole slide lazily.
 
     Parameters
@@ -39,11 +46,14 @@ def open_slide(path: PlaceLike, *, series: int = 0, z: int | None = None, t: int
     path : str, os.PathLike or UPath
         A file of a format that the package reads, an OME-Zarr folder, or a folder of single-stain TIFFs; or the
         address of an OME-Zarr, such as "s3://bucket/slide.ome.zarr".
-    series : int
-        Which image of a file with several; `list_series` tells them.
+    series : int or None
+        Which image of a file with several; `list_series` tells them. None takes the largest, with a warning if there
+        are several.
     z, t : int or None
         Which plane of a stack and which point in time. None takes the middle plane and the first point in
         time, with a warning if there are several.
+    pixel_size_um : float, tuple of float or None
+        Height and width of a pixel in µm, or one number for both, instead of what the file says.
 
     Returns
     -------
@@ -58,7 +68,7 @@ def open_slide(path: PlaceLike, *, series: int = 0, z: int | None = None, t: int
     checked = _existing(path)
     opener, _ = _reader_of(checked)
     slide: Slide = opener(_main_folder(checked), series=series, z=z, t=t)
-    return slide
+    return slide if pixel_size_um is None else slide.with_pixel_size(pixel_size_um)
 
 
 def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:

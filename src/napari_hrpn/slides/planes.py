@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_hrpn.slides.errors import SlideError, SlideWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# what formats call the pictures that they store beside the slide
+_PICTURE_BESIDE = re.compile(r"\b(thumbnail|label|macro|map|preview|overview|barcode)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ def choose_plane(source: str, axis: str, count: int, asked: int | None) -> int |
     SlideError
         If there is no such plane.
     """
+    if not count:
+        raise SlideError(f"{source} has 0 images, expected at least one: export it again.")
     if asked is not None and not 0 <= asked < count:
         raise SlideError(
             f"{source} has {count} {_planes(axis, count)}, expected {axis} from 0 to {count - 1} but got {asked}."
@@ -84,8 +94,8 @@ def _planes(axis: str, count: int) -> str:
     return noun if count == 1 else noun + "s"
 
 
-def choose_series(source: str, count: int, asked: int) -> int:
-    """The series that was asked for, checked.
+def choose_series(source: str, count: int, asked: int | None, images: Callable[[], Sequence[SeriesInfo]]) -> int:
+    """Which of the images of a file to take.
 
     Parameters
     ----------
@@ -93,22 +103,38 @@ def choose_series(source: str, count: int, asked: int) -> int:
         Name of the file, for the sentence.
     count : int
         How many images there are.
-    asked : int
+    asked : int or None
         Which one is wanted.
+    images : callable
+        All of them; called only where there is a choice to make.
 
     Returns
     -------
     int
-        `asked`.
+        `asked`; without it the first of the largest that is no thumbnail, label or macro image, with a warning if
+        there are several.
 
     Raises
     ------
     SlideError
         If there is no such image.
     """
-    if not 0 <= asked < count:
+    if not count:
+        raise SlideError(f"{source} has 0 images, expected at least one: export it again.")
+    if asked is not None and not 0 <= asked < count:
         raise SlideError(
             f"{source} has {count} image{'s' if count != 1 else ''}, expected series from 0 to {count - 1} "
             f"but got {asked}."
         )
-    return asked
+    if asked is not None or count == 1:
+        return asked or 0
+    found = images()
+    slides = [image for image in found if not _PICTURE_BESIDE.search(image.name)] or found
+    taken = max(slides, key=lambda image: image.shape[1] * image.shape[2])
+    warnings.warn(
+        f"{source} has {count} images and image {taken.index} ({taken.shape[2]} x {taken.shape[1]} px) is taken: "
+        f"give series from 0 to {count - 1} for another.",
+        SlideWarning,
+        stacklevel=2,
+    )
+    return taken.index

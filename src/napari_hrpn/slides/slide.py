@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -34,6 +37,8 @@ class Slide:
         How many of `levels` are in the file; the rest are computed from the level before when read.
     is_brightfield : bool
         Whether the channels are the red, green and blue of a colour photograph.
+    pixel_size_is_given : bool
+        Whether the pixel size is what a user gave, and not what the file says.
     """
 
     levels: tuple[da.Array, ...]
@@ -45,6 +50,7 @@ class Slide:
     t: int | None = None
     stored_levels: int = 1
     is_brightfield: bool = False
+    pixel_size_is_given: bool = False
 
     @property
     def dtype(self) -> np.dtype:
@@ -81,3 +87,30 @@ class Slide:
         finest = max(self.pixel_size_um or (assumed_um, assumed_um))
         fits = [i for i in range(len(self.levels)) if finest * max(self.downsample(i)) <= pixel_size_um * 1.01]
         return max(fits, default=0)
+
+    def with_pixel_size(self, um: float | tuple[float, float]) -> Slide:
+        """The same slide with a pixel size that the user knows, instead of what its file says.
+
+        Parameters
+        ----------
+        um : float or tuple of float
+            Height and width of a full-resolution pixel in µm, or one number for both.
+
+        Returns
+        -------
+        Slide
+            A copy; `pixel_size_is_given` where the size is another than the file's.
+
+        Raises
+        ------
+        SlideError
+            If it is no size that a pixel of a microscope has.
+        """
+        height, width = um if isinstance(um, tuple) else (um, um)
+        size = usable_pixel_size((height, width))
+        if size is None:
+            raise SlideError(
+                f"A pixel size of {width:.4g} x {height:.4g} µm was given for {self.source.name}, expected "
+                f"{expected_pixel_size()}: give the size of a pixel in µm."
+            )
+        return self if size == self.pixel_size_um else replace(self, pixel_size_um=size, pixel_size_is_given=True)

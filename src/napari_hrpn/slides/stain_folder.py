@@ -48,15 +48,15 @@ class StackedStains:
         return np.concatenate(blocks).astype(self.dtype, copy=False)
 
 
-def open_stain_folder(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
+def open_stain_folder(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a folder of single-stain TIFFs.
 
     Parameters
     ----------
     path : pathlib.Path
         The folder.
-    series : int
-        0: a folder is one slide.
+    series : int or None
+        0 or None: a folder is one slide.
     z, t : int or None
         Which plane of files that are stacks.
 
@@ -70,9 +70,9 @@ def open_stain_folder(path: Path, *, series: int, z: int | None, t: int | None) 
     SlideError
         If there are no TIFFs, they differ in size, or one has several channels.
     """
-    choose_series(path.name, 1, series)
+    choose_series(path.name, 1, series, tuple)
     files = _stain_files(path)
-    found = [find_in_tiff(file, series=0, z=z, t=t) for file in files]
+    found = [find_in_tiff(file, series=None, z=z, t=t) for file in files]
     stains = [_one_channel(stain) for stain in found]
     _check_sizes(path, files, stains)
     dtype = np.result_type(*(accepted_dtype(stain[0].dtype, file) for stain, file in zip(stains, files, strict=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
 from napari_hrpn.slides.tiff_layout import Layout, layout_of, stored_levels
 from napari_hrpn.slides.tiff_metadata import channel_names, pixel_size_um, stain_of_ndpi
 from napari_hrpn.slides.tiff_structure import check_pages
+from napari_hrpn.slides.units import usable_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,19 +31,19 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 # the other series of these are thumbnails, labels and overviews
-ONE_SLIDE_KINDS = ("svs", "ndpi", "qpi", "scn", "bif", "philips")
-MOST_UNNAMED_CHANNELS = 16
+ONE_SLIDE_KINDS = ("svs", "ndpi", "qpi", "bif", "philips")
+_REDUCED_OR_MASK = 0b101
 
 
-def open_tiff(path: Path, *, series: int, z: int | None, t: int | None) -> Slide:
+def open_tiff(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a TIFF.
 
     Parameters
     ----------
     path : pathlib.Path
         The file.
-    series : int
-        Which of its images.
+    series : int or None
+        Which of its images; None takes the largest, with a warning if there are several.
     z, t : int or None
         Which plane; None takes the middle of a stack and the first of a time series, with a warning.
 
@@ -61,15 +63,15 @@ def open_tiff(path: Path, *, series: int, z: int | None, t: int | None) -> Slide
     return assemble(found)
 
 
-def find_in_tiff(path: Path, *, series: int, z: int | None, t: int | None) -> Findings:
+def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None) -> Findings:
     """The stored levels of a TIFF, with what it says about them.
 
     Parameters
     ----------
     path : pathlib.Path
         The file.
-    series : int
-        Which of its images.
+    series : int or None
+        Which of its images; None takes the largest, with a warning if there are several.
     z, t : int or None
         As in `open_tiff`.
 
@@ -85,14 +87,15 @@ def find_in_tiff(path: Path, *, series: int, z: int | None, t: int | None) -> Fi
     """
     with _opened(path) as tif:
         slides = _slides_in(tif)
-        image = slides[choose_series(path.name, len(slides), series)]
+        chosen = choose_series(path.name, len(slides), series, lambda: [*map(_sketch, count(), slides)])
+        image = slides[chosen]
         layout = layout_of(image, path)
         _check_imagej(tif, layout, path)
         chosen_z = choose_plane(path.name, "z", layout.count("Z"), z)
         chosen_t = choose_plane(path.name, "t", layout.count("T"), t)
         sources = tuple(stored_levels(image, layout, (chosen_z or 0, chosen_t or 0), path))
-        names = channel_names(tif, image, series, path.name)
-        size = pixel_size_um(tif, image, series, path.name)
+        names = channel_names(tif, image, path.name)
+        size = pixel_size_um(tif, image, path.name)
         is_colour = layout.samples == 3 and image.keyframe.photometric in (2, 6)
         stain = stain_of_ndpi(image) if is_colour else None
     _try_a_piece(sources[-1], path)
@@ -102,7 +105,7 @@ def find_in_tiff(path: Path, *, series: int, z: int | None, t: int | None) -> Fi
     elif is_colour:
         names = names if len(names) == sources[0].shape[0] else COLOURS
         is_brightfield = sources[0].shape[0] == 3 and light_background(sources[-1], path)
-    return Findings(path, sources, names, size, series, chosen_z, chosen_t, is_brightfield=is_brightfield)
+    return Findings(path, sources, names, size, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield)
 
 
 def series_of_tiff(path: Path) -> tuple[SeriesInfo, ...]:
@@ -127,14 +130,20 @@ def series_of_tiff(path: Path) -> tuple[SeriesInfo, ...]:
         return tuple(_describe(tif, image, index, path) for index, image in enumerate(_slides_in(tif)))
 
 
+def _sketch(index: int, image: TiffPageSeries) -> SeriesInfo:
+    """Name and size of an image, which need nothing to be understood."""
+    page = image.keyframe
+    return SeriesInfo(index, image.name or f"Image {index}", (1, page.imagelength, page.imagewidth), None)
+
+
 def _describe(tif: TiffFile, image: TiffPageSeries, index: int, path: Path) -> SeriesInfo:
     layout = layout_of(image, path)
     page = image.keyframe
     return SeriesInfo(
         index=index,
-        name=image.name or f"Image {index}",
+        name=_sketch(index, image).name,
         shape=(1 if stain_of_ndpi(image) else layout.count("C") * layout.samples, page.imagelength, page.imagewidth),
-        pixel_size_um=pixel_size_um(tif, image, index, path.name),
+        pixel_size_um=usable_pixel_size(pixel_size_um(tif, image, path.name)),
         z_planes=layout.count("Z"),
         timepoints=layout.count("T"),
     )
@@ -192,7 +201,16 @@ def _slides_in(tif: TiffFile) -> list[TiffPageSeries]:
     series = list(tif.series)
     if not series:
         raise SlideError(f"{tif.filename} is a TIFF without an image, expected one: export it again.")
-    return series[:1] if series[0].kind in ONE_SLIDE_KINDS else series
+    if series[0].kind in ONE_SLIDE_KINDS:
+        return series[:1]
+    whole = [image for image in series if not image.keyframe.subfiletype & _REDUCED_OR_MASK]
+    largest = max((_area(image) for image in whole), default=0)
+    # smaller copies and masks of an image are none of their own
+    return [image for image in series if image in whole or _area(image) > largest]
+
+
+def _area(image: TiffPageSeries) -> int:
+    return int(image.keyframe.imagelength * image.keyframe.imagewidth)
 
 
 def _try_a_piece(source: PixelSource, path: Path) -> None:

@@ -18,7 +18,7 @@ _NDPI_FLUORESCENCE = 65434
 _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
 
 
-def channel_names(tif: TiffFile, image: TiffPageSeries, index: int, source: str) -> tuple[str, ...]:
+def channel_names(tif: TiffFile, image: TiffPageSeries, source: str) -> tuple[str, ...]:
     """What the file calls its channels.
 
     Parameters
@@ -27,8 +27,6 @@ def channel_names(tif: TiffFile, image: TiffPageSeries, index: int, source: str)
         The file.
     image : tifffile.TiffPageSeries
         One of its images.
-    index : int
-        Which one it is.
     source : str
         Name of the file, for sentences.
 
@@ -38,7 +36,7 @@ def channel_names(tif: TiffFile, image: TiffPageSeries, index: int, source: str)
         Empty where the file says nothing.
     """
     if image.kind == "ome":
-        described = _ome_image(tif, image, index, source)
+        described = _ome_image(tif, image, source)
         return described.channel_names if described is not None else ()
     if image.kind == "imagej":
         return _imagej_names(tif, image)
@@ -47,7 +45,7 @@ def channel_names(tif: TiffFile, image: TiffPageSeries, index: int, source: str)
     return ()
 
 
-def pixel_size_um(tif: TiffFile, image: TiffPageSeries, index: int, source: str) -> tuple[float, float] | None:
+def pixel_size_um(tif: TiffFile, image: TiffPageSeries, source: str) -> tuple[float, float] | None:
     """Height and width of a full-resolution pixel.
 
     Parameters
@@ -56,8 +54,6 @@ def pixel_size_um(tif: TiffFile, image: TiffPageSeries, index: int, source: str)
         The file.
     image : tifffile.TiffPageSeries
         One of its images.
-    index : int
-        Which one it is.
     source : str
         Name of the file, for sentences.
 
@@ -68,7 +64,7 @@ def pixel_size_um(tif: TiffFile, image: TiffPageSeries, index: int, source: str)
     """
     size = None
     if image.kind == "ome":
-        described = _ome_image(tif, image, index, source)
+        described = _ome_image(tif, image, source)
         size = described.pixel_size_um if described is not None else None
     elif image.kind == "imagej":
         size = _imagej_pixel_size(tif, image)
@@ -96,10 +92,10 @@ def stain_of_ndpi(image: TiffPageSeries) -> str | None:
     return name or None
 
 
-def _ome_image(tif: TiffFile, image: TiffPageSeries, index: int, source: str) -> OMEImage | None:
+def _ome_image(tif: TiffFile, image: TiffPageSeries, source: str) -> OMEImage | None:
     described = ome_images(tif.ome_metadata, source)
-    if len(described) == sum(series.kind == "ome" for series in tif.series):
-        return described[index]
+    if len(described) == len(tif.series):
+        return next(about for series, about in zip(tif.series, described, strict=True) if series is image)
     # images without pixels in this file have no series: the name has to tell which is which
     named = [candidate for candidate in described if candidate.name == image.name]
     return named[0] if len(named) == 1 else None

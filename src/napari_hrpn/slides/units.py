@@ -1,11 +1,13 @@
-"""Lengths in micrometres, from whatever unit a file uses; a size that no microscope has counts as unknown."""
+"""Lengths in micrometres, from whatever unit a file uses; and which of them may be the size of a pixel."""
 
 from __future__ import annotations
 
 import math
 
-SMALLEST_PIXEL_UM = 0.001
+SMALLEST_PIXEL_UM = 0.01
+LARGEST_PIXEL_UM = 100.0
 LARGEST_PRINTED_PIXEL_UM = 20.0
+MOST_ANISOTROPY = 10.0
 
 _MICROMETRES = {
     "pm": 1e-6,
@@ -50,7 +52,7 @@ def micrometres(value: float | str | None, unit: str | None) -> float | None:
     Returns
     -------
     float or None
-        In µm; None where number or unit say nothing, such as "pixel".
+        In µm, also where it can be no length; None where number or unit say nothing, such as "pixel".
     """
     try:
         number = float(value)  # type: ignore[arg-type]
@@ -67,9 +69,42 @@ def micrometres(value: float | str | None, unit: str | None) -> float | None:
         .replace("metre", "meter")
     )
     factor = _MICROMETRES.get(text) or _MICROMETRES.get(text.removesuffix("s"))
-    if factor is None or not math.isfinite(number) or number <= 0:
+    return None if factor is None else number * factor
+
+
+def usable_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] | None:
+    """A pixel size that a microscope may have: the one rule on which sizes reach the rest of the package.
+
+    Parameters
+    ----------
+    size : tuple of float or None
+        Height and width of a pixel in µm.
+
+    Returns
+    -------
+    tuple of float or None
+        The same; None where a side is not from 0.01 to 100 µm, or one is more than 10 times the other.
+    """
+    if size is None:
         return None
-    return number * factor
+    sides = float(size[0]), float(size[1])
+    if not all(SMALLEST_PIXEL_UM <= side <= LARGEST_PIXEL_UM for side in sides):
+        return None
+    return sides if max(sides) <= MOST_ANISOTROPY * min(sides) else None
+
+
+def expected_pixel_size() -> str:
+    """Say what `usable_pixel_size` accepts.
+
+    Returns
+    -------
+    str
+        A clause for a sentence.
+    """
+    return (
+        f"{SMALLEST_PIXEL_UM:g} to {LARGEST_PIXEL_UM:g} µm and sides that differ by a factor of "
+        f"{MOST_ANISOTROPY:g} at most"
+    )
 
 
 def printed_pixel_size(resolution: float, unit: str | None) -> float | None:

@@ -31,7 +31,7 @@ class SlideEntry:
         Channel of a role, by name or index; guessed from the names where left out.
     regions : pathlib.Path or None
         Annotated regions: GeoJSON, or a label image of the slide at any size.
-    series : int
+    series : int or None
         As for `open_slide`.
     z, t : int or None
         As for `open_slide`.
@@ -42,7 +42,7 @@ class SlideEntry:
     part: Part = "auto"
     roles: Mapping[str, int | str] = field(default_factory=dict)
     regions: Path | None = None
-    series: int = 0
+    series: int | None = None
     z: int | None = None
     t: int | None = None
 

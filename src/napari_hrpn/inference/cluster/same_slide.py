@@ -33,6 +33,8 @@ class SameSlide:
         Which plane.
     identity : str or None
         Fingerprint of the slide, as `slide_identity` gives it; None where it is yet to be taken.
+    given_um : tuple of float or None
+        The pixel size that the user gave; None for the file's own.
     """
 
     source: Place
@@ -40,13 +42,15 @@ class SameSlide:
     z: int | None
     t: int | None
     identity: str | None
+    given_um: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, slide: Slide, identity: str | None) -> SameSlide:
         """Of a slide that is open in this process."""
         # an address is one everywhere
         source = slide.source.absolute() if isinstance(slide.source, Path) else slide.source
-        return cls(source, slide.series, slide.z, slide.t, identity)
+        given_um = slide.pixel_size_um if slide.pixel_size_is_given else None
+        return cls(source, slide.series, slide.z, slide.t, identity, given_um)
 
     def opened(self) -> Slide:
         """Open it.
@@ -67,7 +71,7 @@ class SameSlide:
         with warnings.catch_warnings():
             # the process that asked for it has said them already
             warnings.simplefilter("ignore", SlideWarning)
-            slide = open_slide(self.source, series=self.series, z=self.z, t=self.t)
+            slide = open_slide(self.source, series=self.series, z=self.z, t=self.t, pixel_size_um=self.given_um)
         if self.identity is not None and slide_identity(slide) != self.identity:
             msg = (
                 f"{self.source} is not the same file on {socket.gethostname()} as on the machine that asked for it; "

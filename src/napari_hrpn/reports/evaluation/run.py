@@ -175,7 +175,9 @@ def evaluation_request(order: EvaluationOrder) -> Plain:
 
 
 def _image_request(image: ProbeImage) -> Plain:
-    return {"name": image.slide.source.name, "identity": slide_identity(image.slide), "channel": image.channel}
+    slide = image.slide
+    given = {"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}
+    return {"name": slide.source.name, "identity": slide_identity(slide), "channel": image.channel, **given}
 
 
 def _hashes(order: EvaluationOrder) -> Generator[WritingReport, None, dict[Place, str]]:
