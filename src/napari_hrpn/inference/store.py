@@ -17,7 +17,7 @@ import zarr
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.inference.store_folder import held, is_free, put_in_place, release, take_away
-from napari_hrpn.slides import as_place, contrast_limits, open_slide
+from napari_hrpn.slides import as_place, colour_in_folder, contrast_limits, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
 from napari_hrpn.slides.place import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.pyramid import halve
@@ -254,7 +254,8 @@ def _fill(slide: Slide, request: Mapping[str, Any], dtype: np.dtype, channel: st
     group = zarr.open_group(folder, mode="r+")
     cells = tuple(-(-size // CELL_PX) for size in slide.shape)
     group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8")
-    group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, dtype=dtype)
+    colours = [colour_in_folder(folder, request).lstrip("#").upper()]
+    group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, colours, dtype=dtype)
     group.attrs[KEY] = {"kind": "prediction", "complete": False, "request": dict(request)}
 
 

@@ -11,6 +11,7 @@ from napari_hrpn.plugin.layers.places import (
     shapes_box,
     visible_box,
 )
+from napari_hrpn.plugin.layers.planes import give_pixel_size, show_plane
 from napari_hrpn.plugin.layers.prediction_names import file_title, prediction_name, short_title
 from napari_hrpn.plugin.layers.shared_contrast import SharedContrast, join_reopened, share_contrast
 from napari_hrpn.plugin.layers.shown_slides import (
@@ -45,6 +46,7 @@ __all__ = [
     "coarse_placement",
     "file_title",
     "finished_part",
+    "give_pixel_size",
     "hatch_layer",
     "hatch_of",
     "imaged_slides_in",
@@ -65,6 +67,7 @@ __all__ = [
     "share_contrast",
     "short_title",
     "show_news",
+    "show_plane",
     "slide_from_layers",
     "slide_label",
     "slide_layers",

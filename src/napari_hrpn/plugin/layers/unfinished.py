@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STRIPE_PX = 8
 GREY = (150, 150, 150)
-MOST_REPEATS, LARGEST_PX = 16, 2048
+MOST_REPEATS, LARGEST_PX = 16, 1024
 STRIPE_ALPHA, GROUND_ALPHA = 110, 40
 
 
@@ -39,8 +39,7 @@ def hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
     is_stripe = (rows + columns) % STRIPE_PX < STRIPE_PX // 2
     picture = np.empty((*finished.shape, 4), np.uint8)
     picture[..., :3] = GREY
-    picture[..., 3] = np.where(finished, 0, np.where(is_stripe, MOST_REPEATS, LARGEST_PX = 16, 2048
-STRIPE_ALPHA, GROUND_ALPHA))
+    picture[..., 3] = np.where(finished, 0, np.where(is_stripe, STRIPE_ALPHA, GROUND_ALPHA))
     return picture
 
 
