@@ -21,8 +21,7 @@ from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.inference.run import Run
 from napari_hrpn.inference.settings import PredictionSettings
-from napari_hrpn.inference.store import PredictionStore
-from napari_hrpn.inference.tally import Tally
+from napari_hrpn.inference.tally import Tally, open_store
 from napari_hrpn.inference.tile_queue import TileQueue
 from napari_hrpn.slides import ChunkCache, as_place
 
@@ -97,8 +96,7 @@ def predict_slide(
     plan = make_plan(slide, checkpoint, predictor, path, settings, roles, is_watched=focus is not None)
     for sentence in plan.warnings:
         warnings.warn(sentence, PredictionWarning, stacklevel=2)
-    name = f"predicted {checkpoint.card.target}"
-    target = PredictionStore.open(path, slide, plan.request, dtype=plan.dtype, name=name, overwrite=overwrite)
+    target = open_store(path, slide, plan, checkpoint.card, overwrite=overwrite)
     with closing(target):
         tally = Tally(plan, target, settings.region)
         chunks = ChunkCache(KEPT_BYTES, min(DECODING_THREADS, os.cpu_count() or 1))
@@ -107,6 +105,7 @@ def predict_slide(
             yield from _tile_by_tile(run, TileQueue(tally.pending, focus), tally)
         finally:
             free_memory(predictor.device)
+        tally.check_slide(slide)
     return tally.report(run.spent, predictor.device)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.fit import input_channels, intensity_warnings, pixel_size_warnings
 from napari_hrpn.inference.sampling import Sampling
 from napari_hrpn.inference.settings import CELL_PX
-from napari_hrpn.inference.store import recorded_request
-from napari_hrpn.slides import glance, slide_identity
+from napari_hrpn.inference.store import FINGERPRINT, recorded_request
+from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
 from napari_hrpn.tiling import Box, Tile, TileGrid, covering, rounded_up
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def make_plan(
     PredictionError
         In one sentence.
     """
+    _refuse_in_slide(path, slide)
     channels = input_channels(slide, checkpoint, roles)
     device = choose_device(predictor.device)
     stains = glance(slide, channels, checkpoint.card.scaling.reference_um)
@@ -175,6 +177,18 @@ def make_plan(
             *precision_warnings(device, settings.precision),
         ),
     )
+
+
+def _refuse_in_slide(path: Place, slide: Slide) -> None:
+    source = slide.source
+    if isinstance(path, Path) and isinstance(source, Path):
+        output, parents = path.resolve(), path.resolve().parents
+        is_inside = source.exists() and (source.resolve() in (output, *parents) or output in source.resolve().parents)
+    else:
+        is_inside = f"{path}/".startswith(f"{source}/") or f"{source}/".startswith(f"{path}/")
+    if is_inside:
+        msg = f"the prediction {path} would lie on or in {source}, the slide it is made from; choose another output."
+        raise PredictionError(msg)
 
 
 def _scaling_for(
@@ -273,6 +287,7 @@ def _request(
         del decisive[name]
     return {
         "slide": slide_identity(slide),
+        FINGERPRINT: slide_fingerprint(slide),
         "checkpoint": checkpoint.digest,
         "channels": list(channels),
         **({"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}),

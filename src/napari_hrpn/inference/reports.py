@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Spent:
         Predicted pixels, and pixels that the network saw for them.
     seconds_reading, seconds_waiting, seconds_computing, seconds_writing : float
         Reading and decoding; the network waiting for pixels; in the network; writing.
+    unknown_px : tuple of int
+        For each input, pixels of the tiles that are not grey levels.
     """
 
     pixels_kept: int = 0
@@ -54,9 +57,13 @@ class Spent:
     seconds_waiting: float = 0.0
     seconds_computing: float = 0.0
     seconds_writing: float = 0.0
+    unknown_px: tuple[int, ...] = ()
 
     def __add__(self, other: Spent) -> Spent:
-        return Spent(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+        *mine, unknown = astuple(self)
+        *others, more = astuple(other)
+        sums = [one + two for one, two in zip(mine, others, strict=True)]
+        return Spent(*sums, tuple(map(sum, zip_longest(unknown, more, fillvalue=0))))
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,10 @@ class PredictionReport:
         The whole run.
     seconds_reading, seconds_waiting, seconds_computing, seconds_writing : float
         Reading and decoding; the network waiting for pixels; in the network; writing.
+    unknown_px : tuple of int
+        For each input, the pixels of this run's computed tiles that are not grey levels (see `Sampling`).
+    checkpoint : str
+        Title of what it is made with.
     """
 
     path: Place
@@ -97,3 +108,5 @@ class PredictionReport:
     seconds_waiting: float
     seconds_computing: float
     seconds_writing: float
+    unknown_px: tuple[int, ...] = ()
+    checkpoint: str = ""

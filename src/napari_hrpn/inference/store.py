@@ -1,11 +1,13 @@
 """The predicted slide on disk or in object storage: OME-Zarr 0.5 that knows which of its tiles are finished.
 
 A tile counts as finished only when a record written after its pixels says so: whatever kills the program, at most
-the tiles in flight are lost. The store remembers what it was made from and refuses to mix.
+the tiles in flight are lost. The store remembers what it was made from and refuses to mix, and every chunk ends in a
+checksum: what is missing or damaged is found when the prediction is gone on with, and made again.
 """
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,16 @@ import zarr
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.inference.store_folder import held, is_free, put_in_place, release, take_away
-from napari_hrpn.slides import as_place, colour_in_folder, contrast_limits, open_slide
+from napari_hrpn.inference.store_form import (
+    FINISHED,
+    KEY,
+    bad_chunks,
+    checked_arrays,
+    covering_chunks,
+    damaged,
+    has_checksums,
+)
+from napari_hrpn.slides import SlideWarning, as_place, colour_in_folder, contrast_limits, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
 from napari_hrpn.slides.place import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.pyramid import halve
@@ -33,8 +44,10 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.place import PlaceLike
     from napari_hrpn.tiling import Box
 
-KEY = "napari_hrpn"
-FINISHED = "finished"
+FINGERPRINT = "fingerprint"
+"""In a request; predictions of earlier versions do not have it."""
+UNTOUCHED = (0.0, 1.0)
+"""Contrast of a prediction until it is complete."""
 
 
 class PredictionStore:
@@ -53,12 +66,15 @@ class PredictionStore:
     def __init__(self, path: Place) -> None:
         self.path = path
         self._lock: BaseFileLock | None = None
-        self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
-        ome: Any = self._group.attrs["ome"]
-        names = [dataset["path"] for dataset in ome["multiscales"][0]["datasets"]]
-        self.levels: tuple[zarr.Array[Any], ...] = tuple(self._array(name) for name in names)
-        self._finished = self._array(FINISHED)
-        self._done: NDArray[np.bool_] = np.asarray(self._finished[:]) > 0
+        try:
+            self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise damaged(path, str(error)) from error
+        self.levels, self._finished = checked_arrays(path, self._group)
+        try:
+            self._done: NDArray[np.bool_] = np.asarray(self._finished[:]) > 0
+        except (RuntimeError, ValueError) as error:
+            raise damaged(path, f"its record of finished tiles: {error}") from error
 
     @classmethod
     def open(
@@ -69,6 +85,7 @@ class PredictionStore:
         *,
         dtype: np.dtype,
         name: str,
+        title: str = "",
         overwrite: bool = False,
     ) -> PredictionStore:
         """Create a store, or open the one that an earlier run left.
@@ -85,6 +102,8 @@ class PredictionStore:
             Type of the predicted pixels.
         name : str
             Name of the predicted channel.
+        title : str
+            Of the checkpoint, for people.
         overwrite : bool
             Replace a prediction made from another request.
 
@@ -104,23 +123,46 @@ class PredictionStore:
         check_writable(path)
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
             found = _request_of(path)
-            if found != dict(request):
+            if not is_request(found, request):
                 if found is not None or not is_free(path):
-                    _refuse(path, found, request, overwrite=overwrite)
+                    _refuse(path, found, request, title, overwrite=overwrite)
                     take_away(path)
-                put_in_place(path, partial(_fill, slide, request, dtype, name, path.name.split(".")[0]))
-            return cls._held(path)
+                put_in_place(path, partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0]))
+            return cls._held(path, (1, *slide.shape), dtype)
 
     @classmethod
-    def _held(cls, path: Place) -> PredictionStore:
+    def _held(cls, path: Place, shape: tuple[int, ...], dtype: np.dtype) -> PredictionStore:
         lock = held(path)
         try:
             store = cls(path)
+            if store.levels[0].shape != shape or store.levels[0].dtype != dtype:
+                raise damaged(path, f"its pixels are {store.levels[0].shape} of type {store.levels[0].dtype}")
+            store._mend()
         except BaseException:
             release(lock)
             raise
         store._lock = lock
         return store
+
+    def _mend(self) -> None:
+        """Take back tiles whose chunks are missing or damaged, and finish what a program that was killed did not."""
+        if isinstance(self.path, Path) and self._done.any() and has_checksums(self.levels):
+            for chunk in bad_chunks(self.path, self.levels[0], self._done):
+                self._done[chunk] = False
+            for level in range(1, len(self.levels)):
+                for chunk in bad_chunks(self.path, self.levels[level], covering_chunks(self._done, level)):
+                    self._halve_again(level, chunk)
+            self._finished[:] = self._done.astype(np.uint8)
+        is_said = bool(self._record.get("complete"))
+        if self.complete and not (is_said and self._has_contrast):
+            self._record_complete()
+        elif is_said and not self.complete:
+            self._group.update_attributes({KEY: {**self._record, "complete": False}})
+
+    def _halve_again(self, level: int, chunk: tuple[int, ...]) -> None:
+        fine = tuple(slice(2 * CELL_PX * index, 2 * CELL_PX * (index + 1)) for index in chunk)
+        coarse = tuple(slice(CELL_PX * index, CELL_PX * (index + 1)) for index in chunk)
+        self.levels[level][0, *coarse] = halve(np.asarray(self.levels[level - 1][0, *fine]))
 
     def close(self) -> None:
         """Let other programs write; those who only look never had to wait."""
@@ -131,6 +173,11 @@ class PredictionStore:
     def request(self) -> dict[str, Any]:
         """All that decides the pixels."""
         return dict(self._record["request"])
+
+    @property
+    def title(self) -> str:
+        """Title of the checkpoint; empty for predictions of earlier versions."""
+        return str(self._record.get("title", ""))
 
     @property
     def complete(self) -> bool:
@@ -191,24 +238,33 @@ class PredictionStore:
         )
         return next(shared, len(self.levels))
 
+    def forget(self) -> None:
+        """Take back all tiles, of which nobody knows any more what they show."""
+        with _sentences(self.path, "could not be written", "delete that folder"):
+            self._done[:] = False
+            self._finished[:] = 0
+            self._group.update_attributes({KEY: {**self._record, "complete": False}})
+
     def _record_complete(self) -> None:
-        """Say in the metadata that the prediction is complete, and how bright it is."""
-        self._group.attrs[KEY] = {**self._record, "complete": True}
-        contrast = contrast_limits(open_slide(self.path))
+        """Say in the metadata that the prediction is complete, and how bright it is: both at once, or neither."""
+        with warnings.catch_warnings():
+            # that it is not finished
+            warnings.simplefilter("ignore", SlideWarning)
+            low, high = contrast_limits(open_slide(self.path))[0]
         ome: Any = self._group.attrs["ome"]
-        low, high = contrast[0]
         ome["omero"]["channels"][0]["window"] |= {"start": low, "end": high}
-        self._group.attrs["ome"] = ome
+        self._group.update_attributes({KEY: {**self._record, "complete": True}, "ome": ome})
+
+    @property
+    def _has_contrast(self) -> bool:
+        ome: Any = self._group.attrs["ome"]
+        window = ome["omero"]["channels"][0]["window"]
+        return (window.get("start"), window.get("end")) != UNTOUCHED
 
     @property
     def _record(self) -> dict[str, Any]:
         record: Any = self._group.attrs[KEY]
         return dict(record)
-
-    def _array(self, name: str) -> zarr.Array[Any]:
-        array = self._group[name]
-        assert isinstance(array, zarr.Array)
-        return array
 
 
 @contextmanager
@@ -231,32 +287,71 @@ def _request_of(path: Place) -> dict[str, Any] | None:
         try:
             record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs[KEY]
             return dict(record["request"])
-        except (KeyError, TypeError, ValueError, FileNotFoundError, NotADirectoryError):
+        except (AttributeError, LookupError, TypeError, ValueError, FileNotFoundError, NotADirectoryError):
             return None
 
 
-def _refuse(path: Place, found: dict[str, Any] | None, request: Mapping[str, Any], *, overwrite: bool) -> None:
+def is_request(found: Mapping[str, Any] | None, request: Mapping[str, Any]) -> bool:
+    """Whether a prediction was made from a request.
+
+    Parameters
+    ----------
+    found : mapping or None
+        As `recorded_request` gives it; it may be without a fingerprint, as of earlier versions.
+    request : mapping
+        All that decides the pixels.
+
+    Returns
+    -------
+    bool
+        False where there is no prediction.
+    """
+    return found is not None and not _differing(found, request)
+
+
+def _differing(found: Mapping[str, Any], request: Mapping[str, Any]) -> list[str]:
+    keys = sorted(key for key in found.keys() | request.keys() if found.get(key) != request.get(key))
+    return [key for key in keys if key != FINGERPRINT or key in found]
+
+
+def _refuse(
+    path: Place, found: dict[str, Any] | None, request: Mapping[str, Any], title: str, *, overwrite: bool
+) -> None:
     if found is None:
         msg = f"{path} is there already and is not a prediction; choose another place for the output."
         raise PredictionError(msg)
     if overwrite:
         return
-    differing = sorted(key for key in found.keys() | request.keys() if found.get(key) != request.get(key))
-    words = ", ".join(f"{key.replace('_', ' ')} {found.get(key)} instead of {request.get(key)}" for key in differing)
-    msg = f"{path} holds a prediction made with {words}; choose another output, or overwrite it."
+    earlier, changed = {**found, "checkpoint": _named(found, _title_of(path))}, _differing(found, request)
+    now = {**request, "checkpoint": _named(request, title)}
+    words = [f"{key.replace('_', ' ')} {earlier.get(key)} instead of {now.get(key)}" for key in changed]
+    if {"slide", FINGERPRINT} & set(changed):
+        words.append("so from another slide, or from this one before it changed")
+    msg = f"{path} holds a prediction made with {', '.join(words)}; choose another output (-o), or overwrite it."
     raise PredictionError(msg)
 
 
-def _fill(slide: Slide, request: Mapping[str, Any], dtype: np.dtype, channel: str, name: str, folder: Path) -> None:
+def _named(request: Mapping[str, Any], title: str) -> str:
+    return f"'{title}' ({request.get('checkpoint')})" if title else str(request.get("checkpoint"))
+
+
+def _title_of(path: Place) -> str:
+    record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs[KEY]
+    return str(record.get("title", ""))
+
+
+def _fill(
+    slide: Slide, request: Mapping[str, Any], dtype: np.dtype, channel: str, title: str, name: str, folder: Path
+) -> None:
     """Make an empty prediction: all of it but the pixels."""
     shapes = level_shapes((1, *slide.shape))
-    create_levels(folder, shapes, dtype)
+    create_levels(folder, shapes, dtype, with_checksums=True)
     group = zarr.open_group(folder, mode="r+")
     cells = tuple(-(-size // CELL_PX) for size in slide.shape)
     group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8")
     colours = [colour_in_folder(folder, request).lstrip("#").upper()]
     group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, colours, dtype=dtype)
-    group.attrs[KEY] = {"kind": "prediction", "complete": False, "request": dict(request)}
+    group.attrs[KEY] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}
 
 
 def _cells(core: Box) -> tuple[slice, slice]:

@@ -6,14 +6,45 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.reports import PredictionReport, TileReport
+from napari_hrpn.inference.store import FINGERPRINT, PredictionStore
+from napari_hrpn.slides import slide_fingerprint, slide_identity
 
 if TYPE_CHECKING:
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.reports import Spent
     from napari_hrpn.inference.run import WrittenTile
-    from napari_hrpn.inference.store import PredictionStore
+    from napari_hrpn.models import ModelCard
+    from napari_hrpn.slides import Place, Slide
     from napari_hrpn.tiling import Box
+
+
+def open_store(path: Place, slide: Slide, plan: Plan, card: ModelCard, *, overwrite: bool) -> PredictionStore:
+    """Open the prediction that a plan asks for.
+
+    Parameters
+    ----------
+    path : pathlib.Path or UPath
+        Where it is, or will be.
+    slide : Slide
+        What is predicted.
+    plan : Plan
+        How.
+    card : ModelCard
+        Of the checkpoint.
+    overwrite : bool
+        Replace a prediction made otherwise.
+
+    Returns
+    -------
+    PredictionStore
+        As `PredictionStore.open` gives it.
+    """
+    name, request = f"predicted {card.target}", plan.request
+    return PredictionStore.open(
+        path, slide, request, dtype=plan.dtype, name=name, title=card.title, overwrite=overwrite
+    )
 
 
 class Tally:
@@ -36,18 +67,30 @@ class Tally:
         self.total, self.finished = len(tiles), len(tiles) - len(self.pending)
         self._to_compute = {tile: sum(piece.core.area for piece in plan.pieces(tile)) for tile in self.pending}
         self._computed, self._all = 0, sum(self._to_compute.values())
-        self._started = time.perf_counter()
+        self._has_new, self._started = False, time.perf_counter()
 
     def record(self, written: WrittenTile) -> TileReport:
         """Write what a tile shares with others, record it as finished, and report it."""
         tile = written.tile
         self._store.record(tile.core, written.shared)
         computed = self._to_compute[tile]
-        self.finished += 1
+        self.finished, self._has_new = self.finished + 1, True
         self._computed += computed
         elapsed = time.perf_counter() - self._started
         left = elapsed / self._computed * (self._all - self._computed) if self._computed else None
         return TileReport(tile, self.finished, self.total, computed, elapsed, left)
+
+    def check_slide(self, slide: Slide) -> None:
+        """Take all tiles back where the slide has changed since they were begun, and say so."""
+        request = self._plan.request
+        if not self._has_new or (slide_identity(slide), slide_fingerprint(slide)) == (request["slide"], request[FINGERPRINT]):
+            return
+        self._store.forget()
+        msg = (
+            f"{slide.source.name} was changed while it was predicted, so {self._store.path} may mix two slides and "
+            "counts as unfinished; predict it again, overwriting it."
+        )
+        raise PredictionError(msg)
 
     def report(self, spent: Spent, device: str) -> PredictionReport:
         """Sum the run up."""
@@ -60,5 +103,6 @@ class Tally:
             halo=self._plan.grid.halo,
             device=device,
             seconds=time.perf_counter() - self._started,
+            checkpoint=self._store.title,
             **asdict(spent),
         )

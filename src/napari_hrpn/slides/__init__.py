@@ -6,7 +6,7 @@ from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.file_name import slide_name
 from napari_hrpn.slides.glances import glance
-from napari_hrpn.slides.identity import slide_identity
+from napari_hrpn.slides.identity import slide_fingerprint, slide_identity
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
@@ -79,6 +79,7 @@ __all__ = [
     "read_geojson",
     "read_regions",
     "region_mask",
+    "slide_fingerprint",
     "slide_identity",
     "slide_name",
     "write_geojson",

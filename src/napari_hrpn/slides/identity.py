@@ -1,15 +1,18 @@
-"""A short fingerprint of a slide, from what the file system and the metadata say; pixels of files are not read."""
+"""What a slide is known by: what the file system and the metadata say of it, and a fingerprint of some pixels."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.place import stamp
+from napari_hrpn.slides.place import holds_zarr, stamp
+from napari_hrpn.slides.stain_folder import TIFF_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 HALF_PX = 64
+WHOLE_BYTES = 8 << 20
+"""A file that is no larger is read whole for its fingerprint."""
+PIECES, PIECE_BYTES = 128, 8 << 10
+MOST_CHUNKS, MOST_CHUNK_BYTES = 24, 48 << 20
+"""Of the finest level, as they are decoded; a quarter of them where its files were looked at, or are far away."""
 _METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
 
 
@@ -34,10 +42,10 @@ def slide_identity(slide: Slide) -> str:
     Returns
     -------
     str
-        16 hexadecimal digits over the source's name, size and time of change (for a folder those of its
-        metadata or of the files in it), shape, type, series, z and t. In object storage, the metadata at the top of
-        the group stand for all, with what the store says of them. A slide in memory, without a file, is known by the
-        pixels in its middle instead.
+        16 hexadecimal digits over the source's name, size and time of change (for an OME-Zarr those of its
+        metadata, for a folder of stains those of its TIFFs), shape, type, series, z and t. In object storage, the
+        metadata at the top of the group stand for all, with what the store says of them. A slide in memory, without a
+        file, is known by the pixels in its middle instead.
 
     Raises
     ------
@@ -60,6 +68,65 @@ def slide_identity(slide: Slide) -> str:
     return digest.hexdigest()[:16]
 
 
+def slide_fingerprint(slide: Slide) -> str:
+    """A fingerprint of some pixels, for a slide that is rewritten without a trace in `slide_identity`.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits over pieces of its files (all of a file up to 8 MiB, else 1 MiB) and chunks of its finest
+        level (24 at most, and 48 MiB), spread evenly: a change between them goes unnoticed.
+    """
+    digest, files, level = hashlib.sha256(), _files(slide.source), slide.levels[0]
+    for file in files:
+        digest.update(_pieces(file))
+    places = list(product(*map(range, level.numblocks)))
+    most = MOST_CHUNKS // 4 if files or not isinstance(slide.source, Path) else MOST_CHUNKS
+    count = min(most, MOST_CHUNK_BYTES // max(1, math.prod(level.chunksize) * level.dtype.itemsize))
+    for index in _spread(len(places), count):
+        try:
+            digest.update(np.ascontiguousarray(level.blocks[places[index]].compute(scheduler="synchronous")).tobytes())
+        except Exception:
+            # what cannot be read is told when it is needed
+            digest.update(b"not readable")
+    return digest.hexdigest()[:16]
+
+
+def _files(source: Place) -> list[Path]:
+    """The files that hold the pixels, where there are few."""
+    if not isinstance(source, Path):
+        return []
+    if source.is_dir():
+        return [] if holds_zarr(source) else _stains(source)
+    return [source] if source.is_file() else []
+
+
+def _stains(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix.lower() in TIFF_SUFFIXES)
+
+
+def _pieces(path: Path) -> bytes:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= WHOLE_BYTES:
+            return file.read()
+        pieces = []
+        for start in np.linspace(0, size - PIECE_BYTES, PIECES).astype(int).tolist():
+            file.seek(start)
+            pieces.append(file.read(PIECE_BYTES))
+    return b"".join(pieces)
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Numbers from 0 to the last, evenly spread."""
+    return sorted(set(np.linspace(0, total - 1, min(total, count)).astype(int).tolist())) if count else []
+
+
 def _middle(slide: Slide) -> bytes:
     rows, columns = (slice(size // 2 - min(size // 2, HALF_PX), size // 2 + HALF_PX) for size in slide.shape)
     return np.ascontiguousarray(slide.levels[0][:, rows, columns].compute()).tobytes()
@@ -75,7 +142,7 @@ def _stamps(source: Place) -> Iterator[tuple[object, ...]]:
     elif source.is_dir():
         # the pieces of a Zarr are too many to look at; its metadata lie at most three folders deep
         found = {file for name in _METADATA for depth in ("", "*/", "*/*/") for file in source.glob(depth + name)}
-        members = sorted(found or {file for file in source.iterdir() if file.is_file()})
+        members = sorted(found) if holds_zarr(source) else _stains(source)
     else:
         members = []
     for file in members:

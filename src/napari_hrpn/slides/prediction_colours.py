@@ -72,7 +72,7 @@ def prediction_record(place: PlaceLike) -> PredictionRecord | None:
     return PredictionRecord(
         slide=str(request.get("slide", "")),
         checkpoint=str(request.get("checkpoint", "")),
-        title=_title(record),
+        title=str(record.get("title") or ""),
         colour=_written_colour(found) or prediction_colour(str(request.get("checkpoint", ""))),
         complete=record.get("complete") is True,
         request=request,
@@ -169,10 +169,6 @@ def finished_squares(place: PlaceLike) -> RegionMask | None:
         return RegionMask(np.asarray(open_zarr_array(as_place(place) / FINISHED)[:]) > 0, (SQUARE_PX, SQUARE_PX))
     except (ValueError, KeyError, OSError):
         return None
-
-
-def _title(record: Mapping[str, Any]) -> str:
-    return str(record.get("checkpoint_title") or "")
 
 
 def _written_colour(attributes: Mapping[str, Any]) -> str | None:

@@ -107,7 +107,9 @@ def level_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(shapes)
 
 
-def create_levels(folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dtype) -> tuple[zarr.Array[Any], ...]:
+def create_levels(
+    folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dtype, *, with_checksums: bool = False
+) -> tuple[zarr.Array[Any], ...]:
     """Create the empty arrays "0", "1", ... of a zarr group.
 
     Parameters
@@ -118,6 +120,8 @@ def create_levels(folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dty
         One per level.
     dtype : numpy.dtype
         Type of a pixel.
+    with_checksums : bool
+        Whether chunks end in a CRC-32C, which zarr checks when it reads them.
 
     Returns
     -------
@@ -125,8 +129,9 @@ def create_levels(folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dty
         Zarr v3 arrays in chunks of (1, 512, 512), zstd.
     """
     import zarr
-    from zarr.codecs import ZstdCodec
+    from zarr.codecs import Crc32cCodec, ZstdCodec
 
+    compressors = [ZstdCodec(level=1), *([Crc32cCodec()] if with_checksums else [])]
     group = zarr.create_group(folder, zarr_format=3)
     return tuple(
         group.create_array(
@@ -134,7 +139,7 @@ def create_levels(folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dty
             shape=shape,
             dtype=dtype,
             chunks=(1, CHUNK_EDGE, CHUNK_EDGE),
-            compressors=ZstdCodec(level=1),
+            compressors=compressors,
             dimension_names=("c", "y", "x"),
         )
         for level, shape in enumerate(shapes)

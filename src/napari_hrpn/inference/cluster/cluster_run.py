@@ -16,10 +16,9 @@ from napari_hrpn.inference.cluster.crew import Crew, result_of
 from napari_hrpn.inference.cluster.progress import Progress
 from napari_hrpn.inference.cluster.reports import EndedSlide, TileOfMany
 from napari_hrpn.inference.cluster.worker import SlidePlace, look_over, predict_tile
-from napari_hrpn.inference.errors import PredictionWarning
+from napari_hrpn.inference.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.reports import Spent
-from napari_hrpn.inference.store import PredictionStore
-from napari_hrpn.inference.tally import Tally
+from napari_hrpn.inference.tally import Tally, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.cluster.worker import Work
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.settings import PredictionSettings
+    from napari_hrpn.inference.store import PredictionStore
+    from napari_hrpn.models import ModelCard
     from napari_hrpn.tiling import Tile
 
 
@@ -54,6 +55,11 @@ class _SlideAtWork:
 
     def ended(self, error: Exception | None = None) -> EndedSlide:
         """Sum up."""
+        if self.tally is not None and error is None:
+            try:
+                self.tally.check_slide(self.order.slide)
+            except PredictionError as changed:
+                error = changed
         report = self.tally.report(self.spent, ", ".join(sorted(self.devices))) if self.tally else None
         return EndedSlide(self.number, report, self.new_tiles, error)
 
@@ -71,8 +77,8 @@ class ClusterRun:
         Each opens a slide.
     settings : PredictionSettings
         Of which the region counts here.
-    channel : str
-        Name of the predicted channel.
+    card : ModelCard
+        Of the checkpoint.
     """
 
     def __init__(
@@ -81,9 +87,9 @@ class ClusterRun:
         plugin: str,
         orders: Sequence[Callable[[], SlideOrder]],
         settings: PredictionSettings,
-        channel: str,
+        card: ModelCard,
     ) -> None:
-        self._crew, self._plugin, self._settings, self._channel = crew, plugin, settings, channel
+        self._crew, self._plugin, self._settings, self._card = crew, plugin, settings, card
         self._orders = deque(enumerate(orders))
         self._at_work: set[_SlideAtWork] = set()
         self._tiles: deque[tuple[_SlideAtWork, Tile]] = deque()
@@ -157,9 +163,7 @@ class ClusterRun:
         for sentence in plan.warnings:
             warnings.warn(sentence, PredictionWarning, stacklevel=2)
         order, overwrite = slide.order, slide.order.overwrite
-        store = PredictionStore.open(
-            slide.place.store, order.slide, plan.request, dtype=plan.dtype, name=self._channel, overwrite=overwrite
-        )
+        store = open_store(slide.place.store, order.slide, plan, self._card, overwrite=overwrite)
         slide.store, slide.tally = store, Tally(plan, store, self._settings.region)
         self._progress.add(slide.tally)
         self._tiles.extend((slide, tile) for tile in slide.tally.pending)

@@ -63,7 +63,7 @@ def predict_slides(
 
     settings, crew = settings or PredictionSettings(), Crew(client)
     plugin = PredictingWorker(checkpoint, settings, crew.most_on_one_machine())
-    run = ClusterRun(crew, plugin.name, orders, settings, f"predicted {checkpoint.card.target}")
+    run = ClusterRun(crew, plugin.name, orders, settings, checkpoint.card)
     try:
         crew.equip(plugin, plugin.name)
         while not run.is_over:

@@ -25,7 +25,7 @@ from napari_hrpn.inference.memory import free_memory, thread_on_main_heap
 from napari_hrpn.inference.plan import budget_bytes, make_plan
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.inference.run import Run
-from napari_hrpn.inference.store import PredictionStore, recorded_request
+from napari_hrpn.inference.store import PredictionStore, is_request, recorded_request
 from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
@@ -206,6 +206,6 @@ def _store(place: SlidePlace, plan: Plan) -> PredictionStore:
 
 
 def _check_store(place: SlidePlace, plan: Plan) -> None:
-    if recorded_request(place.store) != plan.request:
+    if not is_request(recorded_request(place.store), plan.request):
         msg = f"{place.store} was replaced while it was predicted; run the same command again if this was not meant."
         raise PredictionError(msg)
