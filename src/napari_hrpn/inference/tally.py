@@ -83,7 +83,10 @@ class Tally:
     def check_slide(self, slide: Slide) -> None:
         """Take all tiles back where the slide has changed since they were begun, and say so."""
         request = self._plan.request
-        if not self._has_new or (slide_identity(slide), slide_fingerprint(slide)) == (request["slide"], request[FINGERPRINT]):
+        if not self._has_new or (slide_identity(slide), slide_fingerprint(slide)) == (
+            request["slide"],
+            request[FINGERPRINT],
+        ):
             return
         self._store.forget()
         msg = (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
-from napari_hrpn.plugin.layers.views import VIEWS, View, can_show, compared_view
+from napari_hrpn.plugin.layers.views import VIEWS, ComparedView, View, can_show, compared_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class ViewButtons(QWidget):
     def __init__(self, viewer: napari.Viewer, chosen: Callable[[], tuple[Image | None, Image | None]]) -> None:
         super().__init__()
         self._chosen = chosen
-        self._view = compared_view(viewer)
+        self._view: ComparedView | None = compared_view(viewer)
         self.buttons: dict[View, QPushButton] = {}
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -57,6 +57,8 @@ class ViewButtons(QWidget):
 
     def refresh(self) -> None:
         """Offer the views that there are layers for."""
+        if self._view is None:
+            return
         real, predicted = self._chosen()
         for view, button in self.buttons.items():
             button.setChecked(view == self._view.shown)
@@ -64,10 +66,14 @@ class ViewButtons(QWidget):
 
     def shut_down(self) -> None:
         """Bring back what was visible, before the widget goes away; called again, it does nothing."""
-        if self._view is not None and self._view.shown is not None:
-            self._view.end()
+        if self._view is not None:
+            self._view.changed.disconnect(self.refresh)
+            self._view.leave()
+            self._view = None
 
     def _press(self, view: View, checked: bool) -> None:
+        if self._view is None:
+            return
         if checked:
             self._view.show(view, *self._chosen())
         else:

@@ -21,8 +21,8 @@ from napari_hrpn.plugin.layers.shown_slides import (
 from napari_hrpn.slides import guess_roles, slide_identity
 
 if TYPE_CHECKING:
+    import napari
     from napari.layers import Image
-    from napari.utils.events import Event
 
 _shared: WeakKeyDictionary[Image, SharedContrast] = WeakKeyDictionary()
 
@@ -98,19 +98,14 @@ def share_contrast(layer: Image, real: Image | None) -> SharedContrast:
     return _shared[layer]
 
 
-def join_reopened(event: Event) -> None:
-    """Put predictions that were opened from a file on their slide: for ``viewer.layers.events.inserted``.
+def join_reopened(viewer: napari.Viewer) -> None:
+    """Put predictions that were opened from a file on their slide, and give them the contrast of the real probe.
 
     Parameters
     ----------
-    event : napari.utils.events.Event
-        Its source is the list of layers of the viewer.
+    viewer : napari.Viewer
+        Where slides and predictions are shown.
     """
-    import napari
-
-    viewer = napari.current_viewer()
-    if viewer is None or event.value not in viewer.layers:
-        return
     predicted = [layer for layer in viewer.layers if is_prediction(layer) and not is_helper(layer)]
     waiting = [layer for layer in predicted if layer not in _shared]
     if not waiting:
@@ -124,10 +119,9 @@ def join_reopened(event: Event) -> None:
 
 
 def _join(layer: Image, shown: list[Image], probe: int | None) -> None:
-    # several layers of a slide come one after the other
-    real = next((one for one in shown if channel_of(one) == probe), None)
-    if (probe is not None and real is None) or pixel_shape(shown[0]) != pixel_shape(layer):
+    if pixel_shape(shown[0]) != pixel_shape(layer):
         return
+    real = next((one for one in shown if probe is not None and channel_of(one) == probe), None)
     for name, value in placement(shown[0]).items():
         setattr(layer, name, value)
     if real is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from weakref import WeakValueDictionary
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 View: TypeAlias = Literal["real", "predicted", "side by side", "overlay", "difference"]
 VIEWS: tuple[View, ...] = get_args(View)
 REFRESH_MS = 300
+_views: WeakValueDictionary[int, ComparedView] = WeakValueDictionary()
 
 
 class ComparedView(QObject):
-    """The view that a viewer shows; use `compared_view` to get the one of a viewer.
+    """The view that a viewer shows; use `compared_view` to get the one of a viewer, and `leave` it in the end.
 
     `changed` says that `shown` is another one now.
 
@@ -38,8 +40,9 @@ class ComparedView(QObject):
     changed = Signal()
 
     def __init__(self, viewer: napari.Viewer) -> None:
-        super().__init__(viewer.window._qt_window)
+        super().__init__()
         self._viewer = viewer
+        self.users = 0
         self.shown: View | None = None
         self._before: dict[Layer, bool] = {}
         self._grid_before: tuple[bool, tuple[int, int], int] | None = None
@@ -78,6 +81,14 @@ class ComparedView(QObject):
                 layer.visible = was_visible
         self._before, self._compared, self.shown = {}, (None, None), None
         self.changed.emit()
+
+    def leave(self) -> None:
+        """Say that a widget needs it no more; with the last one it ends."""
+        self.users -= 1
+        if self.users == 0:
+            self._viewer.layers.events.removed.disconnect(self._note_removal)
+            if self.shown is not None:
+                self.end()
 
     def _set_visible(self, view: View, real: Image | None, predicted: Image | None) -> None:
         wanted = {"real": (real,), "predicted": (predicted,), "difference": ()}.get(view, (real, predicted))
@@ -148,7 +159,7 @@ def can_show(view: View, real: Image | None, predicted: Image | None) -> bool:
 
 
 def compared_view(viewer: napari.Viewer) -> ComparedView:
-    """The view of a viewer, which all widgets share.
+    """The view of a viewer, which all its widgets share.
 
     Parameters
     ----------
@@ -158,7 +169,12 @@ def compared_view(viewer: napari.Viewer) -> ComparedView:
     Returns
     -------
     ComparedView
-        It belongs to the viewer's window.
+        Call its `leave` before the widget goes away.
     """
-    found: ComparedView | None = viewer.window._qt_window.findChild(ComparedView)
-    return ComparedView(viewer) if found is None else found
+    # napari gives each widget a wrapper of its own
+    key = id(getattr(viewer, "__wrapped__", viewer))
+    found = _views.get(key)
+    if found is None or found.users == 0:
+        found = _views[key] = ComparedView(viewer)
+    found.users += 1
+    return found

@@ -84,10 +84,13 @@ def find_output(
     """
     request = _request(slide, read, channels, settings)
     free, replaceable = None, None
-    for path in _names(folder, slide, read.checkpoint.card.title):
+    for index, path in enumerate(_names(folder, slide, read.checkpoint.card.title)):
         if not path.exists():
+            if index == 1 and replaceable is not None:
+                # what differs from the first in settings alone gets a number
+                continue
             free = free or path
-            if path.name != store_name(slide):
+            if index:
                 break
             continue
         record = prediction_record(path)

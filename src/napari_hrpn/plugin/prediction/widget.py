@@ -28,10 +28,10 @@ from napari_hrpn.plugin.prediction.run import Job, Outcome, Progress, Readiness,
 from napari_hrpn.plugin.prediction.running import RunningPrediction
 from napari_hrpn.plugin.prediction.settings_form import SettingsForm
 from napari_hrpn.plugin.prediction.slide_form import SLIDE_TOOLTIP, ChosenSlide, SlideForm
-from napari_hrpn.plugin.prediction.store_name import Output, find_output
+from napari_hrpn.plugin.prediction.store_name import Output, find_output, store_name
 from napari_hrpn.plugin.quality.quality_look import QualityLook
 from napari_hrpn.plugin.quality.words import findings_tooltip, warnings_of, without_size
-from napari_hrpn.plugin.refusal import Refusal, sentence_of
+from napari_hrpn.plugin.refusal import Refusal, is_for_the_user, sentence_of
 from napari_hrpn.plugin.view_buttons import ViewButtons
 from napari_hrpn.slides import SlideError, colour_in_folder, slide_name
 
@@ -71,12 +71,13 @@ class PredictWidget(DockedWidget):
         self.output_form = FolderForm(
             "Folder for predictions", "Predictions are written to", "Choose another folder for predictions"
         )
-        self.replace_box = QCheckBox("Replace an existing prediction")
+        self.replace_box = QCheckBox()
         self.predict_button = QPushButton("Predict")
         self.cancel_button = QPushButton("Cancel")
         self.progress_panel = ProgressPanel()
         self.view_buttons = ViewButtons(viewer, self._compared)
         self._said_for: object = None
+        self._refused: Path | None = None
         self._lay_out()
         self._connect()
         self._looking = self._look_for_devices()
@@ -143,6 +144,7 @@ class PredictWidget(DockedWidget):
         self.checkpoint_form.abandon()
         self._quality.abandon()
         self.slide_form.disconnect_viewer()
+        self.view_buttons.shut_down()
         if self._running is not None:
             self._running.abandon()
             if self.parent() is None:
@@ -150,7 +152,6 @@ class PredictWidget(DockedWidget):
             self._running = None
 
     def _lay_out(self) -> None:
-        self.replace_box.setToolTip("What is at the output now is deleted when you press Predict")
         self.replace_box.setVisible(False)
         self.predict_button.setToolTip("Start, or go on from the tiles that are finished")
         self.cancel_button.setToolTip("Stop now; finished tiles are kept, and Predict goes on from them")
@@ -214,17 +215,22 @@ class PredictWidget(DockedWidget):
         if not self.is_running and self.message and self._asked_for() != self._said_for:
             self.progress_panel.clear()
             self.progress_panel.say("")
-            self.replace_box.setVisible(False)
         self._update_form()
 
     def _update_form(self) -> None:
         checkpoint = self.checkpoint_form.checkpoint
         if checkpoint is not None:
             self.slide_form.set_input_roles(checkpoint.card.input_roles)
+        output = None
         try:
-            self._slide = self.slide_form.chosen().slide
+            chosen = self.slide_form.chosen()
+            self._slide = chosen.slide
+            folder = self.output_form.chosen or folder_beside(self._slide.source)
+            # predictions are looked at only where there are any
+            output = self._output(chosen) if (folder / store_name(self._slide)).exists() else None
         except (Refusal, SlideError):
             self._slide = self.slide_form.current_slide()
+        self._offer_replacing(output)
         self.output_form.propose(folder_beside(None if self._slide is None else self._slide.source))
         if self._is_ready:
             self._quality.look_at([] if self._slide is None else [(self._slide, self.slide_form.channels())])
@@ -253,28 +259,43 @@ class PredictWidget(DockedWidget):
         self.slide_form.slide_box.setToolTip("\n".join([SLIDE_TOOLTIP, *findings_tooltip(findings)]))
 
     def _job_for(self, chosen: ChosenSlide) -> Job:
-        settings, read = self.settings_form.settings(), self.checkpoint_form.chosen
-        if settings is None or read is None:
+        settings, read, output = self.settings_form.settings(), self.checkpoint_form.chosen, self._output(chosen)
+        if settings is None or read is None or output is None:
             raise Refusal("There is no checkpoint to predict with yet: choose one, or wait until it is loaded.")
         box = wanted_box(self._viewer, self.settings_form.region_box.value, chosen.reference)
         if box is not None and max(box.height, box.width) <= SMALL_VIEW_PX:
             settings = replace(settings, largest_core=SMALL_CORE_PX)
-        folder = self.output_form.chosen or folder_beside(chosen.slide.source)
-        channels = [chosen.roles[role] for role in read.checkpoint.card.input_roles]
-        output = find_output(folder, chosen.slide, read, channels, settings)
-        overwrite = self._replaces(output)
+        replaced = output.replaceable if self.replace_box.isChecked() else None
         return Job(
             slide=chosen.slide,
             roles=chosen.roles,
             checkpoint=read.path,
-            store=output.replaceable if overwrite and output.replaceable is not None else output.path,
+            store=replaced or output.path,
             request=output.request,
             settings=replace(settings, region=box),
-            overwrite=overwrite,
+            overwrite=replaced is not None,
         )
 
-    def _replaces(self, output: Output) -> bool:
-        return output.replaceable is not None and not self.replace_box.isHidden() and self.replace_box.isChecked()
+    def _output(self, chosen: ChosenSlide) -> Output | None:
+        """Where the prediction goes; None as long as that is not known."""
+        settings, read = self.settings_form.settings(), self.checkpoint_form.chosen
+        if settings is None or read is None:
+            return None
+        folder = self.output_form.chosen or folder_beside(chosen.slide.source)
+        channels = [chosen.roles[role] for role in read.checkpoint.card.input_roles]
+        output = find_output(folder, chosen.slide, read, channels, settings)
+        if output.path == self._refused:
+            output = replace(output, replaceable=output.path)
+        return output
+
+    def _offer_replacing(self, output: Output | None) -> None:
+        replaceable = None if output is None or self.is_running else output.replaceable
+        if replaceable is None:
+            self.replace_box.setChecked(False)
+        else:
+            self.replace_box.setText(f"Replace {replaceable.name}, made with other settings")
+            self.replace_box.setToolTip(f"{replaceable}\nis deleted when you press Predict; else it is kept")
+        self.replace_box.setVisible(replaceable is not None)
 
     def _start(self, chosen: ChosenSlide, job: Job) -> None:
         checkpoint = self.checkpoint_form.checkpoint
@@ -295,7 +316,7 @@ class PredictWidget(DockedWidget):
         self._running.progressed.connect(self._show_progress)
         self._running.ended.connect(self._tell_outcome)
         self._running.failed.connect(self._tell_failure)
-        self.replace_box.setVisible(False)
+        self._refused = None
         self._update_form()
 
     def _tell_beginning(self) -> None:
@@ -330,6 +351,8 @@ class PredictWidget(DockedWidget):
         sentence = sentence_of(error)
         running = self._running
         if running is not None:
+            is_in_the_way = is_for_the_user(error) and not running.has_begun
+            self._refused = running.job.store if is_in_the_way and running.job.store.exists() else None
             self._ended()
         self._say(sentence)
 
