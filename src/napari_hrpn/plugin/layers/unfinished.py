@@ -44,7 +44,7 @@ def hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def hatch_layer(viewer: napari.Viewer, predicted: Image, finished: RegionMask) -> Image:
-    """Add the hatch of a prediction to the viewer, below it.
+    """Add the hatch of a prediction to the viewer.
 
     Parameters
     ----------
@@ -67,10 +67,9 @@ def hatch_layer(viewer: napari.Viewer, predicted: Image, finished: RegionMask) -
         **coarse_placement(predicted, downsample),
         name=f"{predicted.name}, not yet predicted",
         rgb=True,
-        blending="translucent",
+        blending="translucent_no_depth",
         metadata={KEY: {"prediction": {**prediction_facts(predicted), "helper": "hatch"}}},
     )
-    viewer.layers.move(viewer.layers.index(layer), viewer.layers.index(predicted))
     viewer.layers.selection = selected
     return layer
 

@@ -101,7 +101,7 @@ class ComparedView(QObject):
             self._grid_before = grid.enabled, tuple(grid.shape), grid.stride
             # the real probe is to the left, wherever it is in the list
             order = [self._viewer.layers.index(layer) for layer in wanted if layer is not None]
-            grid.stride = 1 if order[0] > order[1] else -1
+            grid.stride = -1 if order[0] > order[1] else 1
             grid.shape, grid.enabled = (1, 2), True
         if view == "difference" and real is not None and predicted is not None:
             selected = set(self._viewer.layers.selection)
