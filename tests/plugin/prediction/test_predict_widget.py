@@ -126,7 +126,7 @@ def test_cancel_keeps_tiles_and_predict_goes_on(widget, viewer, qtbot, engine, w
     widget.predict_button.click()
     qtbot.waitUntil(lambda: widget.message == "Going on: 4 of 9 tiles were done before.", timeout=WAIT_MS)
     assert np.count_nonzero(layer.data[-1]) > 0
-    assert widget.layer is layer
+    assert widget.layer == layer
     engine.let()
     wait_for(widget, running=False)
     assert len(set(engine.order)) == len(engine.order) == TILES
@@ -173,7 +173,7 @@ def test_two_checkpoints_on_one_slide_have_names_and_colours_of_their_own(
     first, second = viewer.layers[3:]
     stores = [Path(prediction_facts(layer)["path"]) for layer in (first, second)]
     assert stores[0].name == "tumour 7.predicted.ome.zarr"
-    assert stores[1].name == "tumour 7.predicted-HRPN_ 'a_b' of many tumours with a very l.ome.zarr"
+    assert stores[1].name == "tumour 7.predicted-HRPN_ 'a_b' of many tumours with a very.ome.zarr"
     assert second.name == "tumour 7 predicted QD (HRPN: 'a/b' of many tumours with a very…)"
     assert layer_colour(first) != layer_colour(second)
     for layer, store in zip((first, second), stores, strict=True):
@@ -201,7 +201,7 @@ def test_a_prediction_that_was_opened_is_one_and_goes_on_in_its_layer(
     assert is_prediction(opened)
     assert [slide_label(slide) for slide in imaged_slides_in(viewer)] == ["tumour 7"]
     run_to_end(widget)
-    assert widget.layer is opened
+    assert widget.layer == opened
     assert np.all(np.asarray(opened.data[0][:, :]) > 0)
 
 
@@ -278,8 +278,13 @@ def test_the_views_compare_the_real_with_the_predicted_probe(widget, viewer, run
         np.asarray(difference.data[0]), np.asarray(predicted.data[0]) - np.asarray(real.data[0]).astype(np.float32)
     )
     assert sum(difference.contrast_limits) == 0
+    real.contrast_limits = (4, 44)
+    assert tuple(predicted.contrast_limits) == (4, 44)
     buttons["difference"].click()
     assert shown() == list(viewer.layers) == [*viewer.layers[:3], predicted]
+    buttons["difference"].click()
+    viewer.layers.remove(shown()[0])
+    assert shown() == list(viewer.layers)
     assert not any(button.isChecked() for button in buttons.values())
 
 

@@ -17,6 +17,7 @@ from napari_hrpn.plugin.layers.shown_slides import (
     is_prediction,
     layers_of,
     prediction_facts,
+    unwrapped,
 )
 from napari_hrpn.slides import guess_roles, slide_identity
 
@@ -94,6 +95,8 @@ def share_contrast(layer: Image, real: Image | None) -> SharedContrast:
     SharedContrast
         Kept as long as the layer is.
     """
+    # a widget may have been handed proxies, which do not last
+    layer, real = unwrapped(layer), unwrapped(real)
     _shared[layer] = SharedContrast(layer, real)
     return _shared[layer]
 
@@ -107,7 +110,7 @@ def join_reopened(viewer: napari.Viewer) -> None:
         Where slides and predictions are shown.
     """
     predicted = [layer for layer in viewer.layers if is_prediction(layer) and not is_helper(layer)]
-    waiting = [layer for layer in predicted if layer not in _shared]
+    waiting = [layer for layer in predicted if unwrapped(layer) not in _shared]
     if not waiting:
         return
     for slide in imaged_slides_in(viewer):

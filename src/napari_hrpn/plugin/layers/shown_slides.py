@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_hrpn.slides import Slide, slide_name
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import RegionMask
 
 KEY = "napari_hrpn"
+Thing = TypeVar("Thing")
 
 
 def slide_title(slide: Slide) -> str:
@@ -233,6 +234,23 @@ def layers_of(viewer: napari.components.ViewerModel, slide: Slide) -> list[napar
         In the order of the layer list.
     """
     return [layer for layer in viewer.layers if (shown := slide_of(layer)) is not None and is_same_slide(shown, slide)]
+
+
+def unwrapped(thing: Thing) -> Thing:
+    """What is behind the proxy through which napari lets widgets see viewers and layers.
+
+    Parameters
+    ----------
+    thing : object
+        Any viewer or layer, or a proxy of one.
+
+    Returns
+    -------
+    object
+        The same for all proxies of one thing.
+    """
+    found: Thing = getattr(thing, "__wrapped__", thing)
+    return found
 
 
 def replace_slide(layer: napari.layers.Layer, slide: Slide) -> None:

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_hrpn.plugin.layers.difference import difference_layer
 from napari_hrpn.plugin.layers.places import pixel_shape
 from napari_hrpn.plugin.layers.shared_contrast import share_contrast
-from napari_hrpn.plugin.layers.shown_slides import prediction_facts
+from napari_hrpn.plugin.layers.shown_slides import prediction_facts, unwrapped
 from napari_hrpn.plugin.layers.unfinished import hatch_of
 from napari_hrpn.plugin.soon import soon
 
@@ -95,7 +95,7 @@ class ComparedView(QObject):
         hatch = None if predicted is None or view in ("real", "side by side") else hatch_of(self._viewer, predicted)
         for layer in self._viewer.layers:
             if isinstance(layer, Image):
-                layer.visible = layer in wanted or layer is hatch
+                layer.visible = layer in wanted or layer == hatch
         if view == "side by side":
             grid = self._viewer.canvas.grid
             self._grid_before = grid.enabled, tuple(grid.shape), grid.stride
@@ -132,7 +132,8 @@ class ComparedView(QObject):
             self._difference.refresh(extent=False)
 
     def _note_removal(self, event: Event) -> None:
-        if event.value is self._difference or any(event.value is layer for layer in self._compared):
+        # layers may be proxies, which are equal but not the same
+        if event.value == self._difference or any(event.value == layer for layer in self._compared):
             self.end()
 
 
@@ -172,7 +173,7 @@ def compared_view(viewer: napari.Viewer) -> ComparedView:
         Call its `leave` before the widget goes away.
     """
     # napari gives each widget a wrapper of its own
-    key = id(getattr(viewer, "__wrapped__", viewer))
+    key = id(unwrapped(viewer))
     found = _views.get(key)
     if found is None or found.users == 0:
         found = _views[key] = ComparedView(viewer)

@@ -240,7 +240,7 @@ class SlideForm(QWidget):
 
     def _show_size_and_plane(self) -> None:
         slide, reference = self.current_slide(), self.reference_layer()
-        is_other = reference is not self._sized or (slide is not None and slide.pixel_size_um != self._size)
+        is_other = reference != self._sized or (slide is not None and slide.pixel_size_um != self._size)
         if is_other:
             self._sized, self._size = reference, None if slide is None else slide.pixel_size_um
             own = None if reference is None else pixel_size_um(reference)
