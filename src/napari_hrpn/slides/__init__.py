@@ -20,6 +20,7 @@ from napari_hrpn.slides.prediction_colours import (
     distinct_colours,
     finished_squares,
     prediction_colour,
+    prediction_colours,
     prediction_record,
 )
 from napari_hrpn.slides.pyramid import coarser_levels, halve
@@ -73,6 +74,7 @@ __all__ = [
     "open_cache",
     "open_slide",
     "prediction_colour",
+    "prediction_colours",
     "prediction_record",
     "pyramid_cache_bytes",
     "pyramid_cache_folder",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from napari_hrpn.slides.place import PlaceLike
+    from napari_hrpn.slides.slide import Slide
 
 PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
 """Apart from each other for all kinds of colour vision, and from the red, green and blue of the stains."""
@@ -148,6 +149,23 @@ def distinct_colours(preferred: Sequence[str | None]) -> tuple[str, ...]:
         if colour is None:
             chosen[index] = prediction_colour("", [other for other in chosen if other is not None])
     return tuple(colour for colour in chosen if colour is not None)
+
+
+def prediction_colours(slides: Sequence[Slide]) -> tuple[str, ...]:
+    """Colours of predictions in one figure: those that they have as layers, as far as these differ.
+
+    Parameters
+    ----------
+    slides : sequence of Slide
+        The predictions.
+
+    Returns
+    -------
+    tuple of str
+        One for each.
+    """
+    records = [prediction_record(slide.source) for slide in slides]
+    return distinct_colours([None if record is None else record.colour for record in records])
 
 
 def finished_squares(place: PlaceLike) -> RegionMask | None:

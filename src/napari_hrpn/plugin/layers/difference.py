@@ -69,7 +69,7 @@ class Difference:
                 self.shape, key, self._downsample, self._finished.downsample, mask.shape, strict=True
             )
         )
-        return mask[np.ix_(rows, columns)]
+        return np.asarray(mask[np.ix_(rows, columns)])
 
 
 def difference_layer(real: Image, predicted: Image) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
     numpy.ndarray of uint8, shape (y, x, 4)
         Grey stripes where nothing is predicted, transparent elsewhere.
     """
-    rows, columns = np.indices(finished.shape, sparse=True)
-    is_stripe = (rows + columns) % STRIPE_PX < STRIPE_PX // 2
+    height, width = finished.shape
+    is_stripe = np.add.outer(np.arange(height), np.arange(width)) % STRIPE_PX < STRIPE_PX // 2
     picture = np.empty((*finished.shape, 4), np.uint8)
     picture[..., :3] = GREY
     picture[..., 3] = np.where(finished, 0, np.where(is_stripe, STRIPE_ALPHA, GROUND_ALPHA))
