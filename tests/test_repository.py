@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "napari_hrpn"
@@ -182,6 +183,36 @@ def test_every_requirement_has_a_pin_in_its_range() -> None:
     outside = [str(need) for need in wanted if not need.specifier.contains(pins.get(canonicalize_name(need.name), "0"))]
     assert unpinned == []
     assert outside == []
+
+
+# The first release without the holes that are known, of packages that read files of others or speak over a network
+WITHOUT_HOLES = {
+    "aiohttp": "3.14.3",
+    "cryptography": "46.0.5",
+    "dask": "2026.3",
+    "distributed": "2026.3",
+    "filelock": "3.20.3",
+    "monai": "1.5.1",
+    "pillow": "12.3",
+    "pyarrow": "23.0.1",
+    "scikit-learn": "1.5",
+    "torch": "2.11",
+}
+
+
+def test_no_requirement_admits_a_release_with_a_known_hole() -> None:
+    extras = [Requirement(line) for lines in PYPROJECT["project"]["optional-dependencies"].values() for line in lines]
+    groups = [need for group in PYPROJECT["dependency-groups"] for need in requirements(group)]
+    wanted = [*map(Requirement, PYPROJECT["project"]["dependencies"]), *extras, *groups]
+    lowest = [
+        (canonicalize_name(need.name), Version(each.version))
+        for need in wanted
+        for each in need.specifier
+        if each.operator in (">=", "==", "~=")
+    ]
+    assert WITHOUT_HOLES.keys() <= {name for name, _ in lowest}
+    low = [(name, str(found)) for name, found in lowest if found < Version(WITHOUT_HOLES.get(name, "0"))]
+    assert low == []
 
 
 # A path in backticks: folders and a file with a suffix, or folders with a slash behind them

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import dask.array as da
 import numpy as np
+import pytest
 
 from napari_hrpn.analysis import TissueMask, background_levels, tissue_percentiles
 from napari_hrpn.analysis.intensity import SAMPLES
@@ -63,3 +64,34 @@ def test_background_is_the_median_outside_the_tissue() -> None:
 def test_there_is_no_background_where_all_is_tissue() -> None:
     everywhere = TissueMask(np.ones((525, 525), bool), (4.0, 4.0), 2)
     assert background_levels(slide(np.ones((3, SIZE, SIZE), np.uint8)), [0], everywhere) is None
+
+
+def small(pixels: np.ndarray) -> tuple[Slide, TissueMask]:
+    """A slide of one level, whose left half is tissue."""
+    left = np.zeros(pixels.shape[1:], bool)
+    left[:, : pixels.shape[2] // 2] = True
+    level = da.from_array(pixels, chunks=(1, 64, 64))
+    return Slide((level,), ("DAPI", "CD31"), (0.5, 0.5), Path("made-up")), TissueMask(left, (1.0, 1.0), 0)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30, -3.4e38])
+def test_what_is_no_grey_level_is_left_out_of_every_statistic(wrong: float) -> None:
+    pixels = np.random.default_rng(1).normal(100, 10, (2, 90, 120)).astype(np.float32)
+    pixels[0, ::3] = wrong
+    image, tissue = small(pixels)
+    found = tissue_percentiles(image, [0, 1], tissue, [1, 50, 99.5], 0.5)
+    kept = np.delete(pixels[0], np.s_[::3], axis=0)
+    np.testing.assert_allclose(found[0], np.percentile(kept[:, :60], [1, 50, 99.5]), rtol=1e-6)
+    np.testing.assert_allclose(found[1], np.percentile(pixels[1, :, :60], [1, 50, 99.5]), rtol=1e-6)
+    glass = background_levels(image, [0], tissue)
+    assert glass == pytest.approx([np.median(kept[:, 60:])], rel=1e-6)
+
+
+def test_glass_without_grey_levels_is_as_dark_as_the_slide_is() -> None:
+    pixels = np.random.default_rng(1).normal(100, 10, (2, 90, 120)).astype(np.float32)
+    pixels[0] = np.nan
+    pixels[1, :, 60:] = np.nan
+    image, tissue = small(pixels)
+    assert np.isnan(tissue_percentiles(image, [0], tissue, [1, 99], 0.5)).all()
+    dark = np.percentile(pixels[1, :, :60], 1)
+    assert background_levels(image, [0, 1], tissue) == pytest.approx([0, dark], rel=1e-6)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_hrpn.analysis import TissueMask, TissueSettings, tissue_mask
+from napari_hrpn.analysis import TissueMask, TissueSettings, tissue, tissue_mask
 from napari_hrpn.slides import Slide, coarser_levels, open_slide
 
 PIXEL_UM = 1.0
@@ -73,6 +73,27 @@ def test_slide_with_nothing_but_dust_is_all_tissue() -> None:
     image[::60, ::60] = 255
     settings = TissueSettings(smoothing_um=4, pixel_um=1, threshold=0.5)
     assert tissue_mask(slide(image), 0, settings).mask.all()
+
+
+def test_what_is_no_number_is_background() -> None:
+    region = disc(801, 250, (350, 400))
+    image = nuclei_in(region).astype(np.float32)
+    image[~disc(801, 300, (350, 400))] = np.nan
+    image[300:310, 300:310], image[320, 320] = np.inf, -1e30
+    found = upsampled(tissue_mask(slide(image), 0), 801)
+    assert (found & region).sum() > 0.999 * region.sum()
+    assert not (found & ~disc(801, 350, (350, 400))).any()
+
+
+@pytest.mark.parametrize("pixel_um", [1e-300, 1e-9, 0.0002744, 1e4, 1e300])
+def test_no_pixel_size_makes_it_long_or_large(pixel_um: float) -> None:
+    image = nuclei_in(disc(400, 150, (200, 200)))
+    assert tissue_mask(slide(image, pixel_um), 0).mask.any()
+
+
+def test_of_a_slide_with_coarse_pixels_no_more_than_a_bounded_level_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tissue, "MOST_PX", 60_000)
+    assert tissue_mask(slide(nuclei_in(disc(400, 150, (200, 200))), 500.0), 0).level == 1
 
 
 def test_looks_at_a_coarse_level_only() -> None:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -263,9 +264,10 @@ def test_a_tile_that_ends_every_worker_is_said_in_a_sentence():
         result_of(Ended(), "slide.tif")
 
 
-def test_without_distributed_a_sentence_says_what_to_install(monkeypatch):
+@pytest.mark.parametrize("package", ["distributed", "cryptography"])
+def test_without_a_package_a_sentence_says_what_to_install(package, monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "distributed" else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
     with pytest.raises(PredictionError, match=r"pip install 'napari-hrpn\[cluster\]'"), local_workers(2):
         pass
 
@@ -285,3 +287,16 @@ def test_workers_share_the_cores_that_torch_would_use_here_as_far_as_they_are_al
     monkeypatch.setattr(distributed, "LocalCluster", lambda **choices: started.update(choices))
     connection._start(2, "cpu", None)
     assert started["threads_per_worker"] == expected // 2
+    # whoever can speak to a scheduler can have its workers run any code
+    assert started["security"].require_encryption
+    assert started["security"].tls_client_key
+    assert started["host"] == "127.0.0.1"
+    assert started["dashboard_address"] is None
+
+
+def test_an_open_scheduler_is_warned_of(client, monkeypatch):
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: nullcontext(client))
+    with pytest.warns(PredictionWarning, match="takes code from everyone"), cluster_workers("tcp://node1:8786"):
+        pass
+    with cluster_workers("tls://node1:8786"):
+        pass

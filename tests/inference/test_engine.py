@@ -14,6 +14,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from napari_hrpn.inference import (
     PredictionError,
@@ -26,11 +27,16 @@ from napari_hrpn.inference import (
 from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.models import IntensityScaling
-from napari_hrpn.slides import SlideError, SlideWarning, open_slide
+from napari_hrpn.slides import Slide, SlideError, SlideWarning, open_slide
 from napari_hrpn.tiling import Box
-from support.predictions import lively_checkpoint, make_slide
+from support.predictions import lively_checkpoint, make_slide, save_slide
 
 PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)
+
+
+def in_memory(image: np.ndarray, folder: Path) -> Slide:
+    finest = da.from_array(image, chunks=(1, 512, 512), name=False)
+    return Slide((finest,), ("DAPI", "AF488", "QD"), (0.5, 0.5), folder / "none")
 
 
 def finish(steps) -> PredictionReport:
@@ -283,6 +289,39 @@ def test_what_was_made_otherwise_is_neither_mixed_nor_overwritten_unasked(change
         finish(predict_slide(*arguments))
     np.testing.assert_array_equal(pixels(path), before)
     assert finish(predict_slide(*arguments, overwrite=True)).complete
+
+
+def test_a_slide_that_changes_is_noticed_at_the_end_and_when_it_is_gone_on_with(tmp_path):
+    path, image = tmp_path / "slide.ome.zarr", np.zeros((3, 600, 1100), np.uint8)
+    image[:, 50:, 50:] = np.random.default_rng(0).integers(20, 200, (3, 550, 1050))
+    slide = save_slide(in_memory(image, tmp_path), path)
+
+    store, checkpoint = tmp_path / "out.ome.zarr", lively_checkpoint()
+    steps = predict_slide(slide, checkpoint, store, PLAIN)
+    next(steps)
+    # the metadata, by whose time and size a slide is known, stay as they are
+    zarr.open_group(path, mode="r+")["0"][:, 300:] = 9
+    with pytest.raises(PredictionError, match=r"slide\.ome\.zarr was changed while it was predicted"):
+        finish(steps)
+    assert not any(PredictionStore(store).finished(core) for core in (Box(0, 512, 0, 512), Box(512, 600, 1024, 1100)))
+    with pytest.raises(PredictionError, match="another slide, or from this one before it changed"):
+        finish(predict_slide(open_slide(path), checkpoint, store, PLAIN))
+
+
+def test_an_output_in_the_slide_is_refused_at_once(tmp_path):
+    slide = save_slide(make_slide(300, 200, tmp_path / "none"), tmp_path / "slide.ome.zarr")
+    for store in (slide.source / "out.ome.zarr", slide.source, tmp_path):
+        with pytest.raises(PredictionError, match="would lie on or in"):
+            finish(predict_slide(slide, lively_checkpoint(), store, PLAIN))
+    assert len(list(slide.source.iterdir())) == 2
+
+
+def test_a_slide_of_far_too_small_pixels_is_not_resampled(source, tmp_path):
+    slide = make_slide(300, 200, source, pixel_size_um=(0.0005, 0.0005))
+    with pytest.raises(
+        PredictionError, match=r"0\.0005 x 0\.0005 µm, more than 16 times as small or large as the 0\.5 µm"
+    ):
+        finish(predict_slide(slide, lively_checkpoint(), tmp_path / "out", replace(PLAIN, resample=True)))
 
 
 def test_what_is_no_prediction_is_never_replaced(source, tmp_path):

@@ -3,17 +3,25 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import dask.array as da
 import numpy as np
 import pytest
 import torch
 
-from napari_hrpn.inference import PredictionSettings, PredictionStore, predict_slide
+from napari_hrpn.inference import (
+    PredictionError,
+    PredictionSettings,
+    PredictionStore,
+    PredictionWarning,
+    predict_slide,
+)
 from napari_hrpn.models import GANDA, Checkpoint, GANDASettings, halo_for
-from napari_hrpn.slides import Slide, halve, open_slide
+from napari_hrpn.slides import Slide, coarser_levels, halve, open_slide
 from napari_hrpn.tiling import rounded_up
 from support.predictions import lively_checkpoint, make_slide
 
 PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)
+FILLED = replace(PLAIN, skip_blank=True)
 
 
 def run(
@@ -173,3 +181,49 @@ def test_the_store_lies_on_the_slide(source, tmp_path):
     assert predicted.shape == slide.shape
     assert predicted.pixel_size_um == pytest.approx(slide.pixel_size_um)
     assert PredictionStore(tmp_path / "out.ome.zarr").complete
+
+
+def as_floats(slide: Slide, change=lambda pixels: None) -> Slide:
+    pixels = slide.levels[0].compute().astype(np.float32)
+    change(pixels)
+    finest = da.from_array(pixels, chunks=(1, 512, 512), name=False)
+    return replace(slide, levels=(finest, *coarser_levels(finest)))
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_a_pixel_that_is_no_number_is_background_and_nothing_beyond_the_halo_changes(resample, source, tmp_path):
+    size = (0.4, 0.4) if resample else (0.5, 0.5)
+    slide, glass = make_slide(600, 700, source, pixel_size_um=size, blank=200), 5.0
+
+    def spoil(pixels, values=(np.nan, np.inf, 1e30)):
+        pixels[0, 300, 400], pixels[0, 301, 401], pixels[1, 310, 390] = values
+
+    settings = replace(PLAIN, resample=resample)
+    good, filled = (as_floats(slide, change) for change in (lambda p: None, lambda p: spoil(p, (glass,) * 3)))
+    expected, alike = (
+        run(each, lively_checkpoint(), tmp_path / name, settings) for each, name in ((good, "good"), (filled, "filled"))
+    )
+    with pytest.warns(PredictionWarning, match="2 pixels of DAPI and 1 pixel of AF488"):
+        found = run(as_floats(slide, spoil), lively_checkpoint(), tmp_path / "bad", settings)
+    np.testing.assert_array_equal(found, alike)
+    near = np.zeros(found.shape, bool)
+    near[300 - 64 : 311 + 64, 390 - 64 : 402 + 64] = True
+    np.testing.assert_array_equal(found[~near], expected[~near])
+    assert np.abs(found - expected)[near].max() > 0
+
+
+def test_a_mosaic_with_no_numbers_outside_the_tissue_is_filled_there_and_a_channel_of_none_is_refused(source, tmp_path):
+    slide = make_slide(1024, 1536, source)
+
+    def outside(pixels):
+        pixels[:, :, 500:] = np.nan
+
+    def empty(pixels):
+        pixels[1] = np.nan
+
+    with pytest.warns(PredictionWarning, match="hold no number"):
+        found = run(as_floats(slide, outside), lively_checkpoint(), tmp_path / "out", FILLED)
+    assert np.isfinite(found).all()
+    assert np.ptp(found[:, 1024:]) == 0 < np.ptp(found[:, :400])
+    with pytest.raises(PredictionError, match=r"AF488 of slide\.tif holds no number"):
+        run(as_floats(slide, empty), lively_checkpoint(), tmp_path / "none", FILLED)

@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from napari_hrpn.inference.memory import is_out_of_memory
 
 MANY_HEAPS = """
 import ctypes, threading
@@ -39,3 +42,20 @@ def test_the_thread_allocates_on_the_main_heap_where_another_would_not():
     other, network, threads = result.stdout.split()
     assert (other, network) == ("False", "True")
     assert int(threads) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("could not create a primitive descriptor for a convolution forward propagation primitive"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_a_lack_of_memory_is_known_by_its_words(error, expected):
+    assert is_out_of_memory(error) is expected

@@ -1,6 +1,7 @@
 """Who writes which chunk of a prediction, and that only one program records in it at a time."""
 
 import errno
+import json
 import random
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import zarr
 
 from napari_hrpn.inference import PredictionError, PredictionStore
-from napari_hrpn.slides import open_slide
+from napari_hrpn.slides import SlideWarning, open_slide
 from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.tiling import TileGrid
 from support.predictions import make_slide
@@ -122,3 +123,125 @@ def test_a_disk_that_knows_no_locks_is_written_without(error, tmp_path, monkeypa
     one, other = (opened(tmp_path / "out.ome.zarr", 700, 300) for _ in range(2))
     one.close()
     other.close()
+
+
+def complete(path: Path, height: int = 1300, width: int = 1100) -> list[np.ndarray]:
+    """A finished prediction in cores of 1,024 px, part of it zero; its levels."""
+    store = opened(path, height, width)
+    pixels = np.random.default_rng(0).random((height, width)).astype(np.float32)
+    pixels[:1024, :512] = 0
+    for tile in TileGrid(height, width, 1024, 0, 1):
+        core = tile.core
+        store.record(core, store.write(core, pixels[core.y0 : core.y1, core.x0 : core.x1]))
+    store.close()
+    return [np.asarray(level[0]) for level in store.levels]
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, flip, lambda file: file.write_bytes(b"")], ids=["gone", "bit", "empty"]
+)
+@pytest.mark.parametrize("chunk", ["0/c/0/0/0", "0/c/0/2/2"])
+def test_a_finished_chunk_that_is_missing_or_damaged_is_predicted_again(damage, chunk, tmp_path):
+    path = tmp_path / "out.ome.zarr"
+    expected = complete(path)
+    damage(path / chunk)
+    store = opened(path, 1300, 1100)
+    assert not store.complete
+    undone = [tile.core for tile in TileGrid(1300, 1100, 1024, 0, 1) if not store.finished(tile.core)]
+    assert len(undone) == 1
+    with pytest.warns(SlideWarning, match="not finished"):
+        open_slide(path)
+    core = undone[0]
+    store.record(core, store.write(core, expected[0][core.y0 : core.y1, core.x0 : core.x1]))
+    store.close()
+    assert store.complete
+    for level, pixels in zip(store.levels, expected, strict=True):
+        np.testing.assert_array_equal(level[0], pixels)
+
+
+@pytest.mark.parametrize("chunk", ["1/c/0/1/0", "2/c/0/0/0"])
+def test_a_coarse_chunk_that_is_damaged_is_made_from_the_finer_ones(chunk, tmp_path):
+    path = tmp_path / "out.ome.zarr"
+    expected = complete(path)
+    flip(path / chunk)
+    store = opened(path, 1300, 1100)
+    assert store.complete
+    for level, pixels in zip(store.levels, expected, strict=True):
+        np.testing.assert_array_equal(level[0], pixels)
+
+
+def test_a_program_killed_after_the_last_tile_leaves_the_contrast_to_the_next_one(tmp_path):
+    path = tmp_path / "out.ome.zarr"
+    complete(path)
+    whole = json.loads((path / "zarr.json").read_text("utf-8"))
+    for is_said in (True, False):
+        killed = json.loads(json.dumps(whole))
+        killed["attributes"]["napari_hrpn"]["complete"] = is_said
+        killed["attributes"]["ome"]["omero"]["channels"][0]["window"] |= {"start": 0.0, "end": 1.0}
+        (path / "zarr.json").write_text(json.dumps(killed), "utf-8")
+        opened(path, 1300, 1100).close()
+        assert json.loads((path / "zarr.json").read_text("utf-8")) == whole
+
+
+def changed(path: Path, **fields: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | fields), "utf-8")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: changed(path / "0" / "zarr.json", shape=[1, 1300, 1000]),
+        lambda path: changed(path / "0" / "zarr.json", data_type="int32", fill_value=0),
+        lambda path: changed(path / "1" / "zarr.json", fill_value=7),
+        lambda path: changed(path / "1" / "zarr.json", codecs=[]),
+        lambda path: changed(path / "finished" / "zarr.json", shape=[1, 1]),
+        lambda path: (path / "2" / "zarr.json").unlink(),
+        lambda path: (path / "0" / "zarr.json").write_text("{", "utf-8"),
+        lambda path: flip(path / "finished" / "c" / "0" / "0"),
+    ],
+)
+def test_a_prediction_without_its_form_is_one_sentence(damage, tmp_path):
+    path = tmp_path / "out.ome.zarr"
+    complete(path)
+    damage(path)
+    with pytest.raises(PredictionError, match=r"out\.ome\.zarr is a prediction whose files are damaged .*; delete"):
+        opened(path, 1300, 1100)
+
+
+def test_levels_that_lead_out_of_the_folder_are_refused(tmp_path):
+    path = tmp_path / "out.ome.zarr"
+    complete(path)
+    attributes = json.loads((path / "zarr.json").read_text("utf-8"))["attributes"]
+    attributes["ome"]["multiscales"][0]["datasets"][0]["path"] = "../other.ome.zarr/0"
+    changed(path / "zarr.json", attributes=attributes)
+    with pytest.raises(PredictionError, match="its levels are called"):
+        opened(path, 1300, 1100)
+
+
+def test_a_prediction_of_an_earlier_version_is_gone_on_with(tmp_path):
+    slide, request = make_slide(700, 300, tmp_path / "slide.tif"), {"core": 512, "fingerprint": "new"}
+    path, options = tmp_path / "out.ome.zarr", {"dtype": np.dtype("float32"), "name": "QD"}
+    PredictionStore.open(path, slide, {"core": 512}, **options).close()
+    store = PredictionStore.open(path, slide, request, **options)
+    assert store.title == ""
+    store.close()
+    with pytest.raises(PredictionError, match="core 512 instead of 1024;"):
+        PredictionStore.open(path, slide, request | {"core": 1024}, **options)
+
+
+def test_a_refusal_names_the_checkpoint_by_its_title(tmp_path):
+    slide, path = make_slide(700, 300, tmp_path / "slide.tif"), tmp_path / "out.ome.zarr"
+    options = {"dtype": np.dtype("float32"), "name": "QD"}
+    store = PredictionStore.open(path, slide, {"checkpoint": "a1"}, title="Breast", **options)
+    assert store.title == "Breast"
+    store.close()
+    with pytest.raises(
+        PredictionError, match=r"'Breast' \(a1\) instead of 'Lung' \(b2\); choose another output \(-o\)"
+    ):
+        PredictionStore.open(path, slide, {"checkpoint": "b2"}, title="Lung", **options)

@@ -2,10 +2,11 @@
 
 import io
 import json
+import math
 import os
 import pickle
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -201,6 +202,40 @@ def test_a_header_that_makes_no_sense_is_refused(path, checkpoint, settings):
     with pytest.raises(CheckpointError, match="header") as error:
         load_checkpoint(rewritten(path, checkpoint, settings=settings))
     assert one_sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        *(("settings", "stage1_blocks", value) for value in (10**9, 0, True, 1.0, None, "4")),
+        *(("settings", "stem_channels", value) for value in (-1, 10**6, [64])),
+        *(("settings", "branch_channels", value) for value in ([18, -36], 18, [18] * 99, [[18]], ["18"])),
+        *(("settings", "dropout", value) for value in (math.nan, 2, "none")),
+        *(("settings", "in_channels", value) for value in (10**6, -2)),
+        *(("card", "scaling", value) for value in (None, [], {"scales": [math.nan, 1]}, {"scales": [1, 1e-300]})),
+        *(("card", "scaling", value) for value in ({"target_offset": 10**400}, {"kind": "x"}, {"low_percentile": 100})),
+        *(("card", "input_ranges", value) for value in ([[1]], [[1, 2]], [1, 2], {"a": 1})),
+        *(("card", "pixel_size_um", value) for value in (-1, math.inf, "0.27", True)),
+        *(("card", "title", value) for value in (None, 5, "\ud800")),
+        *(("card", name, []) for name in ("metrics", "dtype", "input_roles", "target")),
+    ],
+)
+def test_values_of_another_type_or_beyond_bounds_are_refused_before_anything_is_built(
+    part, name, value, path, checkpoint
+):
+    fields = {"settings": asdict(checkpoint.settings), "card": asdict(checkpoint.card)}[part]
+    if isinstance(value, dict) and name == "scaling":
+        value = fields["scaling"] | value
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(rewritten(path, checkpoint, **{part: json.dumps(fields | {name: value})}))
+    assert one_sentence(error)
+
+
+def test_a_header_of_more_than_the_file_is_not_read(path, checkpoint):
+    save_checkpoint(checkpoint, path)
+    path.write_bytes((10**12).to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(CheckpointError, match="its header has 1,000,000,000,000 bytes"):
+        load_checkpoint(path)
 
 
 def test_weights_that_do_not_fit_the_architecture_are_refused(path, checkpoint):

@@ -65,7 +65,9 @@ def test_the_output_is_linear_in_the_last_layer_so_nothing_bends_it():
         torch.testing.assert_close(network(pixels), -300 * once)
 
 
-@pytest.mark.parametrize("wrong", [{"branches": 0}, {"branches": 5}, {"in_channels": 0}, {"upsampling": "nearest"}])
+@pytest.mark.parametrize(
+    "wrong", [{"branches": 0}, {"branches": 5}, {"in_channels": 0}, {"upsampling": "nearest"}, {"stage1_blocks": 10**9}]
+)
 def test_impossible_architectures_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         HRPNSettings(**wrong)

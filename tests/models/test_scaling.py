@@ -24,7 +24,16 @@ def test_output_is_scaled_back():
     np.testing.assert_allclose(scaling.unscale_output(np.float32([0, 0.5])), [5, 37])
 
 
-@pytest.mark.parametrize("wrong", [{"scales": (1.0,)}, {"scales": (1.0, 0.0)}, {"target_scale": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scales": (1.0,)},
+        {"scales": (1.0, 0.0)},
+        {"target_scale": -1.0},
+        {"scales": (1.0, float("nan"))},
+        {"target_offset": float("inf")},
+    ],
+)
 def test_scales_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="positive scale"):
         IntensityScaling(**wrong)

@@ -16,8 +16,11 @@ from napari_hrpn.slides import (
     find_channel,
     guess_roles,
     open_slide,
+    slide_fingerprint,
     slide_identity,
+    write_ome_zarr,
 )
+from napari_hrpn.slides import identity as identity_module
 from napari_hrpn.slides.units import micrometres, printed_pixel_size
 
 
@@ -187,6 +190,49 @@ def test_identity_of_a_folder_changes_with_its_files(tmp_path):
     assert slide_identity(slide) == identity
     os.utime(tmp_path / "DAPI.tif", (1, 1))
     assert slide_identity(slide) != identity
+
+
+def test_outputs_in_a_folder_of_stains_do_not_change_its_identity_and_changed_stains_do(tmp_path):
+    tifffile.imwrite(tmp_path / "DAPI.tif", np.zeros((9, 9), np.uint8))
+    slide = open_slide(tmp_path)
+    identity = slide_identity(slide)
+    (tmp_path / "out.ome.zarr").mkdir()
+    (tmp_path / "out.ome.zarr" / "zarr.json").write_text("{}")
+    (tmp_path / "regions.geojson").write_text("{}")
+    assert slide_identity(slide) == identity
+    os.utime(tmp_path / "DAPI.tif", (1, 1))
+    assert slide_identity(slide) != identity
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "zarr", "memory"])
+def test_the_fingerprint_is_of_pixels_whatever_their_time(kind, tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (1, 600, 700), np.uint8)
+    path = tmp_path / "slide"
+
+    def slide() -> Slide:
+        if kind == "memory":
+            return Slide((da.from_array(image, chunks=(1, 512, 512)),), ("DAPI",), None, path)
+        if kind == "zarr":
+            list(write_ome_zarr(slide_of(image), path, overwrite=True))
+            return open_slide(path)
+        path.mkdir(exist_ok=True)
+        file = path / "DAPI.tif"
+        tifffile.imwrite(file, image[0])
+        os.utime(file, (1, 1))
+        return open_slide(path if kind == "folder" else file)
+
+    before = slide_fingerprint(slide())
+    assert slide_fingerprint(slide()) == before
+    image[0, 550:, 650:] ^= 1
+    assert slide_fingerprint(slide()) != before
+
+
+def test_of_a_large_file_little_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, np.zeros((2000, 5000), np.uint8), tile=(256, 256))
+    monkeypatch.setattr(identity_module, "WHOLE_BYTES", 1 << 20)
+    monkeypatch.setattr(identity_module, "PIECES", 4)
+    assert len(identity_module._pieces(path)) == 4 * identity_module.PIECE_BYTES
 
 
 def test_identity_of_a_slide_without_file_is_told_by_its_facts():

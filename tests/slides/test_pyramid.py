@@ -50,6 +50,19 @@ def test_levels_are_the_same_in_whatever_blocks(chunks):
         assert np.array_equal(level[1, 101:150, 33:200:2].compute(), expected[1, 101:150, 33:200:2])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_no_grey_level_is_left_out_of_the_mean(dtype):
+    image = np.arange(1, 31, dtype=dtype).reshape(1, 5, 6)
+    image[0, 0, 0], image[0, 1, 3], image[0, 4, 5] = np.nan, np.inf, -1e30
+    image[0, 2:4, :2] = np.nan
+    known = np.where(np.abs(image) <= 1e12, image, np.nan)
+    expected = [
+        [np.nanmean(known[0, y : y + 2, x : x + 2]) if (y, x) != (2, 0) else np.nan for x in (0, 2, 4)]
+        for y in (0, 2, 4)
+    ]
+    np.testing.assert_allclose(halve(image)[0], expected, rtol=1e-6)
+
+
 def test_small_level_needs_no_coarser_one():
     assert coarser_levels(da.zeros((1, 512, 400))) == ()
 

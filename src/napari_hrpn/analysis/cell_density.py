@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.analysis.lengths import check_length
 from napari_hrpn.analysis.level_strips import LevelChannel, StripReport, grey_threshold
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import RegionMask, Slide
 
 PIXELS_APART = 1.5
+MOST_SEPARATION_PX = 64
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def cell_density(
 
 def _neighbours(separation_um: float, pixel_um: tuple[float, float]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Pixels nearer than the separation: those that come before the middle one, and those that come after."""
+    check_length("telling cells apart", separation_um, pixel_um, MOST_SEPARATION_PX)
     y, x = (math.ceil(separation_um / size) for size in pixel_um)
     rows, columns = np.mgrid[-y : y + 1, -x : x + 1]
     near = np.hypot(rows * pixel_um[0], columns * pixel_um[1]) <= separation_um

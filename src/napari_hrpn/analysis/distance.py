@@ -170,6 +170,6 @@ def grown_box(box: Box, pixel_um: tuple[float, float], margin_um: float, shape: 
     Box
         Inside the shape.
     """
-    y, x = (math.ceil(margin_um / size) + 1 for size in pixel_um)
+    y, x = (math.ceil(min(margin_um / size, longest)) + 1 for size, longest in zip(pixel_um, shape, strict=True))
     grown = Box(box.y0 - y, box.y1 + y, box.x0 - x, box.x1 + x)
     return grown.intersection(Box(0, shape[0], 0, shape[1]))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_hrpn.slides import known_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 4_000_000
 BLOCK_PX = 1024
+DARK_PERCENT = 1
 
 
 def tissue_percentiles(
@@ -41,14 +44,26 @@ def tissue_percentiles(
     Returns
     -------
     numpy.ndarray
-        Shape (channels, percentiles); of at most 4 million evenly spread pixels.
+        Shape (channels, percentiles); of at most 4 million evenly spread pixels. What is no grey level (see
+        `known_pixels`) is left out, and a channel without any gets NaN.
     """
     level = slide.level_for(pixel_um)
     step = max(1, math.ceil(math.sqrt(math.prod(slide.levels[level].shape[1:]) / SAMPLES)))
     samples = [block[:, mask] for block, mask in _blocks(slide, level, channels, tissue, step) if mask.any()]
     if not samples:
         return np.zeros((len(channels), len(percentiles)))
-    return np.percentile(np.concatenate(samples, axis=1), percentiles, axis=1).T
+    pixels = np.concatenate(samples, axis=1)
+    known = known_pixels(pixels)
+    if known is None:
+        return np.percentile(pixels, percentiles, axis=1).T
+    return np.stack([_percentiles(*each, percentiles) for each in zip(pixels, known, strict=True)])
+
+
+def _percentiles(
+    pixels: NDArray[np.generic], known: NDArray[np.bool_], percentiles: Sequence[float]
+) -> NDArray[np.float64]:
+    there = pixels[known].astype(np.float64)
+    return np.percentile(there, percentiles) if len(there) else np.full(len(percentiles), np.nan)
 
 
 def background_levels(slide: Slide, channels: Sequence[int], tissue: TissueMask) -> NDArray[np.float32] | None:
@@ -66,14 +81,24 @@ def background_levels(slide: Slide, channels: Sequence[int], tissue: TissueMask)
     Returns
     -------
     numpy.ndarray or None
-        Median grey level of each channel outside the tissue; None where there is no outside.
+        Median grey level of each channel outside the tissue, or, where no pixel there is a grey level, the first
+        percentile of all; None where there is no outside.
     """
     outside = ~tissue.mask
     if not outside.any():
         return None
     level = slide.levels[tissue.level]
-    grey = [np.median(np.asarray(level[channel].compute())[outside]) for channel in channels]
-    return np.array(grey, np.float32)
+    return np.array([_background(np.asarray(level[channel].compute()), outside) for channel in channels], np.float32)
+
+
+def _background(pixels: NDArray[Any], outside: NDArray[np.bool_]) -> float:
+    known = known_pixels(pixels)
+    if known is None:
+        return float(np.median(pixels[outside]))
+    for there, percentile in ((known & outside, 50), (known, DARK_PERCENT)):
+        if there.any():
+            return float(np.percentile(pixels[there].astype(np.float64), percentile))
+    return 0.0
 
 
 def _blocks(

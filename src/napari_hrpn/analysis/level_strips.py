@@ -15,6 +15,7 @@ from skimage.filters import threshold_otsu
 
 from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.intensity import tissue_percentiles
+from napari_hrpn.analysis.lengths import check_length
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ READ_ROWS = 512
 STRIP_PX = 2**20
 STRIP_ROWS = 64, 512
 BINS = 65_536
+MOST_SMOOTHING_PX = 512
 TRUNCATE = 4.0
 
 
@@ -139,6 +141,7 @@ class LevelChannel:
         AnalysisError
             If a pixel is not finite.
         """
+        check_length("smoothing", self.smoothing_um, self.pixel_um, MOST_SMOOTHING_PX)
         for strip in self.strips(halo + int(TRUNCATE * self.sigma_px[0] + 0.5)):
             values = strip.values.astype(np.float32)
             if not np.isfinite(values).all():

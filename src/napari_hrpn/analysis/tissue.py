@@ -5,6 +5,7 @@ It errs on the side of tissue: what it leaves out is neither predicted nor measu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,16 @@ from scipy import ndimage
 from skimage.filters import gaussian
 from skimage.morphology import remove_small_objects
 
-from napari_hrpn.slides import RegionMask
+from napari_hrpn.slides import RegionMask, known_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.slides import Slide
+
+
+MOST_PX = 16 << 20
+"""Of the level that is looked at, whatever the size of its pixels."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = Non
     """Find the tissue of a slide by its nuclei.
 
     Nuclei are smoothed until they touch, cut at a share of the way from the background (1st percentile) to
-    bright tissue (95th), holes are filled, dust removed, and the rest grown a little.
+    bright tissue (95th), holes are filled, dust removed, and the rest grown a little. What is no grey level (see
+    `known_pixels`) is taken for background.
 
     Parameters
     ----------
@@ -84,15 +90,30 @@ def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = Non
         Over the whole slide. A slide without contrast, or with nothing but dust, is all tissue.
     """
     settings = settings or TissueSettings()
-    level = slide.level_for(settings.pixel_um)
-    image = np.asarray(slide.levels[level][nuclei].compute(), np.float64)
+    level = _level(slide, settings)
+    image = _known(np.asarray(slide.levels[level][nuclei].compute(), np.float64))
     pixel_um = _pixel_um(slide, level)
-    smooth = gaussian(image, sigma=settings.smoothing_um / pixel_um, mode="nearest", preserve_range=True)
+    # wider than the image, it would only take longer to make it even
+    sigma = min(settings.smoothing_um / pixel_um, max(image.shape))
+    smooth = gaussian(image, sigma=sigma, mode="nearest", preserve_range=True)
     background, bright = np.percentile(smooth, [1, 95])
     if bright <= background:
         return TissueMask(np.ones(image.shape, bool), slide.downsample(level), level)
     mask = smooth > background + settings.threshold * (bright - background)
     return TissueMask(_tidied(mask, pixel_um, settings), slide.downsample(level), level)
+
+
+def _level(slide: Slide, settings: TissueSettings) -> int:
+    sizes = [math.prod(level.shape[1:]) for level in slide.levels]
+    small = next((level for level, size in enumerate(sizes) if size <= MOST_PX), len(sizes) - 1)
+    return max(slide.level_for(settings.pixel_um), small)
+
+
+def _known(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = known_pixels(image)
+    if known is None:
+        return image
+    return np.where(known, image, np.percentile(image[known], 1) if known.any() else 0.0)
 
 
 def _pixel_um(slide: Slide, level: int) -> float:
@@ -101,7 +122,7 @@ def _pixel_um(slide: Slide, level: int) -> float:
 
 
 def _tidied(mask: NDArray[np.bool_], pixel_um: float, settings: TissueSettings) -> NDArray[np.bool_]:
-    smallest = min(settings.smallest_um2 / pixel_um**2, 0.01 * mask.size)
+    smallest = min(settings.smallest_um2 / pixel_um / pixel_um, 0.01 * mask.size)
     islands = remove_small_objects(mask, max_size=max(1, int(smallest)))
     filled = ndimage.binary_fill_holes(islands)
     if not filled.any():

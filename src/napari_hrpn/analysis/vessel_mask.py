@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.analysis.lengths import check_length
 from napari_hrpn.analysis.level_strips import (
     LevelChannel,
     StripReport,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 ROWS = 512
+MOST_CLOSING_PX = 64
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ def tissue_area_mm2(vessels: VesselMask, tissue: RegionMask | None) -> float:
 
 def _disc(radius_um: float, pixel_um: tuple[float, float]) -> NDArray[np.bool_]:
     """Pixels whose centres are within a radius rounded to pixels, an ellipse where pixels are not square."""
+    check_length("closing gaps in vessels", radius_um, pixel_um, MOST_CLOSING_PX)
     y, x = (int(radius_um / size + 0.5) for size in pixel_um)
     rows, columns = np.ogrid[-y : y + 1, -x : x + 1]
     return np.asarray((rows / max(y, 1)) ** 2 + (columns / max(x, 1)) ** 2 <= 1)

@@ -79,7 +79,7 @@ def evaluate(
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(metavar="tcp://HOST:PORT", help="Count pixels on the workers of this cluster."),
+        typer.Option(metavar="tls://HOST:PORT", help="Count pixels on the workers of this cluster."),
     ] = None,
 ) -> None:
     """Compare predictions of a slide with the imaged probe, in the tissue, the whole frame and regions.

@@ -78,7 +78,7 @@ def predict(
         int | None, typer.Option(metavar="N", min=1, help="Predict in N processes of this machine, one per GPU.")
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Predict on the workers of this dask.distributed.")
+        str | None, typer.Option(metavar="tls://HOST:PORT", help="Predict on the workers of this dask.distributed.")
     ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time of each slide went.")] = False,
 ) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import fft
 
+from napari_hrpn.analysis.lengths import check_length
 from napari_hrpn.tiling import TileGrid, reflected
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ SIGMAS_UM = (0.0, 2.0, 5.0, 10.0, 20.0)
 TILE_PX = 1024
 STRIP_PX = 2**18
 TRUNCATE = 4.0
+MOST_SIGMA_PX = 2048
 ASSUMED_UM = 0.3
 """Pixel size of slides that do not say theirs, as for `Slide.level_for`."""
 
@@ -86,6 +88,8 @@ def blur_moments(
     """
     pixel_um = slide.slide.pixel_size_um or (ASSUMED_UM, ASSUMED_UM)
     sigmas_px = [(sigma / pixel_um[0], sigma / pixel_um[1]) for sigma in sigmas_um]
+    for sigma in sigmas_um:
+        check_length("blurring", sigma, pixel_um, MOST_SIGMA_PX)
     halo = max(_radius(sigma) for both in sigmas_px for sigma in both)
     height, width = slide.slide.shape
     grid = TileGrid(height, width, TILE_PX, halo, 1)

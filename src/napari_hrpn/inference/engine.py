@@ -106,6 +106,8 @@ def predict_slide(
         finally:
             free_memory(predictor.device)
         tally.check_slide(slide)
+        for sentence in tally.warnings(slide, run.spent):
+            warnings.warn(sentence, PredictionWarning, stacklevel=2)
     return tally.report(run.spent, predictor.device)
 
 

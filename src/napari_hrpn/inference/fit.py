@@ -96,6 +96,38 @@ def pixel_size_warnings(
     )
 
 
+def unknown_warnings(
+    slide: Slide, channels: tuple[int, ...], unknown_px: tuple[int, ...], halo: int
+) -> tuple[str, ...]:
+    """Say in at most one sentence how many pixels of the predicted tiles are no grey levels.
+
+    Parameters
+    ----------
+    slide : Slide
+        What was predicted.
+    channels : tuple of int
+        Its input channels.
+    unknown_px : tuple of int
+        Pixels of each of them.
+    halo : int
+        How far they can be seen, in pixels.
+
+    Returns
+    -------
+    tuple of str
+        None or one.
+    """
+    found = [(slide.channel_names[c], count) for c, count in zip(channels, unknown_px, strict=False) if count]
+    if not found:
+        return ()
+    told = " and ".join(f"{count:,} {'pixel' if count == 1 else 'pixels'} of {name}" for name, count in found)
+    return (
+        f"{slide.source.name}: {told} in the predicted tiles hold no number (NaN, infinite or beyond 1e12); the "
+        "network was shown the channel's background there, so the prediction there is not known, and that up to "
+        f"{halo} px around may be off.",
+    )
+
+
 def intensity_warnings(checkpoint: Checkpoint, percentiles: NDArray[np.float64]) -> tuple[str, ...]:
     """Say of each input that is far brighter or darker than what the checkpoint was trained on.
 

@@ -82,7 +82,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     bool
         torch does not raise one and the same error on all devices.
     """
-    words = ("not enough memory", "out of memory", "can't allocate memory")
+    # oneDNN says that a primitive, the code and room for one convolution, could not be had
+    words = (
+        *("not enough memory", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc"),
+        *("could not create a primitive", "could not create a memory", "unable to allocate", "alloc_failed"),
+    )
     is_named = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return is_named or any(word in str(error).lower() for word in words)
 

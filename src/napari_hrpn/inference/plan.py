@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
 LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
 """For somebody who waits for the first tile; on a processor it comes after seconds, and the last a third later."""
+FURTHEST_FACTOR = 16
+"""Between the pixels of a slide that is resampled and those trained on: a halo takes that many times its pixels."""
 TISSUE_CELL_PX = 256
 """Side of the squares that are computed where they hold tissue; smaller ones would add little but halo."""
 SMALLEST_PIECE_PX = 256
@@ -158,8 +160,10 @@ def make_plan(
     bytes_for = partial(_bytes_for, predictor, halo, factors)
     core = _core_px(settings, path, _largest_core_px(max(slide.shape), limit, bytes_for, budget))
     smallest = min(CELL_PX, rounded_up(math.ceil(SMALLEST_PIECE_PX / max(factors)), predictor.stride))
-    sampling = Sampling(factors, halo, predictor.stride, settings.padding)
-    levels = background_levels(stains, range(len(channels)), tissue) if settings.skip_blank else None
+    levels = background_levels(stains, range(len(channels)), tissue)
+    blank = levels if settings.skip_blank else None
+    fill = percentiles[:, 0] if levels is None else levels
+    sampling = Sampling(factors, halo, predictor.stride, settings.padding, tuple(fill.tolist()))
     return Plan(
         channels=channels,
         scaling=scaling,
@@ -167,8 +171,8 @@ def make_plan(
         grid=TileGrid(*slide.shape, core, halo, predictor.stride),
         largest_piece=_piece_px(core, smallest, bytes_for, budget),
         smallest_piece=smallest,
-        tissue=tissue if settings.skip_blank and levels is not None else None,
-        background=0.0 if levels is None else _answer_to_background(predictor, scaling, levels),
+        tissue=None if blank is None else tissue,
+        background=0.0 if blank is None else _answer_to_background(predictor, scaling, blank),
         dtype=np.dtype(checkpoint.card.dtype if settings.output == "probe" else "float32"),
         request=_request(slide, checkpoint, channels, settings, halo, core),
         warnings=(
@@ -197,6 +201,13 @@ def _scaling_for(
     scaling, names = checkpoint.card.scaling, stains.channel_names
     wanted = (scaling.low_percentile, scaling.high_percentile)
     percentiles = tissue_percentiles(stains, range(len(names)), tissue, wanted, scaling.reference_um)
+    unknown = [name for name, (low, _) in zip(names, percentiles, strict=True) if np.isnan(low)]
+    if unknown:
+        msg = (
+            f"channel {unknown[0]} of {stains.source.name} holds no number in the tissue (all are NaN, infinite "
+            "or beyond 1e12); expected an image of a stain."
+        )
+        raise PredictionError(msg)
     flat = [name for name, (low, high) in zip(names, percentiles, strict=True) if high <= low]
     if scaling.kind == "fixed":
         return scaling, percentiles
@@ -214,7 +225,15 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
         who = slide.source.name if slide.pixel_size_um is None else "the checkpoint"
         msg = f"{who} does not say its pixel size, so the slide cannot be resampled; predict without resampling."
         raise PredictionError(msg)
-    return slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
+    factors = slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
+    if not 1 / FURTHEST_FACTOR <= min(factors) <= max(factors) <= FURTHEST_FACTOR:
+        height, width = slide.pixel_size_um
+        msg = (
+            f"{slide.source.name} has pixels of {height:.4g} x {width:.4g} µm, more than {FURTHEST_FACTOR} times as "
+            f"small or large as the {trained:g} µm trained on; check its pixel size, or predict without resampling."
+        )
+        raise PredictionError(msg)
+    return factors
 
 
 def _core_px(settings: PredictionSettings, path: Place, affordable: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,9 @@ class Spent:
     unknown_px: tuple[int, ...] = ()
 
     def __add__(self, other: Spent) -> Spent:
-        *mine, unknown = astuple(self)
-        *others, more = astuple(other)
-        sums = [one + two for one, two in zip(mine, others, strict=True)]
-        return Spent(*sums, tuple(map(sum, zip_longest(unknown, more, fillvalue=0))))
+        sums = [one + two for one, two in zip(astuple(self)[:-1], astuple(other)[:-1], strict=True)]
+        unknown = zip_longest(self.unknown_px, other.unknown_px, fillvalue=0)
+        return replace(Spent(*sums), unknown_px=tuple(map(sum, unknown)))
 
 
 @dataclass(frozen=True)

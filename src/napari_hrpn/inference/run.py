@@ -90,6 +90,7 @@ class Run:
         self.halted = threading.Event()
         self.largest_piece = plan.largest_piece
         self._pixels_kept = self._pixels_run = 0
+        self._unknown: dict[Box, NDArray[np.int64]] = {}
         self._seconds = dict.fromkeys(("reading", "waiting", "computing", "writing"), 0.0)
         self._lock = threading.Lock()
 
@@ -138,7 +139,8 @@ class Run:
     def spent(self) -> Spent:
         """What the tiles took so far."""
         seconds = {f"seconds_{part}": passed for part, passed in self._seconds.items()}
-        return Spent(self._pixels_kept, self._pixels_run, **seconds)
+        unknown = sum(self._unknown.values(), np.zeros(len(self._plan.channels), np.int64))
+        return Spent(self._pixels_kept, self._pixels_run, **seconds, unknown_px=tuple(unknown.tolist()))
 
     def _read_ahead(self, tile: Tile) -> Ready | None:
         """Read a piece before its turn; None where there is no memory for it beside those that are on their way."""
@@ -153,7 +155,10 @@ class Run:
 
     def _read(self, tile: Tile) -> Ready:
         with self._clock("reading"):
-            pixels = self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
+            pixels, unknown = self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
+            if unknown.any():
+                # of a piece that is read again, in quarters, it counts once
+                self._unknown[tile.core] = unknown
             return self._predictor.ready(pixels, self._plan.scaling.scale_inputs)
 
     def _scaled(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -199,6 +204,7 @@ class Run:
         if len(quarters) == 1:
             msg = f"a tile of {smallest} px does not fit into the memory of {device}; free some or use another device."
             raise PredictionError(msg)
+        self._unknown.pop(core, None)
         whole = np.empty((core.height, core.width), np.float32)
         for quarter in quarters:
             _part(whole, core, quarter.core)[...] = self._predicted(quarter, None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from napari_hrpn.slides import known_pixels, with_known_pixels
 from napari_hrpn.tiling import Box, reflected
 
 if TYPE_CHECKING:
@@ -36,12 +37,16 @@ class Sampling:
         In pixels of the network's grid.
     padding : {"reflect", "zero"}
         What lies beyond the slide's border.
+    fill : tuple of float
+        Grey level of each input that the network sees in place of a pixel that is none (see `known_pixels`): the
+        background of the channel, since glass is where stains have no signal, while 0 may be a level that no slide has.
     """
 
     factors: tuple[float, float]
     halo: int
     stride: int
     padding: str = "reflect"
+    fill: tuple[float, ...] = ()
 
     @property
     def resamples(self) -> bool:
@@ -60,7 +65,9 @@ class Sampling:
         last = first + math.ceil((stop * factor + reach - first) / self.stride) * self.stride
         return first - self.halo, last + self.halo
 
-    def read(self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], core: Box) -> NDArray[np.generic]:
+    def read(
+        self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], core: Box
+    ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
         """Read what the network sees for a core.
 
         Parameters
@@ -79,15 +86,17 @@ class Sampling:
         numpy.ndarray
             Shape (channels, y, x) of `seen_by_network(core)`, in the slide's grey levels and type, or in
             float32 where it is resampled.
+        numpy.ndarray
+            Of each channel, the pixels of the core that are no grey levels.
         """
         seen = self.seen_by_network(core)
         if not self.resamples:
-            return self._read_box(level, chunks, channels, seen)
+            return self._read_box(level, chunks, channels, seen, core)
         down, right = (_source_span(*span, factor) for span, factor in zip(_spans(seen), self.factors, strict=True))
-        pixels = self._read_box(level, chunks, channels, Box(*down, *right))
+        pixels, unknown = self._read_box(level, chunks, channels, Box(*down, *right), core)
         rows = resampling_matrix(seen.y0, seen.y1, *down, self.factors[0])
         columns = resampling_matrix(seen.x0, seen.x1, *right, self.factors[1])
-        return _resampled(pixels, rows, columns)
+        return _resampled(pixels, rows, columns), unknown
 
     def to_core(self, output: NDArray[np.float32], core: Box) -> NDArray[np.float32]:
         """Cut the network's output, its halo cropped, down to a core of the slide.
@@ -112,7 +121,9 @@ class Sampling:
         resampled: NDArray[np.float32] = _resampled(output[None], rows, columns)[0]
         return resampled
 
-    def _read_box(self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], box: Box) -> NDArray[np.generic]:
+    def _read_box(
+        self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], box: Box, core: Box
+    ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
         height, width = level.shape[1:]
         rows, columns = reflected(box.y0, box.y1, height), reflected(box.x0, box.x1, width)
         top, left = int(rows.min()), int(columns.min())
@@ -124,7 +135,11 @@ class Sampling:
             outside_columns = (np.arange(box.x0, box.x1) < 0) | (np.arange(box.x0, box.x1) >= width)
             pixels[:, outside_rows] = 0
             pixels[:, :, outside_columns] = 0
-        return pixels
+        known = known_pixels(pixels)
+        if known is None:
+            return pixels, np.zeros(len(channels), np.int64)
+        inside = known[:, core.y0 - box.y0 : core.y1 - box.y0, core.x0 - box.x0 : core.x1 - box.x0]
+        return with_known_pixels(pixels, self.fill), np.count_nonzero(~inside, axis=(1, 2))
 
 
 def resampling_matrix(start: int, stop: int, source_start: int, source_stop: int, factor: float) -> sparse.csr_array:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
@@ -160,9 +161,9 @@ class PredictionStore:
             self._group.update_attributes({KEY: {**self._record, "complete": False}})
 
     def _halve_again(self, level: int, chunk: tuple[int, ...]) -> None:
-        fine = tuple(slice(2 * CELL_PX * index, 2 * CELL_PX * (index + 1)) for index in chunk)
-        coarse = tuple(slice(CELL_PX * index, CELL_PX * (index + 1)) for index in chunk)
-        self.levels[level][0, *coarse] = halve(np.asarray(self.levels[level - 1][0, *fine]))
+        y, x = (CELL_PX * index for index in chunk)
+        finer = self.levels[level - 1][:, 2 * y : 2 * (y + CELL_PX), 2 * x : 2 * (x + CELL_PX)]
+        self.levels[level][:, y : y + CELL_PX, x : x + CELL_PX] = halve(np.asarray(finer))
 
     def close(self) -> None:
         """Let other programs write; those who only look never had to wait."""
@@ -348,7 +349,8 @@ def _fill(
     create_levels(folder, shapes, dtype, with_checksums=True)
     group = zarr.open_group(folder, mode="r+")
     cells = tuple(-(-size // CELL_PX) for size in slide.shape)
-    group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8")
+    codecs = [ZstdCodec(level=1), Crc32cCodec()]
+    group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8", compressors=codecs)
     colours = [colour_in_folder(folder, request).lstrip("#").upper()]
     group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, colours, dtype=dtype)
     group.attrs[KEY] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}

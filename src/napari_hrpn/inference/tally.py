@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.inference.fit import unknown_warnings
 from napari_hrpn.inference.reports import PredictionReport, TileReport
 from napari_hrpn.inference.store import FINGERPRINT, PredictionStore
 from napari_hrpn.slides import slide_fingerprint, slide_identity
@@ -79,6 +80,10 @@ class Tally:
         elapsed = time.perf_counter() - self._started
         left = elapsed / self._computed * (self._all - self._computed) if self._computed else None
         return TileReport(tile, self.finished, self.total, computed, elapsed, left)
+
+    def warnings(self, slide: Slide, spent: Spent) -> tuple[str, ...]:
+        """What is to be said of the tiles of this run, now that they are predicted."""
+        return unknown_warnings(slide, self._plan.channels, spent.unknown_px, self._plan.grid.halo)
 
     def check_slide(self, slide: Slide) -> None:
         """Take all tiles back where the slide has changed since they were begun, and say so."""

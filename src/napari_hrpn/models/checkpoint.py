@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ import safetensors
 import torch
 from safetensors.torch import save
 
+from napari_hrpn.models.checkpoint_header import SETTINGS, read_card, read_settings
 from napari_hrpn.models.ganda import GANDA, GANDASettings
 from napari_hrpn.models.hrpn import HRPN, HRPNSettings
 from napari_hrpn.models.scaling import IntensityScaling
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "napari-hrpn checkpoint 1"
-SETTINGS: dict[str, type[HRPNSettings | GANDASettings]] = {"hrpn": HRPNSettings, "ganda": GANDASettings}
+MOST_HEADER_BYTES = 16 << 20
+PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
 class CheckpointError(ValueError):
@@ -70,6 +73,17 @@ class ModelCard:
     split: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pixel_size_um is not None and not 0 < self.pixel_size_um < math.inf:
+            msg = f"the card says a pixel size of {self.pixel_size_um} µm; expected more than 0."
+            raise ValueError(msg)
+        if self.dtype not in PIXEL_TYPES:
+            msg = f"the card says the pixel type {self.dtype!r}; expected one of {', '.join(PIXEL_TYPES)}."
+            raise ValueError(msg)
+        if len(self.input_ranges) not in (0, len(self.input_roles)):
+            msg = f"the card has {len(self.input_ranges)} ranges for {len(self.input_roles)} inputs; expected one each."
+            raise ValueError(msg)
 
     def summary(self) -> str:
         """Return the card as Markdown."""
@@ -200,7 +214,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def _refuse_what_is_no_safetensors(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            start = file.read(9)
+            start, size = file.read(9), path.stat().st_size
     except OSError as error:
         msg = (
             f"checkpoint {path} cannot be read ({error.strerror}); expected a .safetensors file written by napari-hrpn."
@@ -208,7 +222,14 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
         raise CheckpointError(msg) from error
     # a length of the header may begin with the very bytes that a pickle begins with
     if start[8:9] == b"{":
-        return
+        length = int.from_bytes(start[:8], "little")
+        if length <= min(MOST_HEADER_BYTES, size - 8):
+            return
+        msg = (
+            f"{path.name} says that its header has {length:,} bytes, expected {MOST_HEADER_BYTES:,} at most, and no "
+            "more than the file; it is damaged or no checkpoint of napari-hrpn: get it again."
+        )
+        raise CheckpointError(msg)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         msg = (
             f"{path.name} is a PyTorch or pickle file, which can run code when it is opened; expected a .safetensors "
@@ -229,14 +250,13 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         msg = f"{path.name} is for a network {architecture!r}; expected {' or '.join(SETTINGS)}: update napari-hrpn."
         raise CheckpointError(msg)
     try:
-        settings = SETTINGS[architecture](**_tupled(json.loads(header["settings"])))
-        card = _card(json.loads(header["card"]))
+        settings, card = read_settings(architecture, header["settings"]), read_card(ModelCard, header["card"])
         with torch.device("meta"):
             expected = _built(settings).state_dict()
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path.name} has a header that makes no sense ({error}); expected a checkpoint of napari-hrpn."
         raise CheckpointError(msg) from error
-    _check_weights(path, {name: tuple(tensor.shape) for name, tensor in expected.items()}, weights)
+    _check_weights(path, expected, weights)
     if len(card.input_roles) != settings.in_channels or len(card.scaling.offsets) != settings.in_channels:
         msg = f"{path.name} has {settings.in_channels} input channels but its card says {card.input_roles}."
         raise CheckpointError(msg)
@@ -247,8 +267,11 @@ def _built(settings: HRPNSettings | GANDASettings) -> HRPN | GANDA:
     return GANDA(settings) if isinstance(settings, GANDASettings) else HRPN(settings)
 
 
-def _check_weights(path: Path, expected: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+def _check_weights(path: Path, network: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    expected, found = (
+        {name: (tuple(tensor.shape), tensor.is_floating_point()) for name, tensor in state.items()}
+        for state in (network, weights)
+    )
     if found != expected:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         msg = f"{path.name} has weights that do not fit its architecture ({wrong[0]} first); get it again."
@@ -257,20 +280,3 @@ def _check_weights(path: Path, expected: Mapping[str, tuple[int, ...]], weights:
     if broken:
         msg = f"{path.name} has weights that are not finite ({broken[0]}); its training diverged: train it again."
         raise CheckpointError(msg)
-
-
-def _card(fields: dict[str, Any]) -> ModelCard:
-    scaling = IntensityScaling(**_tupled(fields.pop("scaling")))
-    return ModelCard(scaling=scaling, **_tupled(fields))
-
-
-def _tupled(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows lists only; the settings hold tuples."""
-    if not isinstance(fields, dict):
-        msg = f"expected names and values, found {fields!r}"
-        raise TypeError(msg)
-    return {key: _as_tuple(value) for key, value in fields.items()}
-
-
-def _as_tuple(value: object) -> object:
-    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_hrpn.models.hrpn import cropped
+from napari_hrpn.models.hrpn import MOST_STAINS, WIDEST, cropped
 
 LEAK = 0.2
+MOST_WIDTHS, MOST_PATCH_PX = 10, 8192
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,18 @@ class GANDASettings:
     patch_px: int = 512
 
     def __post_init__(self) -> None:
-        if self.in_channels < 1:
-            msg = f"GANDA got in_channels={self.in_channels}; expected at least one input stain."
+        if not 1 <= self.in_channels <= MOST_STAINS:
+            msg = f"GANDA got in_channels={self.in_channels}; expected 1 to {MOST_STAINS} input stains."
             raise ValueError(msg)
         for name in ("channels", "discriminator_channels"):
             widths = getattr(self, name)
-            if len(widths) < 2 or min(widths) < 1:
-                msg = f"GANDA got {name}={widths}; expected two positive widths or more."
+            if not 2 <= len(widths) <= MOST_WIDTHS or not 1 <= min(widths) <= max(widths) <= WIDEST:
+                msg = f"GANDA got {name}={widths}; expected two to {MOST_WIDTHS} positive widths, none above {WIDEST}."
                 raise ValueError(msg)
-        if self.patch_px < self.stride or self.patch_px % self.stride:
-            msg = f"GANDA got patch_px={self.patch_px}; expected a multiple of {self.stride} px."
+        if not self.stride <= self.patch_px <= MOST_PATCH_PX or self.patch_px % self.stride:
+            msg = (
+                f"GANDA got patch_px={self.patch_px}; expected a multiple of {self.stride} px, {MOST_PATCH_PX} at most."
+            )
             raise ValueError(msg)
 
     @property

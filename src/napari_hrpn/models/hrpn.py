@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 STEM_REDUCTION = 4
+MOST_STAINS, MOST_BRANCHES, MOST_BLOCKS, WIDEST = 64, 8, 64, 4096
+"""What a network may be made of, so that a file cannot ask for one that fits no machine."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,21 @@ class HRPNSettings:
         if not 1 <= self.branches <= len(self.branch_channels):
             msg = f"HRPN got branches={self.branches}; expected 1 to {len(self.branch_channels)}."
             raise ValueError(msg)
-        if self.in_channels < 1:
-            msg = f"HRPN got in_channels={self.in_channels}; expected at least one input stain."
+        if len(self.branch_channels) > MOST_BRANCHES:
+            msg = f"HRPN got {len(self.branch_channels)} branches; expected {MOST_BRANCHES} at most."
+            raise ValueError(msg)
+        if not 1 <= self.in_channels <= MOST_STAINS:
+            msg = f"HRPN got in_channels={self.in_channels}; expected 1 to {MOST_STAINS} input stains."
+            raise ValueError(msg)
+        widths = (self.stem_channels, self.stage1_channels, *self.branch_channels)
+        if not 1 <= min(widths) <= max(widths) <= WIDEST or not 1 <= self.stage1_blocks <= MOST_BLOCKS:
+            msg = (
+                f"HRPN got widths {widths} and stage1_blocks={self.stage1_blocks}; expected 1 to {WIDEST} channels and "
+                f"1 to {MOST_BLOCKS} blocks."
+            )
+            raise ValueError(msg)
+        if not 0 <= self.dropout < 1:
+            msg = f"HRPN got dropout={self.dropout}; expected 0 or more and less than 1."
             raise ValueError(msg)
         if self.upsampling not in ("bilinear", "transposed"):
             msg = f"HRPN got upsampling={self.upsampling!r}; expected 'bilinear' or 'transposed'."

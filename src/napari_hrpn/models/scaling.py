@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LARGEST = 1e30
+
+
 @dataclass(frozen=True)
 class IntensityScaling:
     """Input = (grey level - offset) / scale for each stain; grey level = output * target_scale + target_offset.
@@ -39,10 +42,23 @@ class IntensityScaling:
     reference_um: float = 2.0
 
     def __post_init__(self) -> None:
-        if len(self.offsets) != len(self.scales) or min((*self.scales, self.target_scale)) <= 0:
+        scales, offsets = (*self.scales, self.target_scale), (*self.offsets, self.target_offset)
+        # not one that single precision would take for 0 or infinity; False for NaN
+        are_scales = all(1 / LARGEST <= scale <= LARGEST for scale in scales)
+        if len(offsets) != len(scales) or not (are_scales and all(abs(offset) <= LARGEST for offset in offsets)):
             msg = (
-                f"scaling has offsets {self.offsets} and scales {self.scales}; expected one positive scale per offset."
+                f"scaling has offsets {offsets} and scales {scales}, the target's last; expected one positive scale "
+                "per offset."
             )
+            raise ValueError(msg)
+        if self.kind not in ("fixed", "percentile") or not 0 <= self.low_percentile < self.high_percentile <= 100:
+            msg = (
+                f"scaling is {self.kind!r} from percentile {self.low_percentile} to {self.high_percentile}; expected "
+                "fixed or percentile, and a low one below a high one, 0 to 100."
+            )
+            raise ValueError(msg)
+        if not 0 < self.reference_um <= LARGEST:
+            msg = f"scaling measures percentiles at pixels of {self.reference_um} µm; expected more than 0."
             raise ValueError(msg)
 
     def fixed_to(self, low: tuple[float, ...], high: tuple[float, ...]) -> IntensityScaling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
@@ -66,10 +67,12 @@ class ViewButtons(QWidget):
 
     def shut_down(self) -> None:
         """Bring back what was visible, before the widget goes away; called again, it does nothing."""
-        if self._view is not None:
-            self._view.changed.disconnect(self.refresh)
-            self._view.leave()
-            self._view = None
+        view, self._view = self._view, None
+        if view is not None:
+            # at the end of the program, Qt may have deleted it already
+            with contextlib.suppress(RuntimeError):
+                view.changed.disconnect(self.refresh)
+                view.leave()
 
     def _press(self, view: View, checked: bool) -> None:
         if self._view is None:

@@ -7,6 +7,7 @@ from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.file_name import slide_name
 from napari_hrpn.slides.glances import glance
 from napari_hrpn.slides.identity import slide_fingerprint, slide_identity
+from napari_hrpn.slides.known_pixels import known_pixels, with_known_pixels
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
@@ -68,6 +69,7 @@ __all__ = [
     "guess_roles",
     "halve",
     "is_address",
+    "known_pixels",
     "list_series",
     "local_path",
     "multiscales_metadata",
@@ -84,6 +86,7 @@ __all__ = [
     "slide_fingerprint",
     "slide_identity",
     "slide_name",
+    "with_known_pixels",
     "write_geojson",
     "write_ome_tiff",
     "write_ome_zarr",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dask
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
@@ -17,6 +17,7 @@ from napari_hrpn.slides.stain_folder import TIFF_SUFFIXES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import dask.array as da
     from upath import UPath
 
     from napari_hrpn.slides.place import Place
@@ -85,16 +86,22 @@ def slide_fingerprint(slide: Slide) -> str:
     digest, files, level = hashlib.sha256(), _files(slide.source), slide.levels[0]
     for file in files:
         digest.update(_pieces(file))
-    places = list(product(*map(range, level.numblocks)))
+    chunks = math.prod(level.numblocks)
     most = MOST_CHUNKS // 4 if files or not isinstance(slide.source, Path) else MOST_CHUNKS
     count = min(most, MOST_CHUNK_BYTES // max(1, math.prod(level.chunksize) * level.dtype.itemsize))
-    for index in _spread(len(places), count):
+    for index in _spread(chunks, count):
         try:
-            digest.update(np.ascontiguousarray(level.blocks[places[index]].compute(scheduler="synchronous")).tobytes())
+            digest.update(_chunk(level, index))
         except Exception:
             # what cannot be read is told when it is needed
             digest.update(b"not readable")
     return digest.hexdigest()[:16]
+
+
+def _chunk(level: da.Array, index: int) -> bytes:
+    key = level.name, *(int(each) for each in np.unravel_index(index, level.numblocks))
+    # as in `ChunkCache`: `level.blocks` makes a graph of all chunks first
+    return np.ascontiguousarray(dask.get(level.__dask_graph__().cull({key}), key)).tobytes()
 
 
 def _files(source: Place) -> list[Path]:

@@ -7,6 +7,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from napari_hrpn.slides.known_pixels import known_pixels
 from napari_hrpn.slides.lazy import ArrayLike, from_guarded
 
 BLOCK = 512
@@ -14,7 +15,7 @@ ROWS = 256
 
 
 def halve(block: np.ndarray) -> np.ndarray:
-    """Mean of each 2x2 pixels; at an odd edge, the mean of the pixels there are.
+    """Mean of each 2x2 pixels; at an odd edge, and beside pixels that are no grey levels, of the pixels there are.
 
     Parameters
     ----------
@@ -37,7 +38,21 @@ def halve(block: np.ndarray) -> np.ndarray:
 def _halved(rows: np.ndarray) -> np.ndarray:
     wide = _wider(rows.dtype)
     sums = _pair_sums(_pair_sums(rows, -2, wide), -1, wide)
-    return (sums + 2) // 4 if np.issubdtype(rows.dtype, np.integer) else sums / 4
+    if np.issubdtype(rows.dtype, np.integer):
+        return (sums + 2) // 4
+    means = sums / 4
+    # one that is none makes the mean of the four none
+    return means if known_pixels(means) is None else _mean_of_known(rows, wide)
+
+
+def _mean_of_known(rows: np.ndarray, wide: np.dtype) -> np.ndarray:
+    known = known_pixels(rows)
+    if known is None:
+        known = np.ones(rows.shape, bool)
+    counts = _pair_sums(_pair_sums(known, -2, wide), -1, wide)
+    sums = _pair_sums(_pair_sums(np.where(known, rows, 0), -2, wide), -1, wide)
+    means: np.ndarray = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return means
 
 
 def _pair_sums(values: np.ndarray, axis: int, wide: np.dtype) -> np.ndarray:

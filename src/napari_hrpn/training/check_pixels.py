@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.slides import known_pixels
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.sampled_blocks import MOST_BLOCKS, block_corners, level_to_look_at, read_blocks
 
@@ -44,7 +45,7 @@ def check_pixels(slide: TrainingSlide, settings: TrainingSettings) -> None:
     Raises
     ------
     TrainingError
-        When an input or the target is the same everywhere, or holds NaN or infinity.
+        When an input or the target is the same everywhere, or holds what is no grey level (see `known_pixels`).
     """
     level = level_to_look_at(slide)
     coarse = _look_at(slide, level, settings)
@@ -78,11 +79,12 @@ def _look_at(slide: TrainingSlide, level: int, settings: TrainingSettings) -> _L
 
 
 def _check_finite(slide: TrainingSlide, block: NDArray[np.generic], settings: TrainingSettings) -> None:
-    which = next((which for which, plane in enumerate(block) if not np.isfinite(plane).all()), None)
+    which = next((which for which, plane in enumerate(block) if known_pixels(plane) is not None), None)
     if which is not None:
         msg = (
-            f"{_channel_name(slide, which, settings)} of {slide.slide.source.name} has pixels that are NaN or "
-            "infinite, expected grey levels everywhere; replace them, by 0 for instance, and save the slide anew."
+            f"{_channel_name(slide, which, settings)} of {slide.slide.source.name} has pixels that are NaN, "
+            "infinite or beyond 1e12, expected grey levels everywhere; replace them, by 0 for instance, and save the "
+            "slide anew."
         )
         raise TrainingError(msg)
 

@@ -33,8 +33,8 @@ class Finding:
     Attributes
     ----------
     check : str
-        "photograph", "pixel size", "constant", "saturation", "zeros", "bit depth", "shift", "cross-talk" or
-        "stitching".
+        "photograph", "pixel size", "not a number", "constant", "saturation", "zeros", "bit depth", "shift",
+        "cross-talk" or "stitching".
     channels : tuple of int
         The channels it is about; empty for all of them.
     value : float
@@ -58,6 +58,7 @@ class Finding:
 def findings_of(
     slide: Slide,
     levels: Sequence[GreyLevels],
+    pixels: int,
     shifts: Sequence[ChannelShift],
     leaks: Sequence[CrossTalk],
     seams: Sequence[Stitching],
@@ -70,6 +71,8 @@ def findings_of(
         The slide.
     levels : sequence of GreyLevels
         Of each channel.
+    pixels : int
+        That were looked at in each channel.
     shifts : sequence of ChannelShift
         Between channels.
     leaks : sequence of CrossTalk
@@ -85,6 +88,7 @@ def findings_of(
     found = list(_about_slide(slide))
     if not slide.is_brightfield:
         for channel, name in enumerate(slide.channel_names):
+            found += _about_unknown(channel, name, pixels - levels[channel].n, pixels)
             found += _about_grey_levels(channel, name, levels[channel], slide.dtype)
         found += [finding for shift in shifts for finding in _about_shift(shift, slide.channel_names)]
         found += [_about_leak(leak, slide.channel_names) for leak in leaks if leak.is_found]
@@ -107,7 +111,19 @@ def _about_slide(slide: Slide) -> Iterator[Finding]:
         )
 
 
+def _about_unknown(channel: int, name: str, unknown: int, pixels: int) -> Iterator[Finding]:
+    if unknown:
+        yield Finding(
+            *("not a number", (channel,), unknown / pixels, "share of pixels", True),
+            f"{name}: {unknown:,} of the {pixels:,} pixels that were looked at are NaN, infinite or beyond 1e12: a "
+            "network is shown the background there, and what it predicts around them is not known; training refuses "
+            "them.",
+        )
+
+
 def _about_grey_levels(channel: int, name: str, levels: GreyLevels, dtype: np.dtype) -> Iterator[Finding]:
+    if not levels.n:
+        return
     if levels.levels <= 1:
         yield Finding(
             *("constant", (channel,), levels.lowest, "grey level", True),

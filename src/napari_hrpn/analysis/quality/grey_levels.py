@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.slides import known_pixels
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -59,7 +61,7 @@ def grey_levels(pixels: NDArray[Any]) -> GreyLevels:
     Parameters
     ----------
     pixels : numpy.ndarray
-        Any shape, at least one pixel; values that are not finite are left out.
+        Any shape, at least one pixel; what is no grey level (see `known_pixels`) is left out.
 
     Returns
     -------
@@ -91,8 +93,8 @@ def _counted(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         counts = np.bincount(pixels.ravel())
         values = np.flatnonzero(counts)
         return values, counts[values]
-    finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
-    values, counts = np.unique(finite, return_counts=True)
+    known = known_pixels(pixels)
+    values, counts = np.unique(pixels if known is None else pixels[known], return_counts=True)
     return values, counts
 
 

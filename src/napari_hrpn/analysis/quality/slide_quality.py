@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from napari_hrpn.analysis.quality.findings import Finding, findings_of
 from napari_hrpn.analysis.quality.grey_levels import GreyLevels, grey_levels
 from napari_hrpn.analysis.quality.sampling import coarse_level, quick_tissue, sample_boxes
 from napari_hrpn.analysis.quality.stitching import Stitching, stitching
-from napari_hrpn.slides import guess_roles
+from napari_hrpn.slides import guess_roles, with_known_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -117,15 +118,17 @@ def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[
     levels = tuple(
         grey_levels(np.stack([block[channel] for block in blocks])) for channel in range(len(slide.channel_names))
     )
+    dark = [0.0 if math.isnan(found.lowest) else found.lowest for found in levels]
+    blocks = [with_known_pixels(block, dark) for block in blocks]
     shifts = () if slide.is_brightfield else channel_shifts(blocks, compared, slide.pixel_size_um)
     yield QualityReport(len(boxes) + 1, total, "looking for cross-talk")
     why_no_cross_talk = _why_no_cross_talk(slide, compared)
     leaks = () if why_no_cross_talk else cross_talk(blocks, compared, _positions(compared, shifts))
     yield QualityReport(len(boxes) + 2, total, "looking for seams")
-    level = coarse_level(slide)
+    level, pixels = coarse_level(slide), sum(block[0].size for block in blocks)
     seams: tuple[Stitching, ...] = () if level is None else stitching(slide, compared, level, tissue)
     return SlideQuality(
-        findings=findings_of(slide, levels, shifts, leaks, seams),
+        findings=findings_of(slide, levels, pixels, shifts, leaks, seams),
         channel_names=slide.channel_names,
         grey_levels=levels,
         shifts=shifts,
@@ -133,7 +136,7 @@ def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[
         stitching=seams,
         not_checked=tuple(_not_checked(why_no_cross_talk, level, tissue is None)),
         blocks=len(boxes),
-        pixels=sum(block[0].size for block in blocks),
+        pixels=pixels,
     )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from napari_hrpn.slides import known_pixels
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -115,7 +117,8 @@ def _profiles(
 def _strip(pixels: da.Array, rows: slice, tissue: RegionMask | None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Pixels of some rows, and which of them count."""
     strip = np.asarray(pixels[rows].compute(), np.float64)
-    mask = np.isfinite(strip)
+    known = known_pixels(strip)
+    mask = np.ones(strip.shape, bool) if known is None else known
     if tissue is not None:
         y = np.arange(rows.start, rows.stop) * tissue.mask.shape[0] // pixels.shape[0]
         x = np.arange(pixels.shape[1]) * tissue.mask.shape[1] // pixels.shape[1]

@@ -56,6 +56,8 @@ class _SlideAtWork:
     def ended(self, error: Exception | None = None) -> EndedSlide:
         """Sum up."""
         if self.tally is not None and error is None:
+            for sentence in self.tally.warnings(self.order.slide, self.spent):
+                warnings.warn(sentence, PredictionWarning, stacklevel=2)
             try:
                 self.tally.check_slide(self.order.slide)
             except PredictionError as changed:

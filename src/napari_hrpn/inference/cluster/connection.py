@@ -1,5 +1,9 @@
 """How workers are found: processes of this machine, or those of a scheduler that runs already.
 
+Whoever can speak to a scheduler can have its workers run any code. Those that are started here speak only to each
+other, by certificates that end with them, and serve no pages; of a scheduler that anyone may speak to, the user is
+warned.
+
 Imports dask.distributed inside functions: it is an extra.
 """
 
@@ -9,6 +13,7 @@ import importlib.util
 import logging
 import os
 import signal
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +21,7 @@ import torch
 
 from napari_hrpn.inference.devices import choose_device
 from napari_hrpn.inference.engine import IN_FLIGHT
-from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.inference.errors import PredictionError, PredictionWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 
 CONNECTING_SECONDS = 20
 CLOSING_SECONDS = 10
+ENCRYPTED = ("tls://", "wss://", "inproc://")
+NO_PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+"""What schedulers and workers serve to browsers: what they work on, and where."""
 
 
 @contextmanager
@@ -49,9 +57,9 @@ def local_workers(count: int, device: str = "auto", threads: int | None = None) 
     Raises
     ------
     PredictionError
-        When dask.distributed, or for several GPUs dask-cuda, is not installed.
+        When dask.distributed, cryptography for its certificates, or for several GPUs dask-cuda, is not installed.
     """
-    _check_installed()
+    _check_installed("distributed", "cryptography")
     from distributed import Client
 
     if count < 1:
@@ -76,7 +84,8 @@ def cluster_workers(address: str) -> Iterator[Client]:
     Parameters
     ----------
     address : str
-        Such as "tcp://node1:8786".
+        Such as "tls://node1:8786", with the certificates that dask's own settings name (``distributed.comm.tls``), or
+        "tcp://node1:8786", of which the user is warned.
 
     Yields
     ------
@@ -88,28 +97,45 @@ def cluster_workers(address: str) -> Iterator[Client]:
     PredictionError
         When dask.distributed is not installed, or nothing answers.
     """
-    _check_installed()
+    _check_installed("distributed")
     from distributed import Client
 
     try:
         client = Client(address, timeout=CONNECTING_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
-        msg = f"no scheduler answers at {address}; expected one started by dask-scheduler, such as tcp://node1:8786."
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        why = "" if isinstance(error, TimeoutError) else f" ({' '.join(str(error).split())[:160]})"
+        msg = (
+            f"no scheduler answers at {address}{why}; expected one started by dask scheduler, such as tls://node1:8786."
+        )
         raise PredictionError(msg) from error
+    if not address.startswith(ENCRYPTED):
+        warnings.warn(
+            f"the scheduler at {address} takes code from everyone who can reach it, and its workers run that as their "
+            "own user: use it only in a network whose users you all trust, or give scheduler and workers certificates "
+            "(tls://).",
+            PredictionWarning,
+            stacklevel=3,
+        )
     with _lost_in_silence(), client:
         yield client
 
 
-def _check_installed() -> None:
-    if importlib.util.find_spec("distributed") is None:
-        msg = "several processes need dask.distributed, which is not installed: pip install 'napari-hrpn[cluster]'."
+def _check_installed(*packages: str) -> None:
+    missing = next((name for name in packages if importlib.util.find_spec(name) is None), None)
+    if missing is not None:
+        name = missing.replace("distributed", "dask.distributed")
+        msg = f"several processes need {name}, which is not installed: pip install 'napari-hrpn[cluster]'."
         raise PredictionError(msg)
 
 
 def _start(count: int, device: str, threads: int | None) -> Any:  # noqa: ANN401 (a cluster of dask, which has no types)
+    from distributed.security import Security
+
     choices: dict[str, Any] = {
         "n_workers": count,
-        "dashboard_address": "127.0.0.1:0",
+        "dashboard_address": None,
+        "host": "127.0.0.1",
+        "security": Security.temporary(),
         "memory_limit": 0,
         "silence_logs": logging.CRITICAL,
     }
@@ -179,5 +205,5 @@ def _quiet() -> Iterator[None]:
     """What workers log, such as the traceback of a slide that is broken, is said in one sentence by this process."""
     import dask
 
-    with dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical"}):
+    with dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical", **NO_PAGES}):
         yield
