@@ -48,6 +48,16 @@ from napari_hrpn.slides.units import micrometres, printed_pixel_size
         (["fitch", "dapifer", "unprobed", "qdx"], (None, None, None)),
         (["DAPI", "Hoechst"], (0, None, None)),
         ([], (None, None, None)),
+        (["C1-DAPI_CD31_QD.tif", "C2-DAPI_CD31_QD.tif", "C3-DAPI_CD31_QD.tif"], (None, None, None)),
+        (["m3_CD31-QD655_c0", "m3_CD31-QD655_c1", "m3_CD31-QD655_c2"], (None, None, None)),
+        (["QD mouse1.nd2 (FITC)", "QD mouse1.nd2 (DAPI)", "QD mouse1.nd2 (Cy5)"], (1, 0, 2)),
+        (["Opal 520", "Opal 570", "DAPI Opal"], (2, 0, 1)),
+        (["Alexa Fluor 405", "Alexa Fluor 488", "Alexa Fluor 594"], (0, 1, 2)),
+        (["nano_c0", "nano_c1"], (None, None, None)),
+        (["DNA 1", "DNA 2", "DNA CD31"], (None, 2, None)),
+        (["DAPI", "DAPI"], (None, None, None)),
+        (["tumour DAPI.tif"], (0, None, None)),
+        (["\uff24\uff21\uff30\uff29", "\uff23\uff24\uff13\uff11"], (0, 1, None)),
     ],
 )
 def test_roles_are_guessed_from_names_that_say_something(names, roles):
@@ -71,6 +81,16 @@ def test_channel_is_found_by_name_or_index():
     for wrong in ("CD31", "QD", "7", "-1", ""):
         with pytest.raises(SlideError, match="0 = DAPI, 1 = CD31, 2 = CD31, 3 = 1"):
             find_channel(slide, wrong)
+
+
+def test_channel_is_found_however_its_letters_are_encoded():
+    slide = slide_of(np.zeros((4, 5, 5)), ("D\u00c4PI", "qd", "QD", "5 \u00b5g"))
+    assert find_channel(slide, "DA\u0308PI") == find_channel(slide, "da\u0308pi") == 0
+    assert [find_channel(slide, name) for name in ("qd", "QD", "5  \u03bcG")] == [1, 2, 3]
+    with pytest.raises(SlideError, match="2 channels called"):
+        find_channel(slide, "Qd")
+    with pytest.raises(SlideError, match="no channel"):
+        find_channel(slide, "9" * 5000)
 
 
 def test_contrast_is_that_of_percentiles():

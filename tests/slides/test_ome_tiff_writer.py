@@ -221,3 +221,12 @@ def test_memory_does_not_grow_with_the_slide(tmp_path):
 
     # a smaller slide would not fill the 32 MB of tiles that are compressed together
     assert peak(9216) < 1.3 * peak(6144)
+
+
+def test_names_that_xml_cannot_hold_are_written_as_text_and_read_back(tmp_path):
+    names = ("DAPI\x00", "a \"b\" <c> & 'd'", "half \ud800 pair", "D\u0308\u2028\x85\ufffe \u4e2d")
+    slide = Slide((da.zeros((4, 30, 30), dtype=np.uint8, chunks=(1, 30, 30)),), names, None, tmp_path / "made")
+    path = finish(write_ome_tiff(slide, tmp_path / "made.ome.tif"))
+    assert open_slide(path).channel_names == ("DAPI", "a \"b\" <c> & 'd'", "half \ufffd pair", "D\u0308 \u4e2d")
+    with tifffile.TiffFile(path) as tif:
+        ElementTree.fromstring(tif.ome_metadata)

@@ -4,6 +4,7 @@ import logging
 import os
 import struct
 import threading
+import zlib
 from pathlib import Path
 
 import dask
@@ -185,8 +186,9 @@ def test_dark_colour_image_opens_as_red_green_blue(tmp_path, planar, storage):
 def test_light_background_is_brightfield_and_transparency_is_dropped(tmp_path):
     image = np.full((100, 100, 4), 235, np.uint8)
     tifffile.imwrite(tmp_path / "he.tif", image, photometric="rgb", extrasamples=["unassalpha"])
-    with pytest.warns(SlideWarning, match="brightfield"):
+    with pytest.warns(SlideWarning) as caught:
         slide = open_slide(tmp_path / "he.tif")
+    assert ["4 samples" in str(caught[0].message), "brightfield" in str(caught[1].message)] == [True, True]
     assert slide.is_brightfield
     assert slide.levels[0].shape == (3, 100, 100)
 
@@ -393,6 +395,10 @@ def test_lying_ome_xml_is_refused(tmp_path, pixels, old, new, said):
 def test_missing_file_and_folder_without_slide_are_told(tmp_path):
     with pytest.raises(SlideError, match="no file or folder"):
         open_slide(tmp_path / "nothing.tif")
+    for far in ("x" * 300, "x/" * 2500):
+        with pytest.raises(SlideError, match=r"no file or folder x.*…, expected a slide") as caught:
+            open_slide(far)
+        assert len(str(caught.value)) < 300
     with pytest.raises(SlideError, match="0 TIFF files"):
         open_slide(tmp_path)
 
@@ -465,7 +471,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*brightfield:napari_hrpn.slides.SlideWarning")
+@pytest.mark.filterwarnings("ignore:.*(brightfield|left out as transp|0 is white):napari_hrpn.slides.SlideWarning")
 @pytest.mark.parametrize("name", [*BROKEN, "tiff_wrong_bits_per_sample.tiff", "total-pages-zero.tif"])
 def test_real_broken_file_gets_one_sentence_or_opens_honestly(shared_data, name):
     path = shared_data / "broken" / name
@@ -479,3 +485,73 @@ def test_real_broken_file_gets_one_sentence_or_opens_honestly(shared_data, name)
         open_slide(path)
     assert "\n" not in str(caught.value)
     assert "expected" in str(caught.value) or "copy it again" in str(caught.value)
+
+
+# files that are small and claim much
+
+
+def packed_zeros(width, height):
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(width * height // 64)) for _ in range(64)) + packer.flush()
+
+
+@pytest.mark.parametrize("pieces", [{278: 16_000}, {322: 16_000, 323: 16_000}], ids=["strip", "tile"])
+def test_page_in_one_packed_piece_that_is_too_large_is_refused(tmp_path, pieces):
+    width = height = 16_000
+    packed = packed_zeros(width, height)
+    names = (324, 325) if 322 in pieces else (273, 279)
+    tags = {256: width, 257: height, 258: 8, 259: 8, 262: 1, 277: 1, **pieces, names[0]: 500, names[1]: len(packed)}
+    head = little_tiff([(tag, 4, 1, value) for tag, value in sorted(tags.items())])
+    (tmp_path / "bomb.tif").write_bytes(head.ljust(500, b"\0") + packed)
+    with pytest.raises(SlideError, match=r"0\.3 GB of pixels in one compressed piece.*tiles"):
+        open_slide(tmp_path / "bomb.tif")
+
+
+@pytest.mark.parametrize(
+    ("tag", "count", "said"),
+    [(273, 10**8, "100000000 pieces"), (270, 10**9, "954 MiB of metadata"), (330, 10**6, "1000000 smaller copies")],
+)
+def test_page_that_claims_too_much_is_refused_unread(tmp_path, tag, count, said):
+    entries = sorted([entry for entry in grey(64, 64) if entry[0] != tag] + [(tag, 4, count, 400)])
+    (tmp_path / "bomb.tif").write_bytes(little_tiff(entries, tail=bytes(10_000)))
+    with pytest.raises(SlideError, match=said):
+        open_slide(tmp_path / "bomb.tif")
+
+
+def test_shape_that_claims_too_many_planes_is_refused(tmp_path):
+    text = '{"shape": [1000000000, 20, 20]}'
+    tifffile.imwrite(tmp_path / "bomb.tif", np.zeros((20, 20), np.uint8), description=text, metadata=None)
+    with pytest.raises(SlideError, match="claims 1000000000 planes"):
+        open_slide(tmp_path / "bomb.tif")
+
+
+def test_jpeg_that_is_larger_than_its_tile_is_refused(tmp_path):
+    path = tmp_path / "bomb.tif"
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), tile=(64, 64), compression="jpeg")
+    content = bytearray(path.read_bytes())
+    place = content.find(b"\xff\xc0")
+    struct.pack_into(">HH", content, place + 5, 65000, 65000)
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match="JPEG of 4225 megapixels"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("shape", [(1, 2**31 - 2000), (2**31 - 2000, 1)])
+def test_line_of_pixels_opens_in_few_blocks(tmp_path, shape):
+    tags = {
+        256: shape[1],
+        257: shape[0],
+        258: 8,
+        259: 1,
+        262: 1,
+        273: 300,
+        277: 1,
+        278: shape[0],
+        279: shape[0] * shape[1],
+    }
+    path = tmp_path / "line.tif"
+    path.write_bytes(little_tiff([(tag, 4, 1, value) for tag, value in sorted(tags.items())]))
+    os.truncate(path, 2**31)
+    level = open_slide(path).levels[0]
+    assert level.npartitions < 40_000
+    assert not level[:, :512, :512].compute().any()

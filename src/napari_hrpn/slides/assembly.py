@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import lazy_level
+from napari_hrpn.slides.metadata import plain_text
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.place import Place
 
 LARGEST_FLAT = 1024
+MOST_CHANNELS = 1000
 HUGE_CHUNK_BYTES = 256 * 10**6
 COLOURS = ("Red", "Green", "Blue")
 
@@ -80,6 +82,10 @@ def assemble(found: Findings) -> Slide:
             f"{found.path.name} holds an empty image ({shape[2]} x {shape[1]} px), expected "
             "at least one pixel: export it again."
         )
+    if shape[0] > MOST_CHANNELS:
+        raise SlideError(
+            f"{found.path.name} has {shape[0]} channels, expected {MOST_CHANNELS} at most: export the stains alone."
+        )
     stored = [lazy_level(source, found.path) for source in found.sources if 0 not in source.shape]
     _warn_of_huge_chunks(found)
     computed = coarser_levels(stored[-1]) if max(stored[-1].shape[1:]) > LARGEST_FLAT else ()
@@ -97,7 +103,7 @@ def assemble(found: Findings) -> Slide:
 
 
 def _complete_names(names: Sequence[str], count: int) -> tuple[str, ...]:
-    given = [" ".join(str(name).split()) for name in names][:count]
+    given = [plain_text(str(name)) for name in names][:count]
     given += [""] * (count - len(given))
     return tuple(name or f"Channel {index}" for index, name in enumerate(given))
 

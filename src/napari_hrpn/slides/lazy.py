@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.place import Place
 
 SMALLEST_CHUNK = 512
+SMALLEST_CHUNK_AREA = 2**16
 LARGEST_MERGED_CHUNK_BYTES = 64 * 2**20
 
 _ACCEPTED = {"uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"}
@@ -243,9 +244,12 @@ def merged_chunks(source: PixelSource) -> tuple[int, int, int]:
         Multiples of the file's own blocks, or the whole extent.
     """
     channels, height, width = source.chunks
-    wide = _enough(width, source.shape[2], SMALLEST_CHUNK)
+    # a slide of a few rows is not cut into millions of tiny blocks
+    wanted = max(SMALLEST_CHUNK, SMALLEST_CHUNK_AREA // source.shape[1])
+    wide = _enough(width, source.shape[2], wanted)
     row_bytes = max(1, channels * wide * np.dtype(source.dtype).itemsize)
-    rows = min(SMALLEST_CHUNK, max(height, LARGEST_MERGED_CHUNK_BYTES // row_bytes))
+    wanted = max(SMALLEST_CHUNK, SMALLEST_CHUNK_AREA // wide)
+    rows = min(wanted, max(height, LARGEST_MERGED_CHUNK_BYTES // row_bytes))
     return channels, _enough(height, source.shape[1], rows), wide
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,27 @@ OME_ZARR_VERSION = "0.5"
 ROLE_COLORS = {"nuclei": "0000FF", "vessels": "00FF00", "probe": "FF0000"}
 OTHER_COLORS = ("FFFFFF", "FFFF00", "FF00FF", "00FFFF")
 BRIGHTFIELD_COLORS = ("FF0000", "00FF00", "0000FF")
+
+
+def plain_text(name: str) -> str:
+    """A name as every format can hold it: one line, without control characters.
+
+    Parameters
+    ----------
+    name : str
+        Of a channel, an image or a file.
+
+    Returns
+    -------
+    str
+        What is no character of a text becomes a space, single between words; halves of characters become U+FFFD.
+    """
+    whole = name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return " ".join("".join(" " if _is_control(character) else character for character in whole).split())
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or ord(character) & 0xFFFE == 0xFFFE
 
 
 def channel_colors(channel_names: Sequence[str], *, is_brightfield: bool = False) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.metadata import channel_colors
+from napari_hrpn.slides.metadata import channel_colors, plain_text
 from napari_hrpn.slides.ome_zarr_writer import copy_pyramid
 from napari_hrpn.slides.output_path import partial_output, remove
 from napari_hrpn.slides.place import local_path
@@ -187,8 +187,11 @@ def _ome_metadata(slide: Slide, path: Path) -> dict[str, Any]:
     colors = channel_colors(slide.channel_names, is_brightfield=slide.is_brightfield)
     metadata: dict[str, Any] = {
         "axes": "CYX",
-        "Name": path.name.removesuffix(".partial").split(".ome.")[0],
-        "Channel": {"Name": list(slide.channel_names), "Color": [_rgba_number(color) for color in colors]},
+        "Name": plain_text(path.name.removesuffix(".partial").split(".ome.")[0]),
+        "Channel": {
+            "Name": [plain_text(name) for name in slide.channel_names],
+            "Color": [_rgba_number(color) for color in colors],
+        },
     }
     if slide.pixel_size_um is not None:
         size_y, size_x = slide.pixel_size_um

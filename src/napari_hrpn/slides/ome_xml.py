@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.units import micrometres
+from napari_hrpn.slides.units import read_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,17 @@ class OMEImage:
         One per channel element; a fluorophore where there is no name, empty where there is neither.
     pixel_size_um : tuple of float or None
         Height and width of a pixel.
+    shape : tuple of int
+        Planes, height and width; 0 where the document does not say.
+    unread : str
+        What is said about the pixel size and was not understood; else empty.
     """
 
     name: str
     channel_names: tuple[str, ...]
     pixel_size_um: tuple[float, float] | None
+    shape: tuple[int, int, int] = (0, 0, 0)
+    unread: str = ""
 
 
 def parse_xml(text: str, source: str) -> ElementTree.Element:
@@ -98,9 +104,10 @@ def ome_images(text: str, source: str) -> tuple[OMEImage, ...]:
     images = []
     for image in children(root, "Image"):
         for pixels in children(image, "Pixels"):
-            _check_plane_count(pixels, source)
-            names = [channel.get("Name") or channel.get("Fluor") or "" for channel in children(pixels, "Channel")]
-            images.append(OMEImage(image.get("Name") or "", tuple(names), _pixel_size(pixels)))
+            planes = _checked_plane_count(pixels, source)
+            size, unread = read_pixel_size(*(_length(pixels, axis) for axis in "YX"))
+            shape = planes, _whole(pixels.get("SizeY")), _whole(pixels.get("SizeX"))
+            images.append(OMEImage(image.get("Name") or "", tuple(_channel_names(pixels)), size, shape, unread))
     return tuple(images)
 
 
@@ -124,16 +131,24 @@ def children(element: ElementTree.Element, name: str) -> Iterator[ElementTree.El
             yield child
 
 
-def _pixel_size(pixels: ElementTree.Element) -> tuple[float, float] | None:
-    sizes = [
-        micrometres(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "YX"
-    ]
-    if sizes[0] is None or sizes[1] is None:
-        return None
-    return sizes[0], sizes[1]
+def _channel_names(pixels: ElementTree.Element) -> Iterator[str]:
+    """A name per channel, numbered where several samples of a pixel share one."""
+    for channel in children(pixels, "Channel"):
+        name = channel.get("Name") or channel.get("Fluor") or ""
+        samples = channel.get("SamplesPerPixel", "1")
+        count = int(samples) if samples.isdecimal() and len(samples) < 4 else 1
+        yield from [name] if count <= 1 else [name and f"{name} {sample}" for sample in range(count)]
 
 
-def _check_plane_count(pixels: ElementTree.Element, source: str) -> None:
+def _length(pixels: ElementTree.Element, axis: str) -> tuple[str | None, str]:
+    return pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 12 else 0
+
+
+def _checked_plane_count(pixels: ElementTree.Element, source: str) -> int:
     try:
         planes = 1
         for axis in "CZT":
@@ -150,3 +165,4 @@ def _check_plane_count(pixels: ElementTree.Element, source: str) -> None:
         raise SlideError(
             f"{source} claims {max(claims)} planes, expected 1 to {MOST_PLANES}: the file is damaged or not an image."
         )
+    return planes

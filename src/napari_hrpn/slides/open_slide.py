@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 FORMATS = "TIFF, OME-TIFF, QPTIFF, NDPI, SVS, OME-Zarr, ND2, CZI or a folder of single-stain TIFFs"
+LONGEST_PATH_SHOWN = 200
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHERS = {
     b"\x89PNG": "a PNG picture",
@@ -104,12 +106,20 @@ def _existing(path: PlaceLike) -> Place:
         if not found.exists() and is_collapsed_address(found):
             raise SlideError(f"{found} was an address of object storage, expected a path: use a copy on this machine.")
         if not found.exists():
-            raise SlideError(f"There is no file or folder {found}, expected a slide: check the path.")
+            raise _missing(found)
         if not found.is_dir() and found.stat().st_size == 0:
             raise SlideError(f"{found.name} is empty, expected {FORMATS}: copy it again from where it came.")
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _missing(found) from error
         raise SlideError(f"{found} cannot be looked at ({error.strerror}): check the path.") from error
     return found
+
+
+def _missing(path: Path) -> SlideError:
+    words = str(path)
+    shown = words if len(words) <= LONGEST_PATH_SHOWN else f"{words[:LONGEST_PATH_SHOWN]}…"
+    return SlideError(f"There is no file or folder {shown}, expected a slide: check the path.")
 
 
 def _main_folder(path: Place) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ _DYES = {
 }
 # what else is stained beside a tumour's vessels: a dye on one of these is not the probe
 _OTHER_MARKERS = r"cd\d+[a-z]? ki67 her2 egfr (pan)?ck\d* cytokeratin a?sma actin tubulin foxp3 pdl?1 f480 iba1 lyve\d*"
+_ALL_MARKERS = " ".join([*_MARKERS.values(), _OTHER_MARKERS])
+_ALL_PATTERNS = " ".join([_ALL_MARKERS, *_DYES.values()])
 
 
 def guess_roles(channel_names: Sequence[str]) -> ChannelRoles:
@@ -70,12 +73,11 @@ def guess_roles(channel_names: Sequence[str]) -> ChannelRoles:
     -------
     ChannelRoles
         No channel has two roles. A marker (CD31, DAPI, dextran) counts more than a dye (AF488, SpGreen), and
-        the first of equals is taken; names that say nothing, such as "Channel 0", give None.
+        the first of equals is taken; names that say nothing, such as "Channel 0", give None. Words that all names
+        share, such as the file's name, do not count.
     """
-    words = [_words(name) for name in channel_names]
-    marked = {
-        index for index, of_name in enumerate(words) if _any_of(of_name, " ".join([*_MARKERS.values(), _OTHER_MARKERS]))
-    }
+    words = _telling_words(channel_names)
+    marked = {index for index, of_name in enumerate(words) if _any_of(of_name, _ALL_MARKERS)}
     found: dict[str, int] = {}
     for patterns, taken in ((_MARKERS, set()), (_DYES, marked)):
         for role, pattern in patterns.items():
@@ -90,10 +92,25 @@ def _any_of(words: Sequence[str], patterns: str) -> bool:
     return any(re.fullmatch(pattern, word) for pattern in patterns.split() for word in words)
 
 
-def _words(name: str) -> list[str]:
-    """Lower-case words of a name, and its neighbours joined: "Alexa Fluor 488" holds "fluor488"."""
-    single = re.findall(r"[a-z0-9]+", name.lower())
-    return [*single, *(first + second for first, second in pairwise(single))]
+def _telling_words(names: Sequence[str]) -> list[list[str]]:
+    """Words of each name that not all names share, and neighbours joined: "Alexa Fluor 488" holds "fluor488"."""
+    single = [re.findall(r"[a-z0-9]+", unicodedata.normalize("NFKC", name).lower()) for name in names]
+    shared = set.intersection(*map(set, single)) if len(single) > 1 else set()
+    # a shared word that has a meaning of its own must not come back joined to its neighbour
+    meaning = {word for word in shared if _any_of([word], _ALL_PATTERNS)}
+    found = []
+    for words in single:
+        joined = [first + second for first, second in pairwise(words) if not {first, second} & meaning]
+        found.append([word for word in (*words, *joined) if word not in shared])
+    return found
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def find_channel(slide: Slide, name_or_index: str) -> int:
@@ -104,7 +121,7 @@ def find_channel(slide: Slide, name_or_index: str) -> int:
     slide : Slide
         The slide.
     name_or_index : str
-        Name of the channel, in upper or lower case, or its index from 0.
+        Name of the channel, in upper or lower case and however its accents are encoded, or its index from 0.
 
     Returns
     -------
@@ -116,11 +133,15 @@ def find_channel(slide: Slide, name_or_index: str) -> int:
     SlideError
         If there is none or there are several; it tells those that there are.
     """
-    wanted = str(name_or_index).strip()
-    matches = [i for i, name in enumerate(slide.channel_names) if name.casefold() == wanted.casefold()]
-    if len(matches) == 1:
-        return matches[0]
-    if not matches and wanted.isdecimal() and int(wanted) < len(slide.channel_names):
+    wanted = " ".join(str(name_or_index).split())
+    matches: list[int] = []
+    for alike in (_composed, _folded):
+        matches = [i for i, name in enumerate(slide.channel_names) if alike(name) == alike(wanted)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            break
+    if not matches and re.fullmatch(r"\d{1,9}", wanted) and int(wanted) < len(slide.channel_names):
         return int(wanted)
     there_are = ", ".join(f"{index} = {name}" for index, name in enumerate(slide.channel_names))
     found = f"{len(matches)} channels called" if matches else "no channel"

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING
+from operator import index
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.slides.assembly import COLOURS, Findings, assemble
 from napari_hrpn.slides.brightfield import light_background, warn_of_brightfield
-from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.lazy import BrightestSample, reason
-from napari_hrpn.slides.ome_xml import ome_images
 from napari_hrpn.slides.planes import SeriesInfo, choose_plane, choose_series
 from napari_hrpn.slides.tiff_layout import Layout, layout_of, stored_levels
-from napari_hrpn.slides.tiff_metadata import channel_names, pixel_size_um, stain_of_ndpi
-from napari_hrpn.slides.tiff_structure import check_pages
+from napari_hrpn.slides.tiff_metadata import stain_of_ndpi, what_is_said
+from napari_hrpn.slides.tiff_ome import ome_xml_of
+from napari_hrpn.slides.tiff_structure import check_mixture, check_pages
 from napari_hrpn.slides.units import usable_pixel_size
 
 if TYPE_CHECKING:
@@ -31,8 +34,14 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 # the other series of these are thumbnails, labels and overviews
+_DIALECTS = (
+    *("shaped", "lsm", "mmstack", "ome", "imagej", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qpi", "bif"),
+    *("avs", "eer", "philips", "scanimage", "nih", "mdgel", "micromanager", "metaseries"),
+)
 ONE_SLIDE_KINDS = ("svs", "ndpi", "qpi", "bif", "philips")
 _REDUCED_OR_MASK = 0b101
+_ZERO_IS_WHITE = 0
+_COLOUR = (2, 6)  # red, green, blue; brightness and two of colour
 
 
 def open_tiff(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
@@ -91,13 +100,21 @@ def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None
         image = slides[chosen]
         layout = layout_of(image, path)
         _check_imagej(tif, layout, path)
+        _tell_of_more_planes(tif, image, layout, path)
         chosen_z = choose_plane(path.name, "z", layout.count("Z"), z)
         chosen_t = choose_plane(path.name, "t", layout.count("T"), t)
-        sources = tuple(stored_levels(image, layout, (chosen_z or 0, chosen_t or 0), path))
-        names = channel_names(tif, image, path.name)
-        size = pixel_size_um(tif, image, path.name)
-        is_colour = layout.samples == 3 and image.keyframe.photometric in (2, 6)
+        plane, is_rgb = (chosen_z or 0, chosen_t or 0), image.keyframe.photometric in _COLOUR
+        sources = tuple(stored_levels(image, layout, plane, path))
+        if layout.samples == 4 and is_rgb and light_background(sources[-1], path):
+            layout = replace(layout, samples=3, alpha=layout.alpha + 1)
+            sources = tuple(stored_levels(image, layout, plane, path))
+        _tell_of_samples(layout, image, path)
+        said = what_is_said(tif, image, sources[0].shape[0], path.name)
+        is_colour = layout.samples == 3 and is_rgb
         stain = stain_of_ndpi(image) if is_colour else None
+    for sentence in said.unread:
+        warnings.warn(sentence, SlideWarning, stacklevel=2)
+    names = said.names
     _try_a_piece(sources[-1], path)
     is_brightfield = False
     if stain is not None:
@@ -105,7 +122,25 @@ def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None
     elif is_colour:
         names = names if len(names) == sources[0].shape[0] else COLOURS
         is_brightfield = sources[0].shape[0] == 3 and light_background(sources[-1], path)
-    return Findings(path, sources, names, size, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield)
+    return Findings(path, sources, names, said.pixel_size_um, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield)
+
+
+def _tell_of_samples(layout: Layout, image: TiffPageSeries, path: Path) -> None:
+    if image.keyframe.photometric == _ZERO_IS_WHITE:
+        warnings.warn(
+            f"{path.name} says that 0 is white, so what is bright has low values, which are opened as stored: invert "
+            "them in the program that wrote it.",
+            SlideWarning,
+            stacklevel=2,
+        )
+    if layout.alpha:
+        warnings.warn(
+            f"{path.name} has {layout.alpha + layout.samples} samples in a pixel, of which the last "
+            f"{'is' if layout.alpha == 1 else f'{layout.alpha} are'} left out as transparency: export a stain as a "
+            "channel of its own.",
+            SlideWarning,
+            stacklevel=2,
+        )
 
 
 def series_of_tiff(path: Path) -> tuple[SeriesInfo, ...]:
@@ -127,23 +162,24 @@ def series_of_tiff(path: Path) -> tuple[SeriesInfo, ...]:
         If it cannot be read.
     """
     with _opened(path) as tif:
-        return tuple(_describe(tif, image, index, path) for index, image in enumerate(_slides_in(tif)))
+        return tuple(_describe(tif, image, number, path) for number, image in enumerate(_slides_in(tif)))
 
 
-def _sketch(index: int, image: TiffPageSeries) -> SeriesInfo:
+def _sketch(number: int, image: TiffPageSeries) -> SeriesInfo:
     """Name and size of an image, which need nothing to be understood."""
     page = image.keyframe
-    return SeriesInfo(index, image.name or f"Image {index}", (1, page.imagelength, page.imagewidth), None)
+    return SeriesInfo(number, image.name or f"Image {number}", (1, page.imagelength, page.imagewidth), None)
 
 
-def _describe(tif: TiffFile, image: TiffPageSeries, index: int, path: Path) -> SeriesInfo:
+def _describe(tif: TiffFile, image: TiffPageSeries, number: int, path: Path) -> SeriesInfo:
     layout = layout_of(image, path)
     page = image.keyframe
+    channels = 1 if stain_of_ndpi(image) else layout.count("C") * layout.samples
     return SeriesInfo(
-        index=index,
-        name=_sketch(index, image).name,
-        shape=(1 if stain_of_ndpi(image) else layout.count("C") * layout.samples, page.imagelength, page.imagewidth),
-        pixel_size_um=usable_pixel_size(pixel_size_um(tif, image, path.name)),
+        index=number,
+        name=_sketch(number, image).name,
+        shape=(channels, page.imagelength, page.imagewidth),
+        pixel_size_um=usable_pixel_size(what_is_said(tif, image, channels, path.name).pixel_size_um),
         z_planes=layout.count("Z"),
         timepoints=layout.count("T"),
     )
@@ -158,12 +194,37 @@ def _opened(path: Path) -> Iterator[TiffFile]:
     with _quiet_parser():
         try:
             with tifffile.TiffFile(path) as tif:
-                _check_description(tif, path)
+                check_mixture(tif, path)
+                text = ome_xml_of(tif, path)
+            dialect = _dialect(path, text)
+            with tifffile.TiffFile(path, **dialect) as tif:
                 yield tif
         except SlideError:
             raise
         except Exception as error:
             raise SlideError(f"{path.name} cannot be read as a TIFF ({reason(error)}).") from error
+
+
+def _dialect(path: Path, text: str | None) -> dict[str, Any]:
+    """How the parser is to read the file: as what its descriptions say, unless they make no sense."""
+    import tifffile
+
+    described = {"omexml": text}
+    with tifffile.TiffFile(path, omexml=text) as tif:
+        try:
+            for image in tif.series:
+                tuple(map(index, image.get_shape(False)))
+            return described
+        except (ValueError, TypeError, KeyError, AttributeError):
+            if tif.is_ndpi:
+                raise
+    warnings.warn(
+        f"{path.name} describes its image in a way that is not understood: its pages are taken as they lie, check the "
+        "channels.",
+        SlideWarning,
+        stacklevel=2,
+    )
+    return {f"is_{dialect}": False for dialect in _DIALECTS}
 
 
 @contextmanager
@@ -180,20 +241,29 @@ def _quiet_parser() -> Iterator[None]:
         log.removeFilter(refuse)
 
 
-def _check_description(tif: TiffFile, path: Path) -> None:
-    """Refuse hostile OME-XML before the parser makes room for what it claims."""
-    if len(tif.pages) and tif.is_ome and tif.ome_metadata:
-        ome_images(tif.ome_metadata, path.name)
-
-
 def _check_imagej(tif: TiffFile, layout: Layout, path: Path) -> None:
     """Refuse an ImageJ stack that was cut short, which the parser takes for a smaller one."""
     described = (tif.imagej_metadata or {}).get("images", 1)
-    held = math.prod(layout.lengths)
+    held = max(math.prod(layout.lengths), len(tif.pages))
     if isinstance(described, int) and described > held:
         raise SlideError(
             f"{path.name} holds {held} of the {described} images that ImageJ wrote, expected all of them: copy it "
             "again from where it came."
+        )
+
+
+def _tell_of_more_planes(tif: TiffFile, image: TiffPageSeries, layout: Layout, path: Path) -> None:
+    """Say where a description counts fewer planes than the file holds."""
+    described, held = math.prod(layout.lengths), len(tif.pages)
+    if image.kind not in ("ome", "imagej") or len(tif.series) > 1 or image.is_multifile or held <= described:
+        return
+    beyond, page = tif.pages[described].aspage(), image.keyframe
+    if (beyond.shape, beyond.subfiletype) == (page.shape, page.subfiletype):
+        warnings.warn(
+            f"{path.name} holds {held} planes, of which its description counts {described} and no more are opened: "
+            "check that none is missing.",
+            SlideWarning,
+            stacklevel=2,
         )
 
 

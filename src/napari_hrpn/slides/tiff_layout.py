@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from napari_hrpn.slides.tiff_structure import check_page, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tifffile import TiffFrame, TiffPage, TiffPageSeries
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.tiff_pixels import PagePixels
 
 MOST_UNNAMED_CHANNELS = 16
+_ALPHA = (1, 2)  # associated with the colours or not
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,15 @@ class Layout:
         Channels in a page, without transparency.
     separate : bool
         Whether the samples of a page are stored one after the other.
+    alpha : int
+        Samples at the end of a pixel that are transparency.
     """
 
     axes: str
     lengths: tuple[int, ...]
     samples: int
     separate: bool
+    alpha: int = 0
 
     def count(self, axis: str) -> int:
         """Length along an axis; 1 where there is none."""
@@ -96,21 +100,31 @@ def layout_of(image: TiffPageSeries, path: Path) -> Layout:
     # the axis of samples stands before y where they are stored one after the other, else after x
     end = axes.index("Y") - (1 if separate else 0)
     lengths = tuple(shape[:end])
-    samples = page.samplesperpixel
-    if samples == 4 and page.photometric in (2, 6):
-        samples = 3
-    return Layout(_understood_axes(axes[:end], lengths, path), lengths, samples, separate)
+    alpha = _declared_alpha(page)
+    understood = _understood_axes(axes[:end], lengths, path)
+    return Layout(understood, lengths, page.samplesperpixel - alpha, separate, alpha)
+
+
+def _declared_alpha(page: TiffPage) -> int:
+    """Samples at the end of a pixel that the file calls transparency; others are channels."""
+    extra = [int(kind) for kind in page.extrasamples or ()][-(page.samplesperpixel - 1) :]
+    if page.samplesperpixel == 1:
+        return 0
+    return next((index for index, kind in enumerate(reversed(extra)) if kind not in _ALPHA), len(extra))
 
 
 def _understood_axes(axes: str, lengths: tuple[int, ...], path: Path) -> str:
     """The same axes, with an unnamed one read as channels or, if there are too many for that, as a stack."""
+    named = [letter for letter, length in zip(axes, lengths, strict=True) if letter in "CZT" and length > 1]
     understood = ""
     for letter, length in zip(axes, lengths, strict=True):
-        if length == 1 or (letter in "CZT" and letter not in understood):
-            understood += letter if letter in "CZT" else "-"
-        elif "C" not in axes and "C" not in understood and length <= MOST_UNNAMED_CHANNELS:
+        if length == 1:
+            understood += "-"
+        elif letter in named and letter not in understood:
+            understood += letter
+        elif "C" not in named and "C" not in understood and length <= MOST_UNNAMED_CHANNELS:
             understood += "C"
-        elif "Z" not in axes and "Z" not in understood:
+        elif "Z" not in named and "Z" not in understood:
             understood += "Z"
         else:
             raise SlideError(
@@ -174,7 +188,7 @@ def _pages(page: TiffPage | TiffFrame | None, like: TiffPage, layout: Layout, pa
             f"{path.name} describes planes that are not there, expected all of them: put the other files of "
             "the image beside it, or export it as one file."
         )
-    keyframe, own_path = page.keyframe, path.with_name(page.parent.filehandle.name)
+    keyframe, own_path = page.keyframe, Path(page.parent.filehandle.path)
     if (keyframe.shape, keyframe.dtype) != (like.shape, like.dtype):
         raise SlideError(
             f"{path.name} has planes that differ in size or type, expected them alike: the file is damaged, export it "

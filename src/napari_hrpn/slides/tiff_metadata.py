@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.ome_xml import children, ome_images, parse_xml
-from napari_hrpn.slides.units import micrometres, printed_pixel_size
+from napari_hrpn.slides.tiff_vendors import shaped_words, vendor_words
+from napari_hrpn.slides.units import printed_pixel_size, read_pixel_size
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
     from napari_hrpn.slides.ome_xml import OMEImage
 
+MOST_NAMED_PAGES = 64
 _NDPI_FLUORESCENCE = 65434
-_RESOLUTION_UNITS = {2: "inch", 3: "cm"}
+_RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "µm"}
+_SPEAKS_OF_SIZE = re.compile(
+    r"pixel[\s_-]?(size|width|spacing)|physicalsize|\bmpp\b|(microns?|um|µm)[\s_/-]*(per[\s_-]*)?(pixel|px)\b",
+    re.IGNORECASE,
+)
 
 
-def channel_names(tif: TiffFile, image: TiffPageSeries, source: str) -> tuple[str, ...]:
-    """What the file calls its channels.
+@dataclass(frozen=True)
+class Said:
+    """What a file says about one of its images.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What it calls its channels; empty where it says nothing.
+    pixel_size_um : tuple of float or None
+        Height and width of a pixel; None where it does not say, or says what only a printer would.
+    unread : tuple of str
+        Sentences about what is said and was not understood.
+    """
+
+    names: tuple[str, ...]
+    pixel_size_um: tuple[float, float] | None
+    unread: tuple[str, ...]
+
+
+def what_is_said(tif: TiffFile, image: TiffPageSeries, channels: int, source: str) -> Said:
+    """Channel names and pixel size of an image.
 
     Parameters
     ----------
@@ -27,50 +53,64 @@ def channel_names(tif: TiffFile, image: TiffPageSeries, source: str) -> tuple[st
         The file.
     image : tifffile.TiffPageSeries
         One of its images.
+    channels : int
+        How many it has.
     source : str
         Name of the file, for sentences.
 
     Returns
     -------
-    tuple of str
-        Empty where the file says nothing.
+    Said
+        The file's own words, or nothing.
     """
-    if image.kind == "ome":
-        described = _ome_image(tif, image, source)
-        return described.channel_names if described is not None else ()
+    described = _ome_image(tif, image, source)
+    unread = []
+    if described is None and tif.ome_metadata and "BinaryOnly" not in tif.ome_metadata:
+        unread.append(
+            f"{source} has OME-XML that does not fit its image: what it says is not used, check the channels."
+        )
+    elif described is not None and image.kind in ("generic", "uniform"):
+        unread.append(f"{source} has OME-XML that does not tell where its planes are: they are taken as they lie.")
+    own = _own_words(tif, image, source)
+    names = described.channel_names if described is not None and any(described.channel_names) else own.names
+    if names and len(names) != channels and image.keyframe.samplesperpixel < 3:
+        unread.append(f"{source} names {len(names)} channels and holds {channels}: check which name is whose.")
+    size, doubt = (described.pixel_size_um, described.unread) if described is not None else (None, "")
+    if size is None and not doubt:
+        size, doubt = own.pixel_size
+    size = size or _tagged_pixel_size(image)
+    if doubt:
+        unread.append(f"{source} says {doubt}: check the pixel size, and give it yourself if it is wrong.")
+    elif size is None and not tif.ome_metadata and _SPEAKS_OF_SIZE.search(image.keyframe.description or ""):
+        unread.append(f"{source} describes a pixel size in words that are not understood: give it yourself.")
+    return Said(names, size, tuple(unread))
+
+
+class _OwnWords(NamedTuple):
+    names: tuple[str, ...] = ()
+    pixel_size: tuple[tuple[float, float] | None, str] = (None, "")
+
+
+def _own_words(tif: TiffFile, image: TiffPageSeries, source: str) -> _OwnWords:
+    """What is said in the way of one program."""
     if image.kind == "imagej":
-        return _imagej_names(tif, image)
+        return _OwnWords(_imagej_names(tif, image), _imagej_pixel_size(tif, image))
     if image.kind == "qpi":
-        return tuple(_qptiff_name(page, source) for page in image)
-    return ()
+        return _OwnWords(tuple(_qptiff_name(page, source) for page in image))
+    if image.kind == "svs":
+        return _OwnWords((), _svs_pixel_size(image))
+    if image.kind == "shaped":
+        return _OwnWords(*shaped_words(tif))
+    names, size = vendor_words(tif)
+    return _OwnWords(names or _page_names(image), size)
 
 
-def pixel_size_um(tif: TiffFile, image: TiffPageSeries, source: str) -> tuple[float, float] | None:
-    """Height and width of a full-resolution pixel.
-
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        The file.
-    image : tifffile.TiffPageSeries
-        One of its images.
-    source : str
-        Name of the file, for sentences.
-
-    Returns
-    -------
-    tuple of float or None
-        In µm; None where the file does not say, or says what only a printer would.
-    """
-    size = None
-    if image.kind == "ome":
-        described = _ome_image(tif, image, source)
-        size = described.pixel_size_um if described is not None else None
-    elif image.kind == "imagej":
-        size = _imagej_pixel_size(tif, image)
-    elif image.kind == "svs":
-        size = _svs_pixel_size(image)
-    return size or _tagged_pixel_size(image)
+def _page_names(image: TiffPageSeries) -> tuple[str, ...]:
+    """What the pages are called, if they are few and each has a name of its own."""
+    if not 1 < len(image) <= MOST_NAMED_PAGES:
+        return ()
+    names = [str(page.aspage().tags.valueof(285) or "").strip() for page in image if page is not None]
+    return tuple(names) if all(names) and len(set(names)) == len(image) else ()
 
 
 def stain_of_ndpi(image: TiffPageSeries) -> str | None:
@@ -93,7 +133,14 @@ def stain_of_ndpi(image: TiffPageSeries) -> str | None:
 
 
 def _ome_image(tif: TiffFile, image: TiffPageSeries, source: str) -> OMEImage | None:
+    if not tif.ome_metadata:
+        return None
     described = ome_images(tif.ome_metadata, source)
+    if image.kind != "ome":
+        height, width = image.keyframe.imagelength, image.keyframe.imagewidth
+        shape = int(image.size) // max(1, height * width), height, width
+        fitting = [candidate for candidate in described if candidate.shape == shape]
+        return fitting[0] if len(fitting) == 1 else None
     if len(described) == len(tif.series):
         return next(about for series, about in zip(tif.series, described, strict=True) if series is image)
     # images without pixels in this file have no series: the name has to tell which is which
@@ -122,19 +169,20 @@ def _imagej_name(label: str) -> str:
     return text.strip(" -;,")
 
 
-def _imagej_pixel_size(tif: TiffFile, image: TiffPageSeries) -> tuple[float, float] | None:
-    unit = (tif.imagej_metadata or {}).get("unit")
+def _imagej_pixel_size(tif: TiffFile, image: TiffPageSeries) -> tuple[tuple[float, float] | None, str]:
+    metadata = tif.imagej_metadata or {}
+    unit = metadata.get("unit")
     per_x, per_y = _resolution(image)
     if not isinstance(unit, str) or not per_x or not per_y:
-        return None
-    sizes = micrometres(1 / per_y, unit), micrometres(1 / per_x, unit)
-    return None if sizes[0] is None or sizes[1] is None else (sizes[0], sizes[1])
+        return None, ""
+    # a unit of its own for y is written only where it differs
+    return read_pixel_size((1 / per_y, str(metadata.get("yunit", unit))), (1 / per_x, unit))
 
 
-def _svs_pixel_size(image: TiffPageSeries) -> tuple[float, float] | None:
-    match = re.search(r"\bMPP\s*=\s*([0-9.]+)", image.keyframe.description or "")
-    size = micrometres(match.group(1), "µm") if match else None
-    return None if size is None else (size, size)
+def _svs_pixel_size(image: TiffPageSeries) -> tuple[tuple[float, float] | None, str]:
+    match = re.search(r"\bMPP\s*=\s*([^|;\r\n]*)", image.keyframe.description or "")
+    size = match.group(1).strip() if match else None
+    return read_pixel_size((size, "µm"), (size, "µm"))
 
 
 def _tagged_pixel_size(image: TiffPageSeries) -> tuple[float, float] | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 FREE_CHUNK = 512
+LARGEST_JPEG_EXCESS = 4
 
 
 class PiecedPage:
@@ -62,6 +63,7 @@ class PiecedPage:
         self._options: dict[str, Any] = {}
         if keyframe.compression in (6, 7, 34892, 33007):
             self._options = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
+        self._is_plain_jpeg = keyframe.compression in (6, 7) and not keyframe.jpegheader
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """Pixels of shape (samples, y, x)."""
@@ -87,9 +89,28 @@ class PiecedPage:
                 f"{self._path.name} has become shorter since it was opened, expected {count} bytes at byte "
                 f"{int(self._offsets[index])}: copy it again and open it anew."
             )
+        if self._is_plain_jpeg and _jpeg_area(packed) > LARGEST_JPEG_EXCESS * max(
+            FREE_CHUNK**2, math.prod(self._piece)
+        ):
+            raise SlideError(
+                f"{self._path.name} has a JPEG of {_jpeg_area(packed) / 1e6:.0f} megapixels in a piece of "
+                f"{self._piece[1]} x {self._piece[0]} px, expected its size: the file is damaged, export it again."
+            )
         piece: np.ndarray = self._decode(packed, self._first + index, **self._options)[0]
         channels_first: np.ndarray = np.moveaxis(piece[0], -1, 0)
         return channels_first
+
+
+def _jpeg_area(packed: bytes) -> int:
+    """Pixels that a JPEG says it has; 0 where it does not say."""
+    place = 2
+    while packed[place : place + 1] == b"\xff" and place + 9 <= len(packed):
+        marker, length = packed[place + 1], int.from_bytes(packed[place + 2 : place + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            sides = packed[place + 5 : place + 7], packed[place + 7 : place + 9]
+            return math.prod(int.from_bytes(side, "big") for side in sides)
+        place += 2 + length
+    return 0
 
 
 def _paste(block: np.ndarray, piece: np.ndarray, corner: tuple[int, int]) -> None:

@@ -39,6 +39,10 @@ _MICROMETRES = {
 }
 
 
+# what stands for a size that is not known
+_NO_UNITS = ("", "none", "pixel", "pixels", "px", "reference frame", "referenceframe", "arbitrary units", "unknown")
+
+
 def micrometres(value: float | str | None, unit: str | None) -> float | None:
     """A length in µm.
 
@@ -54,9 +58,8 @@ def micrometres(value: float | str | None, unit: str | None) -> float | None:
     float or None
         In µm, also where it can be no length; None where number or unit say nothing, such as "pixel".
     """
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    number = _number(value)
+    if number is None:
         return None
     # three ways to write the micro sign are in use: U+00B5, U+03BC, and an escape that was never undone
     text = (
@@ -105,6 +108,49 @@ def expected_pixel_size() -> str:
         f"{SMALLEST_PIXEL_UM:g} to {LARGEST_PIXEL_UM:g} µm and sides that differ by a factor of "
         f"{MOST_ANISOTROPY:g} at most"
     )
+
+
+def _number(value: float | str | None) -> float | None:
+    """A number, with a decimal comma if that is how it was written; None where it may be read in two ways."""
+    if isinstance(value, str):
+        value = value.strip()
+        if value.count(",") == 1 and "." not in value:
+            value = value.replace(",", ".")
+        if "_" in value:
+            return None
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+Length = tuple[float | str | None, str | None]
+
+
+def read_pixel_size(height: Length, width: Length) -> tuple[tuple[float, float] | None, str]:
+    """Pixel size from two numbers with a unit each, and what of them was not understood.
+
+    Parameters
+    ----------
+    height, width : (number, unit)
+        As the file has them; None for a number that it does not give.
+
+    Returns
+    -------
+    size : tuple of float or None
+        Height and width in µm. A side that is not given is as long as the other one.
+    unread : str
+        What was given and not understood, as a clause for a sentence; else empty.
+    """
+    sides = [micrometres(*height), micrometres(*width)]
+    for side, (value, unit) in zip(sides, (height, width), strict=True):
+        if side is None and value not in (None, "") and (unit or "").strip().lower() not in _NO_UNITS:
+            return None, f"a pixel of {str(value)[:40]!r} {str(unit)[:40]}"
+    if sides[0] is None or sides[1] is None:
+        missing = [name for name, side in zip(("height", "width"), sides, strict=True) if side is None]
+        found = next((side for side in sides if side is not None), None)
+        return (None, "") if found is None else ((found, found), f"no {missing[0]} of a pixel, taken for square")
+    return (sides[0], sides[1]), ""
 
 
 def printed_pixel_size(resolution: float, unit: str | None) -> float | None:
