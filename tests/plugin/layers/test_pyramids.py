@@ -56,6 +56,14 @@ def test_coarse_levels_of_a_flat_file_are_built_while_it_is_shown(
     qtbot.waitUntil(lambda: layers[0].thumbnail[..., :3].max() > 0, timeout=WAIT_MS)
 
 
+def test_the_last_levels_are_drawn_whatever_waits_to_be_drawn(make_napari_viewer, qtbot, flat_file, monkeypatch):
+    monkeypatch.setattr("napari_hrpn.plugin.layers.live_layer.REFRESH_MS", 10**7)
+    layers = make_napari_viewer().open(str(flat_file), plugin="napari-hrpn")
+    qtbot.waitUntil(lambda: is_done(layers[0]), timeout=WAIT_MS)
+    for layer in layers:
+        assert layer.thumbnail[:, -4:, :3].max() > 0
+
+
 def test_the_second_time_the_cache_is_taken_and_looks_the_same(make_napari_viewer, qtbot, notifications, flat_file):
     viewer = make_napari_viewer()
     first = viewer.open(str(flat_file), plugin="napari-hrpn")

@@ -216,6 +216,11 @@ class LiveLayer:
         """Draw the layer again soon: at once, or 100 ms after the last time. In the GUI thread, and cheap."""
         self._refresh_soon()
 
+    def finish(self) -> None:
+        """Draw the layer now, for the last time: whoever holds this may go, and the pending drawing with it."""
+        self._refresh_soon.cancel()
+        self._refresh()
+
     def _refresh(self) -> None:
         # the arrays in memory are napari's own copy of the coarse levels, so there is no stale copy to be renewed
         self.layer.refresh(extent=False)

@@ -172,6 +172,8 @@ class Grower(QObject):
 
     def _on_full(self, slide: Slide | None) -> None:
         self._on_news(None)
+        for layer in self._shown.values():
+            layer.finish()
         if slide is not None:
             for layer in layers_of(self._viewer, slide):
                 replace_slide(layer, slide)
