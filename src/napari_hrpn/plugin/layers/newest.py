@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_hrpn.plugin.layers.places import pixel_shape
 from napari_hrpn.plugin.layers.shared_contrast import join_reopened
 from napari_hrpn.plugin.layers.shown_slides import (
     finished_part,
@@ -19,6 +20,7 @@ from napari_hrpn.plugin.soon import soon
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Image
 
     from napari_hrpn.slides import Slide
 
@@ -67,3 +69,28 @@ def _settle(viewer: napari.Viewer) -> None:
         finished = finished_part(layer)
         if finished is not None and hatch_of(viewer, layer) is None:
             hatch_layer(viewer, layer, finished)
+
+
+def newest_prediction(viewer: napari.Viewer, reference: Image, preferred: Image | None = None) -> Image | None:
+    """A prediction that can be compared with a slide.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where both are shown.
+    reference : napari.layers.Image
+        A layer of the slide.
+    preferred : napari.layers.Image, optional
+        What to take if it is one.
+
+    Returns
+    -------
+    napari.layers.Image or None
+        Of the size of the slide, the topmost in the list; None where there is none.
+    """
+    same_size = [
+        layer
+        for layer in viewer.layers
+        if is_prediction(layer) and not is_helper(layer) and pixel_shape(layer) == pixel_shape(reference)
+    ]
+    return preferred if preferred in same_size else next(reversed(same_size), None)

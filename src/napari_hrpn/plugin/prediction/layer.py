@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.plugin.layers import (
     KEY,
@@ -16,19 +16,23 @@ from napari_hrpn.plugin.layers import (
     pixel_shape,
     placement,
     prediction_facts,
+    prediction_name,
     remove_hatch,
     share_contrast,
     show_news,
 )
+from napari_hrpn.slides import colour_in_folder, slide_name
 from napari_hrpn.slides.pyramid_blocks import level_shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import napari
     from napari.layers import Image
     from numpy.typing import DTypeLike
 
+    from napari_hrpn.models import ModelCard
     from napari_hrpn.plugin.prediction.run import Outcome
 
 
@@ -70,6 +74,27 @@ class Title:
     checkpoint: str
     colour: str
     slide: str
+
+
+def title_of(store: Path, request: Mapping[str, Any], card: ModelCard) -> Title:
+    """What to call a prediction.
+
+    Parameters
+    ----------
+    store : pathlib.Path
+        Where it is, or is going to be.
+    request : mapping
+        What decides its pixels.
+    card : ModelCard
+        Of the checkpoint.
+
+    Returns
+    -------
+    Title
+        As the prediction is called too when it is opened again.
+    """
+    name = prediction_name(slide_name(store), f"predicted {card.target}", card.title)
+    return Title(name, card.title, colour_in_folder(store, request), request["slide"])
 
 
 class PredictionLayer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari.layers import Shapes
@@ -14,14 +15,20 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image
 
+    from napari_hrpn.inference import PredictionSettings
     from napari_hrpn.tiling import Box
 
+SMALL_VIEW_PX, SMALL_CORE_PX = 1024, 512
+"""Of a small view, tiles of 512 px compute less beside it than those of 1,024 px."""
 
-def wanted_box(viewer: napari.Viewer, kind: str, reference: Image) -> Box | None:
-    """Box of a slide that is to be predicted.
+
+def with_region(settings: PredictionSettings, viewer: napari.Viewer, kind: str, reference: Image) -> PredictionSettings:
+    """Settings with the part of a slide that is to be predicted.
 
     Parameters
     ----------
+    settings : PredictionSettings
+        For the whole slide.
     viewer : napari.Viewer
         Where the slide is shown.
     kind : str
@@ -31,14 +38,21 @@ def wanted_box(viewer: napari.Viewer, kind: str, reference: Image) -> Box | None
 
     Returns
     -------
-    Box or None
-        None for the whole slide.
+    PredictionSettings
+        For the whole slide, or for a box, with smaller tiles for a small one.
 
     Raises
     ------
     Refusal
         If nothing of the slide is in view, or under shapes.
     """
+    box = _box(viewer, kind, reference)
+    if box is not None and max(box.height, box.width) <= SMALL_VIEW_PX:
+        settings = replace(settings, largest_core=SMALL_CORE_PX)
+    return replace(settings, region=box)
+
+
+def _box(viewer: napari.Viewer, kind: str, reference: Image) -> Box | None:
     if kind == IN_VIEW:
         box = visible_box(viewer, reference)
         if not box.area:

@@ -155,6 +155,9 @@ class _Advanced(QWidget):
             "or rounded and clipped to that of the slides trained on"
         )
         self.output_box.offer(OUTPUTS)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         form = form_layout(self)
         for title, box in (
             ("Precision", self.precision_box),

@@ -19,11 +19,11 @@ from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.warning_label import WarningLabel
 from napari_hrpn.plugin.forms.words import time_in_words
-from napari_hrpn.plugin.layers import is_helper, is_prediction, pixel_shape, prediction_name, slide_label
+from napari_hrpn.plugin.layers import newest_prediction, slide_label
 from napari_hrpn.plugin.prediction.checkpoint_form import CheckpointForm
-from napari_hrpn.plugin.prediction.layer import PredictionLayer, Title, empty_levels
-from napari_hrpn.plugin.prediction.progress import ProgressPanel
-from napari_hrpn.plugin.prediction.region import wanted_box
+from napari_hrpn.plugin.prediction.layer import PredictionLayer, empty_levels, title_of
+from napari_hrpn.plugin.prediction.progress import ProgressPanel, words_of_the_end
+from napari_hrpn.plugin.prediction.region import with_region
 from napari_hrpn.plugin.prediction.run import Job, Outcome, Progress, Readiness, find_readiness
 from napari_hrpn.plugin.prediction.running import RunningPrediction
 from napari_hrpn.plugin.prediction.settings_form import SettingsForm
@@ -33,16 +33,13 @@ from napari_hrpn.plugin.quality.quality_look import QualityLook
 from napari_hrpn.plugin.quality.words import findings_tooltip, warnings_of, without_size
 from napari_hrpn.plugin.refusal import Refusal, is_for_the_user, sentence_of
 from napari_hrpn.plugin.view_buttons import ViewButtons
-from napari_hrpn.slides import SlideError, colour_in_folder, slide_name
+from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
-
-SMALL_VIEW_PX, SMALL_CORE_PX = 1024, 512
-"""Of a small view, tiles of 512 px compute less beside it than those of 1,024 px."""
 
 
 class PredictWidget(DockedWidget):
@@ -101,15 +98,8 @@ class PredictWidget(DockedWidget):
     def _compared(self) -> tuple[Image | None, Image | None]:
         """The real probe and the newest prediction of the chosen slide."""
         reference = self.slide_form.reference_layer()
-        if reference is None:
-            return None, None
-        same_size = [
-            layer
-            for layer in self._viewer.layers
-            if is_prediction(layer) and not is_helper(layer) and pixel_shape(layer) == pixel_shape(reference)
-        ]
-        own = self.layer if self.layer in same_size else next(reversed(same_size), None)
-        return self.slide_form.real_layer(), own
+        predicted = None if reference is None else newest_prediction(self._viewer, reference, self.layer)
+        return self.slide_form.real_layer(), predicted
 
     def use_checkpoint(self, path: str | Path) -> None:
         """Predict with a checkpoint file from now on.
@@ -148,7 +138,7 @@ class PredictWidget(DockedWidget):
         if self._running is not None:
             self._running.abandon()
             if self.parent() is None:
-                show_info(self._words_of_the_end(self._running))
+                show_info(words_of_the_end(self._running.progress, self._running.job.store.name))
             self._running = None
 
     def _lay_out(self) -> None:
@@ -262,9 +252,7 @@ class PredictWidget(DockedWidget):
         settings, read, output = self.settings_form.settings(), self.checkpoint_form.chosen, self._output(chosen)
         if settings is None or read is None or output is None:
             raise Refusal("There is no checkpoint to predict with yet: choose one, or wait until it is loaded.")
-        box = wanted_box(self._viewer, self.settings_form.region_box.value, chosen.reference)
-        if box is not None and max(box.height, box.width) <= SMALL_VIEW_PX:
-            settings = replace(settings, largest_core=SMALL_CORE_PX)
+        kind = self.settings_form.region_box.value
         replaced = output.replaceable if self.replace_box.isChecked() else None
         return Job(
             slide=chosen.slide,
@@ -272,7 +260,7 @@ class PredictWidget(DockedWidget):
             checkpoint=read.path,
             store=replaced or output.path,
             request=output.request,
-            settings=replace(settings, region=box),
+            settings=with_region(settings, self._viewer, kind, chosen.reference),
             overwrite=replaced is not None,
         )
 
@@ -302,12 +290,7 @@ class PredictWidget(DockedWidget):
         assert checkpoint is not None
         card, is_integer = checkpoint.card, job.settings.output == "probe"
         levels = empty_levels(job.slide.shape, np.dtype(card.dtype if is_integer else "float32"))
-        title = Title(
-            prediction_name(slide_name(job.store), f"predicted {card.target}", card.title),
-            card.title,
-            colour_in_folder(job.store, job.request),
-            job.request["slide"],
-        )
+        title = title_of(job.store, job.request, card)
         self._shown = PredictionLayer(self._viewer, levels, chosen.reference, chosen.real, title=title, store=job.store)
         self.progress_panel.start()
         self._running = RunningPrediction(self._viewer, job, self._shown, levels)
@@ -335,17 +318,7 @@ class PredictWidget(DockedWidget):
         if report.finished == report.total:
             self._say(f"Done in {time_in_words(report.seconds)}: {report.path}")
         elif running is not None:
-            self._say(self._words_of_the_end(running))
-
-    @staticmethod
-    def _words_of_the_end(running: RunningPrediction) -> str:
-        progress = running.progress
-        if progress is None:
-            return f"Stopped before the first tile of {running.job.store.name}."
-        return (
-            f"Stopped: {progress.finished} of {progress.total} tiles are done and kept in {running.job.store.name}. "
-            "Predict goes on from them."
-        )
+            self._say(words_of_the_end(running.progress, running.job.store.name))
 
     def _tell_failure(self, error: BaseException) -> None:
         sentence = sentence_of(error)
