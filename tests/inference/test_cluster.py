@@ -291,7 +291,7 @@ def test_workers_share_the_cores_that_torch_would_use_here_as_far_as_they_are_al
     assert started["security"].require_encryption
     assert started["security"].tls_client_key
     assert started["host"] == "127.0.0.1"
-    assert started["dashboard_address"] is None
+    assert started["scheduler_kwargs"] == {"dashboard": False}
 
 
 def test_an_open_scheduler_is_warned_of(client, monkeypatch):

@@ -18,7 +18,7 @@ from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.fit import input_channels, intensity_warnings, pixel_size_warnings
 from napari_hrpn.inference.sampling import Sampling
 from napari_hrpn.inference.settings import CELL_PX
-from napari_hrpn.inference.store import FINGERPRINT, recorded_request
+from napari_hrpn.inference.store_request import FINGERPRINT, recorded_request
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
 from napari_hrpn.tiling import Box, Tile, TileGrid, covering, rounded_up
 

@@ -29,6 +29,7 @@ from napari_hrpn.inference.store_form import (
     damaged,
     has_checksums,
 )
+from napari_hrpn.inference.store_request import is_request, recorded_request, refuse_another
 from napari_hrpn.slides import SlideWarning, as_place, colour_in_folder, contrast_limits, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
 from napari_hrpn.slides.place import address_errors, check_writable, zarr_store
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.place import PlaceLike
     from napari_hrpn.tiling import Box
 
-FINGERPRINT = "fingerprint"
-"""In a request; predictions of earlier versions do not have it."""
 UNTOUCHED = (0.0, 1.0)
 """Contrast of a prediction until it is complete."""
 
@@ -123,10 +122,10 @@ class PredictionStore:
         path = as_place(path)
         check_writable(path)
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
-            found = _request_of(path)
+            found = recorded_request(path)
             if not is_request(found, request):
                 if found is not None or not is_free(path):
-                    _refuse(path, found, request, title, overwrite=overwrite)
+                    refuse_another(path, found, request, title, overwrite=overwrite)
                     take_away(path)
                 put_in_place(path, partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0]))
             return cls._held(path, (1, *slide.shape), dtype)
@@ -276,69 +275,6 @@ def _sentences(path: Place, what: str, advice: str) -> Iterator[None]:
         except OSError as error:
             msg = f"{path} {what} ({error.strerror or error}); {advice}."
             raise PredictionError(msg) from error
-
-
-def recorded_request(path: PlaceLike) -> dict[str, Any] | None:
-    """Return what an existing prediction was made from, or None where there is none."""
-    return _request_of(as_place(path))
-
-
-def _request_of(path: Place) -> dict[str, Any] | None:
-    with address_errors(path):
-        try:
-            record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs[KEY]
-            return dict(record["request"])
-        except (AttributeError, LookupError, TypeError, ValueError, FileNotFoundError, NotADirectoryError):
-            return None
-
-
-def is_request(found: Mapping[str, Any] | None, request: Mapping[str, Any]) -> bool:
-    """Whether a prediction was made from a request.
-
-    Parameters
-    ----------
-    found : mapping or None
-        As `recorded_request` gives it; it may be without a fingerprint, as of earlier versions.
-    request : mapping
-        All that decides the pixels.
-
-    Returns
-    -------
-    bool
-        False where there is no prediction.
-    """
-    return found is not None and not _differing(found, request)
-
-
-def _differing(found: Mapping[str, Any], request: Mapping[str, Any]) -> list[str]:
-    keys = sorted(key for key in found.keys() | request.keys() if found.get(key) != request.get(key))
-    return [key for key in keys if key != FINGERPRINT or key in found]
-
-
-def _refuse(
-    path: Place, found: dict[str, Any] | None, request: Mapping[str, Any], title: str, *, overwrite: bool
-) -> None:
-    if found is None:
-        msg = f"{path} is there already and is not a prediction; choose another place for the output."
-        raise PredictionError(msg)
-    if overwrite:
-        return
-    earlier, changed = {**found, "checkpoint": _named(found, _title_of(path))}, _differing(found, request)
-    now = {**request, "checkpoint": _named(request, title)}
-    words = [f"{key.replace('_', ' ')} {earlier.get(key)} instead of {now.get(key)}" for key in changed]
-    if {"slide", FINGERPRINT} & set(changed):
-        words.append("so from another slide, or from this one before it changed")
-    msg = f"{path} holds a prediction made with {', '.join(words)}; choose another output (-o), or overwrite it."
-    raise PredictionError(msg)
-
-
-def _named(request: Mapping[str, Any], title: str) -> str:
-    return f"'{title}' ({request.get('checkpoint')})" if title else str(request.get("checkpoint"))
-
-
-def _title_of(path: Place) -> str:
-    record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs[KEY]
-    return str(record.get("title", ""))
 
 
 def _fill(

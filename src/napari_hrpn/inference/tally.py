@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.fit import unknown_warnings
 from napari_hrpn.inference.reports import PredictionReport, TileReport
-from napari_hrpn.inference.store import FINGERPRINT, PredictionStore
+from napari_hrpn.inference.store import PredictionStore
+from napari_hrpn.inference.store_request import FINGERPRINT
 from napari_hrpn.slides import slide_fingerprint, slide_identity
 
 if TYPE_CHECKING:

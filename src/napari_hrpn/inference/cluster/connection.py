@@ -133,7 +133,8 @@ def _start(count: int, device: str, threads: int | None) -> Any:  # noqa: ANN401
 
     choices: dict[str, Any] = {
         "n_workers": count,
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",
+        "scheduler_kwargs": {"dashboard": False},
         "host": "127.0.0.1",
         "security": Security.temporary(),
         "memory_limit": 0,

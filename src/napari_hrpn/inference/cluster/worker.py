@@ -25,7 +25,8 @@ from napari_hrpn.inference.memory import free_memory, thread_on_main_heap
 from napari_hrpn.inference.plan import budget_bytes, make_plan
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.inference.run import Run
-from napari_hrpn.inference.store import PredictionStore, is_request, recorded_request
+from napari_hrpn.inference.store import PredictionStore
+from napari_hrpn.inference.store_request import is_request, recorded_request
 from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
