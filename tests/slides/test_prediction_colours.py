@@ -1,5 +1,6 @@
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from napari_hrpn.slides import (
     distinct_colours,
     finished_squares,
     prediction_colour,
+    prediction_colours,
     prediction_record,
 )
 
@@ -96,3 +98,12 @@ def test_colours_that_are_shown_together_differ():
     assert distinct_colours([first, first, None])[0] == first
     assert len(set(distinct_colours([first, first, None, "#123456"]))) == 4
     assert len(distinct_colours([None] * 9)) == 9
+
+
+def test_a_figure_has_the_colours_of_the_layers(tmp_path):
+    same = PREDICTION_COLOURS[2][1:].upper()
+    stores = [write_prediction(tmp_path / f"{name}.ome.zarr", colour=same) for name in "ab"]
+    slides = [SimpleNamespace(source=place) for place in (*stores, tmp_path / "measured.tif")]
+    first, second, third = prediction_colours(slides)
+    assert first == PREDICTION_COLOURS[2]
+    assert len({first, second, third}) == 3

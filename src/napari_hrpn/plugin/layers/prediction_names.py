@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-LONGEST_TITLE = 40
+LONGEST_TITLE, LONGEST_BYTES = 40, 60
 NOT_IN_FILE_NAMES = r'[<>:"/\\|?*\x00-\x1f\x7f]'
 
 
@@ -36,10 +36,11 @@ def file_title(checkpoint: str) -> str:
     Returns
     -------
     str
-        Of 40 letters at most, with nothing that some file system does not take.
+        Of 40 letters and 60 bytes at most, with nothing that some file system does not take.
     """
-    words = re.sub(NOT_IN_FILE_NAMES, "_", " ".join(checkpoint.split()))
-    return words[:LONGEST_TITLE].strip(" .") or "untitled"
+    words = re.sub(NOT_IN_FILE_NAMES, "_", " ".join(checkpoint.split()))[:LONGEST_TITLE]
+    # file systems count bytes
+    return words.encode()[:LONGEST_BYTES].decode(errors="ignore").strip(" .") or "untitled"
 
 
 def prediction_name(folder: str, channel: str, checkpoint: str) -> str:
