@@ -12,6 +12,7 @@ from napari_hrpn.plugin.layers import (
     imaged_slides_in,
     is_prediction,
     layer_colour,
+    newest_prediction,
     prediction_facts,
     slide_label,
     slide_layers,
@@ -251,7 +252,7 @@ def test_words_are_those_of_the_state_and_go_when_they_are_stale(
     assert widget.progress_panel.bar.isHidden()
 
 
-def test_the_views_compare_the_real_with_the_predicted_probe(widget, viewer, run_to_end):
+def test_the_views_compare_the_real_with_the_predicted_probe(widget, viewer, run_to_end, tmp_path, slide_file, show):
     buttons = widget.view_buttons.buttons
     assert [view for view, button in buttons.items() if button.isEnabled()] == ["real"]
     run_to_end(widget)
@@ -278,6 +279,13 @@ def test_the_views_compare_the_real_with_the_predicted_probe(widget, viewer, run
         np.asarray(difference.data[0]), np.asarray(predicted.data[0]) - np.asarray(real.data[0]).astype(np.float32)
     )
     assert sum(difference.contrast_limits) == 0
+    # another slide of the same size has nothing to be compared with
+    other = tmp_path / "other.ome.tif"
+    other.write_bytes(slide_file.read_bytes())
+    show(viewer, open_slide(other), visible=False)
+    assert newest_prediction(viewer, viewer.layers["other QD"]) is None
+    for name in ("other DAPI", "other CD31", "other QD"):
+        viewer.layers.remove(name)
     real.contrast_limits = (4, 44)
     assert tuple(predicted.contrast_limits) == (4, 44)
     buttons["difference"].click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_hrpn.plugin.layers.places import pixel_shape
@@ -11,12 +12,14 @@ from napari_hrpn.plugin.layers.shown_slides import (
     imaged_slides_in,
     is_helper,
     is_prediction,
+    prediction_facts,
     slide_label,
     slide_of,
     slides_in,
 )
 from napari_hrpn.plugin.layers.unfinished import hatch_layer, hatch_of
 from napari_hrpn.plugin.soon import soon
+from napari_hrpn.slides import slide_identity
 
 if TYPE_CHECKING:
     import napari
@@ -72,7 +75,7 @@ def _settle(viewer: napari.Viewer) -> None:
 
 
 def newest_prediction(viewer: napari.Viewer, reference: Image, preferred: Image | None = None) -> Image | None:
-    """A prediction that can be compared with a slide.
+    """A prediction of a slide.
 
     Parameters
     ----------
@@ -86,11 +89,14 @@ def newest_prediction(viewer: napari.Viewer, reference: Image, preferred: Image 
     Returns
     -------
     napari.layers.Image or None
-        Of the size of the slide, the topmost in the list; None where there is none.
+        The topmost in the list; None where there is none. Where the slide has no file on this machine, only the
+        preferred one is known to be of it.
     """
-    same_size = [
-        layer
-        for layer in viewer.layers
-        if is_prediction(layer) and not is_helper(layer) and pixel_shape(layer) == pixel_shape(reference)
-    ]
-    return preferred if preferred in same_size else next(reversed(same_size), None)
+    own = [layer for layer in viewer.layers if is_prediction(layer) and not is_helper(layer)]
+    own = [layer for layer in own if pixel_shape(layer) == pixel_shape(reference)]
+    slide = slide_of(reference)
+    if slide is None or not isinstance(slide.source, Path) or not slide.source.exists():
+        return preferred if preferred in own else None
+    identity = slide_identity(slide)
+    own = [layer for layer in own if prediction_facts(layer).get("slide") == identity]
+    return preferred if preferred in own else next(reversed(own), None)
