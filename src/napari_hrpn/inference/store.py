@@ -30,7 +30,7 @@ from napari_hrpn.inference.store_form import (
     has_checksums,
 )
 from napari_hrpn.inference.store_request import is_request, recorded_request, refuse_another
-from napari_hrpn.slides import SlideWarning, as_place, contrast_limits, open_slide
+from napari_hrpn.slides import SlideWarning, as_place, colour_in_folder, contrast_limits, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
 from napari_hrpn.slides.place import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.pyramid import halve
@@ -289,7 +289,8 @@ def _fill(
     cells = tuple(-(-size // CELL_PX) for size in slide.shape)
     codecs = [ZstdCodec(level=1), Crc32cCodec()]
     group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8", compressors=codecs)
-    group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, dtype=dtype)
+    colours = [colour_in_folder(folder, request).lstrip("#").upper()]
+    group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, colours, dtype=dtype)
     group.attrs[KEY] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}
 
 

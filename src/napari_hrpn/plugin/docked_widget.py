@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
+from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QWidget
+
+from napari_hrpn.plugin.soon import soon
 
 
 class DockedWidget(QWidget):
@@ -29,9 +31,24 @@ class DockedWidget(QWidget):
                 # napari takes a widget out of a dock that is closed, and does not use it again
                 self.shut_down()
             else:
+                soon(self, self._become_a_tab).start()
                 # a viewer that is closed deletes its docks with what is in them, which is told before it happens
                 parent.destroyed.connect(self.shut_down)
         return handled
+
+    def _become_a_tab(self) -> None:
+        """Stand behind a dock of this package that is there already, instead of taking half of its room."""
+        window, dock = self.window(), self.parent()
+        if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget) or dock.isFloating():
+            return
+        area = window.dockWidgetArea(dock)
+        others = (other for other in window.findChildren(QDockWidget) if other is not dock)
+        beside = [other for other in others if not other.isHidden() and window.dockWidgetArea(other) == area]
+        ours = [other for other in beside if isinstance(other.widget(), DockedWidget) and not other.isFloating()]
+        if ours and ours[-1] not in window.tabifiedDockWidgets(dock):
+            window.tabifyDockWidget(ours[-1], dock)
+            dock.show()
+            dock.raise_()
 
 
 def scrolling(contents: QWidget, *, sideways: bool = False) -> QScrollArea:

@@ -90,7 +90,8 @@ def _layers_of_file(path: Place, viewer: napari.Viewer | None) -> list[LayerData
 
 def _shown(slide: Slide, viewer: napari.Viewer | None, title: str, *, visible: bool) -> list[LayerData]:
     """Layers of a slide; in a viewer, levels that are not stored are built behind the scenes."""
-    from napari_hrpn.plugin.layers import slide_layers, widen_slider
+    from napari_hrpn.plugin.layers import make_room, settle_soon, slide_layers, widen_slider
+    from napari_hrpn.slides import prediction_record
 
     if viewer is None:
         return slide_layers(slide, title=title, visible=visible)
@@ -98,7 +99,11 @@ def _shown(slide: Slide, viewer: napari.Viewer | None, title: str, *, visible: b
 
     viewer.layers.events.inserted.connect(widen_slider)
     show = partial(cached_layers, viewer) if needs_cache(slide) else slide_layers
-    return show(slide, title=title, visible=visible)
+    layers = show(slide, title=title, visible=visible)
+    if visible and prediction_record(slide.source) is None:
+        make_room(viewer, slide)
+    settle_soon(viewer)
+    return layers
 
 
 def _series_name(info: SeriesInfo) -> str:

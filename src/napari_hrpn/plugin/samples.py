@@ -48,7 +48,7 @@ def null() -> list[Any]:
 def _sample(preset: str) -> list[Any]:
     from napari import current_viewer
 
-    from napari_hrpn.plugin.layers import slide_layers, widen_slider
+    from napari_hrpn.plugin.layers import make_room, slide_layers, widen_slider
     from napari_hrpn.plugin.layers.pyramids import Growth, grow
     from napari_hrpn.sample_data import phantom_slide
     from napari_hrpn.slides import contrast_limits
@@ -60,6 +60,7 @@ def _sample(preset: str) -> list[Any]:
     live, live_expected = None, None
     if viewer is not None:
         viewer.layers.events.inserted.connect(widen_slider)
+        make_room(viewer, phantom.slide)
         live, live_expected = _live_levels(phantom.slide), _live_levels(expected)
         fill = partial(_fill, (phantom.slide, expected), (live, live_expected))
         grow(viewer, Growth(phantom.slide, (*live, *live_expected), fill))

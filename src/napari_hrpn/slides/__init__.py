@@ -16,6 +16,15 @@ from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
 from napari_hrpn.slides.open_slide import list_series, open_slide
 from napari_hrpn.slides.place import Place, as_place, is_address, local_path
 from napari_hrpn.slides.planes import SeriesInfo
+from napari_hrpn.slides.prediction_colours import (
+    PREDICTION_COLOURS,
+    PredictionRecord,
+    colour_in_folder,
+    distinct_colours,
+    prediction_colour,
+    prediction_colours,
+    prediction_record,
+)
 from napari_hrpn.slides.pyramid import coarser_levels, halve
 from napari_hrpn.slides.pyramid_blocks import WriteReport
 from napari_hrpn.slides.pyramid_cache import (
@@ -32,12 +41,14 @@ from napari_hrpn.slides.roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.slide import Slide
 
 __all__ = [
+    "PREDICTION_COLOURS",
     "Annotation",
     "CacheReport",
     "ChannelRoles",
     "ChunkCache",
     "FinishedTiles",
     "Place",
+    "PredictionRecord",
     "PyramidCache",
     "RegionMask",
     "SeriesInfo",
@@ -51,7 +62,9 @@ __all__ = [
     "channel_colors",
     "clear_pyramid_cache",
     "coarser_levels",
+    "colour_in_folder",
     "contrast_limits",
+    "distinct_colours",
     "find_channel",
     "finished_tiles",
     "glance",
@@ -67,6 +80,9 @@ __all__ = [
     "open_cache",
     "open_slide",
     "predicted_part",
+    "prediction_colour",
+    "prediction_colours",
+    "prediction_record",
     "pyramid_cache_bytes",
     "pyramid_cache_folder",
     "read_geojson",

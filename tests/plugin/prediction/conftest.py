@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,16 +16,34 @@ from napari_hrpn.inference import (
     PredictionWarning,
     TileReport,
 )
-from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, ModelCard, save_checkpoint
+from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, ModelCard, halo_of, save_checkpoint
 from napari_hrpn.plugin.layers import slide_layers
 from napari_hrpn.plugin.prediction.widget import PredictWidget
-from napari_hrpn.slides import open_slide
-from napari_hrpn.tiling import TileGrid
+from napari_hrpn.slides import open_slide, slide_identity
+from napari_hrpn.tiling import TileGrid, rounded_up
 from support.quality import all_is_well
 from support.settling import WAIT_MS
 
 SHAPE = (1100, 1300)
 DEVICES = (Device("cuda:0", "Fast GPU", 7 * 10**9, 8 * 10**9), Device("cpu", "CPU, 2 threads", 3 * 10**9, 4 * 10**9))
+
+
+def request_of(slide, checkpoint, settings, roles):
+    """What the engine records, but for the pixels of the slide."""
+    decisive = asdict(settings)
+    for name in ("device", "largest_core", "memory_gb", "region"):
+        del decisive[name]
+    halo = halo_of(checkpoint.settings) if settings.halo is None else settings.halo
+    given = {"pixel_size_um": list(slide.pixel_size_um)} if slide.pixel_size_is_given else {}
+    return {
+        **decisive,
+        **given,
+        "slide": slide_identity(slide),
+        "checkpoint": checkpoint.digest,
+        "channels": [roles[role] for role in checkpoint.card.input_roles],
+        "core": 512,
+        "halo": rounded_up(halo, checkpoint.settings.stride),
+    }
 
 
 class FakeEngine:
@@ -54,8 +72,17 @@ class FakeEngine:
             raise self.fails_with
         if self.warns_of:
             warnings.warn(self.warns_of, PredictionWarning, stacklevel=2)
-        request = {"core": 512, "precision": settings.precision}
-        target = PredictionStore.open(store, slide, request, dtype=np.dtype("float32"), name="QD", overwrite=overwrite)
+        request = request_of(slide, checkpoint, settings, roles)
+        card = checkpoint.card
+        target = PredictionStore.open(
+            store,
+            slide,
+            request,
+            dtype=np.dtype("float32"),
+            name=f"predicted {card.target}",
+            title=card.title,
+            overwrite=overwrite,
+        )
         grid = TileGrid(*slide.shape, 512, 0, 1)
         tiles = tuple(grid) if settings.region is None else grid.within(settings.region)
         pending = [tile for tile in tiles if not target.finished(tile.core)]
@@ -105,7 +132,7 @@ def write_checkpoint():
         torch.manual_seed(0)
         roles = card.setdefault("input_roles", ("nuclei", "vessels"))
         settings = HRPNSettings(in_channels=len(roles), branches=1)
-        card = ModelCard(**{"title": "tiny", "pixel_size_um": 0.5, **card})
+        card = ModelCard(**{"title": "tiny", "target": "QD", "pixel_size_um": 0.5, **card})
         if len(roles) != 2:
             card = replace(card, scaling=replace(card.scaling, offsets=(0.0,) * len(roles), scales=(1.0,) * len(roles)))
         save_checkpoint(Checkpoint(settings, HRPN(settings).state_dict(), card), path)

@@ -52,13 +52,14 @@ def test_any_other_error_goes_to_the_notifications(widget, viewer, engine, notif
 
 
 def test_closing_the_dock_ends_the_run_and_keeps_tiles(
-    widget, viewer, qtbot, engine, slide_file, wait_for_tiles, assert_stopped
+    widget, viewer, qtbot, engine, slide_file, wait_for_tiles, assert_stopped, notifications
 ):
     widget.predict()
     engine.let(2)
     wait_for_tiles(widget, 2)
     viewer.window.remove_dock_widget(widget)
     assert_stopped()
+    assert notifications[-1].startswith("Stopped: 2 of 9 tiles are done and kept in tumour 7.predicted.ome.zarr.")
     viewer.layers.clear()
     QApplication.processEvents()
 

@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
+import tifffile
 from napari.layers import Image
 
 from napari_hrpn.inference import PredictionError, PredictionSettings
+from napari_hrpn.plugin.layers import slide_of
 from napari_hrpn.plugin.prediction.settings_form import IN_SHAPES, IN_VIEW
 from napari_hrpn.plugin.prediction.widget import PredictWidget
 from napari_hrpn.slides import open_slide
@@ -40,17 +45,25 @@ def test_a_file_that_is_no_checkpoint_is_told_in_a_sentence(widget, qtbot, tmp_p
     assert not widget.predict_button.isEnabled()
 
 
-def test_resampling_is_offered_where_pixel_sizes_differ(widget, qtbot, tmp_path, write_checkpoint):
+def test_resampling_is_on_where_pixel_sizes_differ_until_the_user_says_otherwise(
+    widget, qtbot, tmp_path, write_checkpoint
+):
     form = widget.settings_form
     assert not form.resample_box.isEnabled()
-    assert form.warning_label.isHidden()
+    assert not form.resample_box.isChecked()
     widget.use_checkpoint(write_checkpoint(tmp_path / "coarse.safetensors", pixel_size_um=0.7))
     qtbot.waitUntil(form.resample_box.isEnabled, timeout=WAIT_MS)
-    assert "0.5 µm" in form.warning_label.text().replace("\u200b", "")
-    assert not form.warning_label.isHidden()
-    form.resample_box.setChecked(True)
-    assert form.warning_label.isHidden()
     assert form.settings().resample
+    assert form.warning_label.isHidden()
+    form.resample_box.setChecked(False)
+    assert "0.5 µm" in form.warning_label.text().replace("\u200b", "")
+    widget.slide_form.changed.emit()
+    assert not form.settings().resample
+    # within 5 % nothing is to be resampled
+    widget.use_checkpoint(write_checkpoint(tmp_path / "near.safetensors", pixel_size_um=0.51))
+    qtbot.waitUntil(lambda: not form.resample_box.isEnabled(), timeout=WAIT_MS)
+    qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
+    assert not form.settings().resample
 
 
 def test_a_slide_in_a_folder_that_cannot_be_written_goes_to_the_documents(widget, monkeypatch, tmp_path):
@@ -118,6 +131,83 @@ def test_regions_become_boxes_of_slide_pixels(widget, viewer, engine, run_to_end
     assert all(core.intersection(box).area for core in engine.order[1:])
 
 
+def test_a_small_view_is_predicted_in_small_tiles(widget, viewer, engine, run_to_end):
+    widget.settings_form.region_box.choose(IN_VIEW)
+    viewer.scene.camera.zoom = 20
+    viewer.scene.camera.center = (100, 100)
+    engine.fails_with = PredictionError("enough")
+    run_to_end(widget)
+    widget.settings_form.region_box.choose("whole")
+    run_to_end(widget)
+    assert [call["settings"].largest_core for call in engine.calls] == [512, None]
+
+
+def test_a_pixel_size_that_is_given_reaches_the_prediction_and_stays_with_it(
+    make_napari_viewer_proxy, engine, open_widget, slide_file, show, run_to_end
+):
+    viewer = make_napari_viewer_proxy()
+    show(viewer, replace(open_slide(slide_file), pixel_size_um=None))
+    widget = open_widget(viewer)
+    edit = widget.slide_form.size_edit
+    assert edit.text() == ""
+    assert "pixel size" in widget.settings_form.warning_label.text()
+    edit.setText("a few")
+    edit.editingFinished.emit()
+    assert widget.message.startswith("The pixel size is 'a few'")
+    edit.setText("0,7")
+    edit.editingFinished.emit()
+    assert widget.message == ""
+    assert widget.settings_form.settings().resample
+    run_to_end(widget)
+    assert engine.calls[0]["slide"].pixel_size_um == (0.7, 0.7)
+    assert open_slide(slide_file.parent / "tumour 7.predicted.ome.zarr").pixel_size_um == (0.7, 0.7)
+    # whoever works on the slide knows it now
+    assert slide_of(viewer.layers[0]).pixel_size_um == (0.7, 0.7)
+    edit.setText("3000 x 3")
+    edit.editingFinished.emit()
+    assert "expected" in widget.message
+
+
+def test_the_scale_of_a_layer_is_its_pixel_size_where_it_is_a_length(
+    make_napari_viewer_proxy, engine, open_widget, slide_file, show, tmp_path, run_to_end
+):
+    viewer = make_napari_viewer_proxy()
+    show(viewer, replace(open_slide(slide_file), pixel_size_um=None), scale=(0.0004, 0.0005), units=("mm", "mm"))
+    widget = open_widget(viewer)
+    assert widget.slide_form.size_edit.text() == "0.4 x 0.5 µm"
+    engine.fails_with = PredictionError("enough")
+    run_to_end(widget)
+    assert engine.calls[0]["slide"].pixel_size_um == pytest.approx((0.4, 0.5))
+
+
+def test_a_plane_that_is_given_is_shown_and_predicted(
+    make_napari_viewer_proxy, qtbot, engine, open_widget, tmp_path, show, run_to_end
+):
+    pixels = np.random.default_rng(0).integers(5, 90, (5, 2, 60, 70)).astype(np.uint8)
+    metadata = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "CD31"]}, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5}
+    tifffile.imwrite(tmp_path / "stack.ome.tif", pixels, photometric="minisblack", metadata=metadata)
+    viewer = make_napari_viewer_proxy()
+    show(viewer, open_slide(tmp_path / "stack.ome.tif", z=2))
+    widget = open_widget(viewer)
+    box = widget.slide_form.plane_form.boxes["z"]
+    qtbot.waitUntil(lambda: box.maximum() == 4, timeout=WAIT_MS)
+    assert box.value() == 2
+    box.setValue(4)
+    np.testing.assert_array_equal(np.asarray(viewer.layers[1].data), pixels[4, 1])
+    assert widget.slide_form.slide_box.currentText() == "stack (z 4)"
+    engine.fails_with = PredictionError("enough")
+    run_to_end(widget)
+    assert engine.calls[0]["slide"].z == 4
+
+
+def test_what_is_folded_away_does_not_get_the_tab_key(widget):
+    fold = widget.settings_form.advanced_group
+    box = widget.settings_form._advanced.core_box
+    assert not box.isEnabled()
+    fold.expand(animate=False)
+    assert box.isEnabled()
+
+
 def test_layers_that_others_opened_are_predicted_by_role(
     make_napari_viewer_proxy, engine, open_widget, tmp_path, run_to_end
 ):
@@ -156,4 +246,9 @@ def test_napari_offers_the_widget(make_napari_viewer_proxy, qtbot, engine, made)
     made.append(widget)
     assert isinstance(widget, PredictWidget)
     assert isinstance(viewer.layers[0], Image)
+    # the form scrolls, and what is pressed stays in sight
+    assert widget.minimumSizeHint().height() < 400
+    dock, other = viewer.window.add_plugin_dock_widget("napari-hrpn", "ROI correlation")
+    made.append(other)
+    qtbot.waitUntil(lambda: bool(dock.window().tabifiedDockWidgets(dock)), timeout=WAIT_MS)
     qtbot.waitUntil(lambda: widget.settings_form.settings() is not None, timeout=WAIT_MS)

@@ -149,6 +149,7 @@ def test_several_devices_are_asked_for_where_there_are_several(form, readiness, 
     form.set_ready(replace(readiness, most_devices={"cuda:0": 3, "cpu": 1}))
     assert form.settings().devices == 1
     assert not box_of_devices.isHidden()
+    form.advanced_group.expand(animate=False)
     assert not box_of_devices.isEnabled()
     form.device_box.choose("cuda:0")
     assert box_of_devices.isEnabled()

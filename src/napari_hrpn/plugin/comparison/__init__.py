@@ -2,7 +2,8 @@
 
 from napari_hrpn.plugin.comparison.compared import ComparedChannel, Pair
 from napari_hrpn.plugin.comparison.pair_form import PairForm
-from napari_hrpn.plugin.comparison.tissue import Tissue, coarse_placement
+from napari_hrpn.plugin.comparison.tissue import Tissue
+from napari_hrpn.plugin.layers import coarse_placement
 
 __all__ = [
     "ComparedChannel",

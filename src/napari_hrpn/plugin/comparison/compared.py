@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from napari_hrpn.plugin.layers import (
     KEY,
     channel_of,
+    is_helper,
     is_prediction,
     pixel_shape,
     slide_from_layers,
@@ -81,11 +82,11 @@ def is_single_channel(layer: Layer) -> bool:
     Returns
     -------
     bool
-        False for colour images and stacks too.
+        False for colour images and stacks too, and for what only helps to look at a prediction.
     """
     from napari.layers import Image
 
-    return isinstance(layer, Image) and layer.ndim == 2 and not layer.rgb
+    return isinstance(layer, Image) and layer.ndim == 2 and not layer.rgb and not is_helper(layer)
 
 
 def compared_channel(layer: Image) -> ComparedChannel:
@@ -180,25 +181,6 @@ def is_incomplete(layer: Image) -> bool:
     own = layer.metadata.get(KEY)
     facts = own.get("prediction") if isinstance(own, dict) else None
     return isinstance(facts, dict) and not facts.get("complete", True)
-
-
-def own_colour(layer: Image) -> str | None:
-    """Colour that a prediction has by its record, for its curves too.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Any image layer.
-
-    Returns
-    -------
-    str or None
-        Such as "#cc00ff"; None where none is recorded.
-    """
-    own = layer.metadata.get(KEY)
-    facts = own.get("prediction") if isinstance(own, dict) else None
-    colour = facts.get("colour") if isinstance(facts, dict) else None
-    return colour if isinstance(colour, str) else None
 
 
 def unfinished_words(channel: ComparedChannel) -> str:

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.comparison.compared import own_colour
+from napari_hrpn.plugin.layers import layer_colour
 
 if TYPE_CHECKING:
     import napari
@@ -48,7 +48,7 @@ class SharedChoice(QObject):
 
     def colour_of(self, layer: Image) -> str:
         """Colour of a prediction in plots: that of its record, else one of its own while its layer is there."""
-        own = own_colour(layer)
+        own = layer_colour(layer)
         if own is not None:
             return own
         if layer not in self._colours:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
@@ -10,12 +10,11 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import BackgroundRun, begin, once
 from napari_hrpn.plugin.comparison.compared import loose_layers
-from napari_hrpn.plugin.layers import KEY, is_same_slide, placement, slide_from_layers, slide_of
+from napari_hrpn.plugin.layers import KEY, coarse_placement, is_same_slide, slide_from_layers, slide_of
 from napari_hrpn.slides import RegionMask, SlideError, guess_roles
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image
 
     from napari_hrpn.plugin.comparison.compared import ComparedChannel
     from napari_hrpn.slides import Slide
@@ -24,31 +23,6 @@ NO_NUCLEI = "No channel of {} shows nuclei by its name, so the tissue is not kno
 # undo sends the last one alone, which comes for much else too: masks are compared
 EDITS = ("data", "paint", "labels_update", "set_data")
 TISSUE = "tissue_of"
-
-
-def coarse_placement(layer: Image, downsample: tuple[float, float]) -> dict[str, Any]:
-    """What to give to a new layer of coarser pixels so that it lies on a layer.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Two-dimensional, under any transform.
-    downsample : tuple of float
-        Pixels of the layer per pixel of the new one, along y and x.
-
-    Returns
-    -------
-    dict
-        As `placement` gives it; the outer corners coincide, not the centres of the first pixels.
-    """
-    place = placement(layer)
-    factor = np.asarray(downsample, float)
-    corner, down, across = (np.asarray(layer.data_to_world(point)) for point in ((0, 0), (1, 0), (0, 1)))
-    # napari moves by the translation before it applies the affine
-    own = np.linalg.inv(place["affine"][:2, :2]) @ np.stack([down - corner, across - corner], axis=1)
-    place["scale"] = place["scale"] * factor
-    place["translate"] = place["translate"] + own @ ((factor - 1) / 2)
-    return place
 
 
 class Tissue(QObject):

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.plugin.layers.live_layer import live_layer_data
+from napari_hrpn.plugin.layers.prediction_names import prediction_name
 from napari_hrpn.plugin.layers.shown_slides import KEY, slide_of, slide_title
-from napari_hrpn.slides import Slide, contrast_limits, guess_roles
+from napari_hrpn.slides import RegionMask, Slide, contrast_limits, guess_roles, prediction_record
+from napari_hrpn.slides.finished_tiles import SQUARE_PX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +57,7 @@ def slide_layers(
     -------
     list of (data, attributes, "image")
         Lazy multiscale data (y, x), additive, coloured by what the channel shows, in µm where the slide says its
-        pixel size.
+        pixel size. A prediction has its own colour and is marked as one.
 
     Raises
     ------
@@ -80,7 +82,30 @@ def slide_layers(
             "visible": visible,
         }
         layers.append((data.pop("data"), {**data, **_place(slide), **attributes}, "image"))
-    return layers
+    return _as_prediction(slide, title, layers) if len(layers) == 1 else layers
+
+
+def _as_prediction(slide: Slide, title: str, layers: list[LayerData]) -> list[LayerData]:
+    """Layers of a slide of one channel, marked as a prediction if it is one."""
+    record = prediction_record(slide.source)
+    if record is None:
+        return layers
+    ((data, attributes, kind),) = layers
+    facts = {
+        "path": str(slide.source),
+        "checkpoint": record.title,
+        "colour": record.colour,
+        "slide": record.slide,
+        "complete": record.complete,
+    }
+    if (tiles := slide.finished) is not None:
+        facts["finished"] = RegionMask(tiles.cells, (SQUARE_PX, SQUARE_PX))
+    changes = {
+        "name": prediction_name(title, slide.channel_names[0], record.title),
+        "colormap": record.colour,
+        "metadata": {KEY: {**attributes["metadata"][KEY], "prediction": facts}},
+    }
+    return [(data, {**attributes, **changes}, kind)]
 
 
 def channel_colormaps(channel_names: Sequence[str]) -> tuple[str, ...]:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from superqt.utils import qthrottled
 
+from napari_hrpn.slides import RegionMask
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari.layers import Image
     from numpy.typing import DTypeLike, NDArray
@@ -146,6 +148,28 @@ class LiveLevels:
                 window = self._window(plane.shape, box)
                 level[window] = plane[window]
         self._is_loaded[self._window(self._is_loaded.shape, box)] = True
+
+    def load_finished(self, boxes: Iterable[Box]) -> None:
+        """Read the levels in memory as a whole, of which only some parts are finished. Not for the GUI thread.
+
+        Parameters
+        ----------
+        boxes : iterable of Box
+            What is finished, in full-resolution pixels.
+        """
+        for plane, level in zip(self.planes, self.levels, strict=True):
+            if level is not plane:
+                level[:] = plane[:, :]
+        for box in boxes:
+            self._is_loaded[self._window(self._is_loaded.shape, box)] = True
+
+    @property
+    def loaded(self) -> RegionMask:
+        """Where something has been loaded, in pixels of the coarsest level; it changes as more is."""
+        down, across = (
+            _step(full, size) for full, size in zip(self.planes[0].shape, self._is_loaded.shape, strict=True)
+        )
+        return RegionMask(self._is_loaded, (down, across))
 
     def loaded_pixels(self) -> NDArray[Any]:
         """Pixels of the coarsest level where something was loaded.

@@ -39,6 +39,31 @@ def placement(layer: napari.layers.Layer) -> dict[str, Any]:
     }
 
 
+def coarse_placement(layer: napari.layers.Image, downsample: tuple[float, float]) -> dict[str, Any]:
+    """What to give to a new layer of coarser pixels so that it lies on a layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Two-dimensional, under any transform.
+    downsample : tuple of float
+        Pixels of the layer per pixel of the new one, along y and x.
+
+    Returns
+    -------
+    dict
+        As `placement` gives it; the outer corners coincide, not the centres of the first pixels.
+    """
+    place = placement(layer)
+    factor = np.asarray(downsample, float)
+    corner, down, across = (np.asarray(layer.data_to_world(point)) for point in ((0, 0), (1, 0), (0, 1)))
+    # napari moves by the translation before it applies the affine
+    own = np.linalg.inv(place["affine"][:2, :2]) @ np.stack([down - corner, across - corner], axis=1)
+    place["scale"] = place["scale"] * factor
+    place["translate"] = place["translate"] + own @ ((factor - 1) / 2)
+    return place
+
+
 def visible_box(viewer: napari.components.ViewerModel, layer: napari.layers.Image) -> Box:
     """The full-resolution pixels of a layer that are in view.
 

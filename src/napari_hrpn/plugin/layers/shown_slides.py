@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_hrpn.slides import Slide, slide_name
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     import napari.components
     import napari.layers
 
+    from napari_hrpn.slides import RegionMask
+
 KEY = "napari_hrpn"
+Thing = TypeVar("Thing")
 
 
 def slide_title(slide: Slide) -> str:
@@ -94,9 +97,76 @@ def is_prediction(layer: napari.layers.Layer) -> bool:
     Returns
     -------
     bool
-        False also for a prediction that was opened from its file.
+        True also for a prediction that was opened from its file.
     """
     return "prediction" in _own_metadata(layer)
+
+
+def prediction_facts(layer: napari.layers.Layer) -> dict[str, Any]:
+    """What is known of the prediction that a layer shows.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    dict
+        "path", "checkpoint" (a title), "colour", "slide" (the fingerprint of the predicted slide), "complete",
+        "finished" (as for `finished_part`), and after a run "report"; empty for what is no prediction.
+    """
+    facts = _own_metadata(layer).get("prediction")
+    return dict(facts) if isinstance(facts, dict) else {}
+
+
+def finished_part(layer: napari.layers.Layer) -> RegionMask | None:
+    """Where a prediction is finished.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    RegionMask or None
+        None where all is finished, or nothing is known. While it is being predicted, the mask changes.
+    """
+    facts = prediction_facts(layer)
+    return None if facts.get("complete") else facts.get("finished")
+
+
+def is_helper(layer: napari.layers.Layer) -> bool:
+    """Whether a layer only helps to look at a prediction, as a hatch or a difference does.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    bool
+        Nobody measures such a layer.
+    """
+    return "helper" in prediction_facts(layer)
+
+
+def layer_colour(layer: napari.layers.Layer) -> str | None:
+    """Colour of a prediction, for curves and tables.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        Any layer.
+
+    Returns
+    -------
+    str or None
+        Such as "#cc00ff"; None for what is no prediction of this package.
+    """
+    return prediction_facts(layer).get("colour")
 
 
 def is_same_slide(one: Slide, other: Slide) -> bool:
@@ -164,6 +234,23 @@ def layers_of(viewer: napari.components.ViewerModel, slide: Slide) -> list[napar
         In the order of the layer list.
     """
     return [layer for layer in viewer.layers if (shown := slide_of(layer)) is not None and is_same_slide(shown, slide)]
+
+
+def unwrapped(thing: Thing) -> Thing:
+    """What is behind the proxy through which napari lets widgets see viewers and layers.
+
+    Parameters
+    ----------
+    thing : object
+        Any viewer or layer, or a proxy of one.
+
+    Returns
+    -------
+    object
+        The same for all proxies of one thing.
+    """
+    found: Thing = getattr(thing, "__wrapped__", thing)
+    return found
 
 
 def replace_slide(layer: napari.layers.Layer, slide: Slide) -> None:

@@ -20,12 +20,16 @@ class Focus:
     ----------
     point : tuple of float or None
         Row and column in full-resolution pixels.
+    was_asked : bool
+        Whether some thread has asked, as the engine does for its first tile.
     """
 
     point: tuple[float, float] | None = None
+    was_asked: bool = False
 
     def __call__(self) -> tuple[float, float] | None:
         """Return the point."""
+        self.was_asked = True
         return self.point
 
 

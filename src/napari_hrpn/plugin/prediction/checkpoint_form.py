@@ -16,6 +16,7 @@ from napari_hrpn.plugin.refusal import sentence_of
 
 if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
+    from napari_hrpn.plugin.prediction.run import ReadCheckpoint
 
 BUNDLED = "bundled"
 
@@ -23,7 +24,7 @@ BUNDLED = "bundled"
 class CheckpointForm(QWidget):
     """Asks for a checkpoint, and reads its card in the background.
 
-    `changed` says that `checkpoint` is another one, `refused` carries the sentence that says why there is none.
+    `changed` says that `chosen` is another one, `refused` carries the sentence that says why there is none.
     """
 
     changed = Signal()
@@ -33,8 +34,7 @@ class CheckpointForm(QWidget):
         super().__init__()
         self._choices: list[tuple[str, str | Path]] = [("Bundled, from synthetic tumours", BUNDLED)]
         self._reading = NewestTask()
-        self.path: Path | None = None
-        self.checkpoint: Checkpoint | None = None
+        self.chosen: ReadCheckpoint | None = None
         self.box = ChoiceBox("Trained network that predicts")
         self._button = browse_button("Choose a checkpoint file (.safetensors)")
         self._button.clicked.connect(self._ask)
@@ -62,7 +62,7 @@ class CheckpointForm(QWidget):
 
     def read(self) -> None:
         """Read the card of what is chosen."""
-        self.path, self.checkpoint = None, None
+        self.chosen = None
         self.changed.emit()
         self._reading.do(once(_read, self.box.value), self._take, self._refuse)
 
@@ -70,9 +70,19 @@ class CheckpointForm(QWidget):
         """Stop reading, before the widget goes away."""
         self._reading.abandon()
 
-    def _take(self, read: tuple[Path, Checkpoint]) -> None:
-        self.path, self.checkpoint = read
-        self.box.setToolTip(f"Trained network that predicts:\n{self.checkpoint.card.title}\n{self.path}")
+    @property
+    def path(self) -> Path | None:
+        """File of what is chosen; None until it is read."""
+        return None if self.chosen is None else self.chosen.path
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What is chosen, without its weights; None until it is read."""
+        return None if self.chosen is None else self.chosen.checkpoint
+
+    def _take(self, read: ReadCheckpoint) -> None:
+        self.chosen = read
+        self.box.setToolTip(f"Trained network that predicts:\n{read.checkpoint.card.title}\n{read.path}")
         self.changed.emit()
 
     def _refuse(self, error: BaseException) -> None:
@@ -89,9 +99,9 @@ def _title(path: Path) -> str:
     return f"{path.parent.name}/{path.name}" if path.stem == "checkpoint" else path.name
 
 
-def _read(choice: str | Path) -> tuple[Path, Checkpoint]:
+def _read(choice: str | Path) -> ReadCheckpoint:
     if isinstance(choice, Path):
-        return choice, read_card(choice)
+        return read_card(choice)
     from napari_hrpn.models import bundled_checkpoint
 
-    return bundled_checkpoint(), read_card(bundled_checkpoint())
+    return read_card(bundled_checkpoint())

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_hrpn.plugin.layers import KEY, LiveLayer, LiveLevels, Plane, live_layer_data, placement, slider_range
+from napari_hrpn.plugin.layers import (
+    KEY,
+    LiveLayer,
+    LiveLevels,
+    Plane,
+    hatch_layer,
+    is_helper,
+    live_layer_data,
+    pixel_shape,
+    placement,
+    prediction_facts,
+    prediction_name,
+    remove_hatch,
+    share_contrast,
+    show_news,
+)
+from napari_hrpn.slides import colour_in_folder, slide_name
 from napari_hrpn.slides.pyramid_blocks import level_shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import napari
     from napari.layers import Image
     from numpy.typing import DTypeLike
 
+    from napari_hrpn.models import ModelCard
     from napari_hrpn.plugin.prediction.run import Outcome
-
-# apart from blue nuclei, green vessels and the red real probe, also for those who see red and green alike
-COLORMAP = "magenta"
 
 
 def empty_levels(shape: tuple[int, int], dtype: DTypeLike) -> LiveLevels:
@@ -40,8 +54,53 @@ def empty_levels(shape: tuple[int, int], dtype: DTypeLike) -> LiveLevels:
     return LiveLevels([Plane((height, width), dtype) for _, height, width in level_shapes((1, *shape))])
 
 
+@dataclass(frozen=True)
+class Title:
+    """What a prediction is called, and how it looks.
+
+    Attributes
+    ----------
+    name : str
+        Name of its layer.
+    checkpoint : str
+        Title of the checkpoint.
+    colour : str
+        Such as "#cc00ff".
+    slide : str
+        Fingerprint of the slide.
+    """
+
+    name: str
+    checkpoint: str
+    colour: str
+    slide: str
+
+
+def title_of(store: Path, request: Mapping[str, Any], card: ModelCard) -> Title:
+    """What to call a prediction.
+
+    Parameters
+    ----------
+    store : pathlib.Path
+        Where it is, or is going to be.
+    request : mapping
+        What decides its pixels.
+    card : ModelCard
+        Of the checkpoint.
+
+    Returns
+    -------
+    Title
+        As the prediction is called too when it is opened again.
+    """
+    name = prediction_name(slide_name(store), f"predicted {card.target}", card.title)
+    return Title(name, card.title, colour_in_folder(store, request), request["slide"])
+
+
 class PredictionLayer:
-    """Adds a prediction to the viewer and keeps it up with its store; lives in the GUI thread.
+    """Shows a prediction in the viewer and keeps it up with its store; lives in the GUI thread.
+
+    A layer that shows the same store already is used again.
 
     Parameters
     ----------
@@ -53,12 +112,10 @@ class PredictionLayer:
         Layer of the slide, which it lies on.
     real : napari.layers.Image or None
         Layer of the real probe, whose contrast it takes.
-    name : str
-        Name of the layer.
+    title : Title
+        What to call it.
     store : pathlib.Path
         Where the prediction is.
-    checkpoint_title : str
-        What it is made with.
     """
 
     def __init__(
@@ -68,50 +125,32 @@ class PredictionLayer:
         reference: Image,
         real: Image | None,
         *,
-        name: str,
+        title: Title,
         store: Path,
-        checkpoint_title: str,
     ) -> None:
         self._viewer = viewer
+        self._levels = levels
         self.store = store
-        facts = {"path": str(store), "checkpoint": checkpoint_title, "complete": False}
-        self.layer: Image = viewer.add_image(
-            **live_layer_data(levels),
-            **placement(reference),
-            name=name,
-            rgb=False,
-            colormap=COLORMAP,
-            blending="additive",
-            contrast_limits=(0.0, 1.0),
-            metadata={KEY: {"prediction": facts}},
-        )
+        found = _layer_of(viewer, store, levels)
+        self.is_new = found is None
+        facts = {
+            "path": str(store),
+            "checkpoint": title.checkpoint,
+            "colour": title.colour,
+            "slide": title.slide,
+            "complete": False,
+            "finished": levels.loaded,
+        }
+        if found is None:
+            self.layer: Image = self._added(reference, title, facts)
+        else:
+            self.layer = found
+            found.data = live_layer_data(levels)["data"]
+            found.metadata = {**found.metadata, KEY: {"prediction": facts}}
+        remove_hatch(viewer, self.layer)
+        self._hatch = hatch_layer(viewer, self.layer, levels.loaded)
         self._live = LiveLayer(self.layer)
-        self._contrast = _Contrast(self.layer, real)
-
-    def shows(self, store: Path) -> bool:
-        """Whether it is still in the viewer and shows a store.
-
-        Parameters
-        ----------
-        store : pathlib.Path
-            Folder of a prediction.
-
-        Returns
-        -------
-        bool
-            False once the user has removed it.
-        """
-        return self.store == store and self.layer in self._viewer.layers
-
-    def show_again(self, levels: LiveLevels) -> None:
-        """Show other levels of the same store, for a run that goes on.
-
-        Parameters
-        ----------
-        levels : LiveLevels
-            Of the same shapes.
-        """
-        self.layer.data = live_layer_data(levels)["data"]
+        self._contrast = share_contrast(self.layer, real)
 
     def updated(self, contrast: tuple[float, float] | None) -> None:
         """Show what the levels have got.
@@ -123,6 +162,8 @@ class PredictionLayer:
         """
         self._contrast.suggest(contrast)
         self._live.updated()
+        if self._hatch in self._viewer.layers:
+            show_news(self._hatch, self.layer, self._levels.loaded)
 
     def finish(self, outcome: Outcome) -> None:
         """Keep what is to be known of the prediction with the layer.
@@ -132,46 +173,38 @@ class PredictionLayer:
         outcome : Outcome
             What the run left.
         """
-        facts = self.layer.metadata[KEY]["prediction"]
+        facts = prediction_facts(self.layer)
         facts = {**facts, "complete": outcome.report.complete, "report": outcome.report}
         opened = {} if outcome.slide is None else {"slide": outcome.slide, "channel": 0}
         self.layer.metadata = {**self.layer.metadata, KEY: {"prediction": facts, **opened}}
         self._live.updated()
+        if outcome.report.complete:
+            remove_hatch(self._viewer, self.layer)
 
     def remove(self) -> None:
         """Take the layer away."""
+        remove_hatch(self._viewer, self.layer)
         if self.layer in self._viewer.layers:
             self._viewer.layers.remove(self.layer)
 
+    def _added(self, reference: Image, title: Title, facts: dict[str, object]) -> Image:
+        layer: Image = self._viewer.add_image(
+            **live_layer_data(self._levels),
+            **placement(reference),
+            name=title.name,
+            rgb=False,
+            colormap=title.colour,
+            blending="additive",
+            contrast_limits=(0.0, 1.0),
+            metadata={KEY: {"prediction": facts}},
+        )
+        return layer
 
-class _Contrast:
-    """Contrast of a prediction: the real channel's, or that of its own pixels, until the user sets it."""
 
-    def __init__(self, layer: Image, real: Image | None) -> None:
-        self._layer, self._real = layer, real
-        self._is_ours = True
-        self._is_setting = False
-        layer.events.contrast_limits.connect(self._note)
-        if real is not None:
-            real.events.contrast_limits.connect(self._follow)
-            self._follow()
-
-    def suggest(self, limits: tuple[float, float] | None) -> None:
-        if limits is not None and self._real is None:
-            self._set(limits)
-
-    def _follow(self, event: object = None) -> None:  # noqa: ARG002
-        if self._real is not None:
-            self._set(tuple(self._real.contrast_limits))
-
-    def _note(self, event: object = None) -> None:  # noqa: ARG002
-        self._is_ours = self._is_ours and self._is_setting
-
-    def _set(self, limits: tuple[float, ...]) -> None:
-        if not self._is_ours:
-            return
-        self._is_setting = True
-        low, high = limits
-        self._layer.contrast_limits_range = slider_range((low, high), np.dtype(self._layer.dtype))
-        self._layer.contrast_limits = limits
-        self._is_setting = False
+def _layer_of(viewer: napari.Viewer, store: Path, levels: LiveLevels) -> Image | None:
+    """A layer that shows a store already."""
+    for layer in viewer.layers:
+        is_it = prediction_facts(layer).get("path") == str(store) and not is_helper(layer)
+        if is_it and pixel_shape(layer) == levels.planes[0].shape and layer.multiscale == (len(levels.levels) > 1):
+            return layer
+    return None

@@ -65,3 +65,24 @@ class ProgressPanel(MessagePanel):
         if self.bar.maximum() == 0:
             self.clear()
         self.numbers_label.setText(self.numbers_label.text().split(", ")[0])
+
+
+def words_of_the_end(progress: Progress | None, store: str) -> str:
+    """What to say of a prediction that was stopped.
+
+    Parameters
+    ----------
+    progress : Progress or None
+        The last that was heard.
+    store : str
+        Name of its folder.
+
+    Returns
+    -------
+    str
+        A sentence or two.
+    """
+    if progress is None:
+        return f"Stopped before the first tile of {store}."
+    done = f"{progress.finished} of {progress.total} tiles"
+    return f"Stopped: {done} are done and kept in {store}. Predict goes on from them."

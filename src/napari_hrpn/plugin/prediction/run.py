@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +46,25 @@ class Readiness:
 
 
 @dataclass(frozen=True)
+class ReadCheckpoint:
+    """What the form keeps of a checkpoint.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        Its file.
+    checkpoint : Checkpoint
+        Without its weights, which are large.
+    digest : str
+        Fingerprint, which the weights decide too.
+    """
+
+    path: Path
+    checkpoint: Checkpoint
+    digest: str
+
+
+@dataclass(frozen=True)
 class Job:
     """One press of the button.
 
@@ -57,6 +76,8 @@ class Job:
         Channel of each input role.
     checkpoint, store : pathlib.Path
         What to predict with, and where to.
+    request : dict
+        What is known to decide the pixels, as `find_output` gives it.
     settings : PredictionSettings
         How.
     overwrite : bool
@@ -67,6 +88,7 @@ class Job:
     roles: Mapping[str, int]
     checkpoint: Path
     store: Path
+    request: Mapping[str, Any]
     settings: PredictionSettings
     overwrite: bool = False
 
@@ -127,7 +149,7 @@ def find_readiness() -> Readiness:
     return Readiness(devices, PredictionSettings())
 
 
-def read_card(path: Path) -> Checkpoint:
+def read_card(path: Path) -> ReadCheckpoint:
     """Read what a checkpoint says of itself.
 
     Parameters
@@ -137,8 +159,8 @@ def read_card(path: Path) -> Checkpoint:
 
     Returns
     -------
-    Checkpoint
-        Checked, but without its weights: the form keeps it.
+    ReadCheckpoint
+        Checked.
 
     Raises
     ------
@@ -147,7 +169,8 @@ def read_card(path: Path) -> Checkpoint:
     """
     from napari_hrpn.models import load_checkpoint
 
-    return replace(load_checkpoint(path), weights={})
+    checkpoint = load_checkpoint(path)
+    return ReadCheckpoint(path, replace(checkpoint, weights={}), checkpoint.digest)
 
 
 def predict(
@@ -263,16 +286,16 @@ class _Filling:
         return Progress(self._finished, self._total, self._earlier, predicted_px, seconds_left, contrast)
 
     def _load_finished(self, store: PredictionStore) -> None:
+        """Load what earlier runs left anywhere on the slide; those of the region count as progress."""
         core, region = store.request.get("core"), self._job.settings.region
         if not isinstance(core, int):
             return
         grid = TileGrid(*self._job.slide.shape, core, halo=0, stride=1)
-        tiles = tuple(grid) if region is None else grid.within(region)
-        for tile in tiles:
-            if store.finished(tile.core):
-                self._load(tile)
-        self._finished = self._earlier = len(self._cores)
-        self._total = len(tiles)
+        self._cores = {tile.core for tile in grid if store.finished(tile.core)}
+        self._levels.load_finished(self._cores)
+        wanted = tuple(grid) if region is None else grid.within(region)
+        self._finished = self._earlier = sum(tile.core in self._cores for tile in wanted)
+        self._total = len(wanted)
 
     def _load(self, tile: Tile) -> None:
         if tile.core not in self._cores:

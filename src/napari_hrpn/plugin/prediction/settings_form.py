@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSizePolicy, QSpinBox, QWidget
-from superqt import QCollapsible
 
 from napari_hrpn.plugin.devices import device_choices
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
+from napari_hrpn.plugin.forms.fold import Fold
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.warning_label import WarningLabel
 
@@ -46,14 +46,17 @@ class SettingsForm(QWidget):
         self.resample_box = QCheckBox("Resample to the pixel size trained on")
         self.resample_box.setToolTip(
             "Show the slide to the network at the pixel size that it was trained on.\n"
-            "The prediction has the slide's own pixels. Offered where the two differ by more than 5 %"
+            "The prediction has the slide's own pixels. On by itself where the two differ by more than 5 %"
         )
         self.resample_box.setEnabled(False)
         self.resample_box.toggled.connect(self.changed)
+        for box in (self.region_box, self.device_box):
+            box.changed.connect(self.changed)
+        self._about: object = None
         self.warning_label = WarningLabel()
         self._advanced = _Advanced()
-        self.advanced_group = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
-        self.advanced_group.addWidget(self._advanced)
+        self._advanced.changed.connect(self.changed)
+        self.advanced_group = Fold("Advanced", self._advanced)
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -78,11 +81,10 @@ class SettingsForm(QWidget):
         if self._defaults is None:
             self._defaults = defaults
             self.device_box.choose(defaults.device)
-            self.resample_box.setChecked(defaults.resample)
             self._advanced.set_defaults(defaults)
 
-    def offer_resampling(self, warnings: tuple[str, ...], *, can_resample: bool) -> None:
-        """Tell that the slide's pixels are not of the size trained on.
+    def offer_resampling(self, warnings: tuple[str, ...], *, can_resample: bool, about: object) -> None:
+        """Tell that the slide's pixels are not of the size trained on, and resample unless the user says otherwise.
 
         Parameters
         ----------
@@ -90,10 +92,13 @@ class SettingsForm(QWidget):
             Sentences; none where all is well.
         can_resample : bool
             Whether resampling would help.
+        about : object
+            Which slide and checkpoint; what the user says holds as long as these are the same.
         """
+        if (about, can_resample) != self._about:
+            self._about = about, can_resample
+            self.resample_box.setChecked(can_resample)
         self.resample_box.setEnabled(can_resample)
-        if not can_resample:
-            self.resample_box.setChecked(False)
         self.warning_label.warn(() if self.resample_box.isChecked() else warnings)
 
     def settings(self) -> PredictionSettings | None:
@@ -116,6 +121,8 @@ class SettingsForm(QWidget):
 
 class _Advanced(QWidget):
     """Fields whose lowest value means: found out by itself."""
+
+    changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,6 +155,9 @@ class _Advanced(QWidget):
             "or rounded and clipped to that of the slides trained on"
         )
         self.output_box.offer(OUTPUTS)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
         form = form_layout(self)
         for title, box in (
             ("Precision", self.precision_box),
@@ -158,6 +168,14 @@ class _Advanced(QWidget):
         ):
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             add_row(form, title, box)
+        for signal in (
+            *(box.changed for box in (self.precision_box, self.output_box)),
+            *(box.valueChanged for box in (self.core_box, self.halo_box, self.memory_box)),
+        ):
+            signal.connect(self._tell)
+
+    def _tell(self, *_: object) -> None:
+        self.changed.emit()
 
     def set_defaults(self, defaults: PredictionSettings) -> None:
         self.precision_box.choose(defaults.precision)

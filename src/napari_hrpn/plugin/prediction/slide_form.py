@@ -11,19 +11,24 @@ from qtpy.QtWidgets import QWidget
 
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.pixel_size_edit import PixelSizeEdit
 from napari_hrpn.plugin.layers import (
     channel_of,
+    give_pixel_size,
     imaged_slides_in,
     is_prediction,
     is_same_slide,
     layers_of,
+    show_plane,
     slide_from_layers,
     slide_label,
     slide_title,
 )
+from napari_hrpn.plugin.layers.foreign_layers import pixel_size_um
+from napari_hrpn.plugin.prediction.plane_form import PlaneForm
 from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.plugin.soon import soon
-from napari_hrpn.slides import guess_roles
+from napari_hrpn.slides import SlideError, guess_roles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 LOOSE_LAYERS = "layers"
+FIXED_ROWS = 3
 NO_CHANNEL = "–"
 ROLE_TITLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
 SLIDE_TOOLTIP = "Open slide to predict, or any image layers of which you say what they show"
@@ -71,7 +77,9 @@ class ChosenSlide:
 
 
 class SlideForm(QWidget):
-    """Asks for a slide and for its channels; follows what is open in the viewer.
+    """Asks for a slide, its pixel size and its channels; follows what is open in the viewer.
+
+    `changed` says that something may be another one now, `refused` carries a sentence.
 
     Parameters
     ----------
@@ -80,16 +88,25 @@ class SlideForm(QWidget):
     """
 
     changed = Signal()
+    refused = Signal(str)
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
         self._input_roles: tuple[str, ...] = ()
         self._offered: Slide | None = None
+        self._sized: Image | None = None
+        self._size: tuple[float, float] | None = None
         self.slide_box = ChoiceBox(SLIDE_TOOLTIP)
         self.role_boxes: dict[str, ChoiceBox] = {}
         self._form = form_layout(self)
+        self.size_edit, self.plane_form = PixelSizeEdit(), PlaneForm()
         add_row(self._form, "Slide", self.slide_box)
+        add_row(self._form, "Pixel size", self.size_edit)
+        add_row(self._form, "Plane", self.plane_form)
+        self.size_edit.given.connect(self._give_size)
+        self.plane_form.chosen.connect(self._show_plane)
+        self.plane_form.refused.connect(self.refused)
         self.slide_box.changed.connect(self._offer_channels)
         # several layers come and go in one step
         self._soon = soon(self, self.refresh)
@@ -101,6 +118,7 @@ class SlideForm(QWidget):
     def disconnect_viewer(self) -> None:
         """Listen to the viewer no more, before the widget goes away."""
         self._soon.stop()
+        self.plane_form.abandon()
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._layers_changed)
 
@@ -116,7 +134,7 @@ class SlideForm(QWidget):
             return
         self._input_roles = tuple(roles)
         for _ in range(len(self.role_boxes)):
-            self._form.removeRow(1)
+            self._form.removeRow(FIXED_ROWS)
         self.role_boxes = {}
         for role in (*(role for role in roles if role != "probe"), "probe"):
             box = ChoiceBox(TOOLTIPS.get(role, f"Channel that shows {role}"))
@@ -126,13 +144,19 @@ class SlideForm(QWidget):
         self._offered = None
         self._offer_channels()
 
-    def refresh(self) -> None:
-        """Offer what is open now."""
+    def refresh(self, chosen: Slide | None = None) -> None:
+        """Offer what is open now.
+
+        Parameters
+        ----------
+        chosen : Slide, optional
+            What to choose; what is chosen already where left out.
+        """
         slides = imaged_slides_in(self._viewer)
         choices: list[tuple[str, Any]] = [(slide_label(slide), slide) for slide in slides]
         if self._loose_layers():
             choices.append(("Image layers, by role", LOOSE_LAYERS))
-        before = self.current_slide()
+        before = chosen or self.current_slide()
         # a slide may have been opened again, or have got coarser levels: it is still the one that was chosen
         again = None if before is None else next((slide for slide in slides if is_same_slide(slide, before)), None)
         self.slide_box.offer(choices, again)
@@ -177,20 +201,52 @@ class SlideForm(QWidget):
                 raise Refusal(f"Choose the channel that shows the {role}.")
         if len(set(roles.values())) < len(roles):
             raise Refusal(f"Choose a different channel for each of {', '.join(roles)}.")
+        slide, size = self.current_slide(), self.size_edit.value()
+        title = "" if slide is None else slide_title(slide)
+        if slide is None:
+            layers = list(roles.values())
+            slide, title = slide_from_layers(layers, [layer.name for layer in layers]), layers[0].name
+            roles, reference = {role: index for index, role in enumerate(roles)}, layers[0]
+        slide = slide if size is None else slide.with_pixel_size(size)
+        return ChosenSlide(slide, title, roles, reference, self.real_layer())
+
+    def real_layer(self) -> Image | None:
+        """The layer that shows the real probe; None where there is none."""
+        slide, probe = self.current_slide(), self.role_boxes["probe"].value
+        if slide is None or probe is None:
+            return probe
+        return next((layer for layer in layers_of(self._viewer, slide) if channel_of(layer) == probe), None)
+
+    def _give_size(self) -> None:
+        try:
+            slide, size = self.current_slide(), self.size_edit.value()
+            if slide is not None and size is not None:
+                give_pixel_size(self._viewer, slide, size)
+        except (Refusal, SlideError) as error:
+            self.refused.emit(str(error))
+        self.refresh()
+
+    def _show_plane(self, z: int | None, t: int | None) -> None:
         slide = self.current_slide()
-        return self._of_layers(roles) if slide is None else self._of_slide(slide, roles, reference)
+        if slide is None:
+            return
+        try:
+            plane = show_plane(self._viewer, slide, z, t)
+        except SlideError as error:
+            self.refused.emit(str(error))
+            return
+        self._offered = plane
+        self.refresh(plane)
 
-    def _of_slide(self, slide: Slide, roles: dict[str, int], reference: Image) -> ChosenSlide:
-        probe = self.role_boxes["probe"].value
-        layers = layers_of(self._viewer, slide)
-        real = next((layer for layer in layers if probe is not None and channel_of(layer) == probe), None)
-        return ChosenSlide(slide, slide_title(slide), roles, reference, real)
-
-    def _of_layers(self, roles: dict[str, Image]) -> ChosenSlide:
-        layers = list(roles.values())
-        slide = slide_from_layers(layers, [layer.name for layer in layers])
-        numbered = {role: index for index, role in enumerate(roles)}
-        return ChosenSlide(slide, layers[0].name, numbered, layers[0], self.role_boxes["probe"].value)
+    def _show_size_and_plane(self) -> None:
+        slide, reference = self.current_slide(), self.reference_layer()
+        is_other = reference != self._sized or (slide is not None and slide.pixel_size_um != self._size)
+        if is_other:
+            self._sized, self._size = reference, None if slide is None else slide.pixel_size_um
+            own = None if reference is None else pixel_size_um(reference)
+            self.size_edit.show_size(self._size or own)
+        self.plane_form.show_slide(slide)
+        self._form.setRowVisible(self.plane_form, self.plane_form.is_needed)
 
     def _offer_channels(self) -> None:
         slide = self.current_slide()
@@ -209,6 +265,7 @@ class SlideForm(QWidget):
             for role, box in self.role_boxes.items():
                 index = getattr(guessed, role, None)
                 box.offer(choices, None if index is None else values[index], keep=slide is None)
+        self._show_size_and_plane()
         self.changed.emit()
 
     def _loose_layers(self) -> list[Image]:

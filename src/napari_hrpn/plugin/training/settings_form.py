@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QSpinBox, QWidget
-from superqt import QCollapsible
 
 from napari_hrpn.plugin.devices import device_choices
 from napari_hrpn.plugin.forms.choice_box import ChoiceBox
+from napari_hrpn.plugin.forms.fold import Fold
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.scientific_box import ScientificBox
 
@@ -77,8 +77,7 @@ class TrainingForm(QWidget):
         self.device_box = ChoiceBox("Processor that trains the network, with its free memory")
         self.device_box.offer([("Looking for processors …", None)])
         self._advanced = _Advanced()
-        self.advanced_group = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
-        self.advanced_group.addWidget(self._advanced)
+        self.advanced_group = Fold("Advanced", self._advanced)
         self._lay_out()
         self._connect()
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, file_name, number, tidy
-from napari_hrpn.reports.study_figures import PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +20,7 @@ MOST_PANELS, MOST_LINES = 12, 100
 CELLS = 256
 
 
-def pixel_figures(parts: Sequence[Plain], probe: str) -> list[Drawing]:
+def pixel_figures(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> list[Drawing]:
     """Draw what follows from pixel pairs.
 
     Parameters
@@ -30,6 +29,8 @@ def pixel_figures(parts: Sequence[Plain], probe: str) -> list[Drawing]:
         The plain part of each prediction's pixels.
     probe : str
         What the real channel is called.
+    colours : sequence of str
+        Of the predictions, as everywhere.
 
     Returns
     -------
@@ -37,8 +38,8 @@ def pixel_figures(parts: Sequence[Plain], probe: str) -> list[Drawing]:
         A density for each prediction, and one picture of each other kind for all of them.
     """
     drawings = [_densities(part, probe) for part in parts]
-    drawings += [_iou(parts), _histogram(parts, probe), _quantiles(parts, probe)]
-    return drawings + ([_regions(parts)] if parts[0]["rois"] else [])
+    drawings += [_iou(parts, colours), _histogram(parts, probe, colours), _quantiles(parts, probe, colours)]
+    return drawings + ([_regions(parts, colours)] if parts[0]["rois"] else [])
 
 
 def _densities(part: Plain, probe: str) -> Drawing:
@@ -112,7 +113,7 @@ def _density_words(region: Plain) -> list[str]:
     ]
 
 
-def _iou(parts: Sequence[Plain]) -> Drawing:
+def _iou(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
@@ -124,7 +125,7 @@ def _iou(parts: Sequence[Plain]) -> Drawing:
     ):
         curve = parts[0]["iou_curve"]
         _shade_ties(axes, curve)
-        for part, colour in zip(parts, _colours(len(parts)), strict=True):
+        for part, colour in zip(parts, colours, strict=True):
             x, y = zip(*[(point["percentile"], _or_nan(point[key])) for point in part["iou_curve"]], strict=True)
             axes.plot(x, y, color=colour, label=part["name"])
             chance = [_or_nan(point[key.replace("iou", "chance")]) for point in part["iou_curve"]]
@@ -147,12 +148,12 @@ def _shade_ties(axes: Axes, curve: Sequence[Plain]) -> None:
             axes.axvspan(point["percentile"] - 0.5, point["percentile"] + 0.5, color="0.85", linewidth=0)
 
 
-def _histogram(parts: Sequence[Plain], probe: str) -> Drawing:
+def _histogram(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Drawing:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    for part, colour in zip(parts, _colours(len(parts)), strict=True):
+    for part, colour in zip(parts, colours, strict=True):
         edges, (real, predicted) = np.array(part["histogram"]["edges"]), np.array(part["histogram"]["counts"])
         if part is parts[0]:
             n = int(real.sum())
@@ -181,12 +182,12 @@ def _width_ratio(first: Plain, edges: np.ndarray) -> float:
     return float((own[1] - own[0]) / (edges[1] - edges[0]))
 
 
-def _quantiles(parts: Sequence[Plain], probe: str) -> Drawing:
+def _quantiles(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Drawing:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2, 4.8), layout="constrained")
     axes = figure.subplots()
-    for part, colour in zip(parts, _colours(len(parts)), strict=True):
+    for part, colour in zip(parts, colours, strict=True):
         found = part["quantiles"]
         label = f"{part['name']}: slope {number(found['slope'])}"
         axes.plot(_floats(found["real"]), _floats(found["predicted"]), ".-", color=colour, markersize=5, label=label)
@@ -203,7 +204,7 @@ def _quantiles(parts: Sequence[Plain], probe: str) -> Drawing:
     return Drawing("quantiles", "Q-Q plot", caption, figure)
 
 
-def _regions(parts: Sequence[Plain]) -> Drawing:
+def _regions(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
     from matplotlib.figure import Figure
 
     regions = [
@@ -212,7 +213,7 @@ def _regions(parts: Sequence[Plain]) -> Drawing:
     names = [region["region"] for region in regions[0]]
     figure = Figure(figsize=(9, 1.6 + 0.32 * len(names)), layout="constrained")
     for axes, key in zip(figure.subplots(1, 2, sharey=True), ("pearson_r", "slope"), strict=True):
-        for index, (own, colour) in enumerate(zip(regions, _colours(len(parts)), strict=True)):
+        for index, (own, colour) in enumerate(zip(regions, colours, strict=True)):
             shift = 0.6 * ((index + 0.5) / len(parts) - 0.5)
             for place, region in enumerate(own):
                 ends = (region.get("intervals") or {}).get(key, {})
@@ -230,10 +231,6 @@ def _regions(parts: Sequence[Plain]) -> Drawing:
         "a region is too small for one. They tell how sure a region's number is, not how tumours differ."
     )
     return Drawing("regions", "Regions of interest", caption, figure)
-
-
-def _colours(count: int) -> list[str]:
-    return [PALETTE[index % len(PALETTE)] for index in range(count)]
 
 
 def _or_nan(value: float | None) -> float:

@@ -23,7 +23,7 @@ from napari_hrpn.reports.evaluation.pixel_figures import pixel_figures
 from napari_hrpn.reports.evaluation.plain import plain_part
 from napari_hrpn.reports.evaluation.tables import evaluation_tables, write_tables
 from napari_hrpn.reports.evaluation.tissue_figures import patch_figure, penetration_figure, slide_figure
-from napari_hrpn.slides import slide_identity, write_geojson
+from napari_hrpn.slides import prediction_colours, slide_identity, write_geojson
 from napari_hrpn.slides.output_path import partial_output
 from napari_hrpn.slides.plain_text import printable
 
@@ -261,10 +261,13 @@ def _drawings(order: EvaluationOrder, parts: dict[str, Plain]) -> Iterator[Drawi
     probe = comparison.real.slide.channel_names[comparison.real.channel]
     for prediction in comparison.predictions:
         yield slide_figure(comparison.real, prediction, probe)
-    yield from pixel_figures([parts[f"pixels {prediction.name}"] for prediction in comparison.predictions], probe)
-    yield patch_figure(parts["patches"])
+    names = [prediction.name for prediction in comparison.predictions]
+    colours = prediction_colours([prediction.slide for prediction in comparison.predictions])
+    own = dict(zip(names, colours, strict=True))
+    yield from pixel_figures([parts[f"pixels {name}"] for name in names], probe, colours)
+    yield patch_figure(parts["patches"], own)
     if "penetration" in parts:
-        yield penetration_figure(parts["penetration"])
+        yield penetration_figure(parts["penetration"], own)
 
 
 def _about(order: EvaluationOrder, request: Plain, hashes: dict[Place, str]) -> Plain:

@@ -13,7 +13,7 @@ from napari_hrpn.reports.study_figures import PALETTE
 from napari_hrpn.slides import contrast_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -27,13 +27,15 @@ CHANNEL_COLOURS = {"nuclei": "#6a51a3", "vessels": "#66a61e", "probe": REAL_COLO
 FEWEST_FOR_A_VIOLIN = 3
 
 
-def patch_figure(part: Plain) -> Drawing:
+def patch_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
     """Draw the total intensity of each patch, channel by channel.
 
     Parameters
     ----------
     part : dict
         The plain part of the patches.
+    colours : mapping of str to str
+        Colour of each prediction, by its name.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def patch_figure(part: Plain) -> Drawing:
     images, chosen = part["images"], [patch for patch in part["patches"] if patch["enough"]]
     figure = Figure(figsize=(1.2 + 2.2 * len(images), 4.4), layout="constrained")
     panels = figure.subplots(1, len(images), squeeze=False)[0]
-    for axes, image, colour in zip(panels, images, image_colours(images), strict=True):
+    for axes, image, colour in zip(panels, images, image_colours(images, colours), strict=True):
         draw_violin(axes, [patch[f"{image} total"] for patch in chosen], 0, colour)
         words = part["channels"][image] if image in CHANNEL_COLOURS else image
         tidy(axes, "", "total intensity per patch" if axes is panels[0] else "", f"{words}\nn = {len(chosen)} patches")
@@ -91,13 +93,15 @@ def draw_violin(axes: Axes, values: Sequence[float], place: float, colour: str) 
     axes.scatter(place + 0.5 * spread, numbers, s=size, color=colour, alpha=0.5, linewidths=0)
 
 
-def penetration_figure(part: Plain) -> Drawing:
+def penetration_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
     """Draw the mean grey level over the distance from the nearest vessel.
 
     Parameters
     ----------
     part : dict
         The plain part of the penetration.
+    colours : mapping of str to str
+        Colour of each prediction, by its name.
 
     Returns
     -------
@@ -110,7 +114,8 @@ def penetration_figure(part: Plain) -> Drawing:
     figure = Figure(figsize=(1 + 5 * len(areas), 4.4), layout="constrained")
     for axes, area in zip(figure.subplots(1, len(areas), squeeze=False)[0], areas, strict=True):
         profiles = [profile for profile in part["profiles"] if profile["area"] == area]
-        for profile, colour in zip(profiles, image_colours([profile["image"] for profile in profiles]), strict=True):
+        own = image_colours([profile["image"] for profile in profiles], colours)
+        for profile, colour in zip(profiles, own, strict=True):
             _draw_profile(axes, profile, colour)
         n = profiles[0]["n"]
         tidy(axes, "distance from the nearest vessel, µm", "mean grey level", f"{area}, n = {n:,} px outside vessels")
@@ -212,20 +217,22 @@ def _pictures(real: ProbeImage, prediction: ProbeImage) -> tuple[NDArray[np.floa
     return y, p[np.ix_(rows, columns)]
 
 
-def image_colours(images: Sequence[str]) -> list[str]:
+def image_colours(images: Sequence[str], colours: Mapping[str, str] | None = None) -> list[str]:
     """Colours of images: those of the channels, and those that the predictions have in the other figures.
 
     Parameters
     ----------
     images : sequence of str
         Roles of channels, "real", and names of predictions.
+    colours : mapping of str to str, optional
+        Colours of predictions by their names; those of the order where left out.
 
     Returns
     -------
     list of str
         One for each.
     """
-    known = {**CHANNEL_COLOURS, "real": REAL_COLOUR}
+    known = {**CHANNEL_COLOURS, "real": REAL_COLOUR, **(colours or {})}
     predictions = [image for image in images if image not in known]
     own = {image: PALETTE[index % len(PALETTE)] for index, image in enumerate(predictions)}
     return [known.get(image) or own[image] for image in images]

@@ -1,0 +1,28 @@
+"""A part of a form that is folded away until it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from superqt import QCollapsible
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
+
+class Fold(QCollapsible):
+    """A heading that folds and unfolds a widget; what is folded away does not get the Tab key.
+
+    Parameters
+    ----------
+    title : str
+        The heading.
+    contents : QWidget
+        What is folded away at first.
+    """
+
+    def __init__(self, title: str, contents: QWidget) -> None:
+        super().__init__(title, expandedIcon="▾", collapsedIcon="▸")
+        self.addWidget(contents)
+        contents.setEnabled(False)
+        self.toggled.connect(contents.setEnabled)
