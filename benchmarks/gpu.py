@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.strips import Scale
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
+    from napari_hrpn.training import EpochRecord, TrainingSettings
 
 T = TypeVar("T")
 PAPER_PATCHES, PAPER_SECONDS = 27_780, 300.0
@@ -136,10 +137,10 @@ def predicted(bench: Bench, slide: Slide, name: str, **changes: object) -> tuple
 
     from napari_hrpn.inference import PredictionSettings, predict_slide
 
-    settings = PredictionSettings(**{"device": bench.device, "skip_blank": False, **changes})
+    settings = replace(PredictionSettings(device=bench.device, skip_blank=False), **changes)  # type: ignore[arg-type]
     path = bench.folder / f"{name}.ome.zarr"
     report = finish(predict_slide(slide, bundled(), path, settings))
-    pixels: NDArray[np.float32] = np.asarray(zarr.open_group(path, mode="r")["0"][...])[0]
+    pixels: NDArray[np.float32] = np.asarray(zarr.open_array(path / "0", mode="r")[0])
     return pixels, report
 
 
@@ -225,7 +226,7 @@ def reading_alone(slide: Slide, settings: PredictionSettings) -> float:
     with ThreadPoolExecutor(engine.READERS) as readers:
         tiles = [piece.core for tile in plan.grid for piece in plan.pieces(tile)]
         for _ in readers.map(
-            lambda core: plan.sampling.read(slide.levels[0], chunks, plan.channels, core).shape, tiles
+            lambda core: plan.sampling.read(slide.levels[0], chunks, plan.channels, core)[0].shape, tiles
         ):
             pass
     return slide.shape[0] * slide.shape[1] / 1e6 / (time.perf_counter() - started)
@@ -282,16 +283,17 @@ def measure_prediction(bench: Bench) -> None:
         bench.found.add(f"{bench.size:,} px, bf16, {words}: end to end, Mpx/s", megapixels / report.seconds)
 
 
-def training_records(bench: Bench, name: str, entries: list[Any], patches: int | None, **changes: object) -> list[Any]:
+def training_records(
+    bench: Bench, name: str, entries: list[Any], patches: int | None, settings: TrainingSettings
+) -> list[EpochRecord]:
     """Train until so many patches were learnt from, or to the end; the records of the epochs."""
-    from napari_hrpn.training import EpochReport, recipe_settings, train_model
+    from napari_hrpn.training import EpochReport, StepReport, train_model
 
-    settings = recipe_settings(device=bench.device, **changes)
     stop, records, seen = threading.Event(), [], 0
     for report in train_model(entries, bench.folder / name, settings, stop=stop):
         if isinstance(report, EpochReport):
             records.append(report.record)
-        elif hasattr(report, "step"):
+        elif isinstance(report, StepReport):
             seen += settings.batch
             if patches is not None and seen >= patches:
                 stop.set()
@@ -300,7 +302,7 @@ def training_records(bench: Bench, name: str, entries: list[Any], patches: int |
 
 def measure_paper_epoch(bench: Bench) -> None:
     """The published recipe on as many patches as the paper has, read again and again from one slide's cache."""
-    from napari_hrpn.training import SlideEntry
+    from napari_hrpn.training import SlideEntry, recipe_settings
 
     entries = [
         SlideEntry(large_slide(bench), tumour="learnt from", part="train"),
@@ -308,9 +310,9 @@ def measure_paper_epoch(bench: Bench) -> None:
     ]
     patches = 64 if bench.small else PAPER_PATCHES + 1024
     for precision in ("fp32", "bf16"):
-        changes = {"recipe": "paper", "epochs": 100, "precision": precision}
-        changes |= {"patch_px": 128, "batch": 8} if bench.small else {}
-        records = training_records(bench, f"paper-{precision}", entries, patches, **changes)
+        settings = recipe_settings("paper", device=bench.device, epochs=100, precision=precision)
+        settings = replace(settings, patch_px=128, batch=8) if bench.small else settings
+        records = training_records(bench, f"paper-{precision}", entries, patches, settings)
         # the first one warms up
         steady = records[1:] or records
         speed = median(record.patches_per_second for record in steady)
@@ -320,19 +322,17 @@ def measure_paper_epoch(bench: Bench) -> None:
             f"{where}: epoch of {PAPER_PATCHES:,} patches, s (the paper: {PAPER_SECONDS:.0f})", seconds, "20"
         )
         bench.found.add(f"{where}: share in which the loop waits for patches", median(r.waiting_share for r in steady))
-        alone = learning_alone(bench, changes)
+        alone = learning_alone(bench, settings)
         bench.found.add(f"{where}: steps on a batch that lies on the card, patches/s", alone)
         bench.found.add(f"{where}: share of time in which the card waits", max(0.0, 1 - speed / alone))
         bench.found.add(f"{where}: peak memory of the card, GB", max(r.peak_memory_bytes for r in steady) / 1e9)
 
 
-def learning_alone(bench: Bench, changes: dict[str, Any]) -> float:
+def learning_alone(bench: Bench, settings: TrainingSettings) -> float:
     """Patches per second of the learner's steps on one batch that lies on the device."""
-    from napari_hrpn.training import recipe_settings
     from napari_hrpn.training.hrpn_learner import HRPNLearner
     from napari_hrpn.training.learner import DeviceBatch
 
-    settings = recipe_settings(device=bench.device, **changes)
     learner = HRPNLearner(settings, bench.device, settings.precision)
     shape = (settings.batch, 1, settings.patch_px, settings.patch_px)
     inputs = torch.rand((settings.batch, 2, *shape[2:]), device=bench.device)
@@ -356,14 +356,14 @@ def measure_fast_recipe(bench: Bench) -> None:
     from napari_hrpn.models import load_checkpoint
     from napari_hrpn.sample_data import phantom_slide, r2_ceiling
     from napari_hrpn.slides import open_slide
-    from napari_hrpn.training import SlideEntry
+    from napari_hrpn.training import SlideEntry, recipe_settings
 
     size = 512 if bench.small else 2048
     paths = [written_phantom(bench, "tumour", size, seed) for seed in (11, 12, 13, 14)]
-    parts = ("train", "train", "train", "validation")
-    entries = [SlideEntry(path, part=part) for path, part in zip(paths, parts, strict=True)]
+    entries = [*(SlideEntry(path, part="train") for path in paths[:3]), SlideEntry(paths[3], part="validation")]
     bench.forget_peak()
-    records = training_records(bench, "fast", entries, None, recipe="fast", max_minutes=0.2 if bench.small else 1.0)
+    settings = recipe_settings(device=bench.device, max_minutes=0.2 if bench.small else 1.0)
+    records = training_records(bench, "fast", entries, None, settings)
     bench.found.add("recipe fast, a minute: epochs", float(len(records)))
     bench.found.add("recipe fast: patches/s", median(record.patches_per_second for record in records))
     bench.found.add("recipe fast: share in which the loop waits for patches", median(r.waiting_share for r in records))

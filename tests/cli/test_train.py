@@ -144,7 +144,7 @@ def test_slides_get_their_tumour_part_channels_and_regions(fake, tmp_path):
     assert (first.tumour_id, first.part, second.tumour_id, second.part) == ("mouse1", "auto", "mouse2", "test")
     assert (first.regions, second.regions) == (tmp_path / "a.geojson", tmp_path / "b.json")
     assert first.roles == second.roles == {"probe": "Cy5", "fap": "3"}
-    assert (first.z, first.t, first.series) == (4, None, 0)
+    assert (first.z, first.t, first.series) == (4, None, None)
 
 
 def test_one_file_of_regions_is_for_the_only_slide(fake, tmp_path):

@@ -167,7 +167,7 @@ def test_some_points_may_have_a_height(tmp_path: Path) -> None:
 def test_names_hold_what_a_file_can_hold(tmp_path: Path) -> None:
     path = save(tmp_path, json.dumps(feature(name="a\x00b\n\ud800c", measurements={"\ud800": 1})))
     (annotation,) = read_geojson(path)
-    assert annotation.name == "a\ufffdb \ufffdc"
+    assert annotation.name == "a b \ufffdc"
     write_geojson([annotation], tmp_path / "again.geojson")
     assert read_geojson(tmp_path / "again.geojson")[0].name == annotation.name
 

@@ -62,9 +62,10 @@ def test_a_slide_is_judged_once_it_is_chosen(
 
 
 def test_a_prediction_does_not_wait_for_it(engine, viewer, open_widget, qtbot, monkeypatch, text_of, wait_for):
-    go_on, closed = threading.Event(), threading.Event()
+    go_on, begun, closed = threading.Event(), threading.Event(), threading.Event()
 
     def slow(slide, roles):
+        begun.set()
         try:
             while not go_on.wait(0.01):
                 yield
@@ -85,8 +86,10 @@ def test_a_prediction_does_not_wait_for_it(engine, viewer, open_widget, qtbot, m
     qtbot.waitUntil(lambda: text_of(widget.quality_label) == f"⚠ {GRAVE.sentence}", timeout=WAIT_MS)
 
     go_on.clear()
+    begun.clear()
     closed.clear()
     widget.slide_form.role_boxes["probe"].setCurrentIndex(0)
     assert widget._quality.is_looking
+    qtbot.waitUntil(begun.is_set, timeout=WAIT_MS)
     viewer.window.remove_dock_widget(widget)
     qtbot.waitUntil(closed.is_set, timeout=WAIT_MS)
