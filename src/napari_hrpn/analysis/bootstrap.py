@@ -258,8 +258,8 @@ def _block_reason(blocks: BlockSums, total: AgreementSums, estimates: tuple[floa
         return "one of the images is constant"
     if blocks.effective < LEAST_BLOCKS:
         return (
-            f"the region is worth {blocks.effective:.1f} blocks of {blocks.side_px} px; expected {LEAST_BLOCKS} or "
-            "more: choose a larger region or state a smaller block"
+            f"the region is worth {blocks.effective:.1f} blocks of {blocks.side_px} px, and an interval takes "
+            f"{LEAST_BLOCKS}: a region of {LEAST_BLOCKS * blocks.side_px**2:,} px or more"
         )
     return ""
 
