@@ -21,7 +21,7 @@ from napari_hrpn.plugin.roi_correlation.export_rows import (
     settings,
     tidy_rows,
 )
-from napari_hrpn.slides import SlideError, write_geojson
+from napari_hrpn.slides import SlideError, taken_away, write_geojson
 from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -200,7 +200,8 @@ def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = Fals
         If a file exists already or cannot be written.
     """
     _check_beside(path, (".json",), overwrite=overwrite)
-    write_geojson([measured_annotation(exported, row) for row in exported.rows], path, overwrite=overwrite)
+    regions = [measured_annotation(exported, row) for row in exported.rows]
+    write_geojson([*regions, *taken_away(regions)], path, overwrite=overwrite)
     _write_settings(exported, path, overwrite=overwrite)
 
 
