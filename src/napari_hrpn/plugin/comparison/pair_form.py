@@ -29,6 +29,7 @@ from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.tone_label import ToneLabel
 from napari_hrpn.plugin.layers import pixel_shape, slide_from_layers, slide_of
 from napari_hrpn.plugin.soon import soon
+from napari_hrpn.plugin.view_buttons import ViewButtons
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class PairForm(QWidget):
         self.real_box = ChoiceBox("Layer that shows the probe as it was imaged")
         self.predicted_list = PredictionList()
         self.note_label = ToneLabel()
+        self.views = ViewButtons(viewer, self._shown_layers)
         self._lay_out()
         self._soon = soon(self, self.refresh)
         self._connect()
@@ -154,6 +156,7 @@ class PairForm(QWidget):
     def shut_down(self) -> None:
         """Listen to the viewer no more, before the widget goes away; called again, it does nothing."""
         self._soon.stop()
+        self.views.shut_down()
         with contextlib.suppress(RuntimeError, TypeError):
             self._choice.changed.disconnect(self._refresh_soon)
         events = self._viewer.layers.events
@@ -185,8 +188,8 @@ class PairForm(QWidget):
         form = form_layout(rows)
         add_row(form, "Real", self.real_box)
         add_row(form, "Predicted", self.predicted_list)
-        layout.addWidget(rows)
-        layout.addWidget(self.note_label)
+        for widget in (rows, self.views, self.note_label):
+            layout.addWidget(widget)
 
     def _connect(self) -> None:
         self.real_box.changed.connect(self._note_choice)
@@ -259,6 +262,7 @@ class PairForm(QWidget):
         if found is not None and _is_same(found, before[0]):
             self._pair = before[0]
         self._show_note()
+        self.views.refresh()
         # channels are compared by identity: each is made once
         if (self._pair, self._real, self._place, self._alone, self._problem) != before:
             self.changed.emit()
@@ -309,6 +313,11 @@ class PairForm(QWidget):
             known = replace(known, name=layer.name)
         self._wrapped[layer] = known, own
         return known
+
+    def _shown_layers(self) -> tuple[Image | None, Image | None]:
+        """The real layer and the first prediction."""
+        predicted = next(iter(self.predictions), None)
+        return None if self._real is None else self._real.layer, None if predicted is None else predicted.layer
 
     def _show_note(self) -> None:
         told = [self._problem, *(unfinished_words(one) for one in self.predictions)]

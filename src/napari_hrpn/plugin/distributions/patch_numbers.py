@@ -12,7 +12,8 @@ from napari_hrpn.plugin.comparison.compared import looks_predicted
 from napari_hrpn.plugin.distributions.violin_plot import Violin
 from napari_hrpn.plugin.distributions.work import PatchSettings, PatchSource
 from napari_hrpn.plugin.layers import is_same_slide, layers_of, slide_title, slides_in
-from napari_hrpn.plugin.measuring.numbers_table import count, number
+from napari_hrpn.plugin.measuring.numbers_table import count
+from napari_hrpn.reports import number
 from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ TOOLTIP = (
 )
 WHERE = "Folder in which the report gets a folder of its own"
 WAITING = "Looking for the tissue …"
+WHOLE_FRAME = "the whole frame is measured, as chosen in napari"
 STOPPED = "Stopped; what is finished is kept: Write report goes on with it in the same folder."
 NO_PROGRAM = "No program is set for it on this computer: open {} yourself."
 
@@ -148,17 +149,18 @@ class ReportBar(MeasureBar):
 
         tissue, real = self._tissue, pair.real
         slide, channel = stained_slide(real, self._viewer)
+        choices = self._choices(slide)
         words = "edited by hand in napari" if tissue.is_edited else tissue.problem or ""
         return Reported(
             ProbeImage("real", slide, channel),
             tuple(ProbeImage(one.name, one.slide, one.channel) for one in pair.predictions),
             slide_label(slide),
-            tissue.mask,
+            None if choices.is_whole_frame else tissue.mask,
             tissue.glass,
-            words,
+            WHOLE_FRAME if choices.is_whole_frame else words,
             tuple(self._rois()),
             slide_of(real.layer) is not None,
-            self._choices(slide),
+            choices,
         )
 
     def _take_written(self, key: Hashable) -> None:

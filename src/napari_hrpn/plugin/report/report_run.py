@@ -36,11 +36,14 @@ class ReportChoices:
         Channel of the vessels.
     vessels : callable or None
         Gives the vessels that somebody drew; called off the GUI thread.
+    is_whole_frame : bool
+        Whether everything is measured rather than the tissue.
     """
 
     settings: EvaluationSettings | None = None
     vessels_channel: int | None = None
     vessels: Callable[[], VesselMask] | None = None
+    is_whole_frame: bool = False
 
 
 @dataclass(frozen=True, eq=False)

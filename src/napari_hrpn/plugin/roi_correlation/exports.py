@@ -21,6 +21,7 @@ from napari_hrpn.plugin.roi_correlation.export_rows import (
     settings,
     tidy_rows,
 )
+from napari_hrpn.reports import number
 from napari_hrpn.slides import SlideError, taken_away, write_geojson
 from napari_hrpn.slides.output_path import partial_output
 
@@ -169,7 +170,7 @@ def roi_figure(exported: Exported, row: RoiRow) -> Figure:
         density.show(row.measurement, k)
         numbers = row.measurement.numbers[k]
         axes.set_title(
-            f"{row.listed.name}, {name}\nr = {numbers.line.pearson_r:.3f}, slope = {numbers.line.slope:.3f}, "
+            f"{row.listed.name}, {name}\nr = {number(numbers.line.pearson_r)}, slope = {number(numbers.line.slope)}, "
             f"n = {row.measurement.n:,} px",
             loc="left",
             fontsize=9,
