@@ -69,7 +69,7 @@ def test_patches_are_those_of_a_report_until_others_are_chosen_which_the_report_
     fresh.patch_box.setValue(PATCH_PX)
     assert fresh.report_choices(None).settings.patch_of(SHAPE) == PATCH_PX
     fresh.tissue_box.setValue(80)
-    assert fresh.report._settings() == EvaluationSettings(patch_px=PATCH_PX, minimum_tissue=0.8)
+    assert fresh.report_choices(None).settings == EvaluationSettings(patch_px=PATCH_PX, minimum_tissue=0.8)
     fresh.shut_down()
     fresh.close()
 

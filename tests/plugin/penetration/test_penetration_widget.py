@@ -255,7 +255,7 @@ def test_threshold_and_least_area_are_those_of_the_form(widget, viewer, settle):
     widget.find_vessels()
     settle(widget)
     assert not layer.data.any()
-    assert widget.report._settings().vessels == widget.vessel_form.settings
+    assert widget.report_choices(widget.real.slide).settings.vessels == widget.vessel_form.settings
 
 
 def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, settle):

@@ -16,6 +16,7 @@ from napari_hrpn.plugin.comparison.compared import (
     compared_channel,
     guess_predictions,
     guess_real,
+    in_common,
     is_incomplete,
     is_single_channel,
     looks_predicted,
@@ -70,6 +71,8 @@ class PairForm(QWidget):
         self._pair: Pair | None = None
         self._alone: tuple[ComparedChannel, ...] = ()
         self._place: ComparedChannel | None = None
+        self._apart: list[ComparedChannel] = []
+        self._joined: tuple[ComparedChannel, ...] = ()
         self._problem: str | None = None
         self._followed: dict[Image, tuple[str, ...]] = {}
         self._wrapped: WeakKeyDictionary[Image, tuple[ComparedChannel, Slide | None]] = WeakKeyDictionary()
@@ -277,9 +280,10 @@ class PairForm(QWidget):
         if not self._candidates():
             raise SlideError(self._no_image())
         ticked = sorted(self.predicted_list.ticked(), key=self._viewer.layers.index)
-        self._alone = tuple(self._channel(one) for one in ticked)
+        self._alone = self._together([self._channel(one) for one in ticked])
         place = stands_for_real(self._candidates(), ticked)
-        self._place = None if place is None else self._channel(place)
+        joined = {one.layer: one for one in self._alone}
+        self._place = None if place is None else joined.get(place) or self._channel(place)
         raise SlideError(ALONE if ticked else NO_PROBE)
 
     def _found_predictions(self, real: Image) -> tuple[ComparedChannel, ...]:
@@ -291,7 +295,13 @@ class PairForm(QWidget):
                 raise SlideError(f"No prediction of {real.name!r} is ticked: tick one at least.")
             there = f"There is no other layer of the {width} x {height} px of {real.name!r}"
             raise SlideError(f"{there}: open or make its prediction.")
-        return tuple(self._channel(layer) for layer in ticked)
+        return self._together([self._channel(layer) for layer in ticked])
+
+    def _together(self, channels: list[ComparedChannel]) -> tuple[ComparedChannel, ...]:
+        """What of the channels is compared, the same objects for the same ones."""
+        if channels != self._apart:
+            self._apart, self._joined = channels, tuple(in_common(channels))
+        return self._joined
 
     def _no_image(self) -> str:
         from napari.layers import Image

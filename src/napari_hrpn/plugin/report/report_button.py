@@ -9,7 +9,7 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
 
-from napari_hrpn.plugin.comparison.compared import is_incomplete, loose_layers, unfinished_words
+from napari_hrpn.plugin.comparison.compared import is_unrecorded, loose_layers, unfinished_words
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.layers import slide_from_layers, slide_label, slide_of
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
@@ -121,7 +121,7 @@ class ReportBar(MeasureBar):
             raise Refusal(self._pair_form.problem or "There is no prediction to report on: open or make one.")
         for one in pair.predictions:
             # of one whose tiles are known, these are measured
-            if is_incomplete(one.layer) and one.tiles is None:
+            if is_unrecorded(one):
                 raise Refusal(f"{one.name!r} is not complete: finish its prediction first, for a report of all of it.")
         return pair
 
