@@ -13,9 +13,10 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_hrpn.plugin.comparison import PairForm, Tissue
 from napari_hrpn.plugin.comparison.compared import compared_channel
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
+from napari_hrpn.plugin.measuring.region_form import FRAME
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.report import report_button
-from napari_hrpn.plugin.report.report_button import STOPPED, ReportBar, stained_slide
+from napari_hrpn.plugin.report.report_button import STOPPED, WHOLE_FRAME, ReportBar, stained_slide
 from napari_hrpn.plugin.report.report_run import ReportStep
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
 from napari_hrpn.plugin.threshold_miou.widget import ThresholdMiouWidget
@@ -263,3 +264,10 @@ def test_every_widget_that_compares_writes_it(kind, viewer, parent, monkeypatch,
     assert one.tissue is not None
     assert one.glass is not None
     assert len(one.rois) == regions
+    if kind is not RoiCorrelationWidget:
+        widget.region_form.box.choose(FRAME)
+        settle(qtbot, widget)
+        widget.report.measure_button.click()
+        qtbot.waitUntil(lambda: len(reported) > 1 and not widget.report.is_busy, timeout=WAIT_MS)
+        assert (reported[1][0].tissue, reported[1][0].tissue_words) == (None, WHOLE_FRAME)
+        assert reported[1][0].glass is not None
