@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.comparison import PairForm, Tissue
 from napari_hrpn.plugin.comparison.compared import compared_channel
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
@@ -17,7 +18,7 @@ from napari_hrpn.plugin.measuring.region_form import FRAME
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.report import report_button
 from napari_hrpn.plugin.report.report_button import STOPPED, WHOLE_FRAME, ReportBar, stained_slide
-from napari_hrpn.plugin.report.report_run import ReportStep
+from napari_hrpn.plugin.report.report_run import ReportChoices, ReportStep, together
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
 from napari_hrpn.plugin.threshold_miou.widget import ThresholdMiouWidget
 from napari_hrpn.reports import ReportError, WritingReport
@@ -232,6 +233,18 @@ def test_stains_in_layers_of_somebody_else_are_joined_where_they_lie_on_each_oth
     assert len(slide.channel_names) == channels
     assert slide.channel_names[0] == "QD"
     assert (guess_roles(slide.channel_names).vessels is None) == bool(moved)
+
+
+def test_a_report_has_what_other_panels_show_where_its_own_leaves_it_open():
+    vessels = lambda: None  # noqa: E731
+    patches = ReportChoices(EvaluationSettings(patch_px=64, minimum_tissue=0.8))
+    distances = ReportChoices(EvaluationSettings(background=3.0), 1, vessels)
+    own = ReportChoices(EvaluationSettings(patch_px=32), is_whole_frame=True)
+    found = together([patches, distances], own)
+    assert found.settings == EvaluationSettings(patch_px=32, minimum_tissue=0.8, background=3.0)
+    assert (found.vessels_channel, found.vessels, found.is_whole_frame) == (1, vessels, True)
+    assert not together([own], patches).is_whole_frame
+    assert together([], ReportChoices()).settings == EvaluationSettings()
 
 
 @pytest.mark.parametrize("kind", WIDGETS)

@@ -10,12 +10,13 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
 
 from napari_hrpn.plugin.comparison.compared import is_unrecorded, loose_layers, unfinished_words
+from napari_hrpn.plugin.comparison.shared_choice import shared_choice
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.layers import slide_from_layers, slide_label, slide_of
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
 from napari_hrpn.plugin.measuring.parts import Part
 from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.plugin.report.report_run import ReportChoices, Reported, WrittenReport, report_steps
+from napari_hrpn.plugin.report.report_run import ReportChoices, Reported, WrittenReport, report_steps, together
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class ReportBar(MeasureBar):
     rois : callable
         Gives the regions of interest.
     choices : callable
-        Gives what else the widget has chosen for the slide that is reported.
+        Gives what else the widget has chosen for the slide that is reported; what it leaves open is as in the other
+        widgets of the viewer.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class ReportBar(MeasureBar):
         self.ended.connect(self._show_buttons)
         self._tissue.changed.connect(self._go_on)
         self._show_buttons()
+        shared_choice(viewer).reporting.add(self)
 
     @property
     def is_busy(self) -> bool:
@@ -103,6 +106,7 @@ class ReportBar(MeasureBar):
     def abandon(self) -> None:
         """End what runs and wait for nothing, for the widget is going away."""
         self._parent_folder = None
+        shared_choice(self._viewer).reporting.discard(self)
         super().abandon()
 
     def _add_buttons(self) -> None:
@@ -149,7 +153,8 @@ class ReportBar(MeasureBar):
 
         tissue, real = self._tissue, pair.real
         slide, channel = stained_slide(real, self._viewer)
-        choices = self._choices(slide)
+        bars = shared_choice(self._viewer).reporting
+        choices = together([bar._choices(slide) for bar in bars if bar is not self], self._choices(slide))
         words = "edited by hand in napari" if tissue.is_edited else tissue.problem or ""
         return Reported(
             ProbeImage("real", slide, channel),

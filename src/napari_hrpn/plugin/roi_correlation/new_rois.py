@@ -192,9 +192,6 @@ def read_rois(path: Path, shape: tuple[int, int]) -> tuple[tuple[Annotation, ...
             "file of this slide, in pixels of its full resolution."
         )
     told = [str(warning.message) for warning in caught]
-    excluding = sum(one.kind == "exclude" for one in annotations)
-    if excluding:
-        told.append(f"{excluding} of them {'excludes' if excluding == 1 else 'exclude'} and counts for none.")
     return tuple(annotations), " ".join(told)
 
 
