@@ -160,5 +160,7 @@ def _left_out(lines: int, excluding: int) -> str:
     if lines:
         told.append(f"Left out: {lines} {'path or line has' if lines == 1 else 'paths or lines have'} no area.")
     if excluding:
-        told.append(f"{excluding} {'shape is' if excluding == 1 else 'shapes are'} taken away from the others.")
+        told.append(
+            f"{excluding} {'shape is' if excluding == 1 else 'shapes are'} taken away from the others of the layer."
+        )
     return " ".join(told)
