@@ -1,5 +1,6 @@
 """Pages hold what they are given and ask for nothing; numbers are written for people; pictures come out the same."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from napari_hrpn.reports.evaluation.html import Page
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (None, "–"), (0.0, "0"), (-2e-16, "0"), (0.12345, "0.123"), (12.345, "12.35"), (255.0, "255.0"),
+        (None, "–"), (math.nan, "–"), (-math.inf, "–"),
+        (0.0, "0"), (-2e-16, "0"), (0.12345, "0.123"), (12.345, "12.35"), (255.0, "255.0"),
         (12345.6, "12,346"), (624600, "624,600"), (0.00012, "0.00012"), (-0.5, "-0.500"),
     ],
 )  # fmt: skip

@@ -52,7 +52,8 @@ def test_figure_ends_where_the_plot_of_the_widget_ends() -> None:
     plain = plain_part(EvaluationPart("penetration", findings()))
     for profile in plain["profiles"]:
         profile["range_um"] = 80.0
-    (axes,) = penetration_figure(plain, {}).figure.axes
+    colours = {profile["image"]: "#2fd5e0" for profile in plain["profiles"]}
+    (axes,) = penetration_figure(plain, colours).figure.axes
     assert all(line.get_xdata()[-1] == 77.5 for line in axes.lines if len(line.get_xdata()) > 2)
 
 

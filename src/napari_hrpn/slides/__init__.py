@@ -1,6 +1,6 @@
 """Files in, slides out: `open_slide` is the one door."""
 
-from napari_hrpn.slides.annotation_mask import annotation_mask, included
+from napari_hrpn.slides.annotation_mask import annotation_mask, included, taken_away
 from napari_hrpn.slides.annotations import Annotation, read_geojson, write_geojson
 from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.contrast import contrast_limits
@@ -91,6 +91,7 @@ __all__ = [
     "slide_fingerprint",
     "slide_identity",
     "slide_name",
+    "taken_away",
     "warn_of_parts_beyond",
     "with_known_pixels",
     "write_geojson",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.slides.annotations import Annotation
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from napari_hrpn.slides.annotations import Annotation
 
 
 def annotation_mask(annotation: Annotation, rows: slice, columns: slice) -> NDArray[np.bool_]:
@@ -66,6 +66,23 @@ def included(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
             near = (low <= points.max(axis=0)).all(axis=1) & (high >= points.min(axis=0)).all(axis=1)
             found.append(replace(one, excluded=(*one.excluded, *(taken[index] for index in np.flatnonzero(near)))))
     return tuple(found)
+
+
+def taken_away(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
+    """What `included` took away, as one annotation to be written beside the others.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        As `included` gives them.
+
+    Returns
+    -------
+    tuple of Annotation
+        One that excludes, with each polygon once; empty where nothing was taken away.
+    """
+    polygons = {id(polygon): polygon for one in annotations for polygon in one.excluded}
+    return (Annotation("", "exclude", tuple(polygons.values())),) if polygons else ()
 
 
 def painted(

@@ -245,6 +245,26 @@ def test_of_an_unfinished_prediction_the_tiles_that_are_there_are_told_and_looke
     assert form.pair.predictions[0].slide.finished.number == 2
 
 
+def test_predictions_that_are_compared_count_the_tiles_that_all_of_them_have(viewer, form, until):
+    real, predicted = compared_slides()
+    cells = np.array([[True, False], [False, False]])
+    show(viewer, real)
+    show(viewer, predicted)
+    show(viewer, replace(predicted, read_finished=lambda: None if cells.all() else FinishedTiles(cells.copy())))
+    until(lambda: form.pair is not None and len(form.pair.predictions) == 2)
+    before = form.pair
+    assert [one.slide.finished.number for one in before.predictions] == [1, 1]
+    assert form.note_label.text().count("1 of 4 tiles") == 1
+    form.refresh()
+    assert form.pair is before
+    # it has been finished since, whatever its layer says
+    cells[:] = True
+    before.predictions[1].layer.metadata[KEY]["prediction"] = {"complete": False}
+    form.look_again()
+    assert [one.slide.finished for one in form.pair.predictions] == [None, None]
+    assert not form.note_label.text()
+
+
 def test_a_prediction_has_the_colour_of_its_record(viewer, form, until):
     viewer.add_image(np.zeros((6, 8)), name="a")
     viewer.add_image(

@@ -17,6 +17,7 @@ from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
 from napari_hrpn.plugin.measuring.measuring_widget import WAITING
 from napari_hrpn.plugin.measuring.region_form import FRAME
+from napari_hrpn.reports import number
 from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
 from support.compared import compared_slides, show
 from support.settling import WAIT_MS
@@ -94,7 +95,7 @@ def check_sizes(widget, real, predicted):
     x, y = (np.percentile(one, np.arange(1, 100), method="inverted_cdf") for one in (real, predicted))
     np.testing.assert_allclose(sizes.qq_slope, np.polyfit(x, y, 1)[0])
     (row,) = widget.sizes_table.texts()
-    assert row[2] == f"{sizes.wasserstein:.3g}"
+    assert row[2] == number(sizes.wasserstein)
     assert row[1] == f"{real.size:,}"
 
 
@@ -191,7 +192,7 @@ def test_violins_hold_the_sums_of_patches(widget, slides, measure):
     (violin,) = (one for one in widget.violins.violins if one.name == "tumour" and one.panel == "QD")
     row = next(row for row in widget.heterogeneity_table.texts() if row[:2] == ["QD", "tumour"])
     assert row[2] == str(len(violin.values))
-    assert row[4] == f"{violin.values.std(ddof=1) / violin.values.mean():.3g}"
+    assert row[4] == number(violin.values.std(ddof=1) / violin.values.mean())
 
 
 def test_all_open_slides_stand_side_by_side(widget, viewer, measure, settle):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from napari_hrpn.plugin.measuring.course import Course, Progress, Stopped
-from napari_hrpn.plugin.measuring.numbers_table import number
 from napari_hrpn.plugin.measuring.parts import MOST_KEPT, Finished, Part, Remembered, in_turn, who
 
 
@@ -91,10 +90,3 @@ def test_a_key_does_not_keep_its_slide_in_memory():
     assert key != who(Slide())
     del slide
     assert key() is None
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (1234.5, "1234"), (-0.00012345, "-0.000123"), (123456789.0, "1.23e+08")]
-)
-def test_numbers_are_short(value, text):
-    assert number(value) == text

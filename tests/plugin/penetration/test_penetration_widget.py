@@ -21,6 +21,7 @@ from napari_hrpn.plugin.penetration.vessel_form import LEVEL, NONE, STATED
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.penetration.work import EDGE
 from napari_hrpn.plugin.report.report_run import Reported, report_order
+from napari_hrpn.reports import number
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels
 from support.compared import show
 from support.vessel_slides import discs, edge_distance
@@ -106,7 +107,7 @@ def test_profiles_are_those_of_the_mask_that_is_shown(widget, viewer, slides, me
         np.testing.assert_allclose((own.d50_um, own.d90_um, own.decay_um), (one.d50_um, one.d90_um, one.decay_um))
     assert widget._all_profiles[0].d50_um > widget._all_profiles[1].d50_um
     row = widget.profile_table.texts()[0]
-    assert row[3] == f"{expected[0].d50_um:.3g}"
+    assert row[3] == number(expected[0].d50_um, 2)
     assert row[2] == f"{expected[0].n * factor**2:,}"
 
 
@@ -142,7 +143,7 @@ def test_a_length_that_does_not_exist_is_told_with_its_reason(widget, viewer, se
     widget.region_form.box.choose(FRAME)
     measure(widget)
     lengths = {row[0]: row[5] for row in widget.profile_table.texts()}
-    assert lengths == {"tumour QD": lengths["tumour QD"], predicted[0].name: "-", predicted[1].name: "-"}
+    assert lengths == {"tumour QD": lengths["tumour QD"], predicted[0].name: "–", predicted[1].name: "–"}
     told = widget.reason_label.text().replace("\u200b", "")
     assert "tumour.flat.predicted QD, tissue: the signal does not fall with the distance" in told
     assert "tumour.slow.predicted QD, tissue: the signal falls too little to have a decay length" in told
@@ -157,7 +158,7 @@ def test_what_the_floor_decides_is_told(widget, measure):
     measure(widget)
     real = widget._all_profiles[0]
     assert real.d50_low_um < real.d50_um
-    assert widget.profile_table.texts()[0][-2] == f"{real.d50_low_um:.3g} to {real.d50_high_um:.3g}"
+    assert widget.profile_table.texts()[0][-2] == f"{number(real.d50_low_um, 2)} to {number(real.d50_high_um, 2)}"
     assert widget._tables["penetration"][0]["d50_low_um"] == real.d50_low_um
 
 
@@ -254,6 +255,7 @@ def test_threshold_and_least_area_are_those_of_the_form(widget, viewer, settle):
     widget.find_vessels()
     settle(widget)
     assert not layer.data.any()
+    assert widget.report_choices(widget.real.slide).settings.vessels == widget.vessel_form.settings
 
 
 def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, settle):
@@ -375,7 +377,7 @@ def test_densities_are_counts_per_area(widget, measure, viewer):
     measure(widget)
     mm2 = SHAPE[0] * SHAPE[1] * PIXEL_UM**2 / 1e6
     rows = {row[0]: row for row in widget.density_table.texts()}
-    assert rows["Vessels"][1:3] == [f"{4 / mm2:.3g} per mm²", "4"]
+    assert rows["Vessels"][1:3] == [f"{number(4 / mm2)} per mm²", "4"]
     mask = viewer.layers["tumour QD vessels"].data > 0
     assert rows["Vessel area"][1] == f"{mask.mean():.2%}"
     assert rows["Nuclei"][2] == f"{widget._cells.n:,}"

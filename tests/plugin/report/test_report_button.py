@@ -10,13 +10,15 @@ from napari.components import ViewerModel
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_hrpn.analysis import EvaluationSettings
 from napari_hrpn.plugin.comparison import PairForm, Tissue
 from napari_hrpn.plugin.comparison.compared import compared_channel
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
+from napari_hrpn.plugin.measuring.region_form import FRAME
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.report import report_button
-from napari_hrpn.plugin.report.report_button import STOPPED, ReportBar, stained_slide
-from napari_hrpn.plugin.report.report_run import ReportStep
+from napari_hrpn.plugin.report.report_button import STOPPED, WHOLE_FRAME, ReportBar, stained_slide
+from napari_hrpn.plugin.report.report_run import ReportChoices, ReportStep, together
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
 from napari_hrpn.plugin.threshold_miou.widget import ThresholdMiouWidget
 from napari_hrpn.reports import ReportError, WritingReport
@@ -233,6 +235,18 @@ def test_stains_in_layers_of_somebody_else_are_joined_where_they_lie_on_each_oth
     assert (guess_roles(slide.channel_names).vessels is None) == bool(moved)
 
 
+def test_a_report_has_what_other_panels_show_where_its_own_leaves_it_open():
+    vessels = lambda: None  # noqa: E731
+    patches = ReportChoices(EvaluationSettings(patch_px=64, minimum_tissue=0.8))
+    distances = ReportChoices(EvaluationSettings(background=3.0), 1, vessels)
+    own = ReportChoices(EvaluationSettings(patch_px=32), is_whole_frame=True)
+    found = together([patches, distances], own)
+    assert found.settings == EvaluationSettings(patch_px=32, minimum_tissue=0.8, background=3.0)
+    assert (found.vessels_channel, found.vessels, found.is_whole_frame) == (1, vessels, True)
+    assert not together([own], patches).is_whole_frame
+    assert together([], ReportChoices()).settings == EvaluationSettings()
+
+
 @pytest.mark.parametrize("kind", WIDGETS)
 def test_every_widget_that_compares_writes_it(kind, viewer, parent, monkeypatch, made, qtbot):
     reported = []
@@ -263,3 +277,10 @@ def test_every_widget_that_compares_writes_it(kind, viewer, parent, monkeypatch,
     assert one.tissue is not None
     assert one.glass is not None
     assert len(one.rois) == regions
+    if kind is not RoiCorrelationWidget:
+        widget.region_form.box.choose(FRAME)
+        settle(qtbot, widget)
+        widget.report.measure_button.click()
+        qtbot.waitUntil(lambda: len(reported) > 1 and not widget.report.is_busy, timeout=WAIT_MS)
+        assert (reported[1][0].tissue, reported[1][0].tissue_words) == (None, WHOLE_FRAME)
+        assert reported[1][0].glass is not None

@@ -9,8 +9,8 @@ from napari_hrpn.analysis import AnalysisError, roi_mask
 from napari_hrpn.plugin.layers import placement
 from napari_hrpn.plugin.layers.on_slide import labels_on_slide, points_in_layer
 from napari_hrpn.plugin.roi_correlation.listed_rois import label_rois, shape_rois
-from napari_hrpn.plugin.roi_correlation.new_rois import add_boxes, imported_layer, new_layer
-from napari_hrpn.slides import Annotation, SlideError
+from napari_hrpn.plugin.roi_correlation.new_rois import add_boxes, imported_layer, new_layer, read_rois
+from napari_hrpn.slides import Annotation, SlideError, included, write_geojson
 from napari_hrpn.tiling import Box
 from support.roi_shapes import box
 
@@ -26,6 +26,7 @@ PLACES = {
     "affine": {"affine": np.array([[1.2, 0.3, 5], [-0.2, 0.9, -7], [0, 0, 1]])},
     "all": {"scale": (2, 3), "rotate": -20, "shear": [0.1], "translate": (5, 6)},
 }
+RINGS = {"core": box(5, 50, 5, 50), "rim": box(40, 60, 50, 80)}
 SHAPES = {
     # no centre of a pixel lies on an edge
     "rectangle": np.array([[5.3, 10.4], [5.3, 70.4], [41.3, 70.4], [41.3, 10.4]]),
@@ -98,13 +99,13 @@ def test_points_go_to_a_layer_and_back():
     np.testing.assert_allclose(image.world_to_data(layer.data_to_world(corner)), 0, atol=1e-9)
 
 
-def test_names_come_from_the_feature_and_excluding_shapes_are_left_out():
+def test_names_come_from_the_feature_and_excluding_shapes_are_no_regions():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros(SHAPE))
     layer = new_layer(viewer, image, SHAPE, rings=[box(0, 9, 0, 9), box(20, 30, 0, 9)], names=["core", "exclude this"])
     found = shape_rois(layer, image, viewer)
     assert [one.name for one in found.rois] == ["core"]
-    assert found.note == "Left out: 1 shape excludes."
+    assert found.note == "1 shape is taken away from the others of the layer."
     add_boxes([Box(30, 40, 40, 50)], ["rim"], layer, image, viewer)
     layer.add(box(50, 55, 50, 60), shape_type="rectangle")
     assert [one.name for one in shape_rois(layer, image, viewer).rois] == ["core", "rim", "ROI 4"]
@@ -123,6 +124,24 @@ def test_an_imported_polygon_keeps_its_holes():
     expected[20:30, 20:60] = False
     np.testing.assert_array_equal(roi_mask(listed.roi, *WHOLE), expected)
     assert listed.name == "holed"
+
+
+def test_what_an_imported_file_excludes_is_taken_away_as_an_evaluation_does(tmp_path):
+    corner = Annotation("lumen", "exclude", ((box(20, 70, 20, 60) + 0.5, box(25, 28, 30, 40) + 0.5),))
+    core, rim = (Annotation(name, "include", ((ring + 0.5,),)) for name, ring in RINGS.items())
+    write_geojson([core, corner, rim], tmp_path / "regions.geojson")
+    found, note = read_rois(tmp_path / "regions.geojson", SHAPE)
+    assert note == ""
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros(SHAPE), **PLACES["rotation"])
+    layer = imported_layer(found, "from QuPath", image, SHAPE, viewer)
+    listed = shape_rois(layer, image, viewer)
+    assert [one.name for one in listed.rois] == ["core", "rim"]
+    for one, expected in zip(listed.rois, included([core, corner, rim]), strict=True):
+        np.testing.assert_array_equal(roi_mask(one.roi, *WHOLE), roi_mask(expected, *WHOLE))
+    # one that moves alone is without it too
+    (moved,) = shape_rois(layer, image, viewer, {0}, listed.taken).rois
+    assert moved.digest == listed.rois[0].digest
 
 
 def test_too_many_labels_are_refused():

@@ -14,6 +14,7 @@ from napari_hrpn.plugin.measuring.region_form import FRAME, TISSUE
 from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, NAME
 from napari_hrpn.plugin.threshold_miou.widget import ThresholdMiouWidget
+from napari_hrpn.reports import number
 from support.compared import SHAPE, compared_slides, show
 from support.settling import WAIT_MS, draw
 from support.settling import settle as settled
@@ -99,7 +100,7 @@ def expected(real, predicted, threshold, mask=None):
     a, b = (image if mask is None else image[mask] for image in (a, b))
     iou = (a & b).sum() / (a | b).sum()
     background = (~a & ~b).sum() / (~a | ~b).sum()
-    return f"{iou:.3g}", f"{(iou + background) / 2:.3g}", f"{a.size:,}"
+    return number(iou), number((iou + background) / 2), f"{a.size:,}"
 
 
 def offered(widget):
@@ -369,7 +370,7 @@ def test_the_table_has_all_points_of_all_curves(widget, monkeypatch, tmp_path, s
     threshold = widget.threshold_form.threshold
     assert rows[0]["point"] == "threshold"
     assert (float(rows[0]["percentile"]), float(rows[0]["threshold"])) == (90, threshold)
-    assert f"{float(rows[0]['iou']):.3g}" == expected(real, predicted, threshold)[0]
+    assert number(float(rows[0]["iou"])) == expected(real, predicted, threshold)[0]
     assert (rows[0]["region"], rows[0]["n"], rows[0]["downsample"]) == ("Whole frame", str(real.size), "1.0")
     assert float(rows[51]["threshold"]) == np.percentile(real, 50)
     # what is there is not written over unasked

@@ -18,7 +18,7 @@ from napari_hrpn.plugin.layers import (
     slide_of,
     slide_title,
 )
-from napari_hrpn.slides import finished_tiles, guess_roles
+from napari_hrpn.slides import finished_tiles, guess_roles, in_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,8 @@ class ComparedChannel:
     layer : napari.layers.Image
         What shows it.
     tiles : FinishedTiles or None
-        Tiles of an unfinished prediction that were there when it was looked at; the slide counts these alone.
+        Tiles of an unfinished prediction that were there when it was looked at. The slide counts these alone; in a
+        pair, those that all predictions have.
     """
 
     slide: Slide
@@ -69,6 +70,30 @@ class Pair:
 
     real: ComparedChannel
     predictions: tuple[ComparedChannel, ...]
+
+
+def in_common(channels: Sequence[ComparedChannel]) -> list[ComparedChannel]:
+    """Predictions that are compared with each other, each with the tiles alone that all of them have.
+
+    Parameters
+    ----------
+    channels : sequence of ComparedChannel
+        Predictions of one slide.
+
+    Returns
+    -------
+    list of ComparedChannel
+        The same ones where that makes no difference.
+    """
+    common = in_all(one.tiles for one in channels)
+    if common is None:
+        return list(channels)
+    return [
+        one
+        if one.tiles is not None and one.tiles.digest == common.digest
+        else replace(one, slide=replace(one.slide, read_finished=lambda: common))
+        for one in channels
+    ]
 
 
 def is_single_channel(layer: Layer) -> bool:
@@ -198,7 +223,23 @@ def unfinished_words(channel: ComparedChannel) -> str:
     """
     if channel.tiles is not None:
         return f"{channel.name!r}: {channel.tiles.words}."
-    return f"{channel.name!r} is not complete." if is_incomplete(channel.layer) else ""
+    return f"{channel.name!r} is not complete." if is_unrecorded(channel) else ""
+
+
+def is_unrecorded(channel: ComparedChannel) -> bool:
+    """Whether a prediction is not complete, and nothing tells which of its tiles are there.
+
+    Parameters
+    ----------
+    channel : ComparedChannel
+        A prediction.
+
+    Returns
+    -------
+    bool
+        False where a record says that all are there by now, whatever its layer said when it was opened.
+    """
+    return is_incomplete(channel.layer) and channel.slide.read_finished is None
 
 
 def guess_real(layers: Sequence[Image]) -> Image | None:

@@ -16,6 +16,7 @@ from napari_hrpn.plugin.comparison.compared import (
     compared_channel,
     guess_predictions,
     guess_real,
+    in_common,
     is_incomplete,
     is_single_channel,
     looks_predicted,
@@ -29,6 +30,7 @@ from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
 from napari_hrpn.plugin.forms.tone_label import ToneLabel
 from napari_hrpn.plugin.layers import pixel_shape, slide_from_layers, slide_of
 from napari_hrpn.plugin.soon import soon
+from napari_hrpn.plugin.view_buttons import ViewButtons
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class PairForm(QWidget):
         self._pair: Pair | None = None
         self._alone: tuple[ComparedChannel, ...] = ()
         self._place: ComparedChannel | None = None
+        self._apart: list[ComparedChannel] = []
+        self._joined: tuple[ComparedChannel, ...] = ()
         self._problem: str | None = None
         self._followed: dict[Image, tuple[str, ...]] = {}
         self._wrapped: WeakKeyDictionary[Image, tuple[ComparedChannel, Slide | None]] = WeakKeyDictionary()
@@ -76,6 +80,7 @@ class PairForm(QWidget):
         self.real_box = ChoiceBox("Layer that shows the probe as it was imaged")
         self.predicted_list = PredictionList()
         self.note_label = ToneLabel()
+        self.views = ViewButtons(viewer, self._shown_layers)
         self._lay_out()
         self._soon = soon(self, self.refresh)
         self._connect()
@@ -154,6 +159,7 @@ class PairForm(QWidget):
     def shut_down(self) -> None:
         """Listen to the viewer no more, before the widget goes away; called again, it does nothing."""
         self._soon.stop()
+        self.views.shut_down()
         with contextlib.suppress(RuntimeError, TypeError):
             self._choice.changed.disconnect(self._refresh_soon)
         events = self._viewer.layers.events
@@ -185,8 +191,8 @@ class PairForm(QWidget):
         form = form_layout(rows)
         add_row(form, "Real", self.real_box)
         add_row(form, "Predicted", self.predicted_list)
-        layout.addWidget(rows)
-        layout.addWidget(self.note_label)
+        for widget in (rows, self.views, self.note_label):
+            layout.addWidget(widget)
 
     def _connect(self) -> None:
         self.real_box.changed.connect(self._note_choice)
@@ -259,6 +265,7 @@ class PairForm(QWidget):
         if found is not None and _is_same(found, before[0]):
             self._pair = before[0]
         self._show_note()
+        self.views.refresh()
         # channels are compared by identity: each is made once
         if (self._pair, self._real, self._place, self._alone, self._problem) != before:
             self.changed.emit()
@@ -273,9 +280,10 @@ class PairForm(QWidget):
         if not self._candidates():
             raise SlideError(self._no_image())
         ticked = sorted(self.predicted_list.ticked(), key=self._viewer.layers.index)
-        self._alone = tuple(self._channel(one) for one in ticked)
+        self._alone = self._together([self._channel(one) for one in ticked])
         place = stands_for_real(self._candidates(), ticked)
-        self._place = None if place is None else self._channel(place)
+        joined = {one.layer: one for one in self._alone}
+        self._place = None if place is None else joined.get(place) or self._channel(place)
         raise SlideError(ALONE if ticked else NO_PROBE)
 
     def _found_predictions(self, real: Image) -> tuple[ComparedChannel, ...]:
@@ -287,7 +295,13 @@ class PairForm(QWidget):
                 raise SlideError(f"No prediction of {real.name!r} is ticked: tick one at least.")
             there = f"There is no other layer of the {width} x {height} px of {real.name!r}"
             raise SlideError(f"{there}: open or make its prediction.")
-        return tuple(self._channel(layer) for layer in ticked)
+        return self._together([self._channel(layer) for layer in ticked])
+
+    def _together(self, channels: list[ComparedChannel]) -> tuple[ComparedChannel, ...]:
+        """What of the channels is compared, the same objects for the same ones."""
+        if channels != self._apart:
+            self._apart, self._joined = channels, tuple(in_common(channels))
+        return self._joined
 
     def _no_image(self) -> str:
         from napari.layers import Image
@@ -309,6 +323,11 @@ class PairForm(QWidget):
             known = replace(known, name=layer.name)
         self._wrapped[layer] = known, own
         return known
+
+    def _shown_layers(self) -> tuple[Image | None, Image | None]:
+        """The real layer and the first prediction."""
+        predicted = next(iter(self.predictions), None)
+        return None if self._real is None else self._real.layer, None if predicted is None else predicted.layer
 
     def _show_note(self) -> None:
         told = [self._problem, *(unfinished_words(one) for one in self.predictions)]

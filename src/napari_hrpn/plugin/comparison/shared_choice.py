@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from qtpy.QtCore import QObject, Signal
 
@@ -35,6 +35,8 @@ class SharedChoice(QObject):
         self.ticks: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
         self._colours: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
         self._region: str | weakref.ref[Layer] | None = None
+        # what writes a report of what is chosen in one of the panels
+        self.reporting: WeakSet[Any] = WeakSet()
 
     @property
     def real(self) -> Image | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,9 @@ from napari_hrpn.plugin.comparison.compared import looks_predicted
 from napari_hrpn.plugin.distributions.violin_plot import Violin
 from napari_hrpn.plugin.distributions.work import PatchSettings, PatchSource
 from napari_hrpn.plugin.layers import is_same_slide, layers_of, slide_title, slides_in
-from napari_hrpn.plugin.measuring.numbers_table import count, number
+from napari_hrpn.plugin.measuring.numbers_table import count
+from napari_hrpn.reports import number
+from napari_hrpn.slides import in_all
 from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ def patch_sources(
     place : ComparedChannel
         The real channel, or one that stands for it; all channels of its slide are shown.
     predictions : mapping of ComparedChannel to str
-        Each is shown beside the real channel, in a colour of its own.
+        Each is shown beside the real channel, in a colour of its own; of unfinished ones, both where they are.
     panel : str
         In which panel the predictions are shown.
     others : bool
@@ -70,7 +73,9 @@ def patch_sources(
         The real slide first.
     """
     is_alone = place in predictions
-    found = [] if is_alone else [_source(slide_title(place.slide), place.slide, place.layer)]
+    finished = in_all(one.slide.finished for one in predictions)
+    own = _source(slide_title(place.slide), place.slide, place.layer)
+    found = [] if is_alone else [replace(own, finished=finished)]
     found += [
         PatchSource(one.name, one.slide, (one.channel,), (panel,), weakref.ref(one.layer), colour)
         for one, colour in predictions.items()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_hrpn.plugin.measuring.numbers_table import count, number
+from napari_hrpn.plugin.measuring.numbers_table import count
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

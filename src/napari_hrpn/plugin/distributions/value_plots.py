@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.plugin.measuring.plot import Ink, Plot, dress, explain, number_log_axis, say_in, short
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,7 +193,7 @@ class QuantilePlot(Plot):
         axes = figure.add_subplot()
         for one in self._compared:
             found = one.comparison.quantiles
-            label = f"{short(one.name, LONGEST_NAME)}, slope {found.slope:.3g}"
+            label = f"{short(one.name, LONGEST_NAME)}, slope {number(found.slope)}"
             axes.plot(found.real, found.predicted, "o", color=one.colour, markersize=3, label=label)
             ends = np.array([found.real[1], found.real[99]])
             axes.plot(ends, found.intercept + found.slope * ends, "-", color=one.colour, linewidth=1, alpha=0.8)

@@ -282,10 +282,8 @@ class DistributionsWidget(MeasuringWidget):
             known = self.bar.known(self._value_part(real, predicted).key)
         except SlideError:
             return None
-        if known is None:
-            return None
-        region = self.region_form.value
-        comparison: Comparison | None = getattr(known, region if region in (TISSUE, FRAME) else "drawn")
+        region = self.region_form.value if self.region_form.value in (TISSUE, FRAME) else "drawn"
+        comparison: Comparison | None = None if known is None else getattr(known, region)
         return comparison
 
     def _known_patches(self, place: ComparedChannel) -> list[tuple[PatchSource, Heterogeneity]]:

@@ -6,7 +6,7 @@ Nothing of Qt or napari is touched here.
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import PATCH_PX
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import DistributionComparison, PairCounts, QuantilePairs, ValueCounts
     from napari_hrpn.plugin.comparison import ComparedChannel
     from napari_hrpn.plugin.comparison.region import Wanted
+    from napari_hrpn.slides import FinishedTiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,8 @@ class PatchSource:
         A layer that shows the slide.
     colour : str or None
         Of a prediction, in all plots; None for what was imaged.
+    finished : FinishedTiles or None
+        Where alone a slide is measured, as its predictions are.
     """
 
     tumour: str
@@ -85,6 +88,7 @@ class PatchSource:
     panels: tuple[str, ...]
     layer: weakref.ref[Image]
     colour: str | None = None
+    finished: FinishedTiles | None = None
 
 
 @dataclass(frozen=True)
@@ -197,8 +201,11 @@ def patches_part(source: PatchSource, settings: PatchSettings, tissue: RegionMas
     def _begin(results: Mapping[Hashable, Any]) -> Steps:
         from napari_hrpn.analysis import slide_heterogeneity
 
+        slide = source.slide
+        if source.finished is not None:
+            slide = replace(slide, read_finished=lambda: source.finished)
         return slide_heterogeneity(
-            source.slide,
+            slide,
             source.channels,
             results[of] if isinstance(tissue, Part) else tissue,
             patch_px=settings.patch_px,
@@ -206,7 +213,8 @@ def patches_part(source: PatchSource, settings: PatchSettings, tissue: RegionMas
         )
 
     weight = float(_pixels(source.slide) * len(source.channels))
-    key = "patches", who(source.slide), source.channels, settings, of
+    finished = None if source.finished is None else source.finished.digest
+    key = "patches", who(source.slide), source.channels, settings, of, finished
     return Part(key, f"Measuring patches of {source.tumour}", weight, _begin)
 
 

@@ -5,6 +5,7 @@ The rule: what is shown always belongs to what is chosen; what is not known yet 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from napari_hrpn.plugin.measuring.arrangement import MOST_STRETCH
 from napari_hrpn.plugin.measuring.marks import ViewerMouse
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
 from napari_hrpn.plugin.measuring.plot import Plot
+from napari_hrpn.plugin.measuring.region_form import FRAME
 from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
 from napari_hrpn.plugin.plot_theme import PlotTheme
 from napari_hrpn.plugin.refusal import Refusal
@@ -65,7 +67,7 @@ class MeasuringWidget(DockedWidget):
         self.pair_form = PairForm(viewer)
         self.tissue = Tissue(viewer)
         self.bar = MeasureBar(tooltip)
-        self.report = ReportBar(viewer, self.pair_form, self.tissue, choices=self.report_choices)
+        self.report = ReportBar(viewer, self.pair_form, self.tissue, choices=self._choices)
         self.mouse = ViewerMouse(viewer)
         self._soon = soon(self, self._refresh)
         self.pair_form.changed.connect(self.changed)
@@ -102,6 +104,9 @@ class MeasuringWidget(DockedWidget):
     def report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (of the slide that is reported)
         """What a report takes over from what is chosen here."""
         return ReportChoices()
+
+    def _choices(self, slide: Slide) -> ReportChoices:
+        return replace(self.report_choices(slide), is_whole_frame=self.region_form.value == FRAME)
 
     @property
     def real(self) -> ComparedChannel | None:

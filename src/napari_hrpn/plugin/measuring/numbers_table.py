@@ -1,8 +1,7 @@
-"""A small table of numbers to read, and numbers as one writes them."""
+"""A small table of numbers to read, and counts as one writes them."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -80,31 +79,6 @@ class NumbersTable(QTableWidget):
             vertical.setDefaultSectionSize(line)
         # a line more for the scroll bar under it
         self.setFixedHeight((min(max(self.rowCount(), 1), MOST_ROWS) + 2) * line)
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number as one reads it.
-
-    Parameters
-    ----------
-    value : float
-        Any.
-    digits : int
-        That count.
-
-    Returns
-    -------
-    str
-        "-" where it does not exist.
-
-    Examples
-    --------
-    >>> number(0.123456), number(1234567.0), number(float("nan"))
-    ('0.123', '1.23e+06', '-')
-    """
-    if math.isnan(value):
-        return "-"
-    return f"{value:.0f}" if digits <= math.log10(max(abs(value), 1)) + 1 < 6 else f"{value:.{digits}g}"
 
 
 def count(n: int) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_hrpn.plugin.measuring.numbers_table import count, number
+from napari_hrpn.plugin.measuring.numbers_table import count
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,8 @@ FLOORS = (
 )
 # the floor decides a D50 that differs by more than this
 DECIDES = 1.5
+# with as many digits as on the page of an evaluation
+_length = partial(number, digits=2)
 DENSITY_HEADINGS = {"Density": "What is counted", "Value": "Per area of tissue", "n": "How many", "Tissue": "The area"}
 
 
@@ -44,7 +48,7 @@ def profile_headings(settings: PenetrationSettings) -> dict[str, str]:
         "D50, µm": "Distance from the edge of the nearest vessel within which half of the signal is",
         "D90, µm": "Distance within which nine tenths of the signal are",
         "1/e, µm": "Length over which the profile falls to 1/e, fitted to its logarithm beyond "
-        f"{settings.fit_from_um:g} µm, a short one from the vessel's edge; - where it does not fall that far, or not "
+        f"{settings.fit_from_um:g} µm, a short one from the vessel's edge; – where it does not fall that far, or not "
         "exponentially",
         **beyond,
         "Background": "Grey level that was taken off",
@@ -71,11 +75,11 @@ def profile_rows(profiles: Sequence[Penetration]) -> tuple[list[list[str]], list
             one.image,
             one.area,
             count(one.n),
-            number(one.d50_um),
-            number(one.d90_um),
-            number(one.decay_um),
+            _length(one.d50_um),
+            _length(one.d90_um),
+            _length(one.decay_um),
             *(_percent(part.share) for part in one.beyond),
-            number(one.background),
+            _length(one.background),
             _between(one.d50_low_um, one.d50_high_um),
             _between(one.d90_low_um, one.d90_high_um),
         ]
@@ -105,7 +109,7 @@ def reasons(profiles: Sequence[Penetration], *, has_glass: bool) -> str:
     lines = [f"{'; '.join(named)}: {reason}." for reason, named in places.items() if reason]
     lines += [
         f"{one.image}: D50 is {_between(one.d50_low_um, one.d50_high_um)} µm, for floors between "
-        f"{number(one.background)} and {number(one.darkest)}, the darkest shell. State the grey level of a "
+        f"{_length(one.background)} and {_length(one.darkest)}, the darkest shell. State the grey level of a "
         "section without probe."
         for one in profiles
         if one.area == "tissue" and not one.d50_high_um <= DECIDES * one.d50_low_um and not math.isnan(one.d50_low_um)
@@ -147,7 +151,7 @@ def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[
             )
         ]
     if cells is not None:
-        area = "-" if math.isnan(cells.tissue_mm2) else f"{cells.tissue_mm2:.4g} mm²"
+        area = "–" if math.isnan(cells.tissue_mm2) else f"{cells.tissue_mm2:.4g} mm²"
         rows.append(["Nuclei", f"{number(cells.density_per_mm2)} per mm²", count(cells.n), area])
         tips.append(
             cells.reason
@@ -157,8 +161,8 @@ def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[
 
 
 def _between(low: float, high: float) -> str:
-    return "-" if math.isnan(low) else f"{number(low)} to {'further' if math.isnan(high) else number(high)}"
+    return "–" if math.isnan(low) else f"{_length(low)} to {'further' if math.isnan(high) else _length(high)}"
 
 
 def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{share:.2%}"
+    return "–" if math.isnan(share) else f"{share:.2%}"

@@ -9,13 +9,14 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
 
-from napari_hrpn.plugin.comparison.compared import is_incomplete, loose_layers, unfinished_words
+from napari_hrpn.plugin.comparison.compared import is_unrecorded, loose_layers, unfinished_words
+from napari_hrpn.plugin.comparison.shared_choice import shared_choice
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.layers import slide_from_layers, slide_label, slide_of
 from napari_hrpn.plugin.measuring.measure_bar import MeasureBar
 from napari_hrpn.plugin.measuring.parts import Part
 from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.plugin.report.report_run import ReportChoices, Reported, WrittenReport, report_steps
+from napari_hrpn.plugin.report.report_run import ReportChoices, Reported, WrittenReport, report_steps, together
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ TOOLTIP = (
 )
 WHERE = "Folder in which the report gets a folder of its own"
 WAITING = "Looking for the tissue …"
+WHOLE_FRAME = "the whole frame is measured, as chosen in napari"
 STOPPED = "Stopped; what is finished is kept: Write report goes on with it in the same folder."
 NO_PROGRAM = "No program is set for it on this computer: open {} yourself."
 
@@ -51,7 +53,8 @@ class ReportBar(MeasureBar):
     rois : callable
         Gives the regions of interest.
     choices : callable
-        Gives what else the widget has chosen for the slide that is reported.
+        Gives what else the widget has chosen for the slide that is reported; what it leaves open is as in the other
+        widgets of the viewer.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class ReportBar(MeasureBar):
         self.ended.connect(self._show_buttons)
         self._tissue.changed.connect(self._go_on)
         self._show_buttons()
+        shared_choice(viewer).reporting.add(self)
 
     @property
     def is_busy(self) -> bool:
@@ -102,6 +106,7 @@ class ReportBar(MeasureBar):
     def abandon(self) -> None:
         """End what runs and wait for nothing, for the widget is going away."""
         self._parent_folder = None
+        shared_choice(self._viewer).reporting.discard(self)
         super().abandon()
 
     def _add_buttons(self) -> None:
@@ -120,7 +125,7 @@ class ReportBar(MeasureBar):
             raise Refusal(self._pair_form.problem or "There is no prediction to report on: open or make one.")
         for one in pair.predictions:
             # of one whose tiles are known, these are measured
-            if is_incomplete(one.layer) and one.tiles is None:
+            if is_unrecorded(one):
                 raise Refusal(f"{one.name!r} is not complete: finish its prediction first, for a report of all of it.")
         return pair
 
@@ -148,17 +153,19 @@ class ReportBar(MeasureBar):
 
         tissue, real = self._tissue, pair.real
         slide, channel = stained_slide(real, self._viewer)
+        bars = shared_choice(self._viewer).reporting
+        choices = together([bar._choices(slide) for bar in bars if bar is not self], self._choices(slide))
         words = "edited by hand in napari" if tissue.is_edited else tissue.problem or ""
         return Reported(
             ProbeImage("real", slide, channel),
             tuple(ProbeImage(one.name, one.slide, one.channel) for one in pair.predictions),
             slide_label(slide),
-            tissue.mask,
+            None if choices.is_whole_frame else tissue.mask,
             tissue.glass,
-            words,
+            WHOLE_FRAME if choices.is_whole_frame else words,
             tuple(self._rois()),
             slide_of(real.layer) is not None,
-            self._choices(slide),
+            choices,
         )
 
     def _take_written(self, key: Hashable) -> None:

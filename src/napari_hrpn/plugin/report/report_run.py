@@ -15,9 +15,9 @@ from napari_hrpn.plugin.refusal import Refusal
 from napari_hrpn.slides import slide_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
-    from napari_hrpn.analysis import EvaluationSettings, ProbeImage, Roi, VesselMask
+    from napari_hrpn.analysis import ProbeImage, Roi, VesselMask
     from napari_hrpn.reports import EvaluationOrder, WritingReport, WrittenEvaluation
     from napari_hrpn.slides import Annotation, RegionMask
 
@@ -36,11 +36,40 @@ class ReportChoices:
         Channel of the vessels.
     vessels : callable or None
         Gives the vessels that somebody drew; called off the GUI thread.
+    is_whole_frame : bool
+        Whether everything is measured rather than the tissue.
     """
 
     settings: EvaluationSettings | None = None
     vessels_channel: int | None = None
     vessels: Callable[[], VesselMask] | None = None
+    is_whole_frame: bool = False
+
+
+def together(others: Sequence[ReportChoices], own: ReportChoices) -> ReportChoices:
+    """The choices of a widget, and where it leaves something open those of others.
+
+    Parameters
+    ----------
+    others : sequence of ReportChoices
+        Of other widgets for the same slide.
+    own : ReportChoices
+        Of the widget that writes the report.
+
+    Returns
+    -------
+    ReportChoices
+        Everything but the whole frame, which is the widget's own.
+    """
+    default = EvaluationSettings()
+    settings, every = default, [*others, own]
+    for one in every:
+        told = {key: value for key, value in vars(one.settings or default).items() if value != getattr(default, key)}
+        settings = replace(settings, **told)
+    channel, vessels = own.vessels_channel, own.vessels
+    for one in others:
+        channel, vessels = one.vessels_channel if channel is None else channel, vessels or one.vessels
+    return replace(own, settings=settings, vessels_channel=channel, vessels=vessels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +202,7 @@ def report_order(reported: Reported) -> EvaluationOrder:
     AgreementError
         If the predictions cannot be compared.
     """
-    from napari_hrpn.analysis import EvaluationSettings, SlideComparison
+    from napari_hrpn.analysis import SlideComparison
     from napari_hrpn.reports import EvaluationOrder, check_on_slide, nuclei_words, prediction_names, roles_around
 
     slide, channel = reported.real.slide, reported.real.channel

@@ -21,7 +21,8 @@ from napari_hrpn.plugin.roi_correlation.export_rows import (
     settings,
     tidy_rows,
 )
-from napari_hrpn.slides import SlideError, write_geojson
+from napari_hrpn.reports import number
+from napari_hrpn.slides import SlideError, taken_away, write_geojson
 from napari_hrpn.slides.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def roi_figure(exported: Exported, row: RoiRow) -> Figure:
         density.show(row.measurement, k)
         numbers = row.measurement.numbers[k]
         axes.set_title(
-            f"{row.listed.name}, {name}\nr = {numbers.line.pearson_r:.3f}, slope = {numbers.line.slope:.3f}, "
+            f"{row.listed.name}, {name}\nr = {number(numbers.line.pearson_r)}, slope = {number(numbers.line.slope)}, "
             f"n = {row.measurement.n:,} px",
             loc="left",
             fontsize=9,
@@ -200,7 +201,8 @@ def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = Fals
         If a file exists already or cannot be written.
     """
     _check_beside(path, (".json",), overwrite=overwrite)
-    write_geojson([measured_annotation(exported, row) for row in exported.rows], path, overwrite=overwrite)
+    regions = [measured_annotation(exported, row) for row in exported.rows]
+    write_geojson([*regions, *taken_away(regions)], path, overwrite=overwrite)
     _write_settings(exported, path, overwrite=overwrite)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis import Roi, labelled_rois, roi_digest
+from napari_hrpn.analysis import Roi, labelled_rois, outlined, roi_digest
 from napari_hrpn.plugin.layers.on_slide import LabelsOnSlide, shapes_on_slide
-from napari_hrpn.slides import Annotation
+from napari_hrpn.slides import Annotation, included
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Sequence
 
     import napari
     from napari.layers import Image, Layer, Shapes
@@ -63,13 +63,22 @@ class RoiList:
         In the order of the layer.
     note : str
         What was left out and why; empty where nothing was.
+    taken : tuple of Annotation
+        What is taken away from all of them.
     """
 
     rois: tuple[ListedRoi, ...] = ()
     note: str = ""
+    taken: tuple[Annotation, ...] = ()
 
 
-def shape_rois(layer: Shapes, image: Image, viewer: napari.Viewer, only: Container[int] | None = None) -> RoiList:
+def shape_rois(
+    layer: Shapes,
+    image: Image,
+    viewer: napari.Viewer,
+    only: Container[int] | None = None,
+    taken: Sequence[Annotation] = (),
+) -> RoiList:
     """Regions of shapes.
 
     Parameters
@@ -82,20 +91,23 @@ def shape_rois(layer: Shapes, image: Image, viewer: napari.Viewer, only: Contain
         In which both lie.
     only : container of int, optional
         Numbers of the shapes to look at; all where left out.
+    taken : sequence of Annotation
+        What other shapes take away, where not all are looked at.
 
     Returns
     -------
     RoiList
-        Of rectangles, ellipses and polygons that have an area and do not exclude; the note tells of the others.
+        Of rectangles, ellipses and polygons that have an area, without what excludes; the note tells of the others.
     """
     shapes = shapes_on_slide(layer, image, viewer, only)
-    found = [
-        _listed(shape.index, Annotation(roi_name(layer, shape.index), "include", ((shape.ring,),)))
-        for shape in shapes
-        if shape.has_area and not shape.excludes
+    areas = [shape for shape in shapes if shape.has_area]
+    taken = (*taken, *(outlined(Annotation("", "exclude", ((shape.ring,),))) for shape in areas if shape.excludes))
+    kept = [shape.index for shape in areas if not shape.excludes]
+    drawn = [
+        Annotation(roi_name(layer, shape.index), "include", ((shape.ring,),)) for shape in areas if not shape.excludes
     ]
-    lines = sum(shape.is_line for shape in shapes)
-    return RoiList(tuple(found), _left_out(lines, sum(shape.excludes and not shape.is_line for shape in shapes)))
+    found = tuple(map(_listed, kept, included([*drawn, *taken])))
+    return RoiList(found, _left_out(sum(shape.is_line for shape in shapes), len(taken)), taken)
 
 
 def label_rois(found: LabelsOnSlide) -> RoiList:
@@ -146,7 +158,9 @@ def _listed(index: int, roi: Roi) -> ListedRoi:
 def _left_out(lines: int, excluding: int) -> str:
     told = []
     if lines:
-        told.append(f"{lines} {'path or line has' if lines == 1 else 'paths or lines have'} no area")
+        told.append(f"Left out: {lines} {'path or line has' if lines == 1 else 'paths or lines have'} no area.")
     if excluding:
-        told.append(f"{excluding} {'shape excludes' if excluding == 1 else 'shapes exclude'}")
-    return f"Left out: {' and '.join(told)}." if told else ""
+        told.append(
+            f"{excluding} {'shape is' if excluding == 1 else 'shapes are'} taken away from the others of the layer."
+        )
+    return " ".join(told)

@@ -11,9 +11,9 @@ from napari.layers import Shapes
 
 from napari_hrpn.analysis import one_stroke, roi_bounds
 from napari_hrpn.plugin.layers import placement
-from napari_hrpn.plugin.layers.on_slide import HALF_A_PIXEL, points_in_layer
+from napari_hrpn.plugin.layers.on_slide import EXCLUDE, HALF_A_PIXEL, points_in_layer
 from napari_hrpn.plugin.roi_correlation.listed_rois import NAME
-from napari_hrpn.slides import Annotation, SlideError, read_geojson
+from napari_hrpn.slides import Annotation, SlideError, included, read_geojson
 from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
@@ -173,9 +173,9 @@ def read_rois(path: Path, shape: tuple[int, int]) -> tuple[tuple[Annotation, ...
     Returns
     -------
     tuple of Annotation
-        Those that include.
+        Those that include and those that exclude.
     str
-        What was left out; empty where nothing was.
+        What is to be known of them; empty where nothing is.
 
     Raises
     ------
@@ -185,18 +185,14 @@ def read_rois(path: Path, shape: tuple[int, int]) -> tuple[tuple[Annotation, ...
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         annotations = read_geojson(path)
-    included = tuple(one for one in annotations if one.kind == "include")
-    if not any(box.area for box in taken_boxes(included, shape)):
+    if not any(box.area for box in taken_boxes(included(annotations), shape)):
         height, width = shape
         raise SlideError(
             f"{path.name} has no region on this slide of {width} x {height} px, expected one at least: choose the "
             "file of this slide, in pixels of its full resolution."
         )
     told = [str(warning.message) for warning in caught]
-    excluding = len(annotations) - len(included)
-    if excluding:
-        told.append(f"{excluding} that exclude are left out.")
-    return included, " ".join(told)
+    return tuple(annotations), " ".join(told)
 
 
 def imported_layer(
@@ -220,10 +216,13 @@ def imported_layer(
     Returns
     -------
     napari.layers.Shapes
-        One polygon for each annotation.
+        One polygon for each annotation; one that excludes is called so.
     """
     rings = [one_stroke(annotation) for annotation in annotations]
-    names = [annotation.name or f"ROI {number}" for number, annotation in enumerate(annotations, start=1)]
+    names = [
+        f"{EXCLUDE} {annotation.name}".strip() if annotation.kind == "exclude" else annotation.name or f"ROI {number}"
+        for number, annotation in enumerate(annotations, start=1)
+    ]
     return new_layer(viewer, image, shape, title, rings, names=names, kind="polygon")
 
 

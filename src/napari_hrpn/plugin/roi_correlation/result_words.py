@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
 from napari_hrpn.plugin.roi_correlation.results import QUANTITIES, WITH_INTERVAL, interval_of, summary, value_of
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,27 +22,6 @@ COLOCALIZED = (
     ("overlap coefficient", ("overlap",)),
     ("Li's ICQ", ("icq",)),
 )
-NOTHING = "–"
-
-
-def number_text(value: float, digits: int = 3) -> str:
-    """A number as the table shows it.
-
-    Parameters
-    ----------
-    value : float
-        Any.
-    digits : int
-        Behind the point for what is small, and at least so many in all.
-
-    Returns
-    -------
-    str
-        A dash for what does not exist.
-    """
-    if not math.isfinite(value):
-        return NOTHING
-    return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def interval_text(interval: Interval | None) -> str:
@@ -59,7 +39,7 @@ def interval_text(interval: Interval | None) -> str:
     """
     if interval is None or not math.isfinite(interval.low):
         return ""
-    return f"[{number_text(interval.low)}, {number_text(interval.high)}]"
+    return f"[{number(interval.low)}, {number(interval.high)}]"
 
 
 def level_text(measurement: RoiMeasurement) -> str:
@@ -113,9 +93,9 @@ def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
 
 
 def _mean_text(title: str, found: MeanAndSd, rows: int) -> str:
-    sd = f"&nbsp;±&nbsp;{number_text(found.sd)}" if math.isfinite(found.sd) else ""
+    sd = f"&nbsp;±&nbsp;{number(found.sd)}" if math.isfinite(found.sd) else ""
     n = "" if found.n == rows else f"&nbsp;(n&nbsp;=&nbsp;{found.n})"
-    return f"{title}&nbsp;{number_text(found.mean)}{sd}{n}"
+    return f"{title}&nbsp;{number(found.mean)}{sd}{n}"
 
 
 def numbers_html(measurement: RoiMeasurement, names: Sequence[str]) -> str:
@@ -152,7 +132,7 @@ def _differences_html(measurement: RoiMeasurement, names: Sequence[str]) -> str:
 
 
 def _cell(value: float, interval: Interval | None) -> str:
-    return f"{number_text(value)} {interval_text(interval)}".strip().replace(" ", "&nbsp;")
+    return f"{number(value)} {interval_text(interval)}".strip().replace(" ", "&nbsp;")
 
 
 def doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
@@ -231,7 +211,7 @@ def colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -
         A table with a column for each prediction, and what is to be doubted.
     """
     lines = [
-        (title, ["&nbsp;/&nbsp;".join(number_text(getattr(own, key)) for key in keys) for own in found])
+        (title, ["&nbsp;/&nbsp;".join(number(getattr(own, key)) for key in keys) for own in found])
         for title, keys in COLOCALIZED
     ]
     doubts_told = [

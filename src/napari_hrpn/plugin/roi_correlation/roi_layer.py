@@ -205,7 +205,8 @@ class RoiLayer(QObject):
         if not moved:
             return
         self._vertices[layer] = [np.array(vertices) for vertices in now]
-        found = shape_rois(layer, image, self._viewer, moved).rois
+        taken = self._lists.get(layer, RoiList()).taken
+        found = shape_rois(layer, image, self._viewer, moved, taken).rois
         if found:
             self.dragged.emit(found[0].of(layer, f"{layer.name}: " if len(self._layers) > 1 else ""))
         # if the mouse rests, exact numbers come without its being released

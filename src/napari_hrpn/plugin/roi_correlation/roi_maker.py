@@ -162,7 +162,8 @@ class RoiMaker(QObject):
             layer = imported_layer(annotations, path.stem, real.layer, real.slide.shape, self._viewer)
             self._origins[layer] = LayerOrigin(path.name)
             self._form.choose(layer)
-            self.said.emit(f"{len(annotations)} regions imported. {note}".strip())
+            number = sum(one.kind == "include" for one in annotations)
+            self.said.emit(f"{number} {'region' if number == 1 else 'regions'} imported. {note}".strip())
 
         self._task.do(once(read_rois, path, real.slide.shape), show, self._tell_failure)
 

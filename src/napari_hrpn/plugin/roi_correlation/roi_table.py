@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem
 
-from napari_hrpn.plugin.roi_correlation.result_words import interval_text, number_text
+from napari_hrpn.plugin.roi_correlation.result_words import interval_text
 from napari_hrpn.plugin.roi_correlation.results import (
     COLOCALIZED,
     FIRST_COLOCALIZED,
@@ -18,6 +18,7 @@ from napari_hrpn.plugin.roi_correlation.results import (
     interval_of,
     value_of,
 )
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,11 +90,11 @@ class RoiTable(QTableWidget):
         columns = _columns(names, has_more=self.has_more, has_colocalized=any(row.colocalization for row in rows))
         self._set_titles(columns)
         self.setRowCount(len(rows))
-        for number, row in enumerate(rows):
+        for place, row in enumerate(rows):
             for column, (_, _, cell) in enumerate(columns):
                 item = cell(row)
-                item.setData(INDEX, number)
-                self.setItem(number, column, item)
+                item.setData(INDEX, place)
+                self.setItem(place, column, item)
         self.resizeColumnsToContents()
         # sorts by the column that the user has chosen
         self.setSortingEnabled(True)
@@ -239,7 +240,7 @@ def _number(
         item = NumberItem("–" if row.problem else WAITING)
         item.setToolTip(row.problem)
         return item
-    item = NumberItem(f"{number_text(value)} {interval_text(interval)}".rstrip())
+    item = NumberItem(f"{number(value)} {interval_text(interval)}".rstrip())
     item.setData(VALUE, value if math.isfinite(value) else None)
     if interval is not None:
         item.setToolTip(interval.reason or f"95 % interval {interval_text(interval)} from {interval.units:.1f} blocks")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.measuring.numbers_table import NumbersTable, count, number
+from napari_hrpn.plugin.measuring.numbers_table import NumbersTable, count
 from napari_hrpn.plugin.threshold_miou.curves import MEAN_IOU, chance_level
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -144,7 +145,7 @@ def _row(name: str, where: str, counts: PairCounts, threshold: float) -> list[st
     from napari_hrpn.analysis import iou_at
 
     point = iou_at(counts, threshold)
-    shares = ("-" if math.isnan(f) else f"{100 * f:.3g} %" for f in (point.real_fraction, point.predicted_fraction))
+    shares = ("–" if math.isnan(f) else f"{100 * f:.3g} %" for f in (point.real_fraction, point.predicted_fraction))
     return [name, where, number(point.iou), number(point.mean_iou), *shares, count(point.n)]
 
 

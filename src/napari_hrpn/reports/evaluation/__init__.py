@@ -1,6 +1,7 @@
 """The evaluation of a slide as files: `write_evaluation` and, for several, `write_cohort` are the doors."""
 
 from napari_hrpn.reports.evaluation.cohort import CohortTumour, WrittenCohort, write_cohort
+from napari_hrpn.reports.evaluation.drawing import number
 from napari_hrpn.reports.evaluation.folder import read_evaluation
 from napari_hrpn.reports.evaluation.hashes import prediction_record
 from napari_hrpn.reports.evaluation.ordering import (
@@ -22,6 +23,7 @@ __all__ = [
     "WrittenEvaluation",
     "check_on_slide",
     "nuclei_words",
+    "number",
     "other_slide_words",
     "own_folder",
     "penetration_tables",

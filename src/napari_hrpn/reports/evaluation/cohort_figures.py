@@ -10,10 +10,10 @@ import numpy as np
 from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, tidy
 from napari_hrpn.reports.evaluation.folder import TABLES
 from napari_hrpn.reports.evaluation.tissue_figures import draw_violin, image_colours
-from napari_hrpn.reports.study_figures import PALETTE
+from napari_hrpn.slides import distinct_colours
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -38,12 +38,22 @@ def cohort_figures(rows: Sequence[Plain], evaluations: Mapping[Path, Plain]) -> 
     list of Drawing
         Numbers per tumour, patches, and profiles where there are any.
     """
-    drawings = [_numbers(rows), *_patches(evaluations)]
+    colours = _colours(evaluations.values())
+    drawings = [_numbers(rows, colours), *_patches(evaluations, colours)]
     profiled = [one for one in evaluations.values() if "real" in one["penetration"]]
-    return [*drawings, _profiles(profiled)] if profiled else drawings
+    return [*drawings, _profiles(profiled, colours)] if profiled else drawings
 
 
-def _numbers(rows: Sequence[Plain]) -> Drawing:
+def _colours(evaluations: Iterable[Plain]) -> dict[str, str]:
+    """The colour that each prediction has in the evaluation that names it first."""
+    own: dict[str, str | None] = {}
+    for one in evaluations:
+        for name, facts in one["about"]["predictions"].items():
+            own[name] = own.get(name) or facts.get("colour")
+    return dict(zip(own, distinct_colours(list(own.values())), strict=True))
+
+
+def _numbers(rows: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
     from matplotlib.figure import Figure
 
     region = "tissue" if any(row["region"] == "tissue" for row in rows) else "frame"
@@ -58,7 +68,7 @@ def _numbers(rows: Sequence[Plain]) -> Drawing:
             axes.plot(range(len(line)), line, color="0.7", linewidth=0.8, zorder=1)
         for place, prediction in enumerate(predictions):
             values = [by_place.get((prediction, tumour), math.nan) for tumour in tumours]
-            colour = PALETTE[place % len(PALETTE)]
+            colour = colours[prediction]
             axes.scatter([place] * len(values), values, s=22, color=colour, alpha=0.8, zorder=2)
             if np.isfinite(values).any():
                 axes.plot([place - 0.2, place + 0.2], [np.nanmean(values)] * 2, color=colour, linewidth=2)
@@ -69,7 +79,7 @@ def _numbers(rows: Sequence[Plain]) -> Drawing:
     return Drawing("tumours", "Tumours", caption, figure)
 
 
-def _patches(evaluations: Mapping[Path, Plain]) -> list[Drawing]:
+def _patches(evaluations: Mapping[Path, Plain], colours: Mapping[str, str]) -> list[Drawing]:
     """As the paper's figure 2C: total intensity of each patch by tumour and channel."""
     import pandas as pd
     from matplotlib.figure import Figure
@@ -87,7 +97,7 @@ def _patches(evaluations: Mapping[Path, Plain]) -> list[Drawing]:
     tumours = list(dict.fromkeys(str(one["about"]["tumour"]) for one in evaluations.values()))
     figure = Figure(figsize=(1.5 + 0.9 * len(tumours) * len(images) ** 0.5, 2.6 * len(images)), layout="constrained")
     panels = figure.subplots(len(images), 1, squeeze=False)[:, 0]
-    for axes, image, colour in zip(panels, images, image_colours(images), strict=True):
+    for axes, image, colour in zip(panels, images, image_colours(images, colours), strict=True):
         counts = []
         for place, tumour in enumerate(tumours):
             own = [tables[folder] for folder, one in evaluations.items() if str(one["about"]["tumour"]) == tumour]
@@ -110,13 +120,13 @@ def _patches(evaluations: Mapping[Path, Plain]) -> list[Drawing]:
     return [Drawing("patches", "Patches by tumour", caption, figure)]
 
 
-def _profiles(evaluations: Sequence[Plain]) -> Drawing:
+def _profiles(evaluations: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
     from matplotlib.figure import Figure
 
     names = ["real", *dict.fromkeys(name for one in evaluations for name in one["predictions"])]
     figure = Figure(figsize=(1 + 4.2 * len(names), 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True):
-        colour = REAL_COLOUR if name == "real" else PALETTE[(names.index(name) - 1) % len(PALETTE)]
+        colour = REAL_COLOUR if name == "real" else colours[name]
         shown = [_profile(one, name) for one in evaluations]
         for profile in shown:
             if profile is not None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.reports.evaluation.folder import FORMAT
 from napari_hrpn.reports.evaluation.plain import REGION_KEYS, no_region
-from napari_hrpn.slides import Annotation
+from napari_hrpn.slides import taken_away
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_hrpn.analysis import SlideComparison
+    from napari_hrpn.slides import Annotation
 
     Plain = dict[str, Any]
 
@@ -70,8 +71,6 @@ def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotati
         Measurements are called after the prediction and the number. What was taken away from regions comes last.
     """
     found = content["predictions"]
-    excluded = {id(polygon): polygon for roi in comparison.rois for polygon in roi.excluded}
-    taken = [Annotation("", "exclude", tuple(excluded.values()))] if excluded else []
     measured = (
         replace(
             roi,
@@ -85,7 +84,7 @@ def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotati
         )
         for index, (roi, name) in enumerate(zip(comparison.rois, comparison.region_names, strict=True))
     )
-    return (*measured, *taken)
+    return (*measured, *taken_away(comparison.rois))
 
 
 def _prediction(name: str, parts: Mapping[str, Plain], tissue_words: str, why_no_penetration: str) -> Plain:

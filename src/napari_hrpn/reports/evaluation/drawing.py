@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ DPI = 130
 ROUNDING = 1e-12
 LEAST_SHARE_SHOWN = 1e-3
 REAL_COLOUR = "#222222"
+NOTHING = "–"
 # file systems take 255 bytes, to which others are added
 LONGEST_NAME_BYTES = 120
 
@@ -116,12 +118,12 @@ def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a number for people.
+    """Write a number for people, the same on pages and in panels.
 
     Parameters
     ----------
     value : float or None
-        None is a dash.
+        None, and what is not finite, is a dash.
     digits : int
         Digits after the point of a number below 10; others have as many digits in all, and one more.
 
@@ -130,8 +132,8 @@ def number(value: float | None, digits: int = 3) -> str:
     str
         The number.
     """
-    if value is None:
-        return "–"
+    if value is None or not math.isfinite(value):
+        return NOTHING
     if isinstance(value, int):
         return f"{value:,}"
     size = abs(value)

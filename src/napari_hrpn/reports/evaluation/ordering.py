@@ -9,12 +9,14 @@ import itertools
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis import roi_bounds
+from napari_hrpn.analysis.evaluation.settings import TAKEN_NAMES
 from napari_hrpn.reports.errors import ReportError
 from napari_hrpn.reports.evaluation.drawing import file_name
 from napari_hrpn.reports.evaluation.folder import EvaluationFolder
 from napari_hrpn.reports.evaluation.hashes import prediction_record
 from napari_hrpn.reports.evaluation.run import evaluation_request
 from napari_hrpn.slides import ChannelRoles, guess_roles, slide_identity, slide_name
+from napari_hrpn.slides.plain_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,13 +39,24 @@ def prediction_names(predicted: Sequence[Place], real: Place) -> list[str]:
     Returns
     -------
     list of str
-        One for each: the rest of the file's name, or that of its folder where files are called the same; some are
-        equal where folders are called the same too.
+        One for each: the rest of the file's name; of several in folders that this program named, the titles of their
+        checkpoints; that of its folder where files are called the same. Some are equal where folders are called the
+        same too.
     """
     own = [slide_name(path) for path in predicted]
     rest = [name.removeprefix(slide_name(real)).strip(" ._-") or name for name in own]
     # evaluations of several slides are put together by these names
+    titled = [_title(path, name) for path, name in zip(predicted, rest, strict=True)] if len(rest) > 1 else rest
+    files = {file_name(name).casefold() for name in titled}
+    if len(files) == len(titled) and not files.intersection(TAKEN_NAMES):
+        return titled
     return rest if len(set(rest)) == len(rest) else [path.absolute().parent.name for path in predicted]
+
+
+def _title(place: Place, name: str) -> str:
+    """The title of its checkpoint, where a prediction is called as this program calls it."""
+    record = prediction_record(place) if name.split("-")[0] == "predicted" else None
+    return name if record is None else printable(record["title"]).strip() or name
 
 
 def roles_around(slide: Slide, named: Mapping[str, int]) -> ChannelRoles:

@@ -201,12 +201,14 @@ def _regions(content: Plain) -> dict[str, Plain]:
 
 
 def _interval_words(content: Plain) -> str:
+    several = len(content["predictions"]) > 1
+    # blocks are as large as it takes for the errors of each prediction
     sides = [
-        f"{region['region']} {region['intervals']['side_px']:,} px"
-        for region in (content["tissue"], content["frame"], *content["rois"][:MOST_REGIONS])
+        f"{title if several else region['region']} {region['intervals']['side_px']:,} px"
+        for title, region in _regions(content).items()
         if "intervals" in region
     ]
-    return f"In brackets: 95 % intervals by spatial block bootstrap within this slide; its blocks: {', '.join(sides)}."
+    return f"In brackets: 95 % intervals by spatial block bootstrap within this slide; its blocks: {'; '.join(sides)}."
 
 
 def _penetration(page: Page, content: Plain, part: Plain | None) -> None:

@@ -262,12 +262,16 @@ def _drawings(order: EvaluationOrder, parts: dict[str, Plain]) -> Iterator[Drawi
     for prediction in comparison.predictions:
         yield slide_figure(comparison.real, prediction, probe)
     names = [prediction.name for prediction in comparison.predictions]
-    colours = prediction_colours([prediction.slide for prediction in comparison.predictions])
+    colours = _colours(comparison)
     own = dict(zip(names, colours, strict=True))
     yield from pixel_figures([parts[f"pixels {name}"] for name in names], probe, colours)
     yield patch_figure(parts["patches"], own)
     if "penetration" in parts:
         yield penetration_figure(parts["penetration"], own)
+
+
+def _colours(comparison: SlideComparison) -> tuple[str, ...]:
+    return prediction_colours([prediction.slide for prediction in comparison.predictions])
 
 
 def _about(order: EvaluationOrder, request: Plain, hashes: dict[Place, str]) -> Plain:
@@ -280,7 +284,8 @@ def _about(order: EvaluationOrder, request: Plain, hashes: dict[Place, str]) -> 
         "tissue": order.tissue_words,
         "real": slide_facts(comparison.real.slide, hashes.get(comparison.real.slide.source)),
         "predictions": {
-            image.name: slide_facts(image.slide, hashes.get(image.slide.source)) for image in comparison.predictions
+            image.name: {**slide_facts(image.slide, hashes.get(image.slide.source)), "colour": colour}
+            for image, colour in zip(comparison.predictions, _colours(comparison), strict=True)
         },
         "files": {what: {"name": path.name, "sha256": hashes.get(path)} for what, path in order.files.items()},
         "versions": {name: version(name) for name in PACKAGES},

@@ -9,7 +9,6 @@ import numpy as np
 
 from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, file_name, number, tidy
 from napari_hrpn.reports.overview import coarse_pixels, draw_scale_bar, panel_ratio
-from napari_hrpn.reports.study_figures import PALETTE
 from napari_hrpn.slides import contrast_limits
 
 if TYPE_CHECKING:
@@ -217,22 +216,20 @@ def _pictures(real: ProbeImage, prediction: ProbeImage) -> tuple[NDArray[np.floa
     return y, p[np.ix_(rows, columns)]
 
 
-def image_colours(images: Sequence[str], colours: Mapping[str, str] | None = None) -> list[str]:
+def image_colours(images: Sequence[str], colours: Mapping[str, str]) -> list[str]:
     """Colours of images: those of the channels, and those that the predictions have in the other figures.
 
     Parameters
     ----------
     images : sequence of str
         Roles of channels, "real", and names of predictions.
-    colours : mapping of str to str, optional
-        Colours of predictions by their names; those of the order where left out.
+    colours : mapping of str to str
+        Colours of predictions by their names.
 
     Returns
     -------
     list of str
         One for each.
     """
-    known = {**CHANNEL_COLOURS, "real": REAL_COLOUR, **(colours or {})}
-    predictions = [image for image in images if image not in known]
-    own = {image: PALETTE[index % len(PALETTE)] for index, image in enumerate(predictions)}
-    return [known.get(image) or own[image] for image in images]
+    known = {**CHANNEL_COLOURS, "real": REAL_COLOUR, **colours}
+    return [known[image] for image in images]
