@@ -262,10 +262,14 @@ def test_the_views_compare_the_real_with_the_predicted_probe(widget, viewer, run
     def shown():
         return [layer for layer in viewer.layers if layer.visible]
 
+    drawn = viewer.add_shapes([np.array([[0, 0], [0, 50], [50, 50]])], shape_type="polygon")
     buttons["real"].click()
-    assert shown() == [real]
-    buttons["overlay"].click()
+    assert shown() == [real, drawn]
+    buttons["side by side"].click()
     assert shown() == [real, predicted]
+    buttons["overlay"].click()
+    assert shown() == [real, predicted, drawn]
+    viewer.layers.remove(drawn)
     assert tuple(predicted.contrast_limits) == tuple(real.contrast_limits)
     buttons["side by side"].click()
     grid = viewer.canvas.grid

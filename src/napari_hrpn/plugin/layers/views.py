@@ -65,7 +65,7 @@ class ComparedView(QObject):
             return
         self._leave_view()
         if not self._before:
-            self._before = {layer: layer.visible for layer in self._viewer.layers if isinstance(layer, Image)}
+            self._before = {layer: layer.visible for layer in self._viewer.layers}
         self._compared = real, predicted
         if real is not None and predicted is not None and pixel_shape(real) == pixel_shape(predicted):
             share_contrast(predicted, real)
@@ -96,6 +96,9 @@ class ComparedView(QObject):
         for layer in self._viewer.layers:
             if isinstance(layer, Image):
                 layer.visible = layer in wanted or layer == hatch
+            else:
+                # drawn layers would take places of the grid
+                layer.visible = self._before.get(layer, True) and view != "side by side"
         if view == "side by side":
             grid = self._viewer.canvas.grid
             self._grid_before = grid.enabled, tuple(grid.shape), grid.stride
