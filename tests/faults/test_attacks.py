@@ -25,7 +25,10 @@ from support.ome_zarr import write_image
 from support.predictions import lively_checkpoint
 from support.studies import write_tumour
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits and pipes as on POSIX")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="limits and pipes as on POSIX"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
 
 MEMORY_BYTES = 3 << 30
 SECONDS = 60
