@@ -67,7 +67,7 @@ def geojson(folder: Path) -> Path:
 
     polygon = {"type": "Polygon", "coordinates": [ring(5, 60), ring(20, 30)]}
     several = {"type": "MultiPolygon", "coordinates": [[ring(1, 9)], [ring(62, 80)]]}
-    both = {"type": "GeometryCollection", "geometries": [polygon, several]}
+    both = {"type": "GeometryCollection", "geometries": [{"type": "Polygon", "coordinates": [ring(40, 50)]}, several]}
     features = [
         feature(polygon, name="A", classification={"name": "Tumor", "color": [200, 0, 0]}, objectType="annotation"),
         feature(several, name="exclude", measurements={"Area": 3.0}),
@@ -85,12 +85,12 @@ def checkpoint(folder: Path) -> Path:
 
 
 def study(folder: Path) -> Path:
-    return write_study(folder, 'title = "mice"\nmodels = ["hrpn", "ganda"]\nseeds = [3]')
+    return write_study(folder, 'title = "mice"\nmodels = ["hrpn", "ganda"]\n[settings]\nseed = 3')
 
 
 def label_image(folder: Path) -> Path:
     path = folder / "labels.tif"
-    tifffile.imwrite(path, np.pad(np.ones((40, 50), np.uint8), 20))
+    tifffile.imwrite(path, np.pad(np.ones((50, 80), np.uint8), 20))
     return path
 
 

@@ -71,7 +71,8 @@ def _content(path: Path) -> dict[str, Any]:
     except OSError as error:
         msg = f"the study {path} cannot be read ({error.strerror}); expected a TOML file."
         raise StudyError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # besides what tomllib has an error for, numbers and nesting that Python has none for
         msg = f"the study {path.name} is not TOML ({error}); expected keys, [tables] and [[slide]] tables."
         raise StudyError(msg) from error
 
