@@ -19,7 +19,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
-from napari_hrpn.inference.store_folder import held, is_free, put_in_place, release, take_away
+from napari_hrpn.inference.store_folder import check_links, clear_left, held, is_free, put_in_place, release
 from napari_hrpn.inference.store_form import (
     FINISHED,
     KEY,
@@ -124,16 +124,20 @@ class PredictionStore:
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
             found = recorded_request(path)
             if not is_request(found, request):
-                if found is not None or not is_free(path):
+                is_there = found is not None or not is_free(path)
+                if is_there:
                     refuse_another(path, found, request, title, overwrite=overwrite)
-                    take_away(path)
-                put_in_place(path, partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0]))
+                fill = partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0])
+                put_in_place(path, fill, overwrite=is_there)
             return cls._held(path, (1, *slide.shape), dtype)
 
     @classmethod
     def _held(cls, path: Place, shape: tuple[int, ...], dtype: np.dtype) -> PredictionStore:
+        check_links(path)
         lock = held(path)
         try:
+            if lock is not None:
+                clear_left(path)
             store = cls(path)
             if store.levels[0].shape != shape or store.levels[0].dtype != dtype:
                 raise damaged(path, f"its pixels are {store.levels[0].shape} of type {store.levels[0].dtype}")
