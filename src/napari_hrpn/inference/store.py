@@ -23,6 +23,7 @@ from napari_hrpn.inference.store_folder import check_links, clear_left, held, is
 from napari_hrpn.inference.store_form import (
     FINISHED,
     KEY,
+    METADATA,
     bad_chunks,
     checked_arrays,
     covering_chunks,
@@ -69,12 +70,12 @@ class PredictionStore:
         try:
             self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise damaged(path, str(error)) from error
+            raise damaged(path, METADATA) from error
         self.levels, self._finished = checked_arrays(path, self._group)
         try:
             self._done: NDArray[np.bool_] = np.asarray(self._finished[:]) > 0
         except (RuntimeError, ValueError) as error:
-            raise damaged(path, f"its record of finished tiles: {error}") from error
+            raise damaged(path, "its record of finished tiles cannot be decoded") from error
 
     @classmethod
     def open(
