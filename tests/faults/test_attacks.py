@@ -189,9 +189,11 @@ def a_million_channels(folder: Path) -> Command:
 
 @attack
 def strip_that_inflates_to_gigabytes(folder: Path) -> Command:
-    side = 60_000
-    squeezer, row = zlib.compressobj(9), bytes(side)
-    data = b"".join(squeezer.compress(row) for _ in range(side)) + squeezer.flush()
+    side, parts = 60_000, 60
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    part = squeezer.compress(bytes(side * side // parts)) + squeezer.flush(zlib.Z_FULL_FLUSH)
+    # the same piece again and again is one stream, of which the sum of zeros is known
+    data = b"\x78\xda" + part * parts + b"\x03\x00" + struct.pack(">HH", side * side % 65521, 1)
     return ["info", tiff_of(folder, side, side, data, compression=8)]
 
 
@@ -224,6 +226,52 @@ def pipe_among_the_stains(folder: Path) -> Command:
 def file_without_end(folder: Path) -> Command:
     (folder / "endless.tif").symlink_to("/dev/zero")
     return ["info", folder / "endless.tif"]
+
+
+def _endless(folder: Path, name: str) -> Path:
+    (folder / name).symlink_to("/dev/zero")
+    return folder / name
+
+
+@attack
+def study_that_never_ends(folder: Path) -> Command:
+    return ["cross-validate", _endless(folder, "study.toml"), "-o", folder / "out"]
+
+
+@attack
+def regions_that_never_end(folder: Path) -> Command:
+    regions = _endless(folder, "regions.geojson")
+    return ["evaluate", tumour(folder), tumour(folder), "-o", folder / "out", "--roi", regions]
+
+
+@attack
+def checkpoint_that_never_ends(folder: Path) -> Command:
+    network = _endless(folder, "network.safetensors")
+    return ["predict", tumour(folder), "-o", folder / "out", "--checkpoint", network]
+
+
+@attack
+def evaluation_that_never_ends(folder: Path) -> Command:
+    _endless(folder, "evaluation.json")
+    return ["report", folder, "-o", folder / "out"]
+
+
+@attack
+def companion_that_never_ends(folder: Path) -> Command:
+    _endless(folder, "all.companion.ome")
+    text = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><BinaryOnly MetadataFile="all.companion.ome"/></OME>'
+    tifffile.imwrite(folder / "a.ome.tif", np.ones((64, 64), np.uint8), description=text, metadata=None)
+    return ["info", folder / "a.ome.tif"]
+
+
+@attack
+def output_of_a_name_that_is_too_long(folder: Path) -> Command:
+    return ["predict", tumour(folder), "-o", folder / ("x" * 300)]
+
+
+@attack
+def a_million_workers(folder: Path) -> Command:
+    return ["predict", tumour(folder), "-o", folder / "out", "--workers", "1000000"]
 
 
 @attack
@@ -281,11 +329,6 @@ def name_of_a_path_that_is_too_long(folder: Path) -> Command:
     return ["info", folder / ("x" * 300 + ".tif")]
 
 
-@attack
-def name_of_a_prediction_that_is_too_long(folder: Path) -> Command:
-    return ["evaluate", tumour(folder), tumour(folder), "-o", folder / "out", "--name", "n" * 240]
-
-
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_ends_in_a_result_or_a_sentence(name, run, tmp_path):
@@ -303,7 +346,9 @@ def test_names_are_text_in_figures_and_in_spreadsheets(run, tmp_path):
     feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
     features = [{**feature, "properties": {"name": name}} for name in ("$\\frac{", '=HYPERLINK("x")', "@a", "a\0b")]
     regions.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    code, said = run(["evaluate", slide, slide, "-o", tmp_path / "out", "--roi", regions, "--name", "$\\frac{"])
+    code, said = run(
+        ["evaluate", slide, slide, "-o", tmp_path / "out", "--roi", regions, "--name", "$\\frac{" + "n" * 240]
+    )
     assert code == 0, said
     cells = [
         cell

@@ -66,6 +66,10 @@ def read_study(path: str | Path) -> Study:
 
 
 def _content(path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_file():
+        # a pipe would be waited for, and a device may have no end
+        msg = f"the study {path} is no file; expected a TOML file."
+        raise StudyError(msg)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -7,7 +7,6 @@ as soon as its last object, the metadata of the group, is written, and no longer
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
