@@ -259,7 +259,8 @@ def evaluation_that_never_ends(folder: Path) -> Command:
 @attack
 def companion_that_never_ends(folder: Path) -> Command:
     _endless(folder, "all.companion.ome")
-    text = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><BinaryOnly MetadataFile="all.companion.ome"/></OME>'
+    only = '<BinaryOnly MetadataFile="all.companion.ome"/>'
+    text = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{only}</OME>'
     tifffile.imwrite(folder / "a.ome.tif", np.ones((64, 64), np.uint8), description=text, metadata=None)
     return ["info", folder / "a.ome.tif"]
 
@@ -346,9 +347,8 @@ def test_names_are_text_in_figures_and_in_spreadsheets(run, tmp_path):
     feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
     features = [{**feature, "properties": {"name": name}} for name in ("$\\frac{", '=HYPERLINK("x")', "@a", "a\0b")]
     regions.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    code, said = run(
-        ["evaluate", slide, slide, "-o", tmp_path / "out", "--roi", regions, "--name", "$\\frac{" + "n" * 240]
-    )
+    name = "$\\frac{" + "n" * 240
+    code, said = run(["evaluate", slide, slide, "-o", tmp_path / "out", "--roi", regions, "--name", name])
     assert code == 0, said
     cells = [
         cell

@@ -103,7 +103,7 @@ def check_links(path: Place) -> None:
         With the first link.
     """
     for name in _names_in(path):
-        if name.is_symlink():
+        if isinstance(path, Path) and name.is_symlink():
             msg = (
                 f"{path} holds a link ({name.relative_to(path).as_posix()}), expected the files themselves; copy it "
                 "with what its links lead to, as `cp -rL` does, or choose another place for the output."

@@ -119,16 +119,19 @@ def _as(hint: Any, value: object, name: str) -> object:  # noqa: ANN401 (any ann
             return tuple(_as(kind, part, name) for kind, part in zip(kinds, value, strict=True))
     if origin is Mapping and isinstance(value, dict):
         return {key: _as(parts[1], part, name) for key, part in value.items()}
-    if hint in (int, float):
+    if isinstance(hint, type) and _is_a(value, hint):
         # a whole number stays one: the digest of a checkpoint is that of its JSON
-        if isinstance(value, hint | int) and not isinstance(value, bool) and math.isfinite(value):
-            return value
-    elif isinstance(hint, type) and isinstance(value, hint):
-        if isinstance(value, str):
-            # half a character, as JSON may have it, cannot be shown
-            value.encode()
         return value
     raise TypeError(f"{name} is {_short(value)}")
+
+
+def _is_a(value: object, hint: type) -> bool:
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, str):
+        # half a character, as JSON may have it, cannot be shown
+        value.encode()
+    return isinstance(value, hint)
 
 
 def _short(value: object) -> str:
