@@ -8,6 +8,15 @@ import pytest
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of tests/faults, which can be run larger than they are every time."""
+    group = parser.getgroup("faults", "how much tests/faults tries")
+    group.addoption("--mutants", type=int, default=10, help="damaged copies of each kind of file")
+    group.addoption("--kills", type=int, default=1, help="kills of each command")
+    group.addoption("--apart", action="store_true", help="each attack in a process of its own, with little memory")
+    group.addoption("--fault-seed", type=int, default=0, help="which copies and which moments")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real images beside the checkout; tests that need it skip where it is absent."""

@@ -1,5 +1,6 @@
 """Many slides on many processes: the same files to the byte, whatever dies, stops or breaks on the way."""
 
+import errno
 import importlib.util
 import os
 import re
@@ -179,7 +180,7 @@ def test_a_slide_whose_prediction_is_replaced_meanwhile_where_nothing_can_be_loc
     client, slides, tmp_path, monkeypatch
 ):
     def fails(self, **options):
-        raise OSError("no locks available")
+        raise OSError(errno.ENOLCK, "no locks available")
 
     path = tmp_path / "out.ome.zarr"
     steps = predict_slides([partial(SlideOrder, slides[1], path)], lively_checkpoint(), client, PLAIN)
@@ -269,6 +270,12 @@ def test_without_a_package_a_sentence_says_what_to_install(package, monkeypatch)
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
     with pytest.raises(PredictionError, match=r"pip install 'napari-hrpn\[cluster\]'"), local_workers(2):
+        pass
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**6])
+def test_more_processes_than_the_machine_can_take_are_refused(count):
+    with pytest.raises(PredictionError, match="expected 1 to"), local_workers(count):
         pass
 
 

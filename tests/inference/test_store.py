@@ -15,6 +15,7 @@ import zarr
 
 from napari_hrpn.inference import PredictionError, PredictionStore
 from napari_hrpn.slides import SlideWarning, open_slide
+from napari_hrpn.slides.output_path import partial_folder
 from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.tiling import TileGrid
 from support.predictions import make_slide
@@ -119,10 +120,54 @@ def test_a_disk_that_knows_no_locks_is_written_without(error, tmp_path, monkeypa
     def fails(self, **options):
         raise error
 
+    if isinstance(error, PermissionError):
+        # in the folder of somebody else; where nothing can be written at all, no prediction is begun
+        opened(tmp_path / "out.ome.zarr", 700, 300).close()
     monkeypatch.setattr(filelock.FileLock, "acquire", fails)
     one, other = (opened(tmp_path / "out.ome.zarr", 700, 300) for _ in range(2))
     one.close()
     other.close()
+
+
+def test_what_killed_programs_left_goes_when_a_prediction_is_gone_on_with(tmp_path):
+    store = opened(tmp_path / "out.ome.zarr", 700, 300)
+    store.close()
+    for left in ("0/c/0/1.0123456789abcdef0123456789abcdef.partial", "zarr.0123456789abcdef0123456789abcdef.partial"):
+        (store.path / left).parent.mkdir(parents=True, exist_ok=True)
+        (store.path / left).write_bytes(b"half a chunk")
+    mine = store.path / "notes.partial"
+    mine.write_text("a user's")
+    begun = partial_folder(tmp_path / "other.ome.zarr") / ("0" * 32)
+    begun.mkdir(parents=True)
+    for name in ("out.ome.zarr", "other.ome.zarr"):
+        opened(tmp_path / name, 700, 300).close()
+    assert list(tmp_path.rglob("*.partial")) == [mine]
+
+
+def test_nothing_is_written_through_links_in_a_prediction(tmp_path):
+    store = opened(tmp_path / "out.ome.zarr", 700, 300)
+    store.close()
+    for name in ("finished", "0"):
+        elsewhere = tmp_path / f"elsewhere {name}"
+        (store.path / name).rename(elsewhere)
+        (store.path / name).symlink_to(elsewhere)
+        before = sorted(elsewhere.rglob("*"))
+        with pytest.raises(PredictionError, match=f"holds a link \\({name}\\)"):
+            opened(store.path, 700, 300)
+        assert sorted(elsewhere.rglob("*")) == before
+        (store.path / name).unlink()
+        elsewhere.rename(store.path / name)
+    (tmp_path / "link").symlink_to(store.path)
+    opened(tmp_path / "link", 700, 300).close()
+
+
+def test_a_prediction_with_a_users_files_is_not_replaced(tmp_path):
+    store = opened(tmp_path / "out.ome.zarr", 700, 300)
+    store.close()
+    (store.path / "notes.txt").write_text("years of work")
+    with pytest.raises(PredictionError, match=r"notes\.txt"):
+        opened(store.path, 700, 300, core=1024, overwrite=True)
+    assert (store.path / "notes.txt").read_text() == "years of work"
 
 
 def complete(path: Path, height: int = 1300, width: int = 1100) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ import tifffile
 from napari_hrpn.slides import Slide, SlideError, open_slide
 from napari_hrpn.slides import ome_tiff_writer as writer
 from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
+from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
 from napari_hrpn.slides.output_path import partial_folder
 
 NAMES = ("DAPI", "CD31", "QD µ")
@@ -39,6 +40,15 @@ def halved(level):
     padded = np.pad(level.astype(float), ((0, 0), (0, height % 2), (0, width % 2)), constant_values=np.nan)
     mean = np.nanmean([padded[:, y::2, x::2] for y in (0, 1) for x in (0, 1)], axis=0)
     return (np.floor(mean + 0.5) if level.dtype.kind in "iu" else mean).astype(level.dtype)
+
+
+@pytest.mark.parametrize("write", [write_ome_tiff, write_ome_zarr])
+@pytest.mark.parametrize("side", [1e-9, 0.0, -1.0, float("nan"), 1e300])
+def test_a_size_of_pixels_that_no_slide_is_opened_with_is_refused(tmp_path, side, write):
+    slide, _ = some_slide((1, 7, 5), pixel_size_um=(side, side))
+    with pytest.raises(SlideError, match=r"expected 0\.01 to 100 µm"):
+        finish(write(slide, tmp_path / "a"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

@@ -103,6 +103,12 @@ def test_a_path_with_a_home_is_a_file_of_that_name_first(tmp_path, monkeypatch):
         open_slide("~no-such-user/a.tif")
 
 
+@pytest.mark.parametrize("words", ["a\0b.tif", "p\ud800q"])
+def test_what_no_file_is_called_is_told_in_one_sentence(words):
+    with pytest.raises(SlideError, match="is no path"):
+        user_path(words)
+
+
 def test_an_address_keeps_its_slashes_and_a_file_address_is_a_path(bucket):
     place = as_place(f"{bucket}/folder/slide.ome.zarr/")
     assert isinstance(place, UPath)

@@ -28,10 +28,10 @@ def document(inner=CHANNELS, more='PhysicalSizeX="0.5" PhysicalSizeY="0.25"', ro
     )
 
 
-def write(path, planes, text="", place=0, **options):
+def write(path, planes, text="", place=0, encoding="utf-8", **options):
     with tifffile.TiffWriter(path) as tif:
         for index, plane in enumerate(planes):
-            about = text.encode() if index == place and text else None
+            about = text.encode(encoding) if index == place and text else None
             tif.write(plane, description=about, metadata=None, contiguous=False, **options)
     return path
 
@@ -76,6 +76,14 @@ def test_ome_xml_that_the_parser_drops_is_read(tmp_path, pixels, text):
 def test_ome_xml_on_another_page_is_read(tmp_path, pixels, place):
     slide = open_slide(write(tmp_path / "a.tif", pixels, document(), place))
     assert (slide.channel_names, slide.pixel_size_um) == (NAMES, (0.25, 0.5))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1"])
+def test_ome_xml_of_two_bytes_a_character_is_read(tmp_path, pixels, encoding):
+    text = document(CHANNELS.replace("DAPI", "DÄPI")).replace("UTF-8", encoding)
+    slide = open_slide(write(tmp_path / "a.ome.tif", pixels, text, encoding=encoding))
+    assert slide.channel_names == ("DÄPI", "CD31", "QD")
+    assert slide.pixel_size_um == (0.25, 0.5)
 
 
 def test_order_of_planes_is_that_of_the_document(tmp_path, pixels):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import signal
 import sys
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
+LONGEST_NAME = 120
 TAKE_ADDRESSES = {"convert", "evaluate", "info", "predict"}
 # what stands before the value where a word of the command line holds both
 _OPTION = re.compile(r"--[\w-]+=|-o(?=.)|")
@@ -158,5 +160,9 @@ def main() -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "the memory of this machine is not enough for this; close other programs."
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+        return f"{shown} cannot be used ({error.strerror}); choose another place, or look at its permissions."
     words = getattr(error, "format_message", error.__str__)
     return str(words())

@@ -66,12 +66,17 @@ def read_study(path: str | Path) -> Study:
 
 
 def _content(path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_file():
+        # a pipe would be waited for, and a device may have no end
+        msg = f"the study {path} is no file; expected a TOML file."
+        raise StudyError(msg)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         msg = f"the study {path} cannot be read ({error.strerror}); expected a TOML file."
         raise StudyError(msg) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # besides what tomllib has an error for, numbers and nesting that Python has none for
         msg = f"the study {path.name} is not TOML ({error}); expected keys, [tables] and [[slide]] tables."
         raise StudyError(msg) from error
 

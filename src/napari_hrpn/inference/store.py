@@ -19,10 +19,11 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
-from napari_hrpn.inference.store_folder import held, is_free, put_in_place, release, take_away
+from napari_hrpn.inference.store_folder import check_links, clear_left, held, is_free, put_in_place, release
 from napari_hrpn.inference.store_form import (
     FINISHED,
     KEY,
+    METADATA,
     bad_chunks,
     checked_arrays,
     covering_chunks,
@@ -69,12 +70,12 @@ class PredictionStore:
         try:
             self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise damaged(path, str(error)) from error
+            raise damaged(path, METADATA) from error
         self.levels, self._finished = checked_arrays(path, self._group)
         try:
             self._done: NDArray[np.bool_] = np.asarray(self._finished[:]) > 0
         except (RuntimeError, ValueError) as error:
-            raise damaged(path, f"its record of finished tiles: {error}") from error
+            raise damaged(path, "its record of finished tiles cannot be decoded") from error
 
     @classmethod
     def open(
@@ -124,16 +125,20 @@ class PredictionStore:
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
             found = recorded_request(path)
             if not is_request(found, request):
-                if found is not None or not is_free(path):
+                is_there = found is not None or not is_free(path)
+                if is_there:
                     refuse_another(path, found, request, title, overwrite=overwrite)
-                    take_away(path)
-                put_in_place(path, partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0]))
+                fill = partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0])
+                put_in_place(path, fill, overwrite=is_there)
             return cls._held(path, (1, *slide.shape), dtype)
 
     @classmethod
     def _held(cls, path: Place, shape: tuple[int, ...], dtype: np.dtype) -> PredictionStore:
+        check_links(path)
         lock = held(path)
         try:
+            if lock is not None:
+                clear_left(path)
             store = cls(path)
             if store.levels[0].shape != shape or store.levels[0].dtype != dtype:
                 raise damaged(path, f"its pixels are {store.levels[0].shape} of type {store.levels[0].dtype}")

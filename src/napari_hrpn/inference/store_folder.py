@@ -7,18 +7,21 @@ as soon as its last object, the metadata of the group, is written, and no longer
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import Timeout
 
 from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.locked_folder import held_lock
+from napari_hrpn.slides.output_path import partial_output
 from napari_hrpn.slides.place import is_file
+from napari_hrpn.slides.written_zarr import LEFT_BY_ZARR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from filelock import BaseFileLock
     from upath import UPath
@@ -50,54 +53,81 @@ def is_free(path: Place) -> bool:
     return is_file(path / BEGUN) or not path.fs.exists(path.path)
 
 
-def put_in_place(path: Place, fill: Callable[[Path], None]) -> None:
+def put_in_place(path: Place, fill: Callable[[Path], None], *, overwrite: bool = False) -> None:
     """Make a folder appear whole.
 
     Parameters
     ----------
     path : pathlib.Path or UPath
-        A place that is free.
+        A place that is free, or a prediction that is to be replaced.
     fill : callable
         Makes a folder that does not exist yet, with all that is to be in it.
-    """
-    if not isinstance(path, Path):
-        _upload(path, fill)
-        return
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        fill(partial)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def take_away(path: Place) -> None:
-    """Remove a prediction.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        One that nobody else writes; a prediction is put in its place next.
+    overwrite : bool
+        Whether there is a prediction.
 
     Raises
     ------
     PredictionError
-        If another program writes it.
+        If another program writes it, something in it is not of a prediction, or it cannot be written.
     """
-    if isinstance(path, Path):
-        lock, replaced = held(path), path.with_name(f"{path.name}.{os.getpid()}.replaced")
-        if os.name == "nt":
-            # which renames no folder in which a file is open
-            release(lock)
-        try:
-            path.rename(replaced)
-        finally:
-            release(lock)
-        shutil.rmtree(replaced)
-    else:
-        _begin(path)
-        path.fs.rm_file((path / ROOT).path)
+    if not isinstance(path, Path):
+        if overwrite:
+            _begin(path)
+            path.fs.rm_file((path / ROOT).path)
+        _upload(path, fill)
+        return
+    lock = held(path) if overwrite else None
+    if os.name == "nt":
+        # which renames no folder in which a file is open
+        release(lock)
+    try:
+        with partial_output(path, None, overwrite=overwrite) as partial:
+            fill(partial)
+    except SlideError as error:
+        raise PredictionError(str(error)) from error
+    finally:
+        release(lock)
+
+
+def check_links(path: Place) -> None:
+    """Refuse a prediction with links in it: what is written through them may be another's file.
+
+    Parameters
+    ----------
+    path : pathlib.Path or UPath
+        A prediction; it may be a link itself.
+
+    Raises
+    ------
+    PredictionError
+        With the first link.
+    """
+    for name in _names_in(path):
+        if isinstance(path, Path) and name.is_symlink():
+            msg = (
+                f"{path} holds a link ({name.relative_to(path).as_posix()}), expected the files themselves; copy it "
+                "with what its links lead to, as `cp -rL` does, or choose another place for the output."
+            )
+            raise PredictionError(msg)
+
+
+def clear_left(path: Place) -> None:
+    """Remove the files that zarr was writing when a program was killed.
+
+    Parameters
+    ----------
+    path : pathlib.Path or UPath
+        A prediction that nobody else writes.
+    """
+    for name in _names_in(path):
+        if LEFT_BY_ZARR.fullmatch(name.name):
+            name.unlink(missing_ok=True)
+
+
+def _names_in(path: Place) -> Iterator[Path]:
+    """All that is in a folder; nothing at an address, where there are no links and no files that are half written."""
+    for place, folders, files in os.walk(path) if isinstance(path, Path) else ():
+        yield from (Path(place, name) for name in (*folders, *files))
 
 
 def held(path: Place) -> BaseFileLock | None:
@@ -120,19 +150,13 @@ def held(path: Place) -> BaseFileLock | None:
     """
     if not isinstance(path, Path):
         return None
-    lock: BaseFileLock = FileLock(path / LOCK, thread_local=False)
     try:
-        lock.acquire(blocking=False)
+        return held_lock(path / LOCK)
     except Timeout as error:
         msg = f"{path} is being written by another program; wait for its end, or choose another place for the output."
         raise PredictionError(msg) from error
-    except (OSError, NotImplementedError):
+    except OSError:
         return None
-    if isinstance(lock, SoftFileLock):
-        # what is taken where the share knows no locks, and would outlive a program that is killed
-        lock.release()
-        return None
-    return lock
 
 
 def release(lock: BaseFileLock | None) -> None:

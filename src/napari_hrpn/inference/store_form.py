@@ -30,6 +30,11 @@ KEY = "napari_hrpn"
 FINISHED = "finished"
 THREADS = 8
 CRC_BYTES = 4
+METADATA = "its metadata are not those that were written"
+
+
+class _FormError(ValueError):
+    """Something is not as it was written; the message says what."""
 
 
 def checked_arrays(path: Place, group: zarr.Group) -> tuple[tuple[zarr.Array[Any], ...], zarr.Array[Any]]:
@@ -55,7 +60,7 @@ def checked_arrays(path: Place, group: zarr.Group) -> tuple[tuple[zarr.Array[Any
     try:
         return _checked_arrays(group)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError, OSError) as error:
-        raise damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
+        raise damaged(path, str(error) if isinstance(error, _FormError) else METADATA) from error
 
 
 def damaged(path: Place, why: str) -> PredictionError:
@@ -110,7 +115,7 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 def _expect(is_so: bool, otherwise: str) -> None:
     if not is_so:
-        raise ValueError(otherwise)
+        raise _FormError(otherwise)
 
 
 def has_checksums(levels: Sequence[zarr.Array[Any]]) -> bool:

@@ -212,6 +212,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _refuse_what_is_no_safetensors(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        # a pipe would be waited for, and a device may have no end
+        msg = f"checkpoint {path} is no file; expected a .safetensors file written by napari-hrpn."
+        raise CheckpointError(msg)
     try:
         with path.open("rb") as file:
             start, size = file.read(9), path.stat().st_size

@@ -1,4 +1,7 @@
-"""The header of a checkpoint, read as what it should be: every value has its type before anything is built of it."""
+"""JSON read as the dataclass that it should be: every value has its type before anything is built of it.
+
+What a checkpoint and the folder of a training say about themselves is read so.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import json
 import math
 import types
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import MISSING
+from dataclasses import fields as fields_of
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from napari_hrpn.models.ganda import GANDASettings
@@ -38,7 +44,7 @@ def read_settings(architecture: str, text: str) -> HRPNSettings | GANDASettings:
     TypeError, ValueError
         If they are anything else.
     """
-    return _record(SETTINGS[architecture], json.loads(text))
+    return read_record(SETTINGS[architecture], json.loads(text))
 
 
 def read_card(card: type[Record], text: str) -> Record:
@@ -63,18 +69,39 @@ def read_card(card: type[Record], text: str) -> Record:
     """
     fields = json.loads(text)
     if isinstance(fields, dict) and "scaling" in fields:
-        fields["scaling"] = _record(IntensityScaling, fields["scaling"])
-    return _record(card, fields)
+        fields["scaling"] = read_record(IntensityScaling, fields["scaling"])
+    return read_record(card, fields)
 
 
-def _record(record: type[Record], fields: object) -> Record:
-    """A dataclass of JSON, each field checked against its annotation; JSON knows lists only where it has tuples."""
+def read_record(record: type[Record], fields: object) -> Record:
+    """Make a dataclass of JSON, each field checked against its annotation.
+
+    Parameters
+    ----------
+    record : type
+        The dataclass; where it has tuples, JSON has lists.
+    fields : object
+        What was read.
+
+    Returns
+    -------
+    object
+        Of the dataclass.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is missing, unknown or of another type.
+    """
     if not isinstance(fields, dict):
         raise TypeError(f"expected names and values, found {_short(fields)}")
     hints = get_type_hints(record, localns=NAMES)
     unknown = sorted(fields.keys() - hints.keys())
     if unknown:
         raise TypeError(f"it has {_short(unknown[0])}, which is not known")
+    for field in fields_of(record):  # type: ignore[arg-type]
+        if field.name not in fields and field.default is MISSING and field.default_factory is MISSING:
+            raise TypeError(f"it has no {field.name}")
     return record(**{name: _as(hints[name], value, name) for name, value in fields.items()})
 
 
@@ -83,24 +110,28 @@ def _as(hint: Any, value: object, name: str) -> object:  # noqa: ANN401 (any ann
     if hint is Any or (origin is Literal and value in parts and isinstance(value, str)):
         return value
     if origin in (Union, types.UnionType):
-        present = next(part for part in parts if part is not type(None))
-        return None if value is None else _as(present, value, name)
+        for part in parts:
+            with suppress(TypeError):
+                return _as(part, value, name)
     if origin is tuple and isinstance(value, list):
         kinds = [parts[0]] * len(value) if parts[-1] is Ellipsis else parts
         if len(kinds) == len(value):
             return tuple(_as(kind, part, name) for kind, part in zip(kinds, value, strict=True))
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if origin is Mapping and isinstance(value, dict):
+        return {key: _as(parts[1], part, name) for key, part in value.items()}
+    if isinstance(hint, type) and _is_a(value, hint):
         # a whole number stays one: the digest of a checkpoint is that of its JSON
         return value
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if hint is str and isinstance(value, str):
+    raise TypeError(f"{name} is {_short(value)}")
+
+
+def _is_a(value: object, hint: type) -> bool:
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, str):
         # half a character, as JSON may have it, cannot be shown
         value.encode()
-        return value
-    if (origin is Mapping and isinstance(value, dict)) or (isinstance(hint, type) and isinstance(value, hint)):
-        return value
-    raise TypeError(f"{name} is {_short(value)}")
+    return isinstance(value, hint)
 
 
 def _short(value: object) -> str:

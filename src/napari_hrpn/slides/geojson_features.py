@@ -149,6 +149,9 @@ def _literal(text: str) -> object:
 
 
 def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        # a pipe would be waited for, and a device may have no end
+        raise SlideError(f"{path} is no file, expected annotations as GeoJSON: check the path.")
     try:
         data = path.read_bytes()
         if data.startswith(b"\x1f\x8b"):

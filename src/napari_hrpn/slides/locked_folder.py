@@ -40,6 +40,8 @@ def held_lock(path: Path) -> BaseFileLock | None:
     lock: BaseFileLock = FileLock(path, thread_local=False)
     try:
         lock.acquire(blocking=False)
+    except NotImplementedError:
+        return None
     except OSError as error:
         if isinstance(error, Timeout) or error.errno not in _NO_LOCKS:
             raise

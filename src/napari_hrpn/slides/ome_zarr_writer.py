@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 
 from napari_hrpn.slides.contrast import contrast_limits
+from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.output_path import partial_output
 from napari_hrpn.slides.place import local_path
 from napari_hrpn.slides.pyramid_blocks import WriteReport, block_grid, copy_block, create_levels, level_shapes
+from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 from napari_hrpn.slides.user_path import user_path
 
 if TYPE_CHECKING:
@@ -78,7 +80,18 @@ def copy_pyramid(slide: Slide, levels: Sequence[zarr.Array[Any]]) -> Generator[W
     ------
     WriteReport
         After each block.
+
+    Raises
+    ------
+    SlideError
+        If the slide has a size of pixels that no slide is opened with.
     """
+    size = slide.pixel_size_um
+    if size is not None and usable_pixel_size(size) is None:
+        raise SlideError(
+            f"{slide.source.name} has pixels of {size[0]:g} x {size[1]:g} µm, expected {expected_pixel_size()}: give "
+            "the right size, or None."
+        )
     source = slide.levels[0]
     grid = block_grid(source)
     for index in range(len(grid)):

@@ -24,12 +24,16 @@ def saved_json(path: Path, refusal: type[ValueError]) -> dict[str, Any] | None:
     dict or None
         None where there is no file.
     """
+    if path.exists() and not path.is_file():
+        # a pipe would be waited for, and a device may have no end
+        msg = f"{path} is no file; delete it to have it made again."
+        raise refusal(msg)
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        msg = f"{path} cannot be read ({error}); delete it to have it made again."
+        msg = f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); delete it to have it made again."
         raise refusal(msg) from error
     if not isinstance(found, dict):
         msg = f"{path} holds something else than expected; delete it to have it made again."

@@ -6,6 +6,7 @@ their order.
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from html.entities import html5
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tifffile import TiffFile
+    from tifffile import TiffFile, TiffTag
 
 MOST_LOOKS = 8
 _BEGINNING = re.compile(r"<([\w.-]+:)?OME[\s>]")
@@ -74,7 +75,22 @@ def _descriptions(tif: TiffFile) -> Iterator[str]:
             tags = tif.pages[index].tags.getall(270) or []
         except Exception:  # a page that cannot be read says nothing; whether it is needed is found out later
             tags = []
-        yield from (tag.value for tag in tags if isinstance(tag.value, str))
+        yield from (_text(tag, tif) for tag in tags if isinstance(tag.value, str))
+
+
+def _text(tag: TiffTag, tif: TiffFile) -> str:
+    """Text of a tag; TIFF knows one byte a character only, but some programs write two or four."""
+    text = str(tag.value)
+    if "\0" not in text[:4]:
+        return text
+    tif.filehandle.seek(tag.valueoffset)
+    return _decoded(tif.filehandle.read(min(tag.valuebytecount, 4 * LONGEST_TEXT)))
+
+
+def _decoded(data: bytes) -> str:
+    # by where it has zeros
+    encoding = json.detect_encoding(data)
+    return data.decode(encoding, errors="replace")
 
 
 def _without_what_is_no_xml(text: str) -> str:
@@ -102,9 +118,9 @@ def _companion(name: str, path: Path) -> str | None:
     """Text of the file that holds the metadata of a set of files."""
     place = path.with_name(PurePosixPath(name.replace("\\", "/")).name or path.name)
     try:
-        if place == path or place.stat().st_size > LONGEST_TEXT:
+        if place == path or not place.is_file() or place.stat().st_size > LONGEST_TEXT:
             raise FileNotFoundError
-        return _without_what_is_no_xml(place.read_text("utf-8", errors="replace"))
+        return _without_what_is_no_xml(_decoded(place.read_bytes()))
     except OSError:
         warnings.warn(
             f"{path.name} is a part of an image that is described in {name or 'another file'}, which is not there: "

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from napari_hrpn.slides.errors import SlideError
 
+# half characters, but for those in which Python keeps the bytes of names in other encodings
+_NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -29,8 +31,11 @@ def user_path(words: str | os.PathLike[str], folder: Path | None = None) -> Path
     Raises
     ------
     SlideError
-        For the home of a user who is not known, and on other systems for a path of Windows.
+        For what no file is called, the home of a user who is not known, and on other systems a path of Windows.
     """
+    if _NO_NAME.search(str(words)):
+        msg = f"{ascii(str(words))[:80]} is no path, expected letters that the name of a file may have: check it."
+        raise SlideError(msg)
     path = Path(words)
     first = path.parts[0] if path.parts else ""
     if first != "~" and os.path.lexists(Path(folder or "", first)):

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 ROOT = "zarr.json"
 # what file managers leave in any folder that is looked at
 _LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
-# of an array; zarr names a file that it is writing after the one it will be
-_OF_ARRAYS = re.compile(r"(c|\d+|\.lock|zarr\.json|(\d+|c|zarr)\.[0-9a-f]{32}\.partial)")
+LEFT_BY_ZARR = re.compile(r"(\d+|c|zarr)\.[0-9a-f]{32}\.partial")
+"""Name of a file that zarr is writing, after the one it will be."""
+_OF_ARRAYS = re.compile(rf"(c|\d+|\.lock|zarr\.json|{LEFT_BY_ZARR.pattern})")
 
 
 def check_replaceable(folder: Path) -> None:

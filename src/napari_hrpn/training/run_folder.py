@@ -9,11 +9,12 @@ import csv
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import safetensors
 from safetensors.torch import save
 
+from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.slides.locked_folder import locked_folder
 from napari_hrpn.slides.replaced_file import replaced_file
 from napari_hrpn.training.entries import SlideEntry
@@ -144,13 +145,8 @@ class RunFolder:
         if not self.is_run:
             return None
         try:
-            found = json.loads(self._request.read_text(encoding="utf-8-sig"))
-            if found["format"] != FORMAT:
-                raise ValueError(found["format"])
-            settings = {**found["settings"], "channels": tuple(found["settings"]["channels"])}
-            entries = tuple(_entry(entry) for entry in found["slides"])
-            return RunRequest(entries, TrainingSettings(**settings), found["validate"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return read_record(_Saved, json.loads(self._request.read_text(encoding="utf-8-sig"))).request()
+        except (OSError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
             msg = f"{self._request} does not describe a training ({error}); choose another folder for the run."
             raise TrainingError(msg) from error
 
@@ -314,6 +310,22 @@ def _plain(entry: SlideEntry) -> dict[str, Any]:
     return {**asdict(entry), "path": str(entry.path.absolute()), "regions": regions}
 
 
-def _entry(plain: Mapping[str, Any]) -> SlideEntry:
-    regions = None if plain["regions"] is None else Path(plain["regions"])
-    return SlideEntry(**{**plain, "path": Path(plain["path"]), "regions": regions})
+@dataclass(frozen=True)
+class _Saved:
+    """What is in ``run.json``."""
+
+    format: Literal["napari-hrpn training 1"]
+    slides: tuple[Any, ...]
+    settings: Any
+    validate: str | None
+
+    def request(self) -> RunRequest:
+        settings = read_record(TrainingSettings, self.settings)
+        return RunRequest(tuple(map(_entry, self.slides)), settings, self.validate)
+
+
+def _entry(plain: Any) -> SlideEntry:  # noqa: ANN401 (out of JSON)
+    if not isinstance(plain, dict):
+        raise TypeError("a slide is not described by names and values")
+    paths = {name: Path(plain[name]) for name in ("path", "regions") if isinstance(plain.get(name), str)}
+    return read_record(SlideEntry, {**plain, **paths})

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CONNECTING_SECONDS = 20
 CLOSING_SECONDS = 10
+FEWEST_ALLOWED = 8
+PER_PROCESSOR = 2
 ENCRYPTED = ("tls://", "wss://", "inproc://")
 NO_PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
 """What schedulers and workers serve to browsers: what they work on, and where."""
@@ -62,8 +64,12 @@ def local_workers(count: int, device: str = "auto", threads: int | None = None) 
     _check_installed("distributed", "cryptography")
     from distributed import Client
 
-    if count < 1:
-        msg = f"{count} worker processes were asked for; expected 1 or more."
+    processors = os.cpu_count() or 1
+    most = max(FEWEST_ALLOWED, PER_PROCESSOR * processors)
+    if not 1 <= count <= most:
+        msg = (
+            f"{count} worker processes were asked for; expected 1 to {most} on a machine with {processors} processors."
+        )
         raise PredictionError(msg)
     with _environment_kept():
         # what this process does meanwhile shall find it as it was, too

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from napari_hrpn.slides.output_path import locked_output, partial_output
 from napari_hrpn.slides.saved_json import saved_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     Plain = dict[str, Any]
@@ -163,11 +164,12 @@ def cohort_rows(evaluations: Sequence[Plain]) -> tuple[CohortTumour, ...]:
     """
     slides: dict[tuple[str, str, str], list[dict[str, float]]] = defaultdict(list)
     for evaluation in evaluations:
-        for name, found in evaluation["predictions"].items():
-            for region in ("tissue", "frame"):
-                if found[region]["n"]:
-                    key = str(evaluation["about"]["tumour"]), str(name), region
-                    slides[key].append(_numbers(evaluation, found, region))
+        with _sentence_for_damage(evaluation):
+            for name, found in evaluation["predictions"].items():
+                for region in ("tissue", "frame"):
+                    if found[region]["n"]:
+                        key = str(evaluation["about"]["tumour"]), str(name), region
+                        slides[key].append(_numbers(evaluation, found, region))
     return tuple(
         CohortTumour(*key, len(rows), {name: _mean([row[name] for row in rows]) for name in rows[0]})
         for key, rows in slides.items()
@@ -277,7 +279,22 @@ def _finite(row: Plain) -> Plain:
 
 
 def _made_from(found: Mapping[Path, Plain]) -> list[list[str]]:
-    return sorted([str(one["about"]["tumour"]), one["about"]["real"]["identity"]] for one in found.values())
+    pairs = []
+    for one in found.values():
+        with _sentence_for_damage(one):
+            pairs.append([str(one["about"]["tumour"]), str(one["about"]["real"]["identity"])])
+    return sorted(pairs)
+
+
+@contextmanager
+def _sentence_for_damage(evaluation: Plain) -> Iterator[None]:
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        about = evaluation.get("about")
+        of = f" of {ascii(about.get('tumour'))[:60]}" if isinstance(about, dict) else ""
+        msg = f"the evaluation{of} holds other numbers than those that are written; evaluate the slide again."
+        raise ReportError(msg) from error
 
 
 def _check(found: Mapping[Path, Plain], output: Path, *, overwrite: bool) -> None:
