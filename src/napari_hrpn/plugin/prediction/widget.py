@@ -193,6 +193,7 @@ class PredictWidget(DockedWidget):
         slide = self.slide_form.current_slide()
         return (
             None if slide is None else (slide_label(slide), slide.source, slide.pixel_size_um),
+            self.slide_form.size_edit.text(),
             tuple(self.slide_form.role_boxes[role].value for role in self.slide_form.role_boxes),
             self.checkpoint_form.path,
             self.settings_form.settings(),
