@@ -7,6 +7,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QApplication
 
 from napari_hrpn.inference import PredictionError, PredictionSettings
+from napari_hrpn.plugin.forms.tone_label import ON_DARK, PROBLEM
 from napari_hrpn.plugin.layers import slide_of
 from napari_hrpn.plugin.prediction.settings_form import IN_SHAPES, IN_VIEW
 from napari_hrpn.plugin.prediction.widget import PredictWidget
@@ -257,10 +258,11 @@ def test_layers_that_others_opened_are_predicted_by_role(
     assert np.all(np.asarray(widget.layer.data[0][:, :]) > 0)
 
 
-def test_without_a_slide_the_widget_says_what_to_do(make_napari_viewer_proxy, engine, open_widget):
+def test_without_a_slide_the_widget_says_what_to_do_in_red(make_napari_viewer_proxy, engine, open_widget):
     widget = open_widget(make_napari_viewer_proxy())
     widget.predict()
     assert widget.message.startswith("There is no slide")
+    assert ON_DARK[PROBLEM] in widget.progress_panel.message_label.styleSheet()
 
 
 @pytest.mark.parametrize("left_open", [(), ("my own",)])

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QV
 
 from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
 from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.forms.tone_label import PROBLEM
 from napari_hrpn.plugin.forms.words import time_in_words
 from napari_hrpn.plugin.plot_theme import PlotTheme
 from napari_hrpn.plugin.refusal import Refusal, sentence_of
@@ -86,7 +87,7 @@ class TrainWidget(DockedWidget):
         try:
             job = self.setup.job()
         except (ValueError, Refusal) as error:
-            self.progress.say(str(error))
+            self.progress.say(str(error), PROBLEM)
             return
         self.setup.pause()
         self.progress.start()
@@ -222,7 +223,7 @@ class TrainWidget(DockedWidget):
         self.setup.load(run.request, result.folder)
 
     def _tell_failure(self, error: BaseException) -> None:
-        self.progress.say(sentence_of(error))
+        self.progress.say(sentence_of(error), PROBLEM)
         if self._run is not None:
             self._ended()
 
