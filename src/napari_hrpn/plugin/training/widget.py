@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
+from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
@@ -134,6 +135,8 @@ class TrainWidget(DockedWidget):
         self._theme.stop()
         if self._run is not None:
             self._run.abandon()
+            if self.parent() is None and self.page.folder is not None:
+                show_info(f"The training was stopped and is kept in {self.page.folder}: Load run … goes on with it.")
             self._run = None
 
     def _lay_out(self) -> None:
