@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import dask.array as da
+import numpy as np
 import pytest
 
 from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
@@ -24,6 +26,18 @@ def test_a_slide_with_exchanged_channels_is_told_of(slides, inputs, target):
     (sentence,) = swapped_channels([slides[0], replace(slides[1], inputs=inputs, target=target), *slides[2:]])
     assert "look as if they were exchanged" in sentence
     assert "DAPI" in sentence
+
+
+@pytest.mark.parametrize("is_flat", [(False, True, False), (True, False, True)])
+def test_slides_with_and_without_a_pyramid_are_looked_at_alike(slides, is_flat):
+    def stored(each, flat):
+        finest = each.slide.levels[0]
+        coarser = da.coarsen(np.mean, finest, {1: 8, 2: 8}).astype(finest.dtype)
+        return replace(each, slide=replace(each.slide, levels=(finest, coarser), stored_levels=1 if flat else 2))
+
+    alike = [stored(slide, flat) for slide, flat in zip(slides, is_flat, strict=False)]
+    assert swapped_channels(alike) == ()
+    assert len(swapped_channels([alike[0], replace(alike[1], inputs=(1, 0)), alike[2]])) == 1
 
 
 def test_two_slides_cannot_say_which_of_them_is_wrong(slides):

@@ -66,10 +66,20 @@ def scrolling(contents: QWidget, *, sideways: bool = False) -> QScrollArea:
     QScrollArea
         That holds it.
     """
-    area = QScrollArea()
+    area = QScrollArea() if sideways else _Upright()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     if not sideways:
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(contents)
     return area
+
+
+class _Upright(QScrollArea):
+    """Scrolls up and down only, so nothing may lie behind the scroll bar."""
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        hint, contents, bar = super().minimumSizeHint(), self.widget(), self.verticalScrollBar()
+        if contents is None or bar is None:
+            return hint
+        return hint.expandedTo(QSize(contents.minimumSizeHint().width() + bar.sizeHint().width(), 0))

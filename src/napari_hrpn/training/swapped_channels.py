@@ -43,7 +43,8 @@ def swapped_channels(slides: Sequence[TrainingSlide]) -> tuple[str, ...]:
     alone = list({id(each.slide): each for each in slides}.values())
     if len(alone) < FEWEST_SLIDES:
         return ()
-    looks = np.array([_look(slide) for slide in alone])
+    levels = _levels_alike(alone)
+    looks = np.array([_look(slide, level) for slide, level in zip(alone, levels, strict=True)])
     found = []
     for index, slide in enumerate(alone):
         others = np.median(np.delete(looks, index, axis=0), axis=0)
@@ -55,9 +56,18 @@ def swapped_channels(slides: Sequence[TrainingSlide]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _look(slide: TrainingSlide) -> NDArray[np.float64]:
+def _levels_alike(slides: Sequence[TrainingSlide]) -> list[int]:
+    """A stored level of each slide, all equally coarse: texture at one resolution says nothing about another."""
+    factors = []
+    for slide in slides:
+        levels = range(level_to_look_at(slide) + 1)
+        factors.append({tuple(round(factor) for factor in slide.slide.downsample(level)): level for level in levels})
+    coarsest = max(set.intersection(*map(set, factors)))
+    return [levels[coarsest] for levels in factors]
+
+
+def _look(slide: TrainingSlide, level: int) -> NDArray[np.float64]:
     """What a channel looks like, shape (inputs + 1, numbers): medians over some blocks."""
-    level = level_to_look_at(slide)
     blocks = islice(read_blocks(slide, level, block_corners(slide, level)), BLOCKS)
     return np.median([[_texture(channel, inside) for channel in block] for block, inside in blocks], axis=0)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_hrpn.inference import PredictionStore
-from napari_hrpn.plugin.layers import hatch_of, is_prediction, layer_colour, prediction_facts
+from napari_hrpn.plugin.layers import bring_up, hatch_of, is_prediction, layer_colour, prediction_facts, slide_of
 from napari_hrpn.plugin.layers.difference import Difference
 from napari_hrpn.plugin.layers.views import compared_view
 from napari_hrpn.slides import RegionMask, open_slide, slide_identity
@@ -53,6 +53,13 @@ def test_the_newest_slide_is_visible_and_the_others_are_hidden_with_a_word(
     assert [layer.visible for layer in (foreign, *first, *second)] == [True, *[False] * 3, *[True] * 3]
     assert "the layers of tumour 3 are hidden" in notifications[-1]
     assert not viewer.canvas.overlays.scale_bar.visible
+    # what somebody works on is seen instead of what lies on it, unless it was hidden for nothing else to be seen
+    bring_up(viewer, slide_of(first[0]))
+    assert [layer.visible for layer in (foreign, *first, *second)] == [*[True] * 4, *[False] * 3]
+    for layer in first:
+        layer.visible = False
+    bring_up(viewer, slide_of(first[0]))
+    assert not any(layer.visible for layer in (*first, *second))
 
 
 @pytest.mark.filterwarnings("ignore::napari_hrpn.slides.SlideWarning")

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tifffile
 from napari.layers import Image
+from qtpy.QtWidgets import QApplication
 
 from napari_hrpn.inference import PredictionError, PredictionSettings
+from napari_hrpn.plugin.forms.tone_label import ON_DARK, PROBLEM
 from napari_hrpn.plugin.layers import slide_of
 from napari_hrpn.plugin.prediction.settings_form import IN_SHAPES, IN_VIEW
 from napari_hrpn.plugin.prediction.widget import PredictWidget
@@ -75,20 +77,40 @@ def test_a_slide_in_a_folder_that_cannot_be_written_goes_to_the_documents(widget
     assert widget.output_form.shown == tmp_path
 
 
-def test_a_slide_opened_later_is_offered_and_a_chosen_one_stays_chosen(
-    widget, viewer, qtbot, slide_file, tmp_path, show
-):
+def test_the_form_follows_the_layer_that_is_selected(widget, viewer, qtbot, slide_file, tmp_path, show):
     other = tmp_path / "other.ome.tif"
     other.write_bytes(slide_file.read_bytes())
+    first = viewer.layers[0]
     widget.slide_form.role_boxes["probe"].setCurrentIndex(0)
-    show(viewer, open_slide(other))
     box = widget.slide_form.slide_box
-    qtbot.waitUntil(lambda: box.count() == 3, timeout=WAIT_MS)
-    assert box.currentText() == "tumour 7"
-    assert widget.slide_form.role_boxes["probe"].value is None
-    box.setCurrentIndex(1)
-    assert box.currentText() == "other"
+
+    def shows(title):
+        qtbot.waitUntil(lambda: box.currentText() == title, timeout=WAIT_MS)
+
+    # a slide that is opened is selected by napari
+    show(viewer, open_slide(other))
+    shows("other")
+    assert box.count() == 3
     assert widget.slide_form.role_boxes["probe"].currentText() == "QD"
+    # what is chosen in the form stays, whatever comes and goes that is of no slide
+    box.setCurrentIndex(0)
+    viewer.add_shapes(name="mine")
+    viewer.layers.selection.clear()
+    QApplication.processEvents()
+    assert box.currentText() == "tumour 7"
+    viewer.layers.selection.active = viewer.layers[4]
+    shows("other")
+    viewer.layers.selection.active = first
+    shows("tumour 7")
+
+
+def test_other_channels_of_the_chosen_slide_are_selected_and_roles_stay(widget, viewer, qtbot):
+    probe = widget.slide_form.role_boxes["probe"]
+    probe.setCurrentIndex(0)
+    for layer in viewer.layers:
+        viewer.layers.selection.active = layer
+        QApplication.processEvents()
+    assert probe.value is None
 
 
 def test_what_was_set_is_what_the_engine_gets(widget, engine, run_to_end):
@@ -154,9 +176,12 @@ def test_a_pixel_size_that_is_given_reaches_the_prediction_and_stays_with_it(
     edit.setText("a few")
     edit.editingFinished.emit()
     assert widget.message.startswith("The pixel size is 'a few'")
-    edit.setText("0,7")
-    edit.editingFinished.emit()
-    assert widget.message == ""
+    for text in ("0,7", "few", "0.7"):
+        edit.setText(text)
+        edit.editingFinished.emit()
+        # the same size again takes back what was said of the few
+        assert (widget.message == "") == (text != "few")
+    assert edit.text() == "0.7 µm"
     assert widget.settings_form.settings().resample
     run_to_end(widget)
     assert engine.calls[0]["slide"].pixel_size_um == (0.7, 0.7)
@@ -233,8 +258,20 @@ def test_layers_that_others_opened_are_predicted_by_role(
     assert np.all(np.asarray(widget.layer.data[0][:, :]) > 0)
 
 
-def test_without_a_slide_the_widget_says_what_to_do(make_napari_viewer_proxy, engine, open_widget):
+def test_without_a_slide_the_widget_says_what_to_do_in_red(make_napari_viewer_proxy, engine, open_widget):
     widget = open_widget(make_napari_viewer_proxy())
+    widget.predict()
+    assert widget.message.startswith("There is no slide")
+    assert ON_DARK[PROBLEM] in widget.progress_panel.message_label.styleSheet()
+
+
+@pytest.mark.parametrize("left_open", [(), ("my own",)])
+def test_a_slide_that_is_closed_leaves_a_form_that_goes_on(widget, viewer, qtbot, left_open):
+    viewer.add_image(np.zeros((50, 60), np.uint8), name="my own")
+    viewer.layers.selection = {layer for layer in viewer.layers if layer.name not in left_open}
+    viewer.layers.remove_selected()
+    qtbot.waitUntil(lambda: widget.slide_form.current_slide() is None, timeout=WAIT_MS)
+    assert [box.value for box in widget.slide_form.role_boxes.values()] == [None] * 3
     widget.predict()
     assert widget.message.startswith("There is no slide")
 

@@ -370,5 +370,10 @@ def test_regions_are_drawn_on_the_selected_slide(table, add, viewer, qtbot, stai
     (written,) = read_geojson(region.write(tmp_path / "regions"))
     np.testing.assert_allclose(written.rings[0][0], np.add(SQUARE, 0.5))
     count = len(viewer.layers)
+    # drawing goes on where it can be seen
+    other = viewer.open(str(stained_file), plugin="napari-hrpn")
+    own = [layer for layer in viewer.layers if layer.name.startswith("two")]
+    assert not any(layer.visible for layer in own)
     table.draw_button.click()
-    assert len(viewer.layers) == count
+    assert [layer.visible for layer in (*own, *other)] == [True] * 3 + [False] * 3
+    assert len(viewer.layers) == count + 3

@@ -298,11 +298,12 @@ def test_choices_that_do_not_go_together_are_told(widget):
     assert not widget.is_running
 
 
-def test_closing_the_dock_ends_the_run(widget, training, until, assert_ended):
+def test_closing_the_dock_ends_the_run_and_says_where_it_is_kept(widget, training, until, assert_ended, notifications):
     widget.train()
     training.let(1)
-    until(lambda: bool(training.calls))
+    until(lambda: bool(training.calls) and widget.page.folder is not None)
     widget._viewer.window.remove_dock_widget(widget)
+    assert f"kept in {widget.page.folder}" in notifications[-1]
     assert_ended()
     assert training.closed.is_set()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_hrpn.plugin.forms.words import breakable
+from napari_hrpn.plugin.forms.tone_label import TEXT, ToneLabel
 
 
 class MessagePanel(QWidget):
@@ -13,17 +13,17 @@ class MessagePanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.message = ""
-        self.message_label = QLabel()
-        self.message_label.setWordWrap(True)
+        self.message_label = ToneLabel(TEXT)
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, tone: str = TEXT) -> None:
         """Show a sentence.
 
         Parameters
         ----------
         sentence : str
             For the user; the former one goes. An empty one takes no room.
+        tone : str
+            Such as `PROBLEM`.
         """
         self.message = sentence
-        self.message_label.setText(breakable(sentence))
-        self.message_label.setVisible(bool(sentence))
+        self.message_label.say(sentence, tone)

@@ -3,7 +3,7 @@
 from napari_hrpn.plugin.layers.foreign_layers import slide_from_layers
 from napari_hrpn.plugin.layers.from_slides import LayerData, channel_colormaps, slide_layers, slider_range, widen_slider
 from napari_hrpn.plugin.layers.live_layer import LiveLayer, LiveLevels, Plane, live_layer_data
-from napari_hrpn.plugin.layers.newest import make_room, newest_prediction, settle_soon
+from napari_hrpn.plugin.layers.newest import bring_up, make_room, newest_prediction, settle_soon
 from napari_hrpn.plugin.layers.places import (
     camera_centre,
     coarse_placement,
@@ -41,6 +41,7 @@ __all__ = [
     "LiveLevels",
     "Plane",
     "SharedContrast",
+    "bring_up",
     "camera_centre",
     "channel_colormaps",
     "channel_of",

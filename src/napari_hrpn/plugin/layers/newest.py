@@ -12,6 +12,7 @@ from napari_hrpn.plugin.layers.shown_slides import (
     imaged_slides_in,
     is_helper,
     is_prediction,
+    layers_of,
     prediction_facts,
     slide_label,
     slide_of,
@@ -53,6 +54,24 @@ def make_room(viewer: napari.Viewer, slide: Slide) -> None:
             f"{slide_label(slide)} lies on the slides that are open already, so the layers of {', '.join(titles)} are "
             "hidden: the eyes in the layer list show them again."
         )
+
+
+def bring_up(viewer: napari.Viewer, slide: Slide) -> None:
+    """Show a slide that is hidden, in place of another one that is seen where it lies.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where it is open.
+    slide : Slide
+        The slide, which is no prediction.
+    """
+    own = [layer for layer in layers_of(viewer, slide) if not is_prediction(layer)]
+    others = [layer for layer in viewer.layers if layer not in own and (slide_of(layer) or is_prediction(layer))]
+    if not own or any(layer.visible for layer in own) or not any(layer.visible for layer in others):
+        return
+    for layer in (*own, *others):
+        layer.visible = layer in own
 
 
 def settle_soon(viewer: napari.Viewer) -> None:

@@ -202,5 +202,6 @@ def _pixels(tooltip: str, most: int, step: int, least: int = 0) -> QSpinBox:
     box.setSingleStep(step)
     box.setSuffix(" px")
     box.setSpecialValueText("Automatic")
+    box.setValue(least)
     box.setToolTip(tooltip)
     return box

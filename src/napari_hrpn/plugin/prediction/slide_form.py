@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import napari.layers
@@ -22,6 +22,7 @@ from napari_hrpn.plugin.layers import (
     show_plane,
     slide_from_layers,
     slide_label,
+    slide_of,
     slide_title,
 )
 from napari_hrpn.plugin.layers.foreign_layers import pixel_size_um
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import napari
-    from napari.layers import Image
+    from napari.layers import Image, Layer
+    from napari.utils.events import EventEmitter
 
     from napari_hrpn.slides import Slide
 
@@ -95,6 +97,7 @@ class SlideForm(QWidget):
         self._viewer = viewer
         self._input_roles: tuple[str, ...] = ()
         self._offered: Slide | None = None
+        self._kept: dict[tuple[object, int], dict[str, int | None]] = {}
         self._sized: Image | None = None
         self._size: tuple[float, float] | None = None
         self.slide_box = ChoiceBox(SLIDE_TOOLTIP)
@@ -109,17 +112,18 @@ class SlideForm(QWidget):
         self.plane_form.refused.connect(self.refused)
         self.slide_box.changed.connect(self._offer_channels)
         # several layers come and go in one step
-        self._soon = soon(self, self.refresh)
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+        self._soon = soon(self, self._follow)
+        self._selected: Layer | None = None
+        for event in self._viewer_events():
             event.connect(self._layers_changed)
         self.set_input_roles(("nuclei", "vessels"))
-        self.refresh()
+        self._follow()
 
     def disconnect_viewer(self) -> None:
         """Listen to the viewer no more, before the widget goes away."""
         self._soon.stop()
         self.plane_form.abandon()
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+        for event in self._viewer_events():
             event.disconnect(self._layers_changed)
 
     def set_input_roles(self, roles: Sequence[str]) -> None:
@@ -138,7 +142,7 @@ class SlideForm(QWidget):
         self.role_boxes = {}
         for role in (*(role for role in roles if role != "probe"), "probe"):
             box = ChoiceBox(TOOLTIPS.get(role, f"Channel that shows {role}"))
-            box.changed.connect(self.changed)
+            box.changed.connect(self._keep_roles)
             self.role_boxes[role] = box
             add_row(self._form, ROLE_TITLES.get(role, role), box)
         self._offered = None
@@ -159,7 +163,7 @@ class SlideForm(QWidget):
         before = chosen or self.current_slide()
         # a slide may have been opened again, or have got coarser levels: it is still the one that was chosen
         again = None if before is None else next((slide for slide in slides if is_same_slide(slide, before)), None)
-        self.slide_box.offer(choices, again)
+        self.slide_box.offer(choices, again, keep=chosen is None)
         self._offer_channels()
 
     def current_slide(self) -> Slide | None:
@@ -222,6 +226,8 @@ class SlideForm(QWidget):
             slide, size = self.current_slide(), self.size_edit.value()
             if slide is not None and size is not None:
                 give_pixel_size(self._viewer, slide, size)
+            # shown anew, as it was understood
+            self._sized = None
         except (Refusal, SlideError) as error:
             self.refused.emit(str(error))
         self.refresh()
@@ -260,12 +266,22 @@ class SlideForm(QWidget):
         is_news = slide is None or self._offered is None or not is_same_slide(slide, self._offered)
         self._offered = slide
         if is_news:
-            guessed = guess_roles(names)
+            guessed = {**asdict(guess_roles(names)), **self._kept.get(_image_of(slide), {})}
             choices = [(NO_CHANNEL, None), *zip(names, values, strict=True)]
             for role, box in self.role_boxes.items():
-                index = getattr(guessed, role, None)
+                index = guessed.get(role)
+                # nobody hears of a form in which some roles are of this slide and others of the former one
+                was_blocked = box.blockSignals(True)
                 box.offer(choices, None if index is None else values[index], keep=slide is None)
+                box.blockSignals(was_blocked)
         self._show_size_and_plane()
+        self.changed.emit()
+
+    def _keep_roles(self) -> None:
+        """Keep what the user says of a slide, for when it is chosen again."""
+        slide = self.current_slide()
+        if slide is not None:
+            self._kept[_image_of(slide)] = {role: box.value for role, box in self.role_boxes.items()}
         self.changed.emit()
 
     def _loose_layers(self) -> list[Image]:
@@ -276,5 +292,19 @@ class SlideForm(QWidget):
             if isinstance(layer, napari.layers.Image) and layer.ndim == 2 and not layer.rgb and not is_prediction(layer)
         ]
 
+    def _viewer_events(self) -> tuple[EventEmitter, ...]:
+        layers = self._viewer.layers
+        return layers.events.inserted, layers.events.removed, layers.selection.events.active
+
     def _layers_changed(self, event: object = None) -> None:  # noqa: ARG002
         self._soon.start()
+
+    def _follow(self) -> None:
+        """Offer what is open now, and choose the slide of a layer that has just been selected."""
+        before, self._selected = self._selected, self._viewer.layers.selection.active
+        is_news = self._selected is not None and self._selected != before and not is_prediction(self._selected)
+        self.refresh(slide_of(self._selected) if is_news else None)
+
+
+def _image_of(slide: Slide | None) -> tuple[object, int]:
+    return (None, 0) if slide is None else (slide.source, slide.series)

@@ -17,9 +17,10 @@ from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.forms.folder_form import FolderForm
 from napari_hrpn.plugin.forms.folders import folder_beside
 from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
+from napari_hrpn.plugin.forms.tone_label import PROBLEM, TEXT
 from napari_hrpn.plugin.forms.warning_label import WarningLabel
 from napari_hrpn.plugin.forms.words import time_in_words
-from napari_hrpn.plugin.layers import newest_prediction, slide_label
+from napari_hrpn.plugin.layers import bring_up, newest_prediction, slide_label
 from napari_hrpn.plugin.prediction.checkpoint_form import CheckpointForm
 from napari_hrpn.plugin.prediction.layer import PredictionLayer, empty_levels, title_of
 from napari_hrpn.plugin.prediction.progress import ProgressPanel, words_of_the_end
@@ -119,7 +120,7 @@ class PredictWidget(DockedWidget):
             chosen = self.slide_form.chosen()
             self._start(chosen, self._job_for(chosen))
         except (Refusal, SlideError) as error:
-            self._say(str(error))
+            self._refuse(str(error))
 
     def cancel(self) -> None:
         """End the prediction; finished tiles are kept."""
@@ -170,7 +171,7 @@ class PredictWidget(DockedWidget):
             form.changed.connect(self._form_changed)
         self.output_form.changed.connect(self._form_changed)
         for form in (self.slide_form, self.checkpoint_form):
-            form.refused.connect(self._say)
+            form.refused.connect(self._refuse)
         self._quality.found.connect(self._show_quality)
         self.predict_button.clicked.connect(self.predict)
         self.cancel_button.clicked.connect(self.cancel)
@@ -183,16 +184,20 @@ class PredictWidget(DockedWidget):
         self.settings_form.set_ready(readiness.devices, readiness.defaults)
         self._update_form()
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, sentence: str, tone: str = TEXT) -> None:
         """Show a sentence, until something that it is about is changed."""
         self._said_for = self._asked_for()
-        self.progress_panel.say(sentence)
+        self.progress_panel.say(sentence, tone)
+
+    def _refuse(self, sentence: str) -> None:
+        self._say(sentence, PROBLEM)
 
     def _asked_for(self) -> object:
         """All that the user can change, to be compared."""
         slide = self.slide_form.current_slide()
         return (
             None if slide is None else (slide_label(slide), slide.source, slide.pixel_size_um),
+            self.slide_form.size_edit.text(),
             tuple(self.slide_form.role_boxes[role].value for role in self.slide_form.role_boxes),
             self.checkpoint_form.path,
             self.settings_form.settings(),
@@ -289,6 +294,7 @@ class PredictWidget(DockedWidget):
         checkpoint = self.checkpoint_form.checkpoint
         assert checkpoint is not None
         card, is_integer = checkpoint.card, job.settings.output == "probe"
+        bring_up(self._viewer, job.slide)
         levels = empty_levels(job.slide.shape, np.dtype(card.dtype if is_integer else "float32"))
         title = title_of(job.store, job.request, card)
         self._shown = PredictionLayer(self._viewer, levels, chosen.reference, chosen.real, title=title, store=job.store)
@@ -327,7 +333,7 @@ class PredictWidget(DockedWidget):
             is_in_the_way = is_for_the_user(error) and not running.has_begun
             self._refused = running.job.store if is_in_the_way and running.job.store.exists() else None
             self._ended()
-        self._say(sentence)
+        self._refuse(sentence)
 
     def _ended(self) -> None:
         self._running = None

@@ -14,7 +14,7 @@ from qtpy.QtCore import QMimeData, Signal
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.layers import imaged_slides_in, is_same_slide, placement, slide_title
+from napari_hrpn.plugin.layers import bring_up, imaged_slides_in, is_same_slide, placement, slide_title
 from napari_hrpn.plugin.layers.drawn_regions import drawn_regions
 from napari_hrpn.plugin.layers.pyramids import slide_shown_in
 from napari_hrpn.plugin.layers.region_layers import RegionLayers
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from napari_hrpn.training import SlideEntry
 
 SLIDE_FILES = f"Slides ({' '.join(f'*{ending}' for ending in FILES)} zarr.json .zattrs .zgroup);;All files (*)"
+
+EDGE, FACE = "#ffd400", [1.0, 0.83, 0.0, 0.06]
+EDGE_PER_SIDE = 1 / 400
 
 
 class SlidesTable(QWidget):
@@ -185,10 +188,13 @@ class SlidesTable(QWidget):
             return
         row = self._rows[chosen[0]]
         image = self._layers.showing(row.slide) or slide_shown_in(self._viewer, row.slide)[0]
+        bring_up(self._viewer, row.slide)
         drawn = row.regions
         if not (isinstance(drawn, Shapes) and self._layers.has(drawn)):
             where = placement(image) if image.ndim == 2 else {"scale": image.scale[-2:]}
-            name = self._viewer.add_shapes(ndim=2, name=f"regions of {row.title}", opacity=0.4, **where).name
+            width = max(1.0, max(row.slide.shape) * EDGE_PER_SIDE)
+            look = {"edge_color": EDGE, "face_color": FACE, "edge_width": width}
+            name = self._viewer.add_shapes(ndim=2, name=f"regions of {row.title}", **look, **where).name
             row.offer_layers(self._layers.choices())
             drawn = dict(self._layers.choices())[name]
             row.choose_regions(drawn)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
+from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
 from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.forms.tone_label import PROBLEM
 from napari_hrpn.plugin.forms.words import time_in_words
 from napari_hrpn.plugin.plot_theme import PlotTheme
 from napari_hrpn.plugin.refusal import Refusal, sentence_of
@@ -86,7 +88,7 @@ class TrainWidget(DockedWidget):
         try:
             job = self.setup.job()
         except (ValueError, Refusal) as error:
-            self.progress.say(str(error))
+            self.progress.say(str(error), PROBLEM)
             return
         self.setup.pause()
         self.progress.start()
@@ -133,6 +135,8 @@ class TrainWidget(DockedWidget):
         self._theme.stop()
         if self._run is not None:
             self._run.abandon()
+            if self.parent() is None and self.page.folder is not None:
+                show_info(f"The training was stopped and is kept in {self.page.folder}: Load run … goes on with it.")
             self._run = None
 
     def _lay_out(self) -> None:
@@ -222,7 +226,7 @@ class TrainWidget(DockedWidget):
         self.setup.load(run.request, result.folder)
 
     def _tell_failure(self, error: BaseException) -> None:
-        self.progress.say(sentence_of(error))
+        self.progress.say(sentence_of(error), PROBLEM)
         if self._run is not None:
             self._ended()
 
