@@ -46,8 +46,9 @@ def test_chance_is_the_overlap_of_permuted_masks_however_large_the_predicted_one
         a = y >= point.threshold
         b = generator.permutation(gain * y >= point.threshold)
         assert point.chance == pytest.approx((a & b).sum() / (a | b).sum(), abs=0.005)
-        background = (~a & ~b).sum() / (~a | ~b).sum() if (~a | ~b).any() else 0
-        assert point.mean_chance == pytest.approx((point.chance + background) / 2, abs=0.005)
+        background = (~a & ~b).sum() / (~a | ~b).sum() if (~a | ~b).any() else math.nan
+        assert point.mean_chance == pytest.approx((point.chance + background) / 2, abs=0.005, nan_ok=True)
+        assert math.isnan(point.mean_chance) == math.isnan(point.mean_iou)
         f, g = point.real_fraction, point.predicted_fraction
         assert point.chance == pytest.approx(f * g / (f + g - f * g) if g else 0)
 

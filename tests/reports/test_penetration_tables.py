@@ -57,6 +57,14 @@ def test_figure_ends_where_the_plot_of_the_widget_ends() -> None:
     assert all(line.get_xdata()[-1] == 77.5 for line in axes.lines if len(line.get_xdata()) > 2)
 
 
+def test_an_area_without_a_pixel_has_no_panel() -> None:
+    plain = plain_part(EvaluationPart("penetration", findings()))
+    own = plain["profiles"]
+    plain["profiles"] = [*own, *({**profile, "area": "core", "n": 0} for profile in own)]
+    (axes,) = penetration_figure(plain, {}).figure.axes
+    assert axes.get_title().startswith("tissue")
+
+
 def test_rows_of_vessels_hold_the_probe_around_them_and_its_pixels() -> None:
     first, last = penetration_tables(findings())["vessels"]
     assert (first["label"], last["label"]) == (1, 4)

@@ -39,7 +39,7 @@ class IouPoint:
         `iou` to be expected of two masks as large as A and B that have nothing to do with each other,
         f g / (f + g - f g) with f and g the two fractions; 0 where neither holds a pixel.
     mean_chance : float
-        The mean of that and of the same of the background, whose fractions are 1 - f and 1 - g.
+        The mean of that and of the same of the background, whose fractions are 1 - f and 1 - g; NaN as `mean_iou`.
     tied : bool
         Whether pixels of one grey level make A clearly larger than the percentile says: everything, or more by a
         twentieth of all pixels or by half its size. In an image with many zeros all low percentiles mean
@@ -123,7 +123,7 @@ def _point(pairs: PairCounts, threshold: float, percentile: float) -> IouPoint:
         real_fraction=real / n,
         predicted_fraction=predicted / n,
         chance=chance,
-        mean_chance=(chance + _chance(1 - real / n, 1 - predicted / n)) / 2,
+        mean_chance=(chance + _chance(1 - real / n, 1 - predicted / n)) / 2 if n > both else math.nan,
         tied=not math.isnan(percentile) and _is_tied(real, n, percentile),
         n=n,
     )

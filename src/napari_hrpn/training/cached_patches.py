@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,8 +19,6 @@ from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.patch_grid import CELL
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 FORMAT = "napari-hrpn patches 1"
@@ -71,7 +71,7 @@ class PatchCache:
         self.states: NDArray[np.int8] = np.full(grid, LEFT_OUT, np.int8)
         self.states[chosen["row"], chosen["column"]] = np.where(chosen["patch"] >= 0, CACHED, BLANK)
         self._patches: NDArray[np.generic] | None = None
-        self._bytes = 0
+        self._file, self._bytes = "", 0
 
     def __len__(self) -> int:
         return int(self._shape[0])
@@ -91,7 +91,8 @@ class PatchCache:
         """Pixels on disk, shape (patches, inputs + 1, y, x), the target last, in the slide's type; zero as padding."""
         if self._patches is None:
             self._patches = np.load(self.folder / PATCHES, mmap_mode="r")
-            self._bytes = (self.folder / PATCHES).stat().st_size
+            self._file = str(self.folder / PATCHES)
+            self._bytes = Path(self._file).stat().st_size
         return self._patches
 
     def close(self) -> None:
@@ -132,13 +133,14 @@ class PatchCache:
 
     def _refuse_shortened(self) -> None:
         """Say in a sentence that the file was cut short meanwhile: reading beyond its end would end the process."""
-        path = self.folder / PATCHES
         try:
-            is_short = path.stat().st_size < self._bytes
+            # of a string, as this is asked for every window
+            is_short = os.stat(self._file).st_size < self._bytes  # noqa: PTH116
         except OSError:
             is_short = True
         if is_short:
-            msg = f"{path} was cut short or deleted while it was learnt from; run the training again to cut it anew."
+            what = f"{self._file} was cut short or deleted while it was learnt from"
+            msg = f"{what}; run the training again to cut it anew."
             raise TrainingError(msg)
 
 

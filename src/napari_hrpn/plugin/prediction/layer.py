@@ -12,6 +12,7 @@ from napari_hrpn.plugin.layers import (
     Plane,
     hatch_layer,
     is_helper,
+    is_prediction,
     live_layer_data,
     pixel_shape,
     placement,
@@ -188,6 +189,10 @@ class PredictionLayer:
             self._viewer.layers.remove(self.layer)
 
     def _added(self, reference: Image, title: Title, facts: dict[str, object]) -> Image:
+        for other in self._viewer.layers:
+            # one on the other they would add up to white
+            if is_prediction(other):
+                other.visible = False
         layer: Image = self._viewer.add_image(
             **live_layer_data(self._levels),
             **placement(reference),

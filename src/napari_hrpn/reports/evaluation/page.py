@@ -153,9 +153,9 @@ def _numbers(page: Page, content: Plain) -> None:
     notes = []
     for title, region in regions.items():
         intervals = region.get("intervals") or {}
-        others = intervals.get("pearson_r", {}).get("reason", ""), region.get("colocalization_reason", "")
-        reasons = [*region.get("reasons", [region["reason"]]), *others]
-        notes += [f"{title}: {reason}." for reason in reasons if reason]
+        reasons = [*region.get("reasons", [region["reason"]]), intervals.get("pearson_r", {}).get("reason", "")]
+        doubts = [doubt for doubt in region.get("colocalization_reason", "").split("; ") if doubt not in str(reasons)]
+        notes += [f"{title}: {reason}." for reason in (*reasons, "; ".join(doubts)) if reason]
     page.text(_interval_words(content), quiet=True)
     page.bullets(dict.fromkeys(notes))
     rows = [
@@ -292,7 +292,8 @@ def _patches(page: Page, part: Plain) -> None:
 
 
 def _quality(page: Page, quality: Plain) -> None:
-    page.text(f"{number(quality['pixels'])} pixels in {quality['blocks']} blocks were looked at.", quiet=True)
+    looked = f"{quality['blocks']} blocks of up to 512 x 512 px were looked at, which overlap in a small slide."
+    page.text(looked, quiet=True)
     findings = [f"{'! ' if one['matters'] else ''}{one['sentence']}" for one in quality["findings"]]
     page.bullets([*(findings or ["Nothing that is worth a word."]), *quality["not_checked"]])
 

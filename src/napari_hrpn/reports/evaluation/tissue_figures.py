@@ -105,11 +105,12 @@ def penetration_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
     Returns
     -------
     Drawing
-        A panel for each area.
+        A panel for each area that holds a pixel.
     """
     from matplotlib.figure import Figure
 
-    areas = list(dict.fromkeys(profile["area"] for profile in part["profiles"]))
+    # a core without a pixel is no panel
+    areas = list(dict.fromkeys(own["area"] for own in part["profiles"] if own["n"] or own["area"] == "tissue"))
     figure = Figure(figsize=(1 + 5 * len(areas), 4.4), layout="constrained")
     for axes, area in zip(figure.subplots(1, len(areas), squeeze=False)[0], areas, strict=True):
         profiles = [profile for profile in part["profiles"] if profile["area"] == area]
@@ -201,8 +202,9 @@ def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawin
             draw_scale_bar(axes, y.shape, pixel_um, "black" if axes is panels[2] else "white")
     height, width = real.slide.shape
     caption = (
-        f"{width:,} x {height:,} px at a coarse level. Real and predicted share a contrast, so a prediction that is "
-        "too dark looks too dark; equal is yellow in the overlay."
+        f"{width:,} x {height:,} px at {'full resolution' if y.shape == (height, width) else 'a coarse level'}. Real "
+        "and predicted share a contrast, so a prediction that is too dark looks too dark; equal is yellow in the "
+        "overlay."
     )
     return Drawing(f"overview-{file_name(prediction.name)}", f"Real and predicted: {prediction.name}", caption, figure)
 
