@@ -25,7 +25,7 @@ CPU_PX = 192
 PATCHES = 2
 LONG_STEP_SECONDS = 3.0
 SHARE_OF_THREADS = 1.1
-"""Seconds of a step over those that its threads compute, on a processor that nothing else uses: 0.98 to 1.04 measured."""
+"""Seconds of a step over those that its threads compute, on a processor of its own: 0.98 to 1.04 measured."""
 LARGEST_SHARE = 0.5
 """A GPU is timed with the real batch, where that takes no more of its free memory: small ones leave it idle."""
 
