@@ -40,7 +40,7 @@ def predict(slide_file):
 
 
 def test_the_newest_slide_is_visible_and_the_others_are_hidden_with_a_word(
-    make_napari_viewer, stained_file, slide_file, notifications
+    make_napari_viewer, stained_file, slide_file, notifications, qtbot
 ):
     viewer = make_napari_viewer()
     assert not viewer.canvas.overlays.scale_bar.visible
@@ -52,6 +52,8 @@ def test_the_newest_slide_is_visible_and_the_others_are_hidden_with_a_word(
     second = viewer.open(str(slide_file), plugin="napari-hrpn")
     assert [layer.visible for layer in (foreign, *first, *second)] == [True, *[False] * 3, *[True] * 3]
     assert "the layers of tumour 3 are hidden" in notifications[-1]
+    middle = second[0].extent.world.mean(axis=0)
+    qtbot.waitUntil(lambda: np.allclose(viewer.scene.camera.center[-2:], middle, atol=1), timeout=WAIT_MS)
     assert not viewer.canvas.overlays.scale_bar.visible
     # what somebody works on is seen instead of what lies on it, unless it was hidden for nothing else to be seen
     bring_up(viewer, slide_of(first[0]))

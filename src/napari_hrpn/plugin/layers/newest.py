@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 
 def make_room(viewer: napari.Viewer, slide: Slide) -> None:
-    """Hide the slides that are open already, and say so; show a scale bar with the first that has a pixel size.
+    """Hide the slides that are open already, and say so, and look at all of the new one.
+
+    A scale bar is shown with the first slide that has a pixel size.
 
     Parameters
     ----------
@@ -49,11 +51,19 @@ def make_room(viewer: napari.Viewer, slide: Slide) -> None:
     hidden = [layer for layer in ours if layer.visible]
     for layer in hidden:
         layer.visible = False
+    if hidden:
+        soon(viewer.window._qt_window, lambda: _fit(viewer, slide)).start()
     if hidden and titles:
         show_info(
             f"{slide_label(slide)} lies on the slides that are open already, so the layers of {', '.join(titles)} are "
             "hidden: the eyes in the layer list show them again."
         )
+
+
+def _fit(viewer: napari.Viewer, slide: Slide) -> None:
+    """Look at all of a slide, as napari does of its own accord with the first one alone."""
+    if layers := [layer for layer in layers_of(viewer, slide) if not is_prediction(layer)]:
+        viewer.fit_to_view(layers=layers)
 
 
 def bring_up(viewer: napari.Viewer, slide: Slide) -> None:
