@@ -61,7 +61,7 @@ def test_an_area_without_a_pixel_has_no_panel() -> None:
     plain = plain_part(EvaluationPart("penetration", findings()))
     own = plain["profiles"]
     plain["profiles"] = [*own, *({**profile, "area": "core", "n": 0} for profile in own)]
-    (axes,) = penetration_figure(plain, {}).figure.axes
+    (axes,) = penetration_figure(plain, dict.fromkeys(("real", "flat"), "#2fd5e0")).figure.axes
     assert axes.get_title().startswith("tissue")
 
 

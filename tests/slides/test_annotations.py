@@ -281,7 +281,7 @@ def test_what_is_no_region_is_refused_in_a_sentence(tmp_path: Path, content: obj
 def test_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SlideError, match="There is no file"):
         read_geojson(tmp_path / "drawn.geojson")
-    with pytest.raises(SlideError, match="cannot be read"):
+    with pytest.raises(SlideError, match="is no file, expected annotations as GeoJSON: check the path"):
         read_geojson(tmp_path)
     (tmp_path / "drawn.geojson").write_bytes(b"\xff\xfe\x00[")
     with pytest.raises(SlideError, match="is no GeoJSON"):

@@ -87,6 +87,8 @@ def read_geojson(path: str | os.PathLike[str]) -> tuple[Annotation, ...]:
             without += others
             if polygons:
                 annotations.append(_annotation(feature, polygons))
+    except SlideError:
+        raise
     except (ValueError, RecursionError) as error:
         msg = f"{checked.name} is no GeoJSON or was cut short ({error}): export the annotations again as GeoJSON."
         raise SlideError(msg) from error
