@@ -7,6 +7,9 @@ from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QWidge
 
 from napari_hrpn.plugin.soon import soon
 
+MOST_OF_WINDOW = 0.4
+SETTLING_MS = 100
+
 
 class DockedWidget(QWidget):
     """A widget in a dock of napari's; a subclass says in `shut_down` what is to be ended."""
@@ -49,6 +52,15 @@ class DockedWidget(QWidget):
             window.tabifyDockWidget(ours[-1], dock)
             dock.show()
             dock.raise_()
+        if ours:
+            # once the dock has its place among the tabs
+            soon(self, lambda: self._widen(window, dock), SETTLING_MS).start()
+
+    def _widen(self, window: QMainWindow, dock: QDockWidget) -> None:
+        """Give the tabs the width that this one asks for, as far as the image keeps most of the window."""
+        wanted = min(self.sizeHint().width(), int(MOST_OF_WINDOW * window.width()))
+        if dock.width() < wanted:
+            window.resizeDocks([dock], [wanted], Qt.Orientation.Horizontal)
 
 
 def scrolling(contents: QWidget, *, sideways: bool = False) -> QScrollArea:
