@@ -4,6 +4,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_hrpn.plugin.docked_widget import DockedWidget
+from support.settling import WAIT_MS
 
 
 class Narrow(DockedWidget):

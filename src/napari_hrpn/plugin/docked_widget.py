@@ -54,10 +54,13 @@ class DockedWidget(QWidget):
             dock.raise_()
         if ours:
             # once the dock has its place among the tabs
-            soon(self, lambda: self._widen(window, dock), SETTLING_MS).start()
+            soon(self, self._widen, SETTLING_MS).start()
 
-    def _widen(self, window: QMainWindow, dock: QDockWidget) -> None:
+    def _widen(self) -> None:
         """Give the tabs the width that this one asks for, as far as the image keeps most of the window."""
+        window, dock = self.window(), self.parent()
+        if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget):
+            return
         wanted = min(self.sizeHint().width(), int(MOST_OF_WINDOW * window.width()))
         if dock.width() < wanted:
             window.resizeDocks([dock], [wanted], Qt.Orientation.Horizontal)
