@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
@@ -19,7 +19,9 @@ from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
+
+    Work = Callable[[threading.Event], Generator[Any, None, None]]
 
 FIRST_PX, LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
 KEPT_BYTES = 256 << 20
@@ -160,13 +162,9 @@ class Previews(QObject):
             self._start()
 
 
-class Measurements(QObject):
-    """Measures regions one after the other from every pixel.
+class _InBackground(QObject):
+    """Looks at regions one after the other; `finished` says that all are done."""
 
-    `measured` carries a `Measured`, `finished` says that all are.
-    """
-
-    measured = Signal(object)
     finished = Signal()
 
     def __init__(self) -> None:
@@ -175,8 +173,33 @@ class Measurements(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a region is being measured."""
+        """Whether a region is being looked at."""
         return self._run is not None
+
+    def abandon(self) -> None:
+        """End what runs, and say no more of it."""
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+
+    def _start(self, work: Work, take: Callable[[Any], object]) -> None:
+        self._run = BackgroundRun(work)
+        self._run.yielded.connect(take)
+        self._run.finished.connect(self._end)
+        self._run.start()
+
+    def _end(self) -> None:
+        self._run = None
+        self.finished.emit()
+
+
+class Measurements(_InBackground):
+    """Measures regions one after the other from every pixel.
+
+    `measured` carries a `Measured`, `finished` says that all are.
+    """
+
+    measured = Signal(object)
 
     def measure(self, images: RoiImages, rois: Sequence[ListedRoi]) -> None:
         """Measure these regions now, in place of those that were to be measured.
@@ -199,43 +222,20 @@ class Measurements(QObject):
                 if stop.is_set():
                     return
 
-        self._run = BackgroundRun(work)
-        self._run.yielded.connect(self._take)
-        self._run.finished.connect(self._end)
-        self._run.start()
-
-    def abandon(self) -> None:
-        """End what runs, and say no more of it."""
-        if self._run is not None:
-            self._run.abandon()
-            self._run = None
+        self._start(work, self._take)
 
     def _take(self, measured: Measured | None) -> None:
         if measured is not None:
             self.measured.emit(measured)
 
-    def _end(self) -> None:
-        self._run = None
-        self.finished.emit()
 
-
-class Colocalizations(QObject):
+class Colocalizations(_InBackground):
     """Computes Manders and Costes of regions, one after the other.
 
     `found` carries a region, as it was, and what was found or why nothing was; `finished` says that all are done.
     """
 
     found = Signal(object, object)
-    finished = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._run: BackgroundRun | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a region is being looked at."""
-        return self._run is not None
 
     def compute(self, images: RoiImages, rois: Sequence[ListedRoi]) -> None:
         """Compute those of these regions now, in place of those that were to be computed.
@@ -256,20 +256,7 @@ class Colocalizations(QObject):
                     return
                 yield listed, _colocalized(images, listed)
 
-        self._run = BackgroundRun(work)
-        self._run.yielded.connect(lambda news: self.found.emit(*news))
-        self._run.finished.connect(self._end)
-        self._run.start()
-
-    def abandon(self) -> None:
-        """End what runs, and say no more of it."""
-        if self._run is not None:
-            self._run.abandon()
-            self._run = None
-
-    def _end(self) -> None:
-        self._run = None
-        self.finished.emit()
+        self._start(work, lambda news: self.found.emit(*news))
 
 
 def _colocalized(images: RoiImages, listed: ListedRoi) -> tuple[Colocalization, ...] | Exception:
