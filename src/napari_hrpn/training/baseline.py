@@ -23,7 +23,7 @@ SIGMAS_PX = (0.0, 2.0, 8.0)
 
 
 @dataclass
-class AgreementSums:
+class ValidationSums:
     """Sums over pixels, from which r and R2 of predicted against real numbers follow; `error` sums squared errors."""
 
     n: float = 0.0
@@ -66,7 +66,7 @@ class AgreementSums:
         return scatter if scatter > 1e-9 * squares else 0.0
 
 
-def blurred_baseline(batches: Iterable[Batch]) -> AgreementSums:
+def blurred_baseline(batches: Iterable[Batch]) -> ValidationSums:
     """Fit blurred inputs to the target over all valid pixels.
 
     Parameters
@@ -76,10 +76,10 @@ def blurred_baseline(batches: Iterable[Batch]) -> AgreementSums:
 
     Returns
     -------
-    AgreementSums
+    ValidationSums
         Of the fitted against the real numbers, in the scaled unit of the target.
     """
-    gram, target, sums = np.zeros(()), np.zeros(()), AgreementSums()
+    gram, target, sums = np.zeros(()), np.zeros(()), ValidationSums()
     for batch in batches:
         for inputs, real, valid in zip(batch.inputs, batch.target[:, 0], batch.valid[:, 0], strict=True):
             features, y = _features(inputs)[:, valid], real[valid].astype(np.float64)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_hrpn.training.baseline import AgreementSums, blurred_baseline
+from napari_hrpn.training.baseline import ValidationSums, blurred_baseline
 from napari_hrpn.training.feed import validation_batches
 from napari_hrpn.training.reports import Preview
 from napari_hrpn.training.team import ALONE
@@ -86,12 +86,12 @@ class Validation:
         Judgement
             Of all devices together.
         """
-        sums = AgreementSums()
+        sums = ValidationSums()
         share, at_once = (self._team.rank, self._team.size), -(-self._settings.batch // self._team.size)
         for batch in validation_batches(self._sources, self._settings, at_once, share):
             predicted = self._predicted(network, batch)[batch.valid].astype(np.float64)
             sums.add(batch.target[batch.valid].astype(np.float64), predicted)
-        sums = AgreementSums(*self._team.sum(torch.tensor(astuple(sums), dtype=torch.float64)).tolist())
+        sums = ValidationSums(*self._team.sum(torch.tensor(astuple(sums), dtype=torch.float64)).tolist())
         loss = sums.error / max(1, sums.n) * self.target_scale**2
         return Judgement(loss, sums.r, sums.r2, self._preview(network))
 
