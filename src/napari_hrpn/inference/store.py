@@ -21,8 +21,6 @@ from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.inference.store_folder import check_links, clear_left, held, is_free, put_in_place, release
 from napari_hrpn.inference.store_form import (
-    FINISHED,
-    KEY,
     METADATA,
     bad_chunks,
     checked_arrays,
@@ -32,7 +30,7 @@ from napari_hrpn.inference.store_form import (
 )
 from napari_hrpn.inference.store_request import is_request, recorded_request, refuse_another
 from napari_hrpn.slides import SlideWarning, as_place, colour_in_folder, contrast_limits, open_slide
-from napari_hrpn.slides.metadata import multiscales_metadata
+from napari_hrpn.slides.metadata import FINISHED, RECORD, multiscales_metadata
 from napari_hrpn.slides.place import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.slides.pyramid_blocks import create_levels, level_shapes, write_part
@@ -164,7 +162,7 @@ class PredictionStore:
         if self.complete and not (is_said and self._has_contrast):
             self._record_complete()
         elif is_said and not self.complete:
-            self._group.update_attributes({KEY: {**self._record, "complete": False}})
+            self._group.update_attributes({RECORD: {**self._record, "complete": False}})
 
     def _halve_again(self, level: int, chunk: tuple[int, ...]) -> None:
         y, x = (CELL_PX * index for index in chunk)
@@ -250,7 +248,7 @@ class PredictionStore:
         with _sentences(self.path, "could not be written", "delete that folder"):
             self._done[:] = False
             self._finished[:] = 0
-            self._group.update_attributes({KEY: {**self._record, "complete": False}})
+            self._group.update_attributes({RECORD: {**self._record, "complete": False}})
 
     def _record_complete(self) -> None:
         """Say in the metadata that the prediction is complete, and how bright it is: both at once, or neither."""
@@ -260,7 +258,7 @@ class PredictionStore:
             low, high = contrast_limits(open_slide(self.path))[0]
         ome: Any = self._group.attrs["ome"]
         ome["omero"]["channels"][0]["window"] |= {"start": low, "end": high}
-        self._group.update_attributes({KEY: {**self._record, "complete": True}, "ome": ome})
+        self._group.update_attributes({RECORD: {**self._record, "complete": True}, "ome": ome})
 
     @property
     def _has_contrast(self) -> bool:
@@ -270,7 +268,7 @@ class PredictionStore:
 
     @property
     def _record(self) -> dict[str, Any]:
-        record: Any = self._group.attrs[KEY]
+        record: Any = self._group.attrs[RECORD]
         return dict(record)
 
 
@@ -296,7 +294,7 @@ def _fill(
     group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8", compressors=codecs)
     colours = [colour_in_folder(folder, request).lstrip("#").upper()]
     group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, colours, dtype=dtype)
-    group.attrs[KEY] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}
+    group.attrs[RECORD] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}
 
 
 def _cells(core: Box) -> tuple[slice, slice]:

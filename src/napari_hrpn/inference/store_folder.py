@@ -16,6 +16,7 @@ from filelock import Timeout
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.locked_folder import held_lock
+from napari_hrpn.slides.metadata import FINISHED
 from napari_hrpn.slides.output_path import partial_output
 from napari_hrpn.slides.place import is_file
 from napari_hrpn.slides.written_zarr import LEFT_BY_ZARR
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = "zarr.json"
 BEGUN = ".begun"
 """Object that is there while a prediction is put in place or taken away; alone, it was left by a program that died."""
-LOCK = Path("finished", ".lock")
+LOCK = Path(FINISHED, ".lock")
 """In the folder of an array, where nobody lists files: in that of the group, zarr would warn of it."""
 
 

@@ -13,6 +13,7 @@ from zarr.codecs import Crc32cCodec
 
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
+from napari_hrpn.slides.metadata import FINISHED, RECORD
 from napari_hrpn.slides.pyramid_blocks import level_shapes
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     Chunk = tuple[int, int]
     """Row and column of a chunk."""
 
-KEY = "napari_hrpn"
-FINISHED = "finished"
 THREADS = 8
 CRC_BYTES = 4
 METADATA = "its metadata are not those that were written"
@@ -85,7 +84,7 @@ def damaged(path: Place, why: str) -> PredictionError:
 
 def _checked_arrays(group: zarr.Group) -> tuple[tuple[zarr.Array[Any], ...], zarr.Array[Any]]:
     ome: Any = group.attrs["ome"]
-    record: Any = group.attrs[KEY]
+    record: Any = group.attrs[RECORD]
     _expect(isinstance(record["request"], dict), "its record does not say what it was made from")
     _expect(isinstance(ome["omero"]["channels"][0]["window"], dict), "it has no channel")
     names = [dataset["path"] for dataset in ome["multiscales"][0]["datasets"]]

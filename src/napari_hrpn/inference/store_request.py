@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from napari_hrpn.inference.errors import PredictionError
-from napari_hrpn.inference.store_form import KEY
 from napari_hrpn.slides import as_place
+from napari_hrpn.slides.metadata import RECORD
 from napari_hrpn.slides.place import address_errors, zarr_store
 
 if TYPE_CHECKING:
@@ -110,5 +110,5 @@ def _named(request: Mapping[str, Any], title: str) -> str:
 
 
 def _record(path: Place) -> dict[str, Any]:
-    record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs[KEY]
+    record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs[RECORD]
     return dict(record)

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.lazy import reason
+from napari_hrpn.slides.metadata import FINISHED, RECORD
 from napari_hrpn.slides.place import address_errors, zarr_store
 
 if TYPE_CHECKING:
@@ -200,10 +201,10 @@ def _read(path: Place) -> FinishedTiles | None:
     import zarr
 
     group = zarr.open_group(zarr_store(path), mode="r", zarr_format=3)
-    record: Any = group.attrs["napari_hrpn"]
+    record: Any = group.attrs[RECORD]
     if record["complete"]:
         return None
-    array, level = (group[name] for name in ("finished", "0"))
+    array, level = (group[name] for name in (FINISHED, "0"))
     assert isinstance(array, zarr.Array)
     assert isinstance(level, zarr.Array)
     tile_px = record["request"].get("core") or SQUARE_PX

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 OME_ZARR_VERSION = "0.5"
 # by it an image that this program wrote is known
 PYRAMID_TYPE = "mean of 2x2 pixels"
+# where a prediction says what it is, among its attributes, and the array of what is finished of it
+RECORD, FINISHED = "napari_hrpn", "finished"
 ROLE_COLORS = {"nuclei": "0000FF", "vessels": "00FF00", "probe": "FF0000"}
 OTHER_COLORS = ("FFFFFF", "FFFF00", "FF00FF", "00FFFF")
 BRIGHTFIELD_COLORS = ("FF0000", "00FF00", "0000FF")

@@ -15,6 +15,7 @@ from napari_hrpn.slides.assembly import Findings, assemble
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.finished_tiles import finished_tiles
 from napari_hrpn.slides.inner_place import check_inside, inner_place
+from napari_hrpn.slides.metadata import RECORD
 from napari_hrpn.slides.ome_zarr_levels import Level, opened_array, opened_levels
 from napari_hrpn.slides.ome_zarr_metadata import (
     ListedLevel,
@@ -119,7 +120,7 @@ def open_ome_zarr(path: Place, *, series: int | None, z: int | None, t: int | No
 
 def _unfinished_prediction(folder: Place) -> Callable[[], FinishedTiles | None] | None:
     """What reads the finished tiles of a prediction that is not complete; a warning says how many there are."""
-    record = read_attributes(folder).get("napari_hrpn")
+    record = read_attributes(folder).get(RECORD)
     if not isinstance(record, dict) or record.get("complete") is not False:
         return None
     if found := finished_tiles(folder):

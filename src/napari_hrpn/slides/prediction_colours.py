@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.slides.metadata import RECORD
 from napari_hrpn.slides.place import Place, as_place, fetched
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
 """Apart from each other for all kinds of colour vision, and from the red, green and blue of the stains."""
-KEY, FINISHED = "napari_hrpn", "finished"
-SQUARE_PX = 512.0
-"""Side of the squares in which predictions are stored, and recorded as finished."""
 LARGEST_METADATA_BYTES = 1 << 20
 
 
@@ -63,7 +61,7 @@ def prediction_record(place: PlaceLike) -> PredictionRecord | None:
         None where there is no prediction of this package.
     """
     found = _attributes(as_place(place))
-    record = found.get(KEY)
+    record = found.get(RECORD)
     if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
         return None
     request = record["request"]

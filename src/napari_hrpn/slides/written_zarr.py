@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.metadata import PYRAMID_TYPE
+from napari_hrpn.slides.metadata import FINISHED, PYRAMID_TYPE
 from napari_hrpn.slides.saved_json import saved_json
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _arrays(attributes: dict[str, Any]) -> set[str]:
     try:
         (image,) = attributes["ome"]["multiscales"]
         levels = {str(dataset["path"]) for dataset in image["datasets"]}
-        return levels | {"finished"} if image["type"] == PYRAMID_TYPE else set()
+        return levels | {FINISHED} if image["type"] == PYRAMID_TYPE else set()
     except (KeyError, TypeError, ValueError):
         return set()
 

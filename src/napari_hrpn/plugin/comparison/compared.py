@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_hrpn.plugin.layers import (
-    KEY,
     channel_of,
     is_helper,
     is_prediction,
     pixel_shape,
+    prediction_facts,
     slide_from_layers,
     slide_of,
     slide_title,
@@ -135,7 +135,7 @@ def compared_channel(layer: Image) -> ComparedChannel:
     slide, channel = slide_of(layer), channel_of(layer)
     if slide is None or channel is None:
         slide, channel = slide_from_layers([layer], [layer.name]), 0
-        if is_incomplete(layer) and (store := layer.metadata[KEY]["prediction"].get("path")):
+        if is_incomplete(layer) and (store := prediction_facts(layer).get("path")):
             # the record of a prediction that is being made is read when it is measured
             slide = replace(slide, read_finished=partial(finished_tiles, Path(store)))
     tiles = slide.finished
@@ -203,9 +203,7 @@ def is_incomplete(layer: Image) -> bool:
     bool
         False for what is no prediction of this package, or was opened from its file.
     """
-    own = layer.metadata.get(KEY)
-    facts = own.get("prediction") if isinstance(own, dict) else None
-    return isinstance(facts, dict) and not facts.get("complete", True)
+    return not prediction_facts(layer).get("complete", True)
 
 
 def unfinished_words(channel: ComparedChannel) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides import slide_identity
+from napari_hrpn.slides.metadata import RECORD
 from napari_hrpn.slides.place import address_errors, zarr_store
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def prediction_record(path: Place) -> dict[str, Any] | None:
         return None
     try:
         with address_errors(path):
-            record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs["napari_hrpn"]
+            record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs[RECORD]
         return {"complete": bool(record["complete"]), "title": record.get("title", ""), **record["request"]}
     except (KeyError, TypeError, ValueError, OSError):
         return None
