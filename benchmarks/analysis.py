@@ -46,7 +46,7 @@ def write_pair(folder: Path, size: int, dtype: str) -> None:
     import dask.array as da
     from scipy import ndimage
 
-    from napari_hrpn.sample_data import phantom_slide
+    from napari_hrpn.phantom import phantom_slide
     from napari_hrpn.slides import write_ome_zarr
 
     block = phantom_slide("tumour", size=TILE_PX, seed=1).slide
@@ -81,7 +81,7 @@ def comparison(folder: Path, *, stains: bool = True) -> SlideComparison:
 
 def read(compared: SlideComparison, *, all_channels: bool) -> dict[str, float]:
     """Read every pixel once, as an evaluation does, and count nothing."""
-    from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
+    from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
 
     real, predicted = compared.real.slide.levels[0], compared.predictions[0].slide.levels[0]
     channels = [real[index] for index in (range(3) if all_channels else (2,))] + [predicted[0]]

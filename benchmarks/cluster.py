@@ -56,12 +56,12 @@ def _reports_of_workers(
     output: Path,
     settings: PredictionSettings,
 ) -> Iterator[int]:
-    from napari_hrpn.inference.cluster import SlideOrder, TileOfMany, local_workers, predict_slides
+    from napari_hrpn.inference.cluster import SlideRequest, TileOfMany, local_workers, predict_slides
     from napari_hrpn.slides import open_slide
 
     with local_workers(workers, "cpu", threads=1) as client:
         yield 0
-        for report in predict_slides([partial(SlideOrder, open_slide(slide), output)], network, client, settings):
+        for report in predict_slides([partial(SlideRequest, open_slide(slide), output)], network, client, settings):
             if isinstance(report, TileOfMany):
                 yield report.finished
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Slide
     from napari_hrpn.training import TrainingSettings
-    from napari_hrpn.training.feed import PatchSource
+    from napari_hrpn.training.patch_loader import PatchSource
 
 T = TypeVar("T")
 PATCH_PX, BATCH = 512, 32
@@ -41,7 +41,7 @@ def write_slide(folder: Path, size: int) -> Path:
     """A slide of repeated phantom tissue; each repetition is as hard to decode as the first."""
     import dask.array as da
 
-    from napari_hrpn.sample_data import phantom_slide
+    from napari_hrpn.phantom import phantom_slide
     from napari_hrpn.slides import write_ome_zarr
 
     block = phantom_slide("tumour", size=1024, seed=1).slide
@@ -57,7 +57,7 @@ def cut(slide: Slide, folder: Path, settings: TrainingSettings) -> tuple[PatchSo
     from napari_hrpn.models import IntensityScaling
     from napari_hrpn.slides import local_path
     from napari_hrpn.training import SlideEntry, TrainingSlide, cut_patches
-    from napari_hrpn.training.feed import PatchSource
+    from napari_hrpn.training.patch_loader import PatchSource
 
     entry = TrainingSlide(SlideEntry(local_path(slide.source)), slide, (0, 1), 2)
     started = time.perf_counter()
@@ -68,7 +68,7 @@ def cut(slide: Slide, folder: Path, settings: TrainingSettings) -> tuple[PatchSo
 
 def our_batches(source: PatchSource, settings: TrainingSettings) -> Generator[int, None, None]:
     """Batches of the feed, epoch after epoch; the number of patches in each."""
-    from napari_hrpn.training.feed import PatchFeed
+    from napari_hrpn.training.patch_loader import PatchFeed
 
     feed, epoch = PatchFeed([source], settings), 0
     while True:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.inference import PredictionReport, PredictionSettings
+    from napari_hrpn.inference.cpu.strips import Scale
     from napari_hrpn.inference.predictor import Ready
-    from napari_hrpn.inference.strips import Scale
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
     from napari_hrpn.training import EpochRecord, TrainingSettings
@@ -146,7 +146,7 @@ def predicted(bench: Bench, slide: Slide, name: str, **changes: object) -> tuple
 
 def written_phantom(bench: Bench, preset: str, size: int, seed: int) -> Path:
     """A phantom as an OME-Zarr."""
-    from napari_hrpn.sample_data import phantom_slide
+    from napari_hrpn.phantom import phantom_slide
     from napari_hrpn.slides import write_ome_zarr
 
     path = bench.folder / f"{preset}-{size}-{seed}.ome.zarr"
@@ -159,7 +159,7 @@ def large_slide(bench: Bench) -> Path:
     """Repeated phantom tissue of the size that is predicted, with coarser levels, in chunks of 512 px."""
     import dask.array as da
 
-    from napari_hrpn.sample_data import phantom_slide
+    from napari_hrpn.phantom import phantom_slide
     from napari_hrpn.slides import coarser_levels, write_ome_zarr
 
     path = bench.folder / "large.ome.zarr"
@@ -354,7 +354,7 @@ def measure_fast_recipe(bench: Bench) -> None:
     from napari_hrpn.analysis import slide_agreement
     from napari_hrpn.inference import PredictionSettings, predict_slide
     from napari_hrpn.models import load_checkpoint
-    from napari_hrpn.sample_data import phantom_slide, r2_ceiling
+    from napari_hrpn.phantom import phantom_slide, r2_ceiling
     from napari_hrpn.slides import open_slide
     from napari_hrpn.training import SlideEntry, recipe_settings
 

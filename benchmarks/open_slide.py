@@ -36,7 +36,7 @@ after, peak = resident()
 print(json.dumps(dict(seconds=seconds, kept=after - before, peak=peak - before)))
 """
 IMPORTS = "import dask.array, imagecodecs, numpy, tifffile, zarr"
-OURS = f"{IMPORTS}\nimport napari_hrpn.slides.tiff\nfrom napari_hrpn.slides import contrast_limits, open_slide"
+OURS = f"{IMPORTS}\nimport napari_hrpn.slides.formats.tiff\nfrom napari_hrpn.slides import contrast_limits, open_slide"
 PROGRAMS = {
     "imports only": (IMPORTS, "pass"),
     "napari-hrpn, without contrast": (

@@ -16,8 +16,8 @@ import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtTest import QTest
 
-from napari_hrpn.plugin.prediction.widget import PredictWidget
-from napari_hrpn.sample_data import phantom_slide
+from napari_hrpn.phantom import phantom_slide
+from napari_hrpn.plugin.predict.widget import PredictWidget
 from napari_hrpn.slides import write_ome_zarr
 
 SIZE_PX = 4096

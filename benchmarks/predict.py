@@ -39,7 +39,7 @@ def make_slide(folder: Path, size: int, *, tissue: float = 1.0) -> Path:
     import dask.array as da
     import zarr
 
-    from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
+    from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
     from napari_hrpn.slides.metadata import multiscales_metadata
 
     path = folder / f"slide-{size}-{tissue:g}.ome.zarr"
@@ -96,7 +96,7 @@ def run_ours(slide: Path, checkpoint: Path, output: Path, *options: str) -> dict
 
 def run_bare(slide: Path, checkpoint: Path, output: Path) -> dict[str, float]:
     """Run the network on tiles of the engine's size, with nothing read or written."""
-    from napari_hrpn.inference.memory import thread_on_main_heap
+    from napari_hrpn.inference.cpu.heap import thread_on_main_heap
     from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.models import load_checkpoint
     from napari_hrpn.slides import open_slide
@@ -261,10 +261,10 @@ def seams() -> tuple[float, float]:
     import torch
     from monai.inferers import sliding_window_inference
 
+    from napari_hrpn.core import TileGrid
     from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.models import bundled_checkpoint, load_checkpoint
-    from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
-    from napari_hrpn.tiling import TileGrid
+    from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 
     checkpoint = load_checkpoint(bundled_checkpoint())
     slide = phantom_slide(PHANTOM_PRESETS["tumour"], size=1536, seed=4).slide

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_hrpn.sample_data import phantom_slide
+from napari_hrpn.phantom import phantom_slide
 from napari_hrpn.slides import write_ome_zarr
 from napari_hrpn.training import EpochReport, SlideEntry, TrainingSettings, recipe_settings, train_model
 

@@ -22,9 +22,9 @@ import numpy as np
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtTest import QTest
 
-from napari_hrpn.plugin.layers import slide_layers
+from napari_hrpn.phantom import phantom_slide
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
-from napari_hrpn.sample_data import phantom_slide
+from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import Slide, coarser_levels, open_slide, write_ome_zarr
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import numpy as np
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_hrpn.plugin.layers import slide_layers
 from napari_hrpn.plugin.threshold_miou.widget import ThresholdMiouWidget
+from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import Slide
 
 SIZE_PX = 40_000

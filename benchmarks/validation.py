@@ -22,7 +22,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.cli import run
-from napari_hrpn.sample_data import PHANTOM_PRESETS, Phantom, phantom_slide, r2_ceiling
+from napari_hrpn.phantom import PHANTOM_PRESETS, Phantom, phantom_slide, r2_ceiling
 from napari_hrpn.slides import Annotation, open_slide, write_geojson, write_ome_zarr
 
 TEST_SEEDS = (101, 102, 103)

@@ -16,12 +16,12 @@ from qtpy.QtTest import QTest
 
 from napari_hrpn.plugin.distributions.violin_plot import Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
-from napari_hrpn.plugin.layers import slide_layers
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
+from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import open_slide
 
 if TYPE_CHECKING:
-    from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
+    from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE_PX = 1500, 1050

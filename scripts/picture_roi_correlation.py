@@ -18,8 +18,8 @@ from qtpy.QtTest import QTest
 from scipy import stats
 
 from napari_hrpn.analysis import roi_mask
-from napari_hrpn.plugin.layers import slide_layers
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
+from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import open_slide
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

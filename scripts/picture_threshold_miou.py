@@ -13,8 +13,8 @@ from pathlib import Path
 import napari
 from qtpy.QtTest import QTest
 
-from napari_hrpn.plugin.layers import slide_layers
 from napari_hrpn.plugin.threshold_miou.widget import ThresholdMiouWidget
+from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import open_slide
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

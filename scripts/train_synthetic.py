@@ -18,7 +18,7 @@ import numpy as np
 from napari_hrpn.analysis import agreement
 from napari_hrpn.inference import predict_slide
 from napari_hrpn.models import Checkpoint, load_checkpoint, save_checkpoint
-from napari_hrpn.sample_data import phantom_slide, r2_ceiling
+from napari_hrpn.phantom import phantom_slide, r2_ceiling
 from napari_hrpn.slides import open_slide, write_ome_tiff
 from napari_hrpn.training import SlideEntry, StepReport, recipe_settings, train_model
 

@@ -6,12 +6,12 @@ import pytest
 from scipy import ndimage
 from skimage.feature import peak_local_max
 
-from napari_hrpn.analysis import AnalysisError, CellSettings, cell_density, level_strips
-from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
-from napari_hrpn.sample_data.nuclei import nuclei_within
-from napari_hrpn.sample_data.points import Bounds
-from napari_hrpn.sample_data.tissue import Tissue
-from napari_hrpn.sample_data.vessels import LONGEST_UM, vessels_within
+from napari_hrpn.analysis import AnalysisError, CellSettings, cell_density, strip_filter
+from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
+from napari_hrpn.phantom.nuclei import nuclei_within
+from napari_hrpn.phantom.points import Bounds
+from napari_hrpn.phantom.tissue import TissueShape
+from napari_hrpn.phantom.vessels import LONGEST_UM, vessels_within
 from napari_hrpn.slides import RegionMask
 from support.vessel_slides import finished, slide_of
 
@@ -44,7 +44,7 @@ def test_peaks_are_those_of_scikit_image_whatever_the_strips(monkeypatch: pytest
     rows, columns = np.mgrid[-4:5, -4:5]
     near = np.hypot(rows, columns) <= 4
     expected = peak_local_max(smooth, threshold_abs=30_000, footprint=near, exclude_border=False)
-    monkeypatch.setattr(level_strips, "STRIP_ROWS", (23, 23))
+    monkeypatch.setattr(strip_filter, "STRIP_ROWS", (23, 23))
     assert finished(cell_density(slide_of(image), 0, settings=settings)).n == len(expected) > 100
 
 
@@ -60,7 +60,7 @@ def test_nuclei_of_a_phantom_are_nearly_all_counted(density: float, low: float, 
     settings = replace(PHANTOM_PRESETS["tumour"], has_outline=False, pixel_size_um=0.5488)
     settings = replace(settings, nucleus_density_per_mm2=density)
     extent_um = 1024 * settings.pixel_size_um
-    tissue, bounds = Tissue(settings, (extent_um, extent_um), 5), Bounds(0, 0, extent_um, extent_um)
+    tissue, bounds = TissueShape(settings, (extent_um, extent_um), 5), Bounds(0, 0, extent_um, extent_um)
     vessels = vessels_within(bounds.grown(LONGEST_UM), settings, tissue)
     truth = len(nuclei_within(bounds, settings, tissue, vessels).brightness)
     image = phantom_slide(settings, size=1024, seed=5).slide.levels[0][0].compute()

@@ -5,7 +5,7 @@ from scipy.spatial import cKDTree
 
 from napari_hrpn.analysis import distance_tiles, nearest_in
 from napari_hrpn.analysis.distance import longest_distance
-from napari_hrpn.tiling import Box
+from napari_hrpn.core import Box
 
 
 def sparse(shape: tuple[int, int], share: float = 0.002, seed: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ from napari_hrpn.analysis import (
     ProbeImage,
     SlideComparison,
     block_bootstrap,
+    block_scan,
     block_side_px,
     compute,
     edited_vessel_mask,
@@ -22,7 +23,6 @@ from napari_hrpn.analysis import (
     iou_curve,
     measure_vessels,
     part_names,
-    slide_blocks,
     slide_heterogeneity,
     slide_pairs,
     slide_penetration,
@@ -107,8 +107,8 @@ def test_numbers_do_not_depend_on_chunks_or_pixel_type(real: Slide, dtype: str, 
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", 70)
-    monkeypatch.setattr(slide_blocks, "BLOCK_PX", 70**2)
+    monkeypatch.setattr(block_scan, "BLOCK_EDGE", 70)
+    monkeypatch.setattr(block_scan, "BLOCK_PX", 70**2)
 
 
 def cut(slide: Slide, chunk: int) -> Slide:
@@ -279,8 +279,8 @@ def test_many_regions_have_their_numbers_without_densities_wherever_blocks_end(
     wanted = comparison(real, rois=rois)
     settings, others = EvaluationSettings(block_px=5, resamples=100), ("quality", "penetration", "patches")
     (whole,) = finished(evaluate_slide(wanted, settings, others))
-    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", 100)
-    monkeypatch.setattr(slide_blocks, "BLOCK_PX", 100**2)
+    monkeypatch.setattr(block_scan, "BLOCK_EDGE", 100)
+    monkeypatch.setattr(block_scan, "BLOCK_PX", 100**2)
     cut = comparison(rechunked(real), rois=rois)
     (parts,) = finished(evaluate_slide(cut, settings, others))
     y, p = (np.asarray(image.slide.levels[0][image.channel]) for image in (wanted.real, *wanted.predictions))

@@ -22,9 +22,9 @@ from napari_hrpn.analysis import (
     slide_penetration,
     vessel_mask,
 )
+from napari_hrpn.core import Box
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.slides import Annotation, ChannelRoles, FinishedTiles, RegionMask, Slide, SlideError, open_slide
-from napari_hrpn.tiling import Box
 from support.predictions import make_slide
 from support.vessel_slides import finished
 

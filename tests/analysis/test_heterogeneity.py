@@ -8,11 +8,11 @@ import pytest
 from napari_hrpn.analysis import (
     AnalysisError,
     Heterogeneity,
+    block_scan,
     gini,
     heterogeneity,
     morans_i,
     no_patch_sums,
-    slide_blocks,
     slide_heterogeneity,
     update_patches,
 )
@@ -75,8 +75,8 @@ def test_any_tiles_in_any_order_give_the_same_sums(height: int, width: int) -> N
 
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch, edge: int) -> None:
-    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", edge)
-    monkeypatch.setattr(slide_blocks, "BLOCK_PX", edge**2)
+    monkeypatch.setattr(block_scan, "BLOCK_EDGE", edge)
+    monkeypatch.setattr(block_scan, "BLOCK_PX", edge**2)
 
 
 @pytest.mark.parametrize("patch_px", [16, 50, 4096])

@@ -7,7 +7,7 @@ from napari_hrpn.analysis.cell_density import _neighbours
 from napari_hrpn.analysis.distance import grown_box
 from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.vessel_mask import _disc
-from napari_hrpn.tiling import Box
+from napari_hrpn.core import Box
 
 
 @pytest.mark.parametrize("pixel_um", [1e-308, 1e-9, 0.0002744])

@@ -15,9 +15,9 @@ from napari_hrpn.analysis import (
     slide_penetration,
     update_shells,
 )
-from napari_hrpn.sample_data.transport import steady_concentration
-from napari_hrpn.sample_data.vessels import Vessels, leak_source
-from napari_hrpn.sample_data.window import Window
+from napari_hrpn.phantom.sample_grid import SampleGrid
+from napari_hrpn.phantom.transport import steady_concentration
+from napari_hrpn.phantom.vessels import Vessels, leak_source
 from support.vessel_slides import discs, drawn_mask, finished, slide_of
 
 SETTINGS = PenetrationSettings()
@@ -299,7 +299,7 @@ def field(density_per_mm2: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     centres = generator.random((n, 2)) * (extent_um - 60) + 30
     ones = np.ones(n)
     vessels = Vessels(centres, np.column_stack([0 * ones, ones]), 5 * ones, 0 * ones, ones, ones)
-    window = Window(0, size, 0, size, step_um)
+    window = SampleGrid(0, size, 0, size, step_um)
     concentration = steady_concentration(leak_source(vessels, window), np.ones(window.shape), lambda_um, step_um)
     mask = discs(window.shape, centres / step_um - 0.5, 5 / step_um)
     distance = ndimage.distance_transform_edt(~mask, sampling=step_um)

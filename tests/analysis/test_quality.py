@@ -11,7 +11,7 @@ import pytest
 
 from napari_hrpn.analysis import SlideQuality, slide_quality
 from napari_hrpn.analysis.quality.grey_levels import grey_levels
-from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
+from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.slides import Slide, coarser_levels, open_slide
 
 NUCLEI, VESSELS, PROBE = range(3)

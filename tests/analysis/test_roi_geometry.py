@@ -17,8 +17,8 @@ from napari_hrpn.analysis import (
     roi_digest,
     roi_mask,
 )
+from napari_hrpn.core import Box
 from napari_hrpn.slides import Annotation, RegionMask
-from napari_hrpn.tiling import Box
 
 WINDOW = slice(0, 80), slice(0, 100)
 

@@ -14,9 +14,9 @@ from napari_hrpn.analysis import (
     SlidePairs,
     TissueMask,
     agreement,
+    block_scan,
     pair_counts,
     slide_agreement,
-    slide_blocks,
     slide_pairs,
 )
 from napari_hrpn.slides import Annotation, RegionMask, Slide, SlideError, region_mask
@@ -55,9 +55,9 @@ def reading_threads() -> list[str]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", 100)
-    monkeypatch.setattr(slide_blocks, "BLOCK_PX", 100**2)
-    monkeypatch.setattr(slide_blocks, "LARGEST_COMMON_CHUNK", 400)
+    monkeypatch.setattr(block_scan, "BLOCK_EDGE", 100)
+    monkeypatch.setattr(block_scan, "BLOCK_PX", 100**2)
+    monkeypatch.setattr(block_scan, "LARGEST_COMMON_CHUNK", 400)
 
 
 def test_tissue_frame_and_regions_are_those_of_arrays_cut_by_hand() -> None:

@@ -9,16 +9,16 @@ from napari_hrpn.analysis import (
     AnalysisError,
     PenetrationSettings,
     ProbeImage,
+    block_scan,
     glass_levels,
     penetration,
-    slide_blocks,
     slide_penetration,
     vessel_mask,
 )
-from napari_hrpn.sample_data import phantom_slide
-from napari_hrpn.sample_data.points import Bounds
-from napari_hrpn.sample_data.tissue import Tissue
-from napari_hrpn.sample_data.vessels import LONGEST_UM, inside_vessels, vessels_within
+from napari_hrpn.phantom import phantom_slide
+from napari_hrpn.phantom.points import Bounds
+from napari_hrpn.phantom.tissue import TissueShape
+from napari_hrpn.phantom.vessels import LONGEST_UM, inside_vessels, vessels_within
 from napari_hrpn.slides import RegionMask, Slide
 from support.vessel_slides import PLAIN_TRANSPORT, discs, drawn_mask, edge_distance, finished, slide_of
 
@@ -53,8 +53,8 @@ def test_result_is_the_same_for_any_tile_size(monkeypatch: pytest.MonkeyPatch, c
     settings = PenetrationSettings(furthest_um=60, beyond_um=(10.0,), periphery_um=12.0)
     vessels = drawn_mask(mask, 1.0, 3)
     whole = finished(slide_penetration(vessels, images, tissue, settings))
-    monkeypatch.setattr(slide_blocks, "BLOCK_EDGE", chunk)
-    monkeypatch.setattr(slide_blocks, "BLOCK_PX", chunk**2)
+    monkeypatch.setattr(block_scan, "BLOCK_EDGE", chunk)
+    monkeypatch.setattr(block_scan, "BLOCK_PX", chunk**2)
     assert finished(slide_penetration(vessels, cut, tissue, settings)) == whole
     assert len(list(slide_penetration(vessels, cut, tissue, settings))) > 10
 
@@ -152,7 +152,7 @@ def phantom() -> tuple[Slide, Slide, np.ndarray]:
     size, seed = 1280, 1
     made = phantom_slide(PLAIN_TRANSPORT, size=size, seed=seed)
     noise_free = slide_of(made.noise_free_probe.compute())
-    tissue = Tissue(PLAIN_TRANSPORT, (float(size), float(size)), seed)
+    tissue = TissueShape(PLAIN_TRANSPORT, (float(size), float(size)), seed)
     vessels = vessels_within(Bounds(0, 0, size, size).grown(LONGEST_UM), PLAIN_TRANSPORT, tissue)
     pixels = np.stack(np.mgrid[:size, :size], -1).reshape(-1, 2) + 0.5
     inside = inside_vessels(pixels, vessels, PLAIN_TRANSPORT.vessel_wall_um).reshape(size, size)

@@ -13,7 +13,7 @@ from napari_hrpn.analysis import (
     StripReport,
     VesselSettings,
     edited_vessel_mask,
-    level_strips,
+    strip_filter,
     vessel_mask,
 )
 from napari_hrpn.slides import RegionMask
@@ -64,7 +64,7 @@ def test_result_is_that_of_one_piece(monkeypatch: pytest.MonkeyPatch, smoothing_
     image = (ndimage.gaussian_filter(noise, 2) * 1000 % 250).astype(np.uint8)
     settings = VesselSettings(smoothing_um=smoothing_um, closing_um=closing_um, largest_lumen_um2=0)
     whole = finished(vessel_mask(slide_of(image), 0, settings=settings))
-    monkeypatch.setattr(level_strips, "STRIP_ROWS", (17, 17))
+    monkeypatch.setattr(strip_filter, "STRIP_ROWS", (17, 17))
     strips = finished(vessel_mask(slide_of(image, chunk=31), 0, settings=settings))
     assert strips.threshold == whole.threshold
     np.testing.assert_array_equal(strips.mask, whole.mask)
@@ -131,7 +131,7 @@ def test_slide_without_contrast_has_no_vessel(grey: int) -> None:
 
 
 def test_reports_count_up_to_the_total(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(level_strips, "STRIP_ROWS", (100, 100))
+    monkeypatch.setattr(strip_filter, "STRIP_ROWS", (100, 100))
     slide = slide_of(stained()[0])
     assert list(vessel_mask(slide, 0)) == [StripReport(i, 6) for i in range(1, 7)]
     assert list(vessel_mask(slide, 0, settings=VesselSettings(threshold=60))) == [StripReport(i, 3) for i in (1, 2, 3)]

@@ -7,10 +7,10 @@ import pytest
 from skimage.morphology import skeletonize
 
 from napari_hrpn.analysis import VesselSettings, measure_vessels, vessel_mask, vessels
-from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
-from napari_hrpn.sample_data.points import Bounds
-from napari_hrpn.sample_data.tissue import Tissue
-from napari_hrpn.sample_data.vessels import vessels_within
+from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
+from napari_hrpn.phantom.points import Bounds
+from napari_hrpn.phantom.tissue import TissueShape
+from napari_hrpn.phantom.vessels import vessels_within
 from napari_hrpn.slides import RegionMask
 from support.vessel_slides import discs, drawn_mask, finished, slide_of
 
@@ -198,7 +198,7 @@ def test_phantom_has_the_density_that_it_was_made_with() -> None:
     settings = replace(PHANTOM_PRESETS["tumour"], has_outline=False, pixel_size_um=1.0, nucleus_density_per_mm2=0.0)
     extent_um = 1024 * settings.pixel_size_um
     inner = Bounds(0, 0, extent_um, extent_um)
-    truth = vessels_within(inner, settings, Tissue(settings, (extent_um, extent_um), 4))
+    truth = vessels_within(inner, settings, TissueShape(settings, (extent_um, extent_um), 4))
     phantom = phantom_slide(settings, size=1024, seed=4)
     image = phantom.slide.levels[0][1].compute()
     slide = slide_of(image, settings.pixel_size_um)

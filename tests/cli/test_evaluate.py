@@ -22,7 +22,7 @@ from sklearn.metrics import jaccard_score, mean_squared_error, r2_score
 
 from napari_hrpn.cli import run
 from napari_hrpn.slides import read_geojson
-from napari_hrpn.slides.output_path import locked_output
+from napari_hrpn.slides.writers.output_path import locked_output
 from support.evaluated_slides import ROI, TISSUE, EvaluatedSlide, evaluated_slide, write_slide
 
 REGION = {

@@ -9,9 +9,9 @@ import pytest
 import zarr
 
 from napari_hrpn.cli import run
+from napari_hrpn.core import Box
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.slides import open_slide, read_geojson, write_geojson
-from napari_hrpn.tiling import Box
 from support.evaluated_slides import box, write_slide
 
 SIZE = (1030, 600)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_hrpn.cli import run
-from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
+from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.slides import write_ome_tiff
 
 

@@ -20,14 +20,14 @@ import pytest
 from napari_hrpn.inference import PredictionError, PredictionSettings, PredictionStore, PredictionWarning, predict_slide
 from napari_hrpn.inference.cluster import (
     EndedSlide,
-    SlideOrder,
+    SlideRequest,
     TileOfMany,
     cluster_workers,
     connection,
     local_workers,
     predict_slides,
 )
-from napari_hrpn.inference.cluster.crew import TASKS_PER_THREAD, Crew, result_of
+from napari_hrpn.inference.cluster.task_pool import TASKS_PER_THREAD, TaskPool, result_of
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.slides import Slide, SlideError
 from support.predictions import lively_checkpoint, make_slide, one_thread, save_slide
@@ -95,7 +95,7 @@ def ends(reports: list[TileOfMany | EndedSlide]) -> dict[int, EndedSlide]:
 )
 def test_files_are_those_of_a_single_process(change, card, client, slides, tmp_path):
     settings, path = replace(PLAIN, **change), tmp_path / "out.ome.zarr"
-    order = partial(SlideOrder, slides[0], path)
+    order = partial(SlideRequest, slides[0], path)
     reports = list(predict_slides([order], lively_checkpoint(**card), client, settings))
     assert [report.finished for report in tiles(reports)] == list(range(1, tiles(reports)[-1].total + 1))
     report = ends(reports)[0].report
@@ -106,7 +106,7 @@ def test_files_are_those_of_a_single_process(change, card, client, slides, tmp_p
 
 
 def test_many_slides_pass_by_one_that_breaks_and_few_tasks_are_on_their_way(client, slides, tmp_path, monkeypatch):
-    on_their_way, send = [], Crew.send
+    on_their_way, send = [], TaskPool.send
 
     def counted(crew, *arguments, **options):
         on_their_way.append(len(crew._on_their_way))
@@ -115,12 +115,12 @@ def test_many_slides_pass_by_one_that_breaks_and_few_tasks_are_on_their_way(clie
     def unreadable():
         raise SlideError("the file is damaged.")
 
-    monkeypatch.setattr(Crew, "send", counted)
+    monkeypatch.setattr(TaskPool, "send", counted)
     places = [tmp_path / f"{number}.ome.zarr" for number in range(3)]
-    orders = [partial(SlideOrder, slide, place) for slide, place in zip(slides, places, strict=True)]
+    orders = [partial(SlideRequest, slide, place) for slide, place in zip(slides, places, strict=True)]
     elsewhere = replace(slides[0], source=Path("/elsewhere/slide.ome.zarr"))
-    wrong_roles = partial(SlideOrder, slides[2], tmp_path / "roles.ome.zarr", {"nuclei": 1, "vessels": 1})
-    all_orders = [unreadable, *orders, partial(SlideOrder, elsewhere, tmp_path / "x.ome.zarr"), wrong_roles]
+    wrong_roles = partial(SlideRequest, slides[2], tmp_path / "roles.ome.zarr", {"nuclei": 1, "vessels": 1})
+    all_orders = [unreadable, *orders, partial(SlideRequest, elsewhere, tmp_path / "x.ome.zarr"), wrong_roles]
     reports = list(predict_slides(all_orders, lively_checkpoint(), client, PLAIN))
     assert all(PredictionStore(place).complete for place in places)
     errors = {number: str(end.error) for number, end in ends(reports).items() if end.error is not None}
@@ -138,7 +138,7 @@ def test_many_slides_pass_by_one_that_breaks_and_few_tasks_are_on_their_way(clie
 def test_a_stop_keeps_what_is_finished_and_the_same_call_goes_on(client, slides, alone, tmp_path):
     path, stop, checkpoint = tmp_path / "out.ome.zarr", threading.Event(), lively_checkpoint()
     reports = []
-    for report in predict_slides([partial(SlideOrder, slides[0], path)], checkpoint, client, PLAIN, stop=stop):
+    for report in predict_slides([partial(SlideRequest, slides[0], path)], checkpoint, client, PLAIN, stop=stop):
         reports.append(report)
         if len(tiles(reports)) == 2:
             stop.set()
@@ -147,20 +147,20 @@ def test_a_stop_keeps_what_is_finished_and_the_same_call_goes_on(client, slides,
     end = ends(reports)[0].report
     assert end is not None
     assert (end.finished, end.total, end.complete) == (done, 9, False)
-    steps = predict_slides([partial(SlideOrder, slides[0], path)], checkpoint, client, PLAIN)
+    steps = predict_slides([partial(SlideRequest, slides[0], path)], checkpoint, client, PLAIN)
     closed = [next(steps), next(steps)]
     steps.close()
-    rest = list(predict_slides([partial(SlideOrder, slides[0], path)], checkpoint, client, PLAIN))
+    rest = list(predict_slides([partial(SlideRequest, slides[0], path)], checkpoint, client, PLAIN))
     assert len(tiles(rest)) == 9 - done - len(closed)
     assert contents(path) == alone
-    again = list(predict_slides([partial(SlideOrder, slides[0], path)], checkpoint, client, PLAIN))
+    again = list(predict_slides([partial(SlideRequest, slides[0], path)], checkpoint, client, PLAIN))
     assert [end.new_tiles for end in ends(again).values()] == [0]
     assert not tiles(again)
 
 
 def test_a_single_process_goes_on_where_workers_were_stopped(client, slides, tmp_path):
     path = tmp_path / "out.ome.zarr"
-    steps = predict_slides([partial(SlideOrder, slides[1], path)], lively_checkpoint(), client, PLAIN)
+    steps = predict_slides([partial(SlideRequest, slides[1], path)], lively_checkpoint(), client, PLAIN)
     next(steps)
     steps.close()
     assert len(list(predict_slide(slides[1], lively_checkpoint(), path, PLAIN))) == 5
@@ -169,7 +169,7 @@ def test_a_single_process_goes_on_where_workers_were_stopped(client, slides, tmp
 
 def test_what_was_made_otherwise_is_refused_and_warnings_are_said_here(client, slides, tmp_path):
     path, far = tmp_path / "out.ome.zarr", lively_checkpoint(pixel_size_um=1.0)
-    order = partial(SlideOrder, slides[2], path)
+    order = partial(SlideRequest, slides[2], path)
     list(predict_slides([order], lively_checkpoint(), client, PLAIN))
     with pytest.warns(PredictionWarning, match="trained at 1 µm"):
         reports = list(predict_slides([order], far, client, replace(PLAIN, padding="zero")))
@@ -183,7 +183,7 @@ def test_a_slide_whose_prediction_is_replaced_meanwhile_where_nothing_can_be_loc
         raise OSError(errno.ENOLCK, "no locks available")
 
     path = tmp_path / "out.ome.zarr"
-    steps = predict_slides([partial(SlideOrder, slides[1], path)], lively_checkpoint(), client, PLAIN)
+    steps = predict_slides([partial(SlideRequest, slides[1], path)], lively_checkpoint(), client, PLAIN)
     next(steps)
     other = replace(PLAIN, padding="zero")
     with pytest.raises(PredictionError, match="is being written by another program"):
@@ -200,7 +200,7 @@ def test_a_worker_killed_with_signal_9_loses_nothing(slides, alone, tmp_path):
     environment = dict(os.environ)
     with local_workers(2, "cpu") as client:
         first = client.run(os.getpid)
-        steps = predict_slides([partial(SlideOrder, slides[0], path)], lively_checkpoint(), client, PLAIN)
+        steps = predict_slides([partial(SlideRequest, slides[0], path)], lively_checkpoint(), client, PLAIN)
         reports = [next(steps)]
         os.kill(next(iter(first.values())), signal.SIGKILL)
         reports += list(steps)
@@ -214,7 +214,7 @@ def test_a_worker_killed_with_signal_9_loses_nothing(slides, alone, tmp_path):
 
 
 def test_a_crew_drops_what_no_worker_has_begun(client):
-    crew, begun, go = Crew(client), threading.Semaphore(0), threading.Event()
+    crew, begun, go = TaskPool(client), threading.Semaphore(0), threading.Event()
 
     def task() -> None:
         begun.release()

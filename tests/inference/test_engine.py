@@ -15,6 +15,7 @@ import pytest
 import torch
 import zarr
 
+from napari_hrpn.core import Box
 from napari_hrpn.inference import (
     PredictionError,
     PredictionReport,
@@ -27,7 +28,6 @@ from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.slides import Slide, SlideError, SlideWarning, open_slide
-from napari_hrpn.tiling import Box
 from support.predictions import lively_checkpoint, make_slide, save_slide
 
 PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_hrpn.core import rounded_up
 from napari_hrpn.inference import (
     PredictionError,
     PredictionSettings,
@@ -17,7 +18,6 @@ from napari_hrpn.inference import (
 )
 from napari_hrpn.models import GANDA, Checkpoint, GANDASettings, halo_for
 from napari_hrpn.slides import Slide, coarser_levels, halve, open_slide
-from napari_hrpn.tiling import rounded_up
 from support.predictions import lively_checkpoint, make_slide
 
 PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_hrpn.inference import fused
+from napari_hrpn.inference.cpu import fused
 from napari_hrpn.inference.predictor import fold_batch_normalisation
 from napari_hrpn.models import HRPN, HRPNSettings
 from napari_hrpn.models.hrpn import BasicBlock, Bottleneck

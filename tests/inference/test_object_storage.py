@@ -13,10 +13,10 @@ import zarr
 from fsspec.implementations.memory import MemoryFileSystem
 
 from napari_hrpn.inference import PredictionError, PredictionSettings, PredictionStore, predict_slide
-from napari_hrpn.inference.cluster import EndedSlide, SlideOrder, predict_slides
+from napari_hrpn.inference.cluster import EndedSlide, SlideRequest, predict_slides
 from napari_hrpn.inference.store_folder import BEGUN
 from napari_hrpn.inference.store_request import recorded_request
-from napari_hrpn.slides import Slide, SlideError, SlideWarning, as_place, open_slide
+from napari_hrpn.slides import Slide, SlideError, SlideWarning, as_location, open_slide
 from support.object_storage import address_of, objects, uploaded
 from support.predictions import lively_checkpoint, make_slide, one_thread, save_slide
 
@@ -53,12 +53,12 @@ def test_a_prediction_stopped_and_gone_on_with_is_that_of_a_folder(saved, tmp_pa
     assert predicted(saved, address, tiles=2) == 2
     with pytest.warns(SlideWarning, match="not finished"):
         open_slide(address)
-    done = np.count_nonzero(PredictionStore(as_place(address))._done)
+    done = np.count_nonzero(PredictionStore(as_location(address))._done)
     assert predicted(saved, address) == 4 - done
     assert predicted(saved, address) == 0
     expected = files(tmp_path / "out.ome.zarr")
     expected["zarr.json"] = expected["zarr.json"].replace(b'"name": "out"', b'"name": "prediction"')
-    assert objects(as_place(address)) == expected
+    assert objects(as_location(address)) == expected
 
 
 def test_a_slide_in_object_storage_gives_the_same_pixels(saved, tmp_path, bucket):
@@ -80,11 +80,11 @@ def test_another_request_is_refused_or_leaves_nothing_of_the_first(bucket):
     again = opened(address, {"core": 1024, "halo": 1}, overwrite=True)
     assert recorded_request(address) == {"core": 1024, "halo": 1}
     assert not again.levels[0][:].any()
-    assert not any("/c/" in name for name in objects(as_place(address)))
+    assert not any("/c/" in name for name in objects(as_location(address)))
 
 
 def test_what_is_no_prediction_stays(bucket):
-    place = as_place(f"{bucket}/out.ome.zarr")
+    place = as_location(f"{bucket}/out.ome.zarr")
     place.fs.pipe_file(f"{place.path}/0/zarr.json", b"{}")
     with pytest.raises(PredictionError, match="is not a prediction"):
         opened(place, {}, overwrite=True)
@@ -127,13 +127,13 @@ def test_a_program_killed_at_any_write_leaves_a_prediction_or_none_and_the_next_
         except Died:
             left = 10**9
         found.append(recorded_request(address))
-        if found[-1] is None and objects(as_place(address)):
+        if found[-1] is None and objects(as_location(address)):
             with pytest.raises(SlideError, match="There is no OME-Zarr"):
                 open_slide(address)
         store = opened(address, {"core": 2}, overwrite=exists)
         assert not store.levels[0][:].any()
         assert recorded_request(address) == {"core": 2}
-        left_there = set(objects(as_place(address))) - {BEGUN}
+        left_there = set(objects(as_location(address))) - {BEGUN}
         assert left_there == {f"{name}zarr.json" for name in ("", "0/", "1/", "finished/")}
         left = 10**9
     first, last = ({"core": 1} if exists else None), {"core": 2}
@@ -143,7 +143,7 @@ def test_a_program_killed_at_any_write_leaves_a_prediction_or_none_and_the_next_
 def test_a_store_that_fails_is_told_in_one_sentence_and_what_is_finished_is_kept(saved, bucket, monkeypatch):
     address = f"{bucket}/out.ome.zarr"
     predicted(saved, address, tiles=1)
-    done = np.count_nonzero(PredictionStore(as_place(address))._done)
+    done = np.count_nonzero(PredictionStore(as_location(address))._done)
     with monkeypatch.context() as patch:
 
         def refused(self, path, value, **options):
@@ -154,7 +154,7 @@ def test_a_store_that_fails_is_told_in_one_sentence_and_what_is_finished_is_kept
         with pytest.raises(PredictionError, match=r"could not be written \(access denied\); finished tiles are kept"):
             predicted(saved, address)
     fsspec.filesystem("memory").clear_instance_cache()
-    assert np.count_nonzero(PredictionStore(as_place(address))._done) == done >= 1
+    assert np.count_nonzero(PredictionStore(as_location(address))._done) == done >= 1
     assert predicted(saved, address) == 4 - done
 
 
@@ -175,7 +175,7 @@ def test_workers_open_addresses_themselves(saved, tmp_path):
         ) as client,
     ):
         predicted(slide, alone)
-        orders = [partial(SlideOrder, slide, place), partial(SlideOrder, elsewhere, tmp_path / "none.ome.zarr")]
+        orders = [partial(SlideRequest, slide, place), partial(SlideRequest, elsewhere, tmp_path / "none.ome.zarr")]
         reports = list(predict_slides(orders, lively_checkpoint(), client, SETTINGS))
     ends = {report.number: report for report in reports if isinstance(report, EndedSlide)}
     assert "elsewhere.ome.zarr is not there on" in str(ends[1].error)

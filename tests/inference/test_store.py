@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_hrpn.core import TileGrid
 from napari_hrpn.inference import PredictionError, PredictionStore
 from napari_hrpn.slides import SlideWarning, open_slide
-from napari_hrpn.slides.output_path import partial_folder
 from napari_hrpn.slides.pyramid import halve
-from napari_hrpn.tiling import TileGrid
+from napari_hrpn.slides.writers.output_path import partial_folder
 from support.predictions import make_slide
 
 SIZES = [(1300, 1100), (2048, 2048), (1536, 3100), (700, 300)]

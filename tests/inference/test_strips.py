@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from napari_hrpn.inference.cpu.strips import SMALLEST_STRIP, StripwiseHRPN, upsampling_taps
 from napari_hrpn.inference.predictor import Predictor, as_they_are, fold_batch_normalisation
-from napari_hrpn.inference.strips import SMALLEST_STRIP, StripwiseHRPN, upsampling_taps
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings
 
 

@@ -3,7 +3,7 @@
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-from napari_hrpn.plugin.docked_widget import DockedWidget
+from napari_hrpn.plugin.parts.docked_widget import DockedWidget
 from support.settling import WAIT_MS
 
 

@@ -4,8 +4,8 @@ import pytest
 import tifffile
 from napari.layers import Layer
 
-from napari_hrpn.plugin.layers import channel_of, slide_of, slides_in
 from napari_hrpn.plugin.reader import get_reader, read_slides
+from napari_hrpn.plugin.viewer import channel_of, slide_of, slides_in
 from napari_hrpn.slides import SlideError, SlideWarning
 from support.object_storage import uploaded
 from support.predictions import make_slide, save_slide

@@ -3,9 +3,9 @@ import pytest
 from napari.layers import Layer
 from npe2 import PluginManifest
 
+from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.plugin import samples
-from napari_hrpn.plugin.layers import slide_of, slides_in
-from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
+from napari_hrpn.plugin.viewer import slide_of, slides_in
 
 
 def test_every_preset_is_in_the_menu():
@@ -24,9 +24,7 @@ def test_without_a_viewer_a_sample_is_lazy_and_complete():
 
 def test_a_sample_in_the_viewer_fills_to_what_the_phantom_is(make_napari_viewer, qtbot, monkeypatch):
     # two by two blocks, the last ones cut off, and a second level
-    monkeypatch.setattr(
-        "napari_hrpn.sample_data.phantom_slide", lambda preset: phantom_slide(preset, size=(1040, 1100))
-    )
+    monkeypatch.setattr("napari_hrpn.phantom.phantom_slide", lambda preset: phantom_slide(preset, size=(1040, 1100)))
     viewer = make_napari_viewer()
     layers = viewer.open_sample("napari-hrpn", "tiny")
     assert [layer.visible for layer in layers] == [True, True, True, False]
@@ -47,7 +45,7 @@ def test_a_sample_in_the_viewer_fills_to_what_the_phantom_is(make_napari_viewer,
 
 @pytest.mark.parametrize("preset", [name for name in PHANTOM_PRESETS if name != "tiny"])
 def test_every_preset_opens_with_contrast_that_shows_it(preset, monkeypatch):
-    monkeypatch.setattr("napari_hrpn.sample_data.phantom_slide", lambda name: phantom_slide(name, size=256))
+    monkeypatch.setattr("napari_hrpn.phantom.phantom_slide", lambda name: phantom_slide(name, size=256))
     for data, attributes, _ in getattr(samples, preset)()[:3]:
         low, high = attributes["contrast_limits"]
         share = ((np.asarray(data) > low) & (np.asarray(data) < high)).mean()

@@ -9,7 +9,7 @@ from npe2 import PluginManifest
 def test_what_the_manifest_names_does_not_import_torch():
     commands = PluginManifest.from_distribution("napari-hrpn").contributions.commands
     modules = sorted({command.python_name.partition(":")[0] for command in commands})
-    assert "napari_hrpn.plugin.training.widget" in modules
+    assert "napari_hrpn.plugin.train.widget" in modules
     code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.returncode) == ("False", 0), done.stderr

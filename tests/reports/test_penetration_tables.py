@@ -15,7 +15,7 @@ from napari_hrpn.analysis import (
     penetration,
 )
 from napari_hrpn.reports import penetration_tables
-from napari_hrpn.reports.evaluation.plain import plain_part
+from napari_hrpn.reports.evaluation.serialization import plain_part
 from napari_hrpn.reports.evaluation.tissue_figures import penetration_figure
 
 DISTANCE_UM = np.linspace(0, 299, 3000)[None]

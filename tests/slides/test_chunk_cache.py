@@ -6,8 +6,8 @@ import dask.array as da
 import numpy as np
 import pytest
 
+from napari_hrpn.core import TileGrid
 from napari_hrpn.slides import ChunkCache
-from napari_hrpn.tiling import TileGrid
 
 PIXELS = np.random.default_rng(0).integers(0, 1000, (3, 700, 900), np.uint16)
 WHOLE = slice(0, 3), slice(0, 700), slice(0, 900)

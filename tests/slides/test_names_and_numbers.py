@@ -20,7 +20,7 @@ from napari_hrpn.slides import (
     slide_identity,
     write_ome_zarr,
 )
-from napari_hrpn.slides import identity as identity_module
+from napari_hrpn.slides import fingerprint as identity_module
 from napari_hrpn.slides.units import micrometres, printed_pixel_size
 
 

@@ -11,10 +11,10 @@ import pytest
 import tifffile
 
 from napari_hrpn.slides import Slide, SlideError, open_slide
-from napari_hrpn.slides import ome_tiff_writer as writer
-from napari_hrpn.slides.ome_tiff_writer import write_ome_tiff
-from napari_hrpn.slides.ome_zarr_writer import write_ome_zarr
-from napari_hrpn.slides.output_path import partial_folder
+from napari_hrpn.slides.writers import ome_tiff_writer as writer
+from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
+from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
+from napari_hrpn.slides.writers.output_path import partial_folder
 
 NAMES = ("DAPI", "CD31", "QD µ")
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"

@@ -10,7 +10,6 @@ import tifffile
 
 from napari_hrpn.slides import Slide, SlideError, open_slide
 from napari_hrpn.slides import pyramid_cache as caching
-from napari_hrpn.slides.pyramid_blocks import copy_block
 from napari_hrpn.slides.pyramid_cache import (
     cached_pyramid,
     clear_pyramid_cache,
@@ -18,6 +17,7 @@ from napari_hrpn.slides.pyramid_cache import (
     pyramid_cache_bytes,
     pyramid_cache_folder,
 )
+from napari_hrpn.slides.writers.pyramid_blocks import copy_block
 
 BUILD = """
 import os, sys

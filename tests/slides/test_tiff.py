@@ -248,7 +248,7 @@ def test_blocks_are_few_and_follow_the_file(tmp_path):
 
 
 def test_one_huge_piece_per_page_is_told_of(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_hrpn.slides.assembly.HUGE_CHUNK_BYTES", 1000)
+    monkeypatch.setattr("napari_hrpn.slides.slide_builder.HUGE_CHUNK_BYTES", 1000)
     tifffile.imwrite(tmp_path / "page.tif", np.zeros((60, 60), np.uint8), compression="zlib")
     with pytest.warns(SlideWarning, match="napari-hrpn convert"):
         open_slide(tmp_path / "page.tif")

@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.plugin.layers import slide_layers
+from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import Slide, coarser_levels
 
 SHAPE = (700, 900)

@@ -7,7 +7,7 @@ import dask.array as da
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
+from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.slides import Annotation, Slide, coarser_levels, write_geojson, write_ome_tiff
 from support.vessel_slides import finished
 

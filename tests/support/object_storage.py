@@ -4,12 +4,12 @@ from pathlib import Path
 
 from upath import UPath
 
-from napari_hrpn.slides import as_place
+from napari_hrpn.slides import as_location
 
 
 def uploaded(folder: Path, address: str) -> UPath:
     """A copy of a folder's files as objects."""
-    place = as_place(address)
+    place = as_location(address)
     assert isinstance(place, UPath)
     for file in folder.rglob("*"):
         if file.is_file():

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_hrpn.analysis import VesselMask
-from napari_hrpn.sample_data import PHANTOM_PRESETS
+from napari_hrpn.phantom import PHANTOM_PRESETS
 from napari_hrpn.slides import Slide, coarser_levels
 
 Result = TypeVar("Result")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from napari_hrpn.sample_data import phantom_slide
+from napari_hrpn.phantom import phantom_slide
 from napari_hrpn.slides import write_ome_tiff
 from napari_hrpn.training import SlideEntry, recipe_settings
 

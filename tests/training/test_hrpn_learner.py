@@ -10,7 +10,7 @@ from torch import nn
 from napari_hrpn.training import recipe_settings
 from napari_hrpn.training.hrpn_learner import HRPNLearner, hrpn_settings
 from napari_hrpn.training.learner import DeviceBatch
-from napari_hrpn.training.team import Alone
+from napari_hrpn.training.process_group import Alone
 
 SETTINGS = recipe_settings(branches=1, patch_px=32, batch=4, averaging=0.0)
 

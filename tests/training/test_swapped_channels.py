@@ -4,7 +4,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_hrpn.sample_data import PHANTOM_PRESETS, phantom_slide
+from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.training import SlideEntry, TrainingSlide, check_training, recipe_settings
 from napari_hrpn.training.swapped_channels import swapped_channels
 

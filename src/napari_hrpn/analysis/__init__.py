@@ -1,9 +1,9 @@
 """Arrays in, numbers out; no torch. Every statistic streams over tiles."""
 
 from napari_hrpn.analysis.agreement import Agreement, agreement, compute
-from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, update
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling, anderson_darling_permutation
 from napari_hrpn.analysis.biomarkers import Auroc, ReferenceCohort, auroc, product_score, reference_cohort
+from napari_hrpn.analysis.block_scan import BlockCounter, Looks, look_at, looks_in_threads
 from napari_hrpn.analysis.blocks import (
     BlockSums,
     PatchBlocks,
@@ -23,6 +23,12 @@ from napari_hrpn.analysis.bootstrap import (
 from napari_hrpn.analysis.cell_density import CellDensity, CellSettings, cell_density
 from napari_hrpn.analysis.colocalization import Colocalization, Manders, colocalization, manders
 from napari_hrpn.analysis.distance import Nearest, distance_tiles, nearest_in
+from napari_hrpn.analysis.distance_shells import (
+    PenetrationSettings,
+    ShellSums,
+    no_shell_sums,
+    update_shells,
+)
 from napari_hrpn.analysis.distributions import (
     DistributionComparison,
     QuantilePairs,
@@ -60,12 +66,13 @@ from napari_hrpn.analysis.icc import IntraclassCorrelation, RaterSums, compute_i
 from napari_hrpn.analysis.icc_blocks import icc_over_blocks
 from napari_hrpn.analysis.injected_dose import DoseCalibration, InjectedDose, dose_per_mass, injected_dose
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
+from napari_hrpn.analysis.intensity_histogram import ValueBins, ValueCounts, bins_between, bins_of_types, value_counts
 from napari_hrpn.analysis.iou import IouPoint, iou_at, iou_curve
-from napari_hrpn.analysis.level_strips import StripReport
+from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.mean_and_sd import MeanAndSd, mean_and_sd
+from napari_hrpn.analysis.moments import AgreementError, AgreementSums, update
 from napari_hrpn.analysis.patch_sums import PATCH_PX, PatchSums, no_patch_sums, update_patches
 from napari_hrpn.analysis.penetration import Beyond, Penetration, Shell, compute_penetration, penetration
-from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.quality import (
     ChannelShift,
     CrossTalk,
@@ -102,14 +109,7 @@ from napari_hrpn.analysis.rois import (
     roi_mask,
 )
 from napari_hrpn.analysis.shared_levels import SharedLevel, shared_levels
-from napari_hrpn.analysis.shell_sums import (
-    PenetrationSettings,
-    ShellSums,
-    no_shell_sums,
-    update_shells,
-)
 from napari_hrpn.analysis.slide_agreement import SlideAgreement, slide_agreement
-from napari_hrpn.analysis.slide_blocks import BlockCounter, Looks, look_at, looks_in_threads
 from napari_hrpn.analysis.slide_pairs import PairReport, SlidePairs, slide_pairs
 from napari_hrpn.analysis.slide_penetration import (
     ProbeImage,
@@ -119,9 +119,9 @@ from napari_hrpn.analysis.slide_penetration import (
     slide_penetration,
 )
 from napari_hrpn.analysis.spatial_autocorrelation import MORAN, MoransI, morans_i
-from napari_hrpn.analysis.subareas import Subareas, core_and_periphery, distance_bands
+from napari_hrpn.analysis.strip_filter import StripReport
 from napari_hrpn.analysis.tissue import TissueMask, TissueSettings, tissue_mask
-from napari_hrpn.analysis.value_counts import ValueBins, ValueCounts, bins_between, bins_of_types, value_counts
+from napari_hrpn.analysis.tissue_zones import Subareas, core_and_periphery, distance_bands
 from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings, edited_vessel_mask, vessel_mask
 from napari_hrpn.analysis.vessels import Vessel, VesselTable, measure_vessels
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, checked_image, checked_pair, update
+from napari_hrpn.analysis.moments import AgreementError, AgreementSums, checked_image, checked_pair, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

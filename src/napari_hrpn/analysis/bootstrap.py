@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums
+from napari_hrpn.analysis.moments import AgreementError, AgreementSums
 from napari_hrpn.analysis.regression import regression
 from napari_hrpn.analysis.resampling import centred_sums, check_resampling, interval_ends, rare_reason, resampled
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.lengths import check_length
-from napari_hrpn.analysis.level_strips import LevelChannel, StripReport, grey_threshold
+from napari_hrpn.analysis.strip_filter import LevelChannel, StripReport, grey_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Generator

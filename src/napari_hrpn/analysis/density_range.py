@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis.pixel_pairs import DENSITY_CELLS
-from napari_hrpn.analysis.value_counts import MOST_WHOLE
+from napari_hrpn.analysis.intensity_histogram import MOST_WHOLE
+from napari_hrpn.analysis.joint_histogram import DENSITY_CELLS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.tiling import Box, TileGrid
+from napari_hrpn.core import Box, TileGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

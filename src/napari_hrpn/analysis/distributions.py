@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling
+from napari_hrpn.analysis.intensity_histogram import MOST_WHOLE
+from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.shared_values import shared_values
-from napari_hrpn.analysis.value_counts import MOST_WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.value_counts import ValueCounts
+    from napari_hrpn.analysis.intensity_histogram import ValueCounts
 
 PERCENTILES = (*map(float, range(100)), 99.5, 99.9, 99.99, 100.0)
 LINE_PERCENTILES = np.arange(1.0, 100.0)

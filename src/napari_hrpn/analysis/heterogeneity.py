@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
 from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.patch_sums import PATCH_PX, PatchSums, no_patch_sums, update_patches
-from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
 from napari_hrpn.analysis.spatial_autocorrelation import PERMUTATIONS, MoransI, morans_i
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_hrpn.analysis.level_strips import StripReport
+    from napari_hrpn.analysis.strip_filter import StripReport
     from napari_hrpn.slides import FinishedTiles, RegionMask, Slide
 
 

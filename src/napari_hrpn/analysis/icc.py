@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums, update
 from napari_hrpn.analysis.exact import as_float
+from napari_hrpn.analysis.moments import AgreementError, AgreementSums, update
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementSums
 from napari_hrpn.analysis.blocks import too_few_blocks
 from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
 from napari_hrpn.analysis.icc import IntraclassCorrelation, icc, rater_sums
+from napari_hrpn.analysis.moments import AgreementSums
 from napari_hrpn.analysis.resampling import centred_sums, check_resampling, interval_ends, rare_reason, resampled
 
 if TYPE_CHECKING:

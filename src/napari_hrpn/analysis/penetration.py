@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.decay_length import DecayLength, decay_length
-from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.shell_sums import (
+from napari_hrpn.analysis.distance_shells import (
     PenetrationSettings,
     ShellSums,
     no_shell_sums,
     update_shells,
 )
+from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.signal_range import HALF, NINE_TENTHS, Steps, range_within_um
 
 # shells beyond the last one with so many of the pixels rest on hardly any

@@ -11,11 +11,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import correlation, deviations
-from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.exact import as_float, exact_root
+from napari_hrpn.analysis.moments import AgreementError
 
 if TYPE_CHECKING:
-    from napari_hrpn.analysis.agreement_sums import AgreementSums
+    from napari_hrpn.analysis.moments import AgreementSums
 
 
 @dataclass(frozen=True)

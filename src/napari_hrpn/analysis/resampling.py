@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError, AgreementSums
+from napari_hrpn.analysis.moments import AgreementError, AgreementSums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError
-from napari_hrpn.analysis.value_counts import ValueCounts
+from napari_hrpn.analysis.intensity_histogram import ValueCounts
+from napari_hrpn.analysis.moments import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

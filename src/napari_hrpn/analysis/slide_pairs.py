@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError, checked_pair
+from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
-from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.intensity_histogram import ValueBins, bins_between, bins_of_types
+from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.moments import AgreementError, checked_pair
 from napari_hrpn.analysis.rois.geometry import roi_bounds
-from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
-from napari_hrpn.analysis.value_counts import ValueBins, bins_between, bins_of_types
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
 
 if TYPE_CHECKING:

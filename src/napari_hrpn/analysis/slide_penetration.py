@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.analysis.area_binning import WorkingGrid
+from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
 from napari_hrpn.analysis.distance import Nearest, longest_distance, nearest_in
-from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.intensity import tissue_percentiles
-from napari_hrpn.analysis.level_strips import StripReport, region_on_grid
-from napari_hrpn.analysis.penetration import Penetration, compute_penetration
-from napari_hrpn.analysis.shell_sums import (
+from napari_hrpn.analysis.distance_shells import (
     PenetrationSettings,
     ShellSums,
     no_shell_sums,
     update_shells,
 )
-from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
-from napari_hrpn.analysis.subareas import AREAS, periphery
-from napari_hrpn.analysis.working_grid import WorkingGrid
+from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.analysis.intensity import tissue_percentiles
+from napari_hrpn.analysis.penetration import Penetration, compute_penetration
+from napari_hrpn.analysis.strip_filter import StripReport, region_on_grid
+from napari_hrpn.analysis.tissue_zones import AREAS, periphery
 from napari_hrpn.slides import in_all, predicted_part
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.vessel_mask import VesselMask
+    from napari_hrpn.core import Box
     from napari_hrpn.slides import FinishedTiles, RegionMask, Slide
-    from napari_hrpn.tiling import Box
 
 # less glass than this is holes in the tissue
 LEAST_GLASS = 0.02

@@ -15,13 +15,13 @@ from scipy import ndimage
 
 from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.lengths import check_length
-from napari_hrpn.analysis.level_strips import (
+from napari_hrpn.analysis.run_length_labels import MaskRuns, mask_runs
+from napari_hrpn.analysis.strip_filter import (
     LevelChannel,
     StripReport,
     grey_threshold,
     level_pixel_um,
 )
-from napari_hrpn.analysis.mask_runs import MaskRuns, mask_runs
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from skimage.morphology import skeletonize
 
+from napari_hrpn.analysis.area_binning import WorkingGrid
 from napari_hrpn.analysis.distance import grown_box, nearest_in
-from napari_hrpn.analysis.level_strips import StripReport, region_on_grid
-from napari_hrpn.analysis.working_grid import WorkingGrid
-from napari_hrpn.tiling import Box, TileGrid
+from napari_hrpn.analysis.strip_filter import StripReport, region_on_grid
+from napari_hrpn.core import Box, TileGrid
 
 if TYPE_CHECKING:
     from collections.abc import Generator

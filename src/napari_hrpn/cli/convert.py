@@ -10,7 +10,7 @@ import typer
 from napari_hrpn.cli.messages import CommandError
 from napari_hrpn.cli.plane_options import OverwriteOption, PixelSizeOption, SeriesOption, TOption, ZOption, opening
 from napari_hrpn.cli.progress import Step, follow
-from napari_hrpn.cli.stopping import stop_on_signals
+from napari_hrpn.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from napari_hrpn.slides import Slide, WriteReport

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_hrpn.cli.progress import Step, duration, follow
-from napari_hrpn.cli.stopping import stop_on_signals
+from napari_hrpn.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,13 +17,13 @@ from napari_hrpn.cli.plane_options import OverwriteOption
 from napari_hrpn.cli.predict import GO_ON, run_prediction
 from napari_hrpn.cli.prediction_summary import summary
 from napari_hrpn.cli.progress import Step, duration, follow
-from napari_hrpn.cli.stopping import stop_on_signals
+from napari_hrpn.cli.signals import stop_on_signals
 from napari_hrpn.cli.viewer import open_viewer
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis import Agreement, PairReport, SlideAgreement
     from napari_hrpn.models import Checkpoint
-    from napari_hrpn.sample_data import Phantom
+    from napari_hrpn.phantom import Phantom
     from napari_hrpn.slides import Slide
 
 PROBE = 2
@@ -52,7 +52,7 @@ def demo(
     """  # noqa: D301
     started = time.monotonic()
     from napari_hrpn.models import bundled_checkpoint, load_checkpoint
-    from napari_hrpn.sample_data import phantom_slide
+    from napari_hrpn.phantom import phantom_slide
 
     network = load_checkpoint(checkpoint or bundled_checkpoint())
     made = phantom_slide("tumour", size=size, seed=seed)

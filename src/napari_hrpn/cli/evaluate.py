@@ -15,15 +15,15 @@ from napari_hrpn.cli.messages import CommandError
 from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption, ZOption, opening
 from napari_hrpn.cli.predict import GO_ON
 from napari_hrpn.cli.progress import Step, follow
-from napari_hrpn.cli.stopping import stop_on_signals
+from napari_hrpn.cli.signals import stop_on_signals
 from napari_hrpn.cli.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_hrpn.analysis import EvaluationSettings, Looks, ProbeImage, SlideComparison
-    from napari_hrpn.reports import EvaluationOrder, WritingReport, WrittenEvaluation
-    from napari_hrpn.slides import Annotation, ChannelRoles, Place, RegionMask, Slide
+    from napari_hrpn.reports import EvaluationRequest, WritingReport, WrittenEvaluation
+    from napari_hrpn.slides import Annotation, ChannelRoles, Location, RegionMask, Slide
 
 THOUSANDTHS = 1000
 
@@ -103,12 +103,12 @@ def evaluate(
       napari-hrpn evaluate /shared/slide.ome.tif /shared/slide.ome.zarr -o evaluation --scheduler tcp://node1:8786
     """  # noqa: D301
     from napari_hrpn.reports import write_evaluation
-    from napari_hrpn.slides import as_place, local_path
+    from napari_hrpn.slides import as_location, local_path
 
     processes, folder = Workers(workers, scheduler), local_path(output)
     _check_json(json, folder, overwrite=overwrite)
     channels = {"nuclei": nuclei, "vessels": vessels, "probe": probe}
-    places = _Places(as_place(real), tuple(map(as_place, predicted)), roi, mask)
+    places = _Places(as_location(real), tuple(map(as_location, predicted)), roi, mask)
     order = _order(
         places,
         channels,
@@ -134,8 +134,8 @@ def evaluate(
 class _Places:
     """Files that were named."""
 
-    real: Place
-    predicted: tuple[Place, ...]
+    real: Location
+    predicted: tuple[Location, ...]
     roi: Path | None
     mask: Path | None
 
@@ -153,10 +153,10 @@ def _order(
     names: Sequence[str],
     tumour: str | None,
     settings: EvaluationSettings,
-) -> EvaluationOrder:
+) -> EvaluationRequest:
     """Open everything and put together what is to be done."""
     from napari_hrpn.analysis import ProbeImage, SlideComparison
-    from napari_hrpn.reports import EvaluationOrder
+    from napari_hrpn.reports import EvaluationRequest
     from napari_hrpn.slides import open_slide, slide_name
 
     slide = open_slide(places.real, **plane)
@@ -172,7 +172,7 @@ def _order(
     rois = () if places.roi is None else _rois(places.roi, slide)
     tissue, glass, words = _tissue(slide, roles, places.mask)
     comparison = SlideComparison(real, predictions, roles, tissue, glass, rois)
-    return EvaluationOrder(comparison, tumour or slide_name(places.real), words, settings, places.others)
+    return EvaluationRequest(comparison, tumour or slide_name(places.real), words, settings, places.others)
 
 
 def _roles(slide: Slide, channels: dict[str, str | None]) -> tuple[ChannelRoles, int]:
@@ -211,7 +211,7 @@ def _names(places: _Places, names: Sequence[str]) -> list[str]:
     return found
 
 
-def _prediction(path: Place, name: str, real: Slide, probe: str) -> ProbeImage:
+def _prediction(path: Location, name: str, real: Slide, probe: str) -> ProbeImage:
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.slides import open_slide
 
@@ -316,7 +316,7 @@ def _check_json(path: Path | None, output: Path, *, overwrite: bool) -> None:
 
 
 def _copy(source: Path, place: Path) -> None:
-    from napari_hrpn.slides.output_path import partial_output
+    from napari_hrpn.slides.writers.output_path import partial_output
 
     if place.resolve() == source.resolve():
         return

@@ -13,7 +13,7 @@ from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_hrpn.slides import Place, SeriesInfo, Slide
+    from napari_hrpn.slides import Location, SeriesInfo, Slide
 
 
 def info(
@@ -85,8 +85,8 @@ def slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str, 
     }
 
 
-def _format(path: Place) -> str:
-    from napari_hrpn.slides.place import is_file
+def _format(path: Location) -> str:
+    from napari_hrpn.slides.location import is_file
 
     if is_file(path / "zarr.json"):
         return "OME-Zarr 0.5"

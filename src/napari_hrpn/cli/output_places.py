@@ -11,10 +11,10 @@ from napari_hrpn.cli.messages import CommandError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_hrpn.slides import Place
+    from napari_hrpn.slides import Location
 
 
-def output_places(slides: Sequence[Place], output: Place) -> dict[Place, Place]:
+def output_places(slides: Sequence[Location], output: Location) -> dict[Location, Location]:
     """Choose a place for the prediction of each slide.
 
     Parameters
@@ -37,7 +37,7 @@ def output_places(slides: Sequence[Place], output: Place) -> dict[Place, Place]:
         If `output` is an address at which nothing can be written.
     """
     from napari_hrpn.slides import slide_name
-    from napari_hrpn.slides.place import check_writable
+    from napari_hrpn.slides.location import check_writable
 
     check_writable(output)
     slides = _each_once(slides)
@@ -49,7 +49,7 @@ def output_places(slides: Sequence[Place], output: Place) -> dict[Place, Place]:
     if isinstance(output, Path) and output.is_file():
         msg = f"{output} is a file; name a folder, or for one slide a path that ends in .ome.zarr."
         raise CommandError(msg)
-    places: dict[str, set[Place]] = defaultdict(set)
+    places: dict[str, set[Location]] = defaultdict(set)
     for slide in slides:
         places[slide_name(slide)].add(slide)
     for stem, those in places.items():
@@ -60,8 +60,8 @@ def output_places(slides: Sequence[Place], output: Place) -> dict[Place, Place]:
     return {slide: output / f"{slide_name(slide)}.predicted.ome.zarr" for slide in slides}
 
 
-def _each_once(slides: Sequence[Place]) -> list[Place]:
-    first_names: dict[Place, Place] = {}
+def _each_once(slides: Sequence[Location]) -> list[Location]:
+    first_names: dict[Location, Location] = {}
     for slide in slides:
         # links of this machine are followed; to resolve an address would ask the network
         first_names.setdefault(slide.resolve() if isinstance(slide, Path) else slide, slide)

@@ -13,7 +13,7 @@ from napari_hrpn.cli.messages import CommandError
 from napari_hrpn.cli.plane_options import OverwriteOption
 
 if TYPE_CHECKING:
-    from napari_hrpn.sample_data import Phantom
+    from napari_hrpn.phantom import Phantom
     from napari_hrpn.slides import Slide
 
 CEILING_UP_TO_PX = 4096
@@ -43,7 +43,7 @@ def phantom(
       napari-hrpn phantom tumour.ome.tif --size 8192 --seed 1
       napari-hrpn phantom dark.ome.zarr --preset paper_like --noise-free dark-truth.ome.zarr
     """  # noqa: D301
-    from napari_hrpn.sample_data import phantom_slide, r2_ceiling
+    from napari_hrpn.phantom import phantom_slide, r2_ceiling
 
     for path in filter(None, (output, noise_free)):
         check_slide_name(path)

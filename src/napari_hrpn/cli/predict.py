@@ -16,17 +16,17 @@ from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption
 from napari_hrpn.cli.predict_on_workers import follow_slides
 from napari_hrpn.cli.prediction_summary import summary, time_spent
 from napari_hrpn.cli.progress import Step, follow
-from napari_hrpn.cli.stopping import Stop, stop_on_signals
+from napari_hrpn.cli.signals import Stop, stop_on_signals
 from napari_hrpn.cli.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from napari_hrpn.core import Box
     from napari_hrpn.inference import PredictionReport, PredictionSettings, TileReport
-    from napari_hrpn.inference.cluster import EndedSlide, SlideOrder
+    from napari_hrpn.inference.cluster import EndedSlide, SlideRequest
     from napari_hrpn.models import Checkpoint
-    from napari_hrpn.slides import Place, Slide
-    from napari_hrpn.tiling import Box
+    from napari_hrpn.slides import Location, Slide
 
 GO_ON = "run the same command again to go on."
 
@@ -97,10 +97,10 @@ def predict(
       napari-hrpn predict /shared/*.ome.zarr -o /shared/predicted --scheduler tcp://node1:8786
       napari-hrpn predict s3://bucket/slide.ome.zarr -o s3://bucket/predicted
     """  # noqa: D301
-    from napari_hrpn.slides import as_place
+    from napari_hrpn.slides import as_location
 
     # first what takes no time to find wrong
-    places = output_places([as_place(slide) for slide in slides], as_place(output))
+    places = output_places([as_location(slide) for slide in slides], as_location(output))
     box = None if region is None else parse_region(region)
     processes = Workers(workers, scheduler)
     with stop_on_signals() as stop:
@@ -149,7 +149,7 @@ class _Order:
                 msg = f"the checkpoint looks at {' and '.join(roles)} alone; leave out --{role}."
                 raise CommandError(msg)
 
-    def steps(self, path: Place, place: Place, stop: Stop) -> Generator[TileReport, None, PredictionReport]:
+    def steps(self, path: Location, place: Location, stop: Stop) -> Generator[TileReport, None, PredictionReport]:
         """Open a slide and begin with its prediction."""
         from napari_hrpn.inference import predict_slide
 
@@ -158,14 +158,14 @@ class _Order:
             slide, self.checkpoint, place, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
         )
 
-    def of_slide(self, path: Place, place: Place) -> SlideOrder:
+    def of_slide(self, path: Location, place: Location) -> SlideRequest:
         """Open a slide that workers will predict."""
-        from napari_hrpn.inference.cluster import SlideOrder
+        from napari_hrpn.inference.cluster import SlideRequest
 
         slide, roles = self._opened(path)
-        return SlideOrder(slide, place, roles, self.overwrite)
+        return SlideRequest(slide, place, roles, self.overwrite)
 
-    def _opened(self, path: Place) -> tuple[Slide, dict[str, int]]:
+    def _opened(self, path: Location) -> tuple[Slide, dict[str, int]]:
         from napari_hrpn.slides import find_channel, open_slide
 
         slide = open_slide(path, **self.plane)
@@ -183,7 +183,7 @@ class _Order:
             raise CommandError(msg)
 
 
-def _predict_all(places: dict[Place, Place], order: _Order, stop: Stop) -> None:
+def _predict_all(places: dict[Location, Location], order: _Order, stop: Stop) -> None:
     failed = 0
     for path, place in places.items():
         if stop.is_set():
@@ -199,7 +199,7 @@ def _predict_all(places: dict[Place, Place], order: _Order, stop: Stop) -> None:
         raise typer.Exit(2)
 
 
-def _predict_one(path: Place, place: Place, order: _Order, stop: Stop) -> None:
+def _predict_one(path: Location, place: Location, order: _Order, stop: Stop) -> None:
     from napari_hrpn.slides import slide_name
 
     report, new = run_prediction(order.steps(path, place, stop), f"predicting {slide_name(path)}")
@@ -208,7 +208,7 @@ def _predict_one(path: Place, place: Place, order: _Order, stop: Stop) -> None:
         _tell_how_to_go_on(stop)
 
 
-def _predict_on_workers(places: dict[Place, Place], order: _Order, processes: Workers, stop: Stop) -> None:
+def _predict_on_workers(places: dict[Location, Location], order: _Order, processes: Workers, stop: Stop) -> None:
     from napari_hrpn.inference.cluster import predict_slides
 
     paths, failed, complete = list(places), 0, 0
@@ -236,7 +236,7 @@ def _predict_on_workers(places: dict[Place, Place], order: _Order, processes: Wo
         raise typer.Exit(2)
 
 
-def _tell_of(path: Place, report: PredictionReport, new: int, *, profile: bool) -> None:
+def _tell_of(path: Location, report: PredictionReport, new: int, *, profile: bool) -> None:
     if report.finished < report.total:
         kept = f"{report.finished} of {report.total} tiles are finished and kept in {report.path}"
         typer.echo(f"{path.name}: {kept}")
@@ -246,7 +246,7 @@ def _tell_of(path: Place, report: PredictionReport, new: int, *, profile: bool) 
         typer.echo(time_spent(report))
 
 
-def _complain_of(path: Place, error: Exception) -> None:
+def _complain_of(path: Location, error: Exception) -> None:
     if not is_for_the_user(error):
         raise error
     complain(_with_name(str(error), path))
@@ -257,7 +257,7 @@ def _tell_how_to_go_on(stop: Stop) -> None:
     raise typer.Exit(stop.exit_code)
 
 
-def _with_name(sentence: str, path: Place) -> str:
+def _with_name(sentence: str, path: Location) -> str:
     return sentence if path.name in sentence else f"{path.name}: {sentence}"
 
 
@@ -307,7 +307,7 @@ def parse_region(text: str) -> Box:
     CommandError
         If it is anything else.
     """
-    from napari_hrpn.tiling import Box
+    from napari_hrpn.core import Box
 
     match = re.fullmatch(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*", text)
     box = Box(*map(int, match.groups())) if match else None

@@ -13,13 +13,13 @@ import typer
 from napari_hrpn.cli.messages import CommandError, complain
 from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
 from napari_hrpn.cli.progress import Step, duration, follow
-from napari_hrpn.cli.stopping import stop_on_signals
+from napari_hrpn.cli.signals import stop_on_signals
 from napari_hrpn.cli.train_slides import pairs, slide_entries
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_hrpn.cli.stopping import Stop
+    from napari_hrpn.cli.signals import Stop
     from napari_hrpn.training import CutReport, EpochRecord, EpochReport, StepReport, TrainingResult
 
     Report = CutReport | StepReport | EpochReport

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_hrpn.slides import Place
+    from napari_hrpn.slides import Location
 
 
-def viewer_command(paths: Sequence[Place], python: str = "napari") -> list[str]:
+def viewer_command(paths: Sequence[Location], python: str = "napari") -> list[str]:
     """Give the command that opens napari on slides with this package's reader.
 
     Parameters
@@ -54,7 +54,7 @@ def why_no_viewer(platform: str, environment: Mapping[str, str]) -> str:
     return "" if has_screen else "there is no display"
 
 
-def open_viewer(paths: Sequence[Place], log: Path) -> str:
+def open_viewer(paths: Sequence[Location], log: Path) -> str:
     """Open napari on slides, in a process of its own that outlives this one.
 
     Parameters

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.agreement import largest_value
+from napari_hrpn.core.saved_json import saved_json
 from napari_hrpn.experiments.baselines import baseline_fits, fit_agreement
 from napari_hrpn.experiments.blurring import SIGMAS_UM, BlurMoments, blur_moments
 from napari_hrpn.experiments.errors import StudyError
 from napari_hrpn.experiments.evaluation import measured_tissue
 from napari_hrpn.experiments.results import ResultRow
 from napari_hrpn.experiments.study_folder import write_json
-from napari_hrpn.slides.saved_json import saved_json
 from napari_hrpn.training import open_entry
 
 if TYPE_CHECKING:

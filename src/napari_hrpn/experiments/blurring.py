@@ -13,15 +13,15 @@ import numpy as np
 from scipy import fft
 
 from napari_hrpn.analysis.lengths import check_length
-from napari_hrpn.tiling import TileGrid, reflected
+from napari_hrpn.core import TileGrid, reflected
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.core import Tile
     from napari_hrpn.slides import RegionMask
-    from napari_hrpn.tiling import Tile
     from napari_hrpn.training import TrainingSlide
 
 SIGMAS_UM = (0.0, 2.0, 5.0, 10.0, 20.0)

@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.plain_text import csv_cell, text_of_cell
-from napari_hrpn.slides.replaced_file import replaced_file
+from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.plain_text import csv_cell, text_of_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

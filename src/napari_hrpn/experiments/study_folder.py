@@ -7,12 +7,12 @@ import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.locked_folder import locked_folder
+from napari_hrpn.core.saved_json import saved_json
 from napari_hrpn.experiments.errors import StudyError
 from napari_hrpn.experiments.results import plain_row, row_from_plain
 from napari_hrpn.slides import open_slide, slide_identity
-from napari_hrpn.slides.locked_folder import locked_folder
-from napari_hrpn.slides.replaced_file import replaced_file
-from napari_hrpn.slides.saved_json import saved_json
 from napari_hrpn.training import RunFolder, RunRequest
 
 if TYPE_CHECKING:

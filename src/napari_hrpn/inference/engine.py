@@ -14,25 +14,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from napari_hrpn.inference.cpu.heap import free_memory, thread_on_main_heap
 from napari_hrpn.inference.devices import choose_device
 from napari_hrpn.inference.errors import PredictionWarning
-from napari_hrpn.inference.memory import free_memory, thread_on_main_heap
 from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.predictor import Predictor
-from napari_hrpn.inference.run import Run
 from napari_hrpn.inference.settings import PredictionSettings
-from napari_hrpn.inference.tally import Tally, open_store
+from napari_hrpn.inference.tile_pipeline import TilePipeline
+from napari_hrpn.inference.tile_progress import Tally, open_store
 from napari_hrpn.inference.tile_queue import TileQueue
-from napari_hrpn.slides import ChunkCache, as_place
+from napari_hrpn.slides import ChunkCache, as_location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
     from napari_hrpn.inference.reports import PredictionReport, TileReport
-    from napari_hrpn.inference.run import WrittenTile
+    from napari_hrpn.inference.tile_pipeline import WrittenTile
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
-    from napari_hrpn.slides.place import PlaceLike
+    from napari_hrpn.slides.location import PlaceLike
 
 READERS = 2
 # one is written, one computed, one read ahead: more would go on where the user no longer looks
@@ -91,7 +91,7 @@ def predict_slide(
     PredictionError, SlideError
         In one sentence; finished tiles are kept.
     """
-    settings, path = settings or PredictionSettings(), as_place(store)
+    settings, path = settings or PredictionSettings(), as_location(store)
     predictor = Predictor(checkpoint, choose_device(settings.device).name, settings.precision)
     plan = make_plan(slide, checkpoint, predictor, path, settings, roles, is_watched=focus is not None)
     for sentence in plan.warnings:
@@ -100,7 +100,7 @@ def predict_slide(
     with closing(target):
         tally = Tally(plan, target, settings.region)
         chunks = ChunkCache(KEPT_BYTES, min(DECODING_THREADS, os.cpu_count() or 1))
-        run = Run(plan, slide, predictor, target, stop or threading.Event(), chunks)
+        run = TilePipeline(plan, slide, predictor, target, stop or threading.Event(), chunks)
         try:
             yield from _tile_by_tile(run, TileQueue(tally.pending, focus), tally)
         finally:
@@ -111,7 +111,7 @@ def predict_slide(
     return tally.report(run.spent, predictor.device)
 
 
-def _tile_by_tile(run: Run, tiles: TileQueue, tally: Tally) -> Generator[TileReport, None, None]:
+def _tile_by_tile(run: TilePipeline, tiles: TileQueue, tally: Tally) -> Generator[TileReport, None, None]:
     """Keep a few tiles on their way through the pools, and report each as it arrives on disk."""
     readers, writer = ThreadPoolExecutor(READERS, THREAD_NAME), ThreadPoolExecutor(1, THREAD_NAME)
     network = thread_on_main_heap(THREAD_NAME)
@@ -136,7 +136,7 @@ def _recorded(tally: Tally, written: Future[WrittenTile | None]) -> TileReport |
 
 
 @contextmanager
-def _ending(run: Run, pool: ThreadPoolExecutor) -> Iterator[None]:
+def _ending(run: TilePipeline, pool: ThreadPoolExecutor) -> Iterator[None]:
     """Whatever ends the run, only the work that a pool has begun comes to its end."""
     try:
         yield

@@ -13,14 +13,14 @@ import psutil
 
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.tissue import TissueMask, tissue_mask
+from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
+from napari_hrpn.inference.compatibility import input_channels, intensity_warnings, pixel_size_warnings
 from napari_hrpn.inference.devices import choose_device, precision_warnings
 from napari_hrpn.inference.errors import PredictionError
-from napari_hrpn.inference.fit import input_channels, intensity_warnings, pixel_size_warnings
-from napari_hrpn.inference.sampling import Sampling
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.inference.store_request import FINGERPRINT, recorded_request
+from napari_hrpn.inference.tile_reader import Sampling
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
-from napari_hrpn.tiling import Box, Tile, TileGrid, covering, rounded_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.inference.settings import PredictionSettings
     from napari_hrpn.models import Checkpoint, IntensityScaling
-    from napari_hrpn.slides import Place, Slide
+    from napari_hrpn.slides import Location, Slide
 
 LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
 LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
@@ -111,7 +111,7 @@ def make_plan(
     slide: Slide,
     checkpoint: Checkpoint,
     predictor: Predictor,
-    path: Place,
+    path: Location,
     settings: PredictionSettings,
     roles: Mapping[str, int] | None,
     *,
@@ -183,7 +183,7 @@ def make_plan(
     )
 
 
-def _refuse_in_slide(path: Place, slide: Slide) -> None:
+def _refuse_in_slide(path: Location, slide: Slide) -> None:
     source = slide.source
     if isinstance(path, Path) and isinstance(source, Path):
         output, parents = path.resolve(), path.resolve().parents
@@ -236,7 +236,7 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
     return factors
 
 
-def _core_px(settings: PredictionSettings, path: Place, affordable: int) -> int:
+def _core_px(settings: PredictionSettings, path: Location, affordable: int) -> int:
     recorded = recorded_request(path)
     if settings.core is not None:
         return settings.core

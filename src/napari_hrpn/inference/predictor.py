@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from napari_hrpn.inference.fused import fuse
-from napari_hrpn.inference.memory import keep_freed_memory
-from napari_hrpn.inference.strips import StripwiseHRPN
+from napari_hrpn.inference.cpu.fused import fuse
+from napari_hrpn.inference.cpu.heap import keep_freed_memory
+from napari_hrpn.inference.cpu.strips import StripwiseHRPN
 from napari_hrpn.models import HRPN, halo_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_hrpn.inference.strips import Scale
+    from napari_hrpn.inference.cpu.strips import Scale
     from napari_hrpn.models import Checkpoint
 
     Ready = NDArray[np.generic] | Tensor

@@ -7,8 +7,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_hrpn.slides import Place
-    from napari_hrpn.tiling import Tile
+    from napari_hrpn.core import Tile
+    from napari_hrpn.slides import Location
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class PredictionReport:
         Title of what it is made with.
     """
 
-    path: Place
+    path: Location
     finished: int
     total: int
     complete: bool

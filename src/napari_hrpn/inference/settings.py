@@ -9,7 +9,7 @@ from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.slides.finished_tiles import SQUARE_PX
 
 if TYPE_CHECKING:
-    from napari_hrpn.tiling import Box
+    from napari_hrpn.core import Box
 
 CELL_PX = SQUARE_PX
 """Side of the squares in which a prediction is stored; cores are multiples of it."""

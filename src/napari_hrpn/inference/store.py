@@ -29,11 +29,11 @@ from napari_hrpn.inference.store_form import (
     has_checksums,
 )
 from napari_hrpn.inference.store_request import is_request, recorded_request, refuse_another
-from napari_hrpn.slides import SlideWarning, as_place, colour_in_folder, contrast_limits, open_slide
+from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, contrast_limits, open_slide
+from napari_hrpn.slides.location import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.metadata import FINISHED, RECORD, multiscales_metadata
-from napari_hrpn.slides.place import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.pyramid import halve
-from napari_hrpn.slides.pyramid_blocks import create_levels, level_shapes, write_part
+from napari_hrpn.slides.writers.pyramid_blocks import create_levels, level_shapes, write_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import Place, Slide
-    from napari_hrpn.slides.place import PlaceLike
-    from napari_hrpn.tiling import Box
+    from napari_hrpn.core import Box
+    from napari_hrpn.slides import Location, Slide
+    from napari_hrpn.slides.location import PlaceLike
 
 UNTOUCHED = (0.0, 1.0)
 """Contrast of a prediction until it is complete."""
@@ -62,7 +62,7 @@ class PredictionStore:
         Folder of the store.
     """
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         self._lock: BaseFileLock | None = None
         try:
@@ -118,7 +118,7 @@ class PredictionStore:
         SlideError
             When `path` is an address that cannot be reached or written.
         """
-        path = as_place(path)
+        path = as_location(path)
         check_writable(path)
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
             found = recorded_request(path)
@@ -131,7 +131,7 @@ class PredictionStore:
             return cls._held(path, (1, *slide.shape), dtype)
 
     @classmethod
-    def _held(cls, path: Place, shape: tuple[int, ...], dtype: np.dtype) -> PredictionStore:
+    def _held(cls, path: Location, shape: tuple[int, ...], dtype: np.dtype) -> PredictionStore:
         check_links(path)
         lock = held(path)
         try:
@@ -273,7 +273,7 @@ class PredictionStore:
 
 
 @contextmanager
-def _sentences(path: Place, what: str, advice: str) -> Iterator[None]:
+def _sentences(path: Location, what: str, advice: str) -> Iterator[None]:
     with address_errors(path):
         try:
             yield

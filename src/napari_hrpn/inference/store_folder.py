@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
+from napari_hrpn.core.locked_folder import held_lock
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.locked_folder import held_lock
+from napari_hrpn.slides.location import is_file
 from napari_hrpn.slides.metadata import FINISHED
-from napari_hrpn.slides.output_path import partial_output
-from napari_hrpn.slides.place import is_file
-from napari_hrpn.slides.written_zarr import LEFT_BY_ZARR
+from napari_hrpn.slides.writers.output_path import partial_output
+from napari_hrpn.slides.writers.written_zarr import LEFT_BY_ZARR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
     from upath import UPath
 
-    from napari_hrpn.slides import Place
+    from napari_hrpn.slides import Location
 
 ROOT = "zarr.json"
 BEGUN = ".begun"
@@ -36,7 +36,7 @@ LOCK = Path(FINISHED, ".lock")
 """In the folder of an array, where nobody lists files: in that of the group, zarr would warn of it."""
 
 
-def is_free(path: Place) -> bool:
+def is_free(path: Location) -> bool:
     """Whether a prediction may be put in place without taking anything away.
 
     Parameters
@@ -54,7 +54,7 @@ def is_free(path: Place) -> bool:
     return is_file(path / BEGUN) or not path.fs.exists(path.path)
 
 
-def put_in_place(path: Place, fill: Callable[[Path], None], *, overwrite: bool = False) -> None:
+def put_in_place(path: Location, fill: Callable[[Path], None], *, overwrite: bool = False) -> None:
     """Make a folder appear whole.
 
     Parameters
@@ -90,7 +90,7 @@ def put_in_place(path: Place, fill: Callable[[Path], None], *, overwrite: bool =
         release(lock)
 
 
-def check_links(path: Place) -> None:
+def check_links(path: Location) -> None:
     """Refuse a prediction with links in it: what is written through them may be another's file.
 
     Parameters
@@ -112,7 +112,7 @@ def check_links(path: Place) -> None:
             raise PredictionError(msg)
 
 
-def clear_left(path: Place) -> None:
+def clear_left(path: Location) -> None:
     """Remove the files that zarr was writing when a program was killed.
 
     Parameters
@@ -125,13 +125,13 @@ def clear_left(path: Place) -> None:
             name.unlink(missing_ok=True)
 
 
-def _names_in(path: Place) -> Iterator[Path]:
+def _names_in(path: Location) -> Iterator[Path]:
     """All that is in a folder; nothing at an address, where there are no links and no files that are half written."""
     for place, folders, files in os.walk(path) if isinstance(path, Path) else ():
         yield from (Path(place, name) for name in (*folders, *files))
 
 
-def held(path: Place) -> BaseFileLock | None:
+def held(path: Location) -> BaseFileLock | None:
     """Keep other programs from writing a prediction, until `release` or the end of this program, however it ends.
 
     Parameters

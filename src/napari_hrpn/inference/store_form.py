@@ -14,7 +14,7 @@ from zarr.codecs import Crc32cCodec
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.slides.metadata import FINISHED, RECORD
-from napari_hrpn.slides.pyramid_blocks import level_shapes
+from napari_hrpn.slides.writers.pyramid_blocks import level_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import zarr
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import Place
+    from napari_hrpn.slides import Location
 
     Chunk = tuple[int, int]
     """Row and column of a chunk."""
@@ -36,7 +36,7 @@ class _FormError(ValueError):
     """Something is not as it was written; the message says what."""
 
 
-def checked_arrays(path: Place, group: zarr.Group) -> tuple[tuple[zarr.Array[Any], ...], zarr.Array[Any]]:
+def checked_arrays(path: Location, group: zarr.Group) -> tuple[tuple[zarr.Array[Any], ...], zarr.Array[Any]]:
     """Take the arrays out of a prediction's group, after a look at all that the program relies on.
 
     Parameters
@@ -62,7 +62,7 @@ def checked_arrays(path: Place, group: zarr.Group) -> tuple[tuple[zarr.Array[Any
         raise damaged(path, str(error) if isinstance(error, _FormError) else METADATA) from error
 
 
-def damaged(path: Place, why: str) -> PredictionError:
+def damaged(path: Location, why: str) -> PredictionError:
     """The sentence for a prediction that cannot be gone on with.
 
     Parameters

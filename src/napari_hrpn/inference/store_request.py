@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from napari_hrpn.inference.errors import PredictionError
-from napari_hrpn.slides import as_place
+from napari_hrpn.slides import as_location
+from napari_hrpn.slides.location import address_errors, zarr_store
 from napari_hrpn.slides.metadata import RECORD
-from napari_hrpn.slides.place import address_errors, zarr_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_hrpn.slides import Place
-    from napari_hrpn.slides.place import PlaceLike
+    from napari_hrpn.slides import Location
+    from napari_hrpn.slides.location import PlaceLike
 
 FINGERPRINT = "fingerprint"
 """In a request; predictions of earlier versions do not have it."""
@@ -34,7 +34,7 @@ def recorded_request(path: PlaceLike) -> dict[str, Any] | None:
     dict or None
         None where there is none.
     """
-    place = as_place(path)
+    place = as_location(path)
     with address_errors(place):
         try:
             return dict(_record(place)["request"])
@@ -66,7 +66,7 @@ def _differing(found: Mapping[str, Any], request: Mapping[str, Any]) -> list[str
 
 
 def refuse_another(
-    path: Place, found: dict[str, Any] | None, request: Mapping[str, Any], title: str, *, overwrite: bool
+    path: Location, found: dict[str, Any] | None, request: Mapping[str, Any], title: str, *, overwrite: bool
 ) -> None:
     """Refuse to replace what is no prediction, or unasked a prediction made otherwise.
 
@@ -109,6 +109,6 @@ def _named(request: Mapping[str, Any], title: str) -> str:
     return f"'{title}' ({request.get('checkpoint')})" if title else str(request.get("checkpoint"))
 
 
-def _record(path: Place) -> dict[str, Any]:
+def _record(path: Location) -> dict[str, Any]:
     record: Any = zarr.open_group(zarr_store(path), mode="r", zarr_format=3).attrs[RECORD]
     return dict(record)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from napari_hrpn.tiling import Tile
+    from napari_hrpn.core import Tile
 
 
 class TileQueue:

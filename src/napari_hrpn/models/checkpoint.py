@@ -17,11 +17,11 @@ import safetensors
 import torch
 from safetensors.torch import save
 
+from napari_hrpn.core.atomic_write import replaced_file
 from napari_hrpn.models.checkpoint_header import SETTINGS, read_card, read_settings
 from napari_hrpn.models.ganda import GANDA, GANDASettings
 from napari_hrpn.models.hrpn import HRPN, HRPNSettings
 from napari_hrpn.models.scaling import IntensityScaling
-from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

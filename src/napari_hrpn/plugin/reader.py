@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     import napari
 
-    from napari_hrpn.plugin.layers import LayerData
-    from napari_hrpn.slides import Place, SeriesInfo, Slide
+    from napari_hrpn.plugin.viewer import LayerData
+    from napari_hrpn.slides import Location, SeriesInfo, Slide
 
 FILES = (".tif", ".tiff", ".btf", ".ndpi", ".svs", ".qptiff", ".nd2", ".czi")
 FOLDERS = (".zarr",)
@@ -58,13 +58,13 @@ def read_slides(path: str | Sequence[str]) -> list[Any]:
     from napari import current_viewer
     from napari.utils.notifications import show_error
 
-    from napari_hrpn.slides import SlideError, as_place
+    from napari_hrpn.slides import SlideError, as_location
 
     viewer = current_viewer()
     layers: list[Any] = []
     for one in [path] if isinstance(path, str | Path) else path:
         try:
-            layers += _layers_of_file(as_place(one), viewer)
+            layers += _layers_of_file(as_location(one), viewer)
         except SlideError as error:
             if viewer is None:
                 raise
@@ -73,8 +73,8 @@ def read_slides(path: str | Sequence[str]) -> list[Any]:
     return layers or [(None,)]
 
 
-def _layers_of_file(path: Place, viewer: napari.Viewer | None) -> list[LayerData]:
-    from napari_hrpn.plugin.layers import slide_title
+def _layers_of_file(path: Location, viewer: napari.Viewer | None) -> list[LayerData]:
+    from napari_hrpn.plugin.viewer import slide_title
     from napari_hrpn.slides import list_series, open_slide
 
     series = list_series(path)
@@ -90,12 +90,12 @@ def _layers_of_file(path: Place, viewer: napari.Viewer | None) -> list[LayerData
 
 def _shown(slide: Slide, viewer: napari.Viewer | None, title: str, *, visible: bool) -> list[LayerData]:
     """Layers of a slide; in a viewer, levels that are not stored are built behind the scenes."""
-    from napari_hrpn.plugin.layers import make_room, settle_soon, slide_layers, widen_slider
+    from napari_hrpn.plugin.viewer import make_room, settle_soon, slide_layers, widen_slider
     from napari_hrpn.slides import prediction_record
 
     if viewer is None:
         return slide_layers(slide, title=title, visible=visible)
-    from napari_hrpn.plugin.layers.pyramids import cached_layers, needs_cache
+    from napari_hrpn.plugin.viewer.pyramids import cached_layers, needs_cache
 
     viewer.layers.events.inserted.connect(widen_slider)
     show = partial(cached_layers, viewer) if needs_cache(slide) else slide_layers
@@ -110,7 +110,7 @@ def _series_name(info: SeriesInfo) -> str:
     return info.name or f"image {info.index}"
 
 
-def _tell_of_more(path: Place, series: Sequence[SeriesInfo]) -> None:
+def _tell_of_more(path: Location, series: Sequence[SeriesInfo]) -> None:
     import warnings
 
     from napari_hrpn.slides import SlideWarning
@@ -124,7 +124,7 @@ def _tell_of_more(path: Place, series: Sequence[SeriesInfo]) -> None:
 
 
 def _looks_like_a_slide(words: str | Path) -> bool:
-    from napari_hrpn.slides.place import ZARR_METADATA, is_address
+    from napari_hrpn.slides.location import ZARR_METADATA, is_address
 
     path = Path(words)
     name = path.name.lower()

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_hrpn.plugin.layers import LiveLevels
-    from napari_hrpn.sample_data import Phantom
+    from napari_hrpn.core import Box
+    from napari_hrpn.phantom import Phantom
+    from napari_hrpn.plugin.viewer import LiveLevels
     from napari_hrpn.slides import Slide
-    from napari_hrpn.tiling import Box
 
 NOISE_FREE = "noise-free QD"
 
@@ -48,9 +48,9 @@ def null() -> list[Any]:
 def _sample(preset: str) -> list[Any]:
     from napari import current_viewer
 
-    from napari_hrpn.plugin.layers import make_room, slide_layers, widen_slider
-    from napari_hrpn.plugin.layers.pyramids import Growth, grow
-    from napari_hrpn.sample_data import phantom_slide
+    from napari_hrpn.phantom import phantom_slide
+    from napari_hrpn.plugin.viewer import make_room, slide_layers, widen_slider
+    from napari_hrpn.plugin.viewer.pyramids import Growth, grow
     from napari_hrpn.slides import contrast_limits
 
     phantom = phantom_slide(preset)
@@ -85,7 +85,7 @@ def _middle(slide: Slide) -> Slide:
 
 
 def _live_levels(slide: Slide) -> tuple[LiveLevels, ...]:
-    from napari_hrpn.plugin.layers import LiveLevels, Plane
+    from napari_hrpn.plugin.viewer import LiveLevels, Plane
 
     height, width = slide.shape
     return tuple(
@@ -119,7 +119,7 @@ def _put(pixels: np.ndarray, box: Box, levels: LiveLevels) -> None:
 
 
 def _from_the_middle(slide: Slide) -> list[Box]:
-    from napari_hrpn.tiling import TileGrid
+    from napari_hrpn.core import TileGrid
 
     height, width = slide.shape
     edge = slide.levels[0].chunksize[1]

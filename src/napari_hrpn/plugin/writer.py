@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import napari.layers
 
-    from napari_hrpn.plugin.layers import LayerData
+    from napari_hrpn.plugin.viewer import LayerData
     from napari_hrpn.slides import Slide
 
 
@@ -85,7 +85,7 @@ def write_images(path: str, layer_data: Sequence[LayerData]) -> list[str]:
 
 
 def _slide(layers: Sequence[napari.layers.Layer]) -> Slide:
-    from napari_hrpn.plugin.layers import channel_of, is_same_slide, slide_from_layers, slide_of
+    from napari_hrpn.plugin.viewer import channel_of, is_same_slide, slide_from_layers, slide_of
 
     slides = [slide_of(layer) for layer in layers]
     first = slides[0]

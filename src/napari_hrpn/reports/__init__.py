@@ -4,7 +4,7 @@ from napari_hrpn.reports.agreement_table import write_agreement
 from napari_hrpn.reports.errors import ReportError
 from napari_hrpn.reports.evaluation import (
     CohortTumour,
-    EvaluationOrder,
+    EvaluationRequest,
     WritingReport,
     WrittenCohort,
     WrittenEvaluation,
@@ -28,7 +28,7 @@ from napari_hrpn.reports.study_table import write_study_table
 
 __all__ = [
     "CohortTumour",
-    "EvaluationOrder",
+    "EvaluationRequest",
     "ReportError",
     "WritingReport",
     "WrittenCohort",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_hrpn.slides.plain_text import printable
+from napari_hrpn.core.plain_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

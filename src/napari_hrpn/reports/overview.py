@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.core.atomic_write import replaced_file
 from napari_hrpn.reports.figure_text import plain_text
 from napari_hrpn.slides import contrast_limits
-from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_hrpn.core.atomic_write import replaced_file
 from napari_hrpn.reports.figure_text import plain_text
 from napari_hrpn.reports.study_table import HEADINGS, REGIONS, write_rows
-from napari_hrpn.slides.replaced_file import replaced_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

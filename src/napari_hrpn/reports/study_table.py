@@ -6,8 +6,8 @@ import csv
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.plain_text import csv_cell
-from napari_hrpn.slides.replaced_file import replaced_file
+from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.plain_text import csv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_hrpn.slides.place import Place
+    from napari_hrpn.slides.location import Location
 
 _ENDINGS = re.compile(r"(\.ome)?\.(tiff?|tf2|tf8|btf|qptiff|ndpi|svs|scn|zarr|nd2|czi)$", re.IGNORECASE)
 
 
-def slide_name(path: Place) -> str:
+def slide_name(path: Location) -> str:
     """Name of a slide's file without the ending of its format.
 
     Parameters

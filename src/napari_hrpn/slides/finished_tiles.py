@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.lazy import reason
+from napari_hrpn.slides.guarded_array import reason
+from napari_hrpn.slides.location import address_errors, zarr_store
 from napari_hrpn.slides.metadata import FINISHED, RECORD
-from napari_hrpn.slides.place import address_errors, zarr_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides.place import Place
+    from napari_hrpn.slides.location import Location
 
 SQUARE_PX = 512
 """Side of the squares of the record: tiles begin on multiples of it."""
@@ -166,7 +166,7 @@ def _both(first: FinishedTiles | None, second: FinishedTiles | None) -> Finished
     return FinishedTiles(first.cells & second.cells, tile_px, first.origin)
 
 
-def finished_tiles(path: Place) -> FinishedTiles | None:
+def finished_tiles(path: Location) -> FinishedTiles | None:
     """Read, as it is at this moment, which tiles of a prediction are finished.
 
     Parameters
@@ -197,7 +197,7 @@ def finished_tiles(path: Place) -> FinishedTiles | None:
         raise SlideError(msg) from error
 
 
-def _read(path: Place) -> FinishedTiles | None:
+def _read(path: Location) -> FinishedTiles | None:
     import zarr
 
     group = zarr.open_group(zarr_store(path), mode="r", zarr_format=3)

@@ -12,8 +12,8 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.plain_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.slides.assembly import COLOURS
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.open_slide import open_slide
+from napari_hrpn.slides.slide_builder import COLOURS
 
 if TYPE_CHECKING:
     from pathlib import Path

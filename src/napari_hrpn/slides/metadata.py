@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.slides.roles import guess_roles
+from napari_hrpn.slides.channel_roles import guess_roles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

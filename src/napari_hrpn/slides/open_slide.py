@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.place import (
+from napari_hrpn.slides.location import (
     ZARR_METADATA,
-    Place,
+    Location,
     PlaceLike,
-    as_place,
+    as_location,
     holds_zarr,
     is_collapsed_address,
 )
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from upath import UPath
 
-    from napari_hrpn.slides.planes import SeriesInfo
+    from napari_hrpn.slides.plane_selection import SeriesInfo
     from napari_hrpn.slides.slide import Slide
 
 FORMATS = "TIFF, OME-TIFF, QPTIFF, NDPI, SVS, OME-Zarr, ND2, CZI or a folder of single-stain TIFFs"
@@ -105,8 +105,8 @@ def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:
     return listed
 
 
-def _existing(path: PlaceLike) -> Place:
-    place = as_place(path)
+def _existing(path: PlaceLike) -> Location:
+    place = as_location(path)
     if not isinstance(place, Path):
         return place
     found = user_path(place)
@@ -130,12 +130,12 @@ def _missing(path: Path) -> SlideError:
     return SlideError(f"There is no file or folder {shown}, expected a slide: check the path.")
 
 
-def _main_folder(path: Place) -> Place:
+def _main_folder(path: Location) -> Location:
     """The folder of an OME-Zarr of which a metadata file was chosen."""
     return path.parent if path.name in ZARR_METADATA else path
 
 
-def _reader_of(path: Place) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _reader_of(path: Location) -> tuple[Callable[..., Any], Callable[..., Any]]:
     if not isinstance(path, Path):
         return _reader_of_address(path)
     try:
@@ -158,7 +158,7 @@ def _reader_of_address(address: UPath) -> tuple[Callable[..., Any], Callable[...
 
 
 def _reader_of_zarr() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    from napari_hrpn.slides.ome_zarr import open_ome_zarr, series_of_ome_zarr
+    from napari_hrpn.slides.formats.ome_zarr import open_ome_zarr, series_of_ome_zarr
 
     return open_ome_zarr, series_of_ome_zarr
 
@@ -166,7 +166,7 @@ def _reader_of_zarr() -> tuple[Callable[..., Any], Callable[..., Any]]:
 def _reader_of_folder(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]:
     if holds_zarr(path):
         return _reader_of_zarr()
-    from napari_hrpn.slides.stain_folder import open_stain_folder, series_of_stain_folder
+    from napari_hrpn.slides.formats.stain_folder import open_stain_folder, series_of_stain_folder
 
     return open_stain_folder, series_of_stain_folder
 
@@ -177,15 +177,15 @@ def _reader_of_file(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]
     with path.open("rb") as file:
         beginning = file.read(16)
     if beginning.startswith(_TIFF_BEGINNINGS):
-        from napari_hrpn.slides.tiff import open_tiff, series_of_tiff
+        from napari_hrpn.slides.formats.tiff import open_tiff, series_of_tiff
 
         return open_tiff, series_of_tiff
     if beginning.startswith(b"\xda\xce\xbe\x0a") or (path.suffix.lower() == ".nd2" and b"jP" in beginning):
-        from napari_hrpn.slides.nikon import open_nd2, series_of_nd2
+        from napari_hrpn.slides.formats.nd2 import open_nd2, series_of_nd2
 
         return open_nd2, series_of_nd2
     if beginning.startswith(b"ZISRAWFILE"):
-        from napari_hrpn.slides.czi import open_czi, series_of_czi
+        from napari_hrpn.slides.formats.czi import open_czi, series_of_czi
 
         return open_czi, series_of_czi
     what = next((name for start, name in _OTHERS.items() if beginning.startswith(start)), "of an unknown format")

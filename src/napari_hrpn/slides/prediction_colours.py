@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.slides.location import Location, as_location, fetched
 from napari_hrpn.slides.metadata import RECORD
-from napari_hrpn.slides.place import Place, as_place, fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from napari_hrpn.slides.place import PlaceLike
+    from napari_hrpn.slides.location import PlaceLike
     from napari_hrpn.slides.slide import Slide
 
 PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
@@ -60,7 +60,7 @@ def prediction_record(place: PlaceLike) -> PredictionRecord | None:
     PredictionRecord or None
         None where there is no prediction of this package.
     """
-    found = _attributes(as_place(place))
+    found = _attributes(as_location(place))
     record = found.get(RECORD)
     if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
         return None
@@ -114,7 +114,7 @@ def colour_in_folder(place: PlaceLike, request: Mapping[str, Any]) -> str:
     str
         Its own where it has one, else one that no other prediction of the slide in the same folder has.
     """
-    place = as_place(place)
+    place = as_location(place)
     slide, checkpoint = str(request.get("slide", "")), str(request.get("checkpoint", ""))
     own = prediction_record(place)
     if own is not None and own.checkpoint == checkpoint:
@@ -171,7 +171,7 @@ def _written_colour(attributes: Mapping[str, Any]) -> str | None:
     return written if written in PREDICTION_COLOURS else None
 
 
-def _attributes(folder: Place) -> dict[str, Any]:
+def _attributes(folder: Location) -> dict[str, Any]:
     place = folder / "zarr.json"
     try:
         if not isinstance(place, Path):

@@ -7,8 +7,8 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from napari_hrpn.slides.guarded_array import ArrayLike, from_guarded
 from napari_hrpn.slides.known_pixels import known_pixels
-from napari_hrpn.slides.lazy import ArrayLike, from_guarded
 
 BLOCK = 512
 ROWS = 256

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_hrpn.slides.finished_tiles import FinishedTiles
-    from napari_hrpn.slides.place import Place
+    from napari_hrpn.slides.location import Location
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Slide:
     levels: tuple[da.Array, ...]
     channel_names: tuple[str, ...]
     pixel_size_um: tuple[float, float] | None
-    source: Place
+    source: Location
     series: int = 0
     z: int | None = None
     t: int | None = None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_hrpn.slides.place import is_file, zarr_store
+from napari_hrpn.slides.location import is_file, zarr_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import zarr
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides.place import Place
+    from napari_hrpn.slides.location import Location
 
     ZarrArray = zarr.Array[Any]
 
@@ -40,7 +40,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked.set)
 
 
-def open_zarr_array(place: Place) -> ZarrArray:
+def open_zarr_array(place: Location) -> ZarrArray:
     """Open an array for reading.
 
     Parameters

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.inner_place import is_inside, leads_out
-from napari_hrpn.slides.place import stamp
+from napari_hrpn.slides.inner_location import is_inside, leads_out
+from napari_hrpn.slides.location import stamp
 from napari_hrpn.slides.zarr_arrays import open_changed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import zarr
 
-    from napari_hrpn.slides.place import Place
+    from napari_hrpn.slides.location import Location
 
     ZarrArray = zarr.Array[Any]
 
@@ -37,7 +37,7 @@ _NAMES_OF_3: tuple[dict[str, Any], ...] = tuple(
 _CHUNK = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*")
 
 
-def as_stored(array: ZarrArray, place: Place) -> tuple[ZarrArray, float]:
+def as_stored(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
     """Open an array under the names that its chunks have.
 
     Parameters
@@ -81,7 +81,7 @@ class ChunkLinks:
         The store that it is in.
     """
 
-    def __init__(self, array: ZarrArray, place: Place, root: Place) -> None:
+    def __init__(self, array: ZarrArray, place: Location, root: Location) -> None:
         self._array = array
         self._place = place
         self._root = root
@@ -122,7 +122,7 @@ class ChunkLinks:
             raise SlideError(leads_out(self._root, path))
 
 
-def _as_stored_far_away(array: ZarrArray, place: Place) -> tuple[ZarrArray, float]:
+def _as_stored_far_away(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
     middle = tuple(count // 2 for count in _grid(array))
     for candidate in _others(array):
         try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.training.feed import Batch
+    from napari_hrpn.training.patch_loader import Batch
 
 SIGMAS_PX = (0.0, 2.0, 8.0)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_hrpn.training.crops import BLANK, CACHED, LEFT_OUT
+from napari_hrpn.training.crop_sampler import BLANK, CACHED, LEFT_OUT
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.patch_grid import CELL
 

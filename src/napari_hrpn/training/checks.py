@@ -9,7 +9,7 @@ from napari_hrpn.slides import local_path
 from napari_hrpn.training.check_pixels import check_pixels
 from napari_hrpn.training.check_places import check_disk, check_outside, check_run_folder, check_writable
 from napari_hrpn.training.errors import TrainingError
-from napari_hrpn.training.near_copies import near_copies
+from napari_hrpn.training.near_duplicates import near_copies
 from napari_hrpn.training.open_entries import open_entry
 from napari_hrpn.training.patch_cache import patch_cache_bytes
 from napari_hrpn.training.patch_grid import count_patches

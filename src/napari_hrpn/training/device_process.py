@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_hrpn.training.course import make_course
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.fabric_team import FabricTeam
 from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.open_entries import open_entry
+from napari_hrpn.training.session import make_course
 from napari_hrpn.training.splits import split_slides
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from napari_hrpn.training.course import Material
     from napari_hrpn.training.run_folder import RunRequest
+    from napari_hrpn.training.session import Material
     from napari_hrpn.training.splits import Split
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_hrpn.inference import choose_device
-from napari_hrpn.inference.memory import free_memory
-from napari_hrpn.training.course import make_learner
-from napari_hrpn.training.feed import AHEAD
+from napari_hrpn.inference.cpu.heap import free_memory
 from napari_hrpn.training.learner import DeviceBatch
+from napari_hrpn.training.patch_loader import AHEAD
+from napari_hrpn.training.session import make_learner
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -39,7 +39,7 @@ class FabricTeam:
     Attributes
     ----------
     rank, size : int
-        As of `Team`.
+        As of `ProcessGroup`.
     """
 
     def __init__(self, devices: Sequence[str], rank: int, port: int) -> None:
@@ -66,14 +66,14 @@ class FabricTeam:
         ).launch()
 
     def sum(self, numbers: Tensor) -> Tensor:
-        """See `Team`."""
+        """See `ProcessGroup`."""
         summed = numbers.to(self._device, copy=True)
         # not Fabric's own, which lets all processes wait for each other before every sum
         distributed.all_reduce(summed)
         return summed
 
     def unite(self, *networks: nn.Module) -> None:
-        """See `Team`."""
+        """See `ProcessGroup`."""
         learnt = [weight for network in networks for weight in network.parameters() if weight.requires_grad]
         for weight in learnt:
             if weight.grad is None:
@@ -87,6 +87,6 @@ class FabricTeam:
         fill([*gradients, *statistics], flat)
 
     def from_first(self, *numbers: float) -> tuple[float, ...]:
-        """See `Team`."""
+        """See `ProcessGroup`."""
         own = torch.tensor(numbers, dtype=torch.float64) * (self.rank == 0)
         return tuple(self.sum(own).tolist())

@@ -17,7 +17,7 @@ from napari_hrpn.training.averaging import WeightAverage
 from napari_hrpn.training.hrpn_learner import below
 from napari_hrpn.training.optimisers import load_optimiser, make_optimiser, optimiser_tensors, set_learning_rate
 from napari_hrpn.training.pixel_sums import count, mean
-from napari_hrpn.training.team import ALONE
+from napari_hrpn.training.process_group import SINGLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_hrpn.training.learner import DeviceBatch
+    from napari_hrpn.training.process_group import ProcessGroup
     from napari_hrpn.training.settings import TrainingSettings
-    from napari_hrpn.training.team import Team
 
 ADVERSARIAL_WEIGHT = 1.0
 PIXEL_WEIGHT = 10.0
@@ -46,7 +46,7 @@ class GANDALearner:
         Arithmetic inside the networks; losses and weights are fp32.
     architecture : GANDASettings or None
         As published for the patches of the recipe where left out.
-    team : Team
+    team : ProcessGroup
         The devices that learn together.
     """
 
@@ -56,7 +56,7 @@ class GANDALearner:
         device: str = "cpu",
         precision: str = "fp32",
         architecture: GANDASettings | None = None,
-        team: Team = ALONE,
+        team: ProcessGroup = SINGLE,
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings = architecture or ganda_settings(settings)

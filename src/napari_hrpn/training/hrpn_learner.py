@@ -11,7 +11,7 @@ from napari_hrpn.training.attempt import undone_on_failure
 from napari_hrpn.training.averaging import WeightAverage
 from napari_hrpn.training.optimisers import load_optimiser, make_optimiser, optimiser_tensors, set_learning_rate
 from napari_hrpn.training.pixel_sums import count, mean
-from napari_hrpn.training.team import ALONE
+from napari_hrpn.training.process_group import SINGLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_hrpn.training.learner import DeviceBatch
+    from napari_hrpn.training.process_group import ProcessGroup
     from napari_hrpn.training.settings import TrainingSettings
-    from napari_hrpn.training.team import Team
 
 
 class HRPNLearner:
@@ -34,12 +34,12 @@ class HRPNLearner:
         Where it learns.
     precision : {"fp32", "bf16"}
         Arithmetic inside the network; loss and weights are fp32.
-    team : Team
+    team : ProcessGroup
         The devices that learn together.
     """
 
     def __init__(
-        self, settings: TrainingSettings, device: str = "cpu", precision: str = "fp32", team: Team = ALONE
+        self, settings: TrainingSettings, device: str = "cpu", precision: str = "fp32", team: ProcessGroup = SINGLE
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings = hrpn_settings(settings)

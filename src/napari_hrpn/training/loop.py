@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from napari_hrpn.inference.memory import free_memory, is_out_of_memory, keep_freed_memory, thread_on_main_heap
+from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory, keep_freed_memory, thread_on_main_heap
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.learner import DeviceBatch
 from napari_hrpn.training.peak_memory import forget_peak_memory, peak_memory_bytes
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import ThreadPoolExecutor
 
-    from napari_hrpn.training.course import Course
-    from napari_hrpn.training.feed import Batch
+    from napari_hrpn.training.patch_loader import Batch
     from napari_hrpn.training.reports import Preview, TrainingResult
     from napari_hrpn.training.run_folder import RunState
+    from napari_hrpn.training.session import TrainingSession
     from napari_hrpn.training.validation import Judgement
 
 Result = TypeVar("Result")
@@ -46,13 +46,13 @@ class TrainingLoop:
 
     Parameters
     ----------
-    course : Course
+    course : TrainingSession
         What is done.
     stop : threading.Event
         Set by the caller to end the run after the step being computed; of several devices, the first one's counts.
     """
 
-    def __init__(self, course: Course, stop: threading.Event) -> None:
+    def __init__(self, course: TrainingSession, stop: threading.Event) -> None:
         self._course, self._stop, self._team = course, stop, course.team
         self._settings, self._learner, self._feed = course.settings, course.learner, course.feed
         self._grey2 = course.validation.target_scale**2

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from napari_hrpn.slides.output_path import remove
+from napari_hrpn.slides.writers.output_path import remove
 from napari_hrpn.training.cached_patches import (
     CELLS,
     COMPLETE,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis import tissue_mask
-from napari_hrpn.training.covered_area import CoveredArea, suffices
-from napari_hrpn.training.crops import CACHED, LEFT_OUT, CropPositions
+from napari_hrpn.training.crop_sampler import CACHED, LEFT_OUT, CropPositions
+from napari_hrpn.training.summed_area_table import CoveredArea, suffices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.core import rounded_up
 from napari_hrpn.slides import slide_identity
-from napari_hrpn.tiling import rounded_up
 from napari_hrpn.training.cached_patches import CHOSEN, FORMAT, NOT_YET, PATCHES, patches_header, read_cells
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.patch_grid import cell_px, patches_in, selected_cells

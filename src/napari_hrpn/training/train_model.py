@@ -8,22 +8,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_hrpn.inference.memory import free_memory
+from napari_hrpn.inference.cpu.heap import free_memory
 from napari_hrpn.training.checks import check_training
-from napari_hrpn.training.course import gather_material, make_course
 from napari_hrpn.training.devices import training_devices
 from napari_hrpn.training.errors import TrainingWarning
 from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.patch_cache import cut_patches
 from napari_hrpn.training.run_folder import RunFolder, RunRequest
+from napari_hrpn.training.session import gather_material, make_course
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from napari_hrpn.training.course import Material
     from napari_hrpn.training.entries import SlideEntry
     from napari_hrpn.training.patch_cache import PatchCache
     from napari_hrpn.training.reports import CutReport, EpochReport, StepReport, TrainingResult
+    from napari_hrpn.training.session import Material
     from napari_hrpn.training.settings import TrainingSettings
     from napari_hrpn.training.splits import Split
 
@@ -118,7 +118,7 @@ def _train(
     material: Material, split: Split, devices: Sequence[str], stop: threading.Event
 ) -> Generator[StepReport | EpochReport, None, TrainingResult]:
     if len(devices) > 1:
-        from napari_hrpn.training.several_devices import train_together
+        from napari_hrpn.training.multi_device import train_together
 
         return (yield from train_together(material, devices, stop))
     (device,) = devices

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from napari_hrpn.training.baseline import ValidationSums, blurred_baseline
-from napari_hrpn.training.feed import validation_batches
+from napari_hrpn.training.patch_loader import validation_batches
+from napari_hrpn.training.process_group import SINGLE
 from napari_hrpn.training.reports import Preview
-from napari_hrpn.training.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from napari_hrpn.training.feed import Batch, PatchSource
+    from napari_hrpn.training.patch_loader import Batch, PatchSource
+    from napari_hrpn.training.process_group import ProcessGroup
     from napari_hrpn.training.settings import TrainingSettings
-    from napari_hrpn.training.team import Team
 
 PREVIEW_CANDIDATES = 64
 BASELINE_PATCHES = 64
@@ -60,12 +60,12 @@ class Validation:
         Size of the patches, how many at once.
     device : str
         Where the network runs.
-    team : Team
+    team : ProcessGroup
         The devices that judge together, each a part of the patches.
     """
 
     def __init__(
-        self, sources: Sequence[PatchSource], settings: TrainingSettings, device: str, team: Team = ALONE
+        self, sources: Sequence[PatchSource], settings: TrainingSettings, device: str, team: ProcessGroup = SINGLE
     ) -> None:
         self._sources, self._settings, self._device, self._team = sources, settings, device, team
         self.target_scale = sources[0].scaling.target_scale

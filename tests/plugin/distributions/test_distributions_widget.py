@@ -15,8 +15,8 @@ from napari_hrpn.analysis import MORAN, EvaluationSettings, tissue_mask
 from napari_hrpn.plugin.distributions.patch_numbers import HEADINGS, MEAN
 from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
-from napari_hrpn.plugin.measuring.measuring_widget import WAITING
-from napari_hrpn.plugin.measuring.region_form import FRAME
+from napari_hrpn.plugin.parts.measuring_widget import WAITING
+from napari_hrpn.plugin.parts.region_form import FRAME
 from napari_hrpn.reports import number
 from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
 from support.compared import compared_slides, show
@@ -291,7 +291,7 @@ def test_nothing_is_measured_twice(widget, viewer, measure, monkeypatch, settle)
     measure(widget)
     starts = []
     monkeypatch.setattr(
-        "napari_hrpn.plugin.measuring.measure_bar.BackgroundRun",
+        "napari_hrpn.plugin.parts.measure_bar.BackgroundRun",
         lambda work: starts.append(work) or pytest.fail("something was measured again"),
     )
     measure(widget)

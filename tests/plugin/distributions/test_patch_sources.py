@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from napari.components import ViewerModel
 
-from napari_hrpn.plugin.comparison.compared import compared_channel
 from napari_hrpn.plugin.distributions.patch_numbers import patch_sources
 from napari_hrpn.plugin.distributions.work import PatchSettings, patches_part
+from napari_hrpn.plugin.parts.selection import compared_channel
 from napari_hrpn.slides import FinishedTiles
 from support.compared import compared_slides, show
 

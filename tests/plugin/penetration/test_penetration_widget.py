@@ -15,12 +15,12 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 from scipy import ndimage
 
 from napari_hrpn.analysis import EvaluationSettings, ProbeImage, penetration
-from napari_hrpn.analysis.level_strips import region_on_grid
-from napari_hrpn.plugin.measuring.region_form import FRAME
+from napari_hrpn.analysis.strip_filter import region_on_grid
+from napari_hrpn.plugin.parts.region_form import FRAME
+from napari_hrpn.plugin.parts.report_run import Reported, report_order
 from napari_hrpn.plugin.penetration.vessel_form import LEVEL, NONE, STATED
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.penetration.work import EDGE
-from napari_hrpn.plugin.report.report_run import Reported, report_order
 from napari_hrpn.reports import number
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels
 from support.compared import show

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from napari_hrpn.analysis import penetration
-from napari_hrpn.plugin.measuring.plot import ON_PAPER
+from napari_hrpn.plugin.parts.plot import ON_PAPER
 from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot
 
 

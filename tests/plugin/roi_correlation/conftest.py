@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_hrpn.plugin.layers import slide_layers
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
+from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import Slide, coarser_levels
 from support.roi_shapes import own_threads
 

@@ -6,12 +6,12 @@ from napari.components import ViewerModel
 from skimage.measure import points_in_poly
 
 from napari_hrpn.analysis import AnalysisError, roi_mask
-from napari_hrpn.plugin.layers import placement
-from napari_hrpn.plugin.layers.on_slide import labels_on_slide, points_in_layer
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.roi_correlation.listed_rois import label_rois, shape_rois
 from napari_hrpn.plugin.roi_correlation.new_rois import add_boxes, imported_layer, new_layer, read_rois
+from napari_hrpn.plugin.viewer import placement
+from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide, points_in_layer
 from napari_hrpn.slides import Annotation, SlideError, included, write_geojson
-from napari_hrpn.tiling import Box
 from support.roi_shapes import box
 
 SHAPE = (60, 90)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from napari_hrpn.analysis import iou_at, pair_counts
-from napari_hrpn.plugin.comparison import ComparedChannel, Pair
-from napari_hrpn.plugin.comparison.region import Region, found_region
-from napari_hrpn.plugin.layers.drawn_regions import DrawnShapes
+from napari_hrpn.core import Box
+from napari_hrpn.plugin.parts.compared_region import Region, found_region
+from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
 from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY, CommonLevels, Window
 from napari_hrpn.plugin.threshold_miou.overlap import full_overlap, look_over
 from napari_hrpn.plugin.threshold_miou.overlap_levels import OverlapLevels
+from napari_hrpn.plugin.viewer.drawn_regions import DrawnShapes
 from napari_hrpn.slides import Annotation, RegionMask
-from napari_hrpn.tiling import Box
 from support.compared import compared_slides
 
 AFFORDABLE = "napari_hrpn.plugin.threshold_miou.overlap.AFFORDABLE_PX"

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_hrpn.analysis import PairReport, tissue_mask
-from napari_hrpn.plugin.measuring.region_form import FRAME, TISSUE
+from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE
 from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, NAME
 from napari_hrpn.plugin.threshold_miou.widget import ThresholdMiouWidget
@@ -361,7 +361,7 @@ def test_pixels_that_are_no_numbers_are_told_in_a_sentence(viewer, widget, settl
 def test_the_table_has_all_points_of_all_curves(widget, monkeypatch, tmp_path, slides, settle):
     in_frame(widget, settle)
     path = tmp_path / "curve.csv"
-    monkeypatch.setattr("napari_hrpn.plugin.measuring.saving.ask_where", lambda *_: (path, False))
+    monkeypatch.setattr("napari_hrpn.plugin.parts.saving.ask_where", lambda *_: (path, False))
     widget.save_table()
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -381,7 +381,7 @@ def test_the_table_has_all_points_of_all_curves(widget, monkeypatch, tmp_path, s
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_the_plot_is_saved(widget, monkeypatch, tmp_path, ending):
     path = tmp_path / f"curve.{ending}"
-    monkeypatch.setattr("napari_hrpn.plugin.measuring.saving.ask_where", lambda *_: (path, False))
+    monkeypatch.setattr("napari_hrpn.plugin.parts.saving.ask_where", lambda *_: (path, False))
     widget.save_figure()
     assert path.stat().st_size > 3000
 

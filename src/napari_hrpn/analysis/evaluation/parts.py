@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import dask.array as da
 
-    from napari_hrpn.analysis.slide_blocks import BlockCounter
+    from napari_hrpn.analysis.block_scan import BlockCounter
 
 Result = TypeVar("Result")
 Findings = TypeVar("Findings", covariant=True)

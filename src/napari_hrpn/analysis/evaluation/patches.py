@@ -12,7 +12,7 @@ from napari_hrpn.analysis.blocks import patch_blocks
 from napari_hrpn.analysis.evaluation.parts import shares
 from napari_hrpn.analysis.heterogeneity import Heterogeneity, PatchCounter, heterogeneity
 from napari_hrpn.analysis.icc_blocks import icc_over_blocks
-from napari_hrpn.analysis.level_strips import LevelChannel, grey_threshold
+from napari_hrpn.analysis.strip_filter import LevelChannel, grey_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

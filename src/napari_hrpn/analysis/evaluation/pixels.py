@@ -29,7 +29,7 @@ from napari_hrpn.analysis.distributions import (
 from napari_hrpn.analysis.evaluation.places import density_range, has_whole_numbers
 from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
-from napari_hrpn.analysis.pixel_pairs import PairBins
+from napari_hrpn.analysis.joint_histogram import PairBins
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import roi_bounds
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.blocks import BlockSums
     from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
-    from napari_hrpn.analysis.pixel_pairs import PairCounts
+    from napari_hrpn.analysis.joint_histogram import PairCounts
     from napari_hrpn.analysis.slide_pairs import SlidePairs
     from napari_hrpn.analysis.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation, RegionMask

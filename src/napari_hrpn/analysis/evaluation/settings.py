@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import largest_value
-from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.distance_shells import PenetrationSettings
+from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.patch_sums import PATCH_PX
-from napari_hrpn.analysis.shell_sums import PenetrationSettings
 from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings
 from napari_hrpn.slides import ChannelRoles, RegionMask, in_all, predicted_part
 

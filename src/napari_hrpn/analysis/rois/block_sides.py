@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import checked_image
 from napari_hrpn.analysis.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
-from napari_hrpn.analysis.level_strips import region_on_grid
+from napari_hrpn.analysis.moments import checked_image
 from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
+from napari_hrpn.analysis.strip_filter import region_on_grid
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:

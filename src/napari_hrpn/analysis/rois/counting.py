@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
 from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
-from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.intensity_histogram import bins_between, bins_of_types
+from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
 from napari_hrpn.analysis.rois.levels import read_pixels
-from napari_hrpn.analysis.value_counts import bins_between, bins_of_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis.intensity_histogram import ValueBins
     from napari_hrpn.analysis.rois.geometry import Roi
     from napari_hrpn.analysis.rois.levels import RoiImages
     from napari_hrpn.analysis.shared_levels import SharedLevel
-    from napari_hrpn.analysis.value_counts import ValueBins
     from napari_hrpn.slides import FinishedTiles
 
     Pixels = NDArray[Any]

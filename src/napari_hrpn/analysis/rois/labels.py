@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.rois.geometry import LabelledRoi
-from napari_hrpn.tiling import Box
+from napari_hrpn.core import Box
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dask
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError
+from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.shared_levels import SharedLevel, shared_levels
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.slides import in_all

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.blocks import BlockSums
 from napari_hrpn.analysis.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap, compare_blocks
 from napari_hrpn.analysis.colocalization import (
@@ -21,7 +20,8 @@ from napari_hrpn.analysis.colocalization import (
     colocalization,
     too_large_words,
 )
-from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts
+from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts
+from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.counting import (

@@ -12,26 +12,26 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from napari_hrpn.inference.cluster.crew import Crew, result_of
 from napari_hrpn.inference.cluster.progress import Progress
 from napari_hrpn.inference.cluster.reports import EndedSlide, TileOfMany
+from napari_hrpn.inference.cluster.task_pool import TaskPool, result_of
 from napari_hrpn.inference.cluster.worker import SlidePlace, look_over, predict_tile
 from napari_hrpn.inference.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.reports import Spent
-from napari_hrpn.inference.tally import Tally, open_store
+from napari_hrpn.inference.tile_progress import Tally, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from distributed import Future
 
-    from napari_hrpn.inference.cluster.reports import SlideOrder
+    from napari_hrpn.core import Tile
+    from napari_hrpn.inference.cluster.reports import SlideRequest
     from napari_hrpn.inference.cluster.worker import Work
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.settings import PredictionSettings
     from napari_hrpn.inference.store import PredictionStore
     from napari_hrpn.models import ModelCard
-    from napari_hrpn.tiling import Tile
 
 
 @dataclass(eq=False)
@@ -39,7 +39,7 @@ class _SlideAtWork:
     """A slide that is being looked over or predicted."""
 
     number: int
-    order: SlideOrder
+    order: SlideRequest
     place: SlidePlace
     plan: Future
     store: PredictionStore | None = None
@@ -71,7 +71,7 @@ class ClusterRun:
 
     Parameters
     ----------
-    crew : Crew
+    crew : TaskPool
         The workers.
     plugin : str
         Name of the plugin that they have.
@@ -85,9 +85,9 @@ class ClusterRun:
 
     def __init__(
         self,
-        crew: Crew,
+        crew: TaskPool,
         plugin: str,
-        orders: Sequence[Callable[[], SlideOrder]],
+        orders: Sequence[Callable[[], SlideRequest]],
         settings: PredictionSettings,
         card: ModelCard,
     ) -> None:
@@ -147,7 +147,7 @@ class ClusterRun:
         """What was begun but not ended before a stop."""
         yield from (slide.ended() for slide in sorted(self._at_work, key=lambda slide: slide.number) if slide.tally)
 
-    def _begin(self, number: int, open_order: Callable[[], SlideOrder]) -> None:
+    def _begin(self, number: int, open_order: Callable[[], SlideRequest]) -> None:
         try:
             order = open_order()
         except Exception as error:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-    from napari_hrpn.inference.cluster.reports import EndedSlide, SlideOrder, TileOfMany
+    from napari_hrpn.inference.cluster.reports import EndedSlide, SlideRequest, TileOfMany
     from napari_hrpn.models import Checkpoint
 
 
 def predict_slides(
-    orders: Sequence[Callable[[], SlideOrder]],
+    orders: Sequence[Callable[[], SlideRequest]],
     checkpoint: Checkpoint,
     client: Client,
     settings: PredictionSettings | None = None,
@@ -58,10 +58,10 @@ def predict_slides(
         When the cluster is lost; finished tiles are kept.
     """
     from napari_hrpn.inference.cluster.cluster_run import ClusterRun
-    from napari_hrpn.inference.cluster.crew import Crew
+    from napari_hrpn.inference.cluster.task_pool import TaskPool
     from napari_hrpn.inference.cluster.worker import PredictingWorker
 
-    settings, crew = settings or PredictionSettings(), Crew(client)
+    settings, crew = settings or PredictionSettings(), TaskPool(client)
     plugin = PredictingWorker(checkpoint, settings, crew.most_on_one_machine())
     run = ClusterRun(crew, plugin.name, orders, settings, checkpoint.card)
     try:

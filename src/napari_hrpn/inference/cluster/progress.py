@@ -9,8 +9,8 @@ from napari_hrpn.inference.cluster.reports import TileOfMany
 
 if TYPE_CHECKING:
     from napari_hrpn.inference.reports import TileReport
-    from napari_hrpn.inference.tally import Tally
-    from napari_hrpn.slides import Place
+    from napari_hrpn.inference.tile_progress import Tally
+    from napari_hrpn.slides import Location
 
 
 class Progress:
@@ -43,7 +43,7 @@ class Progress:
         """Count the tiles no more that a slide will not have."""
         self._total -= tally.total - tally.finished
 
-    def after(self, store: Place, report: TileReport) -> TileOfMany:
+    def after(self, store: Location, report: TileReport) -> TileOfMany:
         """Report one more tile."""
         self._finished, self._new = self._finished + 1, self._new + 1
         self._pixels += report.pixels

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_hrpn.inference.reports import PredictionReport, TileReport
-    from napari_hrpn.slides import Place, Slide
+    from napari_hrpn.slides import Location, Slide
 
 
 @dataclass(frozen=True, eq=False)
-class SlideOrder:
+class SlideRequest:
     """One slide to be predicted.
 
     Attributes
@@ -29,7 +29,7 @@ class SlideOrder:
     """
 
     slide: Slide
-    store: Place
+    store: Location
     roles: Mapping[str, int] | None = None
     overwrite: bool = False
 
@@ -55,7 +55,7 @@ class TileOfMany:
         Expected time to the end of all slides.
     """
 
-    store: Place
+    store: Location
     tile: TileReport
     finished: int
     total: int

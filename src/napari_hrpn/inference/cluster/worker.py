@@ -17,29 +17,29 @@ import psutil
 import torch
 from distributed import WorkerPlugin, get_worker
 
-from napari_hrpn.inference.cluster.same_slide import SameSlide, check_there
+from napari_hrpn.inference.cluster.slide_reference import SameSlide, check_there
+from napari_hrpn.inference.cpu.heap import free_memory, thread_on_main_heap
 from napari_hrpn.inference.devices import choose_device
 from napari_hrpn.inference.engine import IN_FLIGHT, KEPT_BYTES, THREAD_NAME
 from napari_hrpn.inference.errors import PredictionError
-from napari_hrpn.inference.memory import free_memory, thread_on_main_heap
 from napari_hrpn.inference.plan import budget_bytes, make_plan
 from napari_hrpn.inference.predictor import Predictor
-from napari_hrpn.inference.run import Run
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.inference.store_request import is_request, recorded_request
+from napari_hrpn.inference.tile_pipeline import TilePipeline
 from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
     from distributed import Worker
 
-    from napari_hrpn.inference.cluster.reports import SlideOrder
+    from napari_hrpn.core import Tile
+    from napari_hrpn.inference.cluster.reports import SlideRequest
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.reports import Spent
-    from napari_hrpn.inference.run import ReadPiece, WrittenTile
     from napari_hrpn.inference.settings import PredictionSettings
+    from napari_hrpn.inference.tile_pipeline import ReadPiece, WrittenTile
     from napari_hrpn.models import Checkpoint
-    from napari_hrpn.slides import Place, Slide
-    from napari_hrpn.tiling import Tile
+    from napari_hrpn.slides import Location, Slide
 
 OPEN_SLIDES = 4
 
@@ -59,11 +59,11 @@ class SlidePlace:
     """
 
     slide: SameSlide
-    store: Place
+    store: Location
     roles: tuple[tuple[str, int], ...] | None
 
     @classmethod
-    def of(cls, order: SlideOrder) -> SlidePlace:
+    def of(cls, order: SlideRequest) -> SlidePlace:
         """Where the slide and the prediction of an order are."""
         roles = None if order.roles is None else tuple(order.roles.items())
         return cls(SameSlide.of(order.slide, None), order.store.absolute(), roles)
@@ -148,7 +148,9 @@ class PredictingWorker(WorkerPlugin):
         predictor = self._ready()
         with self._room:
             store = _store(place, plan)
-            run = Run(self._with_piece(plan), self._slide(place, plan), predictor, store, self._stop, self._chunks)
+            run = TilePipeline(
+                self._with_piece(plan), self._slide(place, plan), predictor, store, self._stop, self._chunks
+            )
             read: Future[list[ReadPiece]] = Future()
             read.set_result(run.read(tile))
             predicted = self._thread().submit(run.predict, tile, read)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis import MORAN
-from napari_hrpn.plugin.comparison.compared import looks_predicted
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.distributions.violin_plot import Violin
 from napari_hrpn.plugin.distributions.work import PatchSettings, PatchSource
-from napari_hrpn.plugin.layers import is_same_slide, layers_of, slide_title, slides_in
-from napari_hrpn.plugin.measuring.numbers_table import count
+from napari_hrpn.plugin.parts.numbers_table import count
+from napari_hrpn.plugin.parts.selection import looks_predicted
+from napari_hrpn.plugin.viewer import is_same_slide, layers_of, slide_title, slides_in
 from napari_hrpn.reports import number
 from napari_hrpn.slides import in_all
-from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_hrpn.analysis import ChannelHeterogeneity, Heterogeneity
-    from napari_hrpn.plugin.comparison import ComparedChannel
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.slides import Slide
 
 TOTAL, MEAN = "total", "mean"

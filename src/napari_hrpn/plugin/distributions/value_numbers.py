@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_hrpn.plugin.measuring.numbers_table import count
+from napari_hrpn.plugin.parts.numbers_table import count
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:

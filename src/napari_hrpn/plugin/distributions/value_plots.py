@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.plugin.measuring.plot import Ink, Plot, dress, explain, number_log_axis, say_in, short
+from napari_hrpn.plugin.parts.plot import Ink, Plot, dress, explain, number_log_axis, say_in, short
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:

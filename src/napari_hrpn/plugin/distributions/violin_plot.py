@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Signal
 
-from napari_hrpn.plugin.measuring.plot import LEFT_PX, RIGHT_PX, TEXT_POINTS, Ink, Plot, dress, say_in, short
+from napari_hrpn.plugin.parts.plot import LEFT_PX, RIGHT_PX, TEXT_POINTS, Ink, Plot, dress, say_in, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import NDArray
 
+    from napari_hrpn.core import Box
     from napari_hrpn.plugin.distributions.work import PatchSource
-    from napari_hrpn.tiling import Box
 
 PANEL_PX = 205
 COLUMNS = 2

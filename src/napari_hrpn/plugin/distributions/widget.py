@@ -21,18 +21,18 @@ from napari_hrpn.plugin.distributions.work import (
     slide_part,
     tissue_part,
 )
-from napari_hrpn.plugin.forms.choice_box import ChoiceBox
-from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
-from napari_hrpn.plugin.forms.tone_label import ToneLabel
-from napari_hrpn.plugin.measuring.arrangement import side_by_side, stacked
-from napari_hrpn.plugin.measuring.marks import Frame, go_to, pixel_at
-from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
-from napari_hrpn.plugin.measuring.numbers_table import NumbersTable
-from napari_hrpn.plugin.measuring.parts import Part
-from napari_hrpn.plugin.measuring.region_form import FRAME, TISSUE, RegionForm
-from napari_hrpn.plugin.measuring.saving import save_button
-from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.plugin.report.report_run import ReportChoices
+from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked
+from napari_hrpn.plugin.parts.choice_box import ChoiceBox
+from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.parts.numbers_table import NumbersTable
+from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE, RegionForm
+from napari_hrpn.plugin.parts.report_run import ReportChoices
+from napari_hrpn.plugin.parts.saving import save_button
+from napari_hrpn.plugin.parts.tasks import Part
+from napari_hrpn.plugin.parts.tone_label import ToneLabel
+from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
 from napari_hrpn.slides import SlideError, guess_roles
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis import Heterogeneity
-    from napari_hrpn.plugin.comparison import ComparedChannel
-    from napari_hrpn.plugin.measuring.plot import Plot
+    from napari_hrpn.plugin.parts.plot import Plot
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.slides import RegionMask, Slide
 
 LARGEST_PATCH_PX = 8192
@@ -106,9 +106,9 @@ class DistributionsWidget(MeasuringWidget):
         """Grey levels of each prediction, then the patches of each slide."""
         place = self.place
         if place is None:
-            raise Refusal(self.pair_form.problem or "There is no image of one channel: open a slide.")
+            raise UserError(self.pair_form.problem or "There is no image of one channel: open a slide.")
         if self.region_form.value == TISSUE and self.tissue.mask is None:
-            raise Refusal(self.tissue.problem or "The tissue is not known: compare the whole frame.")
+            raise UserError(self.tissue.problem or "The tissue is not known: compare the whole frame.")
         real = self.real
         parts = [] if real is None else [self._value_part(real, predicted) for predicted in self.predictions]
         for source in self._sources(place):

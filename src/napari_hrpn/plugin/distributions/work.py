@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import PATCH_PX
-from napari_hrpn.plugin.comparison.region import found_region, region_pairs
-from napari_hrpn.plugin.measuring.parts import Part, Steps, one_step, who
+from napari_hrpn.plugin.parts.compared_region import found_region, region_pairs
+from napari_hrpn.plugin.parts.tasks import Part, Steps, one_step, who
 from napari_hrpn.slides import RegionMask, Slide
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_hrpn.analysis import DistributionComparison, PairCounts, QuantilePairs, ValueCounts
-    from napari_hrpn.plugin.comparison import ComparedChannel
-    from napari_hrpn.plugin.comparison.region import Wanted
+    from napari_hrpn.plugin.parts.compared_region import Wanted
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.slides import FinishedTiles
 
 

@@ -10,12 +10,11 @@ from napari.layers import Labels
 from napari.utils import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.comparison import coarse_placement
-from napari_hrpn.plugin.layers import KEY
-from napari_hrpn.plugin.layers.on_slide import labels_on_slide
-from napari_hrpn.plugin.layers.region_layers import RegionLayers
-from napari_hrpn.plugin.measuring.parts import who
-from napari_hrpn.plugin.refusal import Refusal
+from napari_hrpn.plugin.parts.tasks import who
+from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.viewer import KEY, coarse_placement
+from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide
+from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_hrpn.analysis import Subareas, VesselMask
-    from napari_hrpn.plugin.comparison import ComparedChannel
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
 
 VESSELS, SUBAREAS = "vessels_of", "subareas_of"
 VESSEL_COLOUR = "#ff9f40"
@@ -97,7 +96,7 @@ class MaskLayers(QObject):
 
         Raises
         ------
-        Refusal
+        UserError
             If their corners are not those of the slide.
         SlideError
             If they are no picture.
@@ -106,7 +105,7 @@ class MaskLayers(QObject):
         corners = np.array([(0, 0), (0, 1), (1, 0)])
         place = (corners * real.slide.shape - 0.5) @ found.matrix.T + found.offset
         if np.abs(place - (corners * found.labels.shape - 0.5)).max() > 1:
-            raise Refusal(
+            raise UserError(
                 f"The labels {layer.name!r} do not cover {real.name!r} from corner to corner, expected a mask of the "
                 "whole slide: press Find vessels, and edit what appears."
             )

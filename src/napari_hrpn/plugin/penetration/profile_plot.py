@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.plugin.measuring.plot import (
+from napari_hrpn.plugin.parts.plot import (
     BOTTOM_PX,
     LEFT_PX,
     RIGHT_PX,

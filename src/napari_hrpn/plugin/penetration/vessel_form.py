@@ -9,13 +9,12 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QPushButton, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.comparison import ComparedChannel
-from napari_hrpn.plugin.comparison.compared import compared_channel, is_single_channel, looks_predicted
-from napari_hrpn.plugin.forms.choice_box import ChoiceBox
-from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
-from napari_hrpn.plugin.layers import channel_of, is_same_slide, pixel_shape, slide_of
-from napari_hrpn.plugin.measuring.arrangement import side_by_side
+from napari_hrpn.plugin.parts.arrangement import side_by_side
+from napari_hrpn.plugin.parts.choice_box import ChoiceBox
+from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.selection import ComparedChannel, compared_channel, is_single_channel, looks_predicted
 from napari_hrpn.plugin.penetration.mask_layers import MaskLayers
+from napari_hrpn.plugin.viewer import channel_of, is_same_slide, pixel_shape, slide_of
 from napari_hrpn.slides import guess_roles
 
 if TYPE_CHECKING:

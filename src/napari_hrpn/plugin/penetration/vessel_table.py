@@ -8,7 +8,7 @@ import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
-from napari_hrpn.plugin.measuring.numbers_table import count
+from napari_hrpn.plugin.parts.numbers_table import count
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:

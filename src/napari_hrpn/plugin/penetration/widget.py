@@ -9,16 +9,18 @@ import napari.viewer
 from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QTabWidget, QWidget
 
 from napari_hrpn.analysis import EvaluationSettings
-from napari_hrpn.plugin.forms.choice_box import ChoiceBox
-from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
-from napari_hrpn.plugin.forms.words import breakable
-from napari_hrpn.plugin.measuring.arrangement import side_by_side, stacked
-from napari_hrpn.plugin.measuring.marks import Frame, go_to, pixel_at
-from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
-from napari_hrpn.plugin.measuring.numbers_table import NumbersTable
-from napari_hrpn.plugin.measuring.parts import who
-from napari_hrpn.plugin.measuring.region_form import FRAME, RegionForm
-from napari_hrpn.plugin.measuring.saving import save_button
+from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked
+from napari_hrpn.plugin.parts.choice_box import ChoiceBox
+from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.parts.numbers_table import NumbersTable
+from napari_hrpn.plugin.parts.region_form import FRAME, RegionForm
+from napari_hrpn.plugin.parts.report_run import ReportChoices
+from napari_hrpn.plugin.parts.saving import save_button
+from napari_hrpn.plugin.parts.tasks import who
+from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
+from napari_hrpn.plugin.parts.words import breakable
 from napari_hrpn.plugin.penetration import penetration_numbers
 from napari_hrpn.plugin.penetration.mask_layers import MaskLayers
 from napari_hrpn.plugin.penetration.penetration_numbers import DENSITY_HEADINGS, profile_headings
@@ -36,8 +38,6 @@ from napari_hrpn.plugin.penetration.work import (
     subareas_part,
     vessels_part,
 )
-from napari_hrpn.plugin.refusal import Refusal
-from napari_hrpn.plugin.report.report_run import ReportChoices
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis import CellDensity, Penetration, SlidePenetration, VesselMask, VesselTable
-    from napari_hrpn.plugin.comparison import ComparedChannel
-    from napari_hrpn.plugin.measuring.parts import Part
-    from napari_hrpn.plugin.measuring.plot import Plot
+    from napari_hrpn.plugin.parts.plot import Plot
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
+    from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import RegionMask, Slide
 
     Tables = Mapping[str, Sequence[dict[str, Any]]]
@@ -237,14 +237,14 @@ class PenetrationWidget(MeasuringWidget):
         """The real channel, and the part that gives the vessels."""
         real = self.place
         if real is None:
-            raise Refusal(self.pair_form.problem or "There is no image of one channel: open a slide.")
+            raise UserError(self.pair_form.problem or "There is no image of one channel: open a slide.")
         if self.real is None and not self.predictions:
-            raise Refusal(self.pair_form.problem or "There is no probe to measure: open or make a prediction.")
+            raise UserError(self.pair_form.problem or "There is no probe to measure: open or make a prediction.")
         if self._is_tissue_alone and self.tissue.mask is None:
-            raise Refusal(self.tissue.problem or "The tissue is not known: measure the whole frame.")
+            raise UserError(self.tissue.problem or "The tissue is not known: measure the whole frame.")
         vessels = self._vessels_part(real)
         if vessels is None:
-            raise Refusal(
+            raise UserError(
                 "No layer shows vessels by its name: choose the stain of the vessels, or a mask that you drew."
             )
         return real, vessels
@@ -276,7 +276,7 @@ class PenetrationWidget(MeasuringWidget):
         """Fetch what is measured of what is chosen; the tables, and whether there is glass where it is asked for."""
         try:
             vessels = self._vessels_part(real)
-        except (Refusal, SlideError):
+        except (UserError, SlideError):
             return None, True
         has_probe = self.real is not None or self.predictions
         if vessels is None or not has_probe or (self._is_tissue_alone and self.tissue.mask is None):

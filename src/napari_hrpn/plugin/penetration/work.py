@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.plugin.measuring.parts import Part, Steps, one_step, who
+from napari_hrpn.plugin.parts.tasks import Part, Steps, one_step, who
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis import ProbeImage, VesselSettings
-    from napari_hrpn.plugin.comparison import ComparedChannel
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.slides import RegionMask, Slide
 
 BANDS, EDGE = "bands", "edge"

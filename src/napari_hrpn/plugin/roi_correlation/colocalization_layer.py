@@ -11,8 +11,8 @@ import numpy as np
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject
 
-from napari_hrpn.plugin.layers import placement
-from napari_hrpn.plugin.soon import soon
+from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.viewer import placement
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_hrpn.analysis import RoiImages
-    from napari_hrpn.plugin.comparison import ComparedChannel
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
 
 CONTRAST_MS = 150
 TITLE = "co-localisation"

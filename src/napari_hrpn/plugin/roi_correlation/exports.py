@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.measuring.saving import FIGURES, TABLES, ask_and_save, save_button, write_figure, write_table
+from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, ask_and_save, save_button, write_figure, write_table
 from napari_hrpn.plugin.roi_correlation.density_axes import DensityAxes
 from napari_hrpn.plugin.roi_correlation.export_rows import (
     Exported,
@@ -23,7 +23,7 @@ from napari_hrpn.plugin.roi_correlation.export_rows import (
 )
 from napari_hrpn.reports import number
 from napari_hrpn.slides import SlideError, taken_away, write_geojson
-from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

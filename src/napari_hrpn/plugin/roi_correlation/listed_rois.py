@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis import Roi, labelled_rois, outlined, roi_digest
-from napari_hrpn.plugin.layers.on_slide import LabelsOnSlide, shapes_on_slide
+from napari_hrpn.plugin.viewer.layer_coordinates import LabelsOnSlide, shapes_on_slide
 from napari_hrpn.slides import Annotation, included
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import numpy as np
 from napari.layers import Shapes
 
 from napari_hrpn.analysis import one_stroke, roi_bounds
-from napari_hrpn.plugin.layers import placement
-from napari_hrpn.plugin.layers.on_slide import EXCLUDE, HALF_A_PIXEL, points_in_layer
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.roi_correlation.listed_rois import NAME
+from napari_hrpn.plugin.viewer import placement
+from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, HALF_A_PIXEL, points_in_layer
 from napari_hrpn.slides import Annotation, SlideError, included, read_geojson
-from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

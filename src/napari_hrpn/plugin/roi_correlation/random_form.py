@@ -6,8 +6,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
 
 from napari_hrpn.analysis import RandomRois
-from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
-from napari_hrpn.plugin.forms.tone_label import ToneLabel
+from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.tone_label import ToneLabel
 
 PIXELS, MICROMETRES = "px", "µm"
 LARGEST = 1_000_000

@@ -8,12 +8,12 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.forms.choice_box import ChoiceBox
-from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
-from napari_hrpn.plugin.forms.words import breakable
-from napari_hrpn.plugin.layers import KEY
-from napari_hrpn.plugin.layers.region_layers import RegionLayers
+from napari_hrpn.plugin.parts.choice_box import ChoiceBox
+from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.words import breakable
 from napari_hrpn.plugin.roi_correlation.random_form import RandomForm
+from napari_hrpn.plugin.viewer import KEY
+from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
 
 if TYPE_CHECKING:
     import napari

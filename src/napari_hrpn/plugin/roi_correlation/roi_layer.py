@@ -13,12 +13,12 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.layers.on_slide import LabelsOnSlide, labels_on_slide
-from napari_hrpn.plugin.layers.region_layers import MOVES, SHAPE_EDITS, LabelEdits
-from napari_hrpn.plugin.refusal import sentence_of
+from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.parts.user_error import sentence_of
 from napari_hrpn.plugin.roi_correlation.deleted_shapes import DeletedShapes
 from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi, RoiList, label_rois, shape_rois
-from napari_hrpn.plugin.soon import soon
+from napari_hrpn.plugin.viewer.layer_coordinates import LabelsOnSlide, labels_on_slide
+from napari_hrpn.plugin.viewer.layer_watcher import MOVES, SHAPE_EDITS, LabelEdits
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:

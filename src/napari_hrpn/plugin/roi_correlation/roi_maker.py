@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.analysis import random_rois
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.comparison import Tissue
-from napari_hrpn.plugin.refusal import sentence_of
+from napari_hrpn.plugin.parts.tissue_mask import Tissue
+from napari_hrpn.plugin.parts.user_error import sentence_of
 from napari_hrpn.plugin.roi_correlation.export_rows import Origin
 from napari_hrpn.plugin.roi_correlation.new_rois import (
     add_boxes,
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_hrpn.analysis import PlacedRois, RandomRois, Roi
-    from napari_hrpn.plugin.comparison import ComparedChannel
+    from napari_hrpn.core import Box
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
     from napari_hrpn.plugin.roi_correlation.roi_form import RoiForm
     from napari_hrpn.slides import Annotation
-    from napari_hrpn.tiling import Box
 
 GEOJSON = "Regions (*.geojson *.json);;All files (*)"
 NO_SLIDE = "There is no real layer to put regions on: open a slide and its prediction, or choose one under Real."

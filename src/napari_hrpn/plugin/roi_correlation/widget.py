@@ -10,13 +10,17 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 
 from napari_hrpn.analysis import roi_extent, roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
-from napari_hrpn.plugin.comparison import ComparedChannel, PairForm, Tissue
-from napari_hrpn.plugin.docked_widget import DockedWidget, scrolling
-from napari_hrpn.plugin.forms.tone_label import PROBLEM, TEXT, ToneLabel
-from napari_hrpn.plugin.measuring.marks import go_to
-from napari_hrpn.plugin.plot_theme import PlotTheme
-from napari_hrpn.plugin.refusal import sentence_of
-from napari_hrpn.plugin.report.report_button import ReportBar
+from napari_hrpn.core import Box
+from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.parts.pair_form import PairForm
+from napari_hrpn.plugin.parts.plot_theme import PlotTheme
+from napari_hrpn.plugin.parts.report_button import ReportBar
+from napari_hrpn.plugin.parts.selection import ComparedChannel
+from napari_hrpn.plugin.parts.tissue_mask import Tissue
+from napari_hrpn.plugin.parts.tone_label import PROBLEM, TEXT, ToneLabel
+from napari_hrpn.plugin.parts.user_error import sentence_of
+from napari_hrpn.plugin.parts.viewer_marks import go_to
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
 from napari_hrpn.plugin.roi_correlation.export_rows import Exported
 from napari_hrpn.plugin.roi_correlation.exports import RoiExport
@@ -29,8 +33,6 @@ from napari_hrpn.plugin.roi_correlation.roi_form import RoiForm
 from napari_hrpn.plugin.roi_correlation.roi_layer import RoiLayer
 from napari_hrpn.plugin.roi_correlation.roi_maker import RoiMaker
 from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
-from napari_hrpn.plugin.soon import soon
-from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis import Colocalization, RoiImages, RoiMeasurement

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 
-from napari_hrpn.plugin.measuring.plot import Plot, dress, explain, say_in
+from napari_hrpn.plugin.parts.plot import Plot, dress, explain, say_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_hrpn.analysis import IouPoint
-    from napari_hrpn.plugin.measuring.plot import Ink
+    from napari_hrpn.plugin.parts.plot import Ink
 
 HEIGHT_PX = 280
 IOU, MEAN_IOU = "iou", "mean_iou"

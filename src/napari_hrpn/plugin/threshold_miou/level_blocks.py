@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import dask
 import numpy as np
 
+from napari_hrpn.core import Box
 from napari_hrpn.slides import coarser_levels
-from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis import PairCounts
-    from napari_hrpn.plugin.comparison import Pair
-    from napari_hrpn.plugin.comparison.region import Region
+    from napari_hrpn.plugin.parts.compared_region import Region
+    from napari_hrpn.plugin.parts.selection import Pair
     from napari_hrpn.slides import FinishedTiles
 
 REAL_ONLY, PREDICTED_ONLY, BOTH = 1, 2, 3

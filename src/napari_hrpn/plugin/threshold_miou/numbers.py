@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.measuring.numbers_table import NumbersTable, count
+from napari_hrpn.plugin.parts.numbers_table import NumbersTable, count
 from napari_hrpn.plugin.threshold_miou.curves import MEAN_IOU, chance_level
 from napari_hrpn.reports import number
 

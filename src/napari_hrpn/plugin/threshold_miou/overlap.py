@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_hrpn.plugin.comparison.region import found_region, region_pairs
-from napari_hrpn.plugin.measuring.parts import Part, who
+from napari_hrpn.plugin.parts.compared_region import found_region, region_pairs
+from napari_hrpn.plugin.parts.tasks import Part, who
 from napari_hrpn.plugin.threshold_miou.level_blocks import CommonLevels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Mapping
 
     from napari_hrpn.analysis import IouPoint, PairCounts, PairReport
-    from napari_hrpn.plugin.comparison import ComparedChannel, Pair
-    from napari_hrpn.plugin.comparison.region import Region, Wanted
+    from napari_hrpn.plugin.parts.compared_region import Region, Wanted
+    from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
     from napari_hrpn.plugin.threshold_miou.level_blocks import Block
 
 AFFORDABLE_PX = 2048**2

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.threshold_miou.level_blocks import Window
-from napari_hrpn.tiling import Box
 
 if TYPE_CHECKING:
     from collections.abc import Callable

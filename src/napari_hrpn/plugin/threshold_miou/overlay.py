@@ -12,12 +12,12 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import BackgroundRun, begin, once
-from napari_hrpn.plugin.layers import KEY, placement, visible_box
-from napari_hrpn.plugin.soon import soon
+from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY, Window
 from napari_hrpn.plugin.threshold_miou.overlap_levels import OverlapLevels
-from napari_hrpn.tiling import Box
+from napari_hrpn.plugin.viewer import KEY, placement, visible_box
 
 if TYPE_CHECKING:
     import napari

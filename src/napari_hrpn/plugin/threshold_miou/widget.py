@@ -11,15 +11,15 @@ import napari.viewer
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun, begin, once
-from napari_hrpn.plugin.forms.choice_box import ChoiceBox
-from napari_hrpn.plugin.forms.form_rows import add_row, form_layout
-from napari_hrpn.plugin.measuring.arrangement import side_by_side
-from napari_hrpn.plugin.measuring.measuring_widget import MeasuringWidget
-from napari_hrpn.plugin.measuring.plot import short
-from napari_hrpn.plugin.measuring.region_form import RegionForm
-from napari_hrpn.plugin.measuring.saving import save_button
-from napari_hrpn.plugin.refusal import Refusal, sentence_of
-from napari_hrpn.plugin.soon import soon
+from napari_hrpn.plugin.parts.arrangement import side_by_side
+from napari_hrpn.plugin.parts.choice_box import ChoiceBox
+from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.parts.plot import short
+from napari_hrpn.plugin.parts.region_form import RegionForm
+from napari_hrpn.plugin.parts.saving import save_button
+from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
 from napari_hrpn.plugin.threshold_miou.numbers import Numbers, overlap_records
 from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over
@@ -30,9 +30,9 @@ from napari_hrpn.slides import SlideError
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from napari_hrpn.plugin.comparison import Pair
-    from napari_hrpn.plugin.measuring.parts import Part
-    from napari_hrpn.plugin.measuring.plot import Plot
+    from napari_hrpn.plugin.parts.plot import Plot
+    from napari_hrpn.plugin.parts.selection import Pair
+    from napari_hrpn.plugin.parts.tasks import Part
 
 UNASKED_PX = 64 * 10**6
 """Regions up to this size are measured at full resolution without being asked."""
@@ -97,7 +97,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         """Overlap of each prediction at full resolution."""
         overview = self._overview
         if overview is None:
-            raise Refusal(self.pair_form.problem or self.message or "The layers are still being looked at.")
+            raise UserError(self.pair_form.problem or self.message or "The layers are still being looked at.")
         return [full_part(overview, index) for index in range(len(overview.overlaps))]
 
     def plots(self) -> Sequence[Plot]:

@@ -3,8 +3,8 @@
 from napari_hrpn.reports.evaluation.cohort import CohortTumour, WrittenCohort, write_cohort
 from napari_hrpn.reports.evaluation.drawing import number
 from napari_hrpn.reports.evaluation.folder import read_evaluation
-from napari_hrpn.reports.evaluation.hashes import prediction_record
-from napari_hrpn.reports.evaluation.ordering import (
+from napari_hrpn.reports.evaluation.provenance import prediction_record
+from napari_hrpn.reports.evaluation.request import (
     check_on_slide,
     nuclei_words,
     other_slide_words,
@@ -12,12 +12,12 @@ from napari_hrpn.reports.evaluation.ordering import (
     prediction_names,
     roles_around,
 )
-from napari_hrpn.reports.evaluation.run import EvaluationOrder, WritingReport, WrittenEvaluation, write_evaluation
+from napari_hrpn.reports.evaluation.run import EvaluationRequest, WritingReport, WrittenEvaluation, write_evaluation
 from napari_hrpn.reports.evaluation.tables import penetration_tables
 
 __all__ = [
     "CohortTumour",
-    "EvaluationOrder",
+    "EvaluationRequest",
     "WritingReport",
     "WrittenCohort",
     "WrittenEvaluation",

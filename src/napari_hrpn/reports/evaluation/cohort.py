@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis import tumour_bootstrap
+from napari_hrpn.core.saved_json import saved_json
 from napari_hrpn.reports.errors import ReportError
 from napari_hrpn.reports.evaluation.cohort_figures import cohort_figures
 from napari_hrpn.reports.evaluation.cohort_page import cohort_page
@@ -30,8 +31,7 @@ from napari_hrpn.reports.evaluation.folder import (
     write_json,
 )
 from napari_hrpn.reports.evaluation.tables import write_tables
-from napari_hrpn.slides.output_path import locked_output, partial_output
-from napari_hrpn.slides.saved_json import saved_json
+from napari_hrpn.slides.writers.output_path import locked_output, partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_hrpn.reports.figure_text import plain_text
-from napari_hrpn.slides.output_path import partial_output
+from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.core.locked_folder import LOCK, locked_folder
+from napari_hrpn.core.saved_json import saved_json
 from napari_hrpn.reports.errors import ReportError
-from napari_hrpn.slides.locked_folder import LOCK, locked_folder
-from napari_hrpn.slides.output_path import partial_output
-from napari_hrpn.slides.saved_json import saved_json
+from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from napari_hrpn.analysis import MORAN
 from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
 from napari_hrpn.reports.evaluation.drawing import number
 from napari_hrpn.reports.evaluation.html import Page
-from napari_hrpn.reports.evaluation.plain import REGION_KEYS
+from napari_hrpn.reports.evaluation.serialization import REGION_KEYS
 from napari_hrpn.reports.evaluation.tissue_figures import background_words
 
 if TYPE_CHECKING:

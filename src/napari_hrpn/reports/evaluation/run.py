@@ -13,26 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
+from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.errors import ReportError
-from napari_hrpn.reports.evaluation.content import evaluation_content, measured_rois
 from napari_hrpn.reports.evaluation.drawing import file_name, write_drawing
+from napari_hrpn.reports.evaluation.evaluation_json import evaluation_content, measured_rois
 from napari_hrpn.reports.evaluation.folder import FIGURES, JSON, PAGE, REGIONS, TABLES, EvaluationFolder
-from napari_hrpn.reports.evaluation.hashes import hash_steps, slide_facts
 from napari_hrpn.reports.evaluation.page import evaluation_page
 from napari_hrpn.reports.evaluation.pixel_figures import pixel_figures
-from napari_hrpn.reports.evaluation.plain import plain_part
+from napari_hrpn.reports.evaluation.provenance import hash_steps, slide_facts
+from napari_hrpn.reports.evaluation.serialization import plain_part
 from napari_hrpn.reports.evaluation.tables import evaluation_tables, write_tables
 from napari_hrpn.reports.evaluation.tissue_figures import patch_figure, penetration_figure, slide_figure
 from napari_hrpn.slides import prediction_colours, slide_identity, write_geojson
-from napari_hrpn.slides.output_path import partial_output
-from napari_hrpn.slides.plain_text import printable
+from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_hrpn.analysis import Looks, ProbeImage, SlideComparison
     from napari_hrpn.reports.evaluation.drawing import Drawing
-    from napari_hrpn.slides import Annotation, Place
+    from napari_hrpn.slides import Annotation, Location
 
     Plain = dict[str, Any]
 
@@ -41,7 +41,7 @@ PACKAGES = ("napari-hrpn", "numpy", "scipy", "scikit-image", "scikit-learn", "pa
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationOrder:
+class EvaluationRequest:
     """What shall be evaluated.
 
     Attributes
@@ -111,13 +111,13 @@ class WrittenEvaluation:
 
 
 def write_evaluation(
-    order: EvaluationOrder, folder: Path, *, overwrite: bool = False, looks: Looks = looks_in_threads
+    order: EvaluationRequest, folder: Path, *, overwrite: bool = False, looks: Looks = looks_in_threads
 ) -> Generator[WritingReport, None, WrittenEvaluation]:
     """Evaluate a slide into a folder, or go on where an earlier run was stopped.
 
     Parameters
     ----------
-    order : EvaluationOrder
+    order : EvaluationRequest
         What and how.
     folder : pathlib.Path
         Where to: ``evaluation.json``, ``evaluation.html``, ``tables/``, ``figures/`` and, with regions,
@@ -158,12 +158,12 @@ def write_evaluation(
         return WrittenEvaluation(folder / JSON, folder / PAGE, new=True)
 
 
-def evaluation_request(order: EvaluationOrder) -> Plain:
+def evaluation_request(order: EvaluationRequest) -> Plain:
     """All that decides the numbers of an evaluation.
 
     Parameters
     ----------
-    order : EvaluationOrder
+    order : EvaluationRequest
         What is asked for.
 
     Returns
@@ -204,12 +204,12 @@ def _image_request(image: ProbeImage) -> Plain:
     return {"name": slide.source.name, "identity": slide_identity(slide), "channel": image.channel, **given}
 
 
-def _hashes(order: EvaluationOrder) -> Generator[WritingReport, None, dict[Place, str]]:
+def _hashes(order: EvaluationRequest) -> Generator[WritingReport, None, dict[Location, str]]:
     """SHA-256 of every file that is read."""
     slides = [image.slide.source for image in (order.comparison.real, *order.comparison.predictions)]
     named = (*slides, *order.files.values())
     paths = list(dict.fromkeys(path for path in named if isinstance(path, Path) and path.is_file()))
-    found: dict[Place, str] = {}
+    found: dict[Location, str] = {}
     total, before = max(1, sum(path.stat().st_size for path in paths)), 0
     for path in paths:
         size = 0
@@ -221,7 +221,7 @@ def _hashes(order: EvaluationOrder) -> Generator[WritingReport, None, dict[Place
 
 
 def _measured(
-    order: EvaluationOrder, place: EvaluationFolder, looks: Looks
+    order: EvaluationRequest, place: EvaluationFolder, looks: Looks
 ) -> Generator[WritingReport, None, dict[str, Plain]]:
     parts = place.parts()
     steps = evaluate_slide(order.comparison, order.settings, skip=tuple(parts), looks=looks)
@@ -237,7 +237,7 @@ def _measured(
 
 
 def _written(
-    order: EvaluationOrder, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
+    order: EvaluationRequest, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
 ) -> Generator[WritingReport, None, None]:
     yield WritingReport(MEASURED, "tables")
     write_tables(evaluation_tables(parts), place.path / TABLES)
@@ -256,7 +256,7 @@ def _written(
     place.finish(content)
 
 
-def _drawings(order: EvaluationOrder, parts: dict[str, Plain]) -> Iterator[Drawing]:
+def _drawings(order: EvaluationRequest, parts: dict[str, Plain]) -> Iterator[Drawing]:
     comparison = order.comparison
     probe = comparison.real.slide.channel_names[comparison.real.channel]
     for prediction in comparison.predictions:
@@ -274,7 +274,7 @@ def _colours(comparison: SlideComparison) -> tuple[str, ...]:
     return prediction_colours([prediction.slide for prediction in comparison.predictions])
 
 
-def _about(order: EvaluationOrder, request: Plain, hashes: dict[Place, str]) -> Plain:
+def _about(order: EvaluationRequest, request: Plain, hashes: dict[Location, str]) -> Plain:
     from importlib.metadata import version
 
     comparison = order.comparison

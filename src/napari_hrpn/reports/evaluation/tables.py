@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationPart
-from napari_hrpn.reports.evaluation.plain import plain_part
-from napari_hrpn.slides.output_path import partial_output
-from napari_hrpn.slides.plain_text import csv_cell
+from napari_hrpn.core.plain_text import csv_cell
+from napari_hrpn.reports.evaluation.serialization import plain_part
+from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

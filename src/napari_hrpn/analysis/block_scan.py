@@ -1,0 +1,185 @@
+"""One reading of whole slides for everything that is counted of their pixels, block by block, in constant memory.
+
+The rule: a counter takes blocks of any size, and what it found in them is added up in their order.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import reduce
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+from napari_hrpn.analysis.strip_filter import StripReport
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import FinishedTiles, RegionMask
+
+    Box = tuple[slice, slice]
+
+BLOCK_EDGE = 2048
+BLOCK_PX = BLOCK_EDGE**2
+LARGEST_COMMON_CHUNK = 4096
+# NumPy lets go of the interpreter while it counts; more would hold more blocks in memory and keep a viewer waiting
+THREADS = min(8, os.cpu_count() or 1)
+
+Found = TypeVar("Found")
+
+
+class PixelBlock:
+    """A rectangle of some channels at full resolution: each is read when a counter asks for it, and once.
+
+    Parameters
+    ----------
+    rows, columns : slice
+        With a start and a stop.
+    """
+
+    def __init__(self, rows: slice, columns: slice) -> None:
+        self.rows, self.columns = rows, columns
+        self._pixels: dict[str, NDArray[Any]] = {}
+        self._inside: dict[int, NDArray[np.bool_]] = {}
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column of the first pixel."""
+        return self.rows.start, self.columns.start
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def pixels(self, channel: da.Array) -> NDArray[Any]:
+        """Pixels of a channel of shape (y, x)."""
+        if channel.name not in self._pixels:
+            # no threads of dask's own, which would stay behind: those that count are enough, and end with the pass
+            read = channel[self.rows, self.columns].compute(scheduler="synchronous")
+            self._pixels[channel.name] = np.asarray(read)
+        return self._pixels[channel.name]
+
+    def inside(self, region: RegionMask | FinishedTiles | None) -> NDArray[np.bool_]:
+        """Which pixels lie in a region, or in tiles that are finished; all without one."""
+        if id(region) not in self._inside:
+            whole = np.ones(self.shape, bool)
+            self._inside[id(region)] = whole if region is None else region.within(self.rows, self.columns)
+        return self._inside[id(region)]
+
+
+class BlockCounter(Protocol[Found]):
+    """Something that is counted of the pixels of slides."""
+
+    def look(self, block: PixelBlock) -> Found:
+        """Count a block; this may run in several threads or processes at once, and changes nothing."""
+
+    def add(self, found: Found) -> None:
+        """Add what was found in the next block."""
+
+
+class Looks(Protocol):
+    """Where blocks are looked at: in the threads of this process, or elsewhere."""
+
+    def __call__(self, counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
+        """What the counters found in each block, in the order of the blocks; leaves nothing behind when closed."""
+
+
+def look_at(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
+    """Take some counters over one block.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        Its rows and columns.
+    counters : sequence of BlockCounter
+        They share the pixels.
+
+    Returns
+    -------
+    list
+        What each of them found.
+    """
+    block = PixelBlock(*box)
+    return [counter.look(block) for counter in counters]
+
+
+def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
+    """Look at blocks in this process; several are read and looked at side by side.
+
+    Parameters
+    ----------
+    counters : sequence of BlockCounter
+        What is counted.
+    boxes : sequence of tuple of slice
+        Rows and columns of the blocks.
+
+    Yields
+    ------
+    list
+        What each counter found in the next block.
+    """
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="slide-blocks")
+    try:
+        left = iter(boxes)
+        under_way = deque(pool.submit(look_at, box, counters) for box in islice(left, THREADS + 1))
+        while under_way:
+            found = under_way.popleft().result()
+            under_way.extend(pool.submit(look_at, box, counters) for box in islice(left, 1))
+            yield found
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def count_blocks(
+    channels: Sequence[da.Array], counters: Sequence[BlockCounter[Any]], looks: Looks = looks_in_threads
+) -> Generator[StripReport, None, None]:
+    """Take some counters over all blocks of slides; while some blocks are counted, the next ones are read.
+
+    Parameters
+    ----------
+    channels : sequence of dask.array.Array
+        All that counters ask for, of one shape (y, x) at full resolution.
+    counters : sequence of BlockCounter
+        What is counted.
+    looks : Looks
+        Where; what is found is added up here, in the order of the blocks, and so the same to the last bit.
+
+    Yields
+    ------
+    StripReport
+        After each block.
+    """
+    boxes = _boxes(channels)
+    with closing(looks(counters, boxes)) as each:
+        for done, found in enumerate(each, start=1):
+            for counter, part in zip(counters, found, strict=True):
+                counter.add(part)
+            yield StripReport(done, len(boxes))
+
+
+def _boxes(channels: Sequence[da.Array]) -> list[Box]:
+    """Blocks of about 4 million pixels whose edges are those of stored chunks of all, as far as these agree."""
+    rows, columns = (reduce(_common, sizes) for sizes in zip(*(each.chunksize for each in channels), strict=True))
+    height, width = channels[0].shape
+    block_width = columns * max(1, BLOCK_EDGE // columns)
+    block_height = rows * max(1, BLOCK_PX // (min(block_width, width) * rows))
+    return [
+        (slice(y, min(y + block_height, height)), slice(x, min(x + block_width, width)))
+        for y in range(0, height, block_height)
+        for x in range(0, width, block_width)
+    ]
+
+
+def _common(first: int, second: int) -> int:
+    common = math.lcm(first, second)
+    return common if common <= LARGEST_COMMON_CHUNK else max(first, second)

@@ -1,0 +1,1 @@
+"""HRPN on a processor: strips, fused convolutions and reused memory."""

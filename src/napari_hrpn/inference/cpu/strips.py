@@ -1,0 +1,195 @@
+"""An HRPN on a processor, strip by strip: the same answers in a fraction of the memory and of the arithmetic.
+
+Two parts of the network are much wider than all others, its beginning and its head, and both look only a little
+around themselves. They are computed in strips, so that their features never exist as a whole. The head's 3x3
+convolution is linear in every branch, and so is upsampling: the coarse branches are multiplied by its weights on
+their own grid, of which there are 16 or 64 times fewer pixels, and upsampled afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from napari_hrpn.core import rounded_up
+from napari_hrpn.models.hrpn import STEM_REDUCTION, Head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_hrpn.models import HRPN
+
+    Scale = Callable[[NDArray[np.generic]], NDArray[np.float32]]
+    """Makes the network's numbers of pixels, whole or in part."""
+
+BEGINNING_STRIPS = 5
+"""As many that one takes as much memory as what comes after the beginning takes for the whole tile."""
+SMALLEST_STRIP = 256
+HEAD_ROWS = 32
+BLOCK = 4
+"""Coarse pixels that are upsampled by one product of matrices."""
+
+
+class StripwiseHRPN:
+    """Computes what an HRPN computes.
+
+    Parameters
+    ----------
+    network : HRPN
+        In evaluation mode, batch normalisation folded into its convolutions.
+    """
+
+    def __init__(self, network: HRPN) -> None:
+        self._network, self._type = network, next(network.parameters()).dtype
+        self._head = StripwiseHead(network.head, network.settings.widths)
+        # one feature pixel for the stem, for each block and for the transitions, which start on an even one
+        self._margin = rounded_up(STEM_REDUCTION * (len(network.stage1) + 2), 2 * STEM_REDUCTION)
+
+    def __call__(self, pixels: NDArray[np.generic], crop: int, scale: Scale) -> Tensor:
+        """As `HRPN.forward`, of one image of shape (c, y, x) that is scaled strip by strip."""
+        branches = self._network.exchanged(self._beginning(pixels, scale))
+        return self._head(branches, crop) if self._head.suits(crop) else self._network.head(branches, crop)
+
+    def _beginning(self, pixels: NDArray[np.generic], scale: Scale) -> list[Tensor]:
+        height = pixels.shape[1]
+        rows = max(SMALLEST_STRIP, rounded_up(-(-height // BEGINNING_STRIPS), self._network.settings.stride))
+        strips = []
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            above, below = min(self._margin, top), min(self._margin, height - bottom)
+            seen = torch.from_numpy(scale(pixels[:, top - above : bottom + below]))[None].to(self._type)
+            strips.append(self._beginning_of(seen, above, below))
+        return [torch.cat(parts, dim=2) for parts in zip(*strips, strict=True)]
+
+    def _beginning_of(self, seen: Tensor, above: int, below: int) -> list[Tensor]:
+        """The beginning of a strip, of which some rows above and below are only looked at."""
+        network = self._network
+        features = network.stem(seen.contiguous(memory_format=torch.channels_last))
+        margins = above // STEM_REDUCTION, below // STEM_REDUCTION
+        for passed, block in enumerate(network.stage1, 1):
+            features, margins = _without_rows(block(features), margins, len(network.stage1) - passed + 2)
+        starts = (transition(features) for transition in network.transitions[:2])
+        return [
+            branch[..., margins[0] >> index : branch.shape[-2] - (margins[1] >> index), :]
+            for index, branch in enumerate(starts)
+        ]
+
+
+def _without_rows(features: Tensor, margins: tuple[int, int], needed: int) -> tuple[Tensor, tuple[int, int]]:
+    """Leave out rows above and below that nothing looks at any more."""
+    above, below = (min(margin, needed) for margin in margins)
+    start, stop = margins[0] - above, features.shape[-2] - (margins[1] - below)
+    return features[..., start:stop, :], (above, below)
+
+
+class StripwiseHead:
+    """Computes what the head of an HRPN computes, inside of a crop.
+
+    Parameters
+    ----------
+    head : Head
+        In evaluation mode, batch normalisation folded into its convolution.
+    widths : tuple of int
+        Channels of the branches, finest first.
+    """
+
+    def __init__(self, head: Head, widths: tuple[int, ...]) -> None:
+        convolution = head.mix[0]
+        assert isinstance(convolution, torch.nn.Conv2d)
+        self._bias = convolution.bias
+        self._last = head.last.weight.detach().float().flatten()
+        weights = torch.split(convolution.weight.detach(), list(widths), dim=1)
+        self._fine = torch.cat(weights[:2], dim=1).contiguous(memory_format=torch.channels_last)
+        # of each coarse branch: pixels of 1/4 along one of its own, and its weights of all nine taps side by side
+        self._coarse = [
+            (1 << index, weight.permute(3, 2, 0, 1).flatten(0, 2)[:, :, None, None].contiguous())
+            for index, weight in enumerate(weights[2:], start=2)
+        ]
+
+    def suits(self, crop: int) -> bool:
+        """Whether all that is looked at lies inside of what was computed, so that nothing ends at a border."""
+        margin = crop // STEM_REDUCTION - Head.MARGIN
+        return margin >= 1 and all(2 * (margin - 1) >= scale for scale, _ in self._coarse)
+
+    def __call__(self, branches: list[Tensor], crop: int) -> Tensor:
+        """As `Head.forward`, of one image."""
+        margin = crop // STEM_REDUCTION - Head.MARGIN
+        height, width = (size - 2 * margin for size in branches[0].shape[-2:])
+        rows = [self._rows(branches, margin, top, min(top + HEAD_ROWS, height)) for top in range(0, height, HEAD_ROWS)]
+        return Head.at_full_size(torch.cat(rows).view(1, 1, height, width), Head.MARGIN)
+
+    def _rows(self, branches: list[Tensor], margin: int, top: int, bottom: int) -> Tensor:
+        """The last layer's answer in some rows, shape (y, x)."""
+        fine, coarse = _fine_rows(branches[:2], margin + top - 1, margin + bottom + 1), branches[2:]
+        fine = fine[..., margin - 1 : fine.shape[-1] - margin + 1]
+        mixed = functional.conv2d(fine, self._fine, self._bias)[0].permute(1, 2, 0).float()
+        height, width, channels = mixed.shape
+        flat = mixed.reshape(height, width * channels)
+        for branch, (scale, weight) in zip(coarse, self._coarse, strict=True):
+            start, taps = upsampling_taps(margin + top, height, scale)
+            seen = branch[..., start : start + taps.shape[-1], :]
+            along_x = self._upsampled_along_x(functional.conv2d(seen, weight), scale, margin, width)
+            flat.addmm_(torch.from_numpy(taps.transpose(0, 2, 1).reshape(height, -1)), along_x)
+        return flat.relu_().view(height, width, channels) @ self._last
+
+    def _upsampled_along_x(self, products: Tensor, scale: int, margin: int, width: int) -> Tensor:
+        """Sum the three taps along a row; shape (coarse rows and their three taps, x and channels)."""
+        block = BLOCK * scale
+        start, taps = upsampling_taps(margin, block, scale)
+        blocks, seen = -(-width // block), taps.shape[-1]
+        pixels = products[0].permute(1, 2, 0).float()
+        missing = start + (blocks - 1) * BLOCK + seen - pixels.shape[1]
+        pixels = functional.pad(pixels, (0, 0, 0, max(0, missing)))
+        windows = pixels[:, start:].unfold(1, seen, BLOCK)[:, :blocks]
+        rows, channels = len(windows), len(self._last)
+        # (y, block, tap along x, tap along y, channel, x) -> (y, tap along y, block, tap along x and x, channel)
+        windows = windows.reshape(rows, blocks, 3, 3, channels, seen).permute(0, 3, 1, 2, 5, 4)
+        windows = windows.reshape(rows * 3, blocks, 3 * seen, channels)
+        upsampled = torch.matmul(torch.from_numpy(taps.reshape(block, -1)), windows)
+        return upsampled.view(rows * 3, -1)[:, : width * channels]
+
+
+def _fine_rows(branches: list[Tensor], start: int, stop: int) -> Tensor:
+    """The first two branches side by side, in some rows inside of the finest."""
+    above = (start - 1) // 2
+    upsampled = [
+        functional.interpolate(
+            branch[..., above : stop // 2 + 1, :], scale_factor=2, mode="bilinear", align_corners=False
+        )
+        for branch in branches[1:]
+    ]
+    rows = slice(start - 2 * above, stop - 2 * above)
+    return torch.cat([branches[0][..., start:stop, :], *(branch[..., rows, :] for branch in upsampled)], dim=1)
+
+
+def upsampling_taps(first: int, count: int, scale: int) -> tuple[int, np.ndarray]:
+    """Bilinear upsampling along an axis, seen through the three taps of a convolution.
+
+    Parameters
+    ----------
+    first : int
+        First fine pixel, one or more inside of the image.
+    count : int
+        How many of them.
+    scale : int
+        Fine pixels along a coarse one.
+
+    Returns
+    -------
+    start : int
+        First coarse pixel that is needed.
+    taps : numpy.ndarray of float32
+        Shape (count, 3, coarse pixels): share of each coarse pixel, from `start` on, in what each tap sees.
+    """
+    fine = first + np.arange(count)[:, None] + np.arange(-1, 2)
+    place = (fine + 0.5) / scale - 0.5
+    before = np.floor(place).astype(int)
+    start = int(before[0, 0])
+    columns = np.arange(start, before[-1, -1] + 2)
+    return start, np.clip(1 - np.abs(place[..., None] - columns), 0, 1).astype(np.float32)

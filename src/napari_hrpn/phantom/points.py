@@ -1,0 +1,121 @@
+"""Random points that keep a distance from each other, the same whichever window asks for them.
+
+The rule: whether a point exists depends only on its own lattice cell and on points nearer than the distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from napari_hrpn.phantom.random_field import Purpose, keyed_generator
+
+LATTICE_UM = 128.0
+MARKS = 8
+_FULLEST = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Rectangle in µm, its low edges inside and its high edges outside."""
+
+    y0: float
+    x0: float
+    y1: float
+    x1: float
+
+    def grown(self, margin_um: float) -> Bounds:
+        """Return the rectangle with a margin on each side."""
+        return Bounds(self.y0 - margin_um, self.x0 - margin_um, self.y1 + margin_um, self.x1 + margin_um)
+
+    def holds(self, points_um: np.ndarray) -> np.ndarray:
+        """Return which of the points (n, 2) lie in the rectangle."""
+        y, x = points_um[:, 0], points_um[:, 1]
+        return np.asarray((y >= self.y0) & (y < self.y1) & (x >= self.x0) & (x < self.x1))
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points (n, 2) in µm with `MARKS` uniform random numbers each, from which their looks are drawn."""
+
+    positions_um: np.ndarray
+    marks: np.ndarray
+
+    def where(self, keep: np.ndarray) -> Points:
+        """Return the points that a boolean array picks."""
+        return Points(self.positions_um[keep], self.marks[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class HardCore:
+    """Matérn II thinning of an inhomogeneous Poisson process, with the local density that it should end with.
+
+    Attributes
+    ----------
+    seed, purpose
+        Key of its random numbers.
+    distance_um : float
+        Smallest distance between two points; 0 gives a plain Poisson process.
+    peak_per_mm2 : float
+        Highest density asked for anywhere.
+    density_per_mm2 : callable
+        Density wanted at points of shape (n, 2) in µm.
+    """
+
+    seed: int
+    purpose: Purpose
+    distance_um: float
+    peak_per_mm2: float
+    density_per_mm2: Callable[[np.ndarray], np.ndarray]
+
+    def within(self, bounds: Bounds) -> Points:
+        """Return the points of a rectangle.
+
+        Parameters
+        ----------
+        bounds : Bounds
+            Where.
+
+        Returns
+        -------
+        Points
+            Always the same points for the same place, in an order that is fixed by place.
+        """
+        candidates = self._candidates(bounds.grown(self.distance_um))
+        if self.distance_um > 0:
+            candidates = candidates.where(self._survives(candidates))
+        return candidates.where(bounds.holds(candidates.positions_um))
+
+    def _candidates(self, bounds: Bounds) -> Points:
+        rows = range(int(np.floor(bounds.y0 / LATTICE_UM)), int(np.ceil(bounds.y1 / LATTICE_UM)))
+        columns = range(int(np.floor(bounds.x0 / LATTICE_UM)), int(np.ceil(bounds.x1 / LATTICE_UM)))
+        numbers = np.concatenate([self._lattice_cell(row, column) for row in rows for column in columns])
+        points = Points(numbers[:, :2], numbers[:, 2:])
+        points = points.where(bounds.holds(points.positions_um))
+        wanted = self._before_thinning(self.density_per_mm2(points.positions_um))
+        return points.where(points.marks[:, -1] * self._before_thinning(self.peak_per_mm2) < wanted)
+
+    def _lattice_cell(self, row: int, column: int) -> np.ndarray:
+        random = keyed_generator(self.seed, self.purpose, row, column)
+        count = random.poisson(self._before_thinning(self.peak_per_mm2) * (LATTICE_UM / 1000) ** 2)
+        numbers = random.random((count, 2 + MARKS + 2))
+        numbers[:, :2] = (numbers[:, :2] + (row, column)) * LATTICE_UM
+        return numbers
+
+    def _before_thinning(self, density: np.ndarray | float) -> np.ndarray:
+        """Density of candidates that leaves `density` points: -ln(1 - density * pi d^2) / pi d^2."""
+        reach_mm2 = np.pi * (self.distance_um / 1000) ** 2
+        if reach_mm2 == 0:
+            return np.asarray(density)
+        return np.asarray(-np.log1p(-np.minimum(density * reach_mm2, _FULLEST)) / reach_mm2)
+
+    def _survives(self, points: Points) -> np.ndarray:
+        priority = points.marks[:, -2]
+        alive = np.ones(len(priority), bool)
+        if len(priority):
+            first, second = cKDTree(points.positions_um).query_pairs(self.distance_um, output_type="ndarray").T
+            alive[np.where(priority[first] > priority[second], first, second)] = False
+        return alive

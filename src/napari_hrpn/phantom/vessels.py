@@ -1,0 +1,207 @@
+"""Vessels of the phantom: capsules with a bright wall and a dark lumen that leak probe through the wall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from napari_hrpn.phantom.points import Bounds, HardCore
+from napari_hrpn.phantom.random_field import Purpose, RandomField
+from napari_hrpn.phantom.sample_grid import SampleGrid
+from napari_hrpn.phantom.settings import PhantomSettings
+from napari_hrpn.phantom.tissue import TissueShape
+
+LONGEST_UM = 90.0
+_CROWDING = 3.0
+_SOURCE_WALL_UM = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Vessels:
+    """Vessels as columns of numbers, one row per vessel.
+
+    Attributes
+    ----------
+    centre_um : numpy.ndarray
+        (n, 2), y and x.
+    direction : numpy.ndarray
+        (n, 2), unit vector of the axis.
+    radius_um, half_length_um : numpy.ndarray
+        Radius of the lumen; half the length of the axis.
+    brightness : numpy.ndarray
+        CD31 of the wall, mean 1.
+    permeability : numpy.ndarray
+        P_i C_p, mean 1.
+    """
+
+    centre_um: np.ndarray
+    direction: np.ndarray
+    radius_um: np.ndarray
+    half_length_um: np.ndarray
+    brightness: np.ndarray
+    permeability: np.ndarray
+
+    @property
+    def perimeter_um(self) -> np.ndarray:
+        """Length of each wall in the section."""
+        return np.asarray(2 * np.pi * self.radius_um + 4 * self.half_length_um)
+
+    def where(self, keep: np.ndarray) -> Vessels:
+        """Return the vessels that a boolean array or a slice picks."""
+        return Vessels(
+            self.centre_um[keep],
+            self.direction[keep],
+            self.radius_um[keep],
+            self.half_length_um[keep],
+            self.brightness[keep],
+            self.permeability[keep],
+        )
+
+
+def vessels_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape, *, hidden: bool = False) -> Vessels:
+    """Return the vessels whose centres lie in a rectangle.
+
+    Parameters
+    ----------
+    bounds : Bounds
+        Where.
+    settings : PhantomSettings
+        Their density, clustering, size and permeability.
+    tissue : TissueShape
+        Only living tissue has vessels.
+    hidden : bool
+        The second, invisible set that `has_independent_probe` leaks from.
+
+    Returns
+    -------
+    Vessels
+        The same vessels for the same place, whatever the rectangle.
+    """
+    points = _pattern(settings, tissue, hidden=hidden).within(bounds)
+    normal = ndtri(np.clip(points.marks, 1e-12, 1 - 1e-12))
+    angle = np.pi * points.marks[:, 0]
+    faint = settings.vessel_brightness_sd * normal[:, 1]
+    leak = settings.permeability_visible * faint + settings.permeability_hidden_sd * normal[:, 2]
+    leak_variance = (settings.permeability_visible * settings.vessel_brightness_sd) ** 2
+    leak_variance += settings.permeability_hidden_sd**2
+    half_length = settings.vessel_half_length_um * np.exp(settings.vessel_half_length_sd * normal[:, 4])
+    return Vessels(
+        points.positions_um,
+        np.column_stack([np.sin(angle), np.cos(angle)]),
+        np.minimum(settings.vessel_radius_um * np.exp(settings.vessel_radius_sd * normal[:, 3]), LONGEST_UM / 4),
+        np.minimum(half_length, LONGEST_UM / 2),
+        np.exp(-faint - settings.vessel_brightness_sd**2 / 2),
+        np.exp(leak - leak_variance / 2),
+    )
+
+
+def _pattern(settings: PhantomSettings, tissue: TissueShape, *, hidden: bool) -> HardCore:
+    purpose = Purpose.HIDDEN_VESSELS if hidden else Purpose.VESSELS
+    clustering = Purpose.HIDDEN_VESSEL_CLUSTERING if hidden else Purpose.VESSEL_CLUSTERING
+    field = RandomField(tissue.seed, clustering, settings.vessel_clustering_um)
+    spread = settings.vessel_clustering
+    highest = settings.vessel_density_per_mm2 * (_CROWDING if spread else 1.0)
+
+    def density(points_um: np.ndarray) -> np.ndarray:
+        local = np.exp(spread * field.at(points_um) - spread**2 / 2) * settings.vessel_density_per_mm2
+        return np.asarray(np.minimum(local, highest) * tissue.at(points_um)[1])
+
+    return HardCore(tissue.seed, purpose, settings.vessel_distance_um, highest, density)
+
+
+def draw_walls(vessels: Vessels, window: SampleGrid, wall_um: float) -> np.ndarray:
+    """Return the CD31 stain of vessel walls.
+
+    Parameters
+    ----------
+    vessels : Vessels
+        All vessels that reach into the window.
+    window : SampleGrid
+        Where to draw.
+    wall_um : float
+        SD of the Gaussian profile across the wall.
+
+    Returns
+    -------
+    numpy.ndarray
+        Float32 of the window's shape; crossing walls show the brighter one.
+    """
+    walls = np.zeros(window.shape, np.float32)
+    for vessel in range(len(vessels.radius_um)):
+        place, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
+        profile = np.exp(-0.5 * (from_wall_um / np.float32(wall_um)) ** 2)
+        np.maximum(walls[place], np.float32(vessels.brightness[vessel]) * profile, out=walls[place])
+    return walls
+
+
+def leak_source(vessels: Vessels, window: SampleGrid) -> np.ndarray:
+    """Return what the vessels give off per area.
+
+    Parameters
+    ----------
+    vessels : Vessels
+        Those that do not lie wholly in the window leak nothing.
+    window : SampleGrid
+        The transport lattice.
+
+    Returns
+    -------
+    numpy.ndarray
+        Float64 of the window's shape. Its sum times the area of a sample is the sum of
+        permeability * perimeter over the vessels that leak, to rounding.
+    """
+    source = np.zeros(window.shape)
+    wall_um = max(_SOURCE_WALL_UM, window.step_um / 2)
+    reach_um = vessels.half_length_um + vessels.radius_um + 4 * wall_um
+    for vessel in np.flatnonzero(window.bounds.grown(-reach_um).holds(vessels.centre_um)):
+        place, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
+        profile = np.exp(-0.5 * (from_wall_um.astype(np.float64) / wall_um) ** 2)
+        strength = vessels.permeability[vessel] * vessels.perimeter_um[vessel] / window.step_um**2
+        source[place] += strength * profile / profile.sum()
+    return source
+
+
+def _distance_to_wall(
+    vessels: Vessels, vessel: int | np.intp, window: SampleGrid, beyond_um: float
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Return a square around a vessel, and in it the distance to the middle of its wall, negative in the lumen."""
+    y_um, x_um = vessels.centre_um[vessel]
+    half_length, radius = vessels.half_length_um[vessel], vessels.radius_um[vessel]
+    place = window.around(y_um, x_um, half_length + radius + beyond_um)
+    y = (window.y_um[place[0]] - y_um).astype(np.float32)[:, None]
+    x = (window.x_um[place[1]] - x_um).astype(np.float32)[None, :]
+    along_y, along_x = vessels.direction[vessel].astype(np.float32)
+    along = np.clip(y * along_y + x * along_x, -np.float32(half_length), np.float32(half_length))
+    return place, np.hypot(y - along * along_y, x - along * along_x) - np.float32(radius)
+
+
+def inside_vessels(points_um: np.ndarray, vessels: Vessels, beyond_um: float) -> np.ndarray:
+    """Return which points lie in a vessel or nearer than `beyond_um` to its wall.
+
+    Parameters
+    ----------
+    points_um : numpy.ndarray
+        Shape (n, 2).
+    vessels : Vessels
+        All vessels that may reach the points.
+    beyond_um : float
+        Width of the border that counts as vessel.
+
+    Returns
+    -------
+    numpy.ndarray
+        Boolean, shape (n,).
+    """
+    inside = np.zeros(len(points_um), bool)
+    for vessel in range(len(vessels.radius_um)):
+        reach = vessels.radius_um[vessel] + beyond_um
+        half_length = vessels.half_length_um[vessel]
+        offset = points_um - vessels.centre_um[vessel]
+        near = np.flatnonzero((np.abs(offset) < half_length + reach).all(axis=1))
+        offset = offset[near]
+        along = np.clip(offset @ vessels.direction[vessel], -half_length, half_length)
+        across = offset - along[:, None] * vessels.direction[vessel]
+        inside[near[np.hypot(across[:, 0], across[:, 1]) < reach]] = True
+    return inside

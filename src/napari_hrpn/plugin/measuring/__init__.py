@@ -1,1 +1,0 @@
-"""What widgets that measure slides are made of: progress, plots, tables, marks in the viewer; no arithmetic."""

@@ -1,0 +1,197 @@
+"""Where a pair is compared: the frame, the tissue, or what was drawn; the same part at every level of a slide."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from napari_hrpn.core import Box
+from napari_hrpn.plugin.viewer.drawn_regions import DrawnLabels, DrawnShapes
+from napari_hrpn.slides import Annotation, RegionMask, read_regions, region_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Hashable
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis import PairCounts, PairReport
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
+    from napari_hrpn.plugin.viewer.drawn_regions import Drawn
+
+_Part: TypeAlias = RegionMask | Annotation | None
+Wanted: TypeAlias = "RegionMask | Drawn | None"
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of a slide.
+
+    Attributes
+    ----------
+    title : str
+        What to call it.
+    part : RegionMask, Annotation or None
+        None for the whole frame.
+    """
+
+    title: str
+    part: _Part
+
+    @property
+    def key(self) -> Hashable:
+        """Another one for another part, whatever it is called."""
+        if self.part is None:
+            return "frame"
+        if isinstance(self.part, RegionMask):
+            return self.part.digest
+        content = b"|".join(ring.tobytes() for rings in self.part.rings for ring in rings)
+        return hashlib.sha256(content).hexdigest()
+
+    def bounds(self, shape: tuple[int, int]) -> Box:
+        """The smallest rectangle of full-resolution pixels that holds it.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Height and width of the slide.
+
+        Returns
+        -------
+        Box
+            Within the slide.
+        """
+        from napari_hrpn.analysis import roi_bounds
+
+        if self.part is None:
+            return Box(0, shape[0], 0, shape[1])
+        rows, columns = roi_bounds(self.part, shape)
+        return Box(rows.start, rows.stop, columns.start, columns.stop)
+
+    def inside(self, box: Box, downsample: tuple[float, float]) -> NDArray[np.bool_] | None:
+        """Which pixels of a level are in it.
+
+        Parameters
+        ----------
+        box : Box
+            Pixels of the level.
+        downsample : tuple of float
+            Full-resolution pixels per pixel of the level.
+
+        Returns
+        -------
+        numpy.ndarray of bool or None
+            Of the box's height and width; None where all are. A pixel is inside if its centre is.
+        """
+        from napari_hrpn.analysis import roi_mask
+
+        rows, columns = slice(box.y0, box.y1), slice(box.x0, box.x1)
+        if self.part is None:
+            return None
+        if isinstance(self.part, RegionMask):
+            own = self.part.downsample[0] / downsample[0], self.part.downsample[1] / downsample[1]
+            is_coarser = min(own) >= 1
+            # at full resolution, the very pixels that are counted there
+            return RegionMask(self.part.mask, own).within(rows, columns) if is_coarser else self._at_centres(own, box)
+        return roi_mask(self.part, rows, columns, downsample)
+
+    def _at_centres(self, downsample: tuple[float, float], box: Box) -> NDArray[np.bool_]:
+        assert isinstance(self.part, RegionMask)
+        mask = self.part.mask
+        y, x = (
+            np.clip((np.arange(start, stop) + 0.5) * factor, 0, size - 1).astype(np.intp)
+            for start, stop, factor, size in zip(
+                (box.y0, box.x0), (box.y1, box.x1), [1 / own for own in downsample], mask.shape, strict=True
+            )
+        )
+        return mask[np.ix_(y, x)]
+
+
+def found_region(title: str, wanted: Wanted, shape: tuple[int, int]) -> Region:
+    """Make a region of what was chosen. It may take time: not for the GUI thread.
+
+    Parameters
+    ----------
+    title : str
+        What to call it.
+    wanted : RegionMask, DrawnShapes, DrawnLabels or None
+        None for the whole frame.
+    shape : tuple of int
+        Height and width of the slide.
+
+    Returns
+    -------
+    Region
+        Exact for shapes; where some are excluded, and for labels, of 4096 px a side at most.
+
+    Raises
+    ------
+    SlideError
+        If nothing that was drawn lies on the slide.
+    """
+    if isinstance(wanted, DrawnShapes):
+        return Region(title, _of_shapes(wanted, shape))
+    if isinstance(wanted, DrawnLabels):
+        # the way that labels go to a file is the one that knows where they lie
+        with TemporaryDirectory() as folder:
+            return Region(title, read_regions(wanted.write(Path(folder)), shape))
+    return Region(title, wanted)
+
+
+def region_pairs(
+    real: ComparedChannel, predicted: ComparedChannel, region: Region
+) -> Generator[PairReport, None, PairCounts]:
+    """Count the pixel pairs of a region at full resolution. It takes time: not for the GUI thread.
+
+    Parameters
+    ----------
+    real, predicted : ComparedChannel
+        Of one size.
+    region : Region
+        Where; of one that was drawn, only what is under it is read.
+
+    Yields
+    ------
+    PairReport
+        After each block.
+
+    Returns
+    -------
+    PairCounts
+        Of all pixels of the region.
+
+    Raises
+    ------
+    AgreementError
+        If pixels are not finite.
+    SlideError
+        If a slide cannot be read.
+    """
+    from napari_hrpn.analysis import slide_pairs
+
+    part = region.part
+    if isinstance(part, Annotation):
+        box = region.bounds(real.slide.shape)
+        slides = [each.slide.cut(slice(box.y0, box.y1), slice(box.x0, box.x1)) for each in (real, predicted)]
+        rois = (_moved(part, box),)
+        pairs = yield from slide_pairs(slides[0], real.channel, slides[1], predicted.channel, rois=rois)
+        return pairs.rois[0]
+    pairs = yield from slide_pairs(real.slide, real.channel, predicted.slide, predicted.channel, tissue=part)
+    return pairs.frame if pairs.tissue is None else pairs.tissue
+
+
+def _moved(annotation: Annotation, box: Box) -> Annotation:
+    rings = tuple(tuple(ring - (box.y0, box.x0) for ring in polygon) for polygon in annotation.rings)
+    return replace(annotation, rings=rings)
+
+
+def _of_shapes(drawn: DrawnShapes, shape: tuple[int, int]) -> _Part:
+    if not drawn.annotations:
+        return None
+    if any(annotation.kind == "exclude" for annotation in drawn.annotations):
+        return region_mask(drawn.annotations, shape, source=drawn.title)
+    return Annotation(drawn.title, "include", tuple(rings for one in drawn.annotations for rings in one.rings))

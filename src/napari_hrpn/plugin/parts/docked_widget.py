@@ -1,0 +1,100 @@
+"""What every dock widget of this package is: it ends what it runs, however it goes away, and fits on small screens."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QWidget
+
+from napari_hrpn.plugin.parts.debounce import soon
+
+MOST_OF_WINDOW = 0.4
+SETTLING_MS = 100
+
+
+class DockedWidget(QWidget):
+    """A widget in a dock of napari's; a subclass says in `shut_down` what is to be ended."""
+
+    least_width_px = 0
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Wide enough for a plot or a table that one can read."""
+        hint: QSize = super().sizeHint()
+        return hint.expandedTo(QSize(self.least_width_px, hint.height()))
+
+    def shut_down(self) -> None:
+        """End all that runs, before the widget goes away; called again, it does nothing."""
+        raise NotImplementedError
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice that its dock is closed, or is going to be deleted with the viewer."""
+        handled = bool(super().event(event))
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            parent = self.parent()
+            if parent is None:
+                # napari takes a widget out of a dock that is closed, and does not use it again
+                self.shut_down()
+            else:
+                soon(self, self._become_a_tab).start()
+                # a viewer that is closed deletes its docks with what is in them, which is told before it happens
+                parent.destroyed.connect(self.shut_down)
+        return handled
+
+    def _become_a_tab(self) -> None:
+        """Stand behind a dock of this package that is there already, instead of taking half of its room."""
+        window, dock = self.window(), self.parent()
+        if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget) or dock.isFloating():
+            return
+        area = window.dockWidgetArea(dock)
+        others = (other for other in window.findChildren(QDockWidget) if other is not dock)
+        beside = [other for other in others if not other.isHidden() and window.dockWidgetArea(other) == area]
+        ours = [other for other in beside if isinstance(other.widget(), DockedWidget) and not other.isFloating()]
+        if ours and ours[-1] not in window.tabifiedDockWidgets(dock):
+            window.tabifyDockWidget(ours[-1], dock)
+            dock.show()
+            dock.raise_()
+        if ours:
+            # once the dock has its place among the tabs
+            soon(self, self._widen, SETTLING_MS).start()
+
+    def _widen(self) -> None:
+        """Give the tabs the width that this one asks for, as far as the image keeps most of the window."""
+        window, dock = self.window(), self.parent()
+        if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget):
+            return
+        wanted = min(self.sizeHint().width(), int(MOST_OF_WINDOW * window.width()))
+        if dock.width() < wanted:
+            window.resizeDocks([dock], [wanted], Qt.Orientation.Horizontal)
+
+
+def scrolling(contents: QWidget, *, sideways: bool = False) -> QScrollArea:
+    """A view without a frame on a widget that may be higher than the screen.
+
+    Parameters
+    ----------
+    contents : QWidget
+        What is looked at; it takes the width of the view.
+    sideways : bool
+        Whether it can be wider than the view, too.
+
+    Returns
+    -------
+    QScrollArea
+        That holds it.
+    """
+    area = QScrollArea() if sideways else _Upright()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    if not sideways:
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(contents)
+    return area
+
+
+class _Upright(QScrollArea):
+    """Scrolls up and down only, so nothing may lie behind the scroll bar."""
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        hint, contents, bar = super().minimumSizeHint(), self.widget(), self.verticalScrollBar()
+        if contents is None or bar is None:
+            return hint
+        return hint.expandedTo(QSize(contents.minimumSizeHint().width() + bar.sizeHint().width(), 0))

@@ -1,0 +1,153 @@
+"""The buttons Measure and Cancel with a progress bar, the time left and a sentence; runs parts in a thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.parts.staged_progress import Progress
+from napari_hrpn.plugin.parts.tasks import Finished, Part, Remembered, in_turn
+from napari_hrpn.plugin.parts.tone_label import PROBLEM, TEXT, ToneLabel
+from napari_hrpn.plugin.parts.user_error import sentence_of
+from napari_hrpn.plugin.parts.words import time_in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+STEPS = 1000
+
+
+class MeasureBar(QWidget):
+    """Starts, follows and ends measurements, and remembers their parts.
+
+    `asked` says that the user wants to measure, `found` carries the key of a part that has its result, `ended` says
+    that nothing runs any more, and carries whether all was measured.
+
+    Parameters
+    ----------
+    tooltip : str
+        What is measured.
+    """
+
+    asked = Signal()
+    found = Signal(object)
+    ended = Signal(bool)
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__()
+        self.message = ""
+        self.message_label = ToneLabel(TEXT)
+        self.results = Remembered()
+        self._run: BackgroundRun | None = None
+        self.measure_button = QPushButton("Measure")
+        self.measure_button.setToolTip(tooltip)
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip("Stop after the block that is being read; what is finished is kept")
+        self.bar = QProgressBar()
+        self.bar.setToolTip("Share of all that is to be measured")
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.measure_button)
+        buttons.addWidget(self.cancel_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.message_label)
+        self.measure_button.clicked.connect(self.asked)
+        self.cancel_button.clicked.connect(self.cancel)
+        self._show_state()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether something is being measured."""
+        return self._run is not None
+
+    def start(self, parts: Sequence[Part]) -> bool:
+        """Compute the parts that are not known; nothing is done while others are computed.
+
+        Parameters
+        ----------
+        parts : sequence of Part
+            In their order.
+
+        Returns
+        -------
+        bool
+            Whether something runs now; False also where everything is known.
+        """
+        if self.is_running or all(part.key in self.results for part in parts):
+            return False
+        self._run = BackgroundRun(in_turn(parts, self.results.copy()))
+        self._run.yielded.connect(self._take)
+        self._run.returned.connect(self._end)
+        self._run.failed.connect(self._fail)
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("")
+        self.say("")
+        self._show_state()
+        self._run.start()
+        return True
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence."""
+        self._show(sentence, TEXT)
+
+    def refuse(self, sentence: str) -> None:
+        """Show why something cannot be done, in the colour of what went wrong."""
+        self._show(sentence, PROBLEM)
+
+    def _show(self, sentence: str, tone: str) -> None:
+        self.message = sentence
+        self.message_label.say(sentence, tone)
+
+    def cancel(self) -> None:
+        """Stop after the step that is being done; what is finished is kept."""
+        if self._run is not None:
+            self._run.cancel()
+            self.cancel_button.setEnabled(False)
+            self.say("Stopping after this block …")
+
+    def abandon(self) -> None:
+        """The same, tell nothing more and forget all, for the widget is going away."""
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+        self.results.clear()
+
+    def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever the part returned)
+        """Result of a part; None where it is not known."""
+        return self.results.get(key)
+
+    def _take(self, news: Progress | Finished) -> None:
+        if isinstance(news, Finished):
+            self.results.keep(news.key, news.result)
+            self.found.emit(news.key)
+            return
+        self.bar.setRange(0, STEPS)
+        self.bar.setValue(round(STEPS * news.share))
+        left = "" if news.seconds_left is None else f", {time_in_words(news.seconds_left)} left"
+        self.bar.setFormat(f"%p %{left}")
+        if self.cancel_button.isEnabled():
+            self.say(f"{news.words} …")
+
+    def _end(self, is_complete: bool) -> None:
+        self.say("" if is_complete else "Stopped; Measure goes on with what is missing.")
+        self._stopped(is_complete)
+
+    def _fail(self, error: BaseException) -> None:
+        self.refuse(sentence_of(error))
+        self._stopped(False)
+
+    def _stopped(self, is_complete: bool) -> None:
+        self._run = None
+        self._show_state()
+        self.ended.emit(is_complete)
+
+    def _show_state(self) -> None:
+        self.measure_button.setEnabled(not self.is_running)
+        self.cancel_button.setEnabled(self.is_running)
+        self.cancel_button.setVisible(self.is_running)
+        self.bar.setVisible(self.is_running)

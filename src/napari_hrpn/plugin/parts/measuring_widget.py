@@ -1,0 +1,284 @@
+"""What the widgets that measure whole slides share: real and predicted layers, tissue, a run, colours, and an end.
+
+The rule: what is shown always belongs to what is chosen; what is not known yet is not shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from napari_hrpn.plugin.parts.arrangement import MOST_STRETCH
+from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.parts.measure_bar import MeasureBar
+from napari_hrpn.plugin.parts.pair_form import PairForm
+from napari_hrpn.plugin.parts.plot import Plot
+from napari_hrpn.plugin.parts.plot_theme import PlotTheme
+from napari_hrpn.plugin.parts.region_form import FRAME
+from napari_hrpn.plugin.parts.report_button import ReportBar
+from napari_hrpn.plugin.parts.report_run import ReportChoices
+from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
+from napari_hrpn.plugin.parts.selection import ComparedChannel
+from napari_hrpn.plugin.parts.tissue_mask import Tissue
+from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.parts.viewer_marks import ViewerMouse
+from napari_hrpn.slides import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    import napari
+
+    from napari_hrpn.plugin.parts.region_form import RegionForm
+    from napari_hrpn.plugin.parts.tasks import Part
+    from napari_hrpn.slides import Slide
+
+    Wanted = Callable[[], Sequence[Part]]
+
+UNASKED_WEIGHT = 128e6
+"""In pixels that are looked at: what takes some seconds is measured without being asked."""
+WAITING = "Looking for the tissue …"
+
+
+class MeasuringWidget(DockedWidget):
+    """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the slides are open.
+    tooltip : str
+        What the button Measure does.
+    """
+
+    region_form: RegionForm
+    is_measured_unasked = True
+    least_width_px = 480
+
+    def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._waiting: Callable[[], None] | None = None
+        self._is_shut_down = False
+        self._missing = ""
+        self._begun: list[Hashable] = []
+        self.pair_form = PairForm(viewer)
+        self.tissue = Tissue(viewer)
+        self.bar = MeasureBar(tooltip)
+        self.report = ReportBar(viewer, self.pair_form, self.tissue, choices=self._choices)
+        self.mouse = ViewerMouse(viewer)
+        self._soon = soon(self, self._refresh)
+        self.pair_form.changed.connect(self.changed)
+        self.tissue.changed.connect(self._tissue_changed)
+        self.bar.asked.connect(self.measure)
+        self.bar.found.connect(self.changed)
+        self.bar.ended.connect(self.changed)
+
+    def parts(self) -> list[Part]:
+        """What is to be measured now.
+
+        Raises
+        ------
+        UserError
+            If something is missing.
+        SlideError
+            If a region cannot be used.
+        """
+        raise NotImplementedError
+
+    def show_known(self) -> None:
+        """Show the results of the parts that are known, and nothing else."""
+        raise NotImplementedError
+
+    def plots(self) -> Sequence[Plot]:
+        """All plots, to give them the colours of the theme."""
+        raise NotImplementedError
+
+    @property
+    def needs_tissue(self) -> bool:
+        """Whether what is to be measured depends on the tissue."""
+        raise NotImplementedError
+
+    def report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (of the slide that is reported)
+        """What a report takes over from what is chosen here."""
+        return ReportChoices()
+
+    def _choices(self, slide: Slide) -> ReportChoices:
+        return replace(self.report_choices(slide), is_whole_frame=self.region_form.value == FRAME)
+
+    @property
+    def real(self) -> ComparedChannel | None:
+        """The real channel; it may be there without any prediction."""
+        return self.pair_form.real
+
+    @property
+    def predictions(self) -> tuple[ComparedChannel, ...]:
+        """What was predicted, with a real channel or alone; none where the real channel stands alone."""
+        return self.pair_form.predictions
+
+    @property
+    def place(self) -> ComparedChannel | None:
+        """The real channel; where there is none, another one that lies where the predictions do."""
+        return self.pair_form.place
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is read or measured, and all that is known is shown."""
+        is_running = self.bar.is_running or self.tissue.is_busy or self._waiting is not None
+        is_listed = self.pair_form.is_settled and self.region_form.is_settled
+        return (
+            is_listed and not is_running and not self._soon.isActive() and all(plot.is_drawn for plot in self.plots())
+        )
+
+    @property
+    def message(self) -> str:
+        """The last thing that was said to the user."""
+        return self.bar.message
+
+    def measure(self) -> None:
+        """Measure what is not known yet."""
+        self.pair_form.look_again()
+        self.start(self.parts, lambda _: self.bar.say("Nothing has changed: all of this is measured."))
+
+    def start(self, wanted: Wanted, when_known: Callable[[Sequence[Part]], None]) -> None:
+        """Compute parts that are not known, once the tissue is known.
+
+        Parameters
+        ----------
+        wanted : callable
+            Returns the parts, or raises UserError or SlideError.
+        when_known : callable
+            Called with the parts if all of them are known already.
+        """
+        if self.bar.is_running:
+            return
+        self._waiting = None
+        if self.needs_tissue and self.tissue.is_busy:
+            self._waiting = lambda: self.start(wanted, when_known)
+            self.bar.say(WAITING)
+            return
+        try:
+            parts = wanted()
+        except (UserError, SlideError) as error:
+            self.bar.refuse(str(error))
+            return
+        if not self.bar.start(parts):
+            when_known(parts)
+
+    def changed(self, _: object = None) -> None:
+        """Show what is known of other choices, once for all that changes in this moment."""
+        if not self._is_shut_down:
+            self._soon.start()
+
+    def shut_down(self) -> None:
+        """End all that runs, before the widget goes away."""
+        if self._is_shut_down:
+            return
+        self._is_shut_down = True
+        self._soon.stop()
+        self.bar.abandon()
+        self.report.abandon()
+        self.mouse.stop()
+        self.tissue.shut_down()
+        self.pair_form.shut_down()
+        self._theme.stop()
+
+    def lay_out(self, contents: Sequence[QWidget]) -> None:
+        """Stand widgets under each other, in a view that scrolls; the bar stays in sight under it.
+
+        Parameters
+        ----------
+        contents : sequence of QWidget
+            From top to bottom.
+        """
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, 6, 0)
+        for widget in contents:
+            column.addWidget(widget, MOST_STRETCH if isinstance(widget, Plot | QTabWidget) else 0)
+        column.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.addWidget(scrolling(inside, sideways=True), 1)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.report)
+        self._theme = PlotTheme(self, self._viewer, self.plots())
+        self.tissue.look_at(self.place)
+
+    def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
+        """Ask where to save a table, and save it.
+
+        Parameters
+        ----------
+        what : str
+            Such as "histogram".
+        rows : sequence of dict
+            All with the same keys.
+        """
+        if not rows:
+            self.bar.refuse("There is nothing to save yet: press Measure.")
+            return
+        self._ask_and_save(what, TABLES, partial(write_table, rows))
+
+    def save_plot(self, what: str, plot: Plot) -> None:
+        """Ask where to save a plot, and save it, dark on white.
+
+        Parameters
+        ----------
+        what : str
+            Such as "histogram".
+        plot : Plot
+            What to save.
+        """
+        self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
+
+    def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:
+        ask_and_save(
+            self,
+            what,
+            None if self.place is None else self.place.slide.source,
+            kinds,
+            write,
+            self.bar.say,
+            self.bar.refuse,
+        )
+
+    def _tissue_changed(self) -> None:
+        if self._waiting is not None and not self.tissue.is_busy:
+            self._waiting()
+        self.changed()
+
+    def _refresh(self) -> None:
+        self.tissue.look_at(self.place)
+        self.show_known()
+        self._measure_unasked()
+
+    def _measure_unasked(self) -> None:
+        """Measure in the background what does not take long; once, until something else is chosen."""
+        try:
+            parts = self.parts()
+        except (UserError, SlideError) as error:
+            self._say_missing(str(error))
+            return
+        self._say_missing("")
+        asked = [part.key for part in parts]
+        missing = [part for part in parts if part.key not in self.bar.results]
+        self.bar.measure_button.setVisible(bool(missing))
+        if not self.is_measured_unasked or asked == self._begun or (self.needs_tissue and self.tissue.is_busy):
+            return
+        if self.bar.is_running:
+            # of what is chosen no more; its end comes back here
+            self.bar.cancel()
+        elif missing and sum(part.weight for part in missing) <= UNASKED_WEIGHT:
+            self._begun = asked
+            self.bar.start(parts)
+
+    def _say_missing(self, sentence: str) -> None:
+        """Say what is missing as long as it is, unless the form above says so already."""
+        is_told = sentence == self.pair_form.problem or (self.needs_tissue and self.tissue.is_busy)
+        missing, self._missing = self._missing, "" if is_told else sentence
+        if not self.bar.is_running and (self._missing or self.bar.message == missing):
+            self.bar.say(self._missing)

@@ -1,0 +1,305 @@
+"""What every plot of a measurement is: drawn soon, once for many changes, and only while it is in view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QWidget
+
+from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.parts.plot_canvas import fill_with_canvas, tell_at_mouse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from qtpy.QtGui import QShowEvent
+
+REDRAW_MS = 60
+REAL_COLOUR = "#e8e8e8"
+SAVED_PX_PER_INCH = 100
+LEFT_PX, RIGHT_PX, BOTTOM_PX, TOP_PX = 62, 10, 44, 34
+"""Room for tick labels, the names of the axes, and the title."""
+TEXT_POINTS = 8
+TITLE_PAD_POINTS = 12
+"""Above the power of ten that belongs to the numbers of an axis."""
+
+
+@dataclass(frozen=True)
+class Ink:
+    """Colours to draw with.
+
+    Attributes
+    ----------
+    background, text : str
+        Of the paper, and of lines and letters.
+    real : str
+        Of what belongs to the real image.
+    """
+
+    background: str
+    text: str
+    real: str
+
+
+ON_PAPER = Ink("#ffffff", "#222222", "#222222")
+
+
+class Plot(QWidget):
+    """A canvas of matplotlib's; a subclass says in `draw_on` what is on it.
+
+    Parameters
+    ----------
+    height_px : int
+        Of the canvas at least.
+    """
+
+    def __init__(self, height_px: int) -> None:
+        super().__init__()
+        from matplotlib.figure import Figure
+
+        self._ink = Ink("#262930", "#f0f1f2", REAL_COLOUR)
+        self._is_stale = True
+        self._unmarked: Any = None
+        self.figure = Figure()
+        self.canvas = fill_with_canvas(self, self.figure, height_px, grows=True)
+        self.canvas.mpl_connect("motion_notify_event", self._tell)
+        self.canvas.mpl_connect("button_press_event", self.pressed)
+        self.canvas.mpl_connect("draw_event", self._remember)
+        # of the canvas, which draws itself next; this widget may change where the canvas does not
+        self.canvas.mpl_connect("resize_event", self._fit)
+        self._soon = soon(self, self._draw, REDRAW_MS)
+
+    def draw_on(self, figure: Figure, ink: Ink) -> None:
+        """Draw everything on an empty figure.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure
+            Of the widget, or of a file.
+        ink : Ink
+            Its colours.
+        """
+        raise NotImplementedError
+
+    def arrange(self, figure: Figure, width: int, height: int) -> None:
+        """Leave room around the axes for what is written there.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure
+            That was drawn on.
+        width, height : int
+            Of the canvas, in pixels of the screen.
+        """
+        leave_margins(figure, width, height)
+
+    def words_at(self, event: Any) -> str:  # noqa: ANN401, ARG002 (matplotlib's event)
+        """What is under the mouse; empty for nothing."""
+        return ""
+
+    def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
+        """Take a press of a mouse button."""
+
+    def marks(self) -> Sequence[Artist]:
+        """What is drawn over the plot and moves often."""
+        return ()
+
+    def set_colours(self, background: str, text: str) -> None:
+        """Draw in the colours of a theme from now on."""
+        self._ink = Ink(background, text, text)
+        self.redraw_soon()
+
+    def redraw_soon(self) -> None:
+        """Draw anew, once for all that changes in the next moment."""
+        self._is_stale = True
+        if not self._soon.isActive():
+            self._soon.start()
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether what is in view is up to date."""
+        return not self.isVisible() or not (self._is_stale or self._unmarked is None)
+
+    def redraw_marks(self) -> None:
+        """Draw the marks anew and nothing else, which is fast enough to follow the mouse."""
+        if self._unmarked is None or self._is_stale or not self.isVisible():
+            return
+        self.canvas.restore_region(self._unmarked)  # type: ignore[no-untyped-call]
+        self._draw_marks()
+        # matplotlib's blit would paint at once, and again when the window with the slide in it is put together
+        self.canvas.update()
+
+    def figure_to_save(self) -> Figure:
+        """The same plot, dark on white."""
+        from matplotlib.figure import Figure
+
+        width, height = max(self.canvas.width(), 1), max(self.canvas.height(), 1)
+        figure = Figure(figsize=(width / SAVED_PX_PER_INCH, height / SAVED_PX_PER_INCH))
+        figure.set_facecolor(ON_PAPER.background)
+        self.draw_on(figure, ON_PAPER)
+        self.arrange(figure, width, height)
+        return figure
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 (Qt's name)
+        """Draw what came while it was hidden."""
+        super().showEvent(event)
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self._is_stale or not self.isVisible():
+            return
+        self._is_stale = False
+        self.figure.clear()
+        self.figure.set_facecolor(self._ink.background)
+        self.draw_on(self.figure, self._ink)
+        self.arrange(self.figure, self.canvas.width(), self.canvas.height())
+        self.canvas.draw()  # type: ignore[no-untyped-call]
+
+    def _fit(self, event: Any) -> None:  # noqa: ANN401, ARG002 (matplotlib's event)
+        self.arrange(self.figure, self.canvas.width(), self.canvas.height())
+        self._unmarked = None
+
+    def _remember(self, event: Any) -> None:  # noqa: ANN401, ARG002 (matplotlib's event)
+        self._unmarked = self.canvas.copy_from_bbox(self.figure.bbox)  # type: ignore[no-untyped-call]
+        self._draw_marks()
+
+    def _draw_marks(self) -> None:
+        for mark in self.marks():
+            if mark.axes is not None:
+                mark.axes.draw_artist(mark)
+
+    def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
+        words = self.words_at(event) if event.inaxes is not None else ""
+        tell_at_mouse(words, self.canvas)
+
+
+def leave_margins(figure: Figure, width: int, height: int) -> None:
+    """Leave room around axes in a grid; matplotlib's own layouts take half of the time of drawing.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        With axes of one grid, or none.
+    width, height : int
+        Of the canvas, in pixels of the screen.
+    """
+    grid = figure.axes[0].get_gridspec() if figure.axes else None
+    if grid is None:
+        return
+    rows, columns = grid.get_geometry()
+    wide = max(1.0, (width - columns * (LEFT_PX + RIGHT_PX)) / columns)
+    high = max(1.0, (height - rows * (TOP_PX + BOTTOM_PX)) / rows)
+    width, height = max(width, columns * (LEFT_PX + RIGHT_PX + 1)), max(height, rows * (TOP_PX + BOTTOM_PX + 1))
+    figure.subplots_adjust(
+        left=LEFT_PX / width,
+        right=1 - RIGHT_PX / width,
+        bottom=BOTTOM_PX / height,
+        top=1 - TOP_PX / height,
+        wspace=(LEFT_PX + RIGHT_PX) / wide,
+        hspace=(TOP_PX + BOTTOM_PX) / high,
+    )
+
+
+def short(name: str, longest: int) -> str:
+    """A name whose middle is left out where it is long.
+
+    Parameters
+    ----------
+    name : str
+        Any.
+    longest : int
+        So many letters at most, 3 or more.
+
+    Returns
+    -------
+    str
+        With its beginning and its end.
+
+    Examples
+    --------
+    >>> short("tumour 3 predicted QD", 11)
+    'tumou…ed QD'
+    """
+    kept = longest - 1
+    return name if len(name) <= longest else f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+
+
+def dress(axes: Axes, ink: Ink, *, across: str = "", up: str = "", title: str = "") -> None:
+    """Give axes the colours, letters and names of the house.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        What to dress.
+    ink : Ink
+        Its colours.
+    across, up : str
+        Names of the axes.
+    title : str
+        Above, at the left.
+    """
+    axes.set_facecolor(ink.background)
+    axes.tick_params(colors=ink.text, which="both", labelsize=TEXT_POINTS)
+    axes.set_xlabel(across, color=ink.text, fontsize=TEXT_POINTS)
+    axes.set_ylabel(up, color=ink.text, fontsize=TEXT_POINTS)
+    axes.set_title(title, loc="left", color=ink.text, fontsize=TEXT_POINTS + 1, pad=TITLE_PAD_POINTS)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_offset_text().set(color=ink.text, fontsize=TEXT_POINTS)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(ink.text)
+
+
+def number_log_axis(axes: Axes) -> None:
+    """Show the logarithm upwards, with plain numbers, more of them where the axis spans little.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        What to change.
+    """
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        """1e4 and 1e5, where matplotlib writes 1e4 and 1e+05."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return str(super().__call__(x, pos)).replace("e+0", "e").replace("e-0", "e-")
+
+    axes.set_yscale("log", nonpositive="mask")
+    for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        set_formatter(Plain(minor_thresholds=(1.0, 0.4)))
+
+
+def explain(axes: Axes, ink: Ink) -> None:
+    """Say which line is which, inside the axes.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        With labelled lines.
+    ink : Ink
+        Its colours.
+    """
+    legend = axes.legend(fontsize=TEXT_POINTS, framealpha=0.4, labelcolor=ink.text)
+    legend.get_frame().set_facecolor(ink.background)
+    legend.get_frame().set_edgecolor("none")
+
+
+def say_in(figure: Figure, words: str, ink: Ink) -> None:
+    """Write a sentence where a plot would be.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        An empty one.
+    words : str
+        The sentence.
+    ink : Ink
+        Its colours.
+    """
+    figure.text(0.5, 0.5, words, ha="center", va="center", color=ink.text, fontsize=TEXT_POINTS + 1, wrap=True)

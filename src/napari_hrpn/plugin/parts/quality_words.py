@@ -1,0 +1,96 @@
+"""What was found in slides, in words that fit a form; what does not matter is said only where one points at it."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from napari_hrpn.plugin.parts.warning_label import WARNING_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from napari_hrpn.analysis import Finding
+
+MOST_TITLES = MOST_SENTENCES = 3
+TOOLTIP_LETTERS = 90
+INDENT = "    "
+
+
+def warnings_of(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """What to do something about.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        Of a slide.
+
+    Returns
+    -------
+    tuple of str
+        A sentence each, without those that do not matter.
+    """
+    return tuple(finding.sentence for finding in findings if finding.matters)
+
+
+def without_size(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What was found, but for a missing pixel size, where a form says by itself which size is wanted.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        Of a slide.
+
+    Returns
+    -------
+    tuple of Finding
+        The others.
+    """
+    return tuple(finding for finding in findings if finding.check != "pixel size")
+
+
+def findings_tooltip(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """All that was found.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        Of a slide.
+
+    Returns
+    -------
+    tuple of str
+        A paragraph each, with a mark where it matters.
+    """
+    lines = (f"{WARNING_MARK if finding.matters else '–'} {finding.sentence}" for finding in findings)
+    return tuple(textwrap.fill(line, TOOLTIP_LETTERS, subsequent_indent=INDENT) for line in lines)
+
+
+def warnings_of_slides(slides: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[str, ...]:
+    """What to do something about in several slides, short enough for the edge of a form.
+
+    Parameters
+    ----------
+    slides : sequence of (str, sequence of Finding)
+        Title and findings of each.
+
+    Returns
+    -------
+    tuple of str
+        Sentences that begin with the slides they are about, and one that says how many there are more.
+    """
+    titles: dict[str, list[str]] = {}
+    for title, findings in slides:
+        for sentence in warnings_of(findings):
+            titles.setdefault(sentence, []).append(title)
+    told = [f"{_listed(about)}: {sentence}" for sentence, about in titles.items()]
+    if len(told) > MOST_SENTENCES:
+        more = len(told) - MOST_SENTENCES
+        told[MOST_SENTENCES:] = [f"{more} more: point at the slides with {WARNING_MARK} in the table."]
+    return tuple(told)
+
+
+def _listed(titles: Sequence[str]) -> str:
+    if len(titles) <= MOST_TITLES:
+        return ", ".join(titles)
+    return f"{', '.join(titles[:MOST_TITLES])} and {len(titles) - MOST_TITLES} more"

@@ -1,0 +1,233 @@
+"""The button "Write report …" with a progress bar, Cancel, and what opens the page; the report runs in a thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
+
+from napari_hrpn.plugin.parts.folders import folder_beside
+from napari_hrpn.plugin.parts.measure_bar import MeasureBar
+from napari_hrpn.plugin.parts.report_run import ReportChoices, Reported, WrittenReport, report_steps, together
+from napari_hrpn.plugin.parts.selection import is_unrecorded, loose_layers, unfinished_words
+from napari_hrpn.plugin.parts.shared_choice import shared_choice
+from napari_hrpn.plugin.parts.tasks import Part
+from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.viewer import slide_from_layers, slide_label, slide_of
+from napari_hrpn.slides import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    import napari
+
+    from napari_hrpn.analysis import Roi
+    from napari_hrpn.plugin.parts.pair_form import PairForm
+    from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
+    from napari_hrpn.plugin.parts.tissue_mask import Tissue
+    from napari_hrpn.slides import Slide
+
+TOOLTIP = (
+    "All numbers and figures of this slide and its predictions as one page, tables and pictures, in a folder of\n"
+    "their own: tissue and frame, thresholds, distributions, patches, penetration; made in the background"
+)
+WHERE = "Folder in which the report gets a folder of its own"
+WAITING = "Looking for the tissue …"
+WHOLE_FRAME = "the whole frame is measured, as chosen in napari"
+STOPPED = "Stopped; what is finished is kept: Write report goes on with it in the same folder."
+NO_PROGRAM = "No program is set for it on this computer: open {} yourself."
+
+
+class ReportBar(MeasureBar):
+    """Writes a report of the pair that is chosen, in a folder that the user is asked for.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the slides are open.
+    pair_form : PairForm
+        What is compared.
+    tissue : Tissue
+        Of the real slide; looked for when a report is asked for, if it was not before.
+    rois : callable
+        Gives the regions of interest.
+    choices : callable
+        Gives what else the widget has chosen for the slide that is reported; what it leaves open is as in the other
+        widgets of the viewer.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        pair_form: PairForm,
+        tissue: Tissue,
+        rois: Callable[[], Sequence[Roi]] = tuple,
+        choices: Callable[[Slide], ReportChoices] = lambda _: ReportChoices(),
+    ) -> None:
+        super().__init__(TOOLTIP)
+        self._viewer, self._pair_form, self._tissue, self._rois = viewer, pair_form, tissue, rois
+        self._choices = choices
+        self._parent_folder: Path | None = None
+        self.written: WrittenReport | None = None
+        self.page_button, self.folder_button = QPushButton("Open page"), QPushButton("Open folder")
+        self.measure_button.setText("Write report …")
+        self.cancel_button.setToolTip("Stop soon; what is finished is kept, and the report goes on with it")
+        self.bar.setToolTip("Share of the whole report")
+        self.page_button.setToolTip("Open the page in the browser")
+        self.folder_button.setToolTip("Open the folder with page, tables and figures")
+        self._add_buttons()
+        self.asked.connect(self.write)
+        self.found.connect(self._take_written)
+        self.ended.connect(self._show_buttons)
+        self._tissue.changed.connect(self._go_on)
+        self._show_buttons()
+        shared_choice(viewer).reporting.add(self)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a report is being written, or waits for the tissue."""
+        return self.is_running or self._parent_folder is not None
+
+    def write(self) -> None:
+        """Ask for a folder and write the report into a new one in it."""
+        self._pair_form.look_again()
+        try:
+            real = self._pair().real
+        except UserError as error:
+            self.refuse(str(error))
+            return
+        self._tissue.look_at(real)
+        chosen = QFileDialog.getExistingDirectory(self, WHERE, str(folder_beside(real.slide.source)))
+        if chosen:
+            self._parent_folder = Path(chosen)
+            self._go_on()
+
+    def abandon(self) -> None:
+        """End what runs and wait for nothing, for the widget is going away."""
+        self._parent_folder = None
+        shared_choice(self._viewer).reporting.discard(self)
+        super().abandon()
+
+    def _add_buttons(self) -> None:
+        layout = self.layout()
+        assert layout is not None
+        item = layout.itemAt(0)
+        row = None if item is None else item.layout()
+        assert isinstance(row, QHBoxLayout)
+        for button, action in ((self.page_button, self._open_page), (self.folder_button, self._open_folder)):
+            row.addWidget(button)
+            button.clicked.connect(action)
+
+    def _pair(self) -> Pair:
+        pair = self._pair_form.pair
+        if pair is None:
+            raise UserError(self._pair_form.problem or "There is no prediction to report on: open or make one.")
+        for one in pair.predictions:
+            # of one whose tiles are known, these are measured
+            if is_unrecorded(one):
+                raise UserError(
+                    f"{one.name!r} is not complete: finish its prediction first, for a report of all of it."
+                )
+        return pair
+
+    def _go_on(self) -> None:
+        """Write, as soon as the tissue is known."""
+        if self._parent_folder is None or self.is_running:
+            return
+        try:
+            pair = self._pair()
+            self._tissue.look_at(pair.real)
+            if self._tissue.is_busy or self._parent_folder is None:
+                self.say(WAITING)
+                return
+            reported, parent = self._reported(pair), self._parent_folder
+        except (UserError, SlideError) as error:
+            self._parent_folder = None
+            self.refuse(str(error))
+            return
+        self._parent_folder = self.written = None
+        self.start([Part(object(), "Writing the report", 1.0, lambda _: report_steps(reported, parent))])
+        self._show_buttons()
+
+    def _reported(self, pair: Pair) -> Reported:
+        from napari_hrpn.analysis import ProbeImage
+
+        tissue, real = self._tissue, pair.real
+        slide, channel = stained_slide(real, self._viewer)
+        bars = shared_choice(self._viewer).reporting
+        choices = together([bar._choices(slide) for bar in bars if bar is not self], self._choices(slide))
+        words = "edited by hand in napari" if tissue.is_edited else tissue.problem or ""
+        return Reported(
+            ProbeImage("real", slide, channel),
+            tuple(ProbeImage(one.name, one.slide, one.channel) for one in pair.predictions),
+            slide_label(slide),
+            None if choices.is_whole_frame else tissue.mask,
+            tissue.glass,
+            WHOLE_FRAME if choices.is_whole_frame else words,
+            tuple(self._rois()),
+            slide_of(real.layer) is not None,
+            choices,
+        )
+
+    def _take_written(self, key: Hashable) -> None:
+        self.written = self.known(key)
+        # it is not to be found again: what is in the folder may be another one by then
+        self.results.clear()
+
+    def _end(self, is_complete: bool) -> None:
+        if is_complete and self.written is not None:
+            pair = self._pair_form.pair
+            told = [] if pair is None else [unfinished_words(one) for one in pair.predictions]
+            self.say("\n".join([self.written.words, *filter(None, told)]))
+        else:
+            self.say(STOPPED)
+        self._stopped(is_complete)
+
+    def _show_buttons(self) -> None:
+        self.cancel_button.setVisible(self.is_running)
+        for button in (self.page_button, self.folder_button):
+            button.setVisible(self.written is not None)
+
+    def _open_page(self) -> None:
+        if self.written is not None:
+            self._open(self.written.page)
+
+    def _open_folder(self) -> None:
+        if self.written is not None:
+            self._open(self.written.folder)
+
+    def _open(self, path: Path) -> None:
+        if not path.exists():
+            self.say(f"{path} is not there any more: write the report again.")
+        elif not QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))):
+            self.say(NO_PROGRAM.format(path))
+
+
+def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:
+    """The slide with the probe and the stains that lie on it.
+
+    Parameters
+    ----------
+    real : ComparedChannel
+        The probe; a layer that no slide of ours stands behind is joined by others of its size.
+    viewer : napari.Viewer
+        Where the layers are.
+
+    Returns
+    -------
+    Slide
+        Lazy.
+    int
+        Its channel of the probe.
+    """
+    if slide_of(real.layer) is not None:
+        return real.slide, real.channel
+    layers = [real.layer, *(one for one in loose_layers(viewer.layers, real.slide.shape) if one is not real.layer)]
+    try:
+        return slide_from_layers(layers, [layer.name for layer in layers]), 0
+    except SlideError:
+        # other images of this size, which lie elsewhere
+        return real.slide, real.channel

@@ -1,0 +1,244 @@
+"""A report of what is chosen in a widget, into a folder of its own; knows nothing of Qt.
+
+The rule: nothing that is there is ever written over; the same report goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_hrpn.analysis import EvaluationSettings
+from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.slides import slide_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from napari_hrpn.analysis import ProbeImage, Roi, VesselMask
+    from napari_hrpn.reports import EvaluationRequest, WritingReport, WrittenEvaluation
+    from napari_hrpn.slides import Annotation, RegionMask
+
+PARTS_OF_SHARE = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class ReportChoices:
+    """What a widget has chosen beside slides and regions; what it leaves out is as `napari-hrpn evaluate` has it.
+
+    Attributes
+    ----------
+    settings : EvaluationSettings or None
+        How the slide is evaluated.
+    vessels_channel : int or None
+        Channel of the vessels.
+    vessels : callable or None
+        Gives the vessels that somebody drew; called off the GUI thread.
+    is_whole_frame : bool
+        Whether everything is measured rather than the tissue.
+    """
+
+    settings: EvaluationSettings | None = None
+    vessels_channel: int | None = None
+    vessels: Callable[[], VesselMask] | None = None
+    is_whole_frame: bool = False
+
+
+def together(others: Sequence[ReportChoices], own: ReportChoices) -> ReportChoices:
+    """The choices of a widget, and where it leaves something open those of others.
+
+    Parameters
+    ----------
+    others : sequence of ReportChoices
+        Of other widgets for the same slide.
+    own : ReportChoices
+        Of the widget that writes the report.
+
+    Returns
+    -------
+    ReportChoices
+        Everything but the whole frame, which is the widget's own.
+    """
+    default = EvaluationSettings()
+    settings, every = default, [*others, own]
+    for one in every:
+        told = {key: value for key, value in vars(one.settings or default).items() if value != getattr(default, key)}
+        settings = replace(settings, **told)
+    channel, vessels = own.vessels_channel, own.vessels
+    for one in others:
+        channel, vessels = one.vessels_channel if channel is None else channel, vessels or one.vessels
+    return replace(own, settings=settings, vessels_channel=channel, vessels=vessels)
+
+
+@dataclass(frozen=True, eq=False)
+class Reported:
+    """What goes into a report.
+
+    Attributes
+    ----------
+    real : ProbeImage
+        The slide, with the stains that are known, and its channel of the probe.
+    predictions : tuple of ProbeImage
+        Called as their layers.
+    title : str
+        Of the slide; its folder is called so.
+    tissue, glass : RegionMask or None
+        As the user left them.
+    tissue_words : str
+        How the tissue was found; empty where the nuclei of the slide told.
+    rois : tuple of Annotation or LabelledRoi
+        Regions of interest.
+    is_from_file : bool
+        Whether this package opened the slide, so that a prediction can say if it is of another one.
+    choices : ReportChoices
+        What else was chosen.
+    """
+
+    real: ProbeImage
+    predictions: tuple[ProbeImage, ...]
+    title: str
+    tissue: RegionMask | None
+    glass: RegionMask | None
+    tissue_words: str
+    rois: tuple[Roi, ...]
+    is_from_file: bool
+    choices: ReportChoices = field(default_factory=ReportChoices)
+
+
+@dataclass(frozen=True)
+class ReportStep:
+    """How far a report is.
+
+    Attributes
+    ----------
+    done, total : int
+        In parts of the whole.
+    """
+
+    done: int
+    total: int = PARTS_OF_SHARE
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report that is complete.
+
+    Attributes
+    ----------
+    folder, page : pathlib.Path
+        Where it is.
+    words : str
+        What to tell the user.
+    """
+
+    folder: Path
+    page: Path
+    words: str
+
+
+def report_steps(reported: Reported, parent: Path) -> Generator[ReportStep, None, WrittenReport]:
+    """Write a report, or go on with one that was stopped. It takes time: not for the GUI thread.
+
+    Parameters
+    ----------
+    reported : Reported
+        What goes into it.
+    parent : pathlib.Path
+        Folder in which it gets a new one.
+
+    Yields
+    ------
+    ReportStep
+        As it goes.
+
+    Returns
+    -------
+    WrittenReport
+        Where it is.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written.
+    ReportError, AgreementError, AnalysisError, SlideError
+        If something cannot be reported.
+    """
+    from napari_hrpn.reports import other_slide_words, own_folder, write_evaluation
+
+    yield ReportStep(0)
+    order = report_order(reported)
+    try:
+        folder = own_folder(order, parent, reported.title)
+        with closing(write_evaluation(order, folder)) as steps:
+            written = yield from _followed(steps)
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise UserError(
+            f"No report can be written in {parent} ({what}): make room, or choose another folder."
+        ) from error
+    predictions = reported.predictions if reported.is_from_file else ()
+    warnings = [other_slide_words(one.slide, reported.real.slide) for one in predictions]
+    said = f"Report written: {folder}" if written.new else f"This very report is there already: {folder}"
+    return WrittenReport(folder, written.page, "\n".join([said, *filter(None, warnings)]))
+
+
+def report_order(reported: Reported) -> EvaluationRequest:
+    """What is asked of `write_evaluation`, as ``napari-hrpn evaluate`` asks it.
+
+    Parameters
+    ----------
+    reported : Reported
+        What goes into the report.
+
+    Returns
+    -------
+    EvaluationRequest
+        With predictions called as their files where these tell them apart, else as their layers.
+
+    Raises
+    ------
+    ReportError
+        If a region is beside the slide.
+    AgreementError
+        If the predictions cannot be compared.
+    """
+    from napari_hrpn.analysis import SlideComparison
+    from napari_hrpn.reports import EvaluationRequest, check_on_slide, nuclei_words, prediction_names, roles_around
+
+    slide, channel = reported.real.slide, reported.real.channel
+    choices, named = reported.choices, {"probe": channel}
+    if choices.vessels_channel not in (None, channel):
+        named["vessels"] = choices.vessels_channel
+    roles = roles_around(slide, named)
+    rois = tuple(_outline(roi) for roi in reported.rois)
+    check_on_slide(rois, slide, "the layer")
+    names = prediction_names([one.slide.source for one in reported.predictions], slide.source)
+    predictions = reported.predictions
+    if len(set(names)) == len(names):
+        predictions = tuple(replace(one, name=name) for one, name in zip(predictions, names, strict=True))
+    vessels = None if choices.vessels is None else choices.vessels()
+    comparison = SlideComparison(reported.real, predictions, roles, reported.tissue, reported.glass, rois, vessels)
+    words = reported.tissue_words
+    if not words:
+        words = "from the nuclei" if roles.nuclei is None else nuclei_words(slide, roles.nuclei)
+    return EvaluationRequest(comparison, slide_name(slide.source), words, choices.settings or EvaluationSettings())
+
+
+def _followed(
+    steps: Generator[WritingReport, None, WrittenEvaluation],
+) -> Generator[ReportStep, None, WrittenEvaluation]:
+    while True:
+        try:
+            report = next(steps)
+        except StopIteration as end:
+            written: WrittenEvaluation = end.value
+            return written
+        yield ReportStep(round(PARTS_OF_SHARE * report.share))
+
+
+def _outline(roi: Roi) -> Annotation:
+    from napari_hrpn.analysis import LabelledRoi, label_outline, outlined
+
+    return label_outline(roi) if isinstance(roi, LabelledRoi) else outlined(roi)

@@ -1,0 +1,165 @@
+"""Parts of a measurement, each computed once in a thread and remembered while nothing changed; knows nothing of Qt.
+
+The rule: the key of a part names everything that its result depends on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from napari_hrpn.plugin.parts.staged_progress import Progress, StagedProgress, Stopped
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+
+    from napari_hrpn.plugin.background import Work
+
+MOST_KEPT = 32
+
+Steps: TypeAlias = "Generator[Any, None, Any]"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Something to compute.
+
+    Attributes
+    ----------
+    key : hashable
+        What it is, and of what.
+    words : str
+        What is being done while it is computed.
+    weight : float
+        About how many pixels are looked at.
+    begin : callable
+        Called in the thread with the results of the parts before by their keys; returns a generator that reports
+        ``done`` and ``total``.
+    """
+
+    key: Hashable
+    words: str
+    weight: float
+    begin: Callable[[Mapping[Hashable, Any]], Steps]
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A part that has its result.
+
+    Attributes
+    ----------
+    key : hashable
+        Of the part.
+    result : object
+        What it returned.
+    """
+
+    key: Hashable
+    result: Any
+
+
+class Remembered:
+    """Results of parts, the latest ones used."""
+
+    def __init__(self) -> None:
+        self._results: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._results
+
+    def get(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever was kept)
+        """Return the result of a part; None where there is none."""
+        if key in self._results:
+            self._results.move_to_end(key)
+        return self._results.get(key)
+
+    def keep(self, key: Hashable, result: object) -> None:
+        """Remember a result; the one that was not used for longest goes."""
+        self._results[key] = result
+        self._results.move_to_end(key)
+        while len(self._results) > MOST_KEPT:
+            self._results.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._results.clear()
+
+    def copy(self) -> dict[Hashable, Any]:
+        """All results by their keys."""
+        return dict(self._results)
+
+
+def who(thing: object) -> Hashable:
+    """Something to name a slide or a layer with in a key, which does not keep it in memory.
+
+    Parameters
+    ----------
+    thing : object
+        A slide or a layer.
+
+    Returns
+    -------
+    hashable
+        Equal for the same object only.
+    """
+    return weakref.ref(thing)
+
+
+def in_turn(parts: Sequence[Part], known: Mapping[Hashable, Any]) -> Work:
+    """Work for `BackgroundRun` that computes parts one after the other.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        In an order in which each finds what it needs; what is known is not computed again.
+    known : mapping
+        Results by key.
+
+    Returns
+    -------
+    callable
+        Its generator yields `Progress` and `Finished`, and returns whether it came to the end.
+    """
+    results = dict(known)
+    wanted = [part for part in parts if part.key not in results]
+
+    def work(stop: threading.Event) -> Generator[Progress | Finished, None, bool]:
+        """Compute each part that is not known."""
+        course = StagedProgress(stop, sum(part.weight for part in wanted) or 1.0)
+        with contextlib.suppress(Stopped):
+            for part in wanted:
+                results[part.key] = yield from course.follow(part.words, part.begin(results), part.weight)
+                yield Finished(part.key, results[part.key])
+            return True
+        return False
+
+    return work
+
+
+def one_step(function: Callable[..., Any], *arguments: object) -> Steps:
+    """Steps of a function that cannot say how far it is.
+
+    Parameters
+    ----------
+    function : callable
+        What to call.
+    *arguments
+        What to call it with.
+
+    Yields
+    ------
+    object
+        Nothing.
+
+    Returns
+    -------
+    object
+        What the function returns.
+    """
+    yield from ()
+    return function(*arguments)

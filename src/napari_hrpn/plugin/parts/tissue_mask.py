@@ -1,0 +1,214 @@
+"""Where the tissue of the real slide is, for widgets: found off the GUI thread, and editable as a Labels layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import QObject, Signal
+
+from napari_hrpn.plugin.background import BackgroundRun, begin, once
+from napari_hrpn.plugin.parts.selection import loose_layers
+from napari_hrpn.plugin.viewer import KEY, coarse_placement, is_same_slide, slide_from_layers, slide_of
+from napari_hrpn.slides import RegionMask, SlideError, guess_roles
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
+    from napari_hrpn.slides import Slide
+
+NO_NUCLEI = "No channel of {} shows nuclei by its name, so the tissue is not known: use the frame, or draw a region."
+# undo sends the last one alone, which comes for much else too: masks are compared
+EDITS = ("data", "paint", "labels_update", "set_data")
+TISSUE = "tissue_of"
+
+
+class Tissue(QObject):
+    """Finds the tissue of a real slide; takes it from a Labels layer of `show_layer` where there is one.
+
+    `changed` says that `mask`, `problem` or `is_busy` are others now.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the slide is shown.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._real: ComparedChannel | None = None
+        self._found: RegionMask | None = None
+        self._edited: RegionMask | None = None
+        self._problem: str | None = None
+        self._run: BackgroundRun | None = None
+        self._layer: Labels | None = None
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            event.connect(self._layers_changed)
+
+    @property
+    def mask(self) -> RegionMask | None:
+        """Tissue of the slide, as the user left it; None while it is looked for, or where it cannot be found."""
+        return self._edited or self._found
+
+    @property
+    def glass(self) -> RegionMask | None:
+        """Where there is certainly no tissue: neither was it found there, nor did the user paint it."""
+        if self._found is None:
+            return None
+        tissue = self._found.mask
+        if self._edited is not None and self._edited.mask.shape == tissue.shape:
+            tissue = tissue | self._edited.mask
+        return RegionMask(~tissue, self._found.downsample)
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no mask, in one sentence."""
+        return None if self._edited is not None else self._problem
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is being looked for."""
+        return self._run is not None
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer in which the tissue can be edited, if it is there."""
+        return self._layer
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the mask is another one than was found."""
+        return self._edited is not None and (self._found is None or self._edited.digest != self._found.digest)
+
+    def look_at(self, real: ComparedChannel | None) -> None:
+        """Look for the tissue of a slide; nothing is done where it is known or being looked for.
+
+        Parameters
+        ----------
+        real : ComparedChannel or None
+            The real channel; None for no slide.
+        """
+        if real is not None and self._real is not None and real.slide is self._real.slide:
+            self._real = real
+            return
+        self._stop()
+        self._real, self._found, self._problem = real, None, None
+        if real is not None:
+            self._start(real)
+        self._adopt_layer()
+        self.changed.emit()
+
+    def show_layer(self) -> Labels | None:
+        """Show the tissue in a layer; what is painted there is the tissue from then on.
+
+        Returns
+        -------
+        napari.layers.Labels or None
+            The one that is there already, if any; None where the tissue is not known.
+        """
+        if self._layer is not None or self._real is None or self._found is None:
+            return self._layer
+        own = {KEY: {TISSUE: self._real.slide, "downsample": self._found.downsample}}
+        self._viewer.add_labels(
+            self._found.mask.astype(np.uint8),
+            **coarse_placement(self._real.layer, self._found.downsample),
+            name=f"{self._real.name} tissue",
+            opacity=0.4,
+            metadata=own,
+        )
+        self._adopt_layer()
+        return self._layer
+
+    def shut_down(self) -> None:
+        """End all that runs and listen no more; called again, it does nothing."""
+        self._stop()
+        self._leave_layer()
+        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+            event.disconnect(self._layers_changed)
+
+    def _start(self, real: ComparedChannel) -> None:
+        try:
+            slide, nuclei = self._nuclei_of(real)
+        except SlideError as error:
+            self._problem = str(error)
+            return
+        self._run = begin(once(_find, slide, nuclei), self._take, self._take_failure)
+
+    def _nuclei_of(self, real: ComparedChannel) -> tuple[Slide, int]:
+        nuclei = guess_roles(real.slide.channel_names).nuclei
+        if nuclei is not None:
+            return real.slide, nuclei
+        same_size = loose_layers(self._viewer.layers, real.slide.shape)
+        nuclei = guess_roles([layer.name for layer in same_size]).nuclei
+        if nuclei is None or slide_of(real.layer) is not None:
+            raise SlideError(NO_NUCLEI.format(repr(real.name)))
+        return slide_from_layers([same_size[nuclei]], [same_size[nuclei].name]), 0
+
+    def _take(self, mask: RegionMask) -> None:
+        self._found, self._run = mask, None
+        self.changed.emit()
+
+    def _take_failure(self, error: BaseException) -> None:
+        self._problem, self._run = f"The tissue could not be found ({error}): use the frame, or draw a region.", None
+        self.changed.emit()
+
+    def _stop(self) -> None:
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+
+    def _layers_changed(self, event: object = None) -> None:  # noqa: ARG002
+        before = self._layer
+        self._adopt_layer()
+        if self._layer is not before:
+            self.changed.emit()
+
+    def _adopt_layer(self) -> None:
+        """Take the tissue from the layer that some widget has made of it."""
+        real = self._real
+        mine = None if real is None else next((one for one in self._viewer.layers if _is_tissue(one, real.slide)), None)
+        if mine is self._layer:
+            return
+        self._leave_layer()
+        self._layer = mine
+        if mine is not None:
+            for name in EDITS:
+                getattr(mine.events, name).connect(self._take_edit)
+            self._edited = _mask_of(mine)
+
+    def _leave_layer(self) -> None:
+        if self._layer is not None:
+            for name in EDITS:
+                getattr(self._layer.events, name).disconnect(self._take_edit)
+        self._layer = self._edited = None
+
+    def _take_edit(self, event: object = None) -> None:  # noqa: ARG002
+        if self._layer is not None:
+            edited = _mask_of(self._layer)
+            if self._edited is None or edited.digest != self._edited.digest:
+                self._edited = edited
+                self.changed.emit()
+
+
+def _find(slide: Slide, nuclei: int) -> RegionMask:
+    from napari_hrpn.analysis import tissue_mask
+
+    return tissue_mask(slide, nuclei)
+
+
+def _is_tissue(layer: object, slide: Slide) -> bool:
+    if not isinstance(layer, Labels):
+        return False
+    own = layer.metadata.get(KEY)
+    whose = own.get(TISSUE) if isinstance(own, dict) else None
+    return whose is not None and is_same_slide(whose, slide)
+
+
+def _mask_of(layer: Labels) -> RegionMask:
+    mask = np.asarray(layer.data) != 0
+    return RegionMask(mask, layer.metadata[KEY]["downsample"])

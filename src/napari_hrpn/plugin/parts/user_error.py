@@ -1,0 +1,43 @@
+"""What cannot be done, for a reason that a sentence tells: shown in the widget, never as a traceback."""
+
+
+class UserError(Exception):
+    """Something cannot be done; the message is one sentence for the user."""
+
+
+def is_for_the_user(error: BaseException) -> bool:
+    """Whether the message of an error was made for the user.
+
+    Parameters
+    ----------
+    error : BaseException
+        That ended some work.
+
+    Returns
+    -------
+    bool
+        True for a `UserError`, and for the errors of this package's own, each of which is one sentence.
+    """
+    is_own = isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn")
+    return is_own or isinstance(error, UserError)
+
+
+def sentence_of(error: BaseException) -> str:
+    """What to tell the user of an error; one that nobody foresaw is handed to napari, which shows where it was.
+
+    Parameters
+    ----------
+    error : BaseException
+        That ended some work.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    from napari.utils.notifications import notification_manager
+
+    if is_for_the_user(error):
+        return str(error)
+    notification_manager.receive_error(type(error), error, error.__traceback__)
+    return "Something went wrong in the program."

@@ -1,0 +1,200 @@
+"""Places on a slide in the viewer: what is under the mouse, going to a place, and a frame around it.
+
+The frame is a layer of vectors, so that no widget takes it for a region that somebody drew.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_hrpn.plugin.viewer import placement
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import napari
+    from napari.layers import Image, Vectors
+    from numpy.typing import NDArray
+
+    from napari_hrpn.core import Box
+
+FRAME_COLOUR = "#ffe14d"
+SHARE_OF_VIEW = 0.35
+FURTHEST_CLICK_PX = 4
+
+
+class ViewerMouse(QObject):
+    """Tells where the mouse is, and where it was clicked.
+
+    `moved` and `clicked` carry a point in the world of the viewer; a drag is no click, and while something is being
+    drawn or painted there are no clicks.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    """
+
+    moved = Signal(object)
+    clicked = Signal(object)
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._callbacks = self._tell_move, self._tell_click
+        viewer.mouse_move_callbacks.append(self._callbacks[0])
+        viewer.mouse_drag_callbacks.append(self._callbacks[1])
+
+    def stop(self) -> None:
+        """Tell no more; called again, it does nothing."""
+        lists = self._viewer.mouse_move_callbacks, self._viewer.mouse_drag_callbacks
+        for callbacks, own in zip(lists, self._callbacks, strict=True):
+            if own in callbacks:
+                callbacks.remove(own)
+
+    def _tell_move(self, viewer: object, event: Any) -> None:  # noqa: ANN401, ARG002 (napari's event)
+        self.moved.emit(np.array(event.position))
+
+    def _tell_click(self, viewer: object, event: Any) -> Generator[None, None, None]:  # noqa: ANN401, ARG002
+        begin = np.array(event.pos if event.pos is not None else (0, 0), float)
+        position = np.array(event.position)
+        is_left = event.button == 1
+        yield
+        while event.type == "mouse_move":
+            yield
+        end = np.array(event.pos if event.pos is not None else (0, 0), float)
+        if is_left and np.hypot(*(end - begin)) <= FURTHEST_CLICK_PX and not self._is_drawing():
+            self.clicked.emit(position)
+
+    def _is_drawing(self) -> bool:
+        active = self._viewer.layers.selection.active
+        return active is not None and str(getattr(active, "mode", "pan_zoom")) not in ("pan_zoom", "transform")
+
+
+class Frame:
+    """A frame around a place on a slide.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where it is shown.
+    name : str
+        Of its layer.
+    """
+
+    def __init__(self, viewer: napari.Viewer, name: str) -> None:
+        self._viewer, self._name = viewer, name
+        self._layer: Vectors | None = None
+        self._around: weakref.ref[Image] | None = None
+
+    @property
+    def layer(self) -> Vectors | None:
+        """Its layer, while the user has not deleted it."""
+        return self._layer if self._layer is not None and self._layer in self._viewer.layers else None
+
+    def show(self, box: Box, layer: Image) -> None:
+        """Frame a box.
+
+        Parameters
+        ----------
+        box : Box
+            In full-resolution pixels of the slide.
+        layer : napari.layers.Image
+            A layer that shows the slide.
+        """
+        shown = self.layer
+        if shown is not None and self._around is not None and self._around() is layer:
+            shown.data, shown.edge_width, shown.visible = _sides(box), _width(box), True
+            return
+        self.remove()
+        active = self._viewer.layers.selection.active
+        self._around = weakref.ref(layer)
+        self._layer = self._viewer.add_vectors(
+            _sides(box),
+            **placement(layer),
+            name=self._name,
+            edge_color=FRAME_COLOUR,
+            edge_width=_width(box),
+            vector_style="line",
+        )
+        # the layer that the user works on stays the one
+        self._viewer.layers.selection.active = active
+
+    def hide(self) -> None:
+        """Show no frame until the next one; its layer stays, so that the list does not jump."""
+        if self.layer is not None:
+            self.layer.visible = False
+
+    def remove(self) -> None:
+        """Take its layer away."""
+        if self.layer is not None:
+            self._viewer.layers.remove(self.layer)
+        self._layer = None
+
+
+def pixel_at(layer: Image, position: NDArray[np.float64]) -> tuple[int, int] | None:
+    """The pixel of a layer at a point of the world.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Two-dimensional, under any transform.
+    position : numpy.ndarray
+        In the world of the viewer.
+
+    Returns
+    -------
+    tuple of int or None
+        Row and column at full resolution; None beside the image.
+    """
+    from napari_hrpn.plugin.viewer import pixel_shape
+
+    row, column = (int(np.floor(place + 0.5)) for place in np.asarray(layer.world_to_data(position))[-2:])
+    height, width = pixel_shape(layer)
+    return (row, column) if 0 <= row < height and 0 <= column < width else None
+
+
+def go_to(viewer: napari.Viewer, layer: Image, box: Box) -> None:
+    """Bring a place of a slide into the middle of the view, and zoom where it is out of proportion.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    layer : napari.layers.Image
+        A layer that shows the slide.
+    box : Box
+        In full-resolution pixels.
+    """
+    # napari draws lengths in one unit; a layer's data_to_world knows nothing of it
+    factors = np.ones(2)
+    if viewer.layers.units is not None:
+        pairs = zip(layer.units[-2:], viewer.layers.units[-2:], strict=True)
+        factors = np.array([float((1 * own).to(shown).magnitude) for own, shown in pairs])
+
+    def world(y: float, x: float) -> NDArray[np.float64]:
+        """Where napari shows a pixel."""
+        return np.asarray(layer.data_to_world((y, x)))[-2:] * factors
+
+    camera = viewer.scene.camera
+    centre = world((box.y0 + box.y1 - 1) / 2, (box.x0 + box.x1 - 1) / 2)
+    camera.center = (*np.asarray(camera.center)[:-2], *centre)
+    corners = np.array([world(y, x) for y in (box.y0, box.y1) for x in (box.x0, box.x1)])
+    wanted = SHARE_OF_VIEW * min(viewer.canvas.size) / max(1e-9, float(np.ptp(corners, axis=0).max()))
+    if not wanted / 3 <= camera.zoom <= 2 * wanted:
+        camera.zoom = wanted
+
+
+def _width(box: Box) -> float:
+    return max(1.0, max(box.height, box.width) / 40)
+
+
+def _sides(box: Box) -> NDArray[np.float64]:
+    """Start and direction of each side; pixels reach half a pixel around their coordinates."""
+    y0, y1, x0, x1 = box.y0 - 0.5, box.y1 - 0.5, box.x0 - 0.5, box.x1 - 0.5
+    corners = np.array([(y0, x0), (y0, x1), (y1, x1), (y1, x0)])
+    return np.stack([corners, np.roll(corners, -1, axis=0) - corners], axis=1)

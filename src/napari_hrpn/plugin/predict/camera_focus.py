@@ -1,0 +1,58 @@
+"""Where the user looks, for threads that must not ask napari."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_hrpn.plugin.viewer import camera_centre
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image
+
+
+@dataclass
+class Focus:
+    """A point that any thread may ask for by calling it; only the GUI thread sets it.
+
+    Attributes
+    ----------
+    point : tuple of float or None
+        Row and column in full-resolution pixels.
+    was_asked : bool
+        Whether some thread has asked, as the engine does for its first tile.
+    """
+
+    point: tuple[float, float] | None = None
+    was_asked: bool = False
+
+    def __call__(self) -> tuple[float, float] | None:
+        """Return the point."""
+        self.was_asked = True
+        return self.point
+
+
+class CameraFocus:
+    """Keeps a `Focus` on the middle of the view.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    layer : napari.layers.Image
+        In whose pixels.
+    """
+
+    def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
+        self._viewer, self._layer = viewer, layer
+        self.focus = Focus()
+        viewer.scene.camera.events.center.connect(self._update)
+        self._update()
+
+    def disconnect_viewer(self) -> None:
+        """Follow the camera no more."""
+        self._viewer.scene.camera.events.center.disconnect(self._update)
+
+    def _update(self, event: object = None) -> None:  # noqa: ARG002
+        self.focus.point = camera_centre(self._viewer, self._layer)

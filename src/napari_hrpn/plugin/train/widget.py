@@ -1,0 +1,263 @@
+"""The dock widget "Train HRPN": asks, starts, shows. What is learnt, is learnt in another thread."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari.viewer
+from napari.utils.notifications import show_info
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QVBoxLayout
+
+from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
+from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.parts.plot_theme import PlotTheme
+from napari_hrpn.plugin.parts.tone_label import PROBLEM
+from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
+from napari_hrpn.plugin.parts.words import time_in_words
+from napari_hrpn.plugin.train.job import UNFINISHED
+from napari_hrpn.plugin.train.page import TrainingPage
+from napari_hrpn.plugin.train.progress import TrainingProgress
+from napari_hrpn.plugin.train.run import (
+    EpochNews,
+    LoadedRun,
+    StepNews,
+    TrainingOutcome,
+    TrainingReadiness,
+    Warned,
+    find_training_readiness,
+    load_run,
+    train,
+)
+from napari_hrpn.plugin.train.run_folder_state import RunFolderState
+from napari_hrpn.plugin.train.setup import TrainingSetup
+
+if TYPE_CHECKING:
+    from napari_hrpn.training import TrainingResult
+
+SETUP_TAB, PAGE_TAB = 0, 1
+
+
+class TrainWidget(DockedWidget):
+    """Trains a network on annotated slides.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where slides and regions are open.
+    """
+
+    least_width_px = 480
+
+    # napari looks for this very annotation
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._is_ready = False
+        self._run: BackgroundRun | None = None
+        self._reading = NewestTask()
+        self.setup = TrainingSetup(viewer)
+        self.page = TrainingPage()
+        self.tabs = QTabWidget()
+        self.train_button = QPushButton("Train")
+        self.stop_button = QPushButton("Stop")
+        self.reset_button = QPushButton("Reset")
+        self.load_button = QPushButton("Load run …")
+        self.progress = TrainingProgress()
+        self._lay_out()
+        self._connect()
+        self._theme = PlotTheme(self, viewer, [self.page.curves])
+        self._looking = self._look_for_devices()
+        self._update_buttons()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a network is being trained."""
+        return self._run is not None
+
+    @property
+    def message(self) -> str:
+        """The last thing that was said to the user."""
+        return self.progress.message
+
+    def train(self) -> None:
+        """Start, or go on with, the training that the form describes."""
+        if self.is_running or not self._is_ready:
+            return
+        try:
+            job = self.setup.job()
+        except (ValueError, UserError) as error:
+            self.progress.say(str(error), PROBLEM)
+            return
+        self.setup.pause()
+        self.progress.start()
+        self.progress.say("Checking the slides …")
+        self._run = begin(partial(train, job), self._tell_outcome, self._tell_failure)
+        self._run.yielded.connect(self._show_news)
+        self._update_buttons()
+
+    def stop(self) -> None:
+        """End the training after the batch that is being learnt from; everything is kept."""
+        if self._run is not None:
+            self._run.cancel()
+            self.stop_button.setEnabled(False)
+            self.progress.say("Stopping after this batch …")
+
+    def reset(self) -> None:
+        """Show nothing of the last run, which stays on disk, and propose another folder."""
+        if self.is_running:
+            return
+        self.page.clear()
+        self.progress.clear()
+        self.progress.say("")
+        self.tabs.setCurrentIndex(SETUP_TAB)
+        self.setup.reset()
+        self._update_buttons()
+
+    def load(self, folder: str | Path) -> None:
+        """Show a run that was made before, so that it can go on.
+
+        Parameters
+        ----------
+        folder : str or pathlib.Path
+            Of the run.
+        """
+        if self.is_running or not self._is_ready:
+            return
+        self._reading.do(once(load_run, Path(folder)), self._take_run, self._tell_failure)
+
+    def shut_down(self) -> None:
+        """End all that runs, before the widget goes away; everything that was reached is kept."""
+        self._looking.abandon()
+        self._reading.abandon()
+        self.setup.shut_down()
+        self._theme.stop()
+        if self._run is not None:
+            self._run.abandon()
+            if self.parent() is None and self.page.folder is not None:
+                show_info(f"The training was stopped and is kept in {self.page.folder}: Load run … goes on with it.")
+            self._run = None
+
+    def _lay_out(self) -> None:
+        self.train_button.setToolTip("Start, or go on from the last batch that is kept")
+        self.stop_button.setToolTip("Stop after this batch; everything is kept")
+        self.reset_button.setToolTip("Begin another training; the last one stays in its folder")
+        self.load_button.setToolTip("Show a training that was made before: stopped, killed or finished")
+        self.tabs.addTab(scrolling(self.setup), "Slides and settings")
+        self.tabs.addTab(scrolling(self.page), "Progress")
+        buttons = QGridLayout()
+        for column, button in enumerate((self.train_button, self.stop_button, self.reset_button, self.load_button)):
+            buttons.addWidget(button, 0, column)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.tabs, 1)
+        # always in view, however small the screen
+        layout.addWidget(self.setup.prospect_label)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress)
+
+    def _connect(self) -> None:
+        self.tabs.currentChanged.connect(lambda tab: self.setup.prospect_label.setVisible(tab == SETUP_TAB))
+        self.train_button.clicked.connect(self.train)
+        self.stop_button.clicked.connect(self.stop)
+        self.reset_button.clicked.connect(self.reset)
+        self.load_button.clicked.connect(self._ask_for_run)
+        self.page.chosen.connect(self._use_for_prediction)
+        self.setup.said.connect(self.progress.say)
+        self.setup.warned.connect(self.progress.warning_label.warn)
+        self.setup.judged.connect(self.progress.quality_label.warn)
+        self.setup.placed.connect(self._take_place)
+
+    def _look_for_devices(self) -> BackgroundRun:
+        return begin(once(find_training_readiness), self._take_readiness, self._tell_failure, is_polite=False)
+
+    def _take_readiness(self, readiness: TrainingReadiness) -> None:
+        self._is_ready = True
+        self.setup.set_ready(readiness)
+        self._update_buttons()
+
+    def _take_place(self, place: RunFolderState) -> None:
+        self.train_button.setText("Continue" if place.standing == UNFINISHED else "Train")
+
+    def _update_buttons(self) -> None:
+        is_idle = self._is_ready and not self.is_running
+        for button in (self.train_button, self.reset_button, self.load_button):
+            button.setEnabled(is_idle)
+        self.stop_button.setEnabled(self.is_running)
+
+    def _show_news(self, news: Any) -> None:  # noqa: ANN401 (one of five kinds)
+        if isinstance(news, RunFolderState):
+            self.setup.begin_in(news.folder)
+            self.page.begin(news)
+            self.tabs.setCurrentIndex(PAGE_TAB)
+            going_on = f"Going on after epoch {len(news.history)}." if news.history else "Going on."
+            self._say_unless_stopping(going_on if news.standing == UNFINISHED else "Looking for patches …")
+        elif isinstance(news, Warned):
+            self.progress.warning_label.warn(news.sentences)
+        elif isinstance(news, StepNews):
+            self.progress.show_step(news)
+            self.page.show_step(news)
+            self.setup.show_pace(news.report.seconds_left, news.report.seconds)
+            self._say_unless_stopping("Learning; the best epoch is kept in the checkpoint.")
+        elif isinstance(news, EpochNews):
+            self.progress.show_epoch(news.report)
+            self.page.show_epoch(news)
+        else:
+            self.progress.show_cutting(news)
+
+    def _say_unless_stopping(self, sentence: str) -> None:
+        if self.stop_button.isEnabled():
+            self.progress.say(sentence)
+
+    def _tell_outcome(self, outcome: TrainingOutcome) -> None:
+        self.page.show_outcome(outcome)
+        self.progress.show_epochs(len(outcome.result.history), self.setup.training_form.epochs_box.value())
+        self._ended()
+        self.train_button.setText("Train" if outcome.result.complete else "Continue")
+        self.progress.say(_ending(outcome.result))
+
+    def _take_run(self, run: LoadedRun) -> None:
+        result = run.outcome.result
+        self.page.clear()
+        self.page.show_outcome(run.outcome)
+        self.progress.clear()
+        self.progress.show_epochs(len(result.history), run.request.settings.epochs)
+        self.progress.say(f"Loaded. {_ending(result)}")
+        self.setup.load(run.request, result.folder)
+
+    def _tell_failure(self, error: BaseException) -> None:
+        self.progress.say(sentence_of(error), PROBLEM)
+        if self._run is not None:
+            self._ended()
+
+    def _ended(self) -> None:
+        self._run = None
+        self.progress.stop()
+        self.setup.go_on()
+        self._looking = self._look_for_devices()
+        self._update_buttons()
+
+    def _ask_for_run(self) -> None:
+        shown = self.setup.folder_form.shown
+        folder = QFileDialog.getExistingDirectory(self, "Folder of a training", str(shown.parent if shown else ""))
+        if folder:
+            self.load(folder)
+
+    def _use_for_prediction(self, checkpoint: Path) -> None:
+        dock, widget = self._viewer.window.add_plugin_dock_widget("napari-hrpn", "Predict QD", tabify=True)
+        dock.show()
+        dock.raise_()
+        widget.use_checkpoint(checkpoint)
+
+
+def _ending(result: TrainingResult) -> str:
+    """How a run ended, in a sentence."""
+    if result.reason:
+        return result.reason[:1].upper() + result.reason[1:]
+    epochs = len(result.history)
+    best = f"; the best is epoch {result.best_epoch}" if result.best_epoch else ""
+    if not result.complete:
+        done = f"{epochs} {'epoch is' if epochs == 1 else 'epochs are'} finished" if epochs else "no epoch is finished"
+        return f"Stopped: {done}{best}. Continue goes on from here."
+    seconds = result.history[-1].seconds if epochs else 0.0
+    return f"Done: {epochs} {'epoch' if epochs == 1 else 'epochs'} in {time_in_words(seconds)}{best}."

@@ -1,0 +1,229 @@
+"""Regions that were drawn in the viewer, as a file in pixels of a slide: shapes as GeoJSON, labels as a coarse image.
+
+What a layer holds is taken over in the GUI thread; writing it touches no layer any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, HALF_A_PIXEL, labels_on_slide, shapes_on_slide
+from napari_hrpn.plugin.viewer.slide_metadata import slide_title
+from napari_hrpn.slides import Annotation, SlideError, write_geojson
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import napari
+    from napari.layers import Image, Labels, Shapes
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import Location, Slide
+
+LARGEST_LABELS_PX = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnShapes:
+    """Outlines on a slide.
+
+    Attributes
+    ----------
+    title : str
+        Of the slide.
+    annotations : tuple of Annotation
+        Those that meet the slide; none means everywhere.
+    """
+
+    title: str
+    annotations: tuple[Annotation, ...]
+
+    def write(self, folder: Path) -> Path | None:
+        """Write them to a file that is called after the slide and after what they are.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Made where it is missing.
+
+        Returns
+        -------
+        pathlib.Path or None
+            GeoJSON; the one that is there, if the same was written before. None where there is nothing to write.
+
+        Raises
+        ------
+        SlideError
+            If it cannot be written.
+        """
+        if not self.annotations:
+            return None
+        content = [
+            part
+            for annotation in self.annotations
+            for ring in annotation.rings[0]
+            for part in (annotation.kind.encode(), annotation.name.encode(), ring.tobytes())
+        ]
+        path = folder / f"{_file_name(self.title, content)}.geojson"
+        if not path.exists():
+            write_geojson(self.annotations, path)
+        return path
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnLabels:
+    """Labels and where they lie on a slide.
+
+    Attributes
+    ----------
+    slide : Slide
+        What they were painted on.
+    name : str
+        Of their layer.
+    labels : numpy.ndarray of int, shape (y, x)
+        What is not 0 is inside.
+    matrix : numpy.ndarray, shape (2, 2)
+        From pixels of the slide to pixels of the labels, with `offset`.
+    offset : numpy.ndarray, shape (2,)
+        Label pixel at the centre of the slide's first pixel.
+    excludes : bool
+        Whether what is not 0 is outside instead.
+    """
+
+    slide: Slide
+    name: str
+    labels: NDArray[np.integer]
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    excludes: bool
+
+    def write(self, folder: Path) -> Path:
+        """Write them to a file that is called after the slide and after what they are.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Made where it is missing.
+
+        Returns
+        -------
+        pathlib.Path
+            A TIFF of 0 and 255 that covers the slide, of 4096 px a side at most; the one that is there, if the same
+            was written before.
+
+        Raises
+        ------
+        SlideError
+            If no label lies on the slide, or it cannot be written.
+        """
+        inside = self._on_slide()
+        path = folder / f"{_file_name(slide_title(self.slide), [repr(inside.shape).encode(), inside.tobytes()])}.tif"
+        if not path.exists():
+            _write_labels(inside, path, self.slide.source)
+        return path
+
+    def _on_slide(self) -> NDArray[np.bool_]:
+        from scipy.ndimage import affine_transform
+
+        shape = np.array(self.slide.shape)
+        coarse = np.clip(np.ceil(shape * min(1.0, LARGEST_LABELS_PX / shape.max())), 1, shape).astype(int)
+        # of labels that are much finer, every so many are enough
+        step = max(1, max(self.labels.shape) // (2 * LARGEST_LABELS_PX))
+        painted = (np.asarray(self.labels[::step, ::step]) != 0).astype(np.uint8)
+        factor = shape / coarse
+        first = self.matrix @ (HALF_A_PIXEL * factor - HALF_A_PIXEL) + self.offset
+        inside = affine_transform(
+            painted, self.matrix * factor / step, first / step, tuple(coarse), order=0, mode="grid-constant"
+        ).astype(bool)
+        if not inside.any():
+            raise SlideError(
+                f"No label of {self.name!r} lies on {slide_title(self.slide)}, expected some: paint the regions on it."
+            )
+        return np.asarray(~inside if self.excludes else inside)
+
+
+Drawn: TypeAlias = DrawnShapes | DrawnLabels
+
+
+def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, viewer: napari.Viewer) -> Drawn:
+    """What a layer holds, in pixels of a slide.
+
+    Parameters
+    ----------
+    layer : napari.layers.Shapes or napari.layers.Labels
+        Rectangles, ellipses and polygons, or labels of two dimensions, under any transform. What has a feature or a
+        layer name with "exclude" in it is left out of the regions.
+    slide : Slide
+        The slide.
+    slide_layer : napari.layers.Image
+        A layer that shows the slide, under any transform.
+    viewer : napari.Viewer
+        In which both lie.
+
+    Returns
+    -------
+    DrawnShapes or DrawnLabels
+        To be written, in any thread.
+
+    Raises
+    ------
+    SlideError
+        If a shape has no area, none lies on the slide, or labels are no picture.
+    """
+    from napari.layers import Labels
+
+    return (_labels if isinstance(layer, Labels) else _shapes)(layer, slide, slide_layer, viewer)
+
+
+def _shapes(layer: Shapes, slide: Slide, slide_layer: Image, viewer: napari.Viewer) -> DrawnShapes:
+    shapes = shapes_on_slide(layer, slide_layer, viewer)
+    line = next((shape for shape in shapes if shape.is_line), None)
+    if line is not None:
+        raise SlideError(
+            f"{layer.name!r} holds a {line.kind}, which has no area, expected rectangles, ellipses and polygons: "
+            "delete it, or draw a polygon instead."
+        )
+    annotations = tuple(
+        Annotation(f"{layer.name} {shape.index + 1}", "exclude" if shape.excludes else "include", ((shape.ring,),))
+        for shape in shapes
+        if shape.has_area
+    )
+    here = tuple(annotation for annotation in annotations if _meets(annotation, slide))
+    if not any(one.kind == "include" for one in here) and (
+        not annotations or any(one.kind == "include" for one in annotations)
+    ):
+        raise SlideError(
+            f"No shape of {layer.name!r} lies on {slide_title(slide)}, expected one at least: draw around the "
+            "regions to use."
+        )
+    return DrawnShapes(slide_title(slide), here)
+
+
+def _labels(layer: Labels, slide: Slide, slide_layer: Image, viewer: napari.Viewer) -> DrawnLabels:
+    found = labels_on_slide(layer, slide_layer, viewer)
+    excludes = EXCLUDE in layer.name.casefold()
+    return DrawnLabels(slide, found.name, found.labels, found.matrix, found.offset, excludes)
+
+
+def _meets(annotation: Annotation, slide: Slide) -> bool:
+    (ring,) = annotation.rings[0]
+    return bool((ring.max(axis=0) > 0).all() and (ring.min(axis=0) < slide.shape).all())
+
+
+def _file_name(title: str, content: list[bytes]) -> str:
+    words = re.sub(r"[^\w.-]+", "_", title)
+    return f"{words}-{hashlib.sha256(b'|'.join(content)).hexdigest()[:8]}"
+
+
+def _write_labels(inside: NDArray[np.bool_], path: Path, source: Location) -> None:
+    import tifffile
+
+    from napari_hrpn.slides.writers.output_path import partial_output
+
+    with partial_output(path, source, overwrite=False) as partial:
+        tifffile.imwrite(partial, inside.astype(np.uint8) * 255, compression="zlib", tile=(256, 256))

@@ -1,0 +1,223 @@
+"""What the viewer has to train on: slides that are open, and layers with regions drawn on them."""
+
+from __future__ import annotations
+
+import zlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Labels, Layer, Shapes
+from qtpy.QtCore import QObject, Signal
+
+from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.viewer.coordinates import pixel_shape
+from napari_hrpn.plugin.viewer.slide_metadata import is_prediction, layers_of, slide_of
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    import napari
+    from napari.utils.events import Event
+
+    from napari_hrpn.slides import Slide
+
+MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
+SHAPE_EDITS = ("data", "features", *MOVES)
+PIXEL_EVENTS = ("data", "paint", "labels_update", "set_data")
+"""What napari sends when it paints, fills or erases; the last one alone when it undoes, and for much else."""
+PAINTING_MS = 60
+MOST_COMPARED_BYTES = 256 << 20
+
+
+class LabelEdits(QObject):
+    """Follows the pixels of a Labels layer.
+
+    `edited` says that they are others, however that came about: by a brush, by undo and redo, by other data, or in
+    place with ``layer.refresh()``. What only looks different is no edit.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        The layer.
+    """
+
+    edited = Signal()
+
+    def __init__(self, layer: Labels) -> None:
+        super().__init__()
+        self._layer = layer
+        self._painted = 0
+        self._known = self._fingerprint()
+        # a brush sends many events, some of them before the pixels are changed
+        self._soon = soon(self, self._compare, PAINTING_MS)
+        for name in PIXEL_EVENTS:
+            getattr(layer.events, name).connect(self._note)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to be compared."""
+        return not self._soon.isActive()
+
+    def accept(self) -> None:
+        """Take the pixels as they are: what changed them was no edit."""
+        self._soon.stop()
+        self._known = self._fingerprint()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        self._soon.stop()
+        for name in PIXEL_EVENTS:
+            getattr(self._layer.events, name).disconnect(self._note)
+
+    def _note(self, event: Event) -> None:
+        self._painted += event.type != "set_data"
+        self._soon.start()
+
+    def _compare(self) -> None:
+        before, self._known = self._known, self._fingerprint()
+        if self._known != before:
+            self.edited.emit()
+
+    def _fingerprint(self) -> Hashable:
+        """Of the pixels; of arrays that are not in memory, or too large, what napari did to them."""
+        data = self._layer.data
+        if isinstance(data, np.ndarray) and data.nbytes <= MOST_COMPARED_BYTES:
+            return data.shape, data.dtype.str, zlib.crc32(np.ascontiguousarray(data).data)
+        # undo moves a step from one list to the other; napari has no event for it
+        steps = (len(getattr(self._layer, name, ())) for name in ("_undo_history", "_redo_history"))
+        return self._painted, *steps
+
+
+class RegionLayers(QObject):
+    """Follows the layers of a viewer.
+
+    `listed` says that layers came, went or have another name; `edited` carries the layer whose regions may be others
+    now, or None where that may be so for all.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    """
+
+    listed = Signal()
+    edited = Signal(object)
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._followed: dict[Layer, tuple[str, ...]] = {}
+        self._edits: dict[Layer, LabelEdits] = {}
+        # several layers come and go in one step
+        self._soon = soon(self, self._follow)
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            event.connect(self._layers_changed)
+        self._follow()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that came, went or was edited is told."""
+        return not self._soon.isActive() and all(edits.is_settled for edits in self._edits.values())
+
+    def stop(self) -> None:
+        """Follow no more."""
+        self._soon.stop()
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.renamed):
+            event.disconnect(self._layers_changed)
+        for layer in list(self._followed):
+            self._leave(layer)
+
+    def accept(self, layer: Labels) -> None:
+        """Take the pixels of a layer as they are, without telling of an edit.
+
+        Parameters
+        ----------
+        layer : napari.layers.Labels
+            Whose data the package itself has changed.
+        """
+        if layer in self._edits:
+            self._edits[layer].accept()
+
+    def choices(self) -> list[tuple[str, Layer]]:
+        """Names and layers of all shapes and labels."""
+        return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Shapes | Labels)]
+
+    def has(self, layer: Layer) -> bool:
+        """Whether a layer is still there.
+
+        Parameters
+        ----------
+        layer : napari.layers.Layer
+            Any layer.
+
+        Returns
+        -------
+        bool
+            False once it was removed.
+        """
+        return layer in self._viewer.layers
+
+    def foreign_images(self) -> list[Image]:
+        """Images that were not opened by this package."""
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Image) and slide_of(layer) is None and not is_prediction(layer)
+        ]
+
+    def showing(self, slide: Slide) -> Image | None:
+        """A layer that shows a slide.
+
+        Parameters
+        ----------
+        slide : Slide
+            Opened from a file.
+
+        Returns
+        -------
+        napari.layers.Image or None
+            Of this package, else of another that opened the same file; None where the slide is not open.
+        """
+        own = (layer for layer in layers_of(self._viewer, slide) if not is_prediction(layer))
+        foreign = (
+            layer
+            for layer in self.foreign_images()
+            if layer.source.path is not None
+            and Path(layer.source.path) == slide.source
+            and pixel_shape(layer) == slide.shape
+        )
+        return next(own, None) or next(foreign, None)
+
+    def _layers_changed(self, event: Event | None = None) -> None:  # noqa: ARG002
+        self._soon.start()
+
+    def _follow(self) -> None:
+        there = list(self._viewer.layers)
+        for layer in [layer for layer in self._followed if layer not in there]:
+            self._leave(layer)
+        for layer in there:
+            if layer not in self._followed:
+                self._join(layer)
+        self.listed.emit()
+
+    def _join(self, layer: Layer) -> None:
+        names = SHAPE_EDITS if isinstance(layer, Shapes) else MOVES
+        self._followed[layer] = tuple(name for name in names if hasattr(layer.events, name))
+        for name in self._followed[layer]:
+            getattr(layer.events, name).connect(self._tell_edit)
+        if isinstance(layer, Labels):
+            self._edits[layer] = edits = LabelEdits(layer)
+            edits.edited.connect(partial(self.edited.emit, layer))
+
+    def _leave(self, layer: Layer) -> None:
+        for name in self._followed.pop(layer):
+            getattr(layer.events, name).disconnect(self._tell_edit)
+        if layer in self._edits:
+            self._edits.pop(layer).stop()
+
+    def _tell_edit(self, event: Event) -> None:
+        self.edited.emit(event.source if isinstance(event.source, Shapes | Labels) else None)

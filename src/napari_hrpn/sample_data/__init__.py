@@ -1,6 +1,0 @@
-"""Synthetic tumours whose best possible prediction is known: for the demo, for tests, for checks against leakage."""
-
-from napari_hrpn.sample_data.phantom import Phantom, phantom_slide, r2_ceiling
-from napari_hrpn.sample_data.settings import PHANTOM_PRESETS, PhantomError, PhantomSettings
-
-__all__ = ["PHANTOM_PRESETS", "Phantom", "PhantomError", "PhantomSettings", "phantom_slide", "r2_ceiling"]

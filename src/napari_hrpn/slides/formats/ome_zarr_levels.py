@@ -1,0 +1,267 @@
+"""Levels of an OME-Zarr as they are stored, which is believed before what its metadata say of them.
+
+The rule: the largest is the finest. A coarser one that cannot belong to it is left out with a warning, for it can be
+computed; a finest one that cannot be read as it was written is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.formats.ome_zarr_metadata import read_metadata
+from napari_hrpn.slides.guarded_array import SMALLEST_CHUNK, reason
+from napari_hrpn.slides.inner_location import check_inside, inner_place
+from napari_hrpn.slides.zarr_arrays import open_without_settings, open_zarr_array
+from napari_hrpn.slides.zarr_chunks import ChunkLinks, as_stored
+
+if TYPE_CHECKING:
+    import zarr
+
+    from napari_hrpn.slides.formats.ome_zarr_metadata import Multiscale
+    from napari_hrpn.slides.location import Location
+
+    ZarrArray = zarr.Array[Any]
+
+# what opens within 5 s and 500 MB
+LONGEST_SIDE_PX = 2**19
+MOST_CHANNELS = 512
+MOST_BLOCKS = 2**21
+SMALLEST_CHUNK_PX = 16
+LARGEST_CHUNK_BYTES = 4 * 2**30
+FEW_CHUNKS = 0.5
+
+
+class Level(NamedTuple):
+    """A level that was opened: its array, size of a pixel, share of chunks that are stored, and watch on links."""
+
+    array: ZarrArray
+    name: str
+    pixel_size_um: tuple[float, float] | None
+    share: float
+    links: ChunkLinks
+
+
+def opened_levels(image: Multiscale, root: Location) -> tuple[str, tuple[Level, ...]]:
+    """Open the levels of an image.
+
+    Parameters
+    ----------
+    image : Multiscale
+        As its metadata describe it.
+    root : pathlib.Path or UPath
+        The store that it is in.
+
+    Returns
+    -------
+    tuple of (str, tuple of Level)
+        A letter per axis, and the levels that belong together, finest first.
+
+    Raises
+    ------
+    SlideError
+        If the finest cannot be read as it was written.
+    """
+    if not image.levels:
+        raise SlideError(f"{image.folder.name} lists no levels, expected at least one: convert it again.")
+    folders = [inner_place(image.folder, listed.path) for listed in image.levels]
+    arrays = [opened_array(folder, root) for folder in folders]
+    axes = image.axes or _assumed_axes(image.folder, arrays[0])
+    for array in arrays:
+        _check_axes(image.folder, axes, array)
+        _check_size(image.folder, axes, array)
+    if image.doubt:
+        _warn(image.doubt)
+    levels = []
+    for listed, folder, declared in zip(image.levels, folders, arrays, strict=True):
+        array, share = as_stored(declared, folder)
+        levels.append(Level(array, listed.path, listed.pixel_size_um, share, ChunkLinks(array, folder, root)))
+    levels.sort(key=lambda level: -math.prod(_plane(level, axes)))
+    _check_chunks(image, levels)
+    kept = [levels[0], *(level for level in levels[1:] if _belongs(image.folder, axes, level, levels[0]))]
+    return axes, _with_sound_sizes(image.folder, axes, kept)
+
+
+def opened_array(folder: Location, root: Location) -> ZarrArray:
+    """Open an array of a store.
+
+    Parameters
+    ----------
+    folder : pathlib.Path or UPath
+        Its folder.
+    root : pathlib.Path or UPath
+        The store.
+
+    Returns
+    -------
+    zarr.Array
+        With pixels in it.
+
+    Raises
+    ------
+    SlideError
+        If it is not there, not in the store, or of a kind that cannot be read.
+    """
+    name = f"{folder.parent.name}/{folder.name}"
+    if isinstance(folder, Path) and not os.path.isdir(folder):  # noqa: PTH112 (which raises for a name too long)
+        raise SlideError(
+            f"{folder.parent.name} lists the level {folder.name} that is not there, expected all of "
+            "them: copy it again."
+        )
+    check_inside(folder, root)
+    try:
+        array = open_zarr_array(folder)
+    except SlideError:
+        raise
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        array = _opened_otherwise(folder, name, error)
+    except Exception as error:
+        raise SlideError(f"{name} cannot be opened ({reason(error)}).") from error
+    if math.prod(array.shape) == 0:
+        raise SlideError(f"{name} is empty, expected at least one pixel: convert it again.")
+    return array
+
+
+def _opened_otherwise(folder: Location, name: str, error: Exception) -> ZarrArray:
+    content = read_metadata(folder / "zarr.json")
+    if content is not None and isinstance(folder, Path) and isinstance(error, TypeError):
+        try:
+            return open_without_settings(folder, content)
+        except Exception:
+            pass
+    found = (read_metadata(folder / ".zarray") or {}) if content is None else content
+    type_ = _shown(found.get("data_type", found.get("dtype")))
+    coding = _shown(found.get("codecs", [found.get("compressor"), found.get("filters")]))
+    raise SlideError(
+        f"{name} is stored in a way that cannot be read here (pixels {type_}, coding {coding}), expected numbers in "
+        "chunks of equal size: convert it with the program that wrote it, for example to uint16 with zstd."
+    ) from error
+
+
+def _number(length: int) -> str:
+    return f"{length:,}" if length < 10**15 else "a number of many digits"
+
+
+def _shown(value: object) -> str:
+    """What JSON says of types and codecs, by their names alone."""
+    if isinstance(value, dict):
+        return str(value.get("name", value.get("id", "unknown")))[:40]
+    if isinstance(value, list):
+        return ", ".join(_shown(one) for one in value[:8] if one) or "none"
+    return str(value)[:40]
+
+
+def _assumed_axes(folder: Location, array: ZarrArray) -> str:
+    axes = {2: "yx", 3: "cyx", 5: "tczyx"}.get(array.ndim, "")
+    if not axes:
+        raise SlideError(
+            f"{folder.name} names no axes of its {array.ndim}, expected names such as c, y, x: convert it again."
+        )
+    if axes == "cyx":
+        _warn(f"{folder.name} names no axes, and the first of its three is taken for channels: it may be a stack.")
+    return axes
+
+
+def _check_axes(folder: Location, axes: str, array: ZarrArray) -> None:
+    if array.ndim != len(axes):
+        raise SlideError(
+            f"{folder.name} has levels with {array.ndim} axes but names {len(axes)}, "
+            "expected as many: convert it again."
+        )
+
+
+def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
+    """Refuse what would take minutes or all memory before the first pixel is shown."""
+    sizes, chunks = dict(zip(axes, array.shape, strict=True)), dict(zip(axes, array.chunks, strict=True))
+    channels = sizes.get("c", 1)
+    blocks = channels * math.prod(-(-sizes[axis] // max(chunks[axis], SMALLEST_CHUNK)) for axis in "yx")
+    if max(array.shape) > LONGEST_SIDE_PX or channels > MOST_CHANNELS or blocks > MOST_BLOCKS:
+        raise SlideError(
+            f"{folder.name} is too large, with {' x '.join(map(_number, array.shape))} pixels ({', '.join(axes)}), "
+            f"expected at most {LONGEST_SIDE_PX:,} px a side, {MOST_CHANNELS:,} channels and {MOST_BLOCKS:,} blocks of "
+            f"{SMALLEST_CHUNK} x {SMALLEST_CHUNK} px: cut it into parts, or store it in larger chunks."
+        )
+    if any(chunks[axis] < min(SMALLEST_CHUNK_PX, sizes[axis] // SMALLEST_CHUNK_PX) for axis in "yx"):
+        raise SlideError(
+            f"{folder.name} is stored in chunks of {chunks['y']} x {chunks['x']} px, which are far too many, "
+            f"expected {SMALLEST_CHUNK_PX} or more a side: convert it again, with chunks of 512 x 512 px."
+        )
+    size = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
+    if size > LARGEST_CHUNK_BYTES:
+        raise SlideError(
+            f"{folder.name} is stored in chunks of {_number(size // 2**30)} GiB, expected at most "
+            f"{LARGEST_CHUNK_BYTES / 2**30:.0f}: convert it again, with chunks of 512 x 512 px."
+        )
+
+
+def _check_chunks(image: Multiscale, levels: list[Level]) -> None:
+    """Refuse a finest level whose chunks are lost, warn of few, and take away coarser levels that have none."""
+    finest, name = levels[0], image.folder.name
+    if not finest.share and any(level.share for level in levels):
+        raise SlideError(
+            f"{name} has lost the pixels of its finest level: there are chunks of others but none of {finest.name}, "
+            "expected some: copy it again from where it came."
+        )
+    if image.is_ours:
+        # of which what is empty, or not predicted yet, is not stored
+        return
+    if finest.share < FEW_CHUNKS:
+        stored = f"about {finest.share:.0%} of the chunks" if finest.share else "no chunk"
+        _warn(
+            f"{name} stores {stored} of its finest level, and the rest reads as {finest.array.fill_value}: this "
+            "is right if the program that wrote it leaves out what is empty; otherwise copy it again."
+        )
+    for level in levels[1:]:
+        if finest.share and not level.share:
+            levels.remove(level)
+            _warn(f"{name} stores no chunk of its level {level.name}: that is computed from the finest.")
+
+
+def _belongs(folder: Location, axes: str, level: Level, finest: Level) -> bool:
+    here, there = (dict(zip(axes, one.array.shape, strict=True)) for one in (level, finest))
+    is_smaller = here["y"] <= there["y"] and here["x"] <= there["x"]
+    is_alike = all(here.get(axis) == there.get(axis) for axis in "ct") and level.array.dtype == finest.array.dtype
+    if not (is_smaller and is_alike):
+        _warn(
+            f"{folder.name} lists a level {level.name} of shape {level.array.shape} and type {level.array.dtype} that "
+            f"is no smaller copy of the finest, {finest.array.shape} and {finest.array.dtype}: it is left out."
+        )
+    return is_smaller and is_alike
+
+
+def _with_sound_sizes(folder: Location, axes: str, levels: list[Level]) -> tuple[Level, ...]:
+    """The levels without sizes of pixels where these grow finer as the levels grow coarser."""
+    known = [level for level in levels if level.pixel_size_um is not None]
+    for finer, coarser in pairwise(known):
+        for side, one, other in zip("yx", finer.pixel_size_um or (), coarser.pixel_size_um or (), strict=True):
+            index = axes.index(side)
+            if finer.array.shape[index] > coarser.array.shape[index] and one > other * 1.01:
+                _warn(
+                    f"{folder.name} gives its level {finer.name} larger pixels than the smaller level {coarser.name}: "
+                    "the size of a pixel counts as unknown."
+                )
+                return tuple(level._replace(pixel_size_um=None) for level in levels)
+    return tuple(levels)
+
+
+def _plane(level: Level, axes: str) -> tuple[int, int]:
+    return level.array.shape[axes.index("y")], level.array.shape[axes.index("x")]
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, SlideWarning, stacklevel=2)

@@ -1,0 +1,300 @@
+"""What the JSON of an OME-Zarr says of its images, checked: no array is opened here.
+
+The rule: what is missing or null is not there; what cannot be meant is left out with a warning where pixels can be
+shown without it, and refused in a sentence where they cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.guarded_array import reason
+from napari_hrpn.slides.inner_location import inner_place, shown
+from napari_hrpn.slides.location import Location, fetched
+from napari_hrpn.slides.metadata import PYRAMID_TYPE
+from napari_hrpn.slides.units import micrometres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LARGEST_METADATA_BYTES = 8 * 2**20
+MOST_LEVELS = 64
+_LETTER_OF_TYPE = {"channel": "c", "time": "t"}
+_IGNORED_STEPS = ("identity", "translation")
+
+
+@dataclass(frozen=True)
+class ListedLevel:
+    """One level as it is listed.
+
+    Attributes
+    ----------
+    path : str
+        Its folder; empty where it is the group itself.
+    pixel_size_um : tuple of float or None
+        Height and width of its pixels.
+    """
+
+    path: str
+    pixel_size_um: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Multiscale:
+    """One image of an OME-Zarr, as its metadata describe it.
+
+    Attributes
+    ----------
+    folder : pathlib.Path or UPath
+        The group.
+    axes : str
+        Lower-case letters out of t, c, z, y, x; empty where the metadata name none.
+    levels : tuple of ListedLevel
+        In the order in which they are listed.
+    names : tuple of str
+        Of the channels; empty where the file says nothing.
+    title : str
+        What the file calls the image.
+    is_ours : bool
+        Whether this program wrote it.
+    doubt : str
+        Why the size of a pixel counts as unknown, as a sentence; empty where it does not.
+    """
+
+    folder: Location
+    axes: str
+    levels: tuple[ListedLevel, ...]
+    names: tuple[str, ...]
+    title: str
+    is_ours: bool = False
+    doubt: str = ""
+
+
+def read_attributes(folder: Location) -> dict[str, Any]:
+    """Read the attributes of a group: those of version 0.5 lie one level deeper.
+
+    Parameters
+    ----------
+    folder : pathlib.Path or UPath
+        The group.
+
+    Returns
+    -------
+    dict
+        Empty where there are none.
+    """
+    new = read_metadata(folder / "zarr.json")
+    attributes = (read_metadata(folder / ".zattrs") or {}) if new is None else new.get("attributes", {})
+    if not isinstance(attributes, dict):
+        return {}
+    ome = attributes.get("ome")
+    return {**attributes, **ome} if isinstance(ome, dict) else attributes
+
+
+def read_metadata(path: Location) -> dict[str, Any] | None:
+    """Read a metadata file.
+
+    Parameters
+    ----------
+    path : pathlib.Path or UPath
+        Such as zarr.json.
+
+    Returns
+    -------
+    dict or None
+        None where there is no file.
+
+    Raises
+    ------
+    SlideError
+        If it is no JSON, or too large to be the metadata of an image.
+    """
+    try:
+        if isinstance(path, Path):
+            if not path.is_file():
+                return None
+            size = path.stat().st_size
+            text = path.read_bytes() if size <= LARGEST_METADATA_BYTES else None
+        else:
+            text = fetched(path)
+            if text is None:
+                return None
+            size = len(text)
+        if text is None or size > LARGEST_METADATA_BYTES:
+            raise SlideError(f"{path} is larger than 8 MiB, expected the metadata of an image: convert it again.")
+        # of bytes, json knows the encoding by how they begin
+        content = json.loads(text)
+    except SlideError:
+        raise
+    except PermissionError as error:
+        raise SlideError(f"{path} may not be read by you, expected readable metadata: ask its owner.") from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise SlideError(f"{path} cannot be read as JSON ({reason(error)}).") from error
+    return content if isinstance(content, dict) else {}
+
+
+def listed_images(folder: Location, attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of a group's images.
+
+    Parameters
+    ----------
+    folder : pathlib.Path or UPath
+        The group.
+    attributes : dict
+        As `read_attributes` gives them.
+
+    Returns
+    -------
+    list of dict
+        For `parse_image`.
+
+    Raises
+    ------
+    SlideError
+        If there is none.
+    """
+    entries = attributes.get("multiscales")
+    if isinstance(entries, dict):
+        # as some wrote who meant a single one
+        entries = [entries]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _not_understood(folder, f"'multiscales' is {shown(entries)}, expected a list of images")
+    if not entries:
+        raise SlideError(f"{folder.name} lists no image ('multiscales' is empty), expected one: convert it again.")
+    return entries
+
+
+def parse_image(folder: Location, attributes: dict[str, Any], entry: dict[str, Any]) -> Multiscale:
+    """Understand one image.
+
+    Parameters
+    ----------
+    folder : pathlib.Path or UPath
+        The group.
+    attributes : dict
+        All attributes of the group.
+    entry : dict
+        One of `listed_images`.
+
+    Returns
+    -------
+    Multiscale
+        The image.
+
+    Raises
+    ------
+    SlideError
+        If its axes or levels are not understood.
+    """
+    axes = _axes(folder, entry)
+    letters = "".join(_letter(axis) for axis in axes)
+    is_image = set(letters) <= set("tczyx") and set("yx") <= set(letters) and len(set(letters)) == len(axes)
+    if axes and not is_image:
+        raise SlideError(
+            f"{folder.name} has the axes {', '.join(str(axis.get('name')) for axis in axes)}, expected y and x and of "
+            "t, c, z each at most once: convert it again."
+        )
+    datasets = entry.get("datasets")
+    if not isinstance(datasets, list) or not all(isinstance(one, dict) and "path" in one for one in datasets):
+        raise _not_understood(folder, "'datasets' is no list of levels with a 'path' each")
+    levels, doubt = _levels(folder, axes, letters, entry, datasets[:MOST_LEVELS])
+    title = entry.get("name")
+    return Multiscale(
+        folder,
+        letters,
+        levels,
+        _names(attributes),
+        title if isinstance(title, str) and title else folder.name,
+        entry.get("type") == PYRAMID_TYPE,
+        f"{folder.name} {doubt}: the size of a pixel counts as unknown." if doubt else "",
+    )
+
+
+def _axes(folder: Location, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    axes = entry.get("axes")
+    if axes is None and "coordinateSystems" in entry:
+        raise SlideError(f"{folder.name} is of a version after 0.5, expected OME-Zarr 0.1 to 0.5: convert it again.")
+    if not axes:
+        return []
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes] if isinstance(axes, list) else [{}]
+    if not all(isinstance(axis.get("name"), str) for axis in axes):
+        raise _not_understood(folder, f"the axes are {shown(entry['axes'])}, expected names such as c, y, x")
+    return axes
+
+
+def _letter(axis: dict[str, Any]) -> str:
+    name = str(axis["name"]).strip().lower()
+    # a longer name says no more than what kind of axis it is
+    return name if len(name) == 1 else _LETTER_OF_TYPE.get(str(axis.get("type")), name)
+
+
+def _levels(
+    folder: Location,
+    axes: list[dict[str, Any]],
+    letters: str,
+    entry: dict[str, Any],
+    datasets: Sequence[dict[str, Any]],
+) -> tuple[tuple[ListedLevel, ...], str]:
+    """The levels as they are listed, without sizes where one is in doubt, and why it is."""
+    levels, doubt = [], ""
+    for dataset in datasets:
+        inner_place(folder, dataset["path"])
+        size, fault = _pixel_size(axes, letters, [*_steps(dataset), *_steps(entry)])
+        levels.append(ListedLevel(str(dataset["path"]), size))
+        doubt = doubt or fault
+    return tuple(ListedLevel(level.path) if doubt else level for level in levels), doubt
+
+
+def _steps(entry: dict[str, Any]) -> Iterator[object]:
+    steps = entry.get("coordinateTransformations")
+    yield from steps if isinstance(steps, list) else () if steps is None else (steps,)
+
+
+def _pixel_size(
+    axes: list[dict[str, Any]], letters: str, steps: list[object]
+) -> tuple[tuple[float, float] | None, str]:
+    """Height and width of a pixel, and what is wrong with them."""
+    if not axes or not steps:
+        return None, ""
+    scale, has_scale = [1.0] * len(axes), False
+    for step in steps:
+        kind = step.get("type") if isinstance(step, dict) else None
+        if kind == "scale" and isinstance(step, dict) and _is_scale(step.get("scale"), len(axes)):
+            scale, has_scale = [old * new for old, new in zip(scale, step["scale"], strict=True)], True
+        elif kind not in _IGNORED_STEPS:
+            return None, f"has a scale that is not understood ({shown(step)} for {len(axes)} axes)"
+    units = [axes[letters.index(letter)].get("unit") for letter in "yx"]
+    y, x = (
+        micrometres(scale[letters.index(letter)], unit if isinstance(unit, str) else None)
+        for letter, unit in zip("yx", units, strict=True)
+    )
+    if (y is None) != (x is None):
+        return None, f"has the unit {shown(units[0])} along y and {shown(units[1])} along x"
+    return (y, x) if has_scale and y is not None and x is not None else None, ""
+
+
+def _is_scale(numbers: object, count: int) -> bool:
+    return (
+        isinstance(numbers, list)
+        and len(numbers) == count
+        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
+        and all(0 < one < 1e30 and math.isfinite(one) for one in numbers)
+    )
+
+
+def _names(attributes: dict[str, Any]) -> tuple[str, ...]:
+    omero = attributes.get("omero")
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(channels, list):
+        return ()
+    labels = (channel.get("label") if isinstance(channel, dict) else None for channel in channels)
+    return tuple(str(label) if isinstance(label, str | int | float) else "" for label in labels)
+
+
+def _not_understood(folder: Location, fault: str) -> SlideError:
+    return SlideError(f"{folder.name} has OME-Zarr metadata that are not understood ({fault}): convert it again.")

@@ -1,0 +1,246 @@
+"""Checks of a TIFF before anything trusts it: its list of pages ends, its pixels lie inside the file."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.formats.ome_xml import LONGEST_TEXT, MOST_PLANES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from tifffile import TiffFile, TiffFrame, TiffPage
+
+# what these bounds let through opens, and a look at 512 px of it is read, in 5 s and 500 MB
+MOST_PAGES = 50_000
+MOST_MIXED_PAGES = 5_000
+MOST_PIECES = 2_000_000
+MOST_SMALLER_COPIES = 64
+LARGEST_PIECE_BYTES = 240 * 10**6
+SUSPICIOUS_CHUNK_BYTES = 64 * 2**20
+# no codec in use packs pixels tighter than zstd, which repeats 128 KiB in 4 bytes
+TIGHTEST_PACKING = 100_000
+_DESCRIPTION = 270
+_SHAPE = re.compile(rb"(?:\{\s*\"shape\":\s*\[|shape=\()([\d,\s]*)")
+_PIECES = (273, 279, 324, 325)
+_SMALLER_COPIES = 330
+
+
+def check_pages(path: Path) -> None:
+    """Walk the list of pages once, so that a circular, endless or absurd one is refused before it is followed.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file that begins like a TIFF.
+
+    Raises
+    ------
+    SlideError
+        If the list is circular, leaves the file, has more than 50,000 pages, or a page claims more metadata or pieces
+        than can be read in a few seconds.
+    """
+    size = path.stat().st_size
+    seen: set[int] = set()
+    with path.open("rb") as file:
+        for offset in _page_offsets(file, path):
+            if offset in seen:
+                raise SlideError(
+                    f"{path.name} has a list of pages that runs in a circle after {len(seen)}, expected one "
+                    "with an end: the file is damaged, export it again."
+                )
+            if offset >= size:
+                raise SlideError(
+                    f"{path.name} places page {len(seen) + 1} at byte {offset} of {size}, expected it inside "
+                    "the file: the file is damaged or incomplete, copy it again."
+                )
+            seen.add(offset)
+            if len(seen) > MOST_PAGES:
+                raise SlideError(f"{path.name} has more than {MOST_PAGES} pages, expected a slide: open a part of it.")
+    if not seen:
+        raise SlideError(f"{path.name} is a TIFF without pages, expected an image: export it again.")
+
+
+class _Words(NamedTuple):
+    """How numbers are written in one kind of TIFF."""
+
+    order: str
+    number: str
+    offset: str
+    value: str
+
+    @property
+    def entry(self) -> struct.Struct:
+        """Tag, type, count, and value or the place of it."""
+        return struct.Struct(f"{self.order}HH{self.value}{self.value}")
+
+
+def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
+    header = file.read(16)
+    order = "<" if header[:2] == b"II" else ">"
+    big = header[2:4] in (b"+\0", b"\0+")
+    # an NDPI has offsets of 64 bits in a structure of 32
+    is_ndpi = path.suffix.lower() == ".ndpi" and order == "<" and not big
+    words = _Words(order, "Q" if big else "H", "Q" if big or is_ndpi else "I", "Q" if big else "I")
+    try:
+        (offset,) = struct.unpack_from(order + words.offset, header, 8 if big else 4)
+        while offset:
+            yield offset
+            offset, smaller = _read_page(file, words, offset, path)
+            for place in smaller:
+                _read_page(file, words, place, path)
+    except struct.error:
+        return  # the list breaks off: what is there may still be an image, which its own checks find out
+
+
+def _read_page(file: BinaryIO, words: _Words, offset: int, path: Path) -> tuple[int, tuple[int, ...]]:
+    """Check the entries of a page; where the next page is, and smaller copies of this one."""
+    file.seek(offset)
+    (count,) = struct.unpack(words.order + words.number, file.read(struct.calcsize(words.number)))
+    entries = file.read(min(count, 2**16) * words.entry.size)
+    (following,) = struct.unpack(words.order + words.offset, file.read(struct.calcsize(words.offset)))
+    smaller: tuple[int, ...] = ()
+    for tag, _, length, value in words.entry.iter_unpack(entries):
+        if tag in _PIECES and length > MOST_PIECES:
+            raise SlideError(
+                f"{path.name} keeps a page in {length} pieces, expected {MOST_PIECES} at most: write it again with "
+                "larger tiles or strips."
+            )
+        if tag == _DESCRIPTION and length > LONGEST_TEXT:
+            raise SlideError(
+                f"{path.name} has {length / 2**20:.0f} MiB of metadata in a page, expected 64 at most: export it anew."
+            )
+        if tag == _DESCRIPTION:
+            _check_claimed_planes(file, value, path)
+        if tag == _SMALLER_COPIES:
+            if length > MOST_SMALLER_COPIES:
+                raise SlideError(
+                    f"{path.name} lists {length} smaller copies of a page, expected {MOST_SMALLER_COPIES} at most: the "
+                    "file is damaged or not an image."
+                )
+            smaller = (value,) if length == 1 else ()
+    return following, smaller
+
+
+def check_mixture(tif: TiffFile, path: Path) -> None:
+    """Refuse thousands of pages of different sizes, which take minutes to sort.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        The file, of which no more than the first page was looked at.
+    path : pathlib.Path
+        Where it is.
+
+    Raises
+    ------
+    SlideError
+        If nothing says that its many pages are planes of one image.
+    """
+    if len(tif.pages) <= MOST_MIXED_PAGES or tif.is_uniform or tif.is_ome or tif.is_imagej or tif.is_shaped:
+        return
+    raise SlideError(
+        f"{path.name} holds {len(tif.pages)} pages of several sizes, expected {MOST_MIXED_PAGES} at most: open a part."
+    )
+
+
+def _check_claimed_planes(file: BinaryIO, offset: int, path: Path) -> None:
+    """Refuse a shape in tifffile's own description for which the parser would make room plane by plane."""
+    file.seek(offset)
+    match = _SHAPE.match(file.read(200))
+    lengths = [int(length) for length in re.findall(rb"\d{1,18}", match.group(1))] if match else []
+    if math.prod(max(1, length) for length in lengths[:-2]) > MOST_PLANES:
+        raise SlideError(
+            f"{path.name} claims {math.prod(lengths[:-2])} planes, expected 1 to {MOST_PLANES}: the file is damaged or "
+            "not an image."
+        )
+
+
+def check_size(page: TiffPage, path: Path) -> None:
+    """Refuse a page without pixels.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The page.
+    path : pathlib.Path
+        The file to name in the sentence.
+
+    Raises
+    ------
+    SlideError
+        If it is 0 px high or wide.
+    """
+    if not page.imagewidth or not page.imagelength:
+        raise SlideError(
+            f"{path.name} holds an empty image ({page.imagewidth} x {page.imagelength} px), expected at least one "
+            "pixel: export it again."
+        )
+
+
+def check_page(page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path) -> None:
+    """Refuse a page that claims pixels which are not in the file.
+
+    Parameters
+    ----------
+    page, keyframe : tifffile.TiffPage or TiffFrame
+        The page, and the one it shares its layout with.
+    path : pathlib.Path
+        The file that the page is in.
+
+    Raises
+    ------
+    SlideError
+        If pieces are missing, lie beyond the end, or are too small for what they claim to hold.
+    """
+    offsets = np.array(page.dataoffsets, np.uint64)
+    counts = np.array(page.databytecounts, np.uint64)
+    expected = math.prod(keyframe.chunked)
+    if min(len(offsets), len(counts)) < expected:
+        raise SlideError(
+            f"{path.name} claims {keyframe.imagewidth} x {keyframe.imagelength} px in {expected} pieces but "
+            f"lists {min(len(offsets), len(counts))}, expected all of them: the file is damaged, "
+            "export it again."
+        )
+    if keyframe.compression == 1 and page.is_contiguous:
+        # a wrong byte count does no harm where the size follows from the shape
+        offsets, counts = offsets[:1], np.array([keyframe.nbytes], np.uint64)
+    _check_ends(offsets, counts, path)
+    _check_packing(keyframe, counts, path)
+
+
+def _check_ends(offsets: np.ndarray, counts: np.ndarray, path: Path) -> None:
+    size = path.stat().st_size
+    count = min(len(offsets), len(counts))
+    offsets, counts = offsets[:count], counts[:count]
+    # written so that a sum of two huge numbers cannot wrap around
+    beyond = (counts > 0) & ((offsets > size) | (counts > size) | (offsets > size - np.minimum(counts, size)))
+    if beyond.any():
+        raise SlideError(
+            f"{path.name} is truncated: {int(beyond.sum())} of {count} pieces of a page lie beyond its end "
+            f"at {size} bytes, expected a complete file: copy it again from where it came."
+        )
+
+
+def _check_packing(keyframe: TiffPage, counts: np.ndarray, path: Path) -> None:
+    chunk = math.prod(keyframe.chunks) * keyframe.dtype.itemsize
+    stored = counts[counts > 0]
+    if chunk > SUSPICIOUS_CHUNK_BYTES and len(stored) and int(stored.max()) * TIGHTEST_PACKING < chunk:
+        raise SlideError(
+            f"{path.name} claims {chunk / 1e9:.1f} GB of pixels in a piece of {int(stored.max())} bytes, "
+            "expected a size that the file can hold: the file is damaged or not an image."
+        )
+    if keyframe.compression != 1 and chunk > LARGEST_PIECE_BYTES:
+        raise SlideError(
+            f"{path.name} keeps {chunk / 1e9:.1f} GB of pixels in one compressed piece, expected pieces of "
+            f"{LARGEST_PIECE_BYTES / 1e9:.2f} GB at most: write it again with tiles (in Python "
+            "`tifffile.imwrite(new, tifffile.imread(old), tile=(512, 512))`)."
+        )

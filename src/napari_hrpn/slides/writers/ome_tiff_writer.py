@@ -1,0 +1,215 @@
+"""A slide as tiled pyramidal OME-TIFF, in memory that does not grow with the slide.
+
+The pages of a TIFF come one after the other, so all levels are first laid out as zarr arrays beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from napari_hrpn.core.plain_text import printable
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.location import local_path
+from napari_hrpn.slides.metadata import channel_colors
+from napari_hrpn.slides.user_path import user_path
+from napari_hrpn.slides.writers.ome_zarr_writer import copy_pyramid
+from napari_hrpn.slides.writers.output_path import partial_output
+from napari_hrpn.slides.writers.pyramid_blocks import CHUNK_EDGE, WriteReport, create_levels, level_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    import zarr
+
+    from napari_hrpn.slides.slide import Slide
+
+# beside the file that is written, of which name it never is
+SCRATCH = ".levels"
+STRIP_TILES = 8
+COMPRESSED_TOGETHER_BYTES = 32 * 2**20
+CLASSIC_TIFF_BYTES = 3.5e9
+OME_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+
+
+class _StoppedError(Exception):
+    """Nobody waits for the file any more."""
+
+
+def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[WriteReport, None, Path]:
+    """Write a slide with a pyramid of its own as an OME-TIFF: 512 px tiles, deflate, BigTIFF where needed.
+
+    Only the finest level of the slide is read. While it runs, about as much disk as the file will take is
+    used beside it. Closing the generator early leaves nothing behind.
+
+    Parameters
+    ----------
+    slide : Slide
+        What to write.
+    path : str or pathlib.Path
+        The new file, by custom named ``NAME.ome.tif``.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Yields
+    ------
+    WriteReport
+        Many times in each half: the laying out of the levels, then the writing of the file.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+
+    Raises
+    ------
+    SlideError
+        Where the output exists, lies on the input, or cannot be written, the slide cannot be read, or its
+        type of pixel has no place in an OME-TIFF.
+    """
+    path = user_path(local_path(path))
+    if slide.dtype.name not in OME_TYPES:
+        raise SlideError(
+            f"{slide.source.name} holds {slide.dtype.name} pixels, which OME-TIFF has no type for: "
+            "write an OME-Zarr instead."
+        )
+    if path.is_dir():
+        raise SlideError(f"{path} is a folder: choose a name for a file.")
+    with partial_output(path, slide.source, overwrite=overwrite) as partial:
+        levels = create_levels(partial.with_name(SCRATCH), level_shapes(slide.levels[0].shape), slide.dtype)
+        strips = sum(_strip_count(level) for level in levels)
+        for report in copy_pyramid(slide, levels):
+            yield WriteReport(strips * report.done // report.total, 2 * strips)
+        for done in _reported(lambda report: _write_file(partial, slide, levels, report)):
+            yield WriteReport(strips + done, 2 * strips)
+    return path
+
+
+def _reported(write: Callable[[Callable[[int], None]], None]) -> Generator[int, None, None]:
+    """Run a function that reports through a callback, and hand on its reports; closing this stops it."""
+    reports: SimpleQueue[int | None] = SimpleQueue()
+    stopped = Event()
+
+    def report(done: int) -> None:
+        if stopped.is_set():
+            raise _StoppedError
+        reports.put(done)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(write, report)
+        future.add_done_callback(lambda _: reports.put(None))
+        try:
+            yield from iter(reports.get, None)
+        finally:
+            stopped.set()
+    future.result()
+
+
+def _write_file(path: Path, slide: Slide, levels: Sequence[zarr.Array[Any]], report: Callable[[int], None]) -> None:
+    from tifffile import TiffWriter
+
+    strips = _counted(report)
+    size = sum(level.nbytes for level in levels)
+    with path.open("w+b") as file:
+        with TiffWriter(file, bigtiff=size > CLASSIC_TIFF_BYTES, ome=True) as writer:
+            # without its signature, what a killed run leaves cannot pass for a slide of fewer channels
+            signature = _exchange_start(file, bytes(4))
+            for index, level in enumerate(levels):
+                finest = index == 0
+                writer.write(
+                    _tiles(level, strips),
+                    shape=level.shape,
+                    dtype=level.dtype,
+                    subifds=len(levels) - 1 if finest else None,
+                    subfiletype=0 if finest else 1,
+                    metadata=_ome_metadata(slide, path) if finest else None,
+                    **_page_options(slide, 2**index),
+                )
+        _exchange_start(file, signature)
+
+
+def _exchange_start(file: BinaryIO, start: bytes) -> bytes:
+    """Write other bytes over the first ones of a file, and return those."""
+    position = file.tell()
+    file.seek(0)
+    former = file.read(len(start))
+    file.seek(0)
+    file.write(start)
+    file.seek(position)
+    return former
+
+
+def _counted(report: Callable[[int], None]) -> Callable[[], None]:
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        report(done)
+
+    return count
+
+
+def _page_options(slide: Slide, downsample: int) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "tile": (CHUNK_EDGE, CHUNK_EDGE),
+        "photometric": "minisblack",
+        "compression": "zlib",
+        "compressionargs": {"level": 1},
+        # differences of floating point pixels are a variant that common readers do not know
+        "predictor": np.issubdtype(slide.dtype, np.integer),
+        "maxworkers": os.cpu_count(),
+        "buffersize": COMPRESSED_TOGETHER_BYTES,
+        "software": "napari-hrpn",
+    }
+    if slide.pixel_size_um is not None:
+        size_y, size_x = slide.pixel_size_um
+        options["resolution"] = (1e4 / (size_x * downsample), 1e4 / (size_y * downsample))
+        options["resolutionunit"] = "CENTIMETER"
+    return options
+
+
+def _ome_metadata(slide: Slide, path: Path) -> dict[str, Any]:
+    colors = channel_colors(slide.channel_names, is_brightfield=slide.is_brightfield)
+    metadata: dict[str, Any] = {
+        "axes": "CYX",
+        "Name": printable(path.name.split(".ome.")[0]),
+        "Channel": {
+            "Name": [printable(name) for name in slide.channel_names],
+            "Color": [_rgba_number(color) for color in colors],
+        },
+    }
+    if slide.pixel_size_um is not None:
+        size_y, size_x = slide.pixel_size_um
+        metadata |= {"PhysicalSizeY": size_y, "PhysicalSizeYUnit": "µm"}
+        metadata |= {"PhysicalSizeX": size_x, "PhysicalSizeXUnit": "µm"}
+    return metadata
+
+
+def _rgba_number(color: str) -> int:
+    """A colour as OME-XML has it: red, green, blue and opacity in a signed 32-bit integer."""
+    return int.from_bytes(bytes.fromhex(color) + b"\xff", "big", signed=True)
+
+
+def _strip_count(level: zarr.Array[Any]) -> int:
+    channels, height, width = level.shape
+    return channels * ceil(height / CHUNK_EDGE) * ceil(width / (STRIP_TILES * CHUNK_EDGE))
+
+
+def _tiles(level: zarr.Array[Any], strip_done: Callable[[], None]) -> Iterator[np.ndarray]:
+    """Tiles of all channels, row by row, read a few at a time."""
+    channels, height, width = level.shape
+    for channel in range(channels):
+        for y in range(0, height, CHUNK_EDGE):
+            for x in range(0, width, STRIP_TILES * CHUNK_EDGE):
+                strip = np.asarray(level[channel, y : y + CHUNK_EDGE, x : x + STRIP_TILES * CHUNK_EDGE])
+                strip_done()
+                for left in range(0, strip.shape[1], CHUNK_EDGE):
+                    yield strip[:, left : left + CHUNK_EDGE]

@@ -1,0 +1,255 @@
+"""Where a slide may be written: a result appears whole under its name, or not at all.
+
+The rule: what is not whole yet lies in a folder beside the output that only this program uses, one program at a time.
+What a program that was killed left there goes when the same output is written again; nothing else is ever deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+import uuid
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import Timeout
+
+from napari_hrpn.core.locked_folder import LOCK, held_lock
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.writers.written_zarr import check_replaceable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from filelock import BaseFileLock
+
+    from napari_hrpn.slides.location import Location
+
+REPLACED = ".replaced"
+TRIES = 20
+SECONDS_BETWEEN_TRIES = 0.05
+_ATTEMPT = re.compile(r"[0-9a-f]{32}")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def partial_output(path: Path, source: Location | None, *, overwrite: bool) -> Iterator[Path]:
+    """Hand out a path to write to; what is there takes the final name when the block ends well.
+
+    What an earlier attempt left is removed first; what this one wrote is removed where the block fails.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Final file or folder.
+    source : pathlib.Path, UPath or None
+        The slide that is read, which the output must not touch; None where nothing is.
+    overwrite : bool
+        Whether an output that exists may be replaced.
+
+    Yields
+    ------
+    pathlib.Path
+        Of the same name, alone in a folder on the same disk; it does not exist yet, its folder does. What else is
+        written into that folder goes with it.
+
+    Raises
+    ------
+    SlideError
+        Where the output exists, would touch the input, is being written by another program, or cannot be written.
+    """
+    _check(path, source, overwrite)
+    with writing_errors(path), _attempt(path) as attempt:
+        yield attempt / path.name
+        _check(path, source, overwrite)
+        _publish(attempt, path)
+
+
+@contextmanager
+def writing_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into one sentence.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        What the user asked to be written.
+
+    Raises
+    ------
+    SlideError
+        For a full disk, missing permission and the like.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SlideError(_sentence(path, error)) from error
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a whole folder, if it is there.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        What is to go.
+    """
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    for tries_left in reversed(range(TRIES)):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            # threads that write there may not have ended yet
+            if tries_left == 0:
+                raise
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        else:
+            return
+
+
+def partial_folder(path: Path) -> Path:
+    """The folder beside an output in which it is written.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Final file or folder.
+
+    Returns
+    -------
+    pathlib.Path
+        ``NAME-12345678.partial``, of which the number tells it from what a user may have called NAME.partial, and long
+        names from each other. It is there only while the output is written, or where a program was killed.
+    """
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
+    return path.with_name(f"{path.name[:40]}-{digest}.partial")
+
+
+@contextmanager
+def locked_output(path: Path) -> Iterator[Path]:
+    """Keep other programs from writing an output, without a file in it that says so.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Final file or folder; the folder that it is in is made.
+
+    Yields
+    ------
+    pathlib.Path
+        Its `partial_folder`, with nothing of ours in it but the lock.
+
+    Raises
+    ------
+    SlideError
+        Where another program writes it, or its folder cannot be written.
+    """
+    folder = partial_folder(path)
+    with writing_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _locked(folder, path)
+    try:
+        with writing_errors(path):
+            _clear(folder, path)
+        yield folder
+    finally:
+        _give_up(folder, lock)
+
+
+@contextmanager
+def _attempt(path: Path) -> Iterator[Path]:
+    """A new folder to write in, which goes at the end."""
+    with locked_output(path) as folder:
+        attempt = folder / uuid.uuid4().hex
+        try:
+            attempt.mkdir()
+            yield attempt
+        finally:
+            # what went wrong before is what the user has to know
+            with suppress(OSError):
+                remove(attempt)
+
+
+def _locked(folder: Path, path: Path) -> BaseFileLock | None:
+    for tries_left in reversed(range(TRIES)):
+        try:
+            folder.mkdir(exist_ok=True)
+            return held_lock(folder / LOCK)
+        except Timeout as error:
+            msg = f"{path} is being written by another program; wait for its end, or choose another name."
+            raise SlideError(msg) from error
+        except FileNotFoundError:
+            # another program has just ended, and taken the folder away
+            if tries_left == 0:
+                raise
+    raise AssertionError
+
+
+def _give_up(folder: Path, lock: BaseFileLock | None) -> None:
+    if os.name != "nt":
+        # while it is held: who opens it later opens a new one
+        with suppress(OSError):
+            (folder / LOCK).unlink()
+    if lock is not None:
+        lock.release()
+    with suppress(OSError):
+        if os.name == "nt":
+            (folder / LOCK).unlink()
+        folder.rmdir()
+
+
+def _clear(folder: Path, path: Path) -> None:
+    """Remove what programs that were killed left; an older output that was about to be replaced gets its name back."""
+    for attempt in folder.iterdir():
+        if not _ATTEMPT.fullmatch(attempt.name):
+            continue
+        replaced = attempt / REPLACED
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
+        remove(attempt)
+
+
+def _sentence(path: Path, error: OSError) -> str:
+    if error.errno in _FULL:
+        return f"The disk of {path} is full: free some space or choose another place for the output."
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"{path} cannot be written for lack of permission: choose another place for the output."
+    reason = error.strerror or str(error)
+    return f"{path} could not be written ({reason}): choose another place for the output or try again."
+
+
+def _check(path: Path, source: Location | None, overwrite: bool) -> None:
+    if isinstance(source, Path) and source.exists():
+        output, slide = path.resolve(), source.resolve()
+        if output == slide or slide in output.parents or output in slide.parents:
+            raise SlideError(
+                f"The output {path} lies on or in the slide {source} it is made from: choose another name."
+            )
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise SlideError(f"{path} exists already: choose another name or ask for it to be overwritten.")
+    if path.is_dir():
+        check_replaceable(path)
+
+
+def _publish(attempt: Path, path: Path) -> None:
+    written = attempt / path.name
+    if not path.is_dir() and not (written.is_dir() and path.exists()):
+        written.replace(path)
+        return
+    # a folder cannot be replaced in one step: the old one keeps existing until the new one is in place
+    replaced = path.rename(attempt / REPLACED)
+    try:
+        written.rename(path)
+    except BaseException:
+        replaced.rename(path)
+        raise

@@ -1,0 +1,92 @@
+"""Parts of a measurement: computed once, in order, and stopped between two steps."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from napari_hrpn.plugin.parts.staged_progress import Progress, StagedProgress, Stopped
+from napari_hrpn.plugin.parts.tasks import MOST_KEPT, Finished, Part, Remembered, in_turn, who
+
+
+def counting(key, result, steps=2, closed=None):
+    """A part that reports a few steps."""
+
+    def begin(results):
+        try:
+            for done in range(1, steps + 1):
+                yield SimpleNamespace(done=done, total=steps)
+            return result(results) if callable(result) else result
+        finally:
+            if closed is not None:
+                closed.append(key)
+
+    return Part(key, f"doing {key}", float(steps), begin)
+
+
+def run(parts, known=(), stop_after=None):
+    """Everything that comes, and what is returned."""
+    stop, came = threading.Event(), []
+    steps = in_turn(parts, dict(known))(stop)
+    while True:
+        try:
+            came.append(next(steps))
+        except StopIteration as end:
+            return came, end.value
+        if len(came) == stop_after:
+            stop.set()
+
+
+def test_a_part_finds_the_results_of_those_before_and_known_ones_are_not_computed_again():
+    parts = [counting("one", 1), counting("two", lambda results: results["one"] + 1), counting("known", pytest.fail)]
+    came, is_complete = run(parts, {"known": 5})
+    assert is_complete
+    assert [(one.key, one.result) for one in came if isinstance(one, Finished)] == [("one", 1), ("two", 2)]
+
+
+def test_the_share_rises_to_the_whole_by_weight():
+    came, _ = run([counting("one", 1, steps=3), counting("two", 2, steps=1)])
+    shares = [one.share for one in came if isinstance(one, Progress)]
+    np.testing.assert_allclose(shares, [0, 0.25, 0.5, 0.75, 0.75, 1])
+    assert [one.seconds_left is None for one in came if isinstance(one, Progress)][:2] == [True, False]
+
+
+def test_stopping_keeps_what_is_finished_and_closes_what_is_not():
+    closed = []
+    parts = [counting("one", 1, steps=1), counting("two", 2, steps=50, closed=closed)]
+    came, is_complete = run(parts, stop_after=5)
+    assert not is_complete
+    assert [one.key for one in came if isinstance(one, Finished)] == ["one"]
+    assert closed == ["two"]
+
+
+def test_a_course_that_is_to_stop_does_not_take_another_step():
+    stop = threading.Event()
+    stop.set()
+    steps = StagedProgress(stop, 1).follow("", counting("one", 1).begin({}), 1)
+    assert next(steps).share == 0
+    with pytest.raises(Stopped):
+        next(steps)
+
+
+def test_the_result_that_was_not_used_for_longest_is_forgotten():
+    kept = Remembered()
+    for key in range(MOST_KEPT):
+        kept.keep(key, key)
+    assert kept.get(0) == 0
+    kept.keep("new", "new")
+    assert 0 in kept
+    assert 1 not in kept
+
+
+def test_a_key_does_not_keep_its_slide_in_memory():
+    class Slide:
+        pass
+
+    slide = Slide()
+    key = who(slide)
+    assert key == who(slide)
+    assert key != who(Slide())
+    del slide
+    assert key() is None

@@ -1,0 +1,29 @@
+import pytest
+
+from napari_hrpn.plugin.viewer import file_title, prediction_name, short_title
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("HRPN from a, b", "HRPN from a, b"),
+        ('a/b\\c:d*e?f"g<h>i|j', "a_b_c_d_e_f_g_h_i_j"),
+        ("  two\nlines.", "two lines"),
+        ("...", "untitled"),
+        ("", "untitled"),
+        ("x" * 99, "x" * 40),
+        ("癌" * 40, "癌" * 20),
+    ],
+)
+def test_any_title_is_a_part_of_a_file_name(title, name):
+    assert file_title(title) == name
+
+
+def test_a_layer_is_called_after_slide_target_and_checkpoint():
+    assert prediction_name("tumour 3.predicted", "predicted QD", "HRPN") == "tumour 3 predicted QD (HRPN)"
+    assert prediction_name("tumour 3.predicted-HRPN", "predicted QD", "HRPN") == "tumour 3 predicted QD (HRPN)"
+    assert prediction_name("tumour 3.predicted-HRPN-2", "predicted QD", "HRPN") == "tumour 3 predicted QD (HRPN) 2"
+    assert prediction_name("a.predicted-run-5", "predicted QD", "run-5") == "a predicted QD (run-5)"
+    assert prediction_name("by hand", "QD", "HRPN") == "by hand predicted QD (HRPN)"
+    assert prediction_name("tumour.predicted", "QD", "") == "tumour.predicted QD"
+    assert len(short_title("x" * 99)) == 40
