@@ -136,34 +136,12 @@ def agreement(
 
 
 def largest_value(dtype: np.dtype) -> float | None:
-    """Largest value of an integer type of pixel.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Any type.
-
-    Returns
-    -------
-    float or None
-        None for floating point, which has no largest grey level.
-    """
+    """Largest value of an integer type of pixel."""
     return float(np.iinfo(dtype).max) if dtype.kind in "iu" else None
 
 
 def deviations(sums: AgreementSums) -> tuple[Fraction, Fraction, Fraction]:
-    """Sums of squared deviations from the means.
-
-    Parameters
-    ----------
-    sums : AgreementSums
-        Of at least one pixel.
-
-    Returns
-    -------
-    real, predicted, both : Fraction
-        Of the real pixels, of the predicted ones, and of the products of their deviations; exact.
-    """
+    """Sums of squared deviations from the means."""
     real = sums.real_squared - Fraction(sums.real) * sums.real / sums.n
     predicted = sums.predicted_squared - Fraction(sums.predicted) * sums.predicted / sums.n
     # what rounding leaves of a constant image may lie below zero
@@ -172,18 +150,7 @@ def deviations(sums: AgreementSums) -> tuple[Fraction, Fraction, Fraction]:
 
 
 def correlation(real: Fraction, predicted: Fraction, both: Fraction) -> float:
-    """Pearson correlation.
-
-    Parameters
-    ----------
-    real, predicted, both : Fraction
-        As `deviations` gives them.
-
-    Returns
-    -------
-    float
-        -1 to 1; NaN where one image is constant.
-    """
+    """Pearson correlation."""
     if not real or not predicted:
         return math.nan
     return math.copysign(math.sqrt(min(float(both * both / (real * predicted)), 1.0)), both)

@@ -23,14 +23,9 @@ READ_PX = 4096
 
 @dataclass(frozen=True)
 class WorkingGrid:
-    """A grid over an image, each of whose pixels holds one or more pixels of the image.
+    """A grid over an image, each of whose pixels holds one or more pixels of the image."""
 
-    Attributes
-    ----------
-    fine, coarse : tuple of int
-        Rows and columns of the image and of the grid.
-    """
-
+    # Rows and columns of the image and of the grid
     fine: tuple[int, int]
     coarse: tuple[int, int]
 
@@ -45,37 +40,13 @@ class WorkingGrid:
         return np.multiply.outer(rows, columns).astype(np.int64)
 
     def sums(self, image: da.Array, box: Box) -> NDArray[Any]:
-        """Add up the pixels of the image in each pixel of a part of the grid.
-
-        Parameters
-        ----------
-        image : dask.array.Array
-            Shape (y, x), integer or floating point; only the part under the box is read.
-        box : Box
-            Part of the grid.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (rows, columns): int64 of integer pixels, float64 of floating point.
-        """
+        """Add up the pixels of the image in each pixel of a part of the grid."""
         rows, columns = self._part(box)
         pixels = np.asarray(image[rows[0] : rows[-1], columns[0] : columns[-1]].compute())
         return _summed(pixels, rows, columns)
 
     def cells(self, rows: slice, columns: slice) -> Box:
-        """Part of the grid that a rectangle of the image meets.
-
-        Parameters
-        ----------
-        rows, columns : slice
-            Of the image, with a start and a stop.
-
-        Returns
-        -------
-        Box
-            Pixels of the grid.
-        """
+        """Part of the grid that a rectangle of the image meets."""
         (y0, y1), (x0, x1) = (
             (int(np.searchsorted(edges, part.start, side="right")) - 1, int(np.searchsorted(edges, part.stop)))
             for edges, part in zip(self._edges, (rows, columns), strict=True)
@@ -87,20 +58,7 @@ class WorkingGrid:
         return np.multiply.outer(*(np.diff(edges) for edges in self._within(rows, columns))).astype(np.int64)
 
     def sums_within(self, pixels: NDArray[Any], rows: slice, columns: slice) -> NDArray[Any]:
-        """Add up a rectangle of the image in each pixel of the grid that it meets.
-
-        Parameters
-        ----------
-        pixels : numpy.ndarray
-            Shape (rows, columns), integer or floating point.
-        rows, columns : slice
-            Where they lie in the image.
-
-        Returns
-        -------
-        numpy.ndarray
-            Of the shape of `cells`: int64 of integer pixels, float64 of floating point.
-        """
+        """Add up a rectangle of the image in each pixel of the grid that it meets."""
         return _summed(pixels, *self._within(rows, columns))
 
     def _within(self, rows: slice, columns: slice) -> list[NDArray[np.int64]]:

@@ -38,13 +38,7 @@ Found = TypeVar("Found")
 
 
 class PixelBlock:
-    """A rectangle of some channels at full resolution: each is read when a counter asks for it, and once.
-
-    Parameters
-    ----------
-    rows, columns : slice
-        With a start and a stop.
-    """
+    """A rectangle of some channels at full resolution: each is read when a counter asks for it, and once."""
 
     def __init__(self, rows: slice, columns: slice) -> None:
         self.rows, self.columns = rows, columns
@@ -143,22 +137,7 @@ def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]
 def count_blocks(
     channels: Sequence[da.Array], counters: Sequence[BlockCounter[Any]], looks: Looks = looks_in_threads
 ) -> Generator[StripReport, None, None]:
-    """Take some counters over all blocks of slides; while some blocks are counted, the next ones are read.
-
-    Parameters
-    ----------
-    channels : sequence of dask.array.Array
-        All that counters ask for, of one shape (y, x) at full resolution.
-    counters : sequence of BlockCounter
-        What is counted.
-    looks : Looks
-        Where; what is found is added up here, in the order of the blocks, and so the same to the last bit.
-
-    Yields
-    ------
-    StripReport
-        After each block.
-    """
+    """Take some counters over all blocks of slides; while some blocks are counted, the next ones are read."""
     boxes = _boxes(channels)
     with closing(looks(counters, boxes)) as each:
         for done, found in enumerate(each, start=1):

@@ -116,20 +116,7 @@ def patch_blocks(maps: Sequence[NDArray[Any]], enough: NDArray[np.bool_]) -> Pat
 
 
 def too_few_blocks(blocks: PatchBlocks, least: int) -> str:
-    """Why dependent patches cannot be resampled.
-
-    Parameters
-    ----------
-    blocks : PatchBlocks
-        Of the patches.
-    least : int
-        How many it takes.
-
-    Returns
-    -------
-    str
-        A sentence's part.
-    """
+    """Why dependent patches cannot be resampled."""
     return (
         f"neighbouring patches are alike, and the {len(blocks.labels)} are worth {blocks.effective:.1f} independent "
         f"blocks of {blocks.side} x {blocks.side}, expected {least} or more"

@@ -125,34 +125,12 @@ def manders(pairs: PairCounts) -> Manders:
 
 
 def negative_words(negative: int) -> str:
-    """How grey levels below zero were taken.
-
-    Parameters
-    ----------
-    negative : int
-        How many there are.
-
-    Returns
-    -------
-    str
-        A sentence's part, for the reason.
-    """
+    """How grey levels below zero were taken."""
     return f"{negative:,} negative {'pixel counts' if negative == 1 else 'pixels count'} as 0"
 
 
 def too_large_words(area: int) -> str:
-    """Why a region gets no Costes thresholds for its size.
-
-    Parameters
-    ----------
-    area : int
-        Pixels of the rectangle around it.
-
-    Returns
-    -------
-    str
-        A sentence.
-    """
+    """Why a region gets no Costes thresholds for its size."""
     return (
         f"The region spans {area / 1e6:.0f} million pixels, expected {MOST_COLOCALIZED_PX / 1e6:.0f} million at most "
         "for Costes' thresholds: choose a smaller one."

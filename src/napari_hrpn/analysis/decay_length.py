@@ -25,44 +25,17 @@ FEWEST_SHELLS = 3
 
 @dataclass(frozen=True)
 class DecayLength:
-    """A decay length, or why there is none.
+    """A decay length, or why there is none."""
 
-    Attributes
-    ----------
-    um : float
-        NaN where the profile has none.
-    from_um : float
-        Where the fit begins; NaN without one.
-    reason : str
-        Why there is none; empty where there is one.
-    """
-
-    um: float
-    from_um: float
-    reason: str = ""
+    um: float  # NaN where the profile has none
+    from_um: float  # Where the fit begins; NaN without one
+    reason: str = ""  # Why there is none; empty where there is one
 
 
 def decay_length(
     above: NDArray[np.float64], pixels: NDArray[np.int64], settings: PenetrationSettings, pixel_um: float = 0.0
 ) -> DecayLength:
-    """Fit a decay length to a profile: beyond `fit_from_um`, and where that gives none, from the vessel's edge.
-
-    Parameters
-    ----------
-    above : numpy.ndarray
-        Signal above the background in each step of distance up to the furthest.
-    pixels : numpy.ndarray of int64
-        Pixels of each.
-    settings : PenetrationSettings
-        Thickness of shells, range and least goodness of the fit.
-    pixel_um : float
-        Larger side of a pixel of the vessel mask.
-
-    Returns
-    -------
-    DecayLength
-        See `compute_penetration`.
-    """
+    """Fit a decay length to a profile: beyond `fit_from_um`, and where that gives none, from the vessel's edge."""
     far = _Shells.of(above, pixels, settings, settings.shell_um, settings.fit_down_to)
     far = far.beyond(settings.fit_from_um)
     found = _fit(far, settings)

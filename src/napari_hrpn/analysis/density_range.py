@@ -16,21 +16,7 @@ DENSITY_PERCENTILES = (0.05, 99.95)
 
 
 def range_of_density(ends: Sequence[tuple[float, float]], *, whole: bool) -> tuple[float, float]:
-    """Grey levels that a density spans, the same for both of its axes and wherever it is drawn.
-
-    Parameters
-    ----------
-    ends : sequence of tuple of float
-        Of each image, its percentiles `DENSITY_PERCENTILES`: what is beyond is in the outermost cells.
-    whole : bool
-        Whether an image is of whole numbers: cells are then whole grey levels wide, as others would hold unlike numbers
-        of them and draw stripes.
-
-    Returns
-    -------
-    tuple of float
-        The lower one, from 0 or from below, first; 0 to 1 where there is no finite end.
-    """
+    """Grey levels that a density spans, the same for both of its axes and wherever it is drawn."""
     lows, highs = zip(*ends, strict=True)
     low, high = min(0.0, *lows), max(highs)
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -108,26 +108,7 @@ def longest_distance(
     pixel_um: tuple[float, float],
     furthest_um: float,
 ) -> float:
-    """Say how far around a box `nearest_in` has to look: with vessels nearby, much less than the furthest distance.
-
-    Parameters
-    ----------
-    mask : numpy.ndarray of bool
-        Shape (y, x).
-    box : Box
-        Inside the mask.
-    inside : numpy.ndarray of bool
-        Pixels of the box whose distance is asked for.
-    pixel_um : tuple of float
-        Height and width of a pixel.
-    furthest_um : float
-        Distances up to here are asked for.
-
-    Returns
-    -------
-    float
-        No less than any distance of those pixels that is not longer than the furthest, and not much more.
-    """
+    """Say how far around a box `nearest_in` has to look: with vessels nearby, much less than the furthest distance."""
     around = grown_box(box, pixel_um, furthest_um, mask.shape)
     part = mask[around.y0 : around.y1, around.x0 : around.x1]
     asked = np.zeros(part.shape, bool)
@@ -174,24 +155,7 @@ def distance_tiles(
 
 
 def grown_box(box: Box, pixel_um: tuple[float, float], margin_um: float, shape: tuple[int, ...]) -> Box:
-    """Grow a box by a margin on every side, as far as there are pixels.
-
-    Parameters
-    ----------
-    box : Box
-        Pixels.
-    pixel_um : tuple of float
-        Height and width of a pixel.
-    margin_um : float
-        By how much at least.
-    shape : tuple of int
-        Rows and columns there are.
-
-    Returns
-    -------
-    Box
-        Inside the shape.
-    """
+    """Grow a box by a margin on every side, as far as there are pixels."""
     y, x = (math.ceil(min(margin_um / size, longest)) + 1 for size, longest in zip(pixel_um, shape, strict=True))
     grown = Box(box.y0 - y, box.y1 + y, box.x0 - x, box.x1 + x)
     return grown.intersection(Box(0, shape[0], 0, shape[1]))

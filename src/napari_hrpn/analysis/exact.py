@@ -11,18 +11,7 @@ if TYPE_CHECKING:
 
 
 def exact_root(square: Exact) -> float:
-    """Square root, also where the square itself is too large or too small for floating point.
-
-    Parameters
-    ----------
-    square : int or Fraction
-        0 or more; what is below counts as 0, for it is there by rounding.
-
-    Returns
-    -------
-    float
-        To the last bit or the one before.
-    """
+    """Square root, also where the square itself is too large or too small for floating point."""
     if square <= 0:
         return 0.0
     number = Fraction(square)
@@ -31,18 +20,7 @@ def exact_root(square: Exact) -> float:
 
 
 def as_float(number: Exact) -> float:
-    """Floating point of an exact number.
-
-    Parameters
-    ----------
-    number : int or Fraction
-        Any.
-
-    Returns
-    -------
-    float
-        Infinite where it is too large for floating point.
-    """
+    """Floating point of an exact number."""
     try:
         return float(number)
     except OverflowError:

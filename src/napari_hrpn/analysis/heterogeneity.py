@@ -228,21 +228,7 @@ def slide_heterogeneity(
 
 
 class PatchCounter:
-    """Sums over the patches of some channels of one type of pixel, as a counter.
-
-    Parameters
-    ----------
-    channels : sequence of dask.array.Array
-        Of shape (y, x) at full resolution.
-    tissue : RegionMask or None
-        Pixels outside are left out; blocks without any are not read.
-    patch_px : int
-        Edge of a patch.
-    thresholds : sequence of float or None
-        Grey level per channel from which a pixel is positive.
-    finished : FinishedTiles or None
-        What counts of an unfinished prediction.
-    """
+    """Sums over the patches of some channels of one type of pixel, as a counter."""
 
     def __init__(
         self,

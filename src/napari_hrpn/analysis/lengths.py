@@ -6,24 +6,7 @@ from napari_hrpn.analysis.errors import AnalysisError
 
 
 def check_length(what: str, length_um: float, pixel_um: tuple[float, float], most_px: int) -> None:
-    """Refuse a length that takes more pixels than any right pixel size would make it.
-
-    Parameters
-    ----------
-    what : str
-        What it is, at the beginning of the sentence.
-    length_um : float
-        In µm.
-    pixel_um : tuple of float
-        Height and width of a pixel of the level that is filtered.
-    most_px : int
-        Pixels that are still quick to look at.
-
-    Raises
-    ------
-    AnalysisError
-        In one sentence that names the pixel size.
-    """
+    """Refuse a length that takes more pixels than any right pixel size would make it."""
     if length_um > most_px * min(pixel_um):
         msg = (
             f"{what} of {length_um:g} µm takes more than {most_px} pixels of {min(pixel_um):.3g} µm; expected larger "

@@ -103,25 +103,7 @@ def update(
 def checked_pieces(
     real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Pixels of two images that can be compared, some at a time.
-
-    Parameters
-    ----------
-    real, predicted : numpy.ndarray
-        Pixels of one shape, integer or floating point.
-    mask : numpy.ndarray of bool or None
-        Of the same shape; pixels where it is False are left out.
-
-    Yields
-    ------
-    real, predicted : numpy.ndarray
-        Up to 262,144 of the chosen ones in a row, finite; nothing where none is chosen.
-
-    Raises
-    ------
-    AgreementError
-        As `checked_pair`.
-    """
+    """Pixels of two images that can be compared, some at a time."""
     _check_pair(real, predicted, mask)
     if real.ndim != 2:
         real, predicted = real.reshape(1, -1), predicted.reshape(1, -1)
@@ -144,51 +126,13 @@ def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
 def checked_pair(
     real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Pixels of two images that can be compared.
-
-    Parameters
-    ----------
-    real, predicted : numpy.ndarray
-        Pixels of one shape, integer or floating point.
-    mask : numpy.ndarray of bool or None
-        Of the same shape; pixels where it is False are left out.
-
-    Returns
-    -------
-    real, predicted : numpy.ndarray
-        The chosen pixels in a row, finite.
-
-    Raises
-    ------
-    AgreementError
-        If the shapes differ, or pixels are neither integer nor floating point, or not finite.
-    """
+    """Pixels of two images that can be compared."""
     _check_pair(real, predicted, mask)
     return _chosen(real, mask, REAL), _chosen(predicted, mask, PREDICTED)
 
 
 def checked_image(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str = "image") -> NDArray[Any]:
-    """Pixels of an image that can be counted and summed.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        Integer or floating point.
-    mask : numpy.ndarray of bool or None
-        Of the same shape; pixels where it is False are left out.
-    name : str
-        What a message calls the image.
-
-    Returns
-    -------
-    numpy.ndarray
-        The chosen pixels in a row, finite.
-
-    Raises
-    ------
-    AgreementError
-        If the mask does not fit, or pixels are neither integer nor floating point, or not finite.
-    """
+    """Pixels of an image that can be counted and summed."""
     _check_type(pixels, mask, name)
     return _chosen(pixels, mask, name)
 
@@ -315,18 +259,7 @@ def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Fract
 
 
 def check_not_too_large(low: float, high: float) -> None:
-    """Refuse pixels whose squares floating point cannot hold.
-
-    Parameters
-    ----------
-    low, high : float
-        Smallest and largest pixel.
-
-    Raises
-    ------
-    AgreementError
-        If there are such pixels.
-    """
+    """Refuse pixels whose squares floating point cannot hold."""
     if not max(high, -low) < LARGEST:
         msg = f"there are pixels of {low:g} to {high:g}, too large for their squares to be summed; expected grey levels"
         raise AgreementError(f"{msg} below {LARGEST:g}")

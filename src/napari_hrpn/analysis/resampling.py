@@ -19,20 +19,7 @@ DRAWS_AT_ONCE = 2**22
 
 
 def check_resampling(resamples: int, confidence: float) -> None:
-    """Refuse settings of a resampling that make no sense.
-
-    Parameters
-    ----------
-    resamples : int
-        How often units are drawn.
-    confidence : float
-        Of the interval.
-
-    Raises
-    ------
-    AgreementError
-        For fewer than 100 resamples, or a confidence that is not between 0 and 1.
-    """
+    """Refuse settings of a resampling that make no sense."""
     if resamples < 100 or not 0 < confidence < 1:
         msg = (
             f"the interval has {resamples} resamples and a confidence of {confidence}; expected 100 or more and a "
@@ -42,38 +29,14 @@ def check_resampling(resamples: int, confidence: float) -> None:
 
 
 def rare_reason(drawn: NDArray[np.float64]) -> str:
-    """Why resamples give no interval.
-
-    Parameters
-    ----------
-    drawn : numpy.ndarray
-        Their numbers.
-
-    Returns
-    -------
-    str
-        Empty where all are finite.
-    """
+    """Why resamples give no interval."""
     if np.isfinite(drawn).all():
         return ""
     return "too few blocks hold any signal: some resamples are constant"
 
 
 def centred_sums(blocks: Sequence[AgreementSums], total: AgreementSums) -> NDArray[np.float64]:
-    """Sums of each block about the means of all, moved there in exact arithmetic: float64 loses nothing then.
-
-    Parameters
-    ----------
-    blocks : sequence of AgreementSums
-        Of the units.
-    total : AgreementSums
-        Of all of them.
-
-    Returns
-    -------
-    numpy.ndarray, shape (blocks, 6)
-        n, y, p, y², p², yp.
-    """
+    """Sums of each block about the means of all, moved there in exact arithmetic: float64 loses nothing then."""
     a, b = (Fraction(float(Fraction(part, total.n))) for part in (total.real, total.predicted))
     rows = [
         (
@@ -95,22 +58,7 @@ def resampled(
     resamples: int,
     seed: int,
 ) -> NDArray[Any]:
-    """Draw as many units as there are, with replacement, many times.
-
-    Parameters
-    ----------
-    units : numpy.ndarray, shape (units, sums)
-        Sums over each unit.
-    statistic : callable
-        Turns sums of resamples, shape (resamples, sums), into their numbers.
-    resamples, seed : int
-        How often, and the start of the random numbers.
-
-    Returns
-    -------
-    numpy.ndarray, shape (resamples, numbers)
-        What the statistic gave.
-    """
+    """Draw as many units as there are, with replacement, many times."""
     generator = np.random.default_rng(seed)
     return np.concatenate([statistic(draws @ units) for draws in _draws(generator, len(units), resamples)])
 
@@ -125,22 +73,7 @@ def _draws(generator: np.random.Generator, units: int, resamples: int) -> Iterat
 
 
 def interval_ends(numbers: NDArray[np.float64], units: float, confidence: float) -> tuple[float, float]:
-    """Ends of the expanded percentile interval, see `Interval`.
-
-    Parameters
-    ----------
-    numbers : numpy.ndarray
-        Of the resamples.
-    units : float
-        How many were drawn.
-    confidence : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    tuple of float
-        The lower one first.
-    """
+    """Ends of the expanded percentile interval, see `Interval`."""
     from scipy.stats import norm, t
 
     tail = float(norm.cdf(t.ppf((1 - confidence) / 2, units - 1) * math.sqrt(units / (units - 1))))

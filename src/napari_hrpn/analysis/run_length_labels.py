@@ -21,25 +21,14 @@ ROWS = 256
 
 @dataclass(frozen=True, eq=False)
 class MaskRuns:
-    """The runs of True pixels in the rows of a mask, and the part that each belongs to.
+    """The runs of True pixels in the rows of a mask, and the part that each belongs to."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Rows and columns of the mask.
-    row, start, stop : numpy.ndarray of int64
-        One per run, by row and then column; a run ends before `stop`.
-    part : numpy.ndarray of int32
-        Number of the connected part, 0 first.
-    count : int
-        Parts.
-    """
-
-    shape: tuple[int, int]
+    shape: tuple[int, int]  # Rows and columns of the mask
+    # One per run, by row and then column; a run ends before `stop`
     row: NDArray[np.int64]
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
-    part: NDArray[np.int32]
+    part: NDArray[np.int32]  # Number of the connected part, 0 first
     count: int
 
     @cached_property
@@ -63,18 +52,7 @@ class MaskRuns:
         return np.bincount(self.part, outer, self.count) > 0
 
     def painted(self, rows: slice, columns: slice) -> NDArray[np.int32]:
-        """Return the parts as an image of a rectangle, 0 where there is none and 1 for the first part.
-
-        Parameters
-        ----------
-        rows, columns : slice
-            Inside the mask, with a start and a stop.
-
-        Returns
-        -------
-        numpy.ndarray of int32
-            Shape (rows, columns).
-        """
+        """Return the parts as an image of a rectangle, 0 where there is none and 1 for the first part."""
         labels = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.int32)
         first, last = np.searchsorted(self.row, [rows.start, rows.stop])
         start = np.clip(self.start[first:last], columns.start, columns.stop) - columns.start
@@ -91,22 +69,7 @@ class MaskRuns:
 
 
 def mask_runs(mask: NDArray[np.bool_], *, diagonal: bool = True, inverted: bool = False) -> MaskRuns:
-    """Find the connected parts of a mask.
-
-    Parameters
-    ----------
-    mask : numpy.ndarray of bool
-        Shape (y, x).
-    diagonal : bool
-        Whether pixels that meet at a corner are connected.
-    inverted : bool
-        Whether the False pixels are meant.
-
-    Returns
-    -------
-    MaskRuns
-        In the order in which scikit-image's `label` numbers them.
-    """
+    """Find the connected parts of a mask."""
     found = [_runs(mask[top : top + ROWS] ^ inverted, top) for top in range(0, len(mask), ROWS)]
     row, start, stop = (np.concatenate(part) for part in zip(*found, strict=True))
     above, below = _touching(row, start, stop, mask.shape[1], diagonal=diagonal)

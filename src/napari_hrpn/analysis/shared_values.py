@@ -21,17 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SharedValues:
-    """How often each value occurs in each sample.
+    """How often each value occurs in each sample."""
 
-    Attributes
-    ----------
-    values : numpy.ndarray of float, shape (values,)
-        Ascending; each occurs in one sample or more.
-    counts : numpy.ndarray of int64, shape (samples, values)
-        How often.
-    """
-
-    values: NDArray[np.float64]
+    values: NDArray[np.float64]  # Ascending; each occurs in one sample or more
     counts: NDArray[np.int64]
 
     @property
@@ -46,23 +38,7 @@ class SharedValues:
 
 
 def shared_values(samples: Sequence[ValueCounts | ArrayLike]) -> SharedValues:
-    """Count samples over the values of all.
-
-    Parameters
-    ----------
-    samples : sequence of ValueCounts or array_like
-        Counts of images, or finite numbers in a row, such as the mean of each patch.
-
-    Returns
-    -------
-    SharedValues
-        In the order of the samples.
-
-    Raises
-    ------
-    AgreementError
-        If numbers are not finite.
-    """
+    """Count samples over the values of all."""
     each = [distinct(sample) for sample in samples]
     values = np.unique(np.concatenate([own for own, _ in each]))
     counts = np.zeros((len(each), len(values)), np.int64)
@@ -72,23 +48,7 @@ def shared_values(samples: Sequence[ValueCounts | ArrayLike]) -> SharedValues:
 
 
 def distinct(sample: ValueCounts | ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Values that occur in a sample, and how often.
-
-    Parameters
-    ----------
-    sample : ValueCounts or array_like
-        Counts of an image, or finite numbers in a row.
-
-    Returns
-    -------
-    values, counts : numpy.ndarray
-        Ascending.
-
-    Raises
-    ------
-    AgreementError
-        If numbers are not finite.
-    """
+    """Values that occur in a sample, and how often."""
     if isinstance(sample, ValueCounts):
         there = np.flatnonzero(sample.counts)
         return sample.values[there], sample.counts[there]

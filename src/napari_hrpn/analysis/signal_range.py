@@ -24,24 +24,12 @@ MOST_INSIDE = 1.25
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Pixels and signal outside vessels in steps of distance, the last of which is open.
-
-    Attributes
-    ----------
-    pixels : numpy.ndarray of int64
-        Of each step.
-    signal : numpy.ndarray
-        Sums of their grey levels, nothing taken off.
-    step_um : float
-        Thickness of a step.
-    pixel_um : float
-        Side of the pixels that the distances belong to; 0 where they are points.
-    """
+    """Pixels and signal outside vessels in steps of distance, the last of which is open."""
 
     pixels: NDArray[np.int64]
-    signal: NDArray[Any]
-    step_um: float
-    pixel_um: float = 0.0
+    signal: NDArray[Any]  # Sums of their grey levels, nothing taken off
+    step_um: float  # Thickness of a step
+    pixel_um: float = 0.0  # Side of the pixels that the distances belong to; 0 where they are points
 
     def above(self, floor: float) -> NDArray[np.float64]:
         """Signal of each step above a floor; below 0 where the step is darker."""
@@ -91,22 +79,7 @@ class Steps:
 
 
 def range_within_um(steps: Steps, part: float, floors: tuple[float, float]) -> tuple[float, float]:
-    """Least and greatest distance within which a part of the signal is, over floors between two.
-
-    Parameters
-    ----------
-    steps : Steps
-        Pixels and signal.
-    part : float
-        Which part of the signal, 0 to 1.
-    floors : tuple of float
-        Between which grey levels the floor may be, in any order.
-
-    Returns
-    -------
-    tuple of float
-        NaN where there is no signal above any floor; the greatest is infinite where it lies in the open step.
-    """
+    """Least and greatest distance within which a part of the signal is, over floors between two."""
     found = [steps.within_um(part, float(floor)) for floor in np.linspace(*floors, FLOORS)]
     there = [distance for distance in found if not math.isnan(distance)]
     return (min(there), max(there)) if there else (math.nan, math.nan)

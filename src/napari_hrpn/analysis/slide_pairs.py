@@ -135,15 +135,7 @@ def slide_pairs(
 
 
 class PairRange:
-    """Smallest and largest pixel of two channels, as a counter: what floating point is counted in follows from it.
-
-    Parameters
-    ----------
-    channels : tuple of dask.array.Array
-        The real and the predicted one, of shape (y, x).
-    finished : FinishedTiles or None
-        What counts of an unfinished prediction.
-    """
+    """Smallest and largest pixel of two channels, as a counter: what floating point is counted in follows from it."""
 
     def __init__(self, channels: Channels, finished: FinishedTiles | None = None) -> None:
         self._channels, self._finished = channels, finished
@@ -180,28 +172,7 @@ class PairRange:
 
 
 class PairCounter:
-    """The pairs of two channels in the tissue, all else, and each region, with sums over small blocks, as a counter.
-
-    Parameters
-    ----------
-    channels : tuple of dask.array.Array
-        The real and the predicted one, of shape (y, x).
-    bins : PairBins
-        What is counted.
-    tissue : RegionMask or None
-        Where it is known.
-    rois : sequence of RegionMask or Annotation
-        Regions.
-    block_sides_px : sequence of int
-        As for `slide_pairs`.
-    finished : FinishedTiles or None
-        What counts of an unfinished prediction.
-    settle : callable or None
-        What is kept of a region instead of its counts: given its number, counts and block sums as soon as a block
-        holds all of it, so that memory does not grow with the regions.
-    densities : int or None
-        How many regions, the first ones, have a density; None for all.
-    """
+    """The pairs of two channels in the tissue, all else, and each region, with sums over small blocks, as a counter."""
 
     def __init__(
         self,
@@ -302,20 +273,7 @@ def _sums(side: int, origin: tuple[int, int], y: NDArray[Any], p: NDArray[Any], 
 
 
 def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> None:
-    """Refuse slides that differ in size, and masks of another slide.
-
-    Parameters
-    ----------
-    real, predicted : Slide
-        What is compared.
-    masks : sequence of RegionMask
-        Of the real slide.
-
-    Raises
-    ------
-    AgreementError
-        If they do not fit.
-    """
+    """Refuse slides that differ in size, and masks of another slide."""
     if real.shape != predicted.shape:
         msg = (
             f"the real slide is {real.shape[0]} x {real.shape[1]} px and the predicted one "

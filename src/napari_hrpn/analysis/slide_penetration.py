@@ -148,21 +148,7 @@ def slide_penetration(
 
 
 class PenetrationCounter:
-    """The probe by distance from the vessels of a slide, in any number of images, as a counter.
-
-    Parameters
-    ----------
-    vessels : VesselMask
-        Of the slide.
-    images : sequence of ProbeImage
-        Of one size, each with a name of its own.
-    tissue : RegionMask or None
-        Pixels outside are left out, and blocks without any are not read.
-    settings : PenetrationSettings
-        Shells, bands and distances.
-    finished : FinishedTiles or None
-        What counts of unfinished predictions; vessels in the rest are the nearest ones all the same.
-    """
+    """The probe by distance from the vessels of a slide, in any number of images, as a counter."""
 
     def __init__(
         self,
@@ -207,18 +193,7 @@ class PenetrationCounter:
             self._shells, self._near = self._shells + found[0], self._near + found[1]
 
     def penetration(self, background: Mapping[str, float] | None = None) -> SlidePenetration:
-        """Profiles, and the probe around each vessel.
-
-        Parameters
-        ----------
-        background : mapping of str to float, optional
-            Grey level without probe by name of image.
-
-        Returns
-        -------
-        SlidePenetration
-            Of all blocks.
-        """
+        """Profiles, and the probe around each vessel."""
         profiles = compute_penetration(self._shells, self._settings, background)
         return SlidePenetration(profiles, _vessel_rows(self._near, self._shells))
 

@@ -50,21 +50,12 @@ class StripReport:
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """Rows y0 to y1 of a level, and some more on both sides.
+    """Rows y0 to y1 of a level, and some more on both sides."""
 
-    Attributes
-    ----------
-    y0, y1 : int
-        The rows that are meant.
-    top : int
-        First row of `values`.
-    values : numpy.ndarray
-        Shape (rows, width).
-    """
-
+    # The rows that are meant
     y0: int
     y1: int
-    top: int
+    top: int  # First row of `values`
     values: NDArray[Any]
 
     def core(self, image: NDArray[Any]) -> NDArray[Any]:
@@ -74,22 +65,13 @@ class Strip:
 
 @dataclass(frozen=True, eq=False)
 class LevelChannel:
-    """One channel of a slide at a working level.
-
-    Attributes
-    ----------
-    slide : Slide
-        The slide.
-    channel, level : int
-        Which channel at which level.
-    smoothing_um : float
-        Standard deviation of the Gaussian that it is looked at through; 0 for none.
-    """
+    """One channel of a slide at a working level."""
 
     slide: Slide
+    # Which channel at which level
     channel: int
     level: int
-    smoothing_um: float
+    smoothing_um: float  # Standard deviation of the Gaussian that it is looked at through; 0 for none
 
     @property
     def pixels(self) -> da.Array:
@@ -124,23 +106,7 @@ class LevelChannel:
         return math.ceil(self.shape[0] / self.strip_rows)
 
     def smoothed(self, halo: int = 0) -> Iterator[Strip]:
-        """Smoothed pixels strip by strip, with `halo` right rows around each where there are any.
-
-        Parameters
-        ----------
-        halo : int
-            Rows on either side that a filter looks at.
-
-        Yields
-        ------
-        Strip
-            Of float32.
-
-        Raises
-        ------
-        AnalysisError
-            If a pixel is not finite.
-        """
+        """Smoothed pixels strip by strip, with `halo` right rows around each where there are any."""
         check_length("smoothing", self.smoothing_um, self.pixel_um, MOST_SMOOTHING_PX)
         for strip in self.strips(halo + int(TRUNCATE * self.sigma_px[0] + 0.5)):
             values = strip.values.astype(np.float32)
@@ -151,18 +117,7 @@ class LevelChannel:
             yield Strip(strip.y0, strip.y1, strip.top, values)
 
     def strips(self, halo: int = 0) -> Iterator[Strip]:
-        """Pixels strip by strip, with `halo` rows around each where there are any; each is read once.
-
-        Parameters
-        ----------
-        halo : int
-            Rows on either side that a filter looks at.
-
-        Yields
-        ------
-        Strip
-            Of the level's own type.
-        """
+        """Pixels strip by strip, with `halo` rows around each where there are any; each is read once."""
         height, width = self.shape
         top, kept = 0, np.empty((0, width), self.pixels.dtype)
         for y0 in range(0, height, self.strip_rows):
@@ -180,25 +135,7 @@ class LevelChannel:
 
 
 def level_pixel_um(slide: Slide, downsample: tuple[float, float]) -> tuple[float, float]:
-    """Size of a pixel of a grid over a slide.
-
-    Parameters
-    ----------
-    slide : Slide
-        That says how large its pixels are.
-    downsample : tuple of float
-        Full-resolution pixels per pixel of the grid.
-
-    Returns
-    -------
-    tuple of float
-        Height and width in µm.
-
-    Raises
-    ------
-    AnalysisError
-        If the slide does not say it.
-    """
+    """Size of a pixel of a grid over a slide."""
     if slide.pixel_size_um is None:
         msg = f"{slide.source.name} does not say how large its pixels are; expected a size in µm: give it when opening"
         raise AnalysisError(msg)
@@ -208,22 +145,7 @@ def level_pixel_um(slide: Slide, downsample: tuple[float, float]) -> tuple[float
 def region_on_grid(
     region: RegionMask | None, downsample: tuple[float, float], rows: slice, columns: slice
 ) -> NDArray[np.bool_]:
-    """Which pixels of a part of a grid over a slide lie in a region.
-
-    Parameters
-    ----------
-    region : RegionMask or None
-        At any level; None means everywhere.
-    downsample : tuple of float
-        Full-resolution pixels per pixel of the grid.
-    rows, columns : slice
-        Of the grid, with a start and a stop.
-
-    Returns
-    -------
-    numpy.ndarray of bool
-        Shape (rows, columns); a pixel is inside where its centre is.
-    """
+    """Which pixels of a part of a grid over a slide lie in a region."""
     if region is None:
         return np.ones((rows.stop - rows.start, columns.stop - columns.start), bool)
     y, x = (
@@ -242,25 +164,6 @@ def grey_threshold(
 
     Integers of up to 16 bits are counted in steps of one grey level, other pixels in 65,536 steps from the
     smallest to the largest of a sample.
-
-    Parameters
-    ----------
-    image : LevelChannel
-        What to look at.
-    region : RegionMask or None
-        Where; None means everywhere.
-    stated : float or None
-        The grey level, if it is known: nothing is read then.
-
-    Yields
-    ------
-    StripReport
-        After each strip; the total counts another pass that follows.
-
-    Returns
-    -------
-    float
-        Of a region without contrast its own grey level, above which there is nothing.
     """
     if stated is not None:
         return stated

@@ -120,22 +120,7 @@ def core_and_periphery(
 
 
 def periphery(slide: Slide, tissue: RegionMask | None, width_um: float) -> RegionMask | None:
-    """The tissue near its edge; the border of the slide is no edge.
-
-    Parameters
-    ----------
-    slide : Slide
-        Says how large its pixels are.
-    tissue : RegionMask or None
-        None means everything.
-    width_um : float
-        How near.
-
-    Returns
-    -------
-    RegionMask or None
-        On the grid of the tissue; None where it has no edge.
-    """
+    """The tissue near its edge; the border of the slide is no edge."""
     if tissue is None or tissue.mask.all():
         return None
     near = np.zeros_like(tissue.mask)

@@ -46,40 +46,14 @@ def convert(
 
 
 def check_slide_name(path: Path) -> None:
-    """Refuse a name that says of no format that can be written.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Where a slide shall be written.
-
-    Raises
-    ------
-    CommandError
-        If it ends neither in .zarr nor in .tif or .tiff.
-    """
+    """Refuse a name that says of no format that can be written."""
     if path.suffix.lower() not in {".zarr", ".tif", ".tiff"}:
         msg = f"{path} says of no format that can be written; give a name that ends in .ome.zarr or .ome.tif."
         raise CommandError(msg)
 
 
 def write_slide(slide: Slide, path: Path, *, overwrite: bool) -> Path:
-    """Write a slide in the format that a name asks for, showing how far it is.
-
-    Parameters
-    ----------
-    slide : Slide
-        What to write.
-    path : pathlib.Path
-        Ends in .zarr, .tif or .tiff.
-    overwrite : bool
-        Whether to replace what is there.
-
-    Returns
-    -------
-    pathlib.Path
-        What was written.
-    """
+    """Write a slide in the format that a name asks for, showing how far it is."""
     from napari_hrpn.slides import write_ome_tiff, write_ome_zarr
 
     write = write_ome_zarr if path.suffix.lower() == ".zarr" else write_ome_tiff

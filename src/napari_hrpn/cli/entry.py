@@ -91,18 +91,7 @@ def _napari_hrpn(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        Without the name of the program.
-
-    Returns
-    -------
-    int
-        Exit code: 0, 2 after an error of the user's, 130 after Ctrl-C.
-    """
+    """Run a command."""
     with warnings.catch_warnings():
         warnings.showwarning = show_warning()
         # what readers of files log is turned into our own sentences

@@ -47,20 +47,7 @@ def info(
 
 
 def slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str, Any]:
-    """Collect what there is to say about a slide.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    series_list : tuple of SeriesInfo
-        All images of its file.
-
-    Returns
-    -------
-    dict
-        Ready for JSON; sizes are (y, x).
-    """
+    """Collect what there is to say about a slide."""
     from napari_hrpn.slides import contrast_limits
 
     roles = _role_names(slide)

@@ -17,58 +17,24 @@ class CommandError(ValueError):
 
 
 def complain(sentence: str) -> None:
-    """Print an error as one line on stderr.
-
-    Parameters
-    ----------
-    sentence : str
-        What is wrong.
-    """
+    """Print an error as one line on stderr."""
     typer.echo(f"napari-hrpn: error: {one_line(sentence)}", err=True)
 
 
 def one_line(text: str) -> str:
-    """Join the lines of a text.
-
-    Parameters
-    ----------
-    text : str
-        Any.
-
-    Returns
-    -------
-    str
-        With single spaces.
-    """
+    """Join the lines of a text."""
     return " ".join(text.split())
 
 
 def is_for_the_user(error: BaseException) -> bool:
-    """Whether an error says what the user can do, so that a traceback would only hide it.
-
-    Parameters
-    ----------
-    error : BaseException
-        What was raised.
-
-    Returns
-    -------
-    bool
-        True for this package's own sentences, wrong arguments, and what the operating system refuses.
-    """
+    """Whether an error says what the user can do, so that a traceback would only hide it."""
     if isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn."):
         return True
     return isinstance(error, OSError | MemoryError) or hasattr(error, "format_message")
 
 
 def show_warning() -> Callable[..., None]:
-    """Make a function for `warnings.showwarning`.
-
-    Returns
-    -------
-    callable
-        Prints this package's warnings once each, as one line; leaves all others as they were.
-    """
+    """Make a function for `warnings.showwarning`."""
     seen: set[str] = set()
     before = warnings.showwarning
 

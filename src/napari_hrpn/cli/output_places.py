@@ -15,27 +15,7 @@ if TYPE_CHECKING:
 
 
 def output_places(slides: Sequence[Location], output: Location) -> dict[Location, Location]:
-    """Choose a place for the prediction of each slide.
-
-    Parameters
-    ----------
-    slides : sequence of (pathlib.Path or UPath)
-        The inputs.
-    output : pathlib.Path or UPath
-        A folder, or for a single slide a path that ends in .zarr; or the address of one.
-
-    Returns
-    -------
-    dict of (pathlib.Path or UPath) to (pathlib.Path or UPath)
-        Prediction of each slide.
-
-    Raises
-    ------
-    CommandError
-        If two would go to one place, or `output` is no such thing.
-    SlideError
-        If `output` is an address at which nothing can be written.
-    """
+    """Choose a place for the prediction of each slide."""
     from napari_hrpn.slides import slide_name
     from napari_hrpn.slides.location import check_writable
 

@@ -59,18 +59,7 @@ def phantom(
 
 
 def noise_free_slide(made: Phantom) -> Slide:
-    """Take the noise-free probe image of a phantom as a slide.
-
-    Parameters
-    ----------
-    made : Phantom
-        The phantom.
-
-    Returns
-    -------
-    Slide
-        One channel, float32, of the phantom's size.
-    """
+    """Take the noise-free probe image of a phantom as a slide."""
     from napari_hrpn.slides import coarser_levels
 
     finest = made.noise_free_probe[None]

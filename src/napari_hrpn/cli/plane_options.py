@@ -24,23 +24,7 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an o
 
 
 def opening(series: int | None, z: int | None, t: int | None, pixel_size: str | None) -> dict[str, Any]:
-    """How the slides of a command are opened.
-
-    Parameters
-    ----------
-    series, z, t, pixel_size
-        As the options give them.
-
-    Returns
-    -------
-    dict
-        Arguments of `open_slide`.
-
-    Raises
-    ------
-    CommandError
-        If the pixel size is no number and no pair of numbers, or may be either.
-    """
+    """How the slides of a command are opened."""
     size = None if pixel_size is None else _pixel_size(pixel_size)
     return {"series": series, "z": z, "t": t, "pixel_size_um": size}
 

@@ -262,20 +262,7 @@ def _with_name(sentence: str, path: Location) -> str:
 
 
 def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: str) -> tuple[PredictionReport, int]:
-    """Run a prediction to its end, showing how far and how fast it is.
-
-    Parameters
-    ----------
-    steps : generator
-        As `predict_slide` makes it.
-    title : str
-        What is being done.
-
-    Returns
-    -------
-    PredictionReport, int
-        The report, and how many tiles this run added.
-    """
+    """Run a prediction to its end, showing how far and how fast it is."""
     seen: list[int] = []
     return follow(steps, title, _step_with_speed(seen)), len(seen)
 
@@ -290,23 +277,7 @@ def _step_with_speed(seen: list[int]) -> Callable[[TileReport], Step]:
 
 
 def parse_region(text: str) -> Box:
-    """Read a region from the command line.
-
-    Parameters
-    ----------
-    text : str
-        As Y0:Y1,X0:X1 in full-resolution pixels.
-
-    Returns
-    -------
-    Box
-        With at least one pixel.
-
-    Raises
-    ------
-    CommandError
-        If it is anything else.
-    """
+    """Read a region from the command line."""
     from napari_hrpn.core import Box
 
     match = re.fullmatch(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*", text)

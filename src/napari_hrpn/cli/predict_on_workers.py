@@ -16,17 +16,7 @@ if TYPE_CHECKING:
 def follow_slides(
     steps: Generator[TileOfMany | EndedSlide, None, None], slides: int, tell: Callable[[EndedSlide], None]
 ) -> None:
-    """Run the prediction of many slides to its end.
-
-    Parameters
-    ----------
-    steps : generator
-        As `predict_slides` makes it.
-    slides : int
-        How many there are.
-    tell : callable
-        Says what became of a slide.
-    """
+    """Run the prediction of many slides to its end."""
     title = "predicting" if slides == 1 else f"predicting {slides} slides"
     follow(_tiles(steps, tell), title, _step)
 

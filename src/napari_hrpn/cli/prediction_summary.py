@@ -11,20 +11,7 @@ if TYPE_CHECKING:
 
 
 def summary(report: PredictionReport, new: int) -> str:
-    """Say in a line what a prediction did.
-
-    Parameters
-    ----------
-    report : PredictionReport
-        Its report.
-    new : int
-        Tiles that this run added.
-
-    Returns
-    -------
-    str
-        Tiles, time, speed and place.
-    """
+    """Say in a line what a prediction did."""
     if not new:
         return f"already complete: {report.path}"
     speed = f", {report.pixels_kept / 1e6 / report.seconds:.2g} Mpx/s on {report.device}" if report.pixels_kept else ""
@@ -34,18 +21,7 @@ def summary(report: PredictionReport, new: int) -> str:
 
 
 def time_spent(report: PredictionReport) -> str:
-    """Say where the time of a prediction went.
-
-    Parameters
-    ----------
-    report : PredictionReport
-        Its report.
-
-    Returns
-    -------
-    str
-        Seconds of each part, which go on side by side, and what the network ran on.
-    """
+    """Say where the time of a prediction went."""
     parts = ("reading", "waiting", "computing", "writing")
     seconds = ", ".join(f"{part} {getattr(report, f'seconds_{part}'):.1f} s" for part in parts)
     waste = f"; {report.pixels_run / report.pixels_kept:.2f} pixels run per pixel kept" if report.pixels_kept else ""

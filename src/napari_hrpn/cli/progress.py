@@ -19,22 +19,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Step:
-    """How far a piece of work is.
+    """How far a piece of work is."""
 
-    Attributes
-    ----------
-    done, total : int
-        Parts of about equal length.
-    seconds_left : float or None
-        Expected; estimated from the parts done where None.
-    note : str
-        Anything worth showing, such as the speed.
-    """
-
+    # Parts of about equal length
     done: int
     total: int
-    seconds_left: float | None = None
-    note: str = ""
+    seconds_left: float | None = None  # Expected; estimated from the parts done where None
+    note: str = ""  # Anything worth showing, such as the speed
 
 
 def follow(
@@ -43,29 +34,7 @@ def follow(
     step_of: Callable[[Report], Step],
     stop: Event | None = None,
 ) -> Result:
-    """Run a piece of work to its end, showing how far it is.
-
-    Parameters
-    ----------
-    steps : generator
-        The work; closed when this ends, however it ends.
-    title : str
-        What is being done.
-    step_of : callable
-        Turns a report into a `Step`.
-    stop : threading.Event, optional
-        Once set, the work is closed at its next report.
-
-    Returns
-    -------
-    object
-        What the generator returned.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        When it was stopped.
-    """
+    """Run a piece of work to its end, showing how far it is."""
     with closing(steps), _display(title) as show:
         started, before = 0.0, None
         while True:
@@ -83,18 +52,7 @@ def follow(
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people say it.
-
-    Parameters
-    ----------
-    seconds : float
-        0 or more.
-
-    Returns
-    -------
-    str
-        Such as "40 s", "3 min" or "2 h 10 min".
-    """
+    """Write a time as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -77,20 +77,7 @@ def quality(
 
 
 def quality_facts(path: Path, checked: SlideQuality) -> dict[str, Any]:
-    """Collect what a quality check found.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The slide.
-    checked : SlideQuality
-        What was found.
-
-    Returns
-    -------
-    dict
-        Ready for JSON: numbers that do not exist are null.
-    """
+    """Collect what a quality check found."""
     return {name: _without_nan(value) for name, value in {"path": str(path), **asdict(checked)}.items()}
 
 

@@ -16,13 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop(threading.Event):
-    """Set by the first signal; remembers which one it was.
-
-    Attributes
-    ----------
-    number : int
-        The signal; 0 before there was one.
-    """
+    """Set by the first signal; remembers which one it was."""
 
     number = 0
 
@@ -34,13 +28,7 @@ class Stop(threading.Event):
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Turn signals into an event for the length of a block.
-
-    Yields
-    ------
-    Stop
-        Not set yet. A second signal raises KeyboardInterrupt.
-    """
+    """Turn signals into an event for the length of a block."""
     stop = Stop()
 
     def _note(number: int, _frame: FrameType | None) -> None:

@@ -177,18 +177,7 @@ def _tell_how_to_go_on(stop: Stop) -> NoReturn:
 
 
 def run_training(work: Work) -> tuple[TrainingResult, bool]:
-    """Run a training to its end, showing how far it is and a line per epoch.
-
-    Parameters
-    ----------
-    work : generator
-        As `train_model` makes it; closed when this ends, however it ends.
-
-    Returns
-    -------
-    TrainingResult, bool
-        What the training left, and whether there was anything to do.
-    """
+    """Run a training to its end, showing how far it is and a line per epoch."""
     from napari_hrpn.training import CutReport, TrainingResult
 
     with closing(work):
@@ -251,18 +240,7 @@ def _step_by_time(seconds: float, seconds_left: float, note: str) -> Step:
 
 
 def epoch_line(report: EpochReport) -> str:
-    """Say in a line how an epoch went.
-
-    Parameters
-    ----------
-    report : EpochReport
-        Its report.
-
-    Returns
-    -------
-    str
-        Both losses, and whether it is the best so far.
-    """
+    """Say in a line how an epoch went."""
     record = report.record
     best = " (best so far)" if report.best_epoch == record.epoch else ""
     losses = f"loss {record.train_loss:.4g}, validation {record.validation_loss:.4g}"
@@ -278,20 +256,7 @@ def _agreement(record: EpochRecord) -> str:
 
 
 def summary(result: TrainingResult, *, new: bool) -> str:
-    """Say in a line what a training left.
-
-    Parameters
-    ----------
-    result : TrainingResult
-        Its result.
-    new : bool
-        Whether this run added anything.
-
-    Returns
-    -------
-    str
-        Checkpoint, best epoch and its validation loss, time.
-    """
+    """Say in a line what a training left."""
     facts = result_facts(result)
     if result.checkpoint is None:
         return f"no epoch is finished yet: {result.folder}"
@@ -302,18 +267,7 @@ def summary(result: TrainingResult, *, new: bool) -> str:
 
 
 def result_facts(result: TrainingResult) -> dict[str, Any]:
-    """Collect what there is to say about a training.
-
-    Parameters
-    ----------
-    result : TrainingResult
-        Its result.
-
-    Returns
-    -------
-    dict
-        Ready for JSON; the loss is in squared grey levels, None where no epoch was finished.
-    """
+    """Collect what there is to say about a training."""
     best = next((record for record in result.history if record.epoch == result.best_epoch), None)
     return {
         "checkpoint": None if result.checkpoint is None else str(result.checkpoint),

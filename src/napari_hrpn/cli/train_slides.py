@@ -25,33 +25,7 @@ def slide_entries(
     regions: Path | None,
     plane: Mapping[str, Any],
 ) -> list[SlideEntry]:
-    """Put together what is said of each slide.
-
-    Parameters
-    ----------
-    slides : sequence of Path
-        Files and folders.
-    tumours : mapping of str to str
-        Tumour by the name of the slide, with or without its ending.
-    test : sequence of str
-        Tumours that are not trained on.
-    roles : mapping of str to str
-        Channel by role, the same for all slides.
-    regions : Path or None
-        A file for the only slide, or a folder with one named like each slide.
-    plane : mapping of str to int
-        Series, z and t, the same for all slides.
-
-    Returns
-    -------
-    list of SlideEntry
-        In the order of the slides; paths are absolute.
-
-    Raises
-    ------
-    CommandError
-        When a name is not that of a slide or tumour, or regions are not found.
-    """
+    """Put together what is said of each slide."""
     from napari_hrpn.training import SlideEntry
 
     tumour_of = _by_slide(slides, tumours)
@@ -69,27 +43,7 @@ def slide_entries(
 
 
 def pairs(words: Sequence[str], option: str, what: str) -> dict[str, str]:
-    """Read options of the form NAME=VALUE.
-
-    Parameters
-    ----------
-    words : sequence of str
-        As they were given.
-    option : str
-        Name of the option.
-    what : str
-        What is expected, for the message.
-
-    Returns
-    -------
-    dict of str to str
-        By name.
-
-    Raises
-    ------
-    CommandError
-        When one has no "=", an empty side, or a name occurs twice.
-    """
+    """Read options of the form NAME=VALUE."""
     found: dict[str, str] = {}
     for word in words:
         name, _, value = (part.strip() for part in word.partition("="))

@@ -16,38 +16,12 @@ if TYPE_CHECKING:
 
 
 def viewer_command(paths: Sequence[Location], python: str = "napari") -> list[str]:
-    """Give the command that opens napari on slides with this package's reader.
-
-    Parameters
-    ----------
-    paths : sequence of (pathlib.Path or UPath)
-        Slides and predictions.
-    python : str
-        Program, or several words of one.
-
-    Returns
-    -------
-    list of str
-        Program and arguments.
-    """
+    """Give the command that opens napari on slides with this package's reader."""
     return [*python.split("\0"), *map(str, paths), "--plugin", "napari-hrpn"]
 
 
 def why_no_viewer(platform: str, environment: Mapping[str, str]) -> str:
-    """Say why napari cannot be opened here.
-
-    Parameters
-    ----------
-    platform : str
-        As in ``sys.platform``.
-    environment : mapping
-        As in ``os.environ``.
-
-    Returns
-    -------
-    str
-        Empty where it can.
-    """
+    """Say why napari cannot be opened here."""
     if find_spec("napari") is None:
         return 'napari is not installed (pip install "napari-hrpn[all]")'
     has_screen = platform in {"darwin", "win32"} or environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
@@ -55,20 +29,7 @@ def why_no_viewer(platform: str, environment: Mapping[str, str]) -> str:
 
 
 def open_viewer(paths: Sequence[Location], log: Path) -> str:
-    """Open napari on slides, in a process of its own that outlives this one.
-
-    Parameters
-    ----------
-    paths : sequence of (pathlib.Path or UPath)
-        Slides and predictions.
-    log : pathlib.Path
-        What napari prints goes there.
-
-    Returns
-    -------
-    str
-        What was done, or why not and how to do it elsewhere.
-    """
+    """Open napari on slides, in a process of its own that outlives this one."""
     reason = why_no_viewer(sys.platform, os.environ)
     if reason:
         return f"To look at it ({reason} here): {' '.join(viewer_command(paths))}"

@@ -15,18 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workers:
-    """Which processes work.
+    """Which processes work."""
 
-    Attributes
-    ----------
-    count : int or None
-        Processes to start on this machine.
-    scheduler : str or None
-        Address of one that runs already.
-    """
-
-    count: int | None
-    scheduler: str | None
+    count: int | None  # Processes to start on this machine
+    scheduler: str | None  # Address of one that runs already
 
     def __post_init__(self) -> None:
         if self.count is not None and self.scheduler is not None:
@@ -39,18 +31,7 @@ class Workers:
         return self.count is not None or self.scheduler is not None
 
     def connected(self, device: str) -> AbstractContextManager[Client]:
-        """Start or find them.
-
-        Parameters
-        ----------
-        device : str
-            As of ``--device``.
-
-        Returns
-        -------
-        context manager
-            Gives the client of dask.distributed.
-        """
+        """Start or find them."""
         from napari_hrpn.inference.cluster import cluster_workers, local_workers
 
         if self.scheduler is not None:

@@ -18,21 +18,7 @@ LEFT_AFTER_SECONDS = 3600
 
 @contextmanager
 def replaced_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Hand out a path beside `path` to write to; it takes its name when the block ends well, and goes when it fails.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Final file, in a folder that is there.
-    sync : bool
-        Wait until the disk has it, so that a power cut leaves no empty file.
-
-    Yields
-    ------
-    pathlib.Path
-        ``NAME.PID-12345678.partial``, so that programs that write the same file do not meet; only one that was killed
-        leaves it, until the file is written an hour later.
-    """
+    """Hand out a path beside `path` to write to; it takes its name when the block ends well, and goes when it fails."""
     _clear(path)
     partial = _partial(path, os.getpid())
     try:

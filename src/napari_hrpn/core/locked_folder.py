@@ -19,23 +19,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def held_lock(path: Path) -> BaseFileLock | None:
-    """Take a lock without waiting for it.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        File of the lock, in a folder that is there.
-
-    Returns
-    -------
-    filelock.BaseFileLock or None
-        To be released; None on file systems that know no locks, such as some network shares.
-
-    Raises
-    ------
-    filelock.Timeout
-        If another program, or another thread of this one, has it.
-    """
+    """Take a lock without waiting for it."""
     # a generator may be closed in another thread than the one it was begun in
     lock: BaseFileLock = FileLock(path, thread_local=False)
     try:
@@ -55,19 +39,7 @@ def held_lock(path: Path) -> BaseFileLock | None:
 
 @contextmanager
 def locked_folder(folder: Path, refusal: type[ValueError], doing: str, purpose: str) -> Iterator[None]:
-    """Keep other programs from doing the same in a folder at the same time.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Made where it is not there; its ``.lock`` stays.
-    refusal : type of ValueError
-        Error of the room that asks, raised with a sentence for the user where the folder is taken or cannot be written.
-    doing : str
-        What another program may be doing, such as "training in".
-    purpose : str
-        What the folder is for, such as "run".
-    """
+    """Keep other programs from doing the same in a folder at the same time."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = held_lock(folder / LOCK)

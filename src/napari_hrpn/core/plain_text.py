@@ -11,18 +11,7 @@ _FORMULA = re.compile("'*[=+@\t\r-]")
 
 
 def printable(text: str) -> str:
-    """A text as every format can hold it: one line, without control characters.
-
-    Parameters
-    ----------
-    text : str
-        Any.
-
-    Returns
-    -------
-    str
-        What is no character of a text becomes a space, single between words; halves of characters become U+FFFD.
-    """
+    """A text as every format can hold it: one line, without control characters."""
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return " ".join("".join(" " if _is_control(character) else character for character in whole).split())
 
@@ -32,18 +21,7 @@ def _is_control(character: str) -> bool:
 
 
 def csv_cell(value: Any) -> Any:  # noqa: ANN401 (whatever a table holds)
-    """A cell of a CSV file: a text that a spreadsheet would compute gets an apostrophe before it.
-
-    Parameters
-    ----------
-    value : object
-        Of any type; numbers stay as they are.
-
-    Returns
-    -------
-    object
-        The value.
-    """
+    """A cell of a CSV file: a text that a spreadsheet would compute gets an apostrophe before it."""
     if not isinstance(value, str):
         return value
     # pandas leaves a carriage return outside of quotation marks, where it begins a new row
@@ -52,17 +30,6 @@ def csv_cell(value: Any) -> Any:  # noqa: ANN401 (whatever a table holds)
 
 
 def text_of_cell(value: Any) -> Any:  # noqa: ANN401 (whatever a table holds)
-    """What `csv_cell` made a cell of.
-
-    Parameters
-    ----------
-    value : object
-        As it is read from the file.
-
-    Returns
-    -------
-    object
-        Without the apostrophe before what a spreadsheet would compute.
-    """
+    """What `csv_cell` made a cell of."""
     is_marked = isinstance(value, str) and value[:1] == "'" and _FORMULA.match(value)
     return value[1:] if is_marked else value

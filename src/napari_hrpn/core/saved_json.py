@@ -10,20 +10,7 @@ if TYPE_CHECKING:
 
 
 def saved_json(path: Path, refusal: type[ValueError]) -> dict[str, Any] | None:
-    """Read JSON that the program wrote.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    refusal : type of ValueError
-        Error of the room that asks, raised with a sentence for the user where the file holds anything else.
-
-    Returns
-    -------
-    dict or None
-        None where there is no file.
-    """
+    """Read JSON that the program wrote."""
     if path.exists() and not path.is_file():
         # a pipe would be waited for, and a device may have no end
         msg = f"{path} is no file; delete it to have it made again."

@@ -30,29 +30,7 @@ if TYPE_CHECKING:
 def baseline_rows(
     study: Study, folds: Sequence[Fold], folder: StudyFolder, settings: TrainingSettings
 ) -> Generator[MomentsReport, None, tuple[ResultRow, ...]]:
-    """Fit and measure the baselines on every fold.
-
-    Parameters
-    ----------
-    study : Study
-        With its slides.
-    folds : sequence of Fold
-        Each learns from all its slides but those that it is measured on.
-    folder : StudyFolder
-        Where sums over slides are kept.
-    settings : TrainingSettings
-        With the roles of inputs and target.
-
-    Yields
-    ------
-    MomentsReport
-        While slides are read.
-
-    Returns
-    -------
-    tuple of ResultRow
-        Two per fold, slide and baseline.
-    """
+    """Fit and measure the baselines on every fold."""
     moments: dict[str, BlurMoments] = {}
     for slide in study.slides:
         moments[slide.name] = yield from _moments_of(slide, folder, settings)

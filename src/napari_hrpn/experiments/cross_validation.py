@@ -209,18 +209,7 @@ class _Course:
 
 
 def trained_share(report: object) -> float:
-    """Share of a training that is done.
-
-    Parameters
-    ----------
-    report : object
-        As `train_model` yields it.
-
-    Returns
-    -------
-    float
-        0 to 1, of its time; 0 while patches are cut.
-    """
+    """Share of a training that is done."""
     if isinstance(report, StepReport):
         seconds, left = report.seconds, report.seconds_left
     elif isinstance(report, EpochReport):
@@ -231,18 +220,7 @@ def trained_share(report: object) -> float:
 
 
 def measured_share(report: object) -> float:
-    """Share of the prediction or measurement of a slide that is done.
-
-    Parameters
-    ----------
-    report : object
-        As `evaluate` yields it.
-
-    Returns
-    -------
-    float
-        0 to 1; the measurement counts as a tenth.
-    """
+    """Share of the prediction or measurement of a slide that is done."""
     if isinstance(report, TileReport):
         return 0.9 * report.finished / report.total
     if isinstance(report, PairReport):

@@ -35,29 +35,7 @@ PREDICTIONS = "predictions"
 def evaluate(
     experiment: Experiment, result: TrainingResult, reference: TrainingSettings, stop: threading.Event
 ) -> Generator[TileReport | PairReport, None, tuple[ResultRow, ...] | None]:
-    """Predict the slides of an experiment that are to be measured, and measure them.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Which network and slides.
-    result : TrainingResult
-        Its training; predictions go beside the checkpoint.
-    reference : TrainingSettings
-        Its inputs decide what tissue is: the same for all networks of a study, whatever they look at.
-    stop : threading.Event
-        Once set, this ends after the tiles in flight; it goes on from there the next time.
-
-    Yields
-    ------
-    TileReport or PairReport
-        As it goes.
-
-    Returns
-    -------
-    tuple of ResultRow or None
-        Two per slide, tissue and frame; None when it was stopped.
-    """
+    """Predict the slides of an experiment that are to be measured, and measure them."""
     checkpoint = load_checkpoint(result.folder / "checkpoint.safetensors")
     training = training_columns(result, checkpoint)
     rows: list[ResultRow] = []
@@ -74,20 +52,7 @@ def evaluate(
 
 
 def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> TissueMask:
-    """What counts as tissue when a slide is measured.
-
-    Parameters
-    ----------
-    slide : TrainingSlide
-        With the regions that were annotated, if any.
-    settings : TrainingSettings
-        With the roles of its inputs.
-
-    Returns
-    -------
-    TissueMask
-        Tissue by the nuclei, or by the first input where there are none; inside the annotated regions alone.
-    """
+    """What counts as tissue when a slide is measured."""
     index = settings.channels.index("nuclei") if "nuclei" in settings.channels else 0
     tissue = tissue_mask(slide.slide, slide.inputs[index])
     if slide.regions is None:
@@ -97,20 +62,7 @@ def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> TissueM
 
 
 def training_columns(result: TrainingResult, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a training took, as columns of the result.
-
-    Parameters
-    ----------
-    result : TrainingResult
-        With its history.
-    checkpoint : Checkpoint
-        What it left.
-
-    Returns
-    -------
-    dict
-        Fields of `ResultRow`.
-    """
+    """What a training took, as columns of the result."""
     history = result.history
     return {
         "seconds": history[-1].seconds if history else math.nan,

@@ -146,34 +146,12 @@ def read_results(path: str | Path) -> tuple[ResultRow, ...]:
 
 
 def plain_row(row: ResultRow) -> dict[str, Any]:
-    """A row for JSON, which knows neither NaN nor infinity.
-
-    Parameters
-    ----------
-    row : ResultRow
-        Any.
-
-    Returns
-    -------
-    dict
-        None for NaN, "inf" for infinity.
-    """
+    """A row for JSON, which knows neither NaN nor infinity."""
     return {name: _for_json(value) for name, value in asdict(row).items()}
 
 
 def row_from_plain(plain: Mapping[str, Any]) -> ResultRow:
-    """The row that `plain_row` was given.
-
-    Parameters
-    ----------
-    plain : mapping
-        As it comes from JSON.
-
-    Returns
-    -------
-    ResultRow
-        The same row.
-    """
+    """The row that `plain_row` was given."""
     numbers = {name: math.nan if plain[name] is None else float(plain[name]) for name in NUMBERS}
     return ResultRow(**{**plain, **numbers})
 

@@ -203,34 +203,12 @@ class Study:
 
 
 def readable(name: str) -> str:
-    """A name that every file system takes.
-
-    Parameters
-    ----------
-    name : str
-        Such as a tumour's.
-
-    Returns
-    -------
-    str
-        With a hyphen for all but letters, digits, dot, plus and underscore.
-    """
+    """A name that every file system takes."""
     return re.sub(r"[^\w.+]+", "-", name).strip(".-") or "unnamed"
 
 
 def named_slides(entries: Sequence[SlideEntry]) -> tuple[StudySlide, ...]:
-    """Give each slide a name of its own.
-
-    Parameters
-    ----------
-    entries : sequence of SlideEntry
-        Two may have files of one name, or be images of one file.
-
-    Returns
-    -------
-    tuple of StudySlide
-        Named by their files where that is enough, else by tumour and file, else with a number.
-    """
+    """Give each slide a name of its own."""
     files = [readable(slide_name(entry.path)) for entry in entries]
     longer = [f"{readable(entry.tumour_id)}-{file}" for entry, file in zip(entries, files, strict=True)]
     names = files if _all_differ(files) else longer
@@ -244,16 +222,5 @@ def _all_differ(names: Sequence[str]) -> bool:
 
 
 def place_of(entry: SlideEntry) -> tuple[Any, ...]:
-    """What tells one image from another: file, series and plane.
-
-    Parameters
-    ----------
-    entry : SlideEntry
-        The slide.
-
-    Returns
-    -------
-    tuple
-        Equal for equal images.
-    """
+    """What tells one image from another: file, series and plane."""
     return entry.path.resolve(), entry.series, entry.z, entry.t

@@ -32,13 +32,7 @@ ANYWHERE = ("device",)
 
 
 class StudyFolder:
-    """Where a study is kept.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder.
-    """
+    """Where a study is kept."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,18 +49,7 @@ class StudyFolder:
         return locked_folder(self.path, StudyError, "carrying out a study in", "study")
 
     def check(self, experiments: Sequence[Experiment]) -> None:
-        """Refuse to go on where what is there was made from something else.
-
-        Parameters
-        ----------
-        experiments : sequence of Experiment
-            What is asked for now. What is there beyond them is left alone.
-
-        Raises
-        ------
-        StudyError
-            Naming the run and the first thing that differs.
-        """
+        """Refuse to go on where what is there was made from something else."""
         for experiment in experiments:
             run = self.run(experiment)
             found = self._finished(experiment)
@@ -133,49 +116,19 @@ class StudyFolder:
 
 
 def run_request(experiment: Experiment) -> RunRequest:
-    """What an experiment asks of the training.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The experiment.
-
-    Returns
-    -------
-    RunRequest
-        Slides for testing are named as such: they are checked against the others, but never learnt from.
-    """
+    """What an experiment asks of the training."""
     return RunRequest(fold_entries(experiment.fold), experiment.settings, experiment.fold.validate)
 
 
 def fold_entries(fold: Fold) -> tuple[SlideEntry, ...]:
-    """Slides of a fold for the training.
-
-    Parameters
-    ----------
-    fold : Fold
-        The fold.
-
-    Returns
-    -------
-    tuple of SlideEntry
-        Each with its part.
-    """
+    """Slides of a fold for the training."""
     seen = tuple(replace(slide.entry, part="auto") for slide in fold.slides)
     held_out = fold.measured if fold.part == "test" else ()
     return (*seen, *(replace(slide.entry, part="test") for slide in held_out))
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON in one step.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; its folder is made.
-    content : object
-        Without NaN.
-    """
+    """Write JSON in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -99,24 +99,7 @@ def pixel_size_warnings(
 def unknown_warnings(
     slide: Slide, channels: tuple[int, ...], unknown_px: tuple[int, ...], halo: int
 ) -> tuple[str, ...]:
-    """Say in at most one sentence how many pixels of the predicted tiles are no grey levels.
-
-    Parameters
-    ----------
-    slide : Slide
-        What was predicted.
-    channels : tuple of int
-        Its input channels.
-    unknown_px : tuple of int
-        Pixels of each of them.
-    halo : int
-        How far they can be seen, in pixels.
-
-    Returns
-    -------
-    tuple of str
-        None or one.
-    """
+    """Say in at most one sentence how many pixels of the predicted tiles are no grey levels."""
     found = [(slide.channel_names[c], count) for c, count in zip(channels, unknown_px, strict=False) if count]
     if not found:
         return ()
@@ -129,20 +112,7 @@ def unknown_warnings(
 
 
 def intensity_warnings(checkpoint: Checkpoint, percentiles: NDArray[np.float64]) -> tuple[str, ...]:
-    """Say of each input that is far brighter or darker than what the checkpoint was trained on.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Its card has the ranges; where percentiles are scaled away there is nothing to compare.
-    percentiles : numpy.ndarray
-        Shape (inputs, 2): low and high percentile of each input over the slide's tissue, in grey levels.
-
-    Returns
-    -------
-    tuple of str
-        One sentence for each input outside.
-    """
+    """Say of each input that is far brighter or darker than what the checkpoint was trained on."""
     card = checkpoint.card
     if card.scaling.kind == "percentile" or not card.input_ranges:
         return ()

@@ -75,40 +75,14 @@ def choose_device(name: str) -> Device:
 
 
 def precision_warnings(device: Device, precision: str) -> tuple[str, ...]:
-    """Say in at most one sentence that a device only emulates an arithmetic: right, but slower than fp32.
-
-    Parameters
-    ----------
-    device : Device
-        Where the network runs.
-    precision : {"fp32", "bf16", "fp16"}
-        What was asked for.
-
-    Returns
-    -------
-    tuple of str
-        None or one.
-    """
+    """Say in at most one sentence that a device only emulates an arithmetic: right, but slower than fp32."""
     if computes_in(device.name, precision):
         return ()
     return (f"{device.title} only emulates {precision}, which takes longer than fp32: leave the precision at fp32.",)
 
 
 def computes_in(device: str, precision: str) -> bool:
-    """Whether a device has an arithmetic in hardware, as far as that can be told.
-
-    Parameters
-    ----------
-    device : str
-        Its name, as torch knows it.
-    precision : {"fp32", "bf16", "fp16"}
-        Arithmetic.
-
-    Returns
-    -------
-    bool
-        False where it is only emulated.
-    """
+    """Whether a device has an arithmetic in hardware, as far as that can be told."""
     if device == "cpu":
         one_dnn = torch.ops.mkldnn
         found = {"bf16": one_dnn._is_mkldnn_bf16_supported, "fp16": one_dnn._is_mkldnn_fp16_supported}

@@ -46,43 +46,20 @@ SMALLEST_PIECE_PX = 256
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All that is decided before the first tile; small, and fit to be sent to another process.
+    """All that is decided before the first tile; small, and fit to be sent to another process."""
 
-    Attributes
-    ----------
-    channels : tuple of int
-        The slide's input stains, in the network's order.
-    scaling : IntensityScaling
-        With this slide's percentiles put in.
-    sampling : Sampling
-        From the slide's grid to the network's.
-    grid : TileGrid
-        Cores on the slide.
-    largest_piece, smallest_piece : int
-        Side in pixels of what the network may run on at once, halo not counted: what the memory budget affords
-        (a larger core is predicted piece by piece), and what is still worth trying when memory runs out.
-    tissue : TissueMask or None
-        None where glass is computed as well.
-    background : float
-        What glass is filled with, in grey levels of the probe.
-    dtype : numpy.dtype
-        Type of the predicted pixels.
-    request : dict
-        All that decides the pixels, for the store.
-    warnings : tuple of str
-        One sentence each.
-    """
-
-    channels: tuple[int, ...]
-    scaling: IntensityScaling
-    sampling: Sampling
-    grid: TileGrid
+    channels: tuple[int, ...]  # The slide's input stains, in the network's order
+    scaling: IntensityScaling  # With this slide's percentiles put in
+    sampling: Sampling  # From the slide's grid to the network's
+    grid: TileGrid  # Cores on the slide
+    # Side in pixels of what the network may run on at once, halo not counted: what the memory budget affords (a
+    # larger core is predicted piece by piece), and what is still worth trying when memory runs out
     largest_piece: int
     smallest_piece: int
-    tissue: TissueMask | None
-    background: float
-    dtype: np.dtype
-    request: dict[str, Any]
+    tissue: TissueMask | None  # None where glass is computed as well
+    background: float  # What glass is filled with, in grey levels of the probe
+    dtype: np.dtype  # Type of the predicted pixels
+    request: dict[str, Any]  # All that decides the pixels, for the store
     warnings: tuple[str, ...]
 
     def pieces(self, tile: Tile) -> tuple[Tile, ...]:
@@ -117,35 +94,7 @@ def make_plan(
     *,
     is_watched: bool = False,
 ) -> Plan:
-    """Check that slide, checkpoint and settings fit together, and decide everything else.
-
-    Parameters
-    ----------
-    slide : Slide
-        What to predict.
-    checkpoint : Checkpoint
-        What to predict it with.
-    predictor : Predictor
-        The checkpoint's network, ready to run.
-    path : pathlib.Path or UPath
-        The store; one that is there decides the core size, so that a resumed run repeats it exactly.
-    settings : PredictionSettings
-        What the user wants.
-    roles : mapping of str to int, optional
-        Channel of each input role; guessed from the names where left out.
-    is_watched : bool
-        Whether somebody waits for the first tile: cores are smaller then.
-
-    Returns
-    -------
-    Plan
-        Nothing is written yet; the slide was read at coarse levels only.
-
-    Raises
-    ------
-    PredictionError
-        In one sentence.
-    """
+    """Check that slide, checkpoint and settings fit together, and decide everything else."""
     _refuse_in_slide(path, slide)
     channels = input_channels(slide, checkpoint, roles)
     device = choose_device(predictor.device)
@@ -260,22 +209,7 @@ def _piece_px(core: int, smallest: int, bytes_for: Callable[[int], float], budge
 
 
 def budget_bytes(settings: PredictionSettings, device: Device, available: float) -> float:
-    """Memory that one tile may take.
-
-    Parameters
-    ----------
-    settings : PredictionSettings
-        The user's limit, if there is one.
-    device : Device
-        Where the network runs.
-    available : float
-        Bytes of the processor's memory that are free.
-
-    Returns
-    -------
-    float
-        Bytes.
-    """
+    """Memory that one tile may take."""
     if settings.memory_gb is not None:
         return settings.memory_gb * 1e9
     if device.name != "cpu":

@@ -37,17 +37,7 @@ def as_they_are(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 class Predictor:
-    """Run a network on one padded tile after another.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Weights and architecture.
-    device : str
-        Where to run.
-    precision : {"fp32", "bf16", "fp16"}
-        Arithmetic inside the network; its last layer is fp32.
-    """
+    """Run a network on one padded tile after another."""
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", precision: str = "fp32") -> None:
         network = checkpoint.network()
@@ -76,20 +66,7 @@ class Predictor:
         return BYTES_PER_PIXEL * height * width
 
     def ready(self, pixels: NDArray[np.generic], scale: Scale = as_they_are) -> Ready:
-        """Do for a tile what need not wait for the network, in the thread that read it.
-
-        Parameters
-        ----------
-        pixels : numpy.ndarray
-            Input stains, (c, y, x); sides are multiples of the stride.
-        scale : callable
-            Makes the network's numbers of pixels, or of some rows of them.
-
-        Returns
-        -------
-        numpy.ndarray or Tensor
-            For `run`: the pixels as they are where they are scaled strip by strip, else scaled, and on a CUDA device.
-        """
+        """Do for a tile what need not wait for the network, in the thread that read it."""
         if isinstance(self._network, StripwiseHRPN):
             return pixels
         scaled = torch.from_numpy(scale(pixels))[None]
@@ -102,22 +79,7 @@ class Predictor:
         return copy
 
     def run(self, pixels: Ready, crop: int, scale: Scale = as_they_are) -> NDArray[np.float32]:
-        """Predict one tile.
-
-        Parameters
-        ----------
-        pixels : numpy.ndarray or Tensor
-            As for `ready`, or what it returned.
-        crop : int
-            Halo to leave out on each side.
-        scale : callable
-            Makes the network's numbers of pixels, or of some rows of them.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (y - 2 crop, x - 2 crop), unscaled.
-        """
+        """Predict one tile."""
         with torch.inference_mode():
             ready = pixels if isinstance(pixels, Tensor) else self.ready(pixels, scale)
             if isinstance(ready, Tensor):

@@ -39,25 +39,17 @@ class TileReport:
 
 @dataclass(frozen=True)
 class Spent:
-    """What tiles took; the times overlap.
+    """What tiles took; the times overlap."""
 
-    Attributes
-    ----------
-    pixels_kept, pixels_run : int
-        Predicted pixels, and pixels that the network saw for them.
-    seconds_reading, seconds_waiting, seconds_computing, seconds_writing : float
-        Reading and decoding; the network waiting for pixels; in the network; writing.
-    unknown_px : tuple of int
-        For each input, pixels of the tiles that are not grey levels.
-    """
-
+    # Predicted pixels, and pixels that the network saw for them
     pixels_kept: int = 0
     pixels_run: int = 0
+    # Reading and decoding; the network waiting for pixels; in the network; writing
     seconds_reading: float = 0.0
     seconds_waiting: float = 0.0
     seconds_computing: float = 0.0
     seconds_writing: float = 0.0
-    unknown_px: tuple[int, ...] = ()
+    unknown_px: tuple[int, ...] = ()  # For each input, pixels of the tiles that are not grey levels
 
     def __add__(self, other: Spent) -> Spent:
         sums = [one + two for one, two in zip(astuple(self)[:-1], astuple(other)[:-1], strict=True)]

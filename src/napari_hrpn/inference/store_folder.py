@@ -37,40 +37,14 @@ LOCK = Path(FINISHED, ".lock")
 
 
 def is_free(path: Location) -> bool:
-    """Whether a prediction may be put in place without taking anything away.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        Where there is no prediction.
-
-    Returns
-    -------
-    bool
-        Also where one was begun in object storage and never became one.
-    """
+    """Whether a prediction may be put in place without taking anything away."""
     if isinstance(path, Path):
         return not path.exists()
     return is_file(path / BEGUN) or not path.fs.exists(path.path)
 
 
 def put_in_place(path: Location, fill: Callable[[Path], None], *, overwrite: bool = False) -> None:
-    """Make a folder appear whole.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        A place that is free, or a prediction that is to be replaced.
-    fill : callable
-        Makes a folder that does not exist yet, with all that is to be in it.
-    overwrite : bool
-        Whether there is a prediction.
-
-    Raises
-    ------
-    PredictionError
-        If another program writes it, something in it is not of a prediction, or it cannot be written.
-    """
+    """Make a folder appear whole."""
     if not isinstance(path, Path):
         if overwrite:
             _begin(path)
@@ -91,18 +65,7 @@ def put_in_place(path: Location, fill: Callable[[Path], None], *, overwrite: boo
 
 
 def check_links(path: Location) -> None:
-    """Refuse a prediction with links in it: what is written through them may be another's file.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        A prediction; it may be a link itself.
-
-    Raises
-    ------
-    PredictionError
-        With the first link.
-    """
+    """Refuse a prediction with links in it: what is written through them may be another's file."""
     for name in _names_in(path):
         if isinstance(path, Path) and name.is_symlink():
             msg = (
@@ -113,13 +76,7 @@ def check_links(path: Location) -> None:
 
 
 def clear_left(path: Location) -> None:
-    """Remove the files that zarr was writing when a program was killed.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        A prediction that nobody else writes.
-    """
+    """Remove the files that zarr was writing when a program was killed."""
     for name in _names_in(path):
         if LEFT_BY_ZARR.fullmatch(name.name):
             name.unlink(missing_ok=True)
@@ -132,23 +89,7 @@ def _names_in(path: Location) -> Iterator[Path]:
 
 
 def held(path: Location) -> BaseFileLock | None:
-    """Keep other programs from writing a prediction, until `release` or the end of this program, however it ends.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        A prediction.
-
-    Returns
-    -------
-    filelock.BaseFileLock or None
-        None where nothing can be locked: in object storage, on some network shares, in folders of others.
-
-    Raises
-    ------
-    PredictionError
-        If another program, or another run in this one, writes it.
-    """
+    """Keep other programs from writing a prediction, until `release` or the end of this program, however it ends."""
     if not isinstance(path, Path):
         return None
     try:
@@ -161,13 +102,7 @@ def held(path: Location) -> BaseFileLock | None:
 
 
 def release(lock: BaseFileLock | None) -> None:
-    """Let others write.
-
-    Parameters
-    ----------
-    lock : filelock.BaseFileLock or None
-        What `held` gave.
-    """
+    """Let others write."""
     if lock is not None:
         lock.release()
 

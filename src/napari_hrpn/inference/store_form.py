@@ -37,25 +37,7 @@ class _FormError(ValueError):
 
 
 def checked_arrays(path: Location, group: zarr.Group) -> tuple[tuple[zarr.Array[Any], ...], zarr.Array[Any]]:
-    """Take the arrays out of a prediction's group, after a look at all that the program relies on.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        To name in the sentence.
-    group : zarr.Group
-        Open.
-
-    Returns
-    -------
-    tuple of zarr.Array, zarr.Array
-        The levels, finest first, and the record of finished cells.
-
-    Raises
-    ------
-    PredictionError
-        If anything is not as it was written.
-    """
+    """Take the arrays out of a prediction's group, after a look at all that the program relies on."""
     try:
         return _checked_arrays(group)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError, OSError) as error:
@@ -63,20 +45,7 @@ def checked_arrays(path: Location, group: zarr.Group) -> tuple[tuple[zarr.Array[
 
 
 def damaged(path: Location, why: str) -> PredictionError:
-    """The sentence for a prediction that cannot be gone on with.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        Its folder.
-    why : str
-        What is wrong with it.
-
-    Returns
-    -------
-    PredictionError
-        To be raised.
-    """
+    """The sentence for a prediction that cannot be gone on with."""
     return PredictionError(
         f"{path} is a prediction whose files are damaged ({why[:160]}); delete that folder, or choose another output."
     )
@@ -118,38 +87,12 @@ def _expect(is_so: bool, otherwise: str) -> None:
 
 
 def has_checksums(levels: Sequence[zarr.Array[Any]]) -> bool:
-    """Whether every finished chunk is on disk and ends in a checksum; predictions of earlier versions leave out zeros.
-
-    Parameters
-    ----------
-    levels : sequence of zarr.Array
-        Of a prediction.
-
-    Returns
-    -------
-    bool
-        As its metadata say.
-    """
+    """Whether finished chunks are all on disk with a checksum; predictions of earlier versions leave out zeros."""
     return all(any(isinstance(codec, Crc32cCodec) for codec in level.compressors) for level in levels)
 
 
 def bad_chunks(folder: Path, level: zarr.Array[Any], expected: NDArray[np.bool_]) -> list[Chunk]:
-    """Find the chunks of a level that are missing or damaged, and remove what is damaged.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Of the prediction.
-    level : zarr.Array
-        One with checksums.
-    expected : numpy.ndarray of bool
-        Which chunks there have to be, by row and column.
-
-    Returns
-    -------
-    list of (int, int)
-        Rows and columns of those that there have to be. Nothing is decoded: what takes time is to read the files.
-    """
+    """Find the chunks of a level that are missing or damaged, and remove what is damaged."""
     chunks = list(np.ndindex(expected.shape))
     with ThreadPoolExecutor(THREADS) as pool:
         files = (folder / level.basename / level.metadata.encode_chunk_key((0, *chunk)) for chunk in chunks)
@@ -171,20 +114,7 @@ def _is_good(file: Path) -> bool:
 
 
 def covering_chunks(done: NDArray[np.bool_], level: int) -> NDArray[np.bool_]:
-    """Which chunks of a level hold finished cells.
-
-    Parameters
-    ----------
-    done : numpy.ndarray of bool
-        Finished cells, each a chunk of the finest level.
-    level : int
-        Index of the level.
-
-    Returns
-    -------
-    numpy.ndarray of bool
-        By row and column.
-    """
+    """Which chunks of a level hold finished cells."""
     step = 1 << level
     rows, columns = (np.arange(0, size, step) for size in done.shape)
     found: NDArray[np.bool_] = np.logical_or.reduceat(np.logical_or.reduceat(done, rows, axis=0), columns, axis=1)

@@ -22,18 +22,7 @@ FINGERPRINT = "fingerprint"
 
 
 def recorded_request(path: PlaceLike) -> dict[str, Any] | None:
-    """What an existing prediction was made from.
-
-    Parameters
-    ----------
-    path : str, pathlib.Path or UPath
-        Where it is.
-
-    Returns
-    -------
-    dict or None
-        None where there is none.
-    """
+    """What an existing prediction was made from."""
     place = as_location(path)
     with address_errors(place):
         try:
@@ -43,20 +32,7 @@ def recorded_request(path: PlaceLike) -> dict[str, Any] | None:
 
 
 def is_request(found: Mapping[str, Any] | None, request: Mapping[str, Any]) -> bool:
-    """Whether a prediction was made from a request.
-
-    Parameters
-    ----------
-    found : mapping or None
-        As `recorded_request` gives it; it may be without a fingerprint, as of earlier versions.
-    request : mapping
-        All that decides the pixels.
-
-    Returns
-    -------
-    bool
-        False where there is no prediction.
-    """
+    """Whether a prediction was made from a request."""
     return found is not None and not _differing(found, request)
 
 
@@ -68,26 +44,7 @@ def _differing(found: Mapping[str, Any], request: Mapping[str, Any]) -> list[str
 def refuse_another(
     path: Location, found: dict[str, Any] | None, request: Mapping[str, Any], title: str, *, overwrite: bool
 ) -> None:
-    """Refuse to replace what is no prediction, or unasked a prediction made otherwise.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        Where something is.
-    found : dict or None
-        As `recorded_request` gives it.
-    request : mapping
-        All that is to decide the pixels.
-    title : str
-        Of the checkpoint.
-    overwrite : bool
-        Whether a prediction may be replaced.
-
-    Raises
-    ------
-    PredictionError
-        In a sentence that says what differs.
-    """
+    """Refuse to replace what is no prediction, or unasked a prediction made otherwise."""
     if found is None:
         msg = f"{path} is there already and is not a prediction; choose another place for the output."
         raise PredictionError(msg)

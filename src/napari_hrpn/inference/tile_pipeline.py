@@ -43,38 +43,14 @@ class _Stopped(Exception):  # noqa: N818 (not an error)
 
 @dataclass(frozen=True, eq=False)
 class WrittenTile:
-    """A tile whose own chunks are on disk, but which is not recorded yet.
-
-    Attributes
-    ----------
-    tile : Tile
-        Which one.
-    shared : numpy.ndarray or None
-        What is still to be written, as `PredictionStore.write` returned it.
-    """
+    """A tile whose own chunks are on disk, but which is not recorded yet."""
 
     tile: Tile
-    shared: NDArray[np.generic] | None
+    shared: NDArray[np.generic] | None  # What is still to be written, as `PredictionStore.write` returned it
 
 
 class TilePipeline:
-    """The steps of a plan's tiles.
-
-    Parameters
-    ----------
-    plan : Plan
-        What is done.
-    slide : Slide
-        What is predicted.
-    predictor : Predictor
-        The network, ready to run.
-    store : PredictionStore
-        Where it goes.
-    stop : threading.Event
-        Set by the caller to end the run; the tile that is being computed is given up.
-    chunks : ChunkCache
-        Through which the slide is read.
-    """
+    """The steps of a plan's tiles."""
 
     def __init__(
         self,

@@ -23,26 +23,7 @@ if TYPE_CHECKING:
 
 
 def open_store(path: Location, slide: Slide, plan: Plan, card: ModelCard, *, overwrite: bool) -> PredictionStore:
-    """Open the prediction that a plan asks for.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        Where it is, or will be.
-    slide : Slide
-        What is predicted.
-    plan : Plan
-        How.
-    card : ModelCard
-        Of the checkpoint.
-    overwrite : bool
-        Replace a prediction made otherwise.
-
-    Returns
-    -------
-    PredictionStore
-        As `PredictionStore.open` gives it.
-    """
+    """Open the prediction that a plan asks for."""
     name, request = f"predicted {card.target}", plan.request
     return PredictionStore.open(
         path, slide, request, dtype=plan.dtype, name=name, title=card.title, overwrite=overwrite
@@ -50,17 +31,7 @@ def open_store(path: Location, slide: Slide, plan: Plan, card: ModelCard, *, ove
 
 
 class Tally:
-    """The tiles of a plan, and which of them are on disk.
-
-    Parameters
-    ----------
-    plan : Plan
-        What is done.
-    store : PredictionStore
-        Where it goes, and what earlier runs left there.
-    region : Box or None
-        Only the tiles that meet it.
-    """
+    """The tiles of a plan, and which of them are on disk."""
 
     def __init__(self, plan: Plan, store: PredictionStore, region: Box | None) -> None:
         self._plan, self._store = plan, store

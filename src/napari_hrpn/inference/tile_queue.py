@@ -12,15 +12,7 @@ if TYPE_CHECKING:
 
 
 class TileQueue:
-    """Tiles still to be done, taken by several threads.
-
-    Parameters
-    ----------
-    tiles : iterable of Tile
-        In the order wanted when nobody looks.
-    focus : callable, optional
-        Returns the (y, x) that the user looks at, in full-resolution pixels, or None.
-    """
+    """Tiles still to be done, taken by several threads."""
 
     def __init__(self, tiles: Iterable[Tile], focus: Callable[[], tuple[float, float] | None] | None = None) -> None:
         self._tiles = list(tiles)

@@ -27,25 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a core of the slide lies on the network's grid.
+    """How a core of the slide lies on the network's grid."""
 
-    Attributes
-    ----------
-    factors : tuple of float
-        Pixels of the network's grid per pixel of the slide, along y and x; 1 without resampling.
-    halo, stride : int
-        In pixels of the network's grid.
-    padding : {"reflect", "zero"}
-        What lies beyond the slide's border.
-    fill : tuple of float
-        Grey level of each input that the network sees in place of a pixel that is none (see `known_pixels`): the
-        background of the channel, since glass is where stains have no signal, while 0 may be a level that no slide has.
-    """
-
+    # Pixels of the network's grid per pixel of the slide, along y and x; 1 without resampling
     factors: tuple[float, float]
+    # In pixels of the network's grid
     halo: int
     stride: int
-    padding: str = "reflect"
+    padding: str = "reflect"  # What lies beyond the slide's border
+    # Grey level of each input that the network sees in place of a pixel that is none (see `known_pixels`): the
+    # background of the channel, since glass is where stains have no signal, while 0 may be a level that no slide has
     fill: tuple[float, ...] = ()
 
     @property
@@ -68,27 +59,7 @@ class Sampling:
     def read(
         self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], core: Box
     ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
-        """Read what the network sees for a core.
-
-        Parameters
-        ----------
-        level : dask.array.Array
-            Finest level of a slide, (c, y, x).
-        chunks : ChunkCache
-            Through which it is read.
-        channels : sequence of int
-            Input stains, in the network's order.
-        core : Box
-            Pixels of the slide.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (channels, y, x) of `seen_by_network(core)`, in the slide's grey levels and type, or in
-            float32 where it is resampled.
-        numpy.ndarray
-            Of each channel, the pixels of the core that are no grey levels.
-        """
+        """Read what the network sees for a core."""
         seen = self.seen_by_network(core)
         if not self.resamples:
             return self._read_box(level, chunks, channels, seen, core)
@@ -99,20 +70,7 @@ class Sampling:
         return _resampled(pixels, rows, columns), unknown
 
     def to_core(self, output: NDArray[np.float32], core: Box) -> NDArray[np.float32]:
-        """Cut the network's output, its halo cropped, down to a core of the slide.
-
-        Parameters
-        ----------
-        output : numpy.ndarray
-            Shape (y, x) of `seen_by_network(core)` without the halo.
-        core : Box
-            Pixels of the slide.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (y, x) of the core.
-        """
+        """Cut the network's output, its halo cropped, down to a core of the slide."""
         if not self.resamples:
             return output[: core.height, : core.width]
         inner = self.seen_by_network(core).grown(-self.halo)
@@ -147,20 +105,6 @@ def resampling_matrix(start: int, stop: int, source_start: int, source_stop: int
 
     Target pixel i lies at (i + 1/2) / factor - 1/2 of the source; a triangle as wide as the coarser of the two
     pixels weighs the source pixels around it.
-
-    Parameters
-    ----------
-    start, stop : int
-        Pixels wanted of the target grid.
-    source_start, source_stop : int
-        Pixels there are of the source grid.
-    factor : float
-        Target pixels per source pixel.
-
-    Returns
-    -------
-    scipy.sparse.csr_array
-        Shape (stop - start, source_stop - source_start); rows add up to 1.
     """
     support = max(1.0, 1 / factor)
     centres = (np.arange(start, stop) + 0.5) / factor - 0.5

@@ -25,48 +25,12 @@ SETTINGS: dict[str, type[HRPNSettings | GANDASettings]] = {"hrpn": HRPNSettings,
 
 
 def read_settings(architecture: str, text: str) -> HRPNSettings | GANDASettings:
-    """Read the settings of an architecture.
-
-    Parameters
-    ----------
-    architecture : {"hrpn", "ganda"}
-        Its name.
-    text : str
-        JSON.
-
-    Returns
-    -------
-    HRPNSettings or GANDASettings
-        Within bounds.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they are anything else.
-    """
+    """Read the settings of an architecture."""
     return read_record(SETTINGS[architecture], json.loads(text))
 
 
 def read_card(card: type[Record], text: str) -> Record:
-    """Read a model card.
-
-    Parameters
-    ----------
-    card : type
-        `ModelCard`.
-    text : str
-        JSON.
-
-    Returns
-    -------
-    ModelCard
-        With the scaling in it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is anything else.
-    """
+    """Read a model card."""
     fields = json.loads(text)
     if isinstance(fields, dict) and "scaling" in fields:
         fields["scaling"] = read_record(IntensityScaling, fields["scaling"])
@@ -74,25 +38,7 @@ def read_card(card: type[Record], text: str) -> Record:
 
 
 def read_record(record: type[Record], fields: object) -> Record:
-    """Make a dataclass of JSON, each field checked against its annotation.
-
-    Parameters
-    ----------
-    record : type
-        The dataclass; where it has tuples, JSON has lists.
-    fields : object
-        What was read.
-
-    Returns
-    -------
-    object
-        Of the dataclass.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a field is missing, unknown or of another type.
-    """
+    """Make a dataclass of JSON, each field checked against its annotation."""
     if not isinstance(fields, dict):
         raise TypeError(f"expected names and values, found {_short(fields)}")
     hints = get_type_hints(record, localns=NAMES)

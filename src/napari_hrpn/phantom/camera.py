@@ -13,20 +13,7 @@ from napari_hrpn.phantom.settings import PhantomSettings
 
 
 def blur(image: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Return an image seen through a Gaussian point-spread function.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        Shape (y, x), with a margin of 4 sigma.
-    sigma_px : float
-        SD in pixels.
-
-    Returns
-    -------
-    numpy.ndarray
-        Same shape and type.
-    """
+    """Return an image seen through a Gaussian point-spread function."""
     return np.asarray(gaussian_filter(image, sigma_px, mode="nearest"))
 
 
@@ -38,20 +25,7 @@ def displace(image: np.ndarray, shift_px: tuple[float, float]) -> np.ndarray:
 
 
 def shading(window: SampleGrid, settings: PhantomSettings) -> np.ndarray:
-    """Return the share of light that reaches each pixel, 1 in the middle of a camera field.
-
-    Parameters
-    ----------
-    window : SampleGrid
-        Pixels.
-    settings : PhantomSettings
-        Depth and period of the shading.
-
-    Returns
-    -------
-    numpy.ndarray
-        Float32 of the window's shape.
-    """
+    """Return the share of light that reaches each pixel, 1 in the middle of a camera field."""
     if settings.shading == 0:
         return np.ones(window.shape, np.float32)
     period = settings.shading_field_px
@@ -62,20 +36,7 @@ def shading(window: SampleGrid, settings: PhantomSettings) -> np.ndarray:
 
 
 def expected_value(light_grey: np.ndarray, settings: PhantomSettings) -> np.ndarray:
-    """Return the detector value that light gives on average.
-
-    Parameters
-    ----------
-    light_grey : numpy.ndarray
-        Light in grey levels of an 8-bit detector, without offset.
-    settings : PhantomSettings
-        Offset and bits.
-
-    Returns
-    -------
-    numpy.ndarray
-        Float32 in units of the detector, at most its largest value.
-    """
+    """Return the detector value that light gives on average."""
     value = (light_grey + np.float32(settings.offset_grey)) * np.float32(settings.grey_unit)
     return np.asarray(np.minimum(value, 2**settings.bits - 1), np.float32)
 
@@ -86,24 +47,7 @@ def expose(
     electrons_per_grey: float,
     random: np.random.Generator,
 ) -> np.ndarray:
-    """Return what the detector reads.
-
-    Parameters
-    ----------
-    light_grey : numpy.ndarray
-        Light in grey levels of an 8-bit detector, without offset.
-    settings : PhantomSettings
-        Offset, read noise and bits.
-    electrons_per_grey : float
-        Electrons behind one grey level.
-    random : numpy.random.Generator
-        Noise of this image and no other.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 or uint16, rounded and clipped.
-    """
+    """Return what the detector reads."""
     electrons = random.poisson(light_grey * np.float32(electrons_per_grey)).astype(np.float32)
     noise = random.standard_normal(light_grey.shape, np.float32) * np.float32(settings.read_noise_electrons)
     electrons += noise

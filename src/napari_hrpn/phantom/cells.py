@@ -60,24 +60,7 @@ class _Population:
 
 
 def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> CellPixels:
-    """Return the pixels of one cell.
-
-    Parameters
-    ----------
-    settings : PhantomSettings
-        What the tissue is like.
-    shape : tuple of int
-        Height and width of the slide.
-    seed : int
-        Seed of the phantom.
-    row, column : int
-        Which cell of `CELL_PX` pixels.
-
-    Returns
-    -------
-    CellPixels
-        Cells at the low and right edge of the slide are smaller.
-    """
+    """Return the pixels of one cell."""
     place = _place(settings, shape, seed, row, column)
     light = _light(settings, place)
     inner = (slice(_MARGIN_PX, -_MARGIN_PX), slice(_MARGIN_PX, -_MARGIN_PX))
@@ -93,19 +76,7 @@ def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row:
 def cell_concentration(
     settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int
 ) -> np.ndarray:
-    """Return the probe's concentration around one cell.
-
-    Parameters
-    ----------
-    settings, shape, seed, row, column
-        As for `make_cell`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Float64, one sample per `LATTICE_PX` pixels, with `LATTICE_MARGIN` samples around the cell; 1 on average in
-        well-fed tissue.
-    """
+    """Return the probe's concentration around one cell."""
     place = _place(settings, shape, seed, row, column)
     return _concentration(settings, _populate(settings, place), place)
 
@@ -223,21 +194,11 @@ def _to_pixels(values: np.ndarray, pixels: SampleGrid) -> np.ndarray:
 
 @dataclass(eq=False)
 class PhantomCells:
-    """Cells of a phantom, made when asked for; the latest are kept, in a bounded amount of memory.
-
-    Attributes
-    ----------
-    settings : PhantomSettings
-        What the tissue is like.
-    shape : tuple of int
-        Height and width of the slide.
-    seed : int
-        Seed of the phantom.
-    """
+    """Cells of a phantom, made when asked for; the latest are kept, in a bounded amount of memory."""
 
     settings: PhantomSettings
-    shape: tuple[int, int]
-    seed: int
+    shape: tuple[int, int]  # Height and width of the slide
+    seed: int  # Seed of the phantom
     _kept: OrderedDict[tuple[int, int], CellPixels] = field(default_factory=OrderedDict, repr=False)
     _making: dict[tuple[int, int], threading.Lock] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -27,48 +27,17 @@ _CHROMATIN_UM = 0.6
 
 @dataclass(frozen=True, eq=False)
 class Nuclei:
-    """Nuclei as columns of numbers, one row per nucleus.
+    """Nuclei as columns of numbers, one row per nucleus."""
 
-    Attributes
-    ----------
-    centre_um : numpy.ndarray
-        (n, 2), y and x.
-    direction : numpy.ndarray
-        (n, 2), unit vector of the long axis.
-    semi_axes_um : numpy.ndarray
-        (n, 2), long and short.
-    brightness : numpy.ndarray
-        DAPI, mean 1.
-    activity : numpy.ndarray
-        How eagerly the cell takes up probe, mean 1; not to be seen in the inputs.
-    """
-
-    centre_um: np.ndarray
-    direction: np.ndarray
-    semi_axes_um: np.ndarray
+    centre_um: np.ndarray  # (n, 2), y and x
+    direction: np.ndarray  # (n, 2), unit vector of the long axis
+    semi_axes_um: np.ndarray  # (n, 2), long and short
     brightness: np.ndarray
-    activity: np.ndarray
+    activity: np.ndarray  # How eagerly the cell takes up probe, mean 1; not to be seen in the inputs
 
 
 def nuclei_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape, vessels: Vessels) -> Nuclei:
-    """Return the nuclei whose centres lie in a rectangle.
-
-    Parameters
-    ----------
-    bounds : Bounds
-        Where.
-    settings : PhantomSettings
-        Their density, clustering and size.
-    tissue : TissueShape
-        Dead tissue has few of them.
-    vessels : Vessels
-        All vessels that may reach into the rectangle; lumens hold no nuclei.
-
-    Returns
-    -------
-    Nuclei
-        The same nuclei for the same place, whatever the rectangle.
-    """
+    """Return the nuclei whose centres lie in a rectangle."""
     points = _pattern(settings, tissue).within(bounds)
     points = points.where(~inside_vessels(points.positions_um, vessels, settings.nucleus_radius_um / 2))
     normal = ndtri(np.clip(points.marks, 1e-12, 1 - 1e-12))
@@ -101,20 +70,7 @@ def _pattern(settings: PhantomSettings, tissue: TissueShape) -> HardCore:
 
 
 def local_density(nuclei: Nuclei, window: SampleGrid) -> np.ndarray:
-    """Return the density of nuclei smoothed over some cells.
-
-    Parameters
-    ----------
-    nuclei : Nuclei
-        All nuclei of the window.
-    window : SampleGrid
-        The transport lattice.
-
-    Returns
-    -------
-    numpy.ndarray
-        Nuclei per mm2, float64 of the window's shape.
-    """
+    """Return the density of nuclei smoothed over some cells."""
     bounds = window.bounds
     edges = [(bounds.y0, bounds.y1), (bounds.x0, bounds.x1)]
     counts = np.histogramdd(nuclei.centre_um, bins=window.shape, range=edges)[0]
@@ -124,42 +80,15 @@ def local_density(nuclei: Nuclei, window: SampleGrid) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class NucleusImages:
-    """What nuclei look like on a window, each image float32.
+    """What nuclei look like on a window, each image float32."""
 
-    Attributes
-    ----------
-    stain : numpy.ndarray
-        DAPI, mean 1 inside nuclei.
-    inside : numpy.ndarray
-        1 inside a nucleus, 0 outside, with a smooth edge.
-    shell : numpy.ndarray
-        Uptake around nuclei, the cell's activity at the rim and falling outwards.
-    """
-
-    stain: np.ndarray
-    inside: np.ndarray
-    shell: np.ndarray
+    stain: np.ndarray  # DAPI, mean 1 inside nuclei
+    inside: np.ndarray  # 1 inside a nucleus, 0 outside, with a smooth edge
+    shell: np.ndarray  # Uptake around nuclei, the cell's activity at the rim and falling outwards
 
 
 def draw_nuclei(nuclei: Nuclei, window: SampleGrid, contrast: float, seed: int) -> NucleusImages:
-    """Return the images of nuclei.
-
-    Parameters
-    ----------
-    nuclei : Nuclei
-        All nuclei that reach into the window.
-    window : SampleGrid
-        Where to draw.
-    contrast : float
-        SD of the chromatin texture.
-    seed : int
-        Seed of the phantom.
-
-    Returns
-    -------
-    NucleusImages
-        Where nuclei overlap, the larger value shows.
-    """
+    """Return the images of nuclei."""
     stain, inside, shell = (np.zeros(window.shape, np.float32) for _ in range(3))
     for nucleus in range(len(nuclei.brightness)):
         place, outwards_um = _distance_to_rim(nuclei, nucleus, window)

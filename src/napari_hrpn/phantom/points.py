@@ -51,39 +51,17 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class HardCore:
-    """Matérn II thinning of an inhomogeneous Poisson process, with the local density that it should end with.
+    """Matérn II thinning of an inhomogeneous Poisson process, with the local density that it should end with."""
 
-    Attributes
-    ----------
-    seed, purpose
-        Key of its random numbers.
-    distance_um : float
-        Smallest distance between two points; 0 gives a plain Poisson process.
-    peak_per_mm2 : float
-        Highest density asked for anywhere.
-    density_per_mm2 : callable
-        Density wanted at points of shape (n, 2) in µm.
-    """
-
+    # Key of its random numbers
     seed: int
     purpose: Purpose
-    distance_um: float
-    peak_per_mm2: float
-    density_per_mm2: Callable[[np.ndarray], np.ndarray]
+    distance_um: float  # Smallest distance between two points; 0 gives a plain Poisson process
+    peak_per_mm2: float  # Highest density asked for anywhere
+    density_per_mm2: Callable[[np.ndarray], np.ndarray]  # Density wanted at points of shape (n, 2) in µm
 
     def within(self, bounds: Bounds) -> Points:
-        """Return the points of a rectangle.
-
-        Parameters
-        ----------
-        bounds : Bounds
-            Where.
-
-        Returns
-        -------
-        Points
-            Always the same points for the same place, in an order that is fixed by place.
-        """
+        """Return the points of a rectangle."""
         candidates = self._candidates(bounds.grown(self.distance_um))
         if self.distance_um > 0:
             candidates = candidates.where(self._survives(candidates))

@@ -30,22 +30,7 @@ class Purpose(IntEnum):
 
 
 def keyed_generator(seed: int, purpose: Purpose, row: int = 0, column: int = 0) -> np.random.Generator:
-    """Return the random generator of one place.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the phantom, 0 or more.
-    purpose : Purpose
-        What the numbers are for.
-    row, column : int
-        Which cell of a lattice they belong to; negative ones are as good as others.
-
-    Returns
-    -------
-    numpy.random.Generator
-        Always the same stream for the same key.
-    """
+    """Return the random generator of one place."""
     key = np.random.SeedSequence(seed, spawn_key=(int(purpose), row + _ORIGIN, column + _ORIGIN))
     return np.random.Generator(np.random.Philox(key))
 
@@ -54,17 +39,6 @@ class RandomField:
     """Gaussian random field of mean 0 and SD 1, a sum of random waves, known at every point of the plane.
 
     The covariance is exp(-r^2 / 2 length^2) (random Fourier features of the squared exponential).
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the phantom.
-    purpose : Purpose
-        Which field.
-    length_um : float
-        Length over which it varies, in µm.
-    waves : int
-        How many waves are summed.
     """
 
     def __init__(self, seed: int, purpose: Purpose, length_um: float, waves: int = 64) -> None:
@@ -74,18 +48,7 @@ class RandomField:
         self._amplitude = np.sqrt(2 / waves)
 
     def on_grid(self, y_um: np.ndarray, x_um: np.ndarray) -> np.ndarray:
-        """Return the field on a grid.
-
-        Parameters
-        ----------
-        y_um, x_um : numpy.ndarray
-            Coordinates of the rows and of the columns.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (len(y_um), len(x_um)), float32.
-        """
+        """Return the field on a grid."""
         rows = np.outer(y_um, self._frequencies[0]) + self._phases
         columns = np.outer(x_um, self._frequencies[1])
         # cos(a + b) = cos a cos b - sin a sin b turns the sum of waves into one product of matrices
@@ -94,17 +57,6 @@ class RandomField:
         return np.float32(self._amplitude) * (left @ right.T)
 
     def at(self, points_um: np.ndarray) -> np.ndarray:
-        """Return the field at points.
-
-        Parameters
-        ----------
-        points_um : numpy.ndarray
-            Shape (n, 2), y and x.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (n,), float64.
-        """
+        """Return the field at points."""
         waves = np.cos(points_um @ self._frequencies + self._phases)
         return np.asarray(self._amplitude * waves.sum(axis=1))

@@ -15,16 +15,9 @@ from napari_hrpn.phantom.points import Bounds
 
 @dataclass(frozen=True)
 class SampleGrid:
-    """Rows y0 to y1 and columns x0 to x1 (high ends excluded) of samples `step_um` apart.
+    """Rows y0 to y1 and columns x0 to x1 (high ends excluded) of samples `step_um` apart."""
 
-    Attributes
-    ----------
-    y0, y1, x0, x1 : int
-        Indices of the samples; negative ones lie outside the slide and are as good as others.
-    step_um : float
-        Distance between samples.
-    """
-
+    # Indices of the samples; negative ones lie outside the slide and are as good as others
     y0: int
     y1: int
     x0: int
@@ -71,20 +64,7 @@ def _slice(low_um: float, high_um: float, step_um: float, first: int, end: int) 
 
 
 def enlarge(values: np.ndarray, factor: int) -> np.ndarray:
-    """Return a smooth enlargement (Catmull-Rom), without the outer two samples of each side.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Shape (y, x), at the centres of blocks of `factor` x `factor` pixels.
-    factor : int
-        Pixels per sample.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape ((y - 4) * factor, (x - 4) * factor), float32. A pixel depends on the 4 x 4 samples around it alone.
-    """
+    """Return a smooth enlargement (Catmull-Rom), without the outer two samples of each side."""
     once = _enlarge_rows(values.astype(np.float32), factor)
     return np.ascontiguousarray(_enlarge_rows(np.ascontiguousarray(once.T), factor).T)
 

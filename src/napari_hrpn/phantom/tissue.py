@@ -16,35 +16,14 @@ _RIM_SHARE = 0.3
 
 @dataclass(frozen=True, eq=False)
 class TissueShape:
-    """Outline of a tumour section and of its necrosis on a slide of a given extent.
+    """Outline of a tumour section and of its necrosis on a slide of a given extent."""
 
-    Attributes
-    ----------
-    settings : PhantomSettings
-        Whether there is an outline, and how much necrosis.
-    extent_um : tuple of float
-        Height and width of the slide.
-    seed : int
-        Seed of the phantom.
-    """
-
-    settings: PhantomSettings
-    extent_um: tuple[float, float]
-    seed: int
+    settings: PhantomSettings  # Whether there is an outline, and how much necrosis
+    extent_um: tuple[float, float]  # Height and width of the slide
+    seed: int  # Seed of the phantom
 
     def at(self, points_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how much tissue and how much living tissue there is at points.
-
-        Parameters
-        ----------
-        points_um : numpy.ndarray
-            Shape (n, 2), y and x.
-
-        Returns
-        -------
-        tuple of numpy.ndarray
-            TissueShape and living tissue, each (n,), from 0 to 1 with a smooth edge.
-        """
+        """Return how much tissue and how much living tissue there is at points."""
         ones = np.ones(len(points_um))
         if not self.settings.has_outline:
             return ones, ones
@@ -54,18 +33,7 @@ class TissueShape:
         return self._parts(points_um[:, 0], points_um[:, 1], roughness, necrosis)
 
     def on_grid(self, y_um: np.ndarray, x_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how much tissue and how much living tissue there is on a grid.
-
-        Parameters
-        ----------
-        y_um, x_um : numpy.ndarray
-            Coordinates of the rows and of the columns.
-
-        Returns
-        -------
-        tuple of numpy.ndarray
-            TissueShape and living tissue, each (len(y_um), len(x_um)), from 0 to 1 with a smooth edge.
-        """
+        """Return how much tissue and how much living tissue there is on a grid."""
         ones = np.ones((len(y_um), len(x_um)), np.float32)
         if not self.settings.has_outline:
             return ones, ones

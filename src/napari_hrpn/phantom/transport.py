@@ -22,24 +22,6 @@ def steady_concentration(
     equation reads lambda^2 lap C - (k / k0) C + S / k0 = 0. The part of k that varies is moved to the right side
     and iterated: (kc - lambda^2 lap) C' = S + (kc - k) C, with kc halfway between the extremes of k, which
     shrinks the error by (kmax - kmin) / (kmax + kmin) or better each time.
-
-    Parameters
-    ----------
-    source : numpy.ndarray
-        S / k0, shape (y, x).
-    uptake : numpy.ndarray
-        k / k0, positive, shape (y, x).
-    penetration_um : float
-        Penetration length where k = k0.
-    step_um : float
-        Lattice spacing.
-    tolerance : float
-        Largest change in the last iteration, relative to the largest concentration.
-
-    Returns
-    -------
-    numpy.ndarray
-        Concentration, shape (y, x), float64. Its edges wrap around.
     """
     middle = (uptake.max() + uptake.min()) / 2
     inverse = 1 / (middle + penetration_um**2 * _squared_wave_numbers(source.shape, step_um))

@@ -20,28 +20,15 @@ _SOURCE_WALL_UM = 1.5
 
 @dataclass(frozen=True, eq=False)
 class Vessels:
-    """Vessels as columns of numbers, one row per vessel.
+    """Vessels as columns of numbers, one row per vessel."""
 
-    Attributes
-    ----------
-    centre_um : numpy.ndarray
-        (n, 2), y and x.
-    direction : numpy.ndarray
-        (n, 2), unit vector of the axis.
-    radius_um, half_length_um : numpy.ndarray
-        Radius of the lumen; half the length of the axis.
-    brightness : numpy.ndarray
-        CD31 of the wall, mean 1.
-    permeability : numpy.ndarray
-        P_i C_p, mean 1.
-    """
-
-    centre_um: np.ndarray
-    direction: np.ndarray
+    centre_um: np.ndarray  # (n, 2), y and x
+    direction: np.ndarray  # (n, 2), unit vector of the axis
+    # Radius of the lumen; half the length of the axis
     radius_um: np.ndarray
     half_length_um: np.ndarray
-    brightness: np.ndarray
-    permeability: np.ndarray
+    brightness: np.ndarray  # CD31 of the wall, mean 1
+    permeability: np.ndarray  # P_i C_p, mean 1
 
     @property
     def perimeter_um(self) -> np.ndarray:
@@ -61,24 +48,7 @@ class Vessels:
 
 
 def vessels_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape, *, hidden: bool = False) -> Vessels:
-    """Return the vessels whose centres lie in a rectangle.
-
-    Parameters
-    ----------
-    bounds : Bounds
-        Where.
-    settings : PhantomSettings
-        Their density, clustering, size and permeability.
-    tissue : TissueShape
-        Only living tissue has vessels.
-    hidden : bool
-        The second, invisible set that `has_independent_probe` leaks from.
-
-    Returns
-    -------
-    Vessels
-        The same vessels for the same place, whatever the rectangle.
-    """
+    """Return the vessels whose centres lie in a rectangle."""
     points = _pattern(settings, tissue, hidden=hidden).within(bounds)
     normal = ndtri(np.clip(points.marks, 1e-12, 1 - 1e-12))
     angle = np.pi * points.marks[:, 0]
@@ -112,22 +82,7 @@ def _pattern(settings: PhantomSettings, tissue: TissueShape, *, hidden: bool) ->
 
 
 def draw_walls(vessels: Vessels, window: SampleGrid, wall_um: float) -> np.ndarray:
-    """Return the CD31 stain of vessel walls.
-
-    Parameters
-    ----------
-    vessels : Vessels
-        All vessels that reach into the window.
-    window : SampleGrid
-        Where to draw.
-    wall_um : float
-        SD of the Gaussian profile across the wall.
-
-    Returns
-    -------
-    numpy.ndarray
-        Float32 of the window's shape; crossing walls show the brighter one.
-    """
+    """Return the CD31 stain of vessel walls."""
     walls = np.zeros(window.shape, np.float32)
     for vessel in range(len(vessels.radius_um)):
         place, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
@@ -137,21 +92,7 @@ def draw_walls(vessels: Vessels, window: SampleGrid, wall_um: float) -> np.ndarr
 
 
 def leak_source(vessels: Vessels, window: SampleGrid) -> np.ndarray:
-    """Return what the vessels give off per area.
-
-    Parameters
-    ----------
-    vessels : Vessels
-        Those that do not lie wholly in the window leak nothing.
-    window : SampleGrid
-        The transport lattice.
-
-    Returns
-    -------
-    numpy.ndarray
-        Float64 of the window's shape. Its sum times the area of a sample is the sum of
-        permeability * perimeter over the vessels that leak, to rounding.
-    """
+    """Return what the vessels give off per area."""
     source = np.zeros(window.shape)
     wall_um = max(_SOURCE_WALL_UM, window.step_um / 2)
     reach_um = vessels.half_length_um + vessels.radius_um + 4 * wall_um
@@ -178,22 +119,7 @@ def _distance_to_wall(
 
 
 def inside_vessels(points_um: np.ndarray, vessels: Vessels, beyond_um: float) -> np.ndarray:
-    """Return which points lie in a vessel or nearer than `beyond_um` to its wall.
-
-    Parameters
-    ----------
-    points_um : numpy.ndarray
-        Shape (n, 2).
-    vessels : Vessels
-        All vessels that may reach the points.
-    beyond_um : float
-        Width of the border that counts as vessel.
-
-    Returns
-    -------
-    numpy.ndarray
-        Boolean, shape (n,).
-    """
+    """Return which points lie in a vessel or nearer than `beyond_um` to its wall."""
     inside = np.zeros(len(points_um), bool)
     for vessel in range(len(vessels.radius_um)):
         reach = vessels.radius_um[vessel] + beyond_um

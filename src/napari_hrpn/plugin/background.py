@@ -27,20 +27,7 @@ YIELDED, RETURNED, FAILED = "yielded", "returned", "failed"
 
 
 def once(function: Callable[..., Any], *arguments: object) -> Work:
-    """Work that calls a function and yields nothing on the way.
-
-    Parameters
-    ----------
-    function : callable
-        What to call in the thread.
-    *arguments
-        What to call it with.
-
-    Returns
-    -------
-    callable
-        For `BackgroundRun`.
-    """
+    """Work that calls a function and yields nothing on the way."""
 
     def work(stop: threading.Event) -> Generator[Any, None, Any]:  # noqa: ARG001
         """Come to the end in one step, which cannot be stopped."""
@@ -55,15 +42,6 @@ class BackgroundRun(QObject):
 
     `yielded` carries what the generator yields, `returned` its result, `failed` the exception; `finished` comes
     last, whatever happened. When it comes, the generator is closed and nothing refers to it any more.
-
-    Parameters
-    ----------
-    work : callable
-        Called in the thread with a `threading.Event`, returns the generator. Once the event is set, the generator
-        should return soon; what it holds is freed when it does.
-    is_polite : bool
-        Let the GUI thread go first where the system can do that: the thread, and those it starts, get a lower
-        priority.
     """
 
     yielded = Signal(object)
@@ -102,29 +80,12 @@ class BackgroundRun(QObject):
         self._mail.close()
 
     def hand_out(self, patience_s: float) -> None:
-        """Give out what the thread has to tell now, without going through the events of the program.
-
-        Parameters
-        ----------
-        patience_s : float
-            How long to wait for it; the GUI thread does nothing else meanwhile.
-        """
+        """Give out what the thread has to tell now, without going through the events of the program."""
         self._mail.wait(patience_s)
         self._deliver()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Block until the thread has ended; not for the GUI thread of a program that someone looks at.
-
-        Parameters
-        ----------
-        timeout_s : float, optional
-            Longest time to wait.
-
-        Returns
-        -------
-        bool
-            Whether it has ended.
-        """
+        """Block until the thread has ended; not for the GUI thread of a program that someone looks at."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -167,15 +128,7 @@ class NewestTask(QObject):
         return self._run is not None
 
     def do(self, work: Work, take: Callable[[Any], None], fail: Callable[[BaseException], None]) -> None:
-        """Start a task.
-
-        Parameters
-        ----------
-        work : callable
-            For `BackgroundRun`.
-        take, fail : callable
-            Called in the GUI thread with the result, or with what went wrong.
-        """
+        """Start a task."""
         self.abandon()
         self._run = BackgroundRun(work)
         # whoever is told may start the next one

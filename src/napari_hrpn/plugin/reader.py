@@ -20,41 +20,13 @@ MOST_SERIES = 4
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
-    """A function that reads a path, if it looks like a slide; nothing is opened.
-
-    Parameters
-    ----------
-    path : str or list of str
-        What was dropped on napari, or the address of an OME-Zarr.
-
-    Returns
-    -------
-    callable or None
-        Takes the path and returns a list of layer tuples.
-    """
+    """A function that reads a path, if it looks like a slide; nothing is opened."""
     paths = [path] if isinstance(path, str | Path) else path
     return read_slides if paths and all(_looks_like_a_slide(one) for one in paths) else None
 
 
 def read_slides(path: str | Sequence[str]) -> list[Any]:
-    """The layers of one or several slides.
-
-    Parameters
-    ----------
-    path : str or sequence of str
-        Files or folders, or addresses of OME-Zarrs.
-
-    Returns
-    -------
-    list of (data, attributes, "image")
-        What `slide_layers` makes of each. In a viewer, a slide that cannot be opened gives a notification and no
-        layer; ``[(None,)]``, which napari takes for nothing, where none can be opened.
-
-    Raises
-    ------
-    SlideError
-        If there is no viewer and one of them cannot be opened.
-    """
+    """The layers of one or several slides."""
     from napari import current_viewer
     from napari.utils.notifications import show_error
 

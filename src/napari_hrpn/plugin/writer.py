@@ -18,51 +18,12 @@ if TYPE_CHECKING:
 
 
 def write_image(path: str, data: object, attributes: dict[str, Any]) -> list[str]:
-    """Write one image layer.
-
-    Parameters
-    ----------
-    path : str
-        ``NAME.ome.zarr`` or ``NAME.ome.tif``. A file that exists is replaced, since napari has asked; a folder
-        is not, since no dialog asks for those.
-    data : array-like or list of array-like
-        Pixels of the layer.
-    attributes : dict
-        All its other attributes.
-
-    Returns
-    -------
-    list of str
-        What was written.
-
-    Raises
-    ------
-    SlideError
-        If it cannot be written.
-    """
+    """Write one image layer."""
     return write_images(path, [(data, attributes, "image")])
 
 
 def write_images(path: str, layer_data: Sequence[LayerData]) -> list[str]:
-    """Write image layers as the channels of one slide.
-
-    Parameters
-    ----------
-    path : str
-        As for `write_image`.
-    layer_data : sequence of (data, attributes, "image")
-        Layers of one size that lie on each other.
-
-    Returns
-    -------
-    list of str
-        What was written.
-
-    Raises
-    ------
-    SlideError
-        If they are not channels of one slide, or it cannot be written.
-    """
+    """Write image layers as the channels of one slide."""
     from napari.layers import Layer
     from napari.utils import progress
 

@@ -86,20 +86,7 @@ def write_overview(
 
 
 def overview_title(agreement: Agreement | None, r2_ceiling: float | None) -> str:
-    """Put the numbers of a prediction into words.
-
-    Parameters
-    ----------
-    agreement : Agreement or None
-        The numbers, if there are any.
-    r2_ceiling : float or None
-        Best possible R2, if it is known.
-
-    Returns
-    -------
-    str
-        One line; empty without numbers.
-    """
+    """Put the numbers of a prediction into words."""
     if agreement is None:
         return ""
     ceiling = "" if r2_ceiling is None else f" (at best {r2_ceiling:.3f})"
@@ -110,53 +97,18 @@ def overview_title(agreement: Agreement | None, r2_ceiling: float | None) -> str
 
 
 def scale_bar_um(width_um: float) -> float:
-    """Length of a scale bar: 1, 2 or 5 times a power of ten, at most a quarter of the picture.
-
-    Parameters
-    ----------
-    width_um : float
-        Width of the picture in µm.
-
-    Returns
-    -------
-    float
-        In µm.
-    """
+    """Length of a scale bar: 1, 2 or 5 times a power of ten, at most a quarter of the picture."""
     power = 10.0 ** math.floor(math.log10(width_um / 4))
     return max(step * power for step in (1, 2, 5) if step * power <= width_um / 4 * (1 + 1e-9))
 
 
 def panel_ratio(shape: tuple[int, ...]) -> float:
-    """Height over width of a panel for a picture, within what fits on a page.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the picture.
-
-    Returns
-    -------
-    float
-        1/5 to 3; the picture itself keeps its proportions.
-    """
+    """Height over width of a panel for a picture, within what fits on a page."""
     return min(max(shape[0] / shape[1], 1 / 5), 3.0)
 
 
 def coarse_pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
-    """Read a channel at the size of a picture.
-
-    Parameters
-    ----------
-    slide : Slide
-        Read at one coarse level.
-    channel : int
-        Its channel.
-
-    Returns
-    -------
-    numpy.ndarray of float32
-        Shape (y, x), 700 to 1,400 px along the longer side of a large slide.
-    """
+    """Read a channel at the size of a picture."""
     fits = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= PANEL_PX]
     level = slide.levels[max(fits, default=0)][channel]
     # a level may be far larger than the picture where the next one is too small
@@ -177,19 +129,7 @@ def _colours(real: NDArray[np.float32], predicted: NDArray[np.float32]) -> tuple
 
 
 def draw_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_um: float, colour: str = "white") -> None:
-    """Draw a scale bar into a picture.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where the picture is.
-    shape : tuple of int
-        Its height and width in pixels.
-    pixel_um : float
-        Width of one of its pixels.
-    colour : str
-        Of the bar and its words.
-    """
+    """Draw a scale bar into a picture."""
     height, width = shape
     length_um = scale_bar_um(width * pixel_um)
     right, y = 0.96 * width, 0.95 * height

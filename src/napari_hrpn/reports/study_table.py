@@ -68,15 +68,7 @@ def write_study_table(
 
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write CSV; what does not exist is empty.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        All with the keys of the first.
-    path : pathlib.Path
-        The file.
-    """
+    """Write CSV; what does not exist is empty."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()

@@ -88,22 +88,7 @@ def taken_away(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
 def painted(
     annotations: Sequence[Annotation], shape: tuple[int, int], downsample: tuple[float, float]
 ) -> NDArray[np.bool_]:
-    """Which pixels of a coarse grid over a slide are in any of some annotations.
-
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-        Whether they include or exclude makes no difference.
-    shape : tuple of int
-        Of the grid.
-    downsample : tuple of float
-        Full-resolution pixels per pixel of the grid, along y and x.
-
-    Returns
-    -------
-    numpy.ndarray of bool
-        A pixel is inside where its centre is.
-    """
+    """Which pixels of a coarse grid over a slide are in any of some annotations."""
     mask = np.zeros(shape, bool)
     for annotation in annotations:
         for polygon in annotation.rings:

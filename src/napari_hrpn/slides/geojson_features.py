@@ -28,77 +28,25 @@ _DECODER = json.JSONDecoder(parse_int=float)
 
 
 def features_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Read the features of a file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A FeatureCollection, also one of collections, a list of features, a feature or a geometry.
-
-    Yields
-    ------
-    dict
-        Each feature.
-
-    Raises
-    ------
-    SlideError
-        If the file cannot be read or holds no list of features.
-    ValueError, RecursionError
-        If it is no JSON.
-    """
+    """Read the features of a file."""
     text = _text(path)
     for element in _elements(text):
         yield from _flat(element, path.name)
 
 
 def class_names(properties: dict[str, Any]) -> list[str]:
-    """Names of the class of a feature, the most general one first; empty where it has none.
-
-    Parameters
-    ----------
-    properties : dict
-        With a classification as a dict of QuPath, as JSON or Python that were made of one, as a name or a list of
-        names, or flat as "classification.name".
-
-    Returns
-    -------
-    list of str
-        Without spaces around them.
-    """
+    """Names of the class of a feature, the most general one first; empty where it has none."""
     found = properties.get("classification")
     return _names(properties.get("classification.name") if found is None else found)
 
 
 def is_excluding(name: str) -> bool:
-    """Whether a name is a word for what is to be left out, with or without a number.
-
-    Parameters
-    ----------
-    name : str
-        Of a feature or a class.
-
-    Returns
-    -------
-    bool
-        True for "exclude", "Ignore*", "hole 3".
-    """
+    """Whether a name is a word for what is to be left out, with or without a number."""
     return bool(_EXCLUDING.fullmatch(name.strip()))
 
 
 def measurements_of(found: object) -> dict[str, float]:
-    """Numbers that belong to a feature.
-
-    Parameters
-    ----------
-    found : object
-        A dict of numbers, or the list of names and values of older versions of QuPath.
-
-    Returns
-    -------
-    dict of str to float
-        What is no number is left out.
-    """
+    """Numbers that belong to a feature."""
     if isinstance(found, list):
         found = {
             one.get("name"): one.get("value") for one in found if isinstance(one, dict) and text_of(one.get("name"))
@@ -108,18 +56,7 @@ def measurements_of(found: object) -> dict[str, float]:
 
 
 def text_of(value: object) -> str:
-    """A text that can be printed; empty for what is none.
-
-    Parameters
-    ----------
-    value : object
-        Any.
-
-    Returns
-    -------
-    str
-        On one line.
-    """
+    """A text that can be printed; empty for what is none."""
     return printable(value) if isinstance(value, str) else ""
 
 

@@ -36,13 +36,7 @@ class PixelSource(Protocol):
 
 
 class BrightestSample:
-    """One dye that was stored as a coloured photograph: the maximum over red, green and blue.
-
-    Parameters
-    ----------
-    colours : PixelSource
-        Three channels of which the dye colours one or two.
-    """
+    """One dye that was stored as a coloured photograph: the maximum over red, green and blue."""
 
     def __init__(self, colours: PixelSource) -> None:
         self._colours = colours
@@ -58,15 +52,7 @@ class BrightestSample:
 
 
 class GuardedPixels:
-    """An array-like around a source that turns any failure of a read into a `SlideError`.
-
-    Parameters
-    ----------
-    source : PixelSource
-        Where the pixels come from.
-    path : pathlib.Path or UPath
-        The file to name in the sentence.
-    """
+    """An array-like around a source that turns any failure of a read into a `SlideError`."""
 
     ndim = 3
 
@@ -113,18 +99,7 @@ def _as_range(part: int | slice, length: int) -> range:
 
 
 def reason(error: BaseException) -> str:
-    """Why a read failed, as a clause to stand in brackets.
-
-    Parameters
-    ----------
-    error : BaseException
-        What was raised.
-
-    Returns
-    -------
-    str
-        A clause that says what is wrong and what to do.
-    """
+    """Why a read failed, as a clause to stand in brackets."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it: convert the file with `napari-hrpn convert`"
     if isinstance(error, FileNotFoundError):
@@ -138,25 +113,7 @@ def reason(error: BaseException) -> str:
 
 
 def accepted_dtype(dtype: np.dtype, path: Location) -> np.dtype:
-    """Type in which pixels of a stored type are handed out.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Type in the file.
-    path : pathlib.Path or UPath
-        The file to name in the sentence.
-
-    Returns
-    -------
-    numpy.dtype
-        The same type in the byte order of this machine; uint8 for booleans, float32 for half floats.
-
-    Raises
-    ------
-    SlideError
-        If the type is not one of an image.
-    """
+    """Type in which pixels of a stored type are handed out."""
     name = np.dtype(dtype).newbyteorder("=").name
     if name in _CONVERTED:
         return _CONVERTED[name]
@@ -183,41 +140,13 @@ class ArrayLike(Protocol):
 
 
 def lazy_level(source: PixelSource, path: Location) -> da.Array:
-    """A lazy array over a source, in blocks that follow the file's own.
-
-    Parameters
-    ----------
-    source : PixelSource
-        Where the pixels come from.
-    path : pathlib.Path or UPath
-        The file to name when a read fails.
-
-    Returns
-    -------
-    dask.array.Array
-        Shape (c, y, x).
-    """
+    """A lazy array over a source, in blocks that follow the file's own."""
     pixels = GuardedPixels(source, path)
     return from_guarded(pixels, merged_chunks(source), "slide")
 
 
 def from_guarded(pixels: ArrayLike, chunks: tuple[int, int, int], name: str) -> da.Array:
-    """A lazy array over an array-like, made without looking at its pixels.
-
-    Parameters
-    ----------
-    pixels : array-like
-        With shape, dtype, ndim and slicing, safe to read from threads.
-    chunks : tuple of int
-        Shape of a block.
-    name : str
-        Beginning of the name of the dask array.
-
-    Returns
-    -------
-    dask.array.Array
-        Of the shape and type of `pixels`.
-    """
+    """A lazy array over an array-like, made without looking at its pixels."""
     return da.from_array(
         pixels,
         chunks=tuple(min(chunk, length) for chunk, length in zip(chunks, pixels.shape, strict=True)),
@@ -231,18 +160,7 @@ def from_guarded(pixels: ArrayLike, chunks: tuple[int, int, int], name: str) -> 
 
 
 def merged_chunks(source: PixelSource) -> tuple[int, int, int]:
-    """Blocks to read: the file's own, as many together as make 512 px, if that stays small.
-
-    Parameters
-    ----------
-    source : PixelSource
-        With `shape`, `dtype` and its own `chunks`.
-
-    Returns
-    -------
-    tuple of int
-        Multiples of the file's own blocks, or the whole extent.
-    """
+    """Blocks to read: the file's own, as many together as make 512 px, if that stays small."""
     channels, height, width = source.chunks
     # a slide of a few rows is not cut into millions of tiny blocks
     wanted = max(SMALLEST_CHUNK, SMALLEST_CHUNK_AREA // source.shape[1])

@@ -11,20 +11,7 @@ from napari_hrpn.slides.location import ZARR_METADATA, Location
 
 
 def check_inside(place: Location, root: Location) -> None:
-    """Refuse a folder of a store that a link, or its metadata, lets lead out of it.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        The folder.
-    root : pathlib.Path or UPath
-        The store.
-
-    Raises
-    ------
-    SlideError
-        If it is elsewhere. At an address there are no links.
-    """
+    """Refuse a folder of a store that a link, or its metadata, lets lead out of it."""
     if not isinstance(place, Path) or not isinstance(root, Path):
         return
     top = os.path.realpath(root)
@@ -34,36 +21,12 @@ def check_inside(place: Location, root: Location) -> None:
 
 
 def is_inside(real: str, top: str) -> bool:
-    """Whether a path is a folder or in it.
-
-    Parameters
-    ----------
-    real, top : str
-        Without links, as `os.path.realpath` gives them.
-
-    Returns
-    -------
-    bool
-        Nothing is looked up.
-    """
+    """Whether a path is a folder or in it."""
     return real == top or real.startswith(top.rstrip(os.sep) + os.sep)
 
 
 def leads_out(root: Location, place: object) -> str:
-    """Say that a link leads out of a store.
-
-    Parameters
-    ----------
-    root : pathlib.Path or UPath
-        The store.
-    place : object
-        The link.
-
-    Returns
-    -------
-    str
-        A sentence.
-    """
+    """Say that a link leads out of a store."""
     return (
         f"{root.name} has a link that leads out of it ({place}), expected all pixels inside: copy it with the files "
         "that its links lead to, as `cp -rL` does."
@@ -71,25 +34,7 @@ def leads_out(root: Location, place: object) -> str:
 
 
 def inner_place(folder: Location, name: object) -> Location:
-    """Find a folder by the path that metadata give.
-
-    Parameters
-    ----------
-    folder : pathlib.Path or UPath
-        What it is in.
-    name : object
-        A path with slashes.
-
-    Returns
-    -------
-    pathlib.Path or UPath
-        It need not be there.
-
-    Raises
-    ------
-    SlideError
-        For a path that leads elsewhere, or is none.
-    """
+    """Find a folder by the path that metadata give."""
     if not isinstance(name, str | int) or isinstance(name, bool):
         raise SlideError(f"{folder.name} lists a path that is {shown(name)}, expected the name of a folder in it.")
     words = str(name)
@@ -106,17 +51,6 @@ def inner_place(folder: Location, name: object) -> Location:
 
 
 def shown(value: object) -> str:
-    """Write a value as it stands in JSON, cut where it is long.
-
-    Parameters
-    ----------
-    value : object
-        Out of JSON.
-
-    Returns
-    -------
-    str
-        For a sentence.
-    """
+    """Write a value as it stands in JSON, cut where it is long."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:60]} …"

@@ -22,27 +22,7 @@ LARGEST_STRETCH = 1.05
 
 
 def read_label_image(path: Path, slide_shape: tuple[int, int], largest: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where the labels of an image are not zero.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A TIFF, PNG or NumPy file with one label per pixel; of a colour picture, black is zero.
-    slide_shape : tuple of int
-        Height and width of the slide in pixels.
-    largest : tuple of int
-        Height and width of the result at most; of a larger image the pixels nearest to a grid are taken.
-
-    Returns
-    -------
-    numpy.ndarray of bool
-        Shape (y, x).
-
-    Raises
-    ------
-    SlideError
-        If it cannot be read, is no single image, or is stretched against the slide by more than 5 %.
-    """
+    """Where the labels of an image are not zero."""
     image = _opened(path, largest)
     if image.ndim != 2 or 0 in image.shape or image.dtype.kind not in "biuf":
         shape = " x ".join(map(str, image.shape)) or "1"

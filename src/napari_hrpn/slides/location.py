@@ -106,18 +106,7 @@ def is_collapsed_address(path: Path) -> bool:
 
 
 def check_writable(place: Location) -> None:
-    """Refuse an address at which nothing can be written.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        Where something shall be written.
-
-    Raises
-    ------
-    SlideError
-        For web addresses.
-    """
+    """Refuse an address at which nothing can be written."""
     if not isinstance(place, Path) and place.protocol in {"http", "https"}:
         msg = (
             f"{place} is a web address, which can only be read: name a folder, or an address such as s3://bucket/name."
@@ -126,110 +115,34 @@ def check_writable(place: Location) -> None:
 
 
 def is_file(place: Location) -> bool:
-    """Whether there is a file, or an object that may be read.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        Where; an object should be small, for it is fetched.
-
-    Returns
-    -------
-    bool
-        False for what may not be read, as stores say the same of what is not there.
-    """
+    """Whether there is a file, or an object that may be read."""
     return place.is_file() if isinstance(place, Path) else fetched(place) is not None
 
 
 def holds_zarr(place: Location) -> bool:
-    """Whether a folder has metadata of Zarr in it.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        The folder, which need not be there.
-
-    Returns
-    -------
-    bool
-        At an address nothing is listed, as web servers cannot.
-    """
+    """Whether a folder has metadata of Zarr in it."""
     return any(is_file(place / name) for name in ZARR_METADATA)
 
 
 def is_there(place: Location) -> bool:
-    """Whether a path exists, or an address leads to a group or an array of Zarr.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        Any.
-
-    Returns
-    -------
-    bool
-        False also for addresses that may not be read.
-    """
+    """Whether a path exists, or an address leads to a group or an array of Zarr."""
     return place.exists() if isinstance(place, Path) else holds_zarr(place)
 
 
 def fetched(place: UPath) -> bytes | None:
-    """Bytes of an object.
-
-    Parameters
-    ----------
-    place : UPath
-        Its address.
-
-    Returns
-    -------
-    bytes or None
-        None where there is none, or none that may be read.
-
-    Raises
-    ------
-    SlideError
-        If the store cannot be asked.
-    """
+    """Bytes of an object."""
     content: bytes | None = _asked(place, "cat_file")
     return content
 
 
 def stamp(place: UPath) -> tuple[str, ...]:
-    """What tells an object from an earlier one of its name, without reading it.
-
-    Parameters
-    ----------
-    place : UPath
-        Its address.
-
-    Returns
-    -------
-    tuple of str
-        Such as size, ETag and time of change, whatever the store says; empty where there is no object.
-
-    Raises
-    ------
-    SlideError
-        If the store cannot be asked.
-    """
+    """What tells an object from an earlier one of its name, without reading it."""
     facts = _asked(place, "info") or {}
     return tuple(str(facts[name]) for name in _STAMPS if name in facts)
 
 
 def zarr_store(place: Location) -> Path | FsspecStore:
-    """What zarr opens for a place.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        A group or an array.
-
-    Returns
-    -------
-    pathlib.Path or zarr.storage.FsspecStore
-        A path as it is.
-    """
+    """What zarr opens for a place."""
     if isinstance(place, Path):
         return place
     from zarr.storage import FsspecStore
@@ -239,18 +152,7 @@ def zarr_store(place: Location) -> Path | FsspecStore:
 
 @contextmanager
 def address_errors(place: Location) -> Iterator[None]:
-    """Turn what networks and stores raise into one sentence; errors of this machine's files pass.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        What the user asked for.
-
-    Raises
-    ------
-    SlideError
-        For an address that cannot be reached, read or written.
-    """
+    """Turn what networks and stores raise into one sentence; errors of this machine's files pass."""
     try:
         yield
     except Exception as error:

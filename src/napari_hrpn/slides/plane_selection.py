@@ -45,30 +45,7 @@ class SeriesInfo:
 
 
 def choose_plane(source: str, axis: str, count: int, asked: int | None) -> int | None:
-    """Index of the plane to take along z or t.
-
-    Parameters
-    ----------
-    source : str
-        Name of the file, for the sentence.
-    axis : {"z", "t"}
-        Along which axis.
-    count : int
-        How many planes there are.
-    asked : int or None
-        What the user asked for.
-
-    Returns
-    -------
-    int or None
-        The plane; None where there is only one. Without `asked` it is the middle of a stack and the first of
-        a time series, with a warning that says so.
-
-    Raises
-    ------
-    SlideError
-        If there is no such plane.
-    """
+    """Index of the plane to take along z or t."""
     if not count:
         raise SlideError(f"{source} has 0 images, expected at least one: export it again.")
     if asked is not None and not 0 <= asked < count:
@@ -95,30 +72,7 @@ def _planes(axis: str, count: int) -> str:
 
 
 def choose_series(source: str, count: int, asked: int | None, images: Callable[[], Sequence[SeriesInfo]]) -> int:
-    """Which of the images of a file to take.
-
-    Parameters
-    ----------
-    source : str
-        Name of the file, for the sentence.
-    count : int
-        How many images there are.
-    asked : int or None
-        Which one is wanted.
-    images : callable
-        All of them; called only where there is a choice to make.
-
-    Returns
-    -------
-    int
-        `asked`; without it the first of the largest that is no thumbnail, label or macro image, with a warning if
-        there are several.
-
-    Raises
-    ------
-    SlideError
-        If there is no such image.
-    """
+    """Which of the images of a file to take."""
     if not count:
         raise SlideError(f"{source} has 0 images, expected at least one: export it again.")
     if asked is not None and not 0 <= asked < count:

@@ -74,13 +74,7 @@ def _wider(dtype: np.dtype) -> np.dtype:
 
 
 class HalvedPixels:
-    """An array-like that is half as fine as another one and reads it block by block.
-
-    Parameters
-    ----------
-    finer : array-like
-        Shape (c, y, x), sliced with (slice, slice, slice).
-    """
+    """An array-like that is half as fine as another one and reads it block by block."""
 
     ndim = 3
 

@@ -30,28 +30,13 @@ COLOURS = ("Red", "Green", "Blue")
 
 @dataclass(frozen=True)
 class RawImage:
-    """What a reader found in a file, before it is completed.
+    """What a reader found in a file, before it is completed."""
 
-    Attributes
-    ----------
-    path : pathlib.Path or UPath
-        The file or folder.
-    sources : tuple of PixelSource
-        The stored levels, finest first.
-    names : tuple of str
-        Channel names; empty strings or too few where the file does not say.
-    pixel_size_um : tuple of float or None
-        Height and width of a pixel.
-    series, z, t
-        As in `Slide`.
-    is_brightfield : bool
-        As in `Slide`.
-    """
-
-    path: Location
-    sources: tuple[PixelSource, ...]
-    names: Sequence[str]
-    pixel_size_um: tuple[float, float] | None
+    path: Location  # The file or folder
+    sources: tuple[PixelSource, ...]  # The stored levels, finest first
+    names: Sequence[str]  # Channel names; empty strings or too few where the file does not say
+    pixel_size_um: tuple[float, float] | None  # Height and width of a pixel
+    # As in `Slide`
     series: int = 0
     z: int | None = None
     t: int | None = None
@@ -59,23 +44,7 @@ class RawImage:
 
 
 def assemble(found: RawImage) -> Slide:
-    """A slide with a name for every channel and levels down to a size that fits on a screen.
-
-    Parameters
-    ----------
-    found : RawImage
-        What the reader found.
-
-    Returns
-    -------
-    Slide
-        Lazy; nothing has been read.
-
-    Raises
-    ------
-    SlideError
-        If there are no pixels, or of a type that is not one of an image.
-    """
+    """A slide with a name for every channel and levels down to a size that fits on a screen."""
     shape = found.sources[0].shape
     if 0 in shape:
         raise SlideError(

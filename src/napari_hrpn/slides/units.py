@@ -44,20 +44,7 @@ _NO_UNITS = ("", "none", "pixel", "pixels", "px", "reference frame", "referencef
 
 
 def micrometres(value: float | str | None, unit: str | None) -> float | None:
-    """A length in µm.
-
-    Parameters
-    ----------
-    value : float, str or None
-        The number.
-    unit : str or None
-        Name or symbol of its unit, such as "nm", "micron", "micrometer", "cm", "inch".
-
-    Returns
-    -------
-    float or None
-        In µm, also where it can be no length; None where number or unit say nothing, such as "pixel".
-    """
+    """A length in µm."""
     number = _number(value)
     if number is None:
         return None
@@ -76,18 +63,7 @@ def micrometres(value: float | str | None, unit: str | None) -> float | None:
 
 
 def usable_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] | None:
-    """A pixel size that a microscope may have: the one rule on which sizes reach the rest of the package.
-
-    Parameters
-    ----------
-    size : tuple of float or None
-        Height and width of a pixel in µm.
-
-    Returns
-    -------
-    tuple of float or None
-        The same; None where a side is not from 0.01 to 100 µm, or one is more than 10 times the other.
-    """
+    """A pixel size that a microscope may have: the one rule on which sizes reach the rest of the package."""
     if size is None:
         return None
     sides = float(size[0]), float(size[1])
@@ -97,13 +73,7 @@ def usable_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] |
 
 
 def expected_pixel_size() -> str:
-    """Say what `usable_pixel_size` accepts.
-
-    Returns
-    -------
-    str
-        A clause for a sentence.
-    """
+    """Say what `usable_pixel_size` accepts."""
     return (
         f"{SMALLEST_PIXEL_UM:g} to {LARGEST_PIXEL_UM:g} µm and sides that differ by a factor of "
         f"{MOST_ANISOTROPY:g} at most"
@@ -128,20 +98,7 @@ Length = tuple[float | str | None, str | None]
 
 
 def read_pixel_size(height: Length, width: Length) -> tuple[tuple[float, float] | None, str]:
-    """Pixel size from two numbers with a unit each, and what of them was not understood.
-
-    Parameters
-    ----------
-    height, width : (number, unit)
-        As the file has them; None for a number that it does not give.
-
-    Returns
-    -------
-    size : tuple of float or None
-        Height and width in µm. A side that is not given is as long as the other one.
-    unread : str
-        What was given and not understood, as a clause for a sentence; else empty.
-    """
+    """Pixel size from two numbers with a unit each, and what of them was not understood."""
     sides = [micrometres(*height), micrometres(*width)]
     for side, (value, unit) in zip(sides, (height, width), strict=True):
         if side is None and value not in (None, "") and (unit or "").strip().lower() not in _NO_UNITS:
@@ -154,20 +111,7 @@ def read_pixel_size(height: Length, width: Length) -> tuple[tuple[float, float] 
 
 
 def printed_pixel_size(resolution: float, unit: str | None) -> float | None:
-    """Pixel size from dots per unit, which is often that of a printer and then says nothing.
-
-    Parameters
-    ----------
-    resolution : float
-        Pixels per unit.
-    unit : str or None
-        "cm" or "inch".
-
-    Returns
-    -------
-    float or None
-        In µm; None where it is no size that a microscope has.
-    """
+    """Pixel size from dots per unit, which is often that of a printer and then says nothing."""
     if not math.isfinite(resolution) or resolution <= 0:
         return None
     size = micrometres(1 / resolution, unit)

@@ -14,25 +14,7 @@ _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 def user_path(words: str | os.PathLike[str], folder: Path | None = None) -> Path:
-    """Understand what a user typed for a path of this machine.
-
-    Parameters
-    ----------
-    words : str or os.PathLike
-        A path; one that begins with ``~`` or ``~NAME`` is in somebody's home, unless something is called just that.
-    folder : pathlib.Path, optional
-        What the path is relative to; the working directory where left out.
-
-    Returns
-    -------
-    pathlib.Path
-        It need not exist.
-
-    Raises
-    ------
-    SlideError
-        For what no file is called, the home of a user who is not known, and on other systems a path of Windows.
-    """
+    """Understand what a user typed for a path of this machine."""
     if _NO_NAME.search(str(words)):
         msg = f"{ascii(str(words))[:80]} is no path, expected letters that the name of a file may have: check it."
         raise SlideError(msg)

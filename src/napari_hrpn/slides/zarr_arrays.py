@@ -41,18 +41,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def open_zarr_array(place: Location) -> ZarrArray:
-    """Open an array for reading.
-
-    Parameters
-    ----------
-    place : pathlib.Path or UPath
-        Its folder.
-
-    Returns
-    -------
-    zarr.Array
-        Of either version of the format.
-    """
+    """Open an array for reading."""
     import zarr
 
     if isinstance(place, Path):
@@ -63,20 +52,7 @@ def open_zarr_array(place: Location) -> ZarrArray:
 
 
 def open_changed(array: ZarrArray, **changes: object) -> ZarrArray:
-    """Open an array again as if its metadata said something else.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        The array as it was opened.
-    **changes : object
-        Entries of its metadata.
-
-    Returns
-    -------
-    zarr.Array
-        Nothing is written.
-    """
+    """Open an array again as if its metadata said something else."""
     import zarr
 
     content: dict[str, Any] = {**array.metadata.to_dict(), **changes}
@@ -84,20 +60,7 @@ def open_changed(array: ZarrArray, **changes: object) -> ZarrArray:
 
 
 def open_without_settings(folder: Path, content: dict[str, Any]) -> ZarrArray:
-    """Open an array of which blosc has settings that zarr does not know and need not know.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Its folder.
-    content : dict
-        Its metadata.
-
-    Returns
-    -------
-    zarr.Array
-        Of version 3 of the format.
-    """
+    """Open an array of which blosc has settings that zarr does not know and need not know."""
     import zarr
     from zarr.core.sync import sync
     from zarr.storage._common import make_store_path
@@ -108,20 +71,7 @@ def open_without_settings(folder: Path, content: dict[str, Any]) -> ZarrArray:
 
 
 def read_zarr(array: ZarrArray, key: tuple[Any, ...]) -> NDArray[Any]:
-    """Read a part of an array.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        As `open_zarr_array` gives it.
-    key : tuple of int or slice
-        Which part.
-
-    Returns
-    -------
-    numpy.ndarray
-        As zarr reads it.
-    """
+    """Read a part of an array."""
     from zarr.core.array import AsyncArray
 
     try:

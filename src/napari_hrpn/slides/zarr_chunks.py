@@ -38,21 +38,7 @@ _CHUNK = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*")
 
 
 def as_stored(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
-    """Open an array under the names that its chunks have.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        As it was opened.
-    place : pathlib.Path or UPath
-        Its folder.
-
-    Returns
-    -------
-    tuple of (zarr.Array, float)
-        The array, with the chunks that are stored, and their share from 0 to 1, of a sample. At an address, where every
-        look takes a while, a single chunk is looked for and the share is 1.
-    """
+    """Open an array under the names that its chunks have."""
     if not isinstance(place, Path):
         return _as_stored_far_away(array, place)
     grid = _grid(array)
@@ -69,17 +55,7 @@ def as_stored(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
 
 
 class ChunkLinks:
-    """Refuses to read chunks that are links out of a store.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        The array.
-    place : pathlib.Path or UPath
-        Its folder.
-    root : pathlib.Path or UPath
-        The store that it is in.
-    """
+    """Refuses to read chunks that are links out of a store."""
 
     def __init__(self, array: ZarrArray, place: Location, root: Location) -> None:
         self._array = array
@@ -90,18 +66,7 @@ class ChunkLinks:
         self._checked: set[str] = set()
 
     def check(self, key: Sequence[int | slice]) -> None:
-        """Look at the chunks that a part of the array meets.
-
-        Parameters
-        ----------
-        key : sequence of (int or slice)
-            Along each axis, with a start and a stop.
-
-        Raises
-        ------
-        SlideError
-            If one is a link that leads out.
-        """
+        """Look at the chunks that a part of the array meets."""
         if not isinstance(self._place, Path):
             return
         ranges = [

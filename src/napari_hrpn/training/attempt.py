@@ -17,15 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def undone_on_failure(tensors: Iterable[Tensor], optimiser: Optimizer | None = None) -> Iterator[None]:
-    """Put tensors and an optimiser back as they were where a block fails.
-
-    Parameters
-    ----------
-    tensors : iterable of Tensor
-        What the block changes in place.
-    optimiser : torch.optim.Optimizer, optional
-        One that takes a step in the block.
-    """
+    """Put tensors and an optimiser back as they were where a block fails."""
     held = list(tensors)
     is_new = optimiser is not None and not optimiser.state
     if optimiser is not None:

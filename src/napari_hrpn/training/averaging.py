@@ -15,35 +15,14 @@ if TYPE_CHECKING:
 
 
 class WeightAverage:
-    """Exponential moving average of weights and batch statistics.
-
-    Parameters
-    ----------
-    network : nn.Module
-        What is averaged; the average starts as a copy of it.
-    kept : float
-        Share of the average that a step keeps, 0 to 1. Early steps keep less: (1 + step) / (10 + step).
-
-    Attributes
-    ----------
-    network : nn.Module
-        With the averaged weights, in evaluation mode.
-    """
+    """Exponential moving average of weights and batch statistics."""
 
     def __init__(self, network: nn.Module, kept: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(requires_grad=False).eval()
         self._kept = kept
 
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after a step.
-
-        Parameters
-        ----------
-        network : nn.Module
-            The one that learns.
-        step : int
-            Steps before this one.
-        """
+        """Take in the weights after a step."""
         averaged, latest = self.network.state_dict(), network.state_dict()
         smooth = [name for name, tensor in averaged.items() if tensor.is_floating_point()]
         kept = min(self._kept, (1 + step) / (10 + step))
@@ -58,11 +37,5 @@ class WeightAverage:
         return self.network.state_dict()
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from such tensors.
-
-        Parameters
-        ----------
-        tensors : mapping of str to Tensor
-            From `tensors`.
-        """
+        """Go on from such tensors."""
         self.network.load_state_dict(dict(tensors))

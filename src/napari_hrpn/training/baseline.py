@@ -67,18 +67,7 @@ class ValidationSums:
 
 
 def blurred_baseline(batches: Iterable[Batch]) -> ValidationSums:
-    """Fit blurred inputs to the target over all valid pixels.
-
-    Parameters
-    ----------
-    batches : iterable of Batch
-        Validation patches; they are gone through once.
-
-    Returns
-    -------
-    ValidationSums
-        Of the fitted against the real numbers, in the scaled unit of the target.
-    """
+    """Fit blurred inputs to the target over all valid pixels."""
     gram, target, sums = np.zeros(()), np.zeros(()), ValidationSums()
     for batch in batches:
         for inputs, real, valid in zip(batch.inputs, batch.target[:, 0], batch.valid[:, 0], strict=True):

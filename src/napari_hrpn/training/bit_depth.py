@@ -21,19 +21,7 @@ BLOCKS_OF_A_CHANNEL = 4
 
 
 def full_scale(slides: Sequence[TrainingSlide]) -> float:
-    """Largest grey level that the camera could give.
-
-    Parameters
-    ----------
-    slides : sequence of TrainingSlide
-        The training slides; a slide that is to be predicted has no say.
-
-    Returns
-    -------
-    float
-        255 for 8-bit slides; else the end of the first usual bit depth (8, 10, 12, 14, 16) that holds the brightest
-        pixel found. A camera is taken for a lesser one where no pixel that was looked at needs all of its bits.
-    """
+    """Largest grey level that the camera could give."""
     if all(slide.slide.dtype == np.uint8 for slide in slides):
         return 255.0
     brightest = max(brightest_pixel(slide) for slide in slides)
@@ -42,19 +30,7 @@ def full_scale(slides: Sequence[TrainingSlide]) -> float:
 
 
 def brightest_pixel(slide: TrainingSlide) -> float:
-    """Brightest of those pixels that are likely to be the brightest; a big slide is not read whole.
-
-    Parameters
-    ----------
-    slide : TrainingSlide
-        Looked at within its regions, in its inputs and its target.
-
-    Returns
-    -------
-    float
-        Of full-resolution blocks of 512 px, four for each channel, where a coarse stored level is brightest: a mean is
-        never above the brightest pixel that it is made of. Of 64 blocks spread over a slide without such a level.
-    """
+    """Brightest of those pixels that are likely to be the brightest; a big slide is not read whole."""
     level = level_to_look_at(slide)
     corners = block_corners(slide, level)[:MOST_BLOCKS]
     if level:

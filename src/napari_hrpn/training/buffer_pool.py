@@ -20,20 +20,7 @@ class LentMemory:
         self._free: defaultdict[int, list[memoryview]] = defaultdict(list)
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Lend an array.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Its shape.
-        dtype : dtype-like
-            Its type.
-
-        Returns
-        -------
-        numpy.ndarray
-            With whatever the last borrower left in it.
-        """
+        """Lend an array."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         try:
             memory = self._free[size].pop()

@@ -29,31 +29,7 @@ CHOSEN = np.dtype([*((name, CELL[name]) for name in CELL.names or ()), ("patch",
 
 
 class PatchCache:
-    """Patches cut from one slide; a context manager that closes the file.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where they are.
-
-    Attributes
-    ----------
-    cells : numpy.ndarray
-        One record per patch, in their order: `row`, `column`, `y0`, `x0`, `height`, `width`, as of `grid_cells`.
-    blank : numpy.ndarray
-        Records of the cells that were dropped, since their inputs are all zero.
-    slide_shape : tuple of int
-        Height and width of the slide in pixels.
-    cell_px : int
-        Side of a patch.
-    states : numpy.ndarray of int8
-        `LEFT_OUT`, `BLANK` or `CACHED`, for each cell of the grid.
-
-    Raises
-    ------
-    TrainingError
-        When the folder holds no whole cache.
-    """
+    """Patches cut from one slide; a context manager that closes the file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -100,21 +76,7 @@ class PatchCache:
         self._patches = None
 
     def window(self, y0: int, x0: int, side: int) -> NDArray[np.generic]:
-        """Pixels of any square of the slide.
-
-        Parameters
-        ----------
-        y0, x0 : int
-            Its first pixel.
-        side : int
-            Rows and columns, not above `cell_px`.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (inputs + 1, side, side), read only for a whole cell. Zero where the slide ends or a cell was
-            dropped or left out.
-        """
+        """Pixels of any square of the slide."""
         cell = self.cell_px
         row, column = y0 // cell, x0 // cell
         pixels_on_disk = np.asarray(self.patches)
@@ -145,20 +107,7 @@ class PatchCache:
 
 
 def patches_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """What an .npy file begins with, equally long for any number of patches.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the array, patches first.
-    dtype : numpy.dtype
-        Type of a pixel.
-
-    Returns
-    -------
-    bytes
-        A multiple of 64.
-    """
+    """What an .npy file begins with, equally long for any number of patches."""
     described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     # numpy leaves room for the first number to grow: a file can be begun before it is known
     buffer = io.BytesIO()
@@ -167,18 +116,7 @@ def patches_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds a cache that is complete and of the size it should be.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        It need not exist.
-
-    Returns
-    -------
-    bool
-        True for what `PatchCache` opens.
-    """
+    """Whether a folder holds a cache that is complete and of the size it should be."""
     try:
         _whole(folder)
     except TrainingError:
@@ -187,18 +125,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def read_cells(folder: Path) -> NDArray[np.void] | None:
-    """Cells that were chosen, with the patch that each became.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Of a cache, complete or not.
-
-    Returns
-    -------
-    numpy.ndarray or None
-        Records of type `CHOSEN`; None where there is no such table.
-    """
+    """Cells that were chosen, with the patch that each became."""
     try:
         cells: NDArray[np.void] = np.load(folder / CELLS, allow_pickle=False)
     except (OSError, ValueError, EOFError):

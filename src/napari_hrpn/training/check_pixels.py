@@ -32,21 +32,7 @@ class _Look:
 
 
 def check_pixels(slide: TrainingSlide, settings: TrainingSettings) -> None:
-    """Refuse a slide with nothing to see in a channel, or with pixels that are no numbers.
-
-    Parameters
-    ----------
-    slide : TrainingSlide
-        Looked at within its regions: the coarsest stored level that has enough pixels there, and, before a channel
-        is called empty, the finest too; of each at most 64 blocks of 512 px, spread over the slide.
-    settings : TrainingSettings
-        With the names of the roles.
-
-    Raises
-    ------
-    TrainingError
-        When an input or the target is the same everywhere, or holds what is no grey level (see `known_pixels`).
-    """
+    """Refuse a slide with nothing to see in a channel, or with pixels that are no numbers."""
     level = level_to_look_at(slide)
     coarse = _look_at(slide, level, settings)
     empty = coarse.constant

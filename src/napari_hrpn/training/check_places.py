@@ -21,18 +21,7 @@ OF_THE_SYSTEM = {"Thumbs.db", "desktop.ini"}
 
 
 def check_run_folder(folder: Path) -> None:
-    """Refuse a folder that cannot hold a run, or holds something else.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        New, empty, or of an earlier run.
-
-    Raises
-    ------
-    TrainingError
-        When it is a file, cannot be written, or has files that are no run.
-    """
+    """Refuse a folder that cannot hold a run, or holds something else."""
     check_writable(folder, "the run")
     if not folder.is_dir() or RunFolder(folder).request() is not None:
         return
@@ -44,20 +33,7 @@ def check_run_folder(folder: Path) -> None:
 
 
 def check_writable(folder: Path, what: str) -> None:
-    """Refuse a place where no folder can be made or written.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        It need not exist.
-    what : str
-        What shall be kept in it.
-
-    Raises
-    ------
-    TrainingError
-        When it, or what lies above it, is a file or may not be written.
-    """
+    """Refuse a place where no folder can be made or written."""
     above = nearest_existing(folder)
     if not above.is_dir():
         msg = f"{above} is a file, expected a folder for {what}; choose another name."
@@ -71,20 +47,7 @@ def check_writable(folder: Path, what: str) -> None:
 
 
 def check_outside(folder: Path, sources: Iterable[Path]) -> None:
-    """Refuse a place inside a slide, which is only read.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where something shall be written.
-    sources : iterable of pathlib.Path
-        Files and folders of the slides.
-
-    Raises
-    ------
-    TrainingError
-        When it lies in one of them, or is one.
-    """
+    """Refuse a place inside a slide, which is only read."""
     place = folder.resolve()
     for source in sources:
         if source.resolve() in (place, *place.parents):
@@ -93,22 +56,7 @@ def check_outside(folder: Path, sources: Iterable[Path]) -> None:
 
 
 def check_disk(folder: Path, cache: Path, cache_bytes: int) -> None:
-    """Refuse to begin what the disk cannot hold.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Of the run; checkpoints go there.
-    cache : pathlib.Path
-        Patches go there.
-    cache_bytes : int
-        What they will still take.
-
-    Raises
-    ------
-    TrainingError
-        When less is free.
-    """
+    """Refuse to begin what the disk cannot hold."""
     wanted: dict[int, int] = {}
     for place, size in ((folder, CHECKPOINT_BYTES), (cache, cache_bytes)):
         above = nearest_existing(place)
@@ -125,18 +73,7 @@ def check_disk(folder: Path, cache: Path, cache_bytes: int) -> None:
 
 
 def nearest_existing(place: Path) -> Path:
-    """Find what exists of a path.
-
-    Parameters
-    ----------
-    place : pathlib.Path
-        Any.
-
-    Returns
-    -------
-    pathlib.Path
-        The path itself, or the lowest folder above it that is there.
-    """
+    """Find what exists of a path."""
     whole = Path(place).absolute()
     return next(path for path in (whole, *whole.parents) if path.exists())
 

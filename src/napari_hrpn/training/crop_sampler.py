@@ -24,23 +24,7 @@ SEARCHED = 1 << 16
 
 
 class CropPositions:
-    """First pixels of the crops that a slide may give.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the slide in pixels.
-    states : numpy.ndarray of int8
-        `LEFT_OUT`, `BLANK` or `CACHED` for each cell of the grid.
-    cell_px : int
-        Side of a cell, not below `crop_px`.
-    regions : RegionMask or None
-        Where crops may lie; None: anywhere.
-    crop_px : int
-        Side of a crop.
-    minimum_overlap : float
-        Share of a crop that must lie in the regions, 0 to 1.
-    """
+    """First pixels of the crops that a slide may give."""
 
     def __init__(
         self,
@@ -69,18 +53,7 @@ class CropPositions:
         return float(self._regions.pixels(y0, y1, x0, x1).sum())
 
     def allowed(self, y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Whether crops with these first pixels may be taken; what reaches over the slide does not count.
-
-        Parameters
-        ----------
-        y, x : numpy.ndarray of int
-            Rows and columns, of one shape.
-
-        Returns
-        -------
-        numpy.ndarray of bool
-            Of the same shape.
-        """
+        """Whether crops with these first pixels may be taken; what reaches over the slide does not count."""
         y1, x1 = np.minimum(y + self._height, self._shape[0]), np.minimum(x + self._width, self._shape[1])
         rows, columns = ((first // self._cell_px, (last - 1) // self._cell_px) for first, last in ((y, y1), (x, x1)))
         touched = np.stack([self._states[corner] for corner in product(rows, columns)])
@@ -89,21 +62,7 @@ class CropPositions:
         return allowed
 
     def draw(self, random: np.random.Generator, count: int) -> NDArray[np.intp]:
-        """Draw crops, each position that is allowed as likely as the others.
-
-        Parameters
-        ----------
-        random : numpy.random.Generator
-            Decides.
-        count : int
-            How many.
-
-        Returns
-        -------
-        numpy.ndarray of int
-            Shape (count, 2): first row and column of each. Where hardly any position is allowed among those that
-            look like it, the rest are all at a position known from the start.
-        """
+        """Draw crops, each position that is allowed as likely as the others."""
         found = np.empty((0, 2), np.intp)
         for round_ in range(ROUNDS):
             tries = (count - len(found)) << min(round_ + 1, 12)

@@ -34,41 +34,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Failure:
-    """Why a process cannot go on.
+    """Why a process cannot go on."""
 
-    Attributes
-    ----------
-    error : Exception
-        One sentence for the user.
-    trace : str
-        Where it happened, if nobody foresaw it; else empty.
-    """
-
-    error: Exception
-    trace: str = ""
+    error: Exception  # One sentence for the user
+    trace: str = ""  # Where it happened, if nobody foresaw it; else empty
 
 
 def train_on_one(
     material: Material, devices: tuple[str, ...], rank: int, port: int, threads: int, parent: Connection
 ) -> None:
-    """Train on one of several devices.
-
-    Parameters
-    ----------
-    material : Material
-        What is learnt from.
-    devices : tuple of str
-        All of them.
-    rank : int
-        Which is this one; the first writes, and sends its reports.
-    port : int
-        Where they meet.
-    threads : int
-        Of torch, on the CPU.
-    parent : Connection
-        Reports and the result go there, each report is answered by whether to stop; None is the last word, and a
-        `Failure` is the last word too.
-    """
+    """Train on one of several devices."""
     _end_with_parent()
     # what libraries print is not to be mixed with what the program prints
     with suppress(OSError):

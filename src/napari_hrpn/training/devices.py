@@ -18,25 +18,7 @@ PACKAGE = "lightning_fabric"
 
 
 def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
-    """Find the devices that settings ask for.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        With the first device and their number.
-
-    Returns
-    -------
-    tuple of str
-        Such as "cuda:0", "cuda:1"; "cpu" once for each process.
-
-    Raises
-    ------
-    TrainingError
-        When there are not so many, or lightning-fabric, which brings several together, is not installed.
-    PredictionError
-        When the first is not there.
-    """
+    """Find the devices that settings ask for."""
     first, wanted = choose_device(settings.device).name, settings.devices
     if wanted == 1:
         return (first,)
@@ -56,18 +38,7 @@ def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
 
 
 def most_devices(first: str) -> int:
-    """How many devices can train together.
-
-    Parameters
-    ----------
-    first : str
-        The device to begin with, such as "cuda:0", "cpu" or "mps".
-
-    Returns
-    -------
-    int
-        At least 1; no more without lightning-fabric.
-    """
+    """How many devices can train together."""
     return 1 if importlib.util.find_spec(PACKAGE) is None else max(1, _count_from(first))
 
 

@@ -25,22 +25,7 @@ LONGEST_WAIT = timedelta(days=7)
 
 
 class FabricTeam:
-    """One device of several.
-
-    Parameters
-    ----------
-    devices : sequence of str
-        All of them, such as "cuda:0"; of one kind.
-    rank : int
-        Which one of them this process has.
-    port : int
-        Free on this machine, the same for all.
-
-    Attributes
-    ----------
-    rank, size : int
-        As of `ProcessGroup`.
-    """
+    """One device of several."""
 
     def __init__(self, devices: Sequence[str], rank: int, port: int) -> None:
         self.rank, self.size, self._device = rank, len(devices), devices[rank]

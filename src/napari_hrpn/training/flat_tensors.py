@@ -13,31 +13,12 @@ if TYPE_CHECKING:
 
 
 def flattened(tensors: Sequence[Tensor]) -> Tensor:
-    """Copy tensors into one.
-
-    Parameters
-    ----------
-    tensors : sequence of Tensor
-        Of one type, on one device.
-
-    Returns
-    -------
-    Tensor
-        With all their numbers, one after the other.
-    """
+    """Copy tensors into one."""
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
 
 
 def fill(tensors: Sequence[Tensor], flat: Tensor) -> None:
-    """Copy numbers into tensors.
-
-    Parameters
-    ----------
-    tensors : sequence of Tensor
-        They get new values.
-    flat : Tensor
-        As of `flattened`.
-    """
+    """Copy numbers into tensors."""
     parts = flat.split([tensor.numel() for tensor in tensors])  # type: ignore[no-untyped-call]
     with torch.no_grad():
         torch._foreach_copy_(

@@ -34,21 +34,7 @@ DISCRIMINATOR_WEIGHT = 0.5
 
 
 class GANDALearner:
-    """A GANDA and what it learns with.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        Recipe; both networks get an optimiser of its kind.
-    device : str
-        Where they learn.
-    precision : {"fp32", "bf16"}
-        Arithmetic inside the networks; losses and weights are fp32.
-    architecture : GANDASettings or None
-        As published for the patches of the recipe where left out.
-    team : ProcessGroup
-        The devices that learn together.
-    """
+    """A GANDA and what it learns with."""
 
     def __init__(
         self,
@@ -162,18 +148,7 @@ class GANDALearner:
 
 
 def ganda_settings(settings: TrainingSettings) -> GANDASettings:
-    """Architecture that training settings ask for.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        With the input channels and the size of the patches.
-
-    Returns
-    -------
-    GANDASettings
-        All else as published.
-    """
+    """Architecture that training settings ask for."""
     return GANDASettings(len(settings.channels), patch_px=settings.patch_px)
 
 

@@ -24,19 +24,7 @@ if TYPE_CHECKING:
 
 
 class HRPNLearner:
-    """An HRPN and what it learns with.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        Recipe and architecture.
-    device : str
-        Where it learns.
-    precision : {"fp32", "bf16"}
-        Arithmetic inside the network; loss and weights are fp32.
-    team : ProcessGroup
-        The devices that learn together.
-    """
+    """An HRPN and what it learns with."""
 
     def __init__(
         self, settings: TrainingSettings, device: str = "cpu", precision: str = "fp32", team: ProcessGroup = SINGLE
@@ -103,34 +91,10 @@ class HRPNLearner:
 
 
 def hrpn_settings(settings: TrainingSettings) -> HRPNSettings:
-    """Architecture that training settings ask for.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        With the input channels, branches and upsampling.
-
-    Returns
-    -------
-    HRPNSettings
-        All else as published.
-    """
+    """Architecture that training settings ask for."""
     return HRPNSettings(len(settings.channels), settings.branches, settings.upsampling)
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Tensors whose names start with a prefix and a dot, without it.
-
-    Parameters
-    ----------
-    tensors : mapping of str to Tensor
-        By name.
-    prefix : str
-        Without the dot.
-
-    Returns
-    -------
-    dict of str to Tensor
-        In the order of `tensors`.
-    """
+    """Tensors whose names start with a prefix and a dot, without it."""
     return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}

@@ -28,17 +28,10 @@ signal: after 150 steps on the dextran fields, Pearson r on held-out ones was 0.
 
 @dataclass(frozen=True, eq=False)
 class MeasuredScaling:
-    """What was found on the training slides.
-
-    Attributes
-    ----------
-    scaling : IntensityScaling
-        For the checkpoint.
-    input_ranges : tuple of (float, float)
-        Low and high percentile of each input, mean over the training slides, in grey levels.
-    """
+    """What was found on the training slides."""
 
     scaling: IntensityScaling
+    # Low and high percentile of each input, mean over the training slides, in grey levels
     input_ranges: tuple[tuple[float, float], ...]
 
     def for_slide(self, slide: TrainingSlide) -> IntensityScaling:
@@ -50,21 +43,7 @@ class MeasuredScaling:
 
 
 def measure_scaling(slides: Sequence[TrainingSlide], settings: TrainingSettings) -> MeasuredScaling:
-    """Decide how intensities are scaled.
-
-    Parameters
-    ----------
-    slides : sequence of TrainingSlide
-        The training slides alone: what is held out must not decide anything.
-    settings : TrainingSettings
-        Which kind of scaling.
-
-    Returns
-    -------
-    MeasuredScaling
-        The 1st percentile of the tissue becomes 0 and its 99.5th becomes 1, or `TARGET_SPAN` for the target, mean over
-        slides; or as the settings say.
-    """
+    """Decide how intensities are scaled."""
     wanted = IntensityScaling()
     ranges = np.mean([_ranges(slide, wanted) for slide in slides], axis=0)
     inputs, target = ranges[:-1], ranges[-1]

@@ -15,21 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DeviceBatch:
-    """Patches on the device that learns from them, in the network's numbers.
+    """Patches on the device that learns from them, in the network's numbers."""
 
-    Attributes
-    ----------
-    inputs : Tensor
-        Shape (n, c, y, x).
-    target : Tensor
-        Shape (n, 1, y, x).
-    valid : Tensor of bool
-        Shape (n, 1, y, x); False on what is not to be learnt from.
-    """
-
-    inputs: Tensor
-    target: Tensor
-    valid: Tensor
+    inputs: Tensor  # Shape (n, c, y, x)
+    target: Tensor  # Shape (n, 1, y, x)
+    valid: Tensor  # Shape (n, 1, y, x); False on what is not to be learnt from
 
 
 class Learner(Protocol):

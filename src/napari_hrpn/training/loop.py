@@ -42,15 +42,7 @@ DIVERGED = 1e3
 
 
 class TrainingLoop:
-    """One run of a training, from where its folder is to its end or until it is stopped.
-
-    Parameters
-    ----------
-    course : TrainingSession
-        What is done.
-    stop : threading.Event
-        Set by the caller to end the run after the step being computed; of several devices, the first one's counts.
-    """
+    """One run of a training, from where its folder is to its end or until it is stopped."""
 
     def __init__(self, course: TrainingSession, stop: threading.Event) -> None:
         self._course, self._stop, self._team = course, stop, course.team
@@ -63,18 +55,7 @@ class TrainingLoop:
         self._started = self._kept = time.perf_counter()
 
     def run(self) -> Generator[StepReport | EpochReport, None, TrainingResult]:
-        """Train.
-
-        Yields
-        ------
-        StepReport or EpochReport
-            After each step and each epoch.
-
-        Returns
-        -------
-        TrainingResult
-            Complete, or as far as it came.
-        """
+        """Train."""
         folder = self._course.folder
         state = replace(folder.state(), reason="")
         if tensors := folder.tensors():
@@ -276,20 +257,7 @@ class TrainingLoop:
 
 
 def on_device(parts: Iterable[np.ndarray], device: str) -> list[torch.Tensor]:
-    """Bring arrays to a device, without waiting where the device can do that.
-
-    Parameters
-    ----------
-    parts : iterable of numpy.ndarray
-        Patches.
-    device : str
-        Where to.
-
-    Returns
-    -------
-    list of Tensor
-        In the same order.
-    """
+    """Bring arrays to a device, without waiting where the device can do that."""
     tensors = [torch.from_numpy(part) for part in parts]
     if device.startswith("cuda"):
         return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]

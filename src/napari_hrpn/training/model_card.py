@@ -23,26 +23,7 @@ PACKAGES = ("napari-hrpn", "torch", "numpy")
 def trained_checkpoint(
     learner: Learner, settings: TrainingSettings, split: Split, measured: MeasuredScaling, state: RunState
 ) -> Checkpoint:
-    """Checkpoint of the epoch that was finished last.
-
-    Parameters
-    ----------
-    learner : Learner
-        With the weights.
-    settings : TrainingSettings
-        The recipe.
-    split : Split
-        Which slides were in which part.
-    measured : MeasuredScaling
-        How intensities were scaled.
-    state : RunState
-        With the epoch in its history.
-
-    Returns
-    -------
-    Checkpoint
-        Ready to be written.
-    """
+    """Checkpoint of the epoch that was finished last."""
     network = learner.evaluated()
     return Checkpoint(network.settings, network.state_dict(), _card(settings, split, measured, state))
 

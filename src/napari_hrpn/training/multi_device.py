@@ -35,32 +35,7 @@ SECONDS_TO_DIE = 1.0
 def train_together(
     material: Material, devices: Sequence[str], stop: threading.Event
 ) -> Generator[StepReport | EpochReport, None, TrainingResult]:
-    """Train on several devices, each of which takes its share of every batch.
-
-    Parameters
-    ----------
-    material : Material
-        What is learnt from.
-    devices : sequence of str
-        As of `training_devices`.
-    stop : threading.Event
-        Set by the caller to end the run after the step being computed.
-
-    Yields
-    ------
-    StepReport or EpochReport
-        Of the first device; the losses are of all.
-
-    Returns
-    -------
-    TrainingResult
-        Complete, or as far as it came.
-
-    Raises
-    ------
-    TrainingError
-        When one of the devices cannot go on; all of them have ended then.
-    """
+    """Train on several devices, each of which takes its share of every batch."""
     processes = _Processes(devices)
     # a generator that is never closed must not keep the program from ending
     atexit.register(processes.end)

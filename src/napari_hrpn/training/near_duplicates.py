@@ -43,16 +43,6 @@ def near_copies(split: Split) -> tuple[str, ...]:
     Each pair is compared by the highest Pearson correlation of the first input stain over all shifts that leave a
     fifth of the smaller one overlapping, at about 192 px a side. Turned or mirrored copies, and fields that share
     less, are not found. The two parts of a slide that was cut are not compared.
-
-    Parameters
-    ----------
-    split : Split
-        Only the rectangle around a slide's regions is looked at, at a coarse level.
-
-    Returns
-    -------
-    tuple of str
-        One sentence per pair; empty where all is well.
     """
     sides = {"training": split.train, "validation": split.validation, "test": split.test}
     views = {side: [_View(slide) for slide in slides] for side, slides in sides.items()}

@@ -58,28 +58,7 @@ def open_entry(entry: SlideEntry, settings: TrainingSettings) -> TrainingSlide:
 
 
 def role_channels(slide: Slide, roles: Sequence[str], given: Mapping[str, int | str]) -> dict[str, int]:
-    """Find the channel of each role, as far as it is known.
-
-    Parameters
-    ----------
-    slide : Slide
-        Whose channels.
-    roles : sequence of str
-        Nuclei, vessels, probe, or the name of another stain.
-    given : mapping of str to (int or str)
-        Channels that the user chose, by name or index.
-
-    Returns
-    -------
-    dict of str to int
-        A channel that was chosen, or else one that its name gives away: by what `guess_roles` knows, or by being
-        that of the role itself. Roles without one are left out; none is guessed that was chosen for another role.
-
-    Raises
-    ------
-    SlideError
-        When a chosen channel is not there.
-    """
+    """Find the channel of each role, as far as it is known."""
     chosen = {role: find_channel(slide, str(given[role])) for role in roles if role in given}
     guessed = guess_roles(slide.channel_names)
     free = set(range(len(slide.channel_names))) - set(chosen.values())
@@ -94,18 +73,7 @@ def role_channels(slide: Slide, roles: Sequence[str], given: Mapping[str, int | 
 
 
 def channel_list(slide: Slide) -> str:
-    """Say which channels a slide has.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-
-    Returns
-    -------
-    str
-        Such as "0 = DAPI, 1 = CD31".
-    """
+    """Say which channels a slide has."""
     return ", ".join(f"{index} = {name}" for index, name in enumerate(slide.channel_names))
 
 

@@ -16,20 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_optimiser(settings: TrainingSettings, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Optimiser of a recipe.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        Its kind and numbers; `momentum` is beta 1 of Adam.
-    parameters : iterable of Parameter
-        What it changes.
-
-    Returns
-    -------
-    torch.optim.Optimizer
-        At the settings' learning rate.
-    """
+    """Optimiser of a recipe."""
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimiser == "rmsprop":
         return torch.optim.RMSprop(parameters, rate, momentum=settings.momentum, weight_decay=decay)
@@ -39,32 +26,13 @@ def make_optimiser(settings: TrainingSettings, parameters: Iterable[nn.Parameter
 
 
 def set_learning_rate(optimiser: Optimizer, learning_rate: float) -> None:
-    """Change the learning rate of all parameters.
-
-    Parameters
-    ----------
-    optimiser : torch.optim.Optimizer
-        Whose.
-    learning_rate : float
-        From the next step on.
-    """
+    """Change the learning rate of all parameters."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate
 
 
 def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
-    """State of an optimiser as tensors named "parameter.quantity".
-
-    Parameters
-    ----------
-    optimiser : torch.optim.Optimizer
-        Whose.
-
-    Returns
-    -------
-    dict of str to Tensor
-        Empty before its first step.
-    """
+    """State of an optimiser as tensors named "parameter.quantity"."""
     return {
         f"{parameter}.{quantity}": torch.as_tensor(value)
         for parameter, quantities in optimiser.state_dict()["state"].items()
@@ -74,15 +42,7 @@ def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put a state back that `optimiser_tensors` gave.
-
-    Parameters
-    ----------
-    optimiser : torch.optim.Optimizer
-        Of the same kind and parameters.
-    tensors : mapping of str to Tensor
-        The state.
-    """
+    """Put a state back that `optimiser_tensors` gave."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

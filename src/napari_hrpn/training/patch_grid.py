@@ -24,21 +24,7 @@ SMALLEST_CROP_CELL_PX = 512
 
 
 def grid_cells(shape: tuple[int, int], patch_px: int) -> NDArray[np.void]:
-    """Cut a slide into cells that do not overlap and cover every pixel.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the slide in pixels.
-    patch_px : int
-        Side of a cell.
-
-    Returns
-    -------
-    numpy.ndarray
-        One record per cell, row by row: `row` and `column` in the grid, `y0` and `x0` of its first pixel, and the
-        `height` and `width` of what is slide in it.
-    """
+    """Cut a slide into cells that do not overlap and cover every pixel."""
     rows, columns = (np.arange(-(-size // patch_px), dtype=np.int32) for size in shape)
     cells = np.zeros(len(rows) * len(columns), CELL)
     cells["row"] = np.repeat(rows, len(columns))
@@ -50,38 +36,14 @@ def grid_cells(shape: tuple[int, int], patch_px: int) -> NDArray[np.void]:
 
 
 def cell_px(settings: TrainingSettings) -> int:
-    """Side of the cells that a slide is cut into.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        Sampling and size of a patch.
-
-    Returns
-    -------
-    int
-        A patch; for random crops at least 512 px, so that a crop touches four cells at most and little is read twice.
-    """
+    """Side of the cells that a slide is cut into."""
     if settings.sampling == "grid":
         return settings.patch_px
     return max(settings.patch_px, SMALLEST_CROP_CELL_PX)
 
 
 def selected_cells(slide: TrainingSlide, settings: TrainingSettings) -> NDArray[np.void]:
-    """Cells of a slide that are cut, from its masks alone.
-
-    Parameters
-    ----------
-    slide : TrainingSlide
-        With its regions.
-    settings : TrainingSettings
-        Size of the cells; least overlap with the regions, which for crops is any at all; least share of tissue.
-
-    Returns
-    -------
-    numpy.ndarray
-        Records as of `grid_cells`.
-    """
+    """Cells of a slide that are cut, from its masks alone."""
     cells = grid_cells(slide.slide.shape, cell_px(settings))
     y0, x0 = cells["y0"], cells["x0"]
     box = (y0, y0 + cells["height"], x0, x0 + cells["width"])
@@ -114,22 +76,7 @@ def count_patches(slide: TrainingSlide, settings: TrainingSettings) -> int:
 
 
 def patches_in(cells: NDArray[np.void], slide: TrainingSlide, settings: TrainingSettings) -> int:
-    """How many patches chosen cells give; see `count_patches`.
-
-    Parameters
-    ----------
-    cells : numpy.ndarray
-        Records as of `selected_cells`.
-    slide : TrainingSlide
-        With its regions.
-    settings : TrainingSettings
-        How it is cut.
-
-    Returns
-    -------
-    int
-        0 where none fits.
-    """
+    """How many patches chosen cells give; see `count_patches`."""
     if settings.sampling == "grid":
         return len(cells)
     shape, side = slide.slide.shape, cell_px(settings)

@@ -34,41 +34,22 @@ STRIP_PX = 32
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Patches in the network's numbers.
+    """Patches in the network's numbers."""
 
-    Attributes
-    ----------
-    inputs : numpy.ndarray of float32
-        Shape (n, c, y, x).
-    target : numpy.ndarray of float32
-        Shape (n, 1, y, x).
-    valid : numpy.ndarray of bool
-        Shape (n, 1, y, x); False outside the regions, and on padding (grey level 0 in the others) unless the settings
-        count it.
-    """
-
-    inputs: NDArray[np.float32]
-    target: NDArray[np.float32]
+    inputs: NDArray[np.float32]  # Shape (n, c, y, x)
+    target: NDArray[np.float32]  # Shape (n, 1, y, x)
+    # Shape (n, 1, y, x); False outside the regions, and on padding (grey level 0 in the others) unless the settings
+    # count it
     valid: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class PatchSource:
-    """A slide that patches are taken from.
-
-    Attributes
-    ----------
-    cache : PatchCache
-        Its patches.
-    regions : RegionMask or None
-        Where patches may lie; None: wherever the cache has them.
-    scaling : IntensityScaling
-        Of kind "fixed", the slide's own percentiles put in.
-    """
+    """A slide that patches are taken from."""
 
     cache: PatchCache
-    regions: RegionMask | None
-    scaling: IntensityScaling
+    regions: RegionMask | None  # Where patches may lie; None: wherever the cache has them
+    scaling: IntensityScaling  # Of kind "fixed", the slide's own percentiles put in
 
 
 class PatchFeed:
@@ -77,22 +58,6 @@ class PatchFeed:
     With "grid", every patch that lies in the regions comes once per epoch, in an order shuffled over all slides; the
     last batch of an epoch is as small as it turns out. With "crops", all batches are full: random squares, any
     position in the regions as likely as any other.
-
-    Parameters
-    ----------
-    sources : sequence of PatchSource
-        Their caches are the caller's to close.
-    settings : TrainingSettings
-        Sampling, patches, batch, flips, seed.
-    threads : int, optional
-        That make batches; at most four where left out, by the processors there are.
-    share : (int, int)
-        Which part of each batch is made, of how many: the parts are as equal as can be, the first is never empty.
-
-    Raises
-    ------
-    TrainingError
-        When no patch lies in the regions.
     """
 
     def __init__(
@@ -117,20 +82,7 @@ class PatchFeed:
         return self._places.steps
 
     def batches(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
-        """Batches of an epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            Counted from 0.
-        first_step : int
-            Where to go on, counted from 0.
-
-        Yields
-        ------
-        Batch
-            Its memory is used again once nobody holds its arrays, or views of them.
-        """
+        """Batches of an epoch."""
         part, parts = self._share
         places = (self._places.of(epoch, step)[part::parts] for step in range(first_step, self.steps))
         making = _Making(self._sources, self._side, self._memory, self._padding_counts)
@@ -140,29 +92,7 @@ class PatchFeed:
 def validation_batches(
     sources: Sequence[PatchSource], settings: TrainingSettings, batch: int, share: tuple[int, int] = (0, 1)
 ) -> Generator[Batch, None, None]:
-    """Fixed patches to judge a network by: they don't overlap, are not turned, and come slide by slide, row by row.
-
-    Parameters
-    ----------
-    sources : sequence of PatchSource
-        Of the validation slides.
-    settings : TrainingSettings
-        Sampling, size of a patch, least overlap with the regions.
-    batch : int
-        Patches per batch; the last may have fewer.
-    share : (int, int)
-        Which part of the patches is made, of how many.
-
-    Yields
-    ------
-    Batch
-        Patches at the slide's border are padded, `valid` says where.
-
-    Raises
-    ------
-    TrainingError
-        When no patch lies in the regions.
-    """
+    """Fixed patches to judge a network by: they don't overlap, are not turned, and come slide by slide, row by row."""
     part, parts = share
     fixed = fixed_places([(source.cache, source.regions) for source in sources], settings)[part::parts].tolist()
     positions = [PatchPosition(*place) for place in fixed]

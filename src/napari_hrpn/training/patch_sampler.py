@@ -27,22 +27,12 @@ FEWEST_STEPS = 50
 
 @dataclass(frozen=True)
 class PatchPosition:
-    """A patch of a batch.
+    """A patch of a batch."""
 
-    Attributes
-    ----------
-    source : int
-        Number of the slide.
-    y0, x0 : int
-        First pixel.
-    turn : int
-        0 to 7: as it is, or one of the other flips and turns of a square.
-    """
-
-    source: int
+    source: int  # Number of the slide
     y0: int
     x0: int
-    turn: int = 0
+    turn: int = 0  # 0 to 7: as it is, or one of the other flips and turns of a square
 
 
 class Places(Protocol):
@@ -56,15 +46,7 @@ class Places(Protocol):
 
 
 class GridPlaces:
-    """Every patch once per epoch, in an order shuffled over all slides; the last batch may be smaller.
-
-    Parameters
-    ----------
-    slides : sequence of (PatchCache, RegionMask or None)
-        Where they are from.
-    settings : TrainingSettings
-        Batch, least overlap with the regions, flips, seed.
-    """
+    """Every patch once per epoch, in an order shuffled over all slides; the last batch may be smaller."""
 
     def __init__(self, slides: Sequence[tuple[PatchCache, RegionMask | None]], settings: TrainingSettings) -> None:
         self._settings = settings
@@ -88,15 +70,7 @@ class GridPlaces:
 
 
 class CropPlaces:
-    """Random crops; slides take part by the pixels of their regions.
-
-    Parameters
-    ----------
-    slides : sequence of (PatchCache, RegionMask or None)
-        Where they are from.
-    settings : TrainingSettings
-        Batch, size of a crop, least overlap with the regions, flips, seed.
-    """
+    """Random crops; slides take part by the pixels of their regions."""
 
     def __init__(self, slides: Sequence[tuple[PatchCache, RegionMask | None]], settings: TrainingSettings) -> None:
         self._settings = settings
@@ -125,26 +99,7 @@ class CropPlaces:
 def fixed_places(
     slides: Sequence[tuple[PatchCache, RegionMask | None]], settings: TrainingSettings
 ) -> NDArray[np.int64]:
-    """Patches that do not overlap, slide by slide and row by row.
-
-    Parameters
-    ----------
-    slides : sequence of (PatchCache, RegionMask or None)
-        Where they are from.
-    settings : TrainingSettings
-        Sampling, size of a patch, least overlap with the regions.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (patches, 3): slide, first row and column. With "grid" the cells of the caches; with "crops" a grid
-        that begins where the regions do, and for a slide on whose grid no patch qualifies one crop that does.
-
-    Raises
-    ------
-    TrainingError
-        When there is none.
-    """
+    """Patches that do not overlap, slide by slide and row by row."""
     of_slide = _grid_of_cells if settings.sampling == "grid" else _grid_of_crops
     found = [of_slide(cache, regions, settings) for cache, regions in slides]
     if not any(map(len, found)):

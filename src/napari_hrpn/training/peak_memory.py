@@ -15,13 +15,7 @@ _FORGET_PEAK = "5"
 
 
 def forget_peak_memory(device: str) -> None:
-    """Let `peak_memory_bytes` begin anew, where the system can do that: on an NVIDIA GPU, and on Linux.
-
-    Parameters
-    ----------
-    device : str
-        Where the network is going to be trained.
-    """
+    """Let `peak_memory_bytes` begin anew, where the system can do that: on an NVIDIA GPU, and on Linux."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
@@ -30,19 +24,7 @@ def forget_peak_memory(device: str) -> None:
 
 
 def peak_memory_bytes(device: str) -> int:
-    """Largest memory held at once.
-
-    Parameters
-    ----------
-    device : str
-        Where the network is trained.
-
-    Returns
-    -------
-    int
-        Allocated on the GPU, or else resident in this process, since `forget_peak_memory`; since the program began
-        where that does nothing.
-    """
+    """Largest memory held at once."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
     if sys.platform == "win32":

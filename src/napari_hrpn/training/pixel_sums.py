@@ -13,20 +13,7 @@ if TYPE_CHECKING:
 
 
 def count(masks: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Count True.
-
-    Parameters
-    ----------
-    masks : sequence of Tensor of bool
-        There may be none.
-    device : torch.device
-        Where the count shall be.
-
-    Returns
-    -------
-    Tensor
-        A single number, in double precision where the device has it.
-    """
+    """Count True."""
     total = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     for mask in masks:
         total += mask.sum()
@@ -34,17 +21,6 @@ def count(masks: Sequence[Tensor], device: torch.device) -> Tensor:
 
 
 def mean(total: Tensor, n: Tensor) -> float:
-    """Read a mean.
-
-    Parameters
-    ----------
-    total, n : Tensor
-        A sum, and of how many; 0 of none is 0.
-
-    Returns
-    -------
-    float
-        Waits for the device.
-    """
+    """Read a mean."""
     total_read, n_read = torch.stack([total, n]).tolist()
     return float(total_read / max(1, n_read))

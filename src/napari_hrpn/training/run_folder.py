@@ -64,36 +64,20 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is, beside the tensors.
+    """How far a run is, beside the tensors."""
 
-    Attributes
-    ----------
-    epoch, step : int
-        Finished epochs, and finished steps of the next one.
-    history : tuple of EpochRecord
-        Of the finished epochs.
-    best_epoch : int
-        The one whose weights the checkpoint has; 0 before the first.
-    seconds : float
-        Spent so far.
-    error_sum, waiting_seconds, epoch_seconds : float
-        Of the unfinished epoch: sum of its steps' losses, time without patches, time.
-    complete : bool
-        Whether the training came to its end.
-    reason : str
-        Why it ended early.
-    """
-
+    # Finished epochs, and finished steps of the next one
     epoch: int = 0
     step: int = 0
     history: tuple[EpochRecord, ...] = ()
-    best_epoch: int = 0
+    best_epoch: int = 0  # The one whose weights the checkpoint has; 0 before the first
     seconds: float = 0.0
+    # Of the unfinished epoch: sum of its steps' losses, time without patches, time
     error_sum: float = 0.0
     waiting_seconds: float = 0.0
     epoch_seconds: float = 0.0
-    complete: bool = False
-    reason: str = ""
+    complete: bool = False  # Whether the training came to its end
+    reason: str = ""  # Why it ended early
 
     def is_over(self, settings: TrainingSettings) -> bool:
         """Whether there is nothing more to do for some settings, be it for epochs or for time."""

@@ -23,18 +23,7 @@ ENOUGH_PIXELS = 4096
 
 
 def level_to_look_at(slide: TrainingSlide) -> int:
-    """Coarsest stored level with enough pixels in the regions; one that is computed would read the finest.
-
-    Parameters
-    ----------
-    slide : TrainingSlide
-        Opened.
-
-    Returns
-    -------
-    int
-        Index of the level.
-    """
+    """Coarsest stored level with enough pixels in the regions; one that is computed would read the finest."""
     share = 1.0 if slide.regions is None else slide.regions.fraction
     levels = slide.slide.levels[: slide.slide.stored_levels]
     fits = [index for index, level in enumerate(levels) if math.prod(level.shape[1:]) * share >= ENOUGH_PIXELS]
@@ -42,20 +31,7 @@ def level_to_look_at(slide: TrainingSlide) -> int:
 
 
 def block_corners(slide: TrainingSlide, level: int) -> list[Corner]:
-    """Upper left corners of the blocks that meet the regions, in an order in which the first few are spread.
-
-    Parameters
-    ----------
-    slide : TrainingSlide
-        Opened.
-    level : int
-        Whose pixels are counted.
-
-    Returns
-    -------
-    list of (int, int)
-        Row and column, of all blocks.
-    """
+    """Upper left corners of the blocks that meet the regions, in an order in which the first few are spread."""
     height, width = slide.slide.levels[level].shape[1:]
     down, across = slide.slide.downsample(level)
     found = [
@@ -75,24 +51,7 @@ def block_corners(slide: TrainingSlide, level: int) -> list[Corner]:
 def read_blocks(
     slide: TrainingSlide, level: int, corners: Iterable[Corner]
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.bool_]]]:
-    """Read blocks one after the other.
-
-    Parameters
-    ----------
-    slide : TrainingSlide
-        Opened.
-    level : int
-        Which is read.
-    corners : iterable of (int, int)
-        As of `block_corners`.
-
-    Yields
-    ------
-    block : numpy.ndarray, shape (c, y, x)
-        The inputs in order, then the target.
-    inside : numpy.ndarray of bool, shape (y, x)
-        What of it lies in the regions.
-    """
+    """Read blocks one after the other."""
     pixels, channels = slide.slide.levels[level], [*slide.inputs, slide.target]
     for y0, x0 in corners:
         block = pixels[channels, y0 : y0 + BLOCK_PX, x0 : x0 + BLOCK_PX].compute(scheduler="synchronous")

@@ -12,20 +12,7 @@ START = 0.04
 
 
 def learning_rate(settings: TrainingSettings, progress: float) -> float:
-    """Learning rate of a step.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        Schedule, warm-up and peak.
-    progress : float
-        Share of the training that is done, 0 to 1; of its steps, or of its time where that runs out first.
-
-    Returns
-    -------
-    float
-        Rises linearly from a 25th of the peak during the warm-up, then falls as half a cosine.
-    """
+    """Learning rate of a step."""
     if settings.schedule == "constant":
         return settings.learning_rate
     progress = min(max(progress, 0.0), 1.0)

@@ -31,80 +31,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What is learnt from and judged by; another process can be given it, as pixels stay on disk.
+    """What is learnt from and judged by; another process can be given it, as pixels stay on disk."""
 
-    Attributes
-    ----------
-    request : RunRequest
-        What was asked for.
-    folder : pathlib.Path
-        Of the run.
-    train, validation : tuple of PatchSource
-        The cut slides.
-    measured : MeasuredScaling
-        How intensities are scaled.
-    """
-
-    request: RunRequest
+    request: RunRequest  # What was asked for
     folder: Path
+    # The cut slides
     train: tuple[PatchSource, ...]
     validation: tuple[PatchSource, ...]
-    measured: MeasuredScaling
+    measured: MeasuredScaling  # How intensities are scaled
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSession:
-    """All that a training needs, decided.
-
-    Attributes
-    ----------
-    settings : TrainingSettings
-        The recipe.
-    learner : Learner
-        The network.
-    feed : PatchFeed
-        What it learns from.
-    validation : Validation
-        What it is judged by.
-    folder : RunFolder
-        Where it is kept.
-    device : str
-        Where it is computed.
-    save_best : callable
-        Writes the checkpoint of the epoch that was just validated, given the state with that epoch in its history.
-    team : ProcessGroup
-        The devices that train together.
-    """
+    """All that a training needs, decided."""
 
     settings: TrainingSettings
     learner: Learner
     feed: PatchFeed
     validation: Validation
-    folder: RunFolder
-    device: str
+    folder: RunFolder  # Where it is kept
+    device: str  # Where it is computed
+    # Writes the checkpoint of the epoch that was just validated, given the state with that epoch in its history
     save_best: Callable[[RunState], None]
-    team: ProcessGroup = SINGLE
+    team: ProcessGroup = SINGLE  # The devices that train together
 
 
 def gather_material(request: RunRequest, folder: Path, split: Split, caches: Sequence[PatchCache]) -> Material:
-    """Measure how the slides are to be scaled, once for all devices.
-
-    Parameters
-    ----------
-    request : RunRequest
-        What was asked for.
-    folder : pathlib.Path
-        Of the run.
-    split : Split
-        The opened slides.
-    caches : sequence of PatchCache
-        Of the training slides, then of the validation slides.
-
-    Returns
-    -------
-    Material
-        The caches are still the caller's to close.
-    """
+    """Measure how the slides are to be scaled, once for all devices."""
     measured = measure_scaling(split.train, request.settings)
     slides = (*split.train, *split.validation)
     sources = tuple(
@@ -115,24 +68,7 @@ def gather_material(request: RunRequest, folder: Path, split: Split, caches: Seq
 
 
 def make_course(material: Material, split: Split, device: str, team: ProcessGroup = SINGLE) -> TrainingSession:
-    """Put a training together on a device.
-
-    Parameters
-    ----------
-    material : Material
-        What is learnt from.
-    split : Split
-        The slides, for the checkpoint's card.
-    device : str
-        Where the network learns.
-    team : ProcessGroup
-        The devices that train together.
-
-    Returns
-    -------
-    TrainingSession
-        With fresh weights.
-    """
+    """Put a training together on a device."""
     settings, measured, folder = material.request.settings, material.measured, RunFolder(material.folder)
     learner = make_learner(settings, device, team)
 
@@ -153,22 +89,7 @@ def make_course(material: Material, split: Split, device: str, team: ProcessGrou
 
 
 def make_learner(settings: TrainingSettings, device: str, team: ProcessGroup = SINGLE) -> Learner:
-    """Network of the settings, ready to learn.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        Recipe and architecture.
-    device : str
-        Where it learns.
-    team : ProcessGroup
-        The devices that train together.
-
-    Returns
-    -------
-    Learner
-        With fresh weights, decided by the seed alone.
-    """
+    """Network of the settings, ready to learn."""
     precision = precision_on(device, settings.precision)
     if settings.model == "ganda":
         return GANDALearner(settings, device, precision, team=team)
@@ -176,20 +97,7 @@ def make_learner(settings: TrainingSettings, device: str, team: ProcessGroup = S
 
 
 def precision_on(device: str, precision: str) -> str:
-    """Arithmetic that a device is to learn with.
-
-    Parameters
-    ----------
-    device : str
-        Where the network learns.
-    precision : {"auto", "fp32", "bf16"}
-        What the settings say.
-
-    Returns
-    -------
-    str
-        "fp32" or "bf16"; "auto" takes bf16 on processors that have it in hardware.
-    """
+    """Arithmetic that a device is to learn with."""
     if precision != "auto":
         return precision
     return "bf16" if device != "mps" and computes_in(device, "bf16") else "fp32"

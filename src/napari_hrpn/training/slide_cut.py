@@ -29,24 +29,12 @@ BLOCK_PX = 2048
 
 @dataclass(frozen=True, eq=False)
 class SlideCut:
-    """What is to be cut from one slide, and the folder it goes to.
-
-    Attributes
-    ----------
-    slide : TrainingSlide
-        Which.
-    cells : numpy.ndarray
-        Records as of `selected_cells`.
-    cell_px : int
-        Side of a cell.
-    folder : pathlib.Path
-        Named by all that decides the pixels.
-    """
+    """What is to be cut from one slide, and the folder it goes to."""
 
     slide: TrainingSlide
-    cells: NDArray[np.void]
-    cell_px: int
-    folder: Path
+    cells: NDArray[np.void]  # Records as of `selected_cells`
+    cell_px: int  # Side of a cell
+    folder: Path  # Named by all that decides the pixels
 
     @classmethod
     def of(cls, slide: TrainingSlide, settings: TrainingSettings, folder: Path) -> SlideCut:

@@ -17,15 +17,7 @@ ROUNDING = 1e-8
 
 
 class CoveredArea:
-    """Area of a mask inside rectangles of full-resolution pixels.
-
-    Parameters
-    ----------
-    mask : numpy.ndarray of bool
-        Shape (y, x).
-    downsample : tuple of float
-        Full-resolution pixels per pixel of the mask, along y and x.
-    """
+    """Area of a mask inside rectangles of full-resolution pixels."""
 
     def __init__(self, mask: NDArray[np.bool_], downsample: tuple[float, float]) -> None:
         self._downsample = downsample
@@ -73,19 +65,6 @@ class CoveredArea:
 
 
 def suffices(share: NDArray[np.float64], minimum: float) -> NDArray[np.bool_]:
-    """Whether shares reach a minimum; a share of nothing never does.
-
-    Parameters
-    ----------
-    share : numpy.ndarray
-        Shares, 0 to 1.
-    minimum : float
-        The least that is asked for, 0 to 1.
-
-    Returns
-    -------
-    numpy.ndarray of bool
-        Of the same shape.
-    """
+    """Whether shares reach a minimum; a share of nothing never does."""
     enough: NDArray[np.bool_] = (share >= minimum - ROUNDING) & (share > ROUNDING)
     return enough

@@ -29,16 +29,6 @@ def swapped_channels(slides: Sequence[TrainingSlide]) -> tuple[str, ...]:
 
     Contrast, texture and skewness of each channel are compared with their medians over the other slides. Slides that
     are all wrong in the same way are not found.
-
-    Parameters
-    ----------
-    slides : sequence of TrainingSlide
-        All of a training; a few blocks of each are read.
-
-    Returns
-    -------
-    tuple of str
-        One sentence per slide; empty with fewer than three slides.
     """
     alone = list({id(each.slide): each for each in slides}.values())
     if len(alone) < FEWEST_SLIDES:

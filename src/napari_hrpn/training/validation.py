@@ -31,38 +31,17 @@ BASELINE_PATCHES = 64
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """How good a network is.
+    """How good a network is."""
 
-    Attributes
-    ----------
-    loss : float
-        Mean squared error in squared grey levels, over all pixels but padding.
-    r, r2 : float or None
-        Pearson's r and R2 over the same pixels; None where they are undefined.
-    preview : Preview
-        One of the patches.
-    """
-
-    loss: float
+    loss: float  # Mean squared error in squared grey levels, over all pixels but padding
+    # Pearson's r and R2 over the same pixels; None where they are undefined
     r: float | None
     r2: float | None
-    preview: Preview
+    preview: Preview  # One of the patches
 
 
 class Validation:
-    """Fixed patches and how they are judged.
-
-    Parameters
-    ----------
-    sources : sequence of PatchSource
-        Of the validation slides.
-    settings : TrainingSettings
-        Size of the patches, how many at once.
-    device : str
-        Where the network runs.
-    team : ProcessGroup
-        The devices that judge together, each a part of the patches.
-    """
+    """Fixed patches and how they are judged."""
 
     def __init__(
         self, sources: Sequence[PatchSource], settings: TrainingSettings, device: str, team: ProcessGroup = SINGLE
@@ -74,18 +53,7 @@ class Validation:
         self.baseline = blurred_baseline(patches)
 
     def judge(self, network: nn.Module) -> Judgement:
-        """Predict all patches.
-
-        Parameters
-        ----------
-        network : nn.Module
-            In evaluation mode, on the device.
-
-        Returns
-        -------
-        Judgement
-            Of all devices together.
-        """
+        """Predict all patches."""
         sums = ValidationSums()
         share, at_once = (self._team.rank, self._team.size), -(-self._settings.batch // self._team.size)
         for batch in validation_batches(self._sources, self._settings, at_once, share):

@@ -56,25 +56,7 @@ class Report(Protocol):
 def shares(
     work: Generator[Report, None, Result], start: float = 0.0, stop: float = 1.0
 ) -> Generator[float, None, Result]:
-    """Run a piece of work as a part of another.
-
-    Parameters
-    ----------
-    work : generator
-        Closed when this ends, however it ends.
-    start, stop : float
-        Shares of the whole before and after it.
-
-    Yields
-    ------
-    float
-        Share of the whole.
-
-    Returns
-    -------
-    object
-        What the work returned.
-    """
+    """Run a piece of work as a part of another."""
     with closing(work):
         while True:
             try:

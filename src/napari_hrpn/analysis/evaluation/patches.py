@@ -80,15 +80,7 @@ class PatchFindings:
 
 
 class PatchesPart:
-    """A slide and its predictions patch by patch.
-
-    Parameters
-    ----------
-    comparison : SlideComparison
-        What is compared.
-    settings : EvaluationSettings
-        Patches and permutations.
-    """
+    """A slide and its predictions patch by patch."""
 
     name = PATCHES
 

@@ -138,17 +138,7 @@ class ComparedPixels:
 
 
 class PixelsPart:
-    """A prediction against the real channel, pixel by pixel.
-
-    Parameters
-    ----------
-    comparison : SlideComparison
-        Real channel, tissue and regions.
-    prediction : ProbeImage
-        One of its predictions.
-    settings : EvaluationSettings
-        Intervals and PSNR.
-    """
+    """A prediction against the real channel, pixel by pixel."""
 
     def __init__(self, comparison: SlideComparison, prediction: ProbeImage, settings: EvaluationSettings) -> None:
         self.name = pixels_part(prediction.name)
@@ -204,18 +194,7 @@ def _intervals(blocks: BlockSums, settings: EvaluationSettings) -> BlockInterval
 
 
 def pixels_part(prediction: str) -> str:
-    """Name of the part that compares a prediction pixel by pixel.
-
-    Parameters
-    ----------
-    prediction : str
-        Its name.
-
-    Returns
-    -------
-    str
-        Of the part.
-    """
+    """Name of the part that compares a prediction pixel by pixel."""
     return f"pixels {prediction}"
 
 

@@ -15,20 +15,7 @@ DENSITY_PIXEL_UM = 1.1
 
 
 def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) -> tuple[float, float]:
-    """Grey levels that a density plot of a prediction spans: all but a thousandth of the pixels.
-
-    Parameters
-    ----------
-    real, prediction : ProbeImage
-        The two channels.
-    tissue : RegionMask
-        Where to look.
-
-    Returns
-    -------
-    tuple of float
-        As `range_of_density`.
-    """
+    """Grey levels that a density plot of a prediction spans: all but a thousandth of the pixels."""
     ends = [
         tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_PERCENTILES, DENSITY_PIXEL_UM)[0]
         for image in (real, prediction)
@@ -38,16 +25,5 @@ def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) 
 
 
 def has_whole_numbers(*images: ProbeImage) -> bool:
-    """Whether one of some channels holds integers.
-
-    Parameters
-    ----------
-    *images : ProbeImage
-        The channels.
-
-    Returns
-    -------
-    bool
-        False where all are floating point.
-    """
+    """Whether one of some channels holds integers."""
     return any(image.slide.dtype.kind in "biu" for image in images)

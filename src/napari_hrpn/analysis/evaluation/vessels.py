@@ -71,15 +71,7 @@ def why_no_penetration(comparison: SlideComparison) -> str:
 
 
 class VesselsPart:
-    """The vessels of a slide and the probe around them.
-
-    Parameters
-    ----------
-    comparison : SlideComparison
-        With a channel of vessels and a pixel size, see `why_no_penetration`.
-    settings : EvaluationSettings
-        How vessels are found, shells and distances.
-    """
+    """The vessels of a slide and the probe around them."""
 
     name = PENETRATION
 

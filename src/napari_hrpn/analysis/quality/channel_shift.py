@@ -62,21 +62,6 @@ def channel_shifts(
     vessel walls fill, so that what two channels share adds up, be it alike or opposite as nuclei and what they
     exclude. The peak is trusted where it stands 20 standard deviations out, either half of the blocks has it
     in the same place, and it fits the shifts of the other channels.
-
-    Parameters
-    ----------
-    blocks : sequence of numpy.ndarray, shape (all channels, y, x)
-        Of one size, from full resolution.
-    channels : sequence of int
-        Channels to compare.
-    pixel_size_um : tuple of float or None
-        Height and width of a pixel.
-
-    Returns
-    -------
-    tuple of ChannelShift
-        One per pair; NaN with a reason where two share too little. A strong cross-talk shows the shift of the light
-        that leaks, not that of the stain.
     """
     spectra = {pair: _Spectra() for pair in combinations(channels, 2)}
     for block in blocks:
@@ -118,19 +103,7 @@ def _shift(first: int, second: int, spectra: _Spectra, pixel_size_um: tuple[floa
 
 
 def consistent(shifts: Sequence[ChannelShift]) -> tuple[ChannelShift, ...]:
-    """Take back what does not fit the rest: from one channel over a second to a third must be as far as directly.
-
-    Parameters
-    ----------
-    shifts : sequence of ChannelShift
-        Of all pairs.
-
-    Returns
-    -------
-    tuple of ChannelShift
-        Of three shifts that do not add up, as noise that a file's compression has put into two channels makes
-        them, the one with the lowest peak has become NaN with a reason.
-    """
+    """Take back what does not fit the rest: from one channel over a second to a third must be as far as directly."""
     kept = {(shift.first, shift.second): shift for shift in shifts}
     channels = sorted({channel for pair in kept for channel in pair})
     for a, b, c in combinations(channels, 3):

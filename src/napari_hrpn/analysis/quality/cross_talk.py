@@ -67,20 +67,6 @@ def cross_talk(
     least squares slopes); a slope's lower quartile over the windows richest in the source is the share that is
     there whatever else the tissue shows, a lower envelope. What only single-stained controls can tell apart: a
     probe that sits in vessel walls everywhere looks the same as cross-talk.
-
-    Parameters
-    ----------
-    blocks : sequence of numpy.ndarray, shape (all channels, y, x)
-        From full resolution.
-    channels : sequence of int
-        Channels to compare, two or more.
-    positions_px : sequence of tuple of float, optional
-        How far each of them is displaced; they are laid on top of each other first.
-
-    Returns
-    -------
-    tuple of CrossTalk
-        For each ordered pair.
     """
     parts = [gram for block in blocks for gram in _grams(block, channels, positions_px)]
     if len(parts) < _FEWEST_WINDOWS:

@@ -63,28 +63,7 @@ def findings_of(
     leaks: Sequence[CrossTalk],
     seams: Sequence[Stitching],
 ) -> tuple[Finding, ...]:
-    """Say what there is to say.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    levels : sequence of GreyLevels
-        Of each channel.
-    pixels : int
-        That were looked at in each channel.
-    shifts : sequence of ChannelShift
-        Between channels.
-    leaks : sequence of CrossTalk
-        Between channels.
-    seams : sequence of Stitching
-        Along each axis.
-
-    Returns
-    -------
-    tuple of Finding
-        What matters first; else in the order of the checks.
-    """
+    """Say what there is to say."""
     found = list(_about_slide(slide))
     if not slide.is_brightfield:
         for channel, name in enumerate(slide.channel_names):

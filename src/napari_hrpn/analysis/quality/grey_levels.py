@@ -56,18 +56,7 @@ class GreyLevels:
 
 
 def grey_levels(pixels: NDArray[Any]) -> GreyLevels:
-    """Look at the grey levels of a channel.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        Any shape, at least one pixel; what is no grey level (see `known_pixels`) is left out.
-
-    Returns
-    -------
-    GreyLevels
-        Of all of them together.
-    """
+    """Look at the grey levels of a channel."""
     values, counts = _counted(pixels)
     if not len(values):
         return GreyLevels(0, math.nan, math.nan, math.nan, math.nan, 0, 0, math.nan, None)

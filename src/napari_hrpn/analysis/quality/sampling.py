@@ -23,75 +23,25 @@ _LEAST_TISSUE = 0.5
 
 
 def is_affordable(slide: Slide, level: int) -> bool:
-    """Whether a level can be read whole in seconds.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    level : int
-        Index into its levels.
-
-    Returns
-    -------
-    bool
-        False where it would have to be computed from too large a level, or is one.
-    """
+    """Whether a level can be read whole in seconds."""
     read = slide.levels[min(level, slide.stored_levels - 1)]
     return bool(math.prod(read.shape[1:]) <= MOST_COMPUTED_PX)
 
 
 def coarse_level(slide: Slide) -> int | None:
-    """Coarsest level that still shows camera fields.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-
-    Returns
-    -------
-    int or None
-        Of 2048 px or more a side, or the finest; None where it takes too long to read.
-    """
+    """Coarsest level that still shows camera fields."""
     large = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= COARSE_PX]
     level = max(large, default=0)
     return level if is_affordable(slide, level) else None
 
 
 def quick_tissue(slide: Slide, nuclei: int | None) -> TissueMask | None:
-    """Tissue of a slide, if it can be found in seconds.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    nuclei : int or None
-        Its channel of nuclei; the first channel stands in for it.
-
-    Returns
-    -------
-    TissueMask or None
-        None for a large slide without coarse levels.
-    """
+    """Tissue of a slide, if it can be found in seconds."""
     return tissue_mask(slide, nuclei or 0) if is_affordable(slide, slide.level_for(TISSUE_PIXEL_UM)) else None
 
 
 def sample_boxes(slide: Slide, tissue: TissueMask | None) -> list[tuple[slice, slice]]:
-    """Blocks to look at, at full resolution.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    tissue : TissueMask or None
-        Blocks at least half inside are taken, or the fullest one.
-
-    Returns
-    -------
-    list of tuple of slice
-        Rows and columns of at most 32 blocks of 512 px (smaller on a smaller slide), the same at each call.
-    """
+    """Blocks to look at, at full resolution."""
     starts = [_starts(size) for size in slide.shape]
     edges = [min(BLOCK_PX, size) for size in slide.shape]
     boxes = [(slice(y, y + edges[0]), slice(x, x + edges[1])) for y in starts[0] for x in starts[1]]

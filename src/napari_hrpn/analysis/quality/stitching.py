@@ -65,22 +65,6 @@ def stitching(
     The mean of the tissue in each row and column, less its slow changes, is taken apart into frequencies; the
     channels' spectra are averaged geometrically, as a mosaic leaves its seams in all of them and tissue its clusters
     in some. Periods of which the tissue holds fewer than four are not found.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    channels : sequence of int
-        Channels to look at.
-    level : int
-        Level that is read, strip by strip.
-    tissue : RegionMask or None
-        Pixels outside are left out.
-
-    Returns
-    -------
-    tuple of Stitching
-        Along y and along x.
     """
     profiles = [_profiles(slide, channel, level, tissue) for channel in channels]
     down, across = slide.downsample(level)

@@ -27,23 +27,7 @@ LOOKED_AT_PX = 2**20
 def block_side(
     real: ProbeImage, prediction: ProbeImage, place: RegionMask | Roi, finished: FinishedTiles | None = None
 ) -> int:
-    """Side of the blocks of a bootstrap of any region, as `block_side_px` of pixels in memory.
-
-    Parameters
-    ----------
-    real, prediction : ProbeImage
-        The two channels.
-    place : RegionMask, Annotation or LabelledRoi
-        The region.
-    finished : FinishedTiles or None
-        What counts of an unfinished prediction.
-
-    Returns
-    -------
-    int
-        Six correlation lengths of the smoother image in pixels of the full resolution, and no smaller than cuts the
-        region into 1,000 blocks.
-    """
+    """Side of the blocks of a bootstrap of any region, as `block_side_px` of pixels in memory."""
     bounds = roi_bounds(place, real.slide.shape)
     if any(part.start >= part.stop for part in bounds):
         return 1

@@ -52,24 +52,13 @@ class RoiReport:
 
 @dataclass(frozen=True, eq=False)
 class RoiTiles:
-    """All pixels of a region, one tile after the other, as often as they are needed.
-
-    Attributes
-    ----------
-    images : RoiImages
-        What to compare.
-    roi : Annotation or LabelledRoi
-        The region.
-    kept : tuple or None
-        Mask and pixels of the rectangle around it, where they are in memory already.
-    finished : FinishedTiles or None
-        What counts of unfinished predictions.
-    """
+    """All pixels of a region, one tile after the other, as often as they are needed."""
 
     images: RoiImages
     roi: Roi
+    # Mask and pixels of the rectangle around it, where they are in memory already
     kept: tuple[NDArray[np.bool_], list[Pixels]] | None = None
-    finished: FinishedTiles | None = None
+    finished: FinishedTiles | None = None  # What counts of unfinished predictions
 
     @property
     def dtypes(self) -> list[np.dtype]:
@@ -95,23 +84,7 @@ class RoiTiles:
 
 
 def value_bins(tiles: RoiTiles) -> Generator[RoiReport, None, list[ValueBins]]:
-    """Find the grey levels to be counted for each prediction; only of floating point the pixels are read for it.
-
-    Parameters
-    ----------
-    tiles : RoiTiles
-        The region.
-
-    Yields
-    ------
-    RoiReport
-        After each tile that was read.
-
-    Returns
-    -------
-    list of ValueBins
-        One for each prediction.
-    """
+    """Find the grey levels to be counted for each prediction; only of floating point the pixels are read for it."""
     real, *predicted = tiles.dtypes
     known = [bins_of_types(real, each) for each in predicted]
     ranges = [(math.inf, -math.inf)] * len(predicted)
@@ -128,27 +101,7 @@ def value_bins(tiles: RoiTiles) -> Generator[RoiReport, None, list[ValueBins]]:
 def count_tiles(
     tiles: RoiTiles, bins: Sequence[PairBins], sides_px: Sequence[Collection[int]]
 ) -> Generator[RoiReport, None, tuple[list[PairCounts], list[dict[int, BlockSums]]]]:
-    """Count the pixel pairs of each prediction, and sum over blocks.
-
-    Parameters
-    ----------
-    tiles : RoiTiles
-        The region.
-    bins : sequence of PairBins
-        One for each prediction.
-    sides_px : sequence of collection of int
-        Of the blocks of each prediction, which begin at the corner of the slide.
-
-    Yields
-    ------
-    RoiReport
-        After each tile.
-
-    Returns
-    -------
-    list of PairCounts, list of dict of int to BlockSums
-        One of each for each prediction; the blocks by their sides.
-    """
+    """Count the pixel pairs of each prediction, and sum over blocks."""
     real, *predicted = (np.empty(0, dtype) for dtype in tiles.dtypes)
     found = [pair_counts(real, p, bins=own) for p, own in zip(predicted, bins, strict=True)]
     blocks = [{side: BlockSums(side) for side in sides} for sides in sides_px]
@@ -165,22 +118,7 @@ def count_tiles(
 def count_pixels(
     mask: NDArray[np.bool_], pixels: Sequence[Pixels], density_range: tuple[float, float]
 ) -> list[PairCounts]:
-    """Count the pixel pairs of each prediction of what is in memory.
-
-    Parameters
-    ----------
-    mask : numpy.ndarray of bool
-        Pixels that count.
-    pixels : sequence of numpy.ndarray
-        Of its shape, the real channel first.
-    density_range : tuple of float
-        Grey levels of the density.
-
-    Returns
-    -------
-    list of PairCounts
-        One for each prediction.
-    """
+    """Count the pixel pairs of each prediction of what is in memory."""
     real, *predicted = pixels
     counts = []
     for each in predicted:
@@ -196,28 +134,7 @@ def count_pixels(
 def read_level(
     images: RoiImages, roi: Roi, level: SharedLevel, read: Read, finished: FinishedTiles | None = None
 ) -> tuple[NDArray[np.bool_], list[Pixels]]:
-    """Read the rectangle around a region at a level.
-
-    Parameters
-    ----------
-    images : RoiImages
-        What to compare.
-    roi : Annotation or LabelledRoi
-        The region.
-    level : SharedLevel
-        One of the levels of the images.
-    read : callable
-        Gives pixels of an array in rows and columns.
-    finished : FinishedTiles, optional
-        What counts of unfinished predictions.
-
-    Returns
-    -------
-    mask : numpy.ndarray of bool
-        What is inside.
-    pixels : list of numpy.ndarray
-        Of its shape, the real channel first.
-    """
+    """Read the rectangle around a region at a level."""
     rows, columns = _at_level(roi_bounds(roi, images.shape), level)
     mask = _counted(roi_mask(roi, rows, columns, level.downsample), finished, rows, columns, level.downsample)
     if not mask.size:
@@ -244,47 +161,14 @@ def _at_level(bounds: Window, level: SharedLevel) -> Window:
 
 
 def is_within(pixels: Sequence[Pixels], mask: NDArray[np.bool_], density_range: tuple[float, float]) -> bool:
-    """Whether hardly a pixel lies beyond a range of grey levels.
-
-    Parameters
-    ----------
-    pixels : sequence of numpy.ndarray
-        Of one shape.
-    mask : numpy.ndarray of bool
-        Pixels that count.
-    density_range : tuple of float
-        The range.
-
-    Returns
-    -------
-    bool
-        False where it is more than 1 % of an image.
-    """
+    """Whether hardly a pixel lies beyond a range of grey levels."""
     low, high = density_range
     most = MOST_BEYOND * np.count_nonzero(mask)
     return all(np.count_nonzero(mask & ((each < low) | (each > high))) <= most for each in pixels)
 
 
 def density_range_of(pixels: Sequence[Pixels], mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """Choose the grey levels of a density.
-
-    Parameters
-    ----------
-    pixels : sequence of numpy.ndarray
-        Of one shape.
-    mask : numpy.ndarray of bool
-        Pixels that count.
-
-    Returns
-    -------
-    tuple of float
-        As `range_of_density`.
-
-    Raises
-    ------
-    AgreementError
-        If pixels are not finite.
-    """
+    """Choose the grey levels of a density."""
     chosen = [each[mask] for each in pixels]
     if not mask.any():
         return 0.0, 1.0

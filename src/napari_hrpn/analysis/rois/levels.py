@@ -102,20 +102,7 @@ def roi_images(real: ProbeImage, predictions: tuple[ProbeImage, ...]) -> RoiImag
 
 
 def read_pixels(array: da.Array, rows: slice, columns: slice) -> NDArray[Any]:
-    """Pixels of a rectangle, read anew.
-
-    Parameters
-    ----------
-    array : dask.array.Array, shape (y, x)
-        A level.
-    rows, columns : slice
-        Within it, with a start and a stop.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (rows, columns).
-    """
+    """Pixels of a rectangle, read anew."""
     # in this thread: those of dask would stay behind
     return np.asarray(dask.compute(array[rows, columns], scheduler="synchronous")[0])
 

@@ -46,17 +46,7 @@ def found_in(packed: bytes) -> list[Any]:
 
 
 class BlockWorker(WorkerPlugin):
-    """What a worker process keeps for the length of one pass over slides: the counters, and the slides it has open.
-
-    Parameters
-    ----------
-    counters : sequence of BlockCounter
-        They look at channels of these slides, at full resolution.
-    slides : sequence of Slide
-        As they are open in this process.
-    same : sequence of SameSlide
-        How others open them.
-    """
+    """What a worker process keeps for the length of one pass over slides: the counters, and the slides it has open."""
 
     def __init__(
         self, counters: Sequence[BlockCounter[Any]], slides: Sequence[Slide], same: Sequence[SameSlide]

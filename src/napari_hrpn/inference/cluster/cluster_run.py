@@ -67,21 +67,7 @@ class _SlideAtWork:
 
 
 class ClusterRun:
-    """One run over many slides.
-
-    Parameters
-    ----------
-    crew : TaskPool
-        The workers.
-    plugin : str
-        Name of the plugin that they have.
-    orders : sequence of callable
-        Each opens a slide.
-    settings : PredictionSettings
-        Of which the region counts here.
-    card : ModelCard
-        Of the checkpoint.
-    """
+    """One run over many slides."""
 
     def __init__(
         self,

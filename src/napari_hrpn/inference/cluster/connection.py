@@ -39,28 +39,7 @@ NO_PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "dist
 
 @contextmanager
 def local_workers(count: int, device: str = "auto", threads: int | None = None) -> Iterator[Client]:
-    """Start worker processes on this machine, for the length of a block.
-
-    Parameters
-    ----------
-    count : int
-        How many. On GPUs one process per GPU, which takes dask-cuda.
-    device : str
-        As in `PredictionSettings`.
-    threads : int, optional
-        Cores for each; its share of them where left out.
-
-    Yields
-    ------
-    distributed.Client
-        For `predict_slides`. A program that is not the command line calls this below ``if __name__ == "__main__":``,
-        since each process imports it.
-
-    Raises
-    ------
-    PredictionError
-        When dask.distributed, cryptography for its certificates, or for several GPUs dask-cuda, is not installed.
-    """
+    """Start worker processes on this machine, for the length of a block."""
     _check_installed("distributed", "cryptography")
     from distributed import Client
 
@@ -85,24 +64,7 @@ def local_workers(count: int, device: str = "auto", threads: int | None = None) 
 
 @contextmanager
 def cluster_workers(address: str) -> Iterator[Client]:
-    """Connect to a scheduler of dask.distributed, for the length of a block.
-
-    Parameters
-    ----------
-    address : str
-        Such as "tls://node1:8786", with the certificates that dask's own settings name (``distributed.comm.tls``), or
-        "tcp://node1:8786", of which the user is warned.
-
-    Yields
-    ------
-    distributed.Client
-        For `predict_slides`. Workers may come and go.
-
-    Raises
-    ------
-    PredictionError
-        When dask.distributed is not installed, or nothing answers.
-    """
+    """Connect to a scheduler of dask.distributed, for the length of a block."""
     _check_installed("distributed")
     from distributed import Client
 

@@ -32,19 +32,6 @@ def looks_on_workers(client: Client, slides: Sequence[Slide]) -> Looks:
     """Have blocks looked at by the workers of a cluster.
 
     Numbers are those of one process, to the bit on processors of one kind.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        As `local_workers` and `cluster_workers` give it.
-    slides : sequence of Slide
-        All whose channels are looked at, opened from files that workers see under the same path.
-
-    Returns
-    -------
-    Looks
-        For `evaluate_slide` and `write_evaluation`. It raises PredictionError when a worker cannot open a slide, when
-        blocks end worker after worker, or when the cluster is lost.
     """
     # as they are now, not when the first block is looked at
     same = [SameSlide.of(slide, slide_identity(slide)) for slide in slides]

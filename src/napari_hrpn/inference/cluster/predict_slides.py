@@ -32,30 +32,6 @@ def predict_slides(
     """Predict the probe channel of slides on the workers of a cluster, tile by tile.
 
     The predictions are those of `predict_slide` with the same core size, to the bit on processors of one kind.
-
-    Parameters
-    ----------
-    orders : sequence of callable
-        Each opens its slide, when its turn comes, and says where the prediction goes.
-    checkpoint : Checkpoint
-        What to predict with.
-    client : distributed.Client
-        As `local_workers` and `cluster_workers` give it.
-    settings : PredictionSettings, optional
-        How; each worker chooses the device on its own machine.
-    stop : threading.Event, optional
-        Once set, the run ends after the tiles that are being computed; the same call goes on from there.
-
-    Yields
-    ------
-    TileOfMany or EndedSlide
-        After each tile, once it is on disk, and after each slide. A slide that cannot be predicted ends with its
-        error, and the others go on.
-
-    Raises
-    ------
-    PredictionError
-        When the cluster is lost; finished tiles are kept.
     """
     from napari_hrpn.inference.cluster.cluster_run import ClusterRun
     from napari_hrpn.inference.cluster.task_pool import TaskPool

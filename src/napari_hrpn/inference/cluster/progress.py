@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Counts tiles of many slides.
-
-    Parameters
-    ----------
-    slides : int
-        Those that are not looked over yet are taken for as large as the others on average.
-    """
+    """Counts tiles of many slides."""
 
     def __init__(self, slides: int) -> None:
         self._unknown, self._known = slides, 0

@@ -14,73 +14,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SlideRequest:
-    """One slide to be predicted.
+    """One slide to be predicted."""
 
-    Attributes
-    ----------
-    slide : Slide
-        Opened from a file or folder that the workers see under the same path.
-    store : pathlib.Path or UPath
-        Folder of the predicted slide, which they see under the same path too, or its address in object storage.
-    roles : mapping of str to int or None
-        Channel of each input role; guessed from the names where None.
-    overwrite : bool
-        Replace a prediction made from another slide, checkpoint or settings.
-    """
-
-    slide: Slide
+    slide: Slide  # Opened from a file or folder that the workers see under the same path
+    # Folder of the predicted slide, which they see under the same path too, or its address in object storage
     store: Location
-    roles: Mapping[str, int] | None = None
-    overwrite: bool = False
+    roles: Mapping[str, int] | None = None  # Channel of each input role; guessed from the names where None
+    overwrite: bool = False  # Replace a prediction made from another slide, checkpoint or settings
 
 
 @dataclass(frozen=True)
 class TileOfMany:
-    """One more tile is on disk.
+    """One more tile is on disk."""
 
-    Attributes
-    ----------
-    store : pathlib.Path or UPath
-        The prediction that it is of.
-    tile : TileReport
-        How far that prediction is.
-    finished, total : int
-        Tiles of all slides on disk, those of earlier runs included, and tiles wanted; slides that were not looked
-        over yet count as many as the others on average.
-    pixels : int
-        Pixels of all tiles that this run computed.
-    seconds : float
-        Time since the start of this run.
-    seconds_left : float or None
-        Expected time to the end of all slides.
-    """
-
-    store: Location
-    tile: TileReport
+    store: Location  # The prediction that it is of
+    tile: TileReport  # How far that prediction is
+    # Tiles of all slides on disk, those of earlier runs included, and tiles wanted; slides that were not looked over
+    # yet count as many as the others on average
     finished: int
     total: int
-    pixels: int
-    seconds: float
-    seconds_left: float | None
+    pixels: int  # Pixels of all tiles that this run computed
+    seconds: float  # Time since the start of this run
+    seconds_left: float | None  # Expected time to the end of all slides
 
 
 @dataclass(frozen=True, eq=False)
 class EndedSlide:
-    """Nothing more happens to a slide in this run.
+    """Nothing more happens to a slide in this run."""
 
-    Attributes
-    ----------
-    number : int
-        Which of the orders it was, from 0.
-    report : PredictionReport or None
-        What was done; None where nothing could be.
-    new_tiles : int
-        Tiles that this run added.
-    error : Exception or None
-        Why it ended before its end, unless it was stopped.
-    """
-
-    number: int
-    report: PredictionReport | None = None
-    new_tiles: int = 0
-    error: Exception | None = None
+    number: int  # Which of the orders it was, from 0
+    report: PredictionReport | None = None  # What was done; None where nothing could be
+    new_tiles: int = 0  # Tiles that this run added
+    error: Exception | None = None  # Why it ended before its end, unless it was stopped

@@ -21,28 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SameSlide:
-    """What it takes to open a slide again.
+    """What it takes to open a slide again."""
 
-    Attributes
-    ----------
-    source : pathlib.Path or UPath
-        As `open_slide` takes it.
-    series : int
-        Which of its images.
-    z, t : int or None
-        Which plane.
-    identity : str or None
-        Fingerprint of the slide, as `slide_identity` gives it; None where it is yet to be taken.
-    given_um : tuple of float or None
-        The pixel size that the user gave; None for the file's own.
-    """
-
-    source: Location
-    series: int
+    source: Location  # As `open_slide` takes it
+    series: int  # Which of its images
     z: int | None
     t: int | None
-    identity: str | None
-    given_um: tuple[float, float] | None = None
+    identity: str | None  # Fingerprint of the slide, as `slide_identity` gives it; None where it is yet to be taken
+    given_um: tuple[float, float] | None = None  # The pixel size that the user gave; None for the file's own
 
     @classmethod
     def of(cls, slide: Slide, identity: str | None) -> SameSlide:
@@ -53,20 +39,7 @@ class SameSlide:
         return cls(source, slide.series, slide.z, slide.t, identity, given_um)
 
     def opened(self) -> Slide:
-        """Open it.
-
-        Returns
-        -------
-        Slide
-            As in the process that asked for it.
-
-        Raises
-        ------
-        PredictionError
-            If it is not there, or another one.
-        SlideError
-            If it cannot be opened.
-        """
+        """Open it."""
         check_there(self.source)
         with warnings.catch_warnings():
             # the process that asked for it has said them already
@@ -82,18 +55,7 @@ class SameSlide:
 
 
 def check_there(path: Location) -> None:
-    """Refuse what this machine does not see.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        A slide or a prediction.
-
-    Raises
-    ------
-    PredictionError
-        If it is not there.
-    """
+    """Refuse what this machine does not see."""
     if not is_there(path):
         msg = (
             f"{path} is not there on {socket.gethostname()}, where a worker runs; put slides and predictions on "

@@ -25,13 +25,7 @@ LESS_MEMORY = "allow each tile less memory, or start fewer workers"
 
 
 class TaskPool:
-    """Tasks on their way to the workers of a cluster, and back.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected.
-    """
+    """Tasks on their way to the workers of a cluster, and back."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -103,29 +97,7 @@ class TaskPool:
 
 
 def result_of(future: Future, slide: str, advice: str = LESS_MEMORY) -> Any:  # noqa: ANN401 (whatever the task returned)
-    """Fetch what a task returned.
-
-    Parameters
-    ----------
-    future : distributed.Future
-        Of a task that has come to an end.
-    slide : str
-        What it was about.
-    advice : str
-        What to do where workers died of it.
-
-    Returns
-    -------
-    object
-        Its result.
-
-    Raises
-    ------
-    CancelledError
-        When the cluster is lost.
-    PredictionError
-        When workers died of it, again and again.
-    """
+    """Fetch what a task returned."""
     from distributed import KilledWorker
 
     try:

@@ -46,21 +46,11 @@ OPEN_SLIDES = 4
 
 @dataclass(frozen=True)
 class SlidePlace:
-    """Where workers find a slide and put its prediction.
+    """Where workers find a slide and put its prediction."""
 
-    Attributes
-    ----------
-    slide : SameSlide
-        How workers open it.
-    store : pathlib.Path or UPath
-        The prediction.
-    roles : tuple of (str, int) or None
-        Channel of each input role; None where they are to be guessed.
-    """
-
-    slide: SameSlide
+    slide: SameSlide  # How workers open it
     store: Location
-    roles: tuple[tuple[str, int], ...] | None
+    roles: tuple[tuple[str, int], ...] | None  # Channel of each input role; None where they are to be guessed
 
     @classmethod
     def of(cls, order: SlideRequest) -> SlidePlace:
@@ -71,21 +61,11 @@ class SlidePlace:
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """What a worker hands over for a tile.
+    """What a worker hands over for a tile."""
 
-    Attributes
-    ----------
-    written : WrittenTile or None
-        To be recorded; None when the worker was told to stop.
-    spent : Spent
-        What it took.
-    device : str
-        Where the network ran.
-    """
-
-    written: WrittenTile | None
+    written: WrittenTile | None  # To be recorded; None when the worker was told to stop
     spent: Spent
-    device: str
+    device: str  # Where the network ran
 
 
 def look_over(name: str, place: SlidePlace) -> Plan:
@@ -101,17 +81,7 @@ def predict_tile(name: str, place: SlidePlace, plan: Plan, tile: Tile) -> Work:
 
 
 class PredictingWorker(WorkerPlugin):
-    """What a worker process keeps from tile to tile: the network, its thread, the slides it has open.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Travels once to each process.
-    settings : PredictionSettings
-        How slides are predicted.
-    neighbours : int
-        Worker processes that share this one's machine, itself included.
-    """
+    """What a worker process keeps from tile to tile: the network, its thread, the slides it has open."""
 
     def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, neighbours: int) -> None:
         self.name = f"napari-hrpn-{uuid.uuid4().hex}"

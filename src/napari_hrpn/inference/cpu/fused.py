@@ -20,13 +20,7 @@ ONE_DNN = torch.ops.mkldnn
 
 
 def fuse(network: nn.Module) -> None:
-    """Fuse what can be fused, in place, where torch has the operators.
-
-    Parameters
-    ----------
-    network : nn.Module
-        On a processor, in evaluation mode, batch normalisation folded into its convolutions.
-    """
+    """Fuse what can be fused, in place, where torch has the operators."""
     if _has_operators_for(next(network.parameters()).dtype):
         _fuse(network)
 

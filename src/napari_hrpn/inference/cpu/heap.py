@@ -31,16 +31,6 @@ def thread_on_main_heap(name: str) -> ThreadPoolExecutor:
 
     The others hold at most 64 MB in one piece: larger blocks would go back to the kernel whatever `keep_freed_memory`
     says. A thread gets its heap in turn and for good, so threads are started until one has the right one.
-
-    Parameters
-    ----------
-    name : str
-        Of the thread.
-
-    Returns
-    -------
-    concurrent.futures.ThreadPoolExecutor
-        With this one thread.
     """
     rejected: list[ThreadPoolExecutor] = []
     while True:
@@ -54,13 +44,7 @@ def thread_on_main_heap(name: str) -> ThreadPoolExecutor:
 
 
 def free_memory(device: str) -> None:
-    """Give memory that is kept for the next tile back to other programs.
-
-    Parameters
-    ----------
-    device : str
-        Where the network ran.
-    """
+    """Give memory that is kept for the next tile back to other programs."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
     elif device == "mps":
@@ -70,18 +54,7 @@ def free_memory(device: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or numpy says that memory ran out.
-
-    Parameters
-    ----------
-    error : BaseException
-        Any error.
-
-    Returns
-    -------
-    bool
-        torch does not raise one and the same error on all devices.
-    """
+    """Whether an error of torch or numpy says that memory ran out."""
     # oneDNN says that a primitive, the code and room for one convolution, could not be had
     words = (
         *("not enough memory", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc"),

@@ -37,13 +37,7 @@ BLOCK = 4
 
 
 class StripwiseHRPN:
-    """Computes what an HRPN computes.
-
-    Parameters
-    ----------
-    network : HRPN
-        In evaluation mode, batch normalisation folded into its convolutions.
-    """
+    """Computes what an HRPN computes."""
 
     def __init__(self, network: HRPN) -> None:
         self._network, self._type = network, next(network.parameters()).dtype
@@ -89,15 +83,7 @@ def _without_rows(features: Tensor, margins: tuple[int, int], needed: int) -> tu
 
 
 class StripwiseHead:
-    """Computes what the head of an HRPN computes, inside of a crop.
-
-    Parameters
-    ----------
-    head : Head
-        In evaluation mode, batch normalisation folded into its convolution.
-    widths : tuple of int
-        Channels of the branches, finest first.
-    """
+    """Computes what the head of an HRPN computes, inside of a crop."""
 
     def __init__(self, head: Head, widths: tuple[int, ...]) -> None:
         convolution = head.mix[0]
@@ -169,24 +155,7 @@ def _fine_rows(branches: list[Tensor], start: int, stop: int) -> Tensor:
 
 
 def upsampling_taps(first: int, count: int, scale: int) -> tuple[int, np.ndarray]:
-    """Bilinear upsampling along an axis, seen through the three taps of a convolution.
-
-    Parameters
-    ----------
-    first : int
-        First fine pixel, one or more inside of the image.
-    count : int
-        How many of them.
-    scale : int
-        Fine pixels along a coarse one.
-
-    Returns
-    -------
-    start : int
-        First coarse pixel that is needed.
-    taps : numpy.ndarray of float32
-        Shape (count, 3, coarse pixels): share of each coarse pixel, from `start` on, in what each tap sees.
-    """
+    """Bilinear upsampling along an axis, seen through the three taps of a convolution."""
     fine = first + np.arange(count)[:, None] + np.arange(-1, 2)
     place = (fine + 0.5) / scale - 0.5
     before = np.floor(place).astype(int)

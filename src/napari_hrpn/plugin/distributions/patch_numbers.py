@@ -52,26 +52,7 @@ def patch_sources(
     *,
     others: bool,
 ) -> list[PatchSource]:
-    """What violins are to be made of.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides are open.
-    place : ComparedChannel
-        The real channel, or one that stands for it; all channels of its slide are shown.
-    predictions : mapping of ComparedChannel to str
-        Each is shown beside the real channel, in a colour of its own; of unfinished ones, both where they are.
-    panel : str
-        In which panel the predictions are shown.
-    others : bool
-        Whether all other slides that are open are shown too.
-
-    Returns
-    -------
-    list of PatchSource
-        The real slide first.
-    """
+    """What violins are to be made of."""
     is_alone = place in predictions
     finished = in_all(one.slide.finished for one in predictions)
     own = _source(slide_title(place.slide), place.slide, place.layer)
@@ -90,20 +71,7 @@ def patch_sources(
 
 
 def violins(measured: Sequence[Measured], quantity: str) -> list[Violin]:
-    """Violins of all channels.
-
-    Parameters
-    ----------
-    measured : sequence of (PatchSource, Heterogeneity)
-        Slides and their patches.
-    quantity : str
-        `TOTAL` or `MEAN`.
-
-    Returns
-    -------
-    list of Violin
-        In the order of the slides.
-    """
+    """Violins of all channels."""
     shown = []
     for source, found in measured:
         values = found.totals if quantity == TOTAL else found.means
@@ -117,18 +85,7 @@ def violins(measured: Sequence[Measured], quantity: str) -> list[Violin]:
 
 
 def heterogeneity_rows(measured: Sequence[Measured]) -> tuple[list[list[str]], list[str]]:
-    """Rows for a table under `HEADINGS`, and why numbers are missing.
-
-    Parameters
-    ----------
-    measured : sequence of (PatchSource, Heterogeneity)
-        Slides and their patches.
-
-    Returns
-    -------
-    tuple
-        Texts, and one tooltip per row.
-    """
+    """Rows for a table under `HEADINGS`, and why numbers are missing."""
     found = _by_panel(measured)
     rows = [
         [
@@ -147,18 +104,7 @@ def heterogeneity_rows(measured: Sequence[Measured]) -> tuple[list[list[str]], l
 
 
 def heterogeneity_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
-    """The same with all digits, for a file.
-
-    Parameters
-    ----------
-    measured : sequence of (PatchSource, Heterogeneity)
-        Slides and their patches.
-
-    Returns
-    -------
-    list of dict
-        A row per channel and slide.
-    """
+    """The same with all digits, for a file."""
     return [
         {
             "channel": panel,
@@ -177,18 +123,7 @@ def heterogeneity_records(measured: Sequence[Measured]) -> list[dict[str, object
 
 
 def patch_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
-    """A row per patch with enough tissue and channel, for a file.
-
-    Parameters
-    ----------
-    measured : sequence of (PatchSource, Heterogeneity)
-        Slides and their patches.
-
-    Returns
-    -------
-    list of dict
-        Place in full-resolution pixels, total and mean.
-    """
+    """A row per patch with enough tissue and channel, for a file."""
     return [
         {
             "channel": panel,
@@ -208,20 +143,7 @@ def patch_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
 
 
 def room_words(shape: tuple[int, int], side_px: int) -> str:
-    """How many patches a slide has room for.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the slide in pixels.
-    side_px : int
-        Edge of a patch.
-
-    Returns
-    -------
-    str
-        Beside how many of the paper's there would be; empty for patches of that size.
-    """
+    """How many patches a slide has room for."""
     height, width = shape
     paper_px = PatchSettings().patch_px
     if side_px == paper_px:

@@ -26,18 +26,7 @@ HEADINGS = {
 
 
 def size_rows(compared: Sequence[Compared]) -> tuple[list[list[str]], list[str]]:
-    """Rows for a table under `HEADINGS`, and why numbers are missing.
-
-    Parameters
-    ----------
-    compared : sequence of Compared
-        Predictions.
-
-    Returns
-    -------
-    tuple
-        Texts, and one tooltip per row.
-    """
+    """Rows for a table under `HEADINGS`, and why numbers are missing."""
     rows = []
     for one in compared:
         sizes = one.comparison.sizes
@@ -57,20 +46,7 @@ def size_rows(compared: Sequence[Compared]) -> tuple[list[list[str]], list[str]]
 
 
 def size_record(one: Compared, region: str) -> dict[str, object]:
-    """The same of one prediction with all digits, for a file.
-
-    Parameters
-    ----------
-    one : Compared
-        A prediction.
-    region : str
-        Where.
-
-    Returns
-    -------
-    dict
-        By column.
-    """
+    """The same of one prediction with all digits, for a file."""
     sizes: DistributionComparison = one.comparison.sizes
     return {
         "prediction": one.name,

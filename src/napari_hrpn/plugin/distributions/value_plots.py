@@ -29,19 +29,12 @@ NOTHING = "The grey levels are not compared yet."
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """A prediction in the plots.
+    """A prediction in the plots."""
 
-    Attributes
-    ----------
-    name, colour : str
-        Of the prediction.
-    comparison : Comparison
-        With the real image.
-    """
-
+    # Of the prediction
     name: str
     colour: str
-    comparison: Comparison
+    comparison: Comparison  # With the real image
 
 
 class HistogramPlot(Plot):
@@ -57,17 +50,7 @@ class HistogramPlot(Plot):
         self.histogram: SharedHistogram | None = None
 
     def show_images(self, real_name: str, compared: Sequence[Compared], *, is_whole: bool = False) -> None:
-        """Show other images.
-
-        Parameters
-        ----------
-        real_name : str
-            Of the real image.
-        compared : sequence of Compared
-            Predictions; none to show nothing.
-        is_whole : bool
-            Whether the real grey levels are whole numbers: bins hold equally many of them then.
-        """
+        """Show other images."""
         self._real_name, self._compared, self._is_whole = real_name, compared, is_whole
         self._count()
 
@@ -165,15 +148,7 @@ class QuantilePlot(Plot):
         self._compared: Sequence[Compared] = ()
 
     def show_images(self, real_name: str, compared: Sequence[Compared]) -> None:
-        """Show other images.
-
-        Parameters
-        ----------
-        real_name : str
-            Of the real image.
-        compared : sequence of Compared
-            Predictions; none to show nothing.
-        """
+        """Show other images."""
         self._real_name, self._compared = real_name, compared
         self.redraw_soon()
 

@@ -39,44 +39,23 @@ NOTHING = "Press Measure to cut the slides into patches."
 
 @dataclass(frozen=True, eq=False)
 class Violin:
-    """The patches of one channel of one slide.
+    """The patches of one channel of one slide."""
 
-    Attributes
-    ----------
-    panel, name : str
-        The channel, and the tumour.
-    values : numpy.ndarray
-        One number per patch that counts.
-    boxes : tuple of Box
-        Its pixels.
-    places : mapping
-        From row and column of the grid of patches to the place in `values`.
-    source : PatchSource
-        Its slide.
-    """
-
+    # The channel, and the tumour
     panel: str
     name: str
-    values: NDArray[np.float64]
+    values: NDArray[np.float64]  # One number per patch that counts
     boxes: tuple[Box, ...]
-    places: Mapping[tuple[int, int], int]
+    places: Mapping[tuple[int, int], int]  # From row and column of the grid of patches to the place in `values`
     source: PatchSource
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A patch of a violin.
-
-    Attributes
-    ----------
-    violin : Violin
-        Which violin.
-    index : int
-        Which of its patches.
-    """
+    """A patch of a violin."""
 
     violin: Violin
-    index: int
+    index: int  # Which of its patches
 
 
 class ViolinPlot(Plot):
@@ -97,27 +76,13 @@ class ViolinPlot(Plot):
             self.canvas.mpl_connect(event, self._point)
 
     def show_violins(self, violins: Sequence[Violin], quantity: str) -> None:
-        """Show other violins.
-
-        Parameters
-        ----------
-        violins : sequence of Violin
-            In the order in which they stand side by side.
-        quantity : str
-            What their values are.
-        """
+        """Show other violins."""
         self.violins, self.marked, self._quantity, self._under_mouse = violins, (), quantity, None
         self.canvas.setFixedHeight(PANEL_PX * max(1, self._grid()[0]))
         self.redraw_soon()
 
     def mark(self, patches: Sequence[Patch]) -> None:
-        """Mark patches, such as those under the mouse in the viewer.
-
-        Parameters
-        ----------
-        patches : sequence of Patch
-            Of the violins that are shown.
-        """
+        """Mark patches, such as those under the mouse in the viewer."""
         if list(patches) != list(self.marked):
             self.marked = patches
             self._place_marks()

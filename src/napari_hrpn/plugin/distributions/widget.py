@@ -55,13 +55,7 @@ REGION_TIP = (
 
 
 class DistributionsWidget(MeasuringWidget):
-    """How the grey levels of a real image and its predictions are distributed, and how uneven tumours are.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides are open.
-    """
+    """How the grey levels of a real image and its predictions are distributed, and how uneven tumours are."""
 
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -134,13 +128,7 @@ class DistributionsWidget(MeasuringWidget):
         self._show_patches()
 
     def go_to_patch(self, patch: Patch) -> None:
-        """Go to a patch in the viewer, and frame it.
-
-        Parameters
-        ----------
-        patch : Patch
-            Of a violin.
-        """
+        """Go to a patch in the viewer, and frame it."""
         layer, box = patch.violin.source.layer(), patch.violin.boxes[patch.index]
         if layer is None or layer not in self._viewer.layers:
             self.bar.say(f"{patch.violin.name!r} is not open any more: open it again to go to its patches.")

@@ -27,34 +27,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Grey levels of a real and a predicted image in a region, and how far apart they are.
+    """Grey levels of a real and a predicted image in a region, and how far apart they are."""
 
-    Attributes
-    ----------
-    real, predicted : ValueCounts
-        Pixels of each grey level.
-    sizes : DistributionComparison
-        How far apart they are.
-    quantiles : QuantilePairs
-        The Q-Q plot.
-    """
-
+    # Pixels of each grey level
     real: ValueCounts
     predicted: ValueCounts
-    sizes: DistributionComparison
+    sizes: DistributionComparison  # How far apart they are
     quantiles: QuantilePairs
 
 
 @dataclass(frozen=True, eq=False)
 class RegionComparison:
-    """Comparisons of the regions that one pass gives.
+    """Comparisons of the regions that one pass gives."""
 
-    Attributes
-    ----------
-    tissue, frame, drawn : Comparison or None
-        None for a region that was not looked at.
-    """
-
+    # None for a region that was not looked at
     tissue: Comparison | None = None
     frame: Comparison | None = None
     drawn: Comparison | None = None
@@ -62,66 +48,27 @@ class RegionComparison:
 
 @dataclass(frozen=True, eq=False)
 class PatchSource:
-    """Channels of a slide whose patches are measured.
+    """Channels of a slide whose patches are measured."""
 
-    Attributes
-    ----------
-    tumour : str
-        What its violins are called.
-    slide : Slide
-        Its pixels.
-    channels : tuple of int
-        Which of its channels.
-    panels : tuple of str
-        In which panel each of them is shown.
-    layer : weakref of napari.layers.Image
-        A layer that shows the slide.
-    colour : str or None
-        Of a prediction, in all plots; None for what was imaged.
-    finished : FinishedTiles or None
-        Where alone a slide is measured, as its predictions are.
-    """
-
-    tumour: str
+    tumour: str  # What its violins are called
     slide: Slide
-    channels: tuple[int, ...]
-    panels: tuple[str, ...]
-    layer: weakref.ref[Image]
-    colour: str | None = None
-    finished: FinishedTiles | None = None
+    channels: tuple[int, ...]  # Which of its channels
+    panels: tuple[str, ...]  # In which panel each of them is shown
+    layer: weakref.ref[Image]  # A layer that shows the slide
+    colour: str | None = None  # Of a prediction, in all plots; None for what was imaged
+    finished: FinishedTiles | None = None  # Where alone a slide is measured, as its predictions are
 
 
 @dataclass(frozen=True)
 class PatchSettings:
-    """How slides are cut into patches.
+    """How slides are cut into patches."""
 
-    Attributes
-    ----------
-    patch_px : int
-        Edge of a patch.
-    minimum_tissue : float
-        Share of a patch that has to be tissue for it to count.
-    """
-
-    patch_px: int = PATCH_PX
-    minimum_tissue: float = 0.5
+    patch_px: int = PATCH_PX  # Edge of a patch
+    minimum_tissue: float = 0.5  # Share of a patch that has to be tissue for it to count
 
 
 def slide_part(real: ComparedChannel, predicted: ComparedChannel, tissue: RegionMask | None) -> Part:
-    """Compare tissue and frame of a prediction with the real channel.
-
-    Parameters
-    ----------
-    real, predicted : ComparedChannel
-        Of one size.
-    tissue : RegionMask or None
-        Where it is known.
-
-    Returns
-    -------
-    Part
-        Its result is a `RegionComparison`.
-    """
+    """Compare tissue and frame of a prediction with the real channel."""
     key = "slide", *_which(real, predicted), None if tissue is None else tissue.digest
 
     def _begin(_: Mapping[Hashable, Any]) -> Steps:
@@ -131,22 +78,7 @@ def slide_part(real: ComparedChannel, predicted: ComparedChannel, tissue: Region
 
 
 def region_part(real: ComparedChannel, predicted: ComparedChannel, drawn: Wanted, which: Hashable) -> Part:
-    """Compare a drawn region of a prediction with the real channel.
-
-    Parameters
-    ----------
-    real, predicted : ComparedChannel
-        Of one size.
-    drawn : DrawnShapes or DrawnLabels
-        The regions, all together; a pixel counts once.
-    which : hashable
-        Tells the region from all others.
-
-    Returns
-    -------
-    Part
-        Its result is a `RegionComparison`.
-    """
+    """Compare a drawn region of a prediction with the real channel."""
 
     def _begin(_: Mapping[Hashable, Any]) -> Steps:
         return _drawn(real, predicted, drawn)
@@ -156,20 +88,7 @@ def region_part(real: ComparedChannel, predicted: ComparedChannel, drawn: Wanted
 
 
 def tissue_part(slide: Slide, nuclei: int) -> Part:
-    """Find the tissue of a slide.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    nuclei : int
-        Its channel of nuclei.
-
-    Returns
-    -------
-    Part
-        Its result is a `TissueMask`.
-    """
+    """Find the tissue of a slide."""
 
     def _begin(_: Mapping[Hashable, Any]) -> Steps:
         from napari_hrpn.analysis import tissue_mask
@@ -180,22 +99,7 @@ def tissue_part(slide: Slide, nuclei: int) -> Part:
 
 
 def patches_part(source: PatchSource, settings: PatchSettings, tissue: RegionMask | Part | None) -> Part:
-    """Measure the patches of a slide.
-
-    Parameters
-    ----------
-    source : PatchSource
-        Its channels.
-    settings : PatchSettings
-        The grid.
-    tissue : RegionMask or Part or None
-        What counts, or the part that finds it; None for everything.
-
-    Returns
-    -------
-    Part
-        Its result is a `Heterogeneity`.
-    """
+    """Measure the patches of a slide."""
     of = tissue.key if isinstance(tissue, Part) else None if tissue is None else tissue.digest
 
     def _begin(results: Mapping[Hashable, Any]) -> Steps:

@@ -17,18 +17,7 @@ MOST_STRETCH = 200
 
 
 def stacked(widgets: Sequence[QWidget]) -> QWidget:
-    """Stand widgets under each other, at the top.
-
-    Parameters
-    ----------
-    widgets : sequence of QWidget
-        From top to bottom.
-
-    Returns
-    -------
-    QWidget
-        That holds them.
-    """
+    """Stand widgets under each other, at the top."""
     whole = QWidget()
     layout = QVBoxLayout(whole)
     layout.setContentsMargins(0, GAP_PX, 0, 0)
@@ -39,20 +28,7 @@ def stacked(widgets: Sequence[QWidget]) -> QWidget:
 
 
 def side_by_side(first: QWidget, second: QWidget, *, is_second_wide: bool = True) -> QWidget:
-    """Stand two widgets side by side; the tooltip of the first is that of both.
-
-    Parameters
-    ----------
-    first, second : QWidget
-        From left to right.
-    is_second_wide : bool
-        Whether the second one takes half of the width too.
-
-    Returns
-    -------
-    QWidget
-        That holds them.
-    """
+    """Stand two widgets side by side; the tooltip of the first is that of both."""
     whole = QWidget()
     whole.setToolTip(first.toolTip())
     line = QHBoxLayout(whole)

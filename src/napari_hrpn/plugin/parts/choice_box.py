@@ -18,13 +18,6 @@ class ChoiceBox(QComboBox):
     """A drop-down list of values.
 
     `changed` says that another value was chosen, by the user or because the former one is gone.
-
-    Parameters
-    ----------
-    tooltip : str
-        What the choice is about.
-    parent : QWidget, optional
-        Where it belongs.
     """
 
     changed = Signal()
@@ -46,29 +39,13 @@ class ChoiceBox(QComboBox):
         return self._values[index] if 0 <= index < len(self._values) else None
 
     def choose(self, value: Value) -> None:
-        """Choose a value, if it is in the list.
-
-        Parameters
-        ----------
-        value : object
-            One of the values.
-        """
+        """Choose a value, if it is in the list."""
         index = self._index_of(value)
         if index is not None:
             self.setCurrentIndex(index)
 
     def offer(self, choices: Sequence[tuple[str, Value]], preferred: Value = None, *, keep: bool = True) -> None:
-        """Change the list.
-
-        Parameters
-        ----------
-        choices : sequence of (str, object)
-            Title and value of each.
-        preferred : object, optional
-            What to choose; the first where left out.
-        keep : bool
-            Stay with what is chosen, if it is still there.
-        """
+        """Change the list."""
         before = self.value
         was_blocked = self.blockSignals(True)
         self.clear()

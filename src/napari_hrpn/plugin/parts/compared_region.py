@@ -29,18 +29,10 @@ Wanted: TypeAlias = "RegionMask | Drawn | None"
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A part of a slide.
+    """A part of a slide."""
 
-    Attributes
-    ----------
-    title : str
-        What to call it.
-    part : RegionMask, Annotation or None
-        None for the whole frame.
-    """
-
-    title: str
-    part: _Part
+    title: str  # What to call it
+    part: _Part  # None for the whole frame
 
     @property
     def key(self) -> Hashable:
@@ -53,18 +45,7 @@ class Region:
         return hashlib.sha256(content).hexdigest()
 
     def bounds(self, shape: tuple[int, int]) -> Box:
-        """The smallest rectangle of full-resolution pixels that holds it.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Height and width of the slide.
-
-        Returns
-        -------
-        Box
-            Within the slide.
-        """
+        """The smallest rectangle of full-resolution pixels that holds it."""
         from napari_hrpn.analysis import roi_bounds
 
         if self.part is None:
@@ -73,20 +54,7 @@ class Region:
         return Box(rows.start, rows.stop, columns.start, columns.stop)
 
     def inside(self, box: Box, downsample: tuple[float, float]) -> NDArray[np.bool_] | None:
-        """Which pixels of a level are in it.
-
-        Parameters
-        ----------
-        box : Box
-            Pixels of the level.
-        downsample : tuple of float
-            Full-resolution pixels per pixel of the level.
-
-        Returns
-        -------
-        numpy.ndarray of bool or None
-            Of the box's height and width; None where all are. A pixel is inside if its centre is.
-        """
+        """Which pixels of a level are in it."""
         from napari_hrpn.analysis import roi_mask
 
         rows, columns = slice(box.y0, box.y1), slice(box.x0, box.x1)
@@ -112,27 +80,7 @@ class Region:
 
 
 def found_region(title: str, wanted: Wanted, shape: tuple[int, int]) -> Region:
-    """Make a region of what was chosen. It may take time: not for the GUI thread.
-
-    Parameters
-    ----------
-    title : str
-        What to call it.
-    wanted : RegionMask, DrawnShapes, DrawnLabels or None
-        None for the whole frame.
-    shape : tuple of int
-        Height and width of the slide.
-
-    Returns
-    -------
-    Region
-        Exact for shapes; where some are excluded, and for labels, of 4096 px a side at most.
-
-    Raises
-    ------
-    SlideError
-        If nothing that was drawn lies on the slide.
-    """
+    """Make a region of what was chosen. It may take time: not for the GUI thread."""
     if isinstance(wanted, DrawnShapes):
         return Region(title, _of_shapes(wanted, shape))
     if isinstance(wanted, DrawnLabels):
@@ -145,32 +93,7 @@ def found_region(title: str, wanted: Wanted, shape: tuple[int, int]) -> Region:
 def region_pairs(
     real: ComparedChannel, predicted: ComparedChannel, region: Region
 ) -> Generator[PairReport, None, PairCounts]:
-    """Count the pixel pairs of a region at full resolution. It takes time: not for the GUI thread.
-
-    Parameters
-    ----------
-    real, predicted : ComparedChannel
-        Of one size.
-    region : Region
-        Where; of one that was drawn, only what is under it is read.
-
-    Yields
-    ------
-    PairReport
-        After each block.
-
-    Returns
-    -------
-    PairCounts
-        Of all pixels of the region.
-
-    Raises
-    ------
-    AgreementError
-        If pixels are not finite.
-    SlideError
-        If a slide cannot be read.
-    """
+    """Count the pixel pairs of a region at full resolution. It takes time: not for the GUI thread."""
     from napari_hrpn.analysis import slide_pairs
 
     part = region.part

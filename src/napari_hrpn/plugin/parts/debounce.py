@@ -11,22 +11,7 @@ if TYPE_CHECKING:
 
 
 def soon(owner: QObject, act: Callable[[], object], delay_ms: int = 0) -> QTimer:
-    """A timer that acts once after it was started last.
-
-    Parameters
-    ----------
-    owner : QObject
-        With which it goes away.
-    act : callable
-        What is done.
-    delay_ms : int
-        How long it waits; 0 until Qt has done all that is due.
-
-    Returns
-    -------
-    QTimer
-        Not started.
-    """
+    """A timer that acts once after it was started last."""
     timer = QTimer(owner)
     timer.setSingleShot(True)
     timer.setInterval(delay_ms)

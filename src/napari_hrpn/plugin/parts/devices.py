@@ -16,13 +16,7 @@ GIGABYTE = 1e9
 
 
 def find_devices() -> tuple[Device, ...]:
-    """Load what is slow to load, and look for processors.
-
-    Returns
-    -------
-    tuple of Device
-        Fastest first.
-    """
+    """Load what is slow to load, and look for processors."""
     import zarr
 
     from napari_hrpn.inference import list_devices
@@ -33,18 +27,7 @@ def find_devices() -> tuple[Device, ...]:
 
 
 def device_choices(devices: tuple[Device, ...]) -> list[tuple[str, str]]:
-    """Processors to choose from, the fastest by itself first.
-
-    Parameters
-    ----------
-    devices : tuple of Device
-        Fastest first.
-
-    Returns
-    -------
-    list of (str, str)
-        For a `ChoiceBox`: title with free memory, and the name that settings know.
-    """
+    """Processors to choose from, the fastest by itself first."""
     best = f"Automatic: {devices[0].title}" if devices else "Automatic"
     free = [(f"{device.title}: {device.free_bytes / GIGABYTE:.1f} GB free", device.name) for device in devices]
     return [(best, "auto"), *free]

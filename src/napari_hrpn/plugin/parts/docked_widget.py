@@ -67,20 +67,7 @@ class DockedWidget(QWidget):
 
 
 def scrolling(contents: QWidget, *, sideways: bool = False) -> QScrollArea:
-    """A view without a frame on a widget that may be higher than the screen.
-
-    Parameters
-    ----------
-    contents : QWidget
-        What is looked at; it takes the width of the view.
-    sideways : bool
-        Whether it can be wider than the view, too.
-
-    Returns
-    -------
-    QScrollArea
-        That holds it.
-    """
+    """A view without a frame on a widget that may be higher than the screen."""
     area = QScrollArea() if sideways else _Upright()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)

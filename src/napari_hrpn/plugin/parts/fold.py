@@ -11,15 +11,7 @@ if TYPE_CHECKING:
 
 
 class Fold(QCollapsible):
-    """A heading that folds and unfolds a widget; what is folded away does not get the Tab key.
-
-    Parameters
-    ----------
-    title : str
-        The heading.
-    contents : QWidget
-        What is folded away at first.
-    """
+    """A heading that folds and unfolds a widget; what is folded away does not get the Tab key."""
 
     def __init__(self, title: str, contents: QWidget) -> None:
         super().__init__(title, expandedIcon="▾", collapsedIcon="▸")

@@ -12,19 +12,7 @@ from napari_hrpn.plugin.parts.form_rows import browse_button
 
 
 class FolderForm(QWidget):
-    """Shows a folder and lets the user choose another; `changed` says that one was chosen.
-
-    Parameters
-    ----------
-    purpose : str
-        What the folder is for, as the title of a dialog.
-    tooltip : str
-        What is written there, before its name.
-    button_tooltip : str
-        Which folders can be chosen.
-    unknown : str
-        What to show as long as there is none.
-    """
+    """Shows a folder and lets the user choose another; `changed` says that one was chosen."""
 
     changed = Signal()
 
@@ -54,24 +42,12 @@ class FolderForm(QWidget):
         return self._chosen or self._proposed
 
     def propose(self, folder: Path | None) -> None:
-        """Show what is going to be used as long as nothing is chosen.
-
-        Parameters
-        ----------
-        folder : pathlib.Path or None
-            None where nothing can be proposed.
-        """
+        """Show what is going to be used as long as nothing is chosen."""
         self._proposed = folder
         self._show()
 
     def choose(self, folder: Path | None) -> None:
-        """Use a folder.
-
-        Parameters
-        ----------
-        folder : pathlib.Path or None
-            None for what is proposed.
-        """
+        """Use a folder."""
         self._chosen = folder
         self._show()
         self.changed.emit()

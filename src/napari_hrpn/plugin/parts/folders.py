@@ -13,18 +13,7 @@ if TYPE_CHECKING:
 
 
 def folder_beside(source: Location | None) -> Path:
-    """Folder of a slide's file, if it is of this machine and can be written; else that of the user's documents.
-
-    Parameters
-    ----------
-    source : pathlib.Path, UPath or None
-        The file, folder or address of the slide.
-
-    Returns
-    -------
-    pathlib.Path
-        One that can be written.
-    """
+    """Folder of a slide's file, if it is of this machine and can be written; else that of the user's documents."""
     if isinstance(source, Path) and source.is_absolute():
         beside = source.parent
         if beside.is_dir() and os.access(beside, os.W_OK):

@@ -9,18 +9,7 @@ BROWSE_BUTTON_PX = 32
 
 
 def form_layout(parent: QWidget) -> QFormLayout:
-    """An empty form without margins whose fields take all the width.
-
-    Parameters
-    ----------
-    parent : QWidget
-        Whose layout it is.
-
-    Returns
-    -------
-    QFormLayout
-        For `add_row`.
-    """
+    """An empty form without margins whose fields take all the width."""
     form = QFormLayout(parent)
     form.setContentsMargins(0, 0, 0, 0)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
@@ -28,17 +17,7 @@ def form_layout(parent: QWidget) -> QFormLayout:
 
 
 def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
-    """Add a titled field, whose tooltip its title shows too.
-
-    Parameters
-    ----------
-    form : QFormLayout
-        Made by `form_layout`.
-    title : str
-        One or two words.
-    field : QWidget
-        What the user changes.
-    """
+    """Add a titled field, whose tooltip its title shows too."""
     label = QLabel(title)
     # napari's style sheet makes the letters wider once the label is shown
     label.setMinimumWidth(round(1.3 * label.fontMetrics().horizontalAdvance(LONGEST_TITLE)))
@@ -47,18 +26,7 @@ def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
 
 
 def browse_button(tooltip: str) -> QPushButton:
-    """A small button that opens a file dialog.
-
-    Parameters
-    ----------
-    tooltip : str
-        What one chooses there.
-
-    Returns
-    -------
-    QPushButton
-        To stand beside a field.
-    """
+    """A small button that opens a file dialog."""
     button = QPushButton("…")
     button.setToolTip(tooltip)
     button.setFixedWidth(BROWSE_BUTTON_PX)

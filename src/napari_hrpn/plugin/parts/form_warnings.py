@@ -7,14 +7,6 @@ import warnings
 
 
 def leave_to_the_form(category: type[Warning], module: str) -> None:
-    """Ignore warnings of a kind where a module of a widget is told of them; scripts are warned as ever.
-
-    Parameters
-    ----------
-    category : type of Warning
-        What the form shows by itself.
-    module : str
-        Name of the module that runs what warns.
-    """
+    """Ignore warnings of a kind where a module of a widget is told of them; scripts are warned as ever."""
     # recording them instead would catch those of other threads, and lose them
     warnings.filterwarnings("ignore", category=category, module=rf"{re.escape(module)}\Z")

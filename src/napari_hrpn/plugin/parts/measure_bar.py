@@ -25,11 +25,6 @@ class MeasureBar(QWidget):
 
     `asked` says that the user wants to measure, `found` carries the key of a part that has its result, `ended` says
     that nothing runs any more, and carries whether all was measured.
-
-    Parameters
-    ----------
-    tooltip : str
-        What is measured.
     """
 
     asked = Signal()
@@ -66,18 +61,7 @@ class MeasureBar(QWidget):
         return self._run is not None
 
     def start(self, parts: Sequence[Part]) -> bool:
-        """Compute the parts that are not known; nothing is done while others are computed.
-
-        Parameters
-        ----------
-        parts : sequence of Part
-            In their order.
-
-        Returns
-        -------
-        bool
-            Whether something runs now; False also where everything is known.
-        """
+        """Compute the parts that are not known; nothing is done while others are computed."""
         if self.is_running or all(part.key in self.results for part in parts):
             return False
         self._run = BackgroundRun(in_turn(parts, self.results.copy()))

@@ -45,15 +45,7 @@ WAITING = "Looking for the tissue …"
 
 
 class MeasuringWidget(DockedWidget):
-    """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the slides are open.
-    tooltip : str
-        What the button Measure does.
-    """
+    """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`."""
 
     region_form: RegionForm
     is_measured_unasked = True
@@ -79,15 +71,7 @@ class MeasuringWidget(DockedWidget):
         self.bar.ended.connect(self.changed)
 
     def parts(self) -> list[Part]:
-        """What is to be measured now.
-
-        Raises
-        ------
-        UserError
-            If something is missing.
-        SlideError
-            If a region cannot be used.
-        """
+        """What is to be measured now."""
         raise NotImplementedError
 
     def show_known(self) -> None:
@@ -145,15 +129,7 @@ class MeasuringWidget(DockedWidget):
         self.start(self.parts, lambda _: self.bar.say("Nothing has changed: all of this is measured."))
 
     def start(self, wanted: Wanted, when_known: Callable[[Sequence[Part]], None]) -> None:
-        """Compute parts that are not known, once the tissue is known.
-
-        Parameters
-        ----------
-        wanted : callable
-            Returns the parts, or raises UserError or SlideError.
-        when_known : callable
-            Called with the parts if all of them are known already.
-        """
+        """Compute parts that are not known, once the tissue is known."""
         if self.bar.is_running:
             return
         self._waiting = None
@@ -188,13 +164,7 @@ class MeasuringWidget(DockedWidget):
         self._theme.stop()
 
     def lay_out(self, contents: Sequence[QWidget]) -> None:
-        """Stand widgets under each other, in a view that scrolls; the bar stays in sight under it.
-
-        Parameters
-        ----------
-        contents : sequence of QWidget
-            From top to bottom.
-        """
+        """Stand widgets under each other, in a view that scrolls; the bar stays in sight under it."""
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 6, 0)
@@ -209,30 +179,14 @@ class MeasuringWidget(DockedWidget):
         self.tissue.look_at(self.place)
 
     def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
-        """Ask where to save a table, and save it.
-
-        Parameters
-        ----------
-        what : str
-            Such as "histogram".
-        rows : sequence of dict
-            All with the same keys.
-        """
+        """Ask where to save a table, and save it."""
         if not rows:
             self.bar.refuse("There is nothing to save yet: press Measure.")
             return
         self._ask_and_save(what, TABLES, partial(write_table, rows))
 
     def save_plot(self, what: str, plot: Plot) -> None:
-        """Ask where to save a plot, and save it, dark on white.
-
-        Parameters
-        ----------
-        what : str
-            Such as "histogram".
-        plot : Plot
-            What to save.
-        """
+        """Ask where to save a plot, and save it, dark on white."""
         self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
 
     def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:

@@ -16,14 +16,6 @@ class MessagePanel(QWidget):
         self.message_label = ToneLabel(TEXT)
 
     def say(self, sentence: str, tone: str = TEXT) -> None:
-        """Show a sentence.
-
-        Parameters
-        ----------
-        sentence : str
-            For the user; the former one goes. An empty one takes no room.
-        tone : str
-            Such as `PROBLEM`.
-        """
+        """Show a sentence."""
         self.message = sentence
         self.message_label.say(sentence, tone)

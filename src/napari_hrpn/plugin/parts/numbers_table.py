@@ -15,13 +15,7 @@ WIDEST_PX = 100
 
 
 class NumbersTable(QTableWidget):
-    """Rows of numbers under headings; as high as its rows.
-
-    Parameters
-    ----------
-    headings : mapping of str to str
-        What each column is called, and its tooltip.
-    """
+    """Rows of numbers under headings; as high as its rows."""
 
     def __init__(self, headings: Mapping[str, str]) -> None:
         super().__init__(0, len(headings))
@@ -46,15 +40,7 @@ class NumbersTable(QTableWidget):
         self.show_rows(())
 
     def show_rows(self, rows: Sequence[Sequence[str]], tooltips: Sequence[str] = ()) -> None:
-        """Show other rows.
-
-        Parameters
-        ----------
-        rows : sequence of sequence of str
-            One text per column.
-        tooltips : sequence of str
-            One per row, such as why a number is missing; none where left out.
-        """
+        """Show other rows."""
         self.setRowCount(len(rows))
         for row, texts in enumerate(rows):
             for column, text in enumerate(texts):
@@ -82,16 +68,5 @@ class NumbersTable(QTableWidget):
 
 
 def count(n: int) -> str:
-    """A count as one reads it.
-
-    Parameters
-    ----------
-    n : int
-        0 or more.
-
-    Returns
-    -------
-    str
-        With a comma after thousands.
-    """
+    """A count as one reads it."""
     return f"{n:,}"

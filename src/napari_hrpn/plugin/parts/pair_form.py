@@ -55,11 +55,6 @@ class PairForm(QWidget):
     """Asks for a real layer and for predicted ones of its size.
 
     `changed` says that `pair`, `real` or `problem` are others now.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the layers are.
     """
 
     changed = Signal()
@@ -117,30 +112,11 @@ class PairForm(QWidget):
         return not self._soon.isActive()
 
     def colour_of(self, channel: ComparedChannel) -> str:
-        """Colour of a prediction in plots, the same in all panels as long as its layer is there.
-
-        Parameters
-        ----------
-        channel : ComparedChannel
-            A prediction.
-
-        Returns
-        -------
-        str
-            Such as "#56b4e9".
-        """
+        """Colour of a prediction in plots, the same in all panels as long as its layer is there."""
         return self._choice.colour_of(channel.layer)
 
     def choose(self, real: Image, predictions: Sequence[Image]) -> None:
-        """Choose as a user does.
-
-        Parameters
-        ----------
-        real : napari.layers.Image
-            The real layer.
-        predictions : sequence of napari.layers.Image
-            The predicted ones; all others are left out.
-        """
+        """Choose as a user does."""
         self._choice.tick({layer: layer in predictions for layer in self._candidates()})
         self._choice.choose_real(real)
         self.refresh()

@@ -29,29 +29,12 @@ class PixelSizeEdit(QLineEdit):
         self.editingFinished.connect(self._tell)
 
     def show_size(self, size_um: tuple[float, float] | None) -> None:
-        """Show a size.
-
-        Parameters
-        ----------
-        size_um : tuple of float or None
-            Height and width; None where it is not known.
-        """
+        """Show a size."""
         self._shown = size_um
         self.setText(_words(size_um))
 
     def value(self) -> tuple[float, float] | None:
-        """The size in the field.
-
-        Returns
-        -------
-        tuple of float or None
-            Height and width in µm; None for an empty field.
-
-        Raises
-        ------
-        UserError
-            If it holds something else.
-        """
+        """The size in the field."""
         text = self.text()
         # rounded for the eye, it would be another number
         if text == _words(self._shown):

@@ -30,32 +30,19 @@ TITLE_PAD_POINTS = 12
 
 @dataclass(frozen=True)
 class Ink:
-    """Colours to draw with.
+    """Colours to draw with."""
 
-    Attributes
-    ----------
-    background, text : str
-        Of the paper, and of lines and letters.
-    real : str
-        Of what belongs to the real image.
-    """
-
+    # Of the paper, and of lines and letters
     background: str
     text: str
-    real: str
+    real: str  # Of what belongs to the real image
 
 
 ON_PAPER = Ink("#ffffff", "#222222", "#222222")
 
 
 class Plot(QWidget):
-    """A canvas of matplotlib's; a subclass says in `draw_on` what is on it.
-
-    Parameters
-    ----------
-    height_px : int
-        Of the canvas at least.
-    """
+    """A canvas of matplotlib's; a subclass says in `draw_on` what is on it."""
 
     def __init__(self, height_px: int) -> None:
         super().__init__()
@@ -74,27 +61,11 @@ class Plot(QWidget):
         self._soon = soon(self, self._draw, REDRAW_MS)
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
-        """Draw everything on an empty figure.
-
-        Parameters
-        ----------
-        figure : matplotlib.figure.Figure
-            Of the widget, or of a file.
-        ink : Ink
-            Its colours.
-        """
+        """Draw everything on an empty figure."""
         raise NotImplementedError
 
     def arrange(self, figure: Figure, width: int, height: int) -> None:
-        """Leave room around the axes for what is written there.
-
-        Parameters
-        ----------
-        figure : matplotlib.figure.Figure
-            That was drawn on.
-        width, height : int
-            Of the canvas, in pixels of the screen.
-        """
+        """Leave room around the axes for what is written there."""
         leave_margins(figure, width, height)
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401, ARG002 (matplotlib's event)
@@ -178,15 +149,7 @@ class Plot(QWidget):
 
 
 def leave_margins(figure: Figure, width: int, height: int) -> None:
-    """Leave room around axes in a grid; matplotlib's own layouts take half of the time of drawing.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        With axes of one grid, or none.
-    width, height : int
-        Of the canvas, in pixels of the screen.
-    """
+    """Leave room around axes in a grid; matplotlib's own layouts take half of the time of drawing."""
     grid = figure.axes[0].get_gridspec() if figure.axes else None
     if grid is None:
         return
@@ -205,43 +168,13 @@ def leave_margins(figure: Figure, width: int, height: int) -> None:
 
 
 def short(name: str, longest: int) -> str:
-    """A name whose middle is left out where it is long.
-
-    Parameters
-    ----------
-    name : str
-        Any.
-    longest : int
-        So many letters at most, 3 or more.
-
-    Returns
-    -------
-    str
-        With its beginning and its end.
-
-    Examples
-    --------
-    >>> short("tumour 3 predicted QD", 11)
-    'tumou…ed QD'
-    """
+    """A name whose middle is left out where it is long."""
     kept = longest - 1
     return name if len(name) <= longest else f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
 
 
 def dress(axes: Axes, ink: Ink, *, across: str = "", up: str = "", title: str = "") -> None:
-    """Give axes the colours, letters and names of the house.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        What to dress.
-    ink : Ink
-        Its colours.
-    across, up : str
-        Names of the axes.
-    title : str
-        Above, at the left.
-    """
+    """Give axes the colours, letters and names of the house."""
     axes.set_facecolor(ink.background)
     axes.tick_params(colors=ink.text, which="both", labelsize=TEXT_POINTS)
     axes.set_xlabel(across, color=ink.text, fontsize=TEXT_POINTS)
@@ -255,13 +188,7 @@ def dress(axes: Axes, ink: Ink, *, across: str = "", up: str = "", title: str = 
 
 
 def number_log_axis(axes: Axes) -> None:
-    """Show the logarithm upwards, with plain numbers, more of them where the axis spans little.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        What to change.
-    """
+    """Show the logarithm upwards, with plain numbers, more of them where the axis spans little."""
     from matplotlib.ticker import LogFormatter
 
     class Plain(LogFormatter):
@@ -276,30 +203,12 @@ def number_log_axis(axes: Axes) -> None:
 
 
 def explain(axes: Axes, ink: Ink) -> None:
-    """Say which line is which, inside the axes.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        With labelled lines.
-    ink : Ink
-        Its colours.
-    """
+    """Say which line is which, inside the axes."""
     legend = axes.legend(fontsize=TEXT_POINTS, framealpha=0.4, labelcolor=ink.text)
     legend.get_frame().set_facecolor(ink.background)
     legend.get_frame().set_edgecolor("none")
 
 
 def say_in(figure: Figure, words: str, ink: Ink) -> None:
-    """Write a sentence where a plot would be.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        An empty one.
-    words : str
-        The sentence.
-    ink : Ink
-        Its colours.
-    """
+    """Write a sentence where a plot would be."""
     figure.text(0.5, 0.5, words, ha="center", va="center", color=ink.text, fontsize=TEXT_POINTS + 1, wrap=True)

@@ -13,24 +13,7 @@ if TYPE_CHECKING:
 
 
 def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: bool = False) -> FigureCanvasQTAgg:
-    """Put a figure into a widget that holds nothing else.
-
-    Parameters
-    ----------
-    widget : QWidget
-        An empty one.
-    figure : matplotlib.figure.Figure
-        What is drawn.
-    height_px : int
-        Of the canvas.
-    grows : bool
-        Whether it takes more where there is room.
-
-    Returns
-    -------
-    FigureCanvasQTAgg
-        The figure's.
-    """
+    """Put a figure into a widget that holds nothing else."""
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 
     from napari_hrpn.reports import plain_text
@@ -56,15 +39,7 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: 
 
 
 def tell_at_mouse(words: str, canvas: QWidget) -> None:
-    """Show a tooltip where the mouse is, or none.
-
-    Parameters
-    ----------
-    words : str
-        What is under the mouse; empty for nothing.
-    canvas : QWidget
-        Over which it is.
-    """
+    """Show a tooltip where the mouse is, or none."""
     if words:
         QToolTip.showText(QCursor.pos(), words, canvas)
     else:

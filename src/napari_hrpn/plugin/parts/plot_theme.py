@@ -19,17 +19,7 @@ class _Coloured(Protocol):
 
 
 class PlotTheme(QObject):
-    """Draws plots in the colours of the theme, from now on and whenever that changes.
-
-    Parameters
-    ----------
-    owner : QWidget
-        With which it goes away; it calls `stop` before.
-    viewer : napari.Viewer
-        Whose theme it is.
-    plots : sequence
-        Each with `set_colours`.
-    """
+    """Draws plots in the colours of the theme, from now on and whenever that changes."""
 
     def __init__(self, owner: QWidget, viewer: napari.Viewer, plots: Sequence[_Coloured]) -> None:
         super().__init__(owner)

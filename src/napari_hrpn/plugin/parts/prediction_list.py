@@ -32,17 +32,7 @@ class PredictionList(QListWidget):
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
 
     def add_layer(self, layer: Image, *, fits: bool, colour: str | None) -> None:
-        """Add a layer.
-
-        Parameters
-        ----------
-        layer : napari.layers.Image
-            Of one channel.
-        fits : bool
-            Whether it has the size of the real layer; else it cannot be ticked.
-        colour : str or None
-            Of its curve; None where it is not ticked.
-        """
+        """Add a layer."""
         item = QListWidgetItem(layer.name)
         item.setData(LAYER, layer)
         item.setCheckState(Qt.CheckState.Unchecked if colour is None else Qt.CheckState.Checked)

@@ -50,13 +50,7 @@ class QualityLook(QObject):
         return self._task.is_busy
 
     def look_at(self, wanted: Iterable[tuple[Slide, Channels]]) -> None:
-        """Look at slides, and at no others any more.
-
-        Parameters
-        ----------
-        wanted : iterable of (Slide, mapping of str to int)
-            With the channel of each role, in this order; those that are known already cost nothing.
-        """
+        """Look at slides, and at no others any more."""
         asked = [(slide, _roles(channels)) for slide, channels in wanted]
         self._wanted = {_key(slide, roles): (slide, roles) for slide, roles in asked}
         if self._current not in self._wanted:
@@ -64,20 +58,7 @@ class QualityLook(QObject):
         self._go_on()
 
     def findings(self, slide: Slide, channels: Channels) -> Findings:
-        """What is known of a slide.
-
-        Parameters
-        ----------
-        slide : Slide
-            As it was looked at.
-        channels : mapping of str to int
-            The same.
-
-        Returns
-        -------
-        tuple of Finding
-            What matters first, about these channels or the whole slide; empty where nothing is wrong or known.
-        """
+        """What is known of a slide."""
         used = set(channels.values())
         known = self._known.get(_key(slide, _roles(channels)), ())
         return tuple(finding for finding in known if not used or used.issuperset(finding.channels))

@@ -18,67 +18,23 @@ INDENT = "    "
 
 
 def warnings_of(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """What to do something about.
-
-    Parameters
-    ----------
-    findings : iterable of Finding
-        Of a slide.
-
-    Returns
-    -------
-    tuple of str
-        A sentence each, without those that do not matter.
-    """
+    """What to do something about."""
     return tuple(finding.sentence for finding in findings if finding.matters)
 
 
 def without_size(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """What was found, but for a missing pixel size, where a form says by itself which size is wanted.
-
-    Parameters
-    ----------
-    findings : iterable of Finding
-        Of a slide.
-
-    Returns
-    -------
-    tuple of Finding
-        The others.
-    """
+    """What was found, but for a missing pixel size, where a form says by itself which size is wanted."""
     return tuple(finding for finding in findings if finding.check != "pixel size")
 
 
 def findings_tooltip(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """All that was found.
-
-    Parameters
-    ----------
-    findings : iterable of Finding
-        Of a slide.
-
-    Returns
-    -------
-    tuple of str
-        A paragraph each, with a mark where it matters.
-    """
+    """All that was found."""
     lines = (f"{WARNING_MARK if finding.matters else '–'} {finding.sentence}" for finding in findings)
     return tuple(textwrap.fill(line, TOOLTIP_LETTERS, subsequent_indent=INDENT) for line in lines)
 
 
 def warnings_of_slides(slides: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[str, ...]:
-    """What to do something about in several slides, short enough for the edge of a form.
-
-    Parameters
-    ----------
-    slides : sequence of (str, sequence of Finding)
-        Title and findings of each.
-
-    Returns
-    -------
-    tuple of str
-        Sentences that begin with the slides they are about, and one that says how many there are more.
-    """
+    """What to do something about in several slides, short enough for the edge of a form."""
     titles: dict[str, list[str]] = {}
     for title, findings in slides:
         for sentence in warnings_of(findings):

@@ -35,17 +35,6 @@ class RegionForm(QWidget):
     """Asks for a region; `changed` says that another one was chosen or that it was edited.
 
     The tissue is offered while it is known or looked for, and is what is chosen unless somebody chooses otherwise.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where regions are drawn.
-    tissue : Tissue
-        Of the real slide.
-    tooltip : str
-        What the region is for.
-    has_drawn : bool
-        Whether regions that somebody drew are offered too.
     """
 
     changed = Signal()
@@ -106,23 +95,7 @@ class RegionForm(QWidget):
         return self._layers.is_settled
 
     def wanted(self, real: ComparedChannel) -> Wanted:
-        """What is chosen, in pixels of the real slide.
-
-        Parameters
-        ----------
-        real : ComparedChannel
-            On which it lies.
-
-        Returns
-        -------
-        RegionMask, DrawnShapes, DrawnLabels or None
-            None for the whole frame, and for a tissue that is not known.
-
-        Raises
-        ------
-        SlideError
-            If no region lies on the slide, or a shape has no area.
-        """
+        """What is chosen, in pixels of the real slide."""
         value = self.value
         if value == FRAME:
             return None

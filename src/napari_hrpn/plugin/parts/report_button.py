@@ -42,22 +42,7 @@ NO_PROGRAM = "No program is set for it on this computer: open {} yourself."
 
 
 class ReportBar(MeasureBar):
-    """Writes a report of the pair that is chosen, in a folder that the user is asked for.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the slides are open.
-    pair_form : PairForm
-        What is compared.
-    tissue : Tissue
-        Of the real slide; looked for when a report is asked for, if it was not before.
-    rois : callable
-        Gives the regions of interest.
-    choices : callable
-        Gives what else the widget has chosen for the slide that is reported; what it leaves open is as in the other
-        widgets of the viewer.
-    """
+    """Writes a report of the pair that is chosen, in a folder that the user is asked for."""
 
     def __init__(
         self,
@@ -207,22 +192,7 @@ class ReportBar(MeasureBar):
 
 
 def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:
-    """The slide with the probe and the stains that lie on it.
-
-    Parameters
-    ----------
-    real : ComparedChannel
-        The probe; a layer that no slide of ours stands behind is joined by others of its size.
-    viewer : napari.Viewer
-        Where the layers are.
-
-    Returns
-    -------
-    Slide
-        Lazy.
-    int
-        Its channel of the probe.
-    """
+    """The slide with the probe and the stains that lie on it."""
     if slide_of(real.layer) is not None:
         return real.slide, real.channel
     layers = [real.layer, *(one for one in loose_layers(viewer.layers, real.slide.shape) if one is not real.layer)]

@@ -26,41 +26,17 @@ PARTS_OF_SHARE = 1000
 
 @dataclass(frozen=True, eq=False)
 class ReportChoices:
-    """What a widget has chosen beside slides and regions; what it leaves out is as `napari-hrpn evaluate` has it.
+    """What a widget has chosen beside slides and regions; what it leaves out is as `napari-hrpn evaluate` has it."""
 
-    Attributes
-    ----------
-    settings : EvaluationSettings or None
-        How the slide is evaluated.
-    vessels_channel : int or None
-        Channel of the vessels.
-    vessels : callable or None
-        Gives the vessels that somebody drew; called off the GUI thread.
-    is_whole_frame : bool
-        Whether everything is measured rather than the tissue.
-    """
-
-    settings: EvaluationSettings | None = None
-    vessels_channel: int | None = None
+    settings: EvaluationSettings | None = None  # How the slide is evaluated
+    vessels_channel: int | None = None  # Channel of the vessels
+    # Gives the vessels that somebody drew; called off the GUI thread
     vessels: Callable[[], VesselMask] | None = None
-    is_whole_frame: bool = False
+    is_whole_frame: bool = False  # Whether everything is measured rather than the tissue
 
 
 def together(others: Sequence[ReportChoices], own: ReportChoices) -> ReportChoices:
-    """The choices of a widget, and where it leaves something open those of others.
-
-    Parameters
-    ----------
-    others : sequence of ReportChoices
-        Of other widgets for the same slide.
-    own : ReportChoices
-        Of the widget that writes the report.
-
-    Returns
-    -------
-    ReportChoices
-        Everything but the whole frame, which is the widget's own.
-    """
+    """The choices of a widget, and where it leaves something open those of others."""
     default = EvaluationSettings()
     settings, every = default, [*others, own]
     for one in every:
@@ -74,97 +50,42 @@ def together(others: Sequence[ReportChoices], own: ReportChoices) -> ReportChoic
 
 @dataclass(frozen=True, eq=False)
 class Reported:
-    """What goes into a report.
+    """What goes into a report."""
 
-    Attributes
-    ----------
-    real : ProbeImage
-        The slide, with the stains that are known, and its channel of the probe.
-    predictions : tuple of ProbeImage
-        Called as their layers.
-    title : str
-        Of the slide; its folder is called so.
-    tissue, glass : RegionMask or None
-        As the user left them.
-    tissue_words : str
-        How the tissue was found; empty where the nuclei of the slide told.
-    rois : tuple of Annotation or LabelledRoi
-        Regions of interest.
-    is_from_file : bool
-        Whether this package opened the slide, so that a prediction can say if it is of another one.
-    choices : ReportChoices
-        What else was chosen.
-    """
-
-    real: ProbeImage
-    predictions: tuple[ProbeImage, ...]
-    title: str
+    real: ProbeImage  # The slide, with the stains that are known, and its channel of the probe
+    predictions: tuple[ProbeImage, ...]  # Called as their layers
+    title: str  # Of the slide; its folder is called so
+    # As the user left them
     tissue: RegionMask | None
     glass: RegionMask | None
-    tissue_words: str
+    tissue_words: str  # How the tissue was found; empty where the nuclei of the slide told
     rois: tuple[Roi, ...]
+    # Whether this package opened the slide, so that a prediction can say if it is of another one
     is_from_file: bool
-    choices: ReportChoices = field(default_factory=ReportChoices)
+    choices: ReportChoices = field(default_factory=ReportChoices)  # What else was chosen
 
 
 @dataclass(frozen=True)
 class ReportStep:
-    """How far a report is.
+    """How far a report is."""
 
-    Attributes
-    ----------
-    done, total : int
-        In parts of the whole.
-    """
-
+    # In parts of the whole
     done: int
     total: int = PARTS_OF_SHARE
 
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """A report that is complete.
+    """A report that is complete."""
 
-    Attributes
-    ----------
-    folder, page : pathlib.Path
-        Where it is.
-    words : str
-        What to tell the user.
-    """
-
+    # Where it is
     folder: Path
     page: Path
-    words: str
+    words: str  # What to tell the user
 
 
 def report_steps(reported: Reported, parent: Path) -> Generator[ReportStep, None, WrittenReport]:
-    """Write a report, or go on with one that was stopped. It takes time: not for the GUI thread.
-
-    Parameters
-    ----------
-    reported : Reported
-        What goes into it.
-    parent : pathlib.Path
-        Folder in which it gets a new one.
-
-    Yields
-    ------
-    ReportStep
-        As it goes.
-
-    Returns
-    -------
-    WrittenReport
-        Where it is.
-
-    Raises
-    ------
-    UserError
-        If the folder cannot be written.
-    ReportError, AgreementError, AnalysisError, SlideError
-        If something cannot be reported.
-    """
+    """Write a report, or go on with one that was stopped. It takes time: not for the GUI thread."""
     from napari_hrpn.reports import other_slide_words, own_folder, write_evaluation
 
     yield ReportStep(0)
@@ -185,25 +106,7 @@ def report_steps(reported: Reported, parent: Path) -> Generator[ReportStep, None
 
 
 def report_order(reported: Reported) -> EvaluationRequest:
-    """What is asked of `write_evaluation`, as ``napari-hrpn evaluate`` asks it.
-
-    Parameters
-    ----------
-    reported : Reported
-        What goes into the report.
-
-    Returns
-    -------
-    EvaluationRequest
-        With predictions called as their files where these tell them apart, else as their layers.
-
-    Raises
-    ------
-    ReportError
-        If a region is beside the slide.
-    AgreementError
-        If the predictions cannot be compared.
-    """
+    """What is asked of `write_evaluation`, as ``napari-hrpn evaluate`` asks it."""
     from napari_hrpn.analysis import SlideComparison
     from napari_hrpn.reports import EvaluationRequest, check_on_slide, nuclei_words, prediction_names, roles_around
 

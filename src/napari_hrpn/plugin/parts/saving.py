@@ -27,18 +27,7 @@ TABLES = "CSV (*.csv)"
 
 
 def save_button(actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPushButton:
-    """A button with a menu of what can be saved.
-
-    Parameters
-    ----------
-    actions : sequence of (str, str, callable)
-        Title, tooltip, and what is done.
-
-    Returns
-    -------
-    QPushButton
-        To stand under a plot or a table.
-    """
+    """A button with a menu of what can be saved."""
     button = QPushButton("Save …")
     button.setToolTip("Save tables as CSV and plots as PNG or SVG")
     menu = QMenu(button)
@@ -54,25 +43,7 @@ def save_button(actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPush
 
 
 def ask_where(parent: QWidget, title: str, proposal: Path, kinds: str) -> tuple[Path, bool] | None:
-    """Ask where to save something.
-
-    Parameters
-    ----------
-    parent : QWidget
-        Over which the dialog opens.
-    title : str
-        Of the dialog.
-    proposal : pathlib.Path
-        What stands there to begin with.
-    kinds : str
-        Kinds of file in Qt's form, such as "CSV (*.csv)".
-
-    Returns
-    -------
-    tuple or None
-        The path, with an ending, and whether the user agreed to replace what is there; None where the user thought
-        better of it.
-    """
+    """Ask where to save something."""
     chosen, kind = QFileDialog.getSaveFileName(parent, title, str(proposal), kinds)
     if not chosen:
         return None
@@ -92,23 +63,7 @@ def ask_and_save(
     say: Callable[[str], None],
     refuse: Callable[[str], None],
 ) -> None:
-    """Ask where to save something of a slide, save it, and tell.
-
-    Parameters
-    ----------
-    parent : QWidget
-        Over which the dialog opens.
-    what : str
-        Such as "histogram".
-    source : pathlib.Path, UPath or None
-        The slide's file, beside which it is proposed; None where there is no slide.
-    kinds : str
-        Kinds of file in Qt's form, the one that is proposed first.
-    write : callable
-        Given the path and whether to `overwrite`; it raises SlideError.
-    say, refuse : callable
-        Given a sentence of what was saved, or why nothing was; not called where the user thought better of it.
-    """
+    """Ask where to save something of a slide, save it, and tell."""
     title = "slide" if source is None else slide_name(source)
     proposal = folder_beside(source) / f"{title} {what}{_ending(kinds)}"
     answer = ask_where(parent, f"Save {what}", proposal, kinds)
@@ -124,22 +79,7 @@ def ask_and_save(
 
 
 def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> None:
-    """Write rows as CSV; what does not exist is an empty field.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        One or more, all with the same keys.
-    path : pathlib.Path
-        The file.
-    overwrite : bool
-        Whether a file that exists may be replaced.
-
-    Raises
-    ------
-    SlideError
-        If it exists already or cannot be written.
-    """
+    """Write rows as CSV; what does not exist is an empty field."""
     with (
         partial_output(path, None, overwrite=overwrite) as partial,
         partial.open("w", newline="", encoding="utf-8") as f,
@@ -150,22 +90,7 @@ def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> 
 
 
 def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None:
-    """Write a figure as PNG or SVG, by the ending of the path.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        As it is drawn.
-    path : pathlib.Path
-        The file.
-    overwrite : bool
-        Whether a file that exists may be replaced.
-
-    Raises
-    ------
-    SlideError
-        If it exists already or cannot be written.
-    """
+    """Write a figure as PNG or SVG, by the ending of the path."""
     from napari_hrpn.reports import plain_text
 
     plain_text(figure)

@@ -9,13 +9,7 @@ DECIMALS = 15
 
 
 class ScientificBox(QDoubleSpinBox):
-    """Shows as many digits as a number has; its arrows double and halve it.
-
-    Parameters
-    ----------
-    least, most : float
-        Its range.
-    """
+    """Shows as many digits as a number has; its arrows double and halve it."""
 
     def __init__(self, least: float, most: float) -> None:
         super().__init__()

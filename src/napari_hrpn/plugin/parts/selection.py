@@ -32,59 +32,27 @@ PREDICTED_WORDS = re.compile(r"predict|hrpn|ganda", re.IGNORECASE)
 
 @dataclass(frozen=True, eq=False)
 class ComparedChannel:
-    """A channel that is compared.
-
-    Attributes
-    ----------
-    slide : Slide
-        Lazy pixels.
-    channel : int
-        Which of its channels.
-    name : str
-        Of the layer.
-    layer : napari.layers.Image
-        What shows it.
-    tiles : FinishedTiles or None
-        Tiles of an unfinished prediction that were there when it was looked at. The slide counts these alone; in a
-        pair, those that all predictions have.
-    """
+    """A channel that is compared."""
 
     slide: Slide
-    channel: int
+    channel: int  # Which of its channels
     name: str
     layer: Image
+    # Tiles of an unfinished prediction that were there when it was looked at. The slide counts these alone; in a
+    # pair, those that all predictions have
     tiles: FinishedTiles | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A real channel and one or more predictions of it, all of one size in pixels.
-
-    Attributes
-    ----------
-    real : ComparedChannel
-        What was imaged.
-    predictions : tuple of ComparedChannel
-        What was predicted, in the order of the layer list.
-    """
+    """A real channel and one or more predictions of it, all of one size in pixels."""
 
     real: ComparedChannel
-    predictions: tuple[ComparedChannel, ...]
+    predictions: tuple[ComparedChannel, ...]  # What was predicted, in the order of the layer list
 
 
 def in_common(channels: Sequence[ComparedChannel]) -> list[ComparedChannel]:
-    """Predictions that are compared with each other, each with the tiles alone that all of them have.
-
-    Parameters
-    ----------
-    channels : sequence of ComparedChannel
-        Predictions of one slide.
-
-    Returns
-    -------
-    list of ComparedChannel
-        The same ones where that makes no difference.
-    """
+    """Predictions that are compared with each other, each with the tiles alone that all of them have."""
     common = in_all(one.tiles for one in channels)
     if common is None:
         return list(channels)
@@ -97,41 +65,14 @@ def in_common(channels: Sequence[ComparedChannel]) -> list[ComparedChannel]:
 
 
 def is_single_channel(layer: Layer) -> bool:
-    """Whether a layer is a two-dimensional image of one channel.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer.
-
-    Returns
-    -------
-    bool
-        False for colour images and stacks too, and for what only helps to look at a prediction.
-    """
+    """Whether a layer is a two-dimensional image of one channel."""
     from napari.layers import Image
 
     return isinstance(layer, Image) and layer.ndim == 2 and not layer.rgb and not is_helper(layer)
 
 
 def compared_channel(layer: Image) -> ComparedChannel:
-    """The channel that a layer shows.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Of one of our slides, or any image of one channel, multiscale or not.
-
-    Returns
-    -------
-    ComparedChannel
-        Lazy.
-
-    Raises
-    ------
-    SlideError
-        If its pixels are of a type that cannot be measured.
-    """
+    """The channel that a layer shows."""
     slide, channel = slide_of(layer), channel_of(layer)
     if slide is None or channel is None:
         slide, channel = slide_from_layers([layer], [layer.name]), 0
@@ -146,19 +87,7 @@ def compared_channel(layer: Image) -> ComparedChannel:
 
 
 def looks_predicted(layer: Image) -> bool:
-    """Whether a layer shows a prediction, as far as it and its names tell.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Any image layer.
-
-    Returns
-    -------
-    bool
-        True for what the widget predicted, and where the name of layer or file says so; a slide of several channels
-        is no prediction, whatever it is called.
-    """
+    """Whether a layer shows a prediction, as far as it and its names tell."""
     slide = slide_of(layer)
     if slide is not None and len(slide.channel_names) > 1:
         return is_prediction(layer)
@@ -166,20 +95,7 @@ def looks_predicted(layer: Image) -> bool:
 
 
 def loose_layers(layers: Sequence[Layer], size: tuple[int, int]) -> list[Image]:
-    """Layers that may show stains of a slide that was not opened as one.
-
-    Parameters
-    ----------
-    layers : sequence of napari.layers.Layer
-        Any.
-    size : tuple of int
-        Height and width of the slide in pixels.
-
-    Returns
-    -------
-    list of napari.layers.Image
-        Of one channel and this size, not predicted, and made from none of our slides.
-    """
+    """Layers that may show stains of a slide that was not opened as one."""
     return [
         layer
         for layer in layers
@@ -191,69 +107,24 @@ def loose_layers(layers: Sequence[Layer], size: tuple[int, int]) -> list[Image]:
 
 
 def is_incomplete(layer: Image) -> bool:
-    """Whether a prediction still has, or was left with, tiles that are missing.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Any image layer.
-
-    Returns
-    -------
-    bool
-        False for what is no prediction of this package, or was opened from its file.
-    """
+    """Whether a prediction still has, or was left with, tiles that are missing."""
     return not prediction_facts(layer).get("complete", True)
 
 
 def unfinished_words(channel: ComparedChannel) -> str:
-    """What of an unfinished prediction is measured.
-
-    Parameters
-    ----------
-    channel : ComparedChannel
-        A prediction.
-
-    Returns
-    -------
-    str
-        Such as "'tumour QD': 2 of 16 tiles are predicted; only these are measured."; empty for a finished one.
-    """
+    """What of an unfinished prediction is measured."""
     if channel.tiles is not None:
         return f"{channel.name!r}: {channel.tiles.words}."
     return f"{channel.name!r} is not complete." if is_unrecorded(channel) else ""
 
 
 def is_unrecorded(channel: ComparedChannel) -> bool:
-    """Whether a prediction is not complete, and nothing tells which of its tiles are there.
-
-    Parameters
-    ----------
-    channel : ComparedChannel
-        A prediction.
-
-    Returns
-    -------
-    bool
-        False where a record says that all are there by now, whatever its layer said when it was opened.
-    """
+    """Whether a prediction is not complete, and nothing tells which of its tiles are there."""
     return is_incomplete(channel.layer) and channel.slide.read_finished is None
 
 
 def guess_real(layers: Sequence[Image]) -> Image | None:
-    """The layer that most likely shows the real probe.
-
-    Parameters
-    ----------
-    layers : sequence of napari.layers.Image
-        Each of one channel.
-
-    Returns
-    -------
-    napari.layers.Image or None
-        The probe of a slide that has a prediction, if there is one. None where nothing can be the probe: nuclei and
-        vessels never are, nor is a channel among others whose name says nothing.
-    """
+    """The layer that most likely shows the real probe."""
     measured = [layer for layer in layers if not looks_predicted(layer)]
     sizes = {pixel_shape(layer) for layer in layers if looks_predicted(layer)}
     probes = _probes(measured)
@@ -286,20 +157,7 @@ def _is_stain(layer: Image) -> bool:
 
 
 def stands_for_real(candidates: Sequence[Image], predictions: Sequence[Image]) -> Image | None:
-    """A layer that says where a slide is that has predictions and no real probe.
-
-    Parameters
-    ----------
-    candidates : sequence of napari.layers.Image
-        Each of one channel.
-    predictions : sequence of napari.layers.Image
-        Of one size.
-
-    Returns
-    -------
-    napari.layers.Image or None
-        Of another channel of the slide, if that is open; else the first prediction.
-    """
+    """A layer that says where a slide is that has predictions and no real probe."""
     stains = [
         layer
         for layer in candidates
@@ -310,20 +168,7 @@ def stands_for_real(candidates: Sequence[Image], predictions: Sequence[Image]) -
 
 
 def guess_predictions(real: Image, others: Sequence[Image]) -> list[Image]:
-    """The layers that most likely show predictions of a channel.
-
-    Parameters
-    ----------
-    real : napari.layers.Image
-        The real channel.
-    others : sequence of napari.layers.Image
-        Each of one channel.
-
-    Returns
-    -------
-    list of napari.layers.Image
-        Of the same size. Where the names of some begin as that of the real slide, these alone.
-    """
+    """The layers that most likely show predictions of a channel."""
     same_size = [layer for layer in others if layer is not real and pixel_shape(layer) == pixel_shape(real)]
     predicted = [layer for layer in same_size if looks_predicted(layer)]
     slide = slide_of(real)

@@ -78,18 +78,7 @@ class SharedChoice(QObject):
 
 
 def shared_choice(viewer: napari.Viewer) -> SharedChoice:
-    """The choice of a viewer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-
-    Returns
-    -------
-    SharedChoice
-        The same for all panels.
-    """
+    """The choice of a viewer."""
     # a plugin may be handed a proxy of the viewer; there is one list of layers behind all of them
     layers = getattr(viewer.layers, "__wrapped__", viewer.layers)
     key = id(layers)

@@ -26,33 +26,15 @@ class Stopped(Exception):  # noqa: N818 (nothing went wrong)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a measurement has come.
+    """How far a measurement has come."""
 
-    Attributes
-    ----------
-    words : str
-        What is being done.
-    share : float
-        0 to 1, of the whole measurement.
-    seconds_left : float or None
-        Expected time to the end; None while nothing can be said.
-    """
-
-    words: str
-    share: float
-    seconds_left: float | None
+    words: str  # What is being done
+    share: float  # 0 to 1, of the whole measurement
+    seconds_left: float | None  # Expected time to the end; None while nothing can be said
 
 
 class StagedProgress:
-    """Follows works that report ``done`` and ``total``, one after the other.
-
-    Parameters
-    ----------
-    stop : threading.Event
-        Once it is set, `Stopped` is raised after the next step.
-    weight : float
-        Of all works together, such as their pixels.
-    """
+    """Follows works that report ``done`` and ``total``, one after the other."""
 
     def __init__(self, stop: threading.Event, weight: float) -> None:
         self._stop, self._weight = stop, weight
@@ -62,32 +44,7 @@ class StagedProgress:
     def follow(
         self, words: str, steps: Generator[Any, None, Result], weight: float
     ) -> Generator[Progress, None, Result]:
-        """Run a work to its end.
-
-        Parameters
-        ----------
-        words : str
-            What it does.
-        steps : generator
-            Yields reports with ``done`` and ``total``; closed at the end, whatever happens.
-        weight : float
-            Its part of the weight of all works.
-
-        Yields
-        ------
-        Progress
-            After each step.
-
-        Returns
-        -------
-        object
-            What the work returns.
-
-        Raises
-        ------
-        Stopped
-            If it is to stop.
-        """
+        """Run a work to its end."""
         with closing(steps):
             yield self._progress(words, 0.0)
             while True:

@@ -26,38 +26,19 @@ Steps: TypeAlias = "Generator[Any, None, Any]"
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Something to compute.
+    """Something to compute."""
 
-    Attributes
-    ----------
-    key : hashable
-        What it is, and of what.
-    words : str
-        What is being done while it is computed.
-    weight : float
-        About how many pixels are looked at.
-    begin : callable
-        Called in the thread with the results of the parts before by their keys; returns a generator that reports
-        ``done`` and ``total``.
-    """
-
-    key: Hashable
-    words: str
-    weight: float
+    key: Hashable  # What it is, and of what
+    words: str  # What is being done while it is computed
+    weight: float  # About how many pixels are looked at
+    # Called in the thread with the results of the parts before by their keys; returns a generator that reports
+    # ``done`` and ``total``
     begin: Callable[[Mapping[Hashable, Any]], Steps]
 
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A part that has its result.
-
-    Attributes
-    ----------
-    key : hashable
-        Of the part.
-    result : object
-        What it returned.
-    """
+    """A part that has its result."""
 
     key: Hashable
     result: Any
@@ -95,36 +76,12 @@ class Remembered:
 
 
 def who(thing: object) -> Hashable:
-    """Something to name a slide or a layer with in a key, which does not keep it in memory.
-
-    Parameters
-    ----------
-    thing : object
-        A slide or a layer.
-
-    Returns
-    -------
-    hashable
-        Equal for the same object only.
-    """
+    """Something to name a slide or a layer with in a key, which does not keep it in memory."""
     return weakref.ref(thing)
 
 
 def in_turn(parts: Sequence[Part], known: Mapping[Hashable, Any]) -> Work:
-    """Work for `BackgroundRun` that computes parts one after the other.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-        In an order in which each finds what it needs; what is known is not computed again.
-    known : mapping
-        Results by key.
-
-    Returns
-    -------
-    callable
-        Its generator yields `Progress` and `Finished`, and returns whether it came to the end.
-    """
+    """Work for `BackgroundRun` that computes parts one after the other."""
     results = dict(known)
     wanted = [part for part in parts if part.key not in results]
 
@@ -142,24 +99,6 @@ def in_turn(parts: Sequence[Part], known: Mapping[Hashable, Any]) -> Work:
 
 
 def one_step(function: Callable[..., Any], *arguments: object) -> Steps:
-    """Steps of a function that cannot say how far it is.
-
-    Parameters
-    ----------
-    function : callable
-        What to call.
-    *arguments
-        What to call it with.
-
-    Yields
-    ------
-    object
-        Nothing.
-
-    Returns
-    -------
-    object
-        What the function returns.
-    """
+    """Steps of a function that cannot say how far it is."""
     yield from ()
     return function(*arguments)

@@ -29,11 +29,6 @@ class Tissue(QObject):
     """Finds the tissue of a real slide; takes it from a Labels layer of `show_layer` where there is one.
 
     `changed` says that `mask`, `problem` or `is_busy` are others now.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the slide is shown.
     """
 
     changed = Signal()
@@ -86,13 +81,7 @@ class Tissue(QObject):
         return self._edited is not None and (self._found is None or self._edited.digest != self._found.digest)
 
     def look_at(self, real: ComparedChannel | None) -> None:
-        """Look for the tissue of a slide; nothing is done where it is known or being looked for.
-
-        Parameters
-        ----------
-        real : ComparedChannel or None
-            The real channel; None for no slide.
-        """
+        """Look for the tissue of a slide; nothing is done where it is known or being looked for."""
         if real is not None and self._real is not None and real.slide is self._real.slide:
             self._real = real
             return
@@ -104,13 +93,7 @@ class Tissue(QObject):
         self.changed.emit()
 
     def show_layer(self) -> Labels | None:
-        """Show the tissue in a layer; what is painted there is the tissue from then on.
-
-        Returns
-        -------
-        napari.layers.Labels or None
-            The one that is there already, if any; None where the tissue is not known.
-        """
+        """Show the tissue in a layer; what is painted there is the tissue from then on."""
         if self._layer is not None or self._real is None or self._found is None:
             return self._layer
         own = {KEY: {TISSUE: self._real.slide, "downsample": self._found.downsample}}

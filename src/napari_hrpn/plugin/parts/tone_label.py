@@ -19,13 +19,7 @@ ON_LIGHT: Final = {TEXT: "#1e1e21", QUIET: "#63666b", WARNING: "#775400", PROBLE
 
 
 class ToneLabel(QLabel):
-    """A sentence in one of four tones, readable in dark and light themes; it takes no room where it is empty.
-
-    Parameters
-    ----------
-    tone : str
-        `TEXT`, `QUIET`, `WARNING` or `PROBLEM`.
-    """
+    """A sentence in one of four tones, readable in dark and light themes; it takes no room where it is empty."""
 
     def __init__(self, tone: str = QUIET) -> None:
         super().__init__()
@@ -35,15 +29,7 @@ class ToneLabel(QLabel):
         self.say("")
 
     def say(self, sentence: str, tone: str | None = None) -> None:
-        """Show a sentence.
-
-        Parameters
-        ----------
-        sentence : str
-            For the user; the former one goes.
-        tone : str, optional
-            Another one from now on.
-        """
+        """Show a sentence."""
         self._tone = tone or self._tone
         self._paint()
         self.setText(breakable(sentence))

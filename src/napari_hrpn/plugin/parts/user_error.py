@@ -6,35 +6,13 @@ class UserError(Exception):
 
 
 def is_for_the_user(error: BaseException) -> bool:
-    """Whether the message of an error was made for the user.
-
-    Parameters
-    ----------
-    error : BaseException
-        That ended some work.
-
-    Returns
-    -------
-    bool
-        True for a `UserError`, and for the errors of this package's own, each of which is one sentence.
-    """
+    """Whether the message of an error was made for the user."""
     is_own = isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn")
     return is_own or isinstance(error, UserError)
 
 
 def sentence_of(error: BaseException) -> str:
-    """What to tell the user of an error; one that nobody foresaw is handed to napari, which shows where it was.
-
-    Parameters
-    ----------
-    error : BaseException
-        That ended some work.
-
-    Returns
-    -------
-    str
-        One sentence.
-    """
+    """What to tell the user of an error; one that nobody foresaw is handed to napari, which shows where it was."""
     from napari.utils.notifications import notification_manager
 
     if is_for_the_user(error):

@@ -26,15 +26,7 @@ AGAIN = "\nPress again to bring back what was visible before"
 
 
 class ViewButtons(QWidget):
-    """Buttons for the views of a real probe and a prediction.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where both are shown.
-    chosen : callable
-        Returns the real and the predicted layer, each or None.
-    """
+    """Buttons for the views of a real probe and a prediction."""
 
     def __init__(self, viewer: napari.Viewer, chosen: Callable[[], tuple[Image | None, Image | None]]) -> None:
         super().__init__()

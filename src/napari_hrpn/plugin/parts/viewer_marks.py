@@ -32,11 +32,6 @@ class ViewerMouse(QObject):
 
     `moved` and `clicked` carry a point in the world of the viewer; a drag is no click, and while something is being
     drawn or painted there are no clicks.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
     """
 
     moved = Signal(object)
@@ -76,15 +71,7 @@ class ViewerMouse(QObject):
 
 
 class Frame:
-    """A frame around a place on a slide.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where it is shown.
-    name : str
-        Of its layer.
-    """
+    """A frame around a place on a slide."""
 
     def __init__(self, viewer: napari.Viewer, name: str) -> None:
         self._viewer, self._name = viewer, name
@@ -97,15 +84,7 @@ class Frame:
         return self._layer if self._layer is not None and self._layer in self._viewer.layers else None
 
     def show(self, box: Box, layer: Image) -> None:
-        """Frame a box.
-
-        Parameters
-        ----------
-        box : Box
-            In full-resolution pixels of the slide.
-        layer : napari.layers.Image
-            A layer that shows the slide.
-        """
+        """Frame a box."""
         shown = self.layer
         if shown is not None and self._around is not None and self._around() is layer:
             shown.data, shown.edge_width, shown.visible = _sides(box), _width(box), True
@@ -137,20 +116,7 @@ class Frame:
 
 
 def pixel_at(layer: Image, position: NDArray[np.float64]) -> tuple[int, int] | None:
-    """The pixel of a layer at a point of the world.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Two-dimensional, under any transform.
-    position : numpy.ndarray
-        In the world of the viewer.
-
-    Returns
-    -------
-    tuple of int or None
-        Row and column at full resolution; None beside the image.
-    """
+    """The pixel of a layer at a point of the world."""
     from napari_hrpn.plugin.viewer import pixel_shape
 
     row, column = (int(np.floor(place + 0.5)) for place in np.asarray(layer.world_to_data(position))[-2:])
@@ -159,17 +125,7 @@ def pixel_at(layer: Image, position: NDArray[np.float64]) -> tuple[int, int] | N
 
 
 def go_to(viewer: napari.Viewer, layer: Image, box: Box) -> None:
-    """Bring a place of a slide into the middle of the view, and zoom where it is out of proportion.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-    layer : napari.layers.Image
-        A layer that shows the slide.
-    box : Box
-        In full-resolution pixels.
-    """
+    """Bring a place of a slide into the middle of the view, and zoom where it is out of proportion."""
     # napari draws lengths in one unit; a layer's data_to_world knows nothing of it
     factors = np.ones(2)
     if viewer.layers.units is not None:

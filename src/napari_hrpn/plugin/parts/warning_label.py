@@ -19,11 +19,5 @@ class WarningLabel(ToneLabel):
         super().__init__(WARNING)
 
     def warn(self, sentences: Sequence[str]) -> None:
-        """Show warnings; the former ones go.
-
-        Parameters
-        ----------
-        sentences : sequence of str
-            For the user.
-        """
+        """Show warnings; the former ones go."""
         self.say("\n".join(f"{WARNING_MARK} {sentence}" for sentence in sentences))

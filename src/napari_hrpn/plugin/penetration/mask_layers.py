@@ -35,11 +35,6 @@ class MaskLayers(QObject):
     """Labels layers that hold vessels, in one viewer.
 
     `listed` says that there are others to choose from, `edited` carries the layer that somebody has changed.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
     """
 
     listed = Signal()
@@ -80,27 +75,7 @@ class MaskLayers(QObject):
         return isinstance(own, dict) and own.get(VESSELS) == who(real.slide)
 
     def drawn(self, layer: Labels, real: ComparedChannel) -> Any:  # noqa: ANN401 (an array of any kind)
-        """The labels of a layer, which have to cover a slide exactly.
-
-        Parameters
-        ----------
-        layer : napari.layers.Labels
-            Drawn or edited vessels.
-        real : ComparedChannel
-            On which they lie.
-
-        Returns
-        -------
-        array-like of int, shape (y, x)
-            Those of the layer, no copy.
-
-        Raises
-        ------
-        UserError
-            If their corners are not those of the slide.
-        SlideError
-            If they are no picture.
-        """
+        """The labels of a layer, which have to cover a slide exactly."""
         found = labels_on_slide(layer, real.layer, self._viewer)
         corners = np.array([(0, 0), (0, 1), (1, 0)])
         place = (corners * real.slide.shape - 0.5) @ found.matrix.T + found.offset
@@ -112,20 +87,7 @@ class MaskLayers(QObject):
         return found.labels
 
     def show_vessels(self, vessels: VesselMask, real: ComparedChannel) -> Labels:
-        """Show a mask that was found: in the layer of the last one, unless that was edited.
-
-        Parameters
-        ----------
-        vessels : VesselMask
-            Of the slide.
-        real : ComparedChannel
-            On which it lies.
-
-        Returns
-        -------
-        napari.layers.Labels
-            The layer.
-        """
+        """Show a mask that was found: in the layer of the last one, unless that was edited."""
         pixels = vessels.mask.astype(np.uint8)
         layer = self._found_layer(real)
         if layer is not None and layer.data.shape == pixels.shape:
@@ -144,34 +106,13 @@ class MaskLayers(QObject):
         return layer
 
     def renew(self, vessels: VesselMask, real: ComparedChannel) -> None:
-        """Show a mask where another one is shown that was found before.
-
-        Parameters
-        ----------
-        vessels : VesselMask
-            Of the slide.
-        real : ComparedChannel
-            On which it lies.
-        """
+        """Show a mask where another one is shown that was found before."""
         layer = self._found_layer(real)
         if layer is not None and layer.metadata[KEY].get("shown") != who(vessels):
             self.show_vessels(vessels, real)
 
     def show_subareas(self, subareas: Subareas, real: ComparedChannel) -> Labels:
-        """Show subareas in a layer of their own; one that is there gets other labels.
-
-        Parameters
-        ----------
-        subareas : Subareas
-            Of the slide.
-        real : ComparedChannel
-            On which they lie.
-
-        Returns
-        -------
-        napari.layers.Labels
-            Names of the labels are its features, which napari shows under the mouse.
-        """
+        """Show subareas in a layer of their own; one that is there gets other labels."""
         colours: dict[int | None, str] = dict(enumerate(SUBAREA_COLOURS[: len(subareas.names)], start=1))
         look = {
             **coarse_placement(real.layer, subareas.downsample),

@@ -26,18 +26,7 @@ DENSITY_HEADINGS = {"Density": "What is counted", "Value": "Per area of tissue",
 
 
 def profile_headings(settings: PenetrationSettings) -> dict[str, str]:
-    """Headings of the table of profiles, and their tooltips.
-
-    Parameters
-    ----------
-    settings : PenetrationSettings
-        Names the distances.
-
-    Returns
-    -------
-    dict
-        For `NumbersTable`.
-    """
+    """Headings of the table of profiles, and their tooltips."""
     beyond = {
         f"> {d:g} µm": f"Share of the signal outside vessels that is further than {d:g} µm" for d in settings.beyond_um
     }
@@ -58,18 +47,7 @@ def profile_headings(settings: PenetrationSettings) -> dict[str, str]:
 
 
 def profile_rows(profiles: Sequence[Penetration]) -> tuple[list[list[str]], list[str]]:
-    """Rows for a table, and why numbers are missing.
-
-    Parameters
-    ----------
-    profiles : sequence of Penetration
-        Of all images and areas.
-
-    Returns
-    -------
-    tuple
-        Texts, and one tooltip per row.
-    """
+    """Rows for a table, and why numbers are missing."""
     rows = [
         [
             one.image,
@@ -89,20 +67,7 @@ def profile_rows(profiles: Sequence[Penetration]) -> tuple[list[list[str]], list
 
 
 def reasons(profiles: Sequence[Penetration], *, has_glass: bool) -> str:
-    """Why numbers are missing, each reason once.
-
-    Parameters
-    ----------
-    profiles : sequence of Penetration
-        Of all images and areas.
-    has_glass : bool
-        False where the background of blank glass was asked for and there is none.
-
-    Returns
-    -------
-    str
-        Empty where none is.
-    """
+    """Why numbers are missing, each reason once."""
     places: dict[str, list[str]] = {}
     for one in profiles:
         places.setdefault(one.reason, []).append(f"{one.image}, {one.area}")
@@ -120,20 +85,7 @@ def reasons(profiles: Sequence[Penetration], *, has_glass: bool) -> str:
 
 
 def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[list[list[str]], list[str]]:
-    """Rows under `DENSITY_HEADINGS`, and why numbers are missing.
-
-    Parameters
-    ----------
-    table : VesselTable or None
-        Vessels.
-    cells : CellDensity or None
-        Nuclei.
-
-    Returns
-    -------
-    tuple
-        Texts, and one tooltip per row.
-    """
+    """Rows under `DENSITY_HEADINGS`, and why numbers are missing."""
     rows, tips = [], []
     if table is not None:
         n, area = count(table.n), f"{table.tissue_mm2:.4g} mm²"

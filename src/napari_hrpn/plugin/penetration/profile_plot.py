@@ -42,15 +42,7 @@ class ProfilePlot(Plot):
         self._colours: Mapping[str, str] = {}
 
     def show_profiles(self, profiles: Sequence[Penetration], colours: Mapping[str, str]) -> None:
-        """Show other profiles.
-
-        Parameters
-        ----------
-        profiles : sequence of Penetration
-            Of one area, an image each; the real one first.
-        colours : mapping of str to str
-            Of the predictions.
-        """
+        """Show other profiles."""
         self._profiles, self._colours = profiles, colours
         self.redraw_soon()
 

@@ -31,15 +31,7 @@ BRIGHTEST = 1e6
 
 
 class VesselForm(QWidget):
-    """Asks what is needed to find vessels; `changed` says that something is different.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the stains are.
-    masks : MaskLayers
-        Masks to choose from.
-    """
+    """Asks what is needed to find vessels; `changed` says that something is different."""
 
     changed = Signal()
 
@@ -102,13 +94,7 @@ class VesselForm(QWidget):
         return slide.channel_names.index(stain.name) if stain.name in slide.channel_names else None
 
     def follow(self, real: ComparedChannel | None) -> None:
-        """Offer the stains that lie on a slide.
-
-        Parameters
-        ----------
-        real : ComparedChannel or None
-            The real channel of the slide.
-        """
+        """Offer the stains that lie on a slide."""
         layers = [] if real is None else self._stains(real)
         for box, role in ((self.stain_box, "vessels"), (self.nuclei_box, "nuclei")):
             guess = None if real is None else _guess(layers, real, role)

@@ -14,20 +14,7 @@ if TYPE_CHECKING:
 
 
 def vessel_at(vessels: VesselMask, place: tuple[int, int]) -> int | None:
-    """Which vessel is at a pixel.
-
-    Parameters
-    ----------
-    vessels : VesselMask
-        Of the slide.
-    place : tuple of int
-        Row and column at full resolution.
-
-    Returns
-    -------
-    int or None
-        Its number, 1 for the first; None where there is none.
-    """
+    """Which vessel is at a pixel."""
     row, column = (
         min(int((own + 0.5) / factor), size - 1)
         for own, factor, size in zip(place, vessels.downsample, vessels.mask.shape, strict=True)
@@ -37,20 +24,7 @@ def vessel_at(vessels: VesselMask, place: tuple[int, int]) -> int | None:
 
 
 def box_of(vessels: VesselMask, label: int) -> Box:
-    """The box around a vessel.
-
-    Parameters
-    ----------
-    vessels : VesselMask
-        Of the slide.
-    label : int
-        Its number, from 1 on.
-
-    Returns
-    -------
-    Box
-        In full-resolution pixels, with a pixel of the mask around it.
-    """
+    """The box around a vessel."""
     objects = vessels.objects
     own = np.flatnonzero(objects.part == label - 1)
     dy, dx = vessels.downsample

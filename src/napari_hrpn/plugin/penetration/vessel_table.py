@@ -33,13 +33,7 @@ Role = Qt.ItemDataRole
 
 
 class VesselModel(QAbstractTableModel):
-    """Rows of numbers that can be sorted.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        A row per vessel, all with the same keys; what does not exist is None.
-    """
+    """Rows of numbers that can be sorted."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
@@ -135,13 +129,7 @@ class VesselTableView(QTableView):
         return self._model.label_at(rows[0].row()) if rows else None
 
     def show_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Show other vessels, in the order of their numbers.
-
-        Parameters
-        ----------
-        rows : sequence of mapping
-            As for `VesselModel`.
-        """
+        """Show other vessels, in the order of their numbers."""
         former, self._model = self._model, VesselModel(rows)
         self.setModel(self._model)
         former.deleteLater()
@@ -151,18 +139,7 @@ class VesselTableView(QTableView):
             self.setColumnWidth(column, min(self.columnWidth(column), WIDEST_PX))
 
     def select(self, label: int) -> bool:
-        """Select the row of a vessel and bring it into view; `chosen` does not tell of it.
-
-        Parameters
-        ----------
-        label : int
-            Number of the vessel.
-
-        Returns
-        -------
-        bool
-            Whether it has a row.
-        """
+        """Select the row of a vessel and bring it into view; `chosen` does not tell of it."""
         row = self._model.row_of(label)
         if row is None:
             return False

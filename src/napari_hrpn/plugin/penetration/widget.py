@@ -60,13 +60,7 @@ AREAS = [("Tissue", "tissue"), ("Core", "core"), ("Periphery", "periphery")]
 
 
 class PenetrationWidget(MeasuringWidget):
-    """How far a probe got from the vessels, in a real image and its predictions.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides are open.
-    """
+    """How far a probe got from the vessels, in a real image and its predictions."""
 
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -146,13 +140,7 @@ class PenetrationWidget(MeasuringWidget):
         self.density_table.show_rows(*penetration_numbers.density_rows(self._table, self._cells))
 
     def go_to_vessel(self, label: int) -> None:
-        """Go to a vessel in the viewer, and frame it.
-
-        Parameters
-        ----------
-        label : int
-            Its number in the table.
-        """
+        """Go to a vessel in the viewer, and frame it."""
         real = self.place
         if self._vessels is not None and real is not None:
             box = box_of(self._vessels, label)

@@ -23,24 +23,7 @@ BANDS, EDGE = "bands", "edge"
 
 
 def vessels_part(slide: Slide, stain: ComparedChannel, tissue: RegionMask | None, settings: VesselSettings) -> Part:
-    """Find vessels by their stain.
-
-    Parameters
-    ----------
-    slide : Slide
-        On which they lie.
-    stain : ComparedChannel
-        Of the vessels.
-    tissue : RegionMask or None
-        Where they are looked for.
-    settings : VesselSettings
-        How they are told from the rest.
-
-    Returns
-    -------
-    Part
-        Its result is a `VesselMask`.
-    """
+    """Find vessels by their stain."""
 
     def _begin(_: Mapping[Hashable, Any]) -> Steps:
         # napari imports these for the first Labels layer, in the GUI thread, where they take half a second
@@ -56,22 +39,7 @@ def vessels_part(slide: Slide, stain: ComparedChannel, tissue: RegionMask | None
 
 
 def edited_part(labels: NDArray[Any], slide: Slide, mark: Hashable) -> Part:
-    """Take a drawn or edited mask for the vessels.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray
-        Shape (y, x), over the whole slide.
-    slide : Slide
-        The slide.
-    mark : hashable
-        Changes with the labels.
-
-    Returns
-    -------
-    Part
-        Its result is a `VesselMask`.
-    """
+    """Take a drawn or edited mask for the vessels."""
 
     def _begin(_: Mapping[Hashable, Any]) -> Steps:
         from napari_hrpn.analysis import edited_vessel_mask
@@ -83,30 +51,14 @@ def edited_part(labels: NDArray[Any], slide: Slide, mark: Hashable) -> Part:
 
 @dataclass(frozen=True, eq=False)
 class PenetrationParts:
-    """All that the widget measures, in parts.
+    """All that the widget measures, in parts."""
 
-    Attributes
-    ----------
-    vessels : Part
-        Its result is a `VesselMask`.
-    table : Part
-        Each vessel and their density, a `VesselTable`.
-    background : Part or float
-        What is taken off: the grey levels of blank glass by name of image, or one for all.
-    probe : Part
-        How far the probe got, a `SlidePenetration` of all images.
-    nuclei : Part or None
-        A `CellDensity`; None where no layer shows nuclei.
-    tables : Part
-        The tables of an evaluation by name, each a list of rows.
-    """
-
-    vessels: Part
-    table: Part
-    background: Part | float
-    probe: Part
-    nuclei: Part | None
-    tables: Part
+    vessels: Part  # Its result is a `VesselMask`
+    table: Part  # Each vessel and their density, a `VesselTable`
+    background: Part | float  # What is taken off: the grey levels of blank glass by name of image, or one for all
+    probe: Part  # How far the probe got, a `SlidePenetration` of all images
+    nuclei: Part | None  # A `CellDensity`; None where no layer shows nuclei
+    tables: Part  # The tables of an evaluation by name, each a list of rows
 
     @property
     def in_order(self) -> list[Part]:
@@ -117,24 +69,14 @@ class PenetrationParts:
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """What is to be measured.
+    """What is to be measured."""
 
-    Attributes
-    ----------
-    images : sequence of ComparedChannel
-        The real one and predictions, of one size.
-    stain, nuclei : ComparedChannel or None
-        Of the vessels and of the nuclei, where there are layers of them.
-    tissue : RegionMask or None
-        What is measured; None means everything.
-    background : RegionMask or float or None
-        What is taken off: the median of blank glass there, nothing where None, or a grey level.
-    """
-
-    images: Sequence[ComparedChannel]
+    images: Sequence[ComparedChannel]  # The real one and predictions, of one size
+    # Of the vessels and of the nuclei, where there are layers of them
     stain: ComparedChannel | None
     nuclei: ComparedChannel | None
-    tissue: RegionMask | None
+    tissue: RegionMask | None  # What is measured; None means everything
+    # What is taken off: the median of blank glass there, nothing where None, or a grey level
     background: RegionMask | float | None
 
     @property
@@ -163,20 +105,7 @@ class Chosen:
 
 
 def penetration_parts(chosen: Chosen, vessels: Part) -> PenetrationParts:
-    """What there is to compute.
-
-    Parameters
-    ----------
-    chosen : Chosen
-        What is to be measured.
-    vessels : Part
-        That finds the vessels.
-
-    Returns
-    -------
-    PenetrationParts
-        Nothing is computed yet.
-    """
+    """What there is to compute."""
     background = chosen.background if isinstance(chosen.background, float) else _background_part(chosen)
     table, probe = _table_part(chosen, vessels), _probe_part(chosen, vessels, background)
     nuclei = None if chosen.nuclei is None else _nuclei_part(chosen.nuclei, chosen.tissue)
@@ -247,24 +176,7 @@ def _nuclei_part(stain: ComparedChannel, tissue: RegionMask | None) -> Part:
 
 
 def subareas_part(kind: str, slide: Slide, vessels: Part, tissue: RegionMask | None) -> Part:
-    """Cut the tissue into subareas.
-
-    Parameters
-    ----------
-    kind : str
-        `BANDS` of distance from the vessels, or `EDGE` for core and periphery.
-    slide : Slide
-        The slide.
-    vessels : Part
-        That finds them.
-    tissue : RegionMask or None
-        What is cut.
-
-    Returns
-    -------
-    Part
-        Its result is `Subareas`.
-    """
+    """Cut the tissue into subareas."""
 
     def _begin(results: Mapping[Hashable, Any]) -> Steps:
         from napari_hrpn.analysis import core_and_periphery, distance_bands

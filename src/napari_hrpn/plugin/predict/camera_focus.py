@@ -14,18 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Focus:
-    """A point that any thread may ask for by calling it; only the GUI thread sets it.
+    """A point that any thread may ask for by calling it; only the GUI thread sets it."""
 
-    Attributes
-    ----------
-    point : tuple of float or None
-        Row and column in full-resolution pixels.
-    was_asked : bool
-        Whether some thread has asked, as the engine does for its first tile.
-    """
-
-    point: tuple[float, float] | None = None
-    was_asked: bool = False
+    point: tuple[float, float] | None = None  # Row and column in full-resolution pixels
+    was_asked: bool = False  # Whether some thread has asked, as the engine does for its first tile
 
     def __call__(self) -> tuple[float, float] | None:
         """Return the point."""
@@ -34,15 +26,7 @@ class Focus:
 
 
 class CameraFocus:
-    """Keeps a `Focus` on the middle of the view.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-    layer : napari.layers.Image
-        In whose pixels.
-    """
+    """Keeps a `Focus` on the middle of the view."""
 
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
         self._viewer, self._layer = viewer, layer

@@ -46,13 +46,7 @@ class CheckpointForm(QWidget):
         self.box.changed.connect(self.read)
 
     def use(self, path: Path) -> None:
-        """Choose a checkpoint file.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            The file.
-        """
+        """Choose a checkpoint file."""
         if path not in [value for _, value in self._choices]:
             self._choices.append((_title(path), path))
             self.box.offer(self._choices)

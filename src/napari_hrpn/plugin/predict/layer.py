@@ -38,62 +38,22 @@ if TYPE_CHECKING:
 
 
 def empty_levels(shape: tuple[int, int], dtype: DTypeLike) -> LiveLevels:
-    """Levels of a prediction whose store need not exist yet.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the slide.
-    dtype : dtype
-        Type of the predicted pixels.
-
-    Returns
-    -------
-    LiveLevels
-        All zero, of the shapes that the store will have.
-    """
+    """Levels of a prediction whose store need not exist yet."""
     return LiveLevels([Plane((height, width), dtype) for _, height, width in level_shapes((1, *shape))])
 
 
 @dataclass(frozen=True)
 class Title:
-    """What a prediction is called, and how it looks.
+    """What a prediction is called, and how it looks."""
 
-    Attributes
-    ----------
-    name : str
-        Name of its layer.
-    checkpoint : str
-        Title of the checkpoint.
-    colour : str
-        Such as "#cc00ff".
-    slide : str
-        Fingerprint of the slide.
-    """
-
-    name: str
-    checkpoint: str
+    name: str  # Name of its layer
+    checkpoint: str  # Title of the checkpoint
     colour: str
-    slide: str
+    slide: str  # Fingerprint of the slide
 
 
 def title_of(store: Path, request: Mapping[str, Any], card: ModelCard) -> Title:
-    """What to call a prediction.
-
-    Parameters
-    ----------
-    store : pathlib.Path
-        Where it is, or is going to be.
-    request : mapping
-        What decides its pixels.
-    card : ModelCard
-        Of the checkpoint.
-
-    Returns
-    -------
-    Title
-        As the prediction is called too when it is opened again.
-    """
+    """What to call a prediction."""
     name = prediction_name(slide_name(store), f"predicted {card.target}", card.title)
     return Title(name, card.title, colour_in_folder(store, request), request["slide"])
 
@@ -102,21 +62,6 @@ class PredictionLayer:
     """Shows a prediction in the viewer and keeps it up with its store; lives in the GUI thread.
 
     A layer that shows the same store already is used again.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where it is shown.
-    levels : LiveLevels
-        What it shows.
-    reference : napari.layers.Image
-        Layer of the slide, which it lies on.
-    real : napari.layers.Image or None
-        Layer of the real probe, whose contrast it takes.
-    title : Title
-        What to call it.
-    store : pathlib.Path
-        Where the prediction is.
     """
 
     def __init__(
@@ -154,26 +99,14 @@ class PredictionLayer:
         self._contrast = share_contrast(self.layer, real)
 
     def updated(self, contrast: tuple[float, float] | None) -> None:
-        """Show what the levels have got.
-
-        Parameters
-        ----------
-        contrast : tuple of float or None
-            Percentiles of what is finished.
-        """
+        """Show what the levels have got."""
         self._contrast.suggest(contrast)
         self._live.updated()
         if self._hatch in self._viewer.layers:
             show_news(self._hatch, self.layer, self._levels.loaded)
 
     def finish(self, outcome: Outcome) -> None:
-        """Keep what is to be known of the prediction with the layer.
-
-        Parameters
-        ----------
-        outcome : Outcome
-            What the run left.
-        """
+        """Keep what is to be known of the prediction with the layer."""
         facts = prediction_facts(self.layer)
         facts = {**facts, "complete": outcome.report.complete, "report": outcome.report}
         opened = {} if outcome.slide is None else {"slide": outcome.slide, "channel": 0}

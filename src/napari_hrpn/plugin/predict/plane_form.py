@@ -50,13 +50,7 @@ class PlaneForm(QWidget):
         return self._slide is not None and any(getattr(self._slide, axis) is not None for axis in AXES)
 
     def show_slide(self, slide: Slide | None) -> None:
-        """Show the plane that a slide is.
-
-        Parameters
-        ----------
-        slide : Slide or None
-            The slide; None for no slide.
-        """
+        """Show the plane that a slide is."""
         before, self._slide = self._slide, slide
         for axis in AXES:
             place = None if slide is None else getattr(slide, axis)

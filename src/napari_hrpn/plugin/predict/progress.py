@@ -44,13 +44,7 @@ class ProgressPanel(MessagePanel):
         self.bar.setVisible(True)
 
     def show_progress(self, progress: Progress) -> None:
-        """Show how far it is.
-
-        Parameters
-        ----------
-        progress : Progress
-            The newest.
-        """
+        """Show how far it is."""
         self.bar.setRange(0, max(1, progress.total))
         self.bar.setValue(progress.finished)
         self.bar.setFormat(f"{progress.finished} of {progress.total} tiles, %p %")
@@ -68,20 +62,7 @@ class ProgressPanel(MessagePanel):
 
 
 def words_of_the_end(progress: Progress | None, store: str) -> str:
-    """What to say of a prediction that was stopped.
-
-    Parameters
-    ----------
-    progress : Progress or None
-        The last that was heard.
-    store : str
-        Name of its folder.
-
-    Returns
-    -------
-    str
-        A sentence or two.
-    """
+    """What to say of a prediction that was stopped."""
     if progress is None:
         return f"Stopped before the first tile of {store}."
     done = f"{progress.finished} of {progress.total} tiles"

@@ -23,29 +23,7 @@ SMALL_VIEW_PX, SMALL_CORE_PX = 1024, 512
 
 
 def with_region(settings: PredictionSettings, viewer: napari.Viewer, kind: str, reference: Image) -> PredictionSettings:
-    """Settings with the part of a slide that is to be predicted.
-
-    Parameters
-    ----------
-    settings : PredictionSettings
-        For the whole slide.
-    viewer : napari.Viewer
-        Where the slide is shown.
-    kind : str
-        Whole slide, what is in view, or selected shapes, as the form knows them.
-    reference : napari.layers.Image
-        A layer of the slide.
-
-    Returns
-    -------
-    PredictionSettings
-        For the whole slide, or for a box, with smaller tiles for a small one.
-
-    Raises
-    ------
-    UserError
-        If nothing of the slide is in view, or under shapes.
-    """
+    """Settings with the part of a slide that is to be predicted."""
     box = _box(viewer, kind, reference)
     if box is not None and max(box.height, box.width) <= SMALL_VIEW_PX:
         settings = replace(settings, largest_core=SMALL_CORE_PX)

@@ -31,118 +31,58 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Readiness:
-    """What the form needs to know and takes seconds to find out.
-
-    Attributes
-    ----------
-    devices : tuple of Device
-        Fastest first.
-    defaults : PredictionSettings
-        What is used where the user says nothing.
-    """
+    """What the form needs to know and takes seconds to find out."""
 
     devices: tuple[Device, ...]
-    defaults: PredictionSettings
+    defaults: PredictionSettings  # What is used where the user says nothing
 
 
 @dataclass(frozen=True)
 class ReadCheckpoint:
-    """What the form keeps of a checkpoint.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        Its file.
-    checkpoint : Checkpoint
-        Without its weights, which are large.
-    digest : str
-        Fingerprint, which the weights decide too.
-    """
+    """What the form keeps of a checkpoint."""
 
     path: Path
-    checkpoint: Checkpoint
-    digest: str
+    checkpoint: Checkpoint  # Without its weights, which are large
+    digest: str  # Fingerprint, which the weights decide too
 
 
 @dataclass(frozen=True)
 class Job:
-    """One press of the button.
-
-    Attributes
-    ----------
-    slide : Slide
-        What to predict.
-    roles : mapping of str to int
-        Channel of each input role.
-    checkpoint, store : pathlib.Path
-        What to predict with, and where to.
-    request : dict
-        What is known to decide the pixels, as `find_output` gives it.
-    settings : PredictionSettings
-        How.
-    overwrite : bool
-        Whether another prediction may be replaced.
-    """
+    """One press of the button."""
 
     slide: Slide
-    roles: Mapping[str, int]
+    roles: Mapping[str, int]  # Channel of each input role
+    # What to predict with, and where to
     checkpoint: Path
     store: Path
-    request: Mapping[str, Any]
+    request: Mapping[str, Any]  # What is known to decide the pixels, as `find_output` gives it
     settings: PredictionSettings
-    overwrite: bool = False
+    overwrite: bool = False  # Whether another prediction may be replaced
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left.
-
-    Attributes
-    ----------
-    report : PredictionReport
-        Of the engine.
-    slide : Slide or None
-        The prediction, once it is complete.
-    """
+    """What a run left."""
 
     report: PredictionReport
-    slide: Slide | None
+    slide: Slide | None  # The prediction, once it is complete
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a prediction has come; what it tells of is loaded and can be shown.
+    """How far a prediction has come; what it tells of is loaded and can be shown."""
 
-    Attributes
-    ----------
-    finished, total : int
-        Tiles on disk, and tiles wanted.
-    earlier : int
-        How many of those on disk were finished by an earlier run.
-    predicted_px : int
-        Pixels of the tiles on disk.
-    seconds_left : float or None
-        Expected time to the end.
-    contrast : tuple of float or None
-        Percentiles of the finished pixels.
-    """
-
+    # Tiles on disk, and tiles wanted
     finished: int
     total: int
-    earlier: int
-    predicted_px: int
-    seconds_left: float | None
-    contrast: tuple[float, float] | None
+    earlier: int  # How many of those on disk were finished by an earlier run
+    predicted_px: int  # Pixels of the tiles on disk
+    seconds_left: float | None  # Expected time to the end
+    contrast: tuple[float, float] | None  # Percentiles of the finished pixels
 
 
 def find_readiness() -> Readiness:
-    """Load what is slow to load, and look for processors.
-
-    Returns
-    -------
-    Readiness
-        Devices and default settings.
-    """
+    """Load what is slow to load, and look for processors."""
     devices = find_devices()
     from napari_hrpn.inference import PredictionSettings
 
@@ -150,23 +90,7 @@ def find_readiness() -> Readiness:
 
 
 def read_card(path: Path) -> ReadCheckpoint:
-    """Read what a checkpoint says of itself.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Its file.
-
-    Returns
-    -------
-    ReadCheckpoint
-        Checked.
-
-    Raises
-    ------
-    CheckpointError
-        When it cannot be used.
-    """
+    """Read what a checkpoint says of itself."""
     from napari_hrpn.models import load_checkpoint
 
     checkpoint = load_checkpoint(path)
@@ -179,34 +103,7 @@ def predict(
     focus: Callable[[], tuple[float, float] | None],
     stop: threading.Event,
 ) -> Generator[Progress, None, Outcome]:
-    """Predict a slide, and load each tile into the levels that are shown.
-
-    Parameters
-    ----------
-    job : Job
-        What the user asked for.
-    levels : LiveLevels
-        Levels of the store's shapes, which need not exist yet.
-    focus : callable
-        Where the user looks, in full-resolution pixels; called from other threads.
-    stop : threading.Event
-        Ends the run after the tiles in flight.
-
-    Yields
-    ------
-    Progress
-        First of an earlier run, if it left something, then after each tile.
-
-    Returns
-    -------
-    Outcome
-        What was done.
-
-    Raises
-    ------
-    ValueError
-        In one sentence.
-    """
+    """Predict a slide, and load each tile into the levels that are shown."""
     filling = _Filling(job, levels)
     from napari_hrpn.inference import PredictionWarning, predict_slide
     from napari_hrpn.models import load_checkpoint

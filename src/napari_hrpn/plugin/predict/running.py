@@ -25,17 +25,6 @@ class RunningPrediction(QObject):
 
     `begun` says that the first tile is being computed, `progressed` carries `Progress`, `ended` an `Outcome`, `failed`
     an exception. After one of the last two, nothing is running any more.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where it is shown.
-    job : Job
-        What to do.
-    shown : PredictionLayer
-        Its layer.
-    levels : LiveLevels
-        What the layer shows.
     """
 
     begun = Signal()

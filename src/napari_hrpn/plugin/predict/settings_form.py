@@ -68,15 +68,7 @@ class SettingsForm(QWidget):
         form.addRow(self.advanced_group)
 
     def set_ready(self, devices: tuple[Device, ...], defaults: PredictionSettings) -> None:
-        """Fill in what was found out in the background.
-
-        Parameters
-        ----------
-        devices : tuple of Device
-            Fastest first.
-        defaults : PredictionSettings
-            What to start with; what the user has changed stays.
-        """
+        """Fill in what was found out in the background."""
         self.device_box.offer(device_choices(devices))
         if self._defaults is None:
             self._defaults = defaults
@@ -84,17 +76,7 @@ class SettingsForm(QWidget):
             self._advanced.set_defaults(defaults)
 
     def offer_resampling(self, warnings: tuple[str, ...], *, can_resample: bool, about: object) -> None:
-        """Tell that the slide's pixels are not of the size trained on, and resample unless the user says otherwise.
-
-        Parameters
-        ----------
-        warnings : tuple of str
-            Sentences; none where all is well.
-        can_resample : bool
-            Whether resampling would help.
-        about : object
-            Which slide and checkpoint; what the user says holds as long as these are the same.
-        """
+        """Tell that the slide's pixels are not of the size trained on, and resample unless the user says otherwise."""
         if (about, can_resample) != self._about:
             self._about = about, can_resample
             self.resample_box.setChecked(can_resample)
@@ -102,13 +84,7 @@ class SettingsForm(QWidget):
         self.warning_label.warn(() if self.resample_box.isChecked() else warnings)
 
     def settings(self) -> PredictionSettings | None:
-        """What is chosen.
-
-        Returns
-        -------
-        PredictionSettings or None
-            For the whole slide; None before `set_ready`.
-        """
+        """What is chosen."""
         if self._defaults is None:
             return None
         return replace(

@@ -55,38 +55,19 @@ TOOLTIPS = {
 
 @dataclass(frozen=True, eq=False)
 class ChosenSlide:
-    """What the user chose to predict.
-
-    Attributes
-    ----------
-    slide : Slide
-        The slide.
-    title : str
-        What to call it.
-    roles : dict of str to int
-        Channel of each input role.
-    reference : napari.layers.Image
-        The layer that the prediction is to lie on.
-    real : napari.layers.Image or None
-        The layer that shows the real probe.
-    """
+    """What the user chose to predict."""
 
     slide: Slide
-    title: str
-    roles: dict[str, int]
-    reference: Image
-    real: Image | None
+    title: str  # What to call it
+    roles: dict[str, int]  # Channel of each input role
+    reference: Image  # The layer that the prediction is to lie on
+    real: Image | None  # The layer that shows the real probe
 
 
 class SlideForm(QWidget):
     """Asks for a slide, its pixel size and its channels; follows what is open in the viewer.
 
     `changed` says that something may be another one now, `refused` carries a sentence.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides are open.
     """
 
     changed = Signal()
@@ -127,13 +108,7 @@ class SlideForm(QWidget):
             event.disconnect(self._layers_changed)
 
     def set_input_roles(self, roles: Sequence[str]) -> None:
-        """Ask for the channels that a checkpoint needs.
-
-        Parameters
-        ----------
-        roles : sequence of str
-            Of its card.
-        """
+        """Ask for the channels that a checkpoint needs."""
         if tuple(roles) == self._input_roles:
             return
         self._input_roles = tuple(roles)
@@ -149,13 +124,7 @@ class SlideForm(QWidget):
         self._offer_channels()
 
     def refresh(self, chosen: Slide | None = None) -> None:
-        """Offer what is open now.
-
-        Parameters
-        ----------
-        chosen : Slide, optional
-            What to choose; what is chosen already where left out.
-        """
+        """Offer what is open now."""
         slides = imaged_slides_in(self._viewer)
         choices: list[tuple[str, Any]] = [(slide_label(slide), slide) for slide in slides]
         if self._loose_layers():
@@ -184,18 +153,7 @@ class SlideForm(QWidget):
         return next((box.value for box in self.role_boxes.values() if box.value is not None), None)
 
     def chosen(self) -> ChosenSlide:
-        """What is chosen.
-
-        Returns
-        -------
-        ChosenSlide
-            Slide, roles and layers.
-
-        Raises
-        ------
-        UserError
-            In one sentence, where something is missing.
-        """
+        """What is chosen."""
         reference = self.reference_layer()
         if reference is None:
             raise UserError("There is no slide: open one, for example by dropping its file on the viewer.")

@@ -25,63 +25,22 @@ NOT_DECISIVE = ("device", "largest_core", "memory_gb", "region")
 
 @dataclass(frozen=True)
 class Output:
-    """Where a prediction goes.
+    """Where a prediction goes."""
 
-    Attributes
-    ----------
-    path : pathlib.Path
-        A prediction to go on with, or a name that is free.
-    request : dict
-        All that is known to decide the pixels, as the store records it.
-    replaceable : pathlib.Path or None
-        A prediction of the same slide by the same checkpoint with other settings.
-    """
-
-    path: Path
-    request: dict[str, Any]
-    replaceable: Path | None
+    path: Path  # A prediction to go on with, or a name that is free
+    request: dict[str, Any]  # All that is known to decide the pixels, as the store records it
+    replaceable: Path | None  # A prediction of the same slide by the same checkpoint with other settings
 
 
 def store_name(slide: Slide) -> str:
-    """Name of the folder that holds the first prediction of a slide.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-
-    Returns
-    -------
-    str
-        Another one for each image, plane and point in time of a file.
-    """
+    """Name of the folder that holds the first prediction of a slide."""
     return f"{_stem(slide)}.ome.zarr"
 
 
 def find_output(
     folder: Path, slide: Slide, read: ReadCheckpoint, channels: Sequence[int], settings: PredictionSettings
 ) -> Output:
-    """Find the folder of a prediction.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where predictions are written.
-    slide : Slide
-        What is predicted.
-    read : ReadCheckpoint
-        What it is predicted with.
-    channels : sequence of int
-        Input stains, in the network's order.
-    settings : PredictionSettings
-        How.
-
-    Returns
-    -------
-    Output
-        ``NAME.predicted.ome.zarr``, or ``NAME.predicted-TITLE.ome.zarr`` with the title of the checkpoint where that
-        is taken by another prediction, or the same with a number.
-    """
+    """Find the folder of a prediction."""
     request = _request(slide, read, channels, settings)
     free, replaceable = None, None
     for index, path in enumerate(_names(folder, slide, read.checkpoint.card.title)):

@@ -44,13 +44,7 @@ if TYPE_CHECKING:
 
 
 class PredictWidget(DockedWidget):
-    """Predicts the QD channel of an open slide.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides are open, and where the prediction appears.
-    """
+    """Predicts the QD channel of an open slide."""
 
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -103,13 +97,7 @@ class PredictWidget(DockedWidget):
         return self.slide_form.real_layer(), predicted
 
     def use_checkpoint(self, path: str | Path) -> None:
-        """Predict with a checkpoint file from now on.
-
-        Parameters
-        ----------
-        path : str or pathlib.Path
-            The file.
-        """
+        """Predict with a checkpoint file from now on."""
         self.checkpoint_form.use(Path(path))
 
     def predict(self) -> None:

@@ -27,13 +27,7 @@ TITLE = "co-localisation"
 
 
 class ColocalizationLayer(QObject):
-    """The layer, at the contrast of the real one, which it follows.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where to show it.
-    """
+    """The layer, at the contrast of the real one, which it follows."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -46,22 +40,7 @@ class ColocalizationLayer(QObject):
         self._soon = soon(self, self._update, CONTRAST_MS)
 
     def show(self, images: RoiImages, which: int, real: ComparedChannel, predicted: ComparedChannel) -> Image:
-        """Show a prediction with the real channel, in a new layer or in the one that is there.
-
-        Parameters
-        ----------
-        images : RoiImages
-            What is compared.
-        which : int
-            Which of its predictions.
-        real, predicted : ComparedChannel
-            Their layers.
-
-        Returns
-        -------
-        napari.layers.Image
-            It lies on the real layer.
-        """
+        """Show a prediction with the real channel, in a new layer or in the one that is there."""
         if self.layer is not None and (self.layer not in self._viewer.layers or self._real is not real.layer):
             self.shut_down()
         self._images, self._which = images, which
@@ -114,20 +93,7 @@ class ColocalizationLayer(QObject):
 
 
 def red_and_green(real: da.Array, predicted: da.Array, limits: tuple[float, float]) -> da.Array:
-    """A colour picture of two channels at one contrast.
-
-    Parameters
-    ----------
-    real, predicted : dask.array.Array, shape (y, x)
-        Pixels.
-    limits : tuple of float
-        Grey levels shown black and at full brightness, the same for both: equal values are yellow.
-
-    Returns
-    -------
-    dask.array.Array of uint8, shape (y, x, 3)
-        Lazy.
-    """
+    """A colour picture of two channels at one contrast."""
     import dask.array as da
 
     red, green = (_bright(channel, limits) for channel in da.core.unify_chunks(real, "yx", predicted, "yx")[1])

@@ -18,44 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DeletedShapes:
-    """Shapes with their names and colours.
-
-    Attributes
-    ----------
-    layer : napari.layers.Shapes
-        That held them.
-    vertices : tuple of numpy.ndarray
-        Of each; none where the layer itself was deleted.
-    kinds : tuple of str
-        Such as "rectangle".
-    look : dict
-        Widths and colours of each, as `Shapes.add` takes them.
-    features : pandas.DataFrame
-        A row of each.
-    """
+    """Shapes with their names and colours."""
 
     layer: Shapes
-    vertices: tuple[NDArray[Any], ...]
+    vertices: tuple[NDArray[Any], ...]  # Of each; none where the layer itself was deleted
     kinds: tuple[str, ...]
-    look: dict[str, Any]
-    features: pd.DataFrame
+    look: dict[str, Any]  # Widths and colours of each, as `Shapes.add` takes them
+    features: pd.DataFrame  # A row of each
 
     @classmethod
     def of(cls, layer: Shapes, indices: Sequence[int]) -> DeletedShapes:
-        """What a layer holds under some numbers.
-
-        Parameters
-        ----------
-        layer : napari.layers.Shapes
-            Still with them.
-        indices : sequence of int
-            Their numbers.
-
-        Returns
-        -------
-        DeletedShapes
-            Copies.
-        """
+        """What a layer holds under some numbers."""
         kept = sorted(int(index) for index in indices)
         look = {
             "edge_width": [layer.edge_width[index] for index in kept],

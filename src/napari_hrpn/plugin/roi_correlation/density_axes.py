@@ -23,15 +23,7 @@ STEADY_DECADES, STEADY_TIMES = 1.5, 2.0
 
 
 class DensityAxes:
-    """A density with the identity and the fitted line.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Empty.
-    is_animated : bool
-        Leave what changes to `artists`, to be drawn over the rest.
-    """
+    """A density with the identity and the fitted line."""
 
     def __init__(self, axes: Axes, *, is_animated: bool = False) -> None:
         from matplotlib import colormaps
@@ -56,22 +48,7 @@ class DensityAxes:
         return self.image, self.identity, self.fit
 
     def show(self, measurement: RoiMeasurement, which: int = 0, *, is_steady: bool = False) -> bool:
-        """Show a region.
-
-        Parameters
-        ----------
-        measurement : RoiMeasurement
-            Of the region.
-        which : int
-            Which prediction.
-        is_steady : bool
-            Leave axes and colours as they are, unless what is shown would hardly be seen.
-
-        Returns
-        -------
-        bool
-            Whether the axes or the scale of the colours changed too.
-        """
+        """Show a region."""
         before = self.axes.get_xlim(), self.image.get_clim()
         self.shown = measurement, which
         numbers = measurement.numbers[which]
@@ -111,18 +88,7 @@ class DensityAxes:
         self.fit.set_data((), ())
 
     def words_at(self, real: float, predicted: float) -> str:
-        """What is at a place of the axes.
-
-        Parameters
-        ----------
-        real, predicted : float
-            Grey levels.
-
-        Returns
-        -------
-        str
-            How many pixels; empty where nothing is shown.
-        """
+        """What is at a place of the axes."""
         if self.shown is None:
             return ""
         measurement, which = self.shown
@@ -135,18 +101,7 @@ class DensityAxes:
 
 
 def seen_range(measurement: RoiMeasurement) -> float:
-    """How far the axes reach: to the brightest pixels but a few, in steps, so that they seldom change.
-
-    Parameters
-    ----------
-    measurement : RoiMeasurement
-        Of a region.
-
-    Returns
-    -------
-    float
-        Grey level, the same for all predictions.
-    """
+    """How far the axes reach: to the brightest pixels but a few, in steps, so that they seldom change."""
     low, high = measurement.density_range
     used = [_last_used(numbers.density) for numbers in measurement.numbers]
     cells = len(measurement.numbers[0].density)

@@ -30,11 +30,6 @@ class DensityPlot(QWidget):
     """Draws a density.
 
     `drawn` says that what was asked for is drawn; it is on the screen with the next frame of the window.
-
-    Parameters
-    ----------
-    background, text : str
-        Colours of the viewer's theme.
     """
 
     drawn = Signal()
@@ -78,19 +73,7 @@ class DensityPlot(QWidget):
         self._draw_all_soon()
 
     def show_measurement(self, measurement: RoiMeasurement | None, which: int, title: str, words: str = "") -> None:
-        """Show a region, or a sentence in its place.
-
-        Parameters
-        ----------
-        measurement : RoiMeasurement or None
-            Of the region.
-        which : int
-            Which prediction.
-        title : str
-            What stands above.
-        words : str
-            The sentence.
-        """
+        """Show a region, or a sentence in its place."""
         axes = self.density.axes
         is_empty = measurement is None
         for part in (axes, self._bar_axes):

@@ -51,40 +51,20 @@ COLOCALIZED = (
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a region comes from.
+    """Where a region comes from."""
 
-    Attributes
-    ----------
-    file : str or None
-        Name of the file that its layer was imported from.
-    random : RandomRois or None
-        Settings that placed it; None where somebody drew it.
-    """
-
-    file: str | None = None
-    random: RandomRois | None = None
+    file: str | None = None  # Name of the file that its layer was imported from
+    random: RandomRois | None = None  # Settings that placed it; None where somebody drew it
 
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """What is exported.
-
-    Attributes
-    ----------
-    images : RoiImages
-        What was compared.
-    rows : tuple of RoiRow
-        All regions.
-    regions : str
-        Name of the layer that they were drawn in.
-    origins : sequence of Origin
-        Of each row; none where nothing is known of them.
-    """
+    """What is exported."""
 
     images: RoiImages
     rows: tuple[RoiRow, ...]
-    regions: str
-    origins: Sequence[Origin] = ()
+    regions: str  # Name of the layer that they were drawn in
+    origins: Sequence[Origin] = ()  # Of each row; none where nothing is known of them
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,18 +73,7 @@ class Exported:
 
 
 def tidy_rows(exported: Exported) -> list[dict[str, Any]]:
-    """Rows of the table, one for each region and prediction.
-
-    Parameters
-    ----------
-    exported : Exported
-        Regions that are not measured are left out.
-
-    Returns
-    -------
-    list of dict
-        All with the same keys.
-    """
+    """Rows of the table, one for each region and prediction."""
     return [
         {**_place(exported.images, row), **_numbers(exported, row, k)}
         for row in exported.rows
@@ -114,20 +83,7 @@ def tidy_rows(exported: Exported) -> list[dict[str, Any]]:
 
 
 def density_rows(exported: Exported, row: RoiRow) -> list[dict[str, Any]]:
-    """Cells of the densities that hold a pixel.
-
-    Parameters
-    ----------
-    exported : Exported
-        What was compared.
-    row : RoiRow
-        A region that is measured.
-
-    Returns
-    -------
-    list of dict
-        Prediction, grey levels of the middle of the cell, and pixels.
-    """
+    """Cells of the densities that hold a pixel."""
     assert row.measurement is not None
     low, high = row.measurement.density_range
     found = []
@@ -147,18 +103,7 @@ def density_rows(exported: Exported, row: RoiRow) -> list[dict[str, Any]]:
 
 
 def settings(exported: Exported) -> dict[str, Any]:
-    """What was compared and how.
-
-    Parameters
-    ----------
-    exported : Exported
-        What was compared.
-
-    Returns
-    -------
-    dict
-        Of words, numbers and null.
-    """
+    """What was compared and how."""
     images = exported.images
     intervals = [
         row.measurement.numbers[0].intervals
@@ -255,20 +200,7 @@ def _ends(key: str, interval: Interval | None) -> dict[str, float | None]:
 
 
 def measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
-    """A region with its numbers as measurements.
-
-    Parameters
-    ----------
-    exported : Exported
-        What was compared.
-    row : RoiRow
-        The region.
-
-    Returns
-    -------
-    Annotation
-        As polygons with holes, the pixels inside the same.
-    """
+    """A region with its numbers as measurements."""
     roi = row.listed.roi
     shape = label_outline(roi) if isinstance(roi, LabelledRoi) else outlined(roi)
     found: dict[str, float] = {}

@@ -42,11 +42,6 @@ class RoiExport(QObject):
     """The button that saves, and what it does.
 
     `said` carries a sentence for the user, `refused` why something cannot be saved.
-
-    Parameters
-    ----------
-    exported : callable
-        Gives what there is to save and the region that is looked at, or None.
     """
 
     said = Signal(str)
@@ -98,46 +93,14 @@ class RoiExport(QObject):
 
 
 def write_rois_table(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
-    """Write the table as CSV, and the settings beside it.
-
-    Parameters
-    ----------
-    exported : Exported
-        With a measured region at least.
-    path : pathlib.Path
-        The file.
-    overwrite : bool
-        Whether files that exist may be replaced.
-
-    Raises
-    ------
-    SlideError
-        If a file exists already or cannot be written.
-    """
+    """Write the table as CSV, and the settings beside it."""
     _check_beside(path, (".json",), overwrite=overwrite)
     write_table(tidy_rows(exported), path, overwrite=overwrite)
     _write_settings(exported, path, overwrite=overwrite)
 
 
 def write_roi_figure(exported: Exported, row: RoiRow, path: Path, *, overwrite: bool = False) -> None:
-    """Write the densities of a region as PNG or SVG; its cells as CSV and the settings beside it.
-
-    Parameters
-    ----------
-    exported : Exported
-        What was compared.
-    row : RoiRow
-        A region that is measured.
-    path : pathlib.Path
-        The file.
-    overwrite : bool
-        Whether files that exist may be replaced.
-
-    Raises
-    ------
-    SlideError
-        If a file exists already or cannot be written.
-    """
+    """Write the densities of a region as PNG or SVG; its cells as CSV and the settings beside it."""
     _check_beside(path, (".csv", ".json"), overwrite=overwrite)
     write_figure(roi_figure(exported, row), path, overwrite=overwrite)
     write_table(density_rows(exported, row), path.with_suffix(".csv"), overwrite=overwrite)
@@ -145,20 +108,7 @@ def write_roi_figure(exported: Exported, row: RoiRow, path: Path, *, overwrite: 
 
 
 def roi_figure(exported: Exported, row: RoiRow) -> Figure:
-    """Densities of a region, one panel for each prediction.
-
-    Parameters
-    ----------
-    exported : Exported
-        What was compared.
-    row : RoiRow
-        A region that is measured.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        With r, slope and n in the titles.
-    """
+    """Densities of a region, one panel for each prediction."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -184,22 +134,7 @@ def roi_figure(exported: Exported, row: RoiRow) -> Figure:
 
 
 def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
-    """Write the regions as GeoJSON that QuPath opens, with their numbers as measurements.
-
-    Parameters
-    ----------
-    exported : Exported
-        What was compared.
-    path : pathlib.Path
-        The file.
-    overwrite : bool
-        Whether files that exist may be replaced.
-
-    Raises
-    ------
-    SlideError
-        If a file exists already or cannot be written.
-    """
+    """Write the regions as GeoJSON that QuPath opens, with their numbers as measurements."""
     _check_beside(path, (".json",), overwrite=overwrite)
     regions = [measured_annotation(exported, row) for row in exported.rows]
     write_geojson([*regions, *taken_away(regions)], path, overwrite=overwrite)

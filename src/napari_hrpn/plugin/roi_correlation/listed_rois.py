@@ -21,26 +21,12 @@ NAME = "name"
 
 @dataclass(frozen=True, eq=False)
 class ListedRoi:
-    """A region and where it comes from.
+    """A region and where it comes from."""
 
-    Attributes
-    ----------
-    index : int
-        Number of the shape in its layer, or value of the label.
-    name : str
-        What the table calls it.
-    roi : Annotation or LabelledRoi
-        In full-resolution pixels of the real slide.
-    digest : str
-        Fingerprint of its place.
-    layer : napari.layers.Layer or None
-        That holds it.
-    """
-
-    index: int
+    index: int  # Number of the shape in its layer, or value of the label
     name: str
-    roi: Roi
-    digest: str
+    roi: Roi  # In full-resolution pixels of the real slide
+    digest: str  # Fingerprint of its place
     layer: Layer | None = None
 
     def is_at(self, other: ListedRoi | None) -> bool:
@@ -55,21 +41,11 @@ class ListedRoi:
 
 @dataclass(frozen=True, eq=False)
 class RoiList:
-    """What a layer holds.
+    """What a layer holds."""
 
-    Attributes
-    ----------
-    rois : tuple of ListedRoi
-        In the order of the layer.
-    note : str
-        What was left out and why; empty where nothing was.
-    taken : tuple of Annotation
-        What is taken away from all of them.
-    """
-
-    rois: tuple[ListedRoi, ...] = ()
-    note: str = ""
-    taken: tuple[Annotation, ...] = ()
+    rois: tuple[ListedRoi, ...] = ()  # In the order of the layer
+    note: str = ""  # What was left out and why; empty where nothing was
+    taken: tuple[Annotation, ...] = ()  # What is taken away from all of them
 
 
 def shape_rois(
@@ -79,26 +55,7 @@ def shape_rois(
     only: Container[int] | None = None,
     taken: Sequence[Annotation] = (),
 ) -> RoiList:
-    """Regions of shapes.
-
-    Parameters
-    ----------
-    layer : napari.layers.Shapes
-        Under any transform.
-    image : napari.layers.Image
-        The real layer, under any transform.
-    viewer : napari.Viewer
-        In which both lie.
-    only : container of int, optional
-        Numbers of the shapes to look at; all where left out.
-    taken : sequence of Annotation
-        What other shapes take away, where not all are looked at.
-
-    Returns
-    -------
-    RoiList
-        Of rectangles, ellipses and polygons that have an area, without what excludes; the note tells of the others.
-    """
+    """Regions of shapes."""
     shapes = shapes_on_slide(layer, image, viewer, only)
     areas = [shape for shape in shapes if shape.has_area]
     taken = (*taken, *(outlined(Annotation("", "exclude", ((shape.ring,),))) for shape in areas if shape.excludes))
@@ -111,42 +68,13 @@ def shape_rois(
 
 
 def label_rois(found: LabelsOnSlide) -> RoiList:
-    """Regions of labels, one for each value but 0; for any thread.
-
-    Parameters
-    ----------
-    found : LabelsOnSlide
-        Labels and where they lie.
-
-    Returns
-    -------
-    RoiList
-        In the order of their values.
-
-    Raises
-    ------
-    AnalysisError
-        If there are so many that they cannot be meant as regions.
-    """
+    """Regions of labels, one for each value but 0; for any thread."""
     rois = labelled_rois(found.labels, found.matrix, found.offset)
     return RoiList(tuple(_listed(value, roi) for value, roi in rois.items()))
 
 
 def roi_name(layer: Shapes, index: int) -> str:
-    """What a shape is called.
-
-    Parameters
-    ----------
-    layer : napari.layers.Shapes
-        Its layer.
-    index : int
-        Its number.
-
-    Returns
-    -------
-    str
-        Its feature "name", where there is one, else its number.
-    """
+    """What a shape is called."""
     told = layer.features[NAME].iloc[index] if NAME in layer.features else None
     return told if isinstance(told, str) and told else f"ROI {index + 1}"
 

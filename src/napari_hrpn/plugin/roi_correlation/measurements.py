@@ -37,49 +37,23 @@ FAST_IN_A_ROW, SLOW_IN_A_ROW = 12, 3
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """What is asked for while a region moves.
-
-    Attributes
-    ----------
-    images : RoiImages
-        What to compare.
-    listed : ListedRoi
-        The region as it is at this moment.
-    density_range : tuple of float or None
-        Of the plot that is shown.
-    most_px : float
-        How many pixels can be afforded.
-    cache : ChunkCache
-        What was read while it moved.
-    """
+    """What is asked for while a region moves."""
 
     images: RoiImages
-    listed: ListedRoi
-    density_range: tuple[float, float] | None
-    most_px: float
-    cache: ChunkCache
+    listed: ListedRoi  # The region as it is at this moment
+    density_range: tuple[float, float] | None  # Of the plot that is shown
+    most_px: float  # How many pixels can be afforded
+    cache: ChunkCache  # What was read while it moved
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A region and its numbers.
-
-    Attributes
-    ----------
-    images : RoiImages
-        What was compared.
-    listed : ListedRoi
-        The region as it was.
-    measurement : RoiMeasurement or Exception
-        The numbers, or why there are none.
-    seconds : float
-        How long it took.
-    """
+    """A region and its numbers."""
 
     images: RoiImages
-    listed: ListedRoi
-    measurement: RoiMeasurement | Exception
-    seconds: float
+    listed: ListedRoi  # The region as it was
+    measurement: RoiMeasurement | Exception  # The numbers, or why there are none
+    seconds: float  # How long it took
 
 
 class Previews(QObject):
@@ -105,17 +79,7 @@ class Previews(QObject):
         return self._run is not None
 
     def ask(self, images: RoiImages, listed: ListedRoi, density_range: tuple[float, float] | None) -> None:
-        """Measure a region; another one that waits is forgotten.
-
-        Parameters
-        ----------
-        images : RoiImages
-            What to compare.
-        listed : ListedRoi
-            The region.
-        density_range : tuple of float or None
-            Of the plot that is shown.
-        """
+        """Measure a region; another one that waits is forgotten."""
         now = time.monotonic()
         if now - self._asked > FRESH_S:
             # a prediction that is being made may have gone on
@@ -202,15 +166,7 @@ class Measurements(_InBackground):
     measured = Signal(object)
 
     def measure(self, images: RoiImages, rois: Sequence[ListedRoi]) -> None:
-        """Measure these regions now, in place of those that were to be measured.
-
-        Parameters
-        ----------
-        images : RoiImages
-            What to compare.
-        rois : sequence of ListedRoi
-            In the order in which they are wanted.
-        """
+        """Measure these regions now, in place of those that were to be measured."""
         self.abandon()
         if not rois:
             return
@@ -238,15 +194,7 @@ class Colocalizations(_InBackground):
     found = Signal(object, object)
 
     def compute(self, images: RoiImages, rois: Sequence[ListedRoi]) -> None:
-        """Compute those of these regions now, in place of those that were to be computed.
-
-        Parameters
-        ----------
-        images : RoiImages
-            What to compare.
-        rois : sequence of ListedRoi
-            In the order in which they are wanted.
-        """
+        """Compute those of these regions now, in place of those that were to be computed."""
         self.abandon()
 
         def work(stop: threading.Event) -> Generator[tuple[ListedRoi, object], None, None]:

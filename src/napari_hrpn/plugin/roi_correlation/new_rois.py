@@ -42,30 +42,7 @@ def new_layer(
     names: Sequence[str] = (),
     kind: str = "rectangle",
 ) -> Shapes:
-    """Add a layer of shapes that lies on the real layer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where to.
-    image : napari.layers.Image
-        The real layer.
-    shape : tuple of int
-        Its height and width in pixels.
-    title : str
-        Name of the new layer.
-    rings : sequence of numpy.ndarray, shape (n, 2)
-        Outlines in full-resolution pixels from the slide's outer corner; none for an empty layer.
-    names : sequence of str
-        Name of each.
-    kind : str
-        "rectangle" or "polygon".
-
-    Returns
-    -------
-    napari.layers.Shapes
-        With a feature "name".
-    """
+    """Add a layer of shapes that lies on the real layer."""
     return viewer.add_shapes(
         [ring - HALF_A_PIXEL for ring in rings] or None,
         ndim=2,
@@ -82,21 +59,7 @@ def new_layer(
 
 
 def add_boxes(boxes: Sequence[Box], names: Sequence[str], layer: Shapes, image: Image, viewer: napari.Viewer) -> None:
-    """Add rectangles to the user's shapes.
-
-    Parameters
-    ----------
-    boxes : sequence of Box
-        In full-resolution pixels.
-    names : sequence of str
-        Name of each; kept where the layer has a feature "name".
-    layer : napari.layers.Shapes
-        Under any transform.
-    image : napari.layers.Image
-        The real layer.
-    viewer : napari.Viewer
-        In which both lie.
-    """
+    """Add rectangles to the user's shapes."""
     has_names = NAME in layer.features
     before = _default_name(layer)
     for box, name in zip(boxes, names, strict=True):
@@ -110,13 +73,7 @@ def add_boxes(boxes: Sequence[Box], names: Sequence[str], layer: Shapes, image: 
 
 
 def name_next(layer: Shapes) -> None:
-    """Let the shape that is drawn next have the next number, in layers that name their shapes so.
-
-    Parameters
-    ----------
-    layer : napari.layers.Shapes
-        The layer.
-    """
+    """Let the shape that is drawn next have the next number, in layers that name their shapes so."""
     if not _default_name(layer).startswith(NUMBERED):
         return
     taken = set(layer.features[NAME])
@@ -126,62 +83,18 @@ def name_next(layer: Shapes) -> None:
 
 
 def box_ring(box: Box) -> np.ndarray:
-    """Corners of a rectangle.
-
-    Parameters
-    ----------
-    box : Box
-        In full-resolution pixels.
-
-    Returns
-    -------
-    numpy.ndarray, shape (4, 2)
-        y and x.
-    """
+    """Corners of a rectangle."""
     return np.array([[box.y0, box.x0], [box.y0, box.x1], [box.y1, box.x1], [box.y1, box.x0]], float)
 
 
 def taken_boxes(rois: Sequence[Roi], shape: tuple[int, int]) -> list[Box]:
-    """Rectangles around regions, on the slide.
-
-    Parameters
-    ----------
-    rois : sequence of (Annotation or LabelledRoi)
-        The regions.
-    shape : tuple of int
-        Height and width of the slide in pixels.
-
-    Returns
-    -------
-    list of Box
-        In full-resolution pixels; empty where a region lies beside the slide.
-    """
+    """Rectangles around regions, on the slide."""
     bounds = [roi_bounds(roi, shape) for roi in rois]
     return [Box(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in bounds]
 
 
 def read_rois(path: Path, shape: tuple[int, int]) -> tuple[tuple[Annotation, ...], str]:
-    """Read regions from GeoJSON; for any thread.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    shape : tuple of int
-        Height and width of the slide in pixels.
-
-    Returns
-    -------
-    tuple of Annotation
-        Those that include and those that exclude.
-    str
-        What is to be known of them; empty where nothing is.
-
-    Raises
-    ------
-    SlideError
-        If the file cannot be read, or has no region on the slide.
-    """
+    """Read regions from GeoJSON; for any thread."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         annotations = read_geojson(path)
@@ -198,26 +111,7 @@ def read_rois(path: Path, shape: tuple[int, int]) -> tuple[tuple[Annotation, ...
 def imported_layer(
     annotations: Sequence[Annotation], title: str, image: Image, shape: tuple[int, int], viewer: napari.Viewer
 ) -> Shapes:
-    """Show imported regions in a layer of their own.
-
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-        With any number of polygons and holes each.
-    title : str
-        Name of the layer.
-    image : napari.layers.Image
-        The real layer.
-    shape : tuple of int
-        Its height and width in pixels.
-    viewer : napari.Viewer
-        Where to.
-
-    Returns
-    -------
-    napari.layers.Shapes
-        One polygon for each annotation; one that excludes is called so.
-    """
+    """Show imported regions in a layer of their own."""
     rings = [one_stroke(annotation) for annotation in annotations]
     names = [
         f"{EXCLUDE} {annotation.name}".strip() if annotation.kind == "exclude" else annotation.name or f"ROI {number}"

@@ -41,26 +41,14 @@ class RandomForm(QWidget):
         self.add_button.clicked.connect(self.asked)
 
     def set_pixel_size(self, pixel_um: tuple[float, float] | None) -> None:
-        """Offer µm where they are known.
-
-        Parameters
-        ----------
-        pixel_um : tuple of float or None
-            Height and width of a full-resolution pixel in µm.
-        """
+        """Offer µm where they are known."""
         if pixel_um is None:
             self.unit_box.setCurrentText(PIXELS)
         self._pixel_um = pixel_um
         self.unit_box.setEnabled(pixel_um is not None)
 
     def set_shape(self, shape: tuple[int, int] | None) -> None:
-        """Offer what fits on a slide, unless the user has asked for a size.
-
-        Parameters
-        ----------
-        shape : tuple of int or None
-            Height and width of the slide in pixels.
-        """
+        """Offer what fits on a slide, unless the user has asked for a size."""
         if shape is None or self._size() != self._proposed:
             return
         self._proposed = fitting_size(shape)
@@ -78,13 +66,7 @@ class RandomForm(QWidget):
         )
 
     def settings(self) -> RandomRois:
-        """What is wanted.
-
-        Returns
-        -------
-        RandomRois
-            In pixels, a whole one at least.
-        """
+        """What is wanted."""
         height_px, width_px = self._size()
         return RandomRois(
             height_px=height_px,
@@ -141,19 +123,7 @@ class RandomForm(QWidget):
 
 
 def fitting_size(shape: tuple[int, int]) -> tuple[int, int]:
-    """Size of a random region for a slide.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the slide in pixels.
-
-    Returns
-    -------
-    tuple of int
-        Height and width: the paper's where they fit, else of the same proportions and half as high or wide as the
-        slide at most.
-    """
+    """Size of a random region for a slide."""
     paper = DEFAULTS.height_px, DEFAULTS.width_px
     if all(own <= whole for own, whole in zip(paper, shape, strict=True)):
         return paper

@@ -61,31 +61,13 @@ class ResultPanel(QWidget):
         return self.prediction_box.value or 0
 
     def set_predictions(self, names: Sequence[str], shape: tuple[int, int]) -> None:
-        """Offer other predictions.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Short names.
-        shape : tuple of int
-            Height and width of the slide in pixels.
-        """
+        """Offer other predictions."""
         self._names, self._shape = tuple(names), shape
         self.prediction_box.offer([(name, number) for number, name in enumerate(names)])
         self._choice.setVisible(len(names) > 1)
 
     def show_measurement(self, measurement: RoiMeasurement | None, title: str, problem: str = "") -> None:
-        """Show a region, or why there is nothing to show.
-
-        Parameters
-        ----------
-        measurement : RoiMeasurement or None
-            From any level.
-        title : str
-            Name of the region.
-        problem : str
-            A sentence.
-        """
+        """Show a region, or why there is nothing to show."""
         self.measurement, self._title = measurement, title
         self.plot.show_measurement(
             measurement, self.which, self._plot_title(), problem or ("Measuring …" if title else NO_ROI)
@@ -99,13 +81,7 @@ class ResultPanel(QWidget):
         self.numbers_label.setText(numbers_html(measurement, self._names))
 
     def show_colocalization(self, found: Sequence[Colocalization]) -> None:
-        """Show Manders and Costes.
-
-        Parameters
-        ----------
-        found : sequence of Colocalization
-            Of each prediction; none to show nothing.
-        """
+        """Show Manders and Costes."""
         self.colocalization_label.setText(colocalization_html(found, self._names) if found else "")
         self.colocalization_label.setVisible(bool(found))
 

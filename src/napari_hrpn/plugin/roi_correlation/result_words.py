@@ -25,36 +25,14 @@ COLOCALIZED = (
 
 
 def interval_text(interval: Interval | None) -> str:
-    """An interval in brackets.
-
-    Parameters
-    ----------
-    interval : Interval or None
-        Of a number.
-
-    Returns
-    -------
-    str
-        Empty where there is none.
-    """
+    """An interval in brackets."""
     if interval is None or not math.isfinite(interval.low):
         return ""
     return f"[{number(interval.low)}, {number(interval.high)}]"
 
 
 def level_text(measurement: RoiMeasurement) -> str:
-    """Which pixels were read.
-
-    Parameters
-    ----------
-    measurement : RoiMeasurement
-        Of a region.
-
-    Returns
-    -------
-    str
-        Such as "full resolution" or "preview from level 1: means of 2 × 2 px".
-    """
+    """Which pixels were read."""
     if measurement.is_exact:
         return "full resolution"
     down, across = (f"{step:.4g}" for step in measurement.downsample)
@@ -62,20 +40,7 @@ def level_text(measurement: RoiMeasurement) -> str:
 
 
 def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
-    """Mean and SD over the regions, for a label.
-
-    Parameters
-    ----------
-    rows : sequence of RoiRow
-        Of all regions.
-    names : sequence of str
-        Short names of the predictions.
-
-    Returns
-    -------
-    str
-        A line for each prediction, with n.
-    """
+    """Mean and SD over the regions, for a label."""
     measured = sum(row.measurement is not None for row in rows)
     if not measured:
         return ""
@@ -99,20 +64,7 @@ def _mean_text(title: str, found: MeanAndSd, rows: int) -> str:
 
 
 def numbers_html(measurement: RoiMeasurement, names: Sequence[str]) -> str:
-    """Numbers of one region, a column for each prediction.
-
-    Parameters
-    ----------
-    measurement : RoiMeasurement
-        From any level.
-    names : sequence of str
-        Short names of the predictions.
-
-    Returns
-    -------
-    str
-        A table for a label.
-    """
+    """Numbers of one region, a column for each prediction."""
     lines = [
         (title, [_cell(value_of(numbers, key), interval_of(numbers, key)) for numbers in measurement.numbers])
         for key, (title, _) in QUANTITIES.items()
@@ -136,20 +88,7 @@ def _cell(value: float, interval: Interval | None) -> str:
 
 
 def doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
-    """Why a number is missing or partial.
-
-    Parameters
-    ----------
-    measurement : RoiMeasurement
-        Of a region.
-    names : sequence of str
-        Short names of the predictions.
-
-    Returns
-    -------
-    str
-        Sentences; empty where nothing is missing.
-    """
+    """Why a number is missing or partial."""
     told = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
     whose: dict[str, list[str]] = {}
     for name, numbers in zip(names, measurement.numbers, strict=True):
@@ -165,20 +104,7 @@ def doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
 
 
 def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
-    """Why a region is too small for intervals, and whether a larger one is possible.
-
-    Parameters
-    ----------
-    measurement : RoiMeasurement
-        Of a region.
-    shape : tuple of int
-        Height and width of the slide in pixels.
-
-    Returns
-    -------
-    str
-        One sentence; empty where there are intervals, or none for another reason.
-    """
+    """Why a region is too small for intervals, and whether a larger one is possible."""
     small = [numbers.blocks for numbers in measurement.numbers if _is_too_small(numbers)]
     sides = [blocks.side_px for blocks in small if blocks is not None]
     if not sides:
@@ -196,20 +122,7 @@ def _is_too_small(numbers: RoiNumbers) -> bool:
 
 
 def colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -> str:
-    """Manders and Costes of one region, for a label.
-
-    Parameters
-    ----------
-    found : sequence of Colocalization
-        One for each prediction.
-    names : sequence of str
-        Short names of the predictions.
-
-    Returns
-    -------
-    str
-        A table with a column for each prediction, and what is to be doubted.
-    """
+    """Manders and Costes of one region, for a label."""
     lines = [
         (title, ["&nbsp;/&nbsp;".join(number(getattr(own, key)) for key in keys) for own in found])
         for title, keys in COLOCALIZED

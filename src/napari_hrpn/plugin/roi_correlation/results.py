@@ -46,60 +46,23 @@ SAYS_NOTHING = ("predicted", "prediction", "probe", "qd")
 
 @dataclass(frozen=True, eq=False)
 class RoiRow:
-    """A region and what is known of it.
-
-    Attributes
-    ----------
-    listed : ListedRoi
-        The region.
-    measurement : RoiMeasurement or None
-        From every pixel; None while it is being measured, or where it cannot be.
-    problem : str
-        Why it cannot be measured; empty where it can.
-    colocalization : tuple of Colocalization
-        Of each prediction; empty where it was not asked for.
-    """
+    """A region and what is known of it."""
 
     listed: ListedRoi
+    # From every pixel; None while it is being measured, or where it cannot be
     measurement: RoiMeasurement | None = None
-    problem: str = ""
-    colocalization: tuple[Colocalization, ...] = ()
+    problem: str = ""  # Why it cannot be measured; empty where it can
+    colocalization: tuple[Colocalization, ...] = ()  # Of each prediction; empty where it was not asked for
 
 
 def value_of(numbers: RoiNumbers, quantity: str) -> float:
-    """One number of a prediction.
-
-    Parameters
-    ----------
-    numbers : RoiNumbers
-        Of one prediction in one region.
-    quantity : str
-        One of `QUANTITIES`.
-
-    Returns
-    -------
-    float
-        NaN where it does not exist.
-    """
+    """One number of a prediction."""
     source = numbers.agreement if quantity in ("r2", "rmse") else numbers.line
     return float(getattr(source, quantity))
 
 
 def interval_of(numbers: RoiNumbers, quantity: str) -> Interval | None:
-    """The interval of a number.
-
-    Parameters
-    ----------
-    numbers : RoiNumbers
-        Of one prediction in one region.
-    quantity : str
-        One of `QUANTITIES`.
-
-    Returns
-    -------
-    Interval or None
-        None where there is none: in a preview, and of all but r and slope.
-    """
+    """The interval of a number."""
     if numbers.intervals is None or quantity not in WITH_INTERVAL:
         return None
     found: Interval = getattr(numbers.intervals, quantity)
@@ -107,23 +70,7 @@ def interval_of(numbers: RoiNumbers, quantity: str) -> Interval | None:
 
 
 def short_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of predictions without the words that tell nothing: common ones, and that it is a prediction.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of layers.
-
-    Returns
-    -------
-    tuple of str
-        As they are where little would be left.
-
-    Examples
-    --------
-    >>> short_names(["tumour 3 HRPN QD", "tumour 3 GANDA QD"])
-    ('HRPN', 'GANDA')
-    """
+    """Names of predictions without the words that tell nothing: common ones, and that it is a prediction."""
     words = [name.split() for name in names]
     if len(words) > 1:
         for end in (0, -1):
@@ -136,21 +83,7 @@ def short_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def summary(rows: Sequence[RoiRow], predictions: int) -> list[dict[str, MeanAndSd]]:
-    """Mean and SD of each number over the regions.
-
-    Parameters
-    ----------
-    rows : sequence of RoiRow
-        Of all regions; those that are not measured are left out.
-    predictions : int
-        How many.
-
-    Returns
-    -------
-    list of dict
-        By quantity, one for each prediction; with differences "pearson_r_difference" and "slope_difference" from the
-        second on.
-    """
+    """Mean and SD of each number over the regions."""
     measured = [row.measurement for row in rows if row.measurement is not None]
     found = []
     for k in range(predictions):

@@ -28,11 +28,6 @@ class RoiForm(QWidget):
 
     `changed` says that another layer is chosen; `drawing_asked`, `import_asked`, `random_asked` and
     `restore_asked` what the user wants.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the layers are.
     """
 
     changed = Signal()
@@ -87,13 +82,7 @@ class RoiForm(QWidget):
         self.layer_box.offer([(NOTHING_CHOSEN, None), *choices, *every], shapes[-1] if shapes else None)
 
     def choose(self, layer: Shapes | Labels) -> None:
-        """Choose a layer of the viewer.
-
-        Parameters
-        ----------
-        layer : napari.layers.Shapes or napari.layers.Labels
-            It may have been added a moment ago.
-        """
+        """Choose a layer of the viewer."""
         self.refresh()
         self.layer_box.choose(layer)
 

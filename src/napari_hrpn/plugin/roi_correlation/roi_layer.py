@@ -37,11 +37,6 @@ class RoiLayer(QObject):
     `dragged` carries the region that moves, while it moves; `listed` says that `rois` and `note` are others now, for
     a while at least; `picked` carries a region that was selected in the viewer; `deleted` carries how many can
     be brought back.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
     """
 
     dragged = Signal(object)
@@ -90,15 +85,7 @@ class RoiLayer(QObject):
         return self._search.is_busy or is_painted or bool(self._settled.isActive())
 
     def follow(self, layers: Sequence[Shapes | Labels], image: Image | None) -> None:
-        """Follow other layers.
-
-        Parameters
-        ----------
-        layers : sequence of napari.layers.Shapes or napari.layers.Labels
-            Whose regions.
-        image : napari.layers.Image or None
-            In whose pixels.
-        """
+        """Follow other layers."""
         if tuple(layers) == self._layers and image is self._image:
             return
         for layer in self._layers:

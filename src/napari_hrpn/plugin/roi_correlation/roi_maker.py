@@ -45,33 +45,16 @@ NO_SLIDE = "There is no real layer to put regions on: open a slide and its predi
 
 @dataclass(frozen=True, eq=False)
 class LayerOrigin:
-    """What was put into a layer.
+    """What was put into a layer."""
 
-    Attributes
-    ----------
-    file : str or None
-        From which it was imported.
-    random : dict of Box to RandomRois
-        Random regions by where they were placed.
-    """
-
-    file: str | None = None
-    random: dict[Box, RandomRois] = field(default_factory=dict)
+    file: str | None = None  # From which it was imported
+    random: dict[Box, RandomRois] = field(default_factory=dict)  # Random regions by where they were placed
 
 
 class RoiMaker(QObject):
     """Does what the form asks for.
 
     `said` carries a sentence for the user, `refused` why something cannot be done.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where regions are added.
-    form : RoiForm
-        Knows the layer to add them to.
-    there : callable
-        Gives the regions that are there already.
     """
 
     said = Signal(str)
@@ -96,13 +79,7 @@ class RoiMaker(QObject):
         return self._task.is_busy or self._wants_random
 
     def set_real(self, real: ComparedChannel | None) -> None:
-        """Put regions on another slide from now on.
-
-        Parameters
-        ----------
-        real : ComparedChannel or None
-            The real channel; None for no slide.
-        """
+        """Put regions on another slide from now on."""
         self._task.abandon()
         self._wants_random = False
         self._real = real
@@ -110,20 +87,7 @@ class RoiMaker(QObject):
         self._form.random_form.set_shape(None if real is None else real.slide.shape)
 
     def origin(self, listed: ListedRoi, shape: tuple[int, int]) -> Origin:
-        """Where a region comes from.
-
-        Parameters
-        ----------
-        listed : ListedRoi
-            The region.
-        shape : tuple of int
-            Height and width of its slide in pixels.
-
-        Returns
-        -------
-        Origin
-            Of a random region as long as it lies where it was placed.
-        """
+        """Where a region comes from."""
         of_layer = None if listed.layer is None else self._origins.get(listed.layer)
         if of_layer is None:
             return Origin()
@@ -144,13 +108,7 @@ class RoiMaker(QObject):
         layer.mode = "add_rectangle"
 
     def import_regions(self, path: Path) -> None:
-        """Import regions from GeoJSON into a new layer.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            The file; what cannot be used is told of.
-        """
+        """Import regions from GeoJSON into a new layer."""
         real = self._real
         if real is None:
             self.refused.emit(NO_SLIDE)

@@ -74,15 +74,7 @@ class RoiTable(QTableWidget):
         self.itemDoubleClicked.connect(lambda item: self.centred.emit(item.data(INDEX)))
 
     def show_rows(self, rows: Sequence[RoiRow], names: Sequence[str]) -> None:
-        """Show these regions; the one that is selected stays so.
-
-        Parameters
-        ----------
-        rows : sequence of RoiRow
-            In any order.
-        names : sequence of str
-            Short names of the predictions.
-        """
+        """Show these regions; the one that is selected stays so."""
         self._shown = rows, names
         chosen = self.picked_index()
         was_blocked = self.blockSignals(True)
@@ -107,13 +99,7 @@ class RoiTable(QTableWidget):
         self.show_rows(*self._shown)
 
     def pick(self, index: int | None) -> None:
-        """Select the row of a region, without telling of it.
-
-        Parameters
-        ----------
-        index : int or None
-            Number of the region; None, or one that is not there, for none.
-        """
+        """Select the row of a region, without telling of it."""
         was_blocked = self.blockSignals(True)
         self.clearSelection()
         for row in range(self.rowCount()):
@@ -124,13 +110,7 @@ class RoiTable(QTableWidget):
         self.blockSignals(was_blocked)
 
     def picked_index(self) -> int | None:
-        """Number of the region whose row is selected.
-
-        Returns
-        -------
-        int or None
-            None where no row is.
-        """
+        """Number of the region whose row is selected."""
         items = self.selectedItems()
         return items[0].data(INDEX) if items else None
 

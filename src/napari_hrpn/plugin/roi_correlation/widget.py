@@ -43,13 +43,7 @@ NO_PAIR = "There is nothing to correlate yet."
 
 
 class RoiCorrelationWidget(DockedWidget):
-    """Correlates real with predicted pixels in regions, while they are drawn.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides are open and regions are drawn.
-    """
+    """Correlates real with predicted pixels in regions, while they are drawn."""
 
     least_width_px = 480
 

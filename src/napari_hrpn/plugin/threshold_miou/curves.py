@@ -30,17 +30,7 @@ HALF_A_PERCENT = 0.5
 
 @dataclass(frozen=True)
 class Curve:
-    """Overlap of one prediction.
-
-    Attributes
-    ----------
-    name : str
-        Of the prediction.
-    colour : str
-        Of the line.
-    points : tuple of IouPoint
-        By rising percentile.
-    """
+    """Overlap of one prediction."""
 
     name: str
     colour: str
@@ -65,37 +55,17 @@ class OverlapCurves(Plot):
         self.canvas.mpl_connect("motion_notify_event", self._drag)
 
     def show_curves(self, curves: Sequence[Curve], source: str) -> None:
-        """Show other curves.
-
-        Parameters
-        ----------
-        curves : sequence of Curve
-            Of the predictions.
-        source : str
-            What pixels they are of, and how many.
-        """
+        """Show other curves."""
         self.curves, self.source = tuple(curves), source
         self.redraw_soon()
 
     def use_metric(self, metric: str) -> None:
-        """Show another measure of overlap.
-
-        Parameters
-        ----------
-        metric : {"iou", "mean_iou"}
-            Which one.
-        """
+        """Show another measure of overlap."""
         self.metric = metric
         self.redraw_soon()
 
     def set_percentile(self, percentile: float) -> None:
-        """Move the line of the threshold.
-
-        Parameters
-        ----------
-        percentile : float
-            0 to 100.
-        """
+        """Move the line of the threshold."""
         self.percentile = percentile
         if self._line is not None:
             self._line.set_xdata([percentile, percentile])  # type: ignore[attr-defined]
@@ -171,18 +141,7 @@ class OverlapCurves(Plot):
 
 
 def tied_spans(points: Sequence[IouPoint]) -> list[tuple[float, float]]:
-    """Ranges of percentiles in which many pixels share a grey level.
-
-    Parameters
-    ----------
-    points : sequence of IouPoint
-        By rising percentile.
-
-    Returns
-    -------
-    list of tuple of float
-        First and last percentile of each range.
-    """
+    """Ranges of percentiles in which many pixels share a grey level."""
     spans: list[tuple[float, float]] = []
     for point, before in zip(points, (None, *points), strict=False):
         if point.tied and before is not None and before.tied:
@@ -193,18 +152,5 @@ def tied_spans(points: Sequence[IouPoint]) -> list[tuple[float, float]]:
 
 
 def chance_level(point: IouPoint, metric: str) -> float:
-    """Overlap of two masks as large as those of both images that have nothing to do with each other.
-
-    Parameters
-    ----------
-    point : IouPoint
-        Knows it of either metric.
-    metric : {"iou", "mean_iou"}
-        Of the foreground, or the mean of that and of the background's.
-
-    Returns
-    -------
-    float
-        0 to 1.
-    """
+    """Overlap of two masks as large as those of both images that have nothing to do with each other."""
     return point.chance if metric == IOU else point.mean_chance

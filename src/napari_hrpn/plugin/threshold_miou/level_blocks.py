@@ -31,18 +31,10 @@ COARSEST_PX = 1024
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of a level.
+    """A rectangle of a level."""
 
-    Attributes
-    ----------
-    level : int
-        0 is the finest.
-    box : Box
-        In pixels of the level.
-    """
-
-    level: int
-    box: Box
+    level: int  # 0 is the finest
+    box: Box  # In pixels of the level
 
     def holds(self, other: Window) -> bool:
         """Whether another window is a part of this one."""
@@ -53,41 +45,16 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What was read of a window.
-
-    Attributes
-    ----------
-    window : Window
-        Where.
-    real : numpy.ndarray
-        Pixels of the real image, shape (y, x).
-    predicted : tuple of numpy.ndarray
-        Of each prediction.
-    inside : numpy.ndarray of bool or None
-        Which pixels are in the region; None for all.
-    finished : tuple of (numpy.ndarray of bool or None)
-        Which pixels of each prediction are there; None for all.
-    """
+    """What was read of a window."""
 
     window: Window
-    real: NDArray[Any]
+    real: NDArray[Any]  # Pixels of the real image, shape (y, x)
     predicted: tuple[NDArray[Any], ...]
-    inside: NDArray[np.bool_] | None
-    finished: tuple[NDArray[np.bool_] | None, ...]
+    inside: NDArray[np.bool_] | None  # Which pixels are in the region; None for all
+    finished: tuple[NDArray[np.bool_] | None, ...]  # Which pixels of each prediction are there; None for all
 
     def cut(self, box: Box) -> Block:
-        """A part of it, without copying.
-
-        Parameters
-        ----------
-        box : Box
-            In pixels of the level, within the window.
-
-        Returns
-        -------
-        Block
-            Of this box.
-        """
+        """A part of it, without copying."""
         own = self.window.box
         part = slice(box.y0 - own.y0, box.y1 - own.y0), slice(box.x0 - own.x0, box.x1 - own.x0)
         inside = None if self.inside is None else self.inside[part]
@@ -96,20 +63,7 @@ class Block:
         return Block(Window(self.window.level, box), self.real[part], predicted, inside, finished)
 
     def labels(self, prediction: int, threshold: float) -> NDArray[np.uint8]:
-        """Where a prediction and the real image reach a threshold.
-
-        Parameters
-        ----------
-        prediction : int
-            Which one.
-        threshold : float
-            Grey level.
-
-        Returns
-        -------
-        numpy.ndarray of uint8, shape (y, x)
-            1 where the real image alone does, 2 where the prediction alone does, 3 where both do.
-        """
+        """Where a prediction and the real image reach a threshold."""
         labels = _reaches(self.predicted[prediction], threshold)
         labels <<= 1
         labels |= _reaches(self.real, threshold)
@@ -147,32 +101,15 @@ class CommonLevels:
     """Levels that a real slide and its predictions have in one size, but for a last row or column.
 
     Some pyramids round an odd size up and others down; what only some have is left out.
-
-    Attributes
-    ----------
-    arrays : tuple of tuple of dask.array.Array
-        For each level, finest first, the real channel and then each prediction, of shape (y, x).
-    tiles : tuple of (FinishedTiles or None)
-        Of each prediction; None where all of it is there.
     """
 
+    # For each level, finest first, the real channel and then each prediction, of shape (y, x)
     arrays: tuple[tuple[da.Array, ...], ...]
-    tiles: tuple[FinishedTiles | None, ...]
+    tiles: tuple[FinishedTiles | None, ...]  # Of each prediction; None where all of it is there
 
     @classmethod
     def of(cls, pair: Pair) -> CommonLevels:
-        """Levels of a pair.
-
-        Parameters
-        ----------
-        pair : Pair
-            Of one size.
-
-        Returns
-        -------
-        CommonLevels
-            Down to one of 1024 px a side at most, which is computed where no such level is stored in all.
-        """
+        """Levels of a pair."""
         from napari_hrpn.analysis import shared_levels
 
         channels = (pair.real, *pair.predictions)
@@ -202,20 +139,7 @@ class CommonLevels:
         return height / own_height, width / own_width
 
     def window(self, level: int, box: Box) -> Window:
-        """Pixels of a level that a box touches.
-
-        Parameters
-        ----------
-        level : int
-            0 is the finest.
-        box : Box
-            Full-resolution pixels.
-
-        Returns
-        -------
-        Window
-            Within the level.
-        """
+        """Pixels of a level that a box touches."""
         down, across = self.downsample(level)
         height, width = self.shape(level)
         return Window(
@@ -234,20 +158,7 @@ class CommonLevels:
         return next(fits, len(self) - 1)
 
     def read(self, window: Window, region: Region) -> Block:
-        """Read a window. It takes time: not for the GUI thread.
-
-        Parameters
-        ----------
-        window : Window
-            Where.
-        region : Region
-            What of it counts.
-
-        Returns
-        -------
-        Block
-            In memory.
-        """
+        """Read a window. It takes time: not for the GUI thread."""
         box = window.box
         part = slice(box.y0, box.y1), slice(box.x0, box.x1)
         # no threads of dask's own, which would stay behind

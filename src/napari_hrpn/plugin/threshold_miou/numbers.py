@@ -55,19 +55,7 @@ class Numbers(QWidget):
     def show_numbers(
         self, overview: Overview | None, overlaps: Sequence[Overlap], view: View | None, threshold: float
     ) -> None:
-        """Show overlap at a threshold.
-
-        Parameters
-        ----------
-        overview : Overview or None
-            Pair and region; None for nothing.
-        overlaps : sequence of Overlap
-            Of each prediction in the region.
-        view : View or None
-            What is in view; None where it is not known.
-        threshold : float
-            Grey level.
-        """
+        """Show overlap at a threshold."""
         if overview is None:
             self.table.show_rows(())
             self.level_label.setText("")
@@ -84,24 +72,7 @@ class Numbers(QWidget):
 def overlap_records(
     overview: Overview, overlaps: Sequence[Overlap], threshold: float, percentile: float
 ) -> list[dict[str, Any]]:
-    """Rows for a file: of each prediction the threshold first, then its curve.
-
-    Parameters
-    ----------
-    overview : Overview
-        Pair and region.
-    overlaps : sequence of Overlap
-        Of each prediction in the region.
-    threshold : float
-        Grey level.
-    percentile : float
-        Of the real image, that the threshold is.
-
-    Returns
-    -------
-    list of dict
-        All with the same keys.
-    """
+    """Rows for a file: of each prediction the threshold first, then its curve."""
     return [
         row
         for channel, overlap in zip(overview.pair.predictions, overlaps, strict=True)
@@ -110,20 +81,7 @@ def overlap_records(
 
 
 def resolution_in_words(downsample: float, slide: Slide) -> str:
-    """What was looked at.
-
-    Parameters
-    ----------
-    downsample : float
-        Full-resolution pixels along a pixel that was looked at.
-    slide : Slide
-        Gives the size of its pixels.
-
-    Returns
-    -------
-    str
-        Such as "1/4 of the resolution, 1.3 µm pixels".
-    """
+    """What was looked at."""
     size = "" if slide.pixel_size_um is None else f", {downsample * max(slide.pixel_size_um):.3g} µm pixels"
     return f"full resolution{size}" if downsample == 1 else f"1/{downsample:.3g} of the resolution{size}"
 

@@ -23,21 +23,11 @@ AFFORDABLE_PX = 2048**2
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """Overlap of one prediction with the real image.
+    """Overlap of one prediction with the real image."""
 
-    Attributes
-    ----------
-    counts : PairCounts
-        Of all pixels of the region.
-    points : tuple of IouPoint
-        At the percentiles 0 to 100 of the real image.
-    downsample : float
-        Full-resolution pixels along a pixel that was looked at: 1 is full resolution.
-    """
-
-    counts: PairCounts
-    points: tuple[IouPoint, ...]
-    downsample: float
+    counts: PairCounts  # Of all pixels of the region
+    points: tuple[IouPoint, ...]  # At the percentiles 0 to 100 of the real image
+    downsample: float  # Full-resolution pixels along a pixel that was looked at: 1 is full resolution
 
     @property
     def is_full(self) -> bool:
@@ -47,53 +37,17 @@ class Overlap:
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """What is known of a pair and a region before all pixels are read.
-
-    Attributes
-    ----------
-    pair : Pair
-        What is compared.
-    region : Region
-        Where.
-    levels : CommonLevels
-        Of the pair.
-    blocks : mapping of int to Block
-        Whole levels that are small enough to be kept, by their number.
-    overlaps : tuple of Overlap
-        Of each prediction, from the finest level that is affordable.
-    """
+    """What is known of a pair and a region before all pixels are read."""
 
     pair: Pair
     region: Region
     levels: CommonLevels
-    blocks: Mapping[int, Block]
-    overlaps: tuple[Overlap, ...]
+    blocks: Mapping[int, Block]  # Whole levels that are small enough to be kept, by their number
+    overlaps: tuple[Overlap, ...]  # Of each prediction, from the finest level that is affordable
 
 
 def look_over(pair: Pair, title: str, wanted: Wanted) -> Overview:
-    """Read what is affordable of a pair. It takes time: not for the GUI thread.
-
-    Parameters
-    ----------
-    pair : Pair
-        What to compare.
-    title : str
-        What to call the region.
-    wanted : RegionMask, DrawnShapes, DrawnLabels or None
-        The region; None for the whole frame.
-
-    Returns
-    -------
-    Overview
-        With overlap at full resolution where the region is small.
-
-    Raises
-    ------
-    SlideError
-        If nothing that was drawn lies on the slide, or pixels cannot be read.
-    AgreementError
-        If pixels are not finite.
-    """
+    """Read what is affordable of a pair. It takes time: not for the GUI thread."""
     region = found_region(title, wanted, pair.real.slide.shape)
     levels = CommonLevels.of(pair)
     small = [level for level in range(len(levels)) if levels.whole(level).box.area <= AFFORDABLE_PX]
@@ -108,40 +62,14 @@ def look_over(pair: Pair, title: str, wanted: Wanted) -> Overview:
 
 
 def full_key(overview: Overview, prediction: int) -> Hashable:
-    """What overlap at full resolution is remembered by.
-
-    Parameters
-    ----------
-    overview : Overview
-        Pair and region.
-    prediction : int
-        Which prediction.
-
-    Returns
-    -------
-    hashable
-        Equal for the same pixels of the same slides.
-    """
+    """What overlap at full resolution is remembered by."""
     real, predicted = overview.pair.real, overview.pair.predictions[prediction]
     slides = who(real.slide), real.channel, who(predicted.slide), predicted.channel
     return ("overlap", *slides, overview.region.key)
 
 
 def full_part(overview: Overview, prediction: int) -> Part:
-    """Overlap at full resolution, to be measured in a thread.
-
-    Parameters
-    ----------
-    overview : Overview
-        Pair and region.
-    prediction : int
-        Which prediction.
-
-    Returns
-    -------
-    Part
-        Its result is an `Overlap`.
-    """
+    """Overlap at full resolution, to be measured in a thread."""
     real, predicted = overview.pair.real, overview.pair.predictions[prediction]
     area = overview.region.bounds(real.slide.shape).area
     words = f"Reading {predicted.name}"
@@ -153,32 +81,7 @@ def full_part(overview: Overview, prediction: int) -> Part:
 def full_overlap(
     real: ComparedChannel, predicted: ComparedChannel, region: Region
 ) -> Generator[PairReport, None, Overlap]:
-    """Measure overlap at full resolution.
-
-    Parameters
-    ----------
-    real, predicted : ComparedChannel
-        Of one size.
-    region : Region
-        Where.
-
-    Yields
-    ------
-    PairReport
-        After each block.
-
-    Returns
-    -------
-    Overlap
-        Of all pixels.
-
-    Raises
-    ------
-    AgreementError
-        If pixels are not finite.
-    SlideError
-        If a slide cannot be read.
-    """
+    """Measure overlap at full resolution."""
     counts = yield from region_pairs(real, predicted, region)
     return _overlap(counts, 1)
 

@@ -27,15 +27,7 @@ CHUNK_PX = 256
 
 
 class OverlapLevels:
-    """Labels of a pair at a threshold, on all its levels.
-
-    Parameters
-    ----------
-    overview : Overview
-        Pair, region, and the coarse levels.
-    missed : callable
-        Called, in whatever thread asks, when pixels are asked for that were not read.
-    """
+    """Labels of a pair at a threshold, on all its levels."""
 
     def __init__(self, overview: Overview, missed: Callable[[], None]) -> None:
         self.overview = overview
@@ -50,60 +42,24 @@ class OverlapLevels:
         self.levels: tuple[Any, ...] = (*(OverlapLevel(self, level) for level in range(coarsest)), self._coarsest)
 
     def use(self, prediction: int, threshold: float) -> None:
-        """Show another prediction or threshold.
-
-        Parameters
-        ----------
-        prediction : int
-            Which one of the pair.
-        threshold : float
-            Grey level.
-        """
+        """Show another prediction or threshold."""
         self.prediction, self.threshold = prediction, threshold
         self._coarsest[:] = self.overview.blocks[len(self.levels) - 1].labels(prediction, threshold)
 
     def replace(self, overview: Overview) -> None:
-        """Show another region of the same pair.
-
-        Parameters
-        ----------
-        overview : Overview
-            Of the same levels.
-        """
+        """Show another region of the same pair."""
         self.overview, self.block = overview, None
         self.use(self.prediction, self.threshold)
 
     def known(self, window: Window) -> Block | None:
-        """What was read of a window.
-
-        Parameters
-        ----------
-        window : Window
-            Where.
-
-        Returns
-        -------
-        Block or None
-            Cut to the window; None where some of it was not read.
-        """
+        """What was read of a window."""
         block = self.overview.blocks.get(window.level)
         if block is None and self.block is not None and self.block.window.holds(window):
             block = self.block
         return None if block is None else block.cut(window.box)
 
     def labels(self, window: Window) -> NDArray[np.uint8]:
-        """Labels of a window, from coarser pixels where its own were not read.
-
-        Parameters
-        ----------
-        window : Window
-            Where.
-
-        Returns
-        -------
-        numpy.ndarray of uint8
-            Of its height and width.
-        """
+        """Labels of a window, from coarser pixels where its own were not read."""
         block = self.known(window)
         if block is not None:
             return block.labels(self.prediction, self.threshold)
@@ -136,15 +92,7 @@ class OverlapLevels:
 
 
 class OverlapLevel:
-    """One level as the two-dimensional array that napari shows.
-
-    Parameters
-    ----------
-    levels : OverlapLevels
-        All levels.
-    level : int
-        Which one.
-    """
+    """One level as the two-dimensional array that napari shows."""
 
     ndim = 2
     dtype = np.dtype(np.uint8)

@@ -38,21 +38,11 @@ LOOK_MS = 100
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What is in view, counted.
-
-    Attributes
-    ----------
-    overview : Overview
-        Pair and region.
-    window : Window
-        Level, and pixels of it.
-    counts : tuple of PairCounts
-        Of each prediction, of the pixels in the region.
-    """
+    """What is in view, counted."""
 
     overview: Overview
-    window: Window
-    counts: tuple[PairCounts, ...]
+    window: Window  # Level, and pixels of it
+    counts: tuple[PairCounts, ...]  # Of each prediction, of the pixels in the region
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +57,6 @@ class Overlay(QObject):
 
     `looked` says that `view` is another one, `removed` that the user has taken the layer away, `failed` carries what
     went wrong when pixels were read.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where it is shown.
     """
 
     looked = Signal()
@@ -103,17 +88,7 @@ class Overlay(QObject):
         return self._run is not None or self._soon.isActive()
 
     def show(self, overview: Overview, prediction: int, threshold: float) -> None:
-        """Show a pair in a region.
-
-        Parameters
-        ----------
-        overview : Overview
-            Pair and region.
-        prediction : int
-            Which one of the pair.
-        threshold : float
-            Grey level.
-        """
+        """Show a pair in a region."""
         is_same_pair = self._levels is not None and self._levels.overview.pair is overview.pair
         self.view = None
         if self._levels is not None and is_same_pair and self.layer is not None:
@@ -126,15 +101,7 @@ class Overlay(QObject):
         self._look_soon()
 
     def use(self, prediction: int, threshold: float) -> None:
-        """Show another prediction or threshold; nothing is read for it.
-
-        Parameters
-        ----------
-        prediction : int
-            Which one of the pair.
-        threshold : float
-            Grey level.
-        """
+        """Show another prediction or threshold; nothing is read for it."""
         if self._levels is not None and self.layer is not None:
             self._levels.use(prediction, threshold)
             self.layer.refresh(extent=False, highlight=False)

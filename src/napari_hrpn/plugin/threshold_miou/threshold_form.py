@@ -51,15 +51,7 @@ class ThresholdForm(QWidget):
         return self._threshold
 
     def use_counts(self, counts: ValueCounts | None, *, is_whole: bool = False) -> None:
-        """Take percentiles of other pixels from now on.
-
-        Parameters
-        ----------
-        counts : ValueCounts or None
-            Of the real image in the region; None where it is not known.
-        is_whole : bool
-            Whether its pixels are whole numbers, whatever they were counted with.
-        """
+        """Take percentiles of other pixels from now on."""
         self._counts = counts if counts is not None and counts.n else None
         self.setEnabled(self._counts is not None)
         if self._counts is None:
@@ -78,13 +70,7 @@ class ThresholdForm(QWidget):
         self._show()
 
     def set_percentile(self, percentile: float) -> None:
-        """Set the threshold by its percentile.
-
-        Parameters
-        ----------
-        percentile : float
-            Beyond 0 to 100, the nearer end.
-        """
+        """Set the threshold by its percentile."""
         self._percentile = min(max(percentile, 0.0), 100.0)
         self._is_intensity_set = False
         if self._counts is not None:
@@ -93,13 +79,7 @@ class ThresholdForm(QWidget):
         self.changed.emit()
 
     def set_threshold(self, threshold: float) -> None:
-        """Set the threshold itself.
-
-        Parameters
-        ----------
-        threshold : float
-            Grey level.
-        """
+        """Set the threshold itself."""
         self._threshold, self._is_intensity_set = threshold, True
         if self._counts is not None:
             self._percentile = self._percentile_of(threshold)

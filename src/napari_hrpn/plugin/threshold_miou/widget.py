@@ -46,13 +46,7 @@ MEASURE = "Read every pixel of the region and measure overlap at full resolution
 
 
 class ThresholdMiouWidget(MeasuringWidget):
-    """Shows how well bright areas of a real and of predicted layers overlap, at any threshold.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the layers are, and where the overlap is shown.
-    """
+    """Shows how well bright areas of a real and of predicted layers overlap, at any threshold."""
 
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:

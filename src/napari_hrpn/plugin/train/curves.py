@@ -30,13 +30,7 @@ LABEL = "mean squared error, grey levels²"
 
 
 class TrainingCurves(QWidget):
-    """Curves of the losses.
-
-    Parameters
-    ----------
-    background, text : str
-        Colours of the viewer's theme.
-    """
+    """Curves of the losses."""
 
     def __init__(self, background: str = "#23242b", text: str = "#f0f1f2") -> None:
         super().__init__()
@@ -74,40 +68,16 @@ class TrainingCurves(QWidget):
         self.show_history((), 0)
 
     def show_history(self, records: Sequence[EpochRecord], best_epoch: int) -> None:
-        """Show the epochs of a run.
-
-        Parameters
-        ----------
-        records : sequence of EpochRecord
-            All that are finished.
-        best_epoch : int
-            The one to mark; 0 for none.
-        """
+        """Show the epochs of a run."""
         self._within = []
         self._take(records, best_epoch)
 
     def add_epoch(self, record: EpochRecord, best_epoch: int) -> None:
-        """Add an epoch.
-
-        Parameters
-        ----------
-        record : EpochRecord
-            The newest.
-        best_epoch : int
-            The one to mark.
-        """
+        """Add an epoch."""
         self._take((*(old for old in self.records if old.epoch < record.epoch), record), best_epoch)
 
     def add_step(self, epochs_done: float, mean_loss: float) -> None:
-        """Let the curve of the training move within an epoch.
-
-        Parameters
-        ----------
-        epochs_done : float
-            Such as 2.5 in the middle of the third.
-        mean_loss : float
-            Of the unfinished epoch so far.
-        """
+        """Let the curve of the training move within an epoch."""
         if not self._within:
             # a run that goes on begins where its history ends
             self._within = [(float(record.epoch), record.train_loss) for record in self.records[-1:]]
@@ -116,18 +86,7 @@ class TrainingCurves(QWidget):
             self._redraw_soon()
 
     def words_at(self, epochs_done: float) -> str:
-        """The values of the epoch that is nearest; empty where there is none.
-
-        Parameters
-        ----------
-        epochs_done : float
-            Place on the horizontal axis.
-
-        Returns
-        -------
-        str
-            Epoch, training loss and validation loss.
-        """
+        """The values of the epoch that is nearest; empty where there is none."""
         if not self.records:
             return ""
         record = min(self.records, key=lambda record: abs(record.epoch - epochs_done))
@@ -219,18 +178,7 @@ class TrainingCurves(QWidget):
 
 
 def agreement_in_words(record: EpochRecord) -> list[str]:
-    """How well the validation patches are predicted, beside what a blur reaches.
-
-    Parameters
-    ----------
-    record : EpochRecord
-        Of an epoch.
-
-    Returns
-    -------
-    list of str
-        No line where nothing was measured.
-    """
+    """How well the validation patches are predicted, beside what a blur reaches."""
     if record.validation_r is None or record.validation_r2 is None:
         return []
     lines = [f"r {record.validation_r:.3f}, R² {record.validation_r2:.3f}"]

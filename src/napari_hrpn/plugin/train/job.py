@@ -24,53 +24,21 @@ REGIONS = "regions"
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What the form says.
+    """What the form says."""
 
-    Attributes
-    ----------
-    entries : tuple of SlideEntry
-        The slides; with all their regions once these are written.
-    regions : tuple of (DrawnShapes, DrawnLabels or None)
-        What is drawn on each slide and not written yet; None where there is nothing to write.
-    settings : TrainingSettings
-        How.
-    drawn : pathlib.Path
-        Folder of the regions that were drawn.
-    beside : pathlib.Path
-        Folder that the run's is made in, where the user has chosen none.
-    folder : pathlib.Path or None
-        The run's, if it is chosen.
-    is_fresh : bool
-        Whether a run that is there is left alone, though it is this very one.
-    validate : str or None
-        As a run that was loaded has it.
-    is_checked : bool
-        Whether its warnings are known and shown.
-    """
-
-    entries: tuple[SlideEntry, ...]
+    entries: tuple[SlideEntry, ...]  # The slides; with all their regions once these are written
+    # What is drawn on each slide and not written yet; None where there is nothing to write
     regions: tuple[Drawn | None, ...]
     settings: TrainingSettings
-    drawn: Path
-    beside: Path
-    folder: Path | None = None
-    is_fresh: bool = False
-    validate: str | None = None
-    is_checked: bool = False
+    drawn: Path  # Folder of the regions that were drawn
+    beside: Path  # Folder that the run's is made in, where the user has chosen none
+    folder: Path | None = None  # The run's, if it is chosen
+    is_fresh: bool = False  # Whether a run that is there is left alone, though it is this very one
+    validate: str | None = None  # As a run that was loaded has it
+    is_checked: bool = False  # Whether its warnings are known and shown
 
     def written(self) -> TrainingJob:
-        """Write the regions that are drawn; those of a large label image take seconds.
-
-        Returns
-        -------
-        TrainingJob
-            The same, with these regions in its entries. A file that is there already stays as it is.
-
-        Raises
-        ------
-        SlideError
-            In one sentence, when they do not lie on the slide or cannot be written.
-        """
+        """Write the regions that are drawn; those of a large label image take seconds."""
         entries = tuple(
             entry if regions is None else replace(entry, regions=regions.write(self.drawn))
             for entry, regions in zip(self.entries, self.regions, strict=True)
@@ -78,18 +46,7 @@ class TrainingJob:
         return replace(self, entries=entries, regions=(None,) * len(entries))
 
     def expected_entries(self, folder: Path) -> tuple[SlideEntry, ...]:
-        """Entries whose drawn regions lie in the folder of a run.
-
-        Parameters
-        ----------
-        folder : pathlib.Path
-            Of the run.
-
-        Returns
-        -------
-        tuple of SlideEntry
-            All else as it is.
-        """
+        """Entries whose drawn regions lie in the folder of a run."""
         kept = folder.absolute() / REGIONS
         return tuple(
             replace(entry, regions=kept / entry.regions.name)
@@ -99,23 +56,7 @@ class TrainingJob:
         )
 
     def keep_regions(self, folder: Path) -> tuple[SlideEntry, ...]:
-        """Copy drawn regions into the folder of a run.
-
-        Parameters
-        ----------
-        folder : pathlib.Path
-            Of the run.
-
-        Returns
-        -------
-        tuple of SlideEntry
-            As `expected_entries`.
-
-        Raises
-        ------
-        UserError
-            When they cannot be written.
-        """
+        """Copy drawn regions into the folder of a run."""
         regions = [entry.regions for entry in self.entries if entry.regions is not None]
         try:
             for source in (path for path in regions if path.parent == self.drawn):

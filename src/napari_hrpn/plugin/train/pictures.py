@@ -19,39 +19,17 @@ LOW_PERCENT, HIGH_PERCENT = 0.5, 99.7
 
 @dataclass(frozen=True, eq=False)
 class PreviewPictures:
-    """What is shown of a preview.
+    """What is shown of a preview."""
 
-    Attributes
-    ----------
-    inputs : numpy.ndarray of uint8
-        Shape (y, x, 3).
-    real, predicted : numpy.ndarray of uint8
-        Shape (y, x).
-    limits : tuple of float
-        Grey levels of the target that are black and white in both.
-    """
-
-    inputs: NDArray[np.uint8]
+    inputs: NDArray[np.uint8]  # Shape (y, x, 3)
+    # Shape (y, x)
     real: NDArray[np.uint8]
     predicted: NDArray[np.uint8]
-    limits: tuple[float, float]
+    limits: tuple[float, float]  # Grey levels of the target that are black and white in both
 
 
 def preview_pictures(preview: Preview, channels: tuple[str, ...]) -> PreviewPictures:
-    """Make the pictures of a preview.
-
-    Parameters
-    ----------
-    preview : Preview
-        In grey levels.
-    channels : tuple of str
-        Role of each input: nuclei are blue, vessels green, others in colours of their own.
-
-    Returns
-    -------
-    PreviewPictures
-        The limits are those of the real image.
-    """
+    """Make the pictures of a preview."""
     others = iter(OTHER_COLOURS * len(channels))
     composite = np.zeros((*preview.real.shape, 3))
     for role, image in zip(channels, preview.inputs, strict=True):

@@ -43,15 +43,7 @@ class TrainingPreview(QWidget):
         self.setVisible(False)
 
     def show_pictures(self, pictures: PreviewPictures, epoch: int) -> None:
-        """Renew the pictures.
-
-        Parameters
-        ----------
-        pictures : PreviewPictures
-            What to show.
-        epoch : int
-            After which it was predicted.
-        """
+        """Renew the pictures."""
         for picture, pixels in zip(self.pictures, (pictures.inputs, pictures.real, pictures.predicted), strict=True):
             picture.show_pixels(pixels)
         low, high = pictures.limits

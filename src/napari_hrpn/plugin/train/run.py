@@ -40,20 +40,11 @@ SECONDS_BETWEEN_STEPS = 0.1
 
 @dataclass(frozen=True)
 class TrainingReadiness:
-    """What the form needs to know and takes seconds to find out.
-
-    Attributes
-    ----------
-    devices : tuple of Device
-        Fastest first.
-    recipes : mapping of (str, str) to TrainingSettings
-        Settings by model and recipe.
-    most_devices : mapping of str to int
-        How many can train together, by the name of the first.
-    """
+    """What the form needs to know and takes seconds to find out."""
 
     devices: tuple[Device, ...]
-    recipes: Mapping[tuple[str, str], TrainingSettings]
+    recipes: Mapping[tuple[str, str], TrainingSettings]  # Settings by model and recipe
+    # How many can train together, by the name of the first
     most_devices: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -97,13 +88,7 @@ class LoadedRun:
 
 
 def find_training_readiness() -> TrainingReadiness:
-    """Load what is slow to load, and look for processors and recipes.
-
-    Returns
-    -------
-    TrainingReadiness
-        Devices and recipes.
-    """
+    """Load what is slow to load, and look for processors and recipes."""
     devices = find_devices()
     from napari_hrpn.training import recipe_settings
     from napari_hrpn.training.devices import most_devices
@@ -114,30 +99,7 @@ def find_training_readiness() -> TrainingReadiness:
 
 
 def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, TrainingOutcome]:
-    """Train, or go on with a training.
-
-    Parameters
-    ----------
-    job : TrainingJob
-        What the form says.
-    stop : threading.Event
-        Ends it within one batch; everything is kept.
-
-    Yields
-    ------
-    RunFolderState, Warned, CutReport, StepNews or EpochNews
-        First where it goes and what is worth a warning, unless that is known, then how it goes.
-
-    Returns
-    -------
-    TrainingOutcome
-        What was reached.
-
-    Raises
-    ------
-    ValueError, UserError
-        In one sentence.
-    """
+    """Train, or go on with a training."""
     from napari_hrpn.training import TrainingWarning, train_model
     from napari_hrpn.training.checks import check_training
 
@@ -157,23 +119,7 @@ def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, Train
 
 
 def load_run(folder: Path) -> LoadedRun:
-    """Read what a run was asked for, and what it left.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Of the run.
-
-    Returns
-    -------
-    LoadedRun
-        For the form.
-
-    Raises
-    ------
-    TrainingError, UserError
-        When there is no run in the folder, or it cannot be read.
-    """
+    """Read what a run was asked for, and what it left."""
     from napari_hrpn.training import RunFolder
 
     run = RunFolder(folder)

@@ -22,44 +22,16 @@ MOST_FOLDERS = 1000
 
 @dataclass(frozen=True)
 class RunFolderState:
-    """Where a run goes.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        Its folder.
-    standing : {"new", "unfinished", "finished", "other"}
-        What is in it: nothing, this very training, or something else.
-    history : tuple of EpochRecord
-        Of this very training.
-    best_epoch : int
-        Of the history.
-    """
+    """Where a run goes."""
 
     folder: Path
-    standing: str
+    standing: str  # What is in it: nothing, this very training, or something else
     history: tuple[EpochRecord, ...] = ()
     best_epoch: int = 0
 
 
 def find_place(job: TrainingJob) -> RunFolderState:
-    """Decide on the folder of a run, and look what is in it.
-
-    Parameters
-    ----------
-    job : TrainingJob
-        With the user's folder, or the folder that one is to be made in.
-
-    Returns
-    -------
-    RunFolderState
-        The user's folder; else the first of training, training-2, ... that is free or holds this very training.
-
-    Raises
-    ------
-    UserError
-        When none of very many is free.
-    """
+    """Decide on the folder of a run, and look what is in it."""
     if job.folder is not None:
         return _place(job, job.folder)
     for number in range(1, MOST_FOLDERS):
@@ -71,18 +43,7 @@ def find_place(job: TrainingJob) -> RunFolderState:
 
 
 def refuse_other(place: RunFolderState) -> None:
-    """Keep a run from going where something else is.
-
-    Parameters
-    ----------
-    place : RunFolderState
-        Where it would go.
-
-    Raises
-    ------
-    UserError
-        In one sentence.
-    """
+    """Keep a run from going where something else is."""
     if place.standing == OTHER:
         msg = f"{place.folder} holds something else than this training; choose another folder, or press Reset."
         raise UserError(msg)

@@ -82,13 +82,7 @@ class TrainingForm(QWidget):
         self._connect()
 
     def set_ready(self, readiness: TrainingReadiness) -> None:
-        """Fill in what was found out in the background.
-
-        Parameters
-        ----------
-        readiness : TrainingReadiness
-            Processors and recipes; what the user has changed stays.
-        """
+        """Fill in what was found out in the background."""
         self._devices, self._most_devices = readiness.devices, readiness.most_devices
         self.device_box.offer(device_choices(readiness.devices))
         self._show_devices()
@@ -97,18 +91,7 @@ class TrainingForm(QWidget):
             self.set_settings(self._recipes[self.model_box.value, self.recipe_box.value])
 
     def settings(self) -> TrainingSettings | None:
-        """What is chosen.
-
-        Returns
-        -------
-        TrainingSettings or None
-            None before `set_ready`.
-
-        Raises
-        ------
-        ValueError
-            In one sentence, when the choices do not go together.
-        """
+        """What is chosen."""
         if self._base is None:
             return None
         return replace(
@@ -123,13 +106,7 @@ class TrainingForm(QWidget):
         )
 
     def set_settings(self, settings: TrainingSettings) -> None:
-        """Show settings, and keep those that the form does not ask for.
-
-        Parameters
-        ----------
-        settings : TrainingSettings
-            Of a recipe, or of a run.
-        """
+        """Show settings, and keep those that the form does not ask for."""
         was_blocked = self.blockSignals(True)
         self._base = settings
         for box, value in ((self.model_box, settings.model), (self.recipe_box, settings.recipe)):

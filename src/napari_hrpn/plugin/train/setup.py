@@ -43,11 +43,6 @@ class TrainingSetup(QWidget):
 
     `placed` carries the `RunFolderState` of a run, `warned` the warnings about it, `judged` those about how the
     slides were imaged, and `said` sentences from the table.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides and regions are open.
     """
 
     placed = Signal(object)
@@ -92,18 +87,7 @@ class TrainingSetup(QWidget):
         self.look_ahead_soon()
 
     def job(self) -> TrainingJob:
-        """What is asked for.
-
-        Returns
-        -------
-        TrainingJob
-            For a run, or to look ahead.
-
-        Raises
-        ------
-        ValueError, UserError
-            In one sentence, when something is missing or does not go together.
-        """
+        """What is asked for."""
         settings = self.training_form.settings()
         if settings is None:
             raise UserError("The recipes are not loaded yet: wait a moment.")
@@ -126,15 +110,7 @@ class TrainingSetup(QWidget):
         )
 
     def load(self, request: RunRequest, folder: Path) -> None:
-        """Show what a run was asked for, so that it can go on.
-
-        Parameters
-        ----------
-        request : RunRequest
-            Of the run.
-        folder : pathlib.Path
-            Where it is.
-        """
+        """Show what a run was asked for, so that it can go on."""
         self._loaded, self._is_fresh = request, False
         self.training_form.set_settings(request.settings)
         self.slides_table.set_roles(request.settings.channels, request.settings.target)
@@ -263,18 +239,7 @@ class TrainingSetup(QWidget):
 
 
 def prospect_in_words(prospect: Prospect) -> str:
-    """What is to be expected of a training.
-
-    Parameters
-    ----------
-    prospect : Prospect
-        As it was found out.
-
-    Returns
-    -------
-    str
-        Patches, time, memory, disk, and how validation is chosen.
-    """
+    """What is to be expected of a training."""
     disk = f", {_bytes(prospect.disk_bytes)} on disk for patches" if prospect.disk_bytes else ""
     return (
         f"{prospect.training_patches:,} patches to learn from and {prospect.validation_patches:,} to validate: "

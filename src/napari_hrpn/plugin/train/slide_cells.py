@@ -81,22 +81,7 @@ class SlideCells(QTableWidget):
         self.horizontalHeader().sectionResized.connect(self._section_resized)
 
     def set_roles(self, roles: Sequence[str], target: str, rows: Sequence[TrainingRow]) -> bool:
-        """Show a column for each role.
-
-        Parameters
-        ----------
-        roles : sequence of str
-            Of the input stains.
-        target : str
-            Of what is predicted; the last of the columns of channels.
-        rows : sequence of TrainingRow
-            All rows that are shown.
-
-        Returns
-        -------
-        bool
-            Whether they are other columns than before.
-        """
+        """Show a column for each role."""
         if (tuple(roles), target) == (self._roles, self._target):
             return False
         for _ in range(self.columnCount() - FIRST_ROLE - 1):
@@ -111,13 +96,7 @@ class SlideCells(QTableWidget):
         return True
 
     def add(self, row: TrainingRow) -> None:
-        """Show a slide below the others.
-
-        Parameters
-        ----------
-        row : TrainingRow
-            Its cells.
-        """
+        """Show a slide below the others."""
         index = self.rowCount()
         was_blocked = self.blockSignals(True)
         self.insertRow(index)
@@ -131,13 +110,7 @@ class SlideCells(QTableWidget):
         self._fit()
 
     def remove(self, index: int) -> None:
-        """Show a slide no more.
-
-        Parameters
-        ----------
-        index : int
-            Of its row.
-        """
+        """Show a slide no more."""
         self.removeRow(index)
 
     def remove_all(self) -> None:

@@ -27,40 +27,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A slide to be opened.
+    """A slide to be opened."""
 
-    Attributes
-    ----------
-    path : pathlib.Path
-        A file or a folder; a folder that is no slide stands for the slides in it.
-    entry : SlideEntry or None
-        What names it, where it is of a run that is loaded.
-    slide : Slide or None
-        Where it is open already.
-    """
-
-    path: Path
-    entry: SlideEntry | None = None
-    slide: Slide | None = None
+    path: Path  # A file or a folder; a folder that is no slide stands for the slides in it
+    entry: SlideEntry | None = None  # What names it, where it is of a run that is loaded
+    slide: Slide | None = None  # Where it is open already
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A slide that was opened.
-
-    Attributes
-    ----------
-    slide : Slide
-        Lazy.
-    entry : SlideEntry
-        As it was wanted, or the defaults.
-    is_loaded : bool
-        Whether it is of a run that is loaded.
-    """
+    """A slide that was opened."""
 
     slide: Slide
-    entry: SlideEntry
-    is_loaded: bool = False
+    entry: SlideEntry  # As it was wanted, or the defaults
+    is_loaded: bool = False  # Whether it is of a run that is loaded
 
 
 class SlideReading(QObject):
@@ -86,13 +66,7 @@ class SlideReading(QObject):
         return self._run is not None
 
     def read(self, wanted: Sequence[Wanted]) -> None:
-        """Open slides, after those that were asked for before.
-
-        Parameters
-        ----------
-        wanted : sequence of Wanted
-            In this order.
-        """
+        """Open slides, after those that were asked for before."""
         self._queue += wanted
         if self._run is None and self._queue:
             self._start()

@@ -48,13 +48,7 @@ CellBox::down-arrow {{ width: 8px; height: 8px; }}
 
 
 class CellBox(ChoiceBox):
-    """A drop-down list in a cell; it tells when it has the focus, and the wheel scrolls the table past it.
-
-    Parameters
-    ----------
-    tooltip : str
-        What the choice is about.
-    """
+    """A drop-down list in a cell; it tells when it has the focus, and the wheel scrolls the table past it."""
 
     focused = Signal()
 
@@ -95,11 +89,6 @@ class TrainingRow(QObject):
     """The cells of a slide and what they say.
 
     `changed` says that the slide's entry is another one now.
-
-    Parameters
-    ----------
-    opened : Opened
-        The slide, and what is to be shown of it at first.
     """
 
     changed = Signal()
@@ -127,33 +116,14 @@ class TrainingRow(QObject):
         self.role_boxes: dict[str, CellBox] = {}
 
     def offer_layers(self, layers: Sequence[tuple[str, Any]]) -> None:
-        """Offer layers with regions.
-
-        Parameters
-        ----------
-        layers : sequence of (str, layer)
-            Names and layers; the one that is chosen stays chosen if it is among them.
-        """
+        """Offer layers with regions."""
         self._layers = list(layers)
         files = [(path.name, path) for path in self._files]
         choices = [("everywhere", EVERYWHERE), *layers, *files, ("from file …", FROM_FILE)]
         self.regions_box.offer(choices, self.regions, keep=False)
 
     def make_role_boxes(self, roles: Sequence[str], target: str) -> dict[str, CellBox]:
-        """New boxes for the channels, with the channel that was chosen before or that the name tells.
-
-        Parameters
-        ----------
-        roles : sequence of str
-            Of the input stains.
-        target : str
-            Of what is predicted.
-
-        Returns
-        -------
-        dict of str to CellBox
-            By role, the target last.
-        """
+        """New boxes for the channels, with the channel that was chosen before or that the name tells."""
         self.role_boxes = {}
         names = self.slide.channel_names
         for role in (*roles, target):
@@ -165,18 +135,7 @@ class TrainingRow(QObject):
         return self.role_boxes
 
     def entry(self) -> SlideEntry:
-        """The slide as a user names it for training; of the regions only those in a file.
-
-        Returns
-        -------
-        SlideEntry
-            Equal to the one that was loaded, as long as nothing was changed.
-
-        Raises
-        ------
-        TrainingError
-            In one sentence, if a channel is not chosen, or chosen twice.
-        """
+        """The slide as a user names it for training; of the regions only those in a file."""
         start = self._start
         text = self.tumour_item.text().strip()
         return replace(
@@ -192,13 +151,7 @@ class TrainingRow(QObject):
         self.patches_item.setText(COUNTING)
 
     def show_patches(self, count: int | None) -> None:
-        """Show how many patches there are.
-
-        Parameters
-        ----------
-        count : int or None
-            None where they cannot be counted.
-        """
+        """Show how many patches there are."""
         self.patches_item.setText(UNKNOWN if count is None else f"{count:,}")
 
     def channels(self) -> dict[str, int]:
@@ -206,24 +159,12 @@ class TrainingRow(QObject):
         return {role: index for role in self.role_boxes if (index := self._channels[role]) is not None}
 
     def show_findings(self, findings: Sequence[Finding]) -> None:
-        """Mark a slide whose imaging may spoil a prediction, and say in its tooltip why.
-
-        Parameters
-        ----------
-        findings : sequence of Finding
-            All that was found.
-        """
+        """Mark a slide whose imaging may spoil a prediction, and say in its tooltip why."""
         self.slide_item.setText(f"{WARNING_MARK} {self._label}" if warnings_of(findings) else self._label)
         self.slide_item.setToolTip("\n".join([self._facts, *findings_tooltip(findings)]))
 
     def choose_regions(self, value: Layer | Path | str) -> None:
-        """Choose where patches are taken from.
-
-        Parameters
-        ----------
-        value : layer, pathlib.Path or EVERYWHERE
-            A layer has to be among those that are offered.
-        """
+        """Choose where patches are taken from."""
         if isinstance(value, Path) and value not in self._files:
             self._files.append(value)
             self.offer_layers(self._layers)
@@ -285,20 +226,7 @@ class TrainingRow(QObject):
 
 
 def role_tooltip(role: str, target: str) -> str:
-    """What a column of channels is about.
-
-    Parameters
-    ----------
-    role : str
-        Of the column.
-    target : str
-        The role that is predicted.
-
-    Returns
-    -------
-    str
-        A sentence.
-    """
+    """What a column of channels is about."""
     examples = {"nuclei": ", such as DAPI or Hoechst", "vessels": ", such as CD31 or endomucin"}
     what = "real nanoprobe" if role == "probe" else role
     use = "the network learns to predict it" if role == target else "an input of the network"

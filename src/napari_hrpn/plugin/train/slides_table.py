@@ -44,11 +44,6 @@ class SlidesTable(QWidget):
     """Asks for the slides to train on; follows what is open in the viewer.
 
     `changed` says that `entries` are others now, `said` carries a sentence for the user.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides are open and regions are drawn.
     """
 
     changed = Signal()
@@ -84,70 +79,28 @@ class SlidesTable(QWidget):
         return self._reading.is_running
 
     def entries(self) -> tuple[SlideEntry, ...]:
-        """The slides as the training takes them, but for regions that are drawn.
-
-        Returns
-        -------
-        tuple of SlideEntry
-            In the order of the table.
-
-        Raises
-        ------
-        ValueError
-            In one sentence, if something is missing.
-        """
+        """The slides as the training takes them, but for regions that are drawn."""
         if self.is_reading:
             raise SlideError("Slides are still being opened: wait until they are in the table.")
         return tuple(row.entry() for row in self._rows)
 
     def drawn(self) -> tuple[Drawn | None, ...]:
-        """Regions that are drawn in the viewer, taken over from their layers; to write them may take seconds.
-
-        Returns
-        -------
-        tuple of (DrawnShapes, DrawnLabels or None)
-            Of each slide; None where they are in a file, or everywhere.
-
-        Raises
-        ------
-        ValueError
-            In one sentence, if regions cannot be used.
-        """
+        """Regions that are drawn in the viewer, taken over from their layers; to write them may take seconds."""
         return tuple(self._drawn_on(row) for row in self._rows)
 
     def set_entries(self, entries: Sequence[SlideEntry]) -> None:
-        """Show the slides of a run in place of those that are shown; they appear once they are opened.
-
-        Parameters
-        ----------
-        entries : sequence of SlideEntry
-            A slide that cannot be opened is told of with `said` and left out.
-        """
+        """Show the slides of a run in place of those that are shown; they appear once they are opened."""
         self.clear()
         self._reading.read([Wanted(entry.path, entry) for entry in entries])
         self.changed.emit()
 
     def set_roles(self, roles: Sequence[str], target: str) -> None:
-        """Ask for other channels; those that were chosen for the same roles stay.
-
-        Parameters
-        ----------
-        roles : sequence of str
-            Of the input stains.
-        target : str
-            Of what is predicted.
-        """
+        """Ask for other channels; those that were chosen for the same roles stay."""
         if self.cells.set_roles(roles, target, self._rows):
             self._tell_change(*self._rows)
 
     def set_patch_counts(self, counts: Sequence[int | None]) -> None:
-        """Show how many patches each slide gives, until something changes.
-
-        Parameters
-        ----------
-        counts : sequence of (int or None)
-            In the order of the table; None, or none at all, where they cannot be counted.
-        """
+        """Show how many patches each slide gives, until something changes."""
         known = itertools.chain(counts, itertools.repeat(None))
         for row, count in zip(self._rows, known, strict=False):
             row.show_patches(count)
@@ -171,13 +124,7 @@ class SlidesTable(QWidget):
             self.said.emit("No slide is open: drop files on the table, or press Add files….")
 
     def add_files(self, paths: Sequence[Path]) -> None:
-        """Add slides from files or folders; they appear once they are opened.
-
-        Parameters
-        ----------
-        paths : sequence of pathlib.Path
-            What cannot be opened is told of with `said`.
-        """
+        """Add slides from files or folders; they appear once they are opened."""
         self._reading.read([Wanted(Path(path)) for path in paths])
 
     def draw_regions(self) -> None:

@@ -32,63 +32,23 @@ class PatchCounts:
 
 @dataclass(frozen=True)
 class Prospect:
-    """What is to be expected of a training.
+    """What is to be expected of a training."""
 
-    Attributes
-    ----------
-    training_patches, validation_patches : int
-        Those that are learnt from, and those that the epoch is chosen by.
-    steps : int
-        Of an epoch.
-    seconds : float
-        Of the whole training.
-    memory_bytes : int
-        At its peak, above what is taken before.
-    disk_bytes : int
-        That cutting patches still takes.
-    warnings : tuple of str
-        One sentence each.
-    split_note : str
-        How validation was chosen.
-    """
-
+    # Those that are learnt from, and those that the epoch is chosen by
     training_patches: int
     validation_patches: int
     steps: int
     seconds: float
-    memory_bytes: int
-    disk_bytes: int
+    memory_bytes: int  # At its peak, above what is taken before
+    disk_bytes: int  # That cutting patches still takes
     warnings: tuple[str, ...]
-    split_note: str
+    split_note: str  # How validation was chosen
 
 
 def look_ahead(
     job: TrainingJob, stop: threading.Event
 ) -> Generator[RunFolderState | PatchCounts, None, Prospect | None]:
-    """Find out what a training would be: where it goes, how long it takes, and whether it can start at all.
-
-    Parameters
-    ----------
-    job : TrainingJob
-        What the form says.
-    stop : threading.Event
-        Ends it between two steps.
-
-    Yields
-    ------
-    RunFolderState or PatchCounts
-        As soon as they are known.
-
-    Returns
-    -------
-    Prospect or None
-        None when it was stopped.
-
-    Raises
-    ------
-    ValueError, UserError
-        In one sentence, when the training could not start.
-    """
+    """Find out what a training would be: where it goes, how long it takes, and whether it can start at all."""
     job = job.written()
     if stop.is_set():
         return None
@@ -109,20 +69,7 @@ def look_ahead(
 
 
 def steps_per_epoch(settings: TrainingSettings, patches: int) -> int:
-    """Steps of an epoch over so many patches; with random crops roughly, since only the feed knows their pixels.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        How patches are taken.
-    patches : int
-        Of the grid, to learn from.
-
-    Returns
-    -------
-    int
-        At least one.
-    """
+    """Steps of an epoch over so many patches; with random crops roughly, since only the feed knows their pixels."""
     from napari_hrpn.training.patch_sampler import FEWEST_STEPS
 
     steps = max(1, -(-patches // settings.batch))

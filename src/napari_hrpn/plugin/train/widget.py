@@ -40,13 +40,7 @@ SETUP_TAB, PAGE_TAB = 0, 1
 
 
 class TrainWidget(DockedWidget):
-    """Trains a network on annotated slides.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides and regions are open.
-    """
+    """Trains a network on annotated slides."""
 
     least_width_px = 480
 
@@ -116,13 +110,7 @@ class TrainWidget(DockedWidget):
         self._update_buttons()
 
     def load(self, folder: str | Path) -> None:
-        """Show a run that was made before, so that it can go on.
-
-        Parameters
-        ----------
-        folder : str or pathlib.Path
-            Of the run.
-        """
+        """Show a run that was made before, so that it can go on."""
         if self.is_running or not self._is_ready:
             return
         self._reading.do(once(load_run, Path(folder)), self._take_run, self._tell_failure)

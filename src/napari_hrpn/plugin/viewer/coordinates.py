@@ -16,18 +16,7 @@ if TYPE_CHECKING:
 
 
 def placement(layer: napari.layers.Layer) -> dict[str, Any]:
-    """What to give to a new layer of the same size so that it lies exactly on a layer.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        The layer to lie on.
-
-    Returns
-    -------
-    dict
-        Arguments of ``viewer.add_image`` and its like: scale, translate, rotate, shear, affine, units, axis_labels.
-    """
+    """What to give to a new layer of the same size so that it lies exactly on a layer."""
     return {
         "scale": np.array(layer.scale),
         "translate": np.array(layer.translate),
@@ -40,20 +29,7 @@ def placement(layer: napari.layers.Layer) -> dict[str, Any]:
 
 
 def coarse_placement(layer: napari.layers.Image, downsample: tuple[float, float]) -> dict[str, Any]:
-    """What to give to a new layer of coarser pixels so that it lies on a layer.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Two-dimensional, under any transform.
-    downsample : tuple of float
-        Pixels of the layer per pixel of the new one, along y and x.
-
-    Returns
-    -------
-    dict
-        As `placement` gives it; the outer corners coincide, not the centres of the first pixels.
-    """
+    """What to give to a new layer of coarser pixels so that it lies on a layer."""
     place = placement(layer)
     factor = np.asarray(downsample, float)
     corner, down, across = (np.asarray(layer.data_to_world(point)) for point in ((0, 0), (1, 0), (0, 1)))
@@ -65,21 +41,7 @@ def coarse_placement(layer: napari.layers.Image, downsample: tuple[float, float]
 
 
 def visible_box(viewer: napari.components.ViewerModel, layer: napari.layers.Image) -> Box:
-    """The full-resolution pixels of a layer that are in view.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer; where it shows three dimensions, everything counts as in view.
-    layer : napari.layers.Image
-        A two-dimensional layer.
-
-    Returns
-    -------
-    Box
-        The smallest rectangle of pixels that holds them, under any transform of the layer; its area is 0 where the
-        layer is out of view.
-    """
+    """The full-resolution pixels of a layer that are in view."""
     height, width = pixel_shape(layer)
     if viewer.dims.ndisplay != 2:
         return Box(0, height, 0, width)
@@ -90,39 +52,13 @@ def visible_box(viewer: napari.components.ViewerModel, layer: napari.layers.Imag
 
 
 def camera_centre(viewer: napari.components.ViewerModel, layer: napari.layers.Image) -> tuple[float, float]:
-    """The point of a layer that is in the middle of the view.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-    layer : napari.layers.Image
-        A two-dimensional layer.
-
-    Returns
-    -------
-    tuple of float
-        Row and column in full-resolution pixels; it may lie beside the image.
-    """
+    """The point of a layer that is in the middle of the view."""
     y, x = layer.world_to_data(_world_point(viewer, np.zeros(2)))[-2:]
     return float(y), float(x)
 
 
 def shapes_box(shapes_layer: napari.layers.Shapes, image_layer: napari.layers.Image) -> Box | None:
-    """The pixels of an image under shapes.
-
-    Parameters
-    ----------
-    shapes_layer : napari.layers.Shapes
-        The selected shapes count; all where none is selected.
-    image_layer : napari.layers.Image
-        A two-dimensional layer, under any transform.
-
-    Returns
-    -------
-    Box or None
-        The smallest rectangle of full-resolution pixels around them; None where they do not meet the image.
-    """
+    """The pixels of an image under shapes."""
     chosen = sorted(shapes_layer.selected_data) or range(len(shapes_layer.data))
     corners = [
         image_layer.world_to_data(shapes_layer.data_to_world(vertex))
@@ -134,18 +70,7 @@ def shapes_box(shapes_layer: napari.layers.Shapes, image_layer: napari.layers.Im
 
 
 def pixel_shape(layer: napari.layers.Image) -> tuple[int, int]:
-    """Height and width of the finest level of a layer.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        An image layer, multiscale or not.
-
-    Returns
-    -------
-    tuple of int
-        In pixels, without the colours of an rgb layer.
-    """
+    """Height and width of the finest level of a layer."""
     finest = layer.data[0] if layer.multiscale else layer.data
     height, width = finest.shape[-3:-1] if layer.rgb else finest.shape[-2:]
     return int(height), int(width)

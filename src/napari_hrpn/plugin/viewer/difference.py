@@ -21,17 +21,7 @@ COLORMAP = ((0.75, 0.9, 1.0), (0.1, 0.45, 1.0), (0.0, 0.0, 0.0), (1.0, 0.5, 0.0)
 
 
 class Difference:
-    """Predicted minus real pixels of one level, as an array that is computed where it is sliced.
-
-    Parameters
-    ----------
-    real, predicted : array-like, shape (y, x)
-        Of NumPy, dask, zarr, or a `Plane`.
-    finished : RegionMask, optional
-        What is predicted; elsewhere the difference is not a number.
-    downsample : tuple of float
-        Full-resolution pixels per pixel of the level.
-    """
+    """Predicted minus real pixels of one level, as an array that is computed where it is sliced."""
 
     ndim = 2
     dtype = np.dtype(np.float32)
@@ -73,18 +63,7 @@ class Difference:
 
 
 def difference_layer(real: Image, predicted: Image) -> dict[str, Any]:
-    """What to add to a viewer to show predicted minus real.
-
-    Parameters
-    ----------
-    real, predicted : napari.layers.Image
-        Of one size, each of one channel.
-
-    Returns
-    -------
-    dict
-        Arguments of ``viewer.add_image``: it lies on the real layer, and its contrast is centred on 0.
-    """
+    """What to add to a viewer to show predicted minus real."""
     from napari.utils import Colormap
 
     of_real = {level.shape: level for level in _levels(real)}

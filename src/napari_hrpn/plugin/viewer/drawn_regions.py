@@ -30,37 +30,13 @@ LARGEST_LABELS_PX = 4096
 
 @dataclass(frozen=True, eq=False)
 class DrawnShapes:
-    """Outlines on a slide.
-
-    Attributes
-    ----------
-    title : str
-        Of the slide.
-    annotations : tuple of Annotation
-        Those that meet the slide; none means everywhere.
-    """
+    """Outlines on a slide."""
 
     title: str
-    annotations: tuple[Annotation, ...]
+    annotations: tuple[Annotation, ...]  # Those that meet the slide; none means everywhere
 
     def write(self, folder: Path) -> Path | None:
-        """Write them to a file that is called after the slide and after what they are.
-
-        Parameters
-        ----------
-        folder : pathlib.Path
-            Made where it is missing.
-
-        Returns
-        -------
-        pathlib.Path or None
-            GeoJSON; the one that is there, if the same was written before. None where there is nothing to write.
-
-        Raises
-        ------
-        SlideError
-            If it cannot be written.
-        """
+        """Write them to a file that is called after the slide and after what they are."""
         if not self.annotations:
             return None
         content = [
@@ -77,50 +53,17 @@ class DrawnShapes:
 
 @dataclass(frozen=True, eq=False)
 class DrawnLabels:
-    """Labels and where they lie on a slide.
+    """Labels and where they lie on a slide."""
 
-    Attributes
-    ----------
-    slide : Slide
-        What they were painted on.
-    name : str
-        Of their layer.
-    labels : numpy.ndarray of int, shape (y, x)
-        What is not 0 is inside.
-    matrix : numpy.ndarray, shape (2, 2)
-        From pixels of the slide to pixels of the labels, with `offset`.
-    offset : numpy.ndarray, shape (2,)
-        Label pixel at the centre of the slide's first pixel.
-    excludes : bool
-        Whether what is not 0 is outside instead.
-    """
-
-    slide: Slide
+    slide: Slide  # What they were painted on
     name: str
-    labels: NDArray[np.integer]
-    matrix: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    excludes: bool
+    labels: NDArray[np.integer]  # What is not 0 is inside
+    matrix: NDArray[np.float64]  # From pixels of the slide to pixels of the labels, with `offset`
+    offset: NDArray[np.float64]  # Label pixel at the centre of the slide's first pixel
+    excludes: bool  # Whether what is not 0 is outside instead
 
     def write(self, folder: Path) -> Path:
-        """Write them to a file that is called after the slide and after what they are.
-
-        Parameters
-        ----------
-        folder : pathlib.Path
-            Made where it is missing.
-
-        Returns
-        -------
-        pathlib.Path
-            A TIFF of 0 and 255 that covers the slide, of 4096 px a side at most; the one that is there, if the same
-            was written before.
-
-        Raises
-        ------
-        SlideError
-            If no label lies on the slide, or it cannot be written.
-        """
+        """Write them to a file that is called after the slide and after what they are."""
         inside = self._on_slide()
         path = folder / f"{_file_name(slide_title(self.slide), [repr(inside.shape).encode(), inside.tobytes()])}.tif"
         if not path.exists():
@@ -151,30 +94,7 @@ Drawn: TypeAlias = DrawnShapes | DrawnLabels
 
 
 def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, viewer: napari.Viewer) -> Drawn:
-    """What a layer holds, in pixels of a slide.
-
-    Parameters
-    ----------
-    layer : napari.layers.Shapes or napari.layers.Labels
-        Rectangles, ellipses and polygons, or labels of two dimensions, under any transform. What has a feature or a
-        layer name with "exclude" in it is left out of the regions.
-    slide : Slide
-        The slide.
-    slide_layer : napari.layers.Image
-        A layer that shows the slide, under any transform.
-    viewer : napari.Viewer
-        In which both lie.
-
-    Returns
-    -------
-    DrawnShapes or DrawnLabels
-        To be written, in any thread.
-
-    Raises
-    ------
-    SlideError
-        If a shape has no area, none lies on the slide, or labels are no picture.
-    """
+    """What a layer holds, in pixels of a slide."""
     from napari.layers import Labels
 
     return (_labels if isinstance(layer, Labels) else _shapes)(layer, slide, slide_layer, viewer)

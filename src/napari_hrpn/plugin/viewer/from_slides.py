@@ -38,32 +38,7 @@ def slide_layers(
     limits: Sequence[tuple[float, float]] | None = None,
     live: Sequence[LiveLevels] | None = None,
 ) -> list[LayerData]:
-    """A slide as napari layers: one per channel, or a single colour layer for brightfield.
-
-    Parameters
-    ----------
-    slide : Slide
-        What to show.
-    title : str, optional
-        Beginning of the layers' names; the name of the file without its ending where left out.
-    visible : bool
-        Whether the layers are shown at once.
-    limits : sequence of (low, high), optional
-        Contrast per channel; that of `contrast_limits`, for which a few blocks are read, where left out.
-    live : sequence of LiveLevels, optional
-        What to show in place of the slide's own levels, one per channel; brightfield then has three layers too.
-
-    Returns
-    -------
-    list of (data, attributes, "image")
-        Lazy multiscale data (y, x), additive, coloured by what the channel shows, in µm where the slide says its
-        pixel size. A prediction has its own colour and is marked as one.
-
-    Raises
-    ------
-    SlideError
-        If the pixels for the contrast cannot be read.
-    """
+    """A slide as napari layers: one per channel, or a single colour layer for brightfield."""
     title = slide_title(slide) if title is None else title
     if slide.is_brightfield and len(slide.channel_names) == 3 and live is None:
         return [_colour_layer(slide, title, visible)]
@@ -109,19 +84,7 @@ def _as_prediction(slide: Slide, title: str, layers: list[LayerData]) -> list[La
 
 
 def channel_colormaps(channel_names: Sequence[str]) -> tuple[str, ...]:
-    """Names of napari colormaps by what channels show.
-
-    Parameters
-    ----------
-    channel_names : sequence of str
-        Names in the order of the channels.
-
-    Returns
-    -------
-    tuple of str
-        Red, green and blue for channels that are called so, else blue for nuclei, green for vessels, red for the
-        probe, gray for transmitted light and for a channel that is alone, other colours in turn.
-    """
+    """Names of napari colormaps by what channels show."""
     if tuple(name.lower() for name in channel_names) == PHOTOGRAPH:
         return PHOTOGRAPH
     roles = guess_roles(channel_names)
@@ -136,21 +99,7 @@ def channel_colormaps(channel_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def slider_range(limits: tuple[float, float], dtype: np.dtype) -> tuple[float, float]:
-    """How far the contrast slider of a layer reaches.
-
-    Parameters
-    ----------
-    limits : tuple of float
-        The contrast limits that are set.
-    dtype : numpy.dtype
-        Type of a pixel.
-
-    Returns
-    -------
-    tuple of float
-        From 0, or lower where the limits are, to the first power of two above twice the upper limit, so that a
-        12-bit image in 16 bits still can be set by hand; the whole type for 8 bits.
-    """
+    """How far the contrast slider of a layer reaches."""
     low, high = (float(limit) for limit in limits)
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
@@ -162,13 +111,7 @@ def slider_range(limits: tuple[float, float], dtype: np.dtype) -> tuple[float, f
 
 
 def widen_slider(event: Event) -> None:
-    """Give an inserted layer of ours the range of `slider_range`: for ``viewer.layers.events.inserted``.
-
-    Parameters
-    ----------
-    event : napari.utils.events.Event
-        Its value is the layer.
-    """
+    """Give an inserted layer of ours the range of `slider_range`: for ``viewer.layers.events.inserted``."""
     layer = event.value
     if slide_of(layer) is not None and not layer.rgb:
         layer.contrast_limits_range = slider_range(tuple(layer.contrast_limits), np.dtype(layer.dtype))

@@ -28,24 +28,12 @@ EXCLUDE = "exclude"
 
 @dataclass(frozen=True, eq=False)
 class ShapeOnSlide:
-    """A shape, in pixels of a slide.
+    """A shape, in pixels of a slide."""
 
-    Attributes
-    ----------
-    index : int
-        Its number in its layer.
-    kind : str
-        Such as "rectangle" or "path".
-    ring : numpy.ndarray, shape (n, 2)
-        Its outline, y and x.
-    excludes : bool
-        Whether its layer's name or a feature says so.
-    """
-
-    index: int
-    kind: str
-    ring: NDArray[np.float64]
-    excludes: bool
+    index: int  # Its number in its layer
+    kind: str  # Such as "rectangle" or "path"
+    ring: NDArray[np.float64]  # Its outline, y and x
+    excludes: bool  # Whether its layer's name or a feature says so
 
     @property
     def is_line(self) -> bool:
@@ -60,47 +48,18 @@ class ShapeOnSlide:
 
 @dataclass(frozen=True, eq=False)
 class LabelsOnSlide:
-    """Labels, and where they lie on a slide.
-
-    Attributes
-    ----------
-    name : str
-        Of their layer.
-    labels : array-like of int, shape (y, x)
-        Those of the layer at full size, no copy.
-    matrix : numpy.ndarray, shape (2, 2)
-        From pixels of the slide to pixels of the labels, with `offset`.
-    offset : numpy.ndarray, shape (2,)
-        Label pixel at the centre of the slide's first pixel.
-    """
+    """Labels, and where they lie on a slide."""
 
     name: str
-    labels: Any
-    matrix: NDArray[np.float64]
-    offset: NDArray[np.float64]
+    labels: Any  # Those of the layer at full size, no copy
+    matrix: NDArray[np.float64]  # From pixels of the slide to pixels of the labels, with `offset`
+    offset: NDArray[np.float64]  # Label pixel at the centre of the slide's first pixel
 
 
 def shapes_on_slide(
     layer: Shapes, slide_layer: Image, viewer: napari.Viewer, only: Container[int] | None = None
 ) -> list[ShapeOnSlide]:
-    """Shapes in pixels of a slide.
-
-    Parameters
-    ----------
-    layer : napari.layers.Shapes
-        Under any transform.
-    slide_layer : napari.layers.Image
-        A layer that shows the slide, under any transform.
-    viewer : napari.Viewer
-        In which both lie.
-    only : container of int, optional
-        Numbers of the shapes to look at; all where left out.
-
-    Returns
-    -------
-    list of ShapeOnSlide
-        Lines and paths too.
-    """
+    """Shapes in pixels of a slide."""
     matrix, offset = _between(layer, slide_layer, viewer)
     found = []
     for index, (vertices, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True)):
@@ -111,27 +70,7 @@ def shapes_on_slide(
 
 
 def labels_on_slide(layer: Labels, slide_layer: Image, viewer: napari.Viewer) -> LabelsOnSlide:
-    """Labels and where they lie on a slide.
-
-    Parameters
-    ----------
-    layer : napari.layers.Labels
-        Of two dimensions, under any transform.
-    slide_layer : napari.layers.Image
-        A layer that shows the slide, under any transform.
-    viewer : napari.Viewer
-        In which both lie.
-
-    Returns
-    -------
-    LabelsOnSlide
-        For any thread.
-
-    Raises
-    ------
-    SlideError
-        If the labels are no picture.
-    """
+    """Labels and where they lie on a slide."""
     if layer.ndim != 2:
         raise SlideError(
             f"The labels {layer.name!r} have {layer.ndim} dimensions, expected 2: split them with Layers > Split Stack."
@@ -144,24 +83,7 @@ def labels_on_slide(layer: Labels, slide_layer: Image, viewer: napari.Viewer) ->
 def points_in_layer(
     points: NDArray[np.float64], layer: Layer, slide_layer: Image, viewer: napari.Viewer
 ) -> NDArray[np.float64]:
-    """Points of a slide as points of a layer: the way back.
-
-    Parameters
-    ----------
-    points : numpy.ndarray, shape (n, 2)
-        y and x in full-resolution pixels from the slide's outer corner.
-    layer : napari.layers.Layer
-        Under any transform.
-    slide_layer : napari.layers.Image
-        A layer that shows the slide, under any transform.
-    viewer : napari.Viewer
-        In which both lie.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n, 2)
-        In the coordinates of the layer's data.
-    """
+    """Points of a slide as points of a layer: the way back."""
     matrix, offset = _between(layer, slide_layer, viewer)
     return np.asarray((points - HALF_A_PIXEL - offset) @ np.linalg.inv(matrix).T)
 

@@ -36,11 +36,6 @@ class LabelEdits(QObject):
 
     `edited` says that they are others, however that came about: by a brush, by undo and redo, by other data, or in
     place with ``layer.refresh()``. What only looks different is no edit.
-
-    Parameters
-    ----------
-    layer : napari.layers.Labels
-        The layer.
     """
 
     edited = Signal()
@@ -95,11 +90,6 @@ class RegionLayers(QObject):
 
     `listed` says that layers came, went or have another name; `edited` carries the layer whose regions may be others
     now, or None where that may be so for all.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
     """
 
     listed = Signal()
@@ -132,13 +122,7 @@ class RegionLayers(QObject):
             self._leave(layer)
 
     def accept(self, layer: Labels) -> None:
-        """Take the pixels of a layer as they are, without telling of an edit.
-
-        Parameters
-        ----------
-        layer : napari.layers.Labels
-            Whose data the package itself has changed.
-        """
+        """Take the pixels of a layer as they are, without telling of an edit."""
         if layer in self._edits:
             self._edits[layer].accept()
 
@@ -147,18 +131,7 @@ class RegionLayers(QObject):
         return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Shapes | Labels)]
 
     def has(self, layer: Layer) -> bool:
-        """Whether a layer is still there.
-
-        Parameters
-        ----------
-        layer : napari.layers.Layer
-            Any layer.
-
-        Returns
-        -------
-        bool
-            False once it was removed.
-        """
+        """Whether a layer is still there."""
         return layer in self._viewer.layers
 
     def foreign_images(self) -> list[Image]:
@@ -170,18 +143,7 @@ class RegionLayers(QObject):
         ]
 
     def showing(self, slide: Slide) -> Image | None:
-        """A layer that shows a slide.
-
-        Parameters
-        ----------
-        slide : Slide
-            Opened from a file.
-
-        Returns
-        -------
-        napari.layers.Image or None
-            Of this package, else of another that opened the same file; None where the slide is not open.
-        """
+        """A layer that shows a slide."""
         own = (layer for layer in layers_of(self._viewer, slide) if not is_prediction(layer))
         foreign = (
             layer

@@ -34,19 +34,6 @@ class Plane:
     """One channel of a (c, y, x) array as the two-dimensional array that napari shows.
 
     Nothing is read before it is sliced. The array may come later than the plane; until then all is zero.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width in pixels.
-    dtype : dtype
-        Type of a pixel.
-    chunk_px : int
-        Side of the stored squares; napari reads whole ones.
-    array : array-like, optional
-        Shape (c, y, x), such as a zarr array.
-    channel : int
-        Which of its channels.
     """
 
     ndim = 2
@@ -69,20 +56,7 @@ class Plane:
 
     @classmethod
     def of(cls, array: Array, channel: int = 0) -> Plane:
-        """Plane of an array that is there.
-
-        Parameters
-        ----------
-        array : array-like
-            Shape (c, y, x).
-        channel : int
-            Which of its channels.
-
-        Returns
-        -------
-        Plane
-            Of its height, width and type.
-        """
+        """Plane of an array that is there."""
         return cls(tuple(array.shape[-2:]), array.dtype, array=array, channel=channel)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -98,22 +72,7 @@ class Plane:
 
 
 class LiveLevels:
-    """The levels of a pyramid that is being written.
-
-    Attributes
-    ----------
-    planes : tuple of Plane
-        Where the pixels come from, finest first.
-    levels : tuple of Plane or numpy.ndarray
-        What napari shows: planes, and arrays in memory that `load` fills.
-
-    Parameters
-    ----------
-    planes : sequence of Plane
-        Finest first; on disk they may still be empty.
-    in_memory_px : int
-        Levels of at most this many pixels a side are kept in memory; the coarsest always is.
-    """
+    """The levels of a pyramid that is being written."""
 
     def __init__(self, planes: Sequence[Plane], in_memory_px: int = IN_MEMORY_PX) -> None:
         self.planes = tuple(planes)
@@ -125,24 +84,12 @@ class LiveLevels:
         self._is_loaded = np.zeros(self.planes[-1].shape, bool)
 
     def attach(self, arrays: Sequence[Array]) -> None:
-        """Give the planes their arrays, where these came later.
-
-        Parameters
-        ----------
-        arrays : sequence of array-like
-            Shape (c, y, x), one per level, of the planes' height, width and type.
-        """
+        """Give the planes their arrays, where these came later."""
         for plane, array in zip(self.planes, arrays, strict=True):
             plane.array = array
 
     def load(self, box: Box | None = None) -> None:
-        """Read what is new into the levels in memory. It takes time: not for the GUI thread.
-
-        Parameters
-        ----------
-        box : Box, optional
-            Where there is news, in full-resolution pixels; everywhere if left out.
-        """
+        """Read what is new into the levels in memory. It takes time: not for the GUI thread."""
         for plane, level in zip(self.planes, self.levels, strict=True):
             if level is not plane:
                 window = self._window(plane.shape, box)
@@ -150,13 +97,7 @@ class LiveLevels:
         self._is_loaded[self._window(self._is_loaded.shape, box)] = True
 
     def load_finished(self, boxes: Iterable[Box]) -> None:
-        """Read the levels in memory as a whole, of which only some parts are finished. Not for the GUI thread.
-
-        Parameters
-        ----------
-        boxes : iterable of Box
-            What is finished, in full-resolution pixels.
-        """
+        """Read the levels in memory as a whole, of which only some parts are finished. Not for the GUI thread."""
         for plane, level in zip(self.planes, self.levels, strict=True):
             if level is not plane:
                 level[:] = plane[:, :]
@@ -172,13 +113,7 @@ class LiveLevels:
         return RegionMask(self._is_loaded, (down, across))
 
     def loaded_pixels(self) -> NDArray[Any]:
-        """Pixels of the coarsest level where something was loaded.
-
-        Returns
-        -------
-        numpy.ndarray
-            One-dimensional.
-        """
+        """Pixels of the coarsest level where something was loaded."""
         pixels: NDArray[Any] = self.levels[-1][self._is_loaded]
         return pixels
 
@@ -200,13 +135,7 @@ def _step(full: int, size: int) -> float:
 
 
 class LiveLayer:
-    """Shows in a layer what its levels have got.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Its data are the levels of a `LiveLevels`.
-    """
+    """Shows in a layer what its levels have got."""
 
     def __init__(self, layer: Image) -> None:
         self.layer = layer
@@ -227,18 +156,7 @@ class LiveLayer:
 
 
 def live_layer_data(levels: LiveLevels) -> dict[str, Any]:
-    """Arguments for `napari.layers.Image` that show live levels.
-
-    Parameters
-    ----------
-    levels : LiveLevels
-        What to show.
-
-    Returns
-    -------
-    dict
-        "data", "multiscale" and "cache": nothing of what is read is kept, since it may change.
-    """
+    """Arguments for `napari.layers.Image` that show live levels."""
     is_pyramid = len(levels.levels) > 1
     return {
         "data": list(levels.levels) if is_pyramid else levels.levels[0],

@@ -33,13 +33,6 @@ def make_room(viewer: napari.Viewer, slide: Slide) -> None:
     """Hide the slides that are open already, and say so, and look at all of the new one.
 
     A scale bar is shown with the first slide that has a pixel size.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        To which a slide is going to be added.
-    slide : Slide
-        The slide, which is no prediction.
     """
     from napari.utils.notifications import show_info
 
@@ -67,15 +60,7 @@ def _fit(viewer: napari.Viewer, slide: Slide) -> None:
 
 
 def bring_up(viewer: napari.Viewer, slide: Slide) -> None:
-    """Show a slide that is hidden, in place of another one that is seen where it lies.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where it is open.
-    slide : Slide
-        The slide, which is no prediction.
-    """
+    """Show a slide that is hidden, in place of another one that is seen where it lies."""
     own = [layer for layer in layers_of(viewer, slide) if not is_prediction(layer)]
     others = [layer for layer in viewer.layers if layer not in own and (slide_of(layer) or is_prediction(layer))]
     if not own or any(layer.visible for layer in own) or not any(layer.visible for layer in others):
@@ -85,13 +70,7 @@ def bring_up(viewer: napari.Viewer, slide: Slide) -> None:
 
 
 def settle_soon(viewer: napari.Viewer) -> None:
-    """Put predictions that are being opened on their slides, as soon as they are in the viewer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        To which they are going to be added.
-    """
+    """Put predictions that are being opened on their slides, as soon as they are in the viewer."""
     soon(viewer.window._qt_window, lambda: _settle(viewer)).start()
 
 
@@ -104,23 +83,7 @@ def _settle(viewer: napari.Viewer) -> None:
 
 
 def newest_prediction(viewer: napari.Viewer, reference: Image, preferred: Image | None = None) -> Image | None:
-    """A prediction of a slide.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where both are shown.
-    reference : napari.layers.Image
-        A layer of the slide.
-    preferred : napari.layers.Image, optional
-        What to take if it is one.
-
-    Returns
-    -------
-    napari.layers.Image or None
-        The topmost in the list; None where there is none. Where the slide has no file on this machine, only the
-        preferred one is known to be of it.
-    """
+    """A prediction of a slide."""
     own = [layer for layer in viewer.layers if is_prediction(layer) and not is_helper(layer)]
     own = [layer for layer in own if pixel_shape(layer) == pixel_shape(reference)]
     slide = slide_of(reference)

@@ -14,27 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_plane(viewer: napari.Viewer, slide: Slide, z: int | None, t: int | None) -> Slide:
-    """Show another plane of a slide in its layers.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the slide is shown.
-    slide : Slide
-        One plane of a stack.
-    z, t : int or None
-        Which one to show.
-
-    Returns
-    -------
-    Slide
-        That plane, with the pixel size that was given for the other.
-
-    Raises
-    ------
-    SlideError
-        If it cannot be opened.
-    """
+    """Show another plane of a slide in its layers."""
     plane = open_slide(slide.source, series=slide.series, z=z, t=t)
     if slide.pixel_size_is_given and slide.pixel_size_um is not None:
         plane = plane.with_pixel_size(slide.pixel_size_um)
@@ -48,27 +28,7 @@ def show_plane(viewer: napari.Viewer, slide: Slide, z: int | None, t: int | None
 
 
 def give_pixel_size(viewer: napari.Viewer, slide: Slide, size_um: tuple[float, float]) -> Slide:
-    """Let all that works on a slide know its pixel size; the layers stay where they are.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the slide is shown.
-    slide : Slide
-        The slide.
-    size_um : tuple of float
-        Height and width of a pixel.
-
-    Returns
-    -------
-    Slide
-        With that size.
-
-    Raises
-    ------
-    SlideError
-        If it is no size of a pixel.
-    """
+    """Let all that works on a slide know its pixel size; the layers stay where they are."""
     sized = slide.with_pixel_size(size_um)
     for layer in layers_of(viewer, slide):
         replace_slide(layer, sized)

@@ -9,57 +9,20 @@ NOT_IN_FILE_NAMES = r'[<>:"/\\|?*\x00-\x1f\x7f]'
 
 
 def short_title(checkpoint: str) -> str:
-    """Title of a checkpoint, no longer than fits into the name of a layer.
-
-    Parameters
-    ----------
-    checkpoint : str
-        The title on its card.
-
-    Returns
-    -------
-    str
-        Of 40 letters at most.
-    """
+    """Title of a checkpoint, no longer than fits into the name of a layer."""
     words = " ".join(checkpoint.split())
     return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 1].rstrip()}…"
 
 
 def file_title(checkpoint: str) -> str:
-    """Title of a checkpoint as part of a file name.
-
-    Parameters
-    ----------
-    checkpoint : str
-        The title on its card.
-
-    Returns
-    -------
-    str
-        Of 40 letters and 60 bytes at most, with nothing that some file system does not take.
-    """
+    """Title of a checkpoint as part of a file name."""
     words = re.sub(NOT_IN_FILE_NAMES, "_", " ".join(checkpoint.split()))[:LONGEST_TITLE]
     # file systems count bytes
     return words.encode()[:LONGEST_BYTES].decode(errors="ignore").strip(" .") or "untitled"
 
 
 def prediction_name(folder: str, channel: str, checkpoint: str) -> str:
-    """Name of the layer of a prediction.
-
-    Parameters
-    ----------
-    folder : str
-        Name of its folder without the ending, such as "tumour 3.predicted".
-    channel : str
-        What is predicted, such as "predicted QD".
-    checkpoint : str
-        Title of the checkpoint; empty where it is not known.
-
-    Returns
-    -------
-    str
-        Such as "tumour 3 predicted QD (HRPN of 4 tumours)", with a number where the folder has one.
-    """
+    """Name of the layer of a prediction."""
     if not checkpoint:
         return f"{folder} {channel}"
     slide, _, rest = folder.rpartition(".predicted")

@@ -31,37 +31,17 @@ LARGEST_SHOWN = 4096
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """Levels that are shown and something that fills them.
+    """Levels that are shown and something that fills them."""
 
-    Attributes
-    ----------
-    slide : Slide
-        Whose levels they are.
-    levels : tuple of LiveLevels
-        One per layer.
-    fill : callable
-        Given an event that asks it to stop, a generator that loads the levels and yields after each part. It
-        returns the slide with these levels, or None if it was stopped.
-    """
-
-    slide: Slide
+    slide: Slide  # Whose levels they are
     levels: tuple[LiveLevels, ...]
+    # Given an event that asks it to stop, a generator that loads the levels and yields after each part. It returns
+    # the slide with these levels, or None if it was stopped
     fill: Callable[[threading.Event], Generator[None, None, Slide | None]]
 
 
 def needs_cache(slide: Slide) -> bool:
-    """Whether looking at the whole slide would read too much of it.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-
-    Returns
-    -------
-    bool
-        True if its coarsest stored level is larger than 4,096 px.
-    """
+    """Whether looking at the whole slide would read too much of it."""
     flat = slide.stored_levels < len(slide.levels)
     return flat and max(slide.levels[slide.stored_levels - 1].shape[1:]) > LARGEST_SHOWN
 
@@ -69,29 +49,7 @@ def needs_cache(slide: Slide) -> bool:
 def cached_layers(
     viewer: napari.Viewer, slide: Slide, *, title: str | None = None, visible: bool = True
 ) -> list[LayerData]:
-    """Layers of a flat slide; its coarse levels come from the cache, or are built into it in the background.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        To which the layers are going to be added.
-    slide : Slide
-        A slide that `needs_cache`.
-    title : str, optional
-        As for `slide_layers`.
-    visible : bool
-        As for `slide_layers`.
-
-    Returns
-    -------
-    list of (data, attributes, "image")
-        As of `slide_layers`; what is not built yet is black.
-
-    Raises
-    ------
-    SlideError
-        If the slide cannot be read.
-    """
+    """Layers of a flat slide; its coarse levels come from the cache, or are built into it in the background."""
     from napari.utils.notifications import show_info, show_warning
 
     try:
@@ -114,52 +72,18 @@ def cached_layers(
 
 
 def slide_shown_in(viewer: napari.Viewer, slide: Slide) -> list[napari.layers.Image]:
-    """Add the layers of a slide to a viewer, with its overview where it needs one.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where to.
-    slide : Slide
-        Opened.
-
-    Returns
-    -------
-    list of napari.layers.Image
-        One per channel.
-    """
+    """Add the layers of a slide to a viewer, with its overview where it needs one."""
     layers = cached_layers(viewer, slide) if needs_cache(slide) else slide_layers(slide)
     return [viewer.add_image(data, **attributes) for data, attributes, _ in layers]
 
 
 def grow(viewer: napari.Viewer, growth: Growth) -> Grower:
-    """Fill levels in the background, and show what comes in the layers that have these levels as their data.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Whose layers they are; they may be added afterwards.
-    growth : Growth
-        What to fill.
-
-    Returns
-    -------
-    Grower
-        It belongs to the viewer's window.
-    """
+    """Fill levels in the background, and show what comes in the layers that have these levels as their data."""
     return Grower(viewer, growth)
 
 
 class Grower(QObject):
-    """Drives a `Growth` until it is full, its last layer is removed, or the window is closed.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Whose layers to refresh.
-    growth : Growth
-        What to fill.
-    """
+    """Drives a `Growth` until it is full, its last layer is removed, or the window is closed."""
 
     def __init__(self, viewer: napari.Viewer, growth: Growth) -> None:
         super().__init__(viewer.window._qt_window)

@@ -29,15 +29,7 @@ _shared: WeakKeyDictionary[Image, SharedContrast] = WeakKeyDictionary()
 
 
 class SharedContrast:
-    """Contrast of a prediction: that of the real probe, or of its own pixels, until the user sets it.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        The prediction.
-    real : napari.layers.Image or None
-        The real probe, if there is one.
-    """
+    """Contrast of a prediction: that of the real probe, or of its own pixels, until the user sets it."""
 
     def __init__(self, layer: Image, real: Image | None) -> None:
         # whoever removes a layer need not know of this
@@ -50,13 +42,7 @@ class SharedContrast:
             self.follow()
 
     def suggest(self, limits: tuple[float, float] | None) -> None:
-        """Use limits where there is no real probe.
-
-        Parameters
-        ----------
-        limits : tuple of float or None
-            Percentiles of what is finished.
-        """
+        """Use limits where there is no real probe."""
         if limits is not None and self._real is None:
             self._set(limits)
 
@@ -81,20 +67,7 @@ class SharedContrast:
 
 
 def share_contrast(layer: Image, real: Image | None) -> SharedContrast:
-    """Let a prediction follow the contrast of the real probe.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        The prediction.
-    real : napari.layers.Image or None
-        The real probe, if there is one.
-
-    Returns
-    -------
-    SharedContrast
-        Kept as long as the layer is.
-    """
+    """Let a prediction follow the contrast of the real probe."""
     # a widget may have been handed proxies, which do not last
     layer, real = unwrapped(layer), unwrapped(real)
     _shared[layer] = SharedContrast(layer, real)
@@ -102,13 +75,7 @@ def share_contrast(layer: Image, real: Image | None) -> SharedContrast:
 
 
 def join_reopened(viewer: napari.Viewer) -> None:
-    """Put predictions that were opened from a file on their slide, and give them the contrast of the real probe.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where slides and predictions are shown.
-    """
+    """Put predictions that were opened from a file on their slide, and give them the contrast of the real probe."""
     predicted = [layer for layer in viewer.layers if is_prediction(layer) and not is_helper(layer)]
     waiting = [layer for layer in predicted if unwrapped(layer) not in _shared]
     if not waiting:

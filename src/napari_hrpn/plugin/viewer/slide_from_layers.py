@@ -25,27 +25,7 @@ CHUNK_PX = 512
 
 
 def slide_from_layers(layers: Sequence[napari.layers.Layer], names: Sequence[str]) -> Slide:
-    """One slide out of single-channel layers, whoever made them.
-
-    Parameters
-    ----------
-    layers : sequence of napari.layers.Layer
-        Two-dimensional image layers of one size that lie on each other, multiscale or not, of NumPy, dask or zarr
-        arrays.
-    names : sequence of str
-        Name of the channel that each becomes.
-
-    Returns
-    -------
-    Slide
-        Lazy, with coarser levels computed where the layers have none in common. Its source is the file that the
-        first layer came from, else that layer's name; its pixel size is the layer's scale where that is a length.
-
-    Raises
-    ------
-    SlideError
-        If a layer is no two-dimensional single-channel image, or they differ in size or place.
-    """
+    """One slide out of single-channel layers, whoever made them."""
     if not layers or len(layers) != len(names):
         raise SlideError(f"{len(layers)} layers came with {len(names)} names, expected one of each: choose layers.")
     for layer in layers:
@@ -65,18 +45,7 @@ def slide_from_layers(layers: Sequence[napari.layers.Layer], names: Sequence[str
 
 
 def pixel_size_um(layer: napari.layers.Layer) -> tuple[float, float] | None:
-    """Height and width of a full-resolution pixel of a layer.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer of two or more dimensions.
-
-    Returns
-    -------
-    tuple of float or None
-        In µm, from its scale and units; None where the units are no lengths.
-    """
+    """Height and width of a full-resolution pixel of a layer."""
     sizes = []
     for scale, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True):
         length = 1 * unit

@@ -19,250 +19,85 @@ Thing = TypeVar("Thing")
 
 
 def slide_title(slide: Slide) -> str:
-    """Name of a slide's file without its ending.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-
-    Returns
-    -------
-    str
-        Such as "tumour 3" for ``tumour 3.ome.tif``.
-    """
+    """Name of a slide's file without its ending."""
     return slide_name(slide.source)
 
 
 def slide_label(slide: Slide) -> str:
-    """Name of a slide, with the image and plane where they are not the first.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-
-    Returns
-    -------
-    str
-        Such as "tumour 3 (image 2, z 5)".
-    """
+    """Name of a slide, with the image and plane where they are not the first."""
     places = [("image", slide.series or None), ("z", slide.z), ("t", slide.t)]
     where = ", ".join(f"{name} {index}" for name, index in places if index is not None)
     return f"{slide_title(slide)} ({where})" if where else slide_title(slide)
 
 
 def slide_of(layer: napari.layers.Layer) -> Slide | None:
-    """The slide that a layer was made from.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer.
-
-    Returns
-    -------
-    Slide or None
-        None for a layer that was not made by `slide_layers`.
-    """
+    """The slide that a layer was made from."""
     slide = _own_metadata(layer).get("slide")
     return slide if isinstance(slide, Slide) else None
 
 
 def channel_of(layer: napari.layers.Layer) -> int | None:
-    """Index of the channel that a layer shows.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer.
-
-    Returns
-    -------
-    int or None
-        None for a layer that was not made by `slide_layers`, or that shows a whole colour image.
-    """
+    """Index of the channel that a layer shows."""
     channel = _own_metadata(layer).get("channel")
     return channel if isinstance(channel, int) else None
 
 
 def is_prediction(layer: napari.layers.Layer) -> bool:
-    """Whether a layer was made by a prediction.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer.
-
-    Returns
-    -------
-    bool
-        True also for a prediction that was opened from its file.
-    """
+    """Whether a layer was made by a prediction."""
     return "prediction" in _own_metadata(layer)
 
 
 def prediction_facts(layer: napari.layers.Layer) -> dict[str, Any]:
-    """What is known of the prediction that a layer shows.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer.
-
-    Returns
-    -------
-    dict
-        "path", "checkpoint" (a title), "colour", "slide" (the fingerprint of the predicted slide), "complete",
-        "finished" (as for `finished_part`), and after a run "report"; empty for what is no prediction.
-    """
+    """What is known of the prediction that a layer shows."""
     facts = _own_metadata(layer).get("prediction")
     return dict(facts) if isinstance(facts, dict) else {}
 
 
 def finished_part(layer: napari.layers.Layer) -> RegionMask | None:
-    """Where a prediction is finished.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer.
-
-    Returns
-    -------
-    RegionMask or None
-        None where all is finished, or nothing is known. While it is being predicted, the mask changes.
-    """
+    """Where a prediction is finished."""
     facts = prediction_facts(layer)
     return None if facts.get("complete") else facts.get("finished")
 
 
 def is_helper(layer: napari.layers.Layer) -> bool:
-    """Whether a layer only helps to look at a prediction, as a hatch or a difference does.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer.
-
-    Returns
-    -------
-    bool
-        Nobody measures such a layer.
-    """
+    """Whether a layer only helps to look at a prediction, as a hatch or a difference does."""
     return "helper" in prediction_facts(layer)
 
 
 def layer_colour(layer: napari.layers.Layer) -> str | None:
-    """Colour of a prediction, for curves and tables.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        Any layer.
-
-    Returns
-    -------
-    str or None
-        Such as "#cc00ff"; None for what is no prediction of this package.
-    """
+    """Colour of a prediction, for curves and tables."""
     return prediction_facts(layer).get("colour")
 
 
 def is_same_slide(one: Slide, other: Slide) -> bool:
-    """Whether two slides are the same plane of the same file.
-
-    Parameters
-    ----------
-    one, other : Slide
-        The slides.
-
-    Returns
-    -------
-    bool
-        True also where one has its coarse levels from a cache and the other has not.
-    """
+    """Whether two slides are the same plane of the same file."""
     return _which(one) == _which(other)
 
 
 def slides_in(viewer: napari.components.ViewerModel) -> list[Slide]:
-    """The slides that are open.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-
-    Returns
-    -------
-    list of Slide
-        Each once, in the order of the layers.
-    """
+    """The slides that are open."""
     found = (slide_of(layer) for layer in viewer.layers)
     return list({_which(slide): slide for slide in found if slide is not None}.values())
 
 
 def imaged_slides_in(viewer: napari.components.ViewerModel) -> list[Slide]:
-    """The slides that are open, without those that are predictions.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-
-    Returns
-    -------
-    list of Slide
-        As `slides_in`.
-    """
+    """The slides that are open, without those that are predictions."""
     return [slide for slide in slides_in(viewer) if not all(is_prediction(layer) for layer in layers_of(viewer, slide))]
 
 
 def layers_of(viewer: napari.components.ViewerModel, slide: Slide) -> list[napari.layers.Image]:
-    """The layers that show a slide.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-    slide : Slide
-        The slide.
-
-    Returns
-    -------
-    list of napari.layers.Image
-        In the order of the layer list.
-    """
+    """The layers that show a slide."""
     return [layer for layer in viewer.layers if (shown := slide_of(layer)) is not None and is_same_slide(shown, slide)]
 
 
 def unwrapped(thing: Thing) -> Thing:
-    """What is behind the proxy through which napari lets widgets see viewers and layers.
-
-    Parameters
-    ----------
-    thing : object
-        Any viewer or layer, or a proxy of one.
-
-    Returns
-    -------
-    object
-        The same for all proxies of one thing.
-    """
+    """What is behind the proxy through which napari lets widgets see viewers and layers."""
     found: Thing = getattr(thing, "__wrapped__", thing)
     return found
 
 
 def replace_slide(layer: napari.layers.Layer, slide: Slide) -> None:
-    """Let a layer stand for the same slide from another source, such as a cache.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-        A layer made by `slide_layers`; what it shows stays.
-    slide : Slide
-        What `slide_of` gives from now on.
-    """
+    """Let a layer stand for the same slide from another source, such as a cache."""
     layer.metadata[KEY] = {**_own_metadata(layer), "slide": slide}
 
 

@@ -23,18 +23,7 @@ STRIPE_ALPHA, GROUND_ALPHA = 110, 40
 
 
 def hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """A picture of what is not finished.
-
-    Parameters
-    ----------
-    finished : numpy.ndarray of bool, shape (y, x)
-        What is predicted.
-
-    Returns
-    -------
-    numpy.ndarray of uint8, shape (y, x, 4)
-        Grey stripes where nothing is predicted, transparent elsewhere.
-    """
+    """A picture of what is not finished."""
     height, width = finished.shape
     is_stripe = np.add.outer(np.arange(height), np.arange(width)) % STRIPE_PX < STRIPE_PX // 2
     picture = np.empty((*finished.shape, 4), np.uint8)
@@ -44,22 +33,7 @@ def hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def hatch_layer(viewer: napari.Viewer, predicted: Image, finished: RegionMask) -> Image:
-    """Add the hatch of a prediction to the viewer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the prediction is shown.
-    predicted : napari.layers.Image
-        Its layer.
-    finished : RegionMask
-        What is predicted.
-
-    Returns
-    -------
-    napari.layers.Image
-        A colour layer, which nothing takes for a stain.
-    """
+    """Add the hatch of a prediction to the viewer."""
     shown, downsample = _fine_enough(finished, pixel_shape(predicted))
     selected = set(viewer.layers.selection)
     layer: Image = viewer.add_image(
@@ -75,17 +49,7 @@ def hatch_layer(viewer: napari.Viewer, predicted: Image, finished: RegionMask) -
 
 
 def show_news(hatch: Image, predicted: Image, finished: RegionMask) -> None:
-    """Let a hatch show what is finished now.
-
-    Parameters
-    ----------
-    hatch : napari.layers.Image
-        The hatch.
-    predicted : napari.layers.Image
-        The prediction.
-    finished : RegionMask
-        What is predicted, in pixels of the same size as before.
-    """
+    """Let a hatch show what is finished now."""
     hatch.data = hatched(_fine_enough(finished, pixel_shape(predicted))[0])
 
 
@@ -98,35 +62,14 @@ def _fine_enough(finished: RegionMask, shape: tuple[int, int]) -> tuple[NDArray[
 
 
 def hatch_of(viewer: napari.Viewer, predicted: Layer) -> Image | None:
-    """The hatch of a prediction.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the prediction is shown.
-    predicted : napari.layers.Layer
-        Its layer.
-
-    Returns
-    -------
-    napari.layers.Image or None
-        None where there is none.
-    """
+    """The hatch of a prediction."""
     path = prediction_facts(predicted).get("path")
     found = ((prediction_facts(layer), layer) for layer in viewer.layers)
     return next((one for facts, one in found if facts.get("helper") == "hatch" and facts.get("path") == path), None)
 
 
 def remove_hatch(viewer: napari.Viewer, predicted: Layer) -> None:
-    """Take the hatch of a prediction away, if there is one.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the prediction is shown.
-    predicted : napari.layers.Layer
-        Its layer.
-    """
+    """Take the hatch of a prediction away, if there is one."""
     hatch: Any = hatch_of(viewer, predicted)
     if hatch is not None:
         viewer.layers.remove(hatch)

@@ -30,11 +30,6 @@ class ComparedView(QObject):
     """The view that a viewer shows; use `compared_view` to get the one of a viewer, and `leave` it in the end.
 
     `changed` says that `shown` is another one now.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Whose layers are shown and hidden.
     """
 
     changed = Signal()
@@ -52,15 +47,7 @@ class ComparedView(QObject):
         viewer.layers.events.removed.connect(self._note_removal)
 
     def show(self, view: View, real: Image | None, predicted: Image | None) -> None:
-        """Show a view; nothing happens where a layer that it needs is missing.
-
-        Parameters
-        ----------
-        view : str
-            One of `VIEWS`.
-        real, predicted : napari.layers.Image or None
-            The layers.
-        """
+        """Show a view; nothing happens where a layer that it needs is missing."""
         if not can_show(view, real, predicted):
             return
         self._leave_view()
@@ -141,20 +128,7 @@ class ComparedView(QObject):
 
 
 def can_show(view: View, real: Image | None, predicted: Image | None) -> bool:
-    """Whether there is what a view needs.
-
-    Parameters
-    ----------
-    view : str
-        One of `VIEWS`.
-    real, predicted : napari.layers.Image or None
-        The layers.
-
-    Returns
-    -------
-    bool
-        For a view of both, they have to be of one size.
-    """
+    """Whether there is what a view needs."""
     if view == "real":
         return real is not None
     if view == "predicted":
@@ -163,18 +137,7 @@ def can_show(view: View, real: Image | None, predicted: Image | None) -> bool:
 
 
 def compared_view(viewer: napari.Viewer) -> ComparedView:
-    """The view of a viewer, which all its widgets share.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        The viewer.
-
-    Returns
-    -------
-    ComparedView
-        Call its `leave` before the widget goes away.
-    """
+    """The view of a viewer, which all its widgets share."""
     # napari gives each widget a wrapper of its own
     key = id(unwrapped(viewer))
     found = _views.get(key)

@@ -150,18 +150,7 @@ def _write(found: Mapping[Path, Plain], output: Path) -> WrittenCohort:
 
 
 def cohort_rows(evaluations: Sequence[Plain]) -> tuple[CohortTumour, ...]:
-    """Numbers of each tumour, prediction and region.
-
-    Parameters
-    ----------
-    evaluations : sequence of dict
-        As `read_evaluation` gives them.
-
-    Returns
-    -------
-    tuple of CohortTumour
-        Means over the slides of a tumour.
-    """
+    """Numbers of each tumour, prediction and region."""
     slides: dict[tuple[str, str, str], list[dict[str, float]]] = defaultdict(list)
     for evaluation in evaluations:
         with _sentence_for_damage(evaluation):
@@ -177,18 +166,7 @@ def cohort_rows(evaluations: Sequence[Plain]) -> tuple[CohortTumour, ...]:
 
 
 def cohort_summary(tumours: Sequence[CohortTumour]) -> list[Plain]:
-    """Mean, SD and interval of each number over the tumours.
-
-    Parameters
-    ----------
-    tumours : sequence of CohortTumour
-        The rows.
-
-    Returns
-    -------
-    list of dict
-        One per prediction, region and number; the SD with n - 1.
-    """
+    """Mean, SD and interval of each number over the tumours."""
     groups: dict[tuple[str, str], list[CohortTumour]] = defaultdict(list)
     for row in tumours:
         groups[row.prediction, row.region].append(row)
@@ -201,18 +179,7 @@ def cohort_summary(tumours: Sequence[CohortTumour]) -> list[Plain]:
 
 
 def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
-    """Differences between each two predictions, tumour by tumour.
-
-    Parameters
-    ----------
-    tumours : sequence of CohortTumour
-        The rows.
-
-    Returns
-    -------
-    list of dict
-        First minus second over the tumours that have both; empty for a single prediction.
-    """
+    """Differences between each two predictions, tumour by tumour."""
     by_place = {(row.prediction, row.region, row.tumour): row.numbers for row in tumours}
     names = list(dict.fromkeys(row.prediction for row in tumours))
     found = []

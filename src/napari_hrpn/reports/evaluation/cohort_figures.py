@@ -24,20 +24,7 @@ METRICS = {"r2": "R²", "pearson_r": "Pearson r", "slope": "slope", "rmse": "RMS
 
 
 def cohort_figures(rows: Sequence[Plain], evaluations: Mapping[Path, Plain]) -> list[Drawing]:
-    """Draw a cohort.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        Numbers of each tumour, prediction and region.
-    evaluations : mapping of pathlib.Path to dict
-        The evaluations by their folders, whose tables of patches are read.
-
-    Returns
-    -------
-    list of Drawing
-        Numbers per tumour, patches, and profiles where there are any.
-    """
+    """Draw a cohort."""
     colours = _colours(evaluations.values())
     drawings = [_numbers(rows, colours), *_patches(evaluations, colours)]
     profiled = [one for one in evaluations.values() if "real" in one["penetration"]]

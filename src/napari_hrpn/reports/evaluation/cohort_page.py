@@ -34,22 +34,7 @@ SHOWN = {
 
 
 def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> str:
-    """Make the page of a cohort.
-
-    Parameters
-    ----------
-    content : dict
-        What goes into ``cohort.json``.
-    drawings : sequence of Drawing
-        Its figures.
-    folder : pathlib.Path
-        Where their PNG files are.
-
-    Returns
-    -------
-    str
-        HTML that asks for nothing else.
-    """
+    """Make the page of a cohort."""
     tumours = {row["tumour"] for row in content["tumours"]}
     page = Page(f"Cohort of {len(tumours)} tumour{'' if len(tumours) == 1 else 's'}")
     page.text(

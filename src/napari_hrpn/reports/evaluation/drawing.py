@@ -28,41 +28,16 @@ LONGEST_NAME_BYTES = 120
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A picture with its words.
-
-    Attributes
-    ----------
-    name : str
-        Of its files.
-    title : str
-        A heading.
-    caption : str
-        What it shows, in a sentence or two.
-    figure : matplotlib.figure.Figure
-        The picture.
-    """
+    """A picture with its words."""
 
     name: str
     title: str
-    caption: str
+    caption: str  # What it shows, in a sentence or two
     figure: Figure
 
 
 def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
-    """Write a picture as PNG and SVG; older ones are replaced.
-
-    Parameters
-    ----------
-    drawing : Drawing
-        The picture.
-    folder : pathlib.Path
-        Where to.
-
-    Returns
-    -------
-    tuple of pathlib.Path
-        The PNG and the SVG file.
-    """
+    """Write a picture as PNG and SVG; older ones are replaced."""
     import matplotlib as mpl
 
     plain_text(drawing.figure)
@@ -78,18 +53,7 @@ def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
 
 
 def file_name(words: str) -> str:
-    """Make a file's name of any words.
-
-    Parameters
-    ----------
-    words : str
-        Such as the name of a prediction.
-
-    Returns
-    -------
-    str
-        Letters, digits, dots and hyphens; of a long name its beginning and a hash of all of it.
-    """
+    """Make a file's name of any words."""
     name = re.sub(r"[^\w.-]+", "-", words).strip("-.") or "prediction"
     whole = name.encode()
     if len(whole) <= LONGEST_NAME_BYTES:
@@ -98,17 +62,7 @@ def file_name(words: str) -> str:
 
 
 def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
-    """Label the axes of a plot and take away what is not needed.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        The plot.
-    x, y : str
-        What the axes are.
-    title : str
-        A heading; none where empty.
-    """
+    """Label the axes of a plot and take away what is not needed."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if title:

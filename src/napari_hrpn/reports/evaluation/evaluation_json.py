@@ -21,22 +21,7 @@ PIXEL_KEYS = ("frame", "iou_curve", "quantiles", "anderson_darling", "distributi
 
 
 def evaluation_content(parts: Mapping[str, Plain], about: Plain, why_no_penetration: str) -> Plain:
-    """Put together what goes into ``evaluation.json``.
-
-    Parameters
-    ----------
-    parts : mapping of str to dict
-        Plain parts by name.
-    about : dict
-        What it was made from.
-    why_no_penetration : str
-        A sentence; empty where it was measured.
-
-    Returns
-    -------
-    dict
-        The numbers of the first prediction at the top, those of all under "predictions".
-    """
+    """Put together what goes into ``evaluation.json``."""
     predictions = {name: _prediction(name, parts, about["tissue"], why_no_penetration) for name in about["predictions"]}
     first = next(iter(predictions.values()))
     patches, penetration = parts["patches"], parts.get("penetration")
@@ -56,20 +41,7 @@ def evaluation_content(parts: Mapping[str, Plain], about: Plain, why_no_penetrat
 
 
 def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotation, ...]:
-    """Regions of interest with what was measured in them, for QuPath.
-
-    Parameters
-    ----------
-    comparison : SlideComparison
-        With the regions.
-    content : dict
-        As `evaluation_content` gives it.
-
-    Returns
-    -------
-    tuple of Annotation
-        Measurements are called after the prediction and the number. What was taken away from regions comes last.
-    """
+    """Regions of interest with what was measured in them, for QuPath."""
     found = content["predictions"]
     measured = (
         replace(

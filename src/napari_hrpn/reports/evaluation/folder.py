@@ -35,13 +35,7 @@ WORDS = {
 
 
 class EvaluationFolder:
-    """Where an evaluation is kept.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder; made where it is not there.
-    """
+    """Where an evaluation is kept."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,25 +49,7 @@ class EvaluationFolder:
         return locked_folder(self.path, ReportError, "writing an evaluation into", "evaluation")
 
     def begin(self, request: Mapping[str, Any], *, overwrite: bool = False) -> bool:
-        """Make sure that what is there was made from what is asked for now.
-
-        Parameters
-        ----------
-        request : mapping
-            All that decides the numbers, as JSON.
-        overwrite : bool
-            Whether an evaluation of something else may go.
-
-        Returns
-        -------
-        bool
-            Whether it is complete already.
-
-        Raises
-        ------
-        ReportError
-            Where there is another evaluation, or files that are none.
-        """
+        """Make sure that what is there was made from what is asked for now."""
         found = self._found_request()
         if found is None:
             self._check_free()
@@ -91,18 +67,7 @@ class EvaluationFolder:
         return False
 
     def is_free_for(self, request: Mapping[str, Any]) -> bool:
-        """Whether nothing else is here: no folder, an empty one, or what was begun or made of this request.
-
-        Parameters
-        ----------
-        request : mapping
-            As for `begin`.
-
-        Returns
-        -------
-        bool
-            False where anything else is, even a file of another name.
-        """
+        """Whether nothing else is here: no folder, an empty one, or what was begun or made of this request."""
         if not self.path.exists():
             return True
         if not self.path.is_dir():
@@ -123,32 +88,13 @@ class EvaluationFolder:
         return found
 
     def keep(self, name: str, found: Mapping[str, Any]) -> None:
-        """Keep a part that is finished.
-
-        Parameters
-        ----------
-        name : str
-            Of the part.
-        found : mapping
-            Plain numbers.
-        """
+        """Keep a part that is finished."""
         # a name may hold what no file name can
         number = len(list((self._unfinished / PARTS).glob("*.json")))
         write_json(self._unfinished / PARTS / f"{number:03d}.json", {"name": name, "found": found})
 
     def finish(self, content: Mapping[str, Any]) -> Path:
-        """Write ``evaluation.json``, the last thing of all, and clear away what was kept for a resumption.
-
-        Parameters
-        ----------
-        content : mapping
-            The whole evaluation.
-
-        Returns
-        -------
-        pathlib.Path
-            Its file.
-        """
+        """Write ``evaluation.json``, the last thing of all, and clear away what was kept for a resumption."""
         write_json(self.path / JSON, content)
         shutil.rmtree(self._unfinished, ignore_errors=True)
         return self.path / JSON
@@ -209,15 +155,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON in one step; a file that is there is replaced.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; its folder is made.
-    content : object
-        Without NaN.
-    """
+    """Write JSON in one step; a file that is there is replaced."""
     # piece by piece: all pieces together would take several times the memory of the content
     with partial_output(path, None, overwrite=True) as partial, partial.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, allow_nan=False, ensure_ascii=False)

@@ -35,13 +35,7 @@ nav a { margin-right: 1rem; }
 
 
 class Page:
-    """An HTML page that is added to from top to bottom.
-
-    Parameters
-    ----------
-    title : str
-        Of the page.
-    """
+    """An HTML page that is added to from top to bottom."""
 
     def __init__(self, title: str) -> None:
         self._html = Element("html", lang="en")
@@ -72,17 +66,7 @@ class Page:
             SubElement(place, "li").text = line
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: bool = False) -> None:
-        """Add a table.
-
-        Parameters
-        ----------
-        headings : sequence of str
-            Of the columns.
-        rows : iterable of sequence of str
-            As many cells each.
-        words : bool
-            Whether it is one of words, which are not aligned as numbers.
-        """
+        """Add a table."""
         outer = SubElement(self._body, "div", {"class": "scroll"})
         table = SubElement(outer, "table", {"class": "words"} if words else {})
         top = SubElement(SubElement(table, "thead"), "tr")
@@ -95,17 +79,7 @@ class Page:
                 SubElement(line, "td").text = cell
 
     def picture(self, path: Path, title: str, caption: str) -> None:
-        """Add a picture, inside the page.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            A PNG file.
-        title : str
-            For those who cannot see it.
-        caption : str
-            What it shows.
-        """
+        """Add a picture, inside the page."""
         figure = SubElement(self._body, "figure")
         inside = base64.b64encode(path.read_bytes()).decode("ascii")
         SubElement(figure, "img", src=f"data:image/png;base64,{inside}", alt=title)

@@ -54,24 +54,7 @@ COLOCALIZATION = {
 
 
 def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequence[Drawing], folder: Path) -> str:
-    """Make the page of an evaluation.
-
-    Parameters
-    ----------
-    content : dict
-        What goes into ``evaluation.json``.
-    parts : mapping of str to dict
-        Plain parts by name.
-    drawings : sequence of Drawing
-        The figures in their order.
-    folder : pathlib.Path
-        Where their PNG files are.
-
-    Returns
-    -------
-    str
-        HTML that asks for nothing else.
-    """
+    """Make the page of an evaluation."""
     about = content["about"]
     page = Page(f"Evaluation of {about['real']['name']}")
     page.text(
@@ -100,18 +83,7 @@ def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequen
 
 
 def region_cells(region: Plain) -> list[str]:
-    """Numbers of a region for a table.
-
-    Parameters
-    ----------
-    region : dict
-        Plain.
-
-    Returns
-    -------
-    list of str
-        In the order of `HEADINGS`; r and slope with their intervals.
-    """
+    """Numbers of a region for a table."""
     cells = []
     for key in REGION_KEYS:
         ends = (region.get("intervals") or {}).get(key, {}) if key in WITH_INTERVAL else {}

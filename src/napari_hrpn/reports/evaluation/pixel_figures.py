@@ -21,22 +21,7 @@ CELLS = 256
 
 
 def pixel_figures(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> list[Drawing]:
-    """Draw what follows from pixel pairs.
-
-    Parameters
-    ----------
-    parts : sequence of dict
-        The plain part of each prediction's pixels.
-    probe : str
-        What the real channel is called.
-    colours : sequence of str
-        Of the predictions, as everywhere.
-
-    Returns
-    -------
-    list of Drawing
-        A density for each prediction, and one picture of each other kind for all of them.
-    """
+    """Draw what follows from pixel pairs."""
     drawings = [_densities(part, probe) for part in parts]
     drawings += [_iou(parts, colours), _histogram(parts, probe, colours), _quantiles(parts, probe, colours)]
     return drawings + ([_regions(parts, colours)] if parts[0]["rois"] else [])

@@ -19,18 +19,7 @@ PIECE_BYTES = 2**24
 
 
 def hash_steps(path: Path) -> Iterator[tuple[int, str]]:
-    """Hash a file piece by piece.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A file.
-
-    Yields
-    ------
-    int, str
-        Bytes read so far, and the SHA-256 of them in hexadecimal digits.
-    """
+    """Hash a file piece by piece."""
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
@@ -41,20 +30,7 @@ def hash_steps(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def slide_facts(slide: Slide, sha256: str | None) -> dict[str, Any]:
-    """What a report says of a slide.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    sha256 : str or None
-        Of its file; None for a folder.
-
-    Returns
-    -------
-    dict
-        Name, size, type, hash or identity, and for a prediction what it was made with.
-    """
+    """What a report says of a slide."""
     facts: dict[str, Any] = {
         "name": slide.source.name,
         "height_px": slide.shape[0],

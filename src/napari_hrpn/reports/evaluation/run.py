@@ -159,18 +159,7 @@ def write_evaluation(
 
 
 def evaluation_request(order: EvaluationRequest) -> Plain:
-    """All that decides the numbers of an evaluation.
-
-    Parameters
-    ----------
-    order : EvaluationRequest
-        What is asked for.
-
-    Returns
-    -------
-    dict
-        As JSON keeps it.
-    """
+    """All that decides the numbers of an evaluation."""
     comparison = order.comparison
     rois = [_roi_request(roi) for roi in comparison.rois]
     request = {

@@ -43,18 +43,7 @@ REGION_KEYS = (
 
 
 def plain_part(part: EvaluationPart) -> Plain:
-    """Turn what a part found into plain numbers.
-
-    Parameters
-    ----------
-    part : EvaluationPart
-        Finished.
-
-    Returns
-    -------
-    dict
-        Of dicts, lists, texts, numbers and None.
-    """
+    """Turn what a part found into plain numbers."""
     findings = part.findings
     if isinstance(findings, ComparedPixels):
         found = _pixels(findings)
@@ -69,18 +58,7 @@ def plain_part(part: EvaluationPart) -> Plain:
 
 
 def no_region(reason: str) -> Plain:
-    """What stands for a region that is not known.
-
-    Parameters
-    ----------
-    reason : str
-        Why.
-
-    Returns
-    -------
-    dict
-        With the keys of a region.
-    """
+    """What stands for a region that is not known."""
     return {**dict.fromkeys(REGION_KEYS), "n": 0, "reason": reason}
 
 

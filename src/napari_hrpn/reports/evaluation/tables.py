@@ -20,18 +20,7 @@ if TYPE_CHECKING:
 
 
 def evaluation_tables(parts: Mapping[str, Plain]) -> dict[str, Rows]:
-    """All tables of an evaluation.
-
-    Parameters
-    ----------
-    parts : mapping of str to dict
-        Plain parts by name.
-
-    Returns
-    -------
-    dict of str to list of dict
-        Rows by the name of the table; tables without a row are left out.
-    """
+    """All tables of an evaluation."""
     pixels = [part for name, part in parts.items() if name.startswith("pixels ")]
     tables: dict[str, Rows] = {
         "regions": [row for part in pixels for row in region_rows(part)],
@@ -71,18 +60,7 @@ def penetration_tables(found: VesselFindings) -> dict[str, Rows]:
 
 
 def region_rows(part: Plain) -> Rows:
-    """Numbers of a prediction, a row per region.
-
-    Parameters
-    ----------
-    part : dict
-        The plain part of a prediction's pixels.
-
-    Returns
-    -------
-    list of dict
-        Tissue, frame and regions of interest, with the ends of their intervals.
-    """
+    """Numbers of a prediction, a row per region."""
     rows = []
     for region in (part["tissue"], part["frame"], *part["rois"]):
         if region is None:
@@ -100,20 +78,7 @@ def region_rows(part: Plain) -> Rows:
 
 
 def write_tables(tables: Mapping[str, Rows], folder: Path) -> tuple[Path, ...]:
-    """Write tables as CSV and Parquet, each in one step; older ones are replaced.
-
-    Parameters
-    ----------
-    tables : mapping of str to list of dict
-        Rows by name.
-    folder : pathlib.Path
-        Where to.
-
-    Returns
-    -------
-    tuple of pathlib.Path
-        The files.
-    """
+    """Write tables as CSV and Parquet, each in one step; older ones are replaced."""
     import pandas as pd
 
     paths: list[Path] = []

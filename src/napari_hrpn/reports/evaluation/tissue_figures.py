@@ -27,20 +27,7 @@ FEWEST_FOR_A_VIOLIN = 3
 
 
 def patch_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
-    """Draw the total intensity of each patch, channel by channel.
-
-    Parameters
-    ----------
-    part : dict
-        The plain part of the patches.
-    colours : mapping of str to str
-        Colour of each prediction, by its name.
-
-    Returns
-    -------
-    Drawing
-        Violins, each with its points.
-    """
+    """Draw the total intensity of each patch, channel by channel."""
     from matplotlib.figure import Figure
 
     images, chosen = part["images"], [patch for patch in part["patches"] if patch["enough"]]
@@ -67,19 +54,7 @@ def patch_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
 
 
 def draw_violin(axes: Axes, values: Sequence[float], place: float, colour: str) -> None:
-    """Draw a violin, its median and all its points; of one or two values the points alone.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where.
-    values : sequence of float
-        The points.
-    place : float
-        Its middle along x.
-    colour : str
-        Of everything.
-    """
+    """Draw a violin, its median and all its points; of one or two values the points alone."""
     numbers = np.asarray([value for value in values if value is not None], float)
     if len(numbers) >= FEWEST_FOR_A_VIOLIN and numbers.std() > 0:
         drawn: Any = axes.violinplot(numbers, positions=[place], widths=0.8, showextrema=False, showmedians=True)
@@ -93,20 +68,7 @@ def draw_violin(axes: Axes, values: Sequence[float], place: float, colour: str) 
 
 
 def penetration_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
-    """Draw the mean grey level over the distance from the nearest vessel.
-
-    Parameters
-    ----------
-    part : dict
-        The plain part of the penetration.
-    colours : mapping of str to str
-        Colour of each prediction, by its name.
-
-    Returns
-    -------
-    Drawing
-        A panel for each area that holds a pixel.
-    """
+    """Draw the mean grey level over the distance from the nearest vessel."""
     from matplotlib.figure import Figure
 
     # a core without a pixel is no panel
@@ -131,18 +93,7 @@ def penetration_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
 
 
 def background_words(part: Plain) -> str:
-    """Say which background was taken off.
-
-    Parameters
-    ----------
-    part : dict
-        The plain part of the penetration.
-
-    Returns
-    -------
-    str
-        A sentence without its full stop.
-    """
+    """Say which background was taken off."""
     if not part["background"]:
         return "No background was taken off, for want of blank glass"
     origin = "as stated" if part["background_from"] == "stated" else "the median of blank glass"
@@ -163,20 +114,7 @@ def _draw_profile(axes: Axes, profile: Plain, colour: str) -> None:
 
 
 def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawing:
-    """Draw the real channel, the predicted one, their difference, and both laid over each other.
-
-    Parameters
-    ----------
-    real, prediction : ProbeImage
-        Read at a coarse level.
-    probe : str
-        What the real channel is called.
-
-    Returns
-    -------
-    Drawing
-        Four panels; real and predicted share the contrast of the real one.
-    """
+    """Draw the real channel, the predicted one, their difference, and both laid over each other."""
     from matplotlib.figure import Figure
 
     low, high = contrast_limits(real.slide)[real.channel]
@@ -219,19 +157,6 @@ def _pictures(real: ProbeImage, prediction: ProbeImage) -> tuple[NDArray[np.floa
 
 
 def image_colours(images: Sequence[str], colours: Mapping[str, str]) -> list[str]:
-    """Colours of images: those of the channels, and those that the predictions have in the other figures.
-
-    Parameters
-    ----------
-    images : sequence of str
-        Roles of channels, "real", and names of predictions.
-    colours : mapping of str to str
-        Colours of predictions by their names.
-
-    Returns
-    -------
-    list of str
-        One for each.
-    """
+    """Colours of images: those of the channels, and those that the predictions have in the other figures."""
     known = {**CHANNEL_COLOURS, "real": REAL_COLOUR, **colours}
     return [known[image] for image in images]

@@ -22,26 +22,7 @@ LOOK_EDGE = 192
 
 
 def light_background(coarsest: PixelSource, path: Path) -> bool:
-    """Whether the typical pixel of a colour image is light in red, green and blue.
-
-    Parameters
-    ----------
-    coarsest : PixelSource
-        Three channels, of which a few blocks are read.
-    path : pathlib.Path
-        The file to name when they cannot be read.
-
-    Returns
-    -------
-    bool
-        True if the median of the darkest of the three colours is above 40 % of the range of the type. False for
-        floats and where a look would cost too much memory.
-
-    Raises
-    ------
-    SlideError
-        If the pixels cannot be read.
-    """
+    """Whether the typical pixel of a colour image is light in red, green and blue."""
     if not np.issubdtype(coarsest.dtype, np.integer) or math.prod(coarsest.chunks) > 3 * MOST_PIXELS:
         return False
     pixels = GuardedPixels(coarsest, path)
@@ -59,13 +40,7 @@ def _looks(length: int) -> list[int]:
 
 
 def warn_of_brightfield(name: str) -> None:
-    """Tell that a slide is no fluorescence.
-
-    Parameters
-    ----------
-    name : str
-        The file.
-    """
+    """Tell that a slide is no fluorescence."""
     warnings.warn(
         f"{name} looks like a brightfield photograph, not fluorescence: it opens as red, green and "
         "blue, which no channel can be predicted from.",

@@ -73,25 +73,7 @@ class _Scene:
 
 
 class CZILevel:
-    """One level of one scene.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    place : dict
-        Scene and indices that are taken along all axes but C.
-    channels : sequence of int
-        Indices along C.
-    corner : tuple of int
-        Top and left of the scene in pixels of the finest level.
-    shape : tuple of int
-        Channels, height, width of this level.
-    dtype : numpy.dtype
-        Type of a pixel.
-    factor : int
-        Pixels of the finest level along one of this level.
-    """
+    """One level of one scene."""
 
     def __init__(
         self,
@@ -140,27 +122,7 @@ def _fitted(block: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def open_czi(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from a CZI.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    series : int or None
-        Which of its scenes; None takes the largest, with a warning if there are several.
-    z, t : int or None
-        Which plane; None takes the middle of a stack and the first of a time series, with a warning.
-
-    Returns
-    -------
-    Slide
-        Lazy.
-
-    Raises
-    ------
-    SlideError
-        If pylibCZIrw is not installed or the file cannot be read.
-    """
+    """A slide from a CZI."""
     with _opened(path) as file:
         scenes = _scenes(file, path)
         chosen = choose_series(path.name, len(scenes), series, lambda: _described(file, scenes, path))
@@ -192,23 +154,7 @@ def open_czi(path: Path, *, series: int | None, z: int | None, t: int | None) ->
 
 
 def series_of_czi(path: Path) -> tuple[SeriesInfo, ...]:
-    """The scenes of a CZI.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    tuple of SeriesInfo
-        In their order.
-
-    Raises
-    ------
-    SlideError
-        If it cannot be read.
-    """
+    """The scenes of a CZI."""
     with _opened(path) as file:
         return _described(file, _scenes(file, path), path)
 

@@ -28,21 +28,7 @@ FREE_CHUNK = 512
 
 
 class ND2Frame:
-    """One frame of an ND2, with its channels.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    frame : int
-        Number of the frame in the order of acquisition.
-    shape : tuple of int
-        Channels, height, width.
-    dtype : numpy.dtype
-        Type of a pixel.
-    compressed : bool
-        Whether a look at a part costs the whole frame.
-    """
+    """One frame of an ND2, with its channels."""
 
     def __init__(self, path: Path, frame: int, shape: tuple[int, int, int], dtype: np.dtype, compressed: bool) -> None:
         self._path = path
@@ -70,27 +56,7 @@ def _channels_first(frame: np.ndarray, shape: tuple[int, int, int]) -> np.ndarra
 
 
 def open_nd2(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from an ND2.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    series : int or None
-        Which of its positions; None takes the first, with a warning.
-    z, t : int or None
-        Which plane; None takes the middle of a stack and the first of a time series, with a warning.
-
-    Returns
-    -------
-    Slide
-        Lazy.
-
-    Raises
-    ------
-    SlideError
-        If it cannot be read.
-    """
+    """A slide from an ND2."""
     with _opened(path) as file:
         sizes = dict(file.sizes)
         chosen = choose_series(path.name, sizes.get("P", 1), series, partial(_positions, file))
@@ -110,23 +76,7 @@ def open_nd2(path: Path, *, series: int | None, z: int | None, t: int | None) ->
 
 
 def series_of_nd2(path: Path) -> tuple[SeriesInfo, ...]:
-    """The positions of an ND2.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    tuple of SeriesInfo
-        In their order.
-
-    Raises
-    ------
-    SlideError
-        If it cannot be read.
-    """
+    """The positions of an ND2."""
     with _opened(path) as file:
         return _positions(file)
 

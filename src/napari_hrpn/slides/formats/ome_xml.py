@@ -18,49 +18,18 @@ MOST_PLANES = 1_000_000
 
 @dataclass(frozen=True)
 class OMEImage:
-    """One image of an OME-XML document.
+    """One image of an OME-XML document."""
 
-    Attributes
-    ----------
-    name : str
-        Its name, or empty.
-    channel_names : tuple of str
-        One per channel element; a fluorophore where there is no name, empty where there is neither.
-    pixel_size_um : tuple of float or None
-        Height and width of a pixel.
-    shape : tuple of int
-        Planes, height and width; 0 where the document does not say.
-    unread : str
-        What is said about the pixel size and was not understood; else empty.
-    """
-
-    name: str
+    name: str  # Its name, or empty
+    # One per channel element; a fluorophore where there is no name, empty where there is neither
     channel_names: tuple[str, ...]
-    pixel_size_um: tuple[float, float] | None
-    shape: tuple[int, int, int] = (0, 0, 0)
-    unread: str = ""
+    pixel_size_um: tuple[float, float] | None  # Height and width of a pixel
+    shape: tuple[int, int, int] = (0, 0, 0)  # Planes, height and width; 0 where the document does not say
+    unread: str = ""  # What is said about the pixel size and was not understood; else empty
 
 
 def parse_xml(text: str, source: str) -> ElementTree.Element:
-    """Root of an XML document from a file that nobody vouches for.
-
-    Parameters
-    ----------
-    text : str
-        The document.
-    source : str
-        Name of the file, for the sentence.
-
-    Returns
-    -------
-    xml.etree.ElementTree.Element
-        Its root.
-
-    Raises
-    ------
-    SlideError
-        If it is longer than 64 MiB, declares entities, or is no XML.
-    """
+    """Root of an XML document from a file that nobody vouches for."""
     if len(text) > LONGEST_TEXT:
         raise SlideError(
             f"{source} has {len(text) / 2**20:.0f} MiB of metadata, expected less than 64: export the image again."
@@ -81,25 +50,7 @@ def parse_xml(text: str, source: str) -> ElementTree.Element:
 
 
 def ome_images(text: str, source: str) -> tuple[OMEImage, ...]:
-    """Names and sizes of the images that an OME-XML document describes.
-
-    Parameters
-    ----------
-    text : str
-        The document.
-    source : str
-        Name of the file, for the sentence.
-
-    Returns
-    -------
-    tuple of OMEImage
-        In the order of the document.
-
-    Raises
-    ------
-    SlideError
-        If it is no XML or claims more than a million planes.
-    """
+    """Names and sizes of the images that an OME-XML document describes."""
     root = parse_xml(text, source)
     images = []
     for image in children(root, "Image"):
@@ -112,20 +63,7 @@ def ome_images(text: str, source: str) -> tuple[OMEImage, ...]:
 
 
 def children(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
-    """Children with a name, whatever their namespace.
-
-    Parameters
-    ----------
-    element : xml.etree.ElementTree.Element
-        Their parent.
-    name : str
-        Local name.
-
-    Yields
-    ------
-    xml.etree.ElementTree.Element
-        In the order of the document.
-    """
+    """Children with a name, whatever their namespace."""
     for child in element:
         if child.tag.rpartition("}")[2] == name:
             yield child

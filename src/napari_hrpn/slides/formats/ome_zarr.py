@@ -40,17 +40,7 @@ MOST_CHANNELS_OF_A_BARE_ARRAY = 16
 
 
 class ZarrLevel:
-    """One plane of a zarr array with axes out of t, c, z, y, x.
-
-    Parameters
-    ----------
-    level : Level
-        The stored level.
-    axes : str
-        A letter per axis, in the order of the array.
-    z, t : int
-        The plane.
-    """
+    """One plane of a zarr array with axes out of t, c, z, y, x."""
 
     def __init__(self, level: Level, axes: str, z: int, t: int) -> None:
         self._array = level.array
@@ -83,27 +73,7 @@ class _Entry(NamedTuple):
 
 
 def open_ome_zarr(path: Location, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from an OME-Zarr folder.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        The group, or the folder of a bioformats2raw conversion.
-    series : int or None
-        Which of its images; None takes the largest, with a warning if there are several.
-    z, t : int or None
-        Which plane; None takes the middle of a stack and the first of a time series, with a warning.
-
-    Returns
-    -------
-    Slide
-        Lazy.
-
-    Raises
-    ------
-    SlideError
-        If it is no OME-Zarr, or a plate, or damaged.
-    """
+    """A slide from an OME-Zarr folder."""
     images = _images(path)
     chosen = choose_series(path.name, len(images), series, lambda: _described(images, path))
     image = _image(images[chosen])
@@ -130,23 +100,7 @@ def _unfinished_prediction(folder: Location) -> Callable[[], FinishedTiles | Non
 
 
 def series_of_ome_zarr(path: Location) -> tuple[SeriesInfo, ...]:
-    """The images of an OME-Zarr folder.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        The folder.
-
-    Returns
-    -------
-    tuple of SeriesInfo
-        In their order.
-
-    Raises
-    ------
-    SlideError
-        If it is no OME-Zarr.
-    """
+    """The images of an OME-Zarr folder."""
     return _described(_images(path), path)
 
 

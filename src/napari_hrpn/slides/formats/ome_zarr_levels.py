@@ -50,25 +50,7 @@ class Level(NamedTuple):
 
 
 def opened_levels(image: Multiscale, root: Location) -> tuple[str, tuple[Level, ...]]:
-    """Open the levels of an image.
-
-    Parameters
-    ----------
-    image : Multiscale
-        As its metadata describe it.
-    root : pathlib.Path or UPath
-        The store that it is in.
-
-    Returns
-    -------
-    tuple of (str, tuple of Level)
-        A letter per axis, and the levels that belong together, finest first.
-
-    Raises
-    ------
-    SlideError
-        If the finest cannot be read as it was written.
-    """
+    """Open the levels of an image."""
     if not image.levels:
         raise SlideError(f"{image.folder.name} lists no levels, expected at least one: convert it again.")
     folders = [inner_place(image.folder, listed.path) for listed in image.levels]
@@ -90,25 +72,7 @@ def opened_levels(image: Multiscale, root: Location) -> tuple[str, tuple[Level, 
 
 
 def opened_array(folder: Location, root: Location) -> ZarrArray:
-    """Open an array of a store.
-
-    Parameters
-    ----------
-    folder : pathlib.Path or UPath
-        Its folder.
-    root : pathlib.Path or UPath
-        The store.
-
-    Returns
-    -------
-    zarr.Array
-        With pixels in it.
-
-    Raises
-    ------
-    SlideError
-        If it is not there, not in the store, or of a kind that cannot be read.
-    """
+    """Open an array of a store."""
     name = f"{folder.parent.name}/{folder.name}"
     if isinstance(folder, Path) and not os.path.isdir(folder):  # noqa: PTH112 (which raises for a name too long)
         raise SlideError(

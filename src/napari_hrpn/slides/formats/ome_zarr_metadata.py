@@ -30,64 +30,27 @@ _IGNORED_STEPS = ("identity", "translation")
 
 @dataclass(frozen=True)
 class ListedLevel:
-    """One level as it is listed.
+    """One level as it is listed."""
 
-    Attributes
-    ----------
-    path : str
-        Its folder; empty where it is the group itself.
-    pixel_size_um : tuple of float or None
-        Height and width of its pixels.
-    """
-
-    path: str
-    pixel_size_um: tuple[float, float] | None = None
+    path: str  # Its folder; empty where it is the group itself
+    pixel_size_um: tuple[float, float] | None = None  # Height and width of its pixels
 
 
 @dataclass(frozen=True)
 class Multiscale:
-    """One image of an OME-Zarr, as its metadata describe it.
-
-    Attributes
-    ----------
-    folder : pathlib.Path or UPath
-        The group.
-    axes : str
-        Lower-case letters out of t, c, z, y, x; empty where the metadata name none.
-    levels : tuple of ListedLevel
-        In the order in which they are listed.
-    names : tuple of str
-        Of the channels; empty where the file says nothing.
-    title : str
-        What the file calls the image.
-    is_ours : bool
-        Whether this program wrote it.
-    doubt : str
-        Why the size of a pixel counts as unknown, as a sentence; empty where it does not.
-    """
+    """One image of an OME-Zarr, as its metadata describe it."""
 
     folder: Location
-    axes: str
-    levels: tuple[ListedLevel, ...]
-    names: tuple[str, ...]
-    title: str
+    axes: str  # Lower-case letters out of t, c, z, y, x; empty where the metadata name none
+    levels: tuple[ListedLevel, ...]  # In the order in which they are listed
+    names: tuple[str, ...]  # Of the channels; empty where the file says nothing
+    title: str  # What the file calls the image
     is_ours: bool = False
-    doubt: str = ""
+    doubt: str = ""  # Why the size of a pixel counts as unknown, as a sentence; empty where it does not
 
 
 def read_attributes(folder: Location) -> dict[str, Any]:
-    """Read the attributes of a group: those of version 0.5 lie one level deeper.
-
-    Parameters
-    ----------
-    folder : pathlib.Path or UPath
-        The group.
-
-    Returns
-    -------
-    dict
-        Empty where there are none.
-    """
+    """Read the attributes of a group: those of version 0.5 lie one level deeper."""
     new = read_metadata(folder / "zarr.json")
     attributes = (read_metadata(folder / ".zattrs") or {}) if new is None else new.get("attributes", {})
     if not isinstance(attributes, dict):
@@ -97,23 +60,7 @@ def read_attributes(folder: Location) -> dict[str, Any]:
 
 
 def read_metadata(path: Location) -> dict[str, Any] | None:
-    """Read a metadata file.
-
-    Parameters
-    ----------
-    path : pathlib.Path or UPath
-        Such as zarr.json.
-
-    Returns
-    -------
-    dict or None
-        None where there is no file.
-
-    Raises
-    ------
-    SlideError
-        If it is no JSON, or too large to be the metadata of an image.
-    """
+    """Read a metadata file."""
     try:
         if isinstance(path, Path):
             if not path.is_file():
@@ -139,25 +86,7 @@ def read_metadata(path: Location) -> dict[str, Any] | None:
 
 
 def listed_images(folder: Location, attributes: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries of a group's images.
-
-    Parameters
-    ----------
-    folder : pathlib.Path or UPath
-        The group.
-    attributes : dict
-        As `read_attributes` gives them.
-
-    Returns
-    -------
-    list of dict
-        For `parse_image`.
-
-    Raises
-    ------
-    SlideError
-        If there is none.
-    """
+    """The entries of a group's images."""
     entries = attributes.get("multiscales")
     if isinstance(entries, dict):
         # as some wrote who meant a single one
@@ -170,27 +99,7 @@ def listed_images(folder: Location, attributes: dict[str, Any]) -> list[dict[str
 
 
 def parse_image(folder: Location, attributes: dict[str, Any], entry: dict[str, Any]) -> Multiscale:
-    """Understand one image.
-
-    Parameters
-    ----------
-    folder : pathlib.Path or UPath
-        The group.
-    attributes : dict
-        All attributes of the group.
-    entry : dict
-        One of `listed_images`.
-
-    Returns
-    -------
-    Multiscale
-        The image.
-
-    Raises
-    ------
-    SlideError
-        If its axes or levels are not understood.
-    """
+    """Understand one image."""
     axes = _axes(folder, entry)
     letters = "".join(_letter(axis) for axis in axes)
     is_image = set(letters) <= set("tczyx") and set("yx") <= set(letters) and len(set(letters)) == len(axes)

@@ -28,15 +28,7 @@ MOST_STAINS = 64
 
 
 class StackedStains:
-    """Levels of several files, one above the other as channels.
-
-    Parameters
-    ----------
-    stains : sequence of PixelSource
-        One channel each, of one size.
-    dtype : numpy.dtype
-        A type that holds the pixels of all.
-    """
+    """Levels of several files, one above the other as channels."""
 
     def __init__(self, stains: Sequence[PixelSource], dtype: np.dtype) -> None:
         self._stains = tuple(stains)
@@ -51,27 +43,7 @@ class StackedStains:
 
 
 def open_stain_folder(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from a folder of single-stain TIFFs.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder.
-    series : int or None
-        0 or None: a folder is one slide.
-    z, t : int or None
-        Which plane of files that are stacks.
-
-    Returns
-    -------
-    Slide
-        Lazy; channels are named after the files, in the order of their names.
-
-    Raises
-    ------
-    SlideError
-        If there are no TIFFs, they differ in size, or one has several channels.
-    """
+    """A slide from a folder of single-stain TIFFs."""
     choose_series(path.name, 1, series, tuple)
     files = _stain_files(path)
     found = [find_in_tiff(file, series=None, z=z, t=t) for file in files]
@@ -106,23 +78,7 @@ def open_stain_folder(path: Path, *, series: int | None, z: int | None, t: int |
 
 
 def series_of_stain_folder(path: Path) -> tuple[SeriesInfo, ...]:
-    """The one slide of a folder.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder.
-
-    Returns
-    -------
-    tuple of SeriesInfo
-        One entry.
-
-    Raises
-    ------
-    SlideError
-        If it cannot be opened.
-    """
+    """The one slide of a folder."""
     slide = open_stain_folder(path, series=0, z=0, t=0)
     channels, height, width = slide.levels[0].shape
     return (SeriesInfo(0, path.name, (channels, height, width), slide.pixel_size_um),)

@@ -45,27 +45,7 @@ _COLOUR = (2, 6)  # red, green, blue; brightness and two of colour
 
 
 def open_tiff(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from a TIFF.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    series : int or None
-        Which of its images; None takes the largest, with a warning if there are several.
-    z, t : int or None
-        Which plane; None takes the middle of a stack and the first of a time series, with a warning.
-
-    Returns
-    -------
-    Slide
-        Lazy; the file is not held open.
-
-    Raises
-    ------
-    SlideError
-        If it cannot be opened honestly.
-    """
+    """A slide from a TIFF."""
     found = find_in_tiff(path, series=series, z=z, t=t)
     if found.is_brightfield:
         warn_of_brightfield(path.name)
@@ -73,27 +53,7 @@ def open_tiff(path: Path, *, series: int | None, z: int | None, t: int | None) -
 
 
 def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None) -> RawImage:
-    """The stored levels of a TIFF, with what it says about them.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    series : int or None
-        Which of its images; None takes the largest, with a warning if there are several.
-    z, t : int or None
-        As in `open_tiff`.
-
-    Returns
-    -------
-    RawImage
-        Not yet completed to a slide.
-
-    Raises
-    ------
-    SlideError
-        If it cannot be opened honestly.
-    """
+    """The stored levels of a TIFF, with what it says about them."""
     with _opened(path) as tif:
         slides = _slides_in(tif)
         chosen = choose_series(path.name, len(slides), series, lambda: [*map(_sketch, count(), slides)])
@@ -144,23 +104,7 @@ def _tell_of_samples(layout: Layout, image: TiffPageSeries, path: Path) -> None:
 
 
 def series_of_tiff(path: Path) -> tuple[SeriesInfo, ...]:
-    """The images of a TIFF.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    tuple of SeriesInfo
-        In the order of the file.
-
-    Raises
-    ------
-    SlideError
-        If it cannot be read.
-    """
+    """The images of a TIFF."""
     with _opened(path) as tif:
         return tuple(_describe(tif, image, number, path) for number, image in enumerate(_slides_in(tif)))
 

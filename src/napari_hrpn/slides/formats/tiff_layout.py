@@ -28,27 +28,13 @@ _ALPHA = (1, 2)  # associated with the colours or not
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the planes of a series are: the axes over pages, and the samples in a page.
+    """Where the planes of a series are: the axes over pages, and the samples in a page."""
 
-    Attributes
-    ----------
-    axes : str
-        Letters of the axes over pages: C, Z, T; others have length 1.
-    lengths : tuple of int
-        Of these axes.
-    samples : int
-        Channels in a page, without transparency.
-    separate : bool
-        Whether the samples of a page are stored one after the other.
-    alpha : int
-        Samples at the end of a pixel that are transparency.
-    """
-
-    axes: str
+    axes: str  # Letters of the axes over pages: C, Z, T; others have length 1
     lengths: tuple[int, ...]
-    samples: int
-    separate: bool
-    alpha: int = 0
+    samples: int  # Channels in a page, without transparency
+    separate: bool  # Whether the samples of a page are stored one after the other
+    alpha: int = 0  # Samples at the end of a pixel that are transparency
 
     def count(self, axis: str) -> int:
         """Length along an axis; 1 where there is none."""
@@ -62,25 +48,7 @@ class Layout:
 
 
 def layout_of(image: TiffPageSeries, path: Path) -> Layout:
-    """Axes and samples of a series.
-
-    Parameters
-    ----------
-    image : tifffile.TiffPageSeries
-        The series.
-    path : pathlib.Path
-        The file to name in the sentence.
-
-    Returns
-    -------
-    Layout
-        With every axis longer than 1 understood.
-
-    Raises
-    ------
-    SlideError
-        If pages are no planes of y and x, an axis is not understood, or pixels are of no type of an image.
-    """
+    """Axes and samples of a series."""
     page = image.keyframe
     check_size(page, path)
     if page.dtype is None:
@@ -135,29 +103,7 @@ def _understood_axes(axes: str, lengths: tuple[int, ...], path: Path) -> str:
 
 
 def stored_levels(image: TiffPageSeries, layout: Layout, plane: tuple[int, int], path: Path) -> Iterator[PixelSource]:
-    """The levels of a series.
-
-    Parameters
-    ----------
-    image : tifffile.TiffPageSeries
-        The series.
-    layout : Layout
-        Of its finest level.
-    plane : tuple of int
-        z and t.
-    path : pathlib.Path
-        The file.
-
-    Yields
-    ------
-    PixelSource
-        Finest first; a coarser level with other planes than the finest is left out.
-
-    Raises
-    ------
-    SlideError
-        If pages are missing or do not hold what they claim.
-    """
+    """The levels of a series."""
     numbers = layout.pages(*plane)
     finest = image.keyframe
     for level in image.levels:

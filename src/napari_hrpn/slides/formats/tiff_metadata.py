@@ -27,42 +27,16 @@ _SPEAKS_OF_SIZE = re.compile(
 
 @dataclass(frozen=True)
 class Said:
-    """What a file says about one of its images.
+    """What a file says about one of its images."""
 
-    Attributes
-    ----------
-    names : tuple of str
-        What it calls its channels; empty where it says nothing.
-    pixel_size_um : tuple of float or None
-        Height and width of a pixel; None where it does not say, or says what only a printer would.
-    unread : tuple of str
-        Sentences about what is said and was not understood.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # What it calls its channels; empty where it says nothing
+    # Height and width of a pixel; None where it does not say, or says what only a printer would
     pixel_size_um: tuple[float, float] | None
-    unread: tuple[str, ...]
+    unread: tuple[str, ...]  # Sentences about what is said and was not understood
 
 
 def what_is_said(tif: TiffFile, image: TiffPageSeries, channels: int, source: str) -> Said:
-    """Channel names and pixel size of an image.
-
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        The file.
-    image : tifffile.TiffPageSeries
-        One of its images.
-    channels : int
-        How many it has.
-    source : str
-        Name of the file, for sentences.
-
-    Returns
-    -------
-    Said
-        The file's own words, or nothing.
-    """
+    """Channel names and pixel size of an image."""
     described = _ome_image(tif, image, source)
     unread = []
     if described is None and tif.ome_metadata and "BinaryOnly" not in tif.ome_metadata:
@@ -114,18 +88,7 @@ def _page_names(image: TiffPageSeries) -> tuple[str, ...]:
 
 
 def stain_of_ndpi(image: TiffPageSeries) -> str | None:
-    """The dye of a fluorescence NDPI, which stores it as a coloured photograph.
-
-    Parameters
-    ----------
-    image : tifffile.TiffPageSeries
-        Image of an NDPI.
-
-    Returns
-    -------
-    str or None
-        What the scanner calls the dye; None for brightfield and other formats.
-    """
+    """The dye of a fluorescence NDPI, which stores it as a coloured photograph."""
     if image.kind != "ndpi":
         return None
     name = " ".join(str(image.keyframe.tags.valueof(_NDPI_FLUORESCENCE) or "").split())

@@ -31,25 +31,7 @@ _REFERENCE = re.compile(r"&(?:#(x?)([0-9A-Fa-f]+)|(\w+));|&")
 
 
 def ome_xml_of(tif: TiffFile, path: Path) -> str | None:
-    """OME-XML of a file, such that the parser understands it.
-
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        The file.
-    path : pathlib.Path
-        Where it is.
-
-    Returns
-    -------
-    str or None
-        The document; None where there is none, or it is in a file that is not there, with a warning.
-
-    Raises
-    ------
-    SlideError
-        If it is no XML, claims absurd sizes, or names files in other folders.
-    """
+    """OME-XML of a file, such that the parser understands it."""
     text = next((text for text in _descriptions(tif) if _BEGINNING.search(text)), None)
     if text is None:
         return None

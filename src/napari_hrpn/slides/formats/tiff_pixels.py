@@ -32,17 +32,7 @@ LARGEST_JPEG_EXCESS = 4
 
 
 class PiecedPage:
-    """A page in tiles or strips, compressed or not.
-
-    Parameters
-    ----------
-    page, keyframe : tifffile.TiffPage or TiffFrame
-        The page, and the one it shares its layout with.
-    path : pathlib.Path
-        The file that the page is in.
-    sample : int or None
-        Which plane of samples, where they are stored one after the other.
-    """
+    """A page in tiles or strips, compressed or not."""
 
     def __init__(self, page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path, sample: int | None = None) -> None:
         self._path = path
@@ -124,19 +114,7 @@ def _paste(block: np.ndarray, piece: np.ndarray, corner: tuple[int, int]) -> Non
 
 
 class RawPage:
-    """An uncompressed page in one run of bytes, of which only the rows and columns asked for are read.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    offset : int
-        Byte at which the page begins.
-    shape : tuple of int
-        Height, width, samples of a pixel.
-    dtype : numpy.dtype
-        Type of a sample, with its byte order.
-    """
+    """An uncompressed page in one run of bytes, of which only the rows and columns asked for are read."""
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, int, int], dtype: np.dtype) -> None:
         self._path = path
@@ -175,21 +153,7 @@ class RawPage:
 
 
 class TiffLevel:
-    """One level of a slide out of TIFF pages: a channel per page, or per sample of a page.
-
-    Parameters
-    ----------
-    pages : sequence of PagePixels
-        In the order of the channels.
-    samples : int
-        Channels in each page.
-    shape : tuple of int
-        Height and width.
-    dtype : numpy.dtype
-        Type of a pixel.
-    chunks : tuple of int
-        Height and width of the file's own pieces.
-    """
+    """One level of a slide out of TIFF pages: a channel per page, or per sample of a page."""
 
     def __init__(
         self,

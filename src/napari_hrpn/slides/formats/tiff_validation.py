@@ -35,19 +35,7 @@ _SMALLER_COPIES = 330
 
 
 def check_pages(path: Path) -> None:
-    """Walk the list of pages once, so that a circular, endless or absurd one is refused before it is followed.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A file that begins like a TIFF.
-
-    Raises
-    ------
-    SlideError
-        If the list is circular, leaves the file, has more than 50,000 pages, or a page claims more metadata or pieces
-        than can be read in a few seconds.
-    """
+    """Walk the list of pages once, so that a circular, endless or absurd one is refused before it is followed."""
     size = path.stat().st_size
     seen: set[int] = set()
     with path.open("rb") as file:
@@ -131,20 +119,7 @@ def _read_page(file: BinaryIO, words: _Words, offset: int, path: Path) -> tuple[
 
 
 def check_mixture(tif: TiffFile, path: Path) -> None:
-    """Refuse thousands of pages of different sizes, which take minutes to sort.
-
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        The file, of which no more than the first page was looked at.
-    path : pathlib.Path
-        Where it is.
-
-    Raises
-    ------
-    SlideError
-        If nothing says that its many pages are planes of one image.
-    """
+    """Refuse thousands of pages of different sizes, which take minutes to sort."""
     if len(tif.pages) <= MOST_MIXED_PAGES or tif.is_uniform or tif.is_ome or tif.is_imagej or tif.is_shaped:
         return
     raise SlideError(
@@ -165,20 +140,7 @@ def _check_claimed_planes(file: BinaryIO, offset: int, path: Path) -> None:
 
 
 def check_size(page: TiffPage, path: Path) -> None:
-    """Refuse a page without pixels.
-
-    Parameters
-    ----------
-    page : tifffile.TiffPage
-        The page.
-    path : pathlib.Path
-        The file to name in the sentence.
-
-    Raises
-    ------
-    SlideError
-        If it is 0 px high or wide.
-    """
+    """Refuse a page without pixels."""
     if not page.imagewidth or not page.imagelength:
         raise SlideError(
             f"{path.name} holds an empty image ({page.imagewidth} x {page.imagelength} px), expected at least one "
@@ -187,20 +149,7 @@ def check_size(page: TiffPage, path: Path) -> None:
 
 
 def check_page(page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path) -> None:
-    """Refuse a page that claims pixels which are not in the file.
-
-    Parameters
-    ----------
-    page, keyframe : tifffile.TiffPage or TiffFrame
-        The page, and the one it shares its layout with.
-    path : pathlib.Path
-        The file that the page is in.
-
-    Raises
-    ------
-    SlideError
-        If pieces are missing, lie beyond the end, or are too small for what they claim to hold.
-    """
+    """Refuse a page that claims pixels which are not in the file."""
     offsets = np.array(page.dataoffsets, np.uint64)
     counts = np.array(page.databytecounts, np.uint64)
     expected = math.prod(keyframe.chunked)

@@ -20,20 +20,7 @@ _NOTHING: Size = (None, "")
 
 
 def vendor_words(tif: TiffFile) -> Words:
-    """Channel names and pixel size in a vendor's own tags.
-
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        The file.
-
-    Returns
-    -------
-    names : tuple of str
-        Empty where there are none.
-    size : tuple
-        As `read_pixel_size` returns it.
-    """
+    """Channel names and pixel size in a vendor's own tags."""
     for kind, read in _READERS.items():
         if not getattr(tif, f"is_{kind}", False):
             continue
@@ -45,20 +32,7 @@ def vendor_words(tif: TiffFile) -> Words:
 
 
 def shaped_words(tif: TiffFile) -> Words:
-    """Channel names and pixel size that a Python script gave to tifffile.
-
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        The file.
-
-    Returns
-    -------
-    names : tuple of str
-        Empty where there are none.
-    size : tuple
-        As `read_pixel_size` returns it.
-    """
+    """Channel names and pixel size that a Python script gave to tifffile."""
     found: dict[str, Any] = (tif.shaped_metadata or ({},))[0]
     channel = found.get("Channel")
     names = channel.get("Name") if isinstance(channel, dict) else found.get("Labels")

@@ -67,25 +67,7 @@ def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -
 
 
 def copy_pyramid(slide: Slide, levels: Sequence[zarr.Array[Any]]) -> Generator[WriteReport, None, None]:
-    """Fill the levels of a new pyramid from the finest level of a slide.
-
-    Parameters
-    ----------
-    slide : Slide
-        What to copy.
-    levels : sequence of zarr.Array
-        As `create_levels` makes them.
-
-    Yields
-    ------
-    WriteReport
-        After each block.
-
-    Raises
-    ------
-    SlideError
-        If the slide has a size of pixels that no slide is opened with.
-    """
+    """Fill the levels of a new pyramid from the finest level of a slide."""
     size = slide.pixel_size_um
     if size is not None and usable_pixel_size(size) is None:
         raise SlideError(

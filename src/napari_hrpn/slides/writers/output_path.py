@@ -42,26 +42,6 @@ def partial_output(path: Path, source: Location | None, *, overwrite: bool) -> I
     """Hand out a path to write to; what is there takes the final name when the block ends well.
 
     What an earlier attempt left is removed first; what this one wrote is removed where the block fails.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Final file or folder.
-    source : pathlib.Path, UPath or None
-        The slide that is read, which the output must not touch; None where nothing is.
-    overwrite : bool
-        Whether an output that exists may be replaced.
-
-    Yields
-    ------
-    pathlib.Path
-        Of the same name, alone in a folder on the same disk; it does not exist yet, its folder does. What else is
-        written into that folder goes with it.
-
-    Raises
-    ------
-    SlideError
-        Where the output exists, would touch the input, is being written by another program, or cannot be written.
     """
     _check(path, source, overwrite)
     with writing_errors(path), _attempt(path) as attempt:
@@ -72,18 +52,7 @@ def partial_output(path: Path, source: Location | None, *, overwrite: bool) -> I
 
 @contextmanager
 def writing_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into one sentence.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        What the user asked to be written.
-
-    Raises
-    ------
-    SlideError
-        For a full disk, missing permission and the like.
-    """
+    """Turn the operating system's refusal to write into one sentence."""
     try:
         yield
     except OSError as error:
@@ -91,13 +60,7 @@ def writing_errors(path: Path) -> Iterator[None]:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a whole folder, if it is there.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        What is to go.
-    """
+    """Delete a file or a whole folder, if it is there."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
@@ -116,42 +79,14 @@ def remove(path: Path) -> None:
 
 
 def partial_folder(path: Path) -> Path:
-    """The folder beside an output in which it is written.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Final file or folder.
-
-    Returns
-    -------
-    pathlib.Path
-        ``NAME-12345678.partial``, of which the number tells it from what a user may have called NAME.partial, and long
-        names from each other. It is there only while the output is written, or where a program was killed.
-    """
+    """The folder beside an output in which it is written."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
     return path.with_name(f"{path.name[:40]}-{digest}.partial")
 
 
 @contextmanager
 def locked_output(path: Path) -> Iterator[Path]:
-    """Keep other programs from writing an output, without a file in it that says so.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Final file or folder; the folder that it is in is made.
-
-    Yields
-    ------
-    pathlib.Path
-        Its `partial_folder`, with nothing of ours in it but the lock.
-
-    Raises
-    ------
-    SlideError
-        Where another program writes it, or its folder cannot be written.
-    """
+    """Keep other programs from writing an output, without a file in it that says so."""
     folder = partial_folder(path)
     with writing_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -42,18 +42,12 @@ class WriteReport:
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """The blocks that a level is read in, row by row.
+    """The blocks that a level is read in, row by row."""
 
-    Attributes
-    ----------
-    height, width : int
-        Size of the level in pixels.
-    block_height, block_width : int
-        Size of a block, multiples of `BLOCK_EDGE`; the blocks of the last row and column are smaller.
-    """
-
+    # Size of the level in pixels
     height: int
     width: int
+    # Size of a block, multiples of `BLOCK_EDGE`; the blocks of the last row and column are smaller
     block_height: int
     block_width: int
 
@@ -73,36 +67,14 @@ class BlockGrid:
 
 
 def block_grid(level: da.Array) -> BlockGrid:
-    """Blocks of a lazy level, larger than usual only where its own chunks are.
-
-    Parameters
-    ----------
-    level : dask.array.Array
-        Pixels of shape (c, y, x).
-
-    Returns
-    -------
-    BlockGrid
-        So that no chunk of the level is read more often than needed.
-    """
+    """Blocks of a lazy level, larger than usual only where its own chunks are."""
     edges = (-(-max(chunks) // BLOCK_EDGE) * BLOCK_EDGE for chunks in level.chunks[1:])
     block_height, block_width = edges
     return BlockGrid(level.shape[1], level.shape[2], block_height, block_width)
 
 
 def level_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Shapes of a whole pyramid, like those of `coarser_levels`.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape (c, y, x) of the finest level.
-
-    Returns
-    -------
-    tuple of (c, y, x)
-        Finest first, each half of the one before, until one fits into a chunk.
-    """
+    """Shapes of a whole pyramid, like those of `coarser_levels`."""
     shapes = [shape]
     while max(shapes[-1][1:]) > CHUNK_EDGE:
         channels, height, width = shapes[-1]
@@ -113,24 +85,7 @@ def level_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 def create_levels(
     folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dtype, *, with_checksums: bool = False
 ) -> tuple[zarr.Array[Any], ...]:
-    """Create the empty arrays "0", "1", ... of a zarr group.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The group; it must not exist.
-    shapes : sequence of (c, y, x)
-        One per level.
-    dtype : numpy.dtype
-        Type of a pixel.
-    with_checksums : bool
-        Whether chunks end in a CRC-32C, which zarr checks when it reads them.
-
-    Returns
-    -------
-    tuple of zarr.Array
-        Zarr v3 arrays in chunks of (1, 512, 512), zstd.
-    """
+    """Create the empty arrays "0", "1", ... of a zarr group."""
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -150,19 +105,7 @@ def create_levels(
 
 
 def copy_block(source: da.Array, levels: Sequence[zarr.Array[Any]], box: Box, *, coarser_only: bool) -> None:
-    """Read one block of a slide and write its part of every level.
-
-    Parameters
-    ----------
-    source : dask.array.Array
-        Finest pixels, (c, y, x).
-    levels : sequence of zarr.Array
-        Where to write; each is half of the one before.
-    box : tuple of int
-        Pixels y0, y1, x0, x1 of a block of the source's grid.
-    coarser_only : bool
-        Whether the first of `levels` is half the size of `source`, not its copy.
-    """
+    """Read one block of a slide and write its part of every level."""
     y0, y1, x0, x1 = box
     for channels in _channel_groups(source, (y1 - y0) * (x1 - x0)):
         pixels = source[channels, y0:y1, x0:x1].compute(scheduler="threads")
@@ -188,24 +131,7 @@ def write_part(
     *,
     coarser_only: bool = False,
 ) -> np.ndarray:
-    """Write some pixels and what they become on every coarser level.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        Shape (c, y, x); they end on an even row and column of every level, or at the edge of the slide.
-    origin : tuple of int
-        Their first channel, row and column; row and column divide by two once for each level.
-    levels : sequence of zarr.Array
-        Where to write; each is half of the one before.
-    coarser_only : bool
-        Whether the first of `levels` is half as fine as `pixels`.
-
-    Returns
-    -------
-    numpy.ndarray
-        What they became on the last of `levels`.
-    """
+    """Write some pixels and what they become on every coarser level."""
     channel, y, x = origin
     for index, level in enumerate(levels):
         if index > 0 or coarser_only:

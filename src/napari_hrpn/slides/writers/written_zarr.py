@@ -23,18 +23,7 @@ _OF_ARRAYS = re.compile(rf"(c|\d+|\.lock|zarr\.json|{LEFT_BY_ZARR.pattern})")
 
 
 def check_replaceable(folder: Path) -> None:
-    """Refuse to replace a folder unless all in it was written by this program.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        A folder where an output shall be.
-
-    Raises
-    ------
-    SlideError
-        With the name of something in it that is not ours.
-    """
+    """Refuse to replace a folder unless all in it was written by this program."""
     attributes = _attributes(folder)
     arrays = _arrays(attributes)
     if not arrays:
