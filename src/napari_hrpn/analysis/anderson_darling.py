@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.intensity_histogram import ValueCounts
 
 # a permutation test is valid for any statistic; on coarser values it is as sharp and takes seconds, not hours
-PERMUTED_VALUES = 1024
-NUMBERS_AT_ONCE = 2**22
+_PERMUTED_VALUES = 1024
+_NUMBERS_AT_ONCE = 2**22
 # of fewer pairs, no p is below 0.05
-LEAST_EXCHANGED = 6
+_LEAST_EXCHANGED = 6
 # Scholz & Stephens 1987, table 2: percentiles of the statistic are b0 + b1 / sqrt(m) + b2 / m with m = k - 1
-LEVELS = np.array([0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.001])
-B0 = np.array([0.675, 1.281, 1.645, 1.96, 2.326, 2.573, 3.085])
-B1 = np.array([-0.245, 0.25, 0.678, 1.149, 1.822, 2.364, 3.615])
-B2 = np.array([-0.105, -0.305, -0.362, -0.391, -0.396, -0.345, -0.154])
+_LEVELS = np.array([0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.001])
+_B0 = np.array([0.675, 1.281, 1.645, 1.96, 2.326, 2.573, 3.085])
+_B1 = np.array([-0.245, 0.25, 0.678, 1.149, 1.822, 2.364, 3.615])
+_B2 = np.array([-0.105, -0.305, -0.362, -0.391, -0.396, -0.345, -0.154])
 
 
 @dataclass(frozen=True)
@@ -157,14 +157,14 @@ def anderson_darling_permutation(
     together = None if blocks is None or blocks.side == 1 else blocks.labels
     exchanged = sizes if together is None else (int(together.max()) + 1,) * len(sizes)
     result = replace(_tested(table), units=exchanged, permutations=permutations)
-    if not result.reason and blocks is not None and together is not None and blocks.effective < LEAST_EXCHANGED:
-        result = replace(result, reason=too_few_blocks(blocks, LEAST_EXCHANGED), permutations=0)
+    if not result.reason and blocks is not None and together is not None and blocks.effective < _LEAST_EXCHANGED:
+        result = replace(result, reason=too_few_blocks(blocks, _LEAST_EXCHANGED), permutations=0)
     if result.reason:
         return result
     observed = float(_statistic(_dealt(owners[None], counts, len(sizes)))[0])
     generator = np.random.default_rng(seed)
     as_far = 0
-    at_once = max(1, NUMBERS_AT_ONCE // (len(sizes) * counts.shape[1]))
+    at_once = max(1, _NUMBERS_AT_ONCE // (len(sizes) * counts.shape[1]))
     for labels in _exchanges(owners, generator, permutations, at_once, paired=paired, together=together):
         # equal sums may differ in their last digits
         as_far += int(np.sum(_statistic(_dealt(labels, counts, len(sizes))) >= observed * (1 - 1e-9)))
@@ -232,12 +232,12 @@ def _variance(n: tuple[int, ...]) -> float:
 
 
 def _interpolated(statistic: float, m: int) -> tuple[float, str]:
-    critical = B0 + B1 / math.sqrt(m) + B2 / m
+    critical = _B0 + _B1 / math.sqrt(m) + _B2 / m
     if statistic < critical.min():
         return 0.25, "p >= 0.25"
     if statistic > critical.max():
         return 0.001, "p <= 0.001"
-    return math.exp(np.polyval(np.polyfit(critical, np.log(LEVELS), 2), statistic)), ""
+    return math.exp(np.polyval(np.polyfit(critical, np.log(_LEVELS), 2), statistic)), ""
 
 
 def _grouped(
@@ -261,10 +261,10 @@ def _grouped(
 
 def _groups(pooled: NDArray[np.int64]) -> NDArray[np.intp]:
     """Group of each value: groups hold about as many numbers each, and a value is never split."""
-    if len(pooled) <= PERMUTED_VALUES:
+    if len(pooled) <= _PERMUTED_VALUES:
         return np.arange(len(pooled))
     middle = (np.cumsum(pooled) - pooled / 2) / pooled.sum()
-    return np.unique((middle * PERMUTED_VALUES).astype(np.intp), return_inverse=True)[1]
+    return np.unique((middle * _PERMUTED_VALUES).astype(np.intp), return_inverse=True)[1]
 
 
 def _exchanges(

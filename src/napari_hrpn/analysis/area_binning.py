@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-READ_PX = 4096
+_READ_PX = 4096
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class WorkingGrid:
     @property
     def tile_px(self) -> int:
         """Side of a tile of the grid that is about 4096 pixels of the image."""
-        return max(1, int(READ_PX / max(f / c for f, c in zip(self.fine, self.coarse, strict=True))))
+        return max(1, int(_READ_PX / max(f / c for f, c in zip(self.fine, self.coarse, strict=True))))
 
     def counts(self, box: Box) -> NDArray[np.int64]:
         """Pixels of the image in each pixel of a part of the grid."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-RESAMPLES = 2000
-LEAST_SHARE_OF_RESAMPLES = 0.5
+_RESAMPLES = 2000
+_LEAST_SHARE_OF_RESAMPLES = 0.5
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def auroc(
     tumours: Sequence[str] | None = None,
     *,
     confidence: float = 0.95,
-    resamples: int = RESAMPLES,
+    resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> Auroc:
     """Area under the receiver operating characteristic with an interval from a bootstrap over tumours.
@@ -185,7 +185,7 @@ def auroc(
     estimate = _area(values, classes, np.ones(len(values)))
     drawn = _drawn_areas(values, classes, groups, len(kinds), resamples, seed) if n_positive and n_negative else []
     low, high = math.nan, math.nan
-    if len(kinds) >= LEAST_TUMOURS and len(drawn) >= max(2, LEAST_SHARE_OF_RESAMPLES * resamples):
+    if len(kinds) >= LEAST_TUMOURS and len(drawn) >= max(2, _LEAST_SHARE_OF_RESAMPLES * resamples):
         low, high = map(float, np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2]))
     reason = _reason(n_positive, n_negative, math.isnan(low))
     return Auroc(estimate, low, high, confidence, n_positive, n_negative, len(kinds), len(drawn), reason)

@@ -32,9 +32,9 @@ BLOCK_EDGE = 2048
 BLOCK_PX = BLOCK_EDGE**2
 LARGEST_COMMON_CHUNK = 4096
 # NumPy lets go of the interpreter while it counts; more would hold more blocks in memory and keep a viewer waiting
-THREADS = min(8, os.cpu_count() or 1)
+_THREADS = min(8, os.cpu_count() or 1)
 
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 
 class PixelBlock:
@@ -71,13 +71,13 @@ class PixelBlock:
         return self._inside[id(region)]
 
 
-class BlockCounter(Protocol[Found]):
+class BlockCounter(Protocol[_Found]):
     """Something that is counted of the pixels of slides."""
 
-    def look(self, block: PixelBlock) -> Found:
+    def look(self, block: PixelBlock) -> _Found:
         """Count a block; this may run in several threads or processes at once, and changes nothing."""
 
-    def add(self, found: Found) -> None:
+    def add(self, found: _Found) -> None:
         """Add what was found in the next block."""
 
 
@@ -122,10 +122,10 @@ def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]
     list
         What each counter found in the next block.
     """
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="slide-blocks")
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="slide-blocks")
     try:
         left = iter(boxes)
-        under_way = deque(pool.submit(look_at, box, counters) for box in islice(left, THREADS + 1))
+        under_way = deque(pool.submit(look_at, box, counters) for box in islice(left, _THREADS + 1))
         while under_way:
             found = under_way.popleft().result()
             under_way.extend(pool.submit(look_at, box, counters) for box in islice(left, 1))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # in correlation lengths: simulated 95 % intervals hold the truth in 90 to 93 % of trials, and larger blocks add little
 BLOCK_LENGTHS = 6
 # in standard errors: a weaker correlation of neighbouring patches is not told from none
-SEEN = 1.0
+_SEEN = 1.0
 # more blocks make intervals no better, only slower
 MOST_BLOCKS = 1000
 
@@ -127,7 +127,7 @@ def _patches_along(values: NDArray[Any], enough: NDArray[np.bool_]) -> int:
     deviation = _deviation(values, enough)
     variance = float(deviation[enough] @ deviation[enough]) / max(1, int(enough.sum()))
     pairs = sum(int(np.count_nonzero(own[1:] & own[:-1])) for own in (enough, enough.T))
-    if not variance or not pairs or _covariance(deviation, enough, 1) / variance * math.sqrt(pairs) <= SEEN:
+    if not variance or not pairs or _covariance(deviation, enough, 1) / variance * math.sqrt(pairs) <= _SEEN:
         return 1
     return math.ceil(BLOCK_LENGTHS * correlation_length_px(values, enough))
 

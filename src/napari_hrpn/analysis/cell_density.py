@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import RegionMask, Slide
 
-PIXELS_APART = 1.5
-MOST_SEPARATION_PX = 64
+_PIXELS_APART = 1.5
+_MOST_SEPARATION_PX = 64
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def cell_density(
     """
     settings = settings or CellSettings()
     image = LevelChannel(slide, channel, slide.level_for(settings.pixel_um), settings.smoothing_um)
-    if max(image.pixel_um) > settings.separation_um / PIXELS_APART:
+    if max(image.pixel_um) > settings.separation_um / _PIXELS_APART:
         reason = f"pixels of {max(image.pixel_um):g} µm are too large to tell cells {settings.separation_um:g} µm apart"
         return CellDensity(0, math.nan, math.nan, math.nan, reason)
     threshold = yield from grey_threshold(image, tissue, settings.threshold)
@@ -139,7 +139,7 @@ def cell_density(
 
 def _neighbours(separation_um: float, pixel_um: tuple[float, float]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Pixels nearer than the separation: those that come before the middle one, and those that come after."""
-    check_length("telling cells apart", separation_um, pixel_um, MOST_SEPARATION_PX)
+    check_length("telling cells apart", separation_um, pixel_um, _MOST_SEPARATION_PX)
     y, x = (math.ceil(separation_um / size) for size in pixel_um)
     rows, columns = np.mgrid[-y : y + 1, -x : x + 1]
     near = np.hypot(rows * pixel_um[0], columns * pixel_um[1]) <= separation_um

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.regression import Regression
 
 # an r below this is taken for one that is not positive, as Coloc 2 does
-NO_CORRELATION = 0.0001
-FLOAT_STEPS = 65_535
-ROUNDING = 1e-12
+_NO_CORRELATION = 0.0001
+_FLOAT_STEPS = 65_535
+_ROUNDING = 1e-12
 # of so many pixels, Costes' thresholds take a few seconds and 2 GB
 MOST_COLOCALIZED_PX = 2**24
 
@@ -119,12 +119,12 @@ def manders(pairs: PairCounts) -> Manders:
     m2 = float(pairs.predicted_where_real / signal.predicted) if signal.predicted else math.nan
     empty = [name for name, total in (("real", signal.real), ("predicted", signal.predicted)) if not total]
     reasons = [f"the {' and the '.join(empty)} image is zero everywhere"] if empty else []
-    reasons += [negative_words(pairs.negative)] if pairs.negative else []
+    reasons += [_negative_words(pairs.negative)] if pairs.negative else []
     overlap = correlation(*squares, Fraction(signal.product))
     return Manders(_share_of(m1), _share_of(m2), overlap, signal.n, "; ".join(reasons))
 
 
-def negative_words(negative: int) -> str:
+def _negative_words(negative: int) -> str:
     """How grey levels below zero were taken."""
     return f"{negative:,} negative {'pixel counts' if negative == 1 else 'pixels count'} as 0"
 
@@ -227,7 +227,7 @@ def _costes_thresholds(
     walk = _walk(y, p, line)
     removed = np.maximum(*(_step_of_removal(each, bins, steps) for each, steps in zip((y, p), walk, strict=True)))
     r = _r_of_the_rest(y, p, removed, len(walk[0]))
-    ends = np.flatnonzero((r < NO_CORRELATION) | (stop_at_rise & (r > np.concatenate([[1.0], r[:-1]]))))
+    ends = np.flatnonzero((r < _NO_CORRELATION) | (stop_at_rise & (r > np.concatenate([[1.0], r[:-1]]))))
     if not len(ends):
         return none, "the pixels stay correlated down to the darkest, so there are no Costes thresholds"
     first, second = (float(steps[ends[0]]) for steps in walk)
@@ -252,8 +252,8 @@ def _walk(y: NDArray[Any], p: NDArray[Any], line: Regression) -> tuple[NDArray[n
 
 def _even_steps(pixels: NDArray[Any]) -> NDArray[np.float64]:
     low, high = float(pixels.min()), float(pixels.max())
-    if pixels.dtype.kind == "f" or high - low > FLOAT_STEPS:
-        return np.linspace(high, low, FLOAT_STEPS + 1)[:-1]
+    if pixels.dtype.kind == "f" or high - low > _FLOAT_STEPS:
+        return np.linspace(high, low, _FLOAT_STEPS + 1)[:-1]
     return np.arange(high, min(high, 1.0) - 0.5, -1.0)
 
 
@@ -283,7 +283,7 @@ def _r_of_the_rest(y: NDArray[Any], p: NDArray[Any], removed: NDArray[np.intp], 
         spread_a, spread_b = aa - sum_a**2 / n, bb - sum_b**2 / n
         r = (ab - sum_a * sum_b / n) / np.sqrt(spread_a * spread_b)
     # what rounding leaves of a constant image
-    return np.where((spread_a > ROUNDING * aa) & (spread_b > ROUNDING * bb), r, math.nan)
+    return np.where((spread_a > _ROUNDING * aa) & (spread_b > _ROUNDING * bb), r, math.nan)
 
 
 def _in_unit(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.distance_shells import PenetrationSettings
 
 # the last hundredth of the pixels reaches far out, into shells that rest on hardly any
-SPANNED_SHARE = 0.99
-SLOPE_CONFIDENCE = 0.95
-FEWEST_SHELLS = 3
+_SPANNED_SHARE = 0.99
+_SLOPE_CONFIDENCE = 0.95
+_FEWEST_SHELLS = 3
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def decay_length(
         # longer ones are those of the fit further out
         if near.um <= settings.fit_from_um / 2:
             return near
-        if far.count < FEWEST_SHELLS:
+        if far.count < _FEWEST_SHELLS:
             return DecayLength(math.nan, math.nan, f"{found.reason}, and {_near_reason(near)}")
     return found
 
@@ -109,13 +109,13 @@ def _fit(shells: _Shells, settings: PenetrationSettings) -> DecayLength:
     """The length of the line through some shells."""
     there = np.flatnonzero(shells.pixels)
     pixels = shells.pixels[there]
-    if len(there) < FEWEST_SHELLS:
+    if len(there) < _FEWEST_SHELLS:
         where = f" beyond {shells.from_um:g} µm" if shells.from_um else ""
         return _none(f"fewer than three shells{where} hold signal to fit a decay to")
     slope, r2 = _line(shells.distance_um[there], np.log(shells.mean[there]), pixels)
     if not slope < 0:
         return _none("the signal does not fall with the distance, so it has no decay length")
-    reached = np.searchsorted(np.cumsum(pixels), SPANNED_SHARE * pixels.sum())
+    reached = np.searchsorted(np.cumsum(pixels), _SPANNED_SHARE * pixels.sum())
     span_um = float(there[reached] - there[0] + 1) * shells.thickness_um
     if -1 / slope > span_um:
         return _none(
@@ -143,5 +143,5 @@ def _line(x: NDArray[Any], y: NDArray[np.float64], weights: NDArray[np.int64]) -
 
 def _telling_r2(shells: int) -> float:
     """The share that a line explains of so few points only where its slope differs from zero, by Student's t."""
-    t = stdtrit(shells - 2, (1 + SLOPE_CONFIDENCE) / 2)
+    t = stdtrit(shells - 2, (1 + _SLOPE_CONFIDENCE) / 2)
     return float(t**2 / (t**2 + shells - 2))

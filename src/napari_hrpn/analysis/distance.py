@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TILE_PX = 1024
-CELL_PX = 8
+_CELL_PX = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +117,16 @@ def longest_distance(
     if not cells.any():
         return furthest_um
     # between cells from centre to centre, so that between their pixels it may be a diagonal longer
-    cell_um = [CELL_PX * size for size in pixel_um]
+    cell_um = [_CELL_PX * size for size in pixel_um]
     distance = ndimage.distance_transform_edt(~cells, sampling=cell_um)[asked]
     return min(furthest_um, float(distance.max(initial=0.0)) + math.hypot(*cell_um))
 
 
 def _any_of_cells(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    padded = np.pad(mask, [(0, -size % CELL_PX) for size in mask.shape])
-    height, width = (size // CELL_PX for size in padded.shape)
-    rows = padded.reshape(height, CELL_PX, -1).any(axis=1)
-    return np.asarray(rows.reshape(height, width, CELL_PX).any(axis=2))
+    padded = np.pad(mask, [(0, -size % _CELL_PX) for size in mask.shape])
+    height, width = (size // _CELL_PX for size in padded.shape)
+    rows = padded.reshape(height, _CELL_PX, -1).any(axis=1)
+    return np.asarray(rows.reshape(height, width, _CELL_PX).any(axis=2))
 
 
 def distance_tiles(

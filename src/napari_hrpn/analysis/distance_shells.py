@@ -14,7 +14,7 @@ import numpy as np
 from napari_hrpn.analysis.errors import AnalysisError
 
 # within a shell, distances are counted in steps of about this
-STEP_UM = 0.125
+_STEP_UM = 0.125
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ class PenetrationSettings:
     @property
     def steps(self) -> int:
         """Steps of distance in a shell, in which pixels are counted."""
-        return math.ceil(self.shell_um / STEP_UM)
+        return math.ceil(self.shell_um / _STEP_UM)
 
     @property
     def step_um(self) -> float:

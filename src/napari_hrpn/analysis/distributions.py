@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.intensity_histogram import ValueCounts
 
-PERCENTILES = (*map(float, range(100)), 99.5, 99.9, 99.99, 100.0)
-LINE_PERCENTILES = np.arange(1.0, 100.0)
+_PERCENTILES = (*map(float, range(100)), 99.5, 99.9, 99.99, 100.0)
+_LINE_PERCENTILES = np.arange(1.0, 100.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,7 @@ def quantile_pairs(real: ValueCounts, predicted: ValueCounts) -> QuantilePairs:
     QuantilePairs
         NaN, with a reason, for what does not exist.
     """
-    x, y = (image.percentile(LINE_PERCENTILES) for image in (real, predicted))
+    x, y = (image.percentile(_LINE_PERCENTILES) for image in (real, predicted))
     # in a unit of its own, so that no square overflows or vanishes
     unit = float(np.abs(x - x.mean()).max()) if x[0] != x[-1] else math.nan
     deviation = (x - x.mean()) / unit
@@ -195,9 +195,9 @@ def quantile_pairs(real: ValueCounts, predicted: ValueCounts) -> QuantilePairs:
     if not (real.n and predicted.n):
         slope, reason = math.nan, "an image has no pixel"
     return QuantilePairs(
-        percentiles=PERCENTILES,
-        real=tuple(map(float, real.percentile(PERCENTILES))),
-        predicted=tuple(map(float, predicted.percentile(PERCENTILES))),
+        percentiles=_PERCENTILES,
+        real=tuple(map(float, real.percentile(_PERCENTILES))),
+        predicted=tuple(map(float, predicted.percentile(_PERCENTILES))),
         slope=slope,
         intercept=float(y.mean() - slope * x.mean()),
         n_real=real.n,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     Score = Callable[[NDArray[Any], NDArray[np.float64]], float]
 
-FOLDS = 5
-REPEATS = 20
+_FOLDS = 5
+_REPEATS = 20
 _MOST_IN_A_LEAF = 20
 
 
@@ -79,8 +79,8 @@ def rank_features(
     outcome: ArrayLike,
     tumours: Sequence[str] | None = None,
     *,
-    folds: int = FOLDS,
-    repeats: int = REPEATS,
+    folds: int = _FOLDS,
+    repeats: int = _REPEATS,
     seed: int = 0,
 ) -> FeatureRanking:
     """Rank features by permutation importance on held-out tumours.

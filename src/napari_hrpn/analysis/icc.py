@@ -20,7 +20,7 @@ from napari_hrpn.analysis.moments import AgreementError, AgreementSums, update
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NAN = math.nan
+_NAN = math.nan
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def compute_icc(sums: RaterSums | AgreementSums, confidence: float = 0.95) -> In
         raise AgreementError(msg)
     table = RaterSums((sums,)) if isinstance(sums, AgreementSums) else sums
     n, k = table.n, table.raters
-    nothing = IntraclassCorrelation(NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, n, k, confidence)
+    nothing = IntraclassCorrelation(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, n, k, confidence)
     if n < 2:
         return replace(nothing, reason=f"there are {n} subjects, and an intraclass correlation takes two or more")
     r, c, e = _mean_squares(table)
@@ -221,7 +221,7 @@ def _consistent(r: Fraction, e: Fraction, k: int) -> float:
 
 def _absolute(r: Fraction, c: Fraction, e: Fraction, n: int, k: int) -> float:
     total = r + (k - 1) * e + k * (c - e) / n
-    return as_float((r - e) / total) if total else NAN
+    return as_float((r - e) / total) if total else _NAN
 
 
 def _with_intervals(
@@ -253,4 +253,4 @@ def _degrees_of_freedom(result: IntraclassCorrelation, c: float, e: float) -> fl
     raters = k * rho / n * c
     rest = (1 - rho + k * rho * (n - 1) / n) * e
     below = raters**2 / (k - 1) + rest**2 / ((n - 1) * (k - 1))
-    return (raters + rest) ** 2 / below if below else NAN
+    return (raters + rest) ** 2 / below if below else _NAN

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from napari_hrpn.analysis.errors import AnalysisError
 
-GRAMS_PER_KG = 1000
+_GRAMS_PER_KG = 1000
 
 
 @dataclass(frozen=True)
@@ -124,4 +124,4 @@ def dose_per_mass(percent_id: float, tumour_mass_g: float) -> InjectedDose:
         msg = f"the tumour's mass is {tumour_mass_g} g; expected more than 0"
         raise AnalysisError(msg)
     per_g = percent_id / tumour_mass_g
-    return InjectedDose(percent_id, per_g, GRAMS_PER_KG * per_g)
+    return InjectedDose(percent_id, per_g, _GRAMS_PER_KG * per_g)

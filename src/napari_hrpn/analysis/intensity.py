@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import RegionMask, Slide
 
 SAMPLES = 4_000_000
-BLOCK_PX = 1024
-DARK_PERCENT = 1
+_BLOCK_PX = 1024
+_DARK_PERCENT = 1
 
 
 def tissue_percentiles(
@@ -95,7 +95,7 @@ def _background(pixels: NDArray[Any], outside: NDArray[np.bool_]) -> float:
     known = known_pixels(pixels)
     if known is None:
         return float(np.median(pixels[outside]))
-    for there, percentile in ((known & outside, 50), (known, DARK_PERCENT)):
+    for there, percentile in ((known & outside, 50), (known, _DARK_PERCENT)):
         if there.any():
             return float(np.percentile(pixels[there].astype(np.float64), percentile))
     return 0.0
@@ -106,11 +106,11 @@ def _blocks(
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.bool_]]]:
     pixels = slide.levels[level]
     height, width = pixels.shape[1:]
-    for y0 in range(0, height, BLOCK_PX):
-        for x0 in range(0, width, BLOCK_PX):
-            rows = np.arange(y0, min(y0 + BLOCK_PX, height), step) * tissue.mask.shape[0] // height
-            columns = np.arange(x0, min(x0 + BLOCK_PX, width), step) * tissue.mask.shape[1] // width
+    for y0 in range(0, height, _BLOCK_PX):
+        for x0 in range(0, width, _BLOCK_PX):
+            rows = np.arange(y0, min(y0 + _BLOCK_PX, height), step) * tissue.mask.shape[0] // height
+            columns = np.arange(x0, min(x0 + _BLOCK_PX, width), step) * tissue.mask.shape[1] // width
             mask = tissue.mask[np.ix_(rows, columns)]
             if mask.any():
-                block = pixels[list(channels), y0 : y0 + BLOCK_PX, x0 : x0 + BLOCK_PX].compute()
+                block = pixels[list(channels), y0 : y0 + _BLOCK_PX, x0 : x0 + _BLOCK_PX].compute()
                 yield np.asarray(block)[:, ::step, ::step], mask

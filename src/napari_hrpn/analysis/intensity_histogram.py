@@ -16,7 +16,7 @@ from napari_hrpn.analysis.moments import PIECE_PX, AgreementError, check_not_too
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-MOST_BINS = 2**16
+_MOST_BINS = 2**16
 # of larger numbers, floating point does not have every whole one
 MOST_WHOLE = 2.0**53
 
@@ -264,13 +264,13 @@ def bins_between(low: float, high: float, *, whole: bool) -> ValueBins:
         msg = f"the range of the pixels is {low} to {high}; expected two finite numbers, the smaller one first"
         raise AgreementError(msg)
     check_not_too_large(low, high)
-    if whole and high - low < MOST_BINS:
+    if whole and high - low < _MOST_BINS:
         return ValueBins(int(high - low) + 1, int(low), 1, binned=True)
     if low == high:
         return ValueBins(1, float(low), 1.0, binned=True)
     # a power of two, and multiples of it: whole grey levels, such as thresholds, then fall on values of bins
     # the smallest number that floating point has is 2^-1074
-    step = 2.0 ** max(math.ceil(math.log2(float(high) - float(low)) - math.log2(MOST_BINS - 2)), -1074)
+    step = 2.0 ** max(math.ceil(math.log2(float(high) - float(low)) - math.log2(_MOST_BINS - 2)), -1074)
     first = math.floor(low / step) * step
     return ValueBins(math.ceil((high - first) / step) + 1, first, step, binned=True)
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.joint_histogram import PairCounts
 
 # of 256 grey levels each holds many pixels: only ties that clearly move a point along the curve are worth a mark
-LARGEST_TIE = 0.05
-LARGEST_GROWTH = 0.5
+_LARGEST_TIE = 0.05
+_LARGEST_GROWTH = 0.5
 
 
 @dataclass(frozen=True)
@@ -138,4 +138,4 @@ def _is_tied(real: int, n: int, percentile: float) -> bool:
     """Compare A with its size if no two pixels had the same grey level."""
     expected = n - math.ceil((n - 1) * (percentile / 100))
     added = real - expected
-    return added > 0 and (real == n or added > min(LARGEST_TIE * n, LARGEST_GROWTH * expected))
+    return added > 0 and (real == n or added > min(_LARGEST_TIE * n, _LARGEST_GROWTH * expected))

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 # a product of two 16-bit numbers summed 2^18 times stays below 2^53, so float64 adds it up without rounding; and
 # what is made of a piece stays in the processor's cache
 PIECE_PX = 2**18
-TILE_EDGE = 2**9
-LIMB_BITS = 16
+_TILE_EDGE = 2**9
+_LIMB_BITS = 16
 # squares of larger or smaller numbers might not fit into floating point
-LARGEST_EXPONENT = 400
+_LARGEST_EXPONENT = 400
 # so that the sums of the squares of any number of pixels can be told as floating point
-LARGEST = 1e150
-REAL, PREDICTED = "real image", "predicted image"
+_LARGEST = 1e150
+_REAL, _PREDICTED = "real image", "predicted image"
 
 
 class AgreementError(AnalysisError):
@@ -111,12 +111,12 @@ def checked_pieces(
     for tile in _tiles(*real.shape):
         chosen = None if mask is None or mask[tile].all() else mask[tile]
         if chosen is None or chosen.any():
-            yield _chosen(real[tile], chosen, REAL), _chosen(predicted[tile], chosen, PREDICTED)
+            yield _chosen(real[tile], chosen, _REAL), _chosen(predicted[tile], chosen, _PREDICTED)
 
 
 def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
     """Pieces as square as can be: a mask of large areas then has all or nothing of most of them."""
-    columns = max(TILE_EDGE, PIECE_PX // max(height, 1))
+    columns = max(_TILE_EDGE, PIECE_PX // max(height, 1))
     rows = PIECE_PX // min(columns, max(width, 1))
     for y in range(0, height, rows):
         for x in range(0, width, columns):
@@ -128,7 +128,7 @@ def checked_pair(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Pixels of two images that can be compared."""
     _check_pair(real, predicted, mask)
-    return _chosen(real, mask, REAL), _chosen(predicted, mask, PREDICTED)
+    return _chosen(real, mask, _REAL), _chosen(predicted, mask, _PREDICTED)
 
 
 def checked_image(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str = "image") -> NDArray[Any]:
@@ -141,8 +141,8 @@ def _check_pair(real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bo
     if real.shape != predicted.shape:
         msg = f"the real image is {_size(real)} and the predicted one {_size(predicted)}; expected one size"
         raise AgreementError(msg)
-    _check_type(real, mask, REAL)
-    _check_type(predicted, mask, PREDICTED)
+    _check_type(real, mask, _REAL)
+    _check_type(predicted, mask, _PREDICTED)
 
 
 def _check_type(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str) -> None:
@@ -198,18 +198,18 @@ def _integer_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
 def _limbs(values: NDArray[Any]) -> list[NDArray[np.float64]]:
     """Digits of base 2^16, lowest first, the highest with the sign: their products are exact in float64."""
     digits = [values]
-    while digits[-1].size and max(int(digits[-1].max()), -int(digits[-1].min())) >= 1 << LIMB_BITS:
+    while digits[-1].size and max(int(digits[-1].max()), -int(digits[-1].min())) >= 1 << _LIMB_BITS:
         rest = digits.pop()
-        digits += [rest & ((1 << LIMB_BITS) - 1), rest >> LIMB_BITS]
+        digits += [rest & ((1 << _LIMB_BITS) - 1), rest >> _LIMB_BITS]
     return [digit.astype(np.float64) for digit in digits]
 
 
 def _sum(digits: list[NDArray[np.float64]]) -> int:
-    return sum(int(digit.sum()) << (LIMB_BITS * i) for i, digit in enumerate(digits))
+    return sum(int(digit.sum()) << (_LIMB_BITS * i) for i, digit in enumerate(digits))
 
 
 def _dot(first: list[NDArray[np.float64]], second: list[NDArray[np.float64]]) -> int:
-    return sum(int(a @ b) << (LIMB_BITS * (i + j)) for i, a in enumerate(first) for j, b in enumerate(second))
+    return sum(int(a @ b) << (_LIMB_BITS * (i + j)) for i, a in enumerate(first) for j, b in enumerate(second))
 
 
 def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
@@ -253,13 +253,13 @@ def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Fract
     # of a constant image its value to the last bit, so that its deviations are zero
     mean = min(max(float(values.mean()), low), high)
     deviations, exponent = values - mean, math.frexp(max(high - mean, mean - low))[1]
-    if abs(exponent) <= LARGEST_EXPONENT:
+    if abs(exponent) <= _LARGEST_EXPONENT:
         return deviations, Fraction(mean), Fraction(1)
     return np.ldexp(deviations, -exponent), Fraction(mean), Fraction(2) ** exponent
 
 
 def check_not_too_large(low: float, high: float) -> None:
     """Refuse pixels whose squares floating point cannot hold."""
-    if not max(high, -low) < LARGEST:
+    if not max(high, -low) < _LARGEST:
         msg = f"there are pixels of {low:g} to {high:g}, too large for their squares to be summed; expected grey levels"
-        raise AgreementError(f"{msg} below {LARGEST:g}")
+        raise AgreementError(f"{msg} below {_LARGEST:g}")

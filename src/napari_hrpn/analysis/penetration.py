@@ -22,7 +22,7 @@ from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.signal_range import HALF, NINE_TENTHS, Steps, range_within_um
 
 # shells beyond the last one with so many of the pixels rest on hardly any
-LEAST_SHARE_SHOWN = 1e-3
+_LEAST_SHARE_SHOWN = 1e-3
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -285,7 +285,7 @@ def _seen(distance_um: float) -> float:
 def _range_um(shells: tuple[Shell, ...]) -> float:
     """Where the last closed shell ends that holds more than a thousandth of the pixels of all closed ones."""
     n = sum(shell.n for shell in shells[:-1])
-    return max((shell.to_um for shell in shells[:-1] if shell.n > LEAST_SHARE_SHOWN * n), default=math.nan)
+    return max((shell.to_um for shell in shells[:-1] if shell.n > _LEAST_SHARE_SHOWN * n), default=math.nan)
 
 
 def _band_starts(settings: PenetrationSettings) -> NDArray[np.intp]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-DRAWS_AT_ONCE = 2**22
+_DRAWS_AT_ONCE = 2**22
 
 
 def check_resampling(resamples: int, confidence: float) -> None:
@@ -65,7 +65,7 @@ def resampled(
 
 def _draws(generator: np.random.Generator, units: int, resamples: int) -> Iterator[NDArray[np.float64]]:
     """How often each unit is drawn, shape (resamples, units), some resamples at a time."""
-    at_once = max(1, DRAWS_AT_ONCE // units)
+    at_once = max(1, _DRAWS_AT_ONCE // units)
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)
         drawn = generator.integers(units, size=(rows, units)) + np.arange(rows)[:, None] * units

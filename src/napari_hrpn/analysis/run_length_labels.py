@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ROWS = 256
+_ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class MaskRuns:
 
 def mask_runs(mask: NDArray[np.bool_], *, diagonal: bool = True, inverted: bool = False) -> MaskRuns:
     """Find the connected parts of a mask."""
-    found = [_runs(mask[top : top + ROWS] ^ inverted, top) for top in range(0, len(mask), ROWS)]
+    found = [_runs(mask[top : top + _ROWS] ^ inverted, top) for top in range(0, len(mask), _ROWS)]
     row, start, stop = (np.concatenate(part) for part in zip(*found, strict=True))
     above, below = _touching(row, start, stop, mask.shape[1], diagonal=diagonal)
     links = coo_array((np.ones(len(above), bool), (above, below)), shape=(len(row), len(row)))

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HALF, NINE_TENTHS = 0.5, 0.9
-FLOORS = 5
+_FLOORS = 5
 # a shell of fewer pixels says nothing about the floor
-LEAST_SHARE = 0.01
+_LEAST_SHARE = 0.01
 # where far steps take off more than this beyond 1, the floor is too bright for a part of the rest to say anything
-MOST_INSIDE = 1.25
+_MOST_INSIDE = 1.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Steps:
         """Distance within which a part of the signal is; infinite in the open step, NaN where too little is left."""
         total = self.total(floor)
         inside = self._spread(np.append(0.0, np.cumsum(self.above(floor)[:-1])))
-        if not inside.max() <= MOST_INSIDE * total:
+        if not inside.max() <= _MOST_INSIDE * total:
             return math.nan
         wanted = part * total
         reached = inside >= wanted
@@ -62,7 +62,7 @@ class Steps:
         """Mean of the darkest shell of so many steps, of those that hold a hundredth of the pixels or the most."""
         first = np.arange(0, len(self.pixels), steps)
         pixels, signal = (np.add.reduceat(column, first) for column in (self.pixels, self.signal))
-        enough = pixels >= max(1, min(LEAST_SHARE * pixels.sum(), pixels.max()))
+        enough = pixels >= max(1, min(_LEAST_SHARE * pixels.sum(), pixels.max()))
         return float(np.min(signal[enough] / pixels[enough])) if enough.any() else math.nan
 
     def _spread(self, inside: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -80,6 +80,6 @@ class Steps:
 
 def range_within_um(steps: Steps, part: float, floors: tuple[float, float]) -> tuple[float, float]:
     """Least and greatest distance within which a part of the signal is, over floors between two."""
-    found = [steps.within_um(part, float(floor)) for floor in np.linspace(*floors, FLOORS)]
+    found = [steps.within_um(part, float(floor)) for floor in np.linspace(*floors, _FLOORS)]
     there = [distance for distance in found if not math.isnan(distance)]
     return (min(there), max(there)) if there else (math.nan, math.nan)

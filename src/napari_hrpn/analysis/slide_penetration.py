@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import FinishedTiles, RegionMask, Slide
 
 # less glass than this is holes in the tissue
-LEAST_GLASS = 0.02
-GLASS_PIXEL_UM = 8.0
+_LEAST_GLASS = 0.02
+_GLASS_PIXEL_UM = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,14 +217,14 @@ def glass_levels(
     dict of str to float
         Median by name of image; empty where less than 2 % of the slide are glass, which may be holes in the tissue.
     """
-    if glass is None or glass.fraction < LEAST_GLASS:
+    if glass is None or glass.fraction < _LEAST_GLASS:
         return {}
     finished = finished or in_all(image.slide.finished for image in images)
     glass = predicted_part(glass, finished, images[0].slide.shape)
     if not glass.mask.any():
         return {}
     found = {
-        image.name: tissue_percentiles(image.slide, [image.channel], glass, [50], GLASS_PIXEL_UM)[0, 0]
+        image.name: tissue_percentiles(image.slide, [image.channel], glass, [50], _GLASS_PIXEL_UM)[0, 0]
         for image in images
     }
     return {name: float(level) for name, level in found.items() if np.isfinite(level)}

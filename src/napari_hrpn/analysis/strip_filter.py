@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Slide
 
-READ_ROWS = 512
-STRIP_PX = 2**20
+_READ_ROWS = 512
+_STRIP_PX = 2**20
 STRIP_ROWS = 64, 512
-BINS = 65_536
-MOST_SMOOTHING_PX = 512
-TRUNCATE = 4.0
+_BINS = 65_536
+_MOST_SMOOTHING_PX = 512
+_TRUNCATE = 4.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class StripReport:
 
 
 @dataclass(frozen=True, eq=False)
-class Strip:
+class _Strip:
     """Rows y0 to y1 of a level, and some more on both sides."""
 
     # The rows that are meant
@@ -98,25 +98,25 @@ class LevelChannel:
     def strip_rows(self) -> int:
         """Rows of a strip: fewer of a wider level, so that a filter needs the same memory for any slide."""
         fewest, most = STRIP_ROWS
-        return min(most, max(fewest, STRIP_PX // max(1, self.shape[1])))
+        return min(most, max(fewest, _STRIP_PX // max(1, self.shape[1])))
 
     @property
     def strip_count(self) -> int:
         """Strips in one pass."""
         return math.ceil(self.shape[0] / self.strip_rows)
 
-    def smoothed(self, halo: int = 0) -> Iterator[Strip]:
+    def smoothed(self, halo: int = 0) -> Iterator[_Strip]:
         """Smoothed pixels strip by strip, with `halo` right rows around each where there are any."""
-        check_length("smoothing", self.smoothing_um, self.pixel_um, MOST_SMOOTHING_PX)
-        for strip in self.strips(halo + int(TRUNCATE * self.sigma_px[0] + 0.5)):
+        check_length("smoothing", self.smoothing_um, self.pixel_um, _MOST_SMOOTHING_PX)
+        for strip in self.strips(halo + int(_TRUNCATE * self.sigma_px[0] + 0.5)):
             values = strip.values.astype(np.float32)
             if not np.isfinite(values).all():
                 raise _not_finite(self.slide)
             if self.smoothing_um:
-                values = ndimage.gaussian_filter(values, self.sigma_px, mode="nearest", truncate=TRUNCATE)
-            yield Strip(strip.y0, strip.y1, strip.top, values)
+                values = ndimage.gaussian_filter(values, self.sigma_px, mode="nearest", truncate=_TRUNCATE)
+            yield _Strip(strip.y0, strip.y1, strip.top, values)
 
-    def strips(self, halo: int = 0) -> Iterator[Strip]:
+    def strips(self, halo: int = 0) -> Iterator[_Strip]:
         """Pixels strip by strip, with `halo` rows around each where there are any; each is read once."""
         height, width = self.shape
         top, kept = 0, np.empty((0, width), self.pixels.dtype)
@@ -124,10 +124,10 @@ class LevelChannel:
             y1 = min(y0 + self.strip_rows, height)
             while top + len(kept) < min(y1 + halo, height):
                 start = top + len(kept)
-                kept = np.concatenate([kept, np.asarray(self.pixels[start : start + READ_ROWS].compute())])
+                kept = np.concatenate([kept, np.asarray(self.pixels[start : start + _READ_ROWS].compute())])
             dropped = max(0, y0 - halo - top)
             top, kept = top + dropped, kept[dropped:]
-            yield Strip(y0, y1, top, kept[: min(y1 + halo, height) - top])
+            yield _Strip(y0, y1, top, kept[: min(y1 + halo, height) - top])
 
     def inside(self, region: RegionMask | None, y0: int, y1: int) -> NDArray[np.bool_]:
         """Which pixels of some rows of the level lie in a region, by their centres; all without a region."""
@@ -168,11 +168,11 @@ def grey_threshold(
     if stated is not None:
         return stated
     low, step = _scale(image, region)
-    counts = np.zeros(BINS, np.int64)
+    counts = np.zeros(_BINS, np.int64)
     for done, strip in enumerate(image.smoothed(), start=1):
         values = strip.core(strip.values)[image.inside(region, strip.y0, strip.y1)]
         index = np.rint((values.astype(np.float64) - low) / step)
-        counts += np.bincount(np.clip(index, 0, BINS - 1).astype(np.intp), minlength=BINS)
+        counts += np.bincount(np.clip(index, 0, _BINS - 1).astype(np.intp), minlength=_BINS)
         yield StripReport(done, 2 * image.strip_count)
     return low + step * _otsu(counts)
 
@@ -186,7 +186,7 @@ def _scale(image: LevelChannel, region: RegionMask | None) -> tuple[float, float
         low, high = tissue_percentiles(image.slide, [image.channel], region, [0, 100], max(image.pixel_um))[0]
     if not (math.isfinite(low) and math.isfinite(high)):
         raise _not_finite(image.slide)
-    return float(low), float(high - low) / (BINS - 1) or 1.0
+    return float(low), float(high - low) / (_BINS - 1) or 1.0
 
 
 def _not_finite(slide: Slide) -> AnalysisError:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Slide
 
-MOST_CLOSING_PX = 64
+_MOST_CLOSING_PX = 64
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def edited_vessel_mask(labels: NDArray[np.generic], slide: Slide) -> VesselMask:
 
 def _disc(radius_um: float, pixel_um: tuple[float, float]) -> NDArray[np.bool_]:
     """Pixels whose centres are within a radius rounded to pixels, an ellipse where pixels are not square."""
-    check_length("closing gaps in vessels", radius_um, pixel_um, MOST_CLOSING_PX)
+    check_length("closing gaps in vessels", radius_um, pixel_um, _MOST_CLOSING_PX)
     y, x = (int(radius_um / size + 0.5) for size in pixel_um)
     rows, columns = np.ogrid[-y : y + 1, -x : x + 1]
     return np.asarray((rows / max(y, 1)) ** 2 + (columns / max(x, 1)) ** 2 <= 1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.experiments import ResultRow, Study, StudyReport
 
-THOUSANDTHS = 1000
+_THOUSANDTHS = 1000
 
 
 def cross_validate(
@@ -100,8 +100,8 @@ def _step(report: StudyReport) -> Step:
     note = f"{report.done} of {report.total} networks, {report.experiment}"
     if isinstance(report.inner, StepReport):
         note += f", epoch {report.inner.epoch} of {report.inner.epochs}"
-    done = round(THOUSANDTHS * (report.done + report.share))
-    return Step(done, THOUSANDTHS * report.total, note=note)
+    done = round(_THOUSANDTHS * (report.done + report.share))
+    return Step(done, _THOUSANDTHS * report.total, note=note)
 
 
 def _finished(experiment: str, rows: Sequence[ResultRow]) -> str:

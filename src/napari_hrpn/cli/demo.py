@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from napari_hrpn.phantom import Phantom
     from napari_hrpn.slides import Slide
 
-PROBE = 2
-RECORD = "demo.json"
+_PROBE = 2
+_RECORD = "demo.json"
 
 
 def demo(
@@ -82,7 +82,7 @@ def _begin(folder: Path, wanted: _Tumour, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; name a folder for the demo."
         raise CommandError(msg)
-    record = folder / RECORD
+    record = folder / _RECORD
     found = _recorded(record)
     if found == asdict(wanted):
         return
@@ -140,9 +140,9 @@ def _measure(slide: Slide, prediction: Slide, made: Phantom) -> tuple[SlideAgree
     from napari_hrpn.analysis import slide_agreement, tissue_mask
 
     tissue = tissue_mask(slide, 0)
-    measured = follow(slide_agreement(slide, PROBE, prediction, tissue=tissue), "measuring", _step)
+    measured = follow(slide_agreement(slide, _PROBE, prediction, tissue=tissue), "measuring", _step)
     perfect = noise_free_slide(made)
-    return measured, follow(slide_agreement(slide, PROBE, perfect, tissue=tissue), "finding the ceiling", _step)
+    return measured, follow(slide_agreement(slide, _PROBE, perfect, tissue=tissue), "finding the ceiling", _step)
 
 
 def _step(report: PairReport) -> Step:
@@ -159,7 +159,7 @@ def _write(
     write_agreement(_rows(measured), folder, r2_ceilings=ceilings, about=about)
     write_overview(
         slide,
-        PROBE,
+        _PROBE,
         prediction,
         folder / "overview.png",
         agreement=_rows(measured)["tissue"],

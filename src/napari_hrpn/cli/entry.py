@@ -29,11 +29,11 @@ from napari_hrpn.cli.train import train
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USER_ERROR = 2
-INTERRUPTED = 130
-TERMINATED = 143
-LONGEST_NAME = 120
-TAKE_ADDRESSES = {"convert", "evaluate", "info", "predict"}
+_USER_ERROR = 2
+_INTERRUPTED = 130
+_TERMINATED = 143
+_LONGEST_NAME = 120
+_TAKE_ADDRESSES = {"convert", "evaluate", "info", "predict"}
 # what stands before the value where a word of the command line holds both
 _OPTION = re.compile(r"--[\w-]+=|-o(?=.)|")
 _HOME_OR_DRIVE = re.compile(r"~|[A-Za-z]:[\\/]|\\\\")
@@ -103,18 +103,18 @@ def run(arguments: Sequence[str]) -> int:
             )
         except (KeyboardInterrupt, typer.Abort):
             complain("stopped.")
-            return INTERRUPTED
+            return _INTERRUPTED
         except Exception as error:
             if not is_for_the_user(error):
                 raise
             complain(_sentence(error))
-            return USER_ERROR
+            return _USER_ERROR
 
 
 def _check_addresses(arguments: Sequence[str]) -> None:
     """Refuse addresses before a command takes them for paths, and makes folders of them."""
     command = next((word for word in arguments if not word.startswith("-")), "")
-    if command in TAKE_ADDRESSES or not any("://" in word for word in arguments):
+    if command in _TAKE_ADDRESSES or not any("://" in word for word in arguments):
         return
     from napari_hrpn.slides import is_address
 
@@ -142,7 +142,7 @@ def main() -> None:
         # names may hold what the terminal has no letter for
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     sys.exit(run(sys.argv[1:]))
 
 
@@ -151,7 +151,7 @@ def _sentence(error: Exception) -> str:
         return "the memory of this machine is not enough for this; close other programs."
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
-        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+        shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
         return f"{shown} cannot be used ({error.strerror}); choose another place, or look at its permissions."
     words = getattr(error, "format_message", error.__str__)
     return str(words())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_hrpn.reports import EvaluationRequest, WritingReport, WrittenEvaluation
     from napari_hrpn.slides import Annotation, ChannelRoles, Location, RegionMask, Slide
 
-THOUSANDTHS = 1000
+_THOUSANDTHS = 1000
 
 
 def evaluate(
@@ -296,7 +296,7 @@ def _looks(processes: Workers, comparison: SlideComparison) -> Iterator[Looks]:
 
 
 def _step(report: WritingReport) -> Step:
-    return Step(round(THOUSANDTHS * report.share), THOUSANDTHS, note=report.step)
+    return Step(round(_THOUSANDTHS * report.share), _THOUSANDTHS, note=report.step)
 
 
 def _check_json(path: Path | None, output: Path, *, overwrite: bool) -> None:

@@ -38,7 +38,7 @@ def info(
     from napari_hrpn.slides import list_series, open_slide
 
     opened = open_slide(slide, **opening(series, z, t, pixel_size))
-    found = slide_facts(opened, list_series(slide))
+    found = _slide_facts(opened, list_series(slide))
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
@@ -46,7 +46,7 @@ def info(
             typer.echo(f"{name + ':' if name else '':<13}{value}")
 
 
-def slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str, Any]:
+def _slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str, Any]:
     """Collect what there is to say about a slide."""
     from napari_hrpn.slides import contrast_limits
 

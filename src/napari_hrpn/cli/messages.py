@@ -18,10 +18,10 @@ class CommandError(ValueError):
 
 def complain(sentence: str) -> None:
     """Print an error as one line on stderr."""
-    typer.echo(f"napari-hrpn: error: {one_line(sentence)}", err=True)
+    typer.echo(f"napari-hrpn: error: {_one_line(sentence)}", err=True)
 
 
-def one_line(text: str) -> str:
+def _one_line(text: str) -> str:
     """Join the lines of a text."""
     return " ".join(text.split())
 
@@ -44,6 +44,6 @@ def show_warning() -> Callable[..., None]:
         elif str(message) not in seen:
             seen.add(str(message))
             sys.stdout.flush()
-            typer.echo(f"warning: {one_line(str(message))}", err=True)
+            typer.echo(f"warning: {_one_line(str(message))}", err=True)
 
     return _show

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_hrpn.phantom import Phantom
     from napari_hrpn.slides import Slide
 
-CEILING_UP_TO_PX = 4096
+_CEILING_UP_TO_PX = 4096
 """Up to this height and width the ceiling is computed: it takes the phantom to be made once more."""
 
 
@@ -54,7 +54,7 @@ def phantom(
     typer.echo(f"wrote {write_slide(made.slide, output, overwrite=overwrite)}")
     if noise_free is not None:
         typer.echo(f"wrote {write_slide(noise_free_slide(made), noise_free, overwrite=overwrite)}")
-    if max(made.slide.shape) <= CEILING_UP_TO_PX:
+    if max(made.slide.shape) <= _CEILING_UP_TO_PX:
         typer.echo(f"R2 ceiling {r2_ceiling(made):.3f}; in the tissue {r2_ceiling(made, tissue_only=True):.3f}")
 
 

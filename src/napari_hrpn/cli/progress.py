@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from threading import Event
 
-Report = TypeVar("Report")
-Result = TypeVar("Result")
+_Report = TypeVar("_Report")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Step:
 
 
 def follow(
-    steps: Generator[Report, None, Result],
+    steps: Generator[_Report, None, _Result],
     title: str,
-    step_of: Callable[[Report], Step],
+    step_of: Callable[[_Report], Step],
     stop: Event | None = None,
-) -> Result:
+) -> _Result:
     """Run a piece of work to its end, showing how far it is."""
     with closing(steps), _display(title) as show:
         started, before = 0.0, None
@@ -41,7 +41,7 @@ def follow(
             try:
                 step = step_of(next(steps))
             except StopIteration as end:
-                result: Result = end.value
+                result: _Result = end.value
                 return result
             # what an earlier run did says nothing about the speed of this one
             if before is None:

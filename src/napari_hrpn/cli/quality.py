@@ -64,7 +64,7 @@ def quality(
             failed.append(path)
             continue
         if as_json:
-            found.append(quality_facts(path, checked))
+            found.append(_quality_facts(path, checked))
         else:
             for line in _lines(path, checked):
                 typer.echo(line)
@@ -76,7 +76,7 @@ def quality(
         raise CommandError(msg)
 
 
-def quality_facts(path: Path, checked: SlideQuality) -> dict[str, Any]:
+def _quality_facts(path: Path, checked: SlideQuality) -> dict[str, Any]:
     """Collect what a quality check found."""
     return {name: _without_nan(value) for name, value in {"path": str(path), **asdict(checked)}.items()}
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop(threading.Event):
@@ -39,7 +39,7 @@ def stop_on_signals() -> Iterator[Stop]:
         # not print: the signal may have come in the middle of one
         os.write(2, b"\nStopping as soon as what is in flight has ended; Ctrl-C again stops at once.\n")
 
-    before = {number: signal.signal(number, _note) for number in SIGNALS}
+    before = {number: signal.signal(number, _note) for number in _SIGNALS}
     try:
         yield stop
     finally:

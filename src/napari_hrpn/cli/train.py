@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     Report = CutReport | StepReport | EpochReport
     Work = Generator[Report, None, TrainingResult]
 
-GO_ON = "run the same command again to go on."
-AGREEMENT = ("validation_r", "validation_r2", "baseline_r", "baseline_r2")
-PARTS = 1000
+_GO_ON = "run the same command again to go on."
+_AGREEMENT = ("validation_r", "validation_r2", "baseline_r", "baseline_r2")
+_PARTS = 1000
 
 
 def train(
@@ -159,24 +159,24 @@ def _check_roles(roles: dict[str, str], wanted: tuple[str, ...]) -> None:
 
 def _run(work: Work, stop: Stop, *, as_json: bool) -> None:
     try:
-        result, new = run_training(work)
+        result, new = _run_training(work)
     except KeyboardInterrupt:
         _tell_how_to_go_on(stop)
-    typer.echo(json.dumps(result_facts(result), ensure_ascii=False) if as_json else summary(result, new=new))
+    typer.echo(json.dumps(_result_facts(result), ensure_ascii=False) if as_json else _summary(result, new=new))
     if result.complete:
         return
     if stop.is_set():
         _tell_how_to_go_on(stop)
-    complain(result.reason or f"the training ended early; {GO_ON}")
+    complain(result.reason or f"the training ended early; {_GO_ON}")
     raise typer.Exit(2)
 
 
 def _tell_how_to_go_on(stop: Stop) -> NoReturn:
-    typer.echo(f"Stopped; everything is kept: {GO_ON}", err=True)
+    typer.echo(f"Stopped; everything is kept: {_GO_ON}", err=True)
     raise typer.Exit(stop.exit_code)
 
 
-def run_training(work: Work) -> tuple[TrainingResult, bool]:
+def _run_training(work: Work) -> tuple[TrainingResult, bool]:
     """Run a training to its end, showing how far it is and a line per epoch."""
     from napari_hrpn.training import CutReport, TrainingResult
 
@@ -227,7 +227,7 @@ def _training_step(report: Report) -> Step:
 
     if isinstance(report, EpochReport):
         # typer.echo would write into the bar, which rich keeps out of the way of what is printed
-        print(epoch_line(report), file=sys.stderr, flush=True)
+        print(_epoch_line(report), file=sys.stderr, flush=True)
         return _step_by_time(report.record.seconds, report.seconds_left, f"epoch {report.record.epoch}")
     assert isinstance(report, StepReport)
     note = f"epoch {report.epoch}, loss {report.loss:.4g}, {report.patches_per_second:.3g} patches/s"
@@ -236,10 +236,10 @@ def _training_step(report: Report) -> Step:
 
 def _step_by_time(seconds: float, seconds_left: float, note: str) -> Step:
     """How far the training is by its time, which may run out before its epochs do."""
-    return Step(int(PARTS * seconds / max(seconds + seconds_left, 1e-9)), PARTS, seconds_left, note)
+    return Step(int(_PARTS * seconds / max(seconds + seconds_left, 1e-9)), _PARTS, seconds_left, note)
 
 
-def epoch_line(report: EpochReport) -> str:
+def _epoch_line(report: EpochReport) -> str:
     """Say in a line how an epoch went."""
     record = report.record
     best = " (best so far)" if report.best_epoch == record.epoch else ""
@@ -255,9 +255,9 @@ def _agreement(record: EpochRecord) -> str:
     return f", r {record.validation_r:.3f}{beside}, R2 {record.validation_r2:.3f}"
 
 
-def summary(result: TrainingResult, *, new: bool) -> str:
+def _summary(result: TrainingResult, *, new: bool) -> str:
     """Say in a line what a training left."""
-    facts = result_facts(result)
+    facts = _result_facts(result)
     if result.checkpoint is None:
         return f"no epoch is finished yet: {result.folder}"
     epochs = f"{facts['epochs']} epoch{'' if facts['epochs'] == 1 else 's'}"
@@ -266,14 +266,14 @@ def summary(result: TrainingResult, *, new: bool) -> str:
     return f"{state}; {best}: {result.checkpoint}"
 
 
-def result_facts(result: TrainingResult) -> dict[str, Any]:
+def _result_facts(result: TrainingResult) -> dict[str, Any]:
     """Collect what there is to say about a training."""
     best = next((record for record in result.history if record.epoch == result.best_epoch), None)
     return {
         "checkpoint": None if result.checkpoint is None else str(result.checkpoint),
         "best_epoch": result.best_epoch,
         "validation_loss": None if best is None else best.validation_loss,
-        **{name: None if best is None else getattr(best, name) for name in AGREEMENT},
+        **{name: None if best is None else getattr(best, name) for name in _AGREEMENT},
         "epochs": len(result.history),
         "complete": result.complete,
         "seconds": result.history[-1].seconds if result.history else 0.0,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training import SlideEntry
 
-REGION_ENDINGS = (".geojson", ".json", ".tif", ".tiff", ".png", ".npy")
+_REGION_ENDINGS = (".geojson", ".json", ".tif", ".tiff", ".png", ".npy")
 
 
 def slide_entries(
@@ -84,7 +84,7 @@ def _regions_by_slide(slides: Sequence[Path], regions: Path | None) -> dict[Path
 def _regions_of(slide: Path, folder: Path) -> Path:
     from napari_hrpn.slides import slide_name
 
-    names = [f"{slide_name(slide)}{ending}" for ending in REGION_ENDINGS]
+    names = [f"{slide_name(slide)}{ending}" for ending in _REGION_ENDINGS]
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
         msg = (

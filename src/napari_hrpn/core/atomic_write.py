@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LEFT_AFTER_SECONDS = 3600
+_LEFT_AFTER_SECONDS = 3600
 """No file takes so long to write: what is older was left by a program that was killed."""
 
 
@@ -44,5 +44,5 @@ def _clear(path: Path) -> None:
             pid = name.removeprefix(f"{path.name}.").partition("-")[0]
             if name.endswith(".partial") and pid.isdecimal() and _partial(path, int(pid)).name == name:
                 left = path.with_name(name)
-                if time.time() - left.stat().st_mtime > LEFT_AFTER_SECONDS:
+                if time.time() - left.stat().st_mtime > _LEFT_AFTER_SECONDS:
                     left.unlink()

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 SIGMAS_UM = (0.0, 2.0, 5.0, 10.0, 20.0)
 TILE_PX = 1024
-STRIP_PX = 2**18
-TRUNCATE = 4.0
-MOST_SIGMA_PX = 2048
-ASSUMED_UM = 0.3
+_STRIP_PX = 2**18
+_TRUNCATE = 4.0
+_MOST_SIGMA_PX = 2048
+_ASSUMED_UM = 0.3
 """Pixel size of slides that do not say theirs, as for `Slide.level_for`."""
 
 
@@ -86,10 +86,10 @@ def blur_moments(
     BlurMoments
         Over tissue and frame.
     """
-    pixel_um = slide.slide.pixel_size_um or (ASSUMED_UM, ASSUMED_UM)
+    pixel_um = slide.slide.pixel_size_um or (_ASSUMED_UM, _ASSUMED_UM)
     sigmas_px = [(sigma / pixel_um[0], sigma / pixel_um[1]) for sigma in sigmas_um]
     for sigma in sigmas_um:
-        check_length("blurring", sigma, pixel_um, MOST_SIGMA_PX)
+        check_length("blurring", sigma, pixel_um, _MOST_SIGMA_PX)
     halo = max(_radius(sigma) for both in sigmas_px for sigma in both)
     height, width = slide.slide.shape
     grid = TileGrid(height, width, TILE_PX, halo, 1)
@@ -146,13 +146,13 @@ def _kernel(sigma_px: float, size: int) -> NDArray[np.float32]:
 
 
 def _radius(sigma_px: float) -> int:
-    return math.floor(TRUNCATE * sigma_px + 0.5)
+    return math.floor(_TRUNCATE * sigma_px + 0.5)
 
 
 def _products(columns: NDArray[np.float32]) -> NDArray[np.float64]:
     sums = np.zeros((len(columns) + 1, len(columns) + 1))
-    for start in range(0, columns.shape[1], STRIP_PX):
-        part = columns[:, start : start + STRIP_PX].astype(np.float64)
+    for start in range(0, columns.shape[1], _STRIP_PX):
+        part = columns[:, start : start + _STRIP_PX].astype(np.float64)
         with_one = np.concatenate([np.ones((1, part.shape[1])), part])
         sums += with_one @ with_one.T
     return sums

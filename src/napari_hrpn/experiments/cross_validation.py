@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from napari_hrpn.experiments.results import ResultRow
     from napari_hrpn.experiments.study import Study
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
-BASELINES = "baselines"
-TRAINING_SHARE = 0.9
+_BASELINES = "baselines"
+_TRAINING_SHARE = 0.9
 """Of the time of an experiment; the rest is prediction and measurement."""
-FAILURES = (TrainingError, PredictionError, AgreementError, SlideError, CheckpointError)
+_FAILURES = (TrainingError, PredictionError, AgreementError, SlideError, CheckpointError)
 """What ends one experiment, but not the study."""
 
 
@@ -125,7 +125,7 @@ class _Course:
     def run(self) -> Generator[StudyReport, None, Path | None]:
         """Baselines, then each network that is not finished; None when it was stopped."""
         reading = baseline_rows(self._study, study_folds(self._study), self._place, self._study.reference_settings)
-        baselines = yield from self._told(BASELINES, reading, lambda _: 0.0, self._stop)
+        baselines = yield from self._told(_BASELINES, reading, lambda _: 0.0, self._stop)
         if baselines is None:
             return None
         self._baselines = baselines
@@ -134,7 +134,7 @@ class _Course:
                 continue
             try:
                 rows = yield from self._one(experiment)
-            except FAILURES as error:
+            except _FAILURES as error:
                 self._note_failure(experiment, error)
                 continue
             if rows is None:
@@ -157,7 +157,9 @@ class _Course:
             cache=self._place.patches,
             stop=self._stop,
         )
-        result = yield from self._told(experiment.name, training, lambda report: TRAINING_SHARE * trained_share(report))
+        result = yield from self._told(
+            experiment.name, training, lambda report: _TRAINING_SHARE * _trained_share(report)
+        )
         if self._stop.is_set():
             return None
         if result is None or result.checkpoint is None:
@@ -167,24 +169,24 @@ class _Course:
             yield from self._told(
                 experiment.name,
                 measuring,
-                lambda report: TRAINING_SHARE + (1 - TRAINING_SHARE) * measured_share(report),
+                lambda report: _TRAINING_SHARE + (1 - _TRAINING_SHARE) * _measured_share(report),
             )
         )
 
     def _told(
         self,
         name: str,
-        steps: Generator[Any, None, Result],
+        steps: Generator[Any, None, _Result],
         share: Callable[[object], float],
         stop: Event | None = None,
-    ) -> Generator[StudyReport, None, Result | None]:
+    ) -> Generator[StudyReport, None, _Result | None]:
         """Pass the reports of a piece of work on as those of the study."""
         with closing(steps):
             while stop is None or not stop.is_set():
                 try:
                     report = next(steps)
                 except StopIteration as end:
-                    result: Result = end.value
+                    result: _Result = end.value
                     return result
                 yield StudyReport(name, len(self._finished), len(self._experiments), share(report), report)
         return None
@@ -208,7 +210,7 @@ class _Course:
             raise IncompleteStudyError(msg, path)
 
 
-def trained_share(report: object) -> float:
+def _trained_share(report: object) -> float:
     """Share of a training that is done."""
     if isinstance(report, StepReport):
         seconds, left = report.seconds, report.seconds_left
@@ -219,7 +221,7 @@ def trained_share(report: object) -> float:
     return seconds / max(1e-9, seconds + left)
 
 
-def measured_share(report: object) -> float:
+def _measured_share(report: object) -> float:
     """Share of the prediction or measurement of a slide that is done."""
     if isinstance(report, TileReport):
         return 0.9 * report.finished / report.total

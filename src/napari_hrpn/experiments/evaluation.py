@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.training import TrainingResult, TrainingSettings, TrainingSlide
 
-PREDICTIONS = "predictions"
+_PREDICTIONS = "predictions"
 
 
 def evaluate(
@@ -37,11 +37,11 @@ def evaluate(
 ) -> Generator[TileReport | PairReport, None, tuple[ResultRow, ...] | None]:
     """Predict the slides of an experiment that are to be measured, and measure them."""
     checkpoint = load_checkpoint(result.folder / "checkpoint.safetensors")
-    training = training_columns(result, checkpoint)
+    training = _training_columns(result, checkpoint)
     rows: list[ResultRow] = []
     for each in experiment.fold.measured:
         slide = open_entry(each.entry, experiment.settings)
-        place = result.folder / PREDICTIONS / f"{each.name}.ome.zarr"
+        place = result.folder / _PREDICTIONS / f"{each.name}.ome.zarr"
         if not (yield from _predicted(slide, checkpoint, place, experiment.settings, stop)):
             return None
         tissue = measured_tissue(open_entry(each.entry, reference), reference)
@@ -61,7 +61,7 @@ def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> TissueM
     return replace(tissue, mask=common.mask, downsample=common.downsample)
 
 
-def training_columns(result: TrainingResult, checkpoint: Checkpoint) -> dict[str, Any]:
+def _training_columns(result: TrainingResult, checkpoint: Checkpoint) -> dict[str, Any]:
     """What a training took, as columns of the result."""
     history = result.history
     return {

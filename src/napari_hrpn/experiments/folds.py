@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari_hrpn.experiments.study import Study, StudySlide
     from napari_hrpn.training import TrainingSettings
 
-FINAL = "final"
+_FINAL = "final"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def study_folds(study: Study) -> tuple[Fold, ...]:
     left_out = study.tumours if study.folds else ()
     folds = [Fold(tumour, "validation", seen, tumour, study.slides_of((tumour,))) for tumour in left_out]
     if study.test:
-        folds.append(Fold(FINAL, "test", seen, study.final_validation, study.slides_of(study.test)))
+        folds.append(Fold(_FINAL, "test", seen, study.final_validation, study.slides_of(study.test)))
     return tuple(folds)
 
 
@@ -121,6 +121,6 @@ def study_experiments(study: Study) -> tuple[Experiment, ...]:
 
 def _experiment(fold: Fold, settings: TrainingSettings, base: TrainingSettings | None = None) -> Experiment:
     branches = f"-{settings.branches}-branch{'es' * (settings.branches > 1)}" if settings.model == "hrpn" else ""
-    ending = FINAL if fold.part == "test" else f"without-{readable(fold.name)}"
+    ending = _FINAL if fold.part == "test" else f"without-{readable(fold.name)}"
     name = f"{settings.model}-{readable('+'.join(settings.channels))}{branches}-{ending}"
     return Experiment(name, fold, settings, base is not None and settings != base)

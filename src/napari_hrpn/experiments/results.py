@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-RESULTS = "results.csv"
+_RESULTS = "results.csv"
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class ResultRow:
     note: str = ""
 
 
-COUNTS = ("branches", "epochs", "best_epoch", "parameters")
-NUMBERS = tuple(each.name for each in fields(ResultRow) if each.type == "float")
+_COUNTS = ("branches", "epochs", "best_epoch", "parameters")
+_NUMBERS = tuple(each.name for each in fields(ResultRow) if each.type == "float")
 
 
 def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
@@ -108,9 +108,9 @@ def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
     import pandas as pd
 
     table = pd.DataFrame([asdict(row) for row in rows], columns=[each.name for each in fields(ResultRow)])
-    table = table.astype(dict.fromkeys(COUNTS, "Int64"))
+    table = table.astype(dict.fromkeys(_COUNTS, "Int64"))
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RESULTS
+    path = folder / _RESULTS
     with replaced_file(path.with_suffix(".parquet")) as partial:
         table.to_parquet(partial, index=False)
     with replaced_file(path) as partial:
@@ -136,9 +136,9 @@ def read_results(path: str | Path) -> tuple[ResultRow, ...]:
     texts = {each.name: str for each in fields(ResultRow) if each.type == "str"}
     table = pd.read_csv(
         path,
-        dtype={**texts, **dict.fromkeys(COUNTS, "Int64")},
+        dtype={**texts, **dict.fromkeys(_COUNTS, "Int64")},
         keep_default_na=False,
-        na_values={name: [""] for name in (*COUNTS, *NUMBERS)},
+        na_values={name: [""] for name in (*_COUNTS, *_NUMBERS)},
     )
     for name in texts:
         table[name] = table[name].map(text_of_cell)
@@ -152,14 +152,14 @@ def plain_row(row: ResultRow) -> dict[str, Any]:
 
 def row_from_plain(plain: Mapping[str, Any]) -> ResultRow:
     """The row that `plain_row` was given."""
-    numbers = {name: math.nan if plain[name] is None else float(plain[name]) for name in NUMBERS}
+    numbers = {name: math.nan if plain[name] is None else float(plain[name]) for name in _NUMBERS}
     return ResultRow(**{**plain, **numbers})
 
 
 def _row(record: Mapping[str, Any]) -> ResultRow:
     import pandas as pd
 
-    counts = {name: None if pd.isna(record[name]) else int(record[name]) for name in COUNTS}
+    counts = {name: None if pd.isna(record[name]) else int(record[name]) for name in _COUNTS}
     return ResultRow(**{**record, **counts})
 
 

@@ -15,15 +15,15 @@ from napari_hrpn.training import SlideEntry, TrainingSettings
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOP = {
+_TOP = {
     "title": str, "test": list[str], "models": list[str], "recipe": str, "validate": str, "folds": bool,
     "settings": dict, "ablations": dict, "slide": list[dict[str, Any]],
 }  # fmt: skip
-SLIDE = {
+_SLIDE = {
     "path": str, "tumour": str, "part": Literal["test"], "regions": str, "roles": dict,
     "series": int, "z": int, "t": int,
 }  # fmt: skip
-ABLATIONS = {"channels": list[str], "branches": list[int]}
+_ABLATIONS = {"channels": list[str], "branches": list[int]}
 
 
 def read_study(path: str | Path) -> Study:
@@ -47,7 +47,7 @@ def read_study(path: str | Path) -> Study:
     """
     path = user_path(path)
     content = _content(path)
-    _check_table(content, TOP, "", path)
+    _check_table(content, _TOP, "", path)
     slides = content.get("slide", [])
     entries = [_entry(table, f"slide {number}", path) for number, table in enumerate(slides, start=1)]
     _check_twice(entries, path)
@@ -118,7 +118,7 @@ def _words(kind: Any) -> str:  # noqa: ANN401 (a type, as it is written in an an
 
 
 def _entry(table: dict[str, Any], where: str, path: Path) -> SlideEntry:
-    _check_table(table, SLIDE, where, path)
+    _check_table(table, _SLIDE, where, path)
     roles = table.get("roles", {})
     _check_table(roles, dict.fromkeys(roles, str | int), f"roles of {where}", path)
     if "path" not in table:
@@ -185,7 +185,7 @@ def _tupled(value: object) -> object:
 def _ablations(table: dict[str, Any] | None, path: Path) -> Ablations | None:
     if table is None:
         return None
-    _check_table(table, ABLATIONS, "ablations", path)
+    _check_table(table, _ABLATIONS, "ablations", path)
     standard = Ablations()
     channels = tuple(tuple(role.strip() for role in text.split(",")) for text in table.get("channels", ()))
     return Ablations(channels or standard.channels, tuple(table.get("branches", ())) or standard.branches)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari_hrpn.experiments.study import StudySlide
     from napari_hrpn.training import SlideEntry
 
-FORMAT = "napari-hrpn experiment 1"
-METRICS = "metrics.json"
-ANYWHERE = ("device",)
+_FORMAT = "napari-hrpn experiment 1"
+_METRICS = "metrics.json"
+_ANYWHERE = ("device",)
 """Settings that do not change what is learnt."""
 
 
@@ -74,8 +74,8 @@ class StudyFolder:
 
     def keep(self, experiment: Experiment, rows: Sequence[ResultRow]) -> None:
         """Mark an experiment as finished; the last thing that is written of it."""
-        content = {"format": FORMAT, "request": self._request(experiment), "rows": [plain_row(row) for row in rows]}
-        write_json(self.run(experiment).path / METRICS, content)
+        content = {"format": _FORMAT, "request": self._request(experiment), "rows": [plain_row(row) for row in rows]}
+        write_json(self.run(experiment).path / _METRICS, content)
 
     def identity(self, slide: StudySlide) -> str:
         """Fingerprint of a slide and its regions."""
@@ -87,16 +87,16 @@ class StudyFolder:
         return self._identities[slide.name]
 
     def _finished(self, experiment: Experiment) -> dict[str, Any] | None:
-        path = self.run(experiment).path / METRICS
+        path = self.run(experiment).path / _METRICS
         found = saved_json(path, StudyError)
-        if found is not None and found.get("format") != FORMAT:
+        if found is not None and found.get("format") != _FORMAT:
             msg = f"{path} is not of a study by this program; choose another folder for the study."
             raise StudyError(msg)
         return found
 
     def _request(self, experiment: Experiment) -> dict[str, Any]:
         asked = run_request(experiment)
-        settings = {name: value for name, value in asdict(asked.settings).items() if name not in ANYWHERE}
+        settings = {name: value for name, value in asdict(asked.settings).items() if name not in _ANYWHERE}
         slides = {
             slide.name: {
                 "tumour": slide.entry.tumour_id,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
 
-PIXEL_SIZE_TOLERANCE = 0.05
-INTENSITY_TOLERANCE = 2.0
+_PIXEL_SIZE_TOLERANCE = 0.05
+_INTENSITY_TOLERANCE = 2.0
 
 
 def input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None = None) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ def pixel_size_warnings(
             "and at another the prediction means little.",
         )
     largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
-    if largest <= PIXEL_SIZE_TOLERANCE or (settings is not None and settings.resample):
+    if largest <= _PIXEL_SIZE_TOLERANCE or (settings is not None and settings.resample):
         return ()
     size = slide.pixel_size_um[0]
     return (
@@ -118,7 +118,7 @@ def intensity_warnings(checkpoint: Checkpoint, percentiles: NDArray[np.float64])
         return ()
     sentences = []
     for role, (_, high), (_, trained) in zip(card.input_roles, percentiles, card.input_ranges, strict=True):
-        if not trained / INTENSITY_TOLERANCE <= high <= trained * INTENSITY_TOLERANCE:
+        if not trained / _INTENSITY_TOLERANCE <= high <= trained * _INTENSITY_TOLERANCE:
             sentences.append(
                 f"bright {role} have grey level {high:.4g} but the checkpoint was trained with {trained:.4g}: "
                 "expect a poor prediction, or train on slides like this one."

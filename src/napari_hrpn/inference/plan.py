@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint, IntensityScaling
     from napari_hrpn.slides import Location, Slide
 
-LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
-LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
+_LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
+_LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
 """For somebody who waits for the first tile; on a processor it comes after seconds, and the last a third later."""
-FURTHEST_FACTOR = 16
+_FURTHEST_FACTOR = 16
 """Between the pixels of a slide that is resampled and those trained on: a halo takes that many times its pixels."""
-TISSUE_CELL_PX = 256
+_TISSUE_CELL_PX = 256
 """Side of the squares that are computed where they hold tissue; smaller ones would add little but halo."""
-SMALLEST_PIECE_PX = 256
+_SMALLEST_PIECE_PX = 256
 """On the network's grid: below it, the halo costs more than ten times what is kept."""
 
 
@@ -66,7 +66,7 @@ class Plan:
         """What of a tile is computed: all of it, or rectangles around the squares that hold tissue."""
         if self.tissue is None:
             return (tile,)
-        core, edge = tile.core, TISSUE_CELL_PX
+        core, edge = tile.core, _TISSUE_CELL_PX
         tops, lefts = range(core.y0, core.y1, edge), range(core.x0, core.x1, edge)
         wanted = [[self.tissue.meets(top, top + edge, left, left + edge) for left in lefts] for top in tops]
         boxes = (
@@ -104,11 +104,11 @@ def make_plan(
     factors = _factors(slide, checkpoint, settings)
     halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, predictor.stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
-    limits = LARGEST_WATCHED_CORE_PX if is_watched else LARGEST_CORE_PX
+    limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX
     limit = settings.largest_core or limits["cpu" if device.name == "cpu" else "gpu"]
     bytes_for = partial(_bytes_for, predictor, halo, factors)
     core = _core_px(settings, path, _largest_core_px(max(slide.shape), limit, bytes_for, budget))
-    smallest = min(CELL_PX, rounded_up(math.ceil(SMALLEST_PIECE_PX / max(factors)), predictor.stride))
+    smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), predictor.stride))
     levels = background_levels(stains, range(len(channels)), tissue)
     blank = levels if settings.skip_blank else None
     fill = percentiles[:, 0] if levels is None else levels
@@ -175,10 +175,10 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
         msg = f"{who} does not say its pixel size, so the slide cannot be resampled; predict without resampling."
         raise PredictionError(msg)
     factors = slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
-    if not 1 / FURTHEST_FACTOR <= min(factors) <= max(factors) <= FURTHEST_FACTOR:
+    if not 1 / _FURTHEST_FACTOR <= min(factors) <= max(factors) <= _FURTHEST_FACTOR:
         height, width = slide.pixel_size_um
         msg = (
-            f"{slide.source.name} has pixels of {height:.4g} x {width:.4g} µm, more than {FURTHEST_FACTOR} times as "
+            f"{slide.source.name} has pixels of {height:.4g} x {width:.4g} µm, more than {_FURTHEST_FACTOR} times as "
             f"small or large as the {trained:g} µm trained on; check its pixel size, or predict without resampling."
         )
         raise PredictionError(msg)

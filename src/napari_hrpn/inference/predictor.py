@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     Ready = NDArray[np.generic] | Tensor
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-BYTES_PER_PIXEL = 450
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_BYTES_PER_PIXEL = 450
 """Peak memory per pixel that HRPN runs on as a whole, in fp32: 216 to 414 measured at 896 to 2,432 px, with room."""
-STRIPWISE_BYTES_PER_PIXEL, STRIP_BYTES_PER_COLUMN = 60, 70_000
+_STRIPWISE_BYTES_PER_PIXEL, _STRIP_BYTES_PER_COLUMN = 60, 70_000
 """The same in strips: 0.34 and 1.41 GB measured at 2,432 and 4,480 px, on the second tile."""
 
 
@@ -45,7 +45,7 @@ class Predictor:
         self.in_channels = checkpoint.settings.in_channels
         self.halo = halo_of(checkpoint.settings)
         self.device = device
-        self._precision = PRECISIONS[precision]
+        self._precision = _PRECISIONS[precision]
         self._copying = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
         if device == "cpu":
             keep_freed_memory()
@@ -62,8 +62,8 @@ class Predictor:
     def bytes_for(self, height: float, width: float) -> float:
         """Memory that one padded tile takes at its peak, about; sides in pixels."""
         if isinstance(self._network, StripwiseHRPN):
-            return STRIPWISE_BYTES_PER_PIXEL * height * width + STRIP_BYTES_PER_COLUMN * width
-        return BYTES_PER_PIXEL * height * width
+            return _STRIPWISE_BYTES_PER_PIXEL * height * width + _STRIP_BYTES_PER_COLUMN * width
+        return _BYTES_PER_PIXEL * height * width
 
     def ready(self, pixels: NDArray[np.generic], scale: Scale = as_they_are) -> Ready:
         """Do for a tile what need not wait for the network, in the thread that read it."""

@@ -62,7 +62,7 @@ class PredictionSettings:
     region: Box | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
+        for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 msg = f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}."
                 raise PredictionError(msg)
@@ -80,7 +80,7 @@ class PredictionSettings:
             raise PredictionError(msg)
 
 
-CHOICES = {
+_CHOICES = {
     "padding": ("reflect", "zero"),
     "precision": ("fp32", "bf16", "fp16"),
     "output": ("float32", "probe"),

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Location, Slide
     from napari_hrpn.slides.location import PlaceLike
 
-UNTOUCHED = (0.0, 1.0)
+_UNTOUCHED = (0.0, 1.0)
 """Contrast of a prediction until it is complete."""
 
 
@@ -264,7 +264,7 @@ class PredictionStore:
     def _has_contrast(self) -> bool:
         ome: Any = self._group.attrs["ome"]
         window = ome["omero"]["channels"][0]["window"]
-        return (window.get("start"), window.get("end")) != UNTOUCHED
+        return (window.get("start"), window.get("end")) != _UNTOUCHED
 
     @property
     def _record(self) -> dict[str, Any]:

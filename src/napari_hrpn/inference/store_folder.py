@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Location
 
-ROOT = "zarr.json"
+_ROOT = "zarr.json"
 BEGUN = ".begun"
 """Object that is there while a prediction is put in place or taken away; alone, it was left by a program that died."""
-LOCK = Path(FINISHED, ".lock")
+_LOCK = Path(FINISHED, ".lock")
 """In the folder of an array, where nobody lists files: in that of the group, zarr would warn of it."""
 
 
@@ -48,7 +48,7 @@ def put_in_place(path: Location, fill: Callable[[Path], None], *, overwrite: boo
     if not isinstance(path, Path):
         if overwrite:
             _begin(path)
-            path.fs.rm_file((path / ROOT).path)
+            path.fs.rm_file((path / _ROOT).path)
         _upload(path, fill)
         return
     lock = held(path) if overwrite else None
@@ -93,7 +93,7 @@ def held(path: Location) -> BaseFileLock | None:
     if not isinstance(path, Path):
         return None
     try:
-        return held_lock(path / LOCK)
+        return held_lock(path / _LOCK)
     except Timeout as error:
         msg = f"{path} is being written by another program; wait for its end, or choose another place for the output."
         raise PredictionError(msg) from error
@@ -117,13 +117,13 @@ def _upload(path: UPath, fill: Callable[[Path], None]) -> None:
             for file in whole.rglob("*")
             if file.is_file()
         }
-    root = objects.pop((path / ROOT).path)
+    root = objects.pop((path / _ROOT).path)
     _begin(path)
     # pieces of an earlier prediction would be taken for pieces of this one
     if left := [name for name in store.find(prefix) if not name.endswith(f"/{BEGUN}")]:
         store.rm(left)
     store.pipe(objects)
-    store.pipe_file((path / ROOT).path, root)
+    store.pipe_file((path / _ROOT).path, root)
     store.rm_file((path / BEGUN).path)
 
 

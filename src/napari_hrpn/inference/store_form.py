@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     Chunk = tuple[int, int]
     """Row and column of a chunk."""
 
-THREADS = 8
-CRC_BYTES = 4
+_THREADS = 8
+_CRC_BYTES = 4
 METADATA = "its metadata are not those that were written"
 
 
@@ -94,7 +94,7 @@ def has_checksums(levels: Sequence[zarr.Array[Any]]) -> bool:
 def bad_chunks(folder: Path, level: zarr.Array[Any], expected: NDArray[np.bool_]) -> list[Chunk]:
     """Find the chunks of a level that are missing or damaged, and remove what is damaged."""
     chunks = list(np.ndindex(expected.shape))
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         files = (folder / level.basename / level.metadata.encode_chunk_key((0, *chunk)) for chunk in chunks)
         are_good = list(pool.map(_is_good, files))
     return [chunk for chunk, is_good in zip(chunks, are_good, strict=True) if expected[chunk] and not is_good]
@@ -105,8 +105,8 @@ def _is_good(file: Path) -> bool:
         content = file.read_bytes()
     except FileNotFoundError:
         return False
-    stored = int.from_bytes(content[-CRC_BYTES:], "little")
-    if len(content) > CRC_BYTES and google_crc32c.value(content[:-CRC_BYTES]) == stored:
+    stored = int.from_bytes(content[-_CRC_BYTES:], "little")
+    if len(content) > _CRC_BYTES and google_crc32c.value(content[:-_CRC_BYTES]) == stored:
         return True
     # a part of a chunk is not written over what cannot be read
     file.unlink()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     ReadPiece = tuple[Tile, Ready | None]
     """What is computed at once, and its pixels; None where they are not read yet, for want of memory."""
 
-ROWS = 256
+_ROWS = 256
 
 
 class _Stopped(Exception):  # noqa: N818 (not an error)
@@ -145,9 +145,9 @@ class TilePipeline:
 
     def _store_levels(self, target: NDArray[np.generic], output: NDArray[np.float32]) -> None:
         """Put the network's output into a part of a tile, few rows at once: they need several times their memory."""
-        for top in range(0, len(output), ROWS):
-            levels = self._plan.scaling.unscale_output(output[top : top + ROWS])
-            target[top : top + ROWS] = self._plan.as_stored(levels)
+        for top in range(0, len(output), _ROWS):
+            levels = self._plan.scaling.unscale_output(output[top : top + _ROWS])
+            target[top : top + _ROWS] = self._plan.as_stored(levels)
 
     def _predicted(self, tile: Tile, pixels: Ready | None) -> NDArray[np.float32]:
         """Run the network on a piece; after it ran out of memory, on its quarters, now and for all pieces to come."""

@@ -65,8 +65,8 @@ class Sampling:
             return self._read_box(level, chunks, channels, seen, core)
         down, right = (_source_span(*span, factor) for span, factor in zip(_spans(seen), self.factors, strict=True))
         pixels, unknown = self._read_box(level, chunks, channels, Box(*down, *right), core)
-        rows = resampling_matrix(seen.y0, seen.y1, *down, self.factors[0])
-        columns = resampling_matrix(seen.x0, seen.x1, *right, self.factors[1])
+        rows = _resampling_matrix(seen.y0, seen.y1, *down, self.factors[0])
+        columns = _resampling_matrix(seen.x0, seen.x1, *right, self.factors[1])
         return _resampled(pixels, rows, columns), unknown
 
     def to_core(self, output: NDArray[np.float32], core: Box) -> NDArray[np.float32]:
@@ -74,8 +74,8 @@ class Sampling:
         if not self.resamples:
             return output[: core.height, : core.width]
         inner = self.seen_by_network(core).grown(-self.halo)
-        rows = resampling_matrix(core.y0, core.y1, inner.y0, inner.y1, 1 / self.factors[0])
-        columns = resampling_matrix(core.x0, core.x1, inner.x0, inner.x1, 1 / self.factors[1])
+        rows = _resampling_matrix(core.y0, core.y1, inner.y0, inner.y1, 1 / self.factors[0])
+        columns = _resampling_matrix(core.x0, core.x1, inner.x0, inner.x1, 1 / self.factors[1])
         resampled: NDArray[np.float32] = _resampled(output[None], rows, columns)[0]
         return resampled
 
@@ -100,7 +100,7 @@ class Sampling:
         return with_known_pixels(pixels, self.fill), np.count_nonzero(~inside, axis=(1, 2))
 
 
-def resampling_matrix(start: int, stop: int, source_start: int, source_stop: int, factor: float) -> sparse.csr_array:
+def _resampling_matrix(start: int, stop: int, source_start: int, source_stop: int, factor: float) -> sparse.csr_array:
     """Linear interpolation between two grids of one axis, smoothed where the target is coarser.
 
     Target pixel i lies at (i + 1/2) / factor - 1/2 of the source; a triangle as wide as the coarser of the two

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-FORMAT = "napari-hrpn checkpoint 1"
-MOST_HEADER_BYTES = 16 << 20
-PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+_FORMAT = "napari-hrpn checkpoint 1"
+_MOST_HEADER_BYTES = 16 << 20
+_PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
 class CheckpointError(ValueError):
@@ -78,8 +78,8 @@ class ModelCard:
         if self.pixel_size_um is not None and not 0 < self.pixel_size_um < math.inf:
             msg = f"the card says a pixel size of {self.pixel_size_um} µm; expected more than 0."
             raise ValueError(msg)
-        if self.dtype not in PIXEL_TYPES:
-            msg = f"the card says the pixel type {self.dtype!r}; expected one of {', '.join(PIXEL_TYPES)}."
+        if self.dtype not in _PIXEL_TYPES:
+            msg = f"the card says the pixel type {self.dtype!r}; expected one of {', '.join(_PIXEL_TYPES)}."
             raise ValueError(msg)
         if len(self.input_ranges) not in (0, len(self.input_roles)):
             msg = f"the card has {len(self.input_ranges)} ranges for {len(self.input_roles)} inputs; expected one each."
@@ -169,7 +169,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
         File to write, usually ``.safetensors``; one that is there is replaced in one step.
     """
     header = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "architecture": checkpoint.architecture,
         "settings": json.dumps(asdict(checkpoint.settings)),
         "card": json.dumps(asdict(checkpoint.card)),
@@ -227,10 +227,10 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
     # a length of the header may begin with the very bytes that a pickle begins with
     if start[8:9] == b"{":
         length = int.from_bytes(start[:8], "little")
-        if length <= min(MOST_HEADER_BYTES, size - 8):
+        if length <= min(_MOST_HEADER_BYTES, size - 8):
             return
         msg = (
-            f"{path.name} says that its header has {length:,} bytes, expected {MOST_HEADER_BYTES:,} at most, and no "
+            f"{path.name} says that its header has {length:,} bytes, expected {_MOST_HEADER_BYTES:,} at most, and no "
             "more than the file; it is damaged or no checkpoint of napari-hrpn: get it again."
         )
         raise CheckpointError(msg)
@@ -245,8 +245,8 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
 
 
 def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) -> Checkpoint:
-    if header.get("format") != FORMAT:
-        msg = f"{path.name} says it is {header.get('format', 'of no format')!r}; expected {FORMAT!r}: export it again."
+    if header.get("format") != _FORMAT:
+        msg = f"{path.name} says it is {header.get('format', 'of no format')!r}; expected {_FORMAT!r}: export it again."
         raise CheckpointError(msg)
     # files from before there was a second architecture do not name theirs
     architecture = header.get("architecture", "hrpn")

@@ -18,8 +18,8 @@ from napari_hrpn.models.ganda import GANDASettings
 from napari_hrpn.models.hrpn import HRPNSettings
 from napari_hrpn.models.scaling import IntensityScaling
 
-Record = TypeVar("Record")
-NAMES = {"Any": Any, "IntensityScaling": IntensityScaling, "Literal": Literal, "Mapping": Mapping}
+_Record = TypeVar("_Record")
+_NAMES = {"Any": Any, "IntensityScaling": IntensityScaling, "Literal": Literal, "Mapping": Mapping}
 """Names in annotations that their modules import only for type checkers."""
 SETTINGS: dict[str, type[HRPNSettings | GANDASettings]] = {"hrpn": HRPNSettings, "ganda": GANDASettings}
 
@@ -29,7 +29,7 @@ def read_settings(architecture: str, text: str) -> HRPNSettings | GANDASettings:
     return read_record(SETTINGS[architecture], json.loads(text))
 
 
-def read_card(card: type[Record], text: str) -> Record:
+def read_card(card: type[_Record], text: str) -> _Record:
     """Read a model card."""
     fields = json.loads(text)
     if isinstance(fields, dict) and "scaling" in fields:
@@ -37,11 +37,11 @@ def read_card(card: type[Record], text: str) -> Record:
     return read_record(card, fields)
 
 
-def read_record(record: type[Record], fields: object) -> Record:
+def read_record(record: type[_Record], fields: object) -> _Record:
     """Make a dataclass of JSON, each field checked against its annotation."""
     if not isinstance(fields, dict):
         raise TypeError(f"expected names and values, found {_short(fields)}")
-    hints = get_type_hints(record, localns=NAMES)
+    hints = get_type_hints(record, localns=_NAMES)
     unknown = sorted(fields.keys() - hints.keys())
     if unknown:
         raise TypeError(f"it has {_short(unknown[0])}, which is not known")

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from napari_hrpn.models.hrpn import MOST_STAINS, WIDEST, cropped
 
-LEAK = 0.2
-MOST_WIDTHS, MOST_PATCH_PX = 10, 8192
+_LEAK = 0.2
+_MOST_WIDTHS, _MOST_PATCH_PX = 10, 8192
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,13 @@ class GANDASettings:
             raise ValueError(msg)
         for name in ("channels", "discriminator_channels"):
             widths = getattr(self, name)
-            if not 2 <= len(widths) <= MOST_WIDTHS or not 1 <= min(widths) <= max(widths) <= WIDEST:
-                msg = f"GANDA got {name}={widths}; expected two to {MOST_WIDTHS} positive widths, none above {WIDEST}."
+            if not 2 <= len(widths) <= _MOST_WIDTHS or not 1 <= min(widths) <= max(widths) <= WIDEST:
+                msg = f"GANDA got {name}={widths}; expected two to {_MOST_WIDTHS} positive widths, none above {WIDEST}."
                 raise ValueError(msg)
-        if not self.stride <= self.patch_px <= MOST_PATCH_PX or self.patch_px % self.stride:
+        if not self.stride <= self.patch_px <= _MOST_PATCH_PX or self.patch_px % self.stride:
             msg = (
-                f"GANDA got patch_px={self.patch_px}; expected a multiple of {self.stride} px, {MOST_PATCH_PX} at most."
+                f"GANDA got patch_px={self.patch_px}; "
+                f"expected a multiple of {self.stride} px, {_MOST_PATCH_PX} at most."
             )
             raise ValueError(msg)
 
@@ -186,7 +187,7 @@ class _Halving(nn.Module):
         """Shape (n, c, y, x) in, half as large out."""
         height, width = x.shape[-2:]
         even = functional.pad(x, (0, width % 2, 0, height % 2))
-        return functional.leaky_relu(self.normalisation(self.convolution(even)), LEAK)
+        return functional.leaky_relu(self.normalisation(self.convolution(even)), _LEAK)
 
 
 class _BatchNormalisation(nn.BatchNorm2d):

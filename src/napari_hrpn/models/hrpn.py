@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 STEM_REDUCTION = 4
-MOST_STAINS, MOST_BRANCHES, MOST_BLOCKS, WIDEST = 64, 8, 64, 4096
+MOST_STAINS, _MOST_BRANCHES, _MOST_BLOCKS, WIDEST = 64, 8, 64, 4096
 """What a network may be made of, so that a file cannot ask for one that fits no machine."""
 
 
@@ -59,17 +59,17 @@ class HRPNSettings:
         if not 1 <= self.branches <= len(self.branch_channels):
             msg = f"HRPN got branches={self.branches}; expected 1 to {len(self.branch_channels)}."
             raise ValueError(msg)
-        if len(self.branch_channels) > MOST_BRANCHES:
-            msg = f"HRPN got {len(self.branch_channels)} branches; expected {MOST_BRANCHES} at most."
+        if len(self.branch_channels) > _MOST_BRANCHES:
+            msg = f"HRPN got {len(self.branch_channels)} branches; expected {_MOST_BRANCHES} at most."
             raise ValueError(msg)
         if not 1 <= self.in_channels <= MOST_STAINS:
             msg = f"HRPN got in_channels={self.in_channels}; expected 1 to {MOST_STAINS} input stains."
             raise ValueError(msg)
         widths = (self.stem_channels, self.stage1_channels, *self.branch_channels)
-        if not 1 <= min(widths) <= max(widths) <= WIDEST or not 1 <= self.stage1_blocks <= MOST_BLOCKS:
+        if not 1 <= min(widths) <= max(widths) <= WIDEST or not 1 <= self.stage1_blocks <= _MOST_BLOCKS:
             msg = (
                 f"HRPN got widths {widths} and stage1_blocks={self.stage1_blocks}; expected 1 to {WIDEST} channels and "
-                f"1 to {MOST_BLOCKS} blocks."
+                f"1 to {_MOST_BLOCKS} blocks."
             )
             raise ValueError(msg)
         if not 0 <= self.dropout < 1:
@@ -90,7 +90,7 @@ class HRPNSettings:
         return STEM_REDUCTION << (self.branches - 1)
 
 
-def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, relu: bool = True) -> nn.Sequential:
+def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, relu: bool = True) -> nn.Sequential:
     """Convolution without bias, batch normalisation and, unless a sum comes first, ReLU."""
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
@@ -104,7 +104,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.residual = nn.Sequential(convolution(channels, channels), convolution(channels, channels, relu=False))
+        self.residual = nn.Sequential(_convolution(channels, channels), _convolution(channels, channels, relu=False))
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (n, c, y, x) in and out."""
@@ -120,34 +120,34 @@ class Bottleneck(nn.Module):
         super().__init__()
         outputs = channels * self.expansion
         self.residual = nn.Sequential(
-            convolution(inputs, channels, 1),
-            convolution(channels, channels),
-            convolution(channels, outputs, 1, relu=False),
+            _convolution(inputs, channels, 1),
+            _convolution(channels, channels),
+            _convolution(channels, outputs, 1, relu=False),
         )
-        self.shortcut = convolution(inputs, outputs, 1, relu=False) if inputs != outputs else nn.Identity()
+        self.shortcut = _convolution(inputs, outputs, 1, relu=False) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (n, c, y, x) in and out."""
         return functional.relu_(self.residual(x).add_(self.shortcut(x)))
 
 
-def downsampling(source: int, target: int, steps: int) -> nn.Sequential:
+def _downsampling(source: int, target: int, steps: int) -> nn.Sequential:
     """Stride-2 convolutions from a finer branch; they keep the source's width until the last."""
-    chain = [convolution(source, source, stride=2) for _ in range(steps - 1)]
-    return nn.Sequential(*chain, convolution(source, target, stride=2, relu=False))
+    chain = [_convolution(source, source, stride=2) for _ in range(steps - 1)]
+    return nn.Sequential(*chain, _convolution(source, target, stride=2, relu=False))
 
 
-def bilinear_upsampling(source: int, target: int, steps: int) -> nn.Sequential:
+def _bilinear_upsampling(source: int, target: int, steps: int) -> nn.Sequential:
     """Bring a coarser branch to a finer one's width, then to its size."""
     # align_corners=True would make the result depend on the size of the tensor: a tile and the slide
     # could then never agree
     return nn.Sequential(
-        *convolution(source, target, 1, relu=False),
+        *_convolution(source, target, 1, relu=False),
         nn.Upsample(scale_factor=2**steps, mode="bilinear", align_corners=False),
     )
 
 
-def transposed_upsampling(widths: Sequence[int]) -> nn.Sequential:
+def _transposed_upsampling(widths: Sequence[int]) -> nn.Sequential:
     """Double the size step by step with 3x3 transposed convolutions, from `widths[0]` to `widths[-1]`."""
     layers: list[nn.Module] = []
     for source, target in pairwise(widths):
@@ -159,7 +159,7 @@ def transposed_upsampling(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class Exchange(nn.Module):
+class _Exchange(nn.Module):
     """Every branch receives the sum of all branches, each brought to its scale."""
 
     def __init__(self, widths: Sequence[int], upsampling: str) -> None:
@@ -174,10 +174,10 @@ class Exchange(nn.Module):
         if source == target:
             return nn.Identity()
         if source < target:
-            return downsampling(widths[source], widths[target], target - source)
+            return _downsampling(widths[source], widths[target], target - source)
         if upsampling == "transposed":
-            return transposed_upsampling(widths[target : source + 1][::-1])
-        return bilinear_upsampling(widths[source], widths[target], source - target)
+            return _transposed_upsampling(widths[target : source + 1][::-1])
+        return _bilinear_upsampling(widths[source], widths[target], source - target)
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
         """Finest branch first, in and out."""
@@ -193,13 +193,13 @@ class Exchange(nn.Module):
         return fused
 
 
-class Stage(nn.Module):
+class _Stage(nn.Module):
     """One basic block on each branch, then an exchange between all of them."""
 
     def __init__(self, widths: Sequence[int], upsampling: str) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(BasicBlock(width) for width in widths)
-        self.exchange = Exchange(widths, upsampling)
+        self.exchange = _Exchange(widths, upsampling)
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
         """Finest branch first, in and out."""
@@ -268,16 +268,18 @@ class HRPN(nn.Module):
         super().__init__()
         self.settings = settings = settings or HRPNSettings()
         stem, widths = settings.stem_channels, settings.widths
-        self.stem = nn.Sequential(convolution(settings.in_channels, stem, stride=2), convolution(stem, stem, stride=2))
+        self.stem = nn.Sequential(
+            _convolution(settings.in_channels, stem, stride=2), _convolution(stem, stem, stride=2)
+        )
         wide = settings.stage1_channels * Bottleneck.expansion
         self.stage1 = nn.Sequential(
             *(Bottleneck(stem if i == 0 else wide, settings.stage1_channels) for i in range(settings.stage1_blocks))
         )
         self.transitions = nn.ModuleList(
-            convolution(widths[i - 1] if i > 1 else wide, width, stride=1 if i == 0 else 2)
+            _convolution(widths[i - 1] if i > 1 else wide, width, stride=1 if i == 0 else 2)
             for i, width in enumerate(widths)
         )
-        self.stages = nn.ModuleList(Stage(widths[:n], settings.upsampling) for n in range(2, len(widths) + 1))
+        self.stages = nn.ModuleList(_Stage(widths[:n], settings.upsampling) for n in range(2, len(widths) + 1))
         self.head = Head(widths, settings.dropout)
 
     def forward(self, x: Tensor, crop: int = 0) -> Tensor:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-LARGEST = 1e30
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class IntensityScaling:
     def __post_init__(self) -> None:
         scales, offsets = (*self.scales, self.target_scale), (*self.offsets, self.target_offset)
         # not one that single precision would take for 0 or infinity; False for NaN
-        are_scales = all(1 / LARGEST <= scale <= LARGEST for scale in scales)
-        if len(offsets) != len(scales) or not (are_scales and all(abs(offset) <= LARGEST for offset in offsets)):
+        are_scales = all(1 / _LARGEST <= scale <= _LARGEST for scale in scales)
+        if len(offsets) != len(scales) or not (are_scales and all(abs(offset) <= _LARGEST for offset in offsets)):
             msg = (
                 f"scaling has offsets {offsets} and scales {scales}, the target's last; expected one positive scale "
                 "per offset."
@@ -57,7 +57,7 @@ class IntensityScaling:
                 "fixed or percentile, and a low one below a high one, 0 to 100."
             )
             raise ValueError(msg)
-        if not 0 < self.reference_um <= LARGEST:
+        if not 0 < self.reference_um <= _LARGEST:
             msg = f"scaling measures percentiles at pixels of {self.reference_um} µm; expected more than 0."
             raise ValueError(msg)
 

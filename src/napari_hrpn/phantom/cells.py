@@ -27,17 +27,17 @@ from napari_hrpn.phantom.transport import steady_concentration
 from napari_hrpn.phantom.vessels import LONGEST_UM, Vessels, draw_walls, leak_source, vessels_within
 
 CELL_PX = 1024
-LATTICE_PX = 8
-MARGIN_PENETRATIONS = 10.0
-LATTICE_MARGIN = 4
-_MARGIN_PX = (LATTICE_MARGIN - 2) * LATTICE_PX
+_LATTICE_PX = 8
+_MARGIN_PENETRATIONS = 10.0
+_LATTICE_MARGIN = 4
+_MARGIN_PX = (_LATTICE_MARGIN - 2) * _LATTICE_PX
 _KEPT_BYTES = 256 * 2**20
 _UPTAKE_RANGE = (0.3, 2.5)
 _AUTOFLUORESCENCE_UM = 40.0
 
 
 @dataclass(frozen=True, eq=False)
-class CellPixels:
+class _CellPixels:
     """Pixels of a cell: `channels` (3, y, x), noise-free `probe` (y, x) float32, `tissue` (y, x) bool."""
 
     channels: np.ndarray
@@ -59,7 +59,7 @@ class _Population:
     nuclei: Nuclei
 
 
-def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> CellPixels:
+def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> _CellPixels:
     """Return the pixels of one cell."""
     place = _place(settings, shape, seed, row, column)
     light = _light(settings, place)
@@ -70,7 +70,7 @@ def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row:
         camera.expose(image[inner], settings, gain, random) for image, gain in zip(light.channels, gains, strict=True)
     ]
     probe = camera.expected_value(light.channels[2][inner], settings)
-    return CellPixels(np.stack(exposures), probe, light.tissue[inner] > 0.5)
+    return _CellPixels(np.stack(exposures), probe, light.tissue[inner] > 0.5)
 
 
 def cell_concentration(
@@ -95,12 +95,12 @@ def _place(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: in
     y0, x0 = row * CELL_PX, column * CELL_PX
     y1, x1 = min(y0 + CELL_PX, shape[0]), min(x0 + CELL_PX, shape[1])
     pixels = SampleGrid(y0, y1, x0, x1, settings.pixel_size_um).grown(_MARGIN_PX)
-    step_um = LATTICE_PX * settings.pixel_size_um
-    ends = (-(-edge // LATTICE_PX) for edge in (y1, x1))
-    core = SampleGrid(y0 // LATTICE_PX, next(ends), x0 // LATTICE_PX, next(ends), step_um)
+    step_um = _LATTICE_PX * settings.pixel_size_um
+    ends = (-(-edge // _LATTICE_PX) for edge in (y1, x1))
+    core = SampleGrid(y0 // _LATTICE_PX, next(ends), x0 // _LATTICE_PX, next(ends), step_um)
     extent_um = (shape[0] * settings.pixel_size_um, shape[1] * settings.pixel_size_um)
-    margin = int(np.ceil(MARGIN_PENETRATIONS * settings.penetration_um / step_um / 8)) * 8
-    return _Place(pixels, core.grown(LATTICE_MARGIN), core.grown(margin), TissueShape(settings, extent_um, seed))
+    margin = int(np.ceil(_MARGIN_PENETRATIONS * settings.penetration_um / step_um / 8)) * 8
+    return _Place(pixels, core.grown(_LATTICE_MARGIN), core.grown(margin), TissueShape(settings, extent_um, seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +189,7 @@ def _seen(
 def _to_pixels(values: np.ndarray, pixels: SampleGrid) -> np.ndarray:
     """Enlarge lattice samples (a cell and its margin) to the padded pixels of the cell."""
     height, width = pixels.shape
-    return enlarge(values, LATTICE_PX)[:height, :width]
+    return enlarge(values, _LATTICE_PX)[:height, :width]
 
 
 @dataclass(eq=False)
@@ -199,14 +199,14 @@ class PhantomCells:
     settings: PhantomSettings
     shape: tuple[int, int]  # Height and width of the slide
     seed: int  # Seed of the phantom
-    _kept: OrderedDict[tuple[int, int], CellPixels] = field(default_factory=OrderedDict, repr=False)
+    _kept: OrderedDict[tuple[int, int], _CellPixels] = field(default_factory=OrderedDict, repr=False)
     _making: dict[tuple[int, int], threading.Lock] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __reduce__(self) -> tuple[type, tuple[PhantomSettings, tuple[int, int], int]]:
         return PhantomCells, (self.settings, self.shape, self.seed)
 
-    def cell(self, row: int, column: int) -> CellPixels:
+    def cell(self, row: int, column: int) -> _CellPixels:
         """Return one cell; threads that ask for the same cell wait for one of them to make it."""
         key = (row, column)
         with self._lock:
@@ -221,7 +221,7 @@ class PhantomCells:
                 self._keep(key, made)
             return made
 
-    def _keep(self, key: tuple[int, int], made: CellPixels) -> None:
+    def _keep(self, key: tuple[int, int], made: _CellPixels) -> None:
         self._kept[key] = made
         self._making.pop(key, None)
         while len(self._kept) > 1 and sum(cell.nbytes for cell in self._kept.values()) > _KEPT_BYTES:

@@ -16,9 +16,9 @@ from napari_hrpn.slides import Slide, coarser_levels
 if TYPE_CHECKING:
     import dask.array as da
 
-CHANNEL_NAMES = ("DAPI", "AF488", "QD")
-SMALLEST_PX = 16
-LARGEST_PX = 2**20
+_CHANNEL_NAMES = ("DAPI", "AF488", "QD")
+_SMALLEST_PX = 16
+_LARGEST_PX = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def phantom_slide(
     pixel_size_um = (settings.pixel_size_um, settings.pixel_size_um)
     source = Path(f"phantom-{settings.name}-{seed}")
     finest = _lazy(cells, "channels")
-    slide = Slide((finest, *coarser_levels(finest)), CHANNEL_NAMES, pixel_size_um, source)
+    slide = Slide((finest, *coarser_levels(finest)), _CHANNEL_NAMES, pixel_size_um, source)
     return Phantom(slide, _lazy(cells, "probe"), _lazy(cells, "tissue"), settings, int(seed))
 
 
@@ -97,8 +97,8 @@ def _settings(preset: str | PhantomSettings) -> PhantomSettings:
 
 def _shape(size: int | tuple[int, int]) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int | np.integer) else size
-    if not all(SMALLEST_PX <= edge <= LARGEST_PX for edge in (height, width)):
-        msg = f"the size of a phantom is {size}; give {SMALLEST_PX} to {LARGEST_PX:,} pixels"
+    if not all(_SMALLEST_PX <= edge <= _LARGEST_PX for edge in (height, width)):
+        msg = f"the size of a phantom is {size}; give {_SMALLEST_PX} to {_LARGEST_PX:,} pixels"
         raise PhantomError(msg)
     return int(height), int(width)
 
@@ -111,7 +111,7 @@ def _lazy(cells: PhantomCells, part: str) -> da.Array:
     chunks: tuple[tuple[int, ...], ...] = tuple(_chunks(edge) for edge in cells.shape)
     dtype = {"probe": np.dtype(np.float32), "tissue": np.dtype(bool)}.get(part)
     if part == "channels":
-        chunks = ((len(CHANNEL_NAMES),), *chunks)
+        chunks = ((len(_CHANNEL_NAMES),), *chunks)
         dtype = np.dtype(np.uint8 if cells.settings.bits == 8 else np.uint16)
 
     def make(block_id: tuple[int, ...]) -> np.ndarray:

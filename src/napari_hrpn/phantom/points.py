@@ -13,8 +13,8 @@ from scipy.spatial import cKDTree
 
 from napari_hrpn.phantom.random_field import Purpose, keyed_generator
 
-LATTICE_UM = 128.0
-MARKS = 8
+_LATTICE_UM = 128.0
+_MARKS = 8
 _FULLEST = 0.9
 
 
@@ -38,15 +38,15 @@ class Bounds:
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
-    """Points (n, 2) in µm with `MARKS` uniform random numbers each, from which their looks are drawn."""
+class _Points:
+    """Points (n, 2) in µm with `_MARKS` uniform random numbers each, from which their looks are drawn."""
 
     positions_um: np.ndarray
     marks: np.ndarray
 
-    def where(self, keep: np.ndarray) -> Points:
+    def where(self, keep: np.ndarray) -> _Points:
         """Return the points that a boolean array picks."""
-        return Points(self.positions_um[keep], self.marks[keep])
+        return _Points(self.positions_um[keep], self.marks[keep])
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,27 +60,27 @@ class HardCore:
     peak_per_mm2: float  # Highest density asked for anywhere
     density_per_mm2: Callable[[np.ndarray], np.ndarray]  # Density wanted at points of shape (n, 2) in µm
 
-    def within(self, bounds: Bounds) -> Points:
+    def within(self, bounds: Bounds) -> _Points:
         """Return the points of a rectangle."""
         candidates = self._candidates(bounds.grown(self.distance_um))
         if self.distance_um > 0:
             candidates = candidates.where(self._survives(candidates))
         return candidates.where(bounds.holds(candidates.positions_um))
 
-    def _candidates(self, bounds: Bounds) -> Points:
-        rows = range(int(np.floor(bounds.y0 / LATTICE_UM)), int(np.ceil(bounds.y1 / LATTICE_UM)))
-        columns = range(int(np.floor(bounds.x0 / LATTICE_UM)), int(np.ceil(bounds.x1 / LATTICE_UM)))
+    def _candidates(self, bounds: Bounds) -> _Points:
+        rows = range(int(np.floor(bounds.y0 / _LATTICE_UM)), int(np.ceil(bounds.y1 / _LATTICE_UM)))
+        columns = range(int(np.floor(bounds.x0 / _LATTICE_UM)), int(np.ceil(bounds.x1 / _LATTICE_UM)))
         numbers = np.concatenate([self._lattice_cell(row, column) for row in rows for column in columns])
-        points = Points(numbers[:, :2], numbers[:, 2:])
+        points = _Points(numbers[:, :2], numbers[:, 2:])
         points = points.where(bounds.holds(points.positions_um))
         wanted = self._before_thinning(self.density_per_mm2(points.positions_um))
         return points.where(points.marks[:, -1] * self._before_thinning(self.peak_per_mm2) < wanted)
 
     def _lattice_cell(self, row: int, column: int) -> np.ndarray:
         random = keyed_generator(self.seed, self.purpose, row, column)
-        count = random.poisson(self._before_thinning(self.peak_per_mm2) * (LATTICE_UM / 1000) ** 2)
-        numbers = random.random((count, 2 + MARKS + 2))
-        numbers[:, :2] = (numbers[:, :2] + (row, column)) * LATTICE_UM
+        count = random.poisson(self._before_thinning(self.peak_per_mm2) * (_LATTICE_UM / 1000) ** 2)
+        numbers = random.random((count, 2 + _MARKS + 2))
+        numbers[:, :2] = (numbers[:, :2] + (row, column)) * _LATTICE_UM
         return numbers
 
     def _before_thinning(self, density: np.ndarray | float) -> np.ndarray:
@@ -90,7 +90,7 @@ class HardCore:
             return np.asarray(density)
         return np.asarray(-np.log1p(-np.minimum(density * reach_mm2, _FULLEST)) / reach_mm2)
 
-    def _survives(self, points: Points) -> np.ndarray:
+    def _survives(self, points: _Points) -> np.ndarray:
         priority = points.marks[:, -2]
         alive = np.ones(len(priority), bool)
         if len(priority):

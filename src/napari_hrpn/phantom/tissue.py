@@ -9,7 +9,7 @@ import numpy as np
 from napari_hrpn.phantom.random_field import Purpose, RandomField
 from napari_hrpn.phantom.settings import PhantomSettings
 
-EDGE_UM = 4.0
+_EDGE_UM = 4.0
 _RADIUS_SHARE = 0.44
 _RIM_SHARE = 0.3
 
@@ -52,10 +52,10 @@ class TissueShape:
         height, width = self.extent_um
         from_centre = np.hypot((2 * y_um / height - 1), (2 * x_um / width - 1)) * min(self.extent_um) / 2
         depth_um = self._radius_um * (1 + 0.09 * np.clip(roughness, -1.5, 1.2)) - from_centre
-        tissue = _smooth_step(depth_um / EDGE_UM)
+        tissue = _smooth_step(depth_um / _EDGE_UM)
         # a necrotic core: the deeper, the likelier
         dead_um = self._radius_um * (depth_um / self._radius_um - _RIM_SHARE) * self.settings.necrosis * 4
-        alive = 1 - _smooth_step((dead_um + (0.12 * necrosis - 0.25) * self._radius_um) / (3 * EDGE_UM))
+        alive = 1 - _smooth_step((dead_um + (0.12 * necrosis - 0.25) * self._radius_um) / (3 * _EDGE_UM))
         return tissue, tissue * alive
 
 

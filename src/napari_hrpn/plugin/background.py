@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Work = Callable[[threading.Event], Generator[Any, None, Any]]
 
 NICENESS = 10
-YIELDED, RETURNED, FAILED = "yielded", "returned", "failed"
+_YIELDED, _RETURNED, _FAILED = "yielded", "returned", "failed"
 
 
 def once(function: Callable[..., Any], *arguments: object) -> Work:
@@ -91,7 +91,7 @@ class BackgroundRun(QObject):
 
     def _deliver(self) -> None:
         for kind, value in self._mail.take():
-            if kind == YIELDED:
+            if kind == _YIELDED:
                 self.yielded.emit(value)
                 continue
             self._mail.close()
@@ -100,7 +100,7 @@ class BackgroundRun(QObject):
                 # and not without need, for it takes 0.2 s
                 gc.collect()
                 _free_gpu_memory()
-            (self.returned if kind == RETURNED else self.failed).emit(value)
+            (self.returned if kind == _RETURNED else self.failed).emit(value)
             self.finished.emit()
 
 
@@ -190,11 +190,11 @@ def _run(work: Work, stop: threading.Event, mail: _Mail, is_polite: bool) -> Non
     if is_polite:
         _lower_priority()
     try:
-        letter = RETURNED, _driven(work(stop), stop, mail)
+        letter = _RETURNED, _driven(work(stop), stop, mail)
     except BaseException as error:
         # the frames hold the generator's variables, which may be large
         traceback.clear_frames(error.__traceback__)
-        letter = FAILED, error
+        letter = _FAILED, error
     del work
     _free_gpu_memory()
     mail.post(*letter)
@@ -206,7 +206,7 @@ def _driven(generator: Generator[Any, None, Any], stop: threading.Event, mail: _
     with contextlib.closing(generator):
         while True:
             try:
-                mail.post(YIELDED, next(generator))
+                mail.post(_YIELDED, next(generator))
             except StopIteration as end:
                 return end.value
             if not threading.main_thread().is_alive():

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Location, SeriesInfo, Slide
 
 FILES = (".tif", ".tiff", ".btf", ".ndpi", ".svs", ".qptiff", ".nd2", ".czi")
-FOLDERS = (".zarr",)
-MOST_SERIES = 4
+_FOLDERS = (".zarr",)
+_MOST_SERIES = 4
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
@@ -51,11 +51,11 @@ def _layers_of_file(path: Location, viewer: napari.Viewer | None) -> list[LayerD
 
     series = list_series(path)
     layers: list[LayerData] = []
-    for info in series[:MOST_SERIES]:
+    for info in series[:_MOST_SERIES]:
         slide = open_slide(path, series=info.index)
         title = slide_title(slide) if len(series) == 1 else f"{slide_title(slide)} {_series_name(info)}"
         layers += _shown(slide, viewer, title, visible=not layers)
-    if len(series) > MOST_SERIES:
+    if len(series) > _MOST_SERIES:
         _tell_of_more(path, series)
     return layers
 
@@ -88,8 +88,8 @@ def _tell_of_more(path: Location, series: Sequence[SeriesInfo]) -> None:
     from napari_hrpn.slides import SlideWarning
 
     warnings.warn(
-        f"{path.name} holds {len(series)} images and the first {MOST_SERIES} are opened: "
-        f"`napari_hrpn.open_slide(path, series={MOST_SERIES})` opens the next in a script.",
+        f"{path.name} holds {len(series)} images and the first {_MOST_SERIES} are opened: "
+        f"`napari_hrpn.open_slide(path, series={_MOST_SERIES})` opens the next in a script.",
         SlideWarning,
         stacklevel=2,
     )
@@ -103,10 +103,10 @@ def _looks_like_a_slide(words: str | Path) -> bool:
     if name in ZARR_METADATA:
         return True
     if is_address(words):
-        return name.endswith(FOLDERS)
+        return name.endswith(_FOLDERS)
     if not path.is_dir():
         return name.endswith(FILES)
-    return name.endswith(FOLDERS) or any((path / known).is_file() for known in ZARR_METADATA) or _holds_tiffs(path)
+    return name.endswith(_FOLDERS) or any((path / known).is_file() for known in ZARR_METADATA) or _holds_tiffs(path)
 
 
 def _holds_tiffs(folder: Path) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.viewer import LiveLevels
     from napari_hrpn.slides import Slide
 
-NOISE_FREE = "noise-free QD"
+_NOISE_FREE = "noise-free QD"
 
 
 def tiny() -> list[Any]:
@@ -75,7 +75,7 @@ def _noise_free_slide(phantom: Phantom) -> Slide:
 
     finest = phantom.noise_free_probe[None]
     levels = (finest, *coarser_levels(finest))[: len(phantom.slide.levels)]
-    return replace(phantom.slide, levels=levels, channel_names=(NOISE_FREE,))
+    return replace(phantom.slide, levels=levels, channel_names=(_NOISE_FREE,))
 
 
 def _middle(slide: Slide) -> Slide:

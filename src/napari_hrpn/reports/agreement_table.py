@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import Agreement
 
-COLUMNS = ("n", "mse", "rmse", "r2", "r2_ceiling", "psnr_db", "pearson_r", "data_range", "reason")
+_COLUMNS = ("n", "mse", "rmse", "r2", "r2_ceiling", "psnr_db", "pearson_r", "data_range", "reason")
 
 
 def write_agreement(
@@ -48,7 +48,7 @@ def write_agreement(
     """
     ceilings = r2_ceilings or {}
     table = {
-        region: {column: ({**asdict(row), "r2_ceiling": ceilings.get(region)})[column] for column in COLUMNS}
+        region: {column: ({**asdict(row), "r2_ceiling": ceilings.get(region)})[column] for column in _COLUMNS}
         for region, row in rows.items()
     }
     finite = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
@@ -63,7 +63,7 @@ def write_agreement(
 def _as_csv(table: Mapping[str, Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("region", *COLUMNS))
+    writer.writerow(("region", *_COLUMNS))
     for region, row in table.items():
         writer.writerow((csv_cell(region), *("" if _is_missing(value) else value for value in row.values())))
     return text.getvalue()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ticker import Formatter
 
-LONGEST_LINE = 100
+_LONGEST_LINE = 100
 
 
 def plain_text(figure: Figure) -> None:
@@ -60,10 +60,10 @@ def _named(formatter: Formatter, value: float, place: int | None) -> str:
 def _shown(words: str) -> str:
     lines = words.split("\n")
     return "\n".join(
-        line if len(line) <= LONGEST_LINE and line.isprintable() else _short(printable(line)) for line in lines
+        line if len(line) <= _LONGEST_LINE and line.isprintable() else _short(printable(line)) for line in lines
     )
 
 
 def _short(line: str) -> str:
-    half = LONGEST_LINE // 2
-    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
+    half = _LONGEST_LINE // 2
+    return line if len(line) <= _LONGEST_LINE else f"{line[:half]} … {line[-half:]}"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Agreement
     from napari_hrpn.slides import Slide
 
-PANEL_PX = 700
-RED, GREEN = 0, 1
+_PANEL_PX = 700
+_RED, _GREEN = 0, 1
 
 
 def write_overview(
@@ -81,7 +81,7 @@ def write_overview(
     figure.suptitle(overview_title(agreement, r2_ceiling))
     plain_text(figure)
     with replaced_file(path, sync=False) as partial:
-        figure.savefig(partial, format=path.suffix[1:], dpi=PANEL_PX / 5, bbox_inches="tight")
+        figure.savefig(partial, format=path.suffix[1:], dpi=_PANEL_PX / 5, bbox_inches="tight")
     return path
 
 
@@ -109,10 +109,10 @@ def panel_ratio(shape: tuple[int, ...]) -> float:
 
 def coarse_pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
     """Read a channel at the size of a picture."""
-    fits = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= PANEL_PX]
+    fits = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= _PANEL_PX]
     level = slide.levels[max(fits, default=0)][channel]
     # a level may be far larger than the picture where the next one is too small
-    step = max(1, max(level.shape) // (2 * PANEL_PX))
+    step = max(1, max(level.shape) // (2 * _PANEL_PX))
     return np.asarray(level[::step, ::step].compute(), np.float32)
 
 
@@ -123,8 +123,8 @@ def _scaled(pixels: NDArray[np.float32], limits: tuple[float, float]) -> NDArray
 
 def _colours(real: NDArray[np.float32], predicted: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
     panels = tuple(np.zeros((*real.shape, 3), np.float32) for _ in range(3))
-    panels[0][..., RED] = panels[2][..., RED] = real
-    panels[1][..., GREEN] = panels[2][..., GREEN] = predicted
+    panels[0][..., _RED] = panels[2][..., _RED] = real
+    panels[1][..., _GREEN] = panels[2][..., _GREEN] = predicted
     return panels
 
 

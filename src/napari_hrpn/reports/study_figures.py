@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from napari_hrpn.experiments import ResultRow
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's: told apart by people of all kinds of colour vision."""
-MODEL_NAMES = {"hrpn": "HRPN", "ganda": "GANDA"}
-SERIES_NAMES = {"validation": "cross-validation (held-out tumour chose the epoch)", "test": "test tumours"}
-DPI = 150
+_MODEL_NAMES = {"hrpn": "HRPN", "ganda": "GANDA"}
+_SERIES_NAMES = {"validation": "cross-validation (held-out tumour chose the epoch)", "test": "test tumours"}
+_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultR
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {
-        "models": (models, _Layout("Models", _model, lambda row: SERIES_NAMES[row.part])),
+        "models": (models, _Layout("Models", _model, lambda row: _SERIES_NAMES[row.part])),
         "ablations": (ablations, _Layout("Ablations of HRPN", _channels, _branches)),
     }
     return tuple(
@@ -65,7 +65,7 @@ def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultR
 
 
 def _model(row: ResultRow) -> str:
-    return MODEL_NAMES.get(row.model, row.model.replace(" ", "\n"))
+    return _MODEL_NAMES.get(row.model, row.model.replace(" ", "\n"))
 
 
 def _channels(row: ResultRow) -> str:
@@ -92,7 +92,7 @@ def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) 
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
     plain_text(figure)
     with replaced_file(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:], dpi=DPI)
+        figure.savefig(partial, format=path.suffix[1:], dpi=_DPI)
     with replaced_file(path.with_suffix(".csv")) as partial:
         write_rows([_plotted(row, layout) for row in rows], partial)
     return path
@@ -103,7 +103,7 @@ def _draw_panel(axes: Axes, rows: Sequence[ResultRow], layout: _Layout, metric: 
     categories = list(dict.fromkeys(layout.category(row) for row in there))
     width = 0.8 / len(series)
     for index, one in enumerate(series):
-        colour, is_labelled = PALETTE[index % len(PALETTE)], False
+        colour, is_labelled = _PALETTE[index % len(_PALETTE)], False
         for place, category in enumerate(categories):
             values = [
                 getattr(row, metric) for row in there if (layout.category(row), layout.series(row)) == (category, one)

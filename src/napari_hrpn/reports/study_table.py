@@ -23,9 +23,9 @@ HEADINGS = {
     "psnr_db": "PSNR, dB",
     "pearson_r": "Pearson r",
 }
-PARTS = {"test": "Test tumours", "validation": "Cross-validation"}
+_PARTS = {"test": "Test tumours", "validation": "Cross-validation"}
 REGIONS = {"tissue": "tissue", "frame": "full frame"}
-NOTES = (
+_NOTES = (
     "Mean ± standard deviation over slides. The unit is the tumour: slides of one tumour are not independent.",
     "MSE and RMSE are in grey levels of the imaged probe; R² and PSNR are pooled over all pixels of a slide.",
     "* The held-out tumour also decided which epoch was kept, so this figure is not unbiased.",
@@ -60,7 +60,7 @@ def write_study_table(
     path = folder / "table.md"
     parts = [f"# {title or 'Study'}", *_sections("Models", models), *_sections("Ablations of HRPN", ablations)]
     with replaced_file(path) as partial:
-        partial.write_text("\n\n".join([*parts, "\n".join(f"- {note}" for note in NOTES)]) + "\n", encoding="utf-8")
+        partial.write_text("\n\n".join([*parts, "\n".join(f"- {note}" for note in _NOTES)]) + "\n", encoding="utf-8")
     rows = [_flat("models", row) for row in models] + [_flat("ablations", row) for row in ablations]
     with replaced_file(path.with_suffix(".csv")) as partial:
         write_rows(rows, partial)
@@ -80,7 +80,7 @@ def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
 def _sections(heading: str, rows: Sequence[SummaryRow]) -> list[str]:
     return [
         f"## {heading}: {part_name}, {region_name}\n\n{_markdown(chosen)}"
-        for part, part_name in PARTS.items()
+        for part, part_name in _PARTS.items()
         for region, region_name in REGIONS.items()
         if (chosen := [row for row in rows if (row.part, row.region) == (part, region)])
     ]

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     Polygons = tuple[tuple[NDArray[np.float64], ...], ...]
 
-COLOURS = {"include": [46, 160, 67], "exclude": [200, 60, 60]}
+_COLOURS = {"include": [46, 160, 67], "exclude": [200, 60, 60]}
 # no slide is that large, and arithmetic with more might overflow
-FURTHEST_PX = 1e9
+_FURTHEST_PX = 1e9
 # an outline of fewer points has no area
-FEWEST_POINTS = 3
+_FEWEST_POINTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +136,8 @@ def _polygons(feature: Mapping[str, Any], what: str) -> tuple[Polygons, list[str
     polygons, others = [], []
     for kind, coordinates in _parts(geometry, what):
         rings = [_ring(points, what) for points in _listed(coordinates, what)] if kind == "Polygon" else []
-        if rings and len(rings[0]) >= FEWEST_POINTS:
-            polygons.append(tuple(ring for ring in rings if len(ring) >= FEWEST_POINTS))
+        if rings and len(rings[0]) >= _FEWEST_POINTS:
+            polygons.append(tuple(ring for ring in rings if len(ring) >= _FEWEST_POINTS))
         else:
             others.append(f"empty {kind}" if kind == "Polygon" else kind)
     return tuple(polygons), others
@@ -181,7 +181,7 @@ def _ring(points: object, what: str) -> NDArray[np.float64]:
         # some points may have a height
         ring = np.array([point[:2] for point in listed if isinstance(point, list) and len(point) >= 2])
     sound = ring.ndim == 2 and ring.shape[1] >= 2 and len(ring) == len(listed) and ring.dtype.kind == "f"
-    if not sound or not (np.abs(ring[:, :2]) < FURTHEST_PX).all():
+    if not sound or not (np.abs(ring[:, :2]) < _FURTHEST_PX).all():
         msg = f"{what} has a point that is no pair of finite numbers, expected x and y: delete it or draw it again."
         raise SlideError(msg)
     ring = ring[:-1] if len(ring) > 1 and (ring[0, :2] == ring[-1, :2]).all() else ring
@@ -209,7 +209,7 @@ def _feature(annotation: Annotation) -> dict[str, Any]:
     properties = {
         "objectType": "annotation",
         "name": printable(annotation.name),
-        "classification": {"name": annotation.kind, "color": COLOURS[annotation.kind]},
+        "classification": {"name": annotation.kind, "color": _COLOURS[annotation.kind]},
     }
     numbers = {name: float(value) for name, value in annotation.measurements.items() if math.isfinite(value)}
     return {

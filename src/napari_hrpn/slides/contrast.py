@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 LOW_PERCENT, HIGH_PERCENT = 0.1, 99.8
-MOST_PIXELS = 4 * 2**20
-ENOUGH_VALUES = 2**20
+_MOST_PIXELS = 4 * 2**20
+_ENOUGH_VALUES = 2**20
 # on smaller levels nuclei and vessels have melted into their surroundings
-SMALLEST_PX = 512
-LARGEST_BLOCK_BYTES = 64 * 2**20
+_SMALLEST_PX = 512
+_LARGEST_BLOCK_BYTES = 64 * 2**20
 
 
 def contrast_limits(slide: Slide) -> tuple[tuple[float, float], ...]:
@@ -42,10 +42,10 @@ def contrast_limits(slide: Slide) -> tuple[tuple[float, float], ...]:
     SlideError
         If the pixels cannot be read.
     """
-    large = [level for level in slide.levels[: slide.stored_levels] if max(level.shape[1:]) >= SMALLEST_PX]
+    large = [level for level in slide.levels[: slide.stored_levels] if max(level.shape[1:]) >= _SMALLEST_PX]
     level = large[-1] if large else slide.levels[0]
     block_bytes = math.prod(level.chunksize) * level.dtype.itemsize
-    if slide.is_brightfield or block_bytes > LARGEST_BLOCK_BYTES:
+    if slide.is_brightfield or block_bytes > _LARGEST_BLOCK_BYTES:
         return (_type_range(level.dtype),) * len(slide.channel_names)
     sample = _sample(level)
     return tuple(_limits(channel, level.dtype) for channel in sample)
@@ -54,17 +54,17 @@ def contrast_limits(slide: Slide) -> tuple[tuple[float, float], ...]:
 def _sample(level: da.Array) -> np.ndarray:
     """Pixels of shape (c, n): the whole level if it is small, else blocks spread evenly over it."""
     channels, height, width = level.shape
-    if height * width <= MOST_PIXELS:
+    if height * width <= _MOST_PIXELS:
         whole: np.ndarray = level.compute(scheduler="synchronous")
         return whole.reshape(channels, -1)
     rows, columns = level.chunks[1], level.chunks[2]
     blocks = len(rows) * len(columns)
-    count = min(blocks, max(1, MOST_PIXELS // (level.chunksize[1] * level.chunksize[2])))
+    count = min(blocks, max(1, _MOST_PIXELS // (level.chunksize[1] * level.chunksize[2])))
     # a grid, so that a slide with tissue on one side only is met as well as one with tissue in the middle
     down = max(1, min(len(rows), round(math.sqrt(count * len(rows) / len(columns)))))
     across = max(1, min(len(columns), count // down))
     # which makes the graph of a level once, not for every block
-    cache = ChunkCache(LARGEST_BLOCK_BYTES)
+    cache = ChunkCache(_LARGEST_BLOCK_BYTES)
     parts = []
     for row in _evenly(len(rows), down):
         for column in _evenly(len(columns), across):
@@ -81,7 +81,7 @@ def _evenly(count: int, wanted: int) -> list[int]:
 
 def _limits(values: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
     # a million values place the 99.8 percentile as well as four
-    values = values[:: max(1, values.size // ENOUGH_VALUES)]
+    values = values[:: max(1, values.size // _ENOUGH_VALUES)]
     values = values[np.isfinite(values)]
     if not values.size:
         return _type_range(dtype)

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.location import Location
     from napari_hrpn.slides.slide import Slide
 
-HALF_PX = 64
+_HALF_PX = 64
 WHOLE_BYTES = 8 << 20
 """A file that is no larger is read whole for its fingerprint."""
 PIECES, PIECE_BYTES = 128, 8 << 10
-MOST_CHUNKS, MOST_CHUNK_BYTES = 24, 48 << 20
+_MOST_CHUNKS, _MOST_CHUNK_BYTES = 24, 48 << 20
 """Of the finest level, as they are decoded; a quarter of them where its files were looked at, or are far away."""
 _METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
 
@@ -87,8 +87,8 @@ def slide_fingerprint(slide: Slide) -> str:
     for file in files:
         digest.update(_pieces(file))
     chunks = math.prod(level.numblocks)
-    most = MOST_CHUNKS // 4 if files or not isinstance(slide.source, Path) else MOST_CHUNKS
-    count = min(most, MOST_CHUNK_BYTES // max(1, math.prod(level.chunksize) * level.dtype.itemsize))
+    most = _MOST_CHUNKS // 4 if files or not isinstance(slide.source, Path) else _MOST_CHUNKS
+    count = min(most, _MOST_CHUNK_BYTES // max(1, math.prod(level.chunksize) * level.dtype.itemsize))
     for index in _spread(chunks, count):
         try:
             digest.update(_chunk(level, index))
@@ -135,7 +135,7 @@ def _spread(total: int, count: int) -> list[int]:
 
 
 def _middle(slide: Slide) -> bytes:
-    rows, columns = (slice(size // 2 - min(size // 2, HALF_PX), size // 2 + HALF_PX) for size in slide.shape)
+    rows, columns = (slice(size // 2 - min(size // 2, _HALF_PX), size // 2 + _HALF_PX) for size in slide.shape)
     return np.ascontiguousarray(slide.levels[0][:, rows, columns].compute()).tobytes()
 
 

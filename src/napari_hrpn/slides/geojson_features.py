@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-LARGEST_BYTES = 4 * 2**30
-LONGEST_CLASS = 10_000
+_LARGEST_BYTES = 4 * 2**30
+_LONGEST_CLASS = 10_000
 _EXCLUDING = re.compile(r"(exclude[ds]?|excluding|exclusions?|ignored?|holes?)[\s_.:#-]*\d*\*?", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\n\r]*")
 # whole numbers may have more digits than Python makes an int of
@@ -78,7 +78,7 @@ def _literal(text: str) -> object:
     """What a text says that a dict or list was made of; None where it says nothing."""
     for read in (json.loads, ast.literal_eval):
         try:
-            found: object = read(text[:LONGEST_CLASS])
+            found: object = read(text[:_LONGEST_CLASS])
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
         return found
@@ -93,7 +93,7 @@ def _text(path: Path) -> str:
         data = path.read_bytes()
         if data.startswith(b"\x1f\x8b"):
             with gzip.open(path) as file:
-                data = file.read(LARGEST_BYTES)
+                data = file.read(_LARGEST_BYTES)
     except FileNotFoundError as error:
         raise SlideError(f"There is no file {path}, expected annotations as GeoJSON: check the path.") from error
     except (OSError, EOFError, zlib.error) as error:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.location import Location
 
 SMALLEST_CHUNK = 512
-SMALLEST_CHUNK_AREA = 2**16
-LARGEST_MERGED_CHUNK_BYTES = 64 * 2**20
+_SMALLEST_CHUNK_AREA = 2**16
+_LARGEST_MERGED_CHUNK_BYTES = 64 * 2**20
 
 _ACCEPTED = {"uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"}
 # who raises where a network or a store fails, and not the file
@@ -142,7 +142,7 @@ class ArrayLike(Protocol):
 def lazy_level(source: PixelSource, path: Location) -> da.Array:
     """A lazy array over a source, in blocks that follow the file's own."""
     pixels = GuardedPixels(source, path)
-    return from_guarded(pixels, merged_chunks(source), "slide")
+    return from_guarded(pixels, _merged_chunks(source), "slide")
 
 
 def from_guarded(pixels: ArrayLike, chunks: tuple[int, int, int], name: str) -> da.Array:
@@ -159,15 +159,15 @@ def from_guarded(pixels: ArrayLike, chunks: tuple[int, int, int], name: str) -> 
     )
 
 
-def merged_chunks(source: PixelSource) -> tuple[int, int, int]:
+def _merged_chunks(source: PixelSource) -> tuple[int, int, int]:
     """Blocks to read: the file's own, as many together as make 512 px, if that stays small."""
     channels, height, width = source.chunks
     # a slide of a few rows is not cut into millions of tiny blocks
-    wanted = max(SMALLEST_CHUNK, SMALLEST_CHUNK_AREA // source.shape[1])
+    wanted = max(SMALLEST_CHUNK, _SMALLEST_CHUNK_AREA // source.shape[1])
     wide = _enough(width, source.shape[2], wanted)
     row_bytes = max(1, channels * wide * np.dtype(source.dtype).itemsize)
-    wanted = max(SMALLEST_CHUNK, SMALLEST_CHUNK_AREA // wide)
-    rows = min(wanted, max(height, LARGEST_MERGED_CHUNK_BYTES // row_bytes))
+    wanted = max(SMALLEST_CHUNK, _SMALLEST_CHUNK_AREA // wide)
+    rows = min(wanted, max(height, _LARGEST_MERGED_CHUNK_BYTES // row_bytes))
     return channels, _enough(height, source.shape[1], rows), wide
 
 

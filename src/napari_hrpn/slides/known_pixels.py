@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LARGEST = 1e12
+_LARGEST = 1e12
 
 
 def known_pixels(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
@@ -35,7 +35,7 @@ def known_pixels(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
     if pixels.dtype.kind != "f":
         return None
     # also False for NaN
-    known: NDArray[np.bool_] = np.abs(pixels) <= LARGEST
+    known: NDArray[np.bool_] = np.abs(pixels) <= _LARGEST
     return None if known.all() else known
 
 

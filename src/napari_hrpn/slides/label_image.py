@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LABEL_IMAGES = (".tif", ".tiff", ".png", ".npy")
-LARGEST_STRETCH = 1.05
+_LARGEST_STRETCH = 1.05
 
 
 def read_label_image(path: Path, slide_shape: tuple[int, int], largest: tuple[int, int]) -> NDArray[np.bool_]:
@@ -78,7 +78,7 @@ def _png(path: Path) -> NDArray[np.generic]:
 
 def _check_aspect(path: Path, shape: tuple[int, ...], slide_shape: tuple[int, int]) -> None:
     stretch = (shape[0] / shape[1]) / (slide_shape[0] / slide_shape[1])
-    if max(stretch, 1 / stretch) > LARGEST_STRETCH:
+    if max(stretch, 1 / stretch) > _LARGEST_STRETCH:
         raise SlideError(
             f"{path.name} is {shape[1]} x {shape[0]} px, expected the proportions of the slide, {slide_shape[1]} x "
             f"{slide_shape[0]} px: export the labels of the whole slide."

@@ -25,8 +25,8 @@ Location: TypeAlias = "Path | UPath"
 PlaceLike: TypeAlias = "str | os.PathLike[str] | UPath"
 
 ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
-CONNECTING_SECONDS = 5
-READING_SECONDS = 30
+_CONNECTING_SECONDS = 5
+_READING_SECONDS = 30
 # one letter would be a drive of Windows
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -193,7 +193,7 @@ def _options(protocol: str) -> dict[str, Any]:
 
     options: dict[str, Any] = {}
     if protocol in {"s3", "s3a"}:
-        times = {"connect_timeout": CONNECTING_SECONDS, "read_timeout": READING_SECONDS}
+        times = {"connect_timeout": _CONNECTING_SECONDS, "read_timeout": _READING_SECONDS}
         # with more than one piece at once, it would ask for the size of every object before it reads it
         options = {
             "config_kwargs": {**times, "retries": {"max_attempts": 1}},
@@ -203,7 +203,7 @@ def _options(protocol: str) -> dict[str, Any]:
     elif protocol in {"http", "https"}:
         from aiohttp import ClientTimeout
 
-        timeout = ClientTimeout(total=None, sock_connect=CONNECTING_SECONDS, sock_read=READING_SECONDS)
+        timeout = ClientTimeout(total=None, sock_connect=_CONNECTING_SECONDS, sock_read=_READING_SECONDS)
         options = {"client_kwargs": {"timeout": timeout}}
     return {name: value for name, value in options.items() if name not in conf.get(protocol, {})}
 

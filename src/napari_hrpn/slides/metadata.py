@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-OME_ZARR_VERSION = "0.5"
+_OME_ZARR_VERSION = "0.5"
 # by it an image that this program wrote is known
 PYRAMID_TYPE = "mean of 2x2 pixels"
 # where a prediction says what it is, among its attributes, and the array of what is finished of it
 RECORD, FINISHED = "napari_hrpn", "finished"
-ROLE_COLORS = {"nuclei": "0000FF", "vessels": "00FF00", "probe": "FF0000"}
-OTHER_COLORS = ("FFFFFF", "FFFF00", "FF00FF", "00FFFF")
-BRIGHTFIELD_COLORS = ("FF0000", "00FF00", "0000FF")
+_ROLE_COLORS = {"nuclei": "0000FF", "vessels": "00FF00", "probe": "FF0000"}
+_OTHER_COLORS = ("FFFFFF", "FFFF00", "FF00FF", "00FFFF")
+_BRIGHTFIELD_COLORS = ("FF0000", "00FF00", "0000FF")
 
 
 def channel_colors(channel_names: Sequence[str], *, is_brightfield: bool = False) -> tuple[str, ...]:
@@ -38,12 +38,12 @@ def channel_colors(channel_names: Sequence[str], *, is_brightfield: bool = False
     tuple of str
         Six hexadecimal digits per channel, red first.
     """
-    if is_brightfield and len(channel_names) == len(BRIGHTFIELD_COLORS):
-        return BRIGHTFIELD_COLORS
+    if is_brightfield and len(channel_names) == len(_BRIGHTFIELD_COLORS):
+        return _BRIGHTFIELD_COLORS
     roles = guess_roles(channel_names)
-    by_index = {getattr(roles, role): color for role, color in ROLE_COLORS.items()}
+    by_index = {getattr(roles, role): color for role, color in _ROLE_COLORS.items()}
     others = (index for index in range(len(channel_names)) if index not in by_index)
-    by_index |= {index: OTHER_COLORS[n % len(OTHER_COLORS)] for n, index in enumerate(others)}
+    by_index |= {index: _OTHER_COLORS[n % len(_OTHER_COLORS)] for n, index in enumerate(others)}
     return tuple(by_index[index] for index in range(len(channel_names)))
 
 
@@ -98,7 +98,7 @@ def multiscales_metadata(
     }
     channels = _omero_channels(channel_names, colors or channel_colors(channel_names), contrast, dtype)
     return {
-        "version": OME_ZARR_VERSION,
+        "version": _OME_ZARR_VERSION,
         "multiscales": [multiscale],
         "omero": {"channels": channels, "rdefs": {"model": "color"}},
     }

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.plane_selection import SeriesInfo
     from napari_hrpn.slides.slide import Slide
 
-FORMATS = "TIFF, OME-TIFF, QPTIFF, NDPI, SVS, OME-Zarr, ND2, CZI or a folder of single-stain TIFFs"
-LONGEST_PATH_SHOWN = 200
+_FORMATS = "TIFF, OME-TIFF, QPTIFF, NDPI, SVS, OME-Zarr, ND2, CZI or a folder of single-stain TIFFs"
+_LONGEST_PATH_SHOWN = 200
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHERS = {
     b"\x89PNG": "a PNG picture",
@@ -116,7 +116,7 @@ def _existing(path: PlaceLike) -> Location:
         if not found.exists():
             raise _missing(found)
         if not found.is_dir() and found.stat().st_size == 0:
-            raise SlideError(f"{found.name} is empty, expected {FORMATS}: copy it again from where it came.")
+            raise SlideError(f"{found.name} is empty, expected {_FORMATS}: copy it again from where it came.")
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise _missing(found) from error
@@ -126,7 +126,7 @@ def _existing(path: PlaceLike) -> Location:
 
 def _missing(path: Path) -> SlideError:
     words = str(path)
-    shown = words if len(words) <= LONGEST_PATH_SHOWN else f"{words[:LONGEST_PATH_SHOWN]}…"
+    shown = words if len(words) <= _LONGEST_PATH_SHOWN else f"{words[:_LONGEST_PATH_SHOWN]}…"
     return SlideError(f"There is no file or folder {shown}, expected a slide: check the path.")
 
 
@@ -145,7 +145,7 @@ def _reader_of(path: Location) -> tuple[Callable[..., Any], Callable[..., Any]]:
             f"{path.name} may not be read by you, expected a readable slide: ask its owner for the permission."
         ) from error
     except OSError as error:
-        raise SlideError(f"{path.name} cannot be read ({error.strerror}), expected {FORMATS}.") from error
+        raise SlideError(f"{path.name} cannot be read ({error.strerror}), expected {_FORMATS}.") from error
 
 
 def _reader_of_address(address: UPath) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -189,4 +189,4 @@ def _reader_of_file(path: Path) -> tuple[Callable[..., Any], Callable[..., Any]]
 
         return open_czi, series_of_czi
     what = next((name for start, name in _OTHERS.items() if beginning.startswith(start)), "of an unknown format")
-    raise SlideError(f"{path.name} is {what}, expected {FORMATS}: export it as OME-TIFF.")
+    raise SlideError(f"{path.name} is {what}, expected {_FORMATS}: export it as OME-TIFF.")

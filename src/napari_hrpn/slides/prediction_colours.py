@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
 """Apart from each other for all kinds of colour vision, and from the red, green and blue of the stains."""
-LARGEST_METADATA_BYTES = 1 << 20
+_LARGEST_METADATA_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _attributes(folder: Location) -> dict[str, Any]:
     try:
         if not isinstance(place, Path):
             text = fetched(place)
-        elif place.is_file() and place.stat().st_size <= LARGEST_METADATA_BYTES:
+        elif place.is_file() and place.stat().st_size <= _LARGEST_METADATA_BYTES:
             text = place.read_bytes()
         else:
             text = None

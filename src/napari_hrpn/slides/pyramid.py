@@ -10,8 +10,8 @@ import numpy as np
 from napari_hrpn.slides.guarded_array import ArrayLike, from_guarded
 from napari_hrpn.slides.known_pixels import known_pixels
 
-BLOCK = 512
-ROWS = 256
+_BLOCK = 512
+_ROWS = 256
 
 
 def halve(block: np.ndarray) -> np.ndarray:
@@ -30,8 +30,8 @@ def halve(block: np.ndarray) -> np.ndarray:
     height, width = block.shape[-2:]
     halved = np.empty((*block.shape[:-2], -(-height // 2), -(-width // 2)), block.dtype)
     # few rows at once: their sums stay in the processor's cache
-    for top in range(0, height, ROWS):
-        halved[..., top // 2 : (top + ROWS) // 2, :] = _halved(block[..., top : top + ROWS, :])
+    for top in range(0, height, _ROWS):
+        halved[..., top // 2 : (top + _ROWS) // 2, :] = _halved(block[..., top : top + _ROWS, :])
     return halved
 
 
@@ -73,7 +73,7 @@ def _wider(dtype: np.dtype) -> np.dtype:
     return np.dtype(f"{kind}{min(8, 2 * dtype.itemsize)}")
 
 
-class HalvedPixels:
+class _HalvedPixels:
     """An array-like that is half as fine as another one and reads it block by block."""
 
     ndim = 3
@@ -91,9 +91,9 @@ class HalvedPixels:
         ranges = [range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)]  # type: ignore[union-attr]
         channels, rows, columns = (slice(part.start, max(part.stop, part.start)) for part in ranges)
         block = np.empty([part.stop - part.start for part in (channels, rows, columns)], self.dtype)
-        for top in range(rows.start, rows.stop, BLOCK):
-            for left in range(columns.start, columns.stop, BLOCK):
-                bottom, right = min(top + BLOCK, rows.stop), min(left + BLOCK, columns.stop)
+        for top in range(rows.start, rows.stop, _BLOCK):
+            for left in range(columns.start, columns.stop, _BLOCK):
+                bottom, right = min(top + _BLOCK, rows.stop), min(left + _BLOCK, columns.stop)
                 finer = self._finer[channels, 2 * top : 2 * bottom, 2 * left : 2 * right]
                 block[:, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = halve(
                     np.asarray(finer)
@@ -133,6 +133,6 @@ def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...
     levels: list[da.Array] = []
     pixels: ArrayLike = _ComputedPixels(finest)
     while max(pixels.shape[1:]) > smallest:
-        pixels = HalvedPixels(pixels)
-        levels.append(from_guarded(pixels, (finest.chunksize[0], BLOCK, BLOCK), "coarser"))
+        pixels = _HalvedPixels(pixels)
+        levels.append(from_guarded(pixels, (finest.chunksize[0], _BLOCK, _BLOCK), "coarser"))
     return tuple(levels)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.slide import Slide
 
-FORMAT = "v1"
-LEVELS = "levels.zarr"
-FINISHED = "finished"
+_FORMAT = "v1"
+_LEVELS = "levels.zarr"
+_FINISHED = "finished"
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -72,7 +72,7 @@ class PyramidCache:
         self.slide = slide
         self.folder = folder
         count = len(slide.levels) - slide.stored_levels
-        group = zarr.open_group(folder / LEVELS, mode="r+")
+        group = zarr.open_group(folder / _LEVELS, mode="r+")
         self.levels: tuple[zarr.Array[Any], ...] = tuple(_array(group, level) for level in range(count))
         # the grid as it was when the levels were begun, so that any later version can go on
         self._grid = BlockGrid(*cast("list[int]", group.attrs["grid"]))
@@ -143,11 +143,11 @@ class PyramidCache:
 
     def _finished(self) -> np.ndarray:
         with writing_errors(self.folder):
-            return np.fromfile(self.folder / FINISHED, np.uint8, len(self._grid)).astype(bool)
+            return np.fromfile(self.folder / _FINISHED, np.uint8, len(self._grid)).astype(bool)
 
     def _mark(self, index: int) -> None:
         # a single byte, written in place, is there or not, whenever the program is killed
-        with (self.folder / FINISHED).open("r+b") as record:
+        with (self.folder / _FINISHED).open("r+b") as record:
             record.seek(index)
             record.write(b"\1")
 
@@ -172,7 +172,7 @@ def open_cache(slide: Slide, folder: Path | None = None) -> PyramidCache:
     SlideError
         Where the folder cannot be written.
     """
-    own = (folder or pyramid_cache_folder()) / f"{slide_identity(slide)}-{FORMAT}"
+    own = (folder or pyramid_cache_folder()) / f"{slide_identity(slide)}-{_FORMAT}"
     with writing_errors(own):
         if not own.is_dir():
             _begin(slide, own)
@@ -280,9 +280,9 @@ def _begin(slide: Slide, own: Path) -> None:
     begun.mkdir(parents=True)
     finest = slide.levels[slide.stored_levels - 1]
     grid = block_grid(finest)
-    (begun / FINISHED).write_bytes(bytes(len(grid)))
-    create_levels(begun / LEVELS, [level.shape for level in slide.levels[slide.stored_levels :]], slide.dtype)
-    group = zarr.open_group(begun / LEVELS, mode="r+")
+    (begun / _FINISHED).write_bytes(bytes(len(grid)))
+    create_levels(begun / _LEVELS, [level.shape for level in slide.levels[slide.stored_levels :]], slide.dtype)
+    group = zarr.open_group(begun / _LEVELS, mode="r+")
     group.attrs["grid"] = [grid.height, grid.width, grid.block_height, grid.block_width]
     try:
         begun.rename(own)
@@ -324,7 +324,7 @@ def _held(path: Path) -> Iterator[bool]:
 def _caches(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(child for child in folder.iterdir() if (child / FINISHED).is_file())
+    return sorted(child for child in folder.iterdir() if (child / _FINISHED).is_file())
 
 
 def _size(folder: Path) -> int:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.annotations import Annotation
     from napari_hrpn.slides.finished_tiles import FinishedTiles
 
-LARGEST_PX = 4096
-GEOJSON = (".geojson", ".json", ".gz")
+_LARGEST_PX = 4096
+_GEOJSON = (".geojson", ".json", ".gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +264,7 @@ def predicted_part(region: RegionMask, finished: FinishedTiles | None, slide_sha
 
 def _check_text(path: Path) -> None:
     """Refuse a file that neither its ending nor its first character makes GeoJSON."""
-    if path.suffix.lower() in GEOJSON or not path.exists():
+    if path.suffix.lower() in _GEOJSON or not path.exists():
         return
     start = b""
     if path.is_file():
@@ -304,8 +304,8 @@ def _check_place(annotation: Annotation, index: int, slide_shape: tuple[int, int
 
 
 def _grid(slide_shape: tuple[int, int]) -> tuple[int, int]:
-    factor = max(1.0, max(slide_shape) / LARGEST_PX)
-    height, width = (min(LARGEST_PX, size, max(1, math.ceil(size / factor))) for size in slide_shape)
+    factor = max(1.0, max(slide_shape) / _LARGEST_PX)
+    height, width = (min(_LARGEST_PX, size, max(1, math.ceil(size / factor))) for size in slide_shape)
     return height, width
 
 

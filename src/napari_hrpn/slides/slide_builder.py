@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.guarded_array import PixelSource
     from napari_hrpn.slides.location import Location
 
-LARGEST_FLAT = 1024
-MOST_CHANNELS = 1000
+_LARGEST_FLAT = 1024
+_MOST_CHANNELS = 1000
 HUGE_CHUNK_BYTES = 256 * 10**6
 COLOURS = ("Red", "Green", "Blue")
 
@@ -51,13 +51,13 @@ def assemble(found: RawImage) -> Slide:
             f"{found.path.name} holds an empty image ({shape[2]} x {shape[1]} px), expected "
             "at least one pixel: export it again."
         )
-    if shape[0] > MOST_CHANNELS:
+    if shape[0] > _MOST_CHANNELS:
         raise SlideError(
-            f"{found.path.name} has {shape[0]} channels, expected {MOST_CHANNELS} at most: export the stains alone."
+            f"{found.path.name} has {shape[0]} channels, expected {_MOST_CHANNELS} at most: export the stains alone."
         )
     stored = [lazy_level(source, found.path) for source in found.sources if 0 not in source.shape]
     _warn_of_huge_chunks(found)
-    computed = coarser_levels(stored[-1]) if max(stored[-1].shape[1:]) > LARGEST_FLAT else ()
+    computed = coarser_levels(stored[-1]) if max(stored[-1].shape[1:]) > _LARGEST_FLAT else ()
     return Slide(
         levels=(*stored, *computed),
         channel_names=_complete_names(found.names, shape[0]),

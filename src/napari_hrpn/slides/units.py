@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-SMALLEST_PIXEL_UM = 0.01
-LARGEST_PIXEL_UM = 100.0
-LARGEST_PRINTED_PIXEL_UM = 20.0
-MOST_ANISOTROPY = 10.0
+_SMALLEST_PIXEL_UM = 0.01
+_LARGEST_PIXEL_UM = 100.0
+_LARGEST_PRINTED_PIXEL_UM = 20.0
+_MOST_ANISOTROPY = 10.0
 
 _MICROMETRES = {
     "pm": 1e-6,
@@ -67,16 +67,16 @@ def usable_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] |
     if size is None:
         return None
     sides = float(size[0]), float(size[1])
-    if not all(SMALLEST_PIXEL_UM <= side <= LARGEST_PIXEL_UM for side in sides):
+    if not all(_SMALLEST_PIXEL_UM <= side <= _LARGEST_PIXEL_UM for side in sides):
         return None
-    return sides if max(sides) <= MOST_ANISOTROPY * min(sides) else None
+    return sides if max(sides) <= _MOST_ANISOTROPY * min(sides) else None
 
 
 def expected_pixel_size() -> str:
     """Say what `usable_pixel_size` accepts."""
     return (
-        f"{SMALLEST_PIXEL_UM:g} to {LARGEST_PIXEL_UM:g} µm and sides that differ by a factor of "
-        f"{MOST_ANISOTROPY:g} at most"
+        f"{_SMALLEST_PIXEL_UM:g} to {_LARGEST_PIXEL_UM:g} µm and sides that differ by a factor of "
+        f"{_MOST_ANISOTROPY:g} at most"
     )
 
 
@@ -94,10 +94,10 @@ def _number(value: float | str | None) -> float | None:
         return None
 
 
-Length = tuple[float | str | None, str | None]
+_Length = tuple[float | str | None, str | None]
 
 
-def read_pixel_size(height: Length, width: Length) -> tuple[tuple[float, float] | None, str]:
+def read_pixel_size(height: _Length, width: _Length) -> tuple[tuple[float, float] | None, str]:
     """Pixel size from two numbers with a unit each, and what of them was not understood."""
     sides = [micrometres(*height), micrometres(*width)]
     for side, (value, unit) in zip(sides, (height, width), strict=True):
@@ -115,6 +115,6 @@ def printed_pixel_size(resolution: float, unit: str | None) -> float | None:
     if not math.isfinite(resolution) or resolution <= 0:
         return None
     size = micrometres(1 / resolution, unit)
-    if size is None or not SMALLEST_PIXEL_UM <= size <= LARGEST_PRINTED_PIXEL_UM:
+    if size is None or not _SMALLEST_PIXEL_UM <= size <= _LARGEST_PRINTED_PIXEL_UM:
         return None
     return size

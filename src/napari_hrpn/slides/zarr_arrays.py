@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     ZarrArray = zarr.Array[Any]
 
-ZARRS = "zarrs.ZarrsCodecPipeline"
+_ZARRS = "zarrs.ZarrsCodecPipeline"
 # what some programs add to it says how it was written, not how it is read
 _SETTINGS_OF_BLOSC = {"typesize", "cname", "clevel", "shuffle", "blocksize"}
 
@@ -86,7 +86,7 @@ def read_zarr(array: ZarrArray, key: tuple[Any, ...]) -> NDArray[Any]:
 def _opened(open_it: Callable[[], ZarrArray]) -> ZarrArray:
     if _can_have_zarrs():
         try:
-            with _quietly({"codec_pipeline.path": ZARRS}):
+            with _quietly({"codec_pipeline.path": _ZARRS}):
                 array = open_it()
             # it knows this machine's byte order only
             if array.dtype.isnative:
@@ -98,7 +98,7 @@ def _opened(open_it: Callable[[], ZarrArray]) -> ZarrArray:
 
 
 def _has_zarrs(array: ZarrArray) -> bool:
-    return type(array.async_array.codec_pipeline).__name__ == ZARRS.rpartition(".")[2]
+    return type(array.async_array.codec_pipeline).__name__ == _ZARRS.rpartition(".")[2]
 
 
 def _without_settings(entry: dict[str, Any]) -> dict[str, Any]:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     ZarrArray = zarr.Array[Any]
 
-MOST_SAMPLES = 64
-MOST_NAMES_LISTED = 10_000
+_MOST_SAMPLES = 64
+_MOST_NAMES_LISTED = 10_000
 _NAMES_OF_2: tuple[dict[str, Any], ...] = ({"dimension_separator": "."}, {"dimension_separator": "/"})
 _NAMES_OF_3: tuple[dict[str, Any], ...] = tuple(
     {"chunk_key_encoding": {"name": name, "configuration": {"separator": separator}}}
@@ -115,15 +115,15 @@ def _others(array: ZarrArray) -> Iterator[ZarrArray]:
 
 
 def _share(array: ZarrArray, place: Path, grid: tuple[int, ...]) -> float:
-    if math.prod(grid) <= MOST_SAMPLES:
+    if math.prod(grid) <= _MOST_SAMPLES:
         sample = list(itertools.product(*map(range, grid)))
     else:
         chance = random.Random(0)
-        sample = [tuple(map(chance.randrange, grid)) for _ in range(MOST_SAMPLES)]
+        sample = [tuple(map(chance.randrange, grid)) for _ in range(_MOST_SAMPLES)]
     return sum((place / _key(array, numbers)).exists() for numbers in sample) / len(sample)
 
 
 def _first_chunk(place: Path) -> str | None:
     """Name of any chunk that is stored, as far as there is no need to list a great many files."""
     names = (Path(folder, name).relative_to(place).as_posix() for folder, _, files in os.walk(place) for name in files)
-    return next((name for name in itertools.islice(names, MOST_NAMES_LISTED) if _CHUNK.fullmatch(name)), None)
+    return next((name for name in itertools.islice(names, _MOST_NAMES_LISTED) if _CHUNK.fullmatch(name)), None)

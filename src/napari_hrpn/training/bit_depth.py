@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training.entries import TrainingSlide
 
-USUAL_BITS = (8, 10, 12, 14, 16)
-BLOCKS_OF_A_CHANNEL = 4
+_USUAL_BITS = (8, 10, 12, 14, 16)
+_BLOCKS_OF_A_CHANNEL = 4
 
 
 def full_scale(slides: Sequence[TrainingSlide]) -> float:
@@ -25,7 +25,7 @@ def full_scale(slides: Sequence[TrainingSlide]) -> float:
     if all(slide.slide.dtype == np.uint8 for slide in slides):
         return 255.0
     brightest = max(brightest_pixel(slide) for slide in slides)
-    bits = next((bits for bits in USUAL_BITS if brightest < 2**bits), int(np.floor(np.log2(brightest))) + 1)
+    bits = next((bits for bits in _USUAL_BITS if brightest < 2**bits), int(np.floor(np.log2(brightest))) + 1)
     return float(2**bits - 1)
 
 
@@ -45,7 +45,7 @@ def _bright_corners(slide: TrainingSlide, level: int, corners: Sequence[tuple[in
     for corner, (block, inside) in zip(corners, read_blocks(slide, level, corners), strict=True):
         for channel, top, place in _tops(np.where(inside, block, 0), corner, slide.slide.downsample(level)):
             found[channel].append((top, place))
-    chosen = [place for tops in found for _, place in sorted(tops, reverse=True)[:BLOCKS_OF_A_CHANNEL]]
+    chosen = [place for tops in found for _, place in sorted(tops, reverse=True)[:_BLOCKS_OF_A_CHANNEL]]
     return list(dict.fromkeys(chosen))
 
 

@@ -13,7 +13,7 @@ from napari_hrpn.training.run_folder import RunFolder
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CHECKPOINT_BYTES = 150_000_000
+_CHECKPOINT_BYTES = 150_000_000
 """Weights, averages and the optimiser's state of either network, each beside the file that it replaces."""
 
 OF_A_RUN = {"patches", "regions"}
@@ -34,7 +34,7 @@ def check_run_folder(folder: Path) -> None:
 
 def check_writable(folder: Path, what: str) -> None:
     """Refuse a place where no folder can be made or written."""
-    above = nearest_existing(folder)
+    above = _nearest_existing(folder)
     if not above.is_dir():
         msg = f"{above} is a file, expected a folder for {what}; choose another name."
         raise TrainingError(msg)
@@ -58,8 +58,8 @@ def check_outside(folder: Path, sources: Iterable[Path]) -> None:
 def check_disk(folder: Path, cache: Path, cache_bytes: int) -> None:
     """Refuse to begin what the disk cannot hold."""
     wanted: dict[int, int] = {}
-    for place, size in ((folder, CHECKPOINT_BYTES), (cache, cache_bytes)):
-        above = nearest_existing(place)
+    for place, size in ((folder, _CHECKPOINT_BYTES), (cache, cache_bytes)):
+        above = _nearest_existing(place)
         disk = above.stat().st_dev
         wanted[disk] = wanted.get(disk, 0) + size
         free = shutil.disk_usage(above).free
@@ -72,7 +72,7 @@ def check_disk(folder: Path, cache: Path, cache_bytes: int) -> None:
             raise TrainingError(msg)
 
 
-def nearest_existing(place: Path) -> Path:
+def _nearest_existing(place: Path) -> Path:
     """Find what exists of a path."""
     whole = Path(place).absolute()
     return next(path for path in (whole, *whole.parents) if path.exists())

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari_hrpn.training.settings import TrainingSettings
     from napari_hrpn.training.splits import Split
 
-SMALLEST_SIDE_PX = 64
-PIXEL_SIZE_TOLERANCE = 0.05
-FEW_PIXELS = 1_000_000
+_SMALLEST_SIDE_PX = 64
+_PIXEL_SIZE_TOLERANCE = 0.05
+_FEW_PIXELS = 1_000_000
 """Fewer to learn from, and a network of two million weights may learn them by heart."""
 
 
@@ -120,9 +120,9 @@ def _check_each_once(slides: Sequence[TrainingSlide]) -> None:
 def _check_sizes(slides: Sequence[TrainingSlide]) -> None:
     for slide in slides:
         height, width = slide.slide.shape
-        if min(height, width) < SMALLEST_SIDE_PX:
+        if min(height, width) < _SMALLEST_SIDE_PX:
             msg = (
-                f"{_name(slide)} has {width} x {height} px, expected at least {SMALLEST_SIDE_PX} px a side to learn "
+                f"{_name(slide)} has {width} x {height} px, expected at least {_SMALLEST_SIDE_PX} px a side to learn "
                 "from; take it off the list."
             )
             raise TrainingError(msg)
@@ -141,7 +141,7 @@ def _check_alike(slides: Sequence[TrainingSlide]) -> None:
         if not _same_size(sized.slide.pixel_size_um, slide.slide.pixel_size_um):
             msg = (
                 f"{_name(sized)} has pixels of {_size(sized)} but {_name(slide)} of {_size(slide)}, expected the same "
-                f"within {PIXEL_SIZE_TOLERANCE:.0%}; resample them, or train on each kind alone."
+                f"within {_PIXEL_SIZE_TOLERANCE:.0%}; resample them, or train on each kind alone."
             )
             raise TrainingError(msg)
 
@@ -149,7 +149,7 @@ def _check_alike(slides: Sequence[TrainingSlide]) -> None:
 def _same_size(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
     if one is None or other is None:
         return True
-    return all(abs(b / a - 1) <= PIXEL_SIZE_TOLERANCE for a, b in zip(one, other, strict=True))
+    return all(abs(b / a - 1) <= _PIXEL_SIZE_TOLERANCE for a, b in zip(one, other, strict=True))
 
 
 def _check_patches(part: Sequence[TrainingSlide], purpose: str, settings: TrainingSettings) -> None:
@@ -180,7 +180,7 @@ def _warnings(slides: Sequence[TrainingSlide], split: Split, settings: TrainingS
         if not count_patches(slide, settings):
             yield f"{_name(slide)} gives no patch of {settings.patch_px} px: its regions are too small, or too few."
     patches = sum(count_patches(slide, settings) for slide in split.train)
-    if patches * settings.patch_px**2 < FEW_PIXELS:
+    if patches * settings.patch_px**2 < _FEW_PIXELS:
         yield (
             f"there {'is' if patches == 1 else 'are'} only {patches} patch{'' if patches == 1 else 'es'} of "
             f"{settings.patch_px} px to learn from: the network may learn them by heart rather than what is common."

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import RegionMask
 
 LEFT_OUT, BLANK, CACHED = 0, 1, 2
-ROUNDS = 16
-SEARCHED = 1 << 16
+_ROUNDS = 16
+_SEARCHED = 1 << 16
 
 
 class CropPositions:
@@ -64,7 +64,7 @@ class CropPositions:
     def draw(self, random: np.random.Generator, count: int) -> NDArray[np.intp]:
         """Draw crops, each position that is allowed as likely as the others."""
         found = np.empty((0, 2), np.intp)
-        for round_ in range(ROUNDS):
+        for round_ in range(_ROUNDS):
             tries = (count - len(found)) << min(round_ + 1, 12)
             positions = self._positions(random.integers(self._ends[-1], size=tries))
             found = np.concatenate([found, positions[self.allowed(*positions.T)]])[:count]
@@ -101,8 +101,8 @@ class CropPositions:
             return None
         random = np.random.default_rng(0)
         middles = np.stack([self._blocks[:, :2].sum(axis=1) // 2, self._blocks[:, 2:].sum(axis=1) // 2], axis=1)
-        for number in range(ROUNDS + 1):
-            tried = self._positions(random.integers(self._ends[-1], size=SEARCHED)) if number else middles
+        for number in range(_ROUNDS + 1):
+            tried = self._positions(random.integers(self._ends[-1], size=_SEARCHED)) if number else middles
             allowed = tried[self.allowed(*tried.T)]
             if len(allowed):
                 return int(allowed[0, 0]), int(allowed[0, 1])

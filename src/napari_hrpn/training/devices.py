@@ -14,7 +14,7 @@ from napari_hrpn.training.errors import TrainingError
 if TYPE_CHECKING:
     from napari_hrpn.training.settings import TrainingSettings
 
-PACKAGE = "lightning_fabric"
+_PACKAGE = "lightning_fabric"
 
 
 def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
@@ -28,7 +28,7 @@ def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
         what = {"cpu": "processors", "cuda": f"of them from {first} on"}.get(kind, f"{first} device")
         msg = f"the training asks for {wanted} devices, but there are {there} {what}; take fewer, or another device."
         raise TrainingError(msg)
-    if importlib.util.find_spec(PACKAGE) is None:
+    if importlib.util.find_spec(_PACKAGE) is None:
         msg = (
             f"the training asks for {wanted} devices, which needs lightning-fabric, and that is not installed; run "
             'pip install "napari-hrpn[multi-gpu]", or train on one device.'
@@ -39,7 +39,7 @@ def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
 
 def most_devices(first: str) -> int:
     """How many devices can train together."""
-    return 1 if importlib.util.find_spec(PACKAGE) is None else max(1, _count_from(first))
+    return 1 if importlib.util.find_spec(_PACKAGE) is None else max(1, _count_from(first))
 
 
 def _count_from(first: str) -> int:

@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from napari_hrpn.training.learner import Learner
     from napari_hrpn.training.settings import TrainingSettings
 
-CPU_PX = 192
-PATCHES = 2
-LONG_STEP_SECONDS = 3.0
-SHARE_OF_THREADS = 1.1
+_CPU_PX = 192
+_PATCHES = 2
+_LONG_STEP_SECONDS = 3.0
+_SHARE_OF_THREADS = 1.1
 """Seconds of a step over those that its threads compute, on a processor of its own: 0.98 to 1.04 measured."""
-LARGEST_SHARE = 0.5
+_LARGEST_SHARE = 0.5
 """A GPU is timed with the real batch, where that takes no more of its free memory: small ones leave it idle."""
 
-PEAK_OVER_KEPT = 1.25
+_PEAK_OVER_KEPT = 1.25
 """Peak memory of a step over what its forward pass keeps for the backward pass, for a GPU. Measured on a CPU, where it
 is 1.13 to 1.4 beside a smaller step, by network, arithmetic and batch."""
 
-GROWTH_OVER_KEPT = 1.5
-CPU_BYTES = 60e6
-BATCHES_AHEAD = AHEAD + 2
+_GROWTH_OVER_KEPT = 1.5
+_CPU_BYTES = 60e6
+_BATCHES_AHEAD = AHEAD + 2
 """On a CPU a program grows by more: freed memory stays in pieces, the feed has batches in hand, and the state is copied
 to be written. Measured as the growth of the resident memory over that before `train_model`, which the formula meets
 within 20 %: HRPN with one, two and four branches, GANDA, fp32 and bf16, 2 to 16 patches of 128 to 512 px. HRPN as it is
 keeps 1,434 bytes per pixel in fp32: 276 MB were measured for 4 patches of 128 px, 1,281 MB for 8 of 256 px."""
 
-JUDGING_SHARE = 1 / 3
+_JUDGING_SHARE = 1 / 3
 """Work of predicting a patch over that of learning from it: forward over forward and backward."""
 
 
@@ -105,31 +105,31 @@ def estimate(settings: TrainingSettings, steps_per_epoch: int, device: str, *, v
     # processes on a CPU share its cores and its memory, GPUs have their own
     sharing, holding = (1, settings.devices) if name == "cpu" else (settings.devices, 1)
     batch = -(-settings.batch // sharing)
-    patches = steps_per_epoch * batch + JUDGING_SHARE * validation_patches / sharing
+    patches = steps_per_epoch * batch + _JUDGING_SHARE * validation_patches / sharing
     seconds = settings.epochs * patches * patch_px2 * cost.seconds_per_px
     limit = float("inf") if settings.max_minutes is None else 60 * settings.max_minutes
     kept_bytes = cost.bytes_per_px * batch * patch_px2
-    memory = cost.held_bytes + PEAK_OVER_KEPT * kept_bytes
+    memory = cost.held_bytes + _PEAK_OVER_KEPT * kept_bytes
     if name == "cpu":
-        ahead_bytes = BATCHES_AHEAD * batch * patch_px2 * (4 * len(settings.channels) + 5)
-        memory = holding * (2 * cost.held_bytes + CPU_BYTES) + GROWTH_OVER_KEPT * kept_bytes + ahead_bytes
+        ahead_bytes = _BATCHES_AHEAD * batch * patch_px2 * (4 * len(settings.channels) + 5)
+        memory = holding * (2 * cost.held_bytes + _CPU_BYTES) + _GROWTH_OVER_KEPT * kept_bytes + ahead_bytes
     return Estimate(min(seconds, limit), int(memory))
 
 
 @lru_cache(maxsize=64)
 def _measured(settings: TrainingSettings, device: str) -> _Cost:
     on_gpu = device != "cpu"
-    side = settings.patch_px if on_gpu else min(settings.patch_px, CPU_PX)
+    side = settings.patch_px if on_gpu else min(settings.patch_px, _CPU_PX)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        learner = make_learner(replace(settings, patch_px=side, batch=PATCHES), device)
+        learner = make_learner(replace(settings, patch_px=side, batch=_PATCHES), device)
         started = time.perf_counter()
-        bytes_per_px = _bytes_kept(learner, _batch(settings, PATCHES, side, device)) / (PATCHES * side**2)
+        bytes_per_px = _bytes_kept(learner, _batch(settings, _PATCHES, side, device)) / (_PATCHES * side**2)
         seconds = time.perf_counter() - started
         held = sum(tensor.nbytes for tensor in learner.tensors().values())
-        patches = _patches_to_time(settings, device, bytes_per_px * side**2) if on_gpu else PATCHES
+        patches = _patches_to_time(settings, device, bytes_per_px * side**2) if on_gpu else _PATCHES
         batch = _batch(settings, patches, side, device)
         # the first step of a shape is slow, and what else the machine does only adds to a step
-        for _ in range(2 if on_gpu or seconds < LONG_STEP_SECONDS else 1):
+        for _ in range(2 if on_gpu or seconds < _LONG_STEP_SECONDS else 1):
             seconds = min(seconds, _seconds(learner, batch, device))
     del learner, batch
     free_memory(device)
@@ -137,8 +137,8 @@ def _measured(settings: TrainingSettings, device: str) -> _Cost:
 
 
 def _patches_to_time(settings: TrainingSettings, device: str, bytes_per_patch: float) -> int:
-    fits = LARGEST_SHARE * choose_device(device).free_bytes / (PEAK_OVER_KEPT * bytes_per_patch)
-    return max(PATCHES, min(settings.batch, int(fits)))
+    fits = _LARGEST_SHARE * choose_device(device).free_bytes / (_PEAK_OVER_KEPT * bytes_per_patch)
+    return max(_PATCHES, min(settings.batch, int(fits)))
 
 
 def _batch(settings: TrainingSettings, patches: int, side: int, device: str) -> DeviceBatch:
@@ -172,4 +172,4 @@ def _seconds(learner: Learner, batch: DeviceBatch, device: str) -> float:
     if device != "cpu":
         return seconds
     # of a processor that others keep busy, the time of its threads tells more than the clock
-    return min(seconds, SHARE_OF_THREADS * (time.process_time() - processor) / torch.get_num_threads())
+    return min(seconds, _SHARE_OF_THREADS * (time.process_time() - processor) / torch.get_num_threads())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-LONGEST_WAIT = timedelta(days=7)
+_LONGEST_WAIT = timedelta(days=7)
 """Whoever watches the reports may take their time; a device that died is noticed by the parent process."""
 
 
@@ -46,7 +46,7 @@ class FabricTeam:
         Fabric(
             accelerator=kind,
             devices=self.size if kind == "cpu" else [int(device.split(":")[1]) for device in devices],
-            strategy=DDPStrategy(timeout=LONGEST_WAIT),
+            strategy=DDPStrategy(timeout=_LONGEST_WAIT),
             plugins=LightningEnvironment(),
         ).launch()
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from napari_hrpn.training.process_group import ProcessGroup
     from napari_hrpn.training.settings import TrainingSettings
 
-ADVERSARIAL_WEIGHT = 1.0
-PIXEL_WEIGHT = 10.0
-DISCRIMINATOR_WEIGHT = 0.5
+_ADVERSARIAL_WEIGHT = 1.0
+_PIXEL_WEIGHT = 10.0
+_DISCRIMINATOR_WEIGHT = 0.5
 
 
 class GANDALearner:
@@ -116,7 +116,7 @@ class GANDALearner:
                 fake = self._generated(piece) if generated is None else generated.detach()
             real_error = (self._judged(piece.target * piece.valid) - 1) ** 2
             fake_error = self._judged(fake * piece.valid) ** 2
-            loss = DISCRIMINATOR_WEIGHT * (real_error + fake_error).sum() / patches
+            loss = _DISCRIMINATOR_WEIGHT * (real_error + fake_error).sum() / patches
             loss.backward()  # type: ignore[no-untyped-call]
         self._team.unite(self._discriminator)
         self._discriminator_optimiser.step()
@@ -130,7 +130,7 @@ class GANDALearner:
             fake = self._generated(piece) if generated is None else generated
             squared = (fake - piece.target) ** 2 * piece.valid
             missed = (self._judged(fake * piece.valid) - 1) ** 2
-            loss = ADVERSARIAL_WEIGHT * missed.sum() / patches + PIXEL_WEIGHT * squared.sum() / n
+            loss = _ADVERSARIAL_WEIGHT * missed.sum() / patches + _PIXEL_WEIGHT * squared.sum() / n
             loss.backward()  # type: ignore[no-untyped-call]
             error += squared.detach().sum(dtype=error.dtype)
         self._team.unite(self.network, self._discriminator)

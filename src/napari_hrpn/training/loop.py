@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from napari_hrpn.training.session import TrainingSession
     from napari_hrpn.training.validation import Judgement
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
-SECONDS_BETWEEN_STATES = 300.0
-DIVERGED = 1e3
+_SECONDS_BETWEEN_STATES = 300.0
+_DIVERGED = 1e3
 """A loss this many times that of the first epoch will not come back."""
 
 
@@ -84,7 +84,7 @@ class TrainingLoop:
             yield
         self._thread = None
 
-    def _computed(self, function: Callable[..., Result], *arguments: object) -> Result:
+    def _computed(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return function(*arguments) if self._thread is None else self._thread.submit(function, *arguments).result()
 
     def _epoch(self, state: RunState) -> Generator[StepReport | EpochReport, None, RunState]:
@@ -174,7 +174,7 @@ class TrainingLoop:
             return []
         pieces = min(self._pieces, len(batch.inputs))
         split = zip(*(np.array_split(part, pieces) for part in (batch.inputs, batch.target, batch.valid)), strict=True)
-        return [DeviceBatch(*on_device(parts, self._course.device)) for parts in split]
+        return [DeviceBatch(*_on_device(parts, self._course.device)) for parts in split]
 
     def _record(self, state: RunState, judged: Judgement) -> EpochRecord:
         steps, baseline = max(1, state.step), self._course.validation.baseline
@@ -217,7 +217,7 @@ class TrainingLoop:
         return state
 
     def _keep_now_and_then(self, state: RunState) -> RunState:
-        is_due = time.perf_counter() - self._kept > SECONDS_BETWEEN_STATES
+        is_due = time.perf_counter() - self._kept > _SECONDS_BETWEEN_STATES
         return self._keep(state) if is_due and state.step < self._feed.steps else state
 
     def _seconds(self) -> float:
@@ -246,7 +246,7 @@ class TrainingLoop:
         return min((record.validation_loss for record in state.history), default=math.inf)
 
     def _has_diverged(self, state: RunState, record: EpochRecord) -> bool:
-        return bool(state.history) and record.train_loss > DIVERGED * state.history[0].train_loss
+        return bool(state.history) and record.train_loss > _DIVERGED * state.history[0].train_loss
 
     def _divergence(self, state: RunState, what: str) -> str:
         kept = f"the checkpoint of epoch {state.best_epoch} is kept" if state.best_epoch else "no epoch was finished"
@@ -256,7 +256,7 @@ class TrainingLoop:
         )
 
 
-def on_device(parts: Iterable[np.ndarray], device: str) -> list[torch.Tensor]:
+def _on_device(parts: Iterable[np.ndarray], device: str) -> list[torch.Tensor]:
     """Bring arrays to a device, without waiting where the device can do that."""
     tensors = [torch.from_numpy(part) for part in parts]
     if device.startswith("cuda"):

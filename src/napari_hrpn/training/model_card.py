@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.settings import TrainingSettings
     from napari_hrpn.training.splits import Split
 
-PACKAGES = ("napari-hrpn", "torch", "numpy")
+_PACKAGES = ("napari-hrpn", "torch", "numpy")
 
 
 def trained_checkpoint(
@@ -57,7 +57,7 @@ def _card(settings: TrainingSettings, split: Split, measured: MeasuredScaling, s
             "train_mse_grey_levels2": record.train_loss,
             "training_seconds": round(record.seconds, 1),
         },
-        versions={name: importlib.metadata.version(name) for name in PACKAGES},
+        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
     )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.reports import EpochReport, StepReport
     from napari_hrpn.training.session import Material
 
-SECONDS_TO_DIE = 1.0
+_SECONDS_TO_DIE = 1.0
 
 
 def train_together(
@@ -110,7 +110,7 @@ class _Processes:
 
     def _death(self, ours: Connection) -> TrainingError:
         process = self._running[ours]
-        process.join(SECONDS_TO_DIE)
+        process.join(_SECONDS_TO_DIE)
         code = process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return TrainingError(

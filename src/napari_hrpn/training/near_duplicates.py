@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 # real fields, planes of a stack and phantoms that share a quarter of their tissue or more correlated by 0.91 or more,
 # all others by 0.29 or less, and made-up round sections of one size by 0.36
-THRESHOLD = 0.6
-LOOKED_AT_PX = 192
-LARGEST_PX = 512
+_THRESHOLD = 0.6
+_LOOKED_AT_PX = 192
+_LARGEST_PX = 512
 # Detail between these widths is compared: finer is lost when fields meet between pixels, coarser is the outline
 # of a section and the light of a camera, in which slides of different tumours are alike.
-FINEST_PX, COARSEST_PX = 1.0, 3.0
-LEAST_OVERLAP = 0.2
-FEWEST_PX = 1000
+_FINEST_PX, _COARSEST_PX = 1.0, 3.0
+_LEAST_OVERLAP = 0.2
+_FEWEST_PX = 1000
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def near_copies(split: Split) -> tuple[str, ...]:
         f"{match.correlation:.2f} over {match.overlap:.0%} of the smaller one; put both into one part."
         for one, other in combinations(views, 2)
         for first, second in product(views[one], views[other])
-        if first.slide is not second.slide and (match := _compared(first, second)).correlation > THRESHOLD
+        if first.slide is not second.slide and (match := _compared(first, second)).correlation > _THRESHOLD
     )
 
 
@@ -88,9 +88,9 @@ class _View:
 
 
 def _detail(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    fine, coarse = (ndimage.gaussian_filter(image, width, mode="nearest") for width in (FINEST_PX, COARSEST_PX))
+    fine, coarse = (ndimage.gaussian_filter(image, width, mode="nearest") for width in (_FINEST_PX, _COARSEST_PX))
     detail = fine - coarse
-    strength = np.sqrt(ndimage.gaussian_filter(detail**2, COARSEST_PX, mode="nearest"))
+    strength = np.sqrt(ndimage.gaussian_filter(detail**2, _COARSEST_PX, mode="nearest"))
     # no place counts much more than others, or the rims of two round sections would make them alike
     return np.asarray(detail / (strength + 0.2 * detail.std() + 1e-6))
 
@@ -102,7 +102,7 @@ def _compared(first: _View, second: _View) -> _Match:
     own = [size or assumed for size in sizes]
     extents = [max(view.size(size)) for view, size in zip((first, second), own, strict=True)]
     finest = max(max(size) for size in own)
-    pixel_um = max(min(extents) / LOOKED_AT_PX, max(extents) / LARGEST_PX, finest)
+    pixel_um = max(min(extents) / _LOOKED_AT_PX, max(extents) / _LARGEST_PX, finest)
     return _best_match(first.image(own[0], pixel_um), second.image(own[1], pixel_um))
 
 
@@ -111,7 +111,7 @@ def _best_match(first: NDArray[np.float64], second: NDArray[np.float64]) -> _Mat
     smaller = min(first.size, second.size)
     shape = [fft.next_fast_len(a + b - 1, real=True) for a, b in zip(first.shape, second.shape, strict=True)]
     count, sum_first, squares_first, sum_second, squares_second, cross = _overlap_sums(first, second, shape)
-    allowed = count >= max(LEAST_OVERLAP * smaller, FEWEST_PX)
+    allowed = count >= max(_LEAST_OVERLAP * smaller, _FEWEST_PX)
     count = np.where(allowed, count, 1)
     variances = (squares_first / count - (sum_first / count) ** 2, squares_second / count - (sum_second / count) ** 2)
     # an overlap of glass with glass says nothing

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.entries import SlideEntry
     from napari_hrpn.training.settings import TrainingSettings
 
-OPTIONS = {"nuclei": "--nuclei CHANNEL", "vessels": "--vessels CHANNEL", "probe": "--probe CHANNEL"}
+_OPTIONS = {"nuclei": "--nuclei CHANNEL", "vessels": "--vessels CHANNEL", "probe": "--probe CHANNEL"}
 """How the command line names the channel of a role; other roles go by ``--role ROLE=CHANNEL``."""
 
 
@@ -72,7 +72,7 @@ def role_channels(slide: Slide, roles: Sequence[str], given: Mapping[str, int | 
     return {role: chosen[role] for role in roles if role in chosen}
 
 
-def channel_list(slide: Slide) -> str:
+def _channel_list(slide: Slide) -> str:
     """Say which channels a slide has."""
     return ", ".join(f"{index} = {name}" for index, name in enumerate(slide.channel_names))
 
@@ -80,9 +80,9 @@ def channel_list(slide: Slide) -> str:
 def _check_complete(slide: Slide, roles: Sequence[str], found: Mapping[str, int]) -> None:
     missing = [role for role in roles if role not in found]
     if missing:
-        options = ", ".join(OPTIONS.get(role, f"--role {role}=CHANNEL") for role in missing)
+        options = ", ".join(_OPTIONS.get(role, f"--role {role}=CHANNEL") for role in missing)
         msg = (
-            f"{slide.source.name} has the channels {channel_list(slide)}, and none is known to show "
+            f"{slide.source.name} has the channels {_channel_list(slide)}, and none is known to show "
             f"{' or '.join(missing)}; say which one does (on the command line with {options})."
         )
         raise TrainingError(msg)
@@ -91,6 +91,6 @@ def _check_complete(slide: Slide, roles: Sequence[str], found: Mapping[str, int]
         if other is not None:
             msg = (
                 f"{slide.source.name} would give the channel {channel} = {slide.channel_names[channel]} to both {role} "
-                f"and {other}, expected one for each; its channels are {channel_list(slide)}."
+                f"and {other}, expected one for each; its channels are {_channel_list(slide)}."
             )
             raise TrainingError(msg)

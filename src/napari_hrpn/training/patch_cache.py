@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PatchCache", "cut_patches", "patch_cache_bytes"]
 
-SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def cut_patches(
@@ -122,7 +122,7 @@ def _finish(cut: SlideCut) -> Iterator[tuple[int, int]]:
     while True:
         try:
             # beside the cache, not in it: it stays when the cache is begun anew
-            lock.acquire(timeout=SECONDS_BETWEEN_LOOKS)
+            lock.acquire(timeout=_SECONDS_BETWEEN_LOOKS)
             break
         except Timeout:
             yield _progress(cut.begun())

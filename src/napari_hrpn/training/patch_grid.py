@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.settings import TrainingSettings
 
 CELL = np.dtype([(name, np.int32) for name in ("row", "column", "y0", "x0", "height", "width")])
-SMALLEST_CROP_CELL_PX = 512
+_SMALLEST_CROP_CELL_PX = 512
 
 
 def grid_cells(shape: tuple[int, int], patch_px: int) -> NDArray[np.void]:
@@ -39,7 +39,7 @@ def cell_px(settings: TrainingSettings) -> int:
     """Side of the cells that a slide is cut into."""
     if settings.sampling == "grid":
         return settings.patch_px
-    return max(settings.patch_px, SMALLEST_CROP_CELL_PX)
+    return max(settings.patch_px, _SMALLEST_CROP_CELL_PX)
 
 
 def selected_cells(slide: TrainingSlide, settings: TrainingSettings) -> NDArray[np.void]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 AHEAD = 4
 # columns that are turned at once: few enough that their rows stay in the processor's nearest cache
-STRIP_PX = 32
+_STRIP_PX = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +174,6 @@ def _turned(pixels: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
         # reading backwards while scaling costs more than a copy
         return np.ascontiguousarray(pixels)
     turned = np.empty_like(pixels, order="C")
-    for first in range(0, pixels.shape[1], STRIP_PX):
-        turned[:, :, first : first + STRIP_PX] = pixels[:, first : first + STRIP_PX].swapaxes(1, 2)
+    for first in range(0, pixels.shape[1], _STRIP_PX):
+        turned[:, :, first : first + _STRIP_PX] = pixels[:, first : first + _STRIP_PX].swapaxes(1, 2)
     return turned

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.cached_patches import PatchCache
     from napari_hrpn.training.settings import TrainingSettings
 
-TURNS = 8
+_TURNS = 8
 FEWEST_STEPS = 50
 
 
@@ -151,7 +151,7 @@ def _of_step(settings: TrainingSettings, epoch: int, step: int) -> np.random.Gen
 
 
 def _turns(random: np.random.Generator, settings: TrainingSettings, count: int) -> NDArray[np.int64]:
-    return random.integers(TURNS, size=count) if settings.flips else np.zeros(count, np.int64)
+    return random.integers(_TURNS, size=count) if settings.flips else np.zeros(count, np.int64)
 
 
 def _counted(sources: NDArray[np.int64]) -> list[tuple[int, int]]:

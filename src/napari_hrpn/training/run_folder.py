@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-FORMAT = "napari-hrpn training 1"
+_FORMAT = "napari-hrpn training 1"
 # these may change from one run to the next: they do not decide what a step does
-FREE = ("epochs", "max_minutes", "device")
+_FREE = ("epochs", "max_minutes", "device")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RunRequest:
 
     def _decisive(self) -> RunRequest:
         standard = TrainingSettings()
-        free = {name: getattr(standard, name) for name in FREE}
+        free = {name: getattr(standard, name) for name in _FREE}
         entries = tuple(_entry(_plain(entry)) for entry in self.entries)
         return replace(self, entries=entries, settings=replace(self.settings, **free))
 
@@ -167,7 +167,7 @@ class RunFolder:
         """
         self.refuse_other(request)
         content = {
-            "format": FORMAT,
+            "format": _FORMAT,
             "slides": [_plain(entry) for entry in request.entries],
             "validate": request.validate,
             "settings": asdict(request.settings),

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 BLOCK_PX = 512
 MOST_BLOCKS = 64
-ENOUGH_PIXELS = 4096
+_ENOUGH_PIXELS = 4096
 
 
 def level_to_look_at(slide: TrainingSlide) -> int:
     """Coarsest stored level with enough pixels in the regions; one that is computed would read the finest."""
     share = 1.0 if slide.regions is None else slide.regions.fraction
     levels = slide.slide.levels[: slide.slide.stored_levels]
-    fits = [index for index, level in enumerate(levels) if math.prod(level.shape[1:]) * share >= ENOUGH_PIXELS]
+    fits = [index for index, level in enumerate(levels) if math.prod(level.shape[1:]) * share >= _ENOUGH_PIXELS]
     return max(fits, default=0)
 
 

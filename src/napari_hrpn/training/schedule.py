@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_hrpn.training.settings import TrainingSettings
 
-START = 0.04
+_START = 0.04
 
 
 def learning_rate(settings: TrainingSettings, progress: float) -> float:
@@ -17,6 +17,6 @@ def learning_rate(settings: TrainingSettings, progress: float) -> float:
         return settings.learning_rate
     progress = min(max(progress, 0.0), 1.0)
     if progress < settings.warm_up:
-        return settings.learning_rate * (START + (1 - START) * progress / settings.warm_up)
+        return settings.learning_rate * (_START + (1 - _START) * progress / settings.warm_up)
     rest = (progress - settings.warm_up) / max(1e-9, 1 - settings.warm_up)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))

@@ -90,13 +90,13 @@ def make_course(material: Material, split: Split, device: str, team: ProcessGrou
 
 def make_learner(settings: TrainingSettings, device: str, team: ProcessGroup = SINGLE) -> Learner:
     """Network of the settings, ready to learn."""
-    precision = precision_on(device, settings.precision)
+    precision = _precision_on(device, settings.precision)
     if settings.model == "ganda":
         return GANDALearner(settings, device, precision, team=team)
     return HRPNLearner(settings, device, precision, team=team)
 
 
-def precision_on(device: str, precision: str) -> str:
+def _precision_on(device: str, precision: str) -> str:
     """Arithmetic that a device is to learn with."""
     if precision != "auto":
         return precision

@@ -7,7 +7,7 @@ from typing import Literal
 
 from napari_hrpn.training.errors import TrainingError
 
-CHOICES = {
+_CHOICES = {
     "model": ("hrpn", "ganda"),
     "recipe": ("paper", "fast"),
     "upsampling": ("bilinear", "transposed"),
@@ -17,7 +17,7 @@ CHOICES = {
     "scaling": ("raw", "fixed", "percentile", "full_scale"),
     "precision": ("auto", "fp32", "bf16"),
 }
-RANGES = {
+_RANGES = {
     "branches": (1, 4),
     "patch_px": (32, 4096),
     "batch": (1, 4096),
@@ -128,11 +128,11 @@ class TrainingSettings:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
+        for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 msg = f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}."
                 raise TrainingError(msg)
-        for name, (lowest, highest) in RANGES.items():
+        for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not lowest <= value <= highest:
                 msg = f"{name.replace('_', ' ')} is {value:g}; expected {lowest:g} to {highest:g}."
@@ -155,7 +155,7 @@ class TrainingSettings:
         return 16 if self.model == "ganda" else 4 << (self.branches - 1)
 
 
-PAPER = TrainingSettings(
+_PAPER = TrainingSettings(
     recipe="paper",
     sampling="grid",
     patch_px=512,
@@ -170,9 +170,9 @@ PAPER = TrainingSettings(
     averaging=0.0,
     precision="fp32",
 )
-FAST = TrainingSettings()
-GANDA = replace(
-    PAPER,
+_FAST = TrainingSettings()
+_GANDA = replace(
+    _PAPER,
     model="ganda",
     batch=20,
     epochs=50,
@@ -182,8 +182,8 @@ GANDA = replace(
     weight_decay=0.0,
     scaling="full_scale",
 )
-GANDA_FAST = replace(
-    GANDA,
+_GANDA_FAST = replace(
+    _GANDA,
     recipe="fast",
     sampling="crops",
     patch_px=256,
@@ -193,7 +193,12 @@ GANDA_FAST = replace(
     padding_counts=False,
     precision="auto",
 )
-RECIPES = {("hrpn", "paper"): PAPER, ("hrpn", "fast"): FAST, ("ganda", "paper"): GANDA, ("ganda", "fast"): GANDA_FAST}
+_RECIPES = {
+    ("hrpn", "paper"): _PAPER,
+    ("hrpn", "fast"): _FAST,
+    ("ganda", "paper"): _GANDA,
+    ("ganda", "fast"): _GANDA_FAST,
+}
 
 
 def recipe_settings(recipe: str = "fast", model: str = "hrpn", **changes: object) -> TrainingSettings:
@@ -219,7 +224,7 @@ def recipe_settings(recipe: str = "fast", model: str = "hrpn", **changes: object
     TrainingError
         In one sentence, when there is no such recipe or a field is out of its range.
     """
-    if (model, recipe) not in RECIPES:
+    if (model, recipe) not in _RECIPES:
         msg = f"there is no recipe {recipe!r} for the model {model!r}; expected paper or fast, for hrpn or ganda."
         raise TrainingError(msg)
-    return replace(RECIPES[model, recipe], **changes)  # type: ignore[arg-type]
+    return replace(_RECIPES[model, recipe], **changes)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.entries import TrainingSlide
     from napari_hrpn.training.settings import TrainingSettings
 
-BLOCK_PX = 2048
+_BLOCK_PX = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class SlideCut:
     def blocks(self) -> list[NDArray[np.intp]]:
         """Cells that are read together, by their numbers, in the order of the slide's own chunks."""
         chunks = self.slide.slide.levels[0].chunks[1:]
-        height, width = (rounded_up(max(BLOCK_PX, *sizes), self.cell_px) for sizes in chunks)
+        height, width = (rounded_up(max(_BLOCK_PX, *sizes), self.cell_px) for sizes in chunks)
         row, column = self.cells["y0"] // height, self.cells["x0"] // width
         block = row * (self.slide.slide.shape[1] // width + 1) + column
         return [np.flatnonzero(block == number) for number in np.unique(block)]

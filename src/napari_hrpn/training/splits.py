@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-GAP_PX = 64
-VALIDATION_SHARE = 0.25
+_GAP_PX = 64
+_VALIDATION_SHARE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def _cut_single(slides: Sequence[TrainingSlide], parts: Mapping[str, str], tumou
     uncut = [slide for slide in whole.train if slide.slide not in cut_slides]
     note = (
         f"Validated on a part of {tumour}, the only tumour to train on: the last quarter of each slide along its "
-        f"longer side, {GAP_PX} px or more from what is trained on; other tumours may be predicted less well."
+        f"longer side, {_GAP_PX} px or more from what is trained on; other tumours may be predicted less well."
     )
     return Split((*(first for first, _ in cut), *uncut), tuple(second for _, second in cut), whole.test, note)
 
@@ -151,14 +151,14 @@ def _cut_edges(profile: NDArray[np.integer], pixel: float) -> tuple[float, float
 
     `profile` has the area in each row or column of a mask whose pixels are `pixel` full-resolution pixels wide.
     """
-    gap = int(np.ceil(GAP_PX / pixel))
+    gap = int(np.ceil(_GAP_PX / pixel))
     area = np.concatenate([[0], np.cumsum(profile)]).astype(np.float64)
     before, after = area[:-gap], area[-1] - area[gap:]
     possible = (before > 0) & (after > 0)
     if not possible.any():
         return None
     share = after[possible] / (before[possible] + after[possible])
-    cut = int(np.flatnonzero(possible)[np.abs(share - VALIDATION_SHARE).argmin()])
+    cut = int(np.flatnonzero(possible)[np.abs(share - _VALIDATION_SHARE).argmin()])
     return cut * pixel, (cut + gap) * pixel
 
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training.entries import TrainingSlide
 
-FEWEST_SLIDES = 3
-BLOCKS = 6
-LAGS_PX = (1, 4, 16)
-SUSPICIOUS = 0.6
+_FEWEST_SLIDES = 3
+_BLOCKS = 6
+_LAGS_PX = (1, 4, 16)
+_SUSPICIOUS = 0.6
 """Distance in the better order over that in the given one: 0.05 to 0.7 where two stains of real fields and phantoms
 were swapped, 0.8 and more where none were."""
 
@@ -31,7 +31,7 @@ def swapped_channels(slides: Sequence[TrainingSlide]) -> tuple[str, ...]:
     are all wrong in the same way are not found.
     """
     alone = list({id(each.slide): each for each in slides}.values())
-    if len(alone) < FEWEST_SLIDES:
+    if len(alone) < _FEWEST_SLIDES:
         return ()
     levels = _levels_alike(alone)
     looks = np.array([_look(slide, level) for slide, level in zip(alone, levels, strict=True)])
@@ -41,7 +41,7 @@ def swapped_channels(slides: Sequence[TrainingSlide]) -> tuple[str, ...]:
         given = tuple(range(len(others)))
         distances = {order: float(np.linalg.norm(looks[index][list(order)] - others)) for order in permutations(given)}
         best = min(distances, key=distances.__getitem__)
-        if best != given and distances[best] < SUSPICIOUS * distances[given]:
+        if best != given and distances[best] < _SUSPICIOUS * distances[given]:
             found.append(_sentence(slide, best))
     return tuple(found)
 
@@ -58,7 +58,7 @@ def _levels_alike(slides: Sequence[TrainingSlide]) -> list[int]:
 
 def _look(slide: TrainingSlide, level: int) -> NDArray[np.float64]:
     """What a channel looks like, shape (inputs + 1, numbers): medians over some blocks."""
-    blocks = islice(read_blocks(slide, level, block_corners(slide, level)), BLOCKS)
+    blocks = islice(read_blocks(slide, level, block_corners(slide, level)), _BLOCKS)
     return np.median([[_texture(channel, inside) for channel in block] for block, inside in blocks], axis=0)
 
 
@@ -68,7 +68,7 @@ def _texture(channel: NDArray[np.generic], inside: NDArray[np.bool_]) -> list[fl
     mean, spread = float(pixels.mean()), float(pixels.std()) + 1e-9
     scaled = np.where(inside, (image - mean) / spread, 0)
     correlations = [
-        float((scaled[:, :-lag] * scaled[:, lag:]).mean()) if lag < scaled.shape[1] else 0 for lag in LAGS_PX
+        float((scaled[:, :-lag] * scaled[:, lag:]).mean()) if lag < scaled.shape[1] else 0 for lag in _LAGS_PX
     ]
     skewness = float((scaled[inside] ** 3).mean())
     return [float(np.log10(spread / (abs(mean) + 1e-9) + 1e-3)), *correlations, float(np.tanh(skewness / 4))]

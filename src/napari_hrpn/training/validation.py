@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from napari_hrpn.training.process_group import ProcessGroup
     from napari_hrpn.training.settings import TrainingSettings
 
-PREVIEW_CANDIDATES = 64
-BASELINE_PATCHES = 64
+_PREVIEW_CANDIDATES = 64
+_BASELINE_PATCHES = 64
 """They are enough for two digits, and blurring them takes a second."""
 
 
@@ -49,7 +49,7 @@ class Validation:
         self._sources, self._settings, self._device, self._team = sources, settings, device, team
         self.target_scale = sources[0].scaling.target_scale
         self._shown = self._telling_patch()
-        patches = islice(validation_batches(sources, settings, 1), BASELINE_PATCHES)
+        patches = islice(validation_batches(sources, settings, 1), _BASELINE_PATCHES)
         self.baseline = blurred_baseline(patches)
 
     def judge(self, network: nn.Module) -> Judgement:
@@ -78,7 +78,7 @@ class Validation:
     def _telling_patch(self) -> Batch:
         """The first patch alone says little where it is dark or padding: the one of a few that shows most."""
         patches = validation_batches(self._sources, self._settings, 1)
-        return max(islice(patches, PREVIEW_CANDIDATES), key=_contrast)
+        return max(islice(patches, _PREVIEW_CANDIDATES), key=_contrast)
 
 
 def _contrast(batch: Batch) -> float:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.block_scan import BlockCounter
 
-Result = TypeVar("Result")
-Findings = TypeVar("Findings", covariant=True)
+_Result = TypeVar("_Result")
+_Findings = TypeVar("_Findings", covariant=True)
 
 
-class CountedPart(Protocol[Findings]):
+class CountedPart(Protocol[_Findings]):
     """A part that counts pixels."""
 
     name: str
@@ -37,11 +37,11 @@ class CountedPart(Protocol[Findings]):
     def counters(self) -> Sequence[BlockCounter[Any]]:
         """Counters of the pass over all pixels."""
 
-    def finish(self) -> Generator[float, None, Findings]:
+    def finish(self) -> Generator[float, None, _Findings]:
         """Turn counts into numbers; yields the share that is done."""
 
 
-class Report(Protocol):
+class _Report(Protocol):
     """How far some work is."""
 
     @property
@@ -54,14 +54,14 @@ class Report(Protocol):
 
 
 def shares(
-    work: Generator[Report, None, Result], start: float = 0.0, stop: float = 1.0
-) -> Generator[float, None, Result]:
+    work: Generator[_Report, None, _Result], start: float = 0.0, stop: float = 1.0
+) -> Generator[float, None, _Result]:
     """Run a piece of work as a part of another."""
     with closing(work):
         while True:
             try:
                 report = next(work)
             except StopIteration as end:
-                result: Result = end.value
+                result: _Result = end.value
                 return result
             yield start + (stop - start) * report.done / max(1, report.total)

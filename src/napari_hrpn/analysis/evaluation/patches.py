@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.icc import IntraclassCorrelation
 
 PATCHES = "patches"
-LEAST_PATCHES = 4
-PIXEL_UM, SMOOTHING_UM = 1.1, 0.7
+_LEAST_PATCHES = 4
+_PIXEL_UM, _SMOOTHING_UM = 1.1, 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class PatchesPart:
             return
         number = len(self._roles)
         for index, channel in enumerate(self._roles.values()):
-            image = LevelChannel(slide, channel, slide.level_for(PIXEL_UM), SMOOTHING_UM)
+            image = LevelChannel(slide, channel, slide.level_for(_PIXEL_UM), _SMOOTHING_UM)
             steps = grey_threshold(image, self._comparison.tissue, None)
             found.append((yield from shares(steps, index / number, (index + 1) / number)))
         self._thresholds = tuple(found)
@@ -160,7 +160,7 @@ def _agreement(
     means = np.stack([own[real.enough] for own in maps], axis=1)
     apart = maps[0] - maps[1]
     test = None
-    if len(means) >= LEAST_PATCHES:
+    if len(means) >= _LEAST_PATCHES:
         # exchanged are real and predicted: the dependence of their differences matters
         test = anderson_darling_permutation(
             [[[mean] for mean in column] for column in means.T],

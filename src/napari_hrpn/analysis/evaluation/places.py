@@ -11,13 +11,13 @@ from napari_hrpn.slides import RegionMask
 if TYPE_CHECKING:
     from napari_hrpn.analysis.slide_penetration import ProbeImage
 
-DENSITY_PIXEL_UM = 1.1
+_DENSITY_PIXEL_UM = 1.1
 
 
 def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) -> tuple[float, float]:
     """Grey levels that a density plot of a prediction spans: all but a thousandth of the pixels."""
     ends = [
-        tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_PERCENTILES, DENSITY_PIXEL_UM)[0]
+        tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_PERCENTILES, _DENSITY_PIXEL_UM)[0]
         for image in (real, prediction)
     ]
     whole = has_whole_numbers(real, prediction)

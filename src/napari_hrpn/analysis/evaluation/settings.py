@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation, FinishedTiles
 
-SMALLEST_PATCH_PX = 64
-ENOUGH_PATCHES = 24
+_SMALLEST_PATCH_PX = 64
+_ENOUGH_PATCHES = 24
 TAKEN_NAMES = ("real", "nuclei", "vessels", "probe")
 
 
@@ -126,7 +126,7 @@ class EvaluationSettings:
         if self.patch_px is not None:
             return self.patch_px
         edge = PATCH_PX
-        while edge > SMALLEST_PATCH_PX and (shape[0] // edge) * (shape[1] // edge) < ENOUGH_PATCHES:
+        while edge > _SMALLEST_PATCH_PX and (shape[0] // edge) * (shape[1] // edge) < _ENOUGH_PATCHES:
             edge //= 2
         return edge
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Findings = SlideQuality | ComparedPixels | VesselFindings | PatchFindings
     Part = CountedPart[Findings]
 
-QUALITY = "quality"
-COARSE, RANGE, PIXELS, NUMBERS = 0.3, 0.5, 1.0, 0.4
+_QUALITY = "quality"
+_COARSE, _RANGE, _PIXELS, _NUMBERS = 0.3, 0.5, 1.0, 0.4
 """About what looking at coarse levels, the two passes over pixels, and all after them take, relative to a pass."""
 
 
@@ -139,7 +139,7 @@ def part_names(comparison: SlideComparison) -> tuple[str, ...]:
         Without "penetration" where it cannot be measured.
     """
     pixels = [pixels_part(prediction.name) for prediction in comparison.predictions]
-    return (QUALITY, *pixels, *([] if why_no_penetration(comparison) else [PENETRATION]), PATCHES)
+    return (_QUALITY, *pixels, *([] if why_no_penetration(comparison) else [PENETRATION]), PATCHES)
 
 
 @dataclass(frozen=True)
@@ -158,15 +158,15 @@ def _steps(
     parts += [] if why_no_penetration(comparison) else [VesselsPart(comparison, settings)]
     parts += [PatchesPart(comparison, settings)]
     parts = [part for part in parts if part.name not in skip]
-    quality = _Step(QUALITY, COARSE, lambda: shares(slide_quality(comparison.real.slide, comparison.roles)))
-    steps = [] if QUALITY in skip else [quality]
-    steps += [_Step(f"{part.name}, coarse", COARSE, part.begin) for part in parts]
+    quality = _Step(_QUALITY, _COARSE, lambda: shares(slide_quality(comparison.real.slide, comparison.roles)))
+    steps = [] if _QUALITY in skip else [quality]
+    steps += [_Step(f"{part.name}, coarse", _COARSE, part.begin) for part in parts]
     ranges = [counter for part in parts for counter in part.ranges()]
     if ranges:
-        steps.append(_Step("range of the pixels", RANGE, lambda: _counted(parts, lambda: ranges, looks)))
+        steps.append(_Step("range of the pixels", _RANGE, lambda: _counted(parts, lambda: ranges, looks)))
     if parts:
-        steps.append(_Step("all pixels", PIXELS, lambda: _counted(parts, lambda: _counters(parts), looks)))
-    return steps + [_Step(part.name, NUMBERS, part.finish) for part in parts]
+        steps.append(_Step("all pixels", _PIXELS, lambda: _counted(parts, lambda: _counters(parts), looks)))
+    return steps + [_Step(part.name, _NUMBERS, part.finish) for part in parts]
 
 
 def _counters(parts: Sequence[Part]) -> list[BlockCounter[Any]]:

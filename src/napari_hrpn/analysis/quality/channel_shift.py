@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FURTHEST_SHARE = 0.25
-TRUSTED_PEAK = 20.0
+_FURTHEST_SHARE = 0.25
+_TRUSTED_PEAK = 20.0
 """Noise reached 12 standard deviations on phantoms in which two channels share nothing, a true shift 180."""
 _FINEST, _COARSEST = 0.15, 0.01
 _AGREE_PX = 1.0
@@ -70,7 +70,7 @@ def channel_shifts(
             one, other = phases[first], phases[second]
             if one is not None and other is not None:
                 sums.add(one.conj() * other)
-    return consistent([_shift(*pair, sums, pixel_size_um) for pair, sums in spectra.items()])
+    return _consistent([_shift(*pair, sums, pixel_size_um) for pair, sums in spectra.items()])
 
 
 class _Spectra:
@@ -93,7 +93,7 @@ def _shift(first: int, second: int, spectra: _Spectra, pixel_size_um: tuple[floa
     whole = halves[0] + halves[1]
     place, peak = _peak(whole)
     agree = all(np.hypot(*np.subtract(_peak(half)[0], place)) <= _AGREE_PX for half in halves)
-    if peak < TRUSTED_PEAK or not agree:
+    if peak < _TRUSTED_PEAK or not agree:
         return _unknown(first, second, peak, spectra.blocks, "the channels share too little fine structure")
     shift_px = _refined(whole)
     shift_um = None
@@ -102,7 +102,7 @@ def _shift(first: int, second: int, spectra: _Spectra, pixel_size_um: tuple[floa
     return ChannelShift(first, second, shift_px, shift_um, peak, spectra.blocks)
 
 
-def consistent(shifts: Sequence[ChannelShift]) -> tuple[ChannelShift, ...]:
+def _consistent(shifts: Sequence[ChannelShift]) -> tuple[ChannelShift, ...]:
     """Take back what does not fit the rest: from one channel over a second to a third must be as far as directly."""
     kept = {(shift.first, shift.second): shift for shift in shifts}
     channels = sorted({channel for pair in kept for channel in pair})
@@ -143,7 +143,7 @@ def _peak(spectrum: NDArray[Any]) -> tuple[tuple[int, int], float]:
     correlation = np.abs(fft.fftshift(fft.ifft2(spectrum).real))
     noise = 1.4826 * float(np.median(correlation))
     middle = [size // 2 for size in correlation.shape]
-    reach = [max(1, int(size * FURTHEST_SHARE)) for size in correlation.shape]
+    reach = [max(1, int(size * _FURTHEST_SHARE)) for size in correlation.shape]
     near = correlation[middle[0] - reach[0] : middle[0] + reach[0] + 1, middle[1] - reach[1] : middle[1] + reach[1] + 1]
     row, column = np.unravel_index(near.argmax(), near.shape)
     return (int(row) - reach[0], int(column) - reach[1]), float(near[row, column]) / noise if noise else 0.0

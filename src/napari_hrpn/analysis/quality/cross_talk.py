@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SMALLEST_SHARE = 0.02
-LARGEST_SHARE = 0.4
+_SMALLEST_SHARE = 0.02
+_LARGEST_SHARE = 0.4
 """A camera that saw more than this of another dye would show that dye; it is the other way round, or biology."""
 COARSEST_PIXEL_UM = 1.5
 _WINDOW_PX = 64
@@ -93,7 +93,7 @@ def cross_talk(
 
 
 def _is_plausible(share: float, spread: float) -> bool:
-    return SMALLEST_SHARE <= share <= LARGEST_SHARE and spread <= _LARGEST_SPREAD
+    return _SMALLEST_SHARE <= share <= _LARGEST_SHARE and spread <= _LARGEST_SPREAD
 
 
 def _is_mirrored(back: tuple[float, float, int], spread: float) -> bool:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.quality.stitching import Stitching
     from napari_hrpn.slides import Slide
 
-SEEN_SATURATION, MUCH_SATURATION = 5e-4, 1e-3
-SEEN_ZEROS, MANY_ZEROS = 0.01, 0.2
-GAPS = 1.15
-FEW_LEVELS = 16
-SEEN_SHIFT_PX, LARGE_SHIFT_PX = 0.5, 1.0
-MUCH_CROSS_TALK = 0.05
-SEEN_DEPTH, DEEP = 0.02, 0.05
+_SEEN_SATURATION, _MUCH_SATURATION = 5e-4, 1e-3
+_SEEN_ZEROS, _MANY_ZEROS = 0.01, 0.2
+_GAPS = 1.15
+_FEW_LEVELS = 16
+_SEEN_SHIFT_PX, _LARGE_SHIFT_PX = 0.5, 1.0
+_MUCH_CROSS_TALK = 0.05
+_SEEN_DEPTH, _DEEP = 0.02, 0.05
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def findings_of(
             found += _about_grey_levels(channel, name, levels[channel], slide.dtype)
         found += [finding for shift in shifts for finding in _about_shift(shift, slide.channel_names)]
         found += [_about_leak(leak, slide.channel_names) for leak in leaks if leak.is_found]
-        found += [_about_seams(seam, slide) for seam in seams if seam.is_found and seam.depth >= SEEN_DEPTH]
+        found += [_about_seams(seam, slide) for seam in seams if seam.is_found and seam.depth >= _SEEN_DEPTH]
     return tuple(sorted(found, key=lambda finding: not finding.matters))
 
 
@@ -109,15 +109,15 @@ def _about_grey_levels(channel: int, name: str, levels: GreyLevels, dtype: np.dt
             f"{name} is the same everywhere: there is nothing in it to predict from or to learn.",
         )
         return
-    if levels.saturated >= SEEN_SATURATION:
+    if levels.saturated >= _SEEN_SATURATION:
         yield Finding(
-            *("saturation", (channel,), levels.saturated, "share of pixels", levels.saturated >= MUCH_SATURATION),
+            *("saturation", (channel,), levels.saturated, "share of pixels", levels.saturated >= _MUCH_SATURATION),
             f"{name}: {_percent(levels.saturated)} of the pixels are at the largest value, {levels.highest:g}: "
             "differences between bright places are lost, and a prediction is too low or too even there.",
         )
-    if levels.zeros >= SEEN_ZEROS:
+    if levels.zeros >= _SEEN_ZEROS:
         yield Finding(
-            *("zeros", (channel,), levels.zeros, "share of pixels", levels.zeros >= MANY_ZEROS),
+            *("zeros", (channel,), levels.zeros, "share of pixels", levels.zeros >= _MANY_ZEROS),
             f"{name}: {_percent(levels.zeros)} of the pixels are 0: faint signal below the cut is lost, so a network "
             "cannot tell little from nothing there.",
         )
@@ -128,14 +128,14 @@ def _about_bits(channel: int, name: str, levels: GreyLevels, dtype: np.dtype) ->
     if levels.bits_used is None:
         return
     stored = 8 * dtype.itemsize
-    if levels.spacing >= GAPS:
+    if levels.spacing >= _GAPS:
         yield Finding(
             *("bit depth", (channel,), float(levels.bits_used), "bits", levels.bits_used < stored),
             f"{name}: only one grey level in {levels.spacing:.3g} occurs, so {levels.bits_used} bits of {stored} hold "
             "them all: the image was stretched after it was recorded, fine steps are lost, and a network trained on "
             "slides as the camera gave them does not know such grey levels.",
         )
-    elif levels.typical_levels <= FEW_LEVELS:
+    elif levels.typical_levels <= _FEW_LEVELS:
         yield Finding(
             *("bit depth", (channel,), float(levels.typical_levels), "grey levels", False),
             f"{name}: 98 % of the pixels lie within {levels.typical_levels} grey levels: steps of one level are coarse "
@@ -145,12 +145,12 @@ def _about_bits(channel: int, name: str, levels: GreyLevels, dtype: np.dtype) ->
 
 def _about_shift(shift: ChannelShift, names: Sequence[str]) -> Iterator[Finding]:
     distance = math.hypot(*shift.shift_px)
-    if not distance >= SEEN_SHIFT_PX:
+    if not distance >= _SEEN_SHIFT_PX:
         return
     down, right = shift.shift_px
     in_um = "" if shift.shift_um is None else f" ({math.hypot(*shift.shift_um):.2g} µm)"
     yield Finding(
-        *("shift", (shift.first, shift.second), distance, "px", distance >= LARGE_SHIFT_PX),
+        *("shift", (shift.first, shift.second), distance, "px", distance >= _LARGE_SHIFT_PX),
         f"{names[shift.second]} lies {distance:.1f} px{in_um} from {names[shift.first]}, {abs(down):.1f} "
         f"{'down' if down >= 0 else 'up'} and {abs(right):.1f} {'right' if right >= 0 else 'left'}: a network learns "
         "the shift along with the biology, and numbers that compare pixels suffer.",
@@ -159,7 +159,7 @@ def _about_shift(shift: ChannelShift, names: Sequence[str]) -> Iterator[Finding]
 
 def _about_leak(leak: CrossTalk, names: Sequence[str]) -> Finding:
     return Finding(
-        *("cross-talk", (leak.source, leak.target), leak.share, "share", leak.share >= MUCH_CROSS_TALK),
+        *("cross-talk", (leak.source, leak.target), leak.share, "share", leak.share >= _MUCH_CROSS_TALK),
         f"{_percent(leak.share)} of the fine structure of {names[leak.source]} shows in {names[leak.target]} all over: "
         "either its light leaks through, and a network learns to copy it, or the stains do sit in the same place; "
         "a slide with one stain alone tells which.",
@@ -170,7 +170,7 @@ def _about_seams(seam: Stitching, slide: Slide) -> Finding:
     size = slide.pixel_size_um
     in_um = "" if size is None else f" ({seam.period_px * size[seam.axis == 'x']:.0f} µm)"
     return Finding(
-        *("stitching", (), seam.period_px, "px", seam.depth >= DEEP),
+        *("stitching", (), seam.period_px, "px", seam.depth >= _DEEP),
         f"The light rises and falls by {_percent(seam.depth)} every {seam.period_px:.0f} px{in_um} along {seam.axis}, "
         "like the fields of a camera: a prediction follows it, and patches differ for no biological reason.",
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import ChannelRoles, Slide
 
-MOST_COMPARED = 4
+_MOST_COMPARED = 4
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[
 
 def _compared(slide: Slide, roles: ChannelRoles) -> list[int]:
     known = [index for index in (roles.nuclei, roles.vessels, roles.probe) if index is not None]
-    return known if len(known) > 1 else list(range(min(MOST_COMPARED, len(slide.channel_names))))
+    return known if len(known) > 1 else list(range(min(_MOST_COMPARED, len(slide.channel_names))))
 
 
 def _positions(compared: Sequence[int], shifts: Sequence[ChannelShift]) -> list[tuple[float, float]]:

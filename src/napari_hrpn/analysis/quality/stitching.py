@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import RegionMask, Slide
 
-FEWEST_PERIODS = 4
-SHORTEST_PERIOD_PX = 32
-SHORTEST_PERIOD_FULL_PX = 128
+_FEWEST_PERIODS = 4
+_SHORTEST_PERIOD_PX = 32
+_SHORTEST_PERIOD_FULL_PX = 128
 _STRIP_PX = 512
 _BRIGHTEST_PERCENT = 95
 _PADDING = 4
@@ -115,8 +115,8 @@ def _found(axis: str, profiles: Sequence[NDArray[np.float64]], downsample: float
     if not spectra:
         return Stitching(axis, math.nan, math.nan, math.nan, "there is too little tissue along this axis")
     extent = spectra[0][0]
-    shortest = max(SHORTEST_PERIOD_PX, SHORTEST_PERIOD_FULL_PX / downsample)
-    allowed = np.arange(_PADDING * FEWEST_PERIODS, int(_PADDING * extent / shortest) + 1)
+    shortest = max(_SHORTEST_PERIOD_PX, _SHORTEST_PERIOD_FULL_PX / downsample)
+    allowed = np.arange(_PADDING * _FEWEST_PERIODS, int(_PADDING * extent / shortest) + 1)
     if not len(allowed):
         return Stitching(axis, math.nan, math.nan, math.nan, "the tissue is too small to hold four camera fields")
     ratios = np.stack([_over_surroundings(amplitudes**2, allowed) for _, amplitudes in spectra])
@@ -147,7 +147,7 @@ def _trusted_score(channels: int) -> float:
 def _amplitudes(profile: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]] | None:
     """Extent of the tissue, and half the amplitude of each frequency relative to the mean."""
     there = np.flatnonzero(np.isfinite(profile))
-    if len(there) < 2 * SHORTEST_PERIOD_PX:
+    if len(there) < 2 * _SHORTEST_PERIOD_PX:
         return None
     part = profile[there[0] : there[-1] + 1]
     part = np.where(np.isfinite(part), part, np.nanmean(part))

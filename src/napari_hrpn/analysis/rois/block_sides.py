@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import FinishedTiles
 
 # a correlation length is found as well on a coarser level
-LOOKED_AT_PX = 2**20
+_LOOKED_AT_PX = 2**20
 
 
 def block_side(
@@ -43,7 +43,7 @@ def _look(
 ) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
     """A region on the finest level on which it is small, which of its pixels are inside, and how coarse that is."""
     slide, area = image.slide, math.prod(part.stop - part.start for part in bounds)
-    fits = [i for i in range(len(slide.levels)) if area / math.prod(slide.downsample(i)) <= LOOKED_AT_PX]
+    fits = [i for i in range(len(slide.levels)) if area / math.prod(slide.downsample(i)) <= _LOOKED_AT_PX]
     level = min(fits, default=len(slide.levels) - 1)
     downsample = slide.downsample(level)
     rows, columns = (

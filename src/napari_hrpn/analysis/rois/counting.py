@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Window = tuple[slice, slice]
 
 TILE_EDGE = 2048
-MOST_BEYOND = 0.01
+_MOST_BEYOND = 0.01
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _at_level(bounds: Window, level: SharedLevel) -> Window:
 def is_within(pixels: Sequence[Pixels], mask: NDArray[np.bool_], density_range: tuple[float, float]) -> bool:
     """Whether hardly a pixel lies beyond a range of grey levels."""
     low, high = density_range
-    most = MOST_BEYOND * np.count_nonzero(mask)
+    most = _MOST_BEYOND * np.count_nonzero(mask)
     return all(np.count_nonzero(mask & ((each < low) | (each > high))) <= most for each in pixels)
 
 

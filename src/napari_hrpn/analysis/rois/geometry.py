@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Box = tuple[slice, slice]
 
-HALF_A_PIXEL = 0.5
+_HALF_A_PIXEL = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def reaches_beyond(roi: Roi, slide_shape: tuple[int, int]) -> bool:
         True from half a pixel on.
     """
     low, high = roi_extent(roi)
-    return bool((low < -HALF_A_PIXEL).any() or (high > np.add(slide_shape, HALF_A_PIXEL)).any())
+    return bool((low < -_HALF_A_PIXEL).any() or (high > np.add(slide_shape, _HALF_A_PIXEL)).any())
 
 
 def roi_mask(roi: Roi, rows: slice, columns: slice, downsample: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_]:
@@ -155,8 +155,8 @@ def roi_extent(roi: Roi | RegionMask) -> tuple[NDArray[np.float64], NDArray[np.f
     """
     if isinstance(roi, LabelledRoi):
         height, width = roi.inside.shape
-        corners = np.array([(y, x) for y in (0, height) for x in (0, width)], float) - HALF_A_PIXEL
-        points = (corners - roi.offset) @ np.linalg.inv(roi.matrix).T + HALF_A_PIXEL
+        corners = np.array([(y, x) for y in (0, height) for x in (0, width)], float) - _HALF_A_PIXEL
+        points = (corners - roi.offset) @ np.linalg.inv(roi.matrix).T + _HALF_A_PIXEL
     elif isinstance(roi, RegionMask):
         points = np.reshape(roi.bounds, (2, 2)).T.astype(float)
     else:
@@ -169,7 +169,7 @@ def _label_mask(roi: LabelledRoi, rows: slice, columns: slice, downsample: NDArr
 
     shape = rows.stop - rows.start, columns.stop - columns.start
     # centre of the rectangle's first pixel, in full-resolution pixels counted from the first one's centre
-    first = (np.array([rows.start, columns.start]) + HALF_A_PIXEL) * downsample - HALF_A_PIXEL
+    first = (np.array([rows.start, columns.start]) + _HALF_A_PIXEL) * downsample - _HALF_A_PIXEL
     found = affine_transform(
         np.ascontiguousarray(roi.inside).view(np.uint8),
         roi.matrix * downsample,

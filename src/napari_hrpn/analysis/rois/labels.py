@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MOST_LABELS = 1000
+_MOST_LABELS = 1000
 STRIP_PX = 2**22
 # up to it, the places of all values are listed, whether there or not
-LARGEST_LISTED = 2**16
+_LARGEST_LISTED = 2**16
 
 
 def labelled_rois(labels: Any, matrix: NDArray[np.float64], offset: NDArray[np.float64]) -> dict[int, LabelledRoi]:  # noqa: ANN401
@@ -49,9 +49,10 @@ def labelled_rois(labels: Any, matrix: NDArray[np.float64], offset: NDArray[np.f
     for top in range(0, height, step):
         for value, box in _boxes(np.asarray(labels[top : top + step]), top):
             boxes[value] = box if value not in boxes else _around(boxes[value], box)
-        if len(boxes) > MOST_LABELS:
+        if len(boxes) > _MOST_LABELS:
             raise AnalysisError(
-                f"The labels have more than {MOST_LABELS:,} values, expected one for each region: choose another layer."
+                f"The labels have more than {_MOST_LABELS:,} values, expected one for each region: "
+                "choose another layer."
             )
     return {value: _roi(labels, value, boxes[value], matrix, offset) for value in sorted(boxes)}
 
@@ -59,7 +60,7 @@ def labelled_rois(labels: Any, matrix: NDArray[np.float64], offset: NDArray[np.f
 def _boxes(strip: NDArray[np.integer], top: int) -> Iterator[tuple[int, Box]]:
     from scipy.ndimage import find_objects
 
-    if strip.min() < 0 or strip.max() > LARGEST_LISTED:
+    if strip.min() < 0 or strip.max() > _LARGEST_LISTED:
         found, which = np.unique(strip, return_inverse=True)
         values, strip = found.tolist(), which.reshape(strip.shape) + 1
     else:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 # what is looked at to choose the range of the density, and what a preview may cost
 LOOK_PX = 2**20
-PREVIEW_PX = 2**18
+_PREVIEW_PX = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def preview_roi(
     roi: Roi,
     *,
     read: Read = read_pixels,
-    most_px: float = PREVIEW_PX,
+    most_px: float = _PREVIEW_PX,
     density_range: tuple[float, float] | None = None,
 ) -> RoiMeasurement:
     """Numbers of a region from the finest level that can be afforded; without intervals.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Ring = NDArray[np.float64]
 
-HALF_A_PIXEL = 0.5
+_HALF_A_PIXEL = 0.5
 
 
 def one_stroke(annotation: Annotation) -> NDArray[np.float64]:
@@ -85,7 +85,7 @@ def label_outline(roi: LabelledRoi) -> Annotation:
     padded = np.pad(roi.inside, 1).astype(np.float64)
     back = np.linalg.inv(roi.matrix).T
     rings = [
-        (contour[:-1] - 1 - roi.offset) @ back + HALF_A_PIXEL
+        (contour[:-1] - 1 - roi.offset) @ back + _HALF_A_PIXEL
         for contour in find_contours(padded, 0.5, fully_connected="low")
     ]
     return Annotation(roi.name, "include", _nested(rings))

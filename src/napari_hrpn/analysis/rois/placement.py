@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import RegionMask
 
-MOST_ROIS = 1000
-TRIES_PER_ROI = 200
-ROUNDS = 20
+_MOST_ROIS = 1000
+_TRIES_PER_ROI = 200
+_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ def random_rois(
 
 def _check(slide_shape: tuple[int, int], settings: RandomRois) -> None:
     height, width = slide_shape
-    if not 1 <= settings.number <= MOST_ROIS or min(settings.height_px, settings.width_px) < 1:
+    if not 1 <= settings.number <= _MOST_ROIS or min(settings.height_px, settings.width_px) < 1:
         raise AnalysisError(
             f"{settings.number} regions of {settings.width_px} x {settings.height_px} px were asked for, expected 1 to "
-            f"{MOST_ROIS} of one pixel or more."
+            f"{_MOST_ROIS} of one pixel or more."
         )
     if settings.height_px > height or settings.width_px > width:
         raise AnalysisError(
@@ -124,11 +124,11 @@ def _places(
     """Upper left corners with enough tissue, shape (places, 2), in random order; those of grids among them."""
     size = np.array([settings.height_px, settings.width_px])
     room = np.array(slide_shape) - size
-    corners = random.integers(0, room + 1, (settings.number * TRIES_PER_ROI, 2))
+    corners = random.integers(0, room + 1, (settings.number * _TRIES_PER_ROI, 2))
     # where little room is left, only a grid holds as many as fit
     steps = [np.arange(first, last + 1, step) for first, last, step in zip((0, 0), room, size, strict=True)]
     grid = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 2)
-    corners = np.concatenate([corners, grid[: settings.number * TRIES_PER_ROI]])
+    corners = np.concatenate([corners, grid[: settings.number * _TRIES_PER_ROI]])
     if tissue is None or settings.least_tissue <= 0:
         return corners
     shares = np.array([tissue.share(y, y + size[0], x, x + size[1]) for y, x in corners.tolist()])
@@ -142,9 +142,9 @@ def _apart(
     for box in taken:
         places = places[_common_areas(places, settings, box) == 0]
     best: list[Box] = []
-    for turn in range(ROUNDS):
+    for turn in range(_ROUNDS):
         # the places come at random, and the grid after them; at last the grid comes first
-        left = places[::-1] if turn == ROUNDS - 1 else places if turn == 0 else random.permutation(places)
+        left = places[::-1] if turn == _ROUNDS - 1 else places if turn == 0 else random.permutation(places)
         found: list[Box] = []
         while len(left) and len(found) < settings.number:
             found.append(_box(left[0], settings))
@@ -157,7 +157,7 @@ def _apart(
 
 def _least_covered(places: NDArray[np.int64], settings: RandomRois, there: Sequence[Box], number: int) -> list[Box]:
     """Further places, one after the other where the least of it is covered."""
-    places = places[: settings.number * TRIES_PER_ROI]
+    places = places[: settings.number * _TRIES_PER_ROI]
     covered = np.zeros(len(places))
     found: list[Box] = []
     for box in there:

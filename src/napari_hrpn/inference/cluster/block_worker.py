@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     Box = tuple[slice, slice]
     SlideChannel = tuple[int, int]
 
-PROTOCOL, FAST = pickle.HIGHEST_PROTOCOL, 1
+_PROTOCOL, _FAST = pickle.HIGHEST_PROTOCOL, 1
 
 
 def look_at_block(name: str, box: Box) -> bytes:
     """Take the counters over a block; a task. Counts of grey levels are mostly zeros, and become small."""
     plugin: BlockWorker = get_worker().plugins[name]
-    return zlib.compress(pickle.dumps(look_at(box, plugin.counters()), PROTOCOL), FAST)
+    return zlib.compress(pickle.dumps(look_at(box, plugin.counters()), _PROTOCOL), _FAST)
 
 
 def found_in(packed: bytes) -> list[Any]:
@@ -54,7 +54,7 @@ class BlockWorker(WorkerPlugin):
         self.name, self._slides = f"napari-hrpn-{uuid.uuid4().hex}", tuple(same)
         packed = io.BytesIO()
         _Packer(packed, slides).dump(list(counters))
-        self._packed = zlib.compress(packed.getbuffer(), FAST)
+        self._packed = zlib.compress(packed.getbuffer(), _FAST)
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002
         """Begin in a process."""
@@ -82,7 +82,7 @@ class _Packer(pickle.Pickler):
     """Writes a channel of a slide as which slide and which channel."""
 
     def __init__(self, file: io.BytesIO, slides: Sequence[Slide]) -> None:
-        super().__init__(file, PROTOCOL)
+        super().__init__(file, _PROTOCOL)
         self._channels: dict[str, SlideChannel] = {
             slide.levels[0][channel].name: (number, channel)
             for number, slide in enumerate(slides)

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CONNECTING_SECONDS = 20
-CLOSING_SECONDS = 10
-FEWEST_ALLOWED = 8
-PER_PROCESSOR = 2
-ENCRYPTED = ("tls://", "wss://", "inproc://")
-NO_PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+_CLOSING_SECONDS = 10
+_FEWEST_ALLOWED = 8
+_PER_PROCESSOR = 2
+_ENCRYPTED = ("tls://", "wss://", "inproc://")
+_NO_PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
 """What schedulers and workers serve to browsers: what they work on, and where."""
 
 
@@ -44,7 +44,7 @@ def local_workers(count: int, device: str = "auto", threads: int | None = None) 
     from distributed import Client
 
     processors = os.cpu_count() or 1
-    most = max(FEWEST_ALLOWED, PER_PROCESSOR * processors)
+    most = max(_FEWEST_ALLOWED, _PER_PROCESSOR * processors)
     if not 1 <= count <= most:
         msg = (
             f"{count} worker processes were asked for; expected 1 to {most} on a machine with {processors} processors."
@@ -59,7 +59,7 @@ def local_workers(count: int, device: str = "auto", threads: int | None = None) 
                 yield client
             finally:
                 client.close()
-                cluster.close(timeout=CLOSING_SECONDS)
+                cluster.close(timeout=_CLOSING_SECONDS)
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def cluster_workers(address: str) -> Iterator[Client]:
             f"no scheduler answers at {address}{why}; expected one started by dask scheduler, such as tls://node1:8786."
         )
         raise PredictionError(msg) from error
-    if not address.startswith(ENCRYPTED):
+    if not address.startswith(_ENCRYPTED):
         warnings.warn(
             f"the scheduler at {address} takes code from everyone who can reach it, and its workers run that as their "
             "own user: use it only in a network whose users you all trust, or give scheduler and workers certificates "
@@ -174,5 +174,5 @@ def _quiet() -> Iterator[None]:
     """What workers log, such as the traceback of a slide that is broken, is said in one sentence by this process."""
     import dask
 
-    with dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical", **NO_PAGES}):
+    with dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical", **_NO_PAGES}):
         yield

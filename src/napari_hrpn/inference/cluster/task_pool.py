@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 TASKS_PER_THREAD = 2
 """One is being done, one waits."""
-RETRIES = 2
+_RETRIES = 2
 """For what happens once, such as a file server that does not answer."""
-LOOK_SECONDS = 0.5
-LESS_MEMORY = "allow each tile less memory, or start fewer workers"
+_LOOK_SECONDS = 0.5
+_LESS_MEMORY = "allow each tile less memory, or start fewer workers"
 
 
 class TaskPool:
@@ -42,7 +42,7 @@ class TaskPool:
     @property
     def most_on_their_way(self) -> int:
         """How many tasks keep all workers busy; workers may have come or gone."""
-        if time.monotonic() - self._counted > LOOK_SECONDS:
+        if time.monotonic() - self._counted > _LOOK_SECONDS:
             self._counted, threads = time.monotonic(), self._client.nthreads()
             self.processes, self._threads = max(1, len(threads)), max(1, sum(threads.values()))
         return TASKS_PER_THREAD * self._threads
@@ -64,7 +64,7 @@ class TaskPool:
 
     def send(self, task: Callable[..., Any], *arguments: object, urgent: bool = False) -> Future:
         """Send a task on its way."""
-        future = self._client.submit(task, *arguments, pure=False, retries=RETRIES, priority=int(urgent))
+        future = self._client.submit(task, *arguments, pure=False, retries=_RETRIES, priority=int(urgent))
         self._on_their_way.add(future)
         future.add_done_callback(self._landed.put)
         return future
@@ -72,7 +72,7 @@ class TaskPool:
     def next_back(self) -> Future | None:
         """Take the next task that has come to an end; None where there is none yet."""
         with suppress(Empty):
-            future = self._landed.get(timeout=LOOK_SECONDS)
+            future = self._landed.get(timeout=_LOOK_SECONDS)
             if future in self._on_their_way:
                 self._on_their_way.remove(future)
                 return future
@@ -96,7 +96,7 @@ class TaskPool:
             self._client.cancel(list(futures))
 
 
-def result_of(future: Future, slide: str, advice: str = LESS_MEMORY) -> Any:  # noqa: ANN401 (whatever the task returned)
+def result_of(future: Future, slide: str, advice: str = _LESS_MEMORY) -> Any:  # noqa: ANN401 (whatever the task returned)
     """Fetch what a task returned."""
     from distributed import KilledWorker
 

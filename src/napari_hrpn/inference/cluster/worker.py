@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Location, Slide
 
-OPEN_SLIDES = 4
+_OPEN_SLIDES = 4
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class PredictingWorker(WorkerPlugin):
         with self._lock:
             slide = self._slides.pop(place, None) or _opened(place, plan)
             self._slides[place] = slide
-            while len(self._slides) > OPEN_SLIDES:
+            while len(self._slides) > _OPEN_SLIDES:
                 self._slides.popitem(last=False)
         return slide
 

@@ -13,16 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 # numbers of glibc's malloc.h, and the values that keep what is freed in one heap that grows by 64 MiB
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
-KEEPING = {M_TRIM_THRESHOLD: -1, M_TOP_PAD: 1 << 26, M_MMAP_MAX: 0, M_ARENA_MAX: 1}
-MOST_ARENAS = 256
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
+_KEEPING = {_M_TRIM_THRESHOLD: -1, _M_TOP_PAD: 1 << 26, _M_MMAP_MAX: 0, _M_ARENA_MAX: 1}
+_MOST_ARENAS = 256
 
 
 def keep_freed_memory() -> None:
     """Ask glibc to keep freed blocks, and to make no more heaps than there are."""
     libc = _glibc()
     if libc is not None:
-        for option, value in KEEPING.items():
+        for option, value in _KEEPING.items():
             libc.mallopt(option, value)
 
 
@@ -35,7 +35,7 @@ def thread_on_main_heap(name: str) -> ThreadPoolExecutor:
     rejected: list[ThreadPoolExecutor] = []
     while True:
         pool = ThreadPoolExecutor(1, thread_name_prefix=name)
-        if pool.submit(_is_on_main_heap).result() or len(rejected) == MOST_ARENAS:
+        if pool.submit(_is_on_main_heap).result() or len(rejected) == _MOST_ARENAS:
             break
         rejected.append(pool)
     for other in rejected:
@@ -69,7 +69,7 @@ def _is_on_main_heap() -> bool:
     libc = _glibc()
     if libc is None:
         return True
-    address = libc.malloc(KEEPING[M_TOP_PAD] >> 10)
+    address = libc.malloc(_KEEPING[_M_TOP_PAD] >> 10)
     libc.free(ctypes.c_void_p(address))
     return int(address) < int(libc.sbrk(0))
 

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     Scale = Callable[[NDArray[np.generic]], NDArray[np.float32]]
     """Makes the network's numbers of pixels, whole or in part."""
 
-BEGINNING_STRIPS = 5
+_BEGINNING_STRIPS = 5
 """As many that one takes as much memory as what comes after the beginning takes for the whole tile."""
 SMALLEST_STRIP = 256
-HEAD_ROWS = 32
-BLOCK = 4
+_HEAD_ROWS = 32
+_BLOCK = 4
 """Coarse pixels that are upsampled by one product of matrices."""
 
 
@@ -41,7 +41,7 @@ class StripwiseHRPN:
 
     def __init__(self, network: HRPN) -> None:
         self._network, self._type = network, next(network.parameters()).dtype
-        self._head = StripwiseHead(network.head, network.settings.widths)
+        self._head = _StripwiseHead(network.head, network.settings.widths)
         # one feature pixel for the stem, for each block and for the transitions, which start on an even one
         self._margin = rounded_up(STEM_REDUCTION * (len(network.stage1) + 2), 2 * STEM_REDUCTION)
 
@@ -52,7 +52,7 @@ class StripwiseHRPN:
 
     def _beginning(self, pixels: NDArray[np.generic], scale: Scale) -> list[Tensor]:
         height = pixels.shape[1]
-        rows = max(SMALLEST_STRIP, rounded_up(-(-height // BEGINNING_STRIPS), self._network.settings.stride))
+        rows = max(SMALLEST_STRIP, rounded_up(-(-height // _BEGINNING_STRIPS), self._network.settings.stride))
         strips = []
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
@@ -82,7 +82,7 @@ def _without_rows(features: Tensor, margins: tuple[int, int], needed: int) -> tu
     return features[..., start:stop, :], (above, below)
 
 
-class StripwiseHead:
+class _StripwiseHead:
     """Computes what the head of an HRPN computes, inside of a crop."""
 
     def __init__(self, head: Head, widths: tuple[int, ...]) -> None:
@@ -107,7 +107,9 @@ class StripwiseHead:
         """As `Head.forward`, of one image."""
         margin = crop // STEM_REDUCTION - Head.MARGIN
         height, width = (size - 2 * margin for size in branches[0].shape[-2:])
-        rows = [self._rows(branches, margin, top, min(top + HEAD_ROWS, height)) for top in range(0, height, HEAD_ROWS)]
+        rows = [
+            self._rows(branches, margin, top, min(top + _HEAD_ROWS, height)) for top in range(0, height, _HEAD_ROWS)
+        ]
         return Head.at_full_size(torch.cat(rows).view(1, 1, height, width), Head.MARGIN)
 
     def _rows(self, branches: list[Tensor], margin: int, top: int, bottom: int) -> Tensor:
@@ -126,13 +128,13 @@ class StripwiseHead:
 
     def _upsampled_along_x(self, products: Tensor, scale: int, margin: int, width: int) -> Tensor:
         """Sum the three taps along a row; shape (coarse rows and their three taps, x and channels)."""
-        block = BLOCK * scale
+        block = _BLOCK * scale
         start, taps = upsampling_taps(margin, block, scale)
         blocks, seen = -(-width // block), taps.shape[-1]
         pixels = products[0].permute(1, 2, 0).float()
-        missing = start + (blocks - 1) * BLOCK + seen - pixels.shape[1]
+        missing = start + (blocks - 1) * _BLOCK + seen - pixels.shape[1]
         pixels = functional.pad(pixels, (0, 0, 0, max(0, missing)))
-        windows = pixels[:, start:].unfold(1, seen, BLOCK)[:, :blocks]
+        windows = pixels[:, start:].unfold(1, seen, _BLOCK)[:, :blocks]
         rows, channels = len(windows), len(self._last)
         # (y, block, tap along x, tap along y, channel, x) -> (y, tap along y, block, tap along x and x, channel)
         windows = windows.reshape(rows, blocks, 3, 3, channels, seen).permute(0, 3, 1, 2, 5, 4)

@@ -41,7 +41,7 @@ HEADINGS = {
     "p": "Share of random orders of the patches with a Moran's I as far from chance; of this slide alone",
 }
 
-Measured = tuple[PatchSource, "Heterogeneity"]
+_Measured = tuple[PatchSource, "Heterogeneity"]
 
 
 def patch_sources(
@@ -70,7 +70,7 @@ def patch_sources(
     return found
 
 
-def violins(measured: Sequence[Measured], quantity: str) -> list[Violin]:
+def violins(measured: Sequence[_Measured], quantity: str) -> list[Violin]:
     """Violins of all channels."""
     shown = []
     for source, found in measured:
@@ -84,7 +84,7 @@ def violins(measured: Sequence[Measured], quantity: str) -> list[Violin]:
     return shown
 
 
-def heterogeneity_rows(measured: Sequence[Measured]) -> tuple[list[list[str]], list[str]]:
+def heterogeneity_rows(measured: Sequence[_Measured]) -> tuple[list[list[str]], list[str]]:
     """Rows for a table under `HEADINGS`, and why numbers are missing."""
     found = _by_panel(measured)
     rows = [
@@ -103,7 +103,7 @@ def heterogeneity_rows(measured: Sequence[Measured]) -> tuple[list[list[str]], l
     return rows, [one.reasons for _, _, one in found]
 
 
-def heterogeneity_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
+def heterogeneity_records(measured: Sequence[_Measured]) -> list[dict[str, object]]:
     """The same with all digits, for a file."""
     return [
         {
@@ -122,7 +122,7 @@ def heterogeneity_records(measured: Sequence[Measured]) -> list[dict[str, object
     ]
 
 
-def patch_records(measured: Sequence[Measured]) -> list[dict[str, object]]:
+def patch_records(measured: Sequence[_Measured]) -> list[dict[str, object]]:
     """A row per patch with enough tissue and channel, for a file."""
     return [
         {
@@ -169,7 +169,7 @@ def _boxes(source: PatchSource, found: Heterogeneity) -> tuple[Box, ...]:
     )
 
 
-def _by_panel(measured: Sequence[Measured]) -> list[tuple[str, PatchSource, ChannelHeterogeneity]]:
+def _by_panel(measured: Sequence[_Measured]) -> list[tuple[str, PatchSource, ChannelHeterogeneity]]:
     found = [
         (panel, source, one)
         for source, numbers in measured

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import SharedHistogram
     from napari_hrpn.plugin.distributions.work import Comparison
 
-HEIGHT_PX = 280
-BINS = 256
-MOST_BINS = 65_536
-SHOWN_PERCENT = 99.9
-LONGEST_NAME = 30
+_HEIGHT_PX = 280
+_BINS = 256
+_MOST_BINS = 65_536
+_SHOWN_PERCENT = 99.9
+_LONGEST_NAME = 30
 NOTHING = "The grey levels are not compared yet."
 
 
@@ -41,7 +41,7 @@ class HistogramPlot(Plot):
     """Pixels of each grey level, over the same bins for all images."""
 
     def __init__(self) -> None:
-        super().__init__(HEIGHT_PX)
+        super().__init__(_HEIGHT_PX)
         self.nothing = NOTHING
         self.is_log = False
         self._real_name = "real"
@@ -82,7 +82,7 @@ class HistogramPlot(Plot):
         axes = figure.add_subplot()
         for name, colour, counts in zip(self.names, self._colours(ink), self.histogram.counts, strict=True):
             axes.stairs(
-                counts, self.histogram.edges, color=colour, label=f"{short(name, LONGEST_NAME)}, n = {counts.sum():,}"
+                counts, self.histogram.edges, color=colour, label=f"{short(name, _LONGEST_NAME)}, n = {counts.sum():,}"
             )
         dress(axes, ink, across="grey level", up="pixels")
         if self.is_log:
@@ -122,7 +122,7 @@ class HistogramPlot(Plot):
     def _ends(self) -> tuple[float, float, float]:
         """Darkest pixel, end of what a linear plot shows, brightest pixel."""
         low, bright, high = zip(
-            *(image.percentile([0, SHOWN_PERCENT, 100]) for image in self._images() if image.n), strict=True
+            *(image.percentile([0, _SHOWN_PERCENT, 100]) for image in self._images() if image.n), strict=True
         )
         return min(low), max(bright), max(high)
 
@@ -134,15 +134,15 @@ class HistogramPlot(Plot):
         """So many that about 256 of them are in view."""
         low, bright, high = self._ends()
         if self.is_log or bright <= low:
-            return BINS
-        return min(MOST_BINS, math.ceil(BINS * (high - low) / (bright - low)))
+            return _BINS
+        return min(_MOST_BINS, math.ceil(_BINS * (high - low) / (bright - low)))
 
 
 class QuantilePlot(Plot):
     """Percentiles of predictions over those of the real image."""
 
     def __init__(self) -> None:
-        super().__init__(HEIGHT_PX)
+        super().__init__(_HEIGHT_PX)
         self.nothing = NOTHING
         self._real_name = "real"
         self._compared: Sequence[Compared] = ()
@@ -168,7 +168,7 @@ class QuantilePlot(Plot):
         axes = figure.add_subplot()
         for one in self._compared:
             found = one.comparison.quantiles
-            label = f"{short(one.name, LONGEST_NAME)}, slope {number(found.slope)}"
+            label = f"{short(one.name, _LONGEST_NAME)}, slope {number(found.slope)}"
             axes.plot(found.real, found.predicted, "o", color=one.colour, markersize=3, label=label)
             ends = np.array([found.real[1], found.real[99]])
             axes.plot(ends, found.intercept + found.slope * ends, "-", color=one.colour, linewidth=1, alpha=0.8)
@@ -176,7 +176,7 @@ class QuantilePlot(Plot):
         span = [min(ends_of_all), max(ends_of_all)]
         axes.plot(span, span, "--", color=ink.text, linewidth=1, alpha=0.6, label="equal distributions", zorder=0)
         n = self._compared[0].comparison.quantiles.n_real
-        name = short(self._real_name, LONGEST_NAME)
+        name = short(self._real_name, _LONGEST_NAME)
         dress(axes, ink, across=f"{name}, grey level (n = {n:,})", up="predicted, grey level")
         explain(axes, ink)
 

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from napari_hrpn.core import Box
     from napari_hrpn.plugin.distributions.work import PatchSource
 
-PANEL_PX = 205
-COLUMNS = 2
-WIDTH = 0.8
-SPREAD = 0.16
-NEAR_PX = 12
+_PANEL_PX = 205
+_COLUMNS = 2
+_WIDTH = 0.8
+_SPREAD = 0.16
+_NEAR_PX = 12
 MARK_COLOUR = "#ffe14d"
-LETTER_PX = 7
-MOST_SIDE_BY_SIDE = 2
-NOTHING = "Press Measure to cut the slides into patches."
+_LETTER_PX = 7
+_MOST_SIDE_BY_SIDE = 2
+_NOTHING = "Press Measure to cut the slides into patches."
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class ViolinPlot(Plot):
     picked = Signal(object)
 
     def __init__(self) -> None:
-        super().__init__(PANEL_PX)
+        super().__init__(_PANEL_PX)
         self.violins: Sequence[Violin] = ()
         self.marked: Sequence[Patch] = ()
         self._quantity = ""
@@ -78,7 +78,7 @@ class ViolinPlot(Plot):
     def show_violins(self, violins: Sequence[Violin], quantity: str) -> None:
         """Show other violins."""
         self.violins, self.marked, self._quantity, self._under_mouse = violins, (), quantity, None
-        self.canvas.setFixedHeight(PANEL_PX * max(1, self._grid()[0]))
+        self.canvas.setFixedHeight(_PANEL_PX * max(1, self._grid()[0]))
         self.redraw_soon()
 
     def mark(self, patches: Sequence[Patch]) -> None:
@@ -95,7 +95,7 @@ class ViolinPlot(Plot):
             self._axes, self._mark_lines = {}, {}
         panels = self._panels()
         if not panels:
-            say_in(figure, NOTHING, ink)
+            say_in(figure, _NOTHING, ink)
             return
         grid = figure.subplots(*self._grid(), squeeze=False).ravel()
         for axes, panel in zip(grid, panels, strict=False):
@@ -118,7 +118,7 @@ class ViolinPlot(Plot):
 
     def patch_at(self, event: Any) -> Patch | None:  # noqa: ANN401 (matplotlib's event)
         """The patch whose point is nearest to the mouse; None where none is near."""
-        nearest, patch = float(NEAR_PX), None
+        nearest, patch = float(_NEAR_PX), None
         for place, violin in enumerate(self._axes.get(event.inaxes, ())):
             if len(violin.values):
                 points = np.column_stack([place + _aside(len(violin.values)), violin.values])
@@ -155,7 +155,7 @@ class ViolinPlot(Plot):
         """Rows and columns of panels."""
         panels = self._panels()
         most = max((sum(one.panel == panel for one in self.violins) for panel in panels), default=1)
-        columns = COLUMNS if len(panels) > 1 and most <= MOST_SIDE_BY_SIDE else 1
+        columns = _COLUMNS if len(panels) > 1 and most <= _MOST_SIDE_BY_SIDE else 1
         return math.ceil(len(panels) / columns), columns
 
     def _place_marks(self) -> None:
@@ -175,15 +175,17 @@ def _draw_panel(axes: Axes, violins: Sequence[Violin], ink: Ink, room_px: float)
         if not n:
             continue
         colour = violin.source.colour or ink.real
-        bodies = axes.violinplot([violin.values], [place], widths=WIDTH, showextrema=False)["bodies"]
+        bodies = axes.violinplot([violin.values], [place], widths=_WIDTH, showextrema=False)["bodies"]
         for body in bodies:  # type: ignore[attr-defined]
             body.set(facecolor=colour, edgecolor=colour, alpha=0.35)
         size = 4.0 if n < 200 else 2.0
         axes.plot(place + _aside(n), violin.values, "o", color=colour, markersize=size, alpha=0.8, markeredgewidth=0)
         middle = float(np.median(violin.values))
         for ink_of_line, width in ((ink.background, 4.0), (ink.text, 1.5)):
-            axes.plot([place - WIDTH / 4, place + WIDTH / 4], [middle, middle], "-", color=ink_of_line, linewidth=width)
-    letters = max(5, int(room_px / LETTER_PX / len(violins)))
+            axes.plot(
+                [place - _WIDTH / 4, place + _WIDTH / 4], [middle, middle], "-", color=ink_of_line, linewidth=width
+            )
+    letters = max(5, int(room_px / _LETTER_PX / len(violins)))
     labels = [f"{short(violin.name, letters)}\nn = {len(violin.values)}" for violin in violins]
     axes.set_xticks(range(len(violins)), labels, fontsize=TEXT_POINTS)
     axes.set_xlim(-0.6, len(violins) - 0.4)
@@ -193,4 +195,4 @@ def _draw_panel(axes: Axes, violins: Sequence[Violin], ink: Ink, room_px: float)
 def _aside(n: int) -> NDArray[np.float64]:
     """How far points stand beside the middle of their violin, so that few hide others: the same each time."""
     golden = (np.sqrt(5) - 1) / 2
-    return np.asarray(SPREAD * (2 * (np.arange(n) * golden % 1) - 1))
+    return np.asarray(_SPREAD * (2 * (np.arange(n) * golden % 1) - 1))

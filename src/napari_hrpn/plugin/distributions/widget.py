@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.slides import RegionMask, Slide
 
-LARGEST_PATCH_PX = 8192
-NO_REAL = "There is no real image to compare with; Patches shows the prediction alone."
-REGION_TIP = (
+_LARGEST_PATCH_PX = 8192
+_NO_REAL = "There is no real image to compare with; Patches shows the prediction alone."
+_REGION_TIP = (
     "Which pixels are compared: those of the tissue, all, or those in the shapes or labels of a layer.\n"
     "Patches are those of the tissue, but for the whole frame"
 )
@@ -60,7 +60,7 @@ class DistributionsWidget(MeasuringWidget):
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, "Count grey levels and measure patches at full resolution, in the background")
-        self.region_form = RegionForm(viewer, self.tissue, REGION_TIP, has_drawn=True)
+        self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=True)
         self.sizes_table = NumbersTable(value_numbers.HEADINGS)
         self.histogram, self.quantiles, self.violins = HistogramPlot(), QuantilePlot(), ViolinPlot()
         self.log_box = QCheckBox("Log counts")
@@ -121,7 +121,7 @@ class DistributionsWidget(MeasuringWidget):
         is_whole = real is not None and real.slide.dtype.kind in "biu"
         is_alone = real is None and bool(self.predictions)
         for plot in (self.histogram, self.quantiles):
-            plot.nothing = NO_REAL if is_alone else NOTHING
+            plot.nothing = _NO_REAL if is_alone else NOTHING
         self.histogram.show_images(name, self._compared, is_whole=is_whole)
         self.quantiles.show_images(name, self._compared)
         self.sizes_table.show_rows(*value_numbers.size_rows(self._compared))
@@ -148,7 +148,7 @@ class DistributionsWidget(MeasuringWidget):
         default = PatchSettings()
         self.log_box.setToolTip("Show the logarithm of the counts, and the bright tail with it")
         self.quantity_box.offer([("Total intensity", TOTAL), ("Mean intensity", MEAN)], TOTAL)
-        self.patch_box.setRange(1, LARGEST_PATCH_PX)
+        self.patch_box.setRange(1, _LARGEST_PATCH_PX)
         self.patch_box.setValue(default.patch_px)
         self.patch_box.setSuffix(" px")
         self.patch_box.setToolTip(

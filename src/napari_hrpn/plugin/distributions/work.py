@@ -37,7 +37,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, eq=False)
-class RegionComparison:
+class _RegionComparison:
     """Comparisons of the regions that one pass gives."""
 
     # None for a region that was not looked at
@@ -132,17 +132,17 @@ def _pixels(slide: Slide) -> int:
 
 def _whole(
     real: ComparedChannel, predicted: ComparedChannel, tissue: RegionMask | None
-) -> Generator[Any, None, RegionComparison]:
+) -> Generator[Any, None, _RegionComparison]:
     from napari_hrpn.analysis import slide_pairs
 
     counts = yield from slide_pairs(real.slide, real.channel, predicted.slide, predicted.channel, tissue=tissue)
     inside = None if counts.tissue is None else _compared(counts.tissue)
-    return RegionComparison(tissue=inside, frame=_compared(counts.frame))
+    return _RegionComparison(tissue=inside, frame=_compared(counts.frame))
 
 
-def _drawn(real: ComparedChannel, predicted: ComparedChannel, drawn: Wanted) -> Generator[Any, None, RegionComparison]:
+def _drawn(real: ComparedChannel, predicted: ComparedChannel, drawn: Wanted) -> Generator[Any, None, _RegionComparison]:
     counts = yield from region_pairs(real, predicted, found_region("", drawn, real.slide.shape))
-    return RegionComparison(drawn=_compared(counts))
+    return _RegionComparison(drawn=_compared(counts))
 
 
 def _compared(counts: PairCounts) -> Comparison:

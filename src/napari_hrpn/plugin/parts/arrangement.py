@@ -11,7 +11,7 @@ from napari_hrpn.plugin.parts.plot import Plot
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-GAP_PX = 4
+_GAP_PX = 4
 MOST_STRETCH = 200
 """Of plots: what is left of the height is theirs."""
 
@@ -20,7 +20,7 @@ def stacked(widgets: Sequence[QWidget]) -> QWidget:
     """Stand widgets under each other, at the top."""
     whole = QWidget()
     layout = QVBoxLayout(whole)
-    layout.setContentsMargins(0, GAP_PX, 0, 0)
+    layout.setContentsMargins(0, _GAP_PX, 0, 0)
     for widget in widgets:
         layout.addWidget(widget, MOST_STRETCH if isinstance(widget, Plot) else 0)
     layout.addStretch(1)

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Value: TypeAlias = Any
-SCROLL_BAR_PX = 24
+_Value: TypeAlias = Any
+_SCROLL_BAR_PX = 24
 
 
 class ChoiceBox(QComboBox):
@@ -24,7 +24,7 @@ class ChoiceBox(QComboBox):
 
     def __init__(self, tooltip: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._values: list[Value] = []
+        self._values: list[_Value] = []
         self.setToolTip(tooltip)
         # long names must not make the dock wider: they are elided, and shown in full in the open list
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -33,18 +33,18 @@ class ChoiceBox(QComboBox):
         self.currentIndexChanged.connect(self._tell)
 
     @property
-    def value(self) -> Value:
+    def value(self) -> _Value:
         """What is chosen; None where there is nothing to choose from."""
         index = self.currentIndex()
         return self._values[index] if 0 <= index < len(self._values) else None
 
-    def choose(self, value: Value) -> None:
+    def choose(self, value: _Value) -> None:
         """Choose a value, if it is in the list."""
         index = self._index_of(value)
         if index is not None:
             self.setCurrentIndex(index)
 
-    def offer(self, choices: Sequence[tuple[str, Value]], preferred: Value = None, *, keep: bool = True) -> None:
+    def offer(self, choices: Sequence[tuple[str, _Value]], preferred: _Value = None, *, keep: bool = True) -> None:
         """Change the list."""
         before = self.value
         was_blocked = self.blockSignals(True)
@@ -56,11 +56,11 @@ class ChoiceBox(QComboBox):
             index = self._index_of(preferred)
         self.setCurrentIndex(index or 0 if choices else -1)
         self.blockSignals(was_blocked)
-        self.view().setMinimumWidth(self.view().sizeHintForColumn(0) + SCROLL_BAR_PX)
+        self.view().setMinimumWidth(self.view().sizeHintForColumn(0) + _SCROLL_BAR_PX)
         if self.value is not before:
             self.changed.emit()
 
-    def _index_of(self, wanted: Value) -> int | None:
+    def _index_of(self, wanted: _Value) -> int | None:
         found = (
             i
             for i, value in enumerate(self._values)

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from napari_hrpn.inference import Device
 
-GIGABYTE = 1e9
+_GIGABYTE = 1e9
 
 
 def find_devices() -> tuple[Device, ...]:
@@ -29,5 +29,5 @@ def find_devices() -> tuple[Device, ...]:
 def device_choices(devices: tuple[Device, ...]) -> list[tuple[str, str]]:
     """Processors to choose from, the fastest by itself first."""
     best = f"Automatic: {devices[0].title}" if devices else "Automatic"
-    free = [(f"{device.title}: {device.free_bytes / GIGABYTE:.1f} GB free", device.name) for device in devices]
+    free = [(f"{device.title}: {device.free_bytes / _GIGABYTE:.1f} GB free", device.name) for device in devices]
     return [(best, "auto"), *free]

@@ -7,8 +7,8 @@ from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QWidge
 
 from napari_hrpn.plugin.parts.debounce import soon
 
-MOST_OF_WINDOW = 0.4
-SETTLING_MS = 100
+_MOST_OF_WINDOW = 0.4
+_SETTLING_MS = 100
 
 
 class DockedWidget(QWidget):
@@ -54,14 +54,14 @@ class DockedWidget(QWidget):
             dock.raise_()
         if ours:
             # once the dock has its place among the tabs
-            soon(self, self._widen, SETTLING_MS).start()
+            soon(self, self._widen, _SETTLING_MS).start()
 
     def _widen(self) -> None:
         """Give the tabs the width that this one asks for, as far as the image keeps most of the window."""
         window, dock = self.window(), self.parent()
         if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget):
             return
-        wanted = min(self.sizeHint().width(), int(MOST_OF_WINDOW * window.width()))
+        wanted = min(self.sizeHint().width(), int(_MOST_OF_WINDOW * window.width()))
         if dock.width() < wanted:
             window.resizeDocks([dock], [wanted], Qt.Orientation.Horizontal)
 

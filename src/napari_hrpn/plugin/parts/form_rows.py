@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QWidget
 
-LONGEST_TITLE = "Checkpoint"
-BROWSE_BUTTON_PX = 32
+_LONGEST_TITLE = "Checkpoint"
+_BROWSE_BUTTON_PX = 32
 
 
 def form_layout(parent: QWidget) -> QFormLayout:
@@ -20,7 +20,7 @@ def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
     """Add a titled field, whose tooltip its title shows too."""
     label = QLabel(title)
     # napari's style sheet makes the letters wider once the label is shown
-    label.setMinimumWidth(round(1.3 * label.fontMetrics().horizontalAdvance(LONGEST_TITLE)))
+    label.setMinimumWidth(round(1.3 * label.fontMetrics().horizontalAdvance(_LONGEST_TITLE)))
     label.setToolTip(field.toolTip())
     form.addRow(label, field)
 
@@ -29,5 +29,5 @@ def browse_button(tooltip: str) -> QPushButton:
     """A small button that opens a file dialog."""
     button = QPushButton("…")
     button.setToolTip(tooltip)
-    button.setFixedWidth(BROWSE_BUTTON_PX)
+    button.setFixedWidth(_BROWSE_BUTTON_PX)
     return button

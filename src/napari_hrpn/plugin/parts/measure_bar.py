@@ -17,7 +17,7 @@ from napari_hrpn.plugin.parts.words import time_in_words
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-STEPS = 1000
+_STEPS = 1000
 
 
 class MeasureBar(QWidget):
@@ -110,8 +110,8 @@ class MeasureBar(QWidget):
             self.results.keep(news.key, news.result)
             self.found.emit(news.key)
             return
-        self.bar.setRange(0, STEPS)
-        self.bar.setValue(round(STEPS * news.share))
+        self.bar.setRange(0, _STEPS)
+        self.bar.setValue(round(_STEPS * news.share))
         left = "" if news.seconds_left is None else f", {time_in_words(news.seconds_left)} left"
         self.bar.setFormat(f"%p %{left}")
         if self.cancel_button.isEnabled():

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Wanted = Callable[[], Sequence[Part]]
 
-UNASKED_WEIGHT = 128e6
+_UNASKED_WEIGHT = 128e6
 """In pixels that are looked at: what takes some seconds is measured without being asked."""
 WAITING = "Looking for the tissue …"
 
@@ -226,7 +226,7 @@ class MeasuringWidget(DockedWidget):
         if self.bar.is_running:
             # of what is chosen no more; its end comes back here
             self.bar.cancel()
-        elif missing and sum(part.weight for part in missing) <= UNASKED_WEIGHT:
+        elif missing and sum(part.weight for part in missing) <= _UNASKED_WEIGHT:
             self._begun = asked
             self.bar.start(parts)
 

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MOST_ROWS = 7
-WIDEST_PX = 100
+_MOST_ROWS = 7
+_WIDEST_PX = 100
 
 
 class NumbersTable(QTableWidget):
@@ -50,7 +50,7 @@ class NumbersTable(QTableWidget):
         self.resizeColumnsToContents()
         for column in range(self.columnCount()):
             # long names are elided; their tooltips, and the user's hand, show them in full
-            self.setColumnWidth(column, min(self.columnWidth(column), WIDEST_PX))
+            self.setColumnWidth(column, min(self.columnWidth(column), _WIDEST_PX))
         self._fit()
 
     def texts(self) -> list[list[str]]:
@@ -64,7 +64,7 @@ class NumbersTable(QTableWidget):
         if vertical is not None:
             vertical.setDefaultSectionSize(line)
         # a line more for the scroll bar under it
-        self.setFixedHeight((min(max(self.rowCount(), 1), MOST_ROWS) + 2) * line)
+        self.setFixedHeight((min(max(self.rowCount(), 1), _MOST_ROWS) + 2) * line)
 
 
 def count(n: int) -> str:

@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Slide
 
-NONE = "– none –"
-NO_PROBE = "No layer shows the probe as it was imaged, so there is nothing to compare with: choose it under Real."
-ALONE = (
+_NONE = "– none –"
+_NO_PROBE = "No layer shows the probe as it was imaged, so there is nothing to compare with: choose it under Real."
+_ALONE = (
     "No layer shows the probe as it was imaged: choose it under Real. Distributions and Penetration show the "
     "prediction alone."
 )
-NO_IMAGE = "There is no image of one channel: open a slide and its prediction."
+_NO_IMAGE = "There is no image of one channel: open a slide and its prediction."
 
 
 class PairForm(QWidget):
@@ -152,7 +152,7 @@ class PairForm(QWidget):
         is_chosen = self._choice.is_real_chosen and (chosen is None or chosen in candidates)
         was_blocked = self.real_box.blockSignals(True)
         self.real_box.offer(
-            [(layer.name, layer) for layer in candidates] + ([(NONE, None)] if candidates else []),
+            [(layer.name, layer) for layer in candidates] + ([(_NONE, None)] if candidates else []),
             chosen if is_chosen else guess_real(candidates),
             keep=False,
         )
@@ -260,7 +260,7 @@ class PairForm(QWidget):
         place = stands_for_real(self._candidates(), ticked)
         joined = {one.layer: one for one in self._alone}
         self._place = None if place is None else joined.get(place) or self._channel(place)
-        raise SlideError(ALONE if ticked else NO_PROBE)
+        raise SlideError(_ALONE if ticked else _NO_PROBE)
 
     def _found_predictions(self, real: Image) -> tuple[ComparedChannel, ...]:
         ticked = sorted(self.predicted_list.ticked(), key=self._viewer.layers.index)
@@ -288,7 +288,7 @@ class PairForm(QWidget):
                 slide_from_layers([unfit], [unfit.name])
             except SlideError as error:
                 return str(error)
-        return NO_IMAGE
+        return _NO_IMAGE
 
     def _channel(self, layer: Image) -> ComparedChannel:
         own = slide_of(layer)

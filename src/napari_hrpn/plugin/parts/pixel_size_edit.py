@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QLineEdit
 
 from napari_hrpn.plugin.parts.user_error import UserError
 
-NUMBER = r"\d+(?:[.,]\d+)?|[.,]\d+"
-SIZES = re.compile(rf"\s*({NUMBER})\s*(?:µm|um)?\s*(?:[x×]\s*({NUMBER})\s*(?:µm|um)?\s*)?", re.IGNORECASE)
+_NUMBER = r"\d+(?:[.,]\d+)?|[.,]\d+"
+_SIZES = re.compile(rf"\s*({_NUMBER})\s*(?:µm|um)?\s*(?:[x×]\s*({_NUMBER})\s*(?:µm|um)?\s*)?", re.IGNORECASE)
 
 
 class PixelSizeEdit(QLineEdit):
@@ -41,7 +41,7 @@ class PixelSizeEdit(QLineEdit):
             return self._shown
         if not text.strip():
             return None
-        match = SIZES.fullmatch(text)
+        match = _SIZES.fullmatch(text)
         if match is None:
             raise UserError(
                 f"The pixel size is {text!r}, expected one or two numbers in µm, such as 0.325 or 0.5 x 0.25."

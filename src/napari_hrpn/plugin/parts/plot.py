@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from qtpy.QtGui import QShowEvent
 
-REDRAW_MS = 60
-REAL_COLOUR = "#e8e8e8"
-SAVED_PX_PER_INCH = 100
+_REDRAW_MS = 60
+_REAL_COLOUR = "#e8e8e8"
+_SAVED_PX_PER_INCH = 100
 LEFT_PX, RIGHT_PX, BOTTOM_PX, TOP_PX = 62, 10, 44, 34
 """Room for tick labels, the names of the axes, and the title."""
 TEXT_POINTS = 8
-TITLE_PAD_POINTS = 12
+_TITLE_PAD_POINTS = 12
 """Above the power of ten that belongs to the numbers of an axis."""
 
 
@@ -48,7 +48,7 @@ class Plot(QWidget):
         super().__init__()
         from matplotlib.figure import Figure
 
-        self._ink = Ink("#262930", "#f0f1f2", REAL_COLOUR)
+        self._ink = Ink("#262930", "#f0f1f2", _REAL_COLOUR)
         self._is_stale = True
         self._unmarked: Any = None
         self.figure = Figure()
@@ -58,7 +58,7 @@ class Plot(QWidget):
         self.canvas.mpl_connect("draw_event", self._remember)
         # of the canvas, which draws itself next; this widget may change where the canvas does not
         self.canvas.mpl_connect("resize_event", self._fit)
-        self._soon = soon(self, self._draw, REDRAW_MS)
+        self._soon = soon(self, self._draw, _REDRAW_MS)
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
         """Draw everything on an empty figure."""
@@ -66,7 +66,7 @@ class Plot(QWidget):
 
     def arrange(self, figure: Figure, width: int, height: int) -> None:
         """Leave room around the axes for what is written there."""
-        leave_margins(figure, width, height)
+        _leave_margins(figure, width, height)
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401, ARG002 (matplotlib's event)
         """What is under the mouse; empty for nothing."""
@@ -109,7 +109,7 @@ class Plot(QWidget):
         from matplotlib.figure import Figure
 
         width, height = max(self.canvas.width(), 1), max(self.canvas.height(), 1)
-        figure = Figure(figsize=(width / SAVED_PX_PER_INCH, height / SAVED_PX_PER_INCH))
+        figure = Figure(figsize=(width / _SAVED_PX_PER_INCH, height / _SAVED_PX_PER_INCH))
         figure.set_facecolor(ON_PAPER.background)
         self.draw_on(figure, ON_PAPER)
         self.arrange(figure, width, height)
@@ -148,7 +148,7 @@ class Plot(QWidget):
         tell_at_mouse(words, self.canvas)
 
 
-def leave_margins(figure: Figure, width: int, height: int) -> None:
+def _leave_margins(figure: Figure, width: int, height: int) -> None:
     """Leave room around axes in a grid; matplotlib's own layouts take half of the time of drawing."""
     grid = figure.axes[0].get_gridspec() if figure.axes else None
     if grid is None:
@@ -179,7 +179,7 @@ def dress(axes: Axes, ink: Ink, *, across: str = "", up: str = "", title: str = 
     axes.tick_params(colors=ink.text, which="both", labelsize=TEXT_POINTS)
     axes.set_xlabel(across, color=ink.text, fontsize=TEXT_POINTS)
     axes.set_ylabel(up, color=ink.text, fontsize=TEXT_POINTS)
-    axes.set_title(title, loc="left", color=ink.text, fontsize=TEXT_POINTS + 1, pad=TITLE_PAD_POINTS)
+    axes.set_title(title, loc="left", color=ink.text, fontsize=TEXT_POINTS + 1, pad=_TITLE_PAD_POINTS)
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_offset_text().set(color=ink.text, fontsize=TEXT_POINTS)
     for side, spine in axes.spines.items():

@@ -13,8 +13,8 @@ from napari_hrpn.plugin.viewer import pixel_shape
 if TYPE_CHECKING:
     from napari.layers import Image
 
-LIST_ROWS = 3
-ICON_PX = 12
+_LIST_ROWS = 3
+_ICON_PX = 12
 LAYER = Qt.ItemDataRole.UserRole
 
 
@@ -27,7 +27,7 @@ class PredictionList(QListWidget):
             "Predicted layers to compare with the real one: tick one or more.\nTheir colour is that of their curve"
         )
         row_px = max(self.fontMetrics().height() + 6, 18)
-        self.setFixedHeight(LIST_ROWS * row_px + 6)
+        self.setFixedHeight(_LIST_ROWS * row_px + 6)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
 
@@ -41,7 +41,7 @@ class PredictionList(QListWidget):
             height, width = pixel_shape(layer)
             item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
             item.setToolTip(f"{layer.name} has {width} x {height} px, another size than the real layer")
-        icon = QPixmap(ICON_PX, ICON_PX)
+        icon = QPixmap(_ICON_PX, _ICON_PX)
         icon.fill(QColor(colour or "transparent"))
         item.setIcon(QIcon(icon))
         self.addItem(item)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Findings: TypeAlias = tuple[Finding, ...]
     Channels: TypeAlias = Mapping[str, int]
 
-ROLES = ("nuclei", "vessels", "probe")
+_ROLES = ("nuclei", "vessels", "probe")
 
 
 class QualityLook(QObject):
@@ -105,7 +105,7 @@ def _look(
 
 def _roles(channels: Channels) -> ChannelRoles | None:
     """Roles that are compared with each other; None where they are to be guessed."""
-    known = {role: channels[role] for role in ROLES if role in channels}
+    known = {role: channels[role] for role in _ROLES if role in channels}
     return ChannelRoles(**known) if len(set(known.values())) == len(known) > 1 else None
 
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import Finding
 
-MOST_TITLES = MOST_SENTENCES = 3
-TOOLTIP_LETTERS = 90
-INDENT = "    "
+_MOST_TITLES = _MOST_SENTENCES = 3
+_TOOLTIP_LETTERS = 90
+_INDENT = "    "
 
 
 def warnings_of(findings: Iterable[Finding]) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ def without_size(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def findings_tooltip(findings: Iterable[Finding]) -> tuple[str, ...]:
     """All that was found."""
     lines = (f"{WARNING_MARK if finding.matters else '–'} {finding.sentence}" for finding in findings)
-    return tuple(textwrap.fill(line, TOOLTIP_LETTERS, subsequent_indent=INDENT) for line in lines)
+    return tuple(textwrap.fill(line, _TOOLTIP_LETTERS, subsequent_indent=_INDENT) for line in lines)
 
 
 def warnings_of_slides(slides: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[str, ...]:
@@ -40,13 +40,13 @@ def warnings_of_slides(slides: Sequence[tuple[str, Sequence[Finding]]]) -> tuple
         for sentence in warnings_of(findings):
             titles.setdefault(sentence, []).append(title)
     told = [f"{_listed(about)}: {sentence}" for sentence, about in titles.items()]
-    if len(told) > MOST_SENTENCES:
-        more = len(told) - MOST_SENTENCES
-        told[MOST_SENTENCES:] = [f"{more} more: point at the slides with {WARNING_MARK} in the table."]
+    if len(told) > _MOST_SENTENCES:
+        more = len(told) - _MOST_SENTENCES
+        told[_MOST_SENTENCES:] = [f"{more} more: point at the slides with {WARNING_MARK} in the table."]
     return tuple(told)
 
 
 def _listed(titles: Sequence[str]) -> str:
-    if len(titles) <= MOST_TITLES:
+    if len(titles) <= _MOST_TITLES:
         return ", ".join(titles)
-    return f"{', '.join(titles[:MOST_TITLES])} and {len(titles) - MOST_TITLES} more"
+    return f"{', '.join(titles[:_MOST_TITLES])} and {len(titles) - _MOST_TITLES} more"

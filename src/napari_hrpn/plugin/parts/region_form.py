@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.tissue_mask import Tissue
 
 TISSUE, FRAME = "tissue", "frame"
-EDIT = "Show the tissue as a Labels layer; what you paint or erase there is used"
+_EDIT = "Show the tissue as a Labels layer; what you paint or erase there is used"
 
 
 class RegionForm(QWidget):
@@ -121,7 +121,7 @@ class RegionForm(QWidget):
         if self.value is not before:
             self.changed.emit()
         self.edit_button.setEnabled(has_mask and self._tissue.layer is None)
-        self.edit_button.setToolTip(EDIT if has_mask else self._tissue.problem or EDIT)
+        self.edit_button.setToolTip(_EDIT if has_mask else self._tissue.problem or _EDIT)
 
     def _drawn_layers(self) -> list[tuple[str, Layer]]:
         """Those of other people: what has our mark is a result."""

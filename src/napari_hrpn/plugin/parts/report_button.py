@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.tissue_mask import Tissue
     from napari_hrpn.slides import Slide
 
-TOOLTIP = (
+_TOOLTIP = (
     "All numbers and figures of this slide and its predictions as one page, tables and pictures, in a folder of\n"
     "their own: tissue and frame, thresholds, distributions, patches, penetration; made in the background"
 )
-WHERE = "Folder in which the report gets a folder of its own"
-WAITING = "Looking for the tissue …"
+_WHERE = "Folder in which the report gets a folder of its own"
+_WAITING = "Looking for the tissue …"
 WHOLE_FRAME = "the whole frame is measured, as chosen in napari"
 STOPPED = "Stopped; what is finished is kept: Write report goes on with it in the same folder."
-NO_PROGRAM = "No program is set for it on this computer: open {} yourself."
+_NO_PROGRAM = "No program is set for it on this computer: open {} yourself."
 
 
 class ReportBar(MeasureBar):
@@ -52,7 +52,7 @@ class ReportBar(MeasureBar):
         rois: Callable[[], Sequence[Roi]] = tuple,
         choices: Callable[[Slide], ReportChoices] = lambda _: ReportChoices(),
     ) -> None:
-        super().__init__(TOOLTIP)
+        super().__init__(_TOOLTIP)
         self._viewer, self._pair_form, self._tissue, self._rois = viewer, pair_form, tissue, rois
         self._choices = choices
         self._parent_folder: Path | None = None
@@ -85,7 +85,7 @@ class ReportBar(MeasureBar):
             self.refuse(str(error))
             return
         self._tissue.look_at(real)
-        chosen = QFileDialog.getExistingDirectory(self, WHERE, str(folder_beside(real.slide.source)))
+        chosen = QFileDialog.getExistingDirectory(self, _WHERE, str(folder_beside(real.slide.source)))
         if chosen:
             self._parent_folder = Path(chosen)
             self._go_on()
@@ -126,7 +126,7 @@ class ReportBar(MeasureBar):
             pair = self._pair()
             self._tissue.look_at(pair.real)
             if self._tissue.is_busy or self._parent_folder is None:
-                self.say(WAITING)
+                self.say(_WAITING)
                 return
             reported, parent = self._reported(pair), self._parent_folder
         except (UserError, SlideError) as error:
@@ -188,7 +188,7 @@ class ReportBar(MeasureBar):
         if not path.exists():
             self.say(f"{path} is not there any more: write the report again.")
         elif not QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))):
-            self.say(NO_PROGRAM.format(path))
+            self.say(_NO_PROGRAM.format(path))
 
 
 def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_hrpn.reports import EvaluationRequest, WritingReport, WrittenEvaluation
     from napari_hrpn.slides import Annotation, RegionMask
 
-PARTS_OF_SHARE = 1000
+_PARTS_OF_SHARE = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class ReportStep:
 
     # In parts of the whole
     done: int
-    total: int = PARTS_OF_SHARE
+    total: int = _PARTS_OF_SHARE
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _followed(
         except StopIteration as end:
             written: WrittenEvaluation = end.value
             return written
-        yield ReportStep(round(PARTS_OF_SHARE * report.share))
+        yield ReportStep(round(_PARTS_OF_SHARE * report.share))
 
 
 def _outline(roi: Roi) -> Annotation:

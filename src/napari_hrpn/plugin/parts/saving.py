@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Row = Mapping[str, Any]
 
-DPI = 200
+_DPI = 200
 FIGURES = "PNG (*.png);;SVG (*.svg)"
 TABLES = "CSV (*.csv)"
 
@@ -95,7 +95,7 @@ def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None
 
     plain_text(figure)
     with partial_output(path, None, overwrite=overwrite) as partial:
-        figure.savefig(partial, format=path.suffix.lower().lstrip("."), dpi=DPI, facecolor=figure.get_facecolor())
+        figure.savefig(partial, format=path.suffix.lower().lstrip("."), dpi=_DPI, facecolor=figure.get_facecolor())
 
 
 def _ending(kind: str) -> str:

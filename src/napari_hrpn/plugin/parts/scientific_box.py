@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import QDoubleSpinBox
 
-DECIMALS = 15
+_DECIMALS = 15
 
 
 class ScientificBox(QDoubleSpinBox):
@@ -13,7 +13,7 @@ class ScientificBox(QDoubleSpinBox):
 
     def __init__(self, least: float, most: float) -> None:
         super().__init__()
-        self.setDecimals(DECIMALS)
+        self.setDecimals(_DECIMALS)
         self.setRange(least, most)
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)

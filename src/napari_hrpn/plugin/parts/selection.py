@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import FinishedTiles, Slide
 
-PREDICTED_WORDS = re.compile(r"predict|hrpn|ganda", re.IGNORECASE)
+_PREDICTED_WORDS = re.compile(r"predict|hrpn|ganda", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def looks_predicted(layer: Image) -> bool:
     slide = slide_of(layer)
     if slide is not None and len(slide.channel_names) > 1:
         return is_prediction(layer)
-    return is_prediction(layer) or bool(PREDICTED_WORDS.search(f"{layer.name} {_source_name(layer)}"))
+    return is_prediction(layer) or bool(_PREDICTED_WORDS.search(f"{layer.name} {_source_name(layer)}"))
 
 
 def loose_layers(layers: Sequence[Layer], size: tuple[int, int]) -> list[Image]:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
+_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 """Of predictions whose record names none, in plots; Okabe and Ito's, for people of all kinds of colour vision."""
 
-_CHOICES: dict[int, SharedChoice] = {}
+_CHOICES: dict[int, _SharedChoice] = {}
 
 
-class SharedChoice(QObject):
+class _SharedChoice(QObject):
     """What the user has said, which no guess overrules.
 
     `changed` says that a panel has another choice.
@@ -55,10 +55,10 @@ class SharedChoice(QObject):
             return own
         if layer not in self._colours:
             taken = set(self._colours.values())
-            free = [colour for colour in COLOURS if colour not in taken]
-            wanted = COLOURS[1] if "ganda" in layer.name.casefold() else None
-            first = next((colour for colour in free if colour != COLOURS[1]), None)
-            self._colours[layer] = wanted if wanted in free else first or next(iter(free), COLOURS[0])
+            free = [colour for colour in _COLOURS if colour not in taken]
+            wanted = _COLOURS[1] if "ganda" in layer.name.casefold() else None
+            first = next((colour for colour in free if colour != _COLOURS[1]), None)
+            self._colours[layer] = wanted if wanted in free else first or next(iter(free), _COLOURS[0])
         return self._colours[layer]
 
     def choose_real(self, layer: Image | None) -> None:
@@ -77,12 +77,12 @@ class SharedChoice(QObject):
         self.changed.emit()
 
 
-def shared_choice(viewer: napari.Viewer) -> SharedChoice:
+def shared_choice(viewer: napari.Viewer) -> _SharedChoice:
     """The choice of a viewer."""
     # a plugin may be handed a proxy of the viewer; there is one list of layers behind all of them
     layers = getattr(viewer.layers, "__wrapped__", viewer.layers)
     key = id(layers)
     if key not in _CHOICES:
-        _CHOICES[key] = SharedChoice()
+        _CHOICES[key] = _SharedChoice()
         weakref.finalize(layers, _CHOICES.pop, key, None)
     return _CHOICES[key]

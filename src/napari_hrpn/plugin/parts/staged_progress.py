@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator
 
-LEAST_SHARE = 0.02
+_LEAST_SHARE = 0.02
 """Below it, nothing is said of the time left."""
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong)
@@ -42,8 +42,8 @@ class StagedProgress:
         self._began = time.monotonic()
 
     def follow(
-        self, words: str, steps: Generator[Any, None, Result], weight: float
-    ) -> Generator[Progress, None, Result]:
+        self, words: str, steps: Generator[Any, None, _Result], weight: float
+    ) -> Generator[Progress, None, _Result]:
         """Run a work to its end."""
         with closing(steps):
             yield self._progress(words, 0.0)
@@ -54,11 +54,11 @@ class StagedProgress:
                     report = next(steps)
                 except StopIteration as end:
                     self._done += weight
-                    result: Result = end.value
+                    result: _Result = end.value
                     return result
                 yield self._progress(words, weight * report.done / max(1, report.total))
 
     def _progress(self, words: str, done: float) -> Progress:
         share = min(1.0, (self._done + done) / self._weight)
         elapsed = time.monotonic() - self._began
-        return Progress(words, share, elapsed * (1 - share) / share if share > LEAST_SHARE else None)
+        return Progress(words, share, elapsed * (1 - share) / share if share > _LEAST_SHARE else None)

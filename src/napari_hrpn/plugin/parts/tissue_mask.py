@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.slides import Slide
 
-NO_NUCLEI = "No channel of {} shows nuclei by its name, so the tissue is not known: use the frame, or draw a region."
+_NO_NUCLEI = "No channel of {} shows nuclei by its name, so the tissue is not known: use the frame, or draw a region."
 # undo sends the last one alone, which comes for much else too: masks are compared
-EDITS = ("data", "paint", "labels_update", "set_data")
-TISSUE = "tissue_of"
+_EDITS = ("data", "paint", "labels_update", "set_data")
+_TISSUE = "tissue_of"
 
 
 class Tissue(QObject):
@@ -96,7 +96,7 @@ class Tissue(QObject):
         """Show the tissue in a layer; what is painted there is the tissue from then on."""
         if self._layer is not None or self._real is None or self._found is None:
             return self._layer
-        own = {KEY: {TISSUE: self._real.slide, "downsample": self._found.downsample}}
+        own = {KEY: {_TISSUE: self._real.slide, "downsample": self._found.downsample}}
         self._viewer.add_labels(
             self._found.mask.astype(np.uint8),
             **coarse_placement(self._real.layer, self._found.downsample),
@@ -129,7 +129,7 @@ class Tissue(QObject):
         same_size = loose_layers(self._viewer.layers, real.slide.shape)
         nuclei = guess_roles([layer.name for layer in same_size]).nuclei
         if nuclei is None or slide_of(real.layer) is not None:
-            raise SlideError(NO_NUCLEI.format(repr(real.name)))
+            raise SlideError(_NO_NUCLEI.format(repr(real.name)))
         return slide_from_layers([same_size[nuclei]], [same_size[nuclei].name]), 0
 
     def _take(self, mask: RegionMask) -> None:
@@ -160,13 +160,13 @@ class Tissue(QObject):
         self._leave_layer()
         self._layer = mine
         if mine is not None:
-            for name in EDITS:
+            for name in _EDITS:
                 getattr(mine.events, name).connect(self._take_edit)
             self._edited = _mask_of(mine)
 
     def _leave_layer(self) -> None:
         if self._layer is not None:
-            for name in EDITS:
+            for name in _EDITS:
                 getattr(self._layer.events, name).disconnect(self._take_edit)
         self._layer = self._edited = None
 
@@ -188,7 +188,7 @@ def _is_tissue(layer: object, slide: Slide) -> bool:
     if not isinstance(layer, Labels):
         return False
     own = layer.metadata.get(KEY)
-    whose = own.get(TISSUE) if isinstance(own, dict) else None
+    whose = own.get(_TISSUE) if isinstance(own, dict) else None
     return whose is not None and is_same_slide(whose, slide)
 
 

@@ -13,15 +13,15 @@ from napari_hrpn.plugin.parts.words import breakable
 if TYPE_CHECKING:
     from typing import Final
 
-TEXT, QUIET, WARNING, PROBLEM = "text", "quiet", "warning", "problem"
-ON_DARK: Final = {TEXT: "#f0f1f2", QUIET: "#a3a7ae", WARNING: "#e3b617", PROBLEM: "#ff8f85"}
-ON_LIGHT: Final = {TEXT: "#1e1e21", QUIET: "#63666b", WARNING: "#775400", PROBLEM: "#b00012"}
+TEXT, _QUIET, WARNING, PROBLEM = "text", "quiet", "warning", "problem"
+ON_DARK: Final = {TEXT: "#f0f1f2", _QUIET: "#a3a7ae", WARNING: "#e3b617", PROBLEM: "#ff8f85"}
+ON_LIGHT: Final = {TEXT: "#1e1e21", _QUIET: "#63666b", WARNING: "#775400", PROBLEM: "#b00012"}
 
 
 class ToneLabel(QLabel):
     """A sentence in one of four tones, readable in dark and light themes; it takes no room where it is empty."""
 
-    def __init__(self, tone: str = QUIET) -> None:
+    def __init__(self, tone: str = _QUIET) -> None:
         super().__init__()
         self._tone = tone
         self._colour = ""

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image
 
-TOOLTIPS: dict[View, str] = {
+_TOOLTIPS: dict[View, str] = {
     "real": "Show the real probe alone",
     "predicted": "Show the prediction alone",
     "side by side": "Show the real probe to the left of the prediction, which move together",
     "overlay": "Show the real probe and the prediction on top of each other, without the other stains",
     "difference": "Show predicted minus real: orange where the prediction is brighter, blue where the real probe is",
 }
-AGAIN = "\nPress again to bring back what was visible before"
+_AGAIN = "\nPress again to bring back what was visible before"
 
 
 class ViewButtons(QWidget):
@@ -39,7 +39,7 @@ class ViewButtons(QWidget):
         for view in VIEWS:
             button = QPushButton(view.capitalize())
             button.setCheckable(True)
-            button.setToolTip(TOOLTIPS[view] + AGAIN)
+            button.setToolTip(_TOOLTIPS[view] + _AGAIN)
             button.setMinimumWidth(10)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             button.clicked.connect(lambda checked, view=view: self._press(view, checked))

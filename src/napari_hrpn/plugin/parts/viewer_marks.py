@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.core import Box
 
-FRAME_COLOUR = "#ffe14d"
-SHARE_OF_VIEW = 0.35
-FURTHEST_CLICK_PX = 4
+_FRAME_COLOUR = "#ffe14d"
+_SHARE_OF_VIEW = 0.35
+_FURTHEST_CLICK_PX = 4
 
 
 class ViewerMouse(QObject):
@@ -62,7 +62,7 @@ class ViewerMouse(QObject):
         while event.type == "mouse_move":
             yield
         end = np.array(event.pos if event.pos is not None else (0, 0), float)
-        if is_left and np.hypot(*(end - begin)) <= FURTHEST_CLICK_PX and not self._is_drawing():
+        if is_left and np.hypot(*(end - begin)) <= _FURTHEST_CLICK_PX and not self._is_drawing():
             self.clicked.emit(position)
 
     def _is_drawing(self) -> bool:
@@ -96,7 +96,7 @@ class Frame:
             _sides(box),
             **placement(layer),
             name=self._name,
-            edge_color=FRAME_COLOUR,
+            edge_color=_FRAME_COLOUR,
             edge_width=_width(box),
             vector_style="line",
         )
@@ -140,7 +140,7 @@ def go_to(viewer: napari.Viewer, layer: Image, box: Box) -> None:
     centre = world((box.y0 + box.y1 - 1) / 2, (box.x0 + box.x1 - 1) / 2)
     camera.center = (*np.asarray(camera.center)[:-2], *centre)
     corners = np.array([world(y, x) for y in (box.y0, box.y1) for x in (box.x0, box.x1)])
-    wanted = SHARE_OF_VIEW * min(viewer.canvas.size) / max(1e-9, float(np.ptp(corners, axis=0).max()))
+    wanted = _SHARE_OF_VIEW * min(viewer.canvas.size) / max(1e-9, float(np.ptp(corners, axis=0).max()))
     if not wanted / 3 <= camera.zoom <= 2 * wanted:
         camera.zoom = wanted
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Subareas, VesselMask
     from napari_hrpn.plugin.parts.selection import ComparedChannel
 
-VESSELS, SUBAREAS = "vessels_of", "subareas_of"
-VESSEL_COLOUR = "#ff9f40"
-SUBAREA_COLOURS = ("#56b4e9", "#009e73", "#f0e442", "#cc79a7")
-OPACITY = 0.5
+_VESSELS, _SUBAREAS = "vessels_of", "subareas_of"
+_VESSEL_COLOUR = "#ff9f40"
+_SUBAREA_COLOURS = ("#56b4e9", "#009e73", "#f0e442", "#cc79a7")
+_OPACITY = 0.5
 
 
 class MaskLayers(QObject):
@@ -58,7 +58,7 @@ class MaskLayers(QObject):
         return [
             (name, layer)
             for name, layer in self._layers.choices()
-            if isinstance(layer, Labels) and (KEY not in layer.metadata or VESSELS in layer.metadata[KEY])
+            if isinstance(layer, Labels) and (KEY not in layer.metadata or _VESSELS in layer.metadata[KEY])
         ]
 
     def mark(self, layer: Labels) -> Hashable:
@@ -72,7 +72,7 @@ class MaskLayers(QObject):
     def was_found_on(self, layer: Labels, real: ComparedChannel) -> bool:
         """Whether a mask was found for a slide, edited since then or not."""
         own = layer.metadata.get(KEY)
-        return isinstance(own, dict) and own.get(VESSELS) == who(real.slide)
+        return isinstance(own, dict) and own.get(_VESSELS) == who(real.slide)
 
     def drawn(self, layer: Labels, real: ComparedChannel) -> Any:  # noqa: ANN401 (an array of any kind)
         """The labels of a layer, which have to cover a slide exactly."""
@@ -98,9 +98,9 @@ class MaskLayers(QObject):
                 pixels,
                 **coarse_placement(real.layer, vessels.downsample),
                 name=f"{real.name} vessels",
-                opacity=OPACITY,
-                colormap=DirectLabelColormap(color_dict={0: "transparent", None: VESSEL_COLOUR}),
-                metadata={KEY: {VESSELS: who(real.slide)}},
+                opacity=_OPACITY,
+                colormap=DirectLabelColormap(color_dict={0: "transparent", None: _VESSEL_COLOUR}),
+                metadata={KEY: {_VESSELS: who(real.slide)}},
             )
         layer.metadata[KEY]["shown"] = who(vessels)
         return layer
@@ -113,18 +113,18 @@ class MaskLayers(QObject):
 
     def show_subareas(self, subareas: Subareas, real: ComparedChannel) -> Labels:
         """Show subareas in a layer of their own; one that is there gets other labels."""
-        colours: dict[int | None, str] = dict(enumerate(SUBAREA_COLOURS[: len(subareas.names)], start=1))
+        colours: dict[int | None, str] = dict(enumerate(_SUBAREA_COLOURS[: len(subareas.names)], start=1))
         look = {
             **coarse_placement(real.layer, subareas.downsample),
             "name": f"{real.name} subareas",
             "features": {"index": [0, *colours], "subarea": ["none", *subareas.names]},
             "colormap": DirectLabelColormap(color_dict=colours | {0: "transparent", None: "transparent"}),
-            "metadata": {KEY: {SUBAREAS: who(real.slide)}},
+            "metadata": {KEY: {_SUBAREAS: who(real.slide)}},
         }
-        layer = next((one for one in self._viewer.layers if SUBAREAS in one.metadata.get(KEY, {})), None)
+        layer = next((one for one in self._viewer.layers if _SUBAREAS in one.metadata.get(KEY, {})), None)
         if layer is None:
             active = self._viewer.layers.selection.active
-            layer = self._viewer.add_labels(subareas.labels, opacity=OPACITY, **look)
+            layer = self._viewer.add_labels(subareas.labels, opacity=_OPACITY, **look)
             # the layer that the user works on, perhaps the vessels, stays the one
             self._viewer.layers.selection.active = active
         else:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import CellDensity, Penetration, PenetrationSettings, VesselTable
 
-FLOORS = (
+_FLOORS = (
     "If the floor of the tissue, its autofluorescence, lay anywhere between the background that was taken off and the "
     "darkest shell, this is what"
 )
 # the floor decides a D50 that differs by more than this
-DECIDES = 1.5
+_DECIDES = 1.5
 # with as many digits as on the page of an evaluation
 _length = partial(number, digits=2)
 DENSITY_HEADINGS = {"Density": "What is counted", "Value": "Per area of tissue", "n": "How many", "Tissue": "The area"}
@@ -41,8 +41,8 @@ def profile_headings(settings: PenetrationSettings) -> dict[str, str]:
         "exponentially",
         **beyond,
         "Background": "Grey level that was taken off",
-        "D50 by floor": f"{FLOORS} D50 would be, in µm",
-        "D90 by floor": f"{FLOORS} D90 would be, in µm",
+        "D50 by floor": f"{_FLOORS} D50 would be, in µm",
+        "D90 by floor": f"{_FLOORS} D90 would be, in µm",
     }
 
 
@@ -77,7 +77,7 @@ def reasons(profiles: Sequence[Penetration], *, has_glass: bool) -> str:
         f"{_length(one.background)} and {_length(one.darkest)}, the darkest shell. State the grey level of a "
         "section without probe."
         for one in profiles
-        if one.area == "tissue" and not one.d50_high_um <= DECIDES * one.d50_low_um and not math.isnan(one.d50_low_um)
+        if one.area == "tissue" and not one.d50_high_um <= _DECIDES * one.d50_low_um and not math.isnan(one.d50_low_um)
     ]
     if not has_glass:
         lines.append("There is no blank glass around the tissue, so no background is taken off.")

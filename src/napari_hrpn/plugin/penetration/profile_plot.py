@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import Penetration
 
-HEIGHT_PX = 350
-LONGEST_NAME = 30
-HEIGHT_RATIOS = (2.2, 1.0)
-LEAST_LOG_SHARE = 1e-3
-NOTHING = "Press Measure for the probe over the distance from vessels."
+_HEIGHT_PX = 350
+_LONGEST_NAME = 30
+_HEIGHT_RATIOS = (2.2, 1.0)
+_LEAST_LOG_SHARE = 1e-3
+_NOTHING = "Press Measure for the probe over the distance from vessels."
 
 
 class ProfilePlot(Plot):
     """Mean grey level of each shell above, number of its pixels below."""
 
     def __init__(self) -> None:
-        super().__init__(HEIGHT_PX)
+        super().__init__(_HEIGHT_PX)
         self.is_log = False
         self._profiles: Sequence[Penetration] = ()
         self._colours: Mapping[str, str] = {}
@@ -54,15 +54,15 @@ class ProfilePlot(Plot):
     def draw_on(self, figure: Figure, ink: Ink) -> None:
         """Draw a line per image, and a bar per shell."""
         if not self._profiles:
-            say_in(figure, NOTHING, ink)
+            say_in(figure, _NOTHING, ink)
             return
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=HEIGHT_RATIOS)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=_HEIGHT_RATIOS)
         shown = self._shells_shown()
         for one in self._profiles:
             colour = self._colours.get(one.image, ink.real)
             middle = [(shell.from_um + shell.to_um) / 2 for shell in one.shells[:shown]]
             mean = [shell.mean for shell in one.shells[:shown]]
-            label = short(one.image, LONGEST_NAME)
+            label = short(one.image, _LONGEST_NAME)
             upper.plot(middle, mean, "o-", color=colour, markersize=3, linewidth=1.2, label=label)
         first = self._profiles[0]
         edges = [shell.from_um for shell in first.shells[: shown + 1]]
@@ -70,7 +70,7 @@ class ProfilePlot(Plot):
         lowest, highest = upper.dataLim.intervaly
         if self.is_log and highest > 0:
             number_log_axis(upper)
-            upper.set_ylim(bottom=max(upper.get_ylim()[0], LEAST_LOG_SHARE * highest))
+            upper.set_ylim(bottom=max(upper.get_ylim()[0], _LEAST_LOG_SHARE * highest))
         else:
             upper.set_ylim(bottom=min(0, lowest))
         upper.set_xlim(0, edges[-1])

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import VesselSettings
     from napari_hrpn.slides import Slide
 
-AUTOMATIC, STATED = "automatic", "stated"
+_AUTOMATIC, STATED = "automatic", "stated"
 GLASS, NONE, LEVEL = "glass", "none", "level"
-LARGEST_UM2 = 100_000.0
-BRIGHTEST = 1e6
+_LARGEST_UM2 = 100_000.0
+_BRIGHTEST = 1e6
 
 
 class VesselForm(QWidget):
@@ -111,17 +111,17 @@ class VesselForm(QWidget):
     def _set_up_boxes(self) -> None:
         from napari_hrpn.analysis import VesselSettings
 
-        self.threshold_box.offer([("Automatic (Otsu)", AUTOMATIC), ("Grey level", STATED)], AUTOMATIC)
-        self.level_box.setRange(0, BRIGHTEST)
+        self.threshold_box.offer([("Automatic (Otsu)", _AUTOMATIC), ("Grey level", STATED)], _AUTOMATIC)
+        self.level_box.setRange(0, _BRIGHTEST)
         self.level_box.setDecimals(1)
         self.level_box.setToolTip("Grey level of the stain, smoothed over 0.7 µm")
-        self.area_box.setRange(0, LARGEST_UM2)
+        self.area_box.setRange(0, _LARGEST_UM2)
         self.area_box.setDecimals(0)
         self.area_box.setValue(VesselSettings().smallest_um2)
         self.area_box.setSuffix(" µm²")
         self.area_box.setToolTip("Smaller objects, their lumens filled, are no vessels")
         self.background_box.offer([("Blank glass", GLASS), ("Not taken off", NONE), ("Grey level", LEVEL)], GLASS)
-        self.background_level.setRange(-BRIGHTEST, BRIGHTEST)
+        self.background_level.setRange(-_BRIGHTEST, _BRIGHTEST)
         self.background_level.setDecimals(2)
         self.background_level.setToolTip("Grey level of tissue without probe, such as an uninjected section's")
         self.find_button.setToolTip("Make the vessel mask and show it as a layer that you can edit")

@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-HEIGHT_PX = 230
-WIDEST_PX = 130
-LABEL = "label"
-HEADINGS = {
-    LABEL: ("vessel", "Number of the vessel, from the top"),
+_HEIGHT_PX = 230
+_WIDEST_PX = 130
+_LABEL = "label"
+_HEADINGS = {
+    _LABEL: ("vessel", "Number of the vessel, from the top"),
     "area_um2": ("area, µm²", "Area, lumen included"),
     "equivalent_diameter_um": ("diameter, µm", "Diameter of the circle of the same area"),
     "mean_diameter_um": ("width, µm", "Mean width along the middle line"),
     "length_um": ("length, µm", "Length of the middle line; of a round cross-section nearly nothing"),
     "stain_mean": ("stain mean", "Mean grey level of the vessels' stain inside"),
 }
-HIDDEN = ("centroid_y_px", "centroid_x_px")
-WIDTHS_FROM_ROWS = 20
-Role = Qt.ItemDataRole
+_HIDDEN = ("centroid_y_px", "centroid_x_px")
+_WIDTHS_FROM_ROWS = 20
+_Role = Qt.ItemDataRole
 
 
-class VesselModel(QAbstractTableModel):
+class _VesselModel(QAbstractTableModel):
     """Rows of numbers that can be sorted."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
-        self.columns = [name for name in (rows[0] if rows else {}) if name not in HIDDEN]
+        self.columns = [name for name in (rows[0] if rows else {}) if name not in _HIDDEN]
         self._values = {name: _column([row[name] for row in rows]) for name in self.columns}
         self._order = np.arange(len(rows))
 
@@ -49,24 +49,24 @@ class VesselModel(QAbstractTableModel):
         """Numbers of each."""
         return len(self.columns)
 
-    def data(self, index: QModelIndex, role: int = Role.DisplayRole) -> object:
+    def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> object:
         """A number as one reads it, and in full where the mouse is."""
-        if role not in (Role.DisplayRole, Role.ToolTipRole, Role.TextAlignmentRole):
+        if role not in (_Role.DisplayRole, _Role.ToolTipRole, _Role.TextAlignmentRole):
             return None
-        if role == Role.TextAlignmentRole:
+        if role == _Role.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         name = self.columns[index.column()]
         value = self._values[name][self._order[index.row()]].item()
-        if role == Role.ToolTipRole:
+        if role == _Role.ToolTipRole:
             return f"{_heading(name)[0]}: {value}"
-        if name == LABEL:
+        if name == _LABEL:
             return str(value)
         return count(value) if isinstance(value, int) else number(value)
 
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Role.DisplayRole) -> object:  # noqa: N802
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> object:  # noqa: N802
         """Names of the columns."""
-        if orientation == Qt.Orientation.Horizontal and role in (Role.DisplayRole, Role.ToolTipRole):
-            return _heading(self.columns[section])[role == Role.ToolTipRole]
+        if orientation == Qt.Orientation.Horizontal and role in (_Role.DisplayRole, _Role.ToolTipRole):
+            return _heading(self.columns[section])[role == _Role.ToolTipRole]
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -82,13 +82,13 @@ class VesselModel(QAbstractTableModel):
 
     def label_at(self, row: int) -> int:
         """Number of the vessel in a row."""
-        return int(self._values[LABEL][self._order[row]])
+        return int(self._values[_LABEL][self._order[row]])
 
     def row_of(self, label: int) -> int | None:
         """Row of a vessel; None where it has none."""
         if not self.columns:
             return None
-        found = np.flatnonzero(self._values[LABEL][self._order] == label)
+        found = np.flatnonzero(self._values[_LABEL][self._order] == label)
         return int(found[0]) if len(found) else None
 
 
@@ -99,10 +99,10 @@ class VesselTableView(QTableView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._model = VesselModel([])
+        self._model = _VesselModel([])
         self._is_own_choice = False
         self.setToolTip("A row per vessel: select one to go to it, or click on a vessel in the viewer")
-        self.setFixedHeight(HEIGHT_PX)
+        self.setFixedHeight(_HEIGHT_PX)
         self.setTabKeyNavigation(False)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -112,12 +112,12 @@ class VesselTableView(QTableView):
         vertical, horizontal = self.verticalHeader(), self.horizontalHeader()
         if vertical is not None and horizontal is not None:
             # of thousands of rows, a few tell how wide the numbers are
-            horizontal.setResizeContentsPrecision(WIDTHS_FROM_ROWS)
+            horizontal.setResizeContentsPrecision(_WIDTHS_FROM_ROWS)
             vertical.setVisible(False)
             vertical.setDefaultSectionSize(max(22, self.fontMetrics().height() + 8))
 
     @property
-    def vessels(self) -> VesselModel:
+    def vessels(self) -> _VesselModel:
         """What is shown."""
         return self._model
 
@@ -130,13 +130,13 @@ class VesselTableView(QTableView):
 
     def show_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show other vessels, in the order of their numbers."""
-        former, self._model = self._model, VesselModel(rows)
+        former, self._model = self._model, _VesselModel(rows)
         self.setModel(self._model)
         former.deleteLater()
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.resizeColumnsToContents()
         for column in range(self._model.columnCount()):
-            self.setColumnWidth(column, min(self.columnWidth(column), WIDEST_PX))
+            self.setColumnWidth(column, min(self.columnWidth(column), _WIDEST_PX))
 
     def select(self, label: int) -> bool:
         """Select the row of a vessel and bring it into view; `chosen` does not tell of it."""
@@ -167,4 +167,4 @@ def _column(values: Sequence[float | None]) -> NDArray[np.generic]:
 def _heading(name: str) -> tuple[str, str]:
     """What a column is called, and its tooltip."""
     words = "Pixels that are nearer to it than to any other vessel" if name.startswith("n within") else name
-    return HEADINGS.get(name, (name, words))
+    return _HEADINGS.get(name, (name, words))

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 
     Tables = Mapping[str, Sequence[dict[str, Any]]]
 
-REGION_TIP = "What is measured: the tissue, with its core and periphery where it has an edge, or everything"
-AREAS = [("Tissue", "tissue"), ("Core", "core"), ("Periphery", "periphery")]
+_REGION_TIP = "What is measured: the tissue, with its core and periphery where it has an edge, or everything"
+_AREAS = [("Tissue", "tissue"), ("Core", "core"), ("Periphery", "periphery")]
 
 
 class PenetrationWidget(MeasuringWidget):
@@ -70,7 +70,7 @@ class PenetrationWidget(MeasuringWidget):
             viewer, "Find vessels if there is no mask, and measure the probe around them, in the background"
         )
         self.masks = MaskLayers(viewer)
-        self.region_form = RegionForm(viewer, self.tissue, REGION_TIP, has_drawn=False)
+        self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=False)
         self.vessel_form = VesselForm(viewer, self.masks)
         self.profile, self.area_box, self.log_box = (
             ProfilePlot(),
@@ -130,7 +130,7 @@ class PenetrationWidget(MeasuringWidget):
             tables, has_glass = self._recall(real)
         there = {one.area for one in self._all_profiles}
         if there:
-            self.area_box.offer([choice for choice in AREAS if choice[1] in there], "tissue")
+            self.area_box.offer([choice for choice in _AREAS if choice[1] in there], "tissue")
         self._show_profile()
         self.profile_table.show_rows(*penetration_numbers.profile_rows(self._all_profiles))
         why = penetration_numbers.reasons(self._all_profiles, has_glass=has_glass)
@@ -163,7 +163,7 @@ class PenetrationWidget(MeasuringWidget):
         return () if self._profiles is None else self._profiles.profiles
 
     def _lay_out(self) -> None:
-        self.area_box.offer(AREAS, "tissue")
+        self.area_box.offer(_AREAS, "tissue")
         self.log_box.setToolTip("Show the logarithm of the grey levels: an exponential fall is a straight line")
         self.reason_label.setWordWrap(True)
         self.subarea_box.offer([("Distance bands", BANDS), ("Core and periphery", EDGE)], BANDS)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Focus:
+class _Focus:
     """A point that any thread may ask for by calling it; only the GUI thread sets it."""
 
     point: tuple[float, float] | None = None  # Row and column in full-resolution pixels
@@ -26,11 +26,11 @@ class Focus:
 
 
 class CameraFocus:
-    """Keeps a `Focus` on the middle of the view."""
+    """Keeps a `_Focus` on the middle of the view."""
 
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
         self._viewer, self._layer = viewer, layer
-        self.focus = Focus()
+        self.focus = _Focus()
         viewer.scene.camera.events.center.connect(self._update)
         self._update()
 

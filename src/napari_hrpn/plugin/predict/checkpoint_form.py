@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.plugin.predict.run import ReadCheckpoint
 
-BUNDLED = "bundled"
+_BUNDLED = "bundled"
 
 
 class CheckpointForm(QWidget):
@@ -32,7 +32,7 @@ class CheckpointForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._choices: list[tuple[str, str | Path]] = [("Bundled, from synthetic tumours", BUNDLED)]
+        self._choices: list[tuple[str, str | Path]] = [("Bundled, from synthetic tumours", _BUNDLED)]
         self._reading = NewestTask()
         self.chosen: ReadCheckpoint | None = None
         self.box = ChoiceBox("Trained network that predicts")

@@ -43,7 +43,7 @@ def empty_levels(shape: tuple[int, int], dtype: DTypeLike) -> LiveLevels:
 
 
 @dataclass(frozen=True)
-class Title:
+class _Title:
     """What a prediction is called, and how it looks."""
 
     name: str  # Name of its layer
@@ -52,10 +52,10 @@ class Title:
     slide: str  # Fingerprint of the slide
 
 
-def title_of(store: Path, request: Mapping[str, Any], card: ModelCard) -> Title:
+def title_of(store: Path, request: Mapping[str, Any], card: ModelCard) -> _Title:
     """What to call a prediction."""
     name = prediction_name(slide_name(store), f"predicted {card.target}", card.title)
-    return Title(name, card.title, colour_in_folder(store, request), request["slide"])
+    return _Title(name, card.title, colour_in_folder(store, request), request["slide"])
 
 
 class PredictionLayer:
@@ -71,7 +71,7 @@ class PredictionLayer:
         reference: Image,
         real: Image | None,
         *,
-        title: Title,
+        title: _Title,
         store: Path,
     ) -> None:
         self._viewer = viewer
@@ -121,7 +121,7 @@ class PredictionLayer:
         if self.layer in self._viewer.layers:
             self._viewer.layers.remove(self.layer)
 
-    def _added(self, reference: Image, title: Title, facts: dict[str, object]) -> Image:
+    def _added(self, reference: Image, title: _Title, facts: dict[str, object]) -> Image:
         for other in self._viewer.layers:
             # one on the other they would add up to white
             if is_prediction(other):

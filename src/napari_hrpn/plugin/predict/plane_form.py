@@ -13,8 +13,8 @@ from napari_hrpn.plugin.parts.user_error import sentence_of
 if TYPE_CHECKING:
     from napari_hrpn.slides import SeriesInfo, Slide
 
-AXES = ("z", "t")
-TOOLTIPS = {"z": "Plane of the stack, from 0", "t": "Point in time, from 0"}
+_AXES = ("z", "t")
+_TOOLTIPS = {"z": "Plane of the stack, from 0", "t": "Point in time, from 0"}
 
 
 class PlaneForm(QWidget):
@@ -34,9 +34,9 @@ class PlaneForm(QWidget):
         self._labels: dict[str, QLabel] = {}
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        for axis in AXES:
+        for axis in _AXES:
             box, label = QSpinBox(), QLabel(axis)
-            box.setToolTip(TOOLTIPS[axis])
+            box.setToolTip(_TOOLTIPS[axis])
             # a plane is opened once its number is complete
             box.setKeyboardTracking(False)
             box.valueChanged.connect(self._choose)
@@ -47,12 +47,12 @@ class PlaneForm(QWidget):
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to choose."""
-        return self._slide is not None and any(getattr(self._slide, axis) is not None for axis in AXES)
+        return self._slide is not None and any(getattr(self._slide, axis) is not None for axis in _AXES)
 
     def show_slide(self, slide: Slide | None) -> None:
         """Show the plane that a slide is."""
         before, self._slide = self._slide, slide
-        for axis in AXES:
+        for axis in _AXES:
             place = None if slide is None else getattr(slide, axis)
             self._labels[axis].setVisible(place is not None)
             self.boxes[axis].setVisible(place is not None)
@@ -62,7 +62,7 @@ class PlaneForm(QWidget):
         if slide is not None and is_other and self.is_needed:
             from napari_hrpn.slides import list_series
 
-            for axis in AXES:
+            for axis in _AXES:
                 self._set(axis, getattr(slide, axis) or 0, getattr(slide, axis) or 0)
             self._reading.do(once(list_series, slide.source), self._take, self._fail)
 
@@ -89,5 +89,5 @@ class PlaneForm(QWidget):
 
     def _choose(self) -> None:
         if self._slide is not None:
-            values = (self.boxes[axis].value() if getattr(self._slide, axis) is not None else None for axis in AXES)
+            values = (self.boxes[axis].value() if getattr(self._slide, axis) is not None else None for axis in _AXES)
             self.chosen.emit(*values)

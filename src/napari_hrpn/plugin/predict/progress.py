@@ -12,7 +12,7 @@ from napari_hrpn.plugin.parts.words import time_in_words
 if TYPE_CHECKING:
     from napari_hrpn.plugin.predict.run import Progress
 
-MEGA = 1e6
+_MEGA = 1e6
 
 
 class ProgressPanel(MessagePanel):
@@ -48,7 +48,7 @@ class ProgressPanel(MessagePanel):
         self.bar.setRange(0, max(1, progress.total))
         self.bar.setValue(progress.finished)
         self.bar.setFormat(f"{progress.finished} of {progress.total} tiles, %p %")
-        words = [f"{progress.predicted_px / MEGA:,.1f} Mpx done"]
+        words = [f"{progress.predicted_px / _MEGA:,.1f} Mpx done"]
         if progress.seconds_left is not None and progress.finished < progress.total:
             words.append(f"{time_in_words(progress.seconds_left)} left")
         self.numbers_label.setText(", ".join(words))

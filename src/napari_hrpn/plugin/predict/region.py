@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from napari_hrpn.core import Box
     from napari_hrpn.inference import PredictionSettings
 
-SMALL_VIEW_PX, SMALL_CORE_PX = 1024, 512
+_SMALL_VIEW_PX, _SMALL_CORE_PX = 1024, 512
 """Of a small view, tiles of 512 px compute less beside it than those of 1,024 px."""
 
 
 def with_region(settings: PredictionSettings, viewer: napari.Viewer, kind: str, reference: Image) -> PredictionSettings:
     """Settings with the part of a slide that is to be predicted."""
     box = _box(viewer, kind, reference)
-    if box is not None and max(box.height, box.width) <= SMALL_VIEW_PX:
-        settings = replace(settings, largest_core=SMALL_CORE_PX)
+    if box is not None and max(box.height, box.width) <= _SMALL_VIEW_PX:
+        settings = replace(settings, largest_core=_SMALL_CORE_PX)
     return replace(settings, region=box)
 
 

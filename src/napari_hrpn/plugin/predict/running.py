@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.predict.layer import PredictionLayer
     from napari_hrpn.plugin.viewer import LiveLevels
 
-LOOK_MS = 200
+_LOOK_MS = 200
 
 
 class RunningPrediction(QObject):
@@ -45,7 +45,7 @@ class RunningPrediction(QObject):
         self._run.start()
         self._first_tile = QTimer(self)
         self._first_tile.timeout.connect(self._look_for_first_tile)
-        self._first_tile.start(LOOK_MS)
+        self._first_tile.start(_LOOK_MS)
 
     @property
     def has_begun(self) -> bool:

@@ -20,12 +20,12 @@ from napari_hrpn.plugin.parts.warning_label import WarningLabel
 if TYPE_CHECKING:
     from napari_hrpn.inference import Device, PredictionSettings
 
-WHOLE, IN_VIEW, IN_SHAPES = "whole", "view", "shapes"
-REGIONS = (("Whole slide", WHOLE), ("What is in view", IN_VIEW), ("Selected shapes", IN_SHAPES))
-PRECISIONS = (("32 bit, exact", "fp32"), ("16 bit, bfloat16", "bf16"), ("16 bit, float16", "fp16"))
-OUTPUTS = (("32 bit floating point", "float32"), ("Integers, as trained on", "probe"))
-CELL_PX = 512
-HALO_STEP_PX = 32
+_WHOLE, IN_VIEW, IN_SHAPES = "whole", "view", "shapes"
+_REGIONS = (("Whole slide", _WHOLE), ("What is in view", IN_VIEW), ("Selected shapes", IN_SHAPES))
+_PRECISIONS = (("32 bit, exact", "fp32"), ("16 bit, bfloat16", "bf16"), ("16 bit, float16", "fp16"))
+_OUTPUTS = (("32 bit floating point", "float32"), ("Integers, as trained on", "probe"))
+_CELL_PX = 512
+_HALO_STEP_PX = 32
 
 
 class SettingsForm(QWidget):
@@ -40,7 +40,7 @@ class SettingsForm(QWidget):
             "Predict the whole slide, the tiles in view, or the tiles under the selected shapes\n"
             "(all shapes of the layer, if none is selected)"
         )
-        self.region_box.offer(REGIONS)
+        self.region_box.offer(_REGIONS)
         self.device_box = ChoiceBox("Processor that runs the network, with its free memory")
         self.device_box.offer([("Looking for processors …", None)])
         self.resample_box = QCheckBox("Resample to the pixel size trained on")
@@ -106,19 +106,19 @@ class _Advanced(QWidget):
             "Arithmetic inside the network. 16 bit is faster on some processors,\n"
             "and errs by 0.2 % of the range on average, up to 10 % at single pixels"
         )
-        self.precision_box.offer(PRECISIONS)
+        self.precision_box.offer(_PRECISIONS)
         self.core_box = _pixels(
             "Side of a tile. Larger tiles take less time per pixel and more memory.\n"
             "By itself: as large as the memory allows",
-            16 * CELL_PX,
-            CELL_PX,
+            16 * _CELL_PX,
+            _CELL_PX,
         )
         self.halo_box = _pixels(
             "Pixels around a tile that the network looks at as well.\n"
             "By itself: as far as it can see, with which tiles fit together exactly",
             1024,
-            HALO_STEP_PX,
-            least=-HALO_STEP_PX,
+            _HALO_STEP_PX,
+            least=-_HALO_STEP_PX,
         )
         self.memory_box = QDoubleSpinBox()
         self.memory_box.setRange(0, 1024)
@@ -130,7 +130,7 @@ class _Advanced(QWidget):
             "Pixel type of the result: as the network gives it,\n"
             "or rounded and clipped to that of the slides trained on"
         )
-        self.output_box.offer(OUTPUTS)
+        self.output_box.offer(_OUTPUTS)
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -156,7 +156,7 @@ class _Advanced(QWidget):
     def set_defaults(self, defaults: PredictionSettings) -> None:
         self.precision_box.choose(defaults.precision)
         self.core_box.setValue(defaults.core or 0)
-        self.halo_box.setValue(-HALO_STEP_PX if defaults.halo is None else defaults.halo)
+        self.halo_box.setValue(-_HALO_STEP_PX if defaults.halo is None else defaults.halo)
         self.memory_box.setValue(defaults.memory_gb or 0)
         self.output_box.choose(defaults.output)
 
@@ -165,7 +165,7 @@ class _Advanced(QWidget):
         return {
             "precision": self.precision_box.value,
             # only whole stored squares make a tile
-            "core": round(self.core_box.value() / CELL_PX) * CELL_PX or None,
+            "core": round(self.core_box.value() / _CELL_PX) * _CELL_PX or None,
             "halo": None if halo < 0 else halo,
             "memory_gb": self.memory_box.value() or None,
             "output": self.output_box.value,

@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Slide
 
-LOOSE_LAYERS = "layers"
-FIXED_ROWS = 3
-NO_CHANNEL = "–"
-ROLE_TITLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
+_LOOSE_LAYERS = "layers"
+_FIXED_ROWS = 3
+_NO_CHANNEL = "–"
+_ROLE_TITLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
 SLIDE_TOOLTIP = "Open slide to predict, or any image layers of which you say what they show"
-TOOLTIPS = {
+_TOOLTIPS = {
     "nuclei": "Channel that shows the cell nuclei, such as DAPI or Hoechst",
     "vessels": "Channel that shows the blood vessels, such as CD31 or endomucin",
     "probe": "Channel of the real nanoprobe, if there is one: the prediction is shown with the same contrast.\n"
@@ -113,13 +113,13 @@ class SlideForm(QWidget):
             return
         self._input_roles = tuple(roles)
         for _ in range(len(self.role_boxes)):
-            self._form.removeRow(FIXED_ROWS)
+            self._form.removeRow(_FIXED_ROWS)
         self.role_boxes = {}
         for role in (*(role for role in roles if role != "probe"), "probe"):
-            box = ChoiceBox(TOOLTIPS.get(role, f"Channel that shows {role}"))
+            box = ChoiceBox(_TOOLTIPS.get(role, f"Channel that shows {role}"))
             box.changed.connect(self._keep_roles)
             self.role_boxes[role] = box
-            add_row(self._form, ROLE_TITLES.get(role, role), box)
+            add_row(self._form, _ROLE_TITLES.get(role, role), box)
         self._offered = None
         self._offer_channels()
 
@@ -128,7 +128,7 @@ class SlideForm(QWidget):
         slides = imaged_slides_in(self._viewer)
         choices: list[tuple[str, Any]] = [(slide_label(slide), slide) for slide in slides]
         if self._loose_layers():
-            choices.append(("Image layers, by role", LOOSE_LAYERS))
+            choices.append(("Image layers, by role", _LOOSE_LAYERS))
         before = chosen or self.current_slide()
         # a slide may have been opened again, or have got coarser levels: it is still the one that was chosen
         again = None if before is None else next((slide for slide in slides if is_same_slide(slide, before)), None)
@@ -138,7 +138,7 @@ class SlideForm(QWidget):
     def current_slide(self) -> Slide | None:
         """The chosen slide; None for loose layers, or where nothing is open."""
         value = self.slide_box.value
-        return None if value == LOOSE_LAYERS else value
+        return None if value == _LOOSE_LAYERS else value
 
     def channels(self) -> dict[str, int]:
         """Channels of the chosen slide by role, as far as they are chosen; none for loose layers."""
@@ -219,13 +219,13 @@ class SlideForm(QWidget):
         if slide is not None:
             names, values = list(slide.channel_names), list(range(len(slide.channel_names)))
         else:
-            values = self._loose_layers() if self.slide_box.value == LOOSE_LAYERS else []
+            values = self._loose_layers() if self.slide_box.value == _LOOSE_LAYERS else []
             names = [layer.name for layer in values]
         is_news = slide is None or self._offered is None or not is_same_slide(slide, self._offered)
         self._offered = slide
         if is_news:
             guessed = {**asdict(guess_roles(names)), **self._kept.get(_image_of(slide), {})}
-            choices = [(NO_CHANNEL, None), *zip(names, values, strict=True)]
+            choices = [(_NO_CHANNEL, None), *zip(names, values, strict=True)]
             for role, box in self.role_boxes.items():
                 index = guessed.get(role)
                 # nobody hears of a form in which some roles are of this slide and others of the former one

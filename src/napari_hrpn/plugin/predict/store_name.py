@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.predict.run import ReadCheckpoint
     from napari_hrpn.slides import Slide
 
-NOT_DECISIVE = ("device", "largest_core", "memory_gb", "region")
+_NOT_DECISIVE = ("device", "largest_core", "memory_gb", "region")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _request(
 ) -> dict[str, Any]:
     from napari_hrpn.models import halo_of
 
-    decisive = {key: value for key, value in asdict(settings).items() if key not in NOT_DECISIVE}
+    decisive = {key: value for key, value in asdict(settings).items() if key not in _NOT_DECISIVE}
     if settings.core is None:
         # a run that goes on takes over the core
         del decisive["core"]

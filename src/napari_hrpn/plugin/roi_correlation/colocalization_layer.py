@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import RoiImages
     from napari_hrpn.plugin.parts.selection import ComparedChannel
 
-CONTRAST_MS = 150
-TITLE = "co-localisation"
+_CONTRAST_MS = 150
+_TITLE = "co-localisation"
 
 
 class ColocalizationLayer(QObject):
@@ -37,14 +37,14 @@ class ColocalizationLayer(QObject):
         self._which = 0
         self.layer: Image | None = None
         # the slider of the contrast moves in many small steps
-        self._soon = soon(self, self._update, CONTRAST_MS)
+        self._soon = soon(self, self._update, _CONTRAST_MS)
 
     def show(self, images: RoiImages, which: int, real: ComparedChannel, predicted: ComparedChannel) -> Image:
         """Show a prediction with the real channel, in a new layer or in the one that is there."""
         if self.layer is not None and (self.layer not in self._viewer.layers or self._real is not real.layer):
             self.shut_down()
         self._images, self._which = images, which
-        name = f"{TITLE} {real.name} × {predicted.name}"
+        name = f"{_TITLE} {real.name} × {predicted.name}"
         if self.layer is not None:
             self.layer.name = name
             self._update()
@@ -85,14 +85,14 @@ class ColocalizationLayer(QObject):
         assert self._real is not None
         low, high = self._real.contrast_limits
         levels = [
-            red_and_green(level.arrays[0], level.arrays[1 + self._which], (float(low), float(high)))
+            _red_and_green(level.arrays[0], level.arrays[1 + self._which], (float(low), float(high)))
             for level in self._images.levels
         ]
         several = len(levels) > 1
         return {"data": levels if several else levels[0], "multiscale": several}
 
 
-def red_and_green(real: da.Array, predicted: da.Array, limits: tuple[float, float]) -> da.Array:
+def _red_and_green(real: da.Array, predicted: da.Array, limits: tuple[float, float]) -> da.Array:
     """A colour picture of two channels at one contrast."""
     import dask.array as da
 

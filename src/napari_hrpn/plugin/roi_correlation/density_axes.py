@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-COLORMAP = "viridis"
-FIT_COLOUR, IDENTITY_COLOUR = "#ff7f50", "#9a9a9a"
-REAL_LABEL, PREDICTED_LABEL = "real, grey levels", "predicted, grey levels"
-ROOM = 1.04
-SHARE_BEYOND = 1 / 2000
-STEADY_DECADES, STEADY_TIMES = 1.5, 2.0
+_COLORMAP = "viridis"
+_FIT_COLOUR, _IDENTITY_COLOUR = "#ff7f50", "#9a9a9a"
+_REAL_LABEL, _PREDICTED_LABEL = "real, grey levels", "predicted, grey levels"
+_ROOM = 1.04
+_SHARE_BEYOND = 1 / 2000
+_STEADY_DECADES, _STEADY_TIMES = 1.5, 2.0
 
 
 class DensityAxes:
@@ -29,17 +29,17 @@ class DensityAxes:
         from matplotlib import colormaps
 
         self.axes = axes
-        axes.set_xlabel(REAL_LABEL, fontsize=9)
-        axes.set_ylabel(PREDICTED_LABEL, fontsize=9)
+        axes.set_xlabel(_REAL_LABEL, fontsize=9)
+        axes.set_ylabel(_PREDICTED_LABEL, fontsize=9)
         axes.tick_params(labelsize=8)
         axes.set_aspect("equal", adjustable="box")
         nothing = np.full((1, 1), np.nan)
         self.image = axes.imshow(
-            nothing, origin="lower", cmap=colormaps[COLORMAP], interpolation="nearest", animated=is_animated
+            nothing, origin="lower", cmap=colormaps[_COLORMAP], interpolation="nearest", animated=is_animated
         )
         options: dict[str, Any] = {"linewidth": 1.2, "animated": is_animated}
-        (self.identity,) = axes.plot([], [], "--", color=IDENTITY_COLOUR, label="identity", **options)
-        (self.fit,) = axes.plot([], [], "-", color=FIT_COLOUR, label="fit", **options)
+        (self.identity,) = axes.plot([], [], "--", color=_IDENTITY_COLOUR, label="identity", **options)
+        (self.fit,) = axes.plot([], [], "-", color=_FIT_COLOUR, label="fit", **options)
         self.shown: tuple[RoiMeasurement, int] | None = None
 
     @property
@@ -59,7 +59,7 @@ class DensityAxes:
         self.image.set_data(logarithms)
         self.image.set_extent((low, high, low, high))
         most = math.ceil(2 * math.log10(max(numbers.density.max(), 2))) / 2
-        ends = low, seen_range(measurement)
+        ends = low, _seen_range(measurement)
         if is_steady:
             most, ends = self._steady(most, ends)
         self.image.set_clim(0, most)
@@ -74,9 +74,9 @@ class DensityAxes:
     def _steady(self, most: float, ends: tuple[float, float]) -> tuple[float, tuple[float, float]]:
         """Scale of the colours and ends of the axes as they are, where they will do."""
         old_most, (old_low, old_high) = self.image.get_clim()[1], self.axes.get_xlim()
-        if old_most is not None and most <= old_most <= most + STEADY_DECADES:
+        if old_most is not None and most <= old_most <= most + _STEADY_DECADES:
             most = old_most
-        if old_low == ends[0] and ends[1] <= old_high <= old_low + STEADY_TIMES * (ends[1] - old_low):
+        if old_low == ends[0] and ends[1] <= old_high <= old_low + _STEADY_TIMES * (ends[1] - old_low):
             ends = old_low, old_high
         return most, ends
 
@@ -100,13 +100,13 @@ class DensityAxes:
         return f"real {real:.4g}, predicted {predicted:.4g}\n{density[row, column]:,} of {measurement.n:,} pixels"
 
 
-def seen_range(measurement: RoiMeasurement) -> float:
+def _seen_range(measurement: RoiMeasurement) -> float:
     """How far the axes reach: to the brightest pixels but a few, in steps, so that they seldom change."""
     low, high = measurement.density_range
     used = [_last_used(numbers.density) for numbers in measurement.numbers]
     cells = len(measurement.numbers[0].density)
     # steps of an eighth of a power of two
-    wanted = max(8, *used) * ROOM
+    wanted = max(8, *used) * _ROOM
     step = 2.0 ** (math.floor(math.log2(wanted)) - 3)
     return low + min(cells, math.ceil(wanted / step) * step) * (high - low) / cells
 
@@ -114,5 +114,5 @@ def seen_range(measurement: RoiMeasurement) -> float:
 def _last_used(density: NDArray[np.int64]) -> int:
     """Cells along a side that hold all but one in 2,000 pixels of either image."""
     total = int(density.sum())
-    inside = [np.searchsorted(np.cumsum(density.sum(axis=axis)), (1 - SHARE_BEYOND) * total) + 1 for axis in (0, 1)]
+    inside = [np.searchsorted(np.cumsum(density.sum(axis=axis)), (1 - _SHARE_BEYOND) * total) + 1 for axis in (0, 1)]
     return int(max(inside)) if total else 0

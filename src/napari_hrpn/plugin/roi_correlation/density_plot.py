@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import RoiMeasurement
 
-LEAST_HEIGHT_PX = 220
-MARGINS_PX = 62, 74, 42, 26
+_LEAST_HEIGHT_PX = 220
+_MARGINS_PX = 62, 74, 42, 26
 """Left, right, bottom, top: room for tick labels, the scale of the colours, the name of the axis, and the title."""
-BAR_PX = 10, 14
+_BAR_PX = 10, 14
 """Width of the scale of the colours, and its distance from the axes."""
 
 
@@ -41,7 +41,7 @@ class DensityPlot(QWidget):
         figure = Figure()
         self.density = DensityAxes(figure.add_subplot(), is_animated=True)
         self._bar_axes = figure.add_axes((0.9, 0.1, 0.02, 0.8))
-        self.canvas = fill_with_canvas(self, figure, LEAST_HEIGHT_PX, grows=True)
+        self.canvas = fill_with_canvas(self, figure, _LEAST_HEIGHT_PX, grows=True)
         self.canvas.mpl_connect("motion_notify_event", self._tell)
         self.canvas.mpl_connect("draw_event", self._keep_background)
         self._words = figure.text(0.5, 0.5, "", ha="center", va="center", fontsize=9, wrap=True, color=text)
@@ -96,11 +96,11 @@ class DensityPlot(QWidget):
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 (Qt's name)
         """Keep the margins; matplotlib's own layout would take half of the time of drawing."""
         super().resizeEvent(event)
-        left, right, bottom, top = MARGINS_PX
-        width, height = max(self.width(), left + right + 40), max(self.height(), LEAST_HEIGHT_PX)
+        left, right, bottom, top = _MARGINS_PX
+        width, height = max(self.width(), left + right + 40), max(self.height(), _LEAST_HEIGHT_PX)
         side = min(width - left - right, height - bottom - top)
         self.density.axes.set_position((left / width, bottom / height, side / width, side / height))
-        bar_width, apart = BAR_PX
+        bar_width, apart = _BAR_PX
         self._bar_axes.set_position(((left + side + apart) / width, bottom / height, bar_width / width, side / height))
         self._draw_all_soon()
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Interval, RoiImages
     from napari_hrpn.analysis.slide_penetration import ProbeImage
 
-MEASUREMENT_NAMES = {
+_MEASUREMENT_NAMES = {
     "pearson_r": "Pearson r",
     "r_total": "R_total",
     "slope": "Slope",
@@ -35,7 +35,7 @@ MEASUREMENT_NAMES = {
     "r2": "R2",
     "rmse": "RMSE",
 }
-COLOCALIZED = (
+_COLOCALIZED = (
     "manders_m1",
     "manders_m2",
     "thresholded_m1",
@@ -187,7 +187,7 @@ def _numbers(exported: Exported, row: RoiRow, k: int) -> dict[str, Any]:
             found |= _ends(f"{key}_difference", apart)
     if any(other.colocalization for other in exported.rows):
         own = row.colocalization[k] if row.colocalization else None
-        found |= {key: None if own is None else getattr(own, key) for key in COLOCALIZED}
+        found |= {key: None if own is None else getattr(own, key) for key in _COLOCALIZED}
     reasons = [numbers.line.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
     return {**found, "reason": "; ".join(filter(None, reasons))}
 
@@ -208,7 +208,7 @@ def measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
         found["n px"] = row.measurement.n
         for name, numbers in zip(exported.names, row.measurement.numbers, strict=True):
             title = f"{name}: " if len(exported.names) > 1 else ""
-            for key, word in MEASUREMENT_NAMES.items():
+            for key, word in _MEASUREMENT_NAMES.items():
                 found[f"{title}{word}"] = value_of(numbers, key)
                 interval = interval_of(numbers, key)
                 if interval is not None:

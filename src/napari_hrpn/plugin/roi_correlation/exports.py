@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
-PANEL_INCHES = 3.6
-REGIONS = "GeoJSON (*.geojson)"
-NOTHING = "There is nothing to save yet: draw a region on the slide first."
+_PANEL_INCHES = 3.6
+_REGIONS = "GeoJSON (*.geojson)"
+_NOTHING = "There is nothing to save yet: draw a region on the slide first."
 
 
 class RoiExport(QObject):
@@ -66,7 +66,7 @@ class RoiExport(QObject):
     def save_table(self) -> None:
         """Ask where to save the table, and save it."""
         if (found := self._exported()) is None:
-            self.refused.emit(NOTHING)
+            self.refused.emit(_NOTHING)
         else:
             self._save(found[0], "ROI correlation", TABLES, partial(write_rois_table, found[0]))
 
@@ -74,7 +74,7 @@ class RoiExport(QObject):
         """Ask where to save the figure of the region that is looked at, and save it."""
         exported, row = self._exported() or (None, None)
         if exported is None or row is None or row.measurement is None:
-            self.refused.emit(NOTHING)
+            self.refused.emit(_NOTHING)
         else:
             what = f"{row.listed.name} correlation"
             self._save(exported, what, FIGURES, partial(write_roi_figure, exported, row))
@@ -82,9 +82,9 @@ class RoiExport(QObject):
     def save_regions(self) -> None:
         """Ask where to save the regions, and save them."""
         if (found := self._exported()) is None:
-            self.refused.emit(NOTHING)
+            self.refused.emit(_NOTHING)
         else:
-            self._save(found[0], "ROIs", REGIONS, partial(write_rois_geojson, found[0]))
+            self._save(found[0], "ROIs", _REGIONS, partial(write_rois_geojson, found[0]))
 
     def _save(self, exported: Exported, what: str, kinds: str, write: Callable[..., None]) -> None:
         ask_and_save(
@@ -114,7 +114,7 @@ def roi_figure(exported: Exported, row: RoiRow) -> Figure:
 
     assert row.measurement is not None
     count = len(exported.names)
-    figure = Figure(figsize=(PANEL_INCHES * 1.25 * count, PANEL_INCHES), layout="constrained")
+    figure = Figure(figsize=(_PANEL_INCHES * 1.25 * count, _PANEL_INCHES), layout="constrained")
     for k, (axes, name) in enumerate(zip(figure.subplots(1, count, squeeze=False)[0], exported.names, strict=True)):
         density = DensityAxes(axes)
         density.show(row.measurement, k)

@@ -61,7 +61,7 @@ def shape_rois(
     taken = (*taken, *(outlined(Annotation("", "exclude", ((shape.ring,),))) for shape in areas if shape.excludes))
     kept = [shape.index for shape in areas if not shape.excludes]
     drawn = [
-        Annotation(roi_name(layer, shape.index), "include", ((shape.ring,),)) for shape in areas if not shape.excludes
+        Annotation(_roi_name(layer, shape.index), "include", ((shape.ring,),)) for shape in areas if not shape.excludes
     ]
     found = tuple(map(_listed, kept, included([*drawn, *taken])))
     return RoiList(found, _left_out(sum(shape.is_line for shape in shapes), len(taken)), taken)
@@ -73,7 +73,7 @@ def label_rois(found: LabelsOnSlide) -> RoiList:
     return RoiList(tuple(_listed(value, roi) for value, roi in rois.items()))
 
 
-def roi_name(layer: Shapes, index: int) -> str:
+def _roi_name(layer: Shapes, index: int) -> str:
     """What a shape is called."""
     told = layer.features[NAME].iloc[index] if NAME in layer.features else None
     return told if isinstance(told, str) and told else f"ROI {index + 1}"

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
     Work = Callable[[threading.Event], Generator[Any, None, None]]
 
-FIRST_PX, LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
-KEPT_BYTES = 256 << 20
+_FIRST_PX, _LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
+_KEPT_BYTES = 256 << 20
 # for so long, pixels that were read stay good
-FRESH_S = 3.0
+_FRESH_S = 3.0
 # what reading and counting may take, so that drawing still comes within 50 ms; so long the window waits for it, and
 # draws the plot before the images, which take longer
-PATIENCE_S = 0.02
+_PATIENCE_S = 0.02
 # a finer level has four times the pixels; one that was slow may have read from the disk what is in memory now
-FAST_S = PATIENCE_S / 4
-FAST_IN_A_ROW, SLOW_IN_A_ROW = 12, 3
+_FAST_S = _PATIENCE_S / 4
+_FAST_IN_A_ROW, _SLOW_IN_A_ROW = 12, 3
 
 
 @dataclass(frozen=True, eq=False)
-class Preview:
+class _Preview:
     """What is asked for while a region moves."""
 
     images: RoiImages
@@ -66,10 +66,10 @@ class Previews(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: deque[Preview] = deque(maxlen=1)
+        self._waiting: deque[_Preview] = deque(maxlen=1)
         self._run: BackgroundRun | None = None
-        self._cache = ChunkCache(KEPT_BYTES)
-        self._most_px = FIRST_PX
+        self._cache = ChunkCache(_KEPT_BYTES)
+        self._most_px = _FIRST_PX
         self._asked = 0.0
         self._fast = self._slow = 0
 
@@ -81,17 +81,17 @@ class Previews(QObject):
     def ask(self, images: RoiImages, listed: ListedRoi, density_range: tuple[float, float] | None) -> None:
         """Measure a region; another one that waits is forgotten."""
         now = time.monotonic()
-        if now - self._asked > FRESH_S:
+        if now - self._asked > _FRESH_S:
             # a prediction that is being made may have gone on
             self.forget()
         self._asked = now
-        self._waiting.append(Preview(images, listed, density_range, self._most_px, self._cache))
+        self._waiting.append(_Preview(images, listed, density_range, self._most_px, self._cache))
         if self._run is None:
-            self._start().hand_out(PATIENCE_S)
+            self._start().hand_out(_PATIENCE_S)
 
     def forget(self) -> None:
         """Read anew from now on: the pixels may be others."""
-        self._cache = ChunkCache(KEPT_BYTES)
+        self._cache = ChunkCache(_KEPT_BYTES)
 
     def abandon(self) -> None:
         """End what runs, and say no more of it."""
@@ -112,11 +112,11 @@ class Previews(QObject):
             yield _preview(self._waiting.popleft())
 
     def _take(self, measured: Measured) -> None:
-        self._fast = self._fast + 1 if measured.seconds < FAST_S else 0
-        self._slow = self._slow + 1 if measured.seconds > PATIENCE_S else 0
-        if self._slow == SLOW_IN_A_ROW:
-            self._slow, self._most_px = 0, max(self._most_px / 2, LEAST_PX)
-        elif self._fast == FAST_IN_A_ROW:
+        self._fast = self._fast + 1 if measured.seconds < _FAST_S else 0
+        self._slow = self._slow + 1 if measured.seconds > _PATIENCE_S else 0
+        if self._slow == _SLOW_IN_A_ROW:
+            self._slow, self._most_px = 0, max(self._most_px / 2, _LEAST_PX)
+        elif self._fast == _FAST_IN_A_ROW:
             self._fast, self._most_px = 0, min(self._most_px * 2, MOST_PX)
         self.measured.emit(measured)
 
@@ -214,7 +214,7 @@ def _colocalized(images: RoiImages, listed: ListedRoi) -> tuple[Colocalization, 
         return error
 
 
-def _preview(wanted: Preview) -> Measured:
+def _preview(wanted: _Preview) -> Measured:
     start = time.perf_counter()
     found: RoiMeasurement | Exception
     try:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import Roi
 
-EDGE, FACE = "#ffd400", [1.0, 0.83, 0.0, 0.06]
-EDGE_PER_SIDE = 1 / 400
-TEXT_POINTS = 9
-NUMBERED = "ROI "
-SQUARE = 1e-6
+_EDGE, _FACE = "#ffd400", [1.0, 0.83, 0.0, 0.06]
+_EDGE_PER_SIDE = 1 / 400
+_TEXT_POINTS = 9
+_NUMBERED = "ROI "
+_SQUARE = 1e-6
 
 
 def new_layer(
@@ -48,11 +48,11 @@ def new_layer(
         ndim=2,
         shape_type=kind,
         features={NAME: np.array(list(names), object)},
-        feature_defaults={NAME: f"{NUMBERED}{len(rings) + 1}"},
-        text={"string": f"{{{NAME}}}", "anchor": "upper_left", "size": TEXT_POINTS, "color": EDGE},
-        edge_color=EDGE,
-        face_color=FACE,
-        edge_width=max(1.0, max(shape) * EDGE_PER_SIDE),
+        feature_defaults={NAME: f"{_NUMBERED}{len(rings) + 1}"},
+        text={"string": f"{{{NAME}}}", "anchor": "upper_left", "size": _TEXT_POINTS, "color": _EDGE},
+        edge_color=_EDGE,
+        face_color=_FACE,
+        edge_width=max(1.0, max(shape) * _EDGE_PER_SIDE),
         name=title,
         **placement(image),
     )
@@ -74,10 +74,10 @@ def add_boxes(boxes: Sequence[Box], names: Sequence[str], layer: Shapes, image: 
 
 def name_next(layer: Shapes) -> None:
     """Let the shape that is drawn next have the next number, in layers that name their shapes so."""
-    if not _default_name(layer).startswith(NUMBERED):
+    if not _default_name(layer).startswith(_NUMBERED):
         return
     taken = set(layer.features[NAME])
-    name = next(name for k in count(len(layer.data) + 1) if (name := f"{NUMBERED}{k}") not in taken)
+    name = next(name for k in count(len(layer.data) + 1) if (name := f"{_NUMBERED}{k}") not in taken)
     if name != _default_name(layer):
         _set_default_name(layer, name)
 
@@ -122,7 +122,7 @@ def imported_layer(
 
 def _is_rectangle(ring: np.ndarray) -> bool:
     sides = ring[1] - ring[0], ring[3] - ring[0]
-    return bool(abs(np.dot(*sides)) < SQUARE * np.prod([np.linalg.norm(side) for side in sides]))
+    return bool(abs(np.dot(*sides)) < _SQUARE * np.prod([np.linalg.norm(side) for side in sides]))
 
 
 def _default_name(layer: Shapes) -> str:

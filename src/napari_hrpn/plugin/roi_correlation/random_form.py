@@ -9,10 +9,10 @@ from napari_hrpn.analysis import RandomRois
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.tone_label import ToneLabel
 
-PIXELS, MICROMETRES = "px", "µm"
-LARGEST = 1_000_000
-BOX_PX = 64
-DEFAULTS = RandomRois()
+_PIXELS, _MICROMETRES = "px", "µm"
+_LARGEST = 1_000_000
+_BOX_PX = 64
+_DEFAULTS = RandomRois()
 
 
 class RandomForm(QWidget):
@@ -26,16 +26,16 @@ class RandomForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._pixel_um: tuple[float, float] | None = None
-        self._unit = PIXELS
-        self.width_box = _size_box(DEFAULTS.width_px, "Width of each region; 960 px in the paper")
-        self.height_box = _size_box(DEFAULTS.height_px, "Height of each region; 864 px in the paper")
+        self._unit = _PIXELS
+        self.width_box = _size_box(_DEFAULTS.width_px, "Width of each region; 960 px in the paper")
+        self.height_box = _size_box(_DEFAULTS.height_px, "Height of each region; 864 px in the paper")
         self.unit_box = QComboBox()
         self.number_box = QSpinBox()
         self.seed_box = QSpinBox()
         self.tissue_box = QSpinBox()
         self.add_button = QPushButton("Add random ROIs")
         self.note_label = ToneLabel()
-        self._proposed = DEFAULTS.height_px, DEFAULTS.width_px
+        self._proposed = _DEFAULTS.height_px, _DEFAULTS.width_px
         self._lay_out()
         self.unit_box.currentTextChanged.connect(self._convert)
         self.add_button.clicked.connect(self.asked)
@@ -43,7 +43,7 @@ class RandomForm(QWidget):
     def set_pixel_size(self, pixel_um: tuple[float, float] | None) -> None:
         """Offer µm where they are known."""
         if pixel_um is None:
-            self.unit_box.setCurrentText(PIXELS)
+            self.unit_box.setCurrentText(_PIXELS)
         self._pixel_um = pixel_um
         self.unit_box.setEnabled(pixel_um is not None)
 
@@ -57,9 +57,9 @@ class RandomForm(QWidget):
         ):
             box.setValue(pixels * per_pixel)
         height, width = self._proposed
-        is_smaller = (height, width) != (DEFAULTS.height_px, DEFAULTS.width_px)
+        is_smaller = (height, width) != (_DEFAULTS.height_px, _DEFAULTS.width_px)
         self.note_label.say(
-            f"The paper's {DEFAULTS.width_px} x {DEFAULTS.height_px} px do not fit on this slide of {shape[1]} x "
+            f"The paper's {_DEFAULTS.width_px} x {_DEFAULTS.height_px} px do not fit on this slide of {shape[1]} x "
             f"{shape[0]} px: {width} x {height} px do, several times."
             if is_smaller
             else ""
@@ -81,11 +81,11 @@ class RandomForm(QWidget):
         return max(1, round(self.height_box.value() / down)), max(1, round(self.width_box.value() / across))
 
     def _lay_out(self) -> None:
-        self.unit_box.addItems([PIXELS, MICROMETRES])
+        self.unit_box.addItems([_PIXELS, _MICROMETRES])
         self.unit_box.setToolTip("Unit of width and height; µm where the slide says how large its pixels are")
         self.unit_box.setEnabled(False)
         self.number_box.setRange(1, 1000)
-        self.number_box.setValue(DEFAULTS.number)
+        self.number_box.setValue(_DEFAULTS.number)
         self.number_box.setSuffix(" ROIs")
         self.number_box.setToolTip("How many regions to add")
         self.seed_box.setRange(0, 999_999)
@@ -94,7 +94,7 @@ class RandomForm(QWidget):
         self.tissue_box.setRange(0, 100)
         self.tissue_box.setPrefix("≥ ")
         self.tissue_box.setSuffix(" % tissue")
-        self.tissue_box.setValue(round(100 * DEFAULTS.least_tissue))
+        self.tissue_box.setValue(round(100 * _DEFAULTS.least_tissue))
         self.tissue_box.setToolTip(
             "Share of each region that is tissue at least; 0 % for anywhere on the slide, whatever is there"
         )
@@ -104,7 +104,7 @@ class RandomForm(QWidget):
         form = form_layout(self)
         self.unit_box.setMinimumContentsLength(2)
         for box in (self.width_box, self.height_box, self.number_box, self.seed_box, self.tissue_box):
-            box.setMinimumWidth(BOX_PX)
+            box.setMinimumWidth(_BOX_PX)
         add_row(form, "Random", _row(self.width_box, "×", self.height_box, self.unit_box))
         form.addRow(_row(self.number_box, self.seed_box, self.tissue_box))
         form.addRow(self.add_button)
@@ -114,17 +114,17 @@ class RandomForm(QWidget):
         old, new = self._per_unit(self._unit), self._per_unit(unit)
         self._unit = unit
         for box, before, after in zip((self.height_box, self.width_box), old, new, strict=True):
-            box.setDecimals(0 if unit == PIXELS else 1)
+            box.setDecimals(0 if unit == _PIXELS else 1)
             box.setValue(box.value() / before * after)
 
     def _per_unit(self, unit: str) -> tuple[float, float]:
         """Units per pixel."""
-        return (1.0, 1.0) if unit == PIXELS or self._pixel_um is None else self._pixel_um
+        return (1.0, 1.0) if unit == _PIXELS or self._pixel_um is None else self._pixel_um
 
 
 def fitting_size(shape: tuple[int, int]) -> tuple[int, int]:
     """Size of a random region for a slide."""
-    paper = DEFAULTS.height_px, DEFAULTS.width_px
+    paper = _DEFAULTS.height_px, _DEFAULTS.width_px
     if all(own <= whole for own, whole in zip(paper, shape, strict=True)):
         return paper
     factor = min(whole / 2 / own for own, whole in zip(paper, shape, strict=True))
@@ -135,7 +135,7 @@ def fitting_size(shape: tuple[int, int]) -> tuple[int, int]:
 def _size_box(value: float, tooltip: str) -> QDoubleSpinBox:
     box = QDoubleSpinBox()
     box.setDecimals(0)
-    box.setRange(1, LARGEST)
+    box.setRange(1, _LARGEST)
     box.setValue(value)
     box.setToolTip(tooltip)
     return box

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import Colocalization, RoiMeasurement
 
-NO_ROI = "Draw a rectangle, an ellipse or a polygon on the slide, import regions, or add random ones."
+_NO_ROI = "Draw a rectangle, an ellipse or a polygon on the slide, import regions, or add random ones."
 
 
 class ResultPanel(QWidget):
@@ -70,7 +70,7 @@ class ResultPanel(QWidget):
         """Show a region, or why there is nothing to show."""
         self.measurement, self._title = measurement, title
         self.plot.show_measurement(
-            measurement, self.which, self._plot_title(), problem or ("Measuring …" if title else NO_ROI)
+            measurement, self.which, self._plot_title(), problem or ("Measuring …" if title else _NO_ROI)
         )
         self.doubt_label.say("" if measurement is None else interval_doubt(measurement, self._shape))
         if measurement is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Colocalization, Interval, MeanAndSd, RoiMeasurement, RoiNumbers
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
-COLOCALIZED = (
+_COLOCALIZED = (
     ("Manders M1 / M2", ("manders_m1", "manders_m2")),
     ("Costes' thresholds", ("costes_threshold_real", "costes_threshold_predicted")),
     ("M1 / M2 above them", ("thresholded_m1", "thresholded_m2")),
@@ -125,7 +125,7 @@ def colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -
     """Manders and Costes of one region, for a label."""
     lines = [
         (title, ["&nbsp;/&nbsp;".join(number(getattr(own, key)) for key in keys) for own in found])
-        for title, keys in COLOCALIZED
+        for title, keys in _COLOCALIZED
     ]
     doubts_told = [
         f"{f'{name}: ' if len(names) > 1 else ''}{own.reason[0].upper()}{own.reason[1:]}."

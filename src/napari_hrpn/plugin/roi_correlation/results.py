@@ -41,7 +41,7 @@ COLOCALIZED = {
 FIRST_COLUMNS = ("pearson_r", "slope")
 """Of each region, before its n; all else is asked for."""
 FIRST_COLOCALIZED = ("manders_m1", "manders_m2", "thresholded_m1", "thresholded_m2")
-SAYS_NOTHING = ("predicted", "prediction", "probe", "qd")
+_SAYS_NOTHING = ("predicted", "prediction", "probe", "qd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def short_names(names: Sequence[str]) -> tuple[str, ...]:
         for end in (0, -1):
             while all(len(own) > 1 for own in words) and len({own[end] for own in words}) == 1:
                 words = [own[1:] if end == 0 else own[:-1] for own in words]
-        telling = [[word for word in own if word.casefold() not in SAYS_NOTHING] for own in words]
+        telling = [[word for word in own if word.casefold() not in _SAYS_NOTHING] for own in words]
         if all(telling) and len({tuple(own) for own in telling}) == len(telling):
             words = telling
     return tuple(" ".join(own) for own in words)

@@ -18,8 +18,8 @@ from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
 if TYPE_CHECKING:
     import napari
 
-BOX_LETTERS = 8
-NOTHING_CHOSEN = "– draw, import or choose –"
+_BOX_LETTERS = 8
+_NOTHING_CHOSEN = "– draw, import or choose –"
 ALL = "all"
 
 
@@ -79,7 +79,7 @@ class RoiForm(QWidget):
         choices.sort(key=lambda choice: isinstance(choice[1], Labels))
         drawn = len(self._drawn())
         every = [(f"All {drawn} layers of regions", ALL)] if drawn > 1 else []
-        self.layer_box.offer([(NOTHING_CHOSEN, None), *choices, *every], shapes[-1] if shapes else None)
+        self.layer_box.offer([(_NOTHING_CHOSEN, None), *choices, *every], shapes[-1] if shapes else None)
 
     def choose(self, layer: Shapes | Labels) -> None:
         """Choose a layer of the viewer."""
@@ -107,7 +107,7 @@ class RoiForm(QWidget):
     def _lay_out(self) -> None:
         self.draw_button.setToolTip("Draw a rectangle in the chosen layer, or in a new one")
         self.import_button.setToolTip("Import regions from GeoJSON, as QuPath exports it, into a new layer")
-        self.layer_box.setMinimumContentsLength(BOX_LETTERS)
+        self.layer_box.setMinimumContentsLength(_BOX_LETTERS)
         self.note_label.setWordWrap(True)
         self.note_label.hide()
         row = QWidget()

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.roi_correlation.roi_form import RoiForm
     from napari_hrpn.slides import Annotation
 
-GEOJSON = "Regions (*.geojson *.json);;All files (*)"
-NO_SLIDE = "There is no real layer to put regions on: open a slide and its prediction, or choose one under Real."
+_GEOJSON = "Regions (*.geojson *.json);;All files (*)"
+_NO_SLIDE = "There is no real layer to put regions on: open a slide and its prediction, or choose one under Real."
 
 
 @dataclass(frozen=True, eq=False)
-class LayerOrigin:
+class _LayerOrigin:
     """What was put into a layer."""
 
     file: str | None = None  # From which it was imported
@@ -67,7 +67,7 @@ class RoiMaker(QObject):
         self._wants_random = False
         self._tissue = Tissue(viewer)
         self._task = NewestTask()
-        self._origins: WeakKeyDictionary[Layer, LayerOrigin] = WeakKeyDictionary()
+        self._origins: WeakKeyDictionary[Layer, _LayerOrigin] = WeakKeyDictionary()
         self._tissue.changed.connect(self._tissue_changed)
         form.drawing_asked.connect(self.draw)
         form.import_asked.connect(self._ask_for_file)
@@ -97,7 +97,7 @@ class RoiMaker(QObject):
     def draw(self) -> None:
         """Let the user draw a rectangle, in the chosen layer or in a new one."""
         if self._real is None:
-            self.refused.emit(NO_SLIDE)
+            self.refused.emit(_NO_SLIDE)
             return
         self._form.refresh()
         layer = self._form.layer
@@ -111,14 +111,14 @@ class RoiMaker(QObject):
         """Import regions from GeoJSON into a new layer."""
         real = self._real
         if real is None:
-            self.refused.emit(NO_SLIDE)
+            self.refused.emit(_NO_SLIDE)
             return
 
         def show(found: tuple[tuple[Annotation, ...], str]) -> None:
             """Show what was read."""
             annotations, note = found
             layer = imported_layer(annotations, path.stem, real.layer, real.slide.shape, self._viewer)
-            self._origins[layer] = LayerOrigin(path.name)
+            self._origins[layer] = _LayerOrigin(path.name)
             self._form.choose(layer)
             number = sum(one.kind == "include" for one in annotations)
             self.said.emit(f"{number} {'region' if number == 1 else 'regions'} imported. {note}".strip())
@@ -129,7 +129,7 @@ class RoiMaker(QObject):
         """Add random regions; the tissue is looked for first, where it is needed."""
         real = self._real
         if real is None:
-            self.refused.emit(NO_SLIDE)
+            self.refused.emit(_NO_SLIDE)
             return
         # a layer may have come this very moment
         self._form.refresh()
@@ -170,7 +170,7 @@ class RoiMaker(QObject):
             self._form.choose(new_layer(self._viewer, real.layer, real.slide.shape, rings=rings, names=names))
         layer = self._form.layer
         if layer is not None:
-            origin = self._origins.setdefault(layer, LayerOrigin())
+            origin = self._origins.setdefault(layer, _LayerOrigin())
             origin.random.update(dict.fromkeys(placed.boxes, settings))
         told = [f"{len(placed.boxes)} of {settings.number} regions added."]
         if placed.overlapping:
@@ -186,6 +186,6 @@ class RoiMaker(QObject):
         self.refused.emit(sentence_of(error))
 
     def _ask_for_file(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self._form, "Regions to import", "", GEOJSON)
+        name, _ = QFileDialog.getOpenFileName(self._form, "Regions to import", "", _GEOJSON)
         if name:
             self.import_regions(Path(name))

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Interval
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
-INDEX = Qt.ItemDataRole.UserRole
-VALUE = Qt.ItemDataRole.UserRole + 1
-WAITING = "…"
-ROWS_SHOWN = 3
+_INDEX = Qt.ItemDataRole.UserRole
+_VALUE = Qt.ItemDataRole.UserRole + 1
+_WAITING = "…"
+_ROWS_SHOWN = 3
 
 
-class NumberItem(QTableWidgetItem):
+class _NumberItem(QTableWidgetItem):
     """A cell that is sorted by its number; what has none comes last."""
 
     def __lt__(self, other: QTableWidgetItem) -> bool:
-        own, others = self.data(VALUE), other.data(VALUE)
+        own, others = self.data(_VALUE), other.data(_VALUE)
         if own is None or others is None:
             return others is None and own is not None
         return bool(own < others)
@@ -69,9 +69,9 @@ class RoiTable(QTableWidget):
         assert rows is not None
         rows.hide()
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
-        self.setMinimumHeight((ROWS_SHOWN + 2) * (self.fontMetrics().height() + 6))
+        self.setMinimumHeight((_ROWS_SHOWN + 2) * (self.fontMetrics().height() + 6))
         self.itemSelectionChanged.connect(self._tell_pick)
-        self.itemDoubleClicked.connect(lambda item: self.centred.emit(item.data(INDEX)))
+        self.itemDoubleClicked.connect(lambda item: self.centred.emit(item.data(_INDEX)))
 
     def show_rows(self, rows: Sequence[RoiRow], names: Sequence[str]) -> None:
         """Show these regions; the one that is selected stays so."""
@@ -85,7 +85,7 @@ class RoiTable(QTableWidget):
         for place, row in enumerate(rows):
             for column, (_, _, cell) in enumerate(columns):
                 item = cell(row)
-                item.setData(INDEX, place)
+                item.setData(_INDEX, place)
                 self.setItem(place, column, item)
         self.resizeColumnsToContents()
         # sorts by the column that the user has chosen
@@ -104,7 +104,7 @@ class RoiTable(QTableWidget):
         self.clearSelection()
         for row in range(self.rowCount()):
             item = self.item(row, 0)
-            if item is not None and item.data(INDEX) == index:
+            if item is not None and item.data(_INDEX) == index:
                 self.setCurrentItem(item, QItemSelectionModel.SelectionFlag.SelectCurrent | _ROWS)
                 self.scrollToItem(item)
         self.blockSignals(was_blocked)
@@ -112,7 +112,7 @@ class RoiTable(QTableWidget):
     def picked_index(self) -> int | None:
         """Number of the region whose row is selected."""
         items = self.selectedItems()
-        return items[0].data(INDEX) if items else None
+        return items[0].data(_INDEX) if items else None
 
     def _set_titles(self, columns: Sequence[_Column]) -> None:
         titles = [title for title, _, _ in columns]
@@ -207,21 +207,21 @@ def _name(row: RoiRow) -> QTableWidgetItem:
 
 def _count(row: RoiRow) -> QTableWidgetItem:
     found = row.measurement
-    item = NumberItem(WAITING if found is None and not row.problem else "–" if found is None else f"{found.n:,}")
-    item.setData(VALUE, None if found is None else found.n)
+    item = _NumberItem(_WAITING if found is None and not row.problem else "–" if found is None else f"{found.n:,}")
+    item.setData(_VALUE, None if found is None else found.n)
     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     return item
 
 
 def _number(
     row: RoiRow, value: float | None = None, interval: Interval | None = None, *, reason: str = ""
-) -> NumberItem:
+) -> _NumberItem:
     if value is None:
-        item = NumberItem("–" if row.problem else WAITING)
+        item = _NumberItem("–" if row.problem else _WAITING)
         item.setToolTip(row.problem)
         return item
-    item = NumberItem(f"{number(value)} {interval_text(interval)}".rstrip())
-    item.setData(VALUE, value if math.isfinite(value) else None)
+    item = _NumberItem(f"{number(value)} {interval_text(interval)}".rstrip())
+    item.setData(_VALUE, value if math.isfinite(value) else None)
     if interval is not None:
         item.setToolTip(interval.reason or f"95 % interval {interval_text(interval)} from {interval.units:.1f} blocks")
     elif reason:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Colocalization, RoiImages, RoiMeasurement
     from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
 
-TABLE_MS = 80
-NO_PAIR = "There is nothing to correlate yet."
+_TABLE_MS = 80
+_NO_PAIR = "There is nothing to correlate yet."
 
 
 class RoiCorrelationWidget(DockedWidget):
@@ -71,7 +71,7 @@ class RoiCorrelationWidget(DockedWidget):
         self.maker = RoiMaker(viewer, self.roi_form, lambda: [listed.roi for listed in self._rois.rois])
         self.previews, self._measurements, self._colocalizations = Previews(), Measurements(), Colocalizations()
         self._overlay = ColocalizationLayer(viewer)
-        self._table_soon = soon(self, self._show_table, TABLE_MS)
+        self._table_soon = soon(self, self._show_table, _TABLE_MS)
         self._lay_out()
         self._connect()
         self._theme = PlotTheme(self, viewer, [self.panel.plot])
@@ -198,7 +198,7 @@ class RoiCorrelationWidget(DockedWidget):
         self._colocalized.clear()
         self._images = None if pair is None else roi_images(_image(pair.real), tuple(map(_image, pair.predictions)))
         # numbers of other images must not stay
-        self.panel.show_measurement(None, "", NO_PAIR if self._images is None else "")
+        self.panel.show_measurement(None, "", _NO_PAIR if self._images is None else "")
         self.panel.set_predictions(self._names(), (0, 0) if self._images is None else self._images.shape)
         self.maker.set_real(None if pair is None else pair.real)
         if pair is not None:
@@ -317,7 +317,7 @@ class RoiCorrelationWidget(DockedWidget):
     def _show_current(self) -> None:
         current = self._current if self._images is not None else None
         if current is None:
-            self.panel.show_measurement(None, "", NO_PAIR if self._images is None else "")
+            self.panel.show_measurement(None, "", _NO_PAIR if self._images is None else "")
             self.panel.show_colocalization(())
             return
         row = self._row(current)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import IouPoint
     from napari_hrpn.plugin.parts.plot import Ink
 
-HEIGHT_PX = 280
-IOU, MEAN_IOU = "iou", "mean_iou"
-METRICS = {IOU: "IoU of the foreground", MEAN_IOU: "mean IoU of foreground and background"}
-TIED_COLOUR = "#888888"
-LEFT_BUTTON = 1
-HALF_A_PERCENT = 0.5
+_HEIGHT_PX = 280
+_IOU, MEAN_IOU = "iou", "mean_iou"
+METRICS = {_IOU: "IoU of the foreground", MEAN_IOU: "mean IoU of foreground and background"}
+_TIED_COLOUR = "#888888"
+_LEFT_BUTTON = 1
+_HALF_A_PERCENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class OverlapCurves(Plot):
     dragged = Signal(float)
 
     def __init__(self) -> None:
-        super().__init__(HEIGHT_PX)
+        super().__init__(_HEIGHT_PX)
         self.curves: tuple[Curve, ...] = ()
-        self.metric = IOU
+        self.metric = _IOU
         self.percentile = math.nan
         self.source = ""
         self._line: Artist | None = None
@@ -81,7 +81,7 @@ class OverlapCurves(Plot):
         dress(axes, ink, across=f"percentile of the real image ({self.source})", title=METRICS[self.metric])
         first = self.curves[0].points
         for low, high in tied_spans(first):
-            axes.axvspan(low - HALF_A_PERCENT, high + HALF_A_PERCENT, color=TIED_COLOUR, alpha=0.25, linewidth=0)
+            axes.axvspan(low - _HALF_A_PERCENT, high + _HALF_A_PERCENT, color=_TIED_COLOUR, alpha=0.25, linewidth=0)
         self._draw_chance(axes)
         for curve in self.curves:
             values = [getattr(point, self.metric) for point in curve.points]
@@ -112,11 +112,11 @@ class OverlapCurves(Plot):
 
     def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         """Take the threshold to where the mouse is."""
-        if self.curves and event.inaxes is not None and event.button == LEFT_BUTTON:
+        if self.curves and event.inaxes is not None and event.button == _LEFT_BUTTON:
             self.dragged.emit(float(event.xdata))
 
     def _drag(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
-        is_held = LEFT_BUTTON in {int(button) for button in event.buttons or ()}
+        is_held = _LEFT_BUTTON in {int(button) for button in event.buttons or ()}
         if is_held and self.curves and self.figure.axes:
             # beyond the axes too, where the event has no place in them: a quick hand does not stop at 0
             percentile, _ = self.figure.axes[0].transData.inverted().transform((event.x, event.y))
@@ -128,7 +128,7 @@ class OverlapCurves(Plot):
         shared = all(chance == found[0] for chance in found)
         for curve, chance in zip(self.curves[:1] if shared else self.curves, found, strict=False):
             label = "chance" if curve is self.curves[0] else "_chance"
-            colour = TIED_COLOUR if shared else curve.colour
+            colour = _TIED_COLOUR if shared else curve.colour
             places = [point.percentile for point in curve.points]
             axes.plot(places, chance, "--", color=colour, linewidth=1, label=label)
 
@@ -153,4 +153,4 @@ def tied_spans(points: Sequence[IouPoint]) -> list[tuple[float, float]]:
 
 def chance_level(point: IouPoint, metric: str) -> float:
     """Overlap of two masks as large as those of both images that have nothing to do with each other."""
-    return point.chance if metric == IOU else point.mean_chance
+    return point.chance if metric == _IOU else point.mean_chance

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 REAL_ONLY, PREDICTED_ONLY, BOTH = 1, 2, 3
 """Labels: false negative, false positive, true positive; 0 is neither, or outside the region."""
-COARSEST_PX = 1024
+_COARSEST_PX = 1024
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ class CommonLevels:
         channels = (pair.real, *pair.predictions)
         pyramids = [[level[each.channel] for level in each.slide.levels] for each in channels]
         levels = [level.arrays for level in shared_levels(pyramids)]
-        if max(levels[-1][0].shape) > COARSEST_PX:
-            computed = [coarser_levels(array[None], COARSEST_PX) for array in levels[-1]]
+        if max(levels[-1][0].shape) > _COARSEST_PX:
+            computed = [coarser_levels(array[None], _COARSEST_PX) for array in levels[-1]]
             levels += [tuple(level[0] for level in each) for each in zip(*computed, strict=True)]
         return cls(tuple(levels), tuple(one.slide.finished for one in pair.predictions))
 

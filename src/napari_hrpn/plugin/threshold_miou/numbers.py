@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.threshold_miou.overlay import View
     from napari_hrpn.slides import Slide
 
-HEADINGS = {
+_HEADINGS = {
     "Prediction": "The predicted layer",
     "Where": "In view at the level that is shown, or all of the region",
     "IoU": "Pixels that reach the threshold in both images, over those that do in any (equation 8 of the paper)",
@@ -29,8 +29,8 @@ HEADINGS = {
     "pred.": "Share of the pixels whose predicted value reaches the threshold",
     "n": "Pixels that were compared",
 }
-IN_VIEW, IN_REGION = "view", "region"
-NOT_IN_VIEW = "In view: nothing; show the layer in two dimensions, and move to the slide."
+_IN_VIEW, _IN_REGION = "view", "region"
+_NOT_IN_VIEW = "In view: nothing; show the layer in two dimensions, and move to the slide."
 
 
 class Numbers(QWidget):
@@ -38,7 +38,7 @@ class Numbers(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = NumbersTable(HEADINGS)
+        self.table = NumbersTable(_HEADINGS)
         self.level_label = QLabel()
         self.level_label.setWordWrap(True)
         self.level_label.setToolTip(
@@ -63,8 +63,8 @@ class Numbers(QWidget):
         rows = []
         for index, channel in enumerate(overview.pair.predictions):
             if view is not None:
-                rows.append(_row(channel.name, IN_VIEW, view.counts[index], threshold))
-            rows.append(_row(channel.name, IN_REGION, overlaps[index].counts, threshold))
+                rows.append(_row(channel.name, _IN_VIEW, view.counts[index], threshold))
+            rows.append(_row(channel.name, _IN_REGION, overlaps[index].counts, threshold))
         self.table.show_rows(rows)
         self.level_label.setText(_levels(overview, overlaps, view))
 
@@ -80,7 +80,7 @@ def overlap_records(
     ]
 
 
-def resolution_in_words(downsample: float, slide: Slide) -> str:
+def _resolution_in_words(downsample: float, slide: Slide) -> str:
     """What was looked at."""
     size = "" if slide.pixel_size_um is None else f", {downsample * max(slide.pixel_size_um):.3g} µm pixels"
     return f"full resolution{size}" if downsample == 1 else f"1/{downsample:.3g} of the resolution{size}"
@@ -89,14 +89,14 @@ def resolution_in_words(downsample: float, slide: Slide) -> str:
 def _levels(overview: Overview, overlaps: Sequence[Overlap], view: View | None) -> str:
     slide = overview.pair.real.slide
     if view is None:
-        first = NOT_IN_VIEW
+        first = _NOT_IN_VIEW
     else:
         level, last = view.window.level, len(overview.levels) - 1
-        resolution = resolution_in_words(max(overview.levels.downsample(level)), slide)
+        resolution = _resolution_in_words(max(overview.levels.downsample(level)), slide)
         first = f"In view: level {level} of 0 to {last}, {resolution}."
     coarsest = max(overlap.downsample for overlap in overlaps)
     note = "" if coarsest == 1 else " (an estimate)"
-    return f"{first}\nRegion ({overview.region.title}): {resolution_in_words(coarsest, slide)}{note}."
+    return f"{first}\nRegion ({overview.region.title}): {_resolution_in_words(coarsest, slide)}{note}."
 
 
 def _row(name: str, where: str, counts: PairCounts, threshold: float) -> list[str]:

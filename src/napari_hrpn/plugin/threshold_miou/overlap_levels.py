@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.threshold_miou.level_blocks import Block
     from napari_hrpn.plugin.threshold_miou.overlap import Overview
 
-CHUNK_PX = 256
+_CHUNK_PX = 256
 """Windows that napari asks for are rounded to this: a small move of the view asks for nothing new."""
 
 
@@ -39,7 +39,7 @@ class OverlapLevels:
         coarsest = len(overview.levels) - 1
         # napari keeps the coarsest level once it has seen it: it has to be an array that is changed in place
         self._coarsest = np.zeros(overview.levels.shape(coarsest), np.uint8)
-        self.levels: tuple[Any, ...] = (*(OverlapLevel(self, level) for level in range(coarsest)), self._coarsest)
+        self.levels: tuple[Any, ...] = (*(_OverlapLevel(self, level) for level in range(coarsest)), self._coarsest)
 
     def use(self, prediction: int, threshold: float) -> None:
         """Show another prediction or threshold."""
@@ -91,12 +91,12 @@ class OverlapLevels:
         return under.labels(self.prediction, self.threshold)[np.ix_(y - y[0], x - x[0])]
 
 
-class OverlapLevel:
+class _OverlapLevel:
     """One level as the two-dimensional array that napari shows."""
 
     ndim = 2
     dtype = np.dtype(np.uint8)
-    chunks = (CHUNK_PX, CHUNK_PX)
+    chunks = (_CHUNK_PX, _CHUNK_PX)
 
     def __init__(self, levels: OverlapLevels, level: int) -> None:
         self._levels, self._level = levels, level

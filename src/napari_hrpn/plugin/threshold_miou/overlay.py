@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.threshold_miou.overlap import Overview
 
 NAME = "TP / FN / FP"
-OVERLAP = "overlap"
+_OVERLAP = "overlap"
 COLOURS: dict[int | None, str] = {BOTH: "#f0e442", REAL_ONLY: "#d55e00", PREDICTED_ONLY: "#cc79a7"}
 """Okabe and Ito's yellow, vermilion (the real probe is red) and purple (a prediction is magenta): told apart by people
 of all kinds of colour vision, and unlike blue nuclei and green vessels."""
 MEANINGS = {BOTH: "TP: both", REAL_ONLY: "FN: real only", PREDICTED_ONLY: "FP: predicted only"}
-OPACITY = 0.7
-LOOK_MS = 100
+_OPACITY = 0.7
+_LOOK_MS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Overlay(QObject):
         self._seen: tuple[int, list[list[int]]] | None = None
         self.layer: Labels | None = None
         self.view: View | None = None
-        self._soon = soon(self, self._look, LOOK_MS)
+        self._soon = soon(self, self._look, _LOOK_MS)
         # napari may ask from a thread of its own
         self._missed.connect(self._soon.start, Qt.ConnectionType.QueuedConnection)
         camera = viewer.scene.camera.events
@@ -133,10 +133,10 @@ class Overlay(QObject):
             multiscale=len(levels.levels) > 1,
             **placement(levels.overview.pair.real.layer),
             name=NAME,
-            opacity=OPACITY,
+            opacity=_OPACITY,
             colormap=DirectLabelColormap(color_dict=colours),
             features={"index": list(MEANINGS), "overlap": list(MEANINGS.values())},
-            metadata={KEY: {OVERLAP: True}},
+            metadata={KEY: {_OVERLAP: True}},
             cache=False,
         )
         layer.editable = False

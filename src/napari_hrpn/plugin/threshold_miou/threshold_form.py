@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSizePolicy, QSl
 if TYPE_CHECKING:
     from napari_hrpn.analysis import ValueCounts
 
-FIRST_PERCENTILE = 90.0
-STEPS_PER_PERCENT = 10
-DIGITS = 4
+_FIRST_PERCENTILE = 90.0
+_STEPS_PER_PERCENT = 10
+_DIGITS = 4
 
 
 class ThresholdForm(QWidget):
@@ -28,7 +28,7 @@ class ThresholdForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._counts: ValueCounts | None = None
-        self._percentile = FIRST_PERCENTILE
+        self._percentile = _FIRST_PERCENTILE
         self._threshold = math.nan
         self._is_intensity_set = False
         self.slider = QSlider(Qt.Orientation.Horizontal)
@@ -89,7 +89,7 @@ class ThresholdForm(QWidget):
     def _fit_intensity_box(self, low: float, end: float, *, is_whole: bool) -> None:
         was_blocked = self.intensity_box.blockSignals(True)
         # a percentile may lie between two whole numbers
-        self.intensity_box.setDecimals(1 if is_whole else max(2, DIGITS - math.floor(math.log10(end - low))))
+        self.intensity_box.setDecimals(1 if is_whole else max(2, _DIGITS - math.floor(math.log10(end - low))))
         self.intensity_box.setSingleStep(1 if is_whole else (end - low) / 100)
         self.intensity_box.setRange(low, end)
         self.intensity_box.blockSignals(was_blocked)
@@ -106,12 +106,12 @@ class ThresholdForm(QWidget):
         return min(100.0, 100 * darker / max(n - 1, 1))
 
     def _take_slider(self, value: int) -> None:
-        self.set_percentile(value / STEPS_PER_PERCENT)
+        self.set_percentile(value / _STEPS_PER_PERCENT)
 
     def _show(self) -> None:
         boxes = (self.slider, self.percentile_box, self.intensity_box)
         was_blocked = [box.blockSignals(True) for box in boxes]
-        self.slider.setValue(round(self._percentile * STEPS_PER_PERCENT))
+        self.slider.setValue(round(self._percentile * _STEPS_PER_PERCENT))
         self.percentile_box.setValue(self._percentile)
         if self._counts is not None:
             self.intensity_box.setValue(self._threshold)
@@ -119,8 +119,8 @@ class ThresholdForm(QWidget):
             box.blockSignals(blocked)
 
     def _lay_out(self) -> None:
-        self.slider.setRange(0, 100 * STEPS_PER_PERCENT)
-        self.slider.setPageStep(STEPS_PER_PERCENT)
+        self.slider.setRange(0, 100 * _STEPS_PER_PERCENT)
+        self.slider.setPageStep(_STEPS_PER_PERCENT)
         self.percentile_box.setRange(0, 100)
         self.percentile_box.setDecimals(1)
         self.percentile_box.setSuffix(" %")

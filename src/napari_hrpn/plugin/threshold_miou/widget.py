@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 UNASKED_PX = 64 * 10**6
 """Regions up to this size are measured at full resolution without being asked."""
-SAVE_BUTTON_PX = 76
-LONGEST_REGION = 22
-REGION_TIP = (
+_SAVE_BUTTON_PX = 76
+_LONGEST_REGION = 22
+_REGION_TIP = (
     "Pixels that count: the tissue, found by the nuclei; the whole frame; or what is drawn in a layer of\n"
     "shapes or labels, without what is called 'exclude'"
 )
-MEASURE = "Read every pixel of the region and measure overlap at full resolution, in the background"
+_MEASURE = "Read every pixel of the region and measure overlap at full resolution, in the background"
 
 
 class ThresholdMiouWidget(MeasuringWidget):
@@ -50,12 +50,12 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer, MEASURE)
+        super().__init__(viewer, _MEASURE)
         self._overview: Overview | None = None
         self._asked: tuple[Pair, Hashable] | None = None
         self._looking: BackgroundRun | None = None
         self._is_begun = False
-        self.region_form = RegionForm(viewer, self.tissue, REGION_TIP, has_drawn=True)
+        self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=True)
         self.overlay = Overlay(viewer)
         self.overlay_box = QCheckBox("Show")
         self.prediction_box = ChoiceBox("Prediction whose overlap is shown in the viewer")
@@ -148,7 +148,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         )
         meanings.setToolTip("Colours of the layer in the viewer: true positive, false negative, false positive")
         button = save_button(actions)
-        button.setMinimumWidth(SAVE_BUTTON_PX)
+        button.setMinimumWidth(_SAVE_BUTTON_PX)
         plot = side_by_side(self.metric_box, button, is_second_wide=False)
         self.lay_out((self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers))
 
@@ -240,7 +240,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         ]
         coarsest = max(overlap.downsample for overlap in overlaps)
         at_level = "" if coarsest == 1 else f" at 1/{coarsest:.3g}"
-        title = short(overview.region.title, LONGEST_REGION)
+        title = short(overview.region.title, _LONGEST_REGION)
         self.curves.show_curves(curves, f"{title}{at_level}, n = {overlaps[0].counts.n:,}")
         self._use_threshold()
 

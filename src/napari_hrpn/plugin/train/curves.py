@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training import EpochRecord
 
-REDRAW_MS = 300
-HEIGHT_PX = 246
-MARGINS_PX = 46, 10, 44, 24
+_REDRAW_MS = 300
+_HEIGHT_PX = 246
+_MARGINS_PX = 46, 10, 44, 24
 """Left, right, bottom, top: room for tick labels, the name of the axis, and the title."""
-TRAIN_COLOUR, VALIDATION_COLOUR, BEST_COLOUR = "#5aa9ff", "#ffa64d", "#ffe14d"
-POINTS_PER_EPOCH = 200
-LABEL = "mean squared error, grey levels²"
+_TRAIN_COLOUR, _VALIDATION_COLOUR, _BEST_COLOUR = "#5aa9ff", "#ffa64d", "#ffe14d"
+_POINTS_PER_EPOCH = 200
+_LABEL = "mean squared error, grey levels²"
 
 
 class TrainingCurves(QWidget):
@@ -42,11 +42,11 @@ class TrainingCurves(QWidget):
         self._is_stale = True
         figure = Figure()
         self.axes = figure.add_subplot()
-        self.canvas = fill_with_canvas(self, figure, HEIGHT_PX)
+        self.canvas = fill_with_canvas(self, figure, _HEIGHT_PX)
         self.canvas.mpl_connect("motion_notify_event", self._tell)
         self._make_lines()
         self.set_colours(background, text)
-        self._soon = soon(self, self._draw, REDRAW_MS)
+        self._soon = soon(self, self._draw, _REDRAW_MS)
 
     def set_colours(self, background: str, text: str) -> None:
         """Draw in the colours of a theme."""
@@ -55,7 +55,7 @@ class TrainingCurves(QWidget):
         self.axes.tick_params(colors=text, which="both", labelsize=8)
         self.axes.xaxis.label.set_color(text)
         # beside the axis there is no room for so many words
-        self.axes.set_title(LABEL, loc="left", fontsize=9, color=text)
+        self.axes.set_title(_LABEL, loc="left", fontsize=9, color=text)
         for side, spine in self.axes.spines.items():
             spine.set_visible(side in ("left", "bottom"))
             spine.set_color(text)
@@ -81,7 +81,7 @@ class TrainingCurves(QWidget):
         if not self._within:
             # a run that goes on begins where its history ends
             self._within = [(float(record.epoch), record.train_loss) for record in self.records[-1:]]
-        if not self._within or epochs_done - self._within[-1][0] >= 1 / POINTS_PER_EPOCH:
+        if not self._within or epochs_done - self._within[-1][0] >= 1 / _POINTS_PER_EPOCH:
             self._within.append((epochs_done, mean_loss))
             self._redraw_soon()
 
@@ -97,8 +97,8 @@ class TrainingCurves(QWidget):
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 (Qt's name)
         """Keep the margins; matplotlib's own layout would take half of the time of drawing."""
         super().resizeEvent(event)
-        left, right, bottom, top = MARGINS_PX
-        width, height = max(self.width(), 2 * (left + right)), HEIGHT_PX
+        left, right, bottom, top = _MARGINS_PX
+        width, height = max(self.width(), 2 * (left + right)), _HEIGHT_PX
         self.axes.figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
         self._redraw_soon()
 
@@ -116,11 +116,11 @@ class TrainingCurves(QWidget):
         axes = self.axes
         axes.set_yscale("log")
         axes.set_xlabel("epoch", fontsize=9, loc="left")
-        (self._train_line,) = axes.plot([], [], "o-", color=TRAIN_COLOUR, markersize=3, label="train")
-        (self._within_line,) = axes.plot([], [], "-", color=TRAIN_COLOUR, alpha=0.5)
-        (self._validation_line,) = axes.plot([], [], "o-", color=VALIDATION_COLOUR, markersize=3, label="validation")
+        (self._train_line,) = axes.plot([], [], "o-", color=_TRAIN_COLOUR, markersize=3, label="train")
+        (self._within_line,) = axes.plot([], [], "-", color=_TRAIN_COLOUR, alpha=0.5)
+        (self._validation_line,) = axes.plot([], [], "o-", color=_VALIDATION_COLOUR, markersize=3, label="validation")
         (self._best_mark,) = axes.plot(
-            [], [], "*", color=BEST_COLOUR, markersize=13, markeredgecolor="#333333", label="best epoch", zorder=5
+            [], [], "*", color=_BEST_COLOUR, markersize=13, markeredgecolor="#333333", label="best epoch", zorder=5
         )
         # beside the name of the axis it never lies on a point
         self._legend = axes.legend(

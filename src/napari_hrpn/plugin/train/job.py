@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training import SlideEntry, TrainingSettings
 
 NEW, UNFINISHED, FINISHED, OTHER = "new", "unfinished", "finished", "other"
-REGIONS = "regions"
+_REGIONS = "regions"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrainingJob:
 
     def expected_entries(self, folder: Path) -> tuple[SlideEntry, ...]:
         """Entries whose drawn regions lie in the folder of a run."""
-        kept = folder.absolute() / REGIONS
+        kept = folder.absolute() / _REGIONS
         return tuple(
             replace(entry, regions=kept / entry.regions.name)
             if entry.regions is not None and entry.regions.parent == self.drawn
@@ -60,8 +60,8 @@ class TrainingJob:
         regions = [entry.regions for entry in self.entries if entry.regions is not None]
         try:
             for source in (path for path in regions if path.parent == self.drawn):
-                (folder / REGIONS).mkdir(parents=True, exist_ok=True)
-                with replaced_file(folder / REGIONS / source.name, sync=False) as partial:
+                (folder / _REGIONS).mkdir(parents=True, exist_ok=True)
+                with replaced_file(folder / _REGIONS / source.name, sync=False) as partial:
                     partial.write_bytes(source.read_bytes())
         except OSError as error:
             msg = f"{folder} cannot be written ({error.strerror}); choose another folder for the run."

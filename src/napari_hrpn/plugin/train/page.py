@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.train.run_folder_state import RunFolderState
     from napari_hrpn.training import EpochRecord
 
-USE, USE_SO_FAR = "Use for prediction", "Use the best so far"
-CARD_PX = 170
+_USE, _USE_SO_FAR = "Use for prediction", "Use the best so far"
+_CARD_PX = 170
 
 
 class TrainingPage(QWidget):
@@ -45,9 +45,9 @@ class TrainingPage(QWidget):
         )
         self.preview = TrainingPreview()
         self.card_view = QTextBrowser()
-        self.card_view.setMinimumHeight(CARD_PX)
+        self.card_view.setMinimumHeight(_CARD_PX)
         self.card_view.setToolTip("What the checkpoint was trained on, and what it reached: it is stored in its file")
-        self.use_button = QPushButton(USE)
+        self.use_button = QPushButton(_USE)
         self.use_button.setToolTip("Choose the best epoch's checkpoint in the widget Predict QD")
         self.folder_button = QPushButton("Open folder")
         self.folder_button.setToolTip("Show checkpoint, history and settings in the file manager")
@@ -98,14 +98,14 @@ class TrainingPage(QWidget):
         if self.curves.records != list(result.history):
             self.curves.show_history(result.history, result.best_epoch)
         self._show_agreement(result.history, result.best_epoch)
-        self.use_button.setText(USE)
+        self.use_button.setText(_USE)
         self._show_card(outcome.card)
 
     def _offer_best(self, best_epoch: int) -> None:
         """Offer the checkpoint of the best epoch while the training goes on."""
         if best_epoch and self.folder is not None:
             self.checkpoint = self.folder / "checkpoint.safetensors"
-            self.use_button.setText(USE_SO_FAR)
+            self.use_button.setText(_USE_SO_FAR)
         self.use_button.setVisible(self.checkpoint is not None)
 
     def _show_agreement(self, records: Sequence[EpochRecord], best_epoch: int = 0) -> None:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training import Preview
 
-COLOURS = {"nuclei": (0.25, 0.45, 1.0), "vessels": (0.1, 1.0, 0.2)}
-OTHER_COLOURS = ((1.0, 0.25, 0.25), (1.0, 0.85, 0.1), (1.0, 0.3, 1.0))
-LOW_PERCENT, HIGH_PERCENT = 0.5, 99.7
+_COLOURS = {"nuclei": (0.25, 0.45, 1.0), "vessels": (0.1, 1.0, 0.2)}
+_OTHER_COLOURS = ((1.0, 0.25, 0.25), (1.0, 0.85, 0.1), (1.0, 0.3, 1.0))
+_LOW_PERCENT, _HIGH_PERCENT = 0.5, 99.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class PreviewPictures:
 
 def preview_pictures(preview: Preview, channels: tuple[str, ...]) -> PreviewPictures:
     """Make the pictures of a preview."""
-    others = iter(OTHER_COLOURS * len(channels))
+    others = iter(_OTHER_COLOURS * len(channels))
     composite = np.zeros((*preview.real.shape, 3))
     for role, image in zip(channels, preview.inputs, strict=True):
-        colour = COLOURS.get(role) or next(others)
+        colour = _COLOURS.get(role) or next(others)
         composite += _between(image, *_limits(image))[..., None] * colour
     limits = _limits(preview.real)
     return PreviewPictures(
@@ -45,7 +45,7 @@ def preview_pictures(preview: Preview, channels: tuple[str, ...]) -> PreviewPict
 
 
 def _limits(image: NDArray[np.float32]) -> tuple[float, float]:
-    low, high = (float(limit) for limit in np.percentile(image, (LOW_PERCENT, HIGH_PERCENT)))
+    low, high = (float(limit) for limit in np.percentile(image, (_LOW_PERCENT, _HIGH_PERCENT)))
     return low, max(high, low + 1e-6)
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.plugin.train.pictures import PreviewPictures
 
-TITLES = ("Inputs", "Real", "Predicted")
-LARGEST_PX = 320
+_TITLES = ("Inputs", "Real", "Predicted")
+_LARGEST_PX = 320
 
 
 class TrainingPreview(QWidget):
@@ -24,8 +24,8 @@ class TrainingPreview(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pictures = [Picture() for _ in TITLES]
-        self.labels = [QLabel(title) for title in TITLES]
+        self.pictures = [_Picture() for _ in _TITLES]
+        self.labels = [QLabel(title) for title in _TITLES]
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -56,12 +56,12 @@ class TrainingPreview(QWidget):
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 (Qt's name)
         """Keep the pictures square."""
         super().resizeEvent(event)
-        side = max(40, min(LARGEST_PX, (self.width() - 8) // 3))
+        side = max(40, min(_LARGEST_PX, (self.width() - 8) // 3))
         for picture in self.pictures:
             picture.setFixedHeight(side)
 
 
-class Picture(QWidget):
+class _Picture(QWidget):
     """One picture, scaled to its place."""
 
     def __init__(self) -> None:

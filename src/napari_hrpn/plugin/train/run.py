@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         TrainingSettings,
     )
 
-SECONDS_BETWEEN_STEPS = 0.1
+_SECONDS_BETWEEN_STEPS = 0.1
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _followed(
             if report.epoch != epoch:
                 told, epoch, total, count = 0.0, report.epoch, 0.0, 0
             total, count = total + report.loss, count + 1
-        if time.monotonic() - told >= SECONDS_BETWEEN_STEPS:
+        if time.monotonic() - told >= _SECONDS_BETWEEN_STEPS:
             told = time.monotonic()
             yield StepNews(report, total / count) if isinstance(report, StepReport) else report
 

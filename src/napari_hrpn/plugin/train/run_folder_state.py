@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training import EpochRecord, RunFolder
 
-FOLDER_NAME = "training"
-MOST_FOLDERS = 1000
+_FOLDER_NAME = "training"
+_MOST_FOLDERS = 1000
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ def find_place(job: TrainingJob) -> RunFolderState:
     """Decide on the folder of a run, and look what is in it."""
     if job.folder is not None:
         return _place(job, job.folder)
-    for number in range(1, MOST_FOLDERS):
-        place = _place(job, job.beside / (FOLDER_NAME if number == 1 else f"{FOLDER_NAME}-{number}"))
+    for number in range(1, _MOST_FOLDERS):
+        place = _place(job, job.beside / (_FOLDER_NAME if number == 1 else f"{_FOLDER_NAME}-{number}"))
         if place.standing == NEW or (place.standing != OTHER and not job.is_fresh):
             return place
     msg = f"{job.beside} has no room for a folder of the training; choose one for the run."

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.train.run import TrainingReadiness
     from napari_hrpn.training import TrainingSettings
 
-MODELS = (("HRPN", "hrpn"), ("GANDA", "ganda"))
-RECIPES = (("Fast", "fast"), ("Paper", "paper"))
-UPSAMPLINGS = (("Bilinear", "bilinear"), ("Transposed convolution", "transposed"))
-SCALINGS = (
+_MODELS = (("HRPN", "hrpn"), ("GANDA", "ganda"))
+_RECIPES = (("Fast", "fast"), ("Paper", "paper"))
+_UPSAMPLINGS = (("Bilinear", "bilinear"), ("Transposed convolution", "transposed"))
+_SCALINGS = (
     ("Percentiles of all slides", "fixed"),
     ("Percentiles of each slide", "percentile"),
     ("None: grey levels", "raw"),
     ("Full scale of the camera", "full_scale"),
 )
-PRECISIONS = (("Automatic", "auto"), ("32 bit, exact", "fp32"), ("16 bit, bfloat16", "bf16"))
-PATCH_STEP_PX = 32
+_PRECISIONS = (("Automatic", "auto"), ("32 bit, exact", "fp32"), ("16 bit, bfloat16", "bf16"))
+_PATCH_STEP_PX = 32
 
 
 class TrainingForm(QWidget):
@@ -49,7 +49,7 @@ class TrainingForm(QWidget):
         self._devices: tuple[Device, ...] = ()
         self._most_devices: Mapping[str, int] = {}
         self.model_box = ChoiceBox("Network: HRPN, or the generative network GANDA that it was compared with")
-        self.model_box.offer(MODELS)
+        self.model_box.offer(_MODELS)
         self.recipe_box = ChoiceBox(
             "Fast: random crops, AdamW with one learning rate cycle, averaged weights;\n"
             "minutes on a few slides, even without a GPU.\n"
@@ -57,7 +57,7 @@ class TrainingForm(QWidget):
             "a learning rate of 0.00001 and no scaling; hours on a GPU.\n"
             "Choosing one fills in its numbers"
         )
-        self.recipe_box.offer(RECIPES)
+        self.recipe_box.offer(_RECIPES)
         self.channels_edit = QLineEdit()
         self.channels_edit.setToolTip(
             "What the network sees, in order, such as: nuclei, vessels.\n"
@@ -188,23 +188,23 @@ class _Advanced(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.patch_box = _whole("Side of a patch, a multiple of the network's coarsest pixel", 32, 4096)
-        self.patch_box.setSingleStep(PATCH_STEP_PX)
+        self.patch_box.setSingleStep(_PATCH_STEP_PX)
         self.patch_box.setSuffix(" px")
         self.rate_box = ScientificBox(1e-12, 10)
         self.rate_box.setToolTip("Learning rate; its peak where the recipe has a cycle")
         self.upsampling_box = ChoiceBox("How HRPN makes coarse features fine again")
-        self.upsampling_box.offer(UPSAMPLINGS)
+        self.upsampling_box.offer(_UPSAMPLINGS)
         self.scaling_box = ChoiceBox(
             "From grey levels to the network's numbers: the 1st percentile of the tissue becomes 0\n"
             "and the 99.5th becomes 1, over all training slides together or on each slide by itself;\n"
             "or as published for HRPN (none) and for GANDA (full scale)"
         )
-        self.scaling_box.offer(SCALINGS)
+        self.scaling_box.offer(_SCALINGS)
         self.overlap_box = _percent("Share of a patch that must lie in the annotated regions")
         self.tissue_box = _percent("Share of a patch that must be tissue")
         self.seed_box = _whole("Everything random follows from it", 0, 2**31 - 1)
         self.precision_box = ChoiceBox("Arithmetic inside the network. By itself: 16 bit where the processor has it")
-        self.precision_box.offer(PRECISIONS)
+        self.precision_box.offer(_PRECISIONS)
         self.devices_box = _whole(
             "Train on so many GPUs together, from the chosen one on: each has its share of every batch.\n"
             "On a CPU so many processes, which are no faster than one",

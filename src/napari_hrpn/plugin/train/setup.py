@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from napari_hrpn.training import RunRequest
 
 LOOK_AHEAD_MS = 600
-GIGABYTE = 1e9
-FINISHED_WORDS = "This training is finished: ask for more epochs, or press Reset to begin another."
+_GIGABYTE = 1e9
+_FINISHED_WORDS = "This training is finished: ask for more epochs, or press Reset to begin another."
 
 
 class TrainingSetup(QWidget):
@@ -195,7 +195,7 @@ class TrainingSetup(QWidget):
             return
         self._is_checked = True
         is_over = self._place is not None and self._place.standing == FINISHED
-        self._show_words(FINISHED_WORDS if is_over else prospect_in_words(prospect))
+        self._show_words(_FINISHED_WORDS if is_over else _prospect_in_words(prospect))
         self.warned.emit(prospect.warnings)
 
     def _take_refusal(self, error: BaseException) -> None:
@@ -238,7 +238,7 @@ class TrainingSetup(QWidget):
         layout.addStretch()
 
 
-def prospect_in_words(prospect: Prospect) -> str:
+def _prospect_in_words(prospect: Prospect) -> str:
     """What is to be expected of a training."""
     disk = f", {_bytes(prospect.disk_bytes)} on disk for patches" if prospect.disk_bytes else ""
     return (
@@ -249,4 +249,4 @@ def prospect_in_words(prospect: Prospect) -> str:
 
 
 def _bytes(count: int) -> str:
-    return f"{count / GIGABYTE:.1f} GB" if count >= GIGABYTE / 10 else f"{max(1, round(count / 1e6))} MB"
+    return f"{count / _GIGABYTE:.1f} GB" if count >= _GIGABYTE / 10 else f"{max(1, round(count / 1e6))} MB"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 # title and tooltip
-FIRST_COLUMNS = (
+_FIRST_COLUMNS = (
     ("Slide", "File of the slide; its path is shown when you point at it"),
     (
         "Tumour",
@@ -33,14 +33,14 @@ FIRST_COLUMNS = (
         "A shape or a layer that is called exclude is left out",
     ),
 )
-PATCHES = ("Patches", "Patches that the slide gives with these settings")
+_PATCHES = ("Patches", "Patches that the slide gives with these settings")
 SLIDE, TUMOUR, PART, REGIONS, FIRST_ROLE = range(5)
-VISIBLE_ROWS = 4
-CELL_MARGIN_PX, ROW_MARGIN_PX = 14, 8
-WIDEST_PX = 140
-HINT = "Drop slides here, or add those that are open"
-DELETE_KEYS = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
-OPEN_KEYS = (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_F2)
+_VISIBLE_ROWS = 4
+_CELL_MARGIN_PX, _ROW_MARGIN_PX = 14, 8
+_WIDEST_PX = 140
+_HINT = "Drop slides here, or add those that are open"
+_DELETE_KEYS = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
+_OPEN_KEYS = (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_F2)
 
 
 class SlideCells(QTableWidget):
@@ -70,11 +70,11 @@ class SlideCells(QTableWidget):
         self.horizontalHeader().setHighlightSections(False)
         self.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.horizontalHeader().setSectionsClickable(False)
-        row_height = CellBox("").sizeHint().height() + ROW_MARGIN_PX
+        row_height = CellBox("").sizeHint().height() + _ROW_MARGIN_PX
         self.verticalHeader().setDefaultSectionSize(row_height)
         # the header and the bar to scroll with are about as high as a row
-        self.setMinimumHeight((VISIBLE_ROWS + 2) * row_height)
-        for column, header in enumerate((*FIRST_COLUMNS, PATCHES)):
+        self.setMinimumHeight((_VISIBLE_ROWS + 2) * row_height)
+        for column, header in enumerate((*_FIRST_COLUMNS, _PATCHES)):
             self._set_header(column, *header)
         self.set_roles(("nuclei", "vessels"), "probe", ())
         self.itemChanged.connect(self._tell_tumour)
@@ -123,7 +123,11 @@ class SlideCells(QTableWidget):
 
     def event(self, event: QEvent | None) -> bool:
         """Take the Delete key before a shortcut of napari does."""
-        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.ShortcutOverride and event.key() in DELETE_KEYS:
+        if (
+            isinstance(event, QKeyEvent)
+            and event.type() == QEvent.Type.ShortcutOverride
+            and event.key() in _DELETE_KEYS
+        ):
             event.accept()
             return True
         return bool(super().event(event))
@@ -131,9 +135,9 @@ class SlideCells(QTableWidget):
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
         """Delete removes, Space, Enter and F2 open the list of a cell."""
         box: QWidget | None = self.cellWidget(self.currentRow(), self.currentColumn())
-        if event is not None and event.key() in DELETE_KEYS:
+        if event is not None and event.key() in _DELETE_KEYS:
             self.deleted.emit()
-        elif event is not None and event.key() in OPEN_KEYS and isinstance(box, CellBox):
+        elif event is not None and event.key() in _OPEN_KEYS and isinstance(box, CellBox):
             box.setFocus()
             box.showPopup()
         else:
@@ -150,7 +154,7 @@ class SlideCells(QTableWidget):
         if not self.rowCount():
             painter = QPainter(self.viewport())
             painter.setOpacity(0.6)
-            painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, HINT)
+            painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, _HINT)
             painter.end()
 
     def _set_header(self, column: int, title: str, tooltip: str) -> None:
@@ -166,14 +170,14 @@ class SlideCells(QTableWidget):
         for column in range(self.columnCount()):
             wanted = [self._wanted_width(row, column) for row in range(self.rowCount())]
             title = self.horizontalHeader().fontMetrics().horizontalAdvance(self.horizontalHeaderItem(column).text())
-            self.setColumnWidth(column, min(WIDEST_PX, max([title + CELL_MARGIN_PX, *wanted])))
+            self.setColumnWidth(column, min(_WIDEST_PX, max([title + _CELL_MARGIN_PX, *wanted])))
         self._is_fitting = False
 
     def _wanted_width(self, row: int, column: int) -> int:
         box, item = self.cellWidget(row, column), self.item(row, column)
         if isinstance(box, CellBox):
             return box.wanted_width
-        return int(self.fontMetrics().horizontalAdvance(item.text()) + CELL_MARGIN_PX) if item is not None else 0
+        return int(self.fontMetrics().horizontalAdvance(item.text()) + _CELL_MARGIN_PX) if item is not None else 0
 
     def _section_resized(self) -> None:
         if not self._is_fitting and self.isVisible():

@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from napari_hrpn.training.entries import Part
 
 EVERYWHERE, FROM_FILE = "everywhere", "from file"
-PARTS: tuple[tuple[str, Part], ...] = (
+_PARTS: tuple[tuple[str, Part], ...] = (
     ("automatic", "auto"),
     ("train", "train"),
     ("validation", "validation"),
     ("test", "test"),
 )
-NO_CHANNEL = "–"
-COUNTING, UNKNOWN = "…", "–"
-REGION_FILES = "Regions (*.geojson *.json *.tif *.tiff *.png *.npy);;All files (*)"
-SHORTEST_CONTENTS = 4
-ARROW_PX, MARGIN_PX = 16, 4
+_NO_CHANNEL = "–"
+_COUNTING, _UNKNOWN = "…", "–"
+_REGION_FILES = "Regions (*.geojson *.json *.tif *.tiff *.png *.npy);;All files (*)"
+_SHORTEST_CONTENTS = 4
+_ARROW_PX, _MARGIN_PX = 16, 4
 # as flat as the cells beside it, so that the selected row is seen through it; not the list that it opens
-CELL_STYLE = f"""
-CellBox {{ background: transparent; border: none; padding: 0px {MARGIN_PX}px; }}
-CellBox::drop-down {{ width: {ARROW_PX}px; background: transparent; }}
+_CELL_STYLE = f"""
+CellBox {{ background: transparent; border: none; padding: 0px {_MARGIN_PX}px; }}
+CellBox::drop-down {{ width: {_ARROW_PX}px; background: transparent; }}
 CellBox::down-arrow {{ width: 8px; height: 8px; }}
 """
 
@@ -54,20 +54,20 @@ class CellBox(ChoiceBox):
 
     def __init__(self, tooltip: str) -> None:
         super().__init__(tooltip)
-        self.setMinimumContentsLength(SHORTEST_CONTENTS)
+        self.setMinimumContentsLength(_SHORTEST_CONTENTS)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setStyleSheet(CELL_STYLE)
+        self.setStyleSheet(_CELL_STYLE)
 
     @property
     def wanted_width(self) -> int:
         """Width in pixels in which what is chosen is not cut."""
-        return int(self.fontMetrics().horizontalAdvance(self.currentText()) + ARROW_PX + 4 * MARGIN_PX)
+        return int(self.fontMetrics().horizontalAdvance(self.currentText()) + _ARROW_PX + 4 * _MARGIN_PX)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: ARG002, N802
         """Shorten a text that is too long in the middle, where Qt cuts it off."""
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
-        room = self.width() - ARROW_PX - 3 * MARGIN_PX
+        room = self.width() - _ARROW_PX - 3 * _MARGIN_PX
         option.currentText = self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideMiddle, room)
         painter = QStylePainter(self)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
@@ -108,7 +108,7 @@ class TrainingRow(QObject):
         self.patches_item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.tumour_item.setText(self._start.tumour_id)
         self.part_box = CellBox("What the slide is for")
-        self.part_box.offer(PARTS, self._start.part)
+        self.part_box.offer(_PARTS, self._start.part)
         self.part_box.changed.connect(self.changed)
         self.regions_box = CellBox("Where the patches are taken from")
         self.regions_box.changed.connect(self._take_regions)
@@ -129,7 +129,7 @@ class TrainingRow(QObject):
         for role in (*roles, target):
             box = CellBox(role_tooltip(role, target))
             self._channels.setdefault(role, self._first_channel(role))
-            box.offer([(NO_CHANNEL, None), *((name, index) for index, name in enumerate(names))], self._channels[role])
+            box.offer([(_NO_CHANNEL, None), *((name, index) for index, name in enumerate(names))], self._channels[role])
             box.changed.connect(self._take_channels)
             self.role_boxes[role] = box
         return self.role_boxes
@@ -148,11 +148,11 @@ class TrainingRow(QObject):
 
     def expect_patches(self) -> None:
         """Show that patches are to be counted again."""
-        self.patches_item.setText(COUNTING)
+        self.patches_item.setText(_COUNTING)
 
     def show_patches(self, count: int | None) -> None:
         """Show how many patches there are."""
-        self.patches_item.setText(UNKNOWN if count is None else f"{count:,}")
+        self.patches_item.setText(_UNKNOWN if count is None else f"{count:,}")
 
     def channels(self) -> dict[str, int]:
         """Channels by role, as far as they are chosen."""
@@ -218,7 +218,7 @@ class TrainingRow(QObject):
     def _take_regions(self) -> None:
         if self.regions_box.value == FROM_FILE:
             folder = str(self.slide.source.parent)
-            name, _ = QFileDialog.getOpenFileName(self.regions_box, f"Regions of {self.title}", folder, REGION_FILES)
+            name, _ = QFileDialog.getOpenFileName(self.regions_box, f"Regions of {self.title}", folder, _REGION_FILES)
             self.choose_regions(Path(name) if name else self.regions)
         elif self.regions_box.value is not self.regions:
             self.regions = self.regions_box.value

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
     from napari_hrpn.training import SlideEntry
 
-SLIDE_FILES = f"Slides ({' '.join(f'*{ending}' for ending in FILES)} zarr.json .zattrs .zgroup);;All files (*)"
+_SLIDE_FILES = f"Slides ({' '.join(f'*{ending}' for ending in FILES)} zarr.json .zattrs .zgroup);;All files (*)"
 
-EDGE, FACE = "#ffd400", [1.0, 0.83, 0.0, 0.06]
-EDGE_PER_SIDE = 1 / 400
+_EDGE, _FACE = "#ffd400", [1.0, 0.83, 0.0, 0.06]
+_EDGE_PER_SIDE = 1 / 400
 
 
 class SlidesTable(QWidget):
@@ -139,8 +139,8 @@ class SlidesTable(QWidget):
         drawn = row.regions
         if not (isinstance(drawn, Shapes) and self._layers.has(drawn)):
             where = placement(image) if image.ndim == 2 else {"scale": image.scale[-2:]}
-            width = max(1.0, max(row.slide.shape) * EDGE_PER_SIDE)
-            look = {"edge_color": EDGE, "face_color": FACE, "edge_width": width}
+            width = max(1.0, max(row.slide.shape) * _EDGE_PER_SIDE)
+            look = {"edge_color": _EDGE, "face_color": _FACE, "edge_width": width}
             name = self._viewer.add_shapes(ndim=2, name=f"regions of {row.title}", **look, **where).name
             row.offer_layers(self._layers.choices())
             drawn = dict(self._layers.choices())[name]
@@ -219,7 +219,7 @@ class SlidesTable(QWidget):
         self._reading.finished.connect(self.changed)
 
     def _ask_for_files(self) -> None:
-        names, _ = QFileDialog.getOpenFileNames(self, "Slides to train on", "", SLIDE_FILES)
+        names, _ = QFileDialog.getOpenFileNames(self, "Slides to train on", "", _SLIDE_FILES)
         self.add_files([Path(name) for name in names])
 
     def _take_opened(self, opened: Opened) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import RegionMask
 
-COLORMAP = ((0.75, 0.9, 1.0), (0.1, 0.45, 1.0), (0.0, 0.0, 0.0), (1.0, 0.5, 0.0), (1.0, 0.95, 0.7))
+_COLORMAP = ((0.75, 0.9, 1.0), (0.1, 0.45, 1.0), (0.0, 0.0, 0.0), (1.0, 0.5, 0.0), (1.0, 0.95, 0.7))
 """Blue where the real probe is brighter, black where both are equal, orange where the prediction is."""
 
 
@@ -81,7 +81,7 @@ def difference_layer(real: Image, predicted: Image) -> dict[str, Any]:
         **placement(real),
         "name": f"{predicted.name} − {real.name}",
         "rgb": False,
-        "colormap": Colormap(COLORMAP, name="predicted minus real"),
+        "colormap": Colormap(_COLORMAP, name="predicted minus real"),
         "contrast_limits": (-reach, reach),
         "blending": "translucent",
         "metadata": {KEY: {"prediction": {**prediction_facts(predicted), "helper": "difference"}}},

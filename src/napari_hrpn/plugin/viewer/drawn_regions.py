@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Location, Slide
 
-LARGEST_LABELS_PX = 4096
+_LARGEST_LABELS_PX = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +74,9 @@ class DrawnLabels:
         from scipy.ndimage import affine_transform
 
         shape = np.array(self.slide.shape)
-        coarse = np.clip(np.ceil(shape * min(1.0, LARGEST_LABELS_PX / shape.max())), 1, shape).astype(int)
+        coarse = np.clip(np.ceil(shape * min(1.0, _LARGEST_LABELS_PX / shape.max())), 1, shape).astype(int)
         # of labels that are much finer, every so many are enough
-        step = max(1, max(self.labels.shape) // (2 * LARGEST_LABELS_PX))
+        step = max(1, max(self.labels.shape) // (2 * _LARGEST_LABELS_PX))
         painted = (np.asarray(self.labels[::step, ::step]) != 0).astype(np.uint8)
         factor = shape / coarse
         first = self.matrix @ (HALF_A_PIXEL * factor - HALF_A_PIXEL) + self.offset

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 LayerData = tuple[Any, dict[str, Any], str]
 
 
-ROLE_COLORMAPS = {"nuclei": "bop blue", "vessels": "green", "probe": "red"}
-OTHER_COLORMAPS = ("cyan", "magenta", "yellow", "bop orange", "bop purple", "gray")
-PHOTOGRAPH = ("red", "green", "blue")
-TRANSMITTED_LIGHT = {"bf", "brightfield", "dia", "dic", "mono", "phase", "pol", "td", "tl", "trans", "transmitted"}
+_ROLE_COLORMAPS = {"nuclei": "bop blue", "vessels": "green", "probe": "red"}
+_OTHER_COLORMAPS = ("cyan", "magenta", "yellow", "bop orange", "bop purple", "gray")
+_PHOTOGRAPH = ("red", "green", "blue")
+_TRANSMITTED_LIGHT = {"bf", "brightfield", "dia", "dic", "mono", "phase", "pol", "td", "tl", "trans", "transmitted"}
 
 
 def slide_layers(
@@ -85,15 +85,15 @@ def _as_prediction(slide: Slide, title: str, layers: list[LayerData]) -> list[La
 
 def channel_colormaps(channel_names: Sequence[str]) -> tuple[str, ...]:
     """Names of napari colormaps by what channels show."""
-    if tuple(name.lower() for name in channel_names) == PHOTOGRAPH:
-        return PHOTOGRAPH
+    if tuple(name.lower() for name in channel_names) == _PHOTOGRAPH:
+        return _PHOTOGRAPH
     roles = guess_roles(channel_names)
-    found = {getattr(roles, role): colormap for role, colormap in ROLE_COLORMAPS.items()}
-    cycle = itertools.cycle(OTHER_COLORMAPS)
+    found = {getattr(roles, role): colormap for role, colormap in _ROLE_COLORMAPS.items()}
+    cycle = itertools.cycle(_OTHER_COLORMAPS)
     for index, name in enumerate(channel_names):
         if index not in found:
             words = set(re.split(r"[^a-z]+", name.lower()))
-            is_gray = len(channel_names) == 1 or bool(words & TRANSMITTED_LIGHT)
+            is_gray = len(channel_names) == 1 or bool(words & _TRANSMITTED_LIGHT)
             found[index] = "gray" if is_gray else next(cycle)
     return tuple(found[index] for index in range(len(channel_names)))
 

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer, Shapes
     from numpy.typing import NDArray
 
-ELLIPSE_POINTS = 180
+_ELLIPSE_POINTS = 180
 # pixels are counted from their centres in napari, from the outer corner of the slide in a file
 HALF_A_PIXEL = 0.5
-AREAS = ("rectangle", "ellipse", "polygon")
+_AREAS = ("rectangle", "ellipse", "polygon")
 EXCLUDE = "exclude"
 
 
 @dataclass(frozen=True, eq=False)
-class ShapeOnSlide:
+class _ShapeOnSlide:
     """A shape, in pixels of a slide."""
 
     index: int  # Its number in its layer
@@ -38,7 +38,7 @@ class ShapeOnSlide:
     @property
     def is_line(self) -> bool:
         """Whether it is of a kind that has no area."""
-        return self.kind not in AREAS
+        return self.kind not in _AREAS
 
     @property
     def has_area(self) -> bool:
@@ -58,14 +58,14 @@ class LabelsOnSlide:
 
 def shapes_on_slide(
     layer: Shapes, slide_layer: Image, viewer: napari.Viewer, only: Container[int] | None = None
-) -> list[ShapeOnSlide]:
+) -> list[_ShapeOnSlide]:
     """Shapes in pixels of a slide."""
     matrix, offset = _between(layer, slide_layer, viewer)
     found = []
     for index, (vertices, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True)):
         if only is None or index in only:
             ring = _outline(vertices[:, -2:], kind) @ matrix.T + offset + HALF_A_PIXEL
-            found.append(ShapeOnSlide(index, kind, ring, _excludes(layer, index)))
+            found.append(_ShapeOnSlide(index, kind, ring, _excludes(layer, index)))
     return found
 
 
@@ -112,7 +112,7 @@ def _outline(vertices: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
         return np.asarray(vertices, float)
     # four corners of the rectangle around it, which may be turned
     centre, down, across = vertices.mean(axis=0), (vertices[3] - vertices[0]) / 2, (vertices[1] - vertices[0]) / 2
-    angles = np.linspace(0, 2 * np.pi, ELLIPSE_POINTS, endpoint=False)[:, None]
+    angles = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS, endpoint=False)[:, None]
     return np.asarray(centre + np.cos(angles) * down + np.sin(angles) * across)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
 SHAPE_EDITS = ("data", "features", *MOVES)
-PIXEL_EVENTS = ("data", "paint", "labels_update", "set_data")
+_PIXEL_EVENTS = ("data", "paint", "labels_update", "set_data")
 """What napari sends when it paints, fills or erases; the last one alone when it undoes, and for much else."""
 PAINTING_MS = 60
 MOST_COMPARED_BYTES = 256 << 20
@@ -47,7 +47,7 @@ class LabelEdits(QObject):
         self._known = self._fingerprint()
         # a brush sends many events, some of them before the pixels are changed
         self._soon = soon(self, self._compare, PAINTING_MS)
-        for name in PIXEL_EVENTS:
+        for name in _PIXEL_EVENTS:
             getattr(layer.events, name).connect(self._note)
 
     @property
@@ -63,7 +63,7 @@ class LabelEdits(QObject):
     def stop(self) -> None:
         """Follow no more."""
         self._soon.stop()
-        for name in PIXEL_EVENTS:
+        for name in _PIXEL_EVENTS:
             getattr(self._layer.events, name).disconnect(self._note)
 
     def _note(self, event: Event) -> None:

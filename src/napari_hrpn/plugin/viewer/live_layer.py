@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from napari_hrpn.core import Box
 
-IN_MEMORY_PX = 2048
+_IN_MEMORY_PX = 2048
 REFRESH_MS = 100
 
 # of NumPy, dask or zarr
-Array: TypeAlias = Any
-Index: TypeAlias = Any
+_Array: TypeAlias = Any
+_Index: TypeAlias = Any
 
 
 class Plane:
@@ -44,7 +44,7 @@ class Plane:
         dtype: DTypeLike,
         *,
         chunk_px: int = 512,
-        array: Array | None = None,
+        array: _Array | None = None,
         channel: int = 0,
     ) -> None:
         self.shape = shape
@@ -55,14 +55,14 @@ class Plane:
         self.array = array
 
     @classmethod
-    def of(cls, array: Array, channel: int = 0) -> Plane:
+    def of(cls, array: _Array, channel: int = 0) -> Plane:
         """Plane of an array that is there."""
         return cls(tuple(array.shape[-2:]), array.dtype, array=array, channel=channel)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self[:, :], dtype=dtype, copy=copy)
 
-    def __getitem__(self, key: Index) -> NDArray[Any]:
+    def __getitem__(self, key: _Index) -> NDArray[Any]:
         key = key if isinstance(key, tuple) else (key,)
         array = self.array
         if array is None:
@@ -74,7 +74,7 @@ class Plane:
 class LiveLevels:
     """The levels of a pyramid that is being written."""
 
-    def __init__(self, planes: Sequence[Plane], in_memory_px: int = IN_MEMORY_PX) -> None:
+    def __init__(self, planes: Sequence[Plane], in_memory_px: int = _IN_MEMORY_PX) -> None:
         self.planes = tuple(planes)
         small = [max(plane.shape) <= in_memory_px or plane is self.planes[-1] for plane in self.planes]
         self.levels: tuple[Any, ...] = tuple(
@@ -83,7 +83,7 @@ class LiveLevels:
         )
         self._is_loaded = np.zeros(self.planes[-1].shape, bool)
 
-    def attach(self, arrays: Sequence[Array]) -> None:
+    def attach(self, arrays: Sequence[_Array]) -> None:
         """Give the planes their arrays, where these came later."""
         for plane, array in zip(self.planes, arrays, strict=True):
             plane.array = array

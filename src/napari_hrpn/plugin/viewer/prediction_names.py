@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 
-LONGEST_TITLE, LONGEST_BYTES = 40, 60
+_LONGEST_TITLE, _LONGEST_BYTES = 40, 60
 NOT_IN_FILE_NAMES = r'[<>:"/\\|?*\x00-\x1f\x7f]'
 
 
 def short_title(checkpoint: str) -> str:
     """Title of a checkpoint, no longer than fits into the name of a layer."""
     words = " ".join(checkpoint.split())
-    return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 1].rstrip()}…"
+    return words if len(words) <= _LONGEST_TITLE else f"{words[: _LONGEST_TITLE - 1].rstrip()}…"
 
 
 def file_title(checkpoint: str) -> str:
     """Title of a checkpoint as part of a file name."""
-    words = re.sub(NOT_IN_FILE_NAMES, "_", " ".join(checkpoint.split()))[:LONGEST_TITLE]
+    words = re.sub(NOT_IN_FILE_NAMES, "_", " ".join(checkpoint.split()))[:_LONGEST_TITLE]
     # file systems count bytes
-    return words.encode()[:LONGEST_BYTES].decode(errors="ignore").strip(" .") or "untitled"
+    return words.encode()[:_LONGEST_BYTES].decode(errors="ignore").strip(" .") or "untitled"
 
 
 def prediction_name(folder: str, channel: str, checkpoint: str) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 # a level of this many pixels a side is read as a whole fast enough to be looked at
-LARGEST_SHOWN = 4096
+_LARGEST_SHOWN = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Growth:
 def needs_cache(slide: Slide) -> bool:
     """Whether looking at the whole slide would read too much of it."""
     flat = slide.stored_levels < len(slide.levels)
-    return flat and max(slide.levels[slide.stored_levels - 1].shape[1:]) > LARGEST_SHOWN
+    return flat and max(slide.levels[slide.stored_levels - 1].shape[1:]) > _LARGEST_SHOWN
 
 
 def cached_layers(
@@ -77,12 +77,12 @@ def slide_shown_in(viewer: napari.Viewer, slide: Slide) -> list[napari.layers.Im
     return [viewer.add_image(data, **attributes) for data, attributes, _ in layers]
 
 
-def grow(viewer: napari.Viewer, growth: Growth) -> Grower:
+def grow(viewer: napari.Viewer, growth: Growth) -> _Grower:
     """Fill levels in the background, and show what comes in the layers that have these levels as their data."""
-    return Grower(viewer, growth)
+    return _Grower(viewer, growth)
 
 
-class Grower(QObject):
+class _Grower(QObject):
     """Drives a `Growth` until it is full, its last layer is removed, or the window is closed."""
 
     def __init__(self, viewer: napari.Viewer, growth: Growth) -> None:

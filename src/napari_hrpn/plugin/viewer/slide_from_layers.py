@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     AnyArray: TypeAlias = da.Array | np.ndarray[Any, Any] | zarr.Array[Any]
 
-LARGEST_FLAT = 1024
-CHUNK_PX = 512
+_LARGEST_FLAT = 1024
+_CHUNK_PX = 512
 
 
 def slide_from_layers(layers: Sequence[napari.layers.Layer], names: Sequence[str]) -> Slide:
@@ -34,7 +34,7 @@ def slide_from_layers(layers: Sequence[napari.layers.Layer], names: Sequence[str
         _check_place(layers[0], layer)
     source = Path(layers[0].source.path or layers[0].name)
     levels = _common_levels(layers, source)
-    computed = coarser_levels(levels[-1]) if max(levels[-1].shape[1:]) > LARGEST_FLAT else ()
+    computed = coarser_levels(levels[-1]) if max(levels[-1].shape[1:]) > _LARGEST_FLAT else ()
     return Slide(
         levels=(*levels, *computed),
         channel_names=tuple(names),
@@ -103,7 +103,7 @@ def _common_levels(layers: Sequence[napari.layers.Image], source: Path) -> list[
 
 def _lazy(array: AnyArray, source: Path) -> da.Array:
     if not isinstance(array, da.Array):
-        chunks = getattr(array, "chunks", None) or (CHUNK_PX, CHUNK_PX)
+        chunks = getattr(array, "chunks", None) or (_CHUNK_PX, _CHUNK_PX)
         # hashing the pixels takes long; the array lives as long as the layers, and the slide made of them again
         array = da.from_array(array, chunks=chunks, name=f"layer-{id(array)}")
     return array.astype(accepted_dtype(array.dtype, source))

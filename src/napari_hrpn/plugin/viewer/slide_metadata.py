@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import RegionMask
 
 KEY = "napari_hrpn"
-Thing = TypeVar("Thing")
+_Thing = TypeVar("_Thing")
 
 
 def slide_title(slide: Slide) -> str:
@@ -90,9 +90,9 @@ def layers_of(viewer: napari.components.ViewerModel, slide: Slide) -> list[napar
     return [layer for layer in viewer.layers if (shown := slide_of(layer)) is not None and is_same_slide(shown, slide)]
 
 
-def unwrapped(thing: Thing) -> Thing:
+def unwrapped(thing: _Thing) -> _Thing:
     """What is behind the proxy through which napari lets widgets see viewers and layers."""
-    found: Thing = getattr(thing, "__wrapped__", thing)
+    found: _Thing = getattr(thing, "__wrapped__", thing)
     return found
 
 

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import RegionMask
 
-STRIPE_PX = 8
-GREY = (150, 150, 150)
-MOST_REPEATS, LARGEST_PX = 16, 1024
-STRIPE_ALPHA, GROUND_ALPHA = 110, 40
+_STRIPE_PX = 8
+_GREY = (150, 150, 150)
+_MOST_REPEATS, _LARGEST_PX = 16, 1024
+_STRIPE_ALPHA, _GROUND_ALPHA = 110, 40
 
 
-def hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """A picture of what is not finished."""
     height, width = finished.shape
-    is_stripe = np.add.outer(np.arange(height), np.arange(width)) % STRIPE_PX < STRIPE_PX // 2
+    is_stripe = np.add.outer(np.arange(height), np.arange(width)) % _STRIPE_PX < _STRIPE_PX // 2
     picture = np.empty((*finished.shape, 4), np.uint8)
-    picture[..., :3] = GREY
-    picture[..., 3] = np.where(finished, 0, np.where(is_stripe, STRIPE_ALPHA, GROUND_ALPHA))
+    picture[..., :3] = _GREY
+    picture[..., 3] = np.where(finished, 0, np.where(is_stripe, _STRIPE_ALPHA, _GROUND_ALPHA))
     return picture
 
 
@@ -37,7 +37,7 @@ def hatch_layer(viewer: napari.Viewer, predicted: Image, finished: RegionMask) -
     shown, downsample = _fine_enough(finished, pixel_shape(predicted))
     selected = set(viewer.layers.selection)
     layer: Image = viewer.add_image(
-        hatched(shown),
+        _hatched(shown),
         **coarse_placement(predicted, downsample),
         name=f"{predicted.name}, not yet predicted",
         rgb=True,
@@ -50,12 +50,12 @@ def hatch_layer(viewer: napari.Viewer, predicted: Image, finished: RegionMask) -
 
 def show_news(hatch: Image, predicted: Image, finished: RegionMask) -> None:
     """Let a hatch show what is finished now."""
-    hatch.data = hatched(_fine_enough(finished, pixel_shape(predicted))[0])
+    hatch.data = _hatched(_fine_enough(finished, pixel_shape(predicted))[0])
 
 
 def _fine_enough(finished: RegionMask, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], tuple[float, float]]:
     """A mask whose pixels are small enough for stripes, cut to the slide, and their size."""
-    repeats = max(1, min(MOST_REPEATS, LARGEST_PX // max(finished.mask.shape)))
+    repeats = max(1, min(_MOST_REPEATS, _LARGEST_PX // max(finished.mask.shape)))
     down, across = (square / repeats for square in finished.downsample)
     whole = finished.mask.repeat(repeats, axis=0).repeat(repeats, axis=1)
     return whole[: round(shape[0] / down) or 1, : round(shape[1] / across) or 1], (down, across)

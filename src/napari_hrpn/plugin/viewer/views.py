@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 View: TypeAlias = Literal["real", "predicted", "side by side", "overlay", "difference"]
 VIEWS: tuple[View, ...] = get_args(View)
-REFRESH_MS = 300
+_REFRESH_MS = 300
 _views: WeakValueDictionary[int, ComparedView] = WeakValueDictionary()
 
 
@@ -43,7 +43,7 @@ class ComparedView(QObject):
         self._grid_before: tuple[bool, tuple[int, int], int] | None = None
         self._compared: tuple[Image | None, Image | None] = (None, None)
         self._difference: Image | None = None
-        self._refresh = soon(self, self._refresh_difference, REFRESH_MS)
+        self._refresh = soon(self, self._refresh_difference, _REFRESH_MS)
         viewer.layers.events.removed.connect(self._note_removal)
 
     def show(self, view: View, real: Image | None, predicted: Image | None) -> None:

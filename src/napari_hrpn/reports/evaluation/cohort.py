@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-FORMAT = "napari-hrpn cohort 1"
-JSON, PAGE = "cohort.json", "cohort.html"
-REGION_METRICS = (
+_FORMAT = "napari-hrpn cohort 1"
+_JSON, _PAGE = "cohort.json", "cohort.html"
+_REGION_METRICS = (
     "r2", "rmse", "mse", "psnr", "pearson_r", "r_total", "slope", "intercept", "icc_a1", "bias", "n",
 )  # fmt: skip
-IOU_PERCENTILES = (50, 75, 90)
-SLIDE_NUMBERS = ("vessels_per_mm2", "vessel_area_fraction", "cells_per_mm2")
+_IOU_PERCENTILES = (50, 75, 90)
+_SLIDE_NUMBERS = ("vessels_per_mm2", "vessel_area_fraction", "cells_per_mm2")
 """What a tumour has whatever is predicted."""
 
 
@@ -134,7 +134,7 @@ def _write(found: Mapping[Path, Plain], output: Path) -> WrittenCohort:
     for drawing in drawings:
         write_drawing(drawing, output / FIGURES)
     content = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "tumours": [_finite(row) for row in rows],
         "summary": [_finite(row) for row in summary],
         "differences": [_finite(row) for row in differences],
@@ -142,11 +142,11 @@ def _write(found: Mapping[Path, Plain], output: Path) -> WrittenCohort:
         "made_from": _made_from(found),
     }
     page = cohort_page(content, drawings, output / FIGURES)
-    with partial_output(output / PAGE, None, overwrite=True) as partial:
+    with partial_output(output / _PAGE, None, overwrite=True) as partial:
         partial.write_text(page, encoding="utf-8")
-    write_json(output / JSON, content)
+    write_json(output / _JSON, content)
     shutil.rmtree(output / UNFINISHED)
-    return WrittenCohort(output / JSON, output / PAGE, len({row.tumour for row in tumours}))
+    return WrittenCohort(output / _JSON, output / _PAGE, len({row.tumour for row in tumours}))
 
 
 def cohort_rows(evaluations: Sequence[Plain]) -> tuple[CohortTumour, ...]:
@@ -199,24 +199,24 @@ def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
                     **_spread([a[name] - b[name] for a, b in both]),
                 }
                 for name in (both[0][0] if both else ())
-                if name not in ("n", *SLIDE_NUMBERS) and not name.startswith("real_")
+                if name not in ("n", *_SLIDE_NUMBERS) and not name.startswith("real_")
             ]
     return found
 
 
 def _numbers(evaluation: Plain, found: Plain, region: str) -> dict[str, float]:
-    numbers = {name: _float(found[region][name]) for name in REGION_METRICS}
+    numbers = {name: _float(found[region][name]) for name in _REGION_METRICS}
     if region != found["region"]:
         return numbers
     curve = {point["percentile"]: point for point in found["iou_curve"]}
-    numbers |= {f"iou_{percentile}": _float(curve[percentile]["iou"]) for percentile in IOU_PERCENTILES}
+    numbers |= {f"iou_{percentile}": _float(curve[percentile]["iou"]) for percentile in _IOU_PERCENTILES}
     distributions, patches = found["distributions"], found["patches"]
     numbers |= {name: _float(distributions[name]) for name in ("wasserstein", "qq_slope")}
     numbers["patch_icc_a1"] = _float(patches["icc_a1"])
     for image in ("real", "predicted"):
         profile = found["penetration"].get(image, {}).get("tissue", {})
         numbers |= {f"{image}_{name}": _float(profile.get(name)) for name in ("d50_um", "d90_um", "decay_um")}
-    return numbers | {name: _float(evaluation["vessels"].get(name)) for name in SLIDE_NUMBERS}
+    return numbers | {name: _float(evaluation["vessels"].get(name)) for name in _SLIDE_NUMBERS}
 
 
 def _spread(values: Sequence[float]) -> Plain:
@@ -272,14 +272,14 @@ def _check(found: Mapping[Path, Plain], output: Path, *, overwrite: bool) -> Non
     if output.exists() and not output.is_dir():
         msg = f"{output} is a file; name a folder for the cohort."
         raise ReportError(msg)
-    there, begun = saved_json(output / JSON, ReportError), saved_json(output / UNFINISHED / REQUEST, ReportError)
+    there, begun = saved_json(output / _JSON, ReportError), saved_json(output / UNFINISHED / REQUEST, ReportError)
     if there is None:
-        taken = [name for name in (PAGE, FIGURES, TABLES, UNFINISHED) if (output / name).exists()]
-        if taken and (begun is None or begun.get("format") != FORMAT):
+        taken = [name for name in (_PAGE, FIGURES, TABLES, UNFINISHED) if (output / name).exists()]
+        if taken and (begun is None or begun.get("format") != _FORMAT):
             msg = f"{output} holds {taken[0]}, which is not of a cohort; choose a new or empty folder."
             raise ReportError(msg)
-    elif there.get("format") != FORMAT:
-        msg = f"{output / JSON} is not of a cohort by this program; choose another folder."
+    elif there.get("format") != _FORMAT:
+        msg = f"{output / _JSON} is not of a cohort by this program; choose another folder."
         raise ReportError(msg)
     elif there["made_from"] != _made_from(found) and not overwrite:
         msg = f"{output} holds a cohort of other evaluations; choose another folder, or --overwrite it."
@@ -288,8 +288,8 @@ def _check(found: Mapping[Path, Plain], output: Path, *, overwrite: bool) -> Non
 
 def _begin(output: Path) -> None:
     """Take away an older cohort, and note that what comes is one."""
-    write_json(output / UNFINISHED / REQUEST, {"format": FORMAT})
-    for name in (JSON, PAGE):
+    write_json(output / UNFINISHED / REQUEST, {"format": _FORMAT})
+    for name in (_JSON, _PAGE):
         (output / name).unlink(missing_ok=True)
     for name in (FIGURES, TABLES):
         shutil.rmtree(output / name, ignore_errors=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-METRICS = {"r2": "R²", "pearson_r": "Pearson r", "slope": "slope", "rmse": "RMSE", "icc_a1": "ICC(A,1)"}
+_METRICS = {"r2": "R²", "pearson_r": "Pearson r", "slope": "slope", "rmse": "RMSE", "icc_a1": "ICC(A,1)"}
 
 
 def cohort_figures(rows: Sequence[Plain], evaluations: Mapping[Path, Plain]) -> list[Drawing]:
@@ -47,8 +47,8 @@ def _numbers(rows: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
     chosen = [row for row in rows if row["region"] == region]
     predictions = list(dict.fromkeys(row["prediction"] for row in chosen))
     tumours = list(dict.fromkeys(row["tumour"] for row in chosen))
-    figure = Figure(figsize=(2.6 * len(METRICS), 4.2), layout="constrained")
-    for axes, (key, words) in zip(figure.subplots(1, len(METRICS)), METRICS.items(), strict=True):
+    figure = Figure(figsize=(2.6 * len(_METRICS), 4.2), layout="constrained")
+    for axes, (key, words) in zip(figure.subplots(1, len(_METRICS)), _METRICS.items(), strict=True):
         by_place = {(row["prediction"], row["tumour"]): row[key] for row in chosen}
         for tumour in tumours:
             line = [by_place.get((prediction, tumour), math.nan) for prediction in predictions]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-SHOWN = {
+_SHOWN = {
     "r2": "R²",
     "rmse": "RMSE",
     "psnr": "PSNR, dB",
@@ -65,7 +65,7 @@ def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> st
 
 
 def _tumours(page: Page, rows: Sequence[Plain], summary: Sequence[Plain]) -> None:
-    shown = {key: words for key, words in SHOWN.items() if any(row.get(key) is not None for row in rows)}
+    shown = {key: words for key, words in _SHOWN.items() if any(row.get(key) is not None for row in rows)}
     page.table(
         ["tumour, prediction", "slides", *shown.values()],
         [
@@ -97,11 +97,11 @@ def _differences(page: Page, rows: Sequence[Plain]) -> None:
             [
                 f"{row['first']} - {row['second']}",
                 row["region"],
-                SHOWN[row["number"]],
+                _SHOWN[row["number"]],
                 *_spread_cells(row),
             ]
             for row in rows
-            if row["number"] in SHOWN and row["n"]
+            if row["number"] in _SHOWN and row["n"]
         ],
     )
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 130
-ROUNDING = 1e-12
-LEAST_SHARE_SHOWN = 1e-3
+_DPI = 130
+_ROUNDING = 1e-12
+_LEAST_SHARE_SHOWN = 1e-3
 REAL_COLOUR = "#222222"
-NOTHING = "–"
+_NOTHING = "–"
 # file systems take 255 bytes, to which others are added
-LONGEST_NAME_BYTES = 120
+_LONGEST_NAME_BYTES = 120
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
     with mpl.rc_context({"svg.hashsalt": drawing.name}):
         for path, metadata in zip(paths, ({}, {"Date": None}), strict=True):
             with partial_output(path, None, overwrite=True) as partial:
-                drawing.figure.savefig(partial, format=path.suffix[1:], dpi=DPI, metadata=metadata)
+                drawing.figure.savefig(partial, format=path.suffix[1:], dpi=_DPI, metadata=metadata)
             # the places that were found for the first file are good for the second: finding them takes the most time
             drawing.figure.set_layout_engine("none")
     return paths
@@ -56,9 +56,9 @@ def file_name(words: str) -> str:
     """Make a file's name of any words."""
     name = re.sub(r"[^\w.-]+", "-", words).strip("-.") or "prediction"
     whole = name.encode()
-    if len(whole) <= LONGEST_NAME_BYTES:
+    if len(whole) <= _LONGEST_NAME_BYTES:
         return name
-    return f"{whole[:LONGEST_NAME_BYTES].decode(errors='ignore')}-{hashlib.sha256(whole).hexdigest()[:8]}"
+    return f"{whole[:_LONGEST_NAME_BYTES].decode(errors='ignore')}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
 def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
@@ -87,11 +87,11 @@ def number(value: float | None, digits: int = 3) -> str:
         The number.
     """
     if value is None or not math.isfinite(value):
-        return NOTHING
+        return _NOTHING
     if isinstance(value, int):
         return f"{value:,}"
     size = abs(value)
-    if size < ROUNDING:
+    if size < _ROUNDING:
         return "0"
     if size >= 1000:
         return f"{value:,.0f}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-PIXEL_KEYS = ("frame", "iou_curve", "quantiles", "anderson_darling", "distributions")
+_PIXEL_KEYS = ("frame", "iou_curve", "quantiles", "anderson_darling", "distributions")
 
 
 def evaluation_content(parts: Mapping[str, Plain], about: Plain, why_no_penetration: str) -> Plain:
@@ -64,7 +64,7 @@ def _prediction(name: str, parts: Mapping[str, Plain], tissue_words: str, why_no
     penetration = parts.get("penetration")
     return {
         "tissue": pixels["tissue"] or no_region(f"the tissue is not known: {tissue_words}"),
-        **{key: pixels[key] for key in PIXEL_KEYS},
+        **{key: pixels[key] for key in _PIXEL_KEYS},
         "rois": [{"name": roi["region"], **roi} for roi in pixels["rois"]],
         "region": pixels["region"],
         "penetration": {"reason": why_no_penetration} if penetration is None else _penetration(name, penetration),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 FORMAT = "napari-hrpn evaluation 1"
 JSON, PAGE, REGIONS = "evaluation.json", "evaluation.html", "rois.geojson"
 FIGURES, TABLES, UNFINISHED = "figures", "tables", "unfinished"
-REQUEST, PARTS = "request.json", "parts"
-WORDS = {
+REQUEST, _PARTS = "request.json", "parts"
+_WORDS = {
     "real": "the real slide or its channel",
     "roles": "the roles of the channels",
     "predictions": "the predictions",
@@ -81,7 +81,7 @@ class EvaluationFolder:
     def parts(self) -> dict[str, dict[str, Any]]:
         """Parts that are finished, by name."""
         found = {}
-        for path in sorted((self._unfinished / PARTS).glob("*.json")):
+        for path in sorted((self._unfinished / _PARTS).glob("*.json")):
             content = saved_json(path, ReportError)
             if content is not None:
                 found[str(content["name"])] = dict(content["found"])
@@ -90,8 +90,8 @@ class EvaluationFolder:
     def keep(self, name: str, found: Mapping[str, Any]) -> None:
         """Keep a part that is finished."""
         # a name may hold what no file name can
-        number = len(list((self._unfinished / PARTS).glob("*.json")))
-        write_json(self._unfinished / PARTS / f"{number:03d}.json", {"name": name, "found": found})
+        number = len(list((self._unfinished / _PARTS).glob("*.json")))
+        write_json(self._unfinished / _PARTS / f"{number:03d}.json", {"name": name, "found": found})
 
     def finish(self, content: Mapping[str, Any]) -> Path:
         """Write ``evaluation.json``, the last thing of all, and clear away what was kept for a resumption."""
@@ -164,4 +164,4 @@ def write_json(path: Path, content: object) -> None:
 
 def _difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     names = [name for name in (*found, *asked) if found.get(name) != asked.get(name)]
-    return " and ".join(dict.fromkeys(WORDS.get(name, name) for name in names))
+    return " and ".join(dict.fromkeys(_WORDS.get(name, name) for name in names))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-STYLE = """
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto; max-width: 1320px;
   padding: 1.5rem 1.5rem 4rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem;
@@ -41,10 +41,10 @@ class Page:
         self._html = Element("html", lang="en")
         head = SubElement(self._html, "head")
         SubElement(head, "meta", charset="utf-8")
-        SubElement(head, "meta", {"http-equiv": "Content-Security-Policy", "content": POLICY})
+        SubElement(head, "meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY})
         SubElement(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
         SubElement(head, "title").text = title
-        SubElement(head, "style").text = STYLE
+        SubElement(head, "style").text = _STYLE
         self._body = SubElement(self._html, "body")
         SubElement(self._body, "h1").text = title
         self._contents = SubElement(self._body, "nav")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-HEADINGS = {
+_HEADINGS = {
     "n": "n, px",
     "mse": "MSE",
     "rmse": "RMSE",
@@ -34,14 +34,14 @@ HEADINGS = {
     "icc_a1": "ICC(A,1)",
     "bias": "bias",
 }
-FLOORS = (
+_FLOORS = (
     "By floor: D50 and D90 if the floor of the tissue, its autofluorescence, lay anywhere between this background and "
     "the darkest shell with a hundredth of the pixels. Blank glass shows the camera's offset alone: take the floor "
     "from a section without probe (--background). No number here tells a faint probe from autofluorescence."
 )
-MOST_REGIONS = 1000
-WITH_INTERVAL = ("pearson_r", "slope")
-COLOCALIZATION = {
+_MOST_REGIONS = 1000
+_WITH_INTERVAL = ("pearson_r", "slope")
+_COLOCALIZATION = {
     "manders_m1": "M1",
     "manders_m2": "M2",
     "overlap": "overlap",
@@ -82,11 +82,11 @@ def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequen
     return str(page)
 
 
-def region_cells(region: Plain) -> list[str]:
+def _region_cells(region: Plain) -> list[str]:
     """Numbers of a region for a table."""
     cells = []
     for key in REGION_KEYS:
-        ends = (region.get("intervals") or {}).get(key, {}) if key in WITH_INTERVAL else {}
+        ends = (region.get("intervals") or {}).get(key, {}) if key in _WITH_INTERVAL else {}
         interval = f" ({number(ends['low'])} to {number(ends['high'])})" if ends.get("low") is not None else ""
         cells.append(f"{number(region[key])}{interval}")
     return cells
@@ -100,10 +100,10 @@ def _summary(page: Page, content: Plain) -> None:
     rows = []
     for name, found in content["predictions"].items():
         region = found[found["region"]]
-        cells = dict(zip(REGION_KEYS, region_cells(region), strict=True))
+        cells = dict(zip(REGION_KEYS, _region_cells(region), strict=True))
         there = "all" if tiles is None else f"{tiles['finished']} of {tiles['total']}"
         rows.append([name, there, found["region"], *(cells[key] for key in ("n", "pearson_r", "r2", "slope"))])
-    page.table(["prediction", "tiles", "region", *(HEADINGS[key] for key in ("n", "pearson_r", "r2", "slope"))], rows)
+    page.table(["prediction", "tiles", "region", *(_HEADINGS[key] for key in ("n", "pearson_r", "r2", "slope"))], rows)
     page.table(
         ["prediction", "checkpoint", "its digest", "resampled", "precision"],
         [[name, *_checkpoint(facts.get("prediction") or {})] for name, facts in about["predictions"].items()],
@@ -119,8 +119,8 @@ def _checkpoint(record: Plain) -> list[str]:
 
 def _numbers(page: Page, content: Plain) -> None:
     regions = _regions(content)
-    page.table(["", *HEADINGS.values()], [[title, *region_cells(region)] for title, region in regions.items()])
-    if more := sum(max(0, len(found["rois"]) - MOST_REGIONS) for found in content["predictions"].values()):
+    page.table(["", *_HEADINGS.values()], [[title, *_region_cells(region)] for title, region in regions.items()])
+    if more := sum(max(0, len(found["rois"]) - _MOST_REGIONS) for found in content["predictions"].values()):
         page.text(f"{more:,} more regions are in evaluation.json and tables/regions.csv.", quiet=True)
     notes = []
     for title, region in regions.items():
@@ -151,7 +151,7 @@ def _colocalization(page: Page, content: Plain) -> None:
     regions = _regions(content)
     shown = {
         key: words
-        for key, words in COLOCALIZATION.items()
+        for key, words in _COLOCALIZATION.items()
         if any(region.get(key) is not None for region in regions.values())
     }
     if shown:
@@ -167,7 +167,7 @@ def _regions(content: Plain) -> dict[str, Plain]:
         for title, region in (
             ("tissue", found["tissue"]),
             ("frame", found["frame"]),
-            *((roi["region"], roi) for roi in found["rois"][:MOST_REGIONS]),
+            *((roi["region"], roi) for roi in found["rois"][:_MOST_REGIONS]),
         )
     }
 
@@ -196,7 +196,7 @@ def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
         "Area and length are those inside the tissue. A vessel counts where its centroid is in the tissue, those that "
         "the border cuts too: there is no correction for edges, so a small field has too many per mm²."
     )
-    page.text(f"{background_words(part)}. {FLOORS}")
+    page.text(f"{background_words(part)}. {_FLOORS}")
     beyond = [one["beyond_um"] for one in part["profiles"][0]["beyond"]]
     headings = ["n, px", "D50, µm", "D50 by floor", "D90, µm", "D90 by floor", "1/e, µm", "in vessels"]
     headings += [f"> {far:g} µm" for far in beyond]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-MOST_PANELS, MOST_LINES = 12, 100
-CELLS = 256
+_MOST_PANELS, _MOST_LINES = 12, 100
+_CELLS = 256
 
 
 def pixel_figures(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> list[Drawing]:
@@ -30,7 +30,7 @@ def pixel_figures(parts: Sequence[Plain], probe: str, colours: Sequence[str]) ->
 def _densities(part: Plain, probe: str) -> Drawing:
     from matplotlib.figure import Figure
 
-    regions = [part["tissue"] or part["frame"], *part["rois"]][:MOST_PANELS]
+    regions = [part["tissue"] or part["frame"], *part["rois"]][:_MOST_PANELS]
     columns = min(3, len(regions))
     rows = math.ceil(len(regions) / columns)
     figure = Figure(figsize=(4.3 * columns + 0.4, 3.7 * rows), layout="constrained")
@@ -54,7 +54,7 @@ def _draw_density(axes: Axes, density: Plain, region: Plain) -> None:
     from matplotlib.colors import LogNorm
 
     low, high = density["range"]
-    counts = np.zeros((CELLS, CELLS))
+    counts = np.zeros((_CELLS, _CELLS))
     counts[density["real"], density["predicted"]] = density["pixels"]
     shown = np.ma.masked_equal(counts.T, 0)
     if counts.any():
@@ -69,7 +69,7 @@ def _draw_density(axes: Axes, density: Plain, region: Plain) -> None:
         axes.figure.colorbar(image, ax=axes, label="pixels", shrink=0.7)
         # whole grey levels may need fewer cells than there are
         used = max(*density["real"], *density["predicted"]) + 1
-        high = low + (high - low) * used / CELLS
+        high = low + (high - low) * used / _CELLS
     ends = np.array([low, high])
     axes.plot(ends, ends, color=REAL_COLOUR, linestyle="--", linewidth=1)
     if region["slope"] is not None:
@@ -193,7 +193,7 @@ def _regions(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
     from matplotlib.figure import Figure
 
     regions = [
-        [region for region in (part["tissue"], *part["rois"]) if region is not None][:MOST_LINES] for part in parts
+        [region for region in (part["tissue"], *part["rois"]) if region is not None][:_MOST_LINES] for part in parts
     ]
     names = [region["region"] for region in regions[0]]
     figure = Figure(figsize=(9, 1.6 + 0.32 * len(names)), layout="constrained")

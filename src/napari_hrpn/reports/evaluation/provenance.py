@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Location, Slide
 
-PIECE_BYTES = 2**24
+_PIECE_BYTES = 2**24
 
 
 def hash_steps(path: Path) -> Iterator[tuple[int, str]]:
     """Hash a file piece by piece."""
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while piece := file.read(PIECE_BYTES):
+        while piece := file.read(_PIECE_BYTES):
             digest.update(piece)
             done += len(piece)
             yield done, digest.hexdigest()

@@ -36,8 +36,18 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-HASHED, MEASURED = 0.05, 0.85
-PACKAGES = ("napari-hrpn", "numpy", "scipy", "scikit-image", "scikit-learn", "pandas", "matplotlib", "zarr", "tifffile")
+_HASHED, _MEASURED = 0.05, 0.85
+_PACKAGES = (
+    "napari-hrpn",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "scikit-learn",
+    "pandas",
+    "matplotlib",
+    "zarr",
+    "tifffile",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +214,7 @@ def _hashes(order: EvaluationRequest) -> Generator[WritingReport, None, dict[Loc
         size = 0
         for size, digest in hash_steps(path):
             found[path] = digest
-            yield WritingReport(HASHED * min(1.0, (before + size) / total), "hashing files")
+            yield WritingReport(_HASHED * min(1.0, (before + size) / total), "hashing files")
         before += size
     return found
 
@@ -219,7 +229,7 @@ def _measured(
             if report.finished is not None:
                 parts[report.part] = plain_part(report.finished)
                 place.keep(report.part, parts[report.part])
-            yield WritingReport(HASHED + (MEASURED - HASHED) * report.share, report.part)
+            yield WritingReport(_HASHED + (_MEASURED - _HASHED) * report.share, report.part)
     finally:
         steps.close()
     return parts
@@ -228,14 +238,14 @@ def _measured(
 def _written(
     order: EvaluationRequest, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
 ) -> Generator[WritingReport, None, None]:
-    yield WritingReport(MEASURED, "tables")
+    yield WritingReport(_MEASURED, "tables")
     write_tables(evaluation_tables(parts), place.path / TABLES)
     drawn = []
     expected = 6 + 2 * len(order.comparison.predictions)
     for drawing in _drawings(order, parts):
         write_drawing(drawing, place.path / FIGURES)
         drawn.append(drawing)
-        yield WritingReport(MEASURED + (1 - MEASURED) * min(1.0, len(drawn) / expected), "figures")
+        yield WritingReport(_MEASURED + (1 - _MEASURED) * min(1.0, len(drawn) / expected), "figures")
     content = evaluation_content(parts, about, why_no_penetration(order.comparison))
     if order.comparison.rois:
         write_geojson(measured_rois(order.comparison, content), place.path / REGIONS, overwrite=True)
@@ -277,7 +287,7 @@ def _about(order: EvaluationRequest, request: Plain, hashes: dict[Location, str]
             for image, colour in zip(comparison.predictions, _colours(comparison), strict=True)
         },
         "files": {what: {"name": path.name, "sha256": hashes.get(path)} for what, path in order.files.items()},
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in _PACKAGES},
         "settings": request["settings"],
         "tiles": None if comparison.finished is None else comparison.finished.facts,
         "measured": "" if comparison.finished is None else comparison.finished.words,

@@ -23,7 +23,7 @@ def evaluation_tables(parts: Mapping[str, Plain]) -> dict[str, Rows]:
     """All tables of an evaluation."""
     pixels = [part for name, part in parts.items() if name.startswith("pixels ")]
     tables: dict[str, Rows] = {
-        "regions": [row for part in pixels for row in region_rows(part)],
+        "regions": [row for part in pixels for row in _region_rows(part)],
         "iou_curve": [{"prediction": part["name"], **point} for part in pixels for point in part["iou_curve"]],
         "quantiles": [row for part in pixels for row in _quantiles(part)],
         "histogram": [row for part in pixels for row in _histogram(part)],
@@ -59,7 +59,7 @@ def penetration_tables(found: VesselFindings) -> dict[str, Rows]:
     return evaluation_tables({"penetration": plain_part(EvaluationPart("penetration", found))})
 
 
-def region_rows(part: Plain) -> Rows:
+def _region_rows(part: Plain) -> Rows:
     """Numbers of a prediction, a row per region."""
     rows = []
     for region in (part["tissue"], part["frame"], *part["rois"]):

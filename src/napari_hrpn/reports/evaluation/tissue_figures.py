@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Plain = dict[str, Any]
 
 # none of those that predictions have
-CHANNEL_COLOURS = {"nuclei": "#6a51a3", "vessels": "#66a61e", "probe": REAL_COLOUR}
-FEWEST_FOR_A_VIOLIN = 3
+_CHANNEL_COLOURS = {"nuclei": "#6a51a3", "vessels": "#66a61e", "probe": REAL_COLOUR}
+_FEWEST_FOR_A_VIOLIN = 3
 
 
 def patch_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
@@ -35,7 +35,7 @@ def patch_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
     panels = figure.subplots(1, len(images), squeeze=False)[0]
     for axes, image, colour in zip(panels, images, image_colours(images, colours), strict=True):
         draw_violin(axes, [patch[f"{image} total"] for patch in chosen], 0, colour)
-        words = part["channels"][image] if image in CHANNEL_COLOURS else image
+        words = part["channels"][image] if image in _CHANNEL_COLOURS else image
         tidy(axes, "", "total intensity per patch" if axes is panels[0] else "", f"{words}\nn = {len(chosen)} patches")
         axes.set_xticks([])
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
@@ -56,7 +56,7 @@ def patch_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
 def draw_violin(axes: Axes, values: Sequence[float], place: float, colour: str) -> None:
     """Draw a violin, its median and all its points; of one or two values the points alone."""
     numbers = np.asarray([value for value in values if value is not None], float)
-    if len(numbers) >= FEWEST_FOR_A_VIOLIN and numbers.std() > 0:
+    if len(numbers) >= _FEWEST_FOR_A_VIOLIN and numbers.std() > 0:
         drawn: Any = axes.violinplot(numbers, positions=[place], widths=0.8, showextrema=False, showmedians=True)
         for body in drawn["bodies"]:
             body.set(facecolor=colour, edgecolor="none", alpha=0.3)
@@ -158,5 +158,5 @@ def _pictures(real: ProbeImage, prediction: ProbeImage) -> tuple[NDArray[np.floa
 
 def image_colours(images: Sequence[str], colours: Mapping[str, str]) -> list[str]:
     """Colours of images: those of the channels, and those that the predictions have in the other figures."""
-    known = {**CHANNEL_COLOURS, "real": REAL_COLOUR, **colours}
+    known = {**_CHANNEL_COLOURS, "real": REAL_COLOUR, **colours}
     return [known[image] for image in images]

@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.guarded_array import PixelSource
 
-LIGHT = 0.4
-MOST_PIXELS = 4_000_000
-LOOK_EDGE = 192
+_LIGHT = 0.4
+_MOST_PIXELS = 4_000_000
+_LOOK_EDGE = 192
 
 
 def light_background(coarsest: PixelSource, path: Path) -> bool:
     """Whether the typical pixel of a colour image is light in red, green and blue."""
-    if not np.issubdtype(coarsest.dtype, np.integer) or math.prod(coarsest.chunks) > 3 * MOST_PIXELS:
+    if not np.issubdtype(coarsest.dtype, np.integer) or math.prod(coarsest.chunks) > 3 * _MOST_PIXELS:
         return False
     pixels = GuardedPixels(coarsest, path)
     _, height, width = coarsest.shape
     tops, lefts = _looks(height), _looks(width)
-    blocks = (pixels[0:3, top : top + LOOK_EDGE, left : left + LOOK_EDGE] for top in tops for left in lefts)
+    blocks = (pixels[0:3, top : top + _LOOK_EDGE, left : left + _LOOK_EDGE] for top in tops for left in lefts)
     darkest = np.concatenate([block[:, ::4, ::4].min(axis=0).ravel() for block in blocks])
-    return bool(np.median(darkest) > LIGHT * np.iinfo(pixels.dtype).max)
+    return bool(np.median(darkest) > _LIGHT * np.iinfo(pixels.dtype).max)
 
 
 def _looks(length: int) -> list[int]:
     """Where to look along an axis: at both ends and in the middle."""
-    last = max(0, length - LOOK_EDGE)
+    last = max(0, length - _LOOK_EDGE)
     return sorted({0, last // 2, last})
 
 

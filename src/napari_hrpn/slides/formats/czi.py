@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.slide import Slide
 
-CHUNK = 1024
-SMALLEST_LEVEL = 1024
+_CHUNK = 1024
+_SMALLEST_LEVEL = 1024
 _TYPES = {
     "Gray8": np.uint8,
     "Gray16": np.uint16,
@@ -72,7 +72,7 @@ class _Scene:
         return len(self.indices["C"]), self.bottom - self.top, self.right - self.left
 
 
-class CZILevel:
+class _CZILevel:
     """One level of one scene."""
 
     def __init__(
@@ -92,7 +92,7 @@ class CZILevel:
         self._factor = factor
         self.shape = shape
         self.dtype = dtype
-        self.chunks = (1, CHUNK, CHUNK)
+        self.chunks = (1, _CHUNK, _CHUNK)
 
     def read(self, channels: slice, rows: slice, columns: slice) -> np.ndarray:
         """Pixels of a block, of shape (c, y, x)."""
@@ -139,7 +139,7 @@ def open_czi(path: Path, *, series: int | None, z: int | None, t: int | None) ->
         place["scene"] = scene.number
     count, height, width = scene.shape
     sources = [
-        CZILevel(
+        _CZILevel(
             path,
             place,
             channels,
@@ -229,7 +229,7 @@ def _warn_of_what_is_not_shown(scene: _Scene, place: dict[str, int], path: Path)
 
 
 def _factors(longest: int) -> list[int]:
-    return [2**level for level in range(1 + max(0, math.ceil(math.log2(longest / SMALLEST_LEVEL))))]
+    return [2**level for level in range(1 + max(0, math.ceil(math.log2(longest / _SMALLEST_LEVEL))))]
 
 
 def _dtype(types: set[str], path: Path) -> np.dtype:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.slide import Slide
 
-FREE_CHUNK = 512
+_FREE_CHUNK = 512
 
 
-class ND2Frame:
+class _ND2Frame:
     """One frame of an ND2, with its channels."""
 
     def __init__(self, path: Path, frame: int, shape: tuple[int, int, int], dtype: np.dtype, compressed: bool) -> None:
@@ -36,7 +36,7 @@ class ND2Frame:
         self._lock = threading.Lock()
         self.shape = shape
         self.dtype = dtype
-        self.chunks = shape if compressed else (shape[0], FREE_CHUNK, FREE_CHUNK)
+        self.chunks = shape if compressed else (shape[0], _FREE_CHUNK, _FREE_CHUNK)
 
     def read(self, channels: slice, rows: slice, columns: slice) -> np.ndarray:
         """Pixels of a block, of shape (c, y, x)."""
@@ -66,7 +66,7 @@ def open_nd2(path: Path, *, series: int | None, z: int | None, t: int | None) ->
         is_colour = bool(file.is_rgb)
         shape = _shape(sizes)
         compressed = getattr(file.attributes, "compressionType", None) is not None
-        source = ND2Frame(path, frame, shape, np.dtype(file.dtype), compressed)
+        source = _ND2Frame(path, frame, shape, np.dtype(file.dtype), compressed)
         names = COLOURS if is_colour and shape[0] == 3 else _names(file)
         size = _pixel_size(file)
     is_brightfield = is_colour and shape[0] == 3 and light_background(source, path)

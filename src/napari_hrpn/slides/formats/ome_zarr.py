@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.finished_tiles import FinishedTiles
     from napari_hrpn.slides.slide import Slide
 
-MOST_CHANNELS_OF_A_BARE_ARRAY = 16
+_MOST_CHANNELS_OF_A_BARE_ARRAY = 16
 
 
-class ZarrLevel:
+class _ZarrLevel:
     """One plane of a zarr array with axes out of t, c, z, y, x."""
 
     def __init__(self, level: Level, axes: str, z: int, t: int) -> None:
@@ -83,7 +83,7 @@ def open_ome_zarr(path: Location, *, series: int | None, z: int | None, t: int |
     _warn_of_names(image, sizes.get("c", 1))
     chosen_z = choose_plane(path.name, "z", sizes.get("z", 1), z)
     chosen_t = choose_plane(path.name, "t", sizes.get("t", 1), t)
-    sources = tuple(ZarrLevel(level, axes, _scaled_z(level, axes, sizes, chosen_z), chosen_t or 0) for level in levels)
+    sources = tuple(_ZarrLevel(level, axes, _scaled_z(level, axes, sizes, chosen_z), chosen_t or 0) for level in levels)
     found = RawImage(path, sources, image.names, levels[0].pixel_size_um, chosen, chosen_z, chosen_t)
     return replace(assemble(found), read_finished=unfinished)
 
@@ -186,7 +186,7 @@ def _image(listed: _Entry) -> Multiscale:
 def _bare_array(path: Location) -> Multiscale:
     """A plain zarr array, which can only be a plane or a few channels of one."""
     array = opened_array(path, path)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] > MOST_CHANNELS_OF_A_BARE_ARRAY):
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] > _MOST_CHANNELS_OF_A_BARE_ARRAY):
         raise SlideError(
             f"{path.name} is a plain Zarr array of shape {tuple(array.shape)}, expected (y, x) or (c, y, x): "
             "convert it to OME-Zarr, which names its axes."

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     ZarrArray = zarr.Array[Any]
 
 # what opens within 5 s and 500 MB
-LONGEST_SIDE_PX = 2**19
-MOST_CHANNELS = 512
-MOST_BLOCKS = 2**21
-SMALLEST_CHUNK_PX = 16
-LARGEST_CHUNK_BYTES = 4 * 2**30
-FEW_CHUNKS = 0.5
+_LONGEST_SIDE_PX = 2**19
+_MOST_CHANNELS = 512
+_MOST_BLOCKS = 2**21
+_SMALLEST_CHUNK_PX = 16
+_LARGEST_CHUNK_BYTES = 4 * 2**30
+_FEW_CHUNKS = 0.5
 
 
 class Level(NamedTuple):
@@ -154,22 +154,23 @@ def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
     sizes, chunks = dict(zip(axes, array.shape, strict=True)), dict(zip(axes, array.chunks, strict=True))
     channels = sizes.get("c", 1)
     blocks = channels * math.prod(-(-sizes[axis] // max(chunks[axis], SMALLEST_CHUNK)) for axis in "yx")
-    if max(array.shape) > LONGEST_SIDE_PX or channels > MOST_CHANNELS or blocks > MOST_BLOCKS:
+    if max(array.shape) > _LONGEST_SIDE_PX or channels > _MOST_CHANNELS or blocks > _MOST_BLOCKS:
         raise SlideError(
             f"{folder.name} is too large, with {' x '.join(map(_number, array.shape))} pixels ({', '.join(axes)}), "
-            f"expected at most {LONGEST_SIDE_PX:,} px a side, {MOST_CHANNELS:,} channels and {MOST_BLOCKS:,} blocks of "
+            f"expected at most {_LONGEST_SIDE_PX:,} px a side, "
+            f"{_MOST_CHANNELS:,} channels and {_MOST_BLOCKS:,} blocks of "
             f"{SMALLEST_CHUNK} x {SMALLEST_CHUNK} px: cut it into parts, or store it in larger chunks."
         )
-    if any(chunks[axis] < min(SMALLEST_CHUNK_PX, sizes[axis] // SMALLEST_CHUNK_PX) for axis in "yx"):
+    if any(chunks[axis] < min(_SMALLEST_CHUNK_PX, sizes[axis] // _SMALLEST_CHUNK_PX) for axis in "yx"):
         raise SlideError(
             f"{folder.name} is stored in chunks of {chunks['y']} x {chunks['x']} px, which are far too many, "
-            f"expected {SMALLEST_CHUNK_PX} or more a side: convert it again, with chunks of 512 x 512 px."
+            f"expected {_SMALLEST_CHUNK_PX} or more a side: convert it again, with chunks of 512 x 512 px."
         )
     size = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
-    if size > LARGEST_CHUNK_BYTES:
+    if size > _LARGEST_CHUNK_BYTES:
         raise SlideError(
             f"{folder.name} is stored in chunks of {_number(size // 2**30)} GiB, expected at most "
-            f"{LARGEST_CHUNK_BYTES / 2**30:.0f}: convert it again, with chunks of 512 x 512 px."
+            f"{_LARGEST_CHUNK_BYTES / 2**30:.0f}: convert it again, with chunks of 512 x 512 px."
         )
 
 
@@ -184,7 +185,7 @@ def _check_chunks(image: Multiscale, levels: list[Level]) -> None:
     if image.is_ours:
         # of which what is empty, or not predicted yet, is not stored
         return
-    if finest.share < FEW_CHUNKS:
+    if finest.share < _FEW_CHUNKS:
         stored = f"about {finest.share:.0%} of the chunks" if finest.share else "no chunk"
         _warn(
             f"{name} stores {stored} of its finest level, and the rest reads as {finest.array.fill_value}: this "

@@ -22,8 +22,8 @@ from napari_hrpn.slides.units import micrometres
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LARGEST_METADATA_BYTES = 8 * 2**20
-MOST_LEVELS = 64
+_LARGEST_METADATA_BYTES = 8 * 2**20
+_MOST_LEVELS = 64
 _LETTER_OF_TYPE = {"channel": "c", "time": "t"}
 _IGNORED_STEPS = ("identity", "translation")
 
@@ -66,13 +66,13 @@ def read_metadata(path: Location) -> dict[str, Any] | None:
             if not path.is_file():
                 return None
             size = path.stat().st_size
-            text = path.read_bytes() if size <= LARGEST_METADATA_BYTES else None
+            text = path.read_bytes() if size <= _LARGEST_METADATA_BYTES else None
         else:
             text = fetched(path)
             if text is None:
                 return None
             size = len(text)
-        if text is None or size > LARGEST_METADATA_BYTES:
+        if text is None or size > _LARGEST_METADATA_BYTES:
             raise SlideError(f"{path} is larger than 8 MiB, expected the metadata of an image: convert it again.")
         # of bytes, json knows the encoding by how they begin
         content = json.loads(text)
@@ -111,7 +111,7 @@ def parse_image(folder: Location, attributes: dict[str, Any], entry: dict[str, A
     datasets = entry.get("datasets")
     if not isinstance(datasets, list) or not all(isinstance(one, dict) and "path" in one for one in datasets):
         raise _not_understood(folder, "'datasets' is no list of levels with a 'path' each")
-    levels, doubt = _levels(folder, axes, letters, entry, datasets[:MOST_LEVELS])
+    levels, doubt = _levels(folder, axes, letters, entry, datasets[:_MOST_LEVELS])
     title = entry.get("name")
     return Multiscale(
         folder,

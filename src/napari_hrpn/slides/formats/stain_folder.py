@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-OTHER_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".svs", ".ndpi", ".qptiff", ".nd2", ".czi", ".jp2")
-MOST_STAINS = 64
+_OTHER_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".svs", ".ndpi", ".qptiff", ".nd2", ".czi", ".jp2")
+_MOST_STAINS = 64
 
 
-class StackedStains:
+class _StackedStains:
     """Levels of several files, one above the other as channels."""
 
     def __init__(self, stains: Sequence[PixelSource], dtype: np.dtype) -> None:
@@ -55,7 +55,7 @@ def open_stain_folder(path: Path, *, series: int | None, z: int | None, t: int |
         sources = [stain[level] for stain in stains]
         if len({source.shape for source in sources}) > 1:
             break
-        levels.append(StackedStains(sources, dtype))
+        levels.append(_StackedStains(sources, dtype))
     said = [stain.pixel_size_um for stain in found if stain.pixel_size_um is not None]
     sizes = [size for size in said if usable_pixel_size(size)] or said
     if len({(round(y, 6), round(x, 6)) for y, x in said}) > 1:
@@ -91,8 +91,8 @@ def _stain_files(path: Path) -> list[Path]:
         raise SlideError(f"{path.name} cannot be listed ({error.strerror}): ask for the permission.") from error
     visible = [file for file in files if not file.name.startswith(".")]
     stains = [file for file in visible if file.suffix.lower() in TIFF_SUFFIXES]
-    others = [file.name for file in visible if file.suffix.lower() in OTHER_IMAGES]
-    if not 1 <= len(stains) <= MOST_STAINS:
+    others = [file.name for file in visible if file.suffix.lower() in _OTHER_IMAGES]
+    if not 1 <= len(stains) <= _MOST_STAINS:
         raise SlideError(
             f"The folder {path.name} holds {len(stains)} TIFF files and is no OME-Zarr, expected one TIFF "
             "per stain (DAPI.tif, SpGreen.tif, SpOrange.tif): open the file inside it."

@@ -38,7 +38,7 @@ _DIALECTS = (
     *("shaped", "lsm", "mmstack", "ome", "imagej", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qpi", "bif"),
     *("avs", "eer", "philips", "scanimage", "nih", "mdgel", "micromanager", "metaseries"),
 )
-ONE_SLIDE_KINDS = ("svs", "ndpi", "qpi", "bif", "philips")
+_ONE_SLIDE_KINDS = ("svs", "ndpi", "qpi", "bif", "philips")
 _REDUCED_OR_MASK = 0b101
 _ZERO_IS_WHITE = 0
 _COLOUR = (2, 6)  # red, green, blue; brightness and two of colour
@@ -214,7 +214,7 @@ def _slides_in(tif: TiffFile) -> list[TiffPageSeries]:
     series = list(tif.series)
     if not series:
         raise SlideError(f"{tif.filename} is a TIFF without an image, expected one: export it again.")
-    if series[0].kind in ONE_SLIDE_KINDS:
+    if series[0].kind in _ONE_SLIDE_KINDS:
         return series[:1]
     whole = [image for image in series if not image.keyframe.subfiletype & _REDUCED_OR_MASK]
     largest = max((_area(image) for image in whole), default=0)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.formats.tiff_pixels import PagePixels
     from napari_hrpn.slides.guarded_array import PixelSource
 
-MOST_UNNAMED_CHANNELS = 16
+_MOST_UNNAMED_CHANNELS = 16
 _ALPHA = (1, 2)  # associated with the colours or not
 
 
@@ -90,7 +90,7 @@ def _understood_axes(axes: str, lengths: tuple[int, ...], path: Path) -> str:
             understood += "-"
         elif letter in named and letter not in understood:
             understood += letter
-        elif "C" not in named and "C" not in understood and length <= MOST_UNNAMED_CHANNELS:
+        elif "C" not in named and "C" not in understood and length <= _MOST_UNNAMED_CHANNELS:
             understood += "C"
         elif "Z" not in named and "Z" not in understood:
             understood += "Z"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.formats.ome_xml import OMEImage
 
-MOST_NAMED_PAGES = 64
+_MOST_NAMED_PAGES = 64
 _NDPI_FLUORESCENCE = 65434
 _RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "µm"}
 _SPEAKS_OF_SIZE = re.compile(
@@ -26,7 +26,7 @@ _SPEAKS_OF_SIZE = re.compile(
 
 
 @dataclass(frozen=True)
-class Said:
+class _Said:
     """What a file says about one of its images."""
 
     names: tuple[str, ...]  # What it calls its channels; empty where it says nothing
@@ -35,7 +35,7 @@ class Said:
     unread: tuple[str, ...]  # Sentences about what is said and was not understood
 
 
-def what_is_said(tif: TiffFile, image: TiffPageSeries, channels: int, source: str) -> Said:
+def what_is_said(tif: TiffFile, image: TiffPageSeries, channels: int, source: str) -> _Said:
     """Channel names and pixel size of an image."""
     described = _ome_image(tif, image, source)
     unread = []
@@ -57,7 +57,7 @@ def what_is_said(tif: TiffFile, image: TiffPageSeries, channels: int, source: st
         unread.append(f"{source} says {doubt}: check the pixel size, and give it yourself if it is wrong.")
     elif size is None and not tif.ome_metadata and _SPEAKS_OF_SIZE.search(image.keyframe.description or ""):
         unread.append(f"{source} describes a pixel size in words that are not understood: give it yourself.")
-    return Said(names, size, tuple(unread))
+    return _Said(names, size, tuple(unread))
 
 
 class _OwnWords(NamedTuple):
@@ -81,7 +81,7 @@ def _own_words(tif: TiffFile, image: TiffPageSeries, source: str) -> _OwnWords:
 
 def _page_names(image: TiffPageSeries) -> tuple[str, ...]:
     """What the pages are called, if they are few and each has a name of its own."""
-    if not 1 < len(image) <= MOST_NAMED_PAGES:
+    if not 1 < len(image) <= _MOST_NAMED_PAGES:
         return ()
     names = [str(page.aspage().tags.valueof(285) or "").strip() for page in image if page is not None]
     return tuple(names) if all(names) and len(set(names)) == len(image) else ()

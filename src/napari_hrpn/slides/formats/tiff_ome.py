@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tifffile import TiffFile, TiffTag
 
-MOST_LOOKS = 8
+_MOST_LOOKS = 8
 _BEGINNING = re.compile(r"<([\w.-]+:)?OME[\s>]")
 _END = re.compile(r"</([\w.-]+:)?OME\s*>")
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
@@ -52,7 +52,7 @@ def ome_xml_of(tif: TiffFile, path: Path) -> str | None:
 def _descriptions(tif: TiffFile) -> Iterator[str]:
     """Texts of the first pages and of the last one."""
     count = len(tif.pages)
-    for index in sorted({*range(min(MOST_LOOKS, count)), max(0, count - 1)}) if count else ():
+    for index in sorted({*range(min(_MOST_LOOKS, count)), max(0, count - 1)}) if count else ():
         try:
             tags = tif.pages[index].tags.getall(270) or []
         except Exception:  # a page that cannot be read says nothing; whether it is needed is found out later

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 FREE_CHUNK = 512
-LARGEST_JPEG_EXCESS = 4
+_LARGEST_JPEG_EXCESS = 4
 
 
 class PiecedPage:
@@ -79,7 +79,7 @@ class PiecedPage:
                 f"{self._path.name} has become shorter since it was opened, expected {count} bytes at byte "
                 f"{int(self._offsets[index])}: copy it again and open it anew."
             )
-        if self._is_plain_jpeg and _jpeg_area(packed) > LARGEST_JPEG_EXCESS * max(
+        if self._is_plain_jpeg and _jpeg_area(packed) > _LARGEST_JPEG_EXCESS * max(
             FREE_CHUNK**2, math.prod(self._piece)
         ):
             raise SlideError(

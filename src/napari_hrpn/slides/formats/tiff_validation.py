@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffFrame, TiffPage
 
 # what these bounds let through opens, and a look at 512 px of it is read, in 5 s and 500 MB
-MOST_PAGES = 50_000
-MOST_MIXED_PAGES = 5_000
-MOST_PIECES = 2_000_000
-MOST_SMALLER_COPIES = 64
-LARGEST_PIECE_BYTES = 240 * 10**6
-SUSPICIOUS_CHUNK_BYTES = 64 * 2**20
+_MOST_PAGES = 50_000
+_MOST_MIXED_PAGES = 5_000
+_MOST_PIECES = 2_000_000
+_MOST_SMALLER_COPIES = 64
+_LARGEST_PIECE_BYTES = 240 * 10**6
+_SUSPICIOUS_CHUNK_BYTES = 64 * 2**20
 # no codec in use packs pixels tighter than zstd, which repeats 128 KiB in 4 bytes
-TIGHTEST_PACKING = 100_000
+_TIGHTEST_PACKING = 100_000
 _DESCRIPTION = 270
 _SHAPE = re.compile(rb"(?:\{\s*\"shape\":\s*\[|shape=\()([\d,\s]*)")
 _PIECES = (273, 279, 324, 325)
@@ -51,8 +51,8 @@ def check_pages(path: Path) -> None:
                     "the file: the file is damaged or incomplete, copy it again."
                 )
             seen.add(offset)
-            if len(seen) > MOST_PAGES:
-                raise SlideError(f"{path.name} has more than {MOST_PAGES} pages, expected a slide: open a part of it.")
+            if len(seen) > _MOST_PAGES:
+                raise SlideError(f"{path.name} has more than {_MOST_PAGES} pages, expected a slide: open a part of it.")
     if not seen:
         raise SlideError(f"{path.name} is a TIFF without pages, expected an image: export it again.")
 
@@ -97,9 +97,9 @@ def _read_page(file: BinaryIO, words: _Words, offset: int, path: Path) -> tuple[
     (following,) = struct.unpack(words.order + words.offset, file.read(struct.calcsize(words.offset)))
     smaller: tuple[int, ...] = ()
     for tag, _, length, value in words.entry.iter_unpack(entries):
-        if tag in _PIECES and length > MOST_PIECES:
+        if tag in _PIECES and length > _MOST_PIECES:
             raise SlideError(
-                f"{path.name} keeps a page in {length} pieces, expected {MOST_PIECES} at most: write it again with "
+                f"{path.name} keeps a page in {length} pieces, expected {_MOST_PIECES} at most: write it again with "
                 "larger tiles or strips."
             )
         if tag == _DESCRIPTION and length > LONGEST_TEXT:
@@ -109,9 +109,10 @@ def _read_page(file: BinaryIO, words: _Words, offset: int, path: Path) -> tuple[
         if tag == _DESCRIPTION:
             _check_claimed_planes(file, value, path)
         if tag == _SMALLER_COPIES:
-            if length > MOST_SMALLER_COPIES:
+            if length > _MOST_SMALLER_COPIES:
                 raise SlideError(
-                    f"{path.name} lists {length} smaller copies of a page, expected {MOST_SMALLER_COPIES} at most: the "
+                    f"{path.name} lists {length} smaller copies of a page, "
+                    f"expected {_MOST_SMALLER_COPIES} at most: the "
                     "file is damaged or not an image."
                 )
             smaller = (value,) if length == 1 else ()
@@ -120,10 +121,10 @@ def _read_page(file: BinaryIO, words: _Words, offset: int, path: Path) -> tuple[
 
 def check_mixture(tif: TiffFile, path: Path) -> None:
     """Refuse thousands of pages of different sizes, which take minutes to sort."""
-    if len(tif.pages) <= MOST_MIXED_PAGES or tif.is_uniform or tif.is_ome or tif.is_imagej or tif.is_shaped:
+    if len(tif.pages) <= _MOST_MIXED_PAGES or tif.is_uniform or tif.is_ome or tif.is_imagej or tif.is_shaped:
         return
     raise SlideError(
-        f"{path.name} holds {len(tif.pages)} pages of several sizes, expected {MOST_MIXED_PAGES} at most: open a part."
+        f"{path.name} holds {len(tif.pages)} pages of several sizes, expected {_MOST_MIXED_PAGES} at most: open a part."
     )
 
 
@@ -182,14 +183,14 @@ def _check_ends(offsets: np.ndarray, counts: np.ndarray, path: Path) -> None:
 def _check_packing(keyframe: TiffPage, counts: np.ndarray, path: Path) -> None:
     chunk = math.prod(keyframe.chunks) * keyframe.dtype.itemsize
     stored = counts[counts > 0]
-    if chunk > SUSPICIOUS_CHUNK_BYTES and len(stored) and int(stored.max()) * TIGHTEST_PACKING < chunk:
+    if chunk > _SUSPICIOUS_CHUNK_BYTES and len(stored) and int(stored.max()) * _TIGHTEST_PACKING < chunk:
         raise SlideError(
             f"{path.name} claims {chunk / 1e9:.1f} GB of pixels in a piece of {int(stored.max())} bytes, "
             "expected a size that the file can hold: the file is damaged or not an image."
         )
-    if keyframe.compression != 1 and chunk > LARGEST_PIECE_BYTES:
+    if keyframe.compression != 1 and chunk > _LARGEST_PIECE_BYTES:
         raise SlideError(
             f"{path.name} keeps {chunk / 1e9:.1f} GB of pixels in one compressed piece, expected pieces of "
-            f"{LARGEST_PIECE_BYTES / 1e9:.2f} GB at most: write it again with tiles (in Python "
+            f"{_LARGEST_PIECE_BYTES / 1e9:.2f} GB at most: write it again with tiles (in Python "
             "`tifffile.imwrite(new, tifffile.imread(old), tile=(512, 512))`)."
         )

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 # beside the file that is written, of which name it never is
-SCRATCH = ".levels"
-STRIP_TILES = 8
-COMPRESSED_TOGETHER_BYTES = 32 * 2**20
+_SCRATCH = ".levels"
+_STRIP_TILES = 8
+_COMPRESSED_TOGETHER_BYTES = 32 * 2**20
 CLASSIC_TIFF_BYTES = 3.5e9
-OME_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+_OME_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 
 
 class _StoppedError(Exception):
@@ -75,7 +75,7 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
         type of pixel has no place in an OME-TIFF.
     """
     path = user_path(local_path(path))
-    if slide.dtype.name not in OME_TYPES:
+    if slide.dtype.name not in _OME_TYPES:
         raise SlideError(
             f"{slide.source.name} holds {slide.dtype.name} pixels, which OME-TIFF has no type for: "
             "write an OME-Zarr instead."
@@ -83,7 +83,7 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
     if path.is_dir():
         raise SlideError(f"{path} is a folder: choose a name for a file.")
     with partial_output(path, slide.source, overwrite=overwrite) as partial:
-        levels = create_levels(partial.with_name(SCRATCH), level_shapes(slide.levels[0].shape), slide.dtype)
+        levels = create_levels(partial.with_name(_SCRATCH), level_shapes(slide.levels[0].shape), slide.dtype)
         strips = sum(_strip_count(level) for level in levels)
         for report in copy_pyramid(slide, levels):
             yield WriteReport(strips * report.done // report.total, 2 * strips)
@@ -166,7 +166,7 @@ def _page_options(slide: Slide, downsample: int) -> dict[str, Any]:
         # differences of floating point pixels are a variant that common readers do not know
         "predictor": np.issubdtype(slide.dtype, np.integer),
         "maxworkers": os.cpu_count(),
-        "buffersize": COMPRESSED_TOGETHER_BYTES,
+        "buffersize": _COMPRESSED_TOGETHER_BYTES,
         "software": "napari-hrpn",
     }
     if slide.pixel_size_um is not None:
@@ -200,7 +200,7 @@ def _rgba_number(color: str) -> int:
 
 def _strip_count(level: zarr.Array[Any]) -> int:
     channels, height, width = level.shape
-    return channels * ceil(height / CHUNK_EDGE) * ceil(width / (STRIP_TILES * CHUNK_EDGE))
+    return channels * ceil(height / CHUNK_EDGE) * ceil(width / (_STRIP_TILES * CHUNK_EDGE))
 
 
 def _tiles(level: zarr.Array[Any], strip_done: Callable[[], None]) -> Iterator[np.ndarray]:
@@ -208,8 +208,8 @@ def _tiles(level: zarr.Array[Any], strip_done: Callable[[], None]) -> Iterator[n
     channels, height, width = level.shape
     for channel in range(channels):
         for y in range(0, height, CHUNK_EDGE):
-            for x in range(0, width, STRIP_TILES * CHUNK_EDGE):
-                strip = np.asarray(level[channel, y : y + CHUNK_EDGE, x : x + STRIP_TILES * CHUNK_EDGE])
+            for x in range(0, width, _STRIP_TILES * CHUNK_EDGE):
+                strip = np.asarray(level[channel, y : y + CHUNK_EDGE, x : x + _STRIP_TILES * CHUNK_EDGE])
                 strip_done()
                 for left in range(0, strip.shape[1], CHUNK_EDGE):
                     yield strip[:, left : left + CHUNK_EDGE]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.location import Location
 
 REPLACED = ".replaced"
-TRIES = 20
-SECONDS_BETWEEN_TRIES = 0.05
+_TRIES = 20
+_SECONDS_BETWEEN_TRIES = 0.05
 _ATTEMPT = re.compile(r"[0-9a-f]{32}")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -64,7 +64,7 @@ def remove(path: Path) -> None:
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
-    for tries_left in reversed(range(TRIES)):
+    for tries_left in reversed(range(_TRIES)):
         try:
             shutil.rmtree(path)
         except FileNotFoundError:
@@ -73,7 +73,7 @@ def remove(path: Path) -> None:
             # threads that write there may not have ended yet
             if tries_left == 0:
                 raise
-            time.sleep(SECONDS_BETWEEN_TRIES)
+            time.sleep(_SECONDS_BETWEEN_TRIES)
         else:
             return
 
@@ -114,7 +114,7 @@ def _attempt(path: Path) -> Iterator[Path]:
 
 
 def _locked(folder: Path, path: Path) -> BaseFileLock | None:
-    for tries_left in reversed(range(TRIES)):
+    for tries_left in reversed(range(_TRIES)):
         try:
             folder.mkdir(exist_ok=True)
             return held_lock(folder / LOCK)

@@ -21,9 +21,9 @@ Box = tuple[int, int, int, int]
 
 CHUNK_EDGE = 512
 # 2 to the 11: a block gives whole pixels of eleven coarser levels, which is enough for a million pixels
-BLOCK_EDGE = 2048
-BLOCK_BYTES = 128 * 2**20
-WAIT_SECONDS = 60
+_BLOCK_EDGE = 2048
+_BLOCK_BYTES = 128 * 2**20
+_WAIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BlockGrid:
     # Size of the level in pixels
     height: int
     width: int
-    # Size of a block, multiples of `BLOCK_EDGE`; the blocks of the last row and column are smaller
+    # Size of a block, multiples of `_BLOCK_EDGE`; the blocks of the last row and column are smaller
     block_height: int
     block_width: int
 
@@ -68,7 +68,7 @@ class BlockGrid:
 
 def block_grid(level: da.Array) -> BlockGrid:
     """Blocks of a lazy level, larger than usual only where its own chunks are."""
-    edges = (-(-max(chunks) // BLOCK_EDGE) * BLOCK_EDGE for chunks in level.chunks[1:])
+    edges = (-(-max(chunks) // _BLOCK_EDGE) * _BLOCK_EDGE for chunks in level.chunks[1:])
     block_height, block_width = edges
     return BlockGrid(level.shape[1], level.shape[2], block_height, block_width)
 
@@ -109,9 +109,9 @@ def copy_block(source: da.Array, levels: Sequence[zarr.Array[Any]], box: Box, *,
     y0, y1, x0, x1 = box
     for channels in _channel_groups(source, (y1 - y0) * (x1 - x0)):
         pixels = source[channels, y0:y1, x0:x1].compute(scheduler="threads")
-        for y in range(0, y1 - y0, BLOCK_EDGE):
-            for x in range(0, x1 - x0, BLOCK_EDGE):
-                part = pixels[:, y : y + BLOCK_EDGE, x : x + BLOCK_EDGE]
+        for y in range(0, y1 - y0, _BLOCK_EDGE):
+            for x in range(0, x1 - x0, _BLOCK_EDGE):
+                part = pixels[:, y : y + _BLOCK_EDGE, x : x + _BLOCK_EDGE]
                 origin = (channels.start, y0 + y, x0 + x)
                 write_part(part, origin, levels, coarser_only=coarser_only)
 
@@ -119,7 +119,7 @@ def copy_block(source: da.Array, levels: Sequence[zarr.Array[Any]], box: Box, *,
 def _channel_groups(source: da.Array, pixels: int) -> Iterator[slice]:
     """As many channels at once as the memory for a block allows, but never part of an interleaved chunk."""
     together = max(source.chunks[0])
-    count = max(BLOCK_BYTES // (pixels * source.dtype.itemsize) // together, 1) * together
+    count = max(_BLOCK_BYTES // (pixels * source.dtype.itemsize) // together, 1) * together
     for first in range(0, source.shape[0], count):
         yield slice(first, min(first + count, source.shape[0]))
 
@@ -152,7 +152,7 @@ def _whole_writes() -> Iterator[None]:
 
         # what they raise themselves says no more than the first
         with suppress(Exception):
-            sync(_others_end(), timeout=WAIT_SECONDS)
+            sync(_others_end(), timeout=_WAIT_SECONDS)
         raise
 
 

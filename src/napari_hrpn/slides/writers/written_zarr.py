@@ -14,7 +14,7 @@ from napari_hrpn.slides.metadata import FINISHED, PYRAMID_TYPE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = "zarr.json"
+_ROOT = "zarr.json"
 # what file managers leave in any folder that is looked at
 _LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 LEFT_BY_ZARR = re.compile(r"(\d+|c|zarr)\.[0-9a-f]{32}\.partial")
@@ -35,7 +35,7 @@ def check_replaceable(folder: Path) -> None:
 
 
 def _attributes(folder: Path) -> dict[str, Any]:
-    attributes = (saved_json(folder / ROOT, SlideError) or {}).get("attributes")
+    attributes = (saved_json(folder / _ROOT, SlideError) or {}).get("attributes")
     return attributes if isinstance(attributes, dict) else {}
 
 
@@ -54,6 +54,6 @@ def _others(folder: Path, arrays: set[str]) -> Iterator[str]:
     for place, folders, files in os.walk(folder):
         inside = Path(place).relative_to(folder)
         for name in (*folders, *files):
-            is_known = bool(_OF_ARRAYS.fullmatch(name)) if inside.parts else name in {ROOT, *arrays}
+            is_known = bool(_OF_ARRAYS.fullmatch(name)) if inside.parts else name in {_ROOT, *arrays}
             if name not in _LEFT_BY_SYSTEMS and (not is_known or Path(place, name).is_symlink()):
                 yield (inside / name).as_posix()
