@@ -8,7 +8,7 @@ from scipy import ndimage
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from napari_hrpn.training.baseline import SIGMAS_PX, ValidationSums, blurred_baseline
+from napari_hrpn.training.validation import SIGMAS_PX, ValidationSums, blurred_baseline
 
 
 def batches():

@@ -8,8 +8,7 @@ import pytest
 
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels
 from napari_hrpn.training import SlideEntry, TrainingSlide
-from napari_hrpn.training.bit_depth import brightest_pixel, full_scale
-from napari_hrpn.training.sampled_blocks import BLOCK_PX
+from napari_hrpn.training.data.grey_levels import BLOCK_PX, brightest_pixel, full_scale
 
 SIDE = 2048
 

@@ -12,10 +12,9 @@ import pytest
 
 from napari_hrpn.slides import RegionMask, Slide, SlideError, coarser_levels, write_ome_tiff, write_ome_zarr
 from napari_hrpn.training import RunFolder, RunRequest, SlideEntry, TrainingError, TrainingSettings, TrainingSlide
-from napari_hrpn.training.check_pixels import check_pixels
-from napari_hrpn.training.check_places import check_disk
-from napari_hrpn.training.checks import check_training
-from napari_hrpn.training.sampled_blocks import MOST_BLOCKS
+from napari_hrpn.training.checks import check_disk, check_training
+from napari_hrpn.training.data.grey_levels import MOST_BLOCKS
+from napari_hrpn.training.pixel_checks import check_pixels
 from support.object_storage import uploaded
 from support.predictions import make_slide
 

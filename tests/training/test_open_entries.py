@@ -9,7 +9,7 @@ import pytest
 
 from napari_hrpn.slides import Slide, SlideError, write_ome_tiff
 from napari_hrpn.training import SlideEntry, TrainingError, TrainingSettings, open_entry
-from napari_hrpn.training.open_entries import role_channels
+from napari_hrpn.training.entries import role_channels
 from support.predictions import make_slide
 
 SETTINGS = TrainingSettings()

@@ -16,8 +16,9 @@ import pytest
 from filelock import FileLock
 
 from napari_hrpn.slides import SlideError
-from napari_hrpn.training import TrainingError, cut_patches, patch_cache, patch_cache_bytes, recipe_settings, slide_cut
-from napari_hrpn.training.cached_patches import CELLS, COMPLETE, PATCHES, PatchCache, is_whole
+from napari_hrpn.training import TrainingError, cut_patches, patch_cache_bytes, recipe_settings
+from napari_hrpn.training.data import patch_cutting
+from napari_hrpn.training.data.patch_cache import CELLS, COMPLETE, PATCHES, PatchCache, is_whole
 from support.training_slides import addressed, finish, region, training_slide
 
 GRID = recipe_settings("paper", patch_px=64)
@@ -78,7 +79,7 @@ def test_blank_cells_are_dropped_and_recorded(tmp_path):
 @pytest.fixture
 def known_slide(monkeypatch):
     """A slide in memory is known by its middle: reads of that are not to be counted."""
-    monkeypatch.setattr(slide_cut, "slide_identity", lambda slide: slide.source.name)
+    monkeypatch.setattr(patch_cutting, "slide_identity", lambda slide: slide.source.name)
 
 
 @pytest.mark.usefixtures("known_slide")
@@ -213,17 +214,17 @@ def test_disk_that_it_takes_is_known_before(tmp_path):
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(patch_cache.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 100_000))
+    monkeypatch.setattr(patch_cutting.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 100_000))
     with pytest.raises(TrainingError, match=r"take 0\.0 GB in .*patches, where 0\.0 GB are free"):
         finish(cut_patches([training_slide(addressed(*SHAPE))], GRID, tmp_path / "patches"))
     assert list((tmp_path / "patches").iterdir()) == []
 
 
 def test_a_disk_that_fills_up_is_one_sentence(tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(patch_cache, "_replace", full)
+    monkeypatch.setattr(patch_cutting, "replaced_file", full)
     with pytest.raises(TrainingError, match="No space left on device"):
         finish(cut_patches([training_slide(addressed(*SHAPE))], GRID, tmp_path))
 

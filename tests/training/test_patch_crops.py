@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_hrpn.slides import RegionMask
-from napari_hrpn.training.crop_sampler import BLANK, CACHED, LEFT_OUT, CropPositions
+from napari_hrpn.training.data.patch_sampler import BLANK, CACHED, LEFT_OUT, CropPositions
 from support.training_slides import region
 
 SHAPE, CELL_PX, CROP_PX = (150, 190), 64, 32

@@ -8,8 +8,7 @@ import pytest
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.slides import RegionMask
 from napari_hrpn.training import count_patches, recipe_settings
-from napari_hrpn.training.patch_grid import grid_cells, selected_cells
-from napari_hrpn.training.summed_area_table import CoveredArea, suffices
+from napari_hrpn.training.data.patch_grid import CoveredArea, grid_cells, selected_cells, suffices
 from support.training_slides import addressed, region, training_slide
 
 GRID = recipe_settings("paper", patch_px=64)

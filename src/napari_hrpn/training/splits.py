@@ -1,4 +1,4 @@
-"""Which slides are trained on and which are not: whole tumours, never patches."""
+"""Split of slides into training, validation and test: whole tumours, never patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patches of one slide on disk, as `cut_patches` leaves them; what is not whole is not opened.
+"""Patch cache of one slide on disk, as `cut_patches` leaves it; what is not whole is not opened.
 
 A folder holds `patches.npy`, `cells.npy` (every cell that was chosen, and which patch it became) and, put there last,
 `complete.json`.
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_hrpn.training.crop_sampler import BLANK, CACHED, LEFT_OUT
+from napari_hrpn.training.data.patch_grid import CELL
+from napari_hrpn.training.data.patch_sampler import BLANK, CACHED, LEFT_OUT
 from napari_hrpn.training.errors import TrainingError
-from napari_hrpn.training.patch_grid import CELL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +25,7 @@ FORMAT = "napari-hrpn patches 1"
 PATCHES, CELLS, COMPLETE = "patches.npy", "cells.npy", "complete.json"
 # a cell's number among the patches, where it has become none
 NO_PATCH, NOT_YET = -1, -2
-CHOSEN = np.dtype([*((name, CELL[name]) for name in CELL.names or ()), ("patch", np.int32)])
+CHOSEN = np.dtype([*CELL.descr, ("patch", np.int32)])
 
 
 class PatchCache:
