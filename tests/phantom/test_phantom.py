@@ -17,7 +17,8 @@ from napari_hrpn.phantom import (
     phantom_slide,
     r2_ceiling,
 )
-from napari_hrpn.phantom.cells import PhantomCells, make_cell
+from napari_hrpn.phantom.cells import make_cell
+from napari_hrpn.phantom.phantom_slide import PhantomCells
 from napari_hrpn.phantom.sample_grid import enlarge
 
 # a short penetration makes the margins of a cell narrow and the test quick
@@ -58,7 +59,7 @@ def test_threads_get_the_same_pixels_and_make_a_cell_once(two_by_two, monkeypatc
         made.append(args[-2:])
         return make_cell(*args)
 
-    monkeypatch.setattr("napari_hrpn.phantom.cells.make_cell", counted)
+    monkeypatch.setattr("napari_hrpn.phantom.phantom_slide.make_cell", counted)
     cells = PhantomCells(QUICK, (1100, 1300), 4)
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: cells.cell(1, 1), range(4)))
@@ -105,7 +106,9 @@ def test_cells_agree_beyond_their_border():
     from napari_hrpn.phantom import cells
 
     settings = replace(PHANTOM_PRESETS["tumour"], has_outline=False)
-    left, right = (cells.cell_concentration(settings, (4096, 4096), 1, 1, column) for column in (1, 2))
+    left, right = (
+        cells._concentration(settings, cells._surroundings(settings, (4096, 4096), 1, 1, column)) for column in (1, 2)
+    )
     difference = np.abs(left[:, -8:] - right[:, :8]).max()
     assert 0 < difference < 1e-3 * max(left.max(), right.max())
 
