@@ -84,8 +84,8 @@ def write(team, folder):
         save_file(learnt(team, normalised=normalised), f"{folder}/{normalised}{team.rank}of{team.size}.safetensors")
 """
 ON_TWO = """
-from napari_hrpn.training.multi_device import FabricTeam
-team = FabricTeam(("cpu", "cpu"), rank, port)
+from napari_hrpn.training.multi_device import _FabricTeam
+team = _FabricTeam(("cpu", "cpu"), rank, port)
 torch.set_num_threads(1)
 assert team.from_first(0.1 + team.rank, team.rank == 0) == (0.1, 1.0)
 assert team.sum(torch.tensor([1.0, team.rank])).tolist() == [2.0, 1.0]
@@ -218,7 +218,7 @@ def test_an_error_on_a_device_is_the_same_sentence_here(entries, quick, tmp_path
 
 @pytest.mark.parametrize(("target", "how"), [(print, "exit code 0"), (os._exit, "exit code 1")])
 def test_a_process_that_ends_without_a_word_ends_the_training(target, how, monkeypatch):
-    monkeypatch.setattr(multi_device, "train_on_one", target)
+    monkeypatch.setattr(multi_device, "_train_on_one", target)
     with pytest.raises(TrainingError, match=rf"one of the 2 processes .* without a word \({how}\)"):
         next(multi_device.train_together(None, ("cpu", "cpu"), threading.Event()))
     assert multiprocessing.active_children() == []

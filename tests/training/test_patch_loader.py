@@ -14,7 +14,7 @@ from napari_hrpn.models import IntensityScaling
 from napari_hrpn.training import TrainingError, cut_patches, recipe_settings
 from napari_hrpn.training.data import patch_loader
 from napari_hrpn.training.data.patch_cache import PatchCache
-from napari_hrpn.training.data.patch_loader import BufferPool, PatchFeed, PatchSource, validation_batches
+from napari_hrpn.training.data.patch_loader import PatchFeed, PatchSource, _BufferPool, validation_batches
 from support.training_slides import addressed, finish, region, training_slide
 
 GRID = recipe_settings("paper", patch_px=64, batch=4, padding_counts=False)
@@ -255,7 +255,7 @@ def test_batches_that_are_held_stay_as_they_are(source):
 
 
 def test_memory_is_lent_again_only_when_no_view_is_left():
-    memory = BufferPool()
+    memory = _BufferPool()
 
     def address(array):
         return array.__array_interface__["data"][0]

@@ -81,7 +81,7 @@ def phantom_slide(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         msg = f"the seed of a phantom is {seed!r}; give a whole number, 0 or more"
         raise PhantomError(msg)
-    cells = PhantomCells(settings, shape, int(seed))
+    cells = _PhantomCells(settings, shape, int(seed))
     pixel_size_um = (settings.pixel_size_um, settings.pixel_size_um)
     source = Path(f"phantom-{settings.name}-{seed}")
     finest = _lazy(cells, "channels")
@@ -106,7 +106,7 @@ def _shape(size: int | tuple[int, int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _lazy(cells: PhantomCells, part: str) -> da.Array:
+def _lazy(cells: _PhantomCells, part: str) -> da.Array:
     """Return one part of all cells as an array with a chunk per cell."""
     import dask.array as da
     from dask.array.core import normalize_chunks
@@ -127,7 +127,7 @@ def _lazy(cells: PhantomCells, part: str) -> da.Array:
 
 
 @dataclass(eq=False)
-class PhantomCells:
+class _PhantomCells:
     """Cells of a phantom, made when asked for; the latest are kept, in a bounded amount of memory."""
 
     settings: PhantomSettings
@@ -138,7 +138,7 @@ class PhantomCells:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __reduce__(self) -> tuple[type, tuple[PhantomSettings, tuple[int, int], int]]:
-        return PhantomCells, (self.settings, self.shape, self.seed)
+        return _PhantomCells, (self.settings, self.shape, self.seed)
 
     def cell(self, row: int, column: int) -> CellPixels:
         """Return one cell; threads that ask for the same cell wait for one of them to make it."""

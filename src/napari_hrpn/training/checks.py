@@ -105,7 +105,7 @@ def check_training(
     _check_patches(split.validation, "validate on", settings)
     cut = (*split.train, *split.validation)
     cache_bytes = patch_cache_bytes(cut, settings, cache)
-    check_disk(folder, cache, cache_bytes)
+    _check_disk(folder, cache, cache_bytes)
     for slide in cut:
         check_pixels(slide, settings)
     return Checked(split, tuple(_warnings(slides, split, settings)), cache_bytes)
@@ -146,7 +146,7 @@ def _check_outside(folder: Path, sources: Iterable[Path]) -> None:
             raise TrainingError(msg)
 
 
-def check_disk(folder: Path, cache: Path, cache_bytes: int) -> None:
+def _check_disk(folder: Path, cache: Path, cache_bytes: int) -> None:
     """Refuse to begin what the disk cannot hold."""
     wanted: dict[int, int] = {}
     for place, size in ((folder, _CHECKPOINT_BYTES), (cache, cache_bytes)):

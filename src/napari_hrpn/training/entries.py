@@ -114,7 +114,7 @@ def open_entry(entry: SlideEntry, settings: TrainingSettings) -> TrainingSlide:
         )
         raise TrainingError(msg)
     roles = (*settings.channels, settings.target)
-    found = role_channels(slide, roles, entry.roles)
+    found = _role_channels(slide, roles, entry.roles)
     _check_complete(slide, roles, found)
     regions = None if entry.regions is None else read_regions(entry.regions, slide.shape)
     return TrainingSlide(
@@ -122,7 +122,7 @@ def open_entry(entry: SlideEntry, settings: TrainingSettings) -> TrainingSlide:
     )
 
 
-def role_channels(slide: Slide, roles: Sequence[str], given: Mapping[str, int | str]) -> dict[str, int]:
+def _role_channels(slide: Slide, roles: Sequence[str], given: Mapping[str, int | str]) -> dict[str, int]:
     """Find the channel of each role, as far as it is known."""
     chosen = {role: find_channel(slide, str(given[role])) for role in roles if role in given}
     guessed = guess_roles(slide.channel_names)

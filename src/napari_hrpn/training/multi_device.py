@@ -78,7 +78,7 @@ class _Processes:
             for rank, device in enumerate(devices):
                 ours, theirs = context.Pipe()
                 arguments = (material, devices, rank, port, threads, theirs)
-                process = context.Process(target=train_on_one, args=arguments, name=f"napari-hrpn {rank} on {device}")
+                process = context.Process(target=_train_on_one, args=arguments, name=f"napari-hrpn {rank} on {device}")
                 process.start()
                 # nobody else holds that end from here on: it closes when the process ends
                 theirs.close()
@@ -156,7 +156,7 @@ def _free_port() -> int:
         return port
 
 
-def train_on_one(
+def _train_on_one(
     material: Material, devices: tuple[str, ...], rank: int, port: int, threads: int, parent: Connection
 ) -> None:
     """Train on one of several devices, in its process: sends (report or None at the end, error, where it happened)."""
@@ -165,7 +165,7 @@ def train_on_one(
     with suppress(OSError):
         os.dup2(2, 1)
     try:
-        team = FabricTeam(devices, rank, port)
+        team = _FabricTeam(devices, rank, port)
         torch.set_num_threads(threads)
         _train(material, devices[rank], team, parent)
         parent.send((None, None, ""))
@@ -176,7 +176,7 @@ def train_on_one(
             parent.recv()
 
 
-def _train(material: Material, device: str, team: FabricTeam, parent: Connection) -> None:
+def _train(material: Material, device: str, team: _FabricTeam, parent: Connection) -> None:
     stop, request = threading.Event(), material.request
     with ExitStack() as opened:
         for source in (*material.train, *material.validation):
@@ -219,7 +219,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, name="napari-hrpn parent", daemon=True).start()
 
 
-class FabricTeam(ProcessGroup):
+class _FabricTeam(ProcessGroup):
     """One device of several."""
 
     def __init__(self, devices: Sequence[str], rank: int, port: int) -> None:

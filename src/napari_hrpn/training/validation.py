@@ -35,7 +35,7 @@ _BASELINE_PATCHES = 64
 
 
 @dataclass
-class ValidationSums:
+class _ValidationSums:
     """Sums over pixels, from which r and R2 of predicted against real numbers follow; `error` sums squared errors."""
 
     n: float = 0.0
@@ -87,19 +87,19 @@ class Validation:
         self._sources, self._settings, self._device, self._team = sources, settings, device, team
         # the first patch alone says little where it is dark or padding: the one of a few that shows most
         self._shown = max(islice(validation_batches(sources, settings, 1), _PREVIEW_CANDIDATES), key=_contrast)
-        self.baseline = blurred_baseline(islice(validation_batches(sources, settings, 1), _BASELINE_PATCHES))
+        self.baseline = _blurred_baseline(islice(validation_batches(sources, settings, 1), _BASELINE_PATCHES))
 
-    def judge(self, network: nn.Module) -> tuple[ValidationSums, Preview]:
+    def judge(self, network: nn.Module) -> tuple[_ValidationSums, Preview]:
         """Predict all patches, in the network's numbers; one of them is shown."""
-        sums = ValidationSums()
+        sums = _ValidationSums()
         share, at_once = (self._team.rank, self._team.size), -(-self._settings.batch // self._team.size)
         for batch in validation_batches(self._sources, self._settings, at_once, share):
             predicted = self._predicted(network, batch)[batch.valid].astype(np.float64)
             sums.add(batch.target[batch.valid].astype(np.float64), predicted)
-        sums = ValidationSums(*self._team.sum(torch.tensor(astuple(sums), dtype=torch.float64)).tolist())
+        sums = _ValidationSums(*self._team.sum(torch.tensor(astuple(sums), dtype=torch.float64)).tolist())
         shown, unscaled = self._shown, self._sources[0].scaling.unscale_output
-        predicted = unscaled(self._predicted(network, shown)[0, 0])
-        return sums, Preview(shown.inputs[0], unscaled(shown.target[0, 0]), predicted)
+        shown_prediction = unscaled(self._predicted(network, shown)[0, 0])
+        return sums, Preview(shown.inputs[0], unscaled(shown.target[0, 0]), shown_prediction)
 
     @torch.inference_mode()
     def _predicted(self, network: nn.Module, batch: Batch) -> NDArray[np.float32]:
@@ -112,9 +112,9 @@ def _contrast(batch: Batch) -> float:
     return float(batch.target[batch.valid].std() * batch.valid.mean())
 
 
-def blurred_baseline(batches: Iterable[Batch]) -> ValidationSums:
+def _blurred_baseline(batches: Iterable[Batch]) -> _ValidationSums:
     """Fit blurred inputs to the target over all valid pixels."""
-    gram, target, sums = np.zeros(()), np.zeros(()), ValidationSums()
+    gram, target, sums = np.zeros(()), np.zeros(()), _ValidationSums()
     for batch in batches:
         for inputs, real, valid in zip(batch.inputs, batch.target[:, 0], batch.valid[:, 0], strict=True):
             features, y = _features(inputs)[:, valid], real[valid].astype(np.float64)

@@ -86,12 +86,12 @@ def full_scale(slides: Sequence[TrainingSlide]) -> float:
     """Largest grey level that the camera could give: no file says it, so it follows from the brightest pixels."""
     if all(slide.slide.dtype == np.uint8 for slide in slides):
         return 255.0
-    brightest = max(brightest_pixel(slide) for slide in slides)
+    brightest = max(_brightest_pixel(slide) for slide in slides)
     bits = next((bits for bits in _USUAL_BITS if brightest < 2**bits), int(np.floor(np.log2(brightest))) + 1)
     return float(2**bits - 1)
 
 
-def brightest_pixel(slide: TrainingSlide) -> float:
+def _brightest_pixel(slide: TrainingSlide) -> float:
     """Brightest of those pixels that are likely to be the brightest; a big slide is not read whole."""
     level = sampled_level(slide)
     corners = block_corners(slide, level)[:MOST_BLOCKS]

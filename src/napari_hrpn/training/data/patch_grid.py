@@ -23,7 +23,7 @@ _SMALLEST_CROP_CELL_PX = 512
 ROUNDING = 1e-8
 
 
-def grid_cells(shape: tuple[int, int], patch_px: int) -> NDArray[np.void]:
+def _grid_cells(shape: tuple[int, int], patch_px: int) -> NDArray[np.void]:
     """Cut a slide into cells that do not overlap and cover every pixel."""
     rows, columns = (np.arange(-(-size // patch_px), dtype=np.int32) for size in shape)
     cells = np.zeros(len(rows) * len(columns), CELL)
@@ -44,7 +44,7 @@ def cell_px(settings: TrainingSettings) -> int:
 
 def selected_cells(slide: TrainingSlide, settings: TrainingSettings) -> NDArray[np.void]:
     """Cells of a slide that are cut, from its masks alone."""
-    cells = grid_cells(slide.slide.shape, cell_px(settings))
+    cells = _grid_cells(slide.slide.shape, cell_px(settings))
     chosen = np.ones(len(cells), bool)
     if slide.regions is not None:
         minimum = settings.minimum_overlap if settings.sampling == "grid" else 0.0

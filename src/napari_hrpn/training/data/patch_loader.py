@@ -71,7 +71,7 @@ class PatchFeed:
     ) -> None:
         self._part, self._parts = share
         self._threads = threads or _threads(share)
-        self._make = partial(_batch, sources, settings.patch_px, BufferPool(), padding_counts=settings.padding_counts)
+        self._make = partial(_batch, sources, settings.patch_px, _BufferPool(), padding_counts=settings.padding_counts)
         sampler = GridSampler if settings.sampling == "grid" else CropSampler
         self._sampler = sampler([(source.cache, source.regions) for source in sources], settings)
         self.steps = self._sampler.steps  # Batches per epoch
@@ -91,7 +91,7 @@ def validation_batches(
     """Fixed patches to judge a network by: they don't overlap, are not turned, and come slide by slide, row by row."""
     part, parts = share
     fixed = fixed_patches([(source.cache, source.regions) for source in sources], settings)[part::parts]
-    make = partial(_batch, sources, settings.patch_px, BufferPool(), padding_counts=False)
+    make = partial(_batch, sources, settings.patch_px, _BufferPool(), padding_counts=False)
     yield from _made_ahead(make, (fixed[i : i + batch] for i in range(0, len(fixed), batch)), _threads(share))
 
 
@@ -117,7 +117,7 @@ def _made_ahead(
 
 
 def _batch(
-    sources: Sequence[PatchSource], side: int, memory: BufferPool, patches: NDArray[np.int64], *, padding_counts: bool
+    sources: Sequence[PatchSource], side: int, memory: _BufferPool, patches: NDArray[np.int64], *, padding_counts: bool
 ) -> Batch:
     n, channels = len(patches), len(sources[0].scaling.offsets)
     batch = Batch(
@@ -159,7 +159,7 @@ def _turned(pixels: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
     return turned
 
 
-class BufferPool:
+class _BufferPool:
     """Arrays whose memory is lent again when they, and all views of them, are gone.
 
     Fresh pages from the kernel cost more than filling them.

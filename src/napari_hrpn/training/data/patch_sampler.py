@@ -67,7 +67,7 @@ def patches_in(cells: NDArray[np.void], slide: TrainingSlide, settings: Training
     shape, side = slide.slide.shape, cell_px(settings)
     states = np.full([-(-size // side) for size in shape], LEFT_OUT, np.int8)
     states[cells["row"], cells["column"]] = CACHED
-    positions = CropPositions(shape, states, side, slide.regions, settings.patch_px, settings.minimum_overlap)
+    positions = _CropPositions(shape, states, side, slide.regions, settings.patch_px, settings.minimum_overlap)
     return -int(-positions.pixels // settings.patch_px**2) if positions.known is not None else 0
 
 
@@ -143,8 +143,8 @@ def _crop_corners(cache: PatchCache, regions: RegionMask | None, settings: Train
     return found if len(found) or positions.known is None else np.array([positions.known])
 
 
-def _crop_positions(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> CropPositions:
-    return CropPositions(
+def _crop_positions(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> _CropPositions:
+    return _CropPositions(
         cache.slide_shape, cache.states, cache.cell_px, regions, settings.patch_px, settings.minimum_overlap
     )
 
@@ -165,7 +165,7 @@ def _turns(random: np.random.Generator, settings: TrainingSettings, count: int) 
     return random.integers(_TURNS, size=count) if settings.flips else np.zeros(count, np.int64)
 
 
-class CropPositions:
+class _CropPositions:
     """First pixels of the crops that a slide may give; only on a smaller slide does a crop reach over the border."""
 
     def __init__(
