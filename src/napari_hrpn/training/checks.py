@@ -18,7 +18,7 @@ from napari_hrpn.training.run_folder import RunFolder
 from napari_hrpn.training.splits import split_slides
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_hrpn.training.entries import SlideEntry, TrainingSlide
@@ -101,14 +101,16 @@ def check_training(
     _check_sizes(slides)
     _check_alike(slides)
     split = split_slides(slides, validate)
-    _check_patches(split.train, "learn from", settings)
-    _check_patches(split.validation, "validate on", settings)
     cut = (*split.train, *split.validation)
+    patches = {slide: count_patches(slide, settings) for slide in cut}
+    for part, purpose in ((split.train, "learn from"), (split.validation, "validate on")):
+        if not any(patches[slide] for slide in part):
+            raise _no_patch(part, purpose, settings)
     cache_bytes = patch_cache_bytes(cut, settings, cache)
     _check_disk(folder, cache, cache_bytes)
     for slide in cut:
         check_pixels(slide, settings)
-    return Checked(split, tuple(_warnings(slides, split, settings)), cache_bytes)
+    return Checked(split, tuple(_warnings(slides, split, settings, patches)), cache_bytes)
 
 
 def _check_run_folder(folder: Path) -> None:
@@ -217,21 +219,20 @@ def _same_size(one: tuple[float, float] | None, other: tuple[float, float] | Non
     return all(abs(b / a - 1) <= _PIXEL_SIZE_TOLERANCE for a, b in zip(one, other, strict=True))
 
 
-def _check_patches(part: Sequence[TrainingSlide], purpose: str, settings: TrainingSettings) -> None:
-    if any(count_patches(slide, settings) for slide in part):
-        return
+def _no_patch(part: Sequence[TrainingSlide], purpose: str, settings: TrainingSettings) -> TrainingError:
     wanted = [f"{settings.minimum_overlap:.0%} in the regions"] if any(slide.entry.regions for slide in part) else []
     wanted += [f"{settings.minimum_tissue:.0%} on tissue"] if settings.minimum_tissue else []
     condition = f", expected some with at least {' and '.join(wanted)}" if wanted else ""
     remedy = "larger regions or slides" if any(slide.entry.regions for slide in part) else "larger slides or more"
-    msg = (
+    return TrainingError(
         f"there is no patch of {settings.patch_px} px to {purpose} in {_names(part)}{condition}; take smaller patches, "
         f"{remedy}."
     )
-    raise TrainingError(msg)
 
 
-def _warnings(slides: Sequence[TrainingSlide], split: Split, settings: TrainingSettings) -> Iterator[str]:
+def _warnings(
+    slides: Sequence[TrainingSlide], split: Split, settings: TrainingSettings, patches: Mapping[TrainingSlide, int]
+) -> Iterator[str]:
     yield from near_copies(split)
     yield from _other_roles(slides, settings)
     yield from swapped_channels(slides)
@@ -241,13 +242,13 @@ def _warnings(slides: Sequence[TrainingSlide], split: Split, settings: TrainingS
             f"{_names(unsized)} {'does' if len(unsized) == 1 else 'do'} not say the pixel size: see to it that all "
             "slides have the same, and that the checkpoint is used on such slides alone."
         )
-    for slide in (*split.train, *split.validation):
-        if not count_patches(slide, settings):
+    for slide, found in patches.items():
+        if not found:
             yield f"{_name(slide)} gives no patch of {settings.patch_px} px: its regions are too small, or too few."
-    patches = sum(count_patches(slide, settings) for slide in split.train)
-    if patches * settings.patch_px**2 < _FEW_PIXELS:
+    to_learn = sum(patches[slide] for slide in split.train)
+    if to_learn * settings.patch_px**2 < _FEW_PIXELS:
         yield (
-            f"there {'is' if patches == 1 else 'are'} only {patches} patch{'' if patches == 1 else 'es'} of "
+            f"there {'is' if to_learn == 1 else 'are'} only {to_learn} patch{'' if to_learn == 1 else 'es'} of "
             f"{settings.patch_px} px to learn from: the network may learn them by heart rather than what is common."
         )
 
