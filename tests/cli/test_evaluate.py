@@ -229,7 +229,7 @@ def test_page_needs_nothing_else(output: Path) -> None:
     assert page.tags.count("img") == 10
     assert f"{found['tissue']['n']:,}" in words
     assert found["about"]["real"]["sha256"] in words
-    assert "Share of the real signal where the predicted one is above zero" in words
+    assert "share of the real signal where the predicted one is above zero" in words
     assert "512 x 416 px at full resolution" in words
     assert "a coarse level" not in words
 

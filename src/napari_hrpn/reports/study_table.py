@@ -6,8 +6,10 @@ import csv
 import math
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.analysis.metrics import headings
 from napari_hrpn.core.atomic_write import replaced_file
 from napari_hrpn.core.plain_text import csv_cell
+from napari_hrpn.experiments import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,13 +18,8 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import MeanAndSd
     from napari_hrpn.experiments import SummaryRow
 
-HEADINGS = {
-    "mse": "MSE",
-    "rmse": "RMSE",
-    "r2": "R²",
-    "psnr_db": "PSNR, dB",
-    "pearson_r": "Pearson r",
-}
+# results of studies have the unit of the PSNR in its key
+HEADINGS = {key: headings([key.removesuffix("_db")])[key.removesuffix("_db")] for key in METRICS}
 _PARTS = {"test": "Test tumours", "validation": "Cross-validation"}
 REGIONS = {"tissue": "tissue", "frame": "full frame"}
 _NOTES = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.analysis.metrics import COHORT_PAGE, metrics_in
 from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
 from napari_hrpn.reports.evaluation.drawing import number
 from napari_hrpn.reports.evaluation.html import Page
@@ -18,14 +19,7 @@ if TYPE_CHECKING:
     Plain = dict[str, Any]
 
 _SHOWN = {
-    "r2": "R²",
-    "rmse": "RMSE",
-    "psnr": "PSNR, dB",
-    "pearson_r": "Pearson r",
-    "r_total": "R_total",
-    "slope": "slope",
-    "icc_a1": "ICC(A,1)",
-    "bias": "bias",
+    **{metric.key: metric.heading for metric in metrics_in(COHORT_PAGE)},
     "iou_90": "IoU at 90 %",
     "real_d50_um": "D50 real, µm",
     "predicted_d50_um": "D50 predicted, µm",

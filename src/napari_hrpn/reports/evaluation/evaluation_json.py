@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.analysis.metrics import PAGE, metrics_in
 from napari_hrpn.reports.evaluation.folder import FORMAT
-from napari_hrpn.reports.evaluation.serialization import REGION_KEYS, no_region
+from napari_hrpn.reports.evaluation.serialization import no_region
 from napari_hrpn.slides import taken_away
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotati
             roi,
             name=name,
             measurements={
-                f"{prediction}: {key}": numbers["rois"][index][key]
+                f"{prediction}: {metric.key}": numbers["rois"][index][metric.key]
                 for prediction, numbers in found.items()
-                for key in REGION_KEYS
-                if numbers["rois"][index][key] is not None
+                for metric in metrics_in(PAGE)
+                if numbers["rois"][index][metric.key] is not None
             },
         )
         for index, (roi, name) in enumerate(zip(comparison.rois, comparison.region_names, strict=True))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis import ComparedPixels, PatchFindings, SlideQuality, VesselFindings
+from napari_hrpn.analysis.metrics import METRICS, PAGE, metrics_in
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis import (
@@ -24,22 +25,6 @@ if TYPE_CHECKING:
     )
 
     Plain = dict[str, Any]
-
-REGION_KEYS = (
-    "n",
-    "mse",
-    "rmse",
-    "r2",
-    "psnr",
-    "psnr_max",
-    "pearson_r",
-    "r_total",
-    "slope",
-    "intercept",
-    "icc_a1",
-    "bias",
-)
-"""What every region has, spelt as the manual has it."""
 
 
 def plain_part(part: EvaluationPart) -> Plain:
@@ -59,7 +44,7 @@ def plain_part(part: EvaluationPart) -> Plain:
 
 def no_region(reason: str) -> Plain:
     """What stands for a region that is not known."""
-    return {**dict.fromkeys(REGION_KEYS), "n": 0, "reason": reason}
+    return {**dict.fromkeys(metric.key for metric in metrics_in(PAGE)), "n": 0, "reason": reason}
 
 
 def _pixels(found: ComparedPixels) -> Plain:
@@ -96,41 +81,13 @@ def _pixels(found: ComparedPixels) -> Plain:
 
 
 def _region(region: RegionNumbers) -> Plain:
-    numbers, line = region.agreement, region.regression
-    plain: Plain = {
-        "region": region.region,
-        "n": numbers.n,
-        "mse": numbers.mse,
-        "rmse": numbers.rmse,
-        "r2": numbers.r2,
-        "psnr": numbers.psnr_db,
-        "psnr_max": numbers.data_range,
-        "pearson_r": line.pearson_r,
-        "r_total": line.r_total,
-        "slope": line.slope,
-        "intercept": line.intercept,
-        "icc_a1": region.icc.icc_a1,
-        "bias": region.predicted_mean - region.real_mean,
-        "icc_c1": region.icc.icc_c1,
-        "real_mean": region.real_mean,
-        "predicted_mean": region.predicted_mean,
-        "psnr_real_max": region.psnr_real_max,
-        "real_max": region.real_max,
-        "residual_sd": line.residual_sd,
-        "regression_r2": line.r2,
-        "orthogonal_slope": line.orthogonal_slope,
-        "orthogonal_intercept": line.orthogonal_intercept,
-        "manders_m1": region.manders.m1,
-        "manders_m2": region.manders.m2,
-        "overlap": region.manders.overlap,
-    }
+    values = {metric.key: metric.value(region) for metric in METRICS}
+    plain: Plain = {"region": region.region, **{key: value for key, value in values.items() if value is not None}}
     if region.box_px is not None:
         plain["box_px"] = list(region.box_px)
     if region.intervals is not None:
         plain["intervals"] = _intervals(region.intervals)
     if region.colocalization is not None:
-        names = ("thresholded_m1", "thresholded_m2", "icq", "costes_threshold_real", "costes_threshold_predicted")
-        plain |= {name: getattr(region.colocalization, name) for name in names}
         plain["colocalization_reason"] = region.colocalization.reason
     reasons = _region_reasons(region)
     parts = dict.fromkeys(part for reason in reasons for part in reason.split("; "))
@@ -148,8 +105,9 @@ def _region_reasons(region: RegionNumbers) -> list[str]:
 def _intervals(intervals: BlockIntervals) -> Plain:
     return {
         **{
-            name: {"low": interval.low, "high": interval.high, "reason": interval.reason}
-            for name, interval in (("pearson_r", intervals.pearson_r), ("slope", intervals.slope))
+            metric.key: {"low": interval.low, "high": interval.high, "reason": interval.reason}
+            for metric in METRICS
+            if metric.interval and (interval := metric.interval(intervals))
         },
         "confidence": intervals.pearson_r.confidence,
         "blocks": intervals.blocks,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationPart
+from napari_hrpn.analysis.metrics import METRICS
 from napari_hrpn.core.plain_text import csv_cell
 from napari_hrpn.reports.evaluation.serialization import plain_part
 from napari_hrpn.slides.writers.output_path import partial_output
@@ -68,9 +69,9 @@ def _region_rows(part: Plain) -> Rows:
         row = {"prediction": part["name"], **region}
         row.pop("reasons", None)
         intervals, box = row.pop("intervals", None) or {}, row.pop("box_px", None)
-        for number in ("pearson_r", "slope"):
-            ends = intervals.get(number, {})
-            row[f"{number}_low"], row[f"{number}_high"] = ends.get("low"), ends.get("high")
+        for key in (metric.key for metric in METRICS if metric.interval):
+            ends = intervals.get(key, {})
+            row[f"{key}_low"], row[f"{key}_high"] = ends.get("low"), ends.get("high")
         row["interval_blocks"] = intervals.get("effective_blocks")
         row |= dict(zip(("y0_px", "y1_px", "x0_px", "x1_px"), box or [None] * 4, strict=True))
         rows.append(row)
