@@ -443,7 +443,7 @@ def test_cohort_that_was_killed_is_made_again(
 
     words = ["report", str(output), str(cohort / "evaluation 2"), "-o", str(tmp_path / "out")]
     with monkeypatch.context() as patched:
-        patched.setattr("napari_hrpn.reports.evaluation.cohort.cohort_page", killed)
+        patched.setattr("napari_hrpn.reports.cohort.cohort_page", killed)
         assert run(words) != 0
     assert (tmp_path / "out" / "tables").exists()
     assert not (tmp_path / "out" / "cohort.json").exists()

@@ -6,15 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis.metrics import COHORT_PAGE, metrics_in
-from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
-from napari_hrpn.reports.evaluation.drawing import number
-from napari_hrpn.reports.evaluation.html import Page
+from napari_hrpn.reports.definitions import DEFINITIONS
+from napari_hrpn.reports.drawing import number
+from napari_hrpn.reports.html import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_hrpn.reports.evaluation.drawing import Drawing
+    from napari_hrpn.reports.drawing import Drawing
 
     Plain = dict[str, Any]
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import MORAN
 from napari_hrpn.analysis.metrics import COLOCALIZATION, PAGE, headings, metrics_in
-from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
-from napari_hrpn.reports.evaluation.drawing import number
-from napari_hrpn.reports.evaluation.html import Page
-from napari_hrpn.reports.evaluation.tissue_figures import background_words
+from napari_hrpn.reports.definitions import DEFINITIONS
+from napari_hrpn.reports.drawing import number
+from napari_hrpn.reports.html import Page
+from napari_hrpn.reports.tissue_figures import background_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_hrpn.reports.evaluation.drawing import Drawing
+    from napari_hrpn.reports.drawing import Drawing
 
     Plain = dict[str, Any]
 

@@ -19,19 +19,19 @@ import numpy as np
 from napari_hrpn.analysis import tumour_bootstrap
 from napari_hrpn.analysis.metrics import COHORT, metrics_in
 from napari_hrpn.core.saved_json import saved_json
-from napari_hrpn.reports.errors import ReportError
-from napari_hrpn.reports.evaluation.cohort_figures import cohort_figures
-from napari_hrpn.reports.evaluation.cohort_page import cohort_page
-from napari_hrpn.reports.evaluation.drawing import write_drawing
-from napari_hrpn.reports.evaluation.folder import (
+from napari_hrpn.reports.cohort_figures import cohort_figures
+from napari_hrpn.reports.cohort_page import cohort_page
+from napari_hrpn.reports.drawing import write_drawing
+from napari_hrpn.reports.folder import (
     FIGURES,
     REQUEST,
     TABLES,
     UNFINISHED,
+    ReportError,
     read_evaluation,
     write_json,
 )
-from napari_hrpn.reports.evaluation.tables import write_tables
+from napari_hrpn.reports.tables import write_tables
 from napari_hrpn.slides.writers.output_path import locked_output, partial_output
 
 if TYPE_CHECKING:

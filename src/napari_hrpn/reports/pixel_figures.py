@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, file_name, number, tidy
+from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, file_name, number, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.metrics import COHORT_FIGURE, metrics_in
-from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, tidy
-from napari_hrpn.reports.evaluation.folder import TABLES
-from napari_hrpn.reports.evaluation.tissue_figures import draw_violin, image_colours
+from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, tidy
+from napari_hrpn.reports.folder import TABLES
+from napari_hrpn.reports.tissue_figures import draw_violin, image_colours
 from napari_hrpn.slides import distinct_colours
 
 if TYPE_CHECKING:
