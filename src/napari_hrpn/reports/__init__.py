@@ -1,9 +1,10 @@
 """Reports of an evaluation, a cohort of tumours and a study: tables, figures and pages of what was measured."""
 
 from napari_hrpn.reports.cohort import CohortTumour, WrittenCohort, write_cohort
-from napari_hrpn.reports.drawing import number, plain_text
+from napari_hrpn.reports.drawing import plain_text
 from napari_hrpn.reports.evaluation import EvaluationRequest, WritingReport, WrittenEvaluation, write_evaluation
 from napari_hrpn.reports.folder import ReportError, read_evaluation
+from napari_hrpn.reports.numbers import number
 from napari_hrpn.reports.overview import write_overview
 from napari_hrpn.reports.provenance import prediction_record
 from napari_hrpn.reports.request import (

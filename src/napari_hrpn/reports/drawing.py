@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -77,10 +76,8 @@ def _short(line: str) -> str:
 
 
 _DPI = 130
-_ROUNDING = 1e-12
 _LEAST_SHARE_SHOWN = 1e-3
 REAL_COLOUR = "#222222"
-_NOTHING = "–"
 # file systems take 255 bytes, to which others are added
 _LONGEST_NAME_BYTES = 120
 
@@ -128,32 +125,3 @@ def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
         axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a number for people, the same on pages and in panels.
-
-    Parameters
-    ----------
-    value : float or None
-        None, and what is not finite, is a dash.
-    digits : int
-        Digits after the point of a number below 10; others have as many digits in all, and one more.
-
-    Returns
-    -------
-    str
-        The number.
-    """
-    if value is None or not math.isfinite(value):
-        return _NOTHING
-    if isinstance(value, int):
-        return f"{value:,}"
-    size = abs(value)
-    if size < _ROUNDING:
-        return "0"
-    if size >= 1000:
-        return f"{value:,.0f}"
-    if size and size < 10.0**-digits:
-        return f"{value:.{digits - 1}g}"
-    return f"{value:.{digits if size < 10 else max(0, digits - len(str(int(size))) + 1)}f}".replace("-0.000", "0.000")

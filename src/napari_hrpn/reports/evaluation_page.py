@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from napari_hrpn.analysis import MORAN
 from napari_hrpn.analysis.metrics import COLOCALIZATION, PAGE, headings, metrics_in
 from napari_hrpn.reports.definitions import DEFINITIONS
-from napari_hrpn.reports.drawing import number
 from napari_hrpn.reports.html import Page
+from napari_hrpn.reports.numbers import number, with_interval
 from napari_hrpn.reports.tissue_figures import background_words
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def _region_cells(region: Plain) -> dict[str, str]:
     cells = {}
     for metric in metrics_in(PAGE):
         ends = (region.get("intervals") or {}).get(metric.key, {})
-        interval = f" ({number(ends['low'])} to {number(ends['high'])})" if ends.get("low") is not None else ""
-        cells[metric.key] = f"{number(region[metric.key])}{interval}"
+        cells[metric.key] = with_interval(region[metric.key], ends.get("low"), ends.get("high"))
     return cells
 
 
@@ -225,12 +224,7 @@ def _patches(page: Page, part: Plain) -> None:
     )
     rows = []
     for name, found in part["agreement"].items():
-        ends = (
-            f" ({number(found['icc_a1_low'])} to {number(found['icc_a1_high'])})"
-            if found["icc_a1_low"] is not None
-            else ""
-        )
-        icc = f"{number(found['icc_a1'])}{ends}"
+        icc = with_interval(found["icc_a1"], found["icc_a1_low"], found["icc_a1_high"])
         statistic, p = number(found["anderson_darling_statistic"]), number(found["p_permutation"])
         rows.append([name, number(found["n"]), icc, number(found["icc_c1"]), statistic, p])
     page.table(["patch means", "n", "ICC(A,1)", "ICC(C,1)", "Anderson-Darling", "p, patches exchanged"], rows)

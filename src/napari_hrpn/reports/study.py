@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis.metrics import headings
 from napari_hrpn.core.atomic_write import replaced_file
-from napari_hrpn.core.plain_text import csv_cell
 from napari_hrpn.experiments import METRICS
 from napari_hrpn.reports.drawing import plain_text
+from napari_hrpn.reports.numbers import mean_and_sd
+from napari_hrpn.reports.tables import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,19 +63,8 @@ def write_study_table(
     with replaced_file(path) as partial:
         partial.write_text("\n\n".join([*parts, "\n".join(f"- {note}" for note in _NOTES)]) + "\n", encoding="utf-8")
     rows = [_flat("models", row) for row in models] + [_flat("ablations", row) for row in ablations]
-    with replaced_file(path.with_suffix(".csv")) as partial:
-        write_rows(rows, partial)
+    write_csv(rows, path.with_suffix(".csv"))
     return path
-
-
-def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write CSV; what does not exist is empty."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {key: "" if _is_missing(value) else csv_cell(value) for key, value in row.items()} for row in rows
-        )
 
 
 def _sections(heading: str, rows: Sequence[SummaryRow]) -> list[str]:
@@ -97,7 +86,7 @@ def _markdown(rows: Sequence[SummaryRow]) -> str:
                 row.channels.replace("+", " + "),
                 _number(row.branches),
                 f"{row.slides} ({_tumours(row.tumours)})",
-                *(_mean_and_sd(row.metrics[name]) for name in HEADINGS),
+                *(_spread(row.metrics[name]) for name in HEADINGS),
                 _number(row.parameters),
                 _seconds(row.seconds),
             ]
@@ -114,14 +103,8 @@ def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _mean_and_sd(value: MeanAndSd) -> str:
-    """The spread with two digits, the mean to the same place."""
-    if math.isnan(value.mean):
-        return ""
-    if math.isnan(value.sd) or value.sd == 0:
-        return f"{value.mean:.4g}" if math.isnan(value.sd) else f"{value.mean:.4g} ± 0"
-    places = max(0, 1 - math.floor(math.log10(value.sd)))
-    return f"{value.mean:,.{places}f} ± {value.sd:,.{places}f}"
+def _spread(found: MeanAndSd) -> str:
+    return "" if math.isnan(found.mean) else mean_and_sd(found.mean, found.sd, "{:.4g}".format)
 
 
 def _seconds(value: float) -> str:
@@ -149,10 +132,6 @@ def _flat(table: str, row: SummaryRow) -> dict[str, Any]:
         "patches_per_second": row.patches_per_second,
         "peak_memory_mb": row.peak_memory_mb,
     }
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 _PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -230,8 +209,7 @@ def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) 
     plain_text(figure)
     with replaced_file(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=_DPI)
-    with replaced_file(path.with_suffix(".csv")) as partial:
-        write_rows([_plotted(row, layout) for row in rows], partial)
+    write_csv([_plotted(row, layout) for row in rows], path.with_suffix(".csv"))
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 from dataclasses import asdict
@@ -189,22 +188,23 @@ def write_agreement(
         region: {column: ({**asdict(row), "r2_ceiling": ceilings.get(region)})[column] for column in _COLUMNS}
         for region, row in rows.items()
     }
-    finite = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
-    content = json.dumps({**(about or {}), "agreement": finite}, indent=2, allow_nan=False) + "\n"
+    found = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
+    content = json.dumps({**(about or {}), "agreement": found}, indent=2, allow_nan=False) + "\n"
     paths = folder / "agreement.csv", folder / "agreement.json"
-    for path, text in zip(paths, (_as_csv(table), content), strict=True):
-        with replaced_file(path, sync=False) as partial:
-            partial.write_text(text, encoding="utf-8")
+    write_csv([{"region": region, **row} for region, row in table.items()], paths[0])
+    with replaced_file(paths[1]) as partial:
+        partial.write_text(content, encoding="utf-8")
     return paths
 
 
-def _as_csv(table: Mapping[str, Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("region", *_COLUMNS))
-    for region, row in table.items():
-        writer.writerow((csv_cell(region), *("" if _is_missing(value) else value for value in row.values())))
-    return text.getvalue()
+def write_csv(rows: Sequence[Plain], path: Path) -> None:
+    """Write rows as CSV in one step; what does not exist is empty, and an older file is replaced."""
+    with replaced_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {key: "" if _is_missing(value) else csv_cell(value) for key, value in row.items()} for row in rows
+        )
 
 
 def _is_missing(value: object) -> bool:
