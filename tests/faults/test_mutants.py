@@ -19,8 +19,8 @@ import zarr
 from napari_hrpn.experiments import read_study
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import load_checkpoint, save_checkpoint
-from napari_hrpn.reports.evaluation.cohort import cohort_differences, cohort_rows, cohort_summary
-from napari_hrpn.reports.evaluation.folder import read_evaluation
+from napari_hrpn.reports.cohort import cohort_differences, cohort_rows, cohort_summary
+from napari_hrpn.reports.folder import read_evaluation
 from napari_hrpn.slides import open_slide, read_geojson
 from napari_hrpn.slides.label_image import read_label_image
 from napari_hrpn.slides.regions import region_mask

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
 from napari_hrpn.core.plain_text import printable
-from napari_hrpn.reports.errors import ReportError
-from napari_hrpn.reports.evaluation.drawing import file_name, write_drawing
-from napari_hrpn.reports.evaluation.evaluation_json import evaluation_content, measured_rois
-from napari_hrpn.reports.evaluation.folder import FIGURES, JSON, PAGE, REGIONS, TABLES, EvaluationFolder
-from napari_hrpn.reports.evaluation.page import evaluation_page
-from napari_hrpn.reports.evaluation.pixel_figures import pixel_figures
-from napari_hrpn.reports.evaluation.provenance import hash_steps, slide_facts
-from napari_hrpn.reports.evaluation.serialization import plain_part
-from napari_hrpn.reports.evaluation.tables import evaluation_tables, write_tables
-from napari_hrpn.reports.evaluation.tissue_figures import patch_figure, penetration_figure, slide_figure
+from napari_hrpn.reports.drawing import file_name, write_drawing
+from napari_hrpn.reports.evaluation_page import evaluation_page
+from napari_hrpn.reports.folder import FIGURES, JSON, PAGE, REGIONS, TABLES, EvaluationFolder, ReportError
+from napari_hrpn.reports.pixel_figures import pixel_figures
+from napari_hrpn.reports.provenance import hash_steps, slide_facts
+from napari_hrpn.reports.serialization import evaluation_content, measured_rois, plain_part
+from napari_hrpn.reports.tables import evaluation_tables, write_tables
+from napari_hrpn.reports.tissue_figures import patch_figure, penetration_figure, slide_figure
 from napari_hrpn.slides import prediction_colours, slide_identity, write_geojson
 from napari_hrpn.slides.writers.output_path import partial_output
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_hrpn.analysis import Looks, ProbeImage, SlideComparison
-    from napari_hrpn.reports.evaluation.drawing import Drawing
+    from napari_hrpn.reports.drawing import Drawing
     from napari_hrpn.slides import Annotation, Location
 
     Plain = dict[str, Any]

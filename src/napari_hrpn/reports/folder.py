@@ -1,7 +1,4 @@
-"""The folder of an evaluation: what was asked for, the parts that are finished, and everything that is made of them.
-
-The rule: ``evaluation.json`` is written last, so a folder that has it is complete.
-"""
+"""What keeps a report from being written: one sentence for the user."""
 
 from __future__ import annotations
 
@@ -11,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.core.locked_folder import LOCK, locked_folder
 from napari_hrpn.core.saved_json import saved_json
-from napari_hrpn.reports.errors import ReportError
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+
+class ReportError(ValueError):
+    """A report cannot be written; the message says what was found, what was expected and what to do."""
+
 
 FORMAT = "napari-hrpn evaluation 1"
 JSON, PAGE, REGIONS = "evaluation.json", "evaluation.html", "rois.geojson"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationPart
+from napari_hrpn.analysis.metrics import METRICS
+from napari_hrpn.core.atomic_write import replaced_file
 from napari_hrpn.core.plain_text import csv_cell
-from napari_hrpn.reports.evaluation.serialization import plain_part
+from napari_hrpn.reports.serialization import plain_part
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_hrpn.analysis import VesselFindings
+    from napari_hrpn.analysis import Agreement, VesselFindings
 
     Plain = dict[str, Any]
     Rows = list[Plain]
@@ -68,9 +74,9 @@ def _region_rows(part: Plain) -> Rows:
         row = {"prediction": part["name"], **region}
         row.pop("reasons", None)
         intervals, box = row.pop("intervals", None) or {}, row.pop("box_px", None)
-        for number in ("pearson_r", "slope"):
-            ends = intervals.get(number, {})
-            row[f"{number}_low"], row[f"{number}_high"] = ends.get("low"), ends.get("high")
+        for key in (metric.key for metric in METRICS if metric.interval):
+            ends = intervals.get(key, {})
+            row[f"{key}_low"], row[f"{key}_high"] = ends.get("low"), ends.get("high")
         row["interval_blocks"] = intervals.get("effective_blocks")
         row |= dict(zip(("y0_px", "y1_px", "x0_px", "x1_px"), box or [None] * 4, strict=True))
         rows.append(row)
@@ -147,3 +153,66 @@ def _penetration_tables(part: Plain) -> dict[str, Rows]:
         "vessels": part["vessels"],
         "vessel_density": [part["density"]],
     }
+
+
+_COLUMNS = ("n", "mse", "rmse", "r2", "r2_ceiling", "psnr_db", "pearson_r", "data_range", "reason")
+
+
+def write_agreement(
+    rows: Mapping[str, Agreement],
+    folder: Path,
+    *,
+    r2_ceilings: Mapping[str, float] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> tuple[Path, Path]:
+    """Write ``agreement.csv`` and ``agreement.json``, each in one step; older ones are replaced.
+
+    Parameters
+    ----------
+    rows : mapping of str to Agreement
+        Agreement by region, such as "tissue" and "frame".
+    folder : pathlib.Path
+        Where to.
+    r2_ceilings : mapping of str to float, optional
+        Best possible R2 by region, where it is known.
+    about : mapping, optional
+        What was compared; goes into the JSON as it is.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The CSV and the JSON file.
+    """
+    ceilings = r2_ceilings or {}
+    table = {
+        region: {column: ({**asdict(row), "r2_ceiling": ceilings.get(region)})[column] for column in _COLUMNS}
+        for region, row in rows.items()
+    }
+    found = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
+    content = json.dumps({**(about or {}), "agreement": found}, indent=2, allow_nan=False) + "\n"
+    paths = folder / "agreement.csv", folder / "agreement.json"
+    write_csv([{"region": region, **row} for region, row in table.items()], paths[0])
+    with replaced_file(paths[1]) as partial:
+        partial.write_text(content, encoding="utf-8")
+    return paths
+
+
+def write_csv(rows: Sequence[Plain], path: Path) -> None:
+    """Write rows as CSV in one step; what does not exist is empty, and an older file is replaced."""
+    with replaced_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {key: "" if _is_missing(value) else csv_cell(value) for key, value in row.items()} for row in rows
+        )
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _as_json(value: object) -> object:
+    """JSON knows no infinity: that of the PSNR of equal images becomes a string."""
+    if _is_missing(value):
+        return None
+    return str(value) if isinstance(value, float) and math.isinf(value) else value

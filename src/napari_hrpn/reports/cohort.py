@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis import tumour_bootstrap
+from napari_hrpn.analysis.metrics import COHORT, metrics_in
 from napari_hrpn.core.saved_json import saved_json
-from napari_hrpn.reports.errors import ReportError
-from napari_hrpn.reports.evaluation.cohort_figures import cohort_figures
-from napari_hrpn.reports.evaluation.cohort_page import cohort_page
-from napari_hrpn.reports.evaluation.drawing import write_drawing
-from napari_hrpn.reports.evaluation.folder import (
+from napari_hrpn.reports.cohort_figures import cohort_figures
+from napari_hrpn.reports.cohort_page import cohort_page
+from napari_hrpn.reports.drawing import write_drawing
+from napari_hrpn.reports.folder import (
     FIGURES,
     REQUEST,
     TABLES,
     UNFINISHED,
+    ReportError,
     read_evaluation,
     write_json,
 )
-from napari_hrpn.reports.evaluation.tables import write_tables
+from napari_hrpn.reports.tables import write_tables
 from napari_hrpn.slides.writers.output_path import locked_output, partial_output
 
 if TYPE_CHECKING:
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
 _FORMAT = "napari-hrpn cohort 1"
 _JSON, _PAGE = "cohort.json", "cohort.html"
-_REGION_METRICS = (
-    "r2", "rmse", "mse", "psnr", "pearson_r", "r_total", "slope", "intercept", "icc_a1", "bias", "n",
-)  # fmt: skip
 _IOU_PERCENTILES = (50, 75, 90)
 _SLIDE_NUMBERS = ("vessels_per_mm2", "vessel_area_fraction", "cells_per_mm2")
 """What a tumour has whatever is predicted."""
@@ -205,7 +203,7 @@ def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
 
 
 def _numbers(evaluation: Plain, found: Plain, region: str) -> dict[str, float]:
-    numbers = {name: _float(found[region][name]) for name in _REGION_METRICS}
+    numbers = {metric.key: _float(found[region][metric.key]) for metric in metrics_in(COHORT)}
     if region != found["region"]:
         return numbers
     curve = {point["percentile"]: point for point in found["iou_curve"]}

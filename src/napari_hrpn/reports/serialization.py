@@ -6,14 +6,19 @@ The rule: all figures, tables and pages are made from these, so a resumed evalua
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.analysis import ComparedPixels, PatchFindings, SlideQuality, VesselFindings
+from napari_hrpn.analysis.metrics import METRICS, PAGE, metrics_in
+from napari_hrpn.reports.folder import FORMAT
+from napari_hrpn.slides import taken_away
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_hrpn.analysis import (
         BlockIntervals,
         ChannelHeterogeneity,
@@ -21,25 +26,11 @@ if TYPE_CHECKING:
         Heterogeneity,
         Penetration,
         RegionNumbers,
+        SlideComparison,
     )
+    from napari_hrpn.slides import Annotation
 
     Plain = dict[str, Any]
-
-REGION_KEYS = (
-    "n",
-    "mse",
-    "rmse",
-    "r2",
-    "psnr",
-    "psnr_max",
-    "pearson_r",
-    "r_total",
-    "slope",
-    "intercept",
-    "icc_a1",
-    "bias",
-)
-"""What every region has, spelt as the manual has it."""
 
 
 def plain_part(part: EvaluationPart) -> Plain:
@@ -59,7 +50,7 @@ def plain_part(part: EvaluationPart) -> Plain:
 
 def no_region(reason: str) -> Plain:
     """What stands for a region that is not known."""
-    return {**dict.fromkeys(REGION_KEYS), "n": 0, "reason": reason}
+    return {**dict.fromkeys(metric.key for metric in metrics_in(PAGE)), "n": 0, "reason": reason}
 
 
 def _pixels(found: ComparedPixels) -> Plain:
@@ -96,41 +87,13 @@ def _pixels(found: ComparedPixels) -> Plain:
 
 
 def _region(region: RegionNumbers) -> Plain:
-    numbers, line = region.agreement, region.regression
-    plain: Plain = {
-        "region": region.region,
-        "n": numbers.n,
-        "mse": numbers.mse,
-        "rmse": numbers.rmse,
-        "r2": numbers.r2,
-        "psnr": numbers.psnr_db,
-        "psnr_max": numbers.data_range,
-        "pearson_r": line.pearson_r,
-        "r_total": line.r_total,
-        "slope": line.slope,
-        "intercept": line.intercept,
-        "icc_a1": region.icc.icc_a1,
-        "bias": region.predicted_mean - region.real_mean,
-        "icc_c1": region.icc.icc_c1,
-        "real_mean": region.real_mean,
-        "predicted_mean": region.predicted_mean,
-        "psnr_real_max": region.psnr_real_max,
-        "real_max": region.real_max,
-        "residual_sd": line.residual_sd,
-        "regression_r2": line.r2,
-        "orthogonal_slope": line.orthogonal_slope,
-        "orthogonal_intercept": line.orthogonal_intercept,
-        "manders_m1": region.manders.m1,
-        "manders_m2": region.manders.m2,
-        "overlap": region.manders.overlap,
-    }
+    values = {metric.key: metric.value(region) for metric in METRICS}
+    plain: Plain = {"region": region.region, **{key: value for key, value in values.items() if value is not None}}
     if region.box_px is not None:
         plain["box_px"] = list(region.box_px)
     if region.intervals is not None:
         plain["intervals"] = _intervals(region.intervals)
     if region.colocalization is not None:
-        names = ("thresholded_m1", "thresholded_m2", "icq", "costes_threshold_real", "costes_threshold_predicted")
-        plain |= {name: getattr(region.colocalization, name) for name in names}
         plain["colocalization_reason"] = region.colocalization.reason
     reasons = _region_reasons(region)
     parts = dict.fromkeys(part for reason in reasons for part in reason.split("; "))
@@ -148,8 +111,9 @@ def _region_reasons(region: RegionNumbers) -> list[str]:
 def _intervals(intervals: BlockIntervals) -> Plain:
     return {
         **{
-            name: {"low": interval.low, "high": interval.high, "reason": interval.reason}
-            for name, interval in (("pearson_r", intervals.pearson_r), ("slope", intervals.slope))
+            metric.key: {"low": interval.low, "high": interval.high, "reason": interval.reason}
+            for metric in METRICS
+            if metric.interval and (interval := metric.interval(intervals))
         },
         "confidence": intervals.pearson_r.confidence,
         "blocks": intervals.blocks,
@@ -294,3 +258,72 @@ def _finite(value: object) -> Any:  # noqa: ANN401
     if isinstance(value, np.generic):
         return _finite(value.item())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_PIXEL_KEYS = ("frame", "iou_curve", "quantiles", "anderson_darling", "distributions")
+
+
+def evaluation_content(parts: Mapping[str, Plain], about: Plain, why_no_penetration: str) -> Plain:
+    """Put together what goes into ``evaluation.json``."""
+    predictions = {name: _prediction(name, parts, about["tissue"], why_no_penetration) for name in about["predictions"]}
+    first = next(iter(predictions.values()))
+    patches, penetration = parts["patches"], parts.get("penetration")
+    return {
+        "format": FORMAT,
+        **first,
+        "vessels": {"reason": why_no_penetration} if penetration is None else penetration["density"],
+        "heterogeneity": {
+            "patch_px": patches["patch_px"],
+            "thresholds": patches["thresholds"],
+            "channels": patches["spread"],
+        },
+        "quality": parts["quality"],
+        "predictions": predictions,
+        "about": about,
+    }
+
+
+def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotation, ...]:
+    """Regions of interest with what was measured in them, for QuPath."""
+    found = content["predictions"]
+    measured = (
+        replace(
+            roi,
+            name=name,
+            measurements={
+                f"{prediction}: {metric.key}": numbers["rois"][index][metric.key]
+                for prediction, numbers in found.items()
+                for metric in metrics_in(PAGE)
+                if numbers["rois"][index][metric.key] is not None
+            },
+        )
+        for index, (roi, name) in enumerate(zip(comparison.rois, comparison.region_names, strict=True))
+    )
+    return (*measured, *taken_away(comparison.rois))
+
+
+def _prediction(name: str, parts: Mapping[str, Plain], tissue_words: str, why_no_penetration: str) -> Plain:
+    pixels = parts[f"pixels {name}"]
+    penetration = parts.get("penetration")
+    return {
+        "tissue": pixels["tissue"] or no_region(f"the tissue is not known: {tissue_words}"),
+        **{key: pixels[key] for key in _PIXEL_KEYS},
+        "rois": [{"name": roi["region"], **roi} for roi in pixels["rois"]],
+        "region": pixels["region"],
+        "penetration": {"reason": why_no_penetration} if penetration is None else _penetration(name, penetration),
+        "patches": parts["patches"]["agreement"][name],
+    }
+
+
+def _penetration(name: str, part: Plain) -> Plain:
+    names = {"real": "real", "predicted": name}
+    return {
+        **{
+            key: {profile["area"]: profile for profile in part["profiles"] if profile["image"] == image}
+            for key, image in names.items()
+        },
+        "vessel_threshold": part["vessel_threshold"],
+        "background": {key: part["background"].get(image, 0.0) for key, image in names.items()},
+        "background_from": part["background_from"],
+        "reason": "",
+    }

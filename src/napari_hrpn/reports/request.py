@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 from napari_hrpn.analysis import roi_bounds
 from napari_hrpn.analysis.evaluation.settings import TAKEN_NAMES
 from napari_hrpn.core.plain_text import printable
-from napari_hrpn.reports.errors import ReportError
-from napari_hrpn.reports.evaluation.drawing import file_name
-from napari_hrpn.reports.evaluation.folder import EvaluationFolder
-from napari_hrpn.reports.evaluation.provenance import prediction_record
-from napari_hrpn.reports.evaluation.run import evaluation_request
+from napari_hrpn.reports.drawing import file_name
+from napari_hrpn.reports.evaluation import evaluation_request
+from napari_hrpn.reports.folder import EvaluationFolder, ReportError
+from napari_hrpn.reports.provenance import prediction_record
 from napari_hrpn.slides import ChannelRoles, guess_roles, slide_identity, slide_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_hrpn.reports.evaluation.run import EvaluationRequest
+    from napari_hrpn.reports.evaluation import EvaluationRequest
     from napari_hrpn.slides import Annotation, Location, Slide
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, file_name, number, tidy
+from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, file_name, tidy
+from napari_hrpn.reports.numbers import number
 from napari_hrpn.reports.overview import coarse_pixels, draw_scale_bar, panel_ratio
 from napari_hrpn.slides import contrast_limits
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, file_name, number, tidy
+from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, file_name, tidy
+from napari_hrpn.reports.numbers import number, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,9 +90,8 @@ def _draw_density(axes: Axes, density: Plain, region: Plain) -> None:
 
 def _density_words(region: Plain) -> list[str]:
     ends = (region.get("intervals") or {}).get("pearson_r", {})
-    interval = f" ({number(ends['low'])} to {number(ends['high'])})" if ends.get("low") is not None else ""
     return [
-        f"r {number(region['pearson_r'])}{interval}",
+        f"r {with_interval(region['pearson_r'], ends.get('low'), ends.get('high'))}",
         f"R_total {number(region['r_total'])}",
         f"slope {number(region['slope'])}, intercept {number(region['intercept'])}",
         f"R² {number(region['r2'])}, RMSE {number(region['rmse'])}",

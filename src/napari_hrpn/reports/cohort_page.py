@@ -5,27 +5,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
-from napari_hrpn.reports.evaluation.drawing import number
-from napari_hrpn.reports.evaluation.html import Page
+from napari_hrpn.analysis.metrics import COHORT_PAGE, metrics_in
+from napari_hrpn.reports.definitions import DEFINITIONS
+from napari_hrpn.reports.html import Page
+from napari_hrpn.reports.numbers import MISSING, interval, mean_and_sd, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_hrpn.reports.evaluation.drawing import Drawing
+    from napari_hrpn.reports.drawing import Drawing
 
     Plain = dict[str, Any]
 
 _SHOWN = {
-    "r2": "R²",
-    "rmse": "RMSE",
-    "psnr": "PSNR, dB",
-    "pearson_r": "Pearson r",
-    "r_total": "R_total",
-    "slope": "slope",
-    "icc_a1": "ICC(A,1)",
-    "bias": "bias",
+    **{metric.key: metric.heading for metric in metrics_in(COHORT_PAGE)},
     "iou_90": "IoU at 90 %",
     "real_d50_um": "D50 real, µm",
     "predicted_d50_um": "D50 predicted, µm",
@@ -87,7 +81,10 @@ def _tumours(page: Page, rows: Sequence[Plain], summary: Sequence[Plain]) -> Non
 
 
 def _spread_cells(row: Plain | None) -> tuple[str, str, str]:
-    return _mean_and_sd(row), "0" if row is None else f"{row['n']}", _interval(row)
+    if row is None or row["mean"] is None:
+        return MISSING, "0" if row is None else f"{row['n']}", MISSING
+    sd = math.nan if row["sd"] is None else row["sd"]
+    return mean_and_sd(row["mean"], sd), f"{row['n']}", interval(row["low"], row["high"]) or MISSING
 
 
 def _differences(page: Page, rows: Sequence[Plain]) -> None:
@@ -104,17 +101,3 @@ def _differences(page: Page, rows: Sequence[Plain]) -> None:
             if row["number"] in _SHOWN and row["n"]
         ],
     )
-
-
-def _mean_and_sd(row: Plain | None) -> str:
-    """The spread with two digits, the mean to the same place."""
-    if row is None or row["mean"] is None:
-        return "–"
-    if not row["sd"]:
-        return number(row["mean"]) if row["sd"] is None else f"{number(row['mean'])} ± 0"
-    places = max(0, 1 - math.floor(math.log10(row["sd"])))
-    return f"{row['mean']:,.{places}f} ± {row['sd']:,.{places}f}"
-
-
-def _interval(row: Plain | None) -> str:
-    return "–" if row is None or row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"

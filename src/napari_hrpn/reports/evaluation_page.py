@@ -6,51 +6,27 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import MORAN
-from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
-from napari_hrpn.reports.evaluation.drawing import number
-from napari_hrpn.reports.evaluation.html import Page
-from napari_hrpn.reports.evaluation.serialization import REGION_KEYS
-from napari_hrpn.reports.evaluation.tissue_figures import background_words
+from napari_hrpn.analysis.metrics import COLOCALIZATION, PAGE, headings, metrics_in
+from napari_hrpn.reports.definitions import DEFINITIONS
+from napari_hrpn.reports.html import Page
+from napari_hrpn.reports.numbers import number, with_interval
+from napari_hrpn.reports.tissue_figures import background_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_hrpn.reports.evaluation.drawing import Drawing
+    from napari_hrpn.reports.drawing import Drawing
 
     Plain = dict[str, Any]
 
-_HEADINGS = {
-    "n": "n, px",
-    "mse": "MSE",
-    "rmse": "RMSE",
-    "r2": "R²",
-    "psnr": "PSNR, dB",
-    "psnr_max": "MAX",
-    "pearson_r": "Pearson r",
-    "r_total": "R_total",
-    "slope": "slope",
-    "intercept": "intercept",
-    "icc_a1": "ICC(A,1)",
-    "bias": "bias",
-}
 _FLOORS = (
     "By floor: D50 and D90 if the floor of the tissue, its autofluorescence, lay anywhere between this background and "
     "the darkest shell with a hundredth of the pixels. Blank glass shows the camera's offset alone: take the floor "
     "from a section without probe (--background). No number here tells a faint probe from autofluorescence."
 )
 _MOST_REGIONS = 1000
-_WITH_INTERVAL = ("pearson_r", "slope")
-_COLOCALIZATION = {
-    "manders_m1": "M1",
-    "manders_m2": "M2",
-    "overlap": "overlap",
-    "thresholded_m1": "M1 above Costes",
-    "thresholded_m2": "M2 above Costes",
-    "icq": "Li's ICQ",
-    "costes_threshold_real": "Costes, real",
-    "costes_threshold_predicted": "Costes, predicted",
-}
+_SUMMARY = ("n", "pearson_r", "r2", "slope")
 
 
 def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequence[Drawing], folder: Path) -> str:
@@ -82,13 +58,12 @@ def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequen
     return str(page)
 
 
-def _region_cells(region: Plain) -> list[str]:
-    """Numbers of a region for a table."""
-    cells = []
-    for key in REGION_KEYS:
-        ends = (region.get("intervals") or {}).get(key, {}) if key in _WITH_INTERVAL else {}
-        interval = f" ({number(ends['low'])} to {number(ends['high'])})" if ends.get("low") is not None else ""
-        cells.append(f"{number(region[key])}{interval}")
+def _region_cells(region: Plain) -> dict[str, str]:
+    """Numbers of a region for a table, with their intervals."""
+    cells = {}
+    for metric in metrics_in(PAGE):
+        ends = (region.get("intervals") or {}).get(metric.key, {})
+        cells[metric.key] = with_interval(region[metric.key], ends.get("low"), ends.get("high"))
     return cells
 
 
@@ -100,10 +75,10 @@ def _summary(page: Page, content: Plain) -> None:
     rows = []
     for name, found in content["predictions"].items():
         region = found[found["region"]]
-        cells = dict(zip(REGION_KEYS, _region_cells(region), strict=True))
+        cells = _region_cells(region)
         there = "all" if tiles is None else f"{tiles['finished']} of {tiles['total']}"
-        rows.append([name, there, found["region"], *(cells[key] for key in ("n", "pearson_r", "r2", "slope"))])
-    page.table(["prediction", "tiles", "region", *(_HEADINGS[key] for key in ("n", "pearson_r", "r2", "slope"))], rows)
+        rows.append([name, there, found["region"], *(cells[key] for key in _SUMMARY)])
+    page.table(["prediction", "tiles", "region", *headings(_SUMMARY).values()], rows)
     page.table(
         ["prediction", "checkpoint", "its digest", "resampled", "precision"],
         [[name, *_checkpoint(facts.get("prediction") or {})] for name, facts in about["predictions"].items()],
@@ -119,7 +94,10 @@ def _checkpoint(record: Plain) -> list[str]:
 
 def _numbers(page: Page, content: Plain) -> None:
     regions = _regions(content)
-    page.table(["", *_HEADINGS.values()], [[title, *_region_cells(region)] for title, region in regions.items()])
+    page.table(
+        ["", *(metric.heading for metric in metrics_in(PAGE))],
+        [[title, *_region_cells(region).values()] for title, region in regions.items()],
+    )
     if more := sum(max(0, len(found["rois"]) - _MOST_REGIONS) for found in content["predictions"].values()):
         page.text(f"{more:,} more regions are in evaluation.json and tables/regions.csv.", quiet=True)
     notes = []
@@ -149,14 +127,14 @@ def _numbers(page: Page, content: Plain) -> None:
 
 def _colocalization(page: Page, content: Plain) -> None:
     regions = _regions(content)
-    shown = {
-        key: words
-        for key, words in _COLOCALIZATION.items()
-        if any(region.get(key) is not None for region in regions.values())
-    }
+    shown = [
+        metric
+        for metric in metrics_in(COLOCALIZATION)
+        if any(region.get(metric.key) is not None for region in regions.values())
+    ]
     if shown:
-        rows = [[title, *(number(region.get(key)) for key in shown)] for title, region in regions.items()]
-        page.table(["co-localisation", *shown.values()], rows)
+        rows = [[title, *(number(region.get(metric.key)) for metric in shown)] for title, region in regions.items()]
+        page.table(["co-localisation", *(metric.heading for metric in shown)], rows)
 
 
 def _regions(content: Plain) -> dict[str, Plain]:
@@ -246,12 +224,7 @@ def _patches(page: Page, part: Plain) -> None:
     )
     rows = []
     for name, found in part["agreement"].items():
-        ends = (
-            f" ({number(found['icc_a1_low'])} to {number(found['icc_a1_high'])})"
-            if found["icc_a1_low"] is not None
-            else ""
-        )
-        icc = f"{number(found['icc_a1'])}{ends}"
+        icc = with_interval(found["icc_a1"], found["icc_a1_low"], found["icc_a1_high"])
         statistic, p = number(found["anderson_darling_statistic"]), number(found["p_permutation"])
         rows.append([name, number(found["n"]), icc, number(found["icc_c1"]), statistic, p])
     page.table(["patch means", "n", "ICC(A,1)", "ICC(C,1)", "Anderson-Darling", "p, patches exchanged"], rows)

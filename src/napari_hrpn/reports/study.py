@@ -1,14 +1,17 @@
-"""A study's box plots, every point shown, each with the CSV that it was drawn from."""
+"""Table and figures of a study: mean ± SD over slides, and every slide a point."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.analysis.metrics import headings
 from napari_hrpn.core.atomic_write import replaced_file
-from napari_hrpn.reports.figure_text import plain_text
-from napari_hrpn.reports.study_table import HEADINGS, REGIONS, write_rows
+from napari_hrpn.experiments import METRICS
+from napari_hrpn.reports.drawing import plain_text
+from napari_hrpn.reports.numbers import mean_and_sd
+from napari_hrpn.reports.tables import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +19,120 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from napari_hrpn.experiments import ResultRow
+    from napari_hrpn.analysis import MeanAndSd
+    from napari_hrpn.experiments import ResultRow, SummaryRow
+
+# results of studies have the unit of the PSNR in its key
+HEADINGS = {key: headings([key.removesuffix("_db")])[key.removesuffix("_db")] for key in METRICS}
+_PARTS = {"test": "Test tumours", "validation": "Cross-validation"}
+REGIONS = {"tissue": "tissue", "frame": "full frame"}
+_NOTES = (
+    "Mean ± standard deviation over slides. The unit is the tumour: slides of one tumour are not independent.",
+    "MSE and RMSE are in grey levels of the imaged probe; R² and PSNR are pooled over all pixels of a slide.",
+    "* The held-out tumour also decided which epoch was kept, so this figure is not unbiased.",
+    "Parameters are those that are trained, of the network that predicts; seconds are the mean over its trainings.",
+    "mean: the mean of the probe over the tissue learnt from. blurred: least squares on Gaussian-blurred inputs. "
+    "raw: the stain as it is; only its correlation means something.",
+)
+
+
+def write_study_table(
+    models: Sequence[SummaryRow], ablations: Sequence[SummaryRow], folder: Path, title: str = ""
+) -> Path:
+    """Write ``table.md`` and ``table.csv``, each in one step; older ones are replaced.
+
+    Parameters
+    ----------
+    models : sequence of SummaryRow
+        Networks and baselines that are compared.
+    ablations : sequence of SummaryRow
+        The ablation grid; may be empty.
+    folder : pathlib.Path
+        Where to.
+    title : str
+        Of the study.
+
+    Returns
+    -------
+    pathlib.Path
+        The Markdown file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "table.md"
+    parts = [f"# {title or 'Study'}", *_sections("Models", models), *_sections("Ablations of HRPN", ablations)]
+    with replaced_file(path) as partial:
+        partial.write_text("\n\n".join([*parts, "\n".join(f"- {note}" for note in _NOTES)]) + "\n", encoding="utf-8")
+    rows = [_flat("models", row) for row in models] + [_flat("ablations", row) for row in ablations]
+    write_csv(rows, path.with_suffix(".csv"))
+    return path
+
+
+def _sections(heading: str, rows: Sequence[SummaryRow]) -> list[str]:
+    return [
+        f"## {heading}: {part_name}, {region_name}\n\n{_markdown(chosen)}"
+        for part, part_name in _PARTS.items()
+        for region, region_name in REGIONS.items()
+        if (chosen := [row for row in rows if (row.part, row.region) == (part, region)])
+    ]
+
+
+def _markdown(rows: Sequence[SummaryRow]) -> str:
+    table = [["model", "inputs", "branches", "n", *HEADINGS.values(), "parameters", "training, s"]]
+    for row in rows:
+        star = "*" if row.chose_checkpoint else ""
+        table.append(
+            [
+                f"{row.model}{star}",
+                row.channels.replace("+", " + "),
+                _number(row.branches),
+                f"{row.slides} ({_tumours(row.tumours)})",
+                *(_spread(row.metrics[name]) for name in HEADINGS),
+                _number(row.parameters),
+                _seconds(row.seconds),
+            ]
+        )
+    lines = [f"| {' | '.join(cells)} |" for cells in table]
+    return "\n".join([lines[0], "|" + " --- |" * len(table[0]), *lines[1:]])
+
+
+def _tumours(count: int) -> str:
+    return f"{count} tumour{'' if count == 1 else 's'}"
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _spread(found: MeanAndSd) -> str:
+    return "" if math.isnan(found.mean) else mean_and_sd(found.mean, found.sd, "{:.4g}".format)
+
+
+def _seconds(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def _flat(table: str, row: SummaryRow) -> dict[str, Any]:
+    metrics: dict[str, float] = {}
+    for name in HEADINGS:
+        value = row.metrics[name]
+        metrics |= {f"{name}_mean": value.mean, f"{name}_sd": value.sd}
+    return {
+        "table": table,
+        "model": row.model,
+        "channels": row.channels,
+        "branches": row.branches,
+        "part": row.part,
+        "region": row.region,
+        "chose_checkpoint": row.chose_checkpoint,
+        "slides": row.slides,
+        "tumours": row.tumours,
+        **metrics,
+        "parameters": row.parameters,
+        "seconds": row.seconds,
+        "patches_per_second": row.patches_per_second,
+        "peak_memory_mb": row.peak_memory_mb,
+    }
+
 
 _PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's: told apart by people of all kinds of colour vision."""
@@ -93,8 +209,7 @@ def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) 
     plain_text(figure)
     with replaced_file(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=_DPI)
-    with replaced_file(path.with_suffix(".csv")) as partial:
-        write_rows([_plotted(row, layout) for row in rows], partial)
+    write_csv([_plotted(row, layout) for row in rows], path.with_suffix(".csv"))
     return path
 
 

@@ -1,23 +1,12 @@
 """What each number of an evaluation is, in a sentence."""
 
 from napari_hrpn.analysis import MORAN
+from napari_hrpn.analysis.metrics import METRICS
 
 DEFINITIONS = {
-    "n": "Pixels, patches, vessels or tumours that a number was taken from.",
-    "MSE, RMSE": "Mean squared difference of predicted and real grey levels over all pixels together, and its root.",
-    "R²": "1 - SSE/SST over all pixels of the region together: 1 is perfect, 0 is no better than the mean of the real "
-    "image, negative is worse.",
-    "PSNR": "20 log10(MAX / RMSE) in dB, MAX being the largest value of the pixel type unless stated otherwise; a dark "
-    "image has a high PSNR whatever is predicted.",
-    "Pearson r": "Correlation of real and predicted pixels; blind to gain and offset.",
-    "R_total": "The same without the pixels that are zero in both, as Fiji's Colocalization Threshold gives it.",
-    "slope, intercept": "Least-squares line: predicted = intercept + slope x real; a slope below 1 is a prediction "
-    "with too little contrast.",
+    **{metric.title: metric.definition for metric in METRICS if metric.views},
     "intervals": "By spatial block bootstrap: blocks of six correlation lengths are drawn with replacement, since "
     "neighbouring pixels repeat each other; there is no p-value from pixels.",
-    "ICC(A,1)": "Intraclass correlation for absolute agreement, lowered by scatter and by bias. Over patches that are "
-    "like their neighbours, its interval draws blocks of them; there is none for fewer than 30 blocks.",
-    "bias": "Mean predicted minus mean real grey level.",
     "IoU": "Pixels at or above a threshold in both images over those in any; the paper's MIoU; the mean IoU "
     "also counts the dark pixels as a class.",
     "chance": "IoU to be expected of two masks as large as the real one (share f) and the predicted one (share g) "
@@ -28,10 +17,6 @@ DEFINITIONS = {
     "Anderson-Darling": "k-sample statistic with its table's p, which is capped at 0.25 and 0.001 and takes pixels for "
     "independent. Over patches, p comes from exchanging real and predicted patch by patch, or in blocks wider than six "
     "correlation lengths where neighbouring patches are alike; there is none for fewer than 6 blocks.",
-    "Manders M1, M2": "Share of the real signal where the predicted one is above zero, and the other way round.",
-    "overlap, Li's ICQ": "Sum of products over the root of the product of the sums of squares; and the share of pixels "
-    "on the same side of both means, less a half.",
-    "Costes thresholds": "Grey levels below which the pixels of a region are no longer positively correlated.",
     "patch": "A square of the slide; it counts where enough of it is tissue: half, unless another share was chosen.",
     "CV, Gini": "How unequal patches are: SD over mean, and 0 for equal ones to near 1 where one has everything.",
     MORAN: "Whether patches that share an edge (4 neighbours, the rook's) are alike: about 1 where they are, "

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.reports.evaluation.drawing import REAL_COLOUR, Drawing, tidy
-from napari_hrpn.reports.evaluation.folder import TABLES
-from napari_hrpn.reports.evaluation.tissue_figures import draw_violin, image_colours
+from napari_hrpn.analysis.metrics import COHORT_FIGURE, metrics_in
+from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, tidy
+from napari_hrpn.reports.folder import TABLES
+from napari_hrpn.reports.tissue_figures import draw_violin, image_colours
 from napari_hrpn.slides import distinct_colours
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     Plain = dict[str, Any]
-
-_METRICS = {"r2": "R²", "pearson_r": "Pearson r", "slope": "slope", "rmse": "RMSE", "icc_a1": "ICC(A,1)"}
 
 
 def cohort_figures(rows: Sequence[Plain], evaluations: Mapping[Path, Plain]) -> list[Drawing]:
@@ -47,9 +46,10 @@ def _numbers(rows: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
     chosen = [row for row in rows if row["region"] == region]
     predictions = list(dict.fromkeys(row["prediction"] for row in chosen))
     tumours = list(dict.fromkeys(row["tumour"] for row in chosen))
-    figure = Figure(figsize=(2.6 * len(_METRICS), 4.2), layout="constrained")
-    for axes, (key, words) in zip(figure.subplots(1, len(_METRICS)), _METRICS.items(), strict=True):
-        by_place = {(row["prediction"], row["tumour"]): row[key] for row in chosen}
+    metrics = metrics_in(COHORT_FIGURE)
+    figure = Figure(figsize=(2.6 * len(metrics), 4.2), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(metrics)), metrics, strict=True):
+        by_place = {(row["prediction"], row["tumour"]): row[metric.key] for row in chosen}
         for tumour in tumours:
             line = [by_place.get((prediction, tumour), math.nan) for prediction in predictions]
             axes.plot(range(len(line)), line, color="0.7", linewidth=0.8, zorder=1)
@@ -59,7 +59,7 @@ def _numbers(rows: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
             axes.scatter([place] * len(values), values, s=22, color=colour, alpha=0.8, zorder=2)
             if np.isfinite(values).any():
                 axes.plot([place - 0.2, place + 0.2], [np.nanmean(values)] * 2, color=colour, linewidth=2)
-        tidy(axes, "", "", words)
+        tidy(axes, "", "", metric.heading)
         axes.set_xticks(range(len(predictions)), predictions, rotation=20, ha="right", fontsize=8)
         axes.set_xlim(-0.6, len(predictions) - 0.4)
     caption = f"Each point is a tumour, n = {len(tumours)}, over the {region}; the bar is their mean."
