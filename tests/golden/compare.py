@@ -12,7 +12,7 @@ from typing import Any
 from golden.inputs import FILES
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
-LARGEST_PLAIN = 12_000
+LARGEST_PLAIN = 16_000
 """Characters beyond which a golden file is compressed."""
 
 

@@ -1,9 +1,13 @@
 """Tables and JSON that the package makes of the inputs, as the golden files hold them."""
 
+import html
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
+
+from pyarrow import parquet
 
 from golden.inputs import KINDS, Inputs, outlines, write_inputs
 from golden.manifest import command, widget_class
@@ -34,7 +38,29 @@ def folder_texts(folder: Path, name: str) -> dict[str, str]:
     """JSON, GeoJSON, CSV and Markdown of a folder and its tables and figures, without what depends on the run."""
     patterns = ("*.*json", "*.csv", "*.md", "tables/*.csv", "figures/*.csv")
     paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    return {f"{name}/{path.relative_to(folder).as_posix()}": plain_text(path) for path in paths}
+    found = {f"{name}/{path.relative_to(folder).as_posix()}": plain_text(path) for path in paths}
+    found |= {f"{name}/{path.stem}-page.txt": page_text(path) for path in folder.glob("*.html")}
+    return found | {f"{name}/files.json": json.dumps(written_files(folder), indent=1)}
+
+
+def page_text(path: Path) -> str:
+    """What is read on a page down to what it was made from, a line for each piece of text."""
+    pictures_and_code = r"(?s)<(script|style|svg)\b.*?</\1>"
+    text = html.unescape(re.sub(r"<[^>]+>", "\n", re.sub(pictures_and_code, "", path.read_text("utf-8"))))
+    text = re.sub(r"Made by napari-hrpn \S+ on [\d-]+ [\d:]+ UTC", "Made by napari-hrpn", text)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = max((number for number, line in enumerate(lines) if line == "Made from"), default=len(lines))
+    return "\n".join(lines[:last]) + "\n"
+
+
+def written_files(folder: Path) -> dict[str, list[str]]:
+    """All files that a command wrote, except hidden ones and those of networks; of Parquet with the columns."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not name.startswith(("runs/", "patches/", ".")):
+            found[name] = list(parquet.read_schema(path).names) if path.suffix == ".parquet" else []
+    return found
 
 
 def plain_text(path: Path) -> str:
@@ -81,7 +107,21 @@ def measured_tables(widget: Any, name: str, inputs: Inputs, monkeypatch: Any) ->
     for text in ("Measure", "Measure at full resolution", "Manders and Costes"):
         press(widget, text, must_exist=False)
     settle(widget)
-    return saved_tables(widget, inputs.real.parent / name, monkeypatch)
+    found = {f"widgets/{name}-shown.json": json.dumps(shown_tables(widget), indent=1, ensure_ascii=False)}
+    return found | saved_tables(widget, inputs.real.parent / name, monkeypatch)
+
+
+def shown_tables(widget: Any) -> list[dict[str, Any]]:
+    """Headings and texts of the tables in a widget."""
+    from qtpy.QtWidgets import QTableWidget
+
+    found = []
+    for table in widget.findChildren(QTableWidget):
+        headings = [table.horizontalHeaderItem(column) for column in range(table.columnCount())]
+        titles = [item.text() for item in headings if item is not None]
+        rows = [row_texts(table, row) for row in range(table.rowCount())]
+        found.append({"headings": titles, "rows": rows})
+    return found
 
 
 def import_regions(widget: Any, path: Path, monkeypatch: Any) -> None:
@@ -157,8 +197,13 @@ def settle(widget: Any) -> None:
 
 def cells(table: Any) -> list[str]:
     """Texts of a table."""
-    items = [table.item(row, column) for row in range(table.rowCount()) for column in range(table.columnCount())]
-    return [item.text() for item in items if item is not None]
+    return [text for row in range(table.rowCount()) for text in row_texts(table, row)]
+
+
+def row_texts(table: Any, row: int) -> list[str]:
+    """Texts of a row; empty where there is no item."""
+    items = [table.item(row, column) for column in range(table.columnCount())]
+    return ["" if item is None else item.text() for item in items]
 
 
 def wait_until(is_true: Any, for_s: float = 0.0) -> None:

@@ -1,6 +1,6 @@
 """Numbers, words, names and files are what they were when the golden files were written.
 
-Where a change is meant, ``python tests/golden/write.py --overwrite PART`` writes new ones, and the difference is reviewed.
+Where a change is meant, ``python tests/golden/write.py --overwrite PART`` writes new ones, to be reviewed as a change.
 """
 
 import json
