@@ -21,7 +21,7 @@ EVALUATIONS = {
     "float32": ("--background", "5", "--patch", "48", "--psnr-max", "real"),
 }
 MEASURING_WIDGETS = ("threshold_miou", "distributions", "penetration")
-WAIT_S = 120.0
+WAIT_S, LEAST_TURNS = 120.0, 20
 
 
 def evaluation(folder: Path, kind: str) -> dict[str, str]:
@@ -207,14 +207,15 @@ def row_texts(table: Any, row: int) -> list[str]:
 
 
 def wait_until(is_true: Any, for_s: float = 0.0) -> None:
-    """Let Qt work until a condition has held for some time."""
+    """Let Qt work until a condition has held for some time, and each of many times that Qt had its turn."""
     from qtpy.QtWidgets import QApplication
 
-    end, since = time.monotonic() + WAIT_S, None
-    while since is None or time.monotonic() - since < for_s:
+    end, since, turns = time.monotonic() + WAIT_S, 0.0, 0
+    while not turns or (for_s and (turns < LEAST_TURNS or time.monotonic() - since < for_s)):
         assert time.monotonic() < end, "the widget did not come to rest"
         QApplication.processEvents()
-        since = (since or time.monotonic()) if is_true() else None
+        since = since if turns else time.monotonic()
+        turns = turns + 1 if is_true() else 0
         time.sleep(0.005)
 
 
