@@ -25,6 +25,7 @@ class Inputs:
     real: Path
     predictions: tuple[Path, ...]
     regions: Path
+    tissue: Path
 
 
 def phantom() -> np.ndarray:
@@ -84,8 +85,16 @@ def write_inputs(folder: Path, kind: str) -> Inputs:
             write_slide(predicted_pixels(kind)[None], ("QD",), folder / "slide good predicted.ome.tif"),
             write_slide(predicted_pixels(kind, poor=True)[None], ("QD",), folder / "slide poor predicted.ome.tif"),
         ),
-        write_regions(folder / "rois.geojson"),
+        write_regions(folder / "rois.geojson", outlines()),
+        write_regions(folder / "tissue.geojson", {"tissue": TISSUE}),
     )
+
+
+TISSUE = [
+    np.array([[45.0, 10.5], [410.5, 4.0], [400.25, 390.0], [60.75, 395.5]]),
+    np.array([[100.0, 20.0], [160.0, 40.5], [120.5, 90.0]]),
+]
+"""Rings (x, y) of drawn tissue with a hole."""
 
 
 def outlines() -> dict[str, list[np.ndarray]]:
@@ -100,8 +109,8 @@ def outlines() -> dict[str, list[np.ndarray]]:
     }
 
 
-def write_regions(path: Path) -> Path:
-    """Write the regions as QuPath does; the last one has a class."""
+def write_regions(path: Path, regions: dict[str, list[np.ndarray]]) -> Path:
+    """Write regions as QuPath does; the one named core has a class."""
     features = [
         {
             "type": "Feature",
@@ -113,7 +122,7 @@ def write_regions(path: Path) -> Path:
                 **({"classification": {"name": "Tumor", "color": [200, 0, 0]}} if name == "core" else {}),
             },
         }
-        for number, (name, rings) in enumerate(outlines().items())
+        for number, (name, rings) in enumerate(regions.items())
     ]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
     return path

@@ -20,6 +20,8 @@ EVALUATIONS = {
     "uint16": ("--block", "24", "--tumour", "T1"),
     "float32": ("--background", "5", "--patch", "48", "--psnr-max", "real"),
 }
+MASKED = "uint16"
+"""Where the tissue is drawn, not found."""
 MEASURING_WIDGETS = ("threshold_miou", "distributions", "penetration")
 WAIT_S, LEAST_TURNS = 120.0, 20
 
@@ -29,7 +31,8 @@ def evaluation(folder: Path, kind: str) -> dict[str, str]:
     inputs = write_inputs(folder, kind)
     predictions = inputs.predictions if kind == KINDS[0] else inputs.predictions[:1]
     output = folder / "evaluation"
-    words = [inputs.real, *predictions, "--roi", inputs.regions, "-o", output, *EVALUATIONS[kind]]
+    tissue = ["--mask", inputs.tissue] if kind == MASKED else []
+    words = [inputs.real, *predictions, "--roi", inputs.regions, "-o", output, *tissue, *EVALUATIONS[kind]]
     assert run(["evaluate", *map(str, words)]) == 0
     return folder_texts(output, f"evaluation-{kind}")
 
