@@ -7,7 +7,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
 
 from napari_hrpn.plugin.predict.widget import PredictWidget
-from napari_hrpn.plugin.train.training_estimate import steps_per_epoch
+from napari_hrpn.plugin.train.run import steps_per_epoch
 from napari_hrpn.plugin.train.widget import PAGE_TAB, SETUP_TAB, TrainWidget
 from napari_hrpn.slides import read_geojson, read_regions
 from napari_hrpn.training import RunFolder, TrainingError, TrainingSettings

@@ -21,12 +21,10 @@ from napari_hrpn.plugin.parts.quality_check import QualityLook
 from napari_hrpn.plugin.parts.quality_words import warnings_of_slides, without_size
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.parts.words import breakable, time_in_words
-from napari_hrpn.plugin.train.job import FINISHED, TrainingJob
-from napari_hrpn.plugin.train.run import TrainingReadiness
-from napari_hrpn.plugin.train.run_folder_state import RunFolderState
+from napari_hrpn.plugin.train.job import FINISHED, RunFolderState, TrainingJob
+from napari_hrpn.plugin.train.run import PatchCounts, Prospect, TrainingReadiness, look_ahead
 from napari_hrpn.plugin.train.settings_form import TrainingForm
 from napari_hrpn.plugin.train.slides_table import SlidesTable
-from napari_hrpn.plugin.train.training_estimate import PatchCounts, Prospect, look_ahead
 
 if TYPE_CHECKING:
     import napari

@@ -16,9 +16,8 @@ from napari_hrpn.plugin.parts.plot_theme import PlotTheme
 from napari_hrpn.plugin.parts.tone_label import PROBLEM
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.parts.words import time_in_words
-from napari_hrpn.plugin.train.job import UNFINISHED
-from napari_hrpn.plugin.train.page import TrainingPage
-from napari_hrpn.plugin.train.progress import TrainingProgress
+from napari_hrpn.plugin.train.job import UNFINISHED, RunFolderState
+from napari_hrpn.plugin.train.page import TrainingPage, TrainingProgress
 from napari_hrpn.plugin.train.run import (
     EpochNews,
     LoadedRun,
@@ -30,7 +29,6 @@ from napari_hrpn.plugin.train.run import (
     load_run,
     train,
 )
-from napari_hrpn.plugin.train.run_folder_state import RunFolderState
 from napari_hrpn.plugin.train.setup import TrainingSetup
 
 if TYPE_CHECKING:
