@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import FinishedTiles, RegionMask
+    from napari_hrpn.slides import ChunkCache, FinishedTiles, RegionMask
 
     Box = tuple[slice, slice]
 
@@ -44,10 +44,12 @@ class PixelBlock:
     ----------
     rows, columns : slice
         With a start and a stop.
+    cache : ChunkCache or None
+        Reads the pixels, of blocks that share chunks.
     """
 
-    def __init__(self, rows: slice, columns: slice) -> None:
-        self.rows, self.columns = rows, columns
+    def __init__(self, rows: slice, columns: slice, cache: ChunkCache | None = None) -> None:
+        self.rows, self.columns, self._cache = rows, columns, cache
         self._pixels: dict[str, NDArray[Any]] = {}
         self._inside: dict[int, NDArray[np.bool_]] = {}
 
@@ -64,8 +66,9 @@ class PixelBlock:
     def pixels(self, channel: da.Array) -> NDArray[Any]:
         """Pixels of a channel of shape (y, x)."""
         if channel.name not in self._pixels:
+            box = self.rows, self.columns
             # no threads of dask's own, which would stay behind: those that count are enough, and end with the pass
-            read = channel[self.rows, self.columns].compute(scheduler="synchronous")
+            read = self._cache.read(channel, *box) if self._cache else channel[box].compute(scheduler="synchronous")
             self._pixels[channel.name] = np.asarray(read)
         return self._pixels[channel.name]
 

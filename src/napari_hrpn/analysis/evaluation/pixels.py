@@ -191,12 +191,12 @@ class PixelsPart:
         assert self._counter is not None
         pairs = self._counter.pairs
         intervals = _intervals(pairs.blocks[0], self._settings)
-        rois: list[RegionNumbers] = []
+        rois: dict[int, RegionNumbers] = {}
         numbers = _Numbers(self._comparison, self._prediction, self._settings)
-        for roi, found in zip(self._comparison.rois, self._counter.settled(), strict=True):
-            rois.append(numbers.placed(roi, found))
+        for index, found in self._counter.settled():
+            rois[index] = numbers.placed(self._comparison.rois[index], found)
             yield 0.9 * len(rois) / len(self._comparison.rois)
-        return numbers.of(pairs, intervals, tuple(rois))
+        return numbers.of(pairs, intervals, tuple(rois[index] for index in sorted(rois)))
 
 
 def _intervals(blocks: BlockSums, settings: EvaluationSettings) -> BlockIntervals:
