@@ -14,7 +14,7 @@ from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
 from napari_hrpn.analysis.value_counts import ValueBins, bins_between, bins_of_types
-from napari_hrpn.slides import Annotation, ChunkCache, RegionMask, annotation_mask, in_all
+from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import FinishedTiles, Slide
+    from napari_hrpn.slides import ChunkCache, FinishedTiles, Slide
 
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 FIRST, OUTSIDE = -1, -2
 # of one region up to 2 MB; the largest ones, as they are those that take longest to be read again
 MOST_KEPT = 50
-CACHE_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -262,17 +261,16 @@ class PairCounter:
         for index, part in cut.items():
             self._cut.setdefault(index, []).append(part)
 
-    def settled(self) -> Iterator[tuple[int, Any]]:
-        """Number of each region and what is kept of it; once, and neighbours in a row, as they are in one chunk."""
+    def settled(self, index: int, cache: ChunkCache) -> Any:  # noqa: ANN401
+        """What is kept of a region, asked for once; its pixels are read through a cache where blocks cut it."""
         assert self._settle is not None
-        cache, chunk = ChunkCache(CACHE_BYTES), self._channels[0].chunksize
-        for index in np.lexsort((self._bounds[:, ::-1, 0] // chunk[::-1]).T).tolist():
-            for part in self._cut.pop(index, []):
-                self._pool(index, self._count_region(index, PixelBlock(*part, cache), part))
-            if index not in self._settled:
-                self._settled[index] = self._settle(index, *self._region(index))
-                self._counted.pop(index, None)
-            yield index, self._settled.pop(index)
+        for part in self._cut.pop(index, []):
+            self._pool(index, self._count_region(index, PixelBlock(*part, cache), part))
+        if index in self._settled:
+            return self._settled.pop(index)
+        found = self._settle(index, *self._region(index))
+        self._counted.pop(index, None)
+        return found
 
     @property
     def pairs(self) -> SlidePairs:
