@@ -71,15 +71,16 @@ def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotati
         Measurements are called after the prediction and the number. What was taken away from regions comes last.
     """
     found = content["predictions"]
+    # the same texts for all regions, of which there may be many
+    words = {(prediction, key): f"{prediction}: {key}" for prediction in found for key in REGION_KEYS}
     measured = (
         replace(
             roi,
             name=name,
             measurements={
-                f"{prediction}: {key}": numbers["rois"][index][key]
-                for prediction, numbers in found.items()
-                for key in REGION_KEYS
-                if numbers["rois"][index][key] is not None
+                word: found[prediction]["rois"][index][key]
+                for (prediction, key), word in words.items()
+                if found[prediction]["rois"][index][key] is not None
             },
         )
         for index, (roi, name) in enumerate(zip(comparison.rois, comparison.region_names, strict=True))

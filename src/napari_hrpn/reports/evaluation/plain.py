@@ -65,6 +65,9 @@ def plain_part(part: EvaluationPart) -> Plain:
     else:
         found = _quality(findings)
     plain: Plain = _finite(found)
+    if isinstance(findings, ComparedPixels):
+        # one by one: there may be many, and all of them twice would take too much memory
+        plain["rois"] = [_finite(_region(roi)) for roi in findings.rois]
     return plain
 
 
@@ -92,7 +95,7 @@ def _pixels(found: ComparedPixels) -> Plain:
         "region": found.region,
         "tissue": None if found.tissue is None else _region(found.tissue),
         "frame": _region(found.frame),
-        "rois": [_region(roi) for roi in found.rois],
+        "rois": [],
         "iou_curve": [asdict(point) for point in found.iou],
         "quantiles": asdict(found.quantiles),
         "anderson_darling": {
