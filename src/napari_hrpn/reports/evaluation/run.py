@@ -103,11 +103,14 @@ class WrittenEvaluation:
         Its numbers and its page.
     new : bool
         Whether this run completed it; False where it was complete already.
+    content : dict or None
+        What is in its JSON, where this run completed it.
     """
 
     json: Path
     page: Path
     new: bool
+    content: Plain | None = None
 
 
 def write_evaluation(
@@ -154,8 +157,8 @@ def write_evaluation(
             return WrittenEvaluation(folder / JSON, folder / PAGE, new=False)
         hashes = yield from _hashes(order)
         parts = yield from _measured(order, place, looks)
-        yield from _written(order, place, parts, _about(order, request, hashes))
-        return WrittenEvaluation(folder / JSON, folder / PAGE, new=True)
+        content = yield from _written(order, place, parts, _about(order, request, hashes))
+        return WrittenEvaluation(folder / JSON, folder / PAGE, new=True, content=content)
 
 
 def evaluation_request(order: EvaluationOrder) -> Plain:
@@ -238,7 +241,7 @@ def _measured(
 
 def _written(
     order: EvaluationOrder, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
-) -> Generator[WritingReport, None, None]:
+) -> Generator[WritingReport, None, Plain]:
     yield WritingReport(MEASURED, "tables")
     write_tables(evaluation_tables(parts), place.path / TABLES)
     drawn = []
@@ -254,6 +257,7 @@ def _written(
     with partial_output(place.path / PAGE, None, overwrite=True) as partial:
         partial.write_text(page, encoding="utf-8")
     place.finish(content)
+    return content
 
 
 def _drawings(order: EvaluationOrder, parts: dict[str, Plain]) -> Iterator[Drawing]:
