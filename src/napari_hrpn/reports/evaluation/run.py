@@ -24,6 +24,7 @@ from napari_hrpn.reports.evaluation.plain import plain_part
 from napari_hrpn.reports.evaluation.tables import evaluation_tables, write_tables
 from napari_hrpn.reports.evaluation.tissue_figures import patch_figure, penetration_figure, slide_figure
 from napari_hrpn.slides import prediction_colours, slide_identity, write_geojson
+from napari_hrpn.slides.heap import return_freed_memory
 from napari_hrpn.slides.output_path import partial_output
 from napari_hrpn.slides.plain_text import printable
 
@@ -233,6 +234,8 @@ def _measured(
             if report.finished is not None:
                 parts[report.part] = plain_part(report.finished)
                 place.keep(report.part, parts[report.part])
+                # blocks of pixels, for instance, of which later parts and figures need nothing
+                return_freed_memory()
             yield WritingReport(HASHED + (MEASURED - HASHED) * report.share, report.part)
     finally:
         steps.close()
@@ -243,7 +246,9 @@ def _written(
     order: EvaluationOrder, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
 ) -> Generator[WritingReport, None, Plain]:
     yield WritingReport(MEASURED, "tables")
+    return_freed_memory()
     write_tables(evaluation_tables(parts), place.path / TABLES)
+    return_freed_memory()
     drawn = []
     expected = 6 + 2 * len(order.comparison.predictions)
     for drawing in _drawings(order, parts):
