@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.analysis.exact import exact_sum, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -289,44 +290,26 @@ def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
     slope = _inner(y, p) / yy if yy else 0.0
     left = p - slope * y
     totals = (float(y.sum()), unit_y), (float(p.sum()), unit_p), (float(error.sum()), unit)
-    (a, b, c, sum_y, sum_p, sum_error), e = _whole((mean_y, 0), (mean_p, 0), (mean_error, 0), *totals)
+    (a, b, c, sum_y, sum_p, sum_error), e = whole_numbers((mean_y, 0), (mean_p, 0), (mean_error, 0), *totals)
     squares = (_inner(left, left), 2 * unit_p), (_inner(left, y), unit_p + unit_y), (_inner(error, error), 2 * unit)
-    (yy_whole, left_left, left_y, errors), f = _whole((yy, 2 * unit_y), *squares)
-    (s,), g = _whole((slope, unit_p - unit_y))
+    (yy_whole, left_left, left_y, errors), f = whole_numbers((yy, 2 * unit_y), *squares)
+    (s,), g = whole_numbers((slope, unit_p - unit_y))
     return AgreementSums(
         n=n,
-        real=_exact_sum((sum_y + n * a, e)),
-        predicted=_exact_sum((sum_p + n * b, e)),
-        real_squared=_exact_sum((yy_whole, f), ((2 * sum_y + n * a) * a, 2 * e)),
-        predicted_squared=_exact_sum(
+        real=exact_sum((sum_y + n * a, e)),
+        predicted=exact_sum((sum_p + n * b, e)),
+        real_squared=exact_sum((yy_whole, f), ((2 * sum_y + n * a) * a, 2 * e)),
+        predicted_squared=exact_sum(
             (left_left, f), (2 * s * left_y, f + g), (s * s * yy_whole, f + 2 * g), ((2 * sum_p + n * b) * b, 2 * e)
         ),
-        product=_exact_sum((left_y, f), (s * yy_whole, f + g), (a * sum_p + b * sum_y + n * a * b, 2 * e)),
-        squared_error=_exact_sum((errors, f), ((2 * sum_error + n * c) * c, 2 * e)),
+        product=exact_sum((left_y, f), (s * yy_whole, f + g), (a * sum_p + b * sum_y + n * a * b, 2 * e)),
+        squared_error=exact_sum((errors, f), ((2 * sum_error + n * c) * c, 2 * e)),
     )
 
 
 def _inner(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     # as first @ second, but for the last bits: those of BLAS differ with the number of threads it may use
     return float(np.einsum("i,i->", first, second))
-
-
-def _whole(*numbers: tuple[float, int]) -> tuple[list[int], int]:
-    """Numbers, each times a power of two, as multiples of one power of two, and its exponent.
-
-    Sums of these are exact like those of fractions, which look for common divisors each time and so take longer than
-    the pixels of a small block.
-    """
-    ratios = [(number.as_integer_ratio(), exponent) for number, exponent in numbers]
-    exponents = [exponent + 1 - below.bit_length() for (_, below), exponent in ratios]
-    least = min(exponents)
-    return [above << (own - least) for ((above, _), _), own in zip(ratios, exponents, strict=True)], least
-
-
-def _exact_sum(*terms: tuple[int, int]) -> Fraction:
-    """Sum of whole numbers, each times two to the power of another."""
-    least = min(0, *(exponent for _, exponent in terms))
-    return Fraction(sum(number << (exponent - least) for number, exponent in terms), 1 << -least)
 
 
 def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, int]:

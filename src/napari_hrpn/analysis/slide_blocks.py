@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from napari_hrpn.analysis.agreement_sums import AgreementError
 from napari_hrpn.analysis.level_strips import StripReport
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import ChunkCache, FinishedTiles, RegionMask
+    from napari_hrpn.slides import ChunkCache, FinishedTiles, RegionMask, Slide
 
     Box = tuple[slice, slice]
 
@@ -168,6 +169,39 @@ def count_blocks(
             for counter, part in zip(counters, found, strict=True):
                 counter.add(part)
             yield StripReport(done, len(boxes))
+
+
+def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> None:
+    """Refuse slides that differ in size, and masks of another slide.
+
+    Parameters
+    ----------
+    real, predicted : Slide
+        What is compared.
+    masks : sequence of RegionMask
+        Of the real slide.
+
+    Raises
+    ------
+    AgreementError
+        If they do not fit.
+    """
+    if real.shape != predicted.shape:
+        msg = (
+            f"the real slide is {real.shape[0]} x {real.shape[1]} px and the predicted one "
+            f"{predicted.shape[0]} x {predicted.shape[1]}; expected one size"
+        )
+        raise AgreementError(msg)
+    for each in masks:
+        covered = [size * factor for size, factor in zip(each.mask.shape, each.downsample, strict=True)]
+        if any(
+            abs(own - size) > factor for own, size, factor in zip(covered, real.shape, each.downsample, strict=True)
+        ):
+            msg = (
+                f"a mask covers {covered[0]:.0f} x {covered[1]:.0f} px and the slide is {real.shape[0]} x "
+                f"{real.shape[1]}; expected a mask of this slide"
+            )
+            raise AgreementError(msg)
 
 
 def _boxes(channels: Sequence[da.Array]) -> list[Box]:

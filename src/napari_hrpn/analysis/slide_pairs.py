@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement_sums import AgreementError, checked_pair
+from napari_hrpn.analysis.agreement_sums import checked_pair
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
 from napari_hrpn.analysis.pixel_pairs import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.rois.geometry import roi_bounds
-from napari_hrpn.analysis.slide_blocks import PixelBlock, count_blocks
+from napari_hrpn.analysis.slide_blocks import PixelBlock, check_sizes, count_blocks
 from napari_hrpn.analysis.value_counts import ValueBins, bins_between, bins_of_types
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
 
@@ -314,8 +314,8 @@ class PairCounter:
     def _region(self, index: int) -> Counted:
         if index in self._counted:
             return self._counted[index]
-        nothing = pair_counts(*(np.empty(0, channel.dtype) for channel in self._channels), bins=self._bins_of(index))
-        return nothing, self._no_blocks(index)
+        real, predicted = (np.empty(0, channel.dtype) for channel in self._channels)
+        return pair_counts(real, predicted, bins=self._bins_of(index)), self._no_blocks(index)
 
     def _bins_of(self, index: int) -> PairBins:
         return self._bins if index < self._densities else PairBins(self._bins.values)
@@ -328,36 +328,3 @@ def _within(block: PixelBlock, part: Box) -> Box:
     """A part of a slide, counted from the first pixel of a block."""
     rows, columns = (slice(own.start - first, own.stop - first) for own, first in zip(part, block.origin, strict=True))
     return rows, columns
-
-
-def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> None:
-    """Refuse slides that differ in size, and masks of another slide.
-
-    Parameters
-    ----------
-    real, predicted : Slide
-        What is compared.
-    masks : sequence of RegionMask
-        Of the real slide.
-
-    Raises
-    ------
-    AgreementError
-        If they do not fit.
-    """
-    if real.shape != predicted.shape:
-        msg = (
-            f"the real slide is {real.shape[0]} x {real.shape[1]} px and the predicted one "
-            f"{predicted.shape[0]} x {predicted.shape[1]}; expected one size"
-        )
-        raise AgreementError(msg)
-    for each in masks:
-        covered = [size * factor for size, factor in zip(each.mask.shape, each.downsample, strict=True)]
-        if any(
-            abs(own - size) > factor for own, size, factor in zip(covered, real.shape, each.downsample, strict=True)
-        ):
-            msg = (
-                f"a mask covers {covered[0]:.0f} x {covered[1]:.0f} px and the slide is {real.shape[0]} x "
-                f"{real.shape[1]}; expected a mask of this slide"
-            )
-            raise AgreementError(msg)

@@ -33,7 +33,8 @@ from napari_hrpn.analysis.pixel_pairs import PairBins
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import roi_bounds
-from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange, check_sizes
+from napari_hrpn.analysis.slide_blocks import check_sizes
+from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange
 from napari_hrpn.slides import ChunkCache, annotation_mask
 
 if TYPE_CHECKING:
