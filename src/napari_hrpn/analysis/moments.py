@@ -6,13 +6,14 @@ They are exact: whole numbers for integer pixels; floating point is rounded only
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.analysis.exact import exact_sum, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,8 +66,16 @@ class AgreementSums:
     squared_error: Exact = 0
 
     def __add__(self, other: AgreementSums) -> AgreementSums:
+        if not self.n:
+            return other
         return AgreementSums(
-            *(getattr(self, field.name) + getattr(other, field.name) for field in fields(AgreementSums))
+            self.n + other.n,
+            self.real + other.real,
+            self.predicted + other.predicted,
+            self.real_squared + other.real_squared,
+            self.predicted_squared + other.predicted_squared,
+            self.product + other.product,
+            self.squared_error + other.squared_error,
         )
 
 
@@ -220,42 +229,45 @@ def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
     n, y, p = y.size, y.astype(np.float64, copy=False), p.astype(np.float64, copy=False)
     for values in (y, p):
         check_not_too_large(float(values.min()), float(values.max()))
-    (y, a, unit_y), (p, b, unit_p), (error, c, unit) = map(_deviations, (y, p, y - p))
+    (y, mean_y, unit_y), (p, mean_p, unit_p), (error, mean_error, unit) = map(_deviations, (y, p, y - p))
     yy = _inner(y, y)
-    slope = float(_inner(y, p) / yy) if yy else 0.0
+    slope = _inner(y, p) / yy if yy else 0.0
     left = p - slope * y
-    left_left, left_y = _inner(left, left), _inner(left, y)
-    s = Fraction(slope)
-    sum_y, sum_p, sum_error = unit_y * _total(y), unit_p * _total(p), unit * _total(error)
+    totals = (float(y.sum()), unit_y), (float(p.sum()), unit_p), (float(error.sum()), unit)
+    (a, b, c, sum_y, sum_p, sum_error), e = whole_numbers((mean_y, 0), (mean_p, 0), (mean_error, 0), *totals)
+    squares = (_inner(left, left), 2 * unit_p), (_inner(left, y), unit_p + unit_y), (_inner(error, error), 2 * unit)
+    (yy_whole, left_left, left_y, errors), f = whole_numbers((yy, 2 * unit_y), *squares)
+    (s,), g = whole_numbers((slope, unit_p - unit_y))
     return AgreementSums(
         n=n,
-        real=sum_y + n * a,
-        predicted=sum_p + n * b,
-        real_squared=unit_y**2 * yy + 2 * a * sum_y + n * a * a,
-        predicted_squared=unit_p**2 * (left_left + 2 * s * left_y + s * s * yy) + 2 * b * sum_p + n * b * b,
-        product=unit_y * unit_p * (left_y + s * yy) + a * sum_p + b * sum_y + n * a * b,
-        squared_error=unit**2 * _inner(error, error) + 2 * c * sum_error + n * c * c,
+        real=exact_sum((sum_y + n * a, e)),
+        predicted=exact_sum((sum_p + n * b, e)),
+        real_squared=exact_sum((yy_whole, f), ((2 * sum_y + n * a) * a, 2 * e)),
+        predicted_squared=exact_sum(
+            (left_left, f), (2 * s * left_y, f + g), (s * s * yy_whole, f + 2 * g), ((2 * sum_p + n * b) * b, 2 * e)
+        ),
+        product=exact_sum((left_y, f), (s * yy_whole, f + g), (a * sum_p + b * sum_y + n * a * b, 2 * e)),
+        squared_error=exact_sum((errors, f), ((2 * sum_error + n * c) * c, 2 * e)),
     )
 
 
-def _inner(first: NDArray[np.float64], second: NDArray[np.float64]) -> Fraction:
+def _inner(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     # as first @ second, but for the last bits: those of BLAS differ with the number of threads it may use
-    return Fraction(float(np.einsum("i,i->", first, second)))
+    return float(np.einsum("i,i->", first, second))
 
 
-def _total(values: NDArray[np.float64]) -> Fraction:
-    return Fraction(float(values.sum()))
+def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, int]:
+    """Deviations from about the mean, the mean, and the power of two that they are in.
 
-
-def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Fraction, Fraction]:
-    """Deviations from about the mean in a unit, the mean, and the unit: 1 unless squares would be lost or overflow."""
+    The power is 0 unless squares would be lost or overflow.
+    """
     low, high = float(values.min()), float(values.max())
     # of a constant image its value to the last bit, so that its deviations are zero
     mean = min(max(float(values.mean()), low), high)
     deviations, exponent = values - mean, math.frexp(max(high - mean, mean - low))[1]
     if abs(exponent) <= _LARGEST_EXPONENT:
-        return deviations, Fraction(mean), Fraction(1)
-    return np.ldexp(deviations, -exponent), Fraction(mean), Fraction(2) ** exponent
+        return deviations, mean, 0
+    return np.ldexp(deviations, -exponent), mean, exponent
 
 
 def check_not_too_large(low: float, high: float) -> None:

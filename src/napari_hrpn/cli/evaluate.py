@@ -325,12 +325,10 @@ def _copy(source: Path, place: Path) -> None:
 
 
 def _tell(written: WrittenEvaluation) -> None:
-    if not written.new:
+    found = written.content
+    if found is None:
         typer.echo(f"already complete: {written.page}")
         return
-    from napari_hrpn.reports import read_evaluation
-
-    found = read_evaluation(written.json.parent)
     for name, prediction in found["predictions"].items():
         region = prediction[prediction["region"]]
         words = ", ".join(

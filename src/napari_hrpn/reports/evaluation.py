@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
+from napari_hrpn.core.heap import return_freed_memory
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name, write_drawing
 from napari_hrpn.reports.evaluation_page import evaluation_page
@@ -111,11 +112,14 @@ class WrittenEvaluation:
         Its numbers and its page.
     new : bool
         Whether this run completed it; False where it was complete already.
+    content : dict or None
+        What is in its JSON, where this run completed it.
     """
 
     json: Path
     page: Path
     new: bool
+    content: Plain | None = None
 
 
 def write_evaluation(
@@ -162,8 +166,8 @@ def write_evaluation(
             return WrittenEvaluation(folder / JSON, folder / PAGE, new=False)
         hashes = yield from _hashes(order)
         parts = yield from _measured(order, place, looks)
-        yield from _written(order, place, parts, _about(order, request, hashes))
-        return WrittenEvaluation(folder / JSON, folder / PAGE, new=True)
+        content = yield from _written(order, place, parts, _about(order, request, hashes))
+        return WrittenEvaluation(folder / JSON, folder / PAGE, new=True, content=content)
 
 
 def evaluation_request(order: EvaluationRequest) -> Plain:
@@ -227,6 +231,8 @@ def _measured(
             if report.finished is not None:
                 parts[report.part] = plain_part(report.finished)
                 place.keep(report.part, parts[report.part])
+                # blocks of pixels, for instance, of which later parts and figures need nothing
+                return_freed_memory()
             yield WritingReport(_HASHED + (_MEASURED - _HASHED) * report.share, report.part)
     finally:
         steps.close()
@@ -235,9 +241,11 @@ def _measured(
 
 def _written(
     order: EvaluationRequest, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
-) -> Generator[WritingReport, None, None]:
+) -> Generator[WritingReport, None, Plain]:
     yield WritingReport(_MEASURED, "tables")
+    return_freed_memory()
     write_tables(evaluation_tables(parts), place.path / TABLES)
+    return_freed_memory()
     drawn = []
     expected = 6 + 2 * len(order.comparison.predictions)
     for drawing in _drawings(order, parts):
@@ -251,6 +259,7 @@ def _written(
     with partial_output(place.path / PAGE, None, overwrite=True) as partial:
         partial.write_text(page, encoding="utf-8")
     place.finish(content)
+    return content
 
 
 def _drawings(order: EvaluationRequest, parts: dict[str, Plain]) -> Iterator[Drawing]:

@@ -45,10 +45,13 @@ def plain_part(part: EvaluationPart) -> Plain:
     else:
         found = _quality(findings)
     plain: Plain = _finite(found)
+    if isinstance(findings, ComparedPixels):
+        # one by one: there may be many, and all of them twice would take too much memory
+        plain["rois"] = [_finite(_region(roi)) for roi in findings.rois]
     return plain
 
 
-def no_region(reason: str) -> Plain:
+def _no_region(reason: str) -> Plain:
     """What stands for a region that is not known."""
     return {**dict.fromkeys(metric.key for metric in metrics_in(PAGE)), "n": 0, "reason": reason}
 
@@ -61,7 +64,7 @@ def _pixels(found: ComparedPixels) -> Plain:
         "region": found.region,
         "tissue": None if found.tissue is None else _region(found.tissue),
         "frame": _region(found.frame),
-        "rois": [_region(roi) for roi in found.rois],
+        "rois": [],
         "iou_curve": [asdict(point) for point in found.iou],
         "quantiles": asdict(found.quantiles),
         "anderson_darling": {
@@ -286,15 +289,18 @@ def evaluation_content(parts: Mapping[str, Plain], about: Plain, why_no_penetrat
 def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotation, ...]:
     """Regions of interest with what was measured in them, for QuPath."""
     found = content["predictions"]
+    # the same texts for all regions, of which there may be many
+    names = {
+        (prediction, metric.key): f"{prediction}: {metric.key}" for prediction in found for metric in metrics_in(PAGE)
+    }
     measured = (
         replace(
             roi,
             name=name,
             measurements={
-                f"{prediction}: {metric.key}": numbers["rois"][index][metric.key]
-                for prediction, numbers in found.items()
-                for metric in metrics_in(PAGE)
-                if numbers["rois"][index][metric.key] is not None
+                text: found[prediction]["rois"][index][key]
+                for (prediction, key), text in names.items()
+                if found[prediction]["rois"][index][key] is not None
             },
         )
         for index, (roi, name) in enumerate(zip(comparison.rois, comparison.region_names, strict=True))
@@ -306,7 +312,7 @@ def _prediction(name: str, parts: Mapping[str, Plain], tissue_words: str, why_no
     pixels = parts[f"pixels {name}"]
     penetration = parts.get("penetration")
     return {
-        "tissue": pixels["tissue"] or no_region(f"the tissue is not known: {tissue_words}"),
+        "tissue": pixels["tissue"] or _no_region(f"the tissue is not known: {tissue_words}"),
         **{key: pixels[key] for key in _PIXEL_KEYS},
         "rois": [{"name": roi["region"], **roi} for roi in pixels["rois"]],
         "region": pixels["region"],

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from napari_hrpn.experiments import ResultRow, SummaryRow
 
 # results of studies have the unit of the PSNR in its key
-HEADINGS = {key: headings([key.removesuffix("_db")])[key.removesuffix("_db")] for key in METRICS}
+_HEADINGS = {key: headings([key.removesuffix("_db")])[key.removesuffix("_db")] for key in METRICS}
 _PARTS = {"test": "Test tumours", "validation": "Cross-validation"}
-REGIONS = {"tissue": "tissue", "frame": "full frame"}
+_REGIONS = {"tissue": "tissue", "frame": "full frame"}
 _NOTES = (
     "Mean ± standard deviation over slides. The unit is the tumour: slides of one tumour are not independent.",
     "MSE and RMSE are in grey levels of the imaged probe; R² and PSNR are pooled over all pixels of a slide.",
@@ -71,13 +71,13 @@ def _sections(heading: str, rows: Sequence[SummaryRow]) -> list[str]:
     return [
         f"## {heading}: {part_name}, {region_name}\n\n{_markdown(chosen)}"
         for part, part_name in _PARTS.items()
-        for region, region_name in REGIONS.items()
+        for region, region_name in _REGIONS.items()
         if (chosen := [row for row in rows if (row.part, row.region) == (part, region)])
     ]
 
 
 def _markdown(rows: Sequence[SummaryRow]) -> str:
-    table = [["model", "inputs", "branches", "n", *HEADINGS.values(), "parameters", "training, s"]]
+    table = [["model", "inputs", "branches", "n", *_HEADINGS.values(), "parameters", "training, s"]]
     for row in rows:
         star = "*" if row.chose_checkpoint else ""
         table.append(
@@ -86,7 +86,7 @@ def _markdown(rows: Sequence[SummaryRow]) -> str:
                 row.channels.replace("+", " + "),
                 _number(row.branches),
                 f"{row.slides} ({_tumours(row.tumours)})",
-                *(_spread(row.metrics[name]) for name in HEADINGS),
+                *(_spread(row.metrics[name]) for name in _HEADINGS),
                 _number(row.parameters),
                 _seconds(row.seconds),
             ]
@@ -113,7 +113,7 @@ def _seconds(value: float) -> str:
 
 def _flat(table: str, row: SummaryRow) -> dict[str, Any]:
     metrics: dict[str, float] = {}
-    for name in HEADINGS:
+    for name in _HEADINGS:
         value = row.metrics[name]
         metrics |= {f"{name}_mean": value.mean, f"{name}_sd": value.sd}
     return {
@@ -175,7 +175,7 @@ def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultR
     return tuple(
         _write(chosen, layout, region, folder / f"{name}-{region}.png")
         for name, (rows, layout) in wanted.items()
-        for region in REGIONS
+        for region in _REGIONS
         if (chosen := [row for row in rows if row.region == region])
     )
 
@@ -198,10 +198,10 @@ def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) 
     series = sorted({layout.series(row) for row in rows})
     categories = list(dict.fromkeys(layout.category(row) for row in rows))
     width = 0.6 + max(1.8, 0.45 * len(categories), 0.25 * len(categories) * len(series))
-    figure = Figure(figsize=(width * len(HEADINGS), 4), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, len(HEADINGS)), HEADINGS, strict=True):
+    figure = Figure(figsize=(width * len(_HEADINGS), 4), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(_HEADINGS)), _HEADINGS, strict=True):
         _draw_panel(axes, rows, layout, metric, series)
-    figure.suptitle(f"{layout.title}, {REGIONS[region]}: each point is a slide, their number above")
+    figure.suptitle(f"{layout.title}, {_REGIONS[region]}: each point is a slide, their number above")
     handles = {
         text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
     }
@@ -228,7 +228,7 @@ def _draw_panel(axes: Axes, rows: Sequence[ResultRow], layout: _Layout, metric: 
                 _draw_box(axes, values, middle, 0.8 * width, colour, "" if is_labelled else one)
                 is_labelled = True
     axes.margins(y=0.12)
-    axes.set_title(HEADINGS[metric])
+    axes.set_title(_HEADINGS[metric])
     axes.set_xticks(range(len(categories)), categories, fontsize=8)
     axes.set_xlim(-0.6, max(0, len(categories) - 1) + 0.6)
     axes.grid(axis="y", alpha=0.3)
@@ -265,6 +265,6 @@ def _plotted(row: ResultRow, layout: _Layout) -> dict[str, object]:
         "part": row.part,
         "chose_checkpoint": row.chose_checkpoint,
         "region": row.region,
-        **{metric: getattr(row, metric) for metric in HEADINGS},
+        **{metric: getattr(row, metric) for metric in _HEADINGS},
         "n": row.n,
     }

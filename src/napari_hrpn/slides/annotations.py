@@ -123,10 +123,16 @@ def write_geojson(annotations: Sequence[Annotation], path: str | os.PathLike[str
     SlideError
         If the file exists already or cannot be written.
     """
-    collection = {"type": "FeatureCollection", "features": [_feature(annotation) for annotation in annotations]}
-    text = json.dumps(collection, ensure_ascii=False, allow_nan=False)
-    with partial_output(user_path(path), None, overwrite=overwrite) as partial:
-        partial.write_text(text, encoding="utf-8")
+    with (
+        partial_output(user_path(path), None, overwrite=overwrite) as partial,
+        partial.open("w", encoding="utf-8") as file,
+    ):
+        # one by one: all together would take many times the memory of the file
+        file.write('{"type": "FeatureCollection", "features": [')
+        for index, annotation in enumerate(annotations):
+            feature = json.dumps(_feature(annotation), ensure_ascii=False, allow_nan=False)
+            file.write(f"{', ' if index else ''}{feature}")
+        file.write("]}")
 
 
 def _polygons(feature: Mapping[str, Any], what: str) -> tuple[Polygons, list[str]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.viewer.drawn_regions import Drawn
     from napari_hrpn.training import EpochRecord, RunFolder, SlideEntry, TrainingSettings
 
-NEW, UNFINISHED, FINISHED, OTHER = "new", "unfinished", "finished", "other"
+_NEW, UNFINISHED, FINISHED, _OTHER = "new", "unfinished", "finished", "other"
 _REGIONS = "regions"
 
 
@@ -85,7 +85,7 @@ def find_place(job: TrainingJob) -> RunFolderState:
         return _place(job, job.folder)
     for number in range(1, _MOST_FOLDERS):
         place = _place(job, job.beside / (_FOLDER_NAME if number == 1 else f"{_FOLDER_NAME}-{number}"))
-        if place.standing == NEW or (place.standing != OTHER and not job.is_fresh):
+        if place.standing == _NEW or (place.standing != _OTHER and not job.is_fresh):
             return place
     msg = f"{job.beside} has no room for a folder of the training; choose one for the run."
     raise UserError(msg)
@@ -93,7 +93,7 @@ def find_place(job: TrainingJob) -> RunFolderState:
 
 def refuse_other(place: RunFolderState) -> None:
     """Keep a run from going where something else is."""
-    if place.standing == OTHER:
+    if place.standing == _OTHER:
         msg = f"{place.folder} holds something else than this training; choose another folder, or press Reset."
         raise UserError(msg)
 
@@ -104,12 +104,12 @@ def _place(job: TrainingJob, folder: Path) -> RunFolderState:
     run = RunFolder(folder)
     try:
         if not run.is_run:
-            return RunFolderState(folder, NEW if _is_free(folder) else OTHER)
+            return RunFolderState(folder, _NEW if _is_free(folder) else _OTHER)
         if not _is_of(run, job):
-            return RunFolderState(folder, OTHER)
+            return RunFolderState(folder, _OTHER)
         state = run.state()
     except (TrainingError, OSError):
-        return RunFolderState(folder, OTHER)
+        return RunFolderState(folder, _OTHER)
     is_over = state.complete and state.is_over(job.settings)
     return RunFolderState(folder, FINISHED if is_over else UNFINISHED, state.history, state.best_epoch)
 

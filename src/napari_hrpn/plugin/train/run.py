@@ -79,7 +79,7 @@ def look_ahead(
     from napari_hrpn.training.checks import check_training
 
     checked = check_training(job.entries, job.settings, place.folder, job.validate)
-    with alone(stop) as is_alone:
+    with _alone(stop) as is_alone:
         return _prospect(job, checked, place.history) if is_alone else None
 
 
@@ -128,7 +128,7 @@ def _seconds_left(expected: float, epochs: int, history: Sequence[EpochRecord]) 
 
 
 @contextlib.contextmanager
-def alone(stop: threading.Event) -> Iterator[bool]:
+def _alone(stop: threading.Event) -> Iterator[bool]:
     """Wait until nothing else trains or is timed in this program: they share torch's random numbers."""
     while not (is_alone := _TRAINS.acquire(timeout=0.1)) and not stop.is_set():
         pass
@@ -215,7 +215,7 @@ def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, Train
     leave_to_the_form(TrainingWarning, __name__)
     if not (job.is_checked or place.standing == FINISHED):
         yield Warned(check_training(entries, job.settings, place.folder, job.validate).warnings)
-    with alone(stop):
+    with _alone(stop):
         run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)
         with contextlib.closing(run):
             result = yield from _followed(run, job.settings.channels)
