@@ -9,8 +9,6 @@ from typing import TypeVar
 import dask.array as da
 import numpy as np
 import pytest
-from napari_hrpn.analysis.block_scan import PixelBlock
-from napari_hrpn.analysis.intensity_histogram import bins_between, bins_of_types
 
 from napari_hrpn.analysis import (
     AgreementError,
@@ -26,6 +24,8 @@ from napari_hrpn.analysis import (
     slide_agreement,
     slide_pairs,
 )
+from napari_hrpn.analysis.block_scan import PixelBlock
+from napari_hrpn.analysis.intensity_histogram import bins_between, bins_of_types
 from napari_hrpn.analysis.slide_pairs import PairCounter
 from napari_hrpn.slides import Annotation, ChunkCache, RegionMask, Slide, SlideError, annotation_mask, region_mask
 

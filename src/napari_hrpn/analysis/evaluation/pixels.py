@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis.agreement import Agreement, compute
+from napari_hrpn.analysis.block_scan import check_sizes
 from napari_hrpn.analysis.bootstrap import BlockIntervals, block_bootstrap
 from napari_hrpn.analysis.colocalization import (
     MOST_COLOCALIZED_PX,
@@ -33,7 +34,6 @@ from napari_hrpn.analysis.joint_histogram import PairBins
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import roi_bounds
-from napari_hrpn.analysis.block_scan import check_sizes
 from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange
 from napari_hrpn.slides import ChunkCache, annotation_mask
 
