@@ -179,7 +179,7 @@ def square(low: float, high: float) -> Annotation:
 def test_regions_that_blocks_cut_are_counted_as_if_whole_in_memory_that_does_not_grow_with_them(
     dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules[PairCounter.__module__], "MOST_KEPT", 3)
+    monkeypatch.setattr(sys.modules[PairCounter.__module__], "_MOST_KEPT", 3)
     y, p = images(dtype, (400, 400))
     lows = [100.0 * (index % 3 + 1) - 1 - index % 23 for index in range(60)]
     rois = [square(20, 380), *(square(low, low + 24) for low in lows), square(110, 130), square(500, 600)]

@@ -1,7 +1,4 @@
-"""Sums over pixels that can be pooled over tiles in any order.
-
-They are exact: whole numbers for integer pixels; floating point is rounded only inside a tile.
-"""
+"""Floating point of exact numbers, also where their squares are too large or too small for it."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.exact import exact_sum, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +17,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Exact = int | Fraction
+
+
+def exact_root(square: Exact) -> float:
+    """Square root, also where the square itself is too large or too small for floating point."""
+    if square <= 0:
+        return 0.0
+    number = Fraction(square)
+    half = (number.numerator.bit_length() - number.denominator.bit_length()) // 2
+    return math.ldexp(math.sqrt(number / Fraction(4) ** half), half)
+
+
+def as_float(number: Exact) -> float:
+    """Floating point of an exact number."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+
+
+def _whole_numbers(*numbers: tuple[float, int]) -> tuple[list[int], int]:
+    """Numbers, each times a power of two, as multiples of one power of two, and its exponent.
+
+    Sums of these are exact like those of fractions, which look for common divisors each time and so take longer than
+    the pixels of a small block.
+    """
+    ratios = [(number.as_integer_ratio(), exponent) for number, exponent in numbers]
+    exponents = [exponent + 1 - below.bit_length() for (_, below), exponent in ratios]
+    least = min(exponents)
+    return [above << (own - least) for ((above, _), _), own in zip(ratios, exponents, strict=True)], least
+
+
+def _exact_sum(*terms: tuple[int, int]) -> Fraction:
+    """Sum of whole numbers, each times two to the power of another."""
+    least = min(0, *(exponent for _, exponent in terms))
+    return Fraction(sum(number << (exponent - least) for number, exponent in terms), 1 << -least)
+
 
 # a product of two 16-bit numbers summed 2^18 times stays below 2^53, so float64 adds it up without rounding; and
 # what is made of a piece stays in the processor's cache
@@ -234,20 +266,20 @@ def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
     slope = _inner(y, p) / yy if yy else 0.0
     left = p - slope * y
     totals = (float(y.sum()), unit_y), (float(p.sum()), unit_p), (float(error.sum()), unit)
-    (a, b, c, sum_y, sum_p, sum_error), e = whole_numbers((mean_y, 0), (mean_p, 0), (mean_error, 0), *totals)
+    (a, b, c, sum_y, sum_p, sum_error), e = _whole_numbers((mean_y, 0), (mean_p, 0), (mean_error, 0), *totals)
     squares = (_inner(left, left), 2 * unit_p), (_inner(left, y), unit_p + unit_y), (_inner(error, error), 2 * unit)
-    (yy_whole, left_left, left_y, errors), f = whole_numbers((yy, 2 * unit_y), *squares)
-    (s,), g = whole_numbers((slope, unit_p - unit_y))
+    (yy_whole, left_left, left_y, errors), f = _whole_numbers((yy, 2 * unit_y), *squares)
+    (s,), g = _whole_numbers((slope, unit_p - unit_y))
     return AgreementSums(
         n=n,
-        real=exact_sum((sum_y + n * a, e)),
-        predicted=exact_sum((sum_p + n * b, e)),
-        real_squared=exact_sum((yy_whole, f), ((2 * sum_y + n * a) * a, 2 * e)),
-        predicted_squared=exact_sum(
+        real=_exact_sum((sum_y + n * a, e)),
+        predicted=_exact_sum((sum_p + n * b, e)),
+        real_squared=_exact_sum((yy_whole, f), ((2 * sum_y + n * a) * a, 2 * e)),
+        predicted_squared=_exact_sum(
             (left_left, f), (2 * s * left_y, f + g), (s * s * yy_whole, f + 2 * g), ((2 * sum_p + n * b) * b, 2 * e)
         ),
-        product=exact_sum((left_y, f), (s * yy_whole, f + g), (a * sum_p + b * sum_y + n * a * b, 2 * e)),
-        squared_error=exact_sum((errors, f), ((2 * sum_error + n * c) * c, 2 * e)),
+        product=_exact_sum((left_y, f), (s * yy_whole, f + g), (a * sum_p + b * sum_y + n * a * b, 2 * e)),
+        squared_error=_exact_sum((errors, f), ((2 * sum_error + n * c) * c, 2 * e)),
     )
 
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.lengths import check_length
+from napari_hrpn.analysis.errors import AnalysisError, check_length
 from napari_hrpn.analysis.run_length_labels import MaskRuns, mask_runs
 from napari_hrpn.analysis.strip_filter import (
     LevelChannel,

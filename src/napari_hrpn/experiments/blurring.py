@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import fft
 
-from napari_hrpn.analysis.lengths import check_length
+from napari_hrpn.analysis.errors import check_length
 from napari_hrpn.core import TileGrid, reflected
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from napari_hrpn.analysis.colocalization import (
     manders,
     too_large_words,
 )
+from napari_hrpn.analysis.density_range import density_range, has_whole_numbers
 from napari_hrpn.analysis.distributions import (
     DistributionComparison,
     QuantilePairs,
@@ -27,7 +28,6 @@ from napari_hrpn.analysis.distributions import (
     histogram,
     quantile_pairs,
 )
-from napari_hrpn.analysis.evaluation.places import density_range, has_whole_numbers
 from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
 from napari_hrpn.analysis.joint_histogram import PairBins
