@@ -1,5 +1,5 @@
 """The error of analyses that compare no images; its message is for the user."""
 
+from napari_hrpn.core.errors import AnalysisError
 
-class AnalysisError(ValueError):
-    """Something cannot be measured; the message is one sentence for the user."""
+__all__ = ["AnalysisError"]

@@ -1,8 +1,8 @@
 """What a user is told about a prediction that cannot be made."""
 
+from napari_hrpn.core.errors import PredictionError
 
-class PredictionError(ValueError):
-    """A prediction cannot be made or continued; the message is one sentence for the user."""
+__all__ = ["PredictionError", "PredictionWarning"]
 
 
 class PredictionWarning(UserWarning):

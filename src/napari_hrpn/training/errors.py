@@ -1,8 +1,8 @@
 """What keeps a training from starting, or ends it: one sentence for the user."""
 
+from napari_hrpn.core.errors import TrainingError
 
-class TrainingError(ValueError):
-    """A training cannot start or go on; the message says what was found, what was expected and what to do."""
+__all__ = ["TrainingError", "TrainingWarning"]
 
 
 class TrainingWarning(UserWarning):

@@ -19,10 +19,16 @@ def form_layout(parent: QWidget) -> QFormLayout:
 def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
     """Add a titled field, whose tooltip its title shows too."""
     label = QLabel(title)
-    # napari's style sheet makes the letters wider once the label is shown
-    label.setMinimumWidth(round(1.3 * label.fontMetrics().horizontalAdvance(_LONGEST_TITLE)))
+    label.setMinimumWidth(title_width(label))
     label.setToolTip(field.toolTip())
     form.addRow(label, field)
+
+
+def title_width(label: QLabel) -> int:
+    """Width of the titles of all forms."""
+    # napari's style sheet makes the letters wider once the label is shown
+    width: int = label.fontMetrics().horizontalAdvance(_LONGEST_TITLE)
+    return round(1.3 * width)
 
 
 def browse_button(tooltip: str) -> QPushButton:

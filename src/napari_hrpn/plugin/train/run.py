@@ -1,4 +1,4 @@
-"""What the training widget does off the GUI thread: finds processors and recipes, trains, loads runs.
+"""What the training widget does off the GUI thread: finds processors, trains, loads runs.
 
 Nothing of Qt or napari is touched here, and torch is imported inside functions alone, since that takes seconds.
 """
@@ -6,7 +6,6 @@ Nothing of Qt or napari is touched here, and torch is imported inside functions 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
         RunRequest,
         StepReport,
         TrainingResult,
-        TrainingSettings,
     )
 
 _SECONDS_BETWEEN_STEPS = 0.1
@@ -43,7 +41,6 @@ class TrainingReadiness:
     """What the form needs to know and takes seconds to find out."""
 
     devices: tuple[Device, ...]
-    recipes: Mapping[tuple[str, str], TrainingSettings]  # Settings by model and recipe
     # How many can train together, by the name of the first
     most_devices: Mapping[str, int] = field(default_factory=dict)
 
@@ -88,14 +85,11 @@ class LoadedRun:
 
 
 def find_training_readiness() -> TrainingReadiness:
-    """Load what is slow to load, and look for processors and recipes."""
+    """Load what is slow to load, and look for processors."""
     devices = find_devices()
-    from napari_hrpn.training import recipe_settings
     from napari_hrpn.training.devices import most_devices
 
-    names = itertools.product(("hrpn", "ganda"), ("fast", "paper"))
-    recipes = {(model, recipe): recipe_settings(recipe, model) for model, recipe in names}
-    return TrainingReadiness(devices, recipes, {device.name: most_devices(device.name) for device in devices})
+    return TrainingReadiness(devices, {device.name: most_devices(device.name) for device in devices})
 
 
 def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, TrainingOutcome]:
