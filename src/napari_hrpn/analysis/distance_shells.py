@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.settings import PenetrationSettings
+from napari_hrpn.settings import PenetrationSettings as PenetrationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

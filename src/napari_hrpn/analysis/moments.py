@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.core.errors import AgreementError
+from napari_hrpn.core.errors import AgreementError as AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.settings.evaluation import PATCH_PX
+from napari_hrpn.settings.evaluation import PATCH_PX as PATCH_PX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

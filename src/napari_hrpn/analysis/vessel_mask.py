@@ -22,7 +22,7 @@ from napari_hrpn.analysis.strip_filter import (
     grey_threshold,
     level_pixel_um,
 )
-from napari_hrpn.settings import VesselSettings
+from napari_hrpn.settings import VesselSettings as VesselSettings
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:

@@ -1,8 +1,6 @@
 """What a user is told about a prediction that cannot be made."""
 
-from napari_hrpn.core.errors import PredictionError
-
-__all__ = ["PredictionError", "PredictionWarning"]
+from napari_hrpn.core.errors import PredictionError as PredictionError
 
 
 class PredictionWarning(UserWarning):

@@ -1,8 +1,6 @@
 """What keeps a training from starting, or ends it: one sentence for the user."""
 
-from napari_hrpn.core.errors import TrainingError
-
-__all__ = ["TrainingError", "TrainingWarning"]
+from napari_hrpn.core.errors import TrainingError as TrainingError
 
 
 class TrainingWarning(UserWarning):
