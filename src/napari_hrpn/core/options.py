@@ -109,7 +109,13 @@ def options_table(settings: type) -> str:
     """Options of the command line as a table in Markdown."""
     rows = ["| option | what it says | without it |", "| --- | --- | --- |"]
     for option in options(settings).values():
+        default: object = option.default
+        if NoneType in option.types:
+            default = option.automatic[0].lower() + option.automatic[1:]
+        elif isinstance(default, bool):
+            default = "on" if default else "off"
+        else:
+            default = f"`{','.join(default) if isinstance(default, tuple) else default}`"
         if option.flag:
-            default = option.automatic.lower() if NoneType in option.types else f"`{option.default}`"
             rows.append(f"| `{option.flag}` | {option.help} | {default} |")
     return "\n".join(rows)

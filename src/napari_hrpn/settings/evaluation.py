@@ -161,7 +161,19 @@ def _check_distances(name: str, distances: tuple[float, ...], furthest: float) -
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a slide is evaluated."""
+    """How a slide is evaluated.
+
+    Attributes
+    ----------
+    resamples, permutations : int
+        Of the intervals by block bootstrap, and of the tests by permutation.
+    confidence : float
+        Of the intervals.
+    vessels : VesselSettings
+        How vessels are found.
+    penetration : PenetrationSettings
+        Shells, bands and distances.
+    """
 
     psnr_max: Annotated[
         float | Literal["dtype", "real"],
@@ -213,8 +225,8 @@ class EvaluationSettings:
             metavar="PX",
         ),
     ] = None
-    resamples: int = 2000  # Of the intervals by block bootstrap
-    permutations: int = 999  # Of the tests by permutation
+    resamples: int = 2000
+    permutations: int = 999
     seed: Annotated[
         int,
         Option(
@@ -226,7 +238,7 @@ class EvaluationSettings:
             metavar="N",
         ),
     ] = 0
-    confidence: float = 0.95  # Of the intervals
+    confidence: float = 0.95
     vessels: VesselSettings = field(default_factory=VesselSettings)
     penetration: PenetrationSettings = field(default_factory=PenetrationSettings)
     background: Annotated[

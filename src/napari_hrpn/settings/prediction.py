@@ -15,7 +15,13 @@ CELL_PX = 512
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """How a slide is predicted."""
+    """How a slide is predicted.
+
+    Attributes
+    ----------
+    region : Box or None
+        Predict only the tiles that meet this box of full-resolution pixels.
+    """
 
     halo: Annotated[
         int | None,
@@ -123,7 +129,7 @@ class PredictionSettings:
             metavar="TYPE",
         ),
     ] = "float32"
-    region: Box | None = None  # Predict only the tiles that meet this box of full-resolution pixels
+    region: Box | None = None
 
     def __post_init__(self) -> None:
         check_options(self, PredictionError)
