@@ -189,6 +189,7 @@ class TrainingSettings:
             help="Share of the averaged weights that a step keeps; 0 takes the latest weights.",
             minimum=0,
             maximum=0.999999,
+            step=0.001,
         ),
     ] = 0.995
     precision: Annotated[

@@ -116,7 +116,7 @@ def test_other_channels_of_the_chosen_slide_are_selected_and_roles_stay(widget, 
 def test_what_was_set_is_what_the_engine_gets(widget, engine, run_to_end):
     form = widget.settings_form
     form.fields["precision"].value = "bf16"
-    form.fields["core"].value = 1100
+    form.fields["core"].native.setValue(1100)
     form.fields["halo"].value = 64
     form.fields["memory_gb"].value = 1.5
     form.fields["output"].value = "probe"

@@ -24,11 +24,11 @@ def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
     form.addRow(label, field)
 
 
-def title_width(label: QLabel) -> int:
-    """Width of the titles of all forms."""
+def title_width(*labels: QLabel) -> int:
+    """Width of titles below each other, which is that of other forms too."""
+    titles = [(label, title) for label in labels for title in (_LONGEST_TITLE, label.text())]
     # napari's style sheet makes the letters wider once the label is shown
-    width: int = label.fontMetrics().horizontalAdvance(_LONGEST_TITLE)
-    return round(1.3 * width)
+    return round(1.3 * max(label.fontMetrics().horizontalAdvance(title) for label, title in titles))
 
 
 def browse_button(tooltip: str) -> QPushButton:

@@ -100,8 +100,10 @@ class OptionsForm(Container):
 def align_rows(container: Container) -> None:
     """Take away the margins of a container, and give its titles the width of those in other forms."""
     container.margins = (0, 0, 0, 0)
-    for label in container.native.findChildren(QLabel):
-        label.setMinimumWidth(title_width(label))
+    if labels := container.native.findChildren(QLabel):
+        width = title_width(*labels)
+        for label in labels:
+            label.setMinimumWidth(width)
 
 
 def option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
@@ -159,6 +161,7 @@ class _NumberField(RangedWidget):
 
     def __init__(self, option: Option, **about: str) -> None:
         self._option, self._scale = option, 100 if option.is_share else 1
+        self._exact: tuple[float, _Value] = (math.nan, None)
         self._is_optional = NoneType in option.types
         step = option.step or option.multiple
         least = max(option.minimum, option.above, -_LARGEST)
@@ -180,6 +183,8 @@ class _NumberField(RangedWidget):
 
     def get_value(self) -> _Value:
         shown = self.native.value()
+        if shown == self._exact[0]:
+            return self._exact[1]
         if int in self._option.types:
             shown = round(shown / self._option.multiple) * self._option.multiple
         if self._is_optional and shown <= self.native.minimum():
@@ -187,7 +192,11 @@ class _NumberField(RangedWidget):
         return round(shown / self._scale, 6) if self._option.is_share else shown
 
     def set_value(self, value: _Value) -> None:
-        self.native.setValue(self.native.minimum() if value is None else self._scale * value)
+        wanted = self.native.minimum() if value is None else self._scale * value
+        self.native.setValue(wanted)
+        if self.native.minimum() <= wanted <= self.native.maximum():
+            # digits that are not shown are kept, as long as nobody changes the number
+            self._exact = self.native.value(), value
 
     def _on_value_change(self, _: object = None) -> None:
         self.changed.emit(self.value)

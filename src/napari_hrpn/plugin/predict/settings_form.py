@@ -39,6 +39,7 @@ class SettingsForm(OptionsForm):
         self.insert(0, self.region_box)
         align_rows(self)
         self.fields["resample"].enabled = False
+        self.fields["resample"].tooltip += "\nOn by itself where the two differ by more than 5 %"
         offer(self.fields["device"], [("Looking for processors …", "auto")])
         self.warning_label = WarningLabel()
         self.native.layout().insertWidget(len(self), self.warning_label)
