@@ -137,15 +137,17 @@ def _prediction_in(folder: Path, slide: Slide, checkpoint: Checkpoint) -> Slide:
 
 def _print_table(rows: dict[str, Agreement], ceilings: dict[str, float]) -> None:
     typer.echo(f"\n{'':<22}{'tissue':>12}{'whole frame':>14}")
-    for name, numbers in (
-        ("R2", [f"{row.r2:.3f}" for row in rows.values()]),
-        ("R2 of a perfect model", [f"{r2:.3f}" for r2 in ceilings.values()]),
-        ("Pearson r", [f"{row.pearson_r:.3f}" for row in rows.values()]),
-        ("RMSE, grey levels", [f"{row.rmse:.3f}" for row in rows.values()]),
-        ("PSNR, dB", [f"{row.psnr_db:.2f}" for row in rows.values()]),
-        ("pixels", [f"{row.n:,}" for row in rows.values()]),
+    for name, key, digits in (
+        ("R2", "r2", ".3f"),
+        ("R2 of a perfect model", "", ".3f"),
+        ("Pearson r", "pearson_r", ".3f"),
+        ("RMSE, grey levels", "rmse", ".3f"),
+        ("PSNR, dB", "psnr_db", ".2f"),
+        ("pixels", "n", ","),
     ):
-        typer.echo(f"{name:<22}{numbers[0]:>12}{numbers[1]:>14}")
+        numbers = [getattr(row, key) for row in rows.values()] if key else ceilings.values()
+        tissue, frame = (format(number, digits) for number in numbers)
+        typer.echo(f"{name:<22}{tissue:>12}{frame:>14}")
 
 
 def viewer_command(paths: Sequence[Location], *python: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,9 +16,9 @@ from napari_hrpn.cli.terminal import CommandError, Step, follow, stop_on_signals
 from napari_hrpn.settings import EvaluationSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from napari_hrpn.analysis import Looks, ProbeImage, SlideComparison
+    from napari_hrpn.analysis import ProbeImage, SlideComparison
     from napari_hrpn.reports import WritingReport, WrittenEvaluation
     from napari_hrpn.slides import Annotation, ChannelRoles, Location, RegionMask, Slide
 
@@ -69,6 +69,7 @@ def evaluate(
       napari-hrpn evaluate scan.nd2 predicted.ome.zarr --probe QD --roi rois.geojson --mask tissue.geojson -o evaluation
       napari-hrpn evaluate /shared/slide.ome.tif /shared/slide.ome.zarr -o evaluation --scheduler tcp://node1:8786
     """  # noqa: D301
+    from napari_hrpn.analysis import looks_in_threads
     from napari_hrpn.reports import EvaluationRequest, write_evaluation
     from napari_hrpn.slides import as_location, local_path, open_slide, slide_name
     from napari_hrpn.slides.writers.output_path import partial_output
@@ -82,7 +83,14 @@ def evaluate(
     request = EvaluationRequest(comparison, tumour or slide_name(place), how, settings, others)
     with stop_on_signals() as stop:
         try:
-            with _looks(processes, comparison) as looks:
+            with processes.connected("cpu") if processes else nullcontext() as client:
+                looks = looks_in_threads
+                if client is not None:
+                    from napari_hrpn.inference.cluster import looks_on_workers
+
+                    looks = looks_on_workers(
+                        client, [image.slide for image in (comparison.real, *comparison.predictions)]
+                    )
                 steps = write_evaluation(request, folder, overwrite=overwrite, looks=looks)
                 written = follow(steps, f"evaluating {slide.source.name}", _step, stop)
         except KeyboardInterrupt:
@@ -202,20 +210,6 @@ def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None) -> tuple[Regio
         found, how = tissue_mask(slide, roles.nuclei), nuclei_words(slide, roles.nuclei)
         glass = RegionMask(~found.mask, found.downsample)
     return (found, glass, how) if mask is None else (drawn, glass, f"from {mask.name}")
-
-
-@contextmanager
-def _looks(processes: Workers, comparison: SlideComparison) -> Iterator[Looks]:
-    """Where pixels are counted, for the length of a block."""
-    from napari_hrpn.analysis import looks_in_threads
-
-    if not processes:
-        yield looks_in_threads
-        return
-    from napari_hrpn.inference.cluster import looks_on_workers
-
-    with processes.connected("cpu") as client:
-        yield looks_on_workers(client, [image.slide for image in (comparison.real, *comparison.predictions)])
 
 
 def _step(report: WritingReport) -> Step:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Chosen: TypeAlias = dict[str, Any]
 """What was given of the options of a settings class, by the names of its fields."""
 
-
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
@@ -41,13 +40,10 @@ class From:
         """Parameters for typer, a flag each."""
         for one in self.options:
             kind = str if one.choices else next((kind for kind in (bool, int, float) if kind in one.types), str)
-            default = one.default if self._has_defaults else None
-            unknown = (
-                f" If not given: {one.automatic}."
-                if self._has_defaults and default is None and one.automatic != "Automatic"
-                else ""
-            )
-            shown = typer.Option(one.flag, metavar=one.metavar, help=one.help + unknown)
+            default, words = one.default if self._has_defaults else None, one.help
+            if self._has_defaults and default is None and one.automatic != "Automatic":
+                words += f" If not given: {one.automatic}."
+            shown = typer.Option(one.flag, metavar=one.metavar, help=words)
             annotation = Annotated[kind | None, shown]  # type: ignore[valid-type]
             yield inspect.Parameter(prefix + one.name, _KEYWORD, default=default, annotation=annotation)
 

@@ -28,7 +28,8 @@ def title_width(*labels: QLabel) -> int:
     """Width of titles below each other, which is that of other forms too."""
     titles = [(label, title) for label in labels for title in (_LONGEST_TITLE, label.text())]
     # napari's style sheet makes the letters wider once the label is shown
-    return round(1.3 * max(label.fontMetrics().horizontalAdvance(title) for label, title in titles))
+    width: int = max(label.fontMetrics().horizontalAdvance(title) for label, title in titles)
+    return round(1.3 * width)
 
 
 def browse_button(tooltip: str) -> QPushButton:
