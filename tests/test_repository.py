@@ -74,7 +74,8 @@ def undocumented_fields(record: type) -> list[str]:
 
     page = NumpyDocString(inspect.getdoc(record) or "")
     told = {name for part in (*page["Attributes"], *page["Parameters"]) for name in part.name.split(", ")}
-    told.update(options(record))
+    if record.__module__.startswith("napari_hrpn.settings."):
+        told.update(options(record))
     return [f"{record.__name__}: field {field.name}" for field in fields(record) if field.name not in told]
 
 

@@ -62,13 +62,13 @@ def demo(
     prediction = _prediction_in(output, slide, network)
     tissue = tissue_mask(slide, 0)
 
-    def measured(image: Slide, title: str) -> dict[str, Agreement]:
+    def _measured(image: Slide, title: str) -> dict[str, Agreement]:
         found = follow(slide_agreement(slide, _PROBE, image, tissue=tissue), title)
         assert found.tissue is not None
         return {"tissue": found.tissue, "frame": found.frame}
 
     # of a perfect model, which knows all but the camera's noise
-    rows, ceiling = measured(prediction, "measuring"), measured(noise_free_slide(made), "finding the ceiling")
+    rows, ceiling = _measured(prediction, "measuring"), _measured(noise_free_slide(made), "finding the ceiling")
     ceilings = {region: row.r2 for region, row in ceiling.items()}
     about = {"slide": slide.source.name, "prediction": prediction.source.name, "phantom": tumour}
     write_agreement(rows, output, r2_ceilings=ceilings, about=about)

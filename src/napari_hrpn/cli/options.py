@@ -78,14 +78,14 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             parameters.extend(group.parameters(f"{parameter.name}_"))
 
     @wraps(command)
-    def run(**given: Any) -> None:  # noqa: ANN401 (whatever typer has read)
+    def _run(**given: Any) -> None:  # noqa: ANN401 (whatever typer has read)
         for name, group in groups.items():
             given[name] = group.chosen(given, f"{name}_")
         command(**given)
 
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
+    _run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    _run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return _run
 
 
 def _option(flag: str, metavar: str, words: str) -> Option:

@@ -205,11 +205,11 @@ def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: 
     """Run a prediction to its end, showing how far and how fast it is; returns its report and the new tiles."""
     areas: list[int] = []
 
-    def step(report: TileReport) -> Step:
+    def _step(report: TileReport) -> Step:
         areas.append(report.tile.core.area)
         return _tile_step(report, sum(areas))
 
-    return follow(steps, title, step), len(areas)
+    return follow(steps, title, _step), len(areas)
 
 
 def _tile_step(report: TileReport | TileOfMany, pixels: int) -> Step:

@@ -78,6 +78,7 @@ class OptionsForm(Container):
 
     @value.setter
     def value(self, settings: _Settings) -> None:
+        """Show settings."""
         self.show_options(settings)
 
     def show_options(self, settings: _Settings, keep: Collection[str] = ()) -> None:
