@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-
-class AnalysisError(ValueError):
-    """Something cannot be measured; the message is one sentence for the user."""
+from napari_hrpn.core.errors import AnalysisError as AnalysisError
 
 
 def check_length(what: str, length_um: float, pixel_um: tuple[float, float], most_px: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.core.errors import AgreementError as AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,10 +64,6 @@ _LARGEST_EXPONENT = 400
 # so that the sums of the squares of any number of pixels can be told as floating point
 _LARGEST = 1e150
 _REAL, _PREDICTED = "real image", "predicted image"
-
-
-class AgreementError(AnalysisError):
-    """Two images cannot be compared; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where tiles lie: integers only."""
+"""Where tiles lie, files that are whole or not there, options."""
 
 from napari_hrpn.core.padding import reflected
 from napari_hrpn.core.rectangle_cover import covering

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.settings.prediction import CELL_PX
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.guarded_array import reason
 from napari_hrpn.slides.location import address_errors, zarr_store
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.location import Location
 
-SQUARE_PX = 512
+SQUARE_PX = CELL_PX
 """Side of the squares of the record: tiles begin on multiples of it."""
 
 

@@ -23,7 +23,7 @@ def test_the_form_guesses_and_shows_what_there_is(widget, slide_file):
     roles = {role: box.currentText() for role, box in widget.slide_form.role_boxes.items()}
     assert roles == {"nuclei": "DAPI", "vessels": "CD31", "probe": "QD"}
     assert widget.slide_form.slide_box.currentText() == "tumour 7"
-    devices = [widget.settings_form.device_box.itemText(i) for i in range(3)]
+    devices = [widget.settings_form.fields["device"].native.itemText(i) for i in range(3)]
     assert devices == ["Automatic: Fast GPU", "Fast GPU: 7.0 GB free", "CPU, 2 threads: 3.0 GB free"]
     assert widget.output_form.shown == slide_file.parent
     assert widget.settings_form.settings() == PredictionSettings()
@@ -51,19 +51,19 @@ def test_resampling_is_on_where_pixel_sizes_differ_until_the_user_says_otherwise
     widget, qtbot, tmp_path, write_checkpoint
 ):
     form = widget.settings_form
-    assert not form.resample_box.isEnabled()
-    assert not form.resample_box.isChecked()
+    assert not form.fields["resample"].enabled
+    assert not form.fields["resample"].value
     widget.use_checkpoint(write_checkpoint(tmp_path / "coarse.safetensors", pixel_size_um=0.7))
-    qtbot.waitUntil(form.resample_box.isEnabled, timeout=WAIT_MS)
+    qtbot.waitUntil(form.fields["resample"].native.isEnabled, timeout=WAIT_MS)
     assert form.settings().resample
     assert form.warning_label.isHidden()
-    form.resample_box.setChecked(False)
+    form.fields["resample"].value = False
     assert "0.5 µm" in form.warning_label.text().replace("\u200b", "")
     widget.slide_form.changed.emit()
     assert not form.settings().resample
     # within 5 % nothing is to be resampled
     widget.use_checkpoint(write_checkpoint(tmp_path / "near.safetensors", pixel_size_um=0.51))
-    qtbot.waitUntil(lambda: not form.resample_box.isEnabled(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not form.fields["resample"].enabled, timeout=WAIT_MS)
     qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
     assert not form.settings().resample
 
@@ -114,13 +114,13 @@ def test_other_channels_of_the_chosen_slide_are_selected_and_roles_stay(widget, 
 
 
 def test_what_was_set_is_what_the_engine_gets(widget, engine, run_to_end):
-    advanced = widget.settings_form._advanced
-    advanced.precision_box.choose("bf16")
-    advanced.core_box.setValue(1100)
-    advanced.halo_box.setValue(64)
-    advanced.memory_box.setValue(1.5)
-    advanced.output_box.choose("probe")
-    widget.settings_form.device_box.choose("cpu")
+    form = widget.settings_form
+    form.fields["precision"].value = "bf16"
+    form.fields["core"].native.setValue(1100)
+    form.fields["halo"].value = 64
+    form.fields["memory_gb"].value = 1.5
+    form.fields["output"].value = "probe"
+    widget.settings_form.fields["device"].value = "cpu"
     engine.fails_with = PredictionError("enough")
     run_to_end(widget)
     expected = PredictionSettings(precision="bf16", core=1024, halo=64, memory_gb=1.5, output="probe", device="cpu")
@@ -129,7 +129,7 @@ def test_what_was_set_is_what_the_engine_gets(widget, engine, run_to_end):
 
 
 def test_regions_become_boxes_of_slide_pixels(widget, viewer, engine, run_to_end):
-    widget.settings_form.region_box.choose(IN_SHAPES)
+    widget.settings_form.region_box.value = IN_SHAPES
     widget.predict()
     assert widget.message.startswith("There is no shapes layer")
     shapes = viewer.add_shapes([[[10, 20], [10, 50], [60, 50], [60, 20]]], scale=(0.5, 0.5), units=("um", "um"))
@@ -140,7 +140,7 @@ def test_regions_become_boxes_of_slide_pixels(widget, viewer, engine, run_to_end
     assert engine.order == [Box(0, 512, 0, 512)]
     assert widget.message.startswith("Done")
 
-    widget.settings_form.region_box.choose(IN_VIEW)
+    widget.settings_form.region_box.value = IN_VIEW
     viewer.scene.camera.center = (5000, 5000)
     widget.predict()
     assert widget.message.startswith("The slide is not in view")
@@ -154,12 +154,12 @@ def test_regions_become_boxes_of_slide_pixels(widget, viewer, engine, run_to_end
 
 
 def test_a_small_view_is_predicted_in_small_tiles(widget, viewer, engine, run_to_end):
-    widget.settings_form.region_box.choose(IN_VIEW)
+    widget.settings_form.region_box.value = IN_VIEW
     viewer.scene.camera.zoom = 20
     viewer.scene.camera.center = (100, 100)
     engine.fails_with = PredictionError("enough")
     run_to_end(widget)
-    widget.settings_form.region_box.choose("whole")
+    widget.settings_form.region_box.value = "whole"
     run_to_end(widget)
     assert [call["settings"].largest_core for call in engine.calls] == [512, None]
 
@@ -226,8 +226,8 @@ def test_a_plane_that_is_given_is_shown_and_predicted(
 
 
 def test_what_is_folded_away_does_not_get_the_tab_key(widget):
-    fold = widget.settings_form.advanced_group
-    box = widget.settings_form._advanced.core_box
+    fold = widget.settings_form.fold
+    box = widget.settings_form.fields["core"].native
     assert not box.isEnabled()
     fold.expand(animate=False)
     assert box.isEnabled()

@@ -138,7 +138,7 @@ def test_cancel_keeps_tiles_and_predict_goes_on(widget, viewer, qtbot, engine, w
 def test_other_settings_get_a_store_of_their_own_unless_the_user_replaces(widget, viewer, engine, run_to_end):
     run_to_end(widget)
     assert widget.replace_box.isHidden()
-    widget.settings_form._advanced.precision_box.choose("bf16")
+    widget.settings_form.fields["precision"].value = "bf16"
     assert not widget.replace_box.isHidden()
     assert not widget.replace_box.isChecked()
     run_to_end(widget)
@@ -147,12 +147,12 @@ def test_other_settings_get_a_store_of_their_own_unless_the_user_replaces(widget
         "tumour 7 predicted QD (tiny)",
         "tumour 7 predicted QD (tiny) 2",
     ]
-    widget.settings_form._advanced.precision_box.choose("fp16")
+    widget.settings_form.fields["precision"].value = "fp16"
     widget.replace_box.setChecked(True)
     run_to_end(widget)
     assert widget.message.endswith("tumour 7.predicted.ome.zarr")
     assert len(viewer.layers) == 5
-    widget.settings_form._advanced.precision_box.choose("bf16")
+    widget.settings_form.fields["precision"].value = "bf16"
     assert widget.replace_box.isHidden()
     run_to_end(widget)
     assert [call["overwrite"] for call in engine.calls] == [False, False, True, False]
@@ -207,7 +207,7 @@ def test_a_prediction_that_was_opened_is_one_and_goes_on_in_its_layer(
 
 
 def test_what_was_predicted_before_stays_in_sight_when_another_region_is(widget, viewer, engine, run_to_end):
-    widget.settings_form.region_box.choose(IN_SHAPES)
+    widget.settings_form.region_box.value = IN_SHAPES
     shapes = viewer.add_shapes([[[10, 20], [10, 50], [60, 50], [60, 20]]], scale=(0.5, 0.5), units=("um", "um"))
     run_to_end(widget)
     shapes.data = [[[1050, 1250], [1050, 1280], [1080, 1280], [1080, 1250]]]
@@ -220,7 +220,7 @@ def test_what_was_predicted_before_stays_in_sight_when_another_region_is(widget,
     # what is not predicted is hatched
     hatch = hatch_of(viewer, widget.layer)
     assert [hatch.data[row, column, 3] > 0 for row, column in ((0, 0), (-1, -1), (0, -1))] == [False, False, True]
-    widget.settings_form.region_box.choose("whole")
+    widget.settings_form.region_box.value = "whole"
     run_to_end(widget)
     assert hatch_of(viewer, widget.layer) is None
 
@@ -231,7 +231,7 @@ def test_words_are_those_of_the_state_and_go_when_they_are_stale(
     engine.fails_with = PredictionError("the disk is full; make room.")
     run_to_end(widget)
     assert widget.message == "the disk is full; make room."
-    widget.settings_form._advanced.memory_box.setValue(1)
+    widget.settings_form.fields["memory_gb"].value = 1
     assert widget.message == ""
     engine.fails_with = None
     engine._allowed = threading.Semaphore(0)

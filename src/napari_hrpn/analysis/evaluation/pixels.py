@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement import Agreement, compute
+from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
 from napari_hrpn.analysis.block_scan import check_sizes
 from napari_hrpn.analysis.bootstrap import BlockIntervals, block_bootstrap
 from napari_hrpn.analysis.colocalization import (
@@ -232,7 +232,7 @@ class _Region:
         return RegionNumbers(
             region=name,
             box_px=None,
-            agreement=compute(counts.sums, self.settings.psnr_peak(self.dtype, brightest)),
+            agreement=compute(counts.sums, self._psnr_peak(brightest)),
             psnr_real_max=real_agreement.psnr_db,
             real_max=brightest,
             regression=regression(counts.sums, counts.both_zero),
@@ -245,6 +245,13 @@ class _Region:
             density=counts.density,
             density_range=counts.density_range or (0.0, 1.0),
         )
+
+    def _psnr_peak(self, brightest: float) -> float | None:
+        """MAX of the PSNR; floating point has no largest value, and an empty or black region no peak."""
+        wanted = self.settings.psnr_max
+        if wanted == "real":
+            return brightest if brightest > 0 else None
+        return largest_value(self.dtype) if wanted == "dtype" else float(wanted)
 
 
 @dataclass(frozen=True)

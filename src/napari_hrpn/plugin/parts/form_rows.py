@@ -19,10 +19,17 @@ def form_layout(parent: QWidget) -> QFormLayout:
 def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
     """Add a titled field, whose tooltip its title shows too."""
     label = QLabel(title)
-    # napari's style sheet makes the letters wider once the label is shown
-    label.setMinimumWidth(round(1.3 * label.fontMetrics().horizontalAdvance(_LONGEST_TITLE)))
+    label.setMinimumWidth(title_width(label))
     label.setToolTip(field.toolTip())
     form.addRow(label, field)
+
+
+def title_width(*labels: QLabel) -> int:
+    """Width of titles below each other, which is that of other forms too."""
+    titles = [(label, title) for label in labels for title in (_LONGEST_TITLE, label.text())]
+    # napari's style sheet makes the letters wider once the label is shown
+    width: int = max(label.fontMetrics().horizontalAdvance(title) for label, title in titles)
+    return round(1.3 * width)
 
 
 def browse_button(tooltip: str) -> QPushButton:

@@ -34,7 +34,6 @@ class Readiness:
     """What the form needs to know and takes seconds to find out."""
 
     devices: tuple[Device, ...]
-    defaults: PredictionSettings  # What is used where the user says nothing
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,7 @@ class Progress:
 
 def find_readiness() -> Readiness:
     """Load what is slow to load, and look for processors."""
-    devices = find_devices()
-    from napari_hrpn.inference import PredictionSettings
-
-    return Readiness(devices, PredictionSettings())
+    return Readiness(find_devices())
 
 
 def read_card(path: Path) -> ReadCheckpoint:

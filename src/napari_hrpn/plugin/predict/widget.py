@@ -141,7 +141,7 @@ class PredictWidget(DockedWidget):
         contents = QWidget()
         rows = QVBoxLayout(contents)
         rows.setContentsMargins(0, 0, 0, 0)
-        for part in (self.slide_form, self.quality_label, places, self.settings_form):
+        for part in (self.slide_form, self.quality_label, places, self.settings_form.native):
             rows.addWidget(part)
         rows.addStretch(1)
         buttons = QGridLayout()
@@ -169,7 +169,7 @@ class PredictWidget(DockedWidget):
 
     def _take_readiness(self, readiness: Readiness) -> None:
         self._is_ready = True
-        self.settings_form.set_ready(readiness.devices, readiness.defaults)
+        self.settings_form.set_ready(readiness.devices)
         self._update_form()
 
     def _say(self, sentence: str, tone: str = TEXT) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import time
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.inference import Device
     from napari_hrpn.plugin.train.job import TrainingJob
+    from napari_hrpn.settings.training import TrainingSettings
     from napari_hrpn.training import (
         CutReport,
         EpochRecord,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         SlideEntry,
         StepReport,
         TrainingResult,
-        TrainingSettings,
     )
     from napari_hrpn.training.checks import Checked
 
@@ -147,7 +146,6 @@ class TrainingReadiness:
     """What the form needs to know and takes seconds to find out."""
 
     devices: tuple[Device, ...]
-    recipes: Mapping[tuple[str, str], TrainingSettings]  # Settings by model and recipe
     # How many can train together, by the name of the first
     most_devices: Mapping[str, int] = field(default_factory=dict)
 
@@ -192,14 +190,11 @@ class LoadedRun:
 
 
 def find_training_readiness() -> TrainingReadiness:
-    """Load what is slow to load, and look for processors and recipes."""
+    """Load what is slow to load, and look for processors."""
     devices = find_devices()
-    from napari_hrpn.training import recipe_settings
     from napari_hrpn.training.devices import most_devices
 
-    names = itertools.product(("hrpn", "ganda"), ("fast", "paper"))
-    recipes = {(model, recipe): recipe_settings(recipe, model) for model, recipe in names}
-    return TrainingReadiness(devices, recipes, {device.name: most_devices(device.name) for device in devices})
+    return TrainingReadiness(devices, {device.name: most_devices(device.name) for device in devices})
 
 
 def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, TrainingOutcome]:

@@ -110,7 +110,7 @@ class TrainingSetup(QWidget):
     def load(self, request: RunRequest, folder: Path) -> None:
         """Show what a run was asked for, so that it can go on."""
         self._loaded, self._is_fresh = request, False
-        self.training_form.set_settings(request.settings)
+        self.training_form.value = request.settings
         self.slides_table.set_roles(request.settings.channels, request.settings.target)
         self.slides_table.set_entries(request.entries)
         self.folder_form.choose(folder)
@@ -231,7 +231,7 @@ class TrainingSetup(QWidget):
         add_row(form, "Run folder", self.folder_form)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.slides_table, self.training_form, places):
+        for widget in (self.slides_table, self.training_form.native, places):
             layout.addWidget(widget)
         layout.addStretch()
 

@@ -197,7 +197,7 @@ class TrainWidget(DockedWidget):
 
     def _tell_outcome(self, outcome: TrainingOutcome) -> None:
         self.page.show_outcome(outcome)
-        self.progress.show_epochs(len(outcome.result.history), self.setup.training_form.epochs_box.value())
+        self.progress.show_epochs(len(outcome.result.history), self.setup.training_form.fields["epochs"].value)
         self._ended()
         self.train_button.setText("Train" if outcome.result.complete else "Continue")
         self.progress.say(_ending(outcome.result))
