@@ -49,12 +49,14 @@ def _sample(preset: str) -> list[Any]:
     from napari import current_viewer
 
     from napari_hrpn.phantom import phantom_slide
-    from napari_hrpn.plugin.viewer import make_room, slide_layers, widen_slider
-    from napari_hrpn.plugin.viewer.pyramids import Growth, grow
+    from napari_hrpn.plugin.viewer import grow, make_room, slide_layers, widen_slider
     from napari_hrpn.slides import contrast_limits
 
     phantom = phantom_slide(preset)
-    limits = contrast_limits(_middle(phantom.slide))
+    finest = phantom.slide.levels[0]
+    # the block in the middle tells the contrast of the rest and is needed first anyway
+    middle = finest.blocks[:, finest.numblocks[1] // 2, finest.numblocks[2] // 2]
+    limits = contrast_limits(replace(phantom.slide, levels=(middle,)))
     expected = _noise_free_slide(phantom)
     viewer = current_viewer()
     live, live_expected = None, None
@@ -63,7 +65,7 @@ def _sample(preset: str) -> list[Any]:
         make_room(viewer, phantom.slide)
         live, live_expected = _live_levels(phantom.slide), _live_levels(expected)
         fill = partial(_fill, (phantom.slide, expected), (live, live_expected))
-        grow(viewer, Growth(phantom.slide, (*live, *live_expected), fill))
+        grow(viewer, phantom.slide, (*live, *live_expected), fill)
     layers = slide_layers(phantom.slide, limits=limits, live=live)
     hidden = slide_layers(expected, limits=limits[2:], live=live_expected, visible=False)
     # not a slide to predict on, but the best that a prediction can be
@@ -76,12 +78,6 @@ def _noise_free_slide(phantom: Phantom) -> Slide:
     finest = phantom.noise_free_probe[None]
     levels = (finest, *coarser_levels(finest))[: len(phantom.slide.levels)]
     return replace(phantom.slide, levels=levels, channel_names=(_NOISE_FREE,))
-
-
-def _middle(slide: Slide) -> Slide:
-    """The block in the middle, which tells the contrast of the rest and is needed first anyway."""
-    finest = slide.levels[0]
-    return replace(slide, levels=(finest.blocks[:, finest.numblocks[1] // 2, finest.numblocks[2] // 2],))
 
 
 def _live_levels(slide: Slide) -> tuple[LiveLevels, ...]:

@@ -5,6 +5,8 @@ Nothing of Qt or napari is touched here, and torch is imported inside a function
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,3 +33,9 @@ def device_choices(devices: tuple[Device, ...]) -> list[tuple[str, str]]:
     best = f"Automatic: {devices[0].title}" if devices else "Automatic"
     free = [(f"{device.title}: {device.free_bytes / _GIGABYTE:.1f} GB free", device.name) for device in devices]
     return [(best, "auto"), *free]
+
+
+def leave_to_the_form(category: type[Warning], module: str) -> None:
+    """Ignore warnings of a kind where a module of a widget is told of them; scripts are warned as ever."""
+    # recording them instead would catch those of other threads, and lose them
+    warnings.filterwarnings("ignore", category=category, module=rf"{re.escape(module)}\Z")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QWidget
 
-from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.background import soon
 
 _MOST_OF_WINDOW = 0.4
 _SETTLING_MS = 100

@@ -15,7 +15,7 @@ from napari_hrpn.plugin.parts.choice_box import ChoiceBox
 from napari_hrpn.plugin.parts.devices import device_choices
 from napari_hrpn.plugin.parts.fold import Fold
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
-from napari_hrpn.plugin.parts.warning_label import WarningLabel
+from napari_hrpn.plugin.parts.messages import ToneLabel
 
 if TYPE_CHECKING:
     from napari_hrpn.inference import Device, PredictionSettings
@@ -53,7 +53,7 @@ class SettingsForm(QWidget):
         for box in (self.region_box, self.device_box):
             box.changed.connect(self.changed)
         self._about: object = None
-        self.warning_label = WarningLabel()
+        self.warning_label = ToneLabel()
         self._advanced = _Advanced()
         self._advanced.changed.connect(self.changed)
         self.advanced_group = Fold("Advanced", self._advanced)
@@ -67,8 +67,16 @@ class SettingsForm(QWidget):
         form.addRow(self.warning_label)
         form.addRow(self.advanced_group)
 
-    def set_ready(self, devices: tuple[Device, ...], defaults: PredictionSettings) -> None:
+    @property
+    def native(self) -> QWidget:
+        """The widget itself."""
+        return self
+
+    def set_ready(self, devices: tuple[Device, ...]) -> None:
         """Fill in what was found out in the background."""
+        from napari_hrpn.inference import PredictionSettings
+
+        defaults = PredictionSettings()
         self.device_box.offer(device_choices(devices))
         if self._defaults is None:
             self._defaults = defaults

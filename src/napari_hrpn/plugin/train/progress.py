@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout
 
-from napari_hrpn.plugin.parts.message_panel import MessagePanel
-from napari_hrpn.plugin.parts.warning_label import WarningLabel
-from napari_hrpn.plugin.parts.words import time_in_words
+from napari_hrpn.plugin.parts.messages import MessagePanel, ToneLabel, time_in_words
 
 if TYPE_CHECKING:
     from napari_hrpn.plugin.train.run import StepNews
@@ -25,8 +23,8 @@ class TrainingProgress(MessagePanel):
         self.batch_bar = QProgressBar()
         self.batch_bar.setToolTip("Batches of this epoch; before the first, what is looked at for patches")
         self.numbers_label = QLabel()
-        self.warning_label = WarningLabel()
-        self.quality_label = WarningLabel()
+        self.warning_label = ToneLabel()
+        self.quality_label = ToneLabel()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.epoch_bar, self.batch_bar, self.numbers_label, self.quality_label, self.warning_label):

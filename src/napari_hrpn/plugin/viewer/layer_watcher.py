@@ -11,9 +11,9 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.parts.debounce import soon
-from napari_hrpn.plugin.viewer.coordinates import pixel_shape
-from napari_hrpn.plugin.viewer.slide_metadata import is_prediction, layers_of, slide_of
+from napari_hrpn.plugin.background import soon
+from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape
+from napari_hrpn.plugin.viewer.open_slides import is_prediction, layers_of, slide_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

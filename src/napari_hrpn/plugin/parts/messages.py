@@ -1,21 +1,22 @@
-"""Sentences in the colours of the theme: grey for what is only told, yellow for warnings, red for problems."""
+"""Messages to the user in labels: sentences in the colours of the theme, warnings, and lengths of time."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import napari
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QLabel
-
-from napari_hrpn.plugin.parts.words import breakable
+from qtpy.QtWidgets import QLabel, QWidget
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
 
 TEXT, _QUIET, WARNING, PROBLEM = "text", "quiet", "warning", "problem"
 ON_DARK: Final = {TEXT: "#f0f1f2", _QUIET: "#a3a7ae", WARNING: "#e3b617", PROBLEM: "#ff8f85"}
 ON_LIGHT: Final = {TEXT: "#1e1e21", _QUIET: "#63666b", WARNING: "#775400", PROBLEM: "#b00012"}
+WARNING_MARK = "⚠"
 
 
 class ToneLabel(QLabel):
@@ -35,6 +36,10 @@ class ToneLabel(QLabel):
         self.setText(breakable(sentence))
         self.setVisible(bool(sentence))
 
+    def warn(self, sentences: Sequence[str]) -> None:
+        """Show warnings, one below the other; the former ones go."""
+        self.say("\n".join(f"{WARNING_MARK} {sentence}" for sentence in sentences), WARNING)
+
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 (Qt's name)
         """Follow the theme."""
         super().changeEvent(event)
@@ -49,3 +54,29 @@ class ToneLabel(QLabel):
             # a new style sheet is a change of style itself
             self._colour = colour
             self.setStyleSheet(f"color: {colour}")
+
+
+class MessagePanel(QWidget):
+    """A widget with a label for the last thing worth saying; a subclass lays it out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = ""
+        self.message_label = ToneLabel(TEXT)
+
+    def say(self, sentence: str, tone: str = TEXT) -> None:
+        """Show a sentence."""
+        self.message = sentence
+        self.message_label.say(sentence, tone)
+
+
+def breakable(sentence: str) -> str:
+    """A sentence whose paths may be broken into lines: one long word would make the dock wider."""
+    return re.sub(r"([/\\_.-])", "\\1\u200b", sentence)
+
+
+def time_in_words(seconds: float) -> str:
+    """A length of time as one would say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

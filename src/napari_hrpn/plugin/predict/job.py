@@ -1,35 +1,93 @@
-"""Where the prediction of a slide goes: the one rule for the names of folders, and which of them a run goes on with."""
+"""What a prediction is asked for: its region, and the folder it goes to or goes on in."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Shapes
+
 from napari_hrpn.core import rounded_up
-from napari_hrpn.plugin.viewer import file_title, slide_title
-from napari_hrpn.plugin.viewer.prediction_names import NOT_IN_FILE_NAMES
+from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.predict.settings_form import IN_SHAPES, IN_VIEW
+from napari_hrpn.plugin.viewer import file_title, shapes_box, slide_title, visible_box
+from napari_hrpn.plugin.viewer.open_slides import NOT_IN_FILE_NAMES
 from napari_hrpn.slides import prediction_record, slide_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import napari
+    from napari.layers import Image
+
+    from napari_hrpn.core import Box
     from napari_hrpn.inference import PredictionSettings
-    from napari_hrpn.plugin.predict.run import ReadCheckpoint
+    from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Slide
 
+_SMALL_VIEW_PX, _SMALL_CORE_PX = 1024, 512
+"""Of a small view, tiles of 512 px compute less beside it than those of 1,024 px."""
 _NOT_DECISIVE = ("device", "largest_core", "memory_gb", "region")
+
+
+@dataclass(frozen=True)
+class ReadCheckpoint:
+    """What the form keeps of a checkpoint."""
+
+    path: Path
+    checkpoint: Checkpoint  # without its weights, which are large
+    digest: str  # fingerprint, which the weights decide too
 
 
 @dataclass(frozen=True)
 class Output:
     """Where a prediction goes."""
 
-    path: Path  # A prediction to go on with, or a name that is free
-    request: dict[str, Any]  # All that is known to decide the pixels, as the store records it
-    replaceable: Path | None  # A prediction of the same slide by the same checkpoint with other settings
+    path: Path  # a prediction to go on with, or a name that is free
+    request: dict[str, Any]  # all that is known to decide the pixels, as the store records it
+    replaceable: Path | None  # a prediction of the same slide by the same checkpoint with other settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One press of the button."""
+
+    slide: Slide
+    roles: Mapping[str, int]  # channel of each input role
+    read: ReadCheckpoint
+    store: Path
+    request: Mapping[str, Any]  # as in `Output`
+    settings: PredictionSettings
+    overwrite: bool = False  # whether another prediction may be replaced
+
+
+def with_region(settings: PredictionSettings, viewer: napari.Viewer, kind: str, reference: Image) -> PredictionSettings:
+    """Settings with the part of a slide that is to be predicted."""
+    box: Box | None = None
+    if kind == IN_VIEW:
+        box = visible_box(viewer, reference)
+        if not box.area:
+            raise UserError("The slide is not in view: move to it, or predict the whole slide.")
+    elif kind == IN_SHAPES:
+        box = _box_of_shapes(viewer, reference)
+    if box is not None and max(box.height, box.width) <= _SMALL_VIEW_PX:
+        settings = replace(settings, largest_core=_SMALL_CORE_PX)
+    return replace(settings, region=box)
+
+
+def _box_of_shapes(viewer: napari.Viewer, reference: Image) -> Box:
+    layers = [layer for layer in viewer.layers if isinstance(layer, Shapes)]
+    active = viewer.layers.selection.active
+    shapes = active if isinstance(active, Shapes) else next(iter(reversed(layers)), None)
+    if shapes is None:
+        raise UserError("There is no shapes layer: add one, draw around the region, and select the shape.")
+    box = shapes_box(shapes, reference)
+    if box is None:
+        raise UserError(f"No shape of {shapes.name!r} lies on the slide: draw one around the region to predict.")
+    return box
 
 
 def store_name(slide: Slide) -> str:
