@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import threading
@@ -14,38 +14,14 @@ if TYPE_CHECKING:
 
     from napari_hrpn.core import Box
     from napari_hrpn.phantom import Phantom
-    from napari_hrpn.plugin.viewer import LiveLevels
+    from napari_hrpn.plugin.viewer import LayerData, LiveLevels
     from napari_hrpn.slides import Slide
 
 _NOISE_FREE = "noise-free QD"
 
 
-def tiny() -> list[Any]:
-    """Layers of a phantom of 256 px."""
-    return _sample("tiny")
-
-
-def tumour() -> list[Any]:
-    """Layers of a phantom tumour of 4,096 px."""
-    return _sample("tumour")
-
-
-def paper_like() -> list[Any]:
-    """Layers of a phantom tumour that is as dim as a probe often is."""
-    return _sample("paper_like")
-
-
-def stress() -> list[Any]:
-    """Layers of a phantom tumour with saturation, cross-talk, shading and shifted channels."""
-    return _sample("stress")
-
-
-def null() -> list[Any]:
-    """Layers of a phantom whose probe nothing can predict."""
-    return _sample("null")
-
-
-def _sample(preset: str) -> list[Any]:
+def _sample(preset: str) -> list[LayerData]:
+    """Layers of a phantom, and of what a perfect prediction of it would be."""
     from napari import current_viewer
 
     from napari_hrpn.phantom import phantom_slide
@@ -70,6 +46,13 @@ def _sample(preset: str) -> list[Any]:
     hidden = slide_layers(expected, limits=limits[2:], live=live_expected, visible=False)
     # not a slide to predict on, but the best that a prediction can be
     return [*layers, *((data, attributes | {"metadata": {}}, kind) for data, attributes, kind in hidden)]
+
+
+# phantoms of 256 px and 4,096 px; one as dim as a probe often is; one with saturation, cross-talk, shading and shifted
+# channels; and one whose probe nothing can predict
+tiny, tumour, paper_like, stress, null = (
+    partial(_sample, preset) for preset in ("tiny", "tumour", "paper_like", "stress", "null")
+)
 
 
 def _noise_free_slide(phantom: Phantom) -> Slide:

@@ -25,7 +25,6 @@ from napari_hrpn.plugin.viewer import (
     slide_from_layers,
     slide_label,
     slide_of,
-    slide_title,
 )
 from napari_hrpn.slides import SlideError, guess_roles
 
@@ -55,10 +54,8 @@ class ChosenSlide:
     """What the user chose to predict."""
 
     slide: Slide
-    title: str  # what to call it
     roles: dict[str, int]  # channel of each input role
     reference: Image  # the layer that the prediction is to lie on
-    real: Image | None  # the layer that shows the real probe
 
 
 class SlideForm:
@@ -164,13 +161,12 @@ class SlideForm:
         if len(set(roles.values())) < len(roles):
             raise UserError(f"Choose a different channel for each of {', '.join(roles)}.")
         slide, size = self.current_slide(), self.size_field.size_um()
-        title = "" if slide is None else slide_title(slide)
         if slide is None:
             layers = list(roles.values())
-            slide, title, reference = slide_from_layers(layers), layers[0].name, layers[0]
+            slide, reference = slide_from_layers(layers), layers[0]
             roles = {role: index for index, role in enumerate(roles)}
         slide = slide if size is None else slide.with_pixel_size(size)
-        return ChosenSlide(slide, title, roles, reference, self.real_layer())
+        return ChosenSlide(slide, roles, reference)
 
     def _give_size(self) -> None:
         try:

@@ -28,14 +28,14 @@ from napari_hrpn.plugin.predict.run import Progress
 from napari_hrpn.plugin.predict.running import ProgressPanel, RunningPrediction, words_of_the_end
 from napari_hrpn.plugin.predict.settings_form import SettingsForm
 from napari_hrpn.plugin.predict.slide_form import SLIDE_TOOLTIP, ChosenSlide, SlideForm
-from napari_hrpn.plugin.viewer import bring_up, newest_prediction, slide_label
+from napari_hrpn.plugin.viewer import bring_up, newest_prediction, slide_label, slide_title
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_hrpn.inference import Device, PredictionReport
-    from napari_hrpn.models import Checkpoint
+    from napari_hrpn.plugin.predict.job import ReadCheckpoint
     from napari_hrpn.slides import Slide
 
 
@@ -167,10 +167,10 @@ class PredictWidget(DockedWidget):
         """All that the user can change, to be compared."""
         slide, read = self.slide_form.current_slide(), self.checkpoint_form.chosen
         return (
-            None if slide is None else (slide_label(slide), slide.source, slide.pixel_size_um),
+            slide and (slide_label(slide), slide.source, slide.pixel_size_um),
             self.slide_form.size_field.value,
             tuple(box.value for box in self.slide_form.role_boxes.values()),
-            None if read is None else read.path,
+            read and read.path,
             self.settings_form.settings(),
             self.settings_form.region_box.value,
             self.output_form.chosen,
@@ -200,22 +200,21 @@ class PredictWidget(DockedWidget):
         self.output_form.propose(folder_beside(None if self._slide is None else self._slide.source))
         if self._is_ready:
             self._quality.look_at([] if self._slide is None else [(self._slide, self.slide_form.channels())])
-        self._warn_of_sizes(None if read is None else read.checkpoint)
+        self._warn_of_sizes(read)
         self._show_quality()
         self.predict_button.enabled = self._is_ready and read is not None and not self.is_running
         self.cancel_button.enabled = self.is_running
         self.view_buttons.refresh()
 
-    def _warn_of_sizes(self, checkpoint: Checkpoint | None) -> None:
+    def _warn_of_sizes(self, read: ReadCheckpoint | None) -> None:
         slide = self._slide
         sentences: tuple[str, ...] = ()
-        if self._is_ready and checkpoint is not None and slide is not None:
+        if self._is_ready and read is not None and slide is not None:
             from napari_hrpn.inference import pixel_size_warnings
 
-            sentences = pixel_size_warnings(slide, checkpoint)
+            sentences = pixel_size_warnings(slide, read.checkpoint)
         can_resample = bool(sentences) and slide is not None and slide.pixel_size_um is not None
-        read = self.checkpoint_form.chosen
-        about = None if slide is None else (slide.source, slide.pixel_size_um, None if read is None else read.path)
+        about = slide and (slide.source, slide.pixel_size_um, read and read.path)
         self.settings_form.offer_resampling(sentences, can_resample=can_resample, about=about)
         self._are_sizes_compared = bool(sentences)
 
@@ -264,9 +263,9 @@ class PredictWidget(DockedWidget):
     def _start(self, chosen: ChosenSlide, job: Job) -> None:
         bring_up(self._viewer, job.slide)
         self.progress_panel.start()
-        self._running = running = RunningPrediction(self._viewer, job, chosen.reference, chosen.real)
+        self._running = running = RunningPrediction(self._viewer, job, chosen.reference, self.slide_form.real_layer())
         self.layer = running.layer
-        self._say(f"Reading {chosen.title} and the network …")
+        self._say(f"Reading {slide_title(job.slide)} and the network …")
         running.begun.connect(self._tell_beginning)
         running.progressed.connect(self._show_progress)
         running.ended.connect(self._tell_end)

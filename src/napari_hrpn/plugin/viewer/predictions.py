@@ -35,10 +35,10 @@ _STRIPE_PX = 8
 _GREY = (150, 150, 150)
 _MOST_REPEATS, _LARGEST_PX = 16, 1024
 _STRIPE_ALPHA, _GROUND_ALPHA = 110, 40
-_shared: WeakKeyDictionary[Image, SharedContrast] = WeakKeyDictionary()
+_shared: WeakKeyDictionary[Image, _SharedContrast] = WeakKeyDictionary()
 
 
-class SharedContrast:
+class _SharedContrast:
     """Contrast of a prediction: that of the real probe, or of its own pixels, until the user sets it."""
 
     def __init__(self, layer: Image, real: Image | None) -> None:
@@ -75,11 +75,11 @@ class SharedContrast:
         self._is_setting = False
 
 
-def share_contrast(layer: Image, real: Image | None) -> SharedContrast:
+def share_contrast(layer: Image, real: Image | None) -> _SharedContrast:
     """Let a prediction follow the contrast of the real probe."""
     # a widget may have been handed proxies, which do not last
     layer, real = unwrapped(layer), unwrapped(real)
-    _shared[layer] = SharedContrast(layer, real)
+    _shared[layer] = _SharedContrast(layer, real)
     return _shared[layer]
 
 
