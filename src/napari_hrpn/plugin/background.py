@@ -93,11 +93,6 @@ class BackgroundRun(QObject):
         self._mail.wait(patience_s)
         self._deliver()
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Block until the thread has ended; not for the GUI thread of a program that someone looks at."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
     def _deliver(self) -> None:
         for kind, value in self._mail.take():
             if kind == _YIELDED:

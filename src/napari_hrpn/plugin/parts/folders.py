@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 from magicgui.widgets import FileEdit
 
+from napari_hrpn.plugin.parts.form_rows import BROWSE_BUTTON_PX
+
 if TYPE_CHECKING:
     from napari_hrpn.slides import Location
-
-_BROWSE_BUTTON_PX = 32
 
 
 def folder_beside(source: Location | None) -> Path:
@@ -33,7 +33,7 @@ class FolderField(FileEdit):
         self._proposed: Path | None = None
         super().__init__(mode="d", nullable=True, label=title, tooltip=tooltip)
         self.choose_btn.text, self.choose_btn.tooltip = "…", button_tooltip
-        self.choose_btn.native.setFixedWidth(_BROWSE_BUTTON_PX)
+        self.choose_btn.native.setFixedWidth(BROWSE_BUTTON_PX)
         self.line_edit.native.setPlaceholderText(unknown)
         # a path that is being typed is none yet
         self.line_edit.changed.disconnect()

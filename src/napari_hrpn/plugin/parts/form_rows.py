@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, Container
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from magicgui.widgets import ComboBox, Container, PushButton
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from magicgui.widgets.bases import Widget
 
 NO_CHOICE = "–"
+BROWSE_BUTTON_PX = 32
 _LONGEST_TITLE = "Checkpoint"
-_BROWSE_BUTTON_PX = 32
 _SHOWN_LETTERS = 16
 _SCROLL_BAR_PX = 24
 
@@ -93,9 +93,8 @@ def set_choices(field: ComboBox, choices: Sequence[tuple[str, Any]], value: Any)
     shown.setMinimumWidth(shown.sizeHintForColumn(0) + _SCROLL_BAR_PX)
 
 
-def browse_button(tooltip: str) -> QPushButton:
+def browse_button(tooltip: str) -> PushButton:
     """A small button that opens a file dialog."""
-    button = QPushButton("…")
-    button.setToolTip(tooltip)
-    button.setFixedWidth(_BROWSE_BUTTON_PX)
+    button = PushButton(text="…", tooltip=tooltip)
+    button.native.setFixedWidth(BROWSE_BUTTON_PX)
     return button

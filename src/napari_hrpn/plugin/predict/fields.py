@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magicgui.widgets import LineEdit, PushButton, SpinBox
+from magicgui.widgets import LineEdit, SpinBox
 from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.form_rows import choice_field, field_row, set_choices
+from napari_hrpn.plugin.parts.form_rows import browse_button, choice_field, field_row, set_choices
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.predict.run import read_checkpoint
 
@@ -23,7 +23,6 @@ _NUMBER = r"\d+(?:[.,]\d+)?|[.,]\d+"
 _SIZES = re.compile(rf"\s*({_NUMBER})\s*(?:µm|um)?\s*(?:[x×]\s*({_NUMBER})\s*(?:µm|um)?\s*)?", re.IGNORECASE)
 _BUNDLED = "bundled"
 _CHECKPOINT_TOOLTIP = "Trained network that predicts"
-_BROWSE_BUTTON_PX = 32
 
 
 class PixelSizeField(LineEdit):
@@ -149,8 +148,7 @@ class CheckpointField:
         self._reading = NewestTask()
         self.chosen: ReadCheckpoint | None = None
         self.box = choice_field("Checkpoint", _CHECKPOINT_TOOLTIP)
-        button = PushButton(text="…", tooltip="Choose a checkpoint file (.safetensors)")
-        button.native.setFixedWidth(_BROWSE_BUTTON_PX)
+        button = browse_button("Choose a checkpoint file (.safetensors)")
         self.row = field_row("Checkpoint", [self.box, button])
         set_choices(self.box, self._choices, _BUNDLED)
         self.box.changed.connect(self.read)

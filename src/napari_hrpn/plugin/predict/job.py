@@ -17,7 +17,7 @@ from napari_hrpn.plugin.viewer.open_slides import NOT_IN_FILE_NAMES
 from napari_hrpn.slides import prediction_record, slide_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import napari
@@ -43,25 +43,21 @@ class ReadCheckpoint:
 
 
 @dataclass(frozen=True)
-class Output:
-    """Where a prediction goes."""
-
-    path: Path  # a prediction to go on with, or a name that is free
-    request: dict[str, Any]  # all that is known to decide the pixels, as the store records it
-    replaceable: Path | None  # a prediction of the same slide by the same checkpoint with other settings
-
-
-@dataclass(frozen=True)
 class Job:
-    """One press of the button."""
+    """A prediction that is asked for."""
 
     slide: Slide
     roles: Mapping[str, int]  # channel of each input role
     read: ReadCheckpoint
-    store: Path
-    request: Mapping[str, Any]  # as in `Output`
     settings: PredictionSettings
+    store: Path  # a prediction to go on with, or a name that is free
+    request: Mapping[str, Any]  # all that is known to decide the pixels, as the store records it
+    replaceable: Path | None  # a prediction of the same slide by the same checkpoint with other settings
     overwrite: bool = False  # whether another prediction may be replaced
+
+    def replacing(self) -> Job:
+        """The same in place of the prediction that may be replaced, if there is one."""
+        return self if self.replaceable is None else replace(self, store=self.replaceable, overwrite=True)
 
 
 def with_region(settings: PredictionSettings, viewer: napari.Viewer, kind: str, reference: Image) -> PredictionSettings:
@@ -95,11 +91,11 @@ def store_name(slide: Slide) -> str:
     return f"{_stem(slide)}.ome.zarr"
 
 
-def find_output(
-    folder: Path, slide: Slide, read: ReadCheckpoint, channels: Sequence[int], settings: PredictionSettings
-) -> Output:
-    """Find the folder of a prediction."""
-    request = _request(slide, read, channels, settings)
+def find_job(
+    folder: Path, slide: Slide, roles: Mapping[str, int], read: ReadCheckpoint, settings: PredictionSettings
+) -> Job:
+    """Find the folder of a prediction: that of the same one, to go on with, or a new one."""
+    request = _request(slide, roles, read, settings)
     free, replaceable = None, None
     for index, path in enumerate(_names(folder, slide, read.checkpoint.card.title)):
         if not path.exists():
@@ -112,11 +108,11 @@ def find_output(
             continue
         record = prediction_record(path)
         if record is not None and all(record.request.get(key) == value for key, value in request.items()):
-            return Output(path, request, None)
+            return Job(slide, roles, read, settings, path, request, None)
         if record is not None and (record.slide, record.checkpoint) == (request["slide"], request["checkpoint"]):
             replaceable = replaceable or path
     assert free is not None
-    return Output(free, request, replaceable)
+    return Job(slide, roles, read, settings, free, request, replaceable)
 
 
 def _names(folder: Path, slide: Slide, title: str) -> Iterator[Path]:
@@ -134,7 +130,7 @@ def _stem(slide: Slide) -> str:
 
 
 def _request(
-    slide: Slide, read: ReadCheckpoint, channels: Sequence[int], settings: PredictionSettings
+    slide: Slide, roles: Mapping[str, int], read: ReadCheckpoint, settings: PredictionSettings
 ) -> dict[str, Any]:
     from napari_hrpn.models import halo_of
 
@@ -147,7 +143,7 @@ def _request(
     return {
         "slide": slide_identity(slide),
         "checkpoint": read.digest,
-        "channels": list(channels),
+        "channels": [roles[role] for role in read.checkpoint.card.input_roles],
         "pixel_size_um": list(slide.pixel_size_um or ()) if slide.pixel_size_is_given else None,
         **decisive,
     }

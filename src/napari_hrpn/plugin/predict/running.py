@@ -180,7 +180,7 @@ class RunningPrediction(QObject):
         facts = {**prediction_facts(self.layer), "complete": report.complete, "report": report}
         opened = {} if slide is None else {"slide": slide, "channel": 0}
         self.layer.metadata = {**self.layer.metadata, KEY: {"prediction": facts, **opened}}
-        self._redraw()
+        self._draw_all()
         if report.complete:
             remove_hatch(self._viewer, self.layer)
         self.ended.emit(report)
@@ -191,7 +191,14 @@ class RunningPrediction(QObject):
             remove_hatch(self._viewer, self.layer)
             if self.layer in self._viewer.layers:
                 self._viewer.layers.remove(self.layer)
+        else:
+            self._draw_all()
         self.failed.emit(error)
+
+    def _draw_all(self) -> None:
+        # now, for the last time: this object goes, and what it would still draw goes with it
+        self._redraw.cancel()
+        self.layer.refresh(extent=False)
 
 
 class ProgressPanel(MessagePanel):

@@ -23,7 +23,7 @@ from napari_hrpn.plugin.parts.quality_words import findings_tooltip, warnings_of
 from napari_hrpn.plugin.parts.user_error import UserError, is_for_the_user, sentence_of
 from napari_hrpn.plugin.parts.view_buttons import ViewButtons
 from napari_hrpn.plugin.predict.fields import CheckpointField
-from napari_hrpn.plugin.predict.job import Job, Output, find_output, store_name, with_region
+from napari_hrpn.plugin.predict.job import Job, find_job, store_name, with_region
 from napari_hrpn.plugin.predict.run import Progress
 from napari_hrpn.plugin.predict.running import ProgressPanel, RunningPrediction, words_of_the_end
 from napari_hrpn.plugin.predict.settings_form import SettingsForm
@@ -94,7 +94,14 @@ class PredictWidget(DockedWidget):
             return
         try:
             chosen = self.slide_form.chosen()
-            self._start(chosen, self._job_for(chosen))
+            job = self._job(chosen)
+            if job is None:
+                raise UserError("There is no checkpoint to predict with yet: choose one, or wait until it is loaded.")
+            region = self.settings_form.region_box.value
+            settings = with_region(job.settings, self._viewer, region, chosen.reference)
+            self._start(
+                replace(job.replacing() if self.replace_box.value else job, settings=settings), chosen.reference
+            )
         except (UserError, SlideError) as error:
             self._refuse(str(error))
 
@@ -187,16 +194,17 @@ class PredictWidget(DockedWidget):
         read = self.checkpoint_form.chosen
         if read is not None:
             self.slide_form.set_input_roles(read.checkpoint.card.input_roles)
-        output = None
+        job = None
         try:
             chosen = self.slide_form.chosen()
             self._slide = chosen.slide
             folder = self.output_form.chosen or folder_beside(self._slide.source)
             # predictions are looked at only where there are any
-            output = self._output(chosen) if (folder / store_name(self._slide)).exists() else None
+            if not self.is_running and (folder / store_name(self._slide)).exists():
+                job = self._job(chosen)
         except (UserError, SlideError):
             self._slide = self.slide_form.current_slide()
-        self._offer_replacing(output)
+        self._offer_replacing(job and job.replaceable)
         self.output_form.propose(folder_beside(None if self._slide is None else self._slide.source))
         if self._is_ready:
             self._quality.look_at([] if self._slide is None else [(self._slide, self.slide_form.channels())])
@@ -224,35 +232,16 @@ class PredictWidget(DockedWidget):
         self.quality_label.warn(warnings_of(findings))
         self.slide_form.slide_box.tooltip = "\n".join([SLIDE_TOOLTIP, *findings_tooltip(findings)])
 
-    def _job_for(self, chosen: ChosenSlide) -> Job:
-        settings, read, output = self.settings_form.settings(), self.checkpoint_form.chosen, self._output(chosen)
-        if settings is None or read is None or output is None:
-            raise UserError("There is no checkpoint to predict with yet: choose one, or wait until it is loaded.")
-        replaced = output.replaceable if self.replace_box.value else None
-        return Job(
-            slide=chosen.slide,
-            roles=chosen.roles,
-            read=read,
-            store=replaced or output.path,
-            request=output.request,
-            settings=with_region(settings, self._viewer, self.settings_form.region_box.value, chosen.reference),
-            overwrite=replaced is not None,
-        )
-
-    def _output(self, chosen: ChosenSlide) -> Output | None:
-        """Where the prediction goes; None as long as that is not known."""
+    def _job(self, chosen: ChosenSlide) -> Job | None:
+        """What is asked for, but its region; None as long as that is not known."""
         settings, read = self.settings_form.settings(), self.checkpoint_form.chosen
         if settings is None or read is None:
             return None
         folder = self.output_form.chosen or folder_beside(chosen.slide.source)
-        channels = [chosen.roles[role] for role in read.checkpoint.card.input_roles]
-        output = find_output(folder, chosen.slide, read, channels, settings)
-        if output.path == self._refused:
-            output = replace(output, replaceable=output.path)
-        return output
+        job = find_job(folder, chosen.slide, chosen.roles, read, settings)
+        return replace(job, replaceable=job.store) if job.store == self._refused else job
 
-    def _offer_replacing(self, output: Output | None) -> None:
-        replaceable = None if output is None or self.is_running else output.replaceable
+    def _offer_replacing(self, replaceable: Path | None) -> None:
         if replaceable is None:
             self.replace_box.value = False
         else:
@@ -260,10 +249,10 @@ class PredictWidget(DockedWidget):
             self.replace_box.tooltip = f"{replaceable}\nis deleted when you press Predict; else it is kept"
         self.replace_box.visible = replaceable is not None
 
-    def _start(self, chosen: ChosenSlide, job: Job) -> None:
+    def _start(self, job: Job, reference: Image) -> None:
         bring_up(self._viewer, job.slide)
         self.progress_panel.start()
-        self._running = running = RunningPrediction(self._viewer, job, chosen.reference, self.slide_form.real_layer())
+        self._running = running = RunningPrediction(self._viewer, job, reference, self.slide_form.real_layer())
         self.layer = running.layer
         self._say(f"Reading {slide_title(job.slide)} and the network …")
         running.begun.connect(self._tell_beginning)

@@ -1,4 +1,4 @@
-"""What the viewer has to train on: slides that are open, and layers with regions drawn on them."""
+"""Watching of layers with drawn regions: which there are, and when somebody has edited them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     import napari
-    from napari.utils.events import Event
+    from napari.utils.events import Event, EventEmitter
 
     from napari_hrpn.slides import Slide
 
@@ -98,13 +98,14 @@ class RegionLayers(QObject):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._followed: dict[Layer, tuple[str, ...]] = {}
+        events = viewer.layers.events
+        self._list_events = events.inserted, events.removed, events.renamed
+        self._followed: list[Layer] = []
         self._edits: dict[Layer, LabelEdits] = {}
         # several layers come and go in one step
         self._soon = soon(self, self._follow)
-        events = viewer.layers.events
-        for event in (events.inserted, events.removed, events.renamed):
-            event.connect(self._layers_changed)
+        for emitter in self._list_events:
+            emitter.connect(self._layers_changed)
         self._follow()
 
     @property
@@ -115,9 +116,8 @@ class RegionLayers(QObject):
     def stop(self) -> None:
         """Follow no more."""
         self._soon.stop()
-        events = self._viewer.layers.events
-        for event in (events.inserted, events.removed, events.renamed):
-            event.disconnect(self._layers_changed)
+        for emitter in self._list_events:
+            emitter.disconnect(self._layers_changed)
         for layer in list(self._followed):
             self._leave(layer)
 
@@ -159,27 +159,32 @@ class RegionLayers(QObject):
 
     def _follow(self) -> None:
         there = list(self._viewer.layers)
-        for layer in [layer for layer in self._followed if layer not in there]:
+        for layer in [one for one in self._followed if one not in there]:
             self._leave(layer)
-        for layer in there:
-            if layer not in self._followed:
-                self._join(layer)
+        for layer in [one for one in there if one not in self._followed]:
+            self._join(layer)
         self.listed.emit()
 
     def _join(self, layer: Layer) -> None:
-        names = SHAPE_EDITS if isinstance(layer, Shapes) else MOVES
-        self._followed[layer] = tuple(name for name in names if hasattr(layer.events, name))
-        for name in self._followed[layer]:
-            getattr(layer.events, name).connect(self._tell_edit)
+        self._followed.append(layer)
+        for emitter in _edit_events(layer):
+            emitter.connect(self._tell_edit)
         if isinstance(layer, Labels):
             self._edits[layer] = edits = LabelEdits(layer)
             edits.edited.connect(partial(self.edited.emit, layer))
 
     def _leave(self, layer: Layer) -> None:
-        for name in self._followed.pop(layer):
-            getattr(layer.events, name).disconnect(self._tell_edit)
+        self._followed.remove(layer)
+        for emitter in _edit_events(layer):
+            emitter.disconnect(self._tell_edit)
         if layer in self._edits:
             self._edits.pop(layer).stop()
 
     def _tell_edit(self, event: Event) -> None:
         self.edited.emit(event.source if isinstance(event.source, Shapes | Labels) else None)
+
+
+def _edit_events(layer: Layer) -> list[EventEmitter]:
+    """What napari sends when the regions of a layer, or where a layer lies, may be others now."""
+    names = SHAPE_EDITS if isinstance(layer, Shapes) else MOVES
+    return [getattr(layer.events, name) for name in names if hasattr(layer.events, name)]

@@ -44,27 +44,19 @@ _Array: TypeAlias = Any
 
 
 class Plane:
-    """One channel of a (c, y, x) array as the two-dimensional array that napari shows.
+    """The only channel of a (c, y, x) array as the two-dimensional array that napari shows.
 
     Nothing is read before it is sliced. The array may come later than the plane; until then all is zero.
     """
 
     ndim = 2
+    chunks = (512, 512)
 
-    def __init__(
-        self, shape: tuple[int, int], dtype: DTypeLike, *, array: _Array | None = None, channel: int = 0
-    ) -> None:
+    def __init__(self, shape: tuple[int, int], dtype: DTypeLike) -> None:
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self.size = math.prod(shape)
-        self.chunks = (512, 512)
-        self.channel = channel
-        self.array = array
-
-    @classmethod
-    def of(cls, array: _Array, channel: int = 0) -> Plane:
-        """Plane of an array that is there."""
-        return cls(tuple(array.shape[-2:]), array.dtype, array=array, channel=channel)
+        self.array: _Array | None = None
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self[:, :], dtype=dtype, copy=copy)
@@ -74,7 +66,7 @@ class Plane:
         if self.array is None:
             nothing = np.broadcast_to(np.zeros((), self.dtype), self.shape)[key]
             return np.zeros(nothing.shape, self.dtype)
-        return np.asarray(self.array[(self.channel, *key)])
+        return np.asarray(self.array[(0, *key)])
 
 
 class LiveLevels:
