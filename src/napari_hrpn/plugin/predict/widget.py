@@ -204,7 +204,7 @@ class PredictWidget(DockedWidget):
                 job = self._job(chosen)
         except (UserError, SlideError):
             self._slide = self.slide_form.current_slide()
-        self._offer_replacing(job and job.replaceable)
+        self._offer_replacing(None if job is None else job.replaceable)
         self.output_form.propose(folder_beside(None if self._slide is None else self._slide.source))
         if self._is_ready:
             self._quality.look_at([] if self._slide is None else [(self._slide, self.slide_form.channels())])
