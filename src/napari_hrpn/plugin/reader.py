@@ -1,4 +1,4 @@
-"""Files dropped on napari become layers; what a file is, `open_slide` decides, not this module."""
+"""Reader of slides that are dropped on napari or opened with it; `open_slide` recognises the format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""File > Open Sample > napari-hrpn: phantoms, which appear at once and fill from the middle outwards."""
+"""Sample slides, File > Open Sample > napari-hrpn: phantoms that appear at once and fill from the middle outwards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _sample(preset: str) -> list[LayerData]:
 
     phantom = phantom_slide(preset)
     finest = phantom.slide.levels[0]
-    # the block in the middle tells the contrast of the rest and is needed first anyway
+    # the block in the middle has the contrast of the rest, and is needed first anyway
     middle = finest.blocks[:, finest.numblocks[1] // 2, finest.numblocks[2] // 2]
     limits = contrast_limits(replace(phantom.slide, levels=(middle,)))
     expected = _noise_free_slide(phantom)

@@ -1,4 +1,4 @@
-"""Layers to files, as OME-Zarr or OME-TIFF with a pyramid of their own."""
+"""Writer of layers, as OME-Zarr or OME-TIFF with a pyramid."""
 
 from __future__ import annotations
 

@@ -1,12 +1,10 @@
-"""Processors to choose from. Looking for them takes seconds, so it is done off the GUI thread.
+"""Processors to choose from. Finding them takes seconds, so it is done off the GUI thread.
 
 Nothing of Qt or napari is touched here, and torch is imported inside a function.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +21,7 @@ def find_devices() -> tuple[Device, ...]:
 
     from napari_hrpn.inference import list_devices
 
-    # zarr's own threads serve the GUI thread too, so they must not be started by one of low priority
+    # threads of zarr serve the GUI thread too, so they must not be started by one of low priority
     zarr.array(np.zeros(1))[:]
     return list_devices()
 
@@ -33,9 +31,3 @@ def device_choices(devices: tuple[Device, ...]) -> list[tuple[str, str]]:
     best = f"Automatic: {devices[0].title}" if devices else "Automatic"
     free = [(f"{device.title}: {device.free_bytes / _GIGABYTE:.1f} GB free", device.name) for device in devices]
     return [(best, "auto"), *free]
-
-
-def leave_to_the_form(category: type[Warning], module: str) -> None:
-    """Ignore warnings of a kind where a module of a widget is told of them; scripts are warned as ever."""
-    # recording them instead would catch those of other threads, and lose them
-    warnings.filterwarnings("ignore", category=category, module=rf"{re.escape(module)}\Z")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 import napari
@@ -80,3 +81,9 @@ def time_in_words(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def leave_to_the_form(category: type[Warning], module: str) -> None:
+    """Ignore warnings of a kind in a module whose form shows them; scripts are warned as ever."""
+    # recording them instead would catch those of other threads, and lose them
+    warnings.filterwarnings("ignore", category=category, module=rf"{re.escape(module)}\Z")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.core import TileGrid
-from napari_hrpn.plugin.parts.devices import leave_to_the_form
+from napari_hrpn.plugin.parts.messages import leave_to_the_form
 from napari_hrpn.plugin.predict.job import ReadCheckpoint
 from napari_hrpn.slides import open_slide
 from napari_hrpn.slides.contrast import HIGH_PERCENT, LOW_PERCENT

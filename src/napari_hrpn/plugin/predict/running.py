@@ -160,7 +160,7 @@ class RunningPrediction(QObject):
         self._viewer.scene.camera.events.center.disconnect(self._follow_camera)
 
     def _look_for_first_tile(self) -> None:
-        """The engine yields nothing before its first tile is done, but asks where the user looks when it begins."""
+        """The engine yields nothing before its first tile is done, but asks for the focus when it begins that tile."""
         if self._focus.was_asked:
             self._first_tile.stop()
             self.begun.emit()

@@ -225,7 +225,7 @@ class SlideForm:
         self.changed.emit()
 
     def _loose_layers(self) -> list[Image]:
-        """Two-dimensional images of one channel, whoever opened them."""
+        """Two-dimensional images of one channel, also those that this package did not open."""
         return [
             layer
             for layer in self._viewer.layers

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class PredictWidget(DockedWidget):
     """Predicts the QD channel of an open slide."""
 
-    # napari looks for this very annotation
+    # napari hands over the viewer because of this annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer

@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.plugin.parts.devices import find_devices, leave_to_the_form
+from napari_hrpn.plugin.parts.devices import find_devices
+from napari_hrpn.plugin.parts.messages import leave_to_the_form
 from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.train.job import FINISHED
 from napari_hrpn.plugin.train.pictures import PreviewPictures, preview_pictures

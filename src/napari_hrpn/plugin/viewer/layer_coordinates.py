@@ -1,6 +1,6 @@
 """Coordinates of layers: which pixels of a slide are in view, under shapes, or under labels, and where a layer lies.
 
-A slide's own points are counted from the outer corner of its first pixel, napari's from the centre of that pixel.
+Points of a slide are counted from the outer corner of its first pixel, those of napari from the centre of that pixel.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def points_in_layer(
 
 def _between(layer: Layer, slide_layer: Image, viewer: ViewerModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Matrix and offset that take (y, x) of a layer's data to pixels of the slide."""
-    # napari draws lengths in one unit, unless some layer has no length; its data_to_world knows nothing of units
+    # napari draws lengths in one unit, unless some layer has no length; its data_to_world ignores units
     factors = np.ones(2)
     if viewer.layers.units is not None:
         pairs = zip(layer.units[-2:], slide_layer.units[-2:], strict=True)

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape
-from napari_hrpn.plugin.viewer.open_slides import is_prediction, layers_of, slide_of
+from napari_hrpn.plugin.viewer.open_slides import imaged_layers_of, is_prediction, slide_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -34,8 +34,8 @@ MOST_COMPARED_BYTES = 256 << 20
 class LabelEdits(QObject):
     """Follows the pixels of a Labels layer.
 
-    `edited` says that they are others, however that came about: by a brush, by undo and redo, by other data, or in
-    place with ``layer.refresh()``. What only looks different is no edit.
+    `edited` is emitted when they have changed: by a brush, by undo and redo, by other data, or in place with
+    ``layer.refresh()``. A change of looks is no edit.
     """
 
     edited = Signal()
@@ -88,8 +88,8 @@ class LabelEdits(QObject):
 class RegionLayers(QObject):
     """Follows the layers of a viewer.
 
-    `listed` says that layers came, went or have another name; `edited` carries the layer whose regions may be others
-    now, or None where that may be so for all.
+    `listed` is emitted when layers came, went or have another name; `edited` carries the layer whose regions may have
+    changed, or None where all may have.
     """
 
     listed = Signal()
@@ -110,7 +110,7 @@ class RegionLayers(QObject):
 
     @property
     def is_settled(self) -> bool:
-        """Whether all that came, went or was edited is told."""
+        """Whether a signal was emitted for all that came, went or was edited."""
         return not self._soon.isActive() and all(edits.is_settled for edits in self._edits.values())
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ class RegionLayers(QObject):
 
     def showing(self, slide: Slide) -> Image | None:
         """A layer that shows a slide."""
-        own = (layer for layer in layers_of(self._viewer, slide) if not is_prediction(layer))
+        opened = iter(imaged_layers_of(self._viewer, slide))
         foreign = (
             layer
             for layer in self.foreign_images()
@@ -152,7 +152,7 @@ class RegionLayers(QObject):
             and Path(layer.source.path) == slide.source
             and pixel_shape(layer) == slide.shape
         )
-        return next(own, None) or next(foreign, None)
+        return next(opened, None) or next(foreign, None)
 
     def _layers_changed(self, event: Event | None = None) -> None:  # noqa: ARG002
         self._soon.start()
@@ -185,6 +185,6 @@ class RegionLayers(QObject):
 
 
 def _edit_events(layer: Layer) -> list[EventEmitter]:
-    """What napari sends when the regions of a layer, or where a layer lies, may be others now."""
+    """Events of napari after which the regions of a layer, or its place, may have changed."""
     names = SHAPE_EDITS if isinstance(layer, Shapes) else MOVES
     return [getattr(layer.events, name) for name in names if hasattr(layer.events, name)]

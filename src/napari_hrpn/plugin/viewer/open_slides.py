@@ -108,7 +108,7 @@ def replace_slide(layer: Layer, slide: Slide) -> None:
 
 
 def give_pixel_size(viewer: ViewerModel, slide: Slide, size_um: tuple[float, float]) -> None:
-    """Let all that works on a slide know its pixel size; the layers stay where they are."""
+    """Set the pixel size of a slide for all widgets; the layers stay where they are."""
     sized = slide.with_pixel_size(size_um)
     for layer in layers_of(viewer, slide):
         replace_slide(layer, sized)
@@ -129,7 +129,7 @@ def show_plane(viewer: ViewerModel, slide: Slide, z: int | None, t: int | None) 
 
 
 def make_room(viewer: napari.Viewer, slide: Slide) -> None:
-    """Hide the slides that are open already, and say so, and look at all of the new one.
+    """Hide the slides that are open already, with a notification, and fit the new one into the view.
 
     A scale bar is shown with the first slide that has a pixel size.
     """
@@ -151,12 +151,12 @@ def make_room(viewer: napari.Viewer, slide: Slide) -> None:
 
 
 def bring_up(viewer: ViewerModel, slide: Slide) -> None:
-    """Show a slide that is hidden, in place of another one that is seen where it lies."""
-    own = imaged_layers_of(viewer, slide)
-    others = [layer for layer in viewer.layers if layer not in own and (slide_of(layer) or is_prediction(layer))]
-    if own and not any(layer.visible for layer in own) and any(layer.visible for layer in others):
-        for layer in (*own, *others):
-            layer.visible = layer in own
+    """Show a hidden slide in place of the visible ones."""
+    wanted = imaged_layers_of(viewer, slide)
+    others = [layer for layer in viewer.layers if layer not in wanted and (slide_of(layer) or is_prediction(layer))]
+    if wanted and not any(layer.visible for layer in wanted) and any(layer.visible for layer in others):
+        for layer in (*wanted, *others):
+            layer.visible = layer in wanted
 
 
 def unwrapped(thing: _Thing) -> _Thing:
@@ -188,7 +188,7 @@ def _short_title(checkpoint: str) -> str:
 
 
 def _fit(viewer: napari.Viewer, slide: Slide) -> None:
-    """Look at all of a slide, as napari does of its own accord with the first one alone."""
+    """Fit a slide into the view; napari does so for the first one only."""
     if layers := imaged_layers_of(viewer, slide):
         viewer.fit_to_view(layers=layers)
 

@@ -39,10 +39,10 @@ _shared: WeakKeyDictionary[Image, _SharedContrast] = WeakKeyDictionary()
 
 
 class _SharedContrast:
-    """Contrast of a prediction: that of the real probe, or of its own pixels, until the user sets it."""
+    """Contrast of a prediction: that of the real probe, or of the predicted pixels, until the user sets it."""
 
     def __init__(self, layer: Image, real: Image | None) -> None:
-        # whoever removes a layer need not know of this
+        # weak, so that a layer that is removed can go
         self._layer, self._real = ref(layer), None if real is None else ref(real)
         self._is_ours = True
         self._is_setting = False

@@ -1,7 +1,7 @@
 """Pyramids that fill while they are shown, such as those of predictions, of samples, and of files without one.
 
-Fine levels are read from disk as they are looked at, coarse ones stand in memory: showing news never reads more than
-the few pieces that a screen covers. Filling happens in any thread, showing in the GUI thread alone.
+Fine levels are read from disk as they are looked at, coarse ones stand in memory: drawing again never reads more
+than the few pieces that a screen covers. Filling happens in any thread, showing in the GUI thread alone.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _step(full: int, size: int) -> float:
 
 def redrawing(layer: Image) -> ThrottledCallable[[], None]:
     """A function that draws a layer again: at once, or 100 ms after the last time. For the GUI thread, and cheap."""
-    # the arrays in memory are napari's own copy of the coarse levels, so there is no stale copy to be renewed
+    # napari shows the arrays in memory themselves, so there is no stale copy to be renewed
     return qthrottled(partial(layer.refresh, extent=False), timeout=REFRESH_MS)
 
 
@@ -165,7 +165,7 @@ def shown_layers(
     except SlideError as error:
         show_warning(f"{slide_title(slide)} has no overview, so zooming out is slow. {error}")
         return slide_layers(slide, title=title, visible=visible)
-    # of the pixels themselves also where means are there to be had, so that a slide looks the same every time
+    # from the pixels even where means are cached, so that a slide looks the same every time
     limits = contrast_limits(slide)
     if cache.complete:
         return slide_layers(cache.as_slide(), title=title, visible=visible, limits=limits)

@@ -145,7 +145,7 @@ def widen_slider(event: Event) -> None:
 
 
 def slide_from_layers(layers: Sequence[Layer], names: Sequence[str] | None = None) -> Slide:
-    """One slide out of single-channel layers, whoever made them; its channels have the layers' names or others."""
+    """One slide out of single-channel layers of any origin; channels have the layers' names unless others are given."""
     if not layers:
         raise SlideError("There are 0 layers, expected one for each channel: choose layers.")
     for layer in layers:

@@ -36,7 +36,7 @@ _views: WeakValueDictionary[int, ComparedView] = WeakValueDictionary()
 class ComparedView(QObject):
     """The view that a viewer shows; use `compared_view` to get the one of a viewer, and `leave` it in the end.
 
-    `changed` says that `shown` is another one now.
+    `changed` is emitted when `shown` is another one.
     """
 
     changed = Signal()
@@ -151,7 +151,7 @@ def can_show(view: View, real: Image | None, predicted: Image | None) -> bool:
 
 def compared_view(viewer: napari.Viewer) -> ComparedView:
     """The view of a viewer, which all its widgets share."""
-    # napari gives each widget a wrapper of its own
+    # napari gives each widget another wrapper
     key = id(unwrapped(viewer))
     found = _views.get(key)
     if found is None or found.users == 0:
@@ -190,7 +190,7 @@ class Difference:
 
     def _is_finished(self, finished: RegionMask, key: Any) -> NDArray[np.bool_]:  # noqa: ANN401
         rows, columns = (
-            # the middle of a pixel tells where it is
+            # a pixel is where its middle is
             np.atleast_1d(np.minimum((np.arange(size)[part] + 0.5) * pixel // square, cells - 1).astype(np.intp))
             for size, part, pixel, square, cells in zip(
                 self.shape, key, self._downsample, finished.downsample, finished.mask.shape, strict=True
