@@ -35,10 +35,11 @@ def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
     form.addRow(label, field)
 
 
-def title_width(label: QLabel) -> int:
-    """Width of the titles of all forms."""
+def title_width(*labels: QLabel) -> int:
+    """Width of titles below each other, which is that of other forms too."""
+    titles = [(label, title) for label in labels for title in (_LONGEST_TITLE, label.text())]
     # napari's style sheet makes the letters wider once the label is shown
-    width: int = label.fontMetrics().horizontalAdvance(_LONGEST_TITLE)
+    width: int = max(label.fontMetrics().horizontalAdvance(title) for label, title in titles)
     return round(1.3 * width)
 
 
@@ -52,10 +53,10 @@ def form_rows(fields: Sequence[Widget]) -> Container:
 
 def align_titles(rows: Container) -> None:
     """Give the titles of fields the width of those in other forms."""
-    for field in rows:
-        labelled = field._labeled_widget()
-        if labelled is not None:
-            labelled.label_width = title_width(labelled.native.findChild(QLabel))
+    titled = [labelled for field in rows if (labelled := field._labeled_widget()) is not None]
+    width = title_width(*(labelled.native.findChild(QLabel) for labelled in titled))
+    for labelled in titled:
+        labelled.label_width = width
 
 
 def field_row(title: str, fields: Sequence[Widget], *, labels: bool = False) -> Container:
