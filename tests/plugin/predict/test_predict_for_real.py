@@ -30,7 +30,7 @@ def test_the_real_engine_predicts_stops_and_goes_on(make_napari_viewer_proxy, qt
     qtbot.waitUntil(lambda: widget._running.progress is not None, timeout=WAIT_MS)
     widget.cancel()
     qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT_MS)
-    qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.predict_button.enabled, timeout=WAIT_MS)
     widget.predict()
     qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT_MS)
     assert widget.message.startswith("Done")

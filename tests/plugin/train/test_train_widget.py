@@ -268,10 +268,10 @@ def test_the_checkpoint_is_used_for_prediction(widget, made, until, run_to_end):
     _, predict = widget._viewer.window.add_plugin_dock_widget("napari-hrpn", "Predict QD")
     made.append(predict)
     assert isinstance(predict, PredictWidget)
-    until(lambda: predict.checkpoint_form.checkpoint is not None)
-    assert predict.checkpoint_form.path == widget.page.checkpoint
-    assert predict.checkpoint_form.checkpoint.card.title == "from two tumours"
-    assert predict.checkpoint_form.box.currentText() == "training/checkpoint.safetensors"
+    until(lambda: predict.checkpoint_form.chosen is not None)
+    assert predict.checkpoint_form.chosen.path == widget.page.checkpoint
+    assert predict.checkpoint_form.chosen.checkpoint.card.title == "from two tumours"
+    assert predict.checkpoint_form.box.current_choice == "training/checkpoint.safetensors"
 
 
 def test_the_folder_is_opened(widget, monkeypatch, slide_files, run_to_end):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from magicgui.widgets import ComboBox
 
 from napari_hrpn.plugin.parts.devices import device_choices
+from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.parts.options_form import OptionsForm, align_rows, offer
-from napari_hrpn.plugin.parts.warning_label import WarningLabel
 from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class SettingsForm(OptionsForm):
         self.fields["resample"].enabled = False
         self.fields["resample"].tooltip += "\nOn by itself where the two differ by more than 5 %"
         offer(self.fields["device"], [("Looking for processors …", "auto")])
-        self.warning_label = WarningLabel()
+        self.warning_label = ToneLabel()
         self.native.layout().insertWidget(len(self), self.warning_label)
 
     def set_ready(self, devices: tuple[Device, ...]) -> None:

@@ -9,9 +9,7 @@ from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QTextBrowser, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.parts.message_panel import MessagePanel
-from napari_hrpn.plugin.parts.warning_label import WarningLabel
-from napari_hrpn.plugin.parts.words import time_in_words
+from napari_hrpn.plugin.parts.messages import MessagePanel, ToneLabel, time_in_words
 from napari_hrpn.plugin.train.curves import TrainingCurves, agreement_in_words
 from napari_hrpn.plugin.train.preview import TrainingPreview
 
@@ -34,8 +32,8 @@ class TrainingProgress(MessagePanel):
         self.batch_bar = QProgressBar()
         self.batch_bar.setToolTip("Batches of this epoch; before the first, what is looked at for patches")
         self.numbers_label = QLabel()
-        self.warning_label = WarningLabel()
-        self.quality_label = WarningLabel()
+        self.warning_label = ToneLabel()
+        self.quality_label = ToneLabel()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.epoch_bar, self.batch_bar, self.numbers_label, self.quality_label, self.warning_label):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.plugin.parts.devices import find_devices
-from napari_hrpn.plugin.parts.form_warnings import leave_to_the_form
+from napari_hrpn.plugin.parts.messages import leave_to_the_form
 from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.train.job import FINISHED, RunFolderState, find_place, refuse_other
 from napari_hrpn.plugin.train.preview import PreviewPictures, preview_pictures

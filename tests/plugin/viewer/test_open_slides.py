@@ -6,8 +6,7 @@ import pytest
 from napari_hrpn.core import Box
 from napari_hrpn.inference import PredictionStore
 from napari_hrpn.plugin.viewer import bring_up, hatch_of, is_prediction, layer_colour, prediction_facts, slide_of
-from napari_hrpn.plugin.viewer.difference import Difference
-from napari_hrpn.plugin.viewer.views import compared_view
+from napari_hrpn.plugin.viewer.views import Difference, compared_view
 from napari_hrpn.slides import RegionMask, open_slide, slide_identity
 from support.predictions import make_slide, save_slide
 from support.settling import WAIT_MS

@@ -1,14 +1,14 @@
 import pytest
 
-from napari_hrpn.plugin.parts.pixel_size_edit import PixelSizeEdit
 from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.predict.fields import PixelSizeField
 
 
 @pytest.fixture
-def edit(qtbot):
-    field = PixelSizeEdit()
-    qtbot.addWidget(field)
-    return field
+def field(qtbot):
+    made = PixelSizeField()
+    qtbot.addWidget(made.native)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -22,20 +22,20 @@ def edit(qtbot):
         ("", None),
     ],
 )
-def test_one_or_two_numbers_are_a_size(edit, text, size):
-    edit.setText(text)
-    assert edit.value() == size
+def test_one_or_two_numbers_are_a_size(field, text, size):
+    field.value = text
+    assert field.size_um() == size
 
 
 @pytest.mark.parametrize("text", ["small", "0.5 0.25", "-1", "1 x 2 x 3", "0.5 nm", "1e3"])
-def test_anything_else_is_refused(edit, text):
-    edit.setText(text)
+def test_anything_else_is_refused(field, text):
+    field.value = text
     with pytest.raises(UserError, match="expected one or two numbers in µm"):
-        edit.value()
+        field.size_um()
 
 
-def test_what_is_shown_is_not_rounded(edit):
+def test_what_is_shown_is_not_rounded(field):
     size = (0.3249999999, 1 / 3)
-    edit.show_size(size)
-    assert edit.value() == size
-    assert edit.text() == "0.325 x 0.333333 µm"
+    field.show_size(size)
+    assert field.size_um() == size
+    assert field.value == "0.325 x 0.333333 µm"
