@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from napari_hrpn.core.locked_folder import held_lock
+from napari_hrpn.core.files import held_lock
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.location import is_file

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.files import replaced_file
 from napari_hrpn.reports.figure_text import plain_text
 from napari_hrpn.reports.study_table import HEADINGS, REGIONS, write_rows
 

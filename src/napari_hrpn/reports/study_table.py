@@ -6,7 +6,7 @@ import csv
 import math
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.files import replaced_file
 from napari_hrpn.core.plain_text import csv_cell
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from filelock import Timeout
 from platformdirs import user_cache_path
 
-from napari_hrpn.core.locked_folder import held_lock
+from napari_hrpn.core.files import held_lock
 from napari_hrpn.slides.fingerprint import slide_identity
 from napari_hrpn.slides.writers.output_path import remove, writing_errors
 from napari_hrpn.slides.writers.pyramid_blocks import BlockGrid, Box, block_grid, copy_block, create_levels

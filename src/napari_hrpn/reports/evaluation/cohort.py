@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis import tumour_bootstrap
-from napari_hrpn.core.saved_json import saved_json
+from napari_hrpn.core.files import saved_json
 from napari_hrpn.reports.errors import ReportError
 from napari_hrpn.reports.evaluation.cohort_figures import cohort_figures
 from napari_hrpn.reports.evaluation.cohort_page import cohort_page

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from napari_hrpn.core.locked_folder import LOCK, held_lock
+from napari_hrpn.core.files import LOCK, held_lock
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.writers.written_zarr import check_replaceable
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.core.saved_json import saved_json
+from napari_hrpn.core.files import saved_json
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.metadata import FINISHED, PYRAMID_TYPE
 
