@@ -7,14 +7,13 @@ from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.coarse_preload import glance
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
-from napari_hrpn.slides.file_name import slide_name
 from napari_hrpn.slides.fingerprint import slide_fingerprint, slide_identity
 from napari_hrpn.slides.finished_tiles import FinishedTiles, finished_tiles, in_all
+from napari_hrpn.slides.formats import slide_name
 from napari_hrpn.slides.known_pixels import known_pixels, with_known_pixels
 from napari_hrpn.slides.location import Location, as_location, is_address, local_path
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.open_slide import list_series, open_slide
-from napari_hrpn.slides.plane_selection import SeriesInfo
 from napari_hrpn.slides.prediction_colours import (
     PREDICTION_COLOURS,
     PredictionRecord,
@@ -36,6 +35,7 @@ from napari_hrpn.slides.pyramid_cache import (
 )
 from napari_hrpn.slides.regions import RegionMask, predicted_part, read_regions, region_mask, warn_of_parts_beyond
 from napari_hrpn.slides.slide import Slide
+from napari_hrpn.slides.slide_builder import SeriesInfo
 from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
 from napari_hrpn.slides.writers.pyramid_blocks import WriteReport

@@ -16,7 +16,7 @@ import numpy as np
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.geojson_features import class_names, features_of, is_excluding, measurements_of, text_of
-from napari_hrpn.slides.user_path import user_path
+from napari_hrpn.slides.location import user_path
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import dask
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.formats.stain_folder import TIFF_SUFFIXES
+from napari_hrpn.slides.formats import STAIN_SUFFIXES
 from napari_hrpn.slides.location import holds_zarr, stamp
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _files(source: Location) -> list[Path]:
 
 
 def _stains(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix.lower() in TIFF_SUFFIXES)
+    return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix.lower() in STAIN_SUFFIXES)
 
 
 def _pieces(path: Path) -> bytes:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.guarded_array import reason
+from napari_hrpn.slides.errors import SlideError, reason
 from napari_hrpn.slides.location import address_errors, zarr_store
 from napari_hrpn.slides.metadata import FINISHED, RECORD
 

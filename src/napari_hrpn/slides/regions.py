@@ -17,7 +17,7 @@ from napari_hrpn.slides.annotation_mask import painted
 from napari_hrpn.slides.annotations import read_geojson
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.label_image import LABEL_IMAGES, read_label_image
-from napari_hrpn.slides.user_path import user_path
+from napari_hrpn.slides.location import user_path
 
 if TYPE_CHECKING:
     import os

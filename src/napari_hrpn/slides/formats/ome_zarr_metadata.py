@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.guarded_array import reason
-from napari_hrpn.slides.inner_location import inner_place, shown
+from napari_hrpn.slides.errors import SlideError, reason
 from napari_hrpn.slides.location import Location, fetched
 from napari_hrpn.slides.metadata import PYRAMID_TYPE
 from napari_hrpn.slides.units import micrometres
+from napari_hrpn.slides.zarr_arrays import inner_place, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,9 +17,8 @@ import numpy as np
 
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.location import local_path
+from napari_hrpn.slides.location import local_path, user_path
 from napari_hrpn.slides.metadata import channel_colors
-from napari_hrpn.slides.user_path import user_path
 from napari_hrpn.slides.writers.ome_zarr_writer import copy_pyramid
 from napari_hrpn.slides.writers.output_path import partial_output
 from napari_hrpn.slides.writers.pyramid_blocks import CHUNK_EDGE, WriteReport, create_levels, level_shapes

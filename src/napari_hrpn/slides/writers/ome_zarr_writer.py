@@ -10,10 +10,9 @@ import dask.array as da
 
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.location import local_path
+from napari_hrpn.slides.location import local_path, user_path
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
-from napari_hrpn.slides.user_path import user_path
 from napari_hrpn.slides.writers.output_path import partial_output
 from napari_hrpn.slides.writers.pyramid_blocks import WriteReport, block_grid, copy_block, create_levels, level_shapes
 
