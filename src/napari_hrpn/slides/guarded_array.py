@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
@@ -25,12 +25,29 @@ _CONVERTED = {"bool": "uint8", "float16": "float32"}
 
 @dataclass(frozen=True, eq=False)
 class PixelSource:
-    """What a file format has to offer of a level."""
+    """An array-like of a level (c, y, x), whose pixels are read when they are asked for."""
 
-    shape: tuple[int, int, int]  # Channels, height, width
-    dtype: np.dtype  # As it is stored
+    shape: tuple[int, int, int]
+    dtype: np.dtype
     chunks: tuple[int, int, int]  # The block that it reads best
-    read: Callable[[slice, slice, slice], np.ndarray]  # Pixels (c, y, x) of some channels, rows and columns
+    read: Callable[[slice, slice, slice], np.ndarray]  # Pixels of some channels, rows and columns
+    ndim: int = 3
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
+        ranges = [_as_range(part, length) for part, length in zip(key, self.shape, strict=True)]
+        if all(ranges):
+            channels, rows, columns = (slice(min(part), max(part) + 1) for part in ranges)
+            block = self.read(channels, rows, columns)[tuple(slice(None, None, part.step) for part in ranges)]
+        else:
+            block = np.empty([len(part) for part in ranges], self.dtype)
+        return block[tuple(slice(None) if isinstance(part, slice) else 0 for part in key)]
+
+
+def _as_range(part: int | slice, length: int) -> range:
+    if isinstance(part, slice):
+        return range(*part.indices(length))
+    index = int(part) % length
+    return range(index, index + 1)
 
 
 def brightest_sample(colours: PixelSource) -> PixelSource:
@@ -43,44 +60,24 @@ def brightest_sample(colours: PixelSource) -> PixelSource:
     return PixelSource((1, *colours.shape[1:]), colours.dtype, (1, *colours.chunks[1:]), read)
 
 
-class GuardedPixels:
-    """An array-like around a source that turns any failure of a read into a `SlideError`."""
+def guarded(source: PixelSource, path: Location) -> PixelSource:
+    """A source of pixels of an accepted type that turns any failure of a read into a `SlideError`."""
+    dtype = accepted_dtype(source.dtype, path)
 
-    ndim = 3
-
-    def __init__(self, source: PixelSource, path: Location) -> None:
-        self._source = source
-        self._path = path
-        self.shape = source.shape
-        self.dtype = accepted_dtype(source.dtype, path)
-
-    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
-        ranges = [_as_range(part, length) for part, length in zip(key, self.shape, strict=True)]
-        if any(len(part) == 0 for part in ranges):
-            block = np.empty([len(part) for part in ranges], self.dtype)
-        else:
-            block = self._read(*(slice(min(part), max(part) + 1) for part in ranges))
-            block = block[tuple(slice(None, None, part.step) for part in ranges)]
-        return block[tuple(0 if not isinstance(part, slice) else slice(None) for part in key)]
-
-    def _read(self, channels: slice, rows: slice, columns: slice) -> np.ndarray:
+    def read(*parts: slice) -> np.ndarray:
+        channels, rows, columns = parts
         where = f"channel {channels.start}, rows {rows.start} to {rows.stop} and columns {columns.start} to"
-        with reading_errors(f"{self._path.name}: {where} {columns.stop} cannot be read"):
-            block = self._source.read(channels, rows, columns)
-        wanted = tuple(part.stop - part.start for part in (channels, rows, columns))
+        with reading_errors(f"{path.name}: {where} {columns.stop} cannot be read"):
+            block = source.read(channels, rows, columns)
+        wanted = tuple(part.stop - part.start for part in parts)
         if block.shape != wanted:
             raise SlideError(
-                f"{self._path.name} gave {block.shape} pixels where {wanted} were expected: the file is damaged, copy "
+                f"{path.name} gave {block.shape} pixels where {wanted} were expected: the file is damaged, copy "
                 "it again from where it came."
             )
-        return block.astype(self.dtype, copy=False)
+        return block.astype(dtype, copy=False)
 
-
-def _as_range(part: int | slice, length: int) -> range:
-    if isinstance(part, slice):
-        return range(*part.indices(length))
-    index = int(part) % length
-    return range(index, index + 1)
+    return replace(source, dtype=dtype, read=read)
 
 
 def accepted_dtype(dtype: np.dtype, path: Location) -> np.dtype:
@@ -95,36 +92,22 @@ def accepted_dtype(dtype: np.dtype, path: Location) -> np.dtype:
     )
 
 
-class ArrayLike(Protocol):
-    """What a lazy array is made of."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length along each axis."""
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of a pixel."""
-
-    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray: ...
-
-
 def lazy_level(source: PixelSource, path: Location) -> da.Array:
-    """A lazy array over a source, in blocks that follow the file's own."""
-    return from_guarded(GuardedPixels(source, path), _merged_chunks(source), "slide")
+    """A lazy array over what a file has of a level, in blocks that follow the file's own."""
+    return lazy_array(replace(guarded(source, path), chunks=_merged_chunks(source)), "slide")
 
 
-def from_guarded(pixels: ArrayLike, chunks: tuple[int, int, int], name: str) -> da.Array:
-    """A lazy array over an array-like, made without looking at its pixels."""
+def lazy_array(source: PixelSource, name: str) -> da.Array:
+    """A lazy array over a source, made without looking at its pixels."""
     return da.from_array(
-        pixels,
-        chunks=tuple(map(min, chunks, pixels.shape)),
+        source,
+        chunks=tuple(map(min, source.chunks, source.shape)),
         # a name of its own spares dask from hashing the file
         name=f"{name}-{uuid.uuid4().hex}",
         asarray=False,
         fancy=False,
         lock=False,
-        meta=np.empty((0, 0, 0), pixels.dtype),
+        meta=np.empty((0, 0, 0), source.dtype),
     )
 
 

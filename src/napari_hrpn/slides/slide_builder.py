@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError, warn
-from napari_hrpn.slides.guarded_array import GuardedPixels, lazy_level
+from napari_hrpn.slides.guarded_array import guarded, lazy_level
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
@@ -117,7 +117,7 @@ def light_background(coarsest: PixelSource, path: Location) -> bool:
     """Whether the typical pixel of a colour image is light in red, green and blue, as in transmitted light."""
     if not np.issubdtype(coarsest.dtype, np.integer) or math.prod(coarsest.chunks) > 3 * _MOST_PIXELS_OF_A_CHUNK:
         return False
-    pixels = GuardedPixels(coarsest, path)
+    pixels = guarded(coarsest, path)
     ends = [max(0, length - _SQUARE_PX) for length in coarsest.shape[1:]]
     tops, lefts = (sorted({0, end // 2, end}) for end in ends)
     blocks = (pixels[0:3, top : top + _SQUARE_PX, left : left + _SQUARE_PX] for top in tops for left in lefts)
