@@ -14,7 +14,6 @@ from napari_hrpn.slides.errors import SlideError, warn
 from napari_hrpn.slides.finished_tiles import finished_tiles
 from napari_hrpn.slides.formats.ome_zarr_levels import Level, opened_array, opened_levels
 from napari_hrpn.slides.formats.ome_zarr_metadata import (
-    ListedLevel,
     Multiscale,
     listed_images,
     parse_image,
@@ -168,4 +167,4 @@ def _image(listed: _Entry) -> Multiscale:
             f"{folder.name} is a plain Zarr array of shape {tuple(array.shape)}, expected (y, x) or (c, y, x): "
             "convert it to OME-Zarr, which names its axes."
         )
-    return Multiscale(folder, "cyx"[-array.ndim :], (ListedLevel(""),), (), folder.name)
+    return Multiscale(folder, "cyx"[-array.ndim :], (("", None),), (), folder.name)

@@ -60,7 +60,7 @@ def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
     """Open the levels of an image, finest first."""
     if not image.levels:
         raise SlideError(f"{image.folder.name} lists no levels, expected at least one: convert it again.")
-    folders = [inner_place(image.folder, listed.path) for listed in image.levels]
+    folders = [inner_place(image.folder, name) for name, _ in image.levels]
     arrays = [opened_array(folder, root) for folder in folders]
     axes = image.axes or _assumed_axes(image.folder, arrays[0])
     for array in arrays:
@@ -68,10 +68,10 @@ def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
     if image.doubt:
         warn(image.doubt)
     levels = []
-    for listed, folder, declared in zip(image.levels, folders, arrays, strict=True):
+    for (name, size), folder, declared in zip(image.levels, folders, arrays, strict=True):
         array, share = as_stored(declared, folder)
         sizes, links = dict(zip(axes, array.shape, strict=True)), ChunkLinks(array, folder, root)
-        levels.append(Level(array, sizes, listed.path, listed.pixel_size_um, share, links))
+        levels.append(Level(array, sizes, name, size, share, links))
     levels.sort(key=lambda level: -level.sizes["y"] * level.sizes["x"])
     _check_chunks(image, levels)
     kept = [levels[0], *(level for level in levels[1:] if _belongs(image.folder, level, levels[0]))]
