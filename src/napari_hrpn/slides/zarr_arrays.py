@@ -154,37 +154,28 @@ def as_stored(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
     return array, 0.0
 
 
-class ChunkLinks:
-    """Refuses to read chunks that are links out of a store."""
+def link_check(array: ZarrArray, place: Location, root: Location) -> Callable[[Sequence[int | slice]], None]:
+    """A check of a part of an array before it is read, which refuses chunks that are links out of their store."""
+    if not isinstance(place, Path) or not isinstance(root, Path):
+        return lambda _: None
+    edges, folder_of_array, real_root = array.shards or array.chunks, str(place), os.path.realpath(root)
+    checked: set[str] = set()
 
-    def __init__(self, array: ZarrArray, place: Location, root: Location) -> None:
-        self._array = array
-        self._place = place
-        self._root = root
-        self._top = os.path.realpath(root) if isinstance(root, Path) else ""
-        self._edges = array.shards or array.chunks
-        self._checked: set[str] = set()
-
-    def check(self, key: Sequence[int | slice]) -> None:
-        """Look at the chunks that a part of the array meets."""
-        if not isinstance(self._place, Path):
-            return
+    def check(key: Sequence[int | slice]) -> None:
         ranges = [
             range(part.start // edge, -(-part.stop // edge)) if isinstance(part, slice) else (part // edge,)
-            for part, edge in zip(key, self._edges, strict=True)
+            for part, edge in zip(key, edges, strict=True)
         ]
         for numbers in itertools.product(*ranges):
-            path = os.path.join(self._place, _key(self._array, numbers))  # noqa: PTH118 (of many chunks)
-            self._check(path)
+            path = os.path.join(folder_of_array, _key(array, numbers))  # noqa: PTH118 (of many chunks)
+            folder = os.path.dirname(path)  # noqa: PTH120
+            if folder not in checked:
+                _refuse_outside(folder, real_root, root)
+                checked.add(folder)
+            if os.path.islink(path):  # noqa: PTH114
+                _refuse_outside(path, real_root, root)
 
-    def _check(self, path: str) -> None:
-        folder = os.path.dirname(path)  # noqa: PTH120
-        if folder not in self._checked:
-            if not _is_inside(os.path.realpath(folder), self._top):
-                raise SlideError(_leads_out(self._root, folder))
-            self._checked.add(folder)
-        if os.path.islink(path) and not _is_inside(os.path.realpath(path), self._top):  # noqa: PTH114
-            raise SlideError(_leads_out(self._root, path))
+    return check
 
 
 def _as_stored_far_away(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
@@ -231,25 +222,18 @@ def _first_chunk(place: Path) -> str | None:
 
 def check_inside(place: Location, root: Location) -> None:
     """Refuse a folder of a store that a link, or its metadata, lets lead out of it."""
-    if not isinstance(place, Path) or not isinstance(root, Path):
-        return
-    top = os.path.realpath(root)
-    for one in (place, *(place / name for name in ZARR_METADATA)):
-        if not _is_inside(os.path.realpath(one), top):
-            raise SlideError(_leads_out(root, one))
+    if isinstance(place, Path) and isinstance(root, Path):
+        for one in (place, *(place / name for name in ZARR_METADATA)):
+            _refuse_outside(str(one), os.path.realpath(root), root)
 
 
-def _is_inside(real: str, top: str) -> bool:
-    """Whether a path is a folder or in it."""
-    return real == top or real.startswith(top.rstrip(os.sep) + os.sep)
-
-
-def _leads_out(root: Location, place: object) -> str:
-    """Say that a link leads out of a store."""
-    return (
-        f"{root.name} has a link that leads out of it ({place}), expected all pixels inside: copy it with the files "
-        "that its links lead to, as `cp -rL` does."
-    )
+def _refuse_outside(path: str, real_root: str, root: Location) -> None:
+    real = os.path.realpath(path)
+    if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
+        raise SlideError(
+            f"{root.name} has a link that leads out of it ({path}), expected all pixels inside: copy it with the files "
+            "that its links lead to, as `cp -rL` does."
+        )
 
 
 def inner_place(folder: Location, name: object) -> Location:

@@ -87,7 +87,7 @@ def _source(level: Level, plane: dict[str, int]) -> PixelSource:
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
         wanted: dict[str, Any] = {**plane, "c": channels, "y": rows, "x": columns}
         key = tuple(wanted[axis] for axis in axes)
-        level.links.check(key)
+        level.check(key)
         block = read_zarr(level.array, key)
         block = block.transpose([kept.index(axis) for axis in "cyx" if axis in kept])
         return block if "c" in kept else block[np.newaxis]

@@ -18,15 +18,17 @@ from napari_hrpn.slides.errors import SlideError, reason, warn
 from napari_hrpn.slides.formats.ome_zarr_metadata import read_metadata
 from napari_hrpn.slides.guarded_array import SMALLEST_CHUNK
 from napari_hrpn.slides.zarr_arrays import (
-    ChunkLinks,
     as_stored,
     check_inside,
     inner_place,
+    link_check,
     open_without_settings,
     open_zarr_array,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import zarr
 
     from napari_hrpn.slides.formats.ome_zarr_metadata import Multiscale
@@ -53,7 +55,7 @@ class Level(NamedTuple):
     name: str
     pixel_size_um: tuple[float, float] | None
     share: float  # Of its chunks that are stored
-    links: ChunkLinks
+    check: Callable[[Sequence[int | slice]], None]  # Of the links in a part of it, before that is read
 
 
 def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
@@ -70,8 +72,8 @@ def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
     levels = []
     for (name, size), folder, declared in zip(image.levels, folders, arrays, strict=True):
         array, share = as_stored(declared, folder)
-        sizes, links = dict(zip(axes, array.shape, strict=True)), ChunkLinks(array, folder, root)
-        levels.append(Level(array, sizes, name, size, share, links))
+        sizes, check = dict(zip(axes, array.shape, strict=True)), link_check(array, folder, root)
+        levels.append(Level(array, sizes, name, size, share, check))
     levels.sort(key=lambda level: -level.sizes["y"] * level.sizes["x"])
     _check_chunks(image, levels)
     kept = [levels[0], *(level for level in levels[1:] if _belongs(image.folder, level, levels[0]))]
