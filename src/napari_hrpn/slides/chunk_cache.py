@@ -71,6 +71,7 @@ class ChunkCache:
         chunks = list(product(*map(_touched, array.chunks, parts)))
 
         def paste(touched: Sequence[_Touched]) -> None:
+            """Put what is asked for of one chunk in its place."""
             place = tuple(_moved(one.shared, part.start) for one, part in zip(touched, parts, strict=True))
             pixels[place] = self._shared(array, touched)
 

@@ -54,6 +54,7 @@ def brightest_sample(colours: PixelSource) -> PixelSource:
     """One dye that was stored as a coloured photograph: the maximum over red, green and blue."""
 
     def read(_: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Pixels of shape (1, y, x)."""
         brightest: np.ndarray = colours.read(slice(0, colours.shape[0]), rows, columns).max(axis=0, keepdims=True)
         return brightest
 
@@ -65,6 +66,7 @@ def guarded(source: PixelSource, path: Location) -> PixelSource:
     dtype = accepted_dtype(source.dtype, path)
 
     def read(*parts: slice) -> np.ndarray:
+        """Pixels of shape (c, y, x), of the accepted type."""
         channels, rows, columns = parts
         where = f"channel {channels.start}, rows {rows.start} to {rows.stop} and columns {columns.start} to"
         with reading_errors(f"{path.name}: {where} {columns.stop} cannot be read"):

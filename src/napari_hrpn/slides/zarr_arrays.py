@@ -162,6 +162,7 @@ def link_check(array: ZarrArray, place: Location, root: Location) -> Callable[[S
     checked: set[str] = set()
 
     def check(key: Sequence[int | slice]) -> None:
+        """Refuse the chunks that a part meets where one is a link out of the store."""
         ranges = [
             range(part.start // edge, -(-part.stop // edge)) if isinstance(part, slice) else (part // edge,)
             for part, edge in zip(key, edges, strict=True)
