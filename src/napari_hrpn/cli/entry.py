@@ -131,7 +131,7 @@ def _with_path(word: str) -> str:
     value = word[option.end() :] if option else word
     if not option or not _HOME_OR_DRIVE.match(value):
         return word
-    from napari_hrpn.slides.user_path import user_path
+    from napari_hrpn.slides.location import user_path
 
     return option[0] + str(user_path(value))
 

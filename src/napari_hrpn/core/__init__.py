@@ -1,7 +1,5 @@
-"""Where tiles lie, files that are whole or not there, options."""
+"""Boxes and tiles, files that are whole or not there, plain text, options."""
 
-from napari_hrpn.core.padding import reflected
-from napari_hrpn.core.rectangle_cover import covering
-from napari_hrpn.core.tiles import Box, Tile, TileGrid, rounded_up
+from napari_hrpn.core.tiles import Box, Tile, TileGrid, covering, reflected, rounded_up
 
 __all__ = ["Box", "Tile", "TileGrid", "covering", "reflected", "rounded_up"]

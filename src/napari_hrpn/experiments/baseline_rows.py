@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.agreement import largest_value
-from napari_hrpn.core.saved_json import saved_json
+from napari_hrpn.core.files import saved_json
 from napari_hrpn.experiments.baselines import baseline_fits, fit_agreement
 from napari_hrpn.experiments.blurring import SIGMAS_UM, BlurMoments, blur_moments
 from napari_hrpn.experiments.errors import StudyError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from napari_hrpn.experiments.errors import StudyError
 from napari_hrpn.experiments.study import MODELS, Ablations, Study, named_slides, place_of
-from napari_hrpn.slides.user_path import user_path
+from napari_hrpn.slides.location import user_path
 from napari_hrpn.training import SlideEntry, TrainingSettings
 
 if TYPE_CHECKING:

@@ -7,9 +7,7 @@ import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.core.atomic_write import replaced_file
-from napari_hrpn.core.locked_folder import locked_folder
-from napari_hrpn.core.saved_json import saved_json
+from napari_hrpn.core.files import locked_folder, replaced_file, saved_json
 from napari_hrpn.experiments.errors import StudyError
 from napari_hrpn.experiments.results import plain_row, row_from_plain
 from napari_hrpn.slides import open_slide, slide_identity

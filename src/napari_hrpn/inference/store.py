@@ -33,7 +33,7 @@ from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, cont
 from napari_hrpn.slides.location import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.metadata import FINISHED, RECORD, multiscales_metadata
 from napari_hrpn.slides.pyramid import halve
-from napari_hrpn.slides.writers.pyramid_blocks import create_levels, level_shapes, write_part
+from napari_hrpn.slides.writers.ome_zarr_writer import create_levels, level_shapes, write_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

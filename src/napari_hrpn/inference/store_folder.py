@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from napari_hrpn.core.locked_folder import held_lock
+from napari_hrpn.core.files import held_lock
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.location import is_file
 from napari_hrpn.slides.metadata import FINISHED
-from napari_hrpn.slides.writers.output_path import partial_output
-from napari_hrpn.slides.writers.written_zarr import LEFT_BY_ZARR
+from napari_hrpn.slides.writers.output_path import LEFT_BY_ZARR, partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from zarr.codecs import Crc32cCodec
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.slides.metadata import FINISHED, RECORD
-from napari_hrpn.slides.writers.pyramid_blocks import level_shapes
+from napari_hrpn.slides.writers.ome_zarr_writer import level_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

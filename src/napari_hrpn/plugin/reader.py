@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.viewer import LayerData
     from napari_hrpn.slides import Location, Slide
 
-FILES = (".tif", ".tiff", ".btf", ".ndpi", ".svs", ".qptiff", ".nd2", ".czi")
-_FOLDERS = (".zarr",)
 _MOST_SERIES = 4
 
 
@@ -90,6 +88,7 @@ def _warn_of_more(path: Location, count: int) -> None:
 
 
 def _looks_like_a_slide(words: str | Path) -> bool:
+    from napari_hrpn.slides.formats import FILE_SUFFIXES, FOLDER_SUFFIXES
     from napari_hrpn.slides.location import ZARR_METADATA, is_address
 
     path = Path(words)
@@ -97,14 +96,18 @@ def _looks_like_a_slide(words: str | Path) -> bool:
     if name in ZARR_METADATA:
         return True
     if is_address(words):
-        return name.endswith(_FOLDERS)
+        return name.endswith(FOLDER_SUFFIXES)
     if not path.is_dir():
-        return name.endswith(FILES)
-    return name.endswith(_FOLDERS) or any((path / known).is_file() for known in ZARR_METADATA) or _holds_tiffs(path)
+        return name.endswith(FILE_SUFFIXES)
+    return (
+        name.endswith(FOLDER_SUFFIXES) or any((path / known).is_file() for known in ZARR_METADATA) or _holds_tiffs(path)
+    )
 
 
 def _holds_tiffs(folder: Path) -> bool:
+    from napari_hrpn.slides.formats import STAIN_SUFFIXES
+
     try:
-        return any(child.suffix.lower() in (".tif", ".tiff") for child in folder.iterdir())
+        return any(child.suffix.lower() in STAIN_SUFFIXES for child in folder.iterdir())
     except OSError:
         return False

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_hrpn.analysis import tumour_bootstrap
 from napari_hrpn.analysis.metrics import COHORT, metrics_in
-from napari_hrpn.core.saved_json import saved_json
+from napari_hrpn.core.files import saved_json
 from napari_hrpn.reports.cohort_figures import cohort_figures
 from napari_hrpn.reports.cohort_page import cohort_page
 from napari_hrpn.reports.drawing import write_drawing

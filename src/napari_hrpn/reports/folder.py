@@ -6,8 +6,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.core.locked_folder import LOCK, locked_folder
-from napari_hrpn.core.saved_json import saved_json
+from napari_hrpn.core.files import LOCK, locked_folder, saved_json
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis.metrics import headings
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.files import replaced_file
 from napari_hrpn.experiments import METRICS
 from napari_hrpn.reports.drawing import plain_text
 from napari_hrpn.reports.numbers import mean_and_sd

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationPart
 from napari_hrpn.analysis.metrics import METRICS
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.files import replaced_file
 from napari_hrpn.core.plain_text import csv_cell
 from napari_hrpn.reports.serialization import plain_part
 from napari_hrpn.slides.writers.output_path import partial_output

@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QApplication
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.viewer import LiveLevels, Plane, redrawing
 from napari_hrpn.slides import halve
-from napari_hrpn.slides.writers.pyramid_blocks import create_levels, level_shapes, write_part
+from napari_hrpn.slides.writers.ome_zarr_writer import create_levels, level_shapes, write_part
 from support.settling import WAIT_MS
 
 SHAPE = (1301, 1777)

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from napari_hrpn.core import atomic_write as replaced_file_module
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core import files as replaced_file_module
+from napari_hrpn.core.files import replaced_file
 
 
 @pytest.mark.parametrize("sync", [True, False])
