@@ -17,18 +17,9 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from napari_hrpn.inference import store_files as files
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
-from napari_hrpn.inference.store_folder import check_links, clear_left, held, is_free, put_in_place, release
-from napari_hrpn.inference.store_form import (
-    METADATA,
-    bad_chunks,
-    checked_arrays,
-    covering_chunks,
-    damaged,
-    has_checksums,
-)
-from napari_hrpn.inference.store_request import is_request, recorded_request, refuse_another
 from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, contrast_limits, open_slide
 from napari_hrpn.slides.location import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.metadata import FINISHED, RECORD, multiscales_metadata
@@ -68,12 +59,12 @@ class PredictionStore:
         try:
             self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise damaged(path, METADATA) from error
-        self.levels, self._finished = checked_arrays(path, self._group)
+            raise files.damaged(path, files.METADATA) from error
+        self.levels, self._finished = files.checked_arrays(path, self._group)
         try:
             self._done: NDArray[np.bool_] = np.asarray(self._finished[:]) > 0
         except (RuntimeError, ValueError) as error:
-            raise damaged(path, "its record of finished tiles cannot be decoded") from error
+            raise files.damaged(path, "its record of finished tiles cannot be decoded") from error
 
     @classmethod
     def open(
@@ -121,40 +112,40 @@ class PredictionStore:
         path = as_location(path)
         check_writable(path)
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
-            found = recorded_request(path)
-            if not is_request(found, request):
-                is_there = found is not None or not is_free(path)
+            found = files.recorded_request(path)
+            if not files.is_request(found, request):
+                is_there = found is not None or not files.is_free(path)
                 if is_there:
-                    refuse_another(path, found, request, title, overwrite=overwrite)
+                    files.refuse_another(path, found, request, title, overwrite=overwrite)
                 fill = partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0])
-                put_in_place(path, fill, overwrite=is_there)
+                files.put_in_place(path, fill, overwrite=is_there)
             return cls._held(path, (1, *slide.shape), dtype)
 
     @classmethod
     def _held(cls, path: Location, shape: tuple[int, ...], dtype: np.dtype) -> PredictionStore:
-        check_links(path)
-        lock = held(path)
+        files.check_links(path)
+        lock = files.held(path)
         try:
             if lock is not None:
-                clear_left(path)
+                files.clear_left(path)
             store = cls(path)
             if store.levels[0].shape != shape or store.levels[0].dtype != dtype:
-                raise damaged(path, f"its pixels are {store.levels[0].shape} of type {store.levels[0].dtype}")
+                raise files.damaged(path, f"its pixels are {store.levels[0].shape} of type {store.levels[0].dtype}")
             store._mend()
         except BaseException:
-            release(lock)
+            files.release(lock)
             raise
         store._lock = lock
         return store
 
     def _mend(self) -> None:
         """Take back tiles whose chunks are missing or damaged, and finish what a program that was killed did not."""
-        if isinstance(self.path, Path) and self._done.any() and has_checksums(self.levels):
-            bad = bad_chunks(self.path, self.levels[0], self._done)
+        if isinstance(self.path, Path) and self._done.any() and files.has_checksums(self.levels):
+            bad = files.bad_chunks(self.path, self.levels[0], self._done)
             for chunk in bad:
                 self._done[chunk] = False
             for level in range(1, len(self.levels)):
-                for chunk in bad_chunks(self.path, self.levels[level], covering_chunks(self._done, level)):
+                for chunk in files.bad_chunks(self.path, self.levels[level], files.covering_chunks(self._done, level)):
                     self._halve_again(level, chunk)
             if bad:
                 self._finished[:] = self._done.astype(np.uint8)
@@ -171,7 +162,7 @@ class PredictionStore:
 
     def close(self) -> None:
         """Let other programs write; those who only look never had to wait."""
-        release(self._lock)
+        files.release(self._lock)
         self._lock = None
 
     @property
