@@ -139,11 +139,15 @@ def _looks(
 ) -> Generator[list[Any], None, None]:
     from napari_hrpn.inference.cluster.worker import BlockWorker, on_worker, unpacked
 
-    plugin, left = BlockWorker(counters, slides, same), deque(boxes)
+    plugin, name, left = BlockWorker(counters, slides, same), slides[0].source.name, deque(boxes)
     waiting: deque[Future] = deque()
+    back: set[Future | None] = set()
     with TaskPool(client, plugin, "parts") as pool:
         while left or waiting:
             while left and len(waiting) < FURTHEST_AHEAD * pool.most_on_their_way:
                 waiting.append(pool.send(on_worker, plugin.name, "count", left.popleft()))
-            name, advice = slides[0].source.name, "give each worker more memory or fewer threads"
-            yield unpacked(pool.fetch(waiting.popleft(), name, advice))
+            first = waiting.popleft()
+            while first not in back:
+                back.add(pool.next_back())
+            back.remove(first)
+            yield unpacked(pool.fetch(first, name, "give each worker more memory or fewer threads"))
