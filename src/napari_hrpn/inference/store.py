@@ -8,9 +8,8 @@ checksum: what is missing or damaged is found when the prediction is gone on wit
 from __future__ import annotations
 
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +27,8 @@ from napari_hrpn.slides.writers.pyramid_blocks import create_levels, level_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    from filelock import BaseFileLock
     from numpy.typing import NDArray
 
     from napari_hrpn.core import Box
@@ -55,7 +54,7 @@ class PredictionStore:
 
     def __init__(self, path: Location) -> None:
         self.path = path
-        self._lock: BaseFileLock | None = None
+        self._lock = ExitStack()
         try:
             self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -112,45 +111,36 @@ class PredictionStore:
         path = as_location(path)
         check_writable(path)
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
-            found = files.recorded_request(path)
-            if not files.is_request(found, request):
-                is_there = found is not None or not files.is_free(path)
-                if is_there:
-                    files.refuse_another(path, found, request, title, overwrite=overwrite)
-                fill = partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0])
-                files.put_in_place(path, fill, overwrite=is_there)
+            fill = partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0])
+            files.prepare(path, request, title, fill, overwrite=overwrite)
             return cls._held(path, (1, *slide.shape), dtype)
 
     @classmethod
     def _held(cls, path: Location, shape: tuple[int, ...], dtype: np.dtype) -> PredictionStore:
         files.check_links(path)
-        lock = files.held(path)
-        try:
-            if lock is not None:
-                files.clear_left(path)
+        with files.held(path) as lock:
             store = cls(path)
             if store.levels[0].shape != shape or store.levels[0].dtype != dtype:
                 raise files.damaged(path, f"its pixels are {store.levels[0].shape} of type {store.levels[0].dtype}")
             store._mend()
-        except BaseException:
-            files.release(lock)
-            raise
-        store._lock = lock
+            store._lock = lock.pop_all()
         return store
 
     def _mend(self) -> None:
         """Take back tiles whose chunks are missing or damaged, and finish what a program that was killed did not."""
-        if isinstance(self.path, Path) and self._done.any() and files.has_checksums(self.levels):
+        if self._done.any():
             bad = files.bad_chunks(self.path, self.levels[0], self._done)
             for chunk in bad:
                 self._done[chunk] = False
-            for level in range(1, len(self.levels)):
-                for chunk in files.bad_chunks(self.path, self.levels[level], files.covering_chunks(self._done, level)):
-                    self._halve_again(level, chunk)
+            for number, level in enumerate(self.levels[1:], start=1):
+                for chunk in files.bad_chunks(self.path, level, self._done):
+                    self._halve_again(number, chunk)
             if bad:
                 self._finished[:] = self._done.astype(np.uint8)
         is_said = bool(self._record.get("complete"))
-        if self.complete and not (is_said and self._has_contrast):
+        window = self._ome["omero"]["channels"][0]["window"]
+        has_contrast = (window.get("start"), window.get("end")) != _UNTOUCHED
+        if self.complete and not (is_said and has_contrast):
             self._record_complete()
         elif is_said and not self.complete:
             self._group.update_attributes({RECORD: {**self._record, "complete": False}})
@@ -162,8 +152,7 @@ class PredictionStore:
 
     def close(self) -> None:
         """Let other programs write; those who only look never had to wait."""
-        files.release(self._lock)
-        self._lock = None
+        self._lock.close()
 
     @property
     def request(self) -> dict[str, Any]:
@@ -247,15 +236,14 @@ class PredictionStore:
             # that it is not finished
             warnings.simplefilter("ignore", SlideWarning)
             low, high = contrast_limits(open_slide(self.path))[0]
-        ome: Any = self._group.attrs["ome"]
+        ome = self._ome
         ome["omero"]["channels"][0]["window"] |= {"start": low, "end": high}
         self._group.update_attributes({RECORD: {**self._record, "complete": True}, "ome": ome})
 
     @property
-    def _has_contrast(self) -> bool:
+    def _ome(self) -> dict[str, Any]:
         ome: Any = self._group.attrs["ome"]
-        window = ome["omero"]["channels"][0]["window"]
-        return (window.get("start"), window.get("end")) != _UNTOUCHED
+        return dict(ome)
 
     @property
     def _record(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,8 @@ from napari_hrpn.slides.writers.pyramid_blocks import level_shapes
 from napari_hrpn.slides.writers.written_zarr import LEFT_BY_ZARR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
-    from filelock import BaseFileLock
     from numpy.typing import NDArray
     from upath import UPath
 
@@ -75,7 +75,23 @@ def _record(path: Location) -> dict[str, Any]:
     return dict(record)
 
 
-def refuse_another(
+def prepare(
+    path: Location, request: Mapping[str, Any], title: str, fill: Callable[[Path], None], *, overwrite: bool
+) -> None:
+    """Put a new prediction in place, unless one that was made from the same request is there."""
+    found = recorded_request(path)
+    if is_request(found, request):
+        return
+    is_there = found is not None or not _is_free(path)
+    if is_there:
+        _refuse_another(path, found, request, title, overwrite=overwrite)
+    if isinstance(path, Path):
+        _put_in_place(path, fill, overwrite=is_there)
+    else:
+        _upload(path, fill, overwrite=is_there)
+
+
+def _refuse_another(
     path: Location, found: dict[str, Any] | None, request: Mapping[str, Any], title: str, *, overwrite: bool
 ) -> None:
     """Refuse to replace what is no prediction, or unasked a prediction made otherwise."""
@@ -98,36 +114,30 @@ def _named(request: Mapping[str, Any], title: str) -> str:
     return f"'{title}' ({request.get('checkpoint')})" if title else str(request.get("checkpoint"))
 
 
-def is_free(path: Location) -> bool:
+def _is_free(path: Location) -> bool:
     """Whether a prediction may be put in place without taking anything away."""
     if isinstance(path, Path):
         return not path.exists()
     return is_file(path / BEGUN) or not path.fs.exists(path.path)
 
 
-def put_in_place(path: Location, fill: Callable[[Path], None], *, overwrite: bool = False) -> None:
-    """Make a folder appear whole."""
-    if not isinstance(path, Path):
-        if overwrite:
-            _begin(path)
-            path.fs.rm_file((path / _ROOT).path)
-        _upload(path, fill)
-        return
-    lock = held(path) if overwrite else None
-    if os.name == "nt":
-        # which renames no folder in which a file is open
-        release(lock)
-    try:
-        with partial_output(path, None, overwrite=overwrite) as partial:
-            fill(partial)
-    except SlideError as error:
-        raise PredictionError(str(error)) from error
-    finally:
-        release(lock)
+def _put_in_place(path: Path, fill: Callable[[Path], None], *, overwrite: bool) -> None:
+    with held(path) if overwrite else ExitStack() as lock:
+        if os.name == "nt":
+            # which renames no folder in which a file is open
+            lock.close()
+        try:
+            with partial_output(path, None, overwrite=overwrite) as partial:
+                fill(partial)
+        except SlideError as error:
+            raise PredictionError(str(error)) from error
 
 
-def _upload(path: UPath, fill: Callable[[Path], None]) -> None:
+def _upload(path: UPath, fill: Callable[[Path], None], *, overwrite: bool) -> None:
     store, prefix, root = path.fs, path.path, (path / _ROOT).path
+    if overwrite:
+        _begin(path)
+        store.rm_file(root)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "whole")
         fill(whole)
@@ -158,36 +168,30 @@ def check_links(path: Location) -> None:
             raise PredictionError(msg)
 
 
-def clear_left(path: Location) -> None:
-    """Remove the files that zarr was writing when a program was killed."""
-    for name in _names_in(path):
-        if LEFT_BY_ZARR.fullmatch(name.name):
-            name.unlink(missing_ok=True)
-
-
 def _names_in(path: Location) -> Iterator[Path]:
     """All that is in a folder; nothing at an address, where there are no links and no files that are half written."""
     for place, folders, files in os.walk(path) if isinstance(path, Path) else ():
         yield from (Path(place, name) for name in (*folders, *files))
 
 
-def held(path: Location) -> BaseFileLock | None:
-    """Keep other programs from writing a prediction, until `release` or the end of this program, however it ends."""
-    if not isinstance(path, Path):
-        return None
-    try:
-        return held_lock(path / _LOCK)
-    except Timeout as error:
-        msg = f"{path} is being written by another program; wait for its end, or choose another place for the output."
-        raise PredictionError(msg) from error
-    except OSError:
-        return None
-
-
-def release(lock: BaseFileLock | None) -> None:
-    """Let others write."""
+def held(path: Location) -> ExitStack:
+    """Keep other programs from writing a prediction until this is closed, or this program ends, however it ends."""
+    lock, at_end = None, ExitStack()
+    with suppress(OSError):
+        try:
+            lock = held_lock(path / _LOCK) if isinstance(path, Path) else None
+        except Timeout as error:
+            msg = (
+                f"{path} is being written by another program; wait for its end, or choose another place for the output."
+            )
+            raise PredictionError(msg) from error
     if lock is not None:
-        lock.release()
+        at_end.callback(lock.release)
+        for name in _names_in(path):
+            # what zarr was writing when a program was killed
+            if LEFT_BY_ZARR.fullmatch(name.name):
+                name.unlink(missing_ok=True)
+    return at_end
 
 
 def damaged(path: Location, why: str) -> PredictionError:
@@ -248,13 +252,15 @@ def _expect(is_so: bool, otherwise: str) -> None:
         raise _FormError(otherwise)
 
 
-def has_checksums(levels: Sequence[zarr.Array[Any]]) -> bool:
-    """Whether finished chunks are all on disk with a checksum; predictions of earlier versions leave out zeros."""
-    return all(any(isinstance(codec, Crc32cCodec) for codec in level.compressors) for level in levels)
+def bad_chunks(folder: Location, level: zarr.Array[Any], done: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Rows and columns of the chunks of a level that hold finished cells, but are missing or damaged.
 
-
-def bad_chunks(folder: Path, level: zarr.Array[Any], expected: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Rows and columns of the chunks of a level that are missing or damaged; what is damaged is removed."""
+    What is damaged is removed. Predictions of earlier versions have no checksums, and leave out chunks of zeros.
+    """
+    if not isinstance(folder, Path) or not any(isinstance(codec, Crc32cCodec) for codec in level.compressors):
+        return []
+    rows, columns = (np.arange(0, size, 1 << int(level.basename)) for size in done.shape)
+    expected = np.logical_or.reduceat(np.logical_or.reduceat(done, rows, axis=0), columns, axis=1)
     chunks = list(np.ndindex(expected.shape))
     with ThreadPoolExecutor(_THREADS) as pool:
         files = (folder / level.basename / level.metadata.encode_chunk_key((0, *chunk)) for chunk in chunks)
@@ -273,11 +279,3 @@ def _is_good(file: Path) -> bool:
     # a part of a chunk is not written over what cannot be read
     file.unlink()
     return False
-
-
-def covering_chunks(done: NDArray[np.bool_], level: int) -> NDArray[np.bool_]:
-    """Which chunks of a level hold finished cells."""
-    step = 1 << level
-    rows, columns = (np.arange(0, size, step) for size in done.shape)
-    found: NDArray[np.bool_] = np.logical_or.reduceat(np.logical_or.reduceat(done, rows, axis=0), columns, axis=1)
-    return found
