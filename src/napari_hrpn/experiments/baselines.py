@@ -122,18 +122,14 @@ def fit_agreement(fit: LinearFit, sums: NDArray[np.float64], data_range: float |
     Agreement
         What `analysis.agreement` gives for the predicted pixels. For a raw stain all but the correlation is NaN.
     """
-    exact = [[Fraction(float(value)) for value in row] for row in sums]
-    weights = [Fraction(weight) for weight in fit.weights]
-    predicted = [
-        sum((w * row[column] for w, row in zip(weights, exact, strict=False)), Fraction())
-        for column in range(len(exact))
-    ]
-    squared = sum((w * value for w, value in zip(weights, predicted, strict=False)), Fraction())
-    real_squared, product = exact[-1][-1], predicted[-1]
+    exact = np.vectorize(Fraction, otypes=[object])(sums)
+    weights = np.array([Fraction(weight) for weight in fit.weights], object)
+    predicted = weights @ exact[:-1]
+    squared, real_squared, product = weights @ predicted[:-1], exact[-1, -1], predicted[-1]
     found = compute(
         AgreementSums(
             n=round(sums[0, 0]),
-            real=exact[0][-1],
+            real=exact[0, -1],
             predicted=predicted[0],
             real_squared=real_squared,
             predicted_squared=squared,
@@ -182,8 +178,7 @@ def blur_moments(
     size = len(slide.inputs) * len(sigmas_um) + 2
     inside, outside = np.zeros((size, size)), np.zeros((size, size))
     for done, tile in enumerate(grid, start=1):
-        columns = _columns(slide, tile, halo, sigmas_px)
-        core = tile.core
+        columns, core = _columns(slide, tile, halo, sigmas_px), tile.core
         mask = tissue.within(slice(core.y0, core.y1), slice(core.x0, core.x1)).reshape(-1)
         inside += _products(columns[:, mask])
         outside += _products(columns[:, ~mask])
@@ -225,10 +220,9 @@ def _columns(
 def _blurred(image: NDArray[np.float32], sigmas_px: Sequence[tuple[float, float]]) -> list[NDArray[np.float32]]:
     """Blur by multiplication of spectra: the cost does not grow with sigma. The outer `_radius` pixels are wrong."""
     shape = [fft.next_fast_len(size, real=True) for size in image.shape]
-    spectrum = fft.rfft2(image, shape) if any(any(sigma) for sigma in sigmas_px) else None
-    blurred = []
+    spectrum, blurred = fft.rfft2(image, shape), []
     for sigma in sigmas_px:
-        if spectrum is None or not any(sigma):
+        if not any(sigma):
             blurred.append(image)
             continue
         along_y, along_x = (_kernel(each, size) for each, size in zip(sigma, shape, strict=True))

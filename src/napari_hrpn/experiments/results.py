@@ -91,6 +91,16 @@ class ResultRow:
     parameters: int | None = None
     note: str = ""
 
+    def plain(self) -> dict[str, Any]:
+        """The row for JSON, which knows neither NaN nor infinity."""
+        return {name: _for_json(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> ResultRow:
+        """The row that `plain` was made from."""
+        numbers = {name: math.nan if plain[name] is None else float(plain[name]) for name in _NUMBERS}
+        return cls(**{**plain, **numbers})
+
 
 def _columns(kind: str) -> tuple[str, ...]:
     return tuple(column.name for column in fields(ResultRow) if column.type == kind)
@@ -232,17 +242,6 @@ def ablation_rows(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
     folds = {(row.fold, row.part) for row in rows if row.ablation}
     chosen = [row for row in rows if row.model == "hrpn" and (row.fold, row.part) in folds]
     return tuple(sorted(chosen, key=lambda row: (row.channels.count("+"), row.channels, row.branches or 0)))
-
-
-def plain_row(row: ResultRow) -> dict[str, Any]:
-    """A row for JSON, which knows neither NaN nor infinity."""
-    return {name: _for_json(value) for name, value in asdict(row).items()}
-
-
-def row_from_plain(plain: Mapping[str, Any]) -> ResultRow:
-    """The row that `plain_row` was given."""
-    numbers = {name: math.nan if plain[name] is None else float(plain[name]) for name in _NUMBERS}
-    return ResultRow(**{**plain, **numbers})
 
 
 def _for_json(value: object) -> object:

@@ -12,7 +12,7 @@ import numpy as np
 from napari_hrpn.core.locked_folder import locked_folder
 from napari_hrpn.core.saved_json import differing, save_json, saved_json
 from napari_hrpn.experiments.baselines import SIGMAS_UM, BlurMoments
-from napari_hrpn.experiments.results import plain_row, row_from_plain
+from napari_hrpn.experiments.results import ResultRow
 from napari_hrpn.experiments.study import StudyError
 from napari_hrpn.slides import open_slide, slide_identity
 from napari_hrpn.training import RunFolder
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from napari_hrpn.experiments.results import ResultRow
     from napari_hrpn.experiments.study import Experiment, StudySlide
     from napari_hrpn.training import TrainingSettings
 
@@ -68,11 +67,11 @@ class StudyFolder:
     def rows(self, experiment: Experiment) -> tuple[ResultRow, ...] | None:
         """Rows of a finished experiment; None where it is not finished."""
         found = self._finished(experiment)
-        return None if found is None else tuple(map(row_from_plain, found["rows"]))
+        return None if found is None else tuple(map(ResultRow.from_plain, found["rows"]))
 
     def keep(self, experiment: Experiment, rows: Sequence[ResultRow]) -> None:
         """Mark an experiment as finished; the last thing that is written of it."""
-        content = {"format": _FORMAT, "request": self._request(experiment), "rows": list(map(plain_row, rows))}
+        content = {"format": _FORMAT, "request": self._request(experiment), "rows": [row.plain() for row in rows]}
         save_json(self.run(experiment).path / _METRICS, content)
 
     def moments(self, slide: StudySlide, settings: TrainingSettings) -> BlurMoments | None:

@@ -96,7 +96,7 @@ def make_plan(
 ) -> Plan:
     """Check that slide, checkpoint and settings fit together, and decide everything else."""
     _refuse_in_slide(path, slide)
-    channels = input_channels(slide, checkpoint, roles)
+    channels = _input_channels(slide, checkpoint, roles)
     device, card, stride = choose_device(predictor.device), checkpoint.card, predictor.stride
     stains = glance(slide, channels, card.scaling.reference_um)
     tissue = tissue_mask(stains, 0)
@@ -131,28 +131,8 @@ def make_plan(
     )
 
 
-def input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None = None) -> tuple[int, ...]:
-    """Which channels of a slide the network gets.
-
-    Parameters
-    ----------
-    slide : Slide
-        Whose channels.
-    checkpoint : Checkpoint
-        Its card names the input roles.
-    roles : mapping of str to int, optional
-        Channels that the user chose, by role.
-
-    Returns
-    -------
-    tuple of int
-        One channel per input of the network.
-
-    Raises
-    ------
-    PredictionError
-        When a role has no channel, or two have the same.
-    """
+def _input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None) -> tuple[int, ...]:
+    """Which channels of a slide the network gets, one per input."""
     guessed = guess_roles(slide.channel_names)
     found = {role: (roles or {}).get(role, getattr(guessed, role, None)) for role in checkpoint.card.input_roles}
     missing = [role for role, channel in found.items() if channel is None]

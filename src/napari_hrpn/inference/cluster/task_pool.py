@@ -137,7 +137,7 @@ def _looks(
     counters: Sequence[BlockCounter[Any]],
     boxes: Sequence[Box],
 ) -> Generator[list[Any], None, None]:
-    from napari_hrpn.inference.cluster.worker import BlockWorker, on_worker, unpacked
+    from napari_hrpn.inference.cluster.worker import BlockWorker, on_worker
 
     plugin, name, left = BlockWorker(counters, slides, same), slides[0].source.name, deque(boxes)
     waiting: deque[Future] = deque()
@@ -150,4 +150,4 @@ def _looks(
             while first not in back:
                 back.add(pool.next_back())
             back.remove(first)
-            yield unpacked(pool.fetch(first, name, "give each worker more memory or fewer threads"))
+            yield plugin.unpacked(pool.fetch(first, name, "give each worker more memory or fewer threads"))

@@ -61,12 +61,6 @@ def on_worker(plugin: str, method: str, *arguments: object) -> Any:  # noqa: ANN
     return getattr(get_worker().plugins[plugin], method)(*arguments)
 
 
-def unpacked(found: bytes) -> list[Any]:
-    """What counters found in a block, as `BlockWorker.count` hands it over."""
-    results: list[Any] = pickle.loads(zlib.decompress(found))
-    return results
-
-
 @dataclass(frozen=True)
 class SameSlide:
     """A slide that processes open themselves: the same file on every machine, or a sentence says where it is not."""
@@ -224,6 +218,12 @@ class BlockWorker(_Kept):
                 self._packed = b""
             counters = self._counters
         return zlib.compress(pickle.dumps(look_at(box, counters), _PROTOCOL), _FAST)
+
+    @staticmethod
+    def unpacked(found: bytes) -> list[Any]:
+        """What the counters found, as `count` hands it over."""
+        results: list[Any] = pickle.loads(zlib.decompress(found))
+        return results
 
 
 class _Packer(pickle.Pickler):
