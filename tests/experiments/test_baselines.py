@@ -11,8 +11,8 @@ from sklearn.linear_model import LinearRegression
 
 from napari_hrpn.analysis import agreement
 from napari_hrpn.core import drive
-from napari_hrpn.experiments import BlurMoments, baseline_fits, baselines, blur_moments, fit_agreement
-from napari_hrpn.experiments.baselines import SIGMAS_UM
+from napari_hrpn.experiments import baselines
+from napari_hrpn.experiments.baselines import SIGMAS_UM, BlurMoments, baseline_fits, blur_moments, fit_agreement
 from napari_hrpn.experiments.evaluation import measured_tissue
 from napari_hrpn.slides import RegionMask
 from napari_hrpn.training import SlideEntry, TrainingSettings, TrainingSlide, open_entry

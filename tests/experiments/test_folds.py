@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_hrpn.experiments import Study, read_study, study_experiments, study_folds
+from napari_hrpn.experiments import Study, read_study
+from napari_hrpn.experiments.study import study_experiments, study_folds
 from support.studies import write_study
 
 TUMOURS = ("T1", "T2", "T3", "T4")

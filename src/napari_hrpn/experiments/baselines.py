@@ -39,57 +39,31 @@ _ASSUMED_UM = 0.3
 
 @dataclass(frozen=True, eq=False)
 class BlurMoments:
-    """Sums of products over the pixels of a slide.
+    """Sums of products over the pixels of a slide, of each two of 1, the k blurred inputs and the target.
 
-    Attributes
-    ----------
-    tissue, frame : numpy.ndarray
-        Shape (k + 2, k + 2), float64: sums of products of each two of 1, the k blurred inputs and the target; over
-        the tissue, and over all pixels. Blurred inputs are ordered by input, then by sigma.
+    Blurred inputs are ordered by input, then by sigma.
     """
 
-    tissue: NDArray[np.float64]
-    frame: NDArray[np.float64]
+    tissue: NDArray[np.float64]  # Shape (k + 2, k + 2)
+    frame: NDArray[np.float64]  # The same over all pixels
 
 
 @dataclass(frozen=True)
 class LinearFit:
-    """Predicted target = the sum of weights times 1 and the blurred inputs.
+    """Predicted target = the sum of weights times 1 and the blurred inputs."""
 
-    Attributes
-    ----------
-    name : str
-        "mean", "blurred", or "raw" and a role.
-    weights : tuple of float
-        The intercept first, in grey levels; the others by input, then by sigma.
-    is_prediction : bool
-        Whether it is in grey levels of the target. A raw stain is not: only its correlation means something.
-    """
-
-    name: str
-    weights: tuple[float, ...]
+    name: str  # "mean", "blurred", or "raw" and a role
+    weights: tuple[float, ...]  # The intercept first, in grey levels; the others by input, then by sigma
+    # Whether it is in grey levels of the target. A raw stain is not: only its correlation means something
     is_prediction: bool = True
 
 
 def baseline_fits(
     learnt_from: Sequence[BlurMoments], roles: Sequence[str], sigmas_um: Sequence[float]
 ) -> tuple[LinearFit, ...]:
-    """Fit the baselines over the tissue of some slides, pixels of all together.
+    """The mean of the target, its least squares on all blurred inputs, and, where a sigma is 0, each input as it is.
 
-    Parameters
-    ----------
-    learnt_from : sequence of BlurMoments
-        Of the slides; of one kind.
-    roles : sequence of str
-        What the inputs show, in their order.
-    sigmas_um : sequence of float
-        Sigmas of the blur, in their order.
-
-    Returns
-    -------
-    tuple of LinearFit
-        The mean of the target; its least squares on all blurred inputs and an intercept; and, where there is a sigma
-        of 0, each input as it is.
+    Pixels of the tissue of all slides count together.
     """
     sums = np.sum([moments.tissue for moments in learnt_from], axis=0)
     count = len(sums) - 2
@@ -106,21 +80,9 @@ def baseline_fits(
 
 
 def fit_agreement(fit: LinearFit, sums: NDArray[np.float64], data_range: float | None) -> Agreement:
-    """Agreement of a fit with the target, over the pixels that some sums are of.
+    """Agreement of a fit with the target, over the pixels of some sums, as if each pixel had been predicted.
 
-    Parameters
-    ----------
-    fit : LinearFit
-        What is predicted.
-    sums : numpy.ndarray
-        One of those of `BlurMoments`.
-    data_range : float or None
-        MAX of the PSNR.
-
-    Returns
-    -------
-    Agreement
-        What `analysis.agreement` gives for the predicted pixels. For a raw stain all but the correlation is NaN.
+    For a raw stain all but the correlation is NaN.
     """
     exact = np.vectorize(Fraction, otypes=[object])(sums)
     weights = np.array([Fraction(weight) for weight in fit.weights], object)
@@ -147,26 +109,9 @@ def fit_agreement(fit: LinearFit, sums: NDArray[np.float64], data_range: float |
 def blur_moments(
     slide: TrainingSlide, tissue: RegionMask, sigmas_um: Sequence[float] = SIGMAS_UM
 ) -> Generator[Progress, None, BlurMoments]:
-    """Sum products of blurred inputs and the target over a slide.
+    """Sum products of blurred inputs and the target over a slide, tile by tile at full resolution.
 
-    Parameters
-    ----------
-    slide : TrainingSlide
-        Read tile by tile at full resolution, with a margin; mirrored at its borders.
-    tissue : RegionMask
-        What counts as tissue.
-    sigmas_um : sequence of float
-        Standard deviations of the Gaussians in µm, cut off at four of them as SciPy does; 0 for none.
-
-    Yields
-    ------
-    Progress
-        After each tile.
-
-    Returns
-    -------
-    BlurMoments
-        Over tissue and frame.
+    The slide is mirrored at its borders; Gaussians are cut off at four sigmas, as SciPy does.
     """
     pixel_um = slide.slide.pixel_size_um or (_ASSUMED_UM, _ASSUMED_UM)
     sigmas_px = [(sigma / pixel_um[0], sigma / pixel_um[1]) for sigma in sigmas_um]

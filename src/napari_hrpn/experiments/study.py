@@ -202,27 +202,13 @@ class Study:
 
 @dataclass(frozen=True)
 class Fold:
-    """A division of the tumours.
+    """A division of the tumours."""
 
-    Attributes
-    ----------
-    name : str
-        The tumour that is held out, or "final".
-    part : {"validation", "test"}
-        What the measured slides are for.
-    slides : tuple of StudySlide
-        What training sees: learnt from, or deciding which epoch is kept.
-    validate : str
-        The tumour among them that decides.
-    measured : tuple of StudySlide
-        What the network is measured on.
-    """
-
-    name: str
-    part: Literal["validation", "test"]
-    slides: tuple[StudySlide, ...]
-    validate: str
-    measured: tuple[StudySlide, ...]
+    name: str  # The tumour that is held out, or "final"
+    part: Literal["validation", "test"]  # What the measured slides are for
+    slides: tuple[StudySlide, ...]  # What training sees: learnt from, or deciding which epoch is kept
+    validate: str  # The tumour among them that decides
+    measured: tuple[StudySlide, ...]  # What the network is measured on
 
     @property
     def learnable(self) -> tuple[StudySlide, ...]:
@@ -239,24 +225,12 @@ class Fold:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One network to train, and where to measure it.
+    """One network to train, and where to measure it."""
 
-    Attributes
-    ----------
-    name : str
-        Of its folder.
-    fold : Fold
-        On what.
-    settings : TrainingSettings
-        How.
-    ablation : bool
-        Whether channels or branches differ from the study's own.
-    """
-
-    name: str
+    name: str  # Of its folder
     fold: Fold
     settings: TrainingSettings
-    ablation: bool = False
+    ablation: bool = False  # Whether channels or branches differ from the study's own
 
     @property
     def request(self) -> RunRequest:
@@ -267,17 +241,8 @@ class Experiment:
 def study_folds(study: Study) -> tuple[Fold, ...]:
     """Leave one tumour out at a time, then train on all and test.
 
-    Parameters
-    ----------
-    study : Study
-        With its tumours.
-
-    Returns
-    -------
-    tuple of Fold
-        One per tumour that is not for testing; it is held out and, as published, also decides which epoch is kept,
-        so its figures are not unbiased. Then, where there are tumours for testing, the fold "final": all others are
-        seen in training, one of them decides which epoch is kept, and the test tumours are measured.
+    A tumour that is held out also decides, as published, which epoch is kept, so its figures are not unbiased. In the
+    fold "final", all tumours that are not for testing are seen, one of them decides, and the others are measured.
     """
     seen = study.slides_of(study.tumours)
     left_out = study.tumours if study.folds else ()
@@ -288,18 +253,10 @@ def study_folds(study: Study) -> tuple[Fold, ...]:
 
 
 def study_experiments(study: Study) -> tuple[Experiment, ...]:
-    """All networks that a study trains, in order.
+    """All networks that a study trains, in order: each model on each fold, then the ablation grid of HRPN.
 
-    Parameters
-    ----------
-    study : Study
-        With its models and ablations.
-
-    Returns
-    -------
-    tuple of Experiment
-        Each model on each fold; then the ablation grid of HRPN on the final fold, or on the first where there is
-        nothing to test on. A cell of the grid that is the study's own model is trained once.
+    The grid is on the final fold, or on the first where there is nothing to test on. A cell of it that is the study's
+    own model is trained once.
     """
     folds = study_folds(study)
     experiments = [_experiment(fold, study.settings_for(model)) for model in study.models for fold in folds]

@@ -215,10 +215,9 @@ class Sampling:
         seen = self.seen_by_network(core)
         if not self.resamples:
             return self._read_box(level, chunks, channels, seen, core)
-        down, right = (_source_span(*span, factor) for span, factor in zip(_spans(seen), self.factors, strict=True))
+        down, rows = _resampling(seen.y0, seen.y1, self.factors[0])
+        right, columns = _resampling(seen.x0, seen.x1, self.factors[1])
         pixels, unknown = self._read_box(level, chunks, channels, Box(*down, *right), core)
-        rows = _resampling_matrix(seen.y0, seen.y1, *down, self.factors[0])
-        columns = _resampling_matrix(seen.x0, seen.x1, *right, self.factors[1])
         return _resampled(pixels, rows, columns), unknown
 
     def to_core(self, output: NDArray[np.float32], core: Box) -> NDArray[np.float32]:
@@ -226,8 +225,8 @@ class Sampling:
         if not self.resamples:
             return output[: core.height, : core.width]
         inner = self.seen_by_network(core).grown(-self.halo)
-        rows = _resampling_matrix(core.y0, core.y1, inner.y0, inner.y1, 1 / self.factors[0])
-        columns = _resampling_matrix(core.x0, core.x1, inner.x0, inner.x1, 1 / self.factors[1])
+        _, rows = _resampling(core.y0, core.y1, 1 / self.factors[0], (inner.y0, inner.y1))
+        _, columns = _resampling(core.x0, core.x1, 1 / self.factors[1], (inner.x0, inner.x1))
         resampled: NDArray[np.float32] = _resampled(output[None], rows, columns)[0]
         return resampled
 
@@ -252,32 +251,29 @@ class Sampling:
         return with_known_pixels(pixels, self.fill), np.count_nonzero(~inside, axis=(1, 2))
 
 
-def _resampling_matrix(start: int, stop: int, source_start: int, source_stop: int, factor: float) -> sparse.csr_array:
-    """Linear interpolation between two grids of one axis, smoothed where the target is coarser.
+def _resampling(
+    start: int, stop: int, factor: float, source: tuple[int, int] | None = None
+) -> tuple[tuple[int, int], sparse.csr_array]:
+    """Linear interpolation between two grids of one axis, smoothed where the target is coarser, and the source's span.
 
     Target pixel i lies at (i + 1/2) / factor - 1/2 of the source; a triangle as wide as the coarser of the two
     pixels weighs the source pixels around it.
     """
     support = max(1.0, 1 / factor)
+    reach = math.ceil(support)
+    if source is None:
+        first, last = (start + 0.5) / factor - 0.5, (stop - 0.5) / factor - 0.5
+        source = math.floor(first) - reach - 1, math.ceil(last) + reach + 2
     centres = (np.arange(start, stop) + 0.5) / factor - 0.5
-    offsets = np.arange(-math.ceil(support), math.ceil(support) + 1)
+    offsets = np.arange(-reach, reach + 1)
     sources = np.floor(centres).astype(int)[:, None] + offsets
     weights = np.maximum(0, 1 - np.abs(sources - centres[:, None]) / support)
-    weights[(sources < source_start) | (sources >= source_stop)] = 0
+    weights[(sources < source[0]) | (sources >= source[1])] = 0
     weights /= weights.sum(axis=1, keepdims=True)
     kept = weights > 0
     rows = np.broadcast_to(np.arange(stop - start)[:, None], weights.shape)
-    shape = (stop - start, source_stop - source_start)
-    return sparse.csr_array((weights[kept], (rows[kept], sources[kept] - source_start)), shape=shape)
-
-
-def _spans(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (box.y0, box.y1), (box.x0, box.x1)
-
-
-def _source_span(start: int, stop: int, factor: float) -> tuple[int, int]:
-    support = math.ceil(max(1.0, 1 / factor)) + 1
-    return math.floor((start + 0.5) / factor - 0.5) - support, math.ceil((stop - 0.5) / factor - 0.5) + support + 1
+    shape = (stop - start, source[1] - source[0])
+    return source, sparse.csr_array((weights[kept], (rows[kept], sources[kept] - source[0])), shape=shape)
 
 
 def _resampled(pixels: NDArray[np.generic], rows: sparse.csr_array, columns: sparse.csr_array) -> NDArray[np.float32]:
