@@ -88,7 +88,8 @@ def predict_slides(
     neighbours = max(machines.values(), default=1)
     plugin = PredictingWorker(checkpoint, settings or PredictionSettings(), neighbours)
     pool = TaskPool(client, plugin)
-    with closing(_ClusterRun(pool, plugin.name, orders, checkpoint.card)) as run, pool:
+    # no task is left on the workers when others may go on with what was not ended
+    with closing(_ClusterRun(pool, orders, checkpoint.card)) as run, pool:
         while not run.is_over:
             if stop is not None and stop.is_set():
                 run.begin_nothing_more()
@@ -113,10 +114,8 @@ class _SlideAtWork:
 class _ClusterRun:
     """Slides that wait, slides at work and their tiles: what is sent to workers, what is recorded when it is back."""
 
-    def __init__(
-        self, pool: TaskPool, plugin: str, orders: Sequence[Callable[[], SlideRequest]], card: ModelCard
-    ) -> None:
-        self._pool, self._plugin, self._card = pool, plugin, card
+    def __init__(self, pool: TaskPool, orders: Sequence[Callable[[], SlideRequest]], card: ModelCard) -> None:
+        self._pool, self._card = pool, card
         self._orders = deque(enumerate(orders))
         self._at_work: set[_SlideAtWork] = set()
         self._tiles: deque[tuple[_SlideAtWork, Tile]] = deque()
@@ -140,13 +139,11 @@ class _ClusterRun:
 
     def send(self) -> None:
         """Keep the workers busy; the next slides begin as soon as there are no tiles of the first ones left to send."""
-        from napari_hrpn.inference.cluster.worker import on_worker
-
         while self._pool.has_room:
             if self._tiles:
                 slide, tile = self._tiles.popleft()
-                arguments = self._plugin, "predict", slide.same, slide.store, slide.plan, tile
-                self._sent[self._pool.send(on_worker, *arguments)] = slide, tile
+                sent = self._pool.call("predict", slide.same, slide.store, slide.plan, tile)
+                self._sent[sent] = slide, tile
             elif self._orders and sum(slide.tally is None for slide in self._at_work) < self._pool.processes:
                 self._begin(*self._orders.popleft())
             else:
@@ -182,7 +179,7 @@ class _ClusterRun:
                 slide.tally.close()
 
     def _begin(self, number: int, open_order: Callable[[], SlideRequest]) -> None:
-        from napari_hrpn.inference.cluster.worker import SameSlide, on_worker
+        from napari_hrpn.inference.cluster.worker import SameSlide
 
         try:
             request = open_order()
@@ -191,7 +188,7 @@ class _ClusterRun:
             self._ended.append(EndedSlide(number, error=error))
             return
         same, store = SameSlide.of(request.slide), request.store.absolute()
-        plan = self._pool.send(on_worker, self._plugin, "look_over", same, store, request.roles, urgent=True)
+        plan = self._pool.call("look_over", same, store, request.roles, urgent=True)
         slide = _SlideAtWork(number, request, same, store, plan)
         self._sent[plan] = slide, None
         self._at_work.add(slide)

@@ -81,6 +81,12 @@ class TaskPool:
         """Whether one more task would not wait long."""
         return len(self._on_their_way) < self.most_on_their_way
 
+    def call(self, method: str, *arguments: object, **options: bool) -> Future:
+        """Send a call of a method of the plugin on its way."""
+        from napari_hrpn.inference.cluster.worker import on_worker
+
+        return self.send(on_worker, self._plugin.name, method, *arguments, **options)
+
     def send(self, task: Callable[..., Any], *arguments: object, urgent: bool = False) -> Future:
         """Send a task on its way."""
         future = self._client.submit(task, *arguments, pure=False, retries=_RETRIES, priority=int(urgent))
@@ -137,7 +143,7 @@ def _looks(
     counters: Sequence[BlockCounter[Any]],
     boxes: Sequence[Box],
 ) -> Generator[list[Any], None, None]:
-    from napari_hrpn.inference.cluster.worker import BlockWorker, on_worker
+    from napari_hrpn.inference.cluster.worker import BlockWorker
 
     plugin, name, left = BlockWorker(counters, slides, same), slides[0].source.name, deque(boxes)
     waiting: deque[Future] = deque()
@@ -145,7 +151,7 @@ def _looks(
     with TaskPool(client, plugin, "parts") as pool:
         while left or waiting:
             while left and len(waiting) < FURTHEST_AHEAD * pool.most_on_their_way:
-                waiting.append(pool.send(on_worker, plugin.name, "count", left.popleft()))
+                waiting.append(pool.call("count", left.popleft()))
             first = waiting.popleft()
             while first not in back:
                 back.add(pool.next_back())
