@@ -106,6 +106,7 @@ def make_plan(
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
 
     def is_affordable(core: int) -> bool:
+        """Whether the memory suffices for the network on a core of that side and its halo."""
         return predictor.bytes_for(*(core * factor + 2 * halo for factor in factors)) <= budget
 
     limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX

@@ -7,6 +7,7 @@ checksum: what is missing or damaged is found when the prediction is gone on wit
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -143,7 +144,7 @@ class PredictionStore:
         if self.complete and not (is_said and has_contrast):
             self._record_complete()
         elif is_said and not self.complete:
-            self._group.update_attributes({RECORD: {**self._record, "complete": False}})
+            self._update(is_complete=False)
 
     def _halve_again(self, level: int, chunk: tuple[int, ...]) -> None:
         y, x = (CELL_PX * index for index in chunk)
@@ -190,10 +191,10 @@ class PredictionStore:
         numpy.ndarray or None
             What the core becomes on the finest level whose chunks it shares, for `record`; None if it shares none.
         """
-        own = self._own_levels(core)
+        unshared = self._unshared_levels(core)
         with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
-            coarsest = write_part(pixels[None], (0, core.y0, core.x0), self.levels[:own])
-        return halve(coarsest)[0] if own < len(self.levels) else None
+            coarsest = write_part(pixels[None], (0, core.y0, core.x0), self.levels[:unshared])
+        return halve(coarsest)[0] if unshared < len(self.levels) else None
 
     def record(self, core: Box, shared: NDArray[np.generic] | None) -> None:
         """Write a core on the levels whose chunks it shares, then record that it is finished.
@@ -205,22 +206,20 @@ class PredictionStore:
         shared : numpy.ndarray or None
             As `write` returned it.
         """
-        own = self._own_levels(core)
+        unshared = self._unshared_levels(core)
         with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
             if shared is not None:
-                write_part(shared[None], (0, core.y0 >> own, core.x0 >> own), self.levels[own:])
+                write_part(shared[None], (0, core.y0 >> unshared, core.x0 >> unshared), self.levels[unshared:])
             self._finished[_cells(core)] = 1
             self._done[_cells(core)] = True
             if self.complete:
                 self._record_complete()
 
-    def _own_levels(self, core: Box) -> int:
+    def _unshared_levels(self, core: Box) -> int:
         """On how many levels, finest first, no other core has a part in the chunks that a core lies in."""
         spans = zip((core.y0, core.x0), (core.y1, core.x1), self.levels[0].shape[1:], strict=True)
-        edges = [(start, stop) if stop < size else (start, 0) for start, stop, size in spans]
-        shared = (
-            level for level in range(len(self.levels)) if any(e % (CELL_PX << level) for pair in edges for e in pair)
-        )
+        edges = [edge for start, stop, size in spans for edge in (start, stop if stop < size else start)]
+        shared = (level for level in range(len(self.levels)) if math.gcd(*edges) % (CELL_PX << level))
         return next(shared, len(self.levels))
 
     def forget(self) -> None:
@@ -228,7 +227,7 @@ class PredictionStore:
         with _sentences(self.path, "could not be written", "delete that folder"):
             self._done[:] = False
             self._finished[:] = 0
-            self._group.update_attributes({RECORD: {**self._record, "complete": False}})
+            self._update(is_complete=False)
 
     def _record_complete(self) -> None:
         """Say in the metadata that the prediction is complete, and how bright it is: both at once, or neither."""
@@ -238,7 +237,10 @@ class PredictionStore:
             low, high = contrast_limits(open_slide(self.path))[0]
         ome = self._ome
         ome["omero"]["channels"][0]["window"] |= {"start": low, "end": high}
-        self._group.update_attributes({RECORD: {**self._record, "complete": True}, "ome": ome})
+        self._update(is_complete=True, ome=ome)
+
+    def _update(self, *, is_complete: bool, **attributes: Any) -> None:  # noqa: ANN401 (JSON)
+        self._group.update_attributes({RECORD: {**self._record, "complete": is_complete}, **attributes})
 
     @property
     def _ome(self) -> dict[str, Any]:
