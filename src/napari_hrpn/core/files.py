@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, SoftFileLock, Timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from filelock import BaseFileLock
@@ -111,3 +111,15 @@ def saved_json(path: Path, refusal: type[ValueError]) -> dict[str, Any] | None:
         msg = f"{path} holds something else than expected; delete it to have it made again."
         raise refusal(msg)
     return found
+
+
+def save_json(path: Path, content: object) -> None:
+    """Write JSON in one step; its folder is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def differing(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Fields in which the request that something was made from differs from the one that is made now."""
+    return sorted(name for name in found.keys() | asked.keys() if found.get(name) != asked.get(name))
