@@ -17,7 +17,7 @@ import safetensors
 import torch
 from safetensors.torch import save
 
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.files import replaced_file
 from napari_hrpn.models.architectures import ARCHITECTURES, architecture_of, built
 from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.models.scaling import IntensityScaling

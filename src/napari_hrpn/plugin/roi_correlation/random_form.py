@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPush
 
 from napari_hrpn.analysis import RandomRois
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
-from napari_hrpn.plugin.parts.tone_label import ToneLabel
+from napari_hrpn.plugin.parts.messages import ToneLabel
 
 _PIXELS, _MICROMETRES = "px", "µm"
 _LARGEST = 1_000_000

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.parts.choice_box import ChoiceBox
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
-from napari_hrpn.plugin.parts.tone_label import ToneLabel
+from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.roi_correlation.density_plot import DensityPlot
 from napari_hrpn.plugin.roi_correlation.result_words import (
     colocalization_html,

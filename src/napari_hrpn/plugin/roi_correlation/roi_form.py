@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_hrpn.plugin.parts.choice_box import ChoiceBox
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
-from napari_hrpn.plugin.parts.words import breakable
+from napari_hrpn.plugin.parts.messages import breakable
 from napari_hrpn.plugin.roi_correlation.random_form import RandomForm
 from napari_hrpn.plugin.viewer import KEY
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers

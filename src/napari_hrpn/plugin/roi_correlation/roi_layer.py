@@ -12,8 +12,7 @@ import numpy as np
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.background import NewestTask, once, soon
 from napari_hrpn.plugin.parts.user_error import sentence_of
 from napari_hrpn.plugin.roi_correlation.deleted_shapes import DeletedShapes
 from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi, RoiList, label_rois, shape_rois

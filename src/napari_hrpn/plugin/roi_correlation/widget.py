@@ -11,14 +11,14 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from napari_hrpn.analysis import roi_extent, roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core import Box
-from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.parts.messages import PROBLEM, TEXT, ToneLabel
 from napari_hrpn.plugin.parts.pair_form import PairForm
 from napari_hrpn.plugin.parts.plot_theme import PlotTheme
 from napari_hrpn.plugin.parts.report_button import ReportBar
 from napari_hrpn.plugin.parts.selection import ComparedChannel
 from napari_hrpn.plugin.parts.tissue_mask import Tissue
-from napari_hrpn.plugin.parts.tone_label import PROBLEM, TEXT, ToneLabel
 from napari_hrpn.plugin.parts.user_error import sentence_of
 from napari_hrpn.plugin.parts.viewer_marks import go_to
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer

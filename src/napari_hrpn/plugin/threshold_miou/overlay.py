@@ -13,8 +13,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_hrpn.core import Box
-from napari_hrpn.plugin.background import BackgroundRun, begin, once
-from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.background import BackgroundRun, begin, once, soon
 from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY, Window
 from napari_hrpn.plugin.threshold_miou.overlap_levels import OverlapLevels
 from napari_hrpn.plugin.viewer import KEY, placement, visible_box

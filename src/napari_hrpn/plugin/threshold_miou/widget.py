@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import napari.viewer
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, begin, once
+from napari_hrpn.plugin.background import BackgroundRun, begin, once, soon
 from napari_hrpn.plugin.parts.arrangement import side_by_side
 from napari_hrpn.plugin.parts.choice_box import ChoiceBox
-from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.plot import short

@@ -17,7 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from napari_hrpn.core import rounded_up
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.files import replaced_file
 from napari_hrpn.slides import slide_identity
 from napari_hrpn.slides.writers.output_path import remove
 from napari_hrpn.training.data.patch_cache import (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_hrpn.inference.devices import computes_in
+from napari_hrpn.inference.predictor import computes_in
 from napari_hrpn.training.devices import SINGLE
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.learners.ganda import GANDALearner
