@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Slide
     from napari_hrpn.training import TrainingSettings
-    from napari_hrpn.training.patch_loader import PatchSource
+    from napari_hrpn.training.data.patch_loader import PatchSource
 
 T = TypeVar("T")
 PATCH_PX, BATCH = 512, 32
@@ -57,7 +57,7 @@ def cut(slide: Slide, folder: Path, settings: TrainingSettings) -> tuple[PatchSo
     from napari_hrpn.models import IntensityScaling
     from napari_hrpn.slides import local_path
     from napari_hrpn.training import SlideEntry, TrainingSlide, cut_patches
-    from napari_hrpn.training.patch_loader import PatchSource
+    from napari_hrpn.training.data.patch_loader import PatchSource
 
     entry = TrainingSlide(SlideEntry(local_path(slide.source)), slide, (0, 1), 2)
     started = time.perf_counter()
@@ -68,7 +68,7 @@ def cut(slide: Slide, folder: Path, settings: TrainingSettings) -> tuple[PatchSo
 
 def our_batches(source: PatchSource, settings: TrainingSettings) -> Generator[int, None, None]:
     """Batches of the feed, epoch after epoch; the number of patches in each."""
-    from napari_hrpn.training.patch_loader import PatchFeed
+    from napari_hrpn.training.data.patch_loader import PatchFeed
 
     feed, epoch = PatchFeed([source], settings), 0
     while True:

@@ -330,8 +330,7 @@ def measure_paper_epoch(bench: Bench) -> None:
 
 def learning_alone(bench: Bench, settings: TrainingSettings) -> float:
     """Patches per second of the learner's steps on one batch that lies on the device."""
-    from napari_hrpn.training.hrpn_learner import HRPNLearner
-    from napari_hrpn.training.learner import DeviceBatch
+    from napari_hrpn.training.learners.learner import DeviceBatch, HRPNLearner
 
     learner = HRPNLearner(settings, bench.device, settings.precision)
     shape = (settings.batch, 1, settings.patch_px, settings.patch_px)

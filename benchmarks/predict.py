@@ -178,7 +178,7 @@ def measure(program: str, slide: Path, output: Path) -> None:
     import torch  # noqa: F401
     import zarr  # noqa: F401
 
-    from napari_hrpn.training.peak_memory import peak_memory_bytes
+    from napari_hrpn.training.estimate import peak_memory_bytes
 
     name, *options = program.split(", ")
     checkpoint, small = slide.with_name("network.safetensors"), slide.with_name(output.name + ".small")

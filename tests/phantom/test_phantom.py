@@ -1,6 +1,7 @@
 """The phantom as a slide: the same pixels for everybody, no seams, little memory, honest ceiling."""
 
 import pickle
+import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,7 +18,8 @@ from napari_hrpn.phantom import (
     phantom_slide,
     r2_ceiling,
 )
-from napari_hrpn.phantom.cells import PhantomCells, make_cell
+from napari_hrpn.phantom.cells import make_cell
+from napari_hrpn.phantom.phantom_slide import _PhantomCells
 from napari_hrpn.phantom.sample_grid import enlarge
 
 # a short penetration makes the margins of a cell narrow and the test quick
@@ -58,8 +60,8 @@ def test_threads_get_the_same_pixels_and_make_a_cell_once(two_by_two, monkeypatc
         made.append(args[-2:])
         return make_cell(*args)
 
-    monkeypatch.setattr("napari_hrpn.phantom.cells.make_cell", counted)
-    cells = PhantomCells(QUICK, (1100, 1300), 4)
+    monkeypatch.setattr(sys.modules[_PhantomCells.__module__], "make_cell", counted)
+    cells = _PhantomCells(QUICK, (1100, 1300), 4)
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: cells.cell(1, 1), range(4)))
     assert made == [(1, 1)]
@@ -68,7 +70,7 @@ def test_threads_get_the_same_pixels_and_make_a_cell_once(two_by_two, monkeypatc
 
 
 def test_a_pickled_phantom_is_the_same_phantom(two_by_two):
-    cells = pickle.loads(pickle.dumps(PhantomCells(QUICK, (1100, 1300), 4)))
+    cells = pickle.loads(pickle.dumps(_PhantomCells(QUICK, (1100, 1300), 4)))
     np.testing.assert_array_equal(cells.cell(1, 1).channels, two_by_two[:, 1024:, 1024:])
 
 
@@ -105,7 +107,9 @@ def test_cells_agree_beyond_their_border():
     from napari_hrpn.phantom import cells
 
     settings = replace(PHANTOM_PRESETS["tumour"], has_outline=False)
-    left, right = (cells.cell_concentration(settings, (4096, 4096), 1, 1, column) for column in (1, 2))
+    left, right = (
+        cells._concentration(settings, cells._surroundings(settings, (4096, 4096), 1, 1, column)) for column in (1, 2)
+    )
     difference = np.abs(left[:, -8:] - right[:, :8]).max()
     assert 0 < difference < 1e-3 * max(left.max(), right.max())
 

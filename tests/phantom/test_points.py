@@ -8,8 +8,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
 from napari_hrpn.phantom import PHANTOM_PRESETS, PhantomSettings
-from napari_hrpn.phantom.points import Bounds, HardCore
-from napari_hrpn.phantom.random_field import Purpose, RandomField
+from napari_hrpn.phantom.points import Bounds, HardCore, Purpose, RandomField
 from napari_hrpn.phantom.tissue import TissueShape
 from napari_hrpn.phantom.vessels import vessels_within
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from napari_hrpn.training.baseline import SIGMAS_PX, ValidationSums, blurred_baseline
+from napari_hrpn.training.validation import SIGMAS_PX, _blurred_baseline, _ValidationSums
 
 
 def batches():
@@ -31,7 +31,7 @@ def test_the_fit_is_that_of_least_squares_over_all_valid_pixels():
     ]
     x, y = np.stack(features, 1), whole.target[whole.valid].astype(float)
     fitted = LinearRegression().fit(x, y).predict(x)
-    found = blurred_baseline(parts)
+    found = _blurred_baseline(parts)
     assert found.r2 == pytest.approx(r2_score(y, fitted), abs=1e-6)
     assert found.r == pytest.approx(np.corrcoef(y, fitted)[0, 1], abs=1e-6)
     assert found.n == y.size
@@ -40,7 +40,7 @@ def test_the_fit_is_that_of_least_squares_over_all_valid_pixels():
 def test_sums_of_parts_are_those_of_the_whole():
     random = np.random.default_rng(1)
     y, p = random.random(500), random.random(500)
-    sums = ValidationSums()
+    sums = _ValidationSums()
     for part in (slice(0, 130), slice(130, 500)):
         sums.add(y[part], p[part])
     assert sums.r == pytest.approx(np.corrcoef(y, p)[0, 1])
@@ -49,8 +49,8 @@ def test_sums_of_parts_are_those_of_the_whole():
 
 
 def test_constants_have_neither():
-    sums = ValidationSums()
+    sums = _ValidationSums()
     sums.add(np.full(50, 0.1), np.linspace(0, 1, 50))
     assert sums.r is None
     assert sums.r2 is None
-    assert blurred_baseline([]).r is None
+    assert _blurred_baseline([]).r is None

@@ -8,8 +8,7 @@ import pytest
 
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels
 from napari_hrpn.training import SlideEntry, TrainingSlide
-from napari_hrpn.training.bit_depth import brightest_pixel, full_scale
-from napari_hrpn.training.sampled_blocks import BLOCK_PX
+from napari_hrpn.training.data.grey_levels import BLOCK_PX, _brightest_pixel, full_scale
 
 SIDE = 2048
 
@@ -61,7 +60,7 @@ def test_a_big_slide_is_not_read_whole():
     pixels = np.random.default_rng(1).integers(0, 200, (3, SIDE, SIDE)).astype(np.uint16)
     pixels[1, 1030:1040, 30:40] = 3000
     slide = training_slide(pixels, read)
-    assert brightest_pixel(slide) == 3000
+    assert _brightest_pixel(slide) == 3000
     assert (0, SIDE // 2 // BLOCK_PX, 0) in read
     assert 1 <= len(set(read)) <= 12 < (SIDE // BLOCK_PX) ** 2
 
@@ -70,10 +69,10 @@ def test_what_lies_outside_the_regions_has_no_say():
     left = RegionMask(np.repeat([[True, False]], 2, axis=0), (SIDE / 2, SIDE / 2))
     pixels = spotted(3000)
     pixels[0, :, -50:] = 60_000
-    assert brightest_pixel(training_slide(pixels, regions=left)) == 3000
+    assert _brightest_pixel(training_slide(pixels, regions=left)) == 3000
 
 
 def test_a_slide_without_a_stored_pyramid_is_sampled():
     slide = training_slide(spotted(3000))
     flat = Slide(slide.slide.levels[:1], slide.slide.channel_names, None, slide.slide.source)
-    assert brightest_pixel(TrainingSlide(slide.entry, flat, (0, 1), 2)) == 3000
+    assert _brightest_pixel(TrainingSlide(slide.entry, flat, (0, 1), 2)) == 3000

@@ -12,10 +12,9 @@ import pytest
 
 from napari_hrpn.slides import RegionMask, Slide, SlideError, coarser_levels, write_ome_tiff, write_ome_zarr
 from napari_hrpn.training import RunFolder, RunRequest, SlideEntry, TrainingError, TrainingSettings, TrainingSlide
-from napari_hrpn.training.check_pixels import check_pixels
-from napari_hrpn.training.check_places import check_disk
-from napari_hrpn.training.checks import check_training
-from napari_hrpn.training.sampled_blocks import MOST_BLOCKS
+from napari_hrpn.training.checks import _check_disk, check_training
+from napari_hrpn.training.data.grey_levels import MOST_BLOCKS
+from napari_hrpn.training.pixel_checks import check_pixels
 from support.object_storage import uploaded
 from support.predictions import make_slide
 
@@ -227,7 +226,7 @@ def test_a_disk_that_is_too_small(good, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(150_000_000))
     assert "0.15 GB free" in refusal(good, tmp_path)
     with pytest.raises(TrainingError, match=r"0\.25 GB are needed, 0\.10 GB of it for patches"):
-        check_disk(tmp_path / "run", tmp_path / "elsewhere", 100_000_000)
+        _check_disk(tmp_path / "run", tmp_path / "elsewhere", 100_000_000)
 
 
 def test_what_is_worth_a_warning(good, tmp_path):

@@ -8,9 +8,9 @@ from safetensors.torch import load, save
 from torch.nn import functional
 
 from napari_hrpn.models import GANDASettings
-from napari_hrpn.training.averaging import WeightAverage
-from napari_hrpn.training.ganda_learner import GANDALearner, ganda_settings
-from napari_hrpn.training.learner import DeviceBatch
+from napari_hrpn.training.learners.ganda import GANDALearner
+from napari_hrpn.training.learners.learner import DeviceBatch
+from napari_hrpn.training.learners.optimisers import WeightAverage
 from napari_hrpn.training.settings import TrainingSettings, recipe_settings
 
 TINY = GANDASettings(channels=(4, 6, 8), discriminator_channels=(4, 6), patch_px=64)
@@ -187,7 +187,7 @@ def test_blank_patches_do_no_harm():
 
 def test_the_architecture_follows_the_recipe():
     settings = recipe_settings("fast", "ganda", channels=("nuclei", "vessels", "stroma"), patch_px=96)
-    assert ganda_settings(settings) == GANDASettings(in_channels=3, patch_px=96)
+    assert GANDALearner.architecture(settings) == GANDASettings(in_channels=3, patch_px=96)
 
 
 def test_averaged_weights_follow_the_latest_at_first_and_keep_more_later():
@@ -214,5 +214,7 @@ def test_averaging_counts_batch_statistics_and_comes_back_from_its_tensors():
     assert 0 < float(average.network[1].running_mean.abs().sum()) < float(network[1].running_mean.abs().sum())
     assert int(average.network[1].num_batches_tracked) == 3
     other = WeightAverage(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2)), kept=0.9)
-    other.load(through_a_file(average.tensors()))
-    assert all(torch.equal(tensor, other.tensors()[name]) for name, tensor in average.tensors().items())
+    other.network.load_state_dict(through_a_file(average.network.state_dict()))
+    assert all(
+        torch.equal(tensor, other.network.state_dict()[name]) for name, tensor in average.network.state_dict().items()
+    )

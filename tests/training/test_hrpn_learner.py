@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from napari_hrpn.training import recipe_settings
-from napari_hrpn.training.hrpn_learner import HRPNLearner, hrpn_settings
-from napari_hrpn.training.learner import DeviceBatch
-from napari_hrpn.training.process_group import Alone
+from napari_hrpn.training.devices import ProcessGroup
+from napari_hrpn.training.learners.learner import DeviceBatch, HRPNLearner
 
 SETTINGS = recipe_settings(branches=1, patch_px=32, batch=4, averaging=0.0)
 
@@ -29,7 +28,7 @@ def halves(batch):
 @pytest.fixture
 def linear(monkeypatch):
     """A learner without batch normalisation, of which a batch and its pieces see the same."""
-    monkeypatch.setattr("napari_hrpn.training.hrpn_learner.HRPN", lambda settings: nn.Conv2d(2, 1, 3, padding=1))
+    monkeypatch.setattr("napari_hrpn.training.learners.learner.built", lambda settings: nn.Conv2d(2, 1, 3, padding=1))
     return lambda: HRPNLearner(replace(SETTINGS, optimiser="rmsprop"), "cpu", "fp32")
 
 
@@ -75,7 +74,7 @@ def test_a_learner_goes_on_from_its_tensors_to_the_bit():
 
 
 def test_a_step_that_fails_leaves_no_trace():
-    class Starved(Alone):
+    class Starved(ProcessGroup):
         def unite(self, *networks):
             raise torch.OutOfMemoryError
 
@@ -106,5 +105,5 @@ def test_it_learns():
 
 def test_settings_reach_the_architecture():
     settings = recipe_settings(channels=("nuclei", "vessels", "fap"), branches=3, upsampling="transposed")
-    architecture = hrpn_settings(settings)
+    architecture = HRPNLearner.architecture(settings)
     assert (architecture.in_channels, architecture.branches, architecture.upsampling) == (3, 3, "transposed")

@@ -8,7 +8,7 @@ import pytest
 
 from napari_hrpn.slides import RegionMask
 from napari_hrpn.training import SlideEntry, TrainingSlide, recipe_settings
-from napari_hrpn.training.intensity_scaling import TARGET_SPAN, measure_scaling
+from napari_hrpn.training.data.grey_levels import TARGET_SPAN, measure_scaling
 from support.predictions import make_slide
 
 

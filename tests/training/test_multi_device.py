@@ -24,8 +24,7 @@ from napari_hrpn.training import (
     recipe_settings,
     train_model,
 )
-from napari_hrpn.training.devices import most_devices, training_devices
-from napari_hrpn.training.process_group import SINGLE
+from napari_hrpn.training.devices import SINGLE, most_devices, training_devices
 from napari_hrpn.training.session import gather_material
 
 # the slides are tiny, and said to be
@@ -40,9 +39,8 @@ import torch
 from safetensors.torch import save_file
 from napari_hrpn.models import GANDASettings
 from napari_hrpn.training import recipe_settings
-from napari_hrpn.training.ganda_learner import GANDALearner
-from napari_hrpn.training.hrpn_learner import HRPNLearner
-from napari_hrpn.training.learner import DeviceBatch
+from napari_hrpn.training.learners.ganda import GANDALearner
+from napari_hrpn.training.learners.learner import DeviceBatch, HRPNLearner
 
 ARCHITECTURE = GANDASettings(channels=(4, 6, 8), discriminator_channels=(4, 6), patch_px=64)
 
@@ -86,8 +84,8 @@ def write(team, folder):
         save_file(learnt(team, normalised=normalised), f"{folder}/{normalised}{team.rank}of{team.size}.safetensors")
 """
 ON_TWO = """
-from napari_hrpn.training.fabric_team import FabricTeam
-team = FabricTeam(("cpu", "cpu"), rank, port)
+from napari_hrpn.training.multi_device import _FabricTeam
+team = _FabricTeam(("cpu", "cpu"), rank, port)
 torch.set_num_threads(1)
 assert team.from_first(0.1 + team.rank, team.rank == 0) == (0.1, 1.0)
 assert team.sum(torch.tensor([1.0, team.rank])).tolist() == [2.0, 1.0]
@@ -101,7 +99,7 @@ def forking():
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "napari_hrpn.training.device_process", "lightning_fabric"])
+    context.set_forkserver_preload(["pytest", "napari_hrpn.training.multi_device", "lightning_fabric"])
     return context
 
 
@@ -220,7 +218,7 @@ def test_an_error_on_a_device_is_the_same_sentence_here(entries, quick, tmp_path
 
 @pytest.mark.parametrize(("target", "how"), [(print, "exit code 0"), (os._exit, "exit code 1")])
 def test_a_process_that_ends_without_a_word_ends_the_training(target, how, monkeypatch):
-    monkeypatch.setattr(multi_device, "train_on_one", target)
+    monkeypatch.setattr(multi_device, "_train_on_one", target)
     with pytest.raises(TrainingError, match=rf"one of the 2 processes .* without a word \({how}\)"):
         next(multi_device.train_together(None, ("cpu", "cpu"), threading.Event()))
     assert multiprocessing.active_children() == []

@@ -9,7 +9,7 @@ import pytest
 
 from napari_hrpn.slides import Slide, SlideError, write_ome_tiff
 from napari_hrpn.training import SlideEntry, TrainingError, TrainingSettings, open_entry
-from napari_hrpn.training.open_entries import role_channels
+from napari_hrpn.training.entries import _role_channels
 from support.predictions import make_slide
 
 SETTINGS = TrainingSettings()
@@ -51,8 +51,8 @@ def test_inputs_come_in_the_order_of_the_settings_and_spare_roles_are_left_alone
 def test_a_third_stain_is_known_by_the_name_of_its_channel(tmp_path):
     slide = named(tmp_path, "QD", "Fap", "CD31", "DAPI")
     roles = ("nuclei", "vessels", "fap", "probe")
-    assert role_channels(slide, roles, {}) == {"nuclei": 3, "vessels": 2, "fap": 1, "probe": 0}
-    assert role_channels(slide, roles, {"fap": "QD"}) == {"nuclei": 3, "vessels": 2, "fap": 0}
+    assert _role_channels(slide, roles, {}) == {"nuclei": 3, "vessels": 2, "fap": 1, "probe": 0}
+    assert _role_channels(slide, roles, {"fap": "QD"}) == {"nuclei": 3, "vessels": 2, "fap": 0}
 
 
 def test_all_missing_channels_are_named_at_once_with_how_to_say_them(tmp_path):

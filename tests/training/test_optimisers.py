@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load, save
 
 from napari_hrpn.training import recipe_settings
-from napari_hrpn.training.optimisers import load_optimiser, make_optimiser, optimiser_tensors
+from napari_hrpn.training.learners.optimisers import load_optimiser, make_optimiser, optimiser_tensors
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

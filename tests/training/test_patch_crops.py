@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_hrpn.slides import RegionMask
-from napari_hrpn.training.crop_sampler import BLANK, CACHED, LEFT_OUT, CropPositions
+from napari_hrpn.training.data.patch_sampler import BLANK, CACHED, LEFT_OUT, _CropPositions
 from support.training_slides import region
 
 SHAPE, CELL_PX, CROP_PX = (150, 190), 64, 32
@@ -41,7 +41,7 @@ def by_hand(states, regions, minimum):
 def test_every_position_that_qualifies_is_drawn_and_no_other(seed, minimum):
     states, regions = some_states(seed), some_regions()
     expected = by_hand(states, regions, minimum)
-    positions = CropPositions(SHAPE, states, CELL_PX, regions, CROP_PX, minimum)
+    positions = _CropPositions(SHAPE, states, CELL_PX, regions, CROP_PX, minimum)
     drawn = positions.draw(np.random.default_rng(0), 40 * len(expected))
     found, counts = np.unique(drawn, axis=0, return_counts=True)
     assert set(map(tuple, found.tolist())) == expected
@@ -51,17 +51,19 @@ def test_every_position_that_qualifies_is_drawn_and_no_other(seed, minimum):
 
 
 def test_regions_without_a_position_are_known_from_the_start():
-    small = CropPositions(SHAPE, np.full((3, 3), CACHED, np.int8), CELL_PX, region(SHAPE, (5, 20, 5, 20)), CROP_PX, 0.5)
+    small = _CropPositions(
+        SHAPE, np.full((3, 3), CACHED, np.int8), CELL_PX, region(SHAPE, (5, 20, 5, 20)), CROP_PX, 0.5
+    )
     assert small.known is None
     left_out = np.full((3, 3), LEFT_OUT, np.int8)
-    assert CropPositions(SHAPE, left_out, CELL_PX, None, CROP_PX, 0.5).known is None
+    assert _CropPositions(SHAPE, left_out, CELL_PX, None, CROP_PX, 0.5).known is None
     blank = np.full((3, 3), BLANK, np.int8)
-    assert CropPositions(SHAPE, blank, CELL_PX, None, CROP_PX, 0.5).known is None
+    assert _CropPositions(SHAPE, blank, CELL_PX, None, CROP_PX, 0.5).known is None
 
 
 def test_a_single_position_is_found_and_drawn():
     regions = region(SHAPE, (40, 40 + CROP_PX, 71, 71 + CROP_PX))
-    positions = CropPositions(SHAPE, np.full((3, 3), CACHED, np.int8), CELL_PX, regions, CROP_PX, 1.0)
+    positions = _CropPositions(SHAPE, np.full((3, 3), CACHED, np.int8), CELL_PX, regions, CROP_PX, 1.0)
     assert positions.known == (40, 71)
     np.testing.assert_array_equal(positions.draw(np.random.default_rng(0), 5), [(40, 71)] * 5)
 
@@ -69,7 +71,7 @@ def test_a_single_position_is_found_and_drawn():
 @pytest.mark.parametrize("shape", [(20, 190), (150, 31), (10, 12)])
 def test_a_crop_begins_at_the_border_of_a_slide_that_is_smaller(shape):
     states = np.full([-(-size // CELL_PX) for size in shape], CACHED, np.int8)
-    drawn = CropPositions(shape, states, CELL_PX, None, CROP_PX, 0.5).draw(np.random.default_rng(0), 8000)
+    drawn = _CropPositions(shape, states, CELL_PX, None, CROP_PX, 0.5).draw(np.random.default_rng(0), 8000)
     for axis, size in enumerate(shape):
         assert sorted(set(drawn[:, axis].tolist())) == list(range(max(0, size - CROP_PX) + 1))
 
@@ -78,5 +80,5 @@ def test_pixels_are_those_of_the_regions_in_cached_cells():
     states, regions = some_states(), some_regions()
     cells = np.kron(states, np.ones((CELL_PX, CELL_PX), np.int8))[: SHAPE[0], : SHAPE[1]]
     inside = regions.within(slice(0, SHAPE[0]), slice(0, SHAPE[1]))
-    positions = CropPositions(SHAPE, states, CELL_PX, regions, CROP_PX, 0.5)
+    positions = _CropPositions(SHAPE, states, CELL_PX, regions, CROP_PX, 0.5)
     assert positions.pixels == pytest.approx(np.count_nonzero(inside & (cells == CACHED)))

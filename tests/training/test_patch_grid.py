@@ -8,8 +8,7 @@ import pytest
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.slides import RegionMask
 from napari_hrpn.training import count_patches, recipe_settings
-from napari_hrpn.training.patch_grid import grid_cells, selected_cells
-from napari_hrpn.training.summed_area_table import CoveredArea, suffices
+from napari_hrpn.training.data.patch_grid import CoveredArea, _grid_cells, selected_cells, suffices
 from support.training_slides import addressed, region, training_slide
 
 GRID = recipe_settings("paper", patch_px=64)
@@ -23,7 +22,7 @@ def boxes(cells):
 @pytest.mark.parametrize("shape", [(64, 64), (1, 1), (65, 200), (500, 63)])
 def test_cells_cover_every_pixel_once(shape):
     covered = np.zeros(shape, int)
-    cells = grid_cells(shape, 64)
+    cells = _grid_cells(shape, 64)
     for y0, y1, x0, x1 in boxes(cells):
         assert y1 <= shape[0]
         assert x1 <= shape[1]
@@ -56,7 +55,7 @@ def test_the_grid_takes_cells_with_enough_of_the_regions(minimum):
     regions = region(shape, (20, 200, 50, 290), downsample=10)
     slide = training_slide(addressed(*shape), regions)
     inside = regions.within(slice(0, 300), slice(0, 410))
-    shares = {box: inside[slice(*box[:2]), slice(*box[2:])].mean() for box in boxes(grid_cells(shape, 64))}
+    shares = {box: inside[slice(*box[:2]), slice(*box[2:])].mean() for box in boxes(_grid_cells(shape, 64))}
     expected = [box for box, share in shares.items() if share >= minimum and share > 0]
     settings = replace(GRID, minimum_overlap=minimum)
     assert boxes(selected_cells(slide, settings)) == expected
@@ -81,7 +80,7 @@ def test_cells_need_enough_tissue():
     pixels[:, :, 256:] += 1000
     slide = training_slide(pixels)
     mask = tissue_mask(slide.slide, 0)
-    expected = [box for box in boxes(grid_cells((512, 512), 64)) if mask.share(*box) >= 0.5]
+    expected = [box for box in boxes(_grid_cells((512, 512), 64)) if mask.share(*box) >= 0.5]
     found = boxes(selected_cells(slide, replace(GRID, minimum_tissue=0.5)))
     assert found == expected
     assert 0 < len(found) < 64

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from napari_hrpn.models import IntensityScaling
-from napari_hrpn.training import TrainingError, cut_patches, patch_loader, recipe_settings
-from napari_hrpn.training.buffer_pool import LentMemory
-from napari_hrpn.training.cached_patches import PatchCache
-from napari_hrpn.training.patch_loader import PatchFeed, PatchSource, validation_batches
+from napari_hrpn.training import TrainingError, cut_patches, recipe_settings
+from napari_hrpn.training.data import patch_loader
+from napari_hrpn.training.data.patch_cache import PatchCache
+from napari_hrpn.training.data.patch_loader import PatchFeed, PatchSource, _BufferPool, validation_batches
 from support.training_slides import addressed, finish, region, training_slide
 
 GRID = recipe_settings("paper", patch_px=64, batch=4, padding_counts=False)
@@ -234,8 +234,10 @@ def test_an_error_in_a_thread_comes_out_of_the_generator(source, monkeypatch):
 
 def test_only_a_few_batches_are_made_ahead(source, monkeypatch):
     made = []
-    make = patch_loader._Making.batch
-    monkeypatch.setattr(patch_loader._Making, "batch", lambda *arguments: made.append(1) or make(*arguments))
+    make = patch_loader._batch
+    monkeypatch.setattr(
+        patch_loader, "_batch", lambda *arguments, **options: made.append(1) or make(*arguments, **options)
+    )
     settings = replace(GRID, batch=1)
     with closing(PatchFeed([source((640, 640), settings)], settings).batches(0)) as batches:
         assert len(list(islice(batches, 3))) == 3
@@ -253,7 +255,7 @@ def test_batches_that_are_held_stay_as_they_are(source):
 
 
 def test_memory_is_lent_again_only_when_no_view_is_left():
-    memory = LentMemory()
+    memory = _BufferPool()
 
     def address(array):
         return array.__array_interface__["data"][0]

@@ -9,7 +9,7 @@ import pytest
 SMALL, LARGE = 2**25, 2**26
 PEAKS = f"""
 import numpy as np
-from napari_hrpn.training.peak_memory import forget_peak_memory, peak_memory_bytes
+from napari_hrpn.training.estimate import forget_peak_memory, peak_memory_bytes
 peaks = [peak_memory_bytes("cpu")]
 for size in ({LARGE}, {SMALL}):
     forget_peak_memory("cpu")

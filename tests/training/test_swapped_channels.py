@@ -6,7 +6,7 @@ import pytest
 
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.training import SlideEntry, TrainingSlide, check_training, recipe_settings
-from napari_hrpn.training.swapped_channels import swapped_channels
+from napari_hrpn.training.pixel_checks import swapped_channels
 
 
 @pytest.fixture(scope="module")

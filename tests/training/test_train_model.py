@@ -24,7 +24,7 @@ from napari_hrpn.training import (
     recipe_settings,
     train_model,
 )
-from napari_hrpn.training.hrpn_learner import HRPNLearner
+from napari_hrpn.training.learners.learner import HRPNLearner
 
 # the slides are tiny, and said to be
 pytestmark = pytest.mark.filterwarnings("ignore:there are only:napari_hrpn.training.TrainingWarning")

@@ -10,7 +10,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
@@ -18,15 +18,16 @@ import torch
 from safetensors.torch import save
 
 from napari_hrpn.core.files import replaced_file
-from napari_hrpn.models.checkpoint_header import SETTINGS, read_card, read_settings
-from napari_hrpn.models.ganda import GANDA, GANDASettings
-from napari_hrpn.models.hrpn import HRPN, HRPNSettings
+from napari_hrpn.models.architectures import ARCHITECTURES, architecture_of, built
+from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.models.scaling import IntensityScaling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from napari_hrpn.models.architectures import NetworkSettings
 
 _FORMAT = "napari-hrpn checkpoint 1"
 _MOST_HEADER_BYTES = 16 << 20
@@ -114,7 +115,7 @@ class Checkpoint:
 
     Attributes
     ----------
-    settings : HRPNSettings or GANDASettings
+    settings : NetworkSettings
         Its architecture.
     weights : mapping of str to Tensor
         As in the network's state, batch normalisation included; of GANDA, the generator's.
@@ -122,18 +123,18 @@ class Checkpoint:
         What it was trained on, and how to scale its input and output.
     """
 
-    settings: HRPNSettings | GANDASettings
+    settings: NetworkSettings
     weights: Mapping[str, Tensor]
     card: ModelCard = field(default_factory=ModelCard)
 
     @property
-    def architecture(self) -> Literal["hrpn", "ganda"]:
+    def architecture(self) -> str:
         """Name of the architecture."""
-        return "ganda" if isinstance(self.settings, GANDASettings) else "hrpn"
+        return architecture_of(self.settings).name
 
-    def network(self) -> HRPN | GANDA:
+    def network(self) -> nn.Module:
         """Build the network, ready to predict."""
-        network = _built(self.settings)
+        network = built(self.settings)
         network.load_state_dict(dict(self.weights))
         return network.eval()
 
@@ -250,13 +251,15 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         raise CheckpointError(msg)
     # files from before there was a second architecture do not name theirs
     architecture = header.get("architecture", "hrpn")
-    if architecture not in SETTINGS:
-        msg = f"{path.name} is for a network {architecture!r}; expected {' or '.join(SETTINGS)}: update napari-hrpn."
+    if architecture not in ARCHITECTURES:
+        known = " or ".join(ARCHITECTURES)
+        msg = f"{path.name} is for a network {architecture!r}; expected {known}: update napari-hrpn."
         raise CheckpointError(msg)
     try:
-        settings, card = read_settings(architecture, header["settings"]), read_card(ModelCard, header["card"])
+        settings: NetworkSettings = read_record(ARCHITECTURES[architecture].settings, json.loads(header["settings"]))
+        card = read_record(ModelCard, json.loads(header["card"]))
         with torch.device("meta"):
-            expected = _built(settings).state_dict()
+            expected = built(settings).state_dict()
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path.name} has a header that makes no sense ({error}); expected a checkpoint of napari-hrpn."
         raise CheckpointError(msg) from error
@@ -265,10 +268,6 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         msg = f"{path.name} has {settings.in_channels} input channels but its card says {card.input_roles}."
         raise CheckpointError(msg)
     return Checkpoint(settings, weights, card)
-
-
-def _built(settings: HRPNSettings | GANDASettings) -> HRPN | GANDA:
-    return GANDA(settings) if isinstance(settings, GANDASettings) else HRPN(settings)
 
 
 def _check_weights(path: Path, network: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:

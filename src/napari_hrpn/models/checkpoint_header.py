@@ -5,36 +5,19 @@ What a checkpoint and the folder of a training say about themselves is read so.
 
 from __future__ import annotations
 
-import json
 import math
 import types
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import MISSING
+from dataclasses import MISSING, is_dataclass
 from dataclasses import fields as fields_of
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from napari_hrpn.models.ganda import GANDASettings
-from napari_hrpn.models.hrpn import HRPNSettings
 from napari_hrpn.models.scaling import IntensityScaling
 
 _Record = TypeVar("_Record")
 _NAMES = {"Any": Any, "IntensityScaling": IntensityScaling, "Literal": Literal, "Mapping": Mapping}
 """Names in annotations that their modules import only for type checkers."""
-SETTINGS: dict[str, type[HRPNSettings | GANDASettings]] = {"hrpn": HRPNSettings, "ganda": GANDASettings}
-
-
-def read_settings(architecture: str, text: str) -> HRPNSettings | GANDASettings:
-    """Read the settings of an architecture."""
-    return read_record(SETTINGS[architecture], json.loads(text))
-
-
-def read_card(card: type[_Record], text: str) -> _Record:
-    """Read a model card."""
-    fields = json.loads(text)
-    if isinstance(fields, dict) and "scaling" in fields:
-        fields["scaling"] = read_record(IntensityScaling, fields["scaling"])
-    return read_record(card, fields)
 
 
 def read_record(record: type[_Record], fields: object) -> _Record:
@@ -65,6 +48,8 @@ def _as(hint: Any, value: object, name: str) -> object:  # noqa: ANN401 (any ann
             return tuple(_as(kind, part, name) for kind, part in zip(kinds, value, strict=True))
     if origin is Mapping and isinstance(value, dict):
         return {key: _as(parts[1], part, name) for key, part in value.items()}
+    if is_dataclass(hint) and isinstance(hint, type):
+        return read_record(hint, value)
     if isinstance(hint, type) and _is_a(value, hint):
         # a whole number stays one: the digest of a checkpoint is that of its JSON
         return value

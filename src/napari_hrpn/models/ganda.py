@@ -6,7 +6,7 @@ into one; pooling and output activation are modules, so that `receptive_field_ra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -61,6 +61,10 @@ class GANDASettings:
     def stride(self) -> int:
         """Pixels of the input per pixel of the coarsest resolution."""
         return 1 << (len(self.channels) - 1)
+
+    def narrowed(self) -> GANDASettings:
+        """The same layers of the generator with one channel each."""
+        return replace(self, in_channels=1, channels=(1,) * len(self.channels))
 
 
 class GANDA(nn.Module):

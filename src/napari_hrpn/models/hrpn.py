@@ -7,7 +7,7 @@ every stage; a head looks at all of them together. Every convolution followed by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -56,28 +56,31 @@ class HRPNSettings:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.branches <= len(self.branch_channels):
-            msg = f"HRPN got branches={self.branches}; expected 1 to {len(self.branch_channels)}."
-            raise ValueError(msg)
-        if len(self.branch_channels) > _MOST_BRANCHES:
-            msg = f"HRPN got {len(self.branch_channels)} branches; expected {_MOST_BRANCHES} at most."
-            raise ValueError(msg)
-        if not 1 <= self.in_channels <= MOST_STAINS:
-            msg = f"HRPN got in_channels={self.in_channels}; expected 1 to {MOST_STAINS} input stains."
-            raise ValueError(msg)
         widths = (self.stem_channels, self.stage1_channels, *self.branch_channels)
-        if not 1 <= min(widths) <= max(widths) <= WIDEST or not 1 <= self.stage1_blocks <= _MOST_BLOCKS:
-            msg = (
-                f"HRPN got widths {widths} and stage1_blocks={self.stage1_blocks}; expected 1 to {WIDEST} channels and "
-                f"1 to {_MOST_BLOCKS} blocks."
-            )
-            raise ValueError(msg)
-        if not 0 <= self.dropout < 1:
-            msg = f"HRPN got dropout={self.dropout}; expected 0 or more and less than 1."
-            raise ValueError(msg)
-        if self.upsampling not in ("bilinear", "transposed"):
-            msg = f"HRPN got upsampling={self.upsampling!r}; expected 'bilinear' or 'transposed'."
-            raise ValueError(msg)
+        most = len(self.branch_channels)
+        for is_right, found, expected in (
+            (1 <= self.branches <= most, f"branches={self.branches}", f"1 to {most}"),
+            (most <= _MOST_BRANCHES, f"{most} branches", f"{_MOST_BRANCHES} at most"),
+            (
+                1 <= self.in_channels <= MOST_STAINS,
+                f"in_channels={self.in_channels}",
+                f"1 to {MOST_STAINS} input stains",
+            ),
+            (
+                1 <= min(widths) <= max(widths) <= WIDEST and 1 <= self.stage1_blocks <= _MOST_BLOCKS,
+                f"widths {widths} and stage1_blocks={self.stage1_blocks}",
+                f"1 to {WIDEST} channels and 1 to {_MOST_BLOCKS} blocks",
+            ),
+            (0 <= self.dropout < 1, f"dropout={self.dropout}", "0 or more and less than 1"),
+            (
+                self.upsampling in ("bilinear", "transposed"),
+                f"upsampling={self.upsampling!r}",
+                "'bilinear' or 'transposed'",
+            ),
+        ):
+            if not is_right:
+                msg = f"HRPN got {found}; expected {expected}."
+                raise ValueError(msg)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -88,6 +91,11 @@ class HRPNSettings:
     def stride(self) -> int:
         """Pixels of the input per pixel of the coarsest branch."""
         return STEM_REDUCTION << (self.branches - 1)
+
+    def narrowed(self) -> HRPNSettings:
+        """The same layers with one channel each."""
+        widths = (1,) * len(self.branch_channels)
+        return replace(self, in_channels=1, stem_channels=1, stage1_channels=1, branch_channels=widths)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, relu: bool = True) -> nn.Sequential:

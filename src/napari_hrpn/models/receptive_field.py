@@ -1,16 +1,18 @@
-"""How far a network looks, measured on the network itself rather than looked up in a table."""
+"""Receptive field of a network, measured on the network itself."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from napari_hrpn.models.ganda import GANDA, GANDASettings
-from napari_hrpn.models.hrpn import HRPN, HRPNSettings
+from napari_hrpn.models.architectures import built
+
+if TYPE_CHECKING:
+    from napari_hrpn.models.architectures import NetworkSettings
 
 
 def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) -> int:
@@ -65,7 +67,7 @@ def halo_for(network: nn.Module, in_channels: int, stride: int) -> int:
 
 
 @lru_cache
-def halo_of(settings: HRPNSettings | GANDASettings) -> int:
+def halo_of(settings: NetworkSettings) -> int:
     """Halo of an architecture, as `halo_for` measures it, in a hundredth of a second.
 
     How far a network looks depends on kernels and strides alone, so it is measured on the same layers with one channel
@@ -73,7 +75,7 @@ def halo_of(settings: HRPNSettings | GANDASettings) -> int:
 
     Parameters
     ----------
-    settings : HRPNSettings or GANDASettings
+    settings : NetworkSettings
         Architecture.
 
     Returns
@@ -81,12 +83,7 @@ def halo_of(settings: HRPNSettings | GANDASettings) -> int:
     int
         Pixels.
     """
-    if isinstance(settings, GANDASettings):
-        widths = (1,) * len(settings.channels)
-        return halo_for(GANDA(replace(settings, in_channels=1, channels=widths)), 1, settings.stride)
-    widths = (1,) * len(settings.branch_channels)
-    narrow = replace(settings, in_channels=1, stem_channels=1, stage1_channels=1, branch_channels=widths)
-    return halo_for(HRPN(narrow), 1, settings.stride)
+    return halo_for(built(settings.narrowed()), 1, settings.stride)
 
 
 def _all_positive(network: nn.Module) -> nn.Module:

@@ -1,14 +1,14 @@
-"""From a slide's grey levels to the network's numbers and back: part of the checkpoint, never guessed."""
+"""Intensity scaling from grey levels to the network's numbers and back: part of the checkpoint, never guessed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _LARGEST = 1e30
 
@@ -68,21 +68,15 @@ class IntensityScaling:
 
     def scale_inputs(self, pixels: NDArray[np.generic], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Scale grey levels of shape (c, y, x) to the network's numbers, into `out` where it is given."""
-        import numpy as np
-
         offsets, scales = (np.asarray(v, np.float32)[:, None, None] for v in (self.offsets, self.scales))
         return _scaled(pixels, offsets, scales, out)
 
     def scale_target(self, pixels: NDArray[np.generic], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Turn grey levels of the probe, of any shape, into what the network's output should be."""
-        import numpy as np
-
         return _scaled(pixels, np.float32(self.target_offset), np.float32(self.target_scale), out)
 
     def unscale_output(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn the network's output, of any shape, into grey levels of the probe."""
-        import numpy as np
-
         return output * np.float32(self.target_scale) + np.float32(self.target_offset)
 
 
@@ -92,8 +86,6 @@ def _scaled(
     scale: NDArray[np.float32] | np.float32,
     out: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    import numpy as np
-
     # in place: every array made on the way costs more than the arithmetic
     scaled = np.empty(pixels.shape, np.float32) if out is None else out
     np.copyto(scaled, pixels, casting="unsafe")

@@ -1,25 +1,18 @@
-"""One cell of the phantom from numbers to pixels; `PhantomCells` keeps the latest ones.
+"""Pixels of one cell of the phantom: what lives there, the light that it gives, and what a camera reads.
 
-The rule: a cell is always made whole and with the same margins, so its pixels are the same whoever asks.
+A cell is always made whole and with the same margins, so its pixels are the same whoever asks. Everything up to the
+noise is deterministic and is returned, because it is the best possible prediction.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, shift
 
-from napari_hrpn.phantom import camera
-from napari_hrpn.phantom.nuclei import (
-    Nuclei,
-    NucleusImages,
-    draw_nuclei,
-    local_density,
-    nuclei_within,
-)
-from napari_hrpn.phantom.random_field import Purpose, RandomField, keyed_generator
+from napari_hrpn.phantom.nuclei import Nuclei, NucleusImages, draw_nuclei, local_density, nuclei_within
+from napari_hrpn.phantom.points import Purpose, RandomField, keyed_generator
 from napari_hrpn.phantom.sample_grid import SampleGrid, enlarge
 from napari_hrpn.phantom.settings import PhantomSettings
 from napari_hrpn.phantom.tissue import TissueShape
@@ -31,18 +24,17 @@ _LATTICE_PX = 8
 _MARGIN_PENETRATIONS = 10.0
 _LATTICE_MARGIN = 4
 _MARGIN_PX = (_LATTICE_MARGIN - 2) * _LATTICE_PX
-_KEPT_BYTES = 256 * 2**20
 _UPTAKE_RANGE = (0.3, 2.5)
 _AUTOFLUORESCENCE_UM = 40.0
 
 
 @dataclass(frozen=True, eq=False)
-class _CellPixels:
-    """Pixels of a cell: `channels` (3, y, x), noise-free `probe` (y, x) float32, `tissue` (y, x) bool."""
+class CellPixels:
+    """Pixels of a cell."""
 
-    channels: np.ndarray
-    probe: np.ndarray
-    tissue: np.ndarray
+    channels: np.ndarray  # (3, y, x)
+    probe: np.ndarray  # (y, x) float32, noise-free
+    tissue: np.ndarray  # (y, x) bool
 
     @property
     def nbytes(self) -> int:
@@ -51,101 +43,85 @@ class _CellPixels:
 
 
 @dataclass(frozen=True, eq=False)
-class _Population:
-    """What lives around a cell, far enough out for the probe's concentration in it."""
+class _Surroundings:
+    """Windows of a cell, and what lives around it, far enough out for the probe's concentration in it."""
 
+    pixels: SampleGrid  # Padded pixels
+    lattice: SampleGrid  # Transport samples that the pixels need
+    around: SampleGrid  # All samples that these need
+    tissue: TissueShape
     vessels: Vessels
     leaking: Vessels
     nuclei: Nuclei
 
 
-def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> _CellPixels:
+def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> CellPixels:
     """Return the pixels of one cell."""
-    place = _place(settings, shape, seed, row, column)
-    light = _light(settings, place)
+    cell = _surroundings(settings, shape, seed, row, column)
+    # a smooth enlargement overshoots a little beside a steep edge
+    there = np.clip(_to_pixels(cell.tissue.on_grid(cell.lattice.y_um, cell.lattice.x_um)[0], cell.pixels), 0, 1)
+    light = _light(settings, cell, there)
     inner = (slice(_MARGIN_PX, -_MARGIN_PX), slice(_MARGIN_PX, -_MARGIN_PX))
     random = keyed_generator(seed, Purpose.NOISE, row, column)
     gains = (settings.electrons_per_grey, settings.electrons_per_grey, settings.probe_electrons_per_grey)
-    exposures = [
-        camera.expose(image[inner], settings, gain, random) for image, gain in zip(light.channels, gains, strict=True)
-    ]
-    probe = camera.expected_value(light.channels[2][inner], settings)
-    return _CellPixels(np.stack(exposures), probe, light.tissue[inner] > 0.5)
+    read = [_exposed(image[inner], settings, gain, random) for image, gain in zip(light, gains, strict=True)]
+    probe = (light[2][inner] + np.float32(settings.offset_grey)) * np.float32(settings.grey_unit)
+    return CellPixels(
+        np.stack(read), np.asarray(np.minimum(probe, 2**settings.bits - 1), np.float32), there[inner] > 0.5
+    )
 
 
-def cell_concentration(
-    settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int
-) -> np.ndarray:
-    """Return the probe's concentration around one cell."""
-    place = _place(settings, shape, seed, row, column)
-    return _concentration(settings, _populate(settings, place), place)
-
-
-@dataclass(frozen=True, eq=False)
-class _Place:
-    """Windows of a cell: padded pixels, transport samples that they need, and all samples that these need."""
-
-    pixels: SampleGrid
-    lattice: SampleGrid
-    around: SampleGrid
-    tissue: TissueShape
-
-
-def _place(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> _Place:
+def _surroundings(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> _Surroundings:
     y0, x0 = row * CELL_PX, column * CELL_PX
     y1, x1 = min(y0 + CELL_PX, shape[0]), min(x0 + CELL_PX, shape[1])
     pixels = SampleGrid(y0, y1, x0, x1, settings.pixel_size_um).grown(_MARGIN_PX)
     step_um = _LATTICE_PX * settings.pixel_size_um
-    ends = (-(-edge // _LATTICE_PX) for edge in (y1, x1))
-    core = SampleGrid(y0 // _LATTICE_PX, next(ends), x0 // _LATTICE_PX, next(ends), step_um)
-    extent_um = (shape[0] * settings.pixel_size_um, shape[1] * settings.pixel_size_um)
-    margin = int(np.ceil(_MARGIN_PENETRATIONS * settings.penetration_um / step_um / 8)) * 8
-    return _Place(pixels, core.grown(_LATTICE_MARGIN), core.grown(margin), TissueShape(settings, extent_um, seed))
-
-
-@dataclass(frozen=True, eq=False)
-class _Light:
-    channels: tuple[np.ndarray, np.ndarray, np.ndarray]
-    tissue: np.ndarray
-
-
-def _light(settings: PhantomSettings, place: _Place) -> _Light:
-    """Return the light of the three channels on the padded pixels of a cell, in 8-bit grey levels."""
-    population, pixels, lattice = _populate(settings, place), place.pixels, place.lattice
-    nuclei = draw_nuclei(_near(population.nuclei, pixels), pixels, settings.chromatin_contrast, place.tissue.seed)
-    walls = draw_walls(population.vessels, pixels, settings.vessel_wall_um)
-    concentration = _to_pixels(_concentration(settings, population, place), pixels)
-    # a smooth enlargement overshoots a little beside a steep edge
-    there = np.clip(_to_pixels(place.tissue.on_grid(lattice.y_um, lattice.x_um)[0], pixels), 0, 1)
-    glow = RandomField(place.tissue.seed, Purpose.AUTOFLUORESCENCE, _AUTOFLUORESCENCE_UM)
-    glow_grid = settings.tissue_grey * np.exp(0.2 * glow.on_grid(lattice.y_um, lattice.x_um))
-    background = _to_pixels(glow_grid, pixels) * there
-    probe = _probe(settings, np.maximum(concentration, 0), nuclei) * there
-    return _Light(_seen(settings, pixels, nuclei.stain, walls, probe, background), there)
-
-
-def _populate(settings: PhantomSettings, place: _Place) -> _Population:
-    bounds, tissue = place.around.bounds, place.tissue
-    vessels = vessels_within(bounds.grown(LONGEST_UM), settings, tissue)
-    leaking = vessels
+    core = SampleGrid(y0 // _LATTICE_PX, -(-y1 // _LATTICE_PX), x0 // _LATTICE_PX, -(-x1 // _LATTICE_PX), step_um)
+    around = core.grown(int(np.ceil(_MARGIN_PENETRATIONS * settings.penetration_um / step_um / 8)) * 8)
+    tissue = TissueShape(settings, (shape[0] * settings.pixel_size_um, shape[1] * settings.pixel_size_um), seed)
+    vessels = leaking = vessels_within(around.bounds.grown(LONGEST_UM), settings, tissue)
     if settings.has_independent_probe:
-        leaking = vessels_within(bounds, settings, tissue, hidden=True)
-    return _Population(vessels, leaking, nuclei_within(bounds, settings, tissue, vessels))
+        leaking = vessels_within(around.bounds, settings, tissue, hidden=True)
+    nuclei = nuclei_within(around.bounds, settings, tissue, vessels)
+    return _Surroundings(pixels, core.grown(_LATTICE_MARGIN), around, tissue, vessels, leaking, nuclei)
 
 
-def _near(nuclei: Nuclei, pixels: SampleGrid) -> Nuclei:
-    near = pixels.bounds.grown(20.0).holds(nuclei.centre_um)
-    return Nuclei(*(column[near] for column in vars(nuclei).values()))
+def _light(settings: PhantomSettings, cell: _Surroundings, there: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the light of the three channels on the padded pixels, in 8-bit grey levels.
+
+    It has passed cross-talk, blur, displacement and shading.
+    """
+    pixels, lattice, seed = cell.pixels, cell.lattice, cell.tissue.seed
+    near = cell.nuclei.where(pixels.bounds.grown(20.0).holds(cell.nuclei.centre_um))
+    images = draw_nuclei(near, pixels, settings.chromatin_contrast, seed)
+    walls = draw_walls(cell.vessels, pixels, settings.vessel_wall_um)
+    probe = _probe(settings, np.maximum(_to_pixels(_concentration(settings, cell), pixels), 0), images) * there
+    glow = RandomField(seed, Purpose.AUTOFLUORESCENCE, _AUTOFLUORESCENCE_UM).on_grid(lattice.y_um, lattice.x_um)
+    background = _to_pixels(settings.tissue_grey * np.exp(0.2 * glow), pixels) * there
+    nuclei, vessels, probe = (
+        np.asarray(gaussian_filter(image, settings.psf_um / settings.pixel_size_um, mode="nearest"))
+        for image in (
+            images.stain * np.float32(settings.nuclei_grey) + background,
+            walls * np.float32(settings.vessels_grey) + background,
+            probe,
+        )
+    )
+    vessels, probe = vessels + settings.cross_talk * nuclei, probe + settings.cross_talk * vessels
+    if settings.probe_shift_um != (0.0, 0.0):
+        shift_px = [distance / settings.pixel_size_um for distance in settings.probe_shift_um]
+        probe = np.asarray(shift(probe, shift_px, order=3, mode="nearest"))
+    share = _shading(pixels, settings)
+    return nuclei * share, vessels * share, np.maximum(probe, 0) * share
 
 
-def _concentration(settings: PhantomSettings, population: _Population, place: _Place) -> np.ndarray:
+def _concentration(settings: PhantomSettings, cell: _Surroundings) -> np.ndarray:
     """Solve the transport with a wide margin and return what lies on the samples that the pixels need."""
-    around, lattice = place.around, place.lattice
+    around, lattice = cell.around, cell.lattice
     uptake = np.ones(around.shape)
     if not settings.has_independent_probe:
-        crowding = local_density(population.nuclei, around) / max(settings.nucleus_density_per_mm2, 1e-9)
+        crowding = local_density(cell.nuclei, around) / max(settings.nucleus_density_per_mm2, 1e-9)
         uptake = np.clip(1 - settings.uptake_rise * (1 - crowding), *_UPTAKE_RANGE)
-    source = leak_source(population.leaking, around) / _mean_leak_per_um2(settings)
+    source = leak_source(cell.leaking, around) / _mean_leak_per_um2(settings)
     concentration = steady_concentration(source, uptake, settings.penetration_um, around.step_um)
     top, left = lattice.y0 - around.y0, lattice.x0 - around.x0
     height, width = lattice.shape
@@ -166,63 +142,29 @@ def _probe(settings: PhantomSettings, concentration: np.ndarray, nuclei: Nucleus
     return concentration * share * np.float32(settings.probe_grey)
 
 
-def _seen(
-    settings: PhantomSettings,
-    pixels: SampleGrid,
-    stain: np.ndarray,
-    walls: np.ndarray,
-    probe: np.ndarray,
-    background: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the light of each channel after cross-talk, blur, displacement and shading."""
-    sigma = settings.psf_um / settings.pixel_size_um
-    nuclei = camera.blur(stain * np.float32(settings.nuclei_grey) + background, sigma)
-    vessels = camera.blur(walls * np.float32(settings.vessels_grey) + background, sigma)
-    probe = camera.blur(probe, sigma)
-    vessels, probe = vessels + settings.cross_talk * nuclei, probe + settings.cross_talk * vessels
-    shift_y, shift_x = settings.probe_shift_um
-    probe = camera.displace(probe, (shift_y / settings.pixel_size_um, shift_x / settings.pixel_size_um))
-    light = camera.shading(pixels, settings)
-    return nuclei * light, vessels * light, np.maximum(probe, 0) * light
-
-
 def _to_pixels(values: np.ndarray, pixels: SampleGrid) -> np.ndarray:
     """Enlarge lattice samples (a cell and its margin) to the padded pixels of the cell."""
     height, width = pixels.shape
     return enlarge(values, _LATTICE_PX)[:height, :width]
 
 
-@dataclass(eq=False)
-class PhantomCells:
-    """Cells of a phantom, made when asked for; the latest are kept, in a bounded amount of memory."""
+def _shading(window: SampleGrid, settings: PhantomSettings) -> np.ndarray:
+    """Return the share of light that reaches each pixel, 1 in the middle of a camera field."""
+    if settings.shading == 0:
+        return np.ones(window.shape, np.float32)
+    period = settings.shading_field_px
+    rows = 0.5 * (1 + np.cos(2 * np.pi * (np.arange(window.y0, window.y1) + 0.5) / period))
+    columns = 0.5 * (1 + np.cos(2 * np.pi * (np.arange(window.x0, window.x1) + 0.5) / period))
+    loss = (rows[:, None] + columns[None, :]) / 2
+    return np.asarray(1 - settings.shading * loss, np.float32)
 
-    settings: PhantomSettings
-    shape: tuple[int, int]  # Height and width of the slide
-    seed: int  # Seed of the phantom
-    _kept: OrderedDict[tuple[int, int], _CellPixels] = field(default_factory=OrderedDict, repr=False)
-    _making: dict[tuple[int, int], threading.Lock] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def __reduce__(self) -> tuple[type, tuple[PhantomSettings, tuple[int, int], int]]:
-        return PhantomCells, (self.settings, self.shape, self.seed)
-
-    def cell(self, row: int, column: int) -> _CellPixels:
-        """Return one cell; threads that ask for the same cell wait for one of them to make it."""
-        key = (row, column)
-        with self._lock:
-            making = self._making.setdefault(key, threading.Lock())
-        with making:
-            with self._lock:
-                if key in self._kept:
-                    self._kept.move_to_end(key)
-                    return self._kept[key]
-            made = make_cell(self.settings, self.shape, self.seed, row, column)
-            with self._lock:
-                self._keep(key, made)
-            return made
-
-    def _keep(self, key: tuple[int, int], made: _CellPixels) -> None:
-        self._kept[key] = made
-        self._making.pop(key, None)
-        while len(self._kept) > 1 and sum(cell.nbytes for cell in self._kept.values()) > _KEPT_BYTES:
-            self._kept.popitem(last=False)
+def _exposed(
+    light_grey: np.ndarray, settings: PhantomSettings, electrons_per_grey: float, random: np.random.Generator
+) -> np.ndarray:
+    """Return what the detector reads: Poisson and read noise, offset, saturation."""
+    electrons = random.poisson(light_grey * np.float32(electrons_per_grey)).astype(np.float32)
+    electrons += random.standard_normal(light_grey.shape, np.float32) * np.float32(settings.read_noise_electrons)
+    grey = electrons / np.float32(electrons_per_grey) + np.float32(settings.offset_grey)
+    value = np.rint(grey * np.float32(settings.grey_unit))
+    return np.asarray(np.clip(value, 0, 2**settings.bits - 1), np.uint8 if settings.bits == 8 else np.uint16)

@@ -8,8 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.special import ndtri
 
-from napari_hrpn.phantom.points import Bounds, HardCore
-from napari_hrpn.phantom.random_field import Purpose, RandomField
+from napari_hrpn.phantom.points import Bounds, HardCore, Purpose, RandomField
 from napari_hrpn.phantom.sample_grid import SampleGrid
 from napari_hrpn.phantom.settings import PhantomSettings
 from napari_hrpn.phantom.tissue import TissueShape
@@ -34,6 +33,10 @@ class Nuclei:
     semi_axes_um: np.ndarray  # (n, 2), long and short
     brightness: np.ndarray
     activity: np.ndarray  # How eagerly the cell takes up probe, mean 1; not to be seen in the inputs
+
+    def where(self, keep: np.ndarray) -> Nuclei:
+        """Return the nuclei that a boolean array picks."""
+        return Nuclei(*(column[keep] for column in vars(self).values()))
 
 
 def nuclei_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape, vessels: Vessels) -> Nuclei:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.phantom.cells import CELL_PX, PhantomCells
+from napari_hrpn.phantom.cells import CELL_PX, CellPixels, make_cell
 from napari_hrpn.phantom.settings import PHANTOM_PRESETS, PhantomError, PhantomSettings
 from napari_hrpn.slides import Slide, coarser_levels
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _CHANNEL_NAMES = ("DAPI", "AF488", "QD")
 _SMALLEST_PX = 16
 _LARGEST_PX = 2**20
+_KEPT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,7 @@ def phantom_slide(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         msg = f"the seed of a phantom is {seed!r}; give a whole number, 0 or more"
         raise PhantomError(msg)
-    cells = PhantomCells(settings, shape, int(seed))
+    cells = _PhantomCells(settings, shape, int(seed))
     pixel_size_um = (settings.pixel_size_um, settings.pixel_size_um)
     source = Path(f"phantom-{settings.name}-{seed}")
     finest = _lazy(cells, "channels")
@@ -103,12 +106,13 @@ def _shape(size: int | tuple[int, int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _lazy(cells: PhantomCells, part: str) -> da.Array:
+def _lazy(cells: _PhantomCells, part: str) -> da.Array:
     """Return one part of all cells as an array with a chunk per cell."""
     import dask.array as da
+    from dask.array.core import normalize_chunks
     from dask.base import tokenize
 
-    chunks: tuple[tuple[int, ...], ...] = tuple(_chunks(edge) for edge in cells.shape)
+    chunks = normalize_chunks(CELL_PX, cells.shape)
     dtype = {"probe": np.dtype(np.float32), "tissue": np.dtype(bool)}.get(part)
     if part == "channels":
         chunks = ((len(_CHANNEL_NAMES),), *chunks)
@@ -122,9 +126,37 @@ def _lazy(cells: PhantomCells, part: str) -> da.Array:
     return da.map_blocks(make, chunks=chunks, dtype=dtype, meta=np.empty((0,) * len(chunks), dtype), name=name)
 
 
-def _chunks(edge: int) -> tuple[int, ...]:
-    whole, rest = divmod(edge, CELL_PX)
-    return (CELL_PX,) * whole + ((rest,) if rest else ())
+@dataclass(eq=False)
+class _PhantomCells:
+    """Cells of a phantom, made when asked for; the latest are kept, in a bounded amount of memory."""
+
+    settings: PhantomSettings
+    shape: tuple[int, int]  # Height and width of the slide
+    seed: int  # Seed of the phantom
+    _kept: OrderedDict[tuple[int, int], CellPixels] = field(default_factory=OrderedDict, repr=False)
+    _making: dict[tuple[int, int], threading.Lock] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __reduce__(self) -> tuple[type, tuple[PhantomSettings, tuple[int, int], int]]:
+        return _PhantomCells, (self.settings, self.shape, self.seed)
+
+    def cell(self, row: int, column: int) -> CellPixels:
+        """Return one cell; threads that ask for the same cell wait for one of them to make it."""
+        key = (row, column)
+        with self._lock:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
+            with self._lock:
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key]
+            made = make_cell(self.settings, self.shape, self.seed, row, column)
+            with self._lock:
+                self._kept[key] = made
+                self._making.pop(key, None)
+                while len(self._kept) > 1 and sum(cell.nbytes for cell in self._kept.values()) > _KEPT_BYTES:
+                    self._kept.popitem(last=False)
+            return made
 
 
 def r2_ceiling(phantom: Phantom, *, region: tuple[slice, slice] | None = None, tissue_only: bool = False) -> float:

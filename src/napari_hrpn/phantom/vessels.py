@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from napari_hrpn.phantom.points import Bounds, HardCore
-from napari_hrpn.phantom.random_field import Purpose, RandomField
+from napari_hrpn.phantom.points import Bounds, HardCore, Purpose, RandomField
 from napari_hrpn.phantom.sample_grid import SampleGrid
 from napari_hrpn.phantom.settings import PhantomSettings
 from napari_hrpn.phantom.tissue import TissueShape
@@ -37,14 +36,7 @@ class Vessels:
 
     def where(self, keep: np.ndarray) -> Vessels:
         """Return the vessels that a boolean array or a slice picks."""
-        return Vessels(
-            self.centre_um[keep],
-            self.direction[keep],
-            self.radius_um[keep],
-            self.half_length_um[keep],
-            self.brightness[keep],
-            self.permeability[keep],
-        )
+        return Vessels(*(column[keep] for column in vars(self).values()))
 
 
 def vessels_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape, *, hidden: bool = False) -> Vessels:

@@ -1,12 +1,11 @@
 """Annotated slides in, a checkpoint out."""
 
 from napari_hrpn.training.checks import Checked, check_training
-from napari_hrpn.training.entries import SlideEntry, TrainingSlide
+from napari_hrpn.training.data.patch_cutting import cut_patches, patch_cache_bytes
+from napari_hrpn.training.data.patch_sampler import count_patches
+from napari_hrpn.training.entries import SlideEntry, TrainingSlide, open_entry
 from napari_hrpn.training.errors import TrainingError, TrainingWarning
 from napari_hrpn.training.estimate import Estimate, estimate
-from napari_hrpn.training.open_entries import open_entry
-from napari_hrpn.training.patch_cache import cut_patches, patch_cache_bytes
-from napari_hrpn.training.patch_grid import count_patches
 from napari_hrpn.training.reports import (
     CutReport,
     EpochRecord,

@@ -1,24 +1,24 @@
-"""Everything that a training is refused for, before any time is spent: one sentence each, the cheapest looks first."""
+"""Checks before a training: what cannot end well is refused in one sentence before time is spent, cheapest first."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_hrpn.slides import local_path
-from napari_hrpn.training.check_pixels import check_pixels
-from napari_hrpn.training.check_places import check_disk, check_outside, check_run_folder, check_writable
+from napari_hrpn.training.data.patch_cutting import patch_cache_bytes
+from napari_hrpn.training.data.patch_sampler import count_patches
+from napari_hrpn.training.entries import open_entry
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.near_duplicates import near_copies
-from napari_hrpn.training.open_entries import open_entry
-from napari_hrpn.training.patch_cache import patch_cache_bytes
-from napari_hrpn.training.patch_grid import count_patches
+from napari_hrpn.training.pixel_checks import check_pixels, swapped_channels
 from napari_hrpn.training.run_folder import RunFolder
 from napari_hrpn.training.splits import split_slides
-from napari_hrpn.training.swapped_channels import swapped_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_hrpn.training.entries import SlideEntry, TrainingSlide
@@ -29,6 +29,10 @@ _SMALLEST_SIDE_PX = 64
 _PIXEL_SIZE_TOLERANCE = 0.05
 _FEW_PIXELS = 1_000_000
 """Fewer to learn from, and a network of two million weights may learn them by heart."""
+_CHECKPOINT_BYTES = 150_000_000
+"""Weights, averages and the optimiser's state of either network, each beside the file that it replaces."""
+OF_A_RUN = {"patches", "regions"}
+OF_THE_SYSTEM = {"Thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,23 +92,86 @@ def check_training(
         msg = "there are no slides to train on, expected at least one with the inputs and the target; add some."
         raise TrainingError(msg)
     cache = cache or RunFolder(folder).patches
-    check_run_folder(folder)
-    check_writable(cache, "the patches")
+    _check_run_folder(folder)
+    _check_writable(cache, "the patches")
     slides = tuple(open_entry(entry, settings) for entry in entries)
     _check_each_once(slides)
     for place in (folder, cache):
-        check_outside(place, [local_path(slide.slide.source) for slide in slides])
+        _check_outside(place, [local_path(slide.slide.source) for slide in slides])
     _check_sizes(slides)
     _check_alike(slides)
     split = split_slides(slides, validate)
-    _check_patches(split.train, "learn from", settings)
-    _check_patches(split.validation, "validate on", settings)
     cut = (*split.train, *split.validation)
+    patches = {slide: count_patches(slide, settings) for slide in cut}
+    for part, purpose in ((split.train, "learn from"), (split.validation, "validate on")):
+        if not any(patches[slide] for slide in part):
+            raise _no_patch(part, purpose, settings)
     cache_bytes = patch_cache_bytes(cut, settings, cache)
-    check_disk(folder, cache, cache_bytes)
+    _check_disk(folder, cache, cache_bytes)
     for slide in cut:
         check_pixels(slide, settings)
-    return Checked(split, tuple(_warnings(slides, split, settings)), cache_bytes)
+    return Checked(split, tuple(_warnings(slides, split, settings, patches)), cache_bytes)
+
+
+def _check_run_folder(folder: Path) -> None:
+    """Refuse a folder that cannot hold a run, or holds something else."""
+    _check_writable(folder, "the run")
+    if not folder.is_dir() or RunFolder(folder).request() is not None:
+        return
+    names = (path.name for path in sorted(folder.iterdir()))
+    foreign = [name for name in names if not name.startswith(".") and name not in OF_A_RUN | OF_THE_SYSTEM]
+    if foreign:
+        msg = f"{folder} holds {foreign[0]} but no training; choose a new or an empty folder for the run."
+        raise TrainingError(msg)
+
+
+def _check_writable(folder: Path, what: str) -> None:
+    """Refuse a place where no folder can be made or written."""
+    above = _nearest_existing(folder)
+    if not above.is_dir():
+        msg = f"{above} is a file, expected a folder for {what}; choose another name."
+        raise TrainingError(msg)
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        msg = f"{folder} cannot be written ({error.strerror}); choose another folder for {what}."
+        raise TrainingError(msg) from error
+
+
+def _check_outside(folder: Path, sources: Iterable[Path]) -> None:
+    """Refuse a place inside a slide, which is only read."""
+    place = folder.resolve()
+    for source in sources:
+        if source.resolve() in (place, *place.parents):
+            msg = f"{folder} lies inside the slide {source.name}, which is only read; choose another folder."
+            raise TrainingError(msg)
+
+
+def _check_disk(folder: Path, cache: Path, cache_bytes: int) -> None:
+    """Refuse to begin what the disk cannot hold."""
+    wanted: dict[int, int] = {}
+    for place, size in ((folder, _CHECKPOINT_BYTES), (cache, cache_bytes)):
+        above = _nearest_existing(place)
+        disk = above.stat().st_dev
+        wanted[disk] = wanted.get(disk, 0) + size
+        free = shutil.disk_usage(above).free
+        if wanted[disk] > free:
+            msg = (
+                f"the disk of {place} has {_gigabytes(free)} free but {_gigabytes(wanted[disk])} are needed, "
+                f"{_gigabytes(cache_bytes)} of it for patches; free some space, or keep the patches on another disk "
+                "(on the command line with --cache FOLDER)."
+            )
+            raise TrainingError(msg)
+
+
+def _nearest_existing(place: Path) -> Path:
+    whole = place.absolute()
+    return next(path for path in (whole, *whole.parents) if path.exists())
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"
 
 
 def _check_each_once(slides: Sequence[TrainingSlide]) -> None:
@@ -152,21 +219,20 @@ def _same_size(one: tuple[float, float] | None, other: tuple[float, float] | Non
     return all(abs(b / a - 1) <= _PIXEL_SIZE_TOLERANCE for a, b in zip(one, other, strict=True))
 
 
-def _check_patches(part: Sequence[TrainingSlide], purpose: str, settings: TrainingSettings) -> None:
-    if any(count_patches(slide, settings) for slide in part):
-        return
+def _no_patch(part: Sequence[TrainingSlide], purpose: str, settings: TrainingSettings) -> TrainingError:
     wanted = [f"{settings.minimum_overlap:.0%} in the regions"] if any(slide.entry.regions for slide in part) else []
     wanted += [f"{settings.minimum_tissue:.0%} on tissue"] if settings.minimum_tissue else []
     condition = f", expected some with at least {' and '.join(wanted)}" if wanted else ""
     remedy = "larger regions or slides" if any(slide.entry.regions for slide in part) else "larger slides or more"
-    msg = (
+    return TrainingError(
         f"there is no patch of {settings.patch_px} px to {purpose} in {_names(part)}{condition}; take smaller patches, "
         f"{remedy}."
     )
-    raise TrainingError(msg)
 
 
-def _warnings(slides: Sequence[TrainingSlide], split: Split, settings: TrainingSettings) -> Iterator[str]:
+def _warnings(
+    slides: Sequence[TrainingSlide], split: Split, settings: TrainingSettings, patches: Mapping[TrainingSlide, int]
+) -> Iterator[str]:
     yield from near_copies(split)
     yield from _other_roles(slides, settings)
     yield from swapped_channels(slides)
@@ -176,13 +242,13 @@ def _warnings(slides: Sequence[TrainingSlide], split: Split, settings: TrainingS
             f"{_names(unsized)} {'does' if len(unsized) == 1 else 'do'} not say the pixel size: see to it that all "
             "slides have the same, and that the checkpoint is used on such slides alone."
         )
-    for slide in (*split.train, *split.validation):
-        if not count_patches(slide, settings):
+    for slide, found in patches.items():
+        if not found:
             yield f"{_name(slide)} gives no patch of {settings.patch_px} px: its regions are too small, or too few."
-    patches = sum(count_patches(slide, settings) for slide in split.train)
-    if patches * settings.patch_px**2 < _FEW_PIXELS:
+    to_learn = sum(patches[slide] for slide in split.train)
+    if to_learn * settings.patch_px**2 < _FEW_PIXELS:
         yield (
-            f"there {'is' if patches == 1 else 'are'} only {patches} patch{'' if patches == 1 else 'es'} of "
+            f"there {'is' if to_learn == 1 else 'are'} only {to_learn} patch{'' if to_learn == 1 else 'es'} of "
             f"{settings.patch_px} px to learn from: the network may learn them by heart rather than what is common."
         )
 

@@ -1,4 +1,4 @@
-"""Which devices a training runs on, refused in one sentence where they are not there."""
+"""Devices that a training runs on, and what those that train one network together exchange."""
 
 from __future__ import annotations
 
@@ -12,18 +12,42 @@ from napari_hrpn.inference import choose_device
 from napari_hrpn.training.errors import TrainingError
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from napari_hrpn.training.settings import TrainingSettings
 
 _PACKAGE = "lightning_fabric"
 
 
+class ProcessGroup:
+    """A single device, and the base of several: each of them must call the same methods in the same order.
+
+    After each step all devices hold the same network.
+    """
+
+    rank, size = 0, 1  # The first, 0, writes and reports
+
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Sum numbers over the devices."""
+        return numbers
+
+    def unite(self, *networks: nn.Module) -> None:
+        """Sum the gradients of what is learnt now, and average the batch statistics."""
+
+    def from_first(self, *numbers: float) -> tuple[float, ...]:
+        """Numbers of the first device: clocks and events differ."""
+        return numbers
+
+
+SINGLE = ProcessGroup()
+
+
 def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
-    """Find the devices that settings ask for."""
+    """Find the devices that settings ask for; a sentence where they are not there."""
     first, wanted = choose_device(settings.device).name, settings.devices
     if wanted == 1:
         return (first,)
     kind, _, index = first.partition(":")
-    names = [first if kind == "cpu" else f"{kind}:{int(index or 0) + number}" for number in range(wanted)]
     if wanted > (there := _count_from(first)):
         what = {"cpu": "processors", "cuda": f"of them from {first} on"}.get(kind, f"{first} device")
         msg = f"the training asks for {wanted} devices, but there are {there} {what}; take fewer, or another device."
@@ -34,7 +58,7 @@ def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
             'pip install "napari-hrpn[multi-gpu]", or train on one device.'
         )
         raise TrainingError(msg)
-    return tuple(names)
+    return tuple(first if kind == "cpu" else f"{kind}:{int(index or 0) + number}" for number in range(wanted))
 
 
 def most_devices(first: str) -> int:

@@ -1,24 +1,29 @@
-"""How long a training will take and how much memory: from two small steps of its own network on its own device."""
+"""Time and memory of a training: expected from two small steps of its own network, and the peak that it came to."""
 
 from __future__ import annotations
 
+import re
+import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 
 from napari_hrpn.inference import choose_device
 from napari_hrpn.inference.cpu.heap import free_memory
-from napari_hrpn.training.learner import DeviceBatch
-from napari_hrpn.training.patch_loader import AHEAD
-from napari_hrpn.training.session import make_learner
+from napari_hrpn.training.data.patch_loader import AHEAD
+from napari_hrpn.training.learners import make_learner
+from napari_hrpn.training.learners.learner import DeviceBatch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_hrpn.training.learner import Learner
+    from napari_hrpn.training.learners.learner import Learner
     from napari_hrpn.training.settings import TrainingSettings
 
 _CPU_PX = 192
@@ -43,6 +48,9 @@ keeps 1,434 bytes per pixel in fp32: 276 MB were measured for 4 patches of 128 p
 
 _JUDGING_SHARE = 1 / 3
 """Work of predicting a patch over that of learning from it: forward over forward and backward."""
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_FORGET_PEAK = "5"
 
 
 @dataclass(frozen=True)
@@ -173,3 +181,27 @@ def _seconds(learner: Learner, batch: DeviceBatch, device: str) -> float:
         return seconds
     # of a processor that others keep busy, the time of its threads tells more than the clock
     return min(seconds, _SHARE_OF_THREADS * (time.process_time() - processor) / torch.get_num_threads())
+
+
+def forget_peak_memory(device: str) -> None:
+    """Let `peak_memory_bytes` begin anew, where the system can do that: on an NVIDIA GPU, and on Linux."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        with suppress(OSError):
+            _CLEAR.write_text(_FORGET_PEAK)
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Largest memory held at once."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    # what getrusage says on Linux begins with the peak of the program that started this one
+    if sys.platform == "linux" and (found := re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)):
+        return 1024 * int(found[1])
+    import resource
+
+    # Linux counts in KiB, macOS in bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

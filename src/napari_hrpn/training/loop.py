@@ -17,22 +17,30 @@ import numpy as np
 import torch
 
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory, keep_freed_memory, thread_on_main_heap
+from napari_hrpn.models import save_checkpoint
+from napari_hrpn.training.data.patch_loader import PatchFeed
+from napari_hrpn.training.devices import SINGLE
 from napari_hrpn.training.errors import TrainingError
-from napari_hrpn.training.learner import DeviceBatch
-from napari_hrpn.training.peak_memory import forget_peak_memory, peak_memory_bytes
+from napari_hrpn.training.estimate import forget_peak_memory, peak_memory_bytes
+from napari_hrpn.training.learners import make_learner
+from napari_hrpn.training.learners.learner import DeviceBatch
+from napari_hrpn.training.learners.optimisers import learning_rate
 from napari_hrpn.training.reports import EpochRecord, EpochReport, StepReport
-from napari_hrpn.training.schedule import learning_rate
+from napari_hrpn.training.run_folder import RunFolder
+from napari_hrpn.training.session import trained_checkpoint
+from napari_hrpn.training.validation import Validation
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import ThreadPoolExecutor
 
-    from napari_hrpn.training.patch_loader import Batch
-    from napari_hrpn.training.reports import Preview, TrainingResult
+    from napari_hrpn.training.data.patch_loader import Batch
+    from napari_hrpn.training.devices import ProcessGroup
+    from napari_hrpn.training.reports import TrainingResult
     from napari_hrpn.training.run_folder import RunState
-    from napari_hrpn.training.session import TrainingSession
-    from napari_hrpn.training.validation import Judgement
+    from napari_hrpn.training.session import Material
+    from napari_hrpn.training.splits import Split
 
 _Result = TypeVar("_Result")
 
@@ -44,30 +52,34 @@ _DIVERGED = 1e3
 class TrainingLoop:
     """One run of a training, from where its folder is to its end or until it is stopped."""
 
-    def __init__(self, course: TrainingSession, stop: threading.Event) -> None:
-        self._course, self._stop, self._team = course, stop, course.team
-        self._settings, self._learner, self._feed = course.settings, course.learner, course.feed
-        self._grey2 = course.validation.target_scale**2
-        # each device drops other features, the first as if it were alone
-        self._own_seed = (self._team.rank,) if self._team.rank else ()
+    def __init__(
+        self, material: Material, split: Split, device: str, stop: threading.Event, team: ProcessGroup = SINGLE
+    ) -> None:
+        self._material, self._split, self._device, self._stop, self._team = material, split, device, stop, team
+        self._settings = settings = material.request.settings
+        self._folder = RunFolder(material.folder)
+        self._learner = make_learner(settings, device, team)
+        self._feed = PatchFeed(material.train, settings, share=(team.rank, team.size))
+        self._validation = Validation(material.validation, settings, device, team)
+        self._grey2 = material.measured.scaling.target_scale**2
+        self._limit = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
         self._pieces = 1
         self._thread: ThreadPoolExecutor | None = None
         self._started = self._kept = time.perf_counter()
 
     def run(self) -> Generator[StepReport | EpochReport, None, TrainingResult]:
         """Train."""
-        folder = self._course.folder
-        state = replace(folder.state(), reason="")
-        if tensors := folder.tensors():
+        state = replace(self._folder.state(), reason="")
+        if tensors := self._folder.tensors():
             self._learner.load(tensors)
         self._started -= state.seconds
-        forget_peak_memory(self._course.device)
+        forget_peak_memory(self._device)
         with self._network_thread():
             while not self._ends(state):
                 state = yield from self._epoch(state)
         if not state.reason:
             state = self._keep(replace(state, complete=state.is_over(self._settings)))
-        return folder.result(state)
+        return self._folder.result(state)
 
     def _ends(self, state: RunState) -> bool:
         ends = state.is_over(self._settings) or bool(state.reason) or self._stop.is_set()
@@ -76,7 +88,7 @@ class TrainingLoop:
     @contextmanager
     def _network_thread(self) -> Iterator[None]:
         """On a CPU the network has a thread that keeps the memory it frees: a sixth less time."""
-        if self._course.device != "cpu":
+        if self._device != "cpu":
             yield
             return
         keep_freed_memory()
@@ -91,7 +103,9 @@ class TrainingLoop:
         epoch_started = time.perf_counter() - state.epoch_seconds
         with closing(self._feed.batches(state.epoch, state.step)) as batches:
             while state.step < self._feed.steps:
-                is_out_of_time, is_stopped, rate = self._decided(state)
+                is_out_of_time, is_stopped, rate = self._team.from_first(
+                    self._seconds() >= self._limit, self._stop.is_set(), self._learning_rate(state)
+                )
                 if is_out_of_time:
                     break
                 if is_stopped:
@@ -102,31 +116,42 @@ class TrainingLoop:
                 error = self._step(state, batch, rate)
                 if not math.isfinite(error):
                     return replace(state, reason=self._divergence(state, "is not finite"))
-                seconds = time.perf_counter() - epoch_started
                 state = replace(
                     state,
                     step=state.step + 1,
                     seconds=self._seconds(),
                     error_sum=state.error_sum + error * self._grey2,
                     waiting_seconds=state.waiting_seconds + waiting,
-                    epoch_seconds=seconds,
+                    epoch_seconds=time.perf_counter() - epoch_started,
                 )
                 yield self._step_report(state, error * self._grey2, rate)
-                state = self._keep_now_and_then(state)
+                is_due = time.perf_counter() - self._kept > _SECONDS_BETWEEN_STATES
+                if is_due and state.step < self._feed.steps:
+                    state = self._keep(state)
         return (yield from self._validated(state))
 
-    def _decided(self, state: RunState) -> tuple[float, ...]:
-        """Whether time is out, whether to stop, and else the learning rate of the next step."""
-        rate = learning_rate(self._settings, self._progress(state))
-        return self._team.from_first(self._is_out_of_time(), self._stop.is_set(), rate)
-
     def _validated(self, state: RunState) -> Generator[EpochReport, None, RunState]:
-        network = self._learner.evaluated()
-        judged = self._computed(self._course.validation.judge, network)
-        record = self._record(state, judged)
-        if not math.isfinite(judged.loss) or self._has_diverged(state, record):
+        sums, preview = self._computed(self._validation.judge, self._learner.evaluated())
+        baseline = self._validation.baseline
+        record = EpochRecord(
+            epoch=state.epoch + 1,
+            train_loss=state.error_sum / max(1, state.step),
+            validation_loss=sums.error / max(1, sums.n) * self._grey2,
+            learning_rate=self._learning_rate(state),
+            seconds=self._seconds(),
+            patches_per_second=self._patches_per_second(state),
+            waiting_share=state.waiting_seconds / max(1e-9, state.epoch_seconds),
+            peak_memory_bytes=peak_memory_bytes(self._device),
+            validation_r=sums.r,
+            validation_r2=sums.r2,
+            baseline_r=baseline.r,
+            baseline_r2=baseline.r2,
+        )
+        losses = [epoch.validation_loss for epoch in state.history]
+        has_diverged = bool(losses) and record.train_loss > _DIVERGED * state.history[0].train_loss
+        if not math.isfinite(record.validation_loss) or has_diverged:
             return replace(state, reason=self._divergence(state, f"is {record.train_loss:.3g}"))
-        is_best = judged.loss < self._best_loss(state)
+        is_best = record.validation_loss < min(losses, default=math.inf)
         state = replace(
             state,
             epoch=record.epoch,
@@ -139,28 +164,33 @@ class TrainingLoop:
             epoch_seconds=0.0,
         )
         if is_best and self._team.rank == 0:
-            self._course.save_best(state)
+            best = trained_checkpoint(self._material, self._split, self._learner, record)
+            save_checkpoint(best, self._folder.checkpoint)
         state = self._keep(state)
-        yield self._epoch_report(state, record, judged.preview)
+        yield EpochReport(record, self._settings.epochs, state.best_epoch, self._seconds_left(state), preview)
         return state
 
     def _step(self, state: RunState, batch: Batch, rate: float) -> float:
         """Learn from a batch, in as many pieces as memory asks for."""
+        patches = len(batch.inputs)
+        # each device drops other features, the first as if it were alone
+        of_device = (self._team.rank,) if self._team.rank else ()
+        seed = np.random.SeedSequence((self._settings.seed, state.epoch, state.step, *of_device))
         while True:
-            torch.manual_seed(_seed(self._settings.seed, state.epoch, state.step, *self._own_seed))
+            torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
             try:
                 return self._computed(self._learner.step, self._in_pieces(batch), rate)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 # several devices have met in the middle of the step: they can't begin it again
-                if self._pieces >= len(batch.inputs) or self._team.size > 1:
-                    raise TrainingError(self._too_large(len(batch.inputs))) from error
-            self._pieces = min(2 * self._pieces, len(batch.inputs))
-            free_memory(self._course.device)
+                if self._pieces >= patches or self._team.size > 1:
+                    raise TrainingError(self._too_large(patches)) from error
+            self._pieces = min(2 * self._pieces, patches)
+            free_memory(self._device)
 
     def _too_large(self, patches: int) -> str:
-        of_side, where = f"of {self._settings.patch_px} px", f"fit into the memory of {self._course.device}"
+        of_side, where = f"of {self._settings.patch_px} px", f"fit into the memory of {self._device}"
         if self._team.size == 1:
             return f"a single patch {of_side} does not {where}; take smaller patches or another device."
         return (
@@ -174,24 +204,7 @@ class TrainingLoop:
             return []
         pieces = min(self._pieces, len(batch.inputs))
         split = zip(*(np.array_split(part, pieces) for part in (batch.inputs, batch.target, batch.valid)), strict=True)
-        return [DeviceBatch(*_on_device(parts, self._course.device)) for parts in split]
-
-    def _record(self, state: RunState, judged: Judgement) -> EpochRecord:
-        steps, baseline = max(1, state.step), self._course.validation.baseline
-        return EpochRecord(
-            epoch=state.epoch + 1,
-            train_loss=state.error_sum / steps,
-            validation_loss=judged.loss,
-            learning_rate=learning_rate(self._settings, self._progress(state)),
-            seconds=self._seconds(),
-            patches_per_second=self._patches_per_second(state),
-            waiting_share=state.waiting_seconds / max(1e-9, state.epoch_seconds),
-            peak_memory_bytes=peak_memory_bytes(self._course.device),
-            validation_r=judged.r,
-            validation_r2=judged.r2,
-            baseline_r=baseline.r,
-            baseline_r2=baseline.r2,
-        )
+        return [DeviceBatch(*_on_device(parts, self._device)) for parts in split]
 
     def _step_report(self, state: RunState, loss: float, rate: float) -> StepReport:
         return StepReport(
@@ -206,47 +219,31 @@ class TrainingLoop:
             seconds_left=self._seconds_left(state),
         )
 
-    def _epoch_report(self, state: RunState, record: EpochRecord, preview: Preview) -> EpochReport:
-        return EpochReport(record, self._settings.epochs, state.best_epoch, self._seconds_left(state), preview)
-
     def _keep(self, state: RunState) -> RunState:
         state = replace(state, seconds=self._seconds())
         if self._team.rank == 0:
-            self._course.folder.keep(state, self._learner.tensors())
+            self._folder.keep(state, self._learner.tensors())
         self._kept = time.perf_counter()
         return state
-
-    def _keep_now_and_then(self, state: RunState) -> RunState:
-        is_due = time.perf_counter() - self._kept > _SECONDS_BETWEEN_STATES
-        return self._keep(state) if is_due and state.step < self._feed.steps else state
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._started
 
-    def _is_out_of_time(self) -> bool:
-        limit = self._settings.max_minutes
-        return limit is not None and self._seconds() >= 60 * limit
+    def _learning_rate(self, state: RunState) -> float:
+        return learning_rate(self._settings, self._progress(state))
 
     def _progress(self, state: RunState) -> float:
         """Share of the training that is done, by steps or by time, whichever is further."""
         by_steps = (state.epoch * self._feed.steps + state.step) / (self._settings.epochs * self._feed.steps)
-        limit = self._settings.max_minutes
-        return by_steps if limit is None else max(by_steps, self._seconds() / (60 * limit))
+        return max(by_steps, self._seconds() / self._limit)
 
     def _seconds_left(self, state: RunState) -> float:
         done = self._progress(state)
         left = self._seconds() * (1 - done) / max(done, 1e-6)
-        limit = self._settings.max_minutes
-        return max(0.0, left if limit is None else min(left, 60 * limit - self._seconds()))
+        return max(0.0, min(left, self._limit - self._seconds()))
 
     def _patches_per_second(self, state: RunState) -> float:
         return state.step * self._settings.batch / max(1e-9, state.epoch_seconds)
-
-    def _best_loss(self, state: RunState) -> float:
-        return min((record.validation_loss for record in state.history), default=math.inf)
-
-    def _has_diverged(self, state: RunState, record: EpochRecord) -> bool:
-        return bool(state.history) and record.train_loss > _DIVERGED * state.history[0].train_loss
 
     def _divergence(self, state: RunState, what: str) -> str:
         kept = f"the checkpoint of epoch {state.best_epoch} is kept" if state.best_epoch else "no epoch was finished"
@@ -262,7 +259,3 @@ def _on_device(parts: Iterable[np.ndarray], device: str) -> list[torch.Tensor]:
     if device.startswith("cuda"):
         return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
     return [tensor.to(device) for tensor in tensors]
-
-
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -1,46 +1,59 @@
-"""A training on several devices: a process for each, started, listened to and ended from here.
+"""Training on several devices of one machine: a process for each, which Lightning Fabric brings together.
 
-The first one reports and waits for an answer, so that nothing runs ahead of whoever watches. All end with this process,
-whatever ends it.
+This process starts, hears and ends them. The first of them reports and waits for an answer, so that nothing runs ahead
+of whoever watches. All end with this process, whatever ends it.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import multiprocessing
+import os
 import signal
 import socket
-from contextlib import contextmanager, suppress
+import threading
+import traceback
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING
 
 import torch
+from torch import distributed
 
-from napari_hrpn.training.device_process import Failure, train_on_one
+from napari_hrpn.training.devices import ProcessGroup
+from napari_hrpn.training.entries import open_entry
 from napari_hrpn.training.errors import TrainingError
+from napari_hrpn.training.learners.optimisers import fill, flattened
+from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.reports import TrainingResult
+from napari_hrpn.training.splits import split_slides
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Generator, Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
+
+    from torch import Tensor, nn
 
     from napari_hrpn.training.reports import EpochReport, StepReport
     from napari_hrpn.training.session import Material
 
 _SECONDS_TO_DIE = 1.0
+_LONGEST_WAIT = timedelta(days=7)
+"""Whoever watches the reports may take their time; a device that died is noticed by the parent process."""
 
 
 def train_together(
     material: Material, devices: Sequence[str], stop: threading.Event
 ) -> Generator[StepReport | EpochReport, None, TrainingResult]:
     """Train on several devices, each of which takes its share of every batch."""
-    processes = _Processes(devices)
+    processes = _Processes()
     # a generator that is never closed must not keep the program from ending
     atexit.register(processes.end)
     try:
-        processes.start(material)
+        processes.start(material, tuple(devices))
         while not isinstance(report := processes.next_report(), TrainingResult):
             yield report
             processes.answer(stops=stop.is_set())
@@ -52,40 +65,39 @@ def train_together(
 
 
 class _Processes:
-    """One process per device, and what they say."""
+    """One process per device, by the connection to it."""
 
-    def __init__(self, devices: Sequence[str]) -> None:
-        self._devices = tuple(devices)
+    def __init__(self) -> None:
         self._running: dict[Connection, SpawnProcess] = {}
-        self._speaking: list[Connection] = []
+        self._unfinished: list[Connection] = []
 
-    def start(self, material: Material) -> None:
+    def start(self, material: Material, devices: tuple[str, ...]) -> None:
         context, port = multiprocessing.get_context("spawn"), _free_port()
-        threads = max(1, torch.get_num_threads() // len(self._devices))
+        threads = max(1, torch.get_num_threads() // len(devices))
         with _children_deaf_to_signals():
-            for rank, device in enumerate(self._devices):
+            for rank, device in enumerate(devices):
                 ours, theirs = context.Pipe()
-                arguments = (material, self._devices, rank, port, threads, theirs)
-                process = context.Process(target=train_on_one, args=arguments, name=f"napari-hrpn {rank} on {device}")
+                arguments = (material, devices, rank, port, threads, theirs)
+                process = context.Process(target=_train_on_one, args=arguments, name=f"napari-hrpn {rank} on {device}")
                 process.start()
                 # nobody else holds that end from here on: it closes when the process ends
                 theirs.close()
                 self._running[ours] = process
-                self._speaking.append(ours)
+                self._unfinished.append(ours)
 
     def next_report(self) -> StepReport | EpochReport | TrainingResult:
         while True:
-            for ours in connection.wait(self._speaking):
+            for ours in connection.wait(self._unfinished):
                 assert isinstance(ours, connection.Connection)
                 try:
-                    message = ours.recv()
+                    report, error, trace = ours.recv()
                 except (EOFError, OSError):
                     raise self._death(ours) from None
-                if isinstance(message, Failure):
-                    raise self._error(message)
-                if message is not None:
-                    return message  # type: ignore[no-any-return]
-                self._speaking.remove(ours)
+                if error is not None:
+                    raise self._cause(error, trace)
+                if report is not None:
+                    return report  # type: ignore[no-any-return]
+                self._unfinished.remove(ours)
 
     def answer(self, *, stops: bool) -> None:
         # if the first is gone, the next report says so
@@ -99,14 +111,14 @@ class _Processes:
         for process in self._running.values():
             process.join()
 
-    def _error(self, failure: Failure) -> Exception:
-        if failure.trace:
+    def _cause(self, error: Exception, trace: str) -> Exception:
+        if trace:
             # what a device says of its peers' silence is not the cause
             dead = next((ours for ours, process in self._running.items() if process.exitcode is not None), None)
             if dead is not None:
                 return self._death(dead)
-            failure.error.__cause__ = RuntimeError(failure.trace)
-        return failure.error
+            error.__cause__ = RuntimeError(trace)
+        return error
 
     def _death(self, ours: Connection) -> TrainingError:
         process = self._running[ours]
@@ -114,7 +126,7 @@ class _Processes:
         code = process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return TrainingError(
-            f"one of the {len(self._devices)} processes of the training ended without a word ({how}), perhaps for want "
+            f"one of the {len(self._running)} processes of the training ended without a word ({how}), perhaps for want "
             "of memory; run it again to go on, or begin anew with a smaller batch or fewer devices."
         )
 
@@ -142,3 +154,120 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _train_on_one(
+    material: Material, devices: tuple[str, ...], rank: int, port: int, threads: int, parent: Connection
+) -> None:
+    """Train on one of several devices, in its process: sends (report or None at the end, error, where it happened)."""
+    _end_with_parent()
+    # what libraries print is not to be mixed with what the program prints
+    with suppress(OSError):
+        os.dup2(2, 1)
+    try:
+        team = _FabricTeam(devices, rank, port)
+        torch.set_num_threads(threads)
+        _train(material, devices[rank], team, parent)
+        parent.send((None, None, ""))
+    except Exception as error:
+        parent.send((None, *_failure(error, devices[rank])))
+        # were this process to end now, the others would complain of that
+        with suppress(EOFError, OSError):
+            parent.recv()
+
+
+def _train(material: Material, device: str, team: _FabricTeam, parent: Connection) -> None:
+    stop, request = threading.Event(), material.request
+    with ExitStack() as opened:
+        for source in (*material.train, *material.validation):
+            opened.enter_context(source.cache)
+        # opened once more: open files cannot go from one process to another
+        split = split_slides([open_entry(entry, request.settings) for entry in request.entries], request.validate)
+        for report in _with_result(TrainingLoop(material, split, device, stop, team).run()):
+            if team.rank == 0:
+                parent.send((report, None, ""))
+                if not isinstance(report, TrainingResult) and parent.recv():
+                    stop.set()
+
+
+def _with_result(
+    run: Generator[StepReport | EpochReport, None, TrainingResult],
+) -> Iterator[StepReport | EpochReport | TrainingResult]:
+    result = yield from run
+    yield result
+
+
+def _failure(error: Exception, device: str) -> tuple[Exception, str]:
+    """A sentence for the user, and where it happened if nobody foresaw it."""
+    if isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn."):
+        return error, ""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    msg = f"the training on {device} failed ({what}); run it again to go on, or begin anew on one device."
+    return TrainingError(msg), traceback.format_exc()
+
+
+def _end_with_parent() -> None:
+    # where signals cannot be blocked from outside
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="napari-hrpn parent", daemon=True).start()
+
+
+class _FabricTeam(ProcessGroup):
+    """One device of several."""
+
+    def __init__(self, devices: Sequence[str], rank: int, port: int) -> None:
+        self.rank, self.size, self._device = rank, len(devices), devices[rank]
+        os.environ |= {
+            "LOCAL_RANK": str(rank),
+            "NODE_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+        # an optional extra that sets environment variables: only such a process imports it
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+        from lightning_fabric.strategies.ddp import DDPStrategy
+
+        for name in ("lightning_fabric", "lightning_utilities"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        kind = devices[0].split(":")[0]
+        # the processes are there already: with LOCAL_RANK set, `launch` starts none
+        Fabric(
+            accelerator=kind,
+            devices=self.size if kind == "cpu" else [int(device.split(":")[1]) for device in devices],
+            strategy=DDPStrategy(timeout=_LONGEST_WAIT),
+            plugins=LightningEnvironment(),
+        ).launch()
+
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Sum numbers over the devices."""
+        summed = numbers.to(self._device, copy=True)
+        # not Fabric's own, which lets all processes wait for each other before every sum
+        distributed.all_reduce(summed)
+        return summed
+
+    def unite(self, *networks: nn.Module) -> None:
+        """Sum the gradients of what is learnt now, and average the batch statistics."""
+        learnt = [weight for network in networks for weight in network.parameters() if weight.requires_grad]
+        for weight in learnt:
+            if weight.grad is None:
+                # a device without a patch of a small batch has learnt nothing
+                weight.grad = torch.zeros_like(weight)
+        gradients = [weight.grad for weight in learnt if weight.grad is not None]
+        statistics = [b for network in networks for b in network.buffers() if b.is_floating_point()]
+        flat = flattened([*gradients, *statistics])
+        distributed.all_reduce(flat)
+        flat[sum(gradient.numel() for gradient in gradients) :] /= self.size
+        fill([*gradients, *statistics], flat)
+
+    def from_first(self, *numbers: float) -> tuple[float, ...]:
+        """Numbers of the first device: clocks and events differ."""
+        own = torch.tensor(numbers, dtype=torch.float64) * (self.rank == 0)
+        return tuple(self.sum(own).tolist())

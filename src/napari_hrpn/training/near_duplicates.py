@@ -1,18 +1,17 @@
-"""Finds slides on different sides of a split that show the same tissue, from coarse levels of their nuclei."""
+"""Near-duplicate slides on different sides of a split: those that show the same tissue, at coarse levels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import ndimage, signal
 from skimage.transform import resize_local_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from napari_hrpn.slides import Slide
@@ -99,49 +98,28 @@ def _compared(first: _View, second: _View) -> _Match:
     """The best match of two slides over all shifts."""
     sizes = [view.slide.pixel_size_um for view in (first, second)]
     assumed = next((size for size in sizes if size), (1.0, 1.0))
-    own = [size or assumed for size in sizes]
-    extents = [max(view.size(size)) for view, size in zip((first, second), own, strict=True)]
-    finest = max(max(size) for size in own)
-    pixel_um = max(min(extents) / _LOOKED_AT_PX, max(extents) / _LARGEST_PX, finest)
-    return _best_match(first.image(own[0], pixel_um), second.image(own[1], pixel_um))
+    first_size, second_size = (size or assumed for size in sizes)
+    extents = max(first.size(first_size)), max(second.size(second_size))
+    pixel_um = max(min(extents) / _LOOKED_AT_PX, max(extents) / _LARGEST_PX, *first_size, *second_size)
+    return _best_match(first.image(first_size, pixel_um), second.image(second_size, pixel_um))
 
 
 def _best_match(first: NDArray[np.float64], second: NDArray[np.float64]) -> _Match:
     """Highest Pearson correlation over all shifts with enough overlap; sums over the overlap by Fourier transform."""
+    sum_over_overlap = partial(signal.correlate, method="fft")
+    there_first, there_second = np.ones_like(first), np.ones_like(second)
+    count = np.round(sum_over_overlap(there_first, there_second))
     smaller = min(first.size, second.size)
-    shape = [fft.next_fast_len(a + b - 1, real=True) for a, b in zip(first.shape, second.shape, strict=True)]
-    count, sum_first, squares_first, sum_second, squares_second, cross = _overlap_sums(first, second, shape)
     allowed = count >= max(_LEAST_OVERLAP * smaller, _FEWEST_PX)
     count = np.where(allowed, count, 1)
-    variances = (squares_first / count - (sum_first / count) ** 2, squares_second / count - (sum_second / count) ** 2)
+    mean_first = sum_over_overlap(first, there_second) / count
+    mean_second = sum_over_overlap(there_first, second) / count
+    variance_first = sum_over_overlap(first**2, there_second) / count - mean_first**2
+    variance_second = sum_over_overlap(there_first, second**2) / count - mean_second**2
     # an overlap of glass with glass says nothing
-    for image, variance in zip((first, second), variances, strict=True):
+    for image, variance in ((first, variance_first), (second, variance_second)):
         allowed &= variance > 0.05 * float(image.var()) + 1e-12
-    covariance = cross / count - sum_first * sum_second / count**2
-    spread = np.sqrt(np.where(allowed, variances[0] * variances[1], 1))
-    correlation = np.where(allowed, covariance / spread, -1.0)
+    covariance = sum_over_overlap(first, second) / count - mean_first * mean_second
+    correlation = np.where(allowed, covariance / np.sqrt(np.where(allowed, variance_first * variance_second, 1)), -1.0)
     best = np.unravel_index(correlation.argmax(), correlation.shape)
     return _Match(float(correlation[best]), float(count[best] / smaller))
-
-
-def _overlap_sums(
-    first: NDArray[np.float64], second: NDArray[np.float64], shape: Sequence[int]
-) -> tuple[NDArray[np.float64], ...]:
-    """For each shift the number of pixels that overlap, sum and squares of either image there, and their product."""
-
-    def transformed(image: NDArray[np.float64]) -> NDArray[np.complex128]:
-        return np.asarray(fft.rfft2(image, shape))
-
-    def correlated(one: NDArray[np.complex128], other: NDArray[np.complex128]) -> NDArray[np.float64]:
-        return np.asarray(fft.irfft2(one * other.conj(), shape))
-
-    where_first, where_second = (transformed(np.ones_like(image)) for image in (first, second))
-    one, other = transformed(first), transformed(second)
-    return (
-        np.round(correlated(where_first, where_second)),
-        correlated(one, where_second),
-        correlated(transformed(first**2), where_second),
-        correlated(where_first, other),
-        correlated(where_first, transformed(second**2)),
-        correlated(one, other),
-    )

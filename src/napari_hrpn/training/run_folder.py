@@ -283,7 +283,7 @@ class RunFolder:
             replaced_file(self._history, sync=False) as partial,
             partial.open("w", newline="", encoding="utf-8") as file,
         ):
-            table = csv.DictWriter(file, [each.name for each in fields(EpochRecord)])
+            table = csv.DictWriter(file, [column.name for column in fields(EpochRecord)])
             table.writeheader()
             table.writerows(asdict(record) for record in history)
 

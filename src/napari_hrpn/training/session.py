@@ -1,32 +1,30 @@
-"""All that a training needs, put together: from patches on disk to a network that is ready to learn."""
+"""What a training learns from and is judged by, and the checkpoint with its model card that comes of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib.metadata
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from napari_hrpn.inference.predictor import computes_in
-from napari_hrpn.models import save_checkpoint
-from napari_hrpn.training.ganda_learner import GANDALearner
-from napari_hrpn.training.hrpn_learner import HRPNLearner
-from napari_hrpn.training.intensity_scaling import measure_scaling
-from napari_hrpn.training.model_card import trained_checkpoint
-from napari_hrpn.training.patch_loader import PatchFeed, PatchSource
-from napari_hrpn.training.process_group import SINGLE
-from napari_hrpn.training.run_folder import RunFolder
-from napari_hrpn.training.validation import Validation
+import numpy as np
+
+from napari_hrpn.models import Checkpoint, ModelCard
+from napari_hrpn.models.architectures import ARCHITECTURES
+from napari_hrpn.training.data.grey_levels import measure_scaling
+from napari_hrpn.training.data.patch_loader import PatchSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_hrpn.training.cached_patches import PatchCache
-    from napari_hrpn.training.intensity_scaling import MeasuredScaling
-    from napari_hrpn.training.learner import Learner
-    from napari_hrpn.training.process_group import ProcessGroup
-    from napari_hrpn.training.run_folder import RunRequest, RunState
-    from napari_hrpn.training.settings import TrainingSettings
+    from napari_hrpn.training.data.grey_levels import MeasuredScaling
+    from napari_hrpn.training.data.patch_cache import PatchCache
+    from napari_hrpn.training.learners.learner import Learner
+    from napari_hrpn.training.reports import EpochRecord
+    from napari_hrpn.training.run_folder import RunRequest
     from napari_hrpn.training.splits import Split
+
+_PACKAGES = ("napari-hrpn", "torch", "numpy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,63 +39,51 @@ class Material:
     measured: MeasuredScaling  # How intensities are scaled
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingSession:
-    """All that a training needs, decided."""
-
-    settings: TrainingSettings
-    learner: Learner
-    feed: PatchFeed
-    validation: Validation
-    folder: RunFolder  # Where it is kept
-    device: str  # Where it is computed
-    # Writes the checkpoint of the epoch that was just validated, given the state with that epoch in its history
-    save_best: Callable[[RunState], None]
-    team: ProcessGroup = SINGLE  # The devices that train together
-
-
 def gather_material(request: RunRequest, folder: Path, split: Split, caches: Sequence[PatchCache]) -> Material:
     """Measure how the slides are to be scaled, once for all devices."""
     measured = measure_scaling(split.train, request.settings)
-    slides = (*split.train, *split.validation)
     sources = tuple(
         PatchSource(cache, slide.regions, measured.for_slide(slide))
-        for cache, slide in zip(caches, slides, strict=True)
+        for cache, slide in zip(caches, (*split.train, *split.validation), strict=True)
     )
     return Material(request, folder, sources[: len(split.train)], sources[len(split.train) :], measured)
 
 
-def make_course(material: Material, split: Split, device: str, team: ProcessGroup = SINGLE) -> TrainingSession:
-    """Put a training together on a device."""
-    settings, measured, folder = material.request.settings, material.measured, RunFolder(material.folder)
-    learner = make_learner(settings, device, team)
+def trained_checkpoint(material: Material, split: Split, learner: Learner, record: EpochRecord) -> Checkpoint:
+    """Checkpoint of the epoch that was finished last."""
+    return Checkpoint(learner.settings, learner.evaluated().state_dict(), _card(material, split, record))
 
-    def save_best(state: RunState) -> None:
-        """Write the checkpoint of the epoch that was just validated."""
-        save_checkpoint(trained_checkpoint(learner, settings, split, measured, state), folder.checkpoint)
 
-    return TrainingSession(
-        settings=settings,
-        learner=learner,
-        feed=PatchFeed(material.train, settings, share=(team.rank, team.size)),
-        validation=Validation(material.validation, settings, device, team),
-        folder=folder,
-        device=device,
-        save_best=save_best,
-        team=team,
+def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:
+    settings, first = material.request.settings, split.train[0].slide
+    names = {
+        part: list(dict.fromkeys(slide.entry.tumour_id for slide in getattr(split, part)))
+        for part in ("train", "validation", "test")
+    }
+    return ModelCard(
+        title=f"{ARCHITECTURES[settings.model].title} from {', '.join(names['train'])}",
+        description=(
+            f"Predicts {first.channel_names[split.train[0].target]} from {' and '.join(settings.channels)}. "
+            f"Trained on {len(split.train)} slides; the epoch was chosen on {', '.join(names['validation'])}."
+        ),
+        input_roles=settings.channels,
+        target=settings.target,
+        scaling=material.measured.scaling,
+        pixel_size_um=None if first.pixel_size_um is None else float(np.mean(first.pixel_size_um)),
+        dtype=str(first.dtype),
+        input_ranges=material.measured.input_ranges,
+        recipe={**asdict(settings), "channels": list(settings.channels)},
+        split={**names, "note": split.note},
+        metrics={
+            "epoch": record.epoch,
+            "validation_mse_grey_levels2": record.validation_loss,
+            "validation_rmse_grey_levels": record.validation_loss**0.5,
+            "validation_r": record.validation_r,
+            "validation_r2": record.validation_r2,
+            "blurred_inputs_r": record.baseline_r,
+            "blurred_inputs_r2": record.baseline_r2,
+            "train_mse_grey_levels2": record.train_loss,
+            "training_seconds": round(record.seconds, 1),
+        },
+        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
     )
-
-
-def make_learner(settings: TrainingSettings, device: str, team: ProcessGroup = SINGLE) -> Learner:
-    """Network of the settings, ready to learn."""
-    precision = _precision_on(device, settings.precision)
-    if settings.model == "ganda":
-        return GANDALearner(settings, device, precision, team=team)
-    return HRPNLearner(settings, device, precision, team=team)
-
-
-def _precision_on(device: str, precision: str) -> str:
-    """Arithmetic that a device is to learn with."""
-    if precision != "auto":
-        return precision
-    return "bf16" if device != "mps" and computes_in(device, "bf16") else "fp32"

@@ -1,4 +1,4 @@
-"""Which slides are trained on and which are not: whole tumours, never patches."""
+"""Split of slides into training, validation and test: whole tumours, never patches."""
 
 from __future__ import annotations
 
@@ -104,12 +104,11 @@ def _named(parts: Mapping[str, str], part: str) -> str:
     return ", ".join(tumour for tumour, its_part in parts.items() if its_part == part)
 
 
-def _by_part(slides: Iterable[TrainingSlide], parts: Mapping[str, str], note: str) -> Split:
-    chosen: dict[str, list[TrainingSlide]] = {"train": [], "validation": [], "test": []}
-    for slide in slides:
-        part = parts[slide.entry.tumour_id]
-        chosen["train" if part == "auto" else part].append(slide)
-    return Split(tuple(chosen["train"]), tuple(chosen["validation"]), tuple(chosen["test"]), note)
+def _by_part(slides: Sequence[TrainingSlide], parts: Mapping[str, str], note: str) -> Split:
+    def of(*names: str) -> tuple[TrainingSlide, ...]:
+        return tuple(slide for slide in slides if parts[slide.entry.tumour_id] in names)
+
+    return Split(of("auto", "train"), of("validation"), of("test"), note)
 
 
 def _cut_single(slides: Sequence[TrainingSlide], parts: Mapping[str, str], tumour: str) -> Split:

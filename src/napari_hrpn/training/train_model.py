@@ -1,4 +1,4 @@
-"""From slides to a checkpoint: check, cut patches, measure the scaling, train."""
+"""Training from slides to a checkpoint: check, cut patches, measure the scaling, train."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ from typing import TYPE_CHECKING
 
 from napari_hrpn.inference.cpu.heap import free_memory
 from napari_hrpn.training.checks import check_training
+from napari_hrpn.training.data.patch_cutting import cut_patches
 from napari_hrpn.training.devices import training_devices
 from napari_hrpn.training.errors import TrainingWarning
 from napari_hrpn.training.loop import TrainingLoop
-from napari_hrpn.training.patch_cache import cut_patches
 from napari_hrpn.training.run_folder import RunFolder, RunRequest
-from napari_hrpn.training.session import gather_material, make_course
+from napari_hrpn.training.session import gather_material
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from napari_hrpn.training.entries import SlideEntry
-    from napari_hrpn.training.patch_cache import PatchCache
     from napari_hrpn.training.reports import CutReport, EpochReport, StepReport, TrainingResult
-    from napari_hrpn.training.session import Material
     from napari_hrpn.training.settings import TrainingSettings
-    from napari_hrpn.training.splits import Split
 
 
 def train_model(
@@ -86,43 +83,17 @@ def train_model(
         warnings.warn(sentence, TrainingWarning, stacklevel=2)
     with run.locked():
         run.begin(request)
-        with ExitStack() as caches:
-            slides = (*checked.split.train, *checked.split.validation)
-            cut = yield from _cut(slides, settings, patches, stop)
-            if cut is None:
-                return run.result()
-            for cache_of_slide in cut:
-                caches.callback(cache_of_slide.close)
-            material = gather_material(request, run.path, checked.split, cut)
-            return (yield from _train(material, checked.split, devices, stop))
+        slides = (*checked.split.train, *checked.split.validation)
+        caches = yield from cut_patches(slides, settings, patches, stop)
+        if not caches:
+            return run.result()
+        with ExitStack() as opened:
+            for cache_of_slide in caches:
+                opened.enter_context(cache_of_slide)
+            material = gather_material(request, run.path, checked.split, caches)
+            if len(devices) > 1:
+                from napari_hrpn.training.multi_device import train_together
 
-
-def _cut(
-    slides: Sequence[object], settings: TrainingSettings, folder: Path, stop: threading.Event
-) -> Generator[CutReport, None, tuple[PatchCache, ...] | None]:
-    cutting = cut_patches(slides, settings, folder)  # type: ignore[arg-type]
-    try:
-        while True:
-            try:
-                report = next(cutting)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            yield report
-            if stop.is_set():
-                return None
-    finally:
-        cutting.close()
-
-
-def _train(
-    material: Material, split: Split, devices: Sequence[str], stop: threading.Event
-) -> Generator[StepReport | EpochReport, None, TrainingResult]:
-    if len(devices) > 1:
-        from napari_hrpn.training.multi_device import train_together
-
-        return (yield from train_together(material, devices, stop))
-    (device,) = devices
-    try:
-        return (yield from TrainingLoop(make_course(material, split, device), stop).run())
-    finally:
-        free_memory(device)
+                return (yield from train_together(material, devices, stop))
+            opened.callback(free_memory, devices[0])
+            return (yield from TrainingLoop(material, checked.split, devices[0], stop).run())

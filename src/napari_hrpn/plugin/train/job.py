@@ -117,7 +117,7 @@ def _place(job: TrainingJob, folder: Path) -> RunFolderState:
 def _is_free(folder: Path) -> bool:
     if not folder.exists():
         return True
-    from napari_hrpn.training.check_places import OF_A_RUN, OF_THE_SYSTEM
+    from napari_hrpn.training.checks import OF_A_RUN, OF_THE_SYSTEM
 
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     return names <= OF_A_RUN | OF_THE_SYSTEM

@@ -84,7 +84,7 @@ def look_ahead(
 
 def steps_per_epoch(settings: TrainingSettings, patches: int) -> int:
     """Steps of an epoch over so many patches; with random crops roughly, since only the feed knows their pixels."""
-    from napari_hrpn.training.patch_sampler import FEWEST_STEPS
+    from napari_hrpn.training.data.patch_sampler import FEWEST_STEPS
 
     steps = max(1, -(-patches // settings.batch))
     return settings.steps_per_epoch or max(FEWEST_STEPS, steps) if settings.sampling == "crops" else steps

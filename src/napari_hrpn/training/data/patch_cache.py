@@ -1,4 +1,4 @@
-"""Patches of one slide on disk, as `cut_patches` leaves them; what is not whole is not opened.
+"""Patch cache of one slide on disk, as `cut_patches` leaves it; what is not whole is not opened.
 
 A folder holds `patches.npy`, `cells.npy` (every cell that was chosen, and which patch it became) and, put there last,
 `complete.json`.
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from napari_hrpn.training.crop_sampler import BLANK, CACHED, LEFT_OUT
+from napari_hrpn.training.data.patch_grid import CELL
+from napari_hrpn.training.data.patch_sampler import BLANK, CACHED, LEFT_OUT
 from napari_hrpn.training.errors import TrainingError
-from napari_hrpn.training.patch_grid import CELL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +25,7 @@ FORMAT = "napari-hrpn patches 1"
 PATCHES, CELLS, COMPLETE = "patches.npy", "cells.npy", "complete.json"
 # a cell's number among the patches, where it has become none
 NO_PATCH, NOT_YET = -1, -2
-CHOSEN = np.dtype([*((name, CELL[name]) for name in CELL.names or ()), ("patch", np.int32)])
+CHOSEN = np.dtype([*CELL.descr, ("patch", np.int32)])
 
 
 class PatchCache:
@@ -33,14 +33,15 @@ class PatchCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        record, chosen = _whole(folder)
+        if (whole := _whole(folder)) is None:
+            msg = f"{folder} holds no complete patches; have them cut again."
+            raise TrainingError(msg)
+        record, chosen = whole
         self.slide_shape: tuple[int, int] = tuple(record["slide_shape"])
         self.cell_px = int(record["shape"][-1])
         self._shape, self._dtype = tuple(record["shape"]), np.dtype(record["dtype"])
-        names = list(CELL.names or ())
         kept = np.sort(chosen[chosen["patch"] >= 0], order="patch")
-        self.cells: NDArray[np.void] = kept[names].astype(CELL)
-        self.blank: NDArray[np.void] = chosen[chosen["patch"] == NO_PATCH][names].astype(CELL)
+        self.cells: NDArray[np.void] = kept[list(CELL.names or ())].astype(CELL)
         grid = [-(-size // self.cell_px) for size in self.slide_shape]
         self._numbers = np.full(grid, NO_PATCH, np.int32)
         self._numbers[kept["row"], kept["column"]] = kept["patch"]
@@ -117,11 +118,7 @@ def patches_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 def is_whole(folder: Path) -> bool:
     """Whether a folder holds a cache that is complete and of the size it should be."""
-    try:
-        _whole(folder)
-    except TrainingError:
-        return False
-    return True
+    return _whole(folder) is not None
 
 
 def read_cells(folder: Path) -> NDArray[np.void] | None:
@@ -133,21 +130,19 @@ def read_cells(folder: Path) -> NDArray[np.void] | None:
     return cells if cells.dtype == CHOSEN and cells.ndim == 1 else None
 
 
-def _whole(folder: Path) -> tuple[dict[str, Any], NDArray[np.void]]:
-    """Record and cells of a cache; a sentence where it is not whole."""
+def _whole(folder: Path) -> tuple[dict[str, Any], NDArray[np.void]] | None:
+    """Record and cells of a cache; None where it is not whole."""
     try:
         record = json.loads((folder / COMPLETE).read_text("utf-8-sig"))
-        shape, dtype = tuple(record["shape"]), np.dtype(record["dtype"])
+        format_, shape, dtype = record["format"], tuple(record["shape"]), np.dtype(record["dtype"])
         expected = len(patches_header(shape, dtype)) + int(np.prod(shape)) * dtype.itemsize
         size = (folder / PATCHES).stat().st_size
         cells = read_cells(folder)
-        is_whole = record["format"] == FORMAT and size == expected and cells is not None
-        if is_whole and cells is not None and np.count_nonzero(cells["patch"] >= 0) == shape[0]:
-            return record, cells
     except (OSError, ValueError, KeyError, TypeError):
-        pass
-    msg = f"{folder} holds no complete patches; have them cut again."
-    raise TrainingError(msg)
+        return None
+    if format_ != FORMAT or size != expected or cells is None:
+        return None
+    return (record, cells) if np.count_nonzero(cells["patch"] >= 0) == shape[0] else None
 
 
 def _overlap(start: int, side: int, index: int, cell: int) -> tuple[slice, slice]:

@@ -1,0 +1,68 @@
+"""Table of networks: name, title, settings, and the network that is built of them.
+
+A third network is a file beside `hrpn.py` and a row here, and a row in `training/learners/__init__.py` if it is to be
+trained. A name that is not in the table is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from napari_hrpn.models.ganda import GANDA, GANDASettings
+from napari_hrpn.models.hrpn import HRPN, HRPNSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class NetworkSettings(Protocol):
+    """Frozen dataclass from which a network is built."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def in_channels(self) -> int:
+        """Input stains."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input per pixel of the network's coarsest part."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+    def narrowed(self) -> Self:
+        """The same layers with one channel each, which see exactly as far."""
+        ...
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A row of the table."""
+
+    name: str  # As checkpoints and training settings have it
+    title: str
+    settings: type[Any]
+    network: Callable[[Any], nn.Module]  # Takes the settings; maps (n, in_channels, y, x) to (n, 1, y, x)
+
+
+ARCHITECTURES = {
+    row.name: row
+    for row in (
+        Architecture("hrpn", "HRPN", HRPNSettings, HRPN),
+        Architecture("ganda", "GANDA", GANDASettings, GANDA),
+    )
+}
+
+
+def architecture_of(settings: NetworkSettings) -> Architecture:
+    """Row that some settings belong to."""
+    return next(row for row in ARCHITECTURES.values() if row.settings is type(settings))
+
+
+def built(settings: NetworkSettings) -> nn.Module:
+    """Network of some settings, with random weights."""
+    return architecture_of(settings).network(settings)

@@ -1,0 +1,299 @@
+"""Cutting of slides into patches: each slide is read in one pass, by blocks of whole chunks, and can be gone on with.
+
+A cache is kept by what decides its pixels, so that runs share it; what is written counts only when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from napari_hrpn.core import rounded_up
+from napari_hrpn.core.files import replaced_file
+from napari_hrpn.slides import slide_identity
+from napari_hrpn.slides.writers.output_path import remove
+from napari_hrpn.training.data.patch_cache import (
+    CELLS,
+    CHOSEN,
+    COMPLETE,
+    FORMAT,
+    NO_PATCH,
+    NOT_YET,
+    PATCHES,
+    PatchCache,
+    is_whole,
+    patches_header,
+    read_cells,
+)
+from napari_hrpn.training.data.patch_grid import cell_px, selected_cells
+from napari_hrpn.training.data.patch_sampler import patches_in
+from napari_hrpn.training.errors import TrainingError
+from napari_hrpn.training.reports import CutReport
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Generator, Iterator, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.training.entries import TrainingSlide
+    from napari_hrpn.training.settings import TrainingSettings
+
+_SECONDS_BETWEEN_REPORTS = 0.2
+_BLOCK_PX = 2048
+
+
+def cut_patches(
+    slides: Sequence[TrainingSlide], settings: TrainingSettings, folder: Path, stop: threading.Event | None = None
+) -> Generator[CutReport, None, tuple[PatchCache, ...]]:
+    """Cut slides into patches on disk, or find them there.
+
+    A cell whose inputs are all zero is dropped. The generator may be closed, and the program killed, at any time;
+    the next run goes on. While another program cuts the same slide, this one waits for it.
+
+    Parameters
+    ----------
+    slides : sequence of TrainingSlide
+        One may occur twice, with other regions.
+    settings : TrainingSettings
+        Sampling, size of a patch, least overlap and tissue.
+    folder : pathlib.Path
+        Of all caches; each is a folder in it.
+    stop : threading.Event, optional
+        Once set, nothing more is cut after the next report.
+
+    Yields
+    ------
+    CutReport
+        After each block of a slide, and once for a slide that is there already.
+
+    Returns
+    -------
+    tuple of PatchCache
+        One per slide, in their order, to be closed by the caller; none when it was stopped.
+
+    Raises
+    ------
+    TrainingError
+        When a slide has no patch, or the disk has no room or cannot be written; before anything is written where
+        that can be known.
+    SlideError
+        When a slide cannot be read.
+    """
+    cuts = [_SlideCut(slide, settings, folder) for slide in slides]
+    for cut in cuts:
+        cut.refuse_without_patch(settings)
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_room(cuts, folder)
+        done = kept = 0
+        total = sum(len(cut.cells) for cut in cuts)
+        for cut in cuts:
+            for cells, patches in cut.finished():
+                yield CutReport(cut.name, done + cells, total, kept + patches)
+                if stop is not None and stop.is_set():
+                    return ()
+            done, kept = done + cells, kept + patches
+        return tuple(PatchCache(cut.folder) for cut in cuts)
+
+
+def patch_cache_bytes(slides: Sequence[TrainingSlide], settings: TrainingSettings, folder: Path) -> int:
+    """Disk that cutting would still take, at most: blank patches, which take none, are not known before.
+
+    Parameters
+    ----------
+    slides : sequence of TrainingSlide
+        As for `cut_patches`.
+    settings : TrainingSettings
+        As for `cut_patches`.
+    folder : pathlib.Path
+        Of all caches.
+
+    Returns
+    -------
+    int
+        Bytes; 0 when all caches are there.
+    """
+    return _bytes_left([_SlideCut(slide, settings, folder) for slide in slides])
+
+
+class _SlideCut:
+    """What is to be cut from one slide, and the folder it goes to, which is named by all that decides the pixels."""
+
+    def __init__(self, slide: TrainingSlide, settings: TrainingSettings, folder: Path) -> None:
+        self.cells = selected_cells(slide, settings)
+        self.name = slide.entry.path.name
+        self._slide, self._pixels = slide, slide.slide.levels[0]
+        side = cell_px(settings)
+        facts = (FORMAT, slide_identity(slide.slide), slide.inputs, slide.target, side, slide.slide.shape)
+        self.folder = folder / hashlib.sha256(repr(facts).encode() + self.cells.tobytes()).hexdigest()[:16]
+        self._channels = (*slide.inputs, slide.target)
+        self._patch_shape = (len(self._channels), side, side)
+        self.patch_bytes = int(np.prod(self._patch_shape)) * slide.slide.dtype.itemsize
+
+    def refuse_without_patch(self, settings: TrainingSettings) -> None:
+        """Refuse a slide that gives no patch."""
+        if patches_in(self.cells, self._slide, settings):
+            return
+        where = []
+        if self._slide.regions is not None:
+            where.append(f"{settings.minimum_overlap:.0%} of it in the annotated regions")
+        if settings.minimum_tissue > 0:
+            where.append(f"{settings.minimum_tissue:.0%} of it tissue")
+        msg = (
+            f"{self.name} has no patch of {settings.patch_px} px with {' and '.join(where)}; take larger regions, "
+            "smaller patches or a lower minimum."
+        )
+        raise TrainingError(msg)
+
+    def begun(self) -> NDArray[np.void]:
+        """Cells as an earlier run left them; none looked at where it left nothing that can be gone on with."""
+        fresh = np.zeros(len(self.cells), CHOSEN)
+        fresh[list(self.cells.dtype.names or ())] = self.cells
+        fresh["patch"] = NOT_YET
+        found = read_cells(self.folder)
+        path = self.folder / PATCHES
+        if found is None or len(found) != len(fresh) or not path.is_file():
+            return fresh
+        needed = len(self._header) + _progress(found)[1] * self.patch_bytes
+        return found if path.stat().st_size >= needed else fresh
+
+    def finished(self) -> Iterator[tuple[int, int]]:
+        """Cut what is not there yet; yields how many cells have been looked at and how many patches there are."""
+        # beside the cache, not in it: it stays when the cache is begun anew
+        lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"), thread_local=False)
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=_SECONDS_BETWEEN_REPORTS)
+            except Timeout:
+                yield _progress(self.begun())
+        try:
+            if not is_whole(self.folder):
+                yield from self._cut_rest()
+        finally:
+            lock.release()
+        yield _progress(self.begun())
+
+    @cached_property
+    def _header(self) -> bytes:
+        """Beginning of the file, as if no cell were blank."""
+        return patches_header((len(self.cells), *self._patch_shape), self._pixels.dtype)
+
+    def _cut_rest(self) -> Iterator[tuple[int, int]]:
+        cells = self.begun()
+        if _progress(cells)[0] == 0:
+            # a new file, not the old one cut short: another program may still read that
+            remove(self.folder)
+            self.folder.mkdir(parents=True)
+            (self.folder / PATCHES).write_bytes(self._header)
+            self._write_cells(cells)
+        (self.folder / COMPLETE).unlink(missing_ok=True)
+        with (self.folder / PATCHES).open("r+b") as file:
+            file.truncate(len(self._header) + _progress(cells)[1] * self.patch_bytes)
+            file.seek(0, os.SEEK_END)
+            for block in self._blocks():
+                if (cells["patch"][block] == NOT_YET).any():
+                    self._cut_block(cells, block, file)
+                    yield _progress(cells)
+            self._seal(_progress(cells)[1], file)
+
+    def _blocks(self) -> list[NDArray[np.intp]]:
+        """Cells that are read together, by their numbers, in the order of the slide's own chunks."""
+        height, width = (rounded_up(max(_BLOCK_PX, *sizes), self._patch_shape[1]) for sizes in self._pixels.chunks[1:])
+        row, column = self.cells["y0"] // height, self.cells["x0"] // width
+        block = row * (self._pixels.shape[2] // width + 1) + column
+        return [np.flatnonzero(block == number) for number in np.unique(block)]
+
+    def _cut_block(self, cells: NDArray[np.void], block: NDArray[np.intp], file: BinaryIO) -> None:
+        kept = _progress(cells)[1]
+        for index, patch in zip(block, self._read(self.cells[block]), strict=True):
+            if patch is None:
+                cells["patch"][index] = NO_PATCH
+                continue
+            file.write(patch.data)
+            cells["patch"][index] = kept
+            kept += 1
+        file.flush()
+        # a block counts once its cells are written, which is after its patches
+        self._write_cells(cells)
+
+    def _read(self, cells: NDArray[np.void]) -> Iterator[NDArray[np.generic] | None]:
+        """Patches of neighbouring cells, read at once; None for one whose inputs are all zero."""
+        top, left = int(cells["y0"].min()), int(cells["x0"].min())
+        bottom, right = int((cells["y0"] + cells["height"]).max()), int((cells["x0"] + cells["width"]).max())
+        wanted = sorted(set(self._channels))
+        block = self._pixels[:, top:bottom, left:right][wanted].compute(scheduler="threads")
+        order = [wanted.index(channel) for channel in self._channels]
+        for _, _, y0, x0, height, width in cells.tolist():
+            patch = np.zeros(self._patch_shape, block.dtype)
+            for channel, source in enumerate(order):
+                patch[channel, :height, :width] = block[source, y0 - top : y0 - top + height, x0 - left :][:, :width]
+            yield patch if patch[:-1].any() else None
+
+    def _write_cells(self, cells: NDArray[np.void]) -> None:
+        with replaced_file(self.folder / CELLS, sync=False) as partial, partial.open("wb") as file:
+            np.save(file, cells)
+
+    def _seal(self, patches: int, file: BinaryIO) -> None:
+        """Write how many patches there are, and mark the cache as complete, last of all."""
+        if not patches:
+            msg = (
+                f"{self.name} is blank in its input channels wherever patches may lie; check its channels, or leave it "
+                "out."
+            )
+            raise TrainingError(msg)
+        slide, shape = self._slide.slide, (patches, *self._patch_shape)
+        file.seek(0)
+        file.write(patches_header(shape, slide.dtype))
+        file.flush()
+        os.fsync(file.fileno())
+        record = {
+            "format": FORMAT,
+            "shape": shape,
+            "dtype": np.lib.format.dtype_to_descr(slide.dtype),
+            "slide": self.name,
+            "slide_shape": slide.shape,
+            "channels": [slide.channel_names[channel] for channel in self._channels],
+        }
+        with replaced_file(self.folder / COMPLETE, sync=False) as partial:
+            partial.write_bytes(json.dumps(record, indent=2).encode())
+
+
+def _progress(cells: NDArray[np.void]) -> tuple[int, int]:
+    """Cells that have been looked at, and patches that they became."""
+    return int(np.count_nonzero(cells["patch"] != NOT_YET)), int(np.count_nonzero(cells["patch"] >= 0))
+
+
+def _bytes_left(cuts: Sequence[_SlideCut]) -> int:
+    open_cuts = {cut.folder: cut for cut in cuts if not is_whole(cut.folder)}.values()
+    return sum((len(cut.cells) - _progress(cut.begun())[0]) * cut.patch_bytes for cut in open_cuts)
+
+
+def _check_room(cuts: Sequence[_SlideCut], folder: Path) -> None:
+    needed, free = _bytes_left(cuts), shutil.disk_usage(folder).free
+    if needed > free:
+        msg = (
+            f"the patches take {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; make room, or "
+            "choose another folder for them."
+        )
+        raise TrainingError(msg)
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        msg = f"patches cannot be written to {folder} ({reason}); make room there, or choose another folder for them."
+        raise TrainingError(msg) from error

@@ -1,0 +1,250 @@
+"""Patches of every step and of the validation: cells of the grid in a random order, or random crops.
+
+Seed, epoch and step alone decide them, so that a training can go on anywhere. A patch is a row of numbers: its slide,
+its first row and column, and one of the eight turns of a square. A crop lies wholly on cells that were cut or are
+blank, with enough of it in the regions; every position that qualifies is equally likely.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_hrpn.training.data.patch_grid import (
+    ROUNDING,
+    CoveredArea,
+    cell_px,
+    edges,
+    selected_cells,
+    suffices,
+)
+from napari_hrpn.training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import RegionMask
+    from napari_hrpn.training.data.patch_cache import PatchCache
+    from napari_hrpn.training.entries import TrainingSlide
+    from napari_hrpn.training.settings import TrainingSettings
+
+    CutSlides = Sequence[tuple[PatchCache, RegionMask | None]]
+
+LEFT_OUT, BLANK, CACHED = 0, 1, 2
+FEWEST_STEPS = 50
+_TURNS = 8
+_ROUNDS = 16
+_SEARCHED = 1 << 16
+
+
+def count_patches(slide: TrainingSlide, settings: TrainingSettings) -> int:
+    """How many patches a slide gives, from its masks alone; blank ones are found out when it is cut.
+
+    Parameters
+    ----------
+    slide : TrainingSlide
+        With its regions.
+    settings : TrainingSettings
+        How it is cut.
+
+    Returns
+    -------
+    int
+        Cells of the grid that are cut; with random crops as many as cover the regions once. 0 where none fits.
+    """
+    return patches_in(selected_cells(slide, settings), slide, settings)
+
+
+def patches_in(cells: NDArray[np.void], slide: TrainingSlide, settings: TrainingSettings) -> int:
+    """How many patches chosen cells give; see `count_patches`."""
+    if settings.sampling == "grid":
+        return len(cells)
+    shape, side = slide.slide.shape, cell_px(settings)
+    states = np.full([-(-size // side) for size in shape], LEFT_OUT, np.int8)
+    states[cells["row"], cells["column"]] = CACHED
+    positions = _CropPositions(shape, states, side, slide.regions, settings.patch_px, settings.minimum_overlap)
+    return -int(-positions.pixels // settings.patch_px**2) if positions.known is not None else 0
+
+
+class GridSampler:
+    """Every patch once per epoch, in an order shuffled over all slides; the last batch may be smaller."""
+
+    def __init__(self, slides: CutSlides, settings: TrainingSettings) -> None:
+        self._settings = settings
+        self._patches = fixed_patches(slides, settings)[:, :3]
+        self.steps = -(-len(self._patches) // settings.batch)
+        self._order: tuple[int, NDArray[np.intp]] = (-1, np.arange(0))
+
+    def of(self, epoch: int, step: int) -> NDArray[np.int64]:
+        """Patches of a step, shape (n, 4)."""
+        settings, order = self._settings, self._order
+        if order[0] != epoch:
+            order = epoch, np.random.default_rng([settings.seed, epoch]).permutation(len(self._patches))
+            self._order = order
+        chosen = self._patches[order[1][step * settings.batch : (step + 1) * settings.batch]]
+        return np.column_stack([chosen, _turns(_random_of_step(settings, epoch, step), settings, len(chosen))])
+
+
+class CropSampler:
+    """Random crops; slides take part by the pixels of their regions."""
+
+    def __init__(self, slides: CutSlides, settings: TrainingSettings) -> None:
+        self._settings = settings
+        self._positions = [_crop_positions(cache, regions, settings) for cache, regions in slides]
+        pixels = np.array([found.pixels if found.known is not None else 0.0 for found in self._positions])
+        if pixels.sum() == 0:
+            raise _no_patch(settings)
+        self._weights = pixels / pixels.sum()
+        covering = math.ceil(float(pixels.sum()) / (settings.batch * settings.patch_px**2))
+        self.steps = settings.steps_per_epoch or max(FEWEST_STEPS, covering)
+
+    def of(self, epoch: int, step: int) -> NDArray[np.int64]:
+        """Patches of a step, shape (n, 4)."""
+        settings = self._settings
+        random = _random_of_step(settings, epoch, step)
+        sources = random.choice(len(self._weights), size=settings.batch, p=self._weights)
+        turns = _turns(random, settings, settings.batch)
+        corners = np.empty((settings.batch, 2), np.int64)
+        for source, count in zip(*np.unique(sources, return_counts=True), strict=True):
+            # backwards, as trainings of earlier versions took them
+            corners[sources == source] = self._positions[source].draw(random, int(count))[::-1]
+        return np.column_stack([sources, corners, turns])
+
+
+def fixed_patches(slides: CutSlides, settings: TrainingSettings) -> NDArray[np.int64]:
+    """Patches that do not overlap and are not turned, slide by slide and row by row; shape (n, 4)."""
+    corners_of = _cell_corners if settings.sampling == "grid" else _crop_corners
+    found = [corners_of(cache, regions, settings) for cache, regions in slides]
+    sources = np.repeat(np.arange(len(found)), [len(corners) for corners in found])
+    if not len(sources):
+        raise _no_patch(settings)
+    return np.column_stack([sources, np.concatenate(found), np.zeros_like(sources)]).astype(np.int64)
+
+
+def _cell_corners(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> NDArray[np.int64]:
+    cells = np.sort(cache.cells, order=["row", "column"])
+    if regions is not None:
+        share = CoveredArea(regions.mask, regions.downsample).share(*edges(cells))
+        cells = cells[suffices(share, settings.minimum_overlap)]
+    return np.stack([cells["y0"], cells["x0"]], axis=1).astype(np.int64)
+
+
+def _crop_corners(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> NDArray[np.int64]:
+    positions, side = _crop_positions(cache, regions, settings), settings.patch_px
+    height, width = cache.slide_shape
+    top, bottom, left, right = (0, height, 0, width) if regions is None else regions.bounds
+    y, x = np.mgrid[top : min(bottom, height) : side, left : min(right, width) : side].reshape(2, -1)
+    found = np.stack([y, x], axis=1)[positions.allowed(y, x)]
+    return found if len(found) or positions.known is None else np.array([positions.known])
+
+
+def _crop_positions(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> _CropPositions:
+    return _CropPositions(
+        cache.slide_shape, cache.states, cache.cell_px, regions, settings.patch_px, settings.minimum_overlap
+    )
+
+
+def _no_patch(settings: TrainingSettings) -> TrainingError:
+    return TrainingError(
+        f"no patch of {settings.patch_px} px has {settings.minimum_overlap:.0%} of it in the regions and any signal; "
+        "take larger regions, smaller patches or a lower minimum overlap."
+    )
+
+
+def _random_of_step(settings: TrainingSettings, epoch: int, step: int) -> np.random.Generator:
+    # numpy takes (seed, epoch) for (seed, epoch, 0), which is the order of the patches
+    return np.random.default_rng([settings.seed, epoch, step + 1])
+
+
+def _turns(random: np.random.Generator, settings: TrainingSettings, count: int) -> NDArray[np.int64]:
+    return random.integers(_TURNS, size=count) if settings.flips else np.zeros(count, np.int64)
+
+
+class _CropPositions:
+    """First pixels of the crops that a slide may give; only on a smaller slide does a crop reach over the border."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        states: NDArray[np.int8],
+        cell_px: int,
+        regions: RegionMask | None,
+        crop_px: int,
+        minimum_overlap: float,
+    ) -> None:
+        self._shape, self._states, self._cell_px = shape, states, cell_px
+        self._height, self._width = (min(crop_px, size) for size in shape)
+        self._minimum = minimum_overlap
+        mask, downsample = (np.ones((1, 1), bool), shape) if regions is None else (regions.mask, regions.downsample)
+        self._regions = CoveredArea(mask, downsample)
+        self._blocks = self._candidates(max(1, crop_px // 4))
+        self._ends = np.cumsum((self._blocks[:, 1] - self._blocks[:, 0]) * (self._blocks[:, 3] - self._blocks[:, 2]))
+        self.known = self._first_found()
+
+    @property
+    def pixels(self) -> float:
+        """Full-resolution pixels of the regions that lie in cached cells."""
+        row, column = np.nonzero(self._states == CACHED)
+        y0, x0 = row * self._cell_px, column * self._cell_px
+        y1, x1 = np.minimum(y0 + self._cell_px, self._shape[0]), np.minimum(x0 + self._cell_px, self._shape[1])
+        return float(self._regions.pixels(y0, y1, x0, x1).sum())
+
+    def allowed(self, y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether crops with these first pixels may be taken; what reaches over the slide does not count."""
+        y1, x1 = np.minimum(y + self._height, self._shape[0]), np.minimum(x + self._width, self._shape[1])
+        rows, columns = ((first // self._cell_px, (last - 1) // self._cell_px) for first, last in ((y, y1), (x, x1)))
+        touched = np.stack([self._states[corner] for corner in product(rows, columns)])
+        on_cells = (touched.min(axis=0) > LEFT_OUT) & (touched.max(axis=0) == CACHED)
+        return np.asarray(on_cells & suffices(self._regions.share(y, y1, x, x1), self._minimum))
+
+    def draw(self, random: np.random.Generator, count: int) -> NDArray[np.intp]:
+        """Draw crops, each position that is allowed as likely as the others."""
+        found = np.empty((0, 2), np.intp)
+        for round_ in range(_ROUNDS):
+            tries = (count - len(found)) << min(round_ + 1, 12)
+            positions = self._positions(random.integers(self._ends[-1], size=tries))
+            found = np.concatenate([found, positions[self.allowed(*positions.T)]])[:count]
+            if len(found) == count:
+                return found
+        assert self.known is not None
+        return np.concatenate([found, np.tile(np.asarray(self.known, np.intp), (count - len(found), 1))])
+
+    def _candidates(self, step: int) -> NDArray[np.intp]:
+        """Blocks (y0, y1, x0, x1) of positions that can't be ruled out as a whole."""
+        last_y, last_x = self._shape[0] - self._height + 1, self._shape[1] - self._width + 1
+        y0, x0 = np.arange(0, last_y, step)[:, None], np.arange(0, last_x, step)[None, :]
+        y1, x1 = np.minimum(y0 + step, last_y), np.minimum(x0 + step, last_x)
+        # what all crops of a block cover together, and what each of them covers
+        union = (y0, y1 - 1 + self._height, x0, x1 - 1 + self._width)
+        common = (y1 - 1, y0 + self._height, x1 - 1, x0 + self._width)
+        side = float(self._cell_px)
+        cached = CoveredArea(self._states == CACHED, (side, side))
+        left_out = CoveredArea(self._states == LEFT_OUT, (side, side))
+        possible = suffices(self._regions.pixels(*union) / (self._height * self._width), self._minimum)
+        possible &= (cached.share(*union) > ROUNDING) & (left_out.share(*common) <= ROUNDING)
+        return np.stack([np.broadcast_to(edge, possible.shape)[possible] for edge in (y0, y1, x0, x1)], axis=1)
+
+    def _positions(self, numbers: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Positions of the candidate blocks by their number, counted through all blocks."""
+        index = np.searchsorted(self._ends, numbers, side="right")
+        y0, y1, x0, x1 = self._blocks[index].T
+        within = numbers - (self._ends[index] - (y1 - y0) * (x1 - x0))
+        return np.stack([y0 + within // (x1 - x0), x0 + within % (x1 - x0)], axis=1)
+
+    def _first_found(self) -> tuple[int, int] | None:
+        """A position that is allowed, None where there is none among all middles of blocks and many at random."""
+        if not len(self._blocks):
+            return None
+        random = np.random.default_rng(0)
+        middles = np.stack([self._blocks[:, :2].sum(axis=1) // 2, self._blocks[:, 2:].sum(axis=1) // 2], axis=1)
+        for number in range(_ROUNDS + 1):
+            tried = self._positions(random.integers(self._ends[-1], size=_SEARCHED)) if number else middles
+            allowed = tried[self.allowed(*tried.T)]
+            if len(allowed):
+                return int(allowed[0, 0]), int(allowed[0, 1])
+        return None
