@@ -7,8 +7,8 @@ from skimage.measure import points_in_poly
 
 from napari_hrpn.analysis import AnalysisError, roi_mask
 from napari_hrpn.core import Box
-from napari_hrpn.plugin.roi_correlation.listed_rois import label_rois, shape_rois
-from napari_hrpn.plugin.roi_correlation.new_rois import add_boxes, imported_layer, new_layer, read_rois
+from napari_hrpn.plugin.roi_correlation.new_regions import add_boxes, imported_layer, new_layer, read_rois
+from napari_hrpn.plugin.roi_correlation.regions import label_rois, shape_rois
 from napari_hrpn.plugin.viewer import placement
 from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide, points_in_layer
 from napari_hrpn.slides import Annotation, SlideError, included, write_geojson

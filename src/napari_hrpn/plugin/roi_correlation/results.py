@@ -1,47 +1,85 @@
-"""What is known of each region, and which numbers of it are shown; no Qt, no pixels."""
+"""Numbers of regions of interest: what is shown of each region, as words, cells of a table, and mean and SD.
+
+`AGREEMENT` and `COLOCALIZED` are the one list of them; its keys are the columns of the CSV file.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
-from napari_hrpn.analysis import (
-    Colocalization,
-    MeanAndSd,
-    RoiMeasurement,
-    RoiNumbers,
-    mean_and_sd,
-)
-from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
+from napari_hrpn.analysis import Colocalization, MeanAndSd, RandomRois, RoiMeasurement, RoiNumbers, mean_and_sd
+from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
+from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_hrpn.analysis import Interval
 
-QUANTITIES = {
-    "pearson_r": ("r", "Pearson correlation of all pixels of the region, -1 to 1"),
-    "r_total": ("R_total", "Pearson correlation without the pixels that are zero in both, as Fiji's Coloc plugin"),
-    "slope": ("slope", "of the least-squares line, predicted = intercept + slope × real"),
-    "intercept": ("intercept", "of the least-squares line, in grey levels"),
-    "r2": ("R²", "1 - SSE/SST of the prediction itself, not of the line; negative where the mean would do better"),
-    "rmse": ("RMSE", "root of the mean squared error, in grey levels"),
-}
-WITH_INTERVAL = ("pearson_r", "slope")
-COLOCALIZED = {
-    "manders_m1": ("M1", "Manders: share of the real grey levels where the prediction is not 0"),
-    "manders_m2": ("M2", "Manders: share of the predicted grey levels where the real image is not 0"),
-    "thresholded_m1": ("tM1", "Manders M1 above Costes' thresholds"),
-    "thresholded_m2": ("tM2", "Manders M2 above Costes' thresholds"),
-    "costes_threshold_real": ("Costes real", "Costes' threshold of the real image, in grey levels"),
-    "costes_threshold_predicted": ("Costes pred.", "Costes' threshold of the prediction, in grey levels"),
-    "overlap": ("overlap", "Overlap coefficient"),
-    "icq": ("ICQ", "Li's intensity correlation quotient, -0.5 to 0.5"),
-}
-FIRST_COLUMNS = ("pearson_r", "slope")
-"""Of each region, before its n; all else is asked for."""
-FIRST_COLOCALIZED = ("manders_m1", "manders_m2", "thresholded_m1", "thresholded_m2")
+
+class Quantity(NamedTuple):
+    """A number of a region and a prediction."""
+
+    key: str  # Its column in the CSV file
+    title: str  # In the table
+    definition: str
+    name: str  # In GeoJSON, and of the line of co-localisation that it stands in
+    is_first: bool = False  # Whether the table has it before more columns are asked for
+    has_interval: bool = False
+
+
+AGREEMENT = (
+    Quantity("pearson_r", "r", "Pearson correlation of all pixels of the region, -1 to 1", "Pearson r", True, True),
+    Quantity(
+        "r_total",
+        "R_total",
+        "Pearson correlation without the pixels that are zero in both, as Fiji's Coloc plugin",
+        "R_total",
+    ),
+    Quantity("slope", "slope", "of the least-squares line, predicted = intercept + slope × real", "Slope", True, True),
+    Quantity("intercept", "intercept", "of the least-squares line, in grey levels", "Intercept"),
+    Quantity(
+        "r2",
+        "R²",
+        "1 - SSE/SST of the prediction itself, not of the line; negative where the mean would do better",
+        "R2",
+    ),
+    Quantity("rmse", "RMSE", "root of the mean squared error, in grey levels", "RMSE"),
+)
+_MANDERS, _ABOVE, _COSTES = "Manders M1 / M2", "M1 / M2 above Costes' thresholds", "Costes' thresholds"
+COLOCALIZED = (
+    Quantity(
+        "manders_m1", "M1", "Manders: share of the real grey levels where the prediction is not 0", _MANDERS, True
+    ),
+    Quantity(
+        "manders_m2", "M2", "Manders: share of the predicted grey levels where the real image is not 0", _MANDERS, True
+    ),
+    Quantity("thresholded_m1", "tM1", "Manders M1 above Costes' thresholds", _ABOVE, True),
+    Quantity("thresholded_m2", "tM2", "Manders M2 above Costes' thresholds", _ABOVE, True),
+    Quantity("overlap", "overlap", "Overlap coefficient", "overlap coefficient"),
+    Quantity("icq", "ICQ", "Li's intensity correlation quotient, -0.5 to 0.5", "Li's ICQ"),
+    # the line of the thresholds is in the file alone
+    Quantity("costes_slope", "", "Slope of the line on which Costes' thresholds lie", ""),
+    Quantity("costes_intercept", "", "Intercept of that line, in grey levels", ""),
+    Quantity("costes_threshold_real", "Costes real", "Costes' threshold of the real image, in grey levels", _COSTES),
+    Quantity(
+        "costes_threshold_predicted", "Costes pred.", "Costes' threshold of the prediction, in grey levels", _COSTES
+    ),
+)
+WITH_INTERVAL = tuple(quantity for quantity in AGREEMENT if quantity.has_interval)
 _SAYS_NOTHING = ("predicted", "prediction", "probe", "qd")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a region comes from."""
+
+    file: str | None = None  # Name of the file that its layer was imported from
+    random: RandomRois | None = None  # Settings that placed it; None where somebody drew it
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,19 +91,26 @@ class RoiRow:
     measurement: RoiMeasurement | None = None
     problem: str = ""  # Why it cannot be measured; empty where it can
     colocalization: tuple[Colocalization, ...] = ()  # Of each prediction; empty where it was not asked for
+    origin: Origin = Origin()
 
 
-def value_of(numbers: RoiNumbers, quantity: str) -> float:
+def value_of(numbers: RoiNumbers, quantity: Quantity) -> float:
     """One number of a prediction."""
-    source = numbers.agreement if quantity in ("r2", "rmse") else numbers.line
-    return float(getattr(source, quantity))
+    source = numbers.agreement if quantity.key in ("r2", "rmse") else numbers.line
+    return float(getattr(source, quantity.key))
 
 
-def interval_of(numbers: RoiNumbers, quantity: str) -> Interval | None:
+def interval_of(numbers: RoiNumbers, quantity: Quantity) -> Interval | None:
     """The interval of a number."""
-    if numbers.intervals is None or quantity not in WITH_INTERVAL:
+    if not quantity.has_interval or numbers.intervals is None:
         return None
-    found: Interval = getattr(numbers.intervals, quantity)
+    found: Interval = getattr(numbers.intervals, quantity.key)
+    return found
+
+
+def difference_of(numbers: RoiNumbers, quantity: Quantity) -> Interval | None:
+    """How much larger a number is than that of the first prediction, blocks paired."""
+    found: Interval | None = getattr(numbers.difference, quantity.key, None)
     return found
 
 
@@ -74,23 +119,143 @@ def short_names(names: Sequence[str]) -> tuple[str, ...]:
     words = [name.split() for name in names]
     if len(words) > 1:
         for end in (0, -1):
-            while all(len(own) > 1 for own in words) and len({own[end] for own in words}) == 1:
-                words = [own[1:] if end == 0 else own[:-1] for own in words]
-        telling = [[word for word in own if word.casefold() not in _SAYS_NOTHING] for own in words]
-        if all(telling) and len({tuple(own) for own in telling}) == len(telling):
+            while all(len(name) > 1 for name in words) and len({name[end] for name in words}) == 1:
+                words = [name[1:] if end == 0 else name[:-1] for name in words]
+        telling = [[word for word in name if word.casefold() not in _SAYS_NOTHING] for name in words]
+        if all(telling) and len({tuple(name) for name in telling}) == len(telling):
             words = telling
-    return tuple(" ".join(own) for own in words)
+    return tuple(" ".join(name) for name in words)
 
 
 def summary(rows: Sequence[RoiRow], predictions: int) -> list[dict[str, MeanAndSd]]:
     """Mean and SD of each number over the regions."""
-    measured = [row.measurement for row in rows if row.measurement is not None]
     found = []
     for k in range(predictions):
-        own = [measurement.numbers[k] for measurement in measured]
-        means = {name: mean_and_sd(value_of(numbers, name) for numbers in own) for name in QUANTITIES}
-        for name in WITH_INTERVAL if k else ():
-            differences = [getattr(numbers.difference, name).estimate for numbers in own if numbers.difference]
-            means[f"{name}_difference"] = mean_and_sd(differences)
+        numbers = [row.measurement.numbers[k] for row in rows if row.measurement is not None]
+        means = {quantity.key: mean_and_sd(value_of(one, quantity) for one in numbers) for quantity in AGREEMENT}
+        for quantity in WITH_INTERVAL if k else ():
+            differences = [difference_of(one, quantity) for one in numbers]
+            means[f"{quantity.key}_difference"] = mean_and_sd(one.estimate for one in differences if one is not None)
         found.append(means)
     return found
+
+
+def number_text(value: float, interval: Interval | None = None) -> str:
+    """A number with its interval in brackets."""
+    return f"{number(value)} {interval_text(interval)}".rstrip()
+
+
+def interval_text(interval: Interval | None) -> str:
+    """An interval in brackets."""
+    if interval is None or not math.isfinite(interval.low):
+        return ""
+    return f"[{number(interval.low)}, {number(interval.high)}]"
+
+
+def level_text(measurement: RoiMeasurement) -> str:
+    """Which pixels were read."""
+    if measurement.is_exact:
+        return "full resolution"
+    down, across = (f"{step:.4g}" for step in measurement.downsample)
+    return f"preview from level {measurement.level}: means of {across} × {down} px"
+
+
+def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
+    """Mean and SD over the regions, for a label."""
+    measured = sum(row.measurement is not None for row in rows)
+    if not measured:
+        return ""
+    waiting = sum(row.measurement is None and not row.problem for row in rows)
+    more = f", {waiting} still to be measured" if waiting else ""
+    lines = [f"<b>Mean ± SD over {measured} {'ROI' if measured == 1 else 'ROIs'}</b>{more}"]
+    titles = {quantity.key: quantity.title for quantity in AGREEMENT}
+    titles |= {f"{quantity.key}_difference": f"Δ{quantity.title}" for quantity in WITH_INTERVAL}
+    for name, means in zip(names, summary(rows, len(names)), strict=True):
+        words = " · ".join(_mean_text(titles[key], found, measured) for key, found in means.items())
+        lines.append(f"{name}: {words}" if len(names) > 1 else words)
+    return "<br>".join(lines)
+
+
+def _mean_text(title: str, found: MeanAndSd, rows: int) -> str:
+    sd = f"&nbsp;±&nbsp;{number(found.sd)}" if math.isfinite(found.sd) else ""
+    n = "" if found.n == rows else f"&nbsp;(n&nbsp;=&nbsp;{found.n})"
+    return f"{title}&nbsp;{number(found.mean)}{sd}{n}"
+
+
+def numbers_html(measurement: RoiMeasurement, names: Sequence[str]) -> str:
+    """Numbers of one region, a column for each prediction."""
+
+    def text(value: float, interval: Interval | None) -> str:
+        return number_text(value, interval).replace(" ", "&nbsp;")
+
+    lines = [
+        (one.title, [text(value_of(numbers, one), interval_of(numbers, one)) for numbers in measurement.numbers])
+        for one in AGREEMENT
+    ]
+    lines.append(("n", [f"{measurement.n:,}&nbsp;px"]))
+    differences = []
+    for name, numbers in zip(names[1:], measurement.numbers[1:], strict=True):
+        paired = [(one.title, difference_of(numbers, one)) for one in WITH_INTERVAL]
+        words = ", ".join(f"{title}&nbsp;{text(one.estimate, one)}" for title, one in paired if one is not None)
+        if words:
+            differences.append(f"{name} − {names[0]}, paired: {words}")
+    return _table_html(lines, names) + "<br>".join(differences)
+
+
+def colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -> str:
+    """Manders and Costes of one region, for a label."""
+    lines = []
+    for name, quantities in groupby((one for one in COLOCALIZED if one.name), lambda one: one.name):
+        keys = [one.key for one in quantities]
+        lines.append((name, ["&nbsp;/&nbsp;".join(number(getattr(one, key)) for key in keys) for one in found]))
+    doubts = [
+        f"{f'{name}: ' if len(names) > 1 else ''}{_sentence(one.reason)}"
+        for name, one in zip(names, found, strict=True)
+        if one.reason
+    ]
+    return _table_html(lines, names) + "<br>".join(doubts)
+
+
+def _table_html(lines: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:
+    heads = [("", [f"<b>{name}</b>" for name in names])] if len(names) > 1 else []
+    rows = "".join(
+        f"<tr><td>{title}&nbsp;&nbsp;</td>{''.join(f'<td>{cell}&nbsp;&nbsp;</td>' for cell in cells)}</tr>"
+        for title, cells in [*heads, *lines]
+    )
+    return f"<table>{rows}</table>"
+
+
+def doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
+    """Why a number is missing or partial."""
+    words = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
+    whose: dict[str, list[str]] = {}
+    for name, numbers in zip(names, measurement.numbers, strict=True):
+        reasons = [numbers.line.reason]
+        if numbers.intervals is not None and not _is_too_small(numbers):
+            reasons.append(numbers.intervals.pearson_r.reason)
+        for reason in filter(None, dict.fromkeys(reasons)):
+            whose.setdefault(reason, []).append(name)
+    for reason, some in whose.items():
+        words.append(_sentence(reason) if len(some) == len(names) else f"{', '.join(some)}: {_sentence(reason)}")
+    return " ".join(words)
+
+
+def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
+    """Why a region is too small for intervals, and whether a larger one is possible."""
+    sides = [one.blocks.side_px for one in measurement.numbers if one.blocks is not None and _is_too_small(one)]
+    if not sides:
+        return ""
+    needed_px = LEAST_BLOCKS * max(sides) ** 2
+    height, width = shape
+    start = f"No interval of r and slope: it takes {LEAST_BLOCKS} blocks of {max(sides):,} px, that is {needed_px:,} px"
+    if needed_px > height * width:
+        return f"{start}, and the slide has {width:,} x {height:,} = {width * height:,} px."
+    return f"{start}; this region has {measurement.n:,} px."
+
+
+def _is_too_small(numbers: RoiNumbers) -> bool:
+    return numbers.intervals is not None and numbers.blocks is not None and numbers.blocks.effective < LEAST_BLOCKS
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[0].upper()}{reason[1:]}."
