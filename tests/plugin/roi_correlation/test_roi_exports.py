@@ -191,7 +191,7 @@ def test_the_table_sorts_by_number_and_what_is_not_measured_comes_last(exported,
 
 
 def test_words_have_n_and_intervals(exported):
-    words = numbers_html(exported.rows[1].measurement, exported.names).replace("&nbsp;", " ")
+    words = numbers_html(exported.rows[1], exported.names).replace("&nbsp;", " ")
     assert "10,500 px" in words
     assert "GANDA − HRPN, paired: r" in words
     assert "2 ROIs" in summary_html(exported.rows, exported.names)

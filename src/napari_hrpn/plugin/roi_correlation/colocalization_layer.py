@@ -93,7 +93,8 @@ def _red_and_green(real: da.Array, predicted: da.Array, low: float, high: float)
     factor = np.float32(255 / max(high - low, 1e-9))
 
     def bright(block: np.ndarray) -> np.ndarray:
-        return np.clip((block.astype(np.float32) - np.float32(low)) * factor, 0, 255).astype(np.uint8)
+        scaled = (block.astype(np.float32) - np.float32(low)) * factor
+        return np.asarray(np.clip(scaled, 0, 255), np.uint8)
 
     channels = da.core.unify_chunks(real, "yx", predicted, "yx")[1]
     red, green = (one.map_blocks(bright, dtype=np.uint8, meta=np.empty((0, 0), np.uint8)) for one in channels)

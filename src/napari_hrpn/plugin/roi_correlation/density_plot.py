@@ -171,12 +171,12 @@ def draw_density(axes: Axes, measurement: RoiMeasurement, which: int, scale: Sca
     return density
 
 
-def add_colour_scale(density: Density, **where: Axes) -> None:
+def add_colour_scale(density: Density, *, cax: Axes | None = None, ax: Axes | None = None) -> None:
     """Draw which colour is how many pixels, into axes of its own (`cax`) or beside the density (`ax`)."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     figure = density.image.axes.figure
-    bar = figure.colorbar(density.image, **where)
+    bar = figure.colorbar(density.image, cax=cax, ax=ax)
     bar.locator = MaxNLocator(4, integer=True)
     bar.formatter = FuncFormatter(lambda value, _: f"{10**value:,.0f}")
     bar.set_label("pixels (log)", fontsize=8)

@@ -19,25 +19,24 @@ from napari_hrpn.plugin.roi_correlation.density_plot import add_colour_scale, de
 from napari_hrpn.plugin.roi_correlation.results import (
     AGREEMENT,
     COLOCALIZED,
-    WITH_INTERVAL,
+    DIFFERENCES,
     RoiRow,
-    difference_of,
-    interval_of,
     short_names,
     summary,
-    value_of,
 )
 from napari_hrpn.reports import number
 from napari_hrpn.slides import Annotation, SlideError, slide_name, taken_away, write_geojson
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
 
-    from napari_hrpn.analysis import Interval, RoiImages, RoiMeasurement
+    from napari_hrpn.analysis import RoiImages, RoiMeasurement
     from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.plugin.roi_correlation.results import Number, Quantity
 
 _PANEL_INCHES = 3.6
 
@@ -112,31 +111,32 @@ def _place(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[
 
 
 def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: int) -> dict[str, Any]:
-    numbers = measurement.numbers[k]
-    found: dict[str, Any] = {"prediction": numbers.name}
-    for quantity in AGREEMENT:
-        found[quantity.key] = value_of(numbers, quantity)
-        if quantity.has_interval:
-            found |= _ends(quantity.key, interval_of(numbers, quantity))
+    numbers, record = measurement.numbers[k], row.numbers(k)
+    found: dict[str, Any] = {"prediction": numbers.name, **_cells(record, AGREEMENT)}
     found["residual_sd"] = numbers.line.residual_sd
     found["orthogonal_slope"] = numbers.line.orthogonal_slope
     found["block_side_px"] = None if numbers.blocks is None else numbers.blocks.side_px
     found["blocks"] = None if numbers.intervals is None else numbers.intervals.blocks
     if len(exported.names) > 1:
         found["compared_with"] = exported.images.predictions[0].name if k else None
-        for quantity in WITH_INTERVAL:
-            difference = difference_of(numbers, quantity)
-            found[f"{quantity.key}_difference"] = None if difference is None else difference.estimate
-            found |= _ends(f"{quantity.key}_difference", difference)
+        found |= _cells(record, DIFFERENCES)
     if any(other.colocalization for other in exported.rows):
-        colocalization = row.colocalization[k] if row.colocalization else None
-        found |= {one.key: getattr(colocalization, one.key, None) for one in COLOCALIZED}
+        found |= _cells(record, COLOCALIZED)
     reasons = [numbers.line.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
     return {**found, "reason": "; ".join(filter(None, reasons))}
 
 
-def _ends(key: str, interval: Interval | None) -> dict[str, float | None]:
-    return {f"{key}_low": getattr(interval, "low", None), f"{key}_high": getattr(interval, "high", None)}
+def _cells(record: Mapping[str, Number], quantities: Sequence[Quantity]) -> dict[str, float | None]:
+    """Columns of quantities, with the ends of their intervals; None for what is not known."""
+    cells: dict[str, float | None] = {}
+    for quantity in quantities:
+        found = record.get(quantity.key)
+        cells[quantity.key] = getattr(found, "value", None)
+        if quantity.has_interval:
+            interval = getattr(found, "interval", None)
+            cells[f"{quantity.key}_low"] = getattr(interval, "low", None)
+            cells[f"{quantity.key}_high"] = getattr(interval, "high", None)
+    return cells
 
 
 def roi_figure(exported: Exported, row: RoiRow) -> Figure:
@@ -187,12 +187,12 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
     found: dict[str, float] = {}
     if row.measurement is not None:
         found["n px"] = row.measurement.n
-        for name, numbers in zip(exported.names, row.measurement.numbers, strict=True):
-            prefix = f"{name}: " if len(exported.names) > 1 else ""
+        for k, name in enumerate(exported.names):
+            record = row.numbers(k)
             for quantity in AGREEMENT:
-                title = prefix + quantity.name
-                found[title] = value_of(numbers, quantity)
-                interval = interval_of(numbers, quantity)
+                title = f"{name}: {quantity.name}" if len(exported.names) > 1 else quantity.name
+                value, interval, _ = record[quantity.key]
+                found[title] = value
                 if interval is not None:
                     found |= {f"{title} low": interval.low, f"{title} high": interval.high}
     return replace(shape, name=row.listed.name, measurements=found)

@@ -148,9 +148,7 @@ class Measurements(QObject):
         """Measure these regions now, in place of those that were to be measured."""
         self.abandon()
         if rois:
-            parts = [
-                Part(one.digest, one.name, _area(one), lambda _, roi=one.roi: _measure(images, roi)) for one in rois
-            ]
+            parts = [_measurement_part(images, one) for one in rois]
             self._run = BackgroundRun(in_turn(parts, {}))
             self._run.yielded.connect(self._take)
             self._run.finished.connect(self._end)
@@ -168,6 +166,10 @@ class Measurements(QObject):
 
     def _end(self) -> None:
         self._run = None
+
+
+def _measurement_part(images: RoiImages, listed: ListedRoi) -> Part:
+    return Part(listed.digest, listed.name, _area(listed), lambda _: _measure(images, listed.roi))
 
 
 def colocalization_key(images: RoiImages, listed: ListedRoi) -> Hashable:

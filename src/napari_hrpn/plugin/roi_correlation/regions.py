@@ -220,6 +220,7 @@ class FollowedRegions(QObject):
 
     def _listen(self, layer: Shapes | Labels) -> None:
         selected = partial(self._note_selection, layer)
+        pairs: list[tuple[Any, Any]]
         if isinstance(layer, Labels):
             pairs = [(layer.events.selected_label, selected)]
         else:

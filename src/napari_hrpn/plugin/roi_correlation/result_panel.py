@@ -22,7 +22,8 @@ from napari_hrpn.plugin.roi_correlation.results import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_hrpn.analysis import Colocalization, RoiMeasurement
+    from napari_hrpn.analysis import RoiMeasurement
+    from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
 _NO_ROI = "Draw a rectangle, an ellipse or a polygon on the slide, import regions, or add random ones."
 
@@ -67,22 +68,22 @@ class ResultPanel:
         self.prediction_box.reset_choices()
         self._choice.setVisible(len(names) > 1)
 
-    def show_measurement(self, measurement: RoiMeasurement | None, title: str, problem: str = "") -> None:
-        """Show a region, or why there is nothing to show."""
-        self.measurement, self._title = measurement, title
-        self._show_density(words=problem or ("Measuring …" if title else _NO_ROI))
+    def show_region(self, row: RoiRow | None, words: str = "") -> None:
+        """Show what is known of a region, or words in the place of its density."""
+        self.measurement = measurement = None if row is None else row.measurement
+        self._title = "" if row is None else row.listed.name
+        problem = "" if row is None else row.problem
+        self._show_density(words=words or problem or ("Measuring …" if row else _NO_ROI))
         self.doubt_label.say("" if measurement is None else interval_doubt(measurement, self._shape))
-        if measurement is None:
-            self.level_label.setText("")
-            self.numbers_label.setText("")
-            return
-        self.level_label.setText(f"<b>{title}</b>, {level_text(measurement)}. {doubts(measurement, self._names)}")
-        self.numbers_label.setText(numbers_html(measurement, self._names))
-
-    def show_colocalization(self, found: Sequence[Colocalization]) -> None:
-        """Show Manders and Costes."""
-        self.colocalization_label.setText(colocalization_html(found, self._names) if found else "")
-        self.colocalization_label.setVisible(bool(found))
+        heading = numbers = ""
+        if row is not None and measurement is not None:
+            heading = f"<b>{self._title}</b>, {level_text(measurement)}. {doubts(measurement, self._names)}"
+            numbers = numbers_html(row, self._names)
+        self.level_label.setText(heading)
+        self.numbers_label.setText(numbers)
+        colocalized = () if row is None else row.colocalization
+        self.colocalization_label.setText(colocalization_html(colocalized, self._names))
+        self.colocalization_label.setVisible(bool(colocalized))
 
     def _show_density(self, _: object = None, *, words: str = "") -> None:
         # another choice may come before the numbers of what is chosen

@@ -16,7 +16,7 @@ from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_hrpn.analysis import Interval
 
@@ -25,30 +25,26 @@ class Quantity(NamedTuple):
     """A number of a region and a prediction."""
 
     key: str  # Its column in the CSV file
-    title: str  # In the table
+    title: str  # In the table; empty where only the file has it
     definition: str
-    name: str  # In GeoJSON, and of the line of co-localisation that it stands in
+    name: str = ""  # In GeoJSON, and of the line of co-localisation that it stands in
     is_first: bool = False  # Whether the table has it before more columns are asked for
-    has_interval: bool = False
+    has_interval: bool = False  # From a spatial block bootstrap
 
 
 AGREEMENT = (
     Quantity("pearson_r", "r", "Pearson correlation of all pixels of the region, -1 to 1", "Pearson r", True, True),
-    Quantity(
-        "r_total",
-        "R_total",
-        "Pearson correlation without the pixels that are zero in both, as Fiji's Coloc plugin",
-        "R_total",
-    ),
+    Quantity("r_total", "R_total", "Pearson correlation without pixels that are zero in both, as in Fiji", "R_total"),
     Quantity("slope", "slope", "of the least-squares line, predicted = intercept + slope × real", "Slope", True, True),
     Quantity("intercept", "intercept", "of the least-squares line, in grey levels", "Intercept"),
     Quantity(
-        "r2",
-        "R²",
-        "1 - SSE/SST of the prediction itself, not of the line; negative where the mean would do better",
-        "R2",
+        "r2", "R²", "1 - SSE/SST of the prediction itself, not of the line; negative if worse than the mean", "R2"
     ),
     Quantity("rmse", "RMSE", "root of the mean squared error, in grey levels", "RMSE"),
+)
+DIFFERENCES = (
+    Quantity("pearson_r_difference", "Δr", "r less that of the first prediction, blocks paired", has_interval=True),
+    Quantity("slope_difference", "Δslope", "slope less that of the first, blocks paired", has_interval=True),
 )
 _MANDERS, _ABOVE, _COSTES = "Manders M1 / M2", "M1 / M2 above Costes' thresholds", "Costes' thresholds"
 COLOCALIZED = (
@@ -70,7 +66,6 @@ COLOCALIZED = (
         "costes_threshold_predicted", "Costes pred.", "Costes' threshold of the prediction, in grey levels", _COSTES
     ),
 )
-WITH_INTERVAL = tuple(quantity for quantity in AGREEMENT if quantity.has_interval)
 _SAYS_NOTHING = ("predicted", "prediction", "probe", "qd")
 
 
@@ -82,36 +77,46 @@ class Origin:
     random: RandomRois | None = None  # Settings that placed it; None where somebody drew it
 
 
+class Number(NamedTuple):
+    """A number, its interval, and why it is missing or to be doubted."""
+
+    value: float
+    interval: Interval | None = None
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """The number with its interval in brackets."""
+        low, high = (math.nan, math.nan) if self.interval is None else (self.interval.low, self.interval.high)
+        return f"{number(self.value)} [{number(low)}, {number(high)}]" if math.isfinite(low) else number(self.value)
+
+
 @dataclass(frozen=True, eq=False)
 class RoiRow:
     """A region and what is known of it."""
 
     listed: ListedRoi
-    # From every pixel; None while it is being measured, or where it cannot be
-    measurement: RoiMeasurement | None = None
+    measurement: RoiMeasurement | None = None  # None while it is being measured, or where it cannot be
     problem: str = ""  # Why it cannot be measured; empty where it can
     colocalization: tuple[Colocalization, ...] = ()  # Of each prediction; empty where it was not asked for
     origin: Origin = Origin()
 
-
-def value_of(numbers: RoiNumbers, quantity: Quantity) -> float:
-    """One number of a prediction."""
-    source = numbers.agreement if quantity.key in ("r2", "rmse") else numbers.line
-    return float(getattr(source, quantity.key))
-
-
-def interval_of(numbers: RoiNumbers, quantity: Quantity) -> Interval | None:
-    """The interval of a number."""
-    if not quantity.has_interval or numbers.intervals is None:
-        return None
-    found: Interval = getattr(numbers.intervals, quantity.key)
-    return found
-
-
-def difference_of(numbers: RoiNumbers, quantity: Quantity) -> Interval | None:
-    """How much larger a number is than that of the first prediction, blocks paired."""
-    found: Interval | None = getattr(numbers.difference, quantity.key, None)
-    return found
+    def numbers(self, k: int) -> dict[str, Number]:
+        """What is known of a prediction, by the keys of the quantities."""
+        found: dict[str, Number] = {}
+        if self.measurement is not None:
+            numbers = self.measurement.numbers[k]
+            for key, *_ in AGREEMENT:
+                source = numbers.agreement if key in ("r2", "rmse") else numbers.line
+                interval = getattr(numbers.intervals, key, None)
+                found[key] = Number(float(getattr(source, key)), interval, numbers.line.reason)
+            for key, *_ in DIFFERENCES if numbers.difference is not None else ():
+                interval = getattr(numbers.difference, key.removesuffix("_difference"))
+                found[key] = Number(interval.estimate, interval)
+        if self.colocalization:
+            one = self.colocalization[k]
+            found |= {key: Number(float(getattr(one, key)), None, one.reason) for key, *_ in COLOCALIZED}
+        return found
 
 
 def short_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -128,28 +133,13 @@ def short_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def summary(rows: Sequence[RoiRow], predictions: int) -> list[dict[str, MeanAndSd]]:
-    """Mean and SD of each number over the regions."""
+    """Mean and SD of each number over the regions, by prediction."""
     found = []
     for k in range(predictions):
-        numbers = [row.measurement.numbers[k] for row in rows if row.measurement is not None]
-        means = {quantity.key: mean_and_sd(value_of(one, quantity) for one in numbers) for quantity in AGREEMENT}
-        for quantity in WITH_INTERVAL if k else ():
-            differences = [difference_of(one, quantity) for one in numbers]
-            means[f"{quantity.key}_difference"] = mean_and_sd(one.estimate for one in differences if one is not None)
-        found.append(means)
+        records = [row.numbers(k) for row in rows if row.measurement is not None]
+        keys = [key for key, *_ in (*AGREEMENT, *(DIFFERENCES if k else ()))]
+        found.append({key: mean_and_sd(record[key].value for record in records if key in record) for key in keys})
     return found
-
-
-def number_text(value: float, interval: Interval | None = None) -> str:
-    """A number with its interval in brackets."""
-    return f"{number(value)} {interval_text(interval)}".rstrip()
-
-
-def interval_text(interval: Interval | None) -> str:
-    """An interval in brackets."""
-    if interval is None or not math.isfinite(interval.low):
-        return ""
-    return f"[{number(interval.low)}, {number(interval.high)}]"
 
 
 def level_text(measurement: RoiMeasurement) -> str:
@@ -168,8 +158,7 @@ def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
     waiting = sum(row.measurement is None and not row.problem for row in rows)
     more = f", {waiting} still to be measured" if waiting else ""
     lines = [f"<b>Mean ± SD over {measured} {'ROI' if measured == 1 else 'ROIs'}</b>{more}"]
-    titles = {quantity.key: quantity.title for quantity in AGREEMENT}
-    titles |= {f"{quantity.key}_difference": f"Δ{quantity.title}" for quantity in WITH_INTERVAL}
+    titles = {key: title for key, title, *_ in (*AGREEMENT, *DIFFERENCES)}
     for name, means in zip(names, summary(rows, len(names)), strict=True):
         words = " · ".join(_mean_text(titles[key], found, measured) for key, found in means.items())
         lines.append(f"{name}: {words}" if len(names) > 1 else words)
@@ -182,38 +171,33 @@ def _mean_text(title: str, found: MeanAndSd, rows: int) -> str:
     return f"{title}&nbsp;{number(found.mean)}{sd}{n}"
 
 
-def numbers_html(measurement: RoiMeasurement, names: Sequence[str]) -> str:
+def numbers_html(row: RoiRow, names: Sequence[str]) -> str:
     """Numbers of one region, a column for each prediction."""
-
-    def text(value: float, interval: Interval | None) -> str:
-        return number_text(value, interval).replace(" ", "&nbsp;")
-
-    lines = [
-        (one.title, [text(value_of(numbers, one), interval_of(numbers, one)) for numbers in measurement.numbers])
-        for one in AGREEMENT
+    if row.measurement is None:
+        return ""
+    texts = [{key: one.text.replace(" ", "&nbsp;") for key, one in row.numbers(k).items()} for k in range(len(names))]
+    lines = [(title, [found[key] for found in texts]) for key, title, *_ in AGREEMENT]
+    lines.append(("n", [f"{row.measurement.n:,}&nbsp;px"]))
+    differences = [
+        f"{name} − {names[0]}, paired: "
+        + ", ".join(f"{title.removeprefix('Δ')}&nbsp;{found[key]}" for key, title, *_ in DIFFERENCES)
+        for name, found in zip(names, texts, strict=True)
+        if DIFFERENCES[0].key in found
     ]
-    lines.append(("n", [f"{measurement.n:,}&nbsp;px"]))
-    differences = []
-    for name, numbers in zip(names[1:], measurement.numbers[1:], strict=True):
-        paired = [(one.title, difference_of(numbers, one)) for one in WITH_INTERVAL]
-        words = ", ".join(f"{title}&nbsp;{text(one.estimate, one)}" for title, one in paired if one is not None)
-        if words:
-            differences.append(f"{name} − {names[0]}, paired: {words}")
     return _table_html(lines, names) + "<br>".join(differences)
 
 
 def colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -> str:
     """Manders and Costes of one region, for a label."""
+    if not found:
+        return ""
     lines = []
     for name, quantities in groupby((one for one in COLOCALIZED if one.name), lambda one: one.name):
         keys = [one.key for one in quantities]
         lines.append((name, ["&nbsp;/&nbsp;".join(number(getattr(one, key)) for key in keys) for one in found]))
-    doubts = [
-        f"{f'{name}: ' if len(names) > 1 else ''}{_sentence(one.reason)}"
-        for name, one in zip(names, found, strict=True)
-        if one.reason
-    ]
-    return _table_html(lines, names) + "<br>".join(doubts)
+    return _table_html(lines, names) + "<br>".join(
+        _whose({name: [one.reason] for name, one in zip(names, found, strict=True)})
+    )
 
 
 def _table_html(lines: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:
@@ -227,17 +211,24 @@ def _table_html(lines: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]
 
 def doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
     """Why a number is missing or partial."""
-    words = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
-    whose: dict[str, list[str]] = {}
+    reasons = {}
     for name, numbers in zip(names, measurement.numbers, strict=True):
-        reasons = [numbers.line.reason]
+        reasons[name] = [numbers.line.reason]
         if numbers.intervals is not None and not _is_too_small(numbers):
-            reasons.append(numbers.intervals.pearson_r.reason)
-        for reason in filter(None, dict.fromkeys(reasons)):
-            whose.setdefault(reason, []).append(name)
-    for reason, some in whose.items():
-        words.append(_sentence(reason) if len(some) == len(names) else f"{', '.join(some)}: {_sentence(reason)}")
-    return " ".join(words)
+            reasons[name].append(numbers.intervals.pearson_r.reason)
+    clipped = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
+    return " ".join([*clipped, *_whose(reasons)])
+
+
+def _whose(reasons: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence for each reason, with the predictions that it is of unless it is of all."""
+    every = dict.fromkeys(reason for some in reasons.values() for reason in some if reason)
+    sentences = []
+    for reason in every:
+        names = [name for name, some in reasons.items() if reason in some]
+        sentence = f"{reason[0].upper()}{reason[1:]}."
+        sentences.append(sentence if len(names) == len(reasons) else f"{', '.join(names)}: {sentence}")
+    return sentences
 
 
 def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
@@ -255,7 +246,3 @@ def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
 
 def _is_too_small(numbers: RoiNumbers) -> bool:
     return numbers.intervals is not None and numbers.blocks is not None and numbers.blocks.effective < LEAST_BLOCKS
-
-
-def _sentence(reason: str) -> str:
-    return f"{reason[0].upper()}{reason[1:]}."

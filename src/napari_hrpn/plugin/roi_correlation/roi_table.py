@@ -3,55 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 
 from napari_hrpn.plugin.parts.numbers_table import NumbersTable
-from napari_hrpn.plugin.roi_correlation.results import (
-    AGREEMENT,
-    COLOCALIZED,
-    WITH_INTERVAL,
-    Quantity,
-    difference_of,
-    interval_of,
-    interval_text,
-    number_text,
-    value_of,
-)
+from napari_hrpn.plugin.roi_correlation.results import AGREEMENT, COLOCALIZED, DIFFERENCES, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from napari_hrpn.analysis import Interval
-    from napari_hrpn.plugin.roi_correlation.results import RoiRow
+    from napari_hrpn.plugin.roi_correlation.results import Number, RoiRow
 
 _INDEX = Qt.ItemDataRole.UserRole
 _VALUE = Qt.ItemDataRole.UserRole + 1
-_WITH_INTERVAL = ", with its 95 % interval from a spatial block bootstrap"
-
-
-class _Cell(NamedTuple):
-    text: str
-    value: float | None = None  # What it is sorted by
-    tooltip: str = ""
+_NAME = Quantity("roi", "ROI", "Name of the region")
+_N = Quantity("n", "n", "Pixels of the region on the slide, at full resolution")
 
 
 class _Item(QTableWidgetItem):
     """A cell that is sorted by its number; what has none comes last."""
 
-    def __init__(self, cell: _Cell, index: int) -> None:
-        super().__init__(cell.text)
-        self.setToolTip(cell.tooltip)
+    def __init__(self, index: int, text: str, value: float | None, tooltip: str) -> None:
+        super().__init__(text)
+        self.setToolTip(tooltip)
         self.setData(_INDEX, index)
-        self.setData(_VALUE, cell.value)
+        self.setData(_VALUE, value)
 
     def __lt__(self, other: QTableWidgetItem) -> bool:
         value, other_value = self.data(_VALUE), other.data(_VALUE)
         if value is None and other_value is None:
-            return bool(super().__lt__(other))
-        return other_value is None or (value is not None and value < other_value)
+            return bool(self.text() < other.text())
+        return bool(other_value is None or (value is not None and value < other_value))
 
 
 class RoiTable(NumbersTable):
@@ -66,7 +51,7 @@ class RoiTable(NumbersTable):
 
     def __init__(self) -> None:
         super().__init__({})
-        self._titles: list[str] = []
+        self._titles: list[tuple[str, str]] = []
         self._shown: tuple[Sequence[RoiRow], Sequence[str]] = (), ()
         self.has_more = False
         self.setToolTip(
@@ -82,12 +67,14 @@ class RoiTable(NumbersTable):
         chosen = self.picked_index()
         was_blocked = self.blockSignals(True)
         self.setSortingEnabled(False)
-        columns = list(_columns(rows, names, has_more=self.has_more))
-        self._set_titles([(title, tooltip) for title, tooltip, _ in columns])
+        has_colocalized = any(row.colocalization for row in rows)
+        columns = _columns(len(names), has_more=self.has_more, has_colocalized=has_colocalized)
+        self._set_titles([_title(quantity, names[k] if len(names) > 1 else "") for quantity, k in columns])
         self.setRowCount(len(rows))
-        for column, (_, _, cells) in enumerate(columns):
-            for index, cell in enumerate(cells):
-                self.setItem(index, column, _Item(cell, index))
+        for index, row in enumerate(rows):
+            records = [row.numbers(k) for k in range(len(names))]
+            for column, (quantity, k) in enumerate(columns):
+                self.setItem(index, column, _Item(index, *_cell(row, quantity, records[k])))
         self.resizeColumnsToContents()
         self._fit()
         # sorts by the column that the user has chosen
@@ -134,65 +121,37 @@ class RoiTable(NumbersTable):
             self.picked.emit(index)
 
 
-def _columns(rows: Sequence[RoiRow], names: Sequence[str], *, has_more: bool) -> Iterator[tuple[str, str, list[_Cell]]]:
-    """Title, tooltip and cells of each column; co-localisation once it is known of a region."""
-    every = range(len(names))
-
-    def agreement(quantity: Quantity, k: int) -> tuple[str, str, list[_Cell]]:
-        tooltip = f"{quantity.title}: {quantity.definition}{_WITH_INTERVAL if quantity.has_interval else ''}"
-        return _titled(quantity, names, k), tooltip, [_agreement_cell(row, quantity, k) for row in rows]
-
-    yield "ROI", "Name of the region", [_Cell(row.listed.name, None, row.problem) for row in rows]
-    yield from (agreement(quantity, k) for quantity in AGREEMENT if quantity.is_first for k in every)
-    yield "n", "Pixels of the region on the slide, at full resolution", [_count_cell(row) for row in rows]
-    if any(row.colocalization for row in rows):
-        for quantity in COLOCALIZED:
-            if quantity.is_first or (has_more and quantity.title):
-                for k in every:
-                    cells = [_colocalization_cell(row, quantity, k) for row in rows]
-                    yield _titled(quantity, names, k), quantity.definition, cells
-    if has_more:
-        for quantity in WITH_INTERVAL:
-            for k in every[1:]:
-                tooltip = (
-                    f"{quantity.title} of {names[k]} less that of {names[0]}, blocks paired, with its 95 % interval"
-                )
-                yield f"Δ{quantity.title} {names[k]}", tooltip, [_difference_cell(row, quantity, k) for row in rows]
-        yield from (agreement(quantity, k) for quantity in AGREEMENT if not quantity.is_first for k in every)
+def _columns(predictions: int, *, has_more: bool, has_colocalized: bool) -> list[tuple[Quantity, int]]:
+    """What is shown, and of which prediction; of the first where it is of the region itself."""
+    first = [quantity for quantity in AGREEMENT if quantity.is_first]
+    colocalized = [one for one in COLOCALIZED if one.is_first or (has_more and one.title)] if has_colocalized else []
+    rest = [one for one in (*DIFFERENCES, *AGREEMENT) if not one.is_first] if has_more else []
+    found = [
+        (_NAME, 0),
+        *product(first, range(predictions)),
+        (_N, 0),
+        *product([*colocalized, *rest], range(predictions)),
+    ]
+    return [(one, k) for one, k in found if k or one not in DIFFERENCES]
 
 
-def _titled(quantity: Quantity, names: Sequence[str], k: int) -> str:
-    return f"{quantity.title} {names[k]}" if len(names) > 1 else quantity.title
+def _title(quantity: Quantity, name: str) -> tuple[str, str]:
+    if quantity in (_NAME, _N):
+        return quantity.title, quantity.definition
+    interval = ", with its 95 % interval from a spatial block bootstrap" if quantity.has_interval else ""
+    return f"{quantity.title} {name}".strip(), f"{quantity.title}: {quantity.definition}{interval}"
 
 
-def _agreement_cell(row: RoiRow, quantity: Quantity, k: int) -> _Cell:
-    if row.measurement is None:
-        return _unknown(row)
-    numbers = row.measurement.numbers[k]
-    return _known(value_of(numbers, quantity), interval_of(numbers, quantity), numbers.line.reason)
-
-
-def _difference_cell(row: RoiRow, quantity: Quantity, k: int) -> _Cell:
-    found = None if row.measurement is None else difference_of(row.measurement.numbers[k], quantity)
-    return _unknown(row) if found is None else _known(found.estimate, found)
-
-
-def _colocalization_cell(row: RoiRow, quantity: Quantity, k: int) -> _Cell:
-    if not row.colocalization:
-        return _unknown(row)
-    found = row.colocalization[k]
-    return _known(float(getattr(found, quantity.key)), reason=found.reason)
-
-
-def _count_cell(row: RoiRow) -> _Cell:
-    return _unknown(row) if row.measurement is None else _Cell(f"{row.measurement.n:,}", row.measurement.n)
-
-
-def _unknown(row: RoiRow) -> _Cell:
-    return _Cell("–" if row.problem else "…", None, row.problem)
-
-
-def _known(value: float, interval: Interval | None = None, reason: str = "") -> _Cell:
-    if interval is not None:
-        reason = interval.reason or f"95 % interval {interval_text(interval)} from {interval.units:.1f} blocks"
-    return _Cell(number_text(value, interval), value if math.isfinite(value) else None, reason)
+def _cell(row: RoiRow, quantity: Quantity, record: Mapping[str, Number]) -> tuple[str, float | None, str]:
+    """Text, what it is sorted by, and tooltip."""
+    if quantity is _NAME:
+        return row.listed.name, None, row.problem
+    if quantity is _N and row.measurement is not None:
+        return f"{row.measurement.n:,}", row.measurement.n, ""
+    found = record.get(quantity.key)
+    if found is None:
+        return "–" if row.problem else "…", None, row.problem
+    reason = found.reason
+    if found.interval is not None:
+        reason = found.interval.reason or f"95 % interval from {found.interval.units:.1f} blocks"
+    return found.text, found.value if math.isfinite(found.value) else None, reason

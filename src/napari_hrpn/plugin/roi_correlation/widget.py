@@ -65,8 +65,6 @@ class RoiCorrelationWidget(MeasuringWidget):
     Regions are measured as they come and move; what is measured when it is asked for is their co-localisation.
     """
 
-    region_form: RoiForm  # type: ignore[assignment]
-
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, _COLOCALIZE)
@@ -74,7 +72,9 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._images: RoiImages | None = None
         self._current: ListedRoi | None = None
         self._known: dict[str, RoiMeasurement | Exception] = {}
-        self.region_form = self.roi_form = RoiForm(viewer)
+        self.roi_form = RoiForm(viewer)
+        # it says the same of regions, and whether it is settled
+        self.region_form = self.roi_form
         self.panel = ResultPanel()
         self.table = RoiTable()
         self.summary_label = QLabel()
@@ -229,7 +229,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._known.clear()
         self._images = None if pair is None else roi_images(_image(pair.real), tuple(map(_image, pair.predictions)))
         # numbers of other images must not stay
-        self.panel.show_measurement(None, "", _NO_PAIR if self._images is None else "")
+        self.panel.show_region(None, _NO_PAIR if self._images is None else "")
         self.panel.set_predictions(self._names(), (0, 0) if self._images is None else self._images.shape)
         self.maker.set_real(None if pair is None else pair.real)
 
@@ -314,15 +314,14 @@ class RoiCorrelationWidget(MeasuringWidget):
 
     def _take_preview(self, preview: Preview) -> None:
         current, found = self._current, preview.measurement
-        if preview.images is not self._images or current is None or not current.is_at(preview.listed):
-            return
         # the exact numbers of where it is now are better than a preview of where it was
-        if current.digest in self._known:
+        is_old = current is None or current.digest in self._known or not current.is_at(preview.listed)
+        if current is None or is_old or preview.images is not self._images:
             return
         if isinstance(found, Exception):
-            self.panel.show_measurement(None, current.name, str(found))
+            self.panel.show_region(RoiRow(current, problem=str(found)))
         else:
-            self.panel.show_measurement(found, current.name)
+            self.panel.show_region(RoiRow(current, found))
 
     def _take_measured(self, digest: str, found: RoiMeasurement | Exception) -> None:
         self._known[digest] = found
@@ -343,15 +342,13 @@ class RoiCorrelationWidget(MeasuringWidget):
                 self.bar.refuse(f"{listed.name}: {sentence_of(found)}")
 
     def _show_current(self) -> None:
-        current = self._current if self._images is not None else None
-        if current is None:
-            self.panel.show_measurement(None, "", _NO_PAIR if self._images is None else "")
-            self.panel.show_colocalization(())
+        if self._images is None or self._current is None:
+            self.panel.show_region(None, _NO_PAIR if self._images is None else "")
             return
-        row = self._row(current)
+        row = self._row(self._current)
+        # a preview stays until there are exact numbers
         if row.measurement is not None or row.problem or self.measurement is None:
-            self.panel.show_measurement(row.measurement, current.name, row.problem)
-        self.panel.show_colocalization(row.colocalization)
+            self.panel.show_region(row)
 
     def _show_table_soon(self) -> None:
         if not self._table_soon.isActive():
