@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import napari.viewer
-from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
+from magicgui.widgets import CheckBox
+from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, begin, once
+from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.arrangement import side_by_side
-from napari_hrpn.plugin.parts.choice_box import ChoiceBox
+from napari_hrpn.plugin.parts.combo_box import combo_box
 from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
@@ -22,10 +23,10 @@ from napari_hrpn.plugin.parts.saving import save_button
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
 from napari_hrpn.plugin.threshold_miou.numbers import Numbers, overlap_records
-from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over
+from napari_hrpn.plugin.threshold_miou.overlap import KEPT_BYTES, Overlap, Overview, full_key, full_part, look_over
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, MEANINGS, Overlay
 from napari_hrpn.plugin.threshold_miou.threshold_form import ThresholdForm
-from napari_hrpn.slides import SlideError
+from napari_hrpn.slides import ChunkCache, SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -53,14 +54,20 @@ class ThresholdMiouWidget(MeasuringWidget):
         super().__init__(viewer, _MEASURE)
         self._overview: Overview | None = None
         self._asked: tuple[Pair, Hashable] | None = None
-        self._looking: BackgroundRun | None = None
+        self._looking = NewestTask()
+        self._cache: ChunkCache | None = None
         self._is_begun = False
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=True)
         self.overlay = Overlay(viewer)
-        self.overlay_box = QCheckBox("Show")
-        self.prediction_box = ChoiceBox("Prediction whose overlap is shown in the viewer")
+        self.overlay_box = CheckBox(
+            value=True, text="Show", tooltip="Show in the viewer what reaches the threshold in both images or in one"
+        )
+        self.prediction_box = combo_box(self._prediction_choices, "Prediction whose overlap is shown in the viewer")
         self.threshold_form = ThresholdForm()
-        self.metric_box = ChoiceBox("Overlap of what reaches the threshold, or its mean with that of what does not")
+        self.metric_box = combo_box(
+            lambda: [(title, metric) for metric, title in METRICS.items()],
+            "Overlap of what reaches the threshold, or its mean with that of what does not",
+        )
         self.curves = OverlapCurves()
         self.numbers = Numbers()
         self._threshold_soon = soon(self, self._use_threshold)
@@ -76,7 +83,7 @@ class ThresholdMiouWidget(MeasuringWidget):
     @property
     def is_settled(self) -> bool:
         """Whether nothing is read or measured, and all that is known is shown, in the viewer too."""
-        is_looking = self._looking is not None or self.overlay.is_looking or self._threshold_soon.isActive()
+        is_looking = self._looking.is_busy or self.overlay.is_looking or self._threshold_soon.isActive()
         return super().is_settled and not is_looking
 
     def overlaps(self) -> tuple[Overlap, ...]:
@@ -117,7 +124,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         if self._is_shut_down:
             return
         self._threshold_soon.stop()
-        self._stop_looking()
+        self._looking.abandon()
         super().shut_down()
         self.region_form.shut_down()
         self.overlay.shut_down()
@@ -131,9 +138,6 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.save_plot("threshold MIoU", self.curves)
 
     def _lay_out(self) -> None:
-        self.overlay_box.setChecked(True)
-        self.overlay_box.setToolTip("Show in the viewer what reaches the threshold in both images or in one")
-        self.metric_box.offer([(title, metric) for metric, title in METRICS.items()])
         self.bar.measure_button.setText("Measure at full resolution")
         actions = [
             ("Table …", "Curves and the numbers at the threshold, as CSV", self.save_table),
@@ -142,14 +146,18 @@ class ThresholdMiouWidget(MeasuringWidget):
         rows = QWidget()
         form = form_layout(rows)
         add_row(form, "Region", self.region_form)
-        add_row(form, "In the viewer", side_by_side(self.prediction_box, self.overlay_box, is_second_wide=False))
+        add_row(
+            form,
+            "In the viewer",
+            side_by_side(self.prediction_box.native, self.overlay_box.native, is_second_wide=False),
+        )
         meanings = QLabel(
             "   ".join(f'<span style="color:{COLOURS[label]}">■</span> {text}' for label, text in MEANINGS.items())
         )
         meanings.setToolTip("Colours of the layer in the viewer: true positive, false negative, false positive")
         button = save_button(actions)
         button.setMinimumWidth(_SAVE_BUTTON_PX)
-        plot = side_by_side(self.metric_box, button, is_second_wide=False)
+        plot = side_by_side(self.metric_box.native, button, is_second_wide=False)
         self.lay_out((self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers))
 
     def _connect(self) -> None:
@@ -157,14 +165,14 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.overlay.looked.connect(self._show_numbers)
         self.overlay.removed.connect(self._note_removal)
         self.overlay.failed.connect(self._tell)
-        self.overlay_box.toggled.connect(self._show_overlay)
+        self.overlay_box.changed.connect(self._show_overlay)
         self.prediction_box.changed.connect(self._use_threshold)
         self.threshold_form.changed.connect(self._threshold_soon.start)
         self.curves.dragged.connect(self.threshold_form.set_percentile)
-        self.metric_box.changed.connect(self._use_metric)
+        self.metric_box.changed.connect(self.curves.use_metric)
 
     def _look_over(self, pair: Pair) -> None:
-        self._stop_looking()
+        self._looking.abandon()
         try:
             wanted = self.region_form.wanted(pair.real)
         except SlideError as error:
@@ -172,25 +180,24 @@ class ThresholdMiouWidget(MeasuringWidget):
             return
         if self.bar.is_running:
             self.bar.cancel()
-        work = once(look_over, pair, self.region_form.title, wanted)
-        self._looking = begin(work, self._take_overview, self._fail_to_look)
+        if self._cache is None or self._overview is None or self._overview.pair is not pair:
+            self._cache = ChunkCache(KEPT_BYTES)
+        work = once(look_over, pair, self.region_form.title, wanted, self._cache)
+        self._looking.do(work, self._take_overview, self._fail_to_look)
 
-    def _stop_looking(self) -> None:
-        if self._looking is not None:
-            self._looking.abandon()
-            self._looking = None
+    def _prediction_choices(self) -> list[tuple[str, int]]:
+        predictions = () if self._overview is None else self._overview.pair.predictions
+        return [(channel.name, index) for index, channel in enumerate(predictions)]
 
     def _take_overview(self, overview: Overview) -> None:
-        self._looking = None
         before, self._overview = self._overview, overview
         self._is_begun = False
         for index, overlap in enumerate(overview.overlaps):
             if overlap.is_full:
                 self.bar.results.keep(full_key(overview, index), overlap)
         if before is None or before.pair is not overview.pair:
-            titles = [(channel.name, index) for index, channel in enumerate(overview.pair.predictions)]
-            self.prediction_box.offer(titles)
-            self.prediction_box.setEnabled(len(titles) > 1)
+            self.prediction_box.reset_choices()
+            self.prediction_box.enabled = len(overview.overlaps) > 1
         if not self.bar.is_running:
             self.bar.say("")
         self._show_overlaps()
@@ -206,12 +213,12 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     def _clear(self) -> None:
         """Show nothing, for nothing that can be measured is chosen."""
-        self._stop_looking()
+        self._looking.abandon()
         if self.bar.is_running:
             self.bar.cancel()
         self._overview = self._asked = None
         self.overlay.hide()
-        self.prediction_box.offer([])
+        self.prediction_box.reset_choices()
         self.threshold_form.use_counts(None)
         self.curves.show_curves((), "")
         self._show_numbers()
@@ -246,7 +253,7 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     def _show_overlay(self) -> None:
         overview = self._overview
-        if not self.overlay_box.isChecked():
+        if not self.overlay_box.value:
             self.overlay.hide()
         elif overview is not None:
             self.overlay.show(overview, self.prediction_box.value or 0, self.threshold_form.threshold)
@@ -256,9 +263,6 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.overlay.use(self.prediction_box.value or 0, self.threshold_form.threshold)
         self.curves.set_percentile(self.threshold_form.percentile)
         self._show_numbers()
-
-    def _use_metric(self) -> None:
-        self.curves.use_metric(self.metric_box.value)
 
     def _show_numbers(self) -> None:
         view = self.overlay.view
@@ -274,7 +278,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         return overlap_records(self._overview, self.overlaps(), form.threshold, form.percentile)
 
     def _note_removal(self) -> None:
-        self.overlay_box.setChecked(False)
+        self.overlay_box.value = False
 
     def _tell(self, error: BaseException) -> None:
         self.bar.say(sentence_of(error))
