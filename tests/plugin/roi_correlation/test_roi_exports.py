@@ -25,7 +25,8 @@ from napari_hrpn.plugin.roi_correlation.exports import (
     write_rois_table,
 )
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
-from napari_hrpn.plugin.roi_correlation.results import RoiRow, numbers_html, summary_html
+from napari_hrpn.plugin.roi_correlation.result_panel import numbers_html, summary_html
+from napari_hrpn.plugin.roi_correlation.results import RoiRow
 from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
 from napari_hrpn.slides import Annotation, SlideError, read_geojson
 from support.roi_shapes import box

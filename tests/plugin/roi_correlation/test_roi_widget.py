@@ -14,7 +14,8 @@ from napari_hrpn.analysis.blocks import BlockSums
 from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
 from napari_hrpn.plugin.roi_correlation.exports import settings
 from napari_hrpn.plugin.roi_correlation.region_form import ALL, fitting_size
-from napari_hrpn.plugin.roi_correlation.results import interval_doubt, short_names
+from napari_hrpn.plugin.roi_correlation.result_panel import interval_doubt
+from napari_hrpn.plugin.roi_correlation.results import short_names
 from support.roi_shapes import box, own_threads
 
 PLACE = {"scale": (0.65, 0.65), "units": ("um", "um")}

@@ -20,7 +20,7 @@ from support.settling import WAIT_MS, draw
 from support.settling import settle as settled
 
 AFFORDABLE = "napari_hrpn.plugin.threshold_miou.overlap.AFFORDABLE_PX"
-UNASKED = "napari_hrpn.plugin.threshold_miou.widget.UNASKED_PX"
+UNASKED = "napari_hrpn.plugin.parts.measuring_widget._UNASKED_WEIGHT"
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ def test_of_a_view_that_was_not_read_no_more_is_read_than_it_shows(monkeypatch, 
     settle(widget)
     view = widget.overlay.view.window
     assert view.level == 0
-    chunks = [chunk.result().shape for chunk in widget._cache._chunks.values()]
+    chunks = [chunk.result().shape for chunk in widget._overview.levels.cache._chunks.values()]
     assert sum(map(np.prod, chunks)) < 2 * SHAPE[0] * SHAPE[1]
     part = slice(view.box.y0, view.box.y1), slice(view.box.x0, view.box.x1)
     real, predicted = (image[part] for image in pixels(slides))

@@ -1,4 +1,4 @@
-"""Density of real and predicted grey levels in a region, with the identity and the fitted line; it follows a drag.
+"""_Density of real and predicted grey levels in a region, with the identity and the fitted line; it follows a drag.
 
 Axes and labels are drawn when they change; else only the density and its lines are drawn over them.
 """
@@ -38,7 +38,7 @@ _SHARE_BEYOND = 1 / 2000
 _STEADY_DECADES, _STEADY_TIMES = 1.5, 2.0
 
 
-class Scale(NamedTuple):
+class _Scale(NamedTuple):
     """What a density is drawn on."""
 
     low: float  # Grey level at the lower end of both axes
@@ -46,7 +46,7 @@ class Scale(NamedTuple):
     decades: float  # Of pixels, at the upper end of the colours
 
 
-class Density(NamedTuple):
+class _Density(NamedTuple):
     """The artists of a density, from the lowest up."""
 
     image: AxesImage
@@ -69,8 +69,8 @@ class DensityPlot(Plot):
         self.words = ""
         self._shown: tuple[RoiMeasurement, int] | None = None
         self._title = ""
-        self._scale: Scale | None = None
-        self._density: Density | None = None
+        self._scale: _Scale | None = None
+        self._density: _Density | None = None
 
     def show_measurement(self, measurement: RoiMeasurement | None, which: int, title: str, words: str = "") -> None:
         """Show the density of a prediction in a region, or a sentence in its place."""
@@ -80,7 +80,7 @@ class DensityPlot(Plot):
         if measurement is None:
             self._scale = None
         else:
-            found = density_scale(measurement, which)
+            found = _scale(measurement, which)
             self._scale = found if measurement.is_exact or self._scale is None else _steady(found, self._scale)
         if self._density is None or before != (self._scale, self._title, self.words):
             self.redraw_soon()
@@ -97,8 +97,7 @@ class DensityPlot(Plot):
         axes, bar_axes = figure.add_subplot(), figure.add_axes((0.9, 0.1, 0.02, 0.8))
         axes.set_facecolor(ink.background)
         axes.set_title(self._title, loc="left", fontsize=9, color=ink.text)
-        density = draw_density(axes, *self._shown, self._scale)
-        add_colour_scale(density, cax=bar_axes)
+        density = draw_density(axes, *self._shown, self._scale, bar_axes)
         for part in (axes, bar_axes):
             part.tick_params(colors=ink.text, which="both")
             for label in (part.xaxis.label, part.yaxis.label):
@@ -153,37 +152,34 @@ class DensityPlot(Plot):
             self.drawn.emit()
 
 
-def draw_density(axes: Axes, measurement: RoiMeasurement, which: int, scale: Scale) -> Density:
-    """Draw the density of a prediction, for the screen or for a file."""
+def draw_density(
+    axes: Axes, measurement: RoiMeasurement, which: int, scale: _Scale | None = None, bar_axes: Axes | None = None
+) -> _Density:
+    """Draw the density of a prediction, for the screen or for a file, with the scale of its colours."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    scale = scale or _scale(measurement, which)
     axes.set_xlabel("real, grey levels", fontsize=9)
     axes.set_ylabel("predicted, grey levels", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.set_aspect("equal", adjustable="box")
-    nothing = np.full((1, 1), np.nan)
-    image = axes.imshow(nothing, origin="lower", cmap=_COLORMAP, interpolation="nearest")
+    image = axes.imshow(np.full((1, 1), np.nan), origin="lower", cmap=_COLORMAP, interpolation="nearest")
     image.set_clim(0, scale.decades)
     (identity,) = axes.plot([], [], "--", color=_IDENTITY_COLOUR, label="identity", linewidth=1.2)
     (fit,) = axes.plot([], [], "-", color=_FIT_COLOUR, label="fit", linewidth=1.2)
-    density = Density(image, identity, fit)
+    density = _Density(image, identity, fit)
     _show(density, measurement, which, scale)
     axes.set_xlim(scale.low, scale.high)
     axes.set_ylim(scale.low, scale.high)
-    return density
-
-
-def add_colour_scale(density: Density, *, cax: Axes | None = None, ax: Axes | None = None) -> None:
-    """Draw which colour is how many pixels, into axes of its own (`cax`) or beside the density (`ax`)."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    figure = density.image.axes.figure
-    bar = figure.colorbar(density.image, cax=cax, ax=ax)
+    bar = axes.figure.colorbar(image, cax=bar_axes, ax=None if bar_axes else axes)
     bar.locator = MaxNLocator(4, integer=True)
     bar.formatter = FuncFormatter(lambda value, _: f"{10**value:,.0f}")
     bar.set_label("pixels (log)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
+    return density
 
 
-def density_scale(measurement: RoiMeasurement, which: int) -> Scale:
+def _scale(measurement: RoiMeasurement, which: int) -> _Scale:
     """Axes to the brightest pixels but a few, in steps, so that they seldom change; the same for all predictions."""
     low, high = measurement.density_range
     densities = [numbers.density for numbers in measurement.numbers]
@@ -192,7 +188,7 @@ def density_scale(measurement: RoiMeasurement, which: int) -> Scale:
     wanted = max(8, *map(_last_used, densities)) * _ROOM
     step = 2.0 ** (math.floor(math.log2(wanted)) - 3)
     end = low + min(cells, math.ceil(wanted / step) * step) * (high - low) / cells
-    return Scale(low, end, math.ceil(2 * math.log10(max(densities[which].max(), 2))) / 2)
+    return _Scale(low, end, math.ceil(2 * math.log10(max(densities[which].max(), 2))) / 2)
 
 
 def _last_used(density: NDArray[np.int64]) -> int:
@@ -202,17 +198,17 @@ def _last_used(density: NDArray[np.int64]) -> int:
     return int(max(inside)) if total else 0
 
 
-def _steady(found: Scale, before: Scale) -> Scale:
+def _steady(found: _Scale, before: _Scale) -> _Scale:
     """The scale as it was, where it will do: while a region moves, axes and colours do not jump."""
     low, high, decades = found
     if decades <= before.decades <= decades + _STEADY_DECADES:
         decades = before.decades
     if before.low == low and high <= before.high <= low + _STEADY_TIMES * (high - low):
         high = before.high
-    return Scale(low, high, decades)
+    return _Scale(low, high, decades)
 
 
-def _show(density: Density, measurement: RoiMeasurement, which: int, scale: Scale) -> None:
+def _show(density: _Density, measurement: RoiMeasurement, which: int, scale: _Scale) -> None:
     numbers = measurement.numbers[which]
     low, high = measurement.density_range
     with np.errstate(divide="ignore"):

@@ -15,7 +15,7 @@ import numpy as np
 from napari_hrpn import __version__
 from napari_hrpn.analysis import LabelledRoi, label_outline, outlined, roi_bounds
 from napari_hrpn.plugin.parts.saving import write_figure, write_table
-from napari_hrpn.plugin.roi_correlation.density_plot import add_colour_scale, density_scale, draw_density
+from napari_hrpn.plugin.roi_correlation.density_plot import draw_density
 from napari_hrpn.plugin.roi_correlation.results import (
     AGREEMENT,
     COLOCALIZED,
@@ -147,8 +147,7 @@ def roi_figure(exported: Exported, row: RoiRow) -> Figure:
     count = len(exported.names)
     figure = Figure(figsize=(_PANEL_INCHES * 1.25 * count, _PANEL_INCHES), layout="constrained")
     for k, (axes, name) in enumerate(zip(figure.subplots(1, count, squeeze=False)[0], exported.names, strict=True)):
-        density = draw_density(axes, row.measurement, k, density_scale(row.measurement, k))
-        add_colour_scale(density, ax=axes)
+        draw_density(axes, row.measurement, k)
         line = row.measurement.numbers[k].line
         axes.set_title(
             f"{row.listed.name}, {name}\nr = {number(line.pearson_r)}, slope = {number(line.slope)}, "

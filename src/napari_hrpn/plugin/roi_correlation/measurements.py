@@ -20,7 +20,7 @@ from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Hashable, Sequence
+    from collections.abc import Generator, Sequence
 
     from napari_hrpn.analysis import Colocalization, Roi, RoiReport
 
@@ -172,15 +172,10 @@ def _measurement_part(images: RoiImages, listed: ListedRoi) -> Part:
     return Part(listed.digest, listed.name, _area(listed), lambda _: _measure(images, listed.roi))
 
 
-def colocalization_key(images: RoiImages, listed: ListedRoi) -> Hashable:
-    """What Manders and Costes of a region are remembered by."""
-    return "colocalization", who(images), listed.digest
-
-
 def colocalization_part(images: RoiImages, listed: ListedRoi) -> Part:
     """Manders and Costes of a region, to be computed in a thread."""
+    key = "colocalization", who(images), listed.digest
     words = f"Computing the co-localisation of {listed.name}"
-    key = colocalization_key(images, listed)
     return Part(key, words, _area(listed), lambda _: one_step(_colocalized, images, listed))
 
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Shapes
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.analysis import one_stroke, random_rois, roi_bounds
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
     from napari_hrpn.analysis import PlacedRois, RandomRois, Roi
+    from napari_hrpn.plugin.parts.measure_bar import MeasureBar
     from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.plugin.parts.tissue_mask import Tissue
     from napari_hrpn.plugin.roi_correlation.region_form import RoiForm
@@ -48,19 +49,13 @@ _SQUARE = 1e-6
 
 
 class RoiMaker(QObject):
-    """Does what the form asks for.
-
-    `said` carries a sentence for the user, `refused` why something cannot be done.
-    """
-
-    said = Signal(str)
-    refused = Signal(str)
+    """Does what the form asks for, and says in a bar what came of it."""
 
     def __init__(
-        self, viewer: napari.Viewer, form: RoiForm, tissue: Tissue, there: Callable[[], Sequence[Roi]]
+        self, viewer: napari.Viewer, form: RoiForm, tissue: Tissue, bar: MeasureBar, there: Callable[[], Sequence[Roi]]
     ) -> None:
         super().__init__()
-        self._viewer, self._form, self._tissue, self._there = viewer, form, tissue, there
+        self._viewer, self._form, self._tissue, self._bar, self._there = viewer, form, tissue, bar, there
         self._real: ComparedChannel | None = None
         self._wants_random = False
         self._task = NewestTask()
@@ -93,7 +88,7 @@ class RoiMaker(QObject):
     def draw(self) -> None:
         """Let the user draw a rectangle, in the chosen layer or in a new one."""
         if self._real is None:
-            self.refused.emit(_NO_SLIDE)
+            self._bar.refuse(_NO_SLIDE)
             return
         self._form.refresh()
         layer = self._form.layer
@@ -107,7 +102,7 @@ class RoiMaker(QObject):
         """Import regions from GeoJSON into a new layer."""
         real = self._real
         if real is None:
-            self.refused.emit(_NO_SLIDE)
+            self._bar.refuse(_NO_SLIDE)
             return
 
         def show(found: tuple[Sequence[Annotation], str]) -> None:
@@ -116,7 +111,7 @@ class RoiMaker(QObject):
             self._files[layer] = path.name
             self._form.choose(layer)
             number = sum(one.kind == "include" for one in annotations)
-            self.said.emit(f"{number} {'region' if number == 1 else 'regions'} imported. {note}".strip())
+            self._bar.say(f"{number} {'region' if number == 1 else 'regions'} imported. {note}".strip())
 
         self._task.do(once(read_rois, path, real.slide.shape), show, self._refuse)
 
@@ -124,7 +119,7 @@ class RoiMaker(QObject):
         """Add random regions; the tissue is looked for first, where it is needed."""
         real = self._real
         if real is None:
-            self.refused.emit(_NO_SLIDE)
+            self._bar.refuse(_NO_SLIDE)
             return
         # a layer may have come this very moment
         self._form.refresh()
@@ -135,7 +130,7 @@ class RoiMaker(QObject):
             self._wants_random = tissue is None and self._tissue.is_busy
             if tissue is None:
                 waiting = "Looking for the tissue …"
-                self.said.emit(waiting if self._wants_random else f"{self._tissue.problem} Or ask for 0 %.")
+                self._bar.say(waiting if self._wants_random else f"{self._tissue.problem} Or ask for 0 %.")
                 return
         shape = real.slide.shape
         self._task.do(
@@ -164,7 +159,7 @@ class RoiMaker(QObject):
         words = f"{len(placed.boxes)} of {settings.number} regions added."
         if placed.overlapping:
             words += f" {placed.overlapping} of them overlap: there was no room apart."
-        self.said.emit(words)
+        self._bar.say(words)
 
     def _tissue_changed(self) -> None:
         if self._wants_random and not self._tissue.is_busy:
@@ -172,7 +167,7 @@ class RoiMaker(QObject):
             self.add_random()
 
     def _refuse(self, error: BaseException) -> None:
-        self.refused.emit(sentence_of(error))
+        self._bar.refuse(sentence_of(error))
 
     def _ask_for_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self._form, "Regions to import", "", _GEOJSON)

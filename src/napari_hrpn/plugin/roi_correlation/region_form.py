@@ -27,6 +27,7 @@ _NOTHING_CHOSEN = "– draw, import or choose –"
 _LAYER_TIP = "Layer whose shapes or labels are the regions: rectangles, ellipses, polygons; one region for each label"
 _PIXELS, _MICROMETRES = "px", "µm"
 _LARGEST = 1_000_000
+_BOX_PX = 64
 _DEFAULTS = RandomRois()
 
 
@@ -45,7 +46,7 @@ class RoiForm(QWidget):
             text="Import…", tooltip="Import regions from GeoJSON, as QuPath exports it, into a new layer"
         )
         self.restore_button = PushButton(text="Restore", visible=False)
-        self.random_form = RandomForm()
+        self.random_form = _RandomForm()
         self.note_label = ToneLabel(TEXT)
         row = _row(self.layer_box, self.draw_button, self.import_button, self.restore_button)
         row.native.setToolTip(_LAYER_TIP)
@@ -118,7 +119,7 @@ class RoiForm(QWidget):
         return [layer for _, layer in self.region_layers.choices() if KEY not in layer.metadata]
 
 
-class RandomForm(QWidget):
+class _RandomForm(QWidget):
     """The settings of random regions: how large, how many, from which seed, on how much tissue."""
 
     def __init__(self) -> None:
@@ -156,6 +157,9 @@ class RandomForm(QWidget):
             tooltip="Add rectangles at random places on the tissue, that do not overlap where that is possible",
         )
         self.note_label = ToneLabel()
+        for box in (self.width_box, self.height_box, self.number_box, self.seed_box, self.tissue_box):
+            # their largest numbers would make the dock wider
+            box.min_width = _BOX_PX
         form = form_layout(self)
         add_row(form, "Random", _row(self.width_box, Label(value="×"), self.height_box, self.unit_box).native)
         form.addRow(_row(self.number_box, self.seed_box, self.tissue_box, labels=True).native)

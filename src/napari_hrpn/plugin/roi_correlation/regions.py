@@ -56,7 +56,7 @@ class ListedRoi:
 
 
 @dataclass(frozen=True, eq=False)
-class RoiList:
+class _RoiList:
     """What a layer holds."""
 
     rois: tuple[ListedRoi, ...] = ()  # In the order of the layer
@@ -70,7 +70,7 @@ def shape_rois(
     viewer: napari.Viewer,
     only: Container[int] | None = None,
     taken: Sequence[Annotation] = (),
-) -> RoiList:
+) -> _RoiList:
     """Regions of shapes."""
     shapes = shapes_on_slide(layer, image, viewer, only)
     areas = [shape for shape in shapes if shape.has_area]
@@ -78,17 +78,17 @@ def shape_rois(
     kept = [shape for shape in areas if not shape.excludes]
     drawn = [Annotation(_shape_name(layer, shape.index), "include", ((shape.ring,),)) for shape in kept]
     found = zip([shape.index for shape in kept], included([*drawn, *taken]), strict=True)
-    return RoiList(
+    return _RoiList(
         tuple(_listed(index, roi) for index, roi in found),
         _left_out(sum(shape.is_line for shape in shapes), len(taken)),
         taken,
     )
 
 
-def label_rois(found: LabelsOnSlide) -> RoiList:
+def label_rois(found: LabelsOnSlide) -> _RoiList:
     """Regions of labels, one for each value but 0; for any thread."""
     rois = labelled_rois(found.labels, found.matrix, found.offset)
-    return RoiList(tuple(_listed(value, roi) for value, roi in rois.items()))
+    return _RoiList(tuple(_listed(value, roi) for value, roi in rois.items()))
 
 
 def _shape_name(layer: Shapes, index: int) -> str:
@@ -128,7 +128,7 @@ class FollowedRegions(QObject):
         self._viewer = viewer
         self.layers: tuple[Shapes | Labels, ...] = ()
         self._image: Image | None = None
-        self._lists: dict[Shapes | Labels, RoiList] = {}
+        self._lists: dict[Shapes | Labels, _RoiList] = {}
         self._vertices: dict[Shapes, list[NDArray[Any]]] = {}
         self._search = NewestTask()
         self._connected: list[tuple[Any, Any]] = []
@@ -143,7 +143,7 @@ class FollowedRegions(QObject):
         return tuple(
             roi.of(layer, self._prefix(layer))
             for layer in self.layers
-            for roi in self._lists.get(layer, RoiList()).rois
+            for roi in self._lists.get(layer, _RoiList()).rois
         )
 
     @property
@@ -183,7 +183,7 @@ class FollowedRegions(QObject):
                 else:
                     labels[layer] = labels_on_slide(layer, image, self._viewer)
             except SlideError as error:
-                self._lists[layer] = RoiList((), str(error))
+                self._lists[layer] = _RoiList((), str(error))
         if labels:
             self._search.do(once(_search, labels), self._take, lambda error: self._take(dict.fromkeys(labels, error)))
         else:
@@ -258,7 +258,7 @@ class FollowedRegions(QObject):
         if not moved:
             return
         self._vertices[layer] = [np.array(vertices) for vertices in now]
-        taken = self._lists.get(layer, RoiList()).taken
+        taken = self._lists.get(layer, _RoiList()).taken
         found = shape_rois(layer, image, self._viewer, moved, taken).rois
         if found:
             self.dragged.emit(found[0].of(layer, self._prefix(layer)))
@@ -277,15 +277,15 @@ class FollowedRegions(QObject):
         if found is not None:
             self.picked.emit(found)
 
-    def _take(self, found: Mapping[Labels, RoiList | BaseException]) -> None:
+    def _take(self, found: Mapping[Labels, _RoiList | BaseException]) -> None:
         for layer, rois in found.items():
-            self._lists[layer] = rois if isinstance(rois, RoiList) else RoiList((), sentence_of(rois))
+            self._lists[layer] = rois if isinstance(rois, _RoiList) else _RoiList((), sentence_of(rois))
         self.listed.emit()
 
 
-def _search(wanted: Mapping[Labels, LabelsOnSlide]) -> dict[Labels, RoiList | ValueError]:
+def _search(wanted: Mapping[Labels, LabelsOnSlide]) -> dict[Labels, _RoiList | ValueError]:
     """Find the regions of labels in a thread; it touches no layer, they are only keys here."""
-    found: dict[Labels, RoiList | ValueError] = {}
+    found: dict[Labels, _RoiList | ValueError] = {}
     for layer, labels in wanted.items():
         try:
             found[layer] = label_rois(labels)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
 from napari_hrpn.plugin.parts.combo_box import combo_box
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.tone_label import ToneLabel
 from napari_hrpn.plugin.roi_correlation.density_plot import DensityPlot
-from napari_hrpn.plugin.roi_correlation.results import (
-    colocalization_html,
-    doubts,
-    interval_doubt,
-    level_text,
-    numbers_html,
-)
+from napari_hrpn.plugin.roi_correlation.results import AGREEMENT, COLOCALIZED, DIFFERENCES, summary
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from napari_hrpn.analysis import RoiMeasurement
+    from napari_hrpn.analysis import Colocalization, MeanAndSd, RoiMeasurement, RoiNumbers
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
 _NO_ROI = "Draw a rectangle, an ellipse or a polygon on the slide, import regions, or add random ones."
@@ -77,12 +75,12 @@ class ResultPanel:
         self.doubt_label.say("" if measurement is None else interval_doubt(measurement, self._shape))
         heading = numbers = ""
         if row is not None and measurement is not None:
-            heading = f"<b>{self._title}</b>, {level_text(measurement)}. {doubts(measurement, self._names)}"
+            heading = f"<b>{self._title}</b>, {_level_text(measurement)}. {_doubts(measurement, self._names)}"
             numbers = numbers_html(row, self._names)
         self.level_label.setText(heading)
         self.numbers_label.setText(numbers)
         colocalized = () if row is None else row.colocalization
-        self.colocalization_label.setText(colocalization_html(colocalized, self._names))
+        self.colocalization_label.setText(_colocalization_html(colocalized, self._names))
         self.colocalization_label.setVisible(bool(colocalized))
 
     def _show_density(self, _: object = None, *, words: str = "") -> None:
@@ -100,3 +98,109 @@ def _label(tooltip: str) -> QLabel:
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
+
+
+def _level_text(measurement: RoiMeasurement) -> str:
+    """Which pixels were read."""
+    if measurement.is_exact:
+        return "full resolution"
+    down, across = (f"{step:.4g}" for step in measurement.downsample)
+    return f"preview from level {measurement.level}: means of {across} × {down} px"
+
+
+def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
+    """Mean and SD over the regions, for a label."""
+    measured = sum(row.measurement is not None for row in rows)
+    if not measured:
+        return ""
+    waiting = sum(row.measurement is None and not row.problem for row in rows)
+    more = f", {waiting} still to be measured" if waiting else ""
+    lines = [f"<b>Mean ± SD over {measured} {'ROI' if measured == 1 else 'ROIs'}</b>{more}"]
+    titles = {key: title for key, title, *_ in (*AGREEMENT, *DIFFERENCES)}
+    for name, means in zip(names, summary(rows, len(names)), strict=True):
+        words = " · ".join(_mean_text(titles[key], found, measured) for key, found in means.items())
+        lines.append(f"{name}: {words}" if len(names) > 1 else words)
+    return "<br>".join(lines)
+
+
+def _mean_text(title: str, found: MeanAndSd, rows: int) -> str:
+    sd = f"&nbsp;±&nbsp;{number(found.sd)}" if math.isfinite(found.sd) else ""
+    n = "" if found.n == rows else f"&nbsp;(n&nbsp;=&nbsp;{found.n})"
+    return f"{title}&nbsp;{number(found.mean)}{sd}{n}"
+
+
+def numbers_html(row: RoiRow, names: Sequence[str]) -> str:
+    """Numbers of one region, a column for each prediction."""
+    if row.measurement is None:
+        return ""
+    texts = [{key: one.text.replace(" ", "&nbsp;") for key, one in row.numbers(k).items()} for k in range(len(names))]
+    lines = [(title, [found[key] for found in texts]) for key, title, *_ in AGREEMENT]
+    lines.append(("n", [f"{row.measurement.n:,}&nbsp;px"]))
+    differences = [
+        f"{name} − {names[0]}, paired: "
+        + ", ".join(f"{title.removeprefix('Δ')}&nbsp;{found[key]}" for key, title, *_ in DIFFERENCES)
+        for name, found in zip(names, texts, strict=True)
+        if DIFFERENCES[0].key in found
+    ]
+    return _table_html(lines, names) + "<br>".join(differences)
+
+
+def _colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -> str:
+    """Manders and Costes of one region, for a label."""
+    if not found:
+        return ""
+    lines = []
+    for name, quantities in groupby((one for one in COLOCALIZED if one.name), lambda one: one.name):
+        keys = [one.key for one in quantities]
+        lines.append((name, ["&nbsp;/&nbsp;".join(number(getattr(one, key)) for key in keys) for one in found]))
+    return _table_html(lines, names) + "<br>".join(
+        _whose({name: [one.reason] for name, one in zip(names, found, strict=True)})
+    )
+
+
+def _table_html(lines: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:
+    heads = [("", [f"<b>{name}</b>" for name in names])] if len(names) > 1 else []
+    rows = "".join(
+        f"<tr><td>{title}&nbsp;&nbsp;</td>{''.join(f'<td>{cell}&nbsp;&nbsp;</td>' for cell in cells)}</tr>"
+        for title, cells in [*heads, *lines]
+    )
+    return f"<table>{rows}</table>"
+
+
+def _doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
+    """Why a number is missing or partial."""
+    reasons = {}
+    for name, numbers in zip(names, measurement.numbers, strict=True):
+        reasons[name] = [numbers.line.reason]
+        if numbers.intervals is not None and not _is_too_small(numbers):
+            reasons[name].append(numbers.intervals.pearson_r.reason)
+    clipped = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
+    return " ".join([*clipped, *_whose(reasons)])
+
+
+def _whose(reasons: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence for each reason, with the predictions that it is of unless it is of all."""
+    every = dict.fromkeys(reason for some in reasons.values() for reason in some if reason)
+    sentences = []
+    for reason in every:
+        names = [name for name, some in reasons.items() if reason in some]
+        sentence = f"{reason[0].upper()}{reason[1:]}."
+        sentences.append(sentence if len(names) == len(reasons) else f"{', '.join(names)}: {sentence}")
+    return sentences
+
+
+def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
+    """Why a region is too small for intervals, and whether a larger one is possible."""
+    sides = [one.blocks.side_px for one in measurement.numbers if one.blocks is not None and _is_too_small(one)]
+    if not sides:
+        return ""
+    needed_px = LEAST_BLOCKS * max(sides) ** 2
+    height, width = shape
+    start = f"No interval of r and slope: it takes {LEAST_BLOCKS} blocks of {max(sides):,} px, that is {needed_px:,} px"
+    if needed_px > height * width:
+        return f"{start}, and the slide has {width:,} x {height:,} = {width * height:,} px."
+    return f"{start}; this region has {measurement.n:,} px."
+
+
+def _is_too_small(numbers: RoiNumbers) -> bool:
+    return numbers.intervals is not None and numbers.blocks is not None and numbers.blocks.effective < LEAST_BLOCKS

@@ -19,7 +19,7 @@ from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, save_button
 from napari_hrpn.plugin.parts.tasks import Remembered
-from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
+from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import go_to
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
 from napari_hrpn.plugin.roi_correlation.exports import (
@@ -32,14 +32,13 @@ from napari_hrpn.plugin.roi_correlation.measurements import (
     Measurements,
     Preview,
     Previews,
-    colocalization_key,
     colocalization_part,
 )
 from napari_hrpn.plugin.roi_correlation.new_regions import RoiMaker, name_next
 from napari_hrpn.plugin.roi_correlation.region_form import RoiForm
 from napari_hrpn.plugin.roi_correlation.regions import FollowedRegions
-from napari_hrpn.plugin.roi_correlation.result_panel import ResultPanel
-from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary_html
+from napari_hrpn.plugin.roi_correlation.result_panel import ResultPanel, summary_html
+from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names
 from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class RoiCorrelationWidget(MeasuringWidget):
             tooltip="Show real in red and predicted in green, yellow where they agree, as one layer",
         )
         self._rois = FollowedRegions(viewer, self.roi_form.region_layers)
-        self.maker = RoiMaker(viewer, self.roi_form, self.tissue, self.reported_rois)
+        self.maker = RoiMaker(viewer, self.roi_form, self.tissue, self.bar, self.reported_rois)
         self.previews, self._measurements = Previews(), Measurements()
         self._overlay = ColocalizationLayer(viewer)
         self._table_soon = soon(self, self._show_table, _TABLE_MS)
@@ -206,8 +205,6 @@ class RoiCorrelationWidget(MeasuringWidget):
     def _connect(self) -> None:
         self.roi_form.changed.connect(self.changed)
         self.roi_form.restore_button.changed.connect(self._rois.restore)
-        self.maker.said.connect(self.bar.say)
-        self.maker.refused.connect(self.bar.refuse)
         self._rois.deleted.connect(self.roi_form.offer_restore)
         self._rois.dragged.connect(self._dragged)
         self._rois.listed.connect(self._listed)
@@ -240,7 +237,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         found = self._known.get(listed.digest)
         if isinstance(found, Exception):
             return RoiRow(listed, problem=str(found))
-        colocalized = None if self._images is None else self.bar.known(colocalization_key(self._images, listed))
+        colocalized = None if self._images is None else self.bar.known(colocalization_part(self._images, listed).key)
         return RoiRow(listed, found, colocalization=colocalized if isinstance(colocalized, tuple) else ())
 
     def _current_first(self) -> list[ListedRoi]:
@@ -331,15 +328,13 @@ class RoiCorrelationWidget(MeasuringWidget):
 
     def _say_colocalized(self, _: object = None) -> None:
         """Say what came of the co-localisation, once it is known of all regions."""
-        images = self._images
-        known = {
-            one: None if images is None else self.bar.known(colocalization_key(images, one)) for one in self._rois.rois
-        }
-        if known and all(found is not None for found in known.values()):
+        parts = [] if self._images is None else [colocalization_part(self._images, one) for one in self._rois.rois]
+        found = [self.bar.known(part.key) for part in parts]
+        if found and None not in found:
             self.bar.say("Manders and Costes of all regions, at full resolution: columns of the table.")
-        for listed, found in known.items():
-            if isinstance(found, Exception):
-                self.bar.refuse(f"{listed.name}: {sentence_of(found)}")
+        for listed, error in zip(self._rois.rois, found, strict=False):
+            if isinstance(error, Exception):
+                self.bar.refuse(f"{listed.name}: {error}")
 
     def _show_current(self) -> None:
         if self._images is None or self._current is None:

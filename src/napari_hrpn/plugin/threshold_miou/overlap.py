@@ -32,8 +32,8 @@ AFFORDABLE_PX = 2048**2
 REAL_ONLY, PREDICTED_ONLY, BOTH = 1, 2, 3
 """Labels: false negative, false positive, true positive; 0 is neither, or outside the region."""
 _COARSEST_PX = 1024
-KEPT_BYTES = 256 << 20
-_MASKS_KEPT = 8
+_KEPT_BYTES = 256 << 20
+_WINDOWS_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class ComparedLevels:
         self._arrays = _common_levels(pair)
         self._finished = [one.slide.finished for one in pair.predictions]
         self._region = region
-        self.cache = cache or ChunkCache(KEPT_BYTES)
-        # of the windows that are in view, whatever the threshold
-        self._counted = lru_cache(_MASKS_KEPT)(self._find_counted)
+        self.cache = cache or ChunkCache(_KEPT_BYTES)
+        # what is in view is put together once, whatever the threshold
+        self._read = lru_cache(_WINDOWS_KEPT)(self._read_now)
 
     def __len__(self) -> int:
         return len(self._arrays)
@@ -90,11 +90,10 @@ class ComparedLevels:
 
     def labels(self, window: Window, prediction: int, threshold: float) -> NDArray[np.uint8]:
         """Where a prediction and the real image reach a threshold; it takes time where pixels were not read yet."""
-        real, predicted = self._pixels(window, prediction)
+        real, predicted, counted = self._read(window, prediction)
         labels = _reaches(predicted, threshold)
         labels <<= 1
         labels |= _reaches(real, threshold)
-        counted = self._counted(window, prediction)
         if counted is not None:
             labels *= counted
         return labels
@@ -103,25 +102,18 @@ class ComparedLevels:
         """Pixel pairs in the region, for overlap at any threshold. It takes time: not for the GUI thread."""
         from napari_hrpn.analysis import pair_counts
 
-        return pair_counts(*self._pixels(window, prediction), self._counted(window, prediction))
+        return pair_counts(*self._read(window, prediction))
 
-    def _pixels(self, window: Window, prediction: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _read_now(self, window: Window, prediction: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]:
+        """Real and predicted pixels, and which of them are in the region and were predicted; None for all."""
         real, *predicted = self._arrays[window.level]
-        part = _slices(window.box)
-        return self.cache.read(real, *part), self.cache.read(predicted[prediction], *part)
-
-    def _find_counted(self, window: Window, prediction: int) -> NDArray[np.bool_] | None:
-        """Which pixels are in the region and were predicted; None for all."""
-        downsample, tiles = self.downsample(window.level), self._finished[prediction]
-        inside = self._region.inside(window.box, downsample)
-        if tiles is None:
-            return inside
-        finished = tiles.within(*_slices(window.box), downsample)
-        return finished if inside is None else inside & finished
-
-
-def _slices(box: Box) -> tuple[slice, slice]:
-    return slice(box.y0, box.y1), slice(box.x0, box.x1)
+        box, downsample, tiles = window.box, self.downsample(window.level), self._finished[prediction]
+        part = slice(box.y0, box.y1), slice(box.x0, box.x1)
+        counted = self._region.inside(box, downsample)
+        if tiles is not None:
+            finished = tiles.within(*part, downsample)
+            counted = finished if counted is None else counted & finished
+        return self.cache.read(real, *part), self.cache.read(predicted[prediction], *part), counted
 
 
 def _common_levels(pair: Pair) -> list[tuple[da.Array, ...]]:
@@ -172,10 +164,10 @@ class Overview:
     overlaps: tuple[Overlap, ...]  # Of each prediction, from the finest level that is affordable
 
 
-def look_over(pair: Pair, title: str, wanted: Wanted, cache: ChunkCache | None = None) -> Overview:
-    """Read what is affordable of a pair. It takes time: not for the GUI thread."""
+def look_over(pair: Pair, title: str, wanted: Wanted, before: Overview | None = None) -> Overview:
+    """Read what is affordable of a pair, and was not read before. It takes time: not for the GUI thread."""
     region = found_region(title, wanted, pair.real.slide.shape)
-    levels = ComparedLevels(pair, region, cache)
+    levels = ComparedLevels(pair, region, before.levels.cache if before is not None and before.pair is pair else None)
     every = range(len(pair.predictions))
     for level in range(len(levels)):
         # what the viewer shows first is in memory then
@@ -197,9 +189,10 @@ def full_key(overview: Overview, prediction: int) -> Hashable:
 def full_part(overview: Overview, prediction: int) -> Part:
     """Overlap at full resolution, to be measured in a thread."""
     real, predicted, region = overview.pair.real, overview.pair.predictions[prediction], overview.region
-    area = float(region.bounds(real.slide.shape).area)
+    # of both images
+    weight = 2.0 * region.bounds(real.slide.shape).area
     key, words = full_key(overview, prediction), f"Reading {predicted.name}"
-    return Part(key, words, area, lambda _: full_overlap(real, predicted, region))
+    return Part(key, words, weight, lambda _: full_overlap(real, predicted, region))
 
 
 def full_overlap(

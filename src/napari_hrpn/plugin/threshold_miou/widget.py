@@ -23,10 +23,10 @@ from napari_hrpn.plugin.parts.saving import save_button
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
 from napari_hrpn.plugin.threshold_miou.numbers import Numbers, overlap_records
-from napari_hrpn.plugin.threshold_miou.overlap import KEPT_BYTES, Overlap, Overview, full_key, full_part, look_over
+from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, MEANINGS, Overlay
 from napari_hrpn.plugin.threshold_miou.threshold_form import ThresholdForm
-from napari_hrpn.slides import ChunkCache, SlideError
+from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.selection import Pair
     from napari_hrpn.plugin.parts.tasks import Part
 
-UNASKED_PX = 64 * 10**6
-"""Regions up to this size are measured at full resolution without being asked."""
 _SAVE_BUTTON_PX = 76
 _LONGEST_REGION = 22
 _REGION_TIP = (
@@ -55,8 +53,6 @@ class ThresholdMiouWidget(MeasuringWidget):
         self._overview: Overview | None = None
         self._asked: tuple[Pair, Hashable] | None = None
         self._looking = NewestTask()
-        self._cache: ChunkCache | None = None
-        self._is_begun = False
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=True)
         self.overlay = Overlay(viewer)
         self.overlay_box = CheckBox(
@@ -97,9 +93,9 @@ class ThresholdMiouWidget(MeasuringWidget):
     def parts(self) -> list[Part]:
         """Overlap of each prediction at full resolution."""
         overview = self._overview
-        if overview is None:
-            raise UserError(self.pair_form.problem or self.message or "The layers are still being looked at.")
-        return [full_part(overview, index) for index in range(len(overview.overlaps))]
+        if overview is None and not self._looking.is_busy:
+            raise UserError(self.pair_form.problem or self.message)
+        return [] if overview is None else [full_part(overview, index) for index in range(len(overview.overlaps))]
 
     def plots(self) -> Sequence[Plot]:
         """The curves."""
@@ -117,7 +113,6 @@ class ThresholdMiouWidget(MeasuringWidget):
             self._look_over(pair)
         elif self._overview is not None:
             self._show_overlaps()
-            self._measure_unasked()
 
     def shut_down(self) -> None:
         """End all that runs, and take the layer away."""
@@ -178,11 +173,8 @@ class ThresholdMiouWidget(MeasuringWidget):
         except SlideError as error:
             self._fail_to_look(error)
             return
-        if self.bar.is_running:
-            self.bar.cancel()
-        if self._cache is None or self._overview is None or self._overview.pair is not pair:
-            self._cache = ChunkCache(KEPT_BYTES)
-        work = once(look_over, pair, self.region_form.title, wanted, self._cache)
+        self.bar.cancel()
+        work = once(look_over, pair, self.region_form.title, wanted, self._overview)
         self._looking.do(work, self._take_overview, self._fail_to_look)
 
     def _prediction_choices(self) -> list[tuple[str, int]]:
@@ -191,7 +183,6 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     def _take_overview(self, overview: Overview) -> None:
         before, self._overview = self._overview, overview
-        self._is_begun = False
         for index, overlap in enumerate(overview.overlaps):
             if overlap.is_full:
                 self.bar.results.keep(full_key(overview, index), overlap)
@@ -202,7 +193,8 @@ class ThresholdMiouWidget(MeasuringWidget):
             self.bar.say("")
         self._show_overlaps()
         self._show_overlay()
-        self._measure_unasked()
+        # what is not known at full resolution is measured, if that does not take long
+        self.changed()
 
     def _fail_to_look(self, error: BaseException) -> None:
         asked = self._asked
@@ -214,24 +206,13 @@ class ThresholdMiouWidget(MeasuringWidget):
     def _clear(self) -> None:
         """Show nothing, for nothing that can be measured is chosen."""
         self._looking.abandon()
-        if self.bar.is_running:
-            self.bar.cancel()
+        self.bar.cancel()
         self._overview = self._asked = None
         self.overlay.hide()
         self.prediction_box.reset_choices()
         self.threshold_form.use_counts(None)
         self.curves.show_curves((), "")
         self._show_numbers()
-
-    def _measure_unasked(self) -> None:
-        overview = self._overview
-        self.bar.measure_button.setVisible(not all(overlap.is_full for overlap in self.overlaps()))
-        if overview is None or self._is_begun or self.bar.is_running:
-            return
-        area = overview.region.bounds(overview.pair.real.slide.shape).area
-        if area <= UNASKED_PX:
-            self._is_begun = True
-            self.bar.start(self.parts())
 
     def _show_overlaps(self) -> None:
         overview, overlaps = self._overview, self.overlaps()
