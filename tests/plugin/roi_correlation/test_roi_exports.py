@@ -26,8 +26,7 @@ from napari_hrpn.plugin.roi_correlation.exports import (
 )
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.plugin.roi_correlation.result_panel import numbers_html, summary_html
-from napari_hrpn.plugin.roi_correlation.results import RoiRow
-from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
+from napari_hrpn.plugin.roi_correlation.results import RoiRow, RoiTable
 from napari_hrpn.slides import Annotation, SlideError, read_geojson
 from support.roi_shapes import box
 
@@ -187,7 +186,7 @@ def test_the_table_sorts_by_number_and_what_is_not_measured_comes_last(exported,
     assert picked == [2]
     table.show_regions(exported.rows, exported.names[:1])
     assert table.columnCount() == 4
-    table.show_more(True)
+    table.more_box.value = True
     assert table.columnCount() == 8
 
 

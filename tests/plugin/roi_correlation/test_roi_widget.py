@@ -82,7 +82,7 @@ def test_every_region_and_prediction_has_the_numbers_of_its_pixels(drawn, pixels
     shown = widget.table.item(0, 1).text()
     assert shown.startswith(f"{widget.rows()[0].measurement.numbers[0].line.pearson_r:.3f} [")
     assert widget.table.item(1, len(titles) - 1).text() == "54,000"
-    widget.more_box.value = True
+    widget.table.more_box.value = True
     assert titles_of(widget)[:8] == [*titles, "Δr GANDA", "Δslope GANDA"]
     assert titles_of(widget)[-2:] == ["RMSE HRPN", "RMSE GANDA"]
     assert widget.table.item(1, len(titles) - 1).text() == "54,000"
@@ -91,7 +91,7 @@ def test_every_region_and_prediction_has_the_numbers_of_its_pixels(drawn, pixels
 def test_mean_and_sd_over_regions_are_shown_with_n(drawn):
     widget, _ = drawn
     values = [row.measurement.numbers[0].line.slope for row in widget.rows()]
-    text = widget.summary_label.text().replace("&nbsp;", " ")
+    text = widget.panel.summary_label.text().replace("&nbsp;", " ")
     assert "Mean ± SD over 2 ROIs" in text
     assert f"HRPN: r {np.mean([row.measurement.numbers[0].line.pearson_r for row in widget.rows()]):.3f}" in text
     assert f"slope {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text

@@ -128,15 +128,16 @@ class Previews(QObject):
 
 
 class Measurements(QObject):
-    """Measures regions from every pixel, one after the other, without a word.
+    """Measures regions from every pixel, one after the other and without a word, and remembers their numbers.
 
-    `measured` carries the digest of a region and its numbers, or why there are none.
+    `measured` carries the digest of a region whose numbers, or why there are none, are `known` now.
     """
 
-    measured = Signal(object, object)
+    measured = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
+        self.known: dict[str, RoiMeasurement | ValueError] = {}
         self._run: BackgroundRun | None = None
 
     @property
@@ -145,10 +146,11 @@ class Measurements(QObject):
         return self._run is not None
 
     def measure(self, images: RoiImages, rois: Sequence[ListedRoi]) -> None:
-        """Measure these regions now, in place of those that were to be measured."""
+        """Measure what is not known of these regions, in place of those that were to be measured; forget all others."""
         self.abandon()
-        if rois:
-            parts = [_measurement_part(images, one) for one in rois]
+        self.known = {one.digest: self.known[one.digest] for one in rois if one.digest in self.known}
+        parts = [_measurement_part(images, one) for one in rois if one.digest not in self.known]
+        if parts:
             self._run = BackgroundRun(in_turn(parts, {}))
             self._run.yielded.connect(self._take)
             self._run.finished.connect(self._end)
@@ -162,7 +164,8 @@ class Measurements(QObject):
 
     def _take(self, news: object) -> None:
         if isinstance(news, Finished):
-            self.measured.emit(news.key, news.result)
+            self.known[str(news.key)] = news.result
+            self.measured.emit(news.key)
 
     def _end(self) -> None:
         self._run = None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import Colocalization, MeanAndSd, RoiMeasurement, RoiNumbers
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
+_NO_PAIR = "There is nothing to correlate yet."
 _NO_ROI = "Draw a rectangle, an ellipse or a polygon on the slide, import regions, or add random ones."
 
 
@@ -43,6 +44,7 @@ class ResultPanel:
             "Pixels by real and predicted grey level: dashed the identity, solid the least-squares line.\n"
             "It follows while a region is dragged"
         )
+        self.summary_label = _label("Over the regions at full resolution; SD with n - 1")
         self.level_label = _label("Which pixels the numbers are from: while a region moves, a coarser level may do")
         self.numbers_label = _label("In brackets: 95 % intervals from a spatial block bootstrap, at full resolution")
         self.colocalization_label = _label("Co-localisation as Fiji's Coloc 2 gives it, at full resolution")
@@ -66,12 +68,12 @@ class ResultPanel:
         self.prediction_box.reset_choices()
         self._choice.setVisible(len(names) > 1)
 
-    def show_region(self, row: RoiRow | None, words: str = "") -> None:
-        """Show what is known of a region, or words in the place of its density."""
+    def show_region(self, row: RoiRow | None) -> None:
+        """Show what is known of a region, or what to do to have one."""
         self.measurement = measurement = None if row is None else row.measurement
         self._title = "" if row is None else row.listed.name
-        problem = "" if row is None else row.problem
-        self._show_density(words=words or problem or ("Measuring …" if row else _NO_ROI))
+        nothing = _NO_ROI if self._names else _NO_PAIR
+        self._show_density(words=nothing if row is None else row.problem or "Measuring …")
         self.doubt_label.say("" if measurement is None else interval_doubt(measurement, self._shape))
         heading = numbers = ""
         if row is not None and measurement is not None:
@@ -82,6 +84,10 @@ class ResultPanel:
         colocalized = () if row is None else row.colocalization
         self.colocalization_label.setText(_colocalization_html(colocalized, self._names))
         self.colocalization_label.setVisible(bool(colocalized))
+
+    def show_summary(self, rows: Sequence[RoiRow]) -> None:
+        """Show mean and SD over the regions."""
+        self.summary_label.setText(summary_html(rows, self._names))
 
     def _show_density(self, _: object = None, *, words: str = "") -> None:
         # another choice may come before the numbers of what is chosen

@@ -7,9 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
-from magicgui.widgets import CheckBox, PushButton
+from magicgui.widgets import PushButton
 from napari.layers import Shapes
-from qtpy.QtWidgets import QLabel
 
 from napari_hrpn.analysis import roi_extent, roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
@@ -37,9 +36,8 @@ from napari_hrpn.plugin.roi_correlation.measurements import (
 from napari_hrpn.plugin.roi_correlation.new_regions import RoiMaker, name_next
 from napari_hrpn.plugin.roi_correlation.region_form import RoiForm
 from napari_hrpn.plugin.roi_correlation.regions import FollowedRegions
-from napari_hrpn.plugin.roi_correlation.result_panel import ResultPanel, summary_html
-from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names
-from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
+from napari_hrpn.plugin.roi_correlation.result_panel import ResultPanel
+from napari_hrpn.plugin.roi_correlation.results import RoiRow, RoiTable, short_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
 
 _TABLE_MS = 80
 _MOST_COLOCALIZED = 10_000
-_NO_PAIR = "There is nothing to correlate yet."
 _COLOCALIZE = "Manders' and Costes' co-localisation of all regions, as Fiji's Coloc 2: columns of the table"
 _NOTHING = "There is nothing to save yet: draw a region on the slide first."
 _REGIONS = "GeoJSON (*.geojson)"
@@ -70,16 +67,11 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._pair: Pair | None = None
         self._images: RoiImages | None = None
         self._current: ListedRoi | None = None
-        self._known: dict[str, RoiMeasurement | Exception] = {}
         self.roi_form = RoiForm(viewer)
         # it says the same of regions, and whether it is settled
         self.region_form = self.roi_form
         self.panel = ResultPanel()
         self.table = RoiTable()
-        self.summary_label = QLabel()
-        self.more_box = CheckBox(
-            text="More columns", tooltip="Show all that is known of each region; the files have it in any case"
-        )
         self.layer_button = PushButton(
             text="Co-localisation layer",
             tooltip="Show real in red and predicted in green, yellow where they agree, as one layer",
@@ -130,11 +122,6 @@ class RoiCorrelationWidget(MeasuringWidget):
         """The regions, which a report has too."""
         return [listed.roi for listed in self._rois.rois]
 
-    def measure(self) -> None:
-        """Compute Manders and Costes of what was not computed yet."""
-        self.pair_form.look_again()
-        self.start(self.parts, self._say_colocalized)
-
     def show_known(self) -> None:
         """Follow the layers that are chosen; the numbers of another pair go."""
         pair, former = self.pair_form.pair, self._pair
@@ -155,6 +142,14 @@ class RoiCorrelationWidget(MeasuringWidget):
             return
         self._overlay.show(self._images, which, pair.real, pair.predictions[which])
         self.bar.say("Red: real alone, green: predicted alone, yellow: both, at the contrast of the real layer.")
+
+    def exported(self) -> Exported | None:
+        """What there is to save."""
+        images, rows = self._images, self.rows()
+        if images is None or not any(row.measurement for row in rows):
+            return None
+        rows = tuple(replace(row, origin=self.maker.origin(row.listed, images.shape)) for row in rows)
+        return Exported(images, rows, ", ".join(layer.name for layer in self._rois.layers))
 
     def save_table(self) -> None:
         """Ask where to save the table, and save it."""
@@ -190,8 +185,6 @@ class RoiCorrelationWidget(MeasuringWidget):
 
     def _lay_out(self) -> None:
         self.bar.measure_button.setText("Manders and Costes")
-        self.summary_label.setWordWrap(True)
-        self.summary_label.setToolTip("Over the regions at full resolution; SD with n - 1")
         actions = [
             ("Table (CSV) …", "One row for each region and prediction", self.save_table),
             ("Figure (PNG, SVG) …", "Densities of the region that is looked at, with a CSV beside", self.save_figure),
@@ -199,8 +192,8 @@ class RoiCorrelationWidget(MeasuringWidget):
         ]
         save = save_button(actions)
         save.setToolTip("Save the table, the figure, or the regions; the settings are saved beside them")
-        below = side_by_side(self.more_box.native, side_by_side(self.layer_button.native, save))
-        self.lay_out((self.pair_form, self.roi_form, *self.panel.widgets, self.table, below, self.summary_label))
+        below = side_by_side(self.table.more_box.native, side_by_side(self.layer_button.native, save))
+        self.lay_out((self.pair_form, self.roi_form, *self.panel.widgets, self.table, below, self.panel.summary_label))
 
     def _connect(self) -> None:
         self.roi_form.changed.connect(self.changed)
@@ -212,7 +205,6 @@ class RoiCorrelationWidget(MeasuringWidget):
         self.previews.measured.connect(self._take_preview)
         self._measurements.measured.connect(self._take_measured)
         self.bar.ended.connect(self._say_colocalized)
-        self.more_box.changed.connect(self.table.show_more)
         self.table.picked.connect(self._pick)
         self.table.centred.connect(self._centre)
         self.layer_button.changed.connect(self.show_colocalization_layer)
@@ -222,19 +214,19 @@ class RoiCorrelationWidget(MeasuringWidget):
         self.previews.abandon()
         self.previews.forget()
         self._measurements.abandon()
+        self._measurements.known.clear()
         self.bar.cancel()
-        self._known.clear()
         self._images = None if pair is None else roi_images(_image(pair.real), tuple(map(_image, pair.predictions)))
-        # numbers of other images must not stay
-        self.panel.show_region(None, _NO_PAIR if self._images is None else "")
         self.panel.set_predictions(self._names(), (0, 0) if self._images is None else self._images.shape)
+        # numbers of other images must not stay
+        self.panel.show_region(None)
         self.maker.set_real(None if pair is None else pair.real)
 
     def _names(self) -> tuple[str, ...]:
         return () if self._images is None else short_names([image.name for image in self._images.predictions])
 
-    def _row(self, listed: ListedRoi) -> RoiRow:
-        found = self._known.get(listed.digest)
+    def _row(self, listed: ListedRoi, preview: RoiMeasurement | ValueError | None = None) -> RoiRow:
+        found = preview or self._measurements.known.get(listed.digest)
         if isinstance(found, Exception):
             return RoiRow(listed, problem=str(found))
         colocalized = None if self._images is None else self.bar.known(colocalization_part(self._images, listed).key)
@@ -247,8 +239,7 @@ class RoiCorrelationWidget(MeasuringWidget):
     def _measure(self) -> None:
         """Measure what is not known yet."""
         if self._images is not None:
-            wanted = [one for one in self._current_first() if one.digest not in self._known]
-            self._measurements.measure(self._images, wanted)
+            self._measurements.measure(self._images, self._current_first())
 
     def _dragged(self, listed: ListedRoi) -> None:
         if self._images is None:
@@ -259,7 +250,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._current = listed
         if is_other:
             self.table.pick(self._number_of(listed))
-        if listed.digest in self._known:
+        if listed.digest in self._measurements.known:
             self._show_current()
             return
         shown = None if is_other or self.measurement is None else self.measurement.density_range
@@ -273,8 +264,6 @@ class RoiCorrelationWidget(MeasuringWidget):
         for layer in self._rois.layers:
             if isinstance(layer, Shapes):
                 name_next(layer)
-        there = {listed.digest for listed in rois}
-        self._known = {digest: found for digest, found in self._known.items() if digest in there}
         self._current = next((listed for listed in rois if listed.is_at(self._current)), rois[-1] if rois else None)
         self._measure()
         self._show_current()
@@ -299,7 +288,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         if listed.is_at(self._current):
             return
         self._current = listed
-        if self._images is not None and listed.digest not in self._known:
+        if self._images is not None and listed.digest not in self._measurements.known:
             self.previews.ask(self._images, listed, None)
         self._show_current()
 
@@ -310,18 +299,14 @@ class RoiCorrelationWidget(MeasuringWidget):
             go_to(self._viewer, pair.real.layer, Box(y0, y1, x0, x1))
 
     def _take_preview(self, preview: Preview) -> None:
-        current, found = self._current, preview.measurement
+        current = self._current
         # the exact numbers of where it is now are better than a preview of where it was
-        is_old = current is None or current.digest in self._known or not current.is_at(preview.listed)
+        is_old = current is None or current.digest in self._measurements.known or not current.is_at(preview.listed)
         if current is None or is_old or preview.images is not self._images:
             return
-        if isinstance(found, Exception):
-            self.panel.show_region(RoiRow(current, problem=str(found)))
-        else:
-            self.panel.show_region(RoiRow(current, found))
+        self.panel.show_region(self._row(current, preview.measurement))
 
-    def _take_measured(self, digest: str, found: RoiMeasurement | Exception) -> None:
-        self._known[digest] = found
+    def _take_measured(self, digest: str) -> None:
         if self._current is not None and self._current.digest == digest:
             self._show_current()
         self._show_table_soon()
@@ -338,7 +323,7 @@ class RoiCorrelationWidget(MeasuringWidget):
 
     def _show_current(self) -> None:
         if self._images is None or self._current is None:
-            self.panel.show_region(None, _NO_PAIR if self._images is None else "")
+            self.panel.show_region(None)
             return
         row = self._row(self._current)
         # a preview stays until there are exact numbers
@@ -350,18 +335,10 @@ class RoiCorrelationWidget(MeasuringWidget):
             self._table_soon.start()
 
     def _show_table(self) -> None:
-        rows, names = self.rows(), self._names()
-        self.table.show_regions(rows, names)
+        rows = self.rows()
+        self.table.show_regions(rows, self._names())
         self.table.pick(self._number_of(self._current))
-        self.summary_label.setText(summary_html(rows, names))
-
-    def exported(self) -> Exported | None:
-        """What there is to save."""
-        images, rows = self._images, self.rows()
-        if images is None or not any(row.measurement for row in rows):
-            return None
-        rows = tuple(replace(row, origin=self.maker.origin(row.listed, images.shape)) for row in rows)
-        return Exported(images, rows, ", ".join(layer.name for layer in self._rois.layers))
+        self.panel.show_summary(rows)
 
     def _save(self, what: str, kinds: str, write: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401
         exported = self.exported()
