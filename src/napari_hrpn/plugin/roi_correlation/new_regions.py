@@ -106,6 +106,7 @@ class RoiMaker(QObject):
             return
 
         def show(found: tuple[Sequence[Annotation], str]) -> None:
+            """Show what was read."""
             annotations, note = found
             layer = imported_layer(annotations, path.stem, real.layer, real.slide.shape, self._viewer)
             self._files[layer] = path.name

@@ -157,14 +157,7 @@ class _RandomForm(QWidget):
             tooltip="Add rectangles at random places on the tissue, that do not overlap where that is possible",
         )
         self.note_label = ToneLabel()
-        for box in (self.width_box, self.height_box, self.number_box, self.seed_box, self.tissue_box):
-            # their largest numbers would make the dock wider
-            box.min_width = _BOX_PX
-        form = form_layout(self)
-        add_row(form, "Random", _row(self.width_box, Label(value="×"), self.height_box, self.unit_box).native)
-        form.addRow(_row(self.number_box, self.seed_box, self.tissue_box, labels=True).native)
-        form.addRow(self.add_button.native)
-        form.addRow(self.note_label)
+        self._lay_out()
         self.unit_box.changed.connect(self._convert)
 
     def use_slide(self, slide: Slide | None) -> None:
@@ -196,6 +189,16 @@ class _RandomForm(QWidget):
     def _size(self) -> tuple[int, int]:
         down, across = self._per_unit(self._unit)
         return max(1, round(self.height_box.value / down)), max(1, round(self.width_box.value / across))
+
+    def _lay_out(self) -> None:
+        for box in (self.width_box, self.height_box, self.number_box, self.seed_box, self.tissue_box):
+            # their largest numbers would make the dock wider
+            box.min_width = _BOX_PX
+        form = form_layout(self)
+        add_row(form, "Random", _row(self.width_box, Label(value="×"), self.height_box, self.unit_box).native)
+        form.addRow(_row(self.number_box, self.seed_box, self.tissue_box, labels=True).native)
+        form.addRow(self.add_button.native)
+        form.addRow(self.note_label)
 
     def _convert(self, unit: str) -> None:
         before, after = self._per_unit(self._unit), self._per_unit(unit)

@@ -21,18 +21,8 @@ from napari_hrpn.plugin.parts.tasks import Remembered
 from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import go_to
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
-from napari_hrpn.plugin.roi_correlation.exports import (
-    Exported,
-    write_roi_figure,
-    write_rois_geojson,
-    write_rois_table,
-)
-from napari_hrpn.plugin.roi_correlation.measurements import (
-    Measurements,
-    Preview,
-    Previews,
-    colocalization_part,
-)
+from napari_hrpn.plugin.roi_correlation.exports import Exported, write_roi_figure, write_rois_geojson, write_rois_table
+from napari_hrpn.plugin.roi_correlation.measurements import Measurements, Preview, Previews, colocalization_part
 from napari_hrpn.plugin.roi_correlation.new_regions import RoiMaker, name_next
 from napari_hrpn.plugin.roi_correlation.region_form import RoiForm
 from napari_hrpn.plugin.roi_correlation.regions import FollowedRegions
@@ -136,7 +126,7 @@ class RoiCorrelationWidget(MeasuringWidget):
 
     def show_colocalization_layer(self) -> None:
         """Show real in red and predicted in green."""
-        pair, which = self.pair_form.pair, self.panel.which
+        pair, which = self._pair, self.panel.which
         if pair is None or self._images is None:
             self.bar.say(self.pair_form.problem or "")
             return
@@ -293,7 +283,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._show_current()
 
     def _centre(self, number: int) -> None:
-        pair, rois = self.pair_form.pair, self._rois.rois
+        pair, rois = self._pair, self._rois.rois
         if pair is not None and number < len(rois):
             (y0, x0), (y1, x1) = (end.round().astype(int).tolist() for end in roi_extent(rois[number].roi))
             go_to(self._viewer, pair.real.layer, Box(y0, y1, x0, x1))
