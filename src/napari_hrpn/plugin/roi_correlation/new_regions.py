@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import pandas as pd
 from napari.layers import Shapes
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
@@ -20,7 +21,7 @@ from napari_hrpn.analysis import one_stroke, random_rois, roi_bounds
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.user_error import sentence_of
-from napari_hrpn.plugin.roi_correlation.regions import NAME
+from napari_hrpn.plugin.roi_correlation.regions import NAME, name_last
 from napari_hrpn.plugin.roi_correlation.results import Origin
 from napari_hrpn.plugin.viewer import placement
 from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, HALF_A_PIXEL, points_in_layer
@@ -204,26 +205,21 @@ def new_layer(
 
 def add_boxes(boxes: Sequence[Box], names: Sequence[str], layer: Shapes, image: Image, viewer: napari.Viewer) -> None:
     """Add rectangles to the user's shapes."""
-    has_names = NAME in layer.features
-    before = _default_name(layer)
-    for box, name in zip(boxes, names, strict=True):
-        ring = points_in_layer(_box_ring(box), layer, image, viewer)
-        if has_names:
-            _set_default_name(layer, name)
-        layer.add(ring, shape_type="rectangle" if _is_rectangle(ring) else "polygon")
-    if has_names:
-        _set_default_name(layer, before)
-        name_next(layer)
+    rings = [points_in_layer(_box_ring(box), layer, image, viewer) for box in boxes]
+    layer.add(rings, shape_type=["rectangle" if _is_rectangle(ring) else "polygon" for ring in rings])
+    name_last(layer, pd.DataFrame({NAME: names}))
+    name_next(layer)
 
 
 def name_next(layer: Shapes) -> None:
     """Let the shape that is drawn next have the next number, in layers that name their shapes so."""
-    if not _default_name(layer).startswith(_NUMBERED):
+    before = str(layer.feature_defaults[NAME].iloc[0]) if NAME in layer.features else ""
+    if not before.startswith(_NUMBERED):
         return
     taken = set(layer.features[NAME])
     name = next(name for k in count(len(layer.data) + 1) if (name := f"{_NUMBERED}{k}") not in taken)
-    if name != _default_name(layer):
-        _set_default_name(layer, name)
+    if name != before:
+        layer.feature_defaults = {**layer.feature_defaults.iloc[0].to_dict(), NAME: name}
 
 
 def read_rois(path: Path, shape: tuple[int, int]) -> tuple[Sequence[Annotation], str]:
@@ -264,11 +260,3 @@ def _boxes_around(rois: Sequence[Roi], shape: tuple[int, int]) -> list[Box]:
 def _is_rectangle(ring: np.ndarray) -> bool:
     sides = ring[1] - ring[0], ring[3] - ring[0]
     return bool(abs(np.dot(*sides)) < _SQUARE * np.prod([np.linalg.norm(side) for side in sides]))
-
-
-def _default_name(layer: Shapes) -> str:
-    return str(layer.feature_defaults[NAME].iloc[0]) if NAME in layer.features else ""
-
-
-def _set_default_name(layer: Shapes, name: str) -> None:
-    layer.feature_defaults = {**layer.feature_defaults.iloc[0].to_dict(), NAME: name}

@@ -110,6 +110,16 @@ def _left_out(lines: int, excluding: int) -> str:
     return " ".join(words)
 
 
+def name_last(layer: Shapes, added: pd.DataFrame) -> None:
+    """Give the shapes that were added last their names and other features, those that their layer has."""
+    features, defaults = layer.features.copy(), layer.feature_defaults.iloc[0].to_dict()
+    for column in added.columns.intersection(features.columns):
+        features.iloc[-len(added) :, features.columns.get_loc(column)] = added[column].to_numpy()
+    layer.features = features
+    # napari takes the last ones for the next shape
+    layer.feature_defaults = defaults
+
+
 class FollowedRegions(QObject):
     """Gives out the regions of one or several layers.
 
@@ -326,8 +336,4 @@ class _DeletedShapes:
         if not self.shapes:
             return
         layer.add(**self.shapes)
-        features = layer.features.copy()
-        first = len(features) - len(self.features)
-        for column in self.features.columns.intersection(features.columns):
-            features.iloc[first:, features.columns.get_loc(column)] = self.features[column].to_numpy()
-        layer.features = features
+        name_last(layer, self.features)
