@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, Container, FloatSpinBox, Label, PushButton, SpinBox
+from magicgui.widgets import ComboBox, Container, FloatSpinBox, Label, PushButton
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
@@ -127,31 +127,20 @@ class _RandomForm(QWidget):
         self._pixel_um: tuple[float, float] | None = None
         self._unit = _PIXELS
         self._proposed = _DEFAULTS.height_px, _DEFAULTS.width_px
-        self.width_box = _size_box(_DEFAULTS.width_px, "Width of each region; 960 px in the paper")
-        self.height_box = _size_box(_DEFAULTS.height_px, "Height of each region; 864 px in the paper")
+        self.width_box = _number_box(_DEFAULTS.width_px, 1, _LARGEST, "Width of each region; 960 px in the paper")
+        self.height_box = _number_box(_DEFAULTS.height_px, 1, _LARGEST, "Height of each region; 864 px in the paper")
         self.unit_box = ComboBox(
             value=_PIXELS,
             choices=[_PIXELS, _MICROMETRES],
             tooltip="Unit of width and height; µm where the slide says how large its pixels are",
             enabled=False,
         )
-        self.number_box = SpinBox(
-            value=_DEFAULTS.number, min=1, max=1000, label="ROIs", tooltip="How many regions to add"
-        )
-        self.seed_box = SpinBox(
-            value=_DEFAULTS.seed,
-            min=0,
-            max=999_999,
-            label="seed",
-            tooltip="Start of the random numbers: the same seed gives the same places",
-        )
-        self.tissue_box = SpinBox(
-            value=round(100 * _DEFAULTS.least_tissue),
-            min=0,
-            max=100,
-            label="≥ % tissue",
-            tooltip="Share of each region that is tissue at least; 0 % for anywhere on the slide, whatever is there",
-        )
+        self.number_box = _number_box(_DEFAULTS.number, 1, 1000, "How many regions to add", suffix=" ROIs")
+        seed_tip = "Start of the random numbers: the same seed gives the same places"
+        self.seed_box = _number_box(_DEFAULTS.seed, 0, 999_999, seed_tip, prefix="seed ")
+        tissue_tip = "Share of each region that is tissue at least; 0 % for anywhere on the slide, whatever is there"
+        least_percent = round(100 * _DEFAULTS.least_tissue)
+        self.tissue_box = _number_box(least_percent, 0, 100, tissue_tip, prefix="≥ ", suffix=" % tissue")
         self.add_button = PushButton(
             text="Add random ROIs",
             tooltip="Add rectangles at random places on the tissue, that do not overlap where that is possible",
@@ -183,20 +172,17 @@ class _RandomForm(QWidget):
 
     def settings(self) -> RandomRois:
         """What is wanted."""
-        height_px, width_px = self._size()
-        return RandomRois(height_px, width_px, self.number_box.value, self.seed_box.value, self.tissue_box.value / 100)
+        number, seed, percent = (int(box.value) for box in (self.number_box, self.seed_box, self.tissue_box))
+        return RandomRois(*self._size(), number, seed, percent / 100)
 
     def _size(self) -> tuple[int, int]:
         down, across = self._per_unit(self._unit)
         return max(1, round(self.height_box.value / down)), max(1, round(self.width_box.value / across))
 
     def _lay_out(self) -> None:
-        for box in (self.width_box, self.height_box, self.number_box, self.seed_box, self.tissue_box):
-            # their largest numbers would make the dock wider
-            box.min_width = _BOX_PX
         form = form_layout(self)
         add_row(form, "Random", _row(self.width_box, Label(value="×"), self.height_box, self.unit_box).native)
-        form.addRow(_row(self.number_box, self.seed_box, self.tissue_box, labels=True).native)
+        form.addRow(_row(self.number_box, self.seed_box, self.tissue_box).native)
         form.addRow(self.add_button.native)
         form.addRow(self.note_label)
 
@@ -222,13 +208,17 @@ def fitting_size(shape: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _size_box(value: float, tooltip: str) -> FloatSpinBox:
-    box = FloatSpinBox(value=value, min=1, max=_LARGEST, step=1, tooltip=tooltip)
+def _number_box(value: int, least: int, most: int, tooltip: str, *, prefix: str = "", suffix: str = "") -> FloatSpinBox:
+    box = FloatSpinBox(value=value, min=least, max=most, step=1, tooltip=tooltip)
     box.native.setDecimals(0)
+    box.native.setPrefix(prefix)
+    box.native.setSuffix(suffix)
+    # its largest number would make the dock wider
+    box.min_width = _BOX_PX
     return box
 
 
-def _row(*fields: Widget, labels: bool = False) -> Container[Widget]:
-    row = Container(layout="horizontal", widgets=fields, labels=labels)
+def _row(*fields: Widget) -> Container[Widget]:
+    row = Container(layout="horizontal", widgets=fields, labels=False)
     row.margins = (0, 0, 0, 0)
     return row
