@@ -68,7 +68,7 @@ def main() -> None:
         widget = PredictWidget(viewer)
         viewer.window.add_dock_widget(widget, name="Predict QD")
         widget.output_form.choose(Path(name))
-        while not widget.predict_button.isEnabled():
+        while not widget.predict_button.enabled:
             QTest.qWait(50)
         QTest.qWait(2000)
         print("| situation | median gap, ms | 99th percentile | longest |\n|---|---|---|---|")

@@ -14,12 +14,10 @@ from typer.testing import CliRunner
 
 from napari_hrpn.analysis import agreement
 from napari_hrpn.cli import run
+from napari_hrpn.cli.demo import viewer_command, why_no_viewer
 from napari_hrpn.cli.entry import app
-from napari_hrpn.cli.messages import CommandError
-from napari_hrpn.cli.output_places import output_places
-from napari_hrpn.cli.predict import parse_region
-from napari_hrpn.cli.progress import Step, duration, follow
-from napari_hrpn.cli.viewer import viewer_command, why_no_viewer
+from napari_hrpn.cli.predict import output_places, parse_region
+from napari_hrpn.cli.terminal import CommandError, Step, duration, follow
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard, save_checkpoint
 from napari_hrpn.slides import open_slide, slide_name
 
@@ -383,6 +381,6 @@ def test_viewer_needs_a_display_on_linux_alone() -> None:
 
 
 def test_without_napari_the_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_hrpn.cli.viewer.find_spec", lambda _: None)
+    monkeypatch.setattr("napari_hrpn.cli.demo.find_spec", lambda _: None)
     assert "not installed" in why_no_viewer("darwin", {})
     assert viewer_command([Path("a b.tif")]) == ["napari", "a b.tif", "--plugin", "napari-hrpn"]

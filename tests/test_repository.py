@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from napari_hrpn.core.options import options
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "napari_hrpn"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,6 +74,8 @@ def undocumented_fields(record: type) -> list[str]:
 
     page = NumpyDocString(inspect.getdoc(record) or "")
     told = {name for part in (*page["Attributes"], *page["Parameters"]) for name in part.name.split(", ")}
+    if record.__module__.startswith("napari_hrpn.settings."):
+        told.update(options(record))
     return [f"{record.__name__}: field {field.name}" for field in fields(record) if field.name not in told]
 
 

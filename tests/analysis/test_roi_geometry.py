@@ -71,7 +71,7 @@ def test_the_outline_of_a_label_has_its_pixels():
 
 @pytest.mark.parametrize(("dtype", "values"), [(np.uint8, (3, 7)), (np.int64, (-5, 2**40)), (np.uint32, (1, 70_000))])
 def test_each_label_is_found_however_the_strips_cut_it(dtype, values, monkeypatch):
-    monkeypatch.setattr("napari_hrpn.analysis.rois.labels.STRIP_PX", 7 * 40)
+    monkeypatch.setattr("napari_hrpn.analysis.rois.outlines.STRIP_PX", 7 * 40)
     labels = np.zeros((30, 40), dtype)
     labels[2:20, 3:9] = labels[25:28, 30:33] = values[0]
     labels[10:12, 20:40] = values[1]

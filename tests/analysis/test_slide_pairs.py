@@ -1,4 +1,7 @@
+import pickle
+import sys
 import threading
+import tracemalloc
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +12,9 @@ import pytest
 
 from napari_hrpn.analysis import (
     AgreementError,
+    BlockSums,
     PairBins,
+    PairCounts,
     PairReport,
     SlidePairs,
     TissueMask,
@@ -19,7 +24,10 @@ from napari_hrpn.analysis import (
     slide_agreement,
     slide_pairs,
 )
-from napari_hrpn.slides import Annotation, RegionMask, Slide, SlideError, region_mask
+from napari_hrpn.analysis.block_scan import PixelBlock
+from napari_hrpn.analysis.intensity_histogram import bins_between, bins_of_types
+from napari_hrpn.analysis.slide_pairs import PairCounter
+from napari_hrpn.slides import Annotation, ChunkCache, RegionMask, Slide, SlideError, annotation_mask, region_mask
 
 Result = TypeVar("Result")
 SIZE = (2200, 2600)
@@ -161,3 +169,43 @@ def test_what_cannot_be_compared_is_refused() -> None:
     holed[3, 4] = np.nan
     with pytest.raises(AgreementError, match="predicted image has pixels that are not finite"):
         compared(slide(y), slide(holed))
+
+
+def square(low: float, high: float) -> Annotation:
+    return Annotation("", "include", ((np.array([[low, low], [low, high], [high, high], [high, low]]),),))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_regions_that_blocks_cut_are_counted_as_if_whole_in_memory_that_does_not_grow_with_them(
+    dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[PairCounter.__module__], "_MOST_KEPT", 3)
+    y, p = images(dtype, (400, 400))
+    lows = [100.0 * (index % 3 + 1) - 1 - index % 23 for index in range(60)]
+    rois = [square(20, 380), *(square(low, low + 24) for low in lows), square(110, 130), square(500, 600)]
+    channels = tuple(slide(pixels, (64, 96)).levels[0][0] for pixels in (y, p))
+    bins = PairBins(bins_of_types(*(pixels.dtype for pixels in (y, p))) or bins_between(0, 1000, whole=False), (0, 250))
+
+    def settle(index: int, counts: PairCounts, blocks: BlockSums) -> bool:
+        inside = annotation_mask(rois[index], *(slice(0, size) for size in y.shape))
+        whole = pair_counts(y, p, inside, PairBins(bins.values, counts.density_range))
+        levels = [(one.real, one.predicted, one.smaller, one.both_zero, one.n) for one in (counts, whole)]
+        assert float(counts.sums.product) == pytest.approx(float(whole.sums.product), rel=1e-12)
+        assert dtype == np.float32 or counts == whole
+        assert sum(sums.n for sums in blocks.blocks.values()) == whole.n
+        return levels[0] == levels[1]
+
+    options = channels, bins, None, rois, [20] * (1 + len(rois)), None, settle, 2
+    counter, on_worker = PairCounter(*options), PairCounter(*options)
+    tracemalloc.start()
+    for top, left in np.ndindex(4, 4):
+        block = PixelBlock(slice(100 * top, 100 * top + 100), slice(100 * left, 100 * left + 100))
+        counter.add(pickle.loads(pickle.dumps(on_worker.look(block))))
+    cache = ChunkCache(2**20)
+    settled = [counter.settled(index, cache) for index in range(len(rois))]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert settled == [True] * len(rois)
+    # the counts of a region take 1.5 MB with 65,536 grey levels
+    assert most < 45e6
+    assert counter.pairs.frame.n == y.size

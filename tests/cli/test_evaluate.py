@@ -229,7 +229,7 @@ def test_page_needs_nothing_else(output: Path) -> None:
     assert page.tags.count("img") == 10
     assert f"{found['tissue']['n']:,}" in words
     assert found["about"]["real"]["sha256"] in words
-    assert "Share of the real signal where the predicted one is above zero" in words
+    assert "share of the real signal where the predicted one is above zero" in words
     assert "512 x 416 px at full resolution" in words
     assert "a coarse level" not in words
 
@@ -443,7 +443,7 @@ def test_cohort_that_was_killed_is_made_again(
 
     words = ["report", str(output), str(cohort / "evaluation 2"), "-o", str(tmp_path / "out")]
     with monkeypatch.context() as patched:
-        patched.setattr("napari_hrpn.reports.evaluation.cohort.cohort_page", killed)
+        patched.setattr("napari_hrpn.reports.cohort.cohort_page", killed)
         assert run(words) != 0
     assert (tmp_path / "out" / "tables").exists()
     assert not (tmp_path / "out" / "cohort.json").exists()

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from napari_hrpn.core.locked_folder import locked_folder
+from napari_hrpn.core.files import locked_folder
 from napari_hrpn.slides import SlideError
 
 

@@ -10,8 +10,9 @@ from scipy import ndimage
 from sklearn.linear_model import LinearRegression
 
 from napari_hrpn.analysis import agreement
-from napari_hrpn.experiments import BlurMoments, baseline_fits, blur_moments, blurring, fit_agreement
-from napari_hrpn.experiments.blurring import SIGMAS_UM
+from napari_hrpn.core import drive
+from napari_hrpn.experiments import baselines
+from napari_hrpn.experiments.baselines import SIGMAS_UM, BlurMoments, baseline_fits, blur_moments, fit_agreement
 from napari_hrpn.experiments.evaluation import measured_tissue
 from napari_hrpn.slides import RegionMask
 from napari_hrpn.training import SlideEntry, TrainingSettings, TrainingSlide, open_entry
@@ -23,12 +24,7 @@ SETTINGS = TrainingSettings()
 
 
 def moments(slide: TrainingSlide, tissue: RegionMask, sigmas: tuple[float, ...] = SIGMAS) -> BlurMoments:
-    steps = blur_moments(slide, tissue, sigmas)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    return drive(blur_moments(slide, tissue, sigmas))
 
 
 def half(slide: TrainingSlide) -> RegionMask:
@@ -91,7 +87,7 @@ def test_agreement_is_that_of_the_predicted_pixels(tumours: list[TrainingSlide],
 
 def test_sums_do_not_depend_on_the_tiles(tumours: list[TrainingSlide], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = moments(tumours[0], half(tumours[0]))
-    monkeypatch.setattr(blurring, "TILE_PX", 40)
+    monkeypatch.setattr(baselines, "TILE_PX", 40)
     tiled = moments(tumours[0], half(tumours[0]))
     np.testing.assert_allclose(tiled.tissue, whole.tissue, rtol=1e-5)
     np.testing.assert_allclose(tiled.frame, whole.frame, rtol=1e-5)

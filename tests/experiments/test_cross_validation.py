@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from napari_hrpn.analysis import agreement
+from napari_hrpn.core import drive
 from napari_hrpn.experiments import (
     IncompleteStudyError,
     ResultRow,
@@ -52,15 +53,15 @@ def study(tmp_path: Path) -> Study:
 def carry_out(
     study: Study, folder: Path, stop: Event | None = None, seen: Callable[[StudyReport], None] = lambda _: None
 ) -> tuple[list[StudyReport], Path | None]:
-    reports, steps = [], cross_validate(study, folder, stop=stop)
+    reports: list[StudyReport] = []
+
+    def report(news: StudyReport) -> None:
+        reports.append(news)
+        seen(news)
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "bright ")
-        while True:
-            try:
-                reports.append(next(steps))
-                seen(reports[-1])
-            except StopIteration as end:
-                return reports, end.value
+        return reports, drive(cross_validate(study, folder, stop=stop), report)
 
 
 def of_networks(path: Path | None) -> list[ResultRow]:

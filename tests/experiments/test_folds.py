@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_hrpn.experiments import Study, read_study, study_experiments, study_folds
-from napari_hrpn.experiments.study_folder import fold_entries
+from napari_hrpn.experiments import Study, read_study
+from napari_hrpn.experiments.study import study_experiments, study_folds
 from support.studies import write_study
 
 TUMOURS = ("T1", "T2", "T3", "T4")
@@ -25,11 +25,11 @@ def test_each_tumour_is_held_out_once_and_test_tumours_never_seen(study: Study) 
         assert [slide.name for slide in fold.measured] == [fold.validate] == [fold.name]
         assert {slide.name for slide in fold.learnable} == {"T1", "T2", "T3"} - {fold.name}
         assert fold.part == "validation"
-        assert "T4" not in {entry.tumour_id for entry in fold_entries(fold)}
+        assert "T4" not in {entry.tumour_id for entry in fold.entries}
     assert (final.name, final.part, final.validate) == ("final", "test", "T3")
     assert [slide.name for slide in final.measured] == ["T4"]
     assert {slide.name for slide in final.learnable} == {"T1", "T2", "T3"}
-    assert {entry.tumour_id: entry.part for entry in fold_entries(final)} == {
+    assert {entry.tumour_id: entry.part for entry in final.entries} == {
         "T1": "auto",
         "T2": "auto",
         "T3": "auto",

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from napari_hrpn.experiments import ResultRow, ablation_rows, read_results, summarised, write_results
-from napari_hrpn.experiments.results import plain_row, row_from_plain
 
 ROW = ResultRow(
     "hrpn", "nuclei+vessels", 4, False, "T1", "T1", "T1", "validation", True, "tissue",
@@ -32,7 +31,7 @@ def test_rows_come_back_as_they_were(row: ResultRow, tmp_path: Path) -> None:
     path = write_results([ROW, row], tmp_path)
     found = read_results(path)
     assert equal(found[1], row), found[1]
-    assert equal(row_from_plain(plain_row(row)), row)
+    assert equal(ResultRow.from_plain(row.plain()), row)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["results.csv", "results.parquet"]
 
 

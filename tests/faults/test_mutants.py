@@ -19,11 +19,10 @@ import zarr
 from napari_hrpn.experiments import read_study
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import load_checkpoint, save_checkpoint
-from napari_hrpn.reports.evaluation.cohort import cohort_differences, cohort_rows, cohort_summary
-from napari_hrpn.reports.evaluation.folder import read_evaluation
+from napari_hrpn.reports.cohort import cohort_differences, cohort_rows, cohort_summary
+from napari_hrpn.reports.folder import read_evaluation
 from napari_hrpn.slides import open_slide, read_geojson
-from napari_hrpn.slides.label_image import read_label_image
-from napari_hrpn.slides.regions import region_mask
+from napari_hrpn.slides.regions import read_regions, region_mask
 from napari_hrpn.training import RunFolder, RunRequest, SlideEntry, recipe_settings
 from support.mutants import byte_mutants, fault_of, json_bytes, json_mutants
 from support.ome_zarr import write_image
@@ -107,7 +106,7 @@ BYTES: dict[str, Kind] = {
     "checkpoint": (checkpoint, lambda path, _: load_checkpoint(path)),
     "study": (study, lambda path, _: read_study(path)),
     "run folder": (run_request, lambda path, _: RunFolder(path.parent).request()),
-    "label image": (label_image, lambda path, _: read_label_image(path, SHAPE, SHAPE)),
+    "label image": (label_image, lambda path, _: read_regions(path, SHAPE)),
 }
 VALUES: dict[str, Kind] = {
     "OME-Zarr 0.4": (zarr_attributes, lambda path, _: look_at(path.parent)),

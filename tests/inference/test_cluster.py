@@ -27,7 +27,7 @@ from napari_hrpn.inference.cluster import (
     local_workers,
     predict_slides,
 )
-from napari_hrpn.inference.cluster.task_pool import TASKS_PER_THREAD, TaskPool, result_of
+from napari_hrpn.inference.cluster.task_pool import TASKS_PER_THREAD, TaskPool
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.slides import Slide, SlideError
 from support.predictions import lively_checkpoint, make_slide, one_thread, save_slide
@@ -214,7 +214,7 @@ def test_a_worker_killed_with_signal_9_loses_nothing(slides, alone, tmp_path):
 
 
 def test_a_crew_drops_what_no_worker_has_begun(client):
-    crew, begun, go = TaskPool(client), threading.Semaphore(0), threading.Event()
+    crew, begun, go = TaskPool(client, None), threading.Semaphore(0), threading.Event()
 
     def task() -> None:
         begun.release()
@@ -226,9 +226,10 @@ def test_a_crew_drops_what_no_worker_has_begun(client):
         begun.acquire()
     crew.drop_what_is_not_begun()
     go.set()
-    back = [crew.next_back() for _ in range(6)]
-    crew.dismiss()
-    assert sum(future is not None for future in back) == 2
+    back = [future for _ in range(6) if (future := crew.next_back()) is not None]
+    assert len(back) == 2
+    for future in back:
+        crew.fetch(future, "slide.tif")
     assert not crew.busy
 
 
@@ -262,7 +263,7 @@ def test_a_tile_that_ends_every_worker_is_said_in_a_sentence():
             raise distributed.KilledWorker("tile", worker, 3)
 
     with pytest.raises(PredictionError, match=r"slide\.tif ended its worker 4 times"):
-        result_of(Ended(), "slide.tif")
+        TaskPool(None, None).fetch(Ended(), "slide.tif")
 
 
 @pytest.mark.parametrize("package", ["distributed", "cryptography"])

@@ -28,11 +28,10 @@ from napari_hrpn.analysis.block_scan import count_blocks
 from napari_hrpn.analysis.slide_pairs import PairRange
 from napari_hrpn.inference import PredictionError
 from napari_hrpn.inference.cluster import local_workers, looks_on_workers
-from napari_hrpn.inference.cluster.distributed_blocks import FURTHEST_AHEAD
-from napari_hrpn.inference.cluster.task_pool import TaskPool
+from napari_hrpn.inference.cluster.task_pool import FURTHEST_AHEAD, TaskPool
 from napari_hrpn.reports import EvaluationRequest, write_evaluation
-from napari_hrpn.reports.evaluation.folder import EvaluationFolder
-from napari_hrpn.reports.evaluation.serialization import plain_part
+from napari_hrpn.reports.folder import EvaluationFolder
+from napari_hrpn.reports.serialization import plain_part
 from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
 from support.predictions import make_slide, save_slide

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_hrpn.inference.cpu import fused
+from napari_hrpn.inference.cpu import strips
 from napari_hrpn.inference.predictor import fold_batch_normalisation
 from napari_hrpn.models import HRPN, HRPNSettings
 from napari_hrpn.models.hrpn import BasicBlock, Bottleneck
@@ -27,7 +27,7 @@ def folded_network(**settings: object) -> HRPN:
 def test_a_fused_network_answers_as_the_plain_one(settings):
     plain = folded_network(**settings)
     quick = copy.deepcopy(plain)
-    fused.fuse(quick)
+    strips.fuse(quick)
     x = torch.randn(1, plain.settings.in_channels, 256, 192).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         before = x.clone()
@@ -41,14 +41,14 @@ def test_a_fused_network_answers_as_the_plain_one(settings):
 
 def test_every_block_and_every_rectified_convolution_before_the_head_is_fused():
     network = folded_network()
-    fused.fuse(network)
+    strips.fuse(network)
     before_head = [module for name, module in network.named_modules() if not name.startswith("head")]
     assert not [module for module in before_head if isinstance(module, BasicBlock | Bottleneck | nn.ReLU)]
     assert isinstance(network.head.mix[2], nn.ReLU)
 
 
 def test_without_the_operators_the_network_stays_as_it_is(monkeypatch):
-    monkeypatch.setattr(fused, "ONE_DNN", object())
+    monkeypatch.setattr(strips, "ONE_DNN", object())
     network = folded_network(branches=1)
-    fused.fuse(network)
+    strips.fuse(network)
     assert any(isinstance(module, Bottleneck) for module in network.modules())

@@ -14,8 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from napari_hrpn.inference import PredictionError, PredictionSettings, PredictionStore, predict_slide
 from napari_hrpn.inference.cluster import EndedSlide, SlideRequest, predict_slides
-from napari_hrpn.inference.store_folder import BEGUN
-from napari_hrpn.inference.store_request import recorded_request
+from napari_hrpn.inference.store_files import BEGUN, recorded_request
 from napari_hrpn.slides import Slide, SlideError, SlideWarning, as_location, open_slide
 from support.object_storage import address_of, objects, uploaded
 from support.predictions import lively_checkpoint, make_slide, one_thread, save_slide

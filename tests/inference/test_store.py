@@ -97,7 +97,7 @@ def test_a_program_that_is_killed_holds_nothing(tmp_path):
     opened(path, 700, 300).close()
     code = f"""
 from pathlib import Path
-from napari_hrpn.inference.store_folder import held
+from napari_hrpn.inference.store_files import held
 kept = held(Path({str(path)!r}))
 print("held", flush=True)
 input()

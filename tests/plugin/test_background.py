@@ -81,7 +81,8 @@ def test_an_exception_is_told_and_ends_the_run(qtbot):
         run.start()
     assert [kind for kind, _ in heard.told] == ["yielded", "failed", "finished"]
     assert isinstance(heard.told[1][1], KeyError)
-    assert run.wait(5)
+    run._thread.join(5)
+    assert not run.is_running
 
 
 def test_cancel_lets_the_generator_return_its_result(qtbot):
@@ -138,7 +139,8 @@ def test_an_abandoned_run_ends_and_tells_nothing(qtbot):
     run.start()
     assert started.wait(5)
     run.abandon()
-    assert run.wait(5)
+    run._thread.join(5)
+    assert not run.is_running
     assert ended.is_set()
     QApplication.processEvents()
     assert heard.told == []

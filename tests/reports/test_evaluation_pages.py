@@ -7,9 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from napari_hrpn.reports import ReportError, read_evaluation
-from napari_hrpn.reports.evaluation.drawing import Drawing, file_name, number, write_drawing
-from napari_hrpn.reports.evaluation.folder import EvaluationFolder
-from napari_hrpn.reports.evaluation.html import Page
+from napari_hrpn.reports.drawing import Drawing, file_name, write_drawing
+from napari_hrpn.reports.folder import EvaluationFolder
+from napari_hrpn.reports.html import Page
+from napari_hrpn.reports.numbers import number
 
 
 @pytest.mark.parametrize(

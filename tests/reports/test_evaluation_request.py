@@ -5,8 +5,8 @@ import json
 import pytest
 
 from napari_hrpn.reports import prediction_names
-from napari_hrpn.reports.evaluation.cohort_figures import _colours
-from napari_hrpn.reports.evaluation.page import _interval_words
+from napari_hrpn.reports.cohort_figures import _colours
+from napari_hrpn.reports.evaluation_page import _interval_words
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from napari_hrpn.analysis import ProbeImage
 from napari_hrpn.experiments.results import ResultRow, read_results, write_results
 from napari_hrpn.reports import plain_text
-from napari_hrpn.reports.evaluation.drawing import Drawing, file_name, write_drawing
-from napari_hrpn.reports.evaluation.tables import write_tables
-from napari_hrpn.reports.evaluation.tissue_figures import slide_figure
+from napari_hrpn.reports.drawing import Drawing, file_name, write_drawing
+from napari_hrpn.reports.tables import write_tables
+from napari_hrpn.reports.tissue_figures import slide_figure
 from support.vessel_slides import slide_of
 
 NAMES = [r"$\frac{", "$a$ and $b$", r"\$x$", "50 $", "a\x00b", "\ud800", "x_{1}^2", "n" * 240, "a\nb"]

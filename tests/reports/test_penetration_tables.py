@@ -15,8 +15,8 @@ from napari_hrpn.analysis import (
     penetration,
 )
 from napari_hrpn.reports import penetration_tables
-from napari_hrpn.reports.evaluation.serialization import plain_part
-from napari_hrpn.reports.evaluation.tissue_figures import penetration_figure
+from napari_hrpn.reports.serialization import plain_part
+from napari_hrpn.reports.tissue_figures import penetration_figure
 
 DISTANCE_UM = np.linspace(0, 299, 3000)[None]
 

@@ -64,7 +64,7 @@ def test_levels_on_disk_are_left_there(slide: Slide, watched: Watched) -> None:
 def test_a_level_beyond_the_limit_is_still_computed(
     slide: Slide, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_hrpn.slides.coarse_preload.MOST_BYTES", slide.levels[2][:1].nbytes)
+    monkeypatch.setattr("napari_hrpn.slides.pyramid.MOST_BYTES", slide.levels[2][:1].nbytes)
     seen = glance(slide, (1,), 1.0)
     assert watched.read[1] == PIXELS[0].size
     seen.levels[2].compute()

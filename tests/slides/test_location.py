@@ -26,7 +26,7 @@ from napari_hrpn.slides import (
     slide_name,
     write_ome_zarr,
 )
-from napari_hrpn.slides.user_path import user_path
+from napari_hrpn.slides.location import user_path
 from support.object_storage import address_of, objects, uploaded
 from support.ome_zarr import write_attributes, write_image
 from support.predictions import make_slide, save_slide

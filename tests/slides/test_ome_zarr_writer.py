@@ -15,9 +15,8 @@ from napari_hrpn.slides import Slide, SlideError, open_slide
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.writers import ome_zarr_writer as writer
-from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
+from napari_hrpn.slides.writers.ome_zarr_writer import level_shapes, write_ome_zarr
 from napari_hrpn.slides.writers.output_path import partial_folder
-from napari_hrpn.slides.writers.pyramid_blocks import level_shapes
 
 NAMES = ("DAPI", "CD31", "QD655")
 

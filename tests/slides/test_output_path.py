@@ -11,8 +11,8 @@ from zarr.storage import LocalStore
 
 from napari_hrpn.slides import SlideError
 from napari_hrpn.slides.metadata import multiscales_metadata
+from napari_hrpn.slides.writers.ome_zarr_writer import create_levels, write_part
 from napari_hrpn.slides.writers.output_path import REPLACED, partial_folder, partial_output
-from napari_hrpn.slides.writers.pyramid_blocks import create_levels, write_part
 
 
 def write(path, text="new", *, overwrite=False):

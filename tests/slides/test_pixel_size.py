@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from napari_hrpn.cli.messages import CommandError
-from napari_hrpn.cli.plane_options import opening
+from napari_hrpn.cli.options import opening
+from napari_hrpn.cli.terminal import CommandError
 from napari_hrpn.slides import SlideError, SlideWarning, list_series, open_slide
 from napari_hrpn.slides.units import usable_pixel_size
 
@@ -66,13 +66,13 @@ def test_given_size_replaces_that_of_the_file(slide_file):
     [(None, None), ("0.2744", (0.2744, 0.2744)), ("0.50,0.25", (0.5, 0.25)), (" 1 ", (1.0, 1.0)), ("1e-1", (0.1, 0.1))],
 )
 def test_option_is_a_number_or_a_pair(text, size):
-    assert opening(None, None, None, text)["pixel_size_um"] == size
+    assert opening({"pixel_size": text})["pixel_size_um"] == size
 
 
 @pytest.mark.parametrize("text", ["0,5", "1,5", "", "x", "1.0,2.0,3.0", "0.5 mm", ","])
 def test_option_that_may_be_read_in_two_ways_is_refused(text):
     with pytest.raises(CommandError, match=r"such as 0"):
-        opening(None, None, None, text)
+        opening({"pixel_size": text})
 
 
 def test_info_shows_the_given_size(slide_file):

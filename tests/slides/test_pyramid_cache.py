@@ -17,7 +17,7 @@ from napari_hrpn.slides.pyramid_cache import (
     pyramid_cache_bytes,
     pyramid_cache_folder,
 )
-from napari_hrpn.slides.writers.pyramid_blocks import copy_block
+from napari_hrpn.slides.writers.ome_zarr_writer import copy_block
 
 BUILD = """
 import os, sys

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from napari_hrpn.cli.messages import is_for_the_user
+from napari_hrpn.cli.terminal import is_for_the_user
 
 ODD_VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1, 0.5, 1e308, float("nan"), float("inf"), 10**400, 2**63, "", "x", "1e400", "\ud800",

@@ -62,8 +62,7 @@ from napari_hrpn.analysis.heterogeneity import (
     heterogeneity,
     slide_heterogeneity,
 )
-from napari_hrpn.analysis.icc import IntraclassCorrelation, RaterSums, compute_icc, icc, rater_sums
-from napari_hrpn.analysis.icc_blocks import icc_over_blocks
+from napari_hrpn.analysis.icc import IntraclassCorrelation, RaterSums, compute_icc, icc, icc_over_blocks, rater_sums
 from napari_hrpn.analysis.injected_dose import DoseCalibration, InjectedDose, dose_per_mass, injected_dose
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.intensity_histogram import ValueBins, ValueCounts, bins_between, bins_of_types, value_counts
@@ -108,7 +107,7 @@ from napari_hrpn.analysis.rois import (
     roi_images,
     roi_mask,
 )
-from napari_hrpn.analysis.shared_levels import SharedLevel, shared_levels
+from napari_hrpn.analysis.rois.levels import SharedLevel, shared_levels
 from napari_hrpn.analysis.slide_agreement import SlideAgreement, slide_agreement
 from napari_hrpn.analysis.slide_pairs import PairReport, SlidePairs, slide_pairs
 from napari_hrpn.analysis.slide_penetration import (
@@ -120,8 +119,14 @@ from napari_hrpn.analysis.slide_penetration import (
 )
 from napari_hrpn.analysis.spatial_autocorrelation import MORAN, MoransI, morans_i
 from napari_hrpn.analysis.strip_filter import StripReport
-from napari_hrpn.analysis.tissue import TissueMask, TissueSettings, tissue_mask
-from napari_hrpn.analysis.tissue_zones import Subareas, core_and_periphery, distance_bands
+from napari_hrpn.analysis.tissue import (
+    Subareas,
+    TissueMask,
+    TissueSettings,
+    core_and_periphery,
+    distance_bands,
+    tissue_mask,
+)
 from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings, edited_vessel_mask, vessel_mask
 from napari_hrpn.analysis.vessels import Vessel, VesselTable, measure_vessels
 

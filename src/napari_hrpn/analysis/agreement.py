@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.exact import as_float, exact_root
-from napari_hrpn.analysis.moments import AgreementError, AgreementSums, update
+from napari_hrpn.analysis.moments import AgreementError, AgreementSums, as_float, exact_root, update
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

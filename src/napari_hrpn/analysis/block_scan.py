@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.strip_filter import StripReport
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import FinishedTiles, RegionMask
+    from napari_hrpn.slides import ChunkCache, FinishedTiles, RegionMask, Slide
 
     Box = tuple[slice, slice]
 
@@ -40,8 +41,8 @@ _Found = TypeVar("_Found")
 class PixelBlock:
     """A rectangle of some channels at full resolution: each is read when a counter asks for it, and once."""
 
-    def __init__(self, rows: slice, columns: slice) -> None:
-        self.rows, self.columns = rows, columns
+    def __init__(self, rows: slice, columns: slice, cache: ChunkCache | None = None) -> None:
+        self.rows, self.columns, self._cache = rows, columns, cache
         self._pixels: dict[str, NDArray[Any]] = {}
         self._inside: dict[int, NDArray[np.bool_]] = {}
 
@@ -58,8 +59,9 @@ class PixelBlock:
     def pixels(self, channel: da.Array) -> NDArray[Any]:
         """Pixels of a channel of shape (y, x)."""
         if channel.name not in self._pixels:
+            box = self.rows, self.columns
             # no threads of dask's own, which would stay behind: those that count are enough, and end with the pass
-            read = channel[self.rows, self.columns].compute(scheduler="synchronous")
+            read = self._cache.read(channel, *box) if self._cache else channel[box].compute(scheduler="synchronous")
             self._pixels[channel.name] = np.asarray(read)
         return self._pixels[channel.name]
 
@@ -144,6 +146,26 @@ def count_blocks(
             for counter, part in zip(counters, found, strict=True):
                 counter.add(part)
             yield StripReport(done, len(boxes))
+
+
+def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> None:
+    """Refuse slides that differ in size, and masks of another slide."""
+    if real.shape != predicted.shape:
+        msg = (
+            f"the real slide is {real.shape[0]} x {real.shape[1]} px and the predicted one "
+            f"{predicted.shape[0]} x {predicted.shape[1]}; expected one size"
+        )
+        raise AgreementError(msg)
+    for each in masks:
+        covered = [size * factor for size, factor in zip(each.mask.shape, each.downsample, strict=True)]
+        if any(
+            abs(own - size) > factor for own, size, factor in zip(covered, real.shape, each.downsample, strict=True)
+        ):
+            msg = (
+                f"a mask covers {covered[0]:.0f} x {covered[1]:.0f} px and the slide is {real.shape[0]} x "
+                f"{real.shape[1]}; expected a mask of this slide"
+            )
+            raise AgreementError(msg)
 
 
 def _boxes(channels: Sequence[da.Array]) -> list[Box]:

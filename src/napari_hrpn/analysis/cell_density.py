@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.lengths import check_length
+from napari_hrpn.analysis.errors import AnalysisError, check_length
 from napari_hrpn.analysis.strip_filter import LevelChannel, StripReport, grey_threshold
 
 if TYPE_CHECKING:

@@ -5,99 +5,18 @@ The rule: whole numbers for integer pixels, so any cutting of an image gives the
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
-
-# within a shell, distances are counted in steps of about this
-_STEP_UM = 0.125
+from napari_hrpn.settings import PenetrationSettings as PenetrationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class PenetrationSettings:
-    """How the distance from the vessels is divided.
-
-    Attributes
-    ----------
-    shell_um : float
-        Thickness of a shell.
-    furthest_um : float
-        What is further from every vessel is one last, open shell. A multiple of the thickness.
-    beyond_um : tuple of float
-        Distances beyond which the share of the signal is given.
-    band_edges_um : tuple of float
-        Ends of the distance bands, the last of which is open. Multiples of the thickness.
-    near_um : tuple of float
-        Distances up to which the probe around each vessel is averaged, rising.
-    periphery_um : float
-        Tissue nearer than this to the edge of the tissue is periphery, the rest core.
-    fit_from_um : float
-        The decay is fitted from here on: nearer, the signal around a thin vessel falls faster than exponentially.
-        Only where that gives no length, it is fitted from the vessel's edge up to here.
-    fit_down_to, near_down_to : float
-        The fit from there on, and that from the edge, end where the signal is below this share of the first shell's.
-    near_shell_um : float
-        Thickness of the shells of the fit from the edge; a pixel of the mask where that is larger.
-    fit_least_r2 : float
-        The decay length is given where its line explains this share of the logarithm's variance, or more.
-    """
-
-    shell_um: float = 5.0
-    furthest_um: float = 300.0
-    beyond_um: tuple[float, ...] = (10.0, 20.0, 30.0, 50.0, 100.0, 200.0)
-    band_edges_um: tuple[float, ...] = (10.0, 30.0, 60.0)
-    near_um: tuple[float, ...] = (10.0, 20.0, 50.0)
-    periphery_um: float = 200.0
-    fit_from_um: float = 20.0
-    fit_down_to: float = 0.02
-    near_down_to: float = 0.05
-    near_shell_um: float = 0.5
-    fit_least_r2: float = 0.8
-
-    def __post_init__(self) -> None:
-        for name in ("shell_um", "near_shell_um"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                msg = f"{name} is {getattr(self, name)}; expected a number above 0"
-                raise AnalysisError(msg)
-        for name in ("beyond_um", "band_edges_um", "near_um"):
-            _check_distances(name, getattr(self, name), self.furthest_um)
-        for name in ("furthest_um", "band_edges_um"):
-            in_shells = np.atleast_1d(getattr(self, name)) / self.shell_um
-            if not np.allclose(in_shells, np.rint(in_shells)) or in_shells.min(initial=1) < 1:
-                msg = f"{name} is {getattr(self, name)}; expected multiples of shell_um, {self.shell_um:g}"
-                raise AnalysisError(msg)
-
-    @property
-    def shells(self) -> int:
-        """Closed shells."""
-        return round(self.furthest_um / self.shell_um)
-
-    @property
-    def steps(self) -> int:
-        """Steps of distance in a shell, in which pixels are counted."""
-        return math.ceil(self.shell_um / _STEP_UM)
-
-    @property
-    def step_um(self) -> float:
-        """Their thickness."""
-        return self.shell_um / self.steps
-
-
-def _check_distances(name: str, distances: tuple[float, ...], furthest: float) -> None:
-    if not all(0 < a < b for a, b in zip(distances, (*distances[1:], math.inf), strict=True)) or any(
-        not d <= furthest for d in distances
-    ):
-        msg = f"{name} is {distances}; expected rising distances above 0 and up to furthest_um, {furthest:g}"
-        raise AnalysisError(msg)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,18 +1,15 @@
-"""Sums over pixels that can be pooled over tiles in any order.
-
-They are exact: whole numbers for integer pixels; floating point is rounded only inside a tile.
-"""
+"""Floating point of exact numbers, also where their squares are too large or too small for it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.core.errors import AgreementError as AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +17,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Exact = int | Fraction
+
+
+def exact_root(square: Exact) -> float:
+    """Square root, also where the square itself is too large or too small for floating point."""
+    if square <= 0:
+        return 0.0
+    number = Fraction(square)
+    half = (number.numerator.bit_length() - number.denominator.bit_length()) // 2
+    return math.ldexp(math.sqrt(number / Fraction(4) ** half), half)
+
+
+def as_float(number: Exact) -> float:
+    """Floating point of an exact number."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+
+
+def _whole_numbers(*numbers: tuple[float, int]) -> tuple[list[int], int]:
+    """Numbers, each times a power of two, as multiples of one power of two, and its exponent.
+
+    Sums of these are exact like those of fractions, which look for common divisors each time and so take longer than
+    the pixels of a small block.
+    """
+    ratios = [(number.as_integer_ratio(), exponent) for number, exponent in numbers]
+    exponents = [exponent + 1 - below.bit_length() for (_, below), exponent in ratios]
+    least = min(exponents)
+    return [above << (own - least) for ((above, _), _), own in zip(ratios, exponents, strict=True)], least
+
+
+def _exact_sum(*terms: tuple[int, int]) -> Fraction:
+    """Sum of whole numbers, each times two to the power of another."""
+    least = min(0, *(exponent for _, exponent in terms))
+    return Fraction(sum(number << (exponent - least) for number, exponent in terms), 1 << -least)
+
 
 # a product of two 16-bit numbers summed 2^18 times stays below 2^53, so float64 adds it up without rounding; and
 # what is made of a piece stays in the processor's cache
@@ -31,10 +64,6 @@ _LARGEST_EXPONENT = 400
 # so that the sums of the squares of any number of pixels can be told as floating point
 _LARGEST = 1e150
 _REAL, _PREDICTED = "real image", "predicted image"
-
-
-class AgreementError(AnalysisError):
-    """Two images cannot be compared; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +94,16 @@ class AgreementSums:
     squared_error: Exact = 0
 
     def __add__(self, other: AgreementSums) -> AgreementSums:
+        if not self.n:
+            return other
         return AgreementSums(
-            *(getattr(self, field.name) + getattr(other, field.name) for field in fields(AgreementSums))
+            self.n + other.n,
+            self.real + other.real,
+            self.predicted + other.predicted,
+            self.real_squared + other.real_squared,
+            self.predicted_squared + other.predicted_squared,
+            self.product + other.product,
+            self.squared_error + other.squared_error,
         )
 
 
@@ -220,42 +257,45 @@ def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
     n, y, p = y.size, y.astype(np.float64, copy=False), p.astype(np.float64, copy=False)
     for values in (y, p):
         check_not_too_large(float(values.min()), float(values.max()))
-    (y, a, unit_y), (p, b, unit_p), (error, c, unit) = map(_deviations, (y, p, y - p))
+    (y, mean_y, unit_y), (p, mean_p, unit_p), (error, mean_error, unit) = map(_deviations, (y, p, y - p))
     yy = _inner(y, y)
-    slope = float(_inner(y, p) / yy) if yy else 0.0
+    slope = _inner(y, p) / yy if yy else 0.0
     left = p - slope * y
-    left_left, left_y = _inner(left, left), _inner(left, y)
-    s = Fraction(slope)
-    sum_y, sum_p, sum_error = unit_y * _total(y), unit_p * _total(p), unit * _total(error)
+    totals = (float(y.sum()), unit_y), (float(p.sum()), unit_p), (float(error.sum()), unit)
+    (a, b, c, sum_y, sum_p, sum_error), e = _whole_numbers((mean_y, 0), (mean_p, 0), (mean_error, 0), *totals)
+    squares = (_inner(left, left), 2 * unit_p), (_inner(left, y), unit_p + unit_y), (_inner(error, error), 2 * unit)
+    (yy_whole, left_left, left_y, errors), f = _whole_numbers((yy, 2 * unit_y), *squares)
+    (s,), g = _whole_numbers((slope, unit_p - unit_y))
     return AgreementSums(
         n=n,
-        real=sum_y + n * a,
-        predicted=sum_p + n * b,
-        real_squared=unit_y**2 * yy + 2 * a * sum_y + n * a * a,
-        predicted_squared=unit_p**2 * (left_left + 2 * s * left_y + s * s * yy) + 2 * b * sum_p + n * b * b,
-        product=unit_y * unit_p * (left_y + s * yy) + a * sum_p + b * sum_y + n * a * b,
-        squared_error=unit**2 * _inner(error, error) + 2 * c * sum_error + n * c * c,
+        real=_exact_sum((sum_y + n * a, e)),
+        predicted=_exact_sum((sum_p + n * b, e)),
+        real_squared=_exact_sum((yy_whole, f), ((2 * sum_y + n * a) * a, 2 * e)),
+        predicted_squared=_exact_sum(
+            (left_left, f), (2 * s * left_y, f + g), (s * s * yy_whole, f + 2 * g), ((2 * sum_p + n * b) * b, 2 * e)
+        ),
+        product=_exact_sum((left_y, f), (s * yy_whole, f + g), (a * sum_p + b * sum_y + n * a * b, 2 * e)),
+        squared_error=_exact_sum((errors, f), ((2 * sum_error + n * c) * c, 2 * e)),
     )
 
 
-def _inner(first: NDArray[np.float64], second: NDArray[np.float64]) -> Fraction:
+def _inner(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     # as first @ second, but for the last bits: those of BLAS differ with the number of threads it may use
-    return Fraction(float(np.einsum("i,i->", first, second)))
+    return float(np.einsum("i,i->", first, second))
 
 
-def _total(values: NDArray[np.float64]) -> Fraction:
-    return Fraction(float(values.sum()))
+def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, int]:
+    """Deviations from about the mean, the mean, and the power of two that they are in.
 
-
-def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Fraction, Fraction]:
-    """Deviations from about the mean in a unit, the mean, and the unit: 1 unless squares would be lost or overflow."""
+    The power is 0 unless squares would be lost or overflow.
+    """
     low, high = float(values.min()), float(values.max())
     # of a constant image its value to the last bit, so that its deviations are zero
     mean = min(max(float(values.mean()), low), high)
     deviations, exponent = values - mean, math.frexp(max(high - mean, mean - low))[1]
     if abs(exponent) <= _LARGEST_EXPONENT:
-        return deviations, Fraction(mean), Fraction(1)
-    return np.ldexp(deviations, -exponent), Fraction(mean), Fraction(2) ** exponent
+        return deviations, mean, 0
+    return np.ldexp(deviations, -exponent), mean, exponent
 
 
 def check_not_too_large(low: float, high: float) -> None:

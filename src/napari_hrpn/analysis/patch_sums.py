@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.settings.evaluation import PATCH_PX as PATCH_PX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-PATCH_PX = 512
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.decay_length import DecayLength, decay_length
 from napari_hrpn.analysis.distance_shells import (
     PenetrationSettings,
     ShellSums,
@@ -19,7 +18,14 @@ from napari_hrpn.analysis.distance_shells import (
     update_shells,
 )
 from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.signal_range import HALF, NINE_TENTHS, Steps, range_within_um
+from napari_hrpn.analysis.penetration_lengths import (
+    HALF,
+    NINE_TENTHS,
+    DecayLength,
+    Steps,
+    decay_length,
+    range_within_um,
+)
 
 # shells beyond the last one with so many of the pixels rest on hardly any
 _LEAST_SHARE_SHOWN = 1e-3

@@ -11,8 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import correlation, deviations
-from napari_hrpn.analysis.exact import as_float, exact_root
-from napari_hrpn.analysis.moments import AgreementError
+from napari_hrpn.analysis.moments import AgreementError, as_float, exact_root
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis.moments import AgreementSums

@@ -37,19 +37,24 @@ def rare_reason(drawn: NDArray[np.float64]) -> str:
 
 def centred_sums(blocks: Sequence[AgreementSums], total: AgreementSums) -> NDArray[np.float64]:
     """Sums of each block about the means of all, moved there in exact arithmetic: float64 loses nothing then."""
-    a, b = (Fraction(float(Fraction(part, total.n))) for part in (total.real, total.predicted))
-    rows = [
-        (
-            sums.n,
-            sums.real - sums.n * a,
-            sums.predicted - sums.n * b,
-            sums.real_squared - 2 * a * sums.real + sums.n * a * a,
-            sums.predicted_squared - 2 * b * sums.predicted + sums.n * b * b,
-            sums.product - a * sums.predicted - b * sums.real + sums.n * a * b,
-        )
-        for sums in blocks
-    ]
-    return np.array([[float(number) for number in row] for row in rows])
+    means = [Fraction(float(Fraction(part, total.n))) for part in (total.real, total.predicted)]
+    return np.array([_centred(sums, *means) for sums in blocks])
+
+
+def _centred(sums: AgreementSums, mean_y: Fraction, mean_p: Fraction) -> tuple[float, ...]:
+    """In whole numbers over one denominator, as fractions look for common divisors at each step."""
+    numbers = mean_y, mean_p, sums.real, sums.predicted, sums.real_squared, sums.predicted_squared, sums.product
+    below = math.lcm(*(number.denominator for number in numbers))
+    a, b, y, p, yy, pp, yp = (number.numerator * (below // number.denominator) for number in numbers)
+    n, square = sums.n, below * below
+    return (
+        float(n),
+        (y - n * a) / below,
+        (p - n * b) / below,
+        (yy * below - 2 * a * y + n * a * a) / square,
+        (pp * below - 2 * b * p + n * b * b) / square,
+        (yp * below - a * p - b * y + n * a * b) / square,
+    )
 
 
 def resampled(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
+from napari_hrpn.analysis.block_scan import PixelBlock, check_sizes, count_blocks
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
 from napari_hrpn.analysis.intensity_histogram import ValueBins, bins_between, bins_of_types
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
-from napari_hrpn.analysis.moments import AgreementError, checked_pair
+from napari_hrpn.analysis.moments import checked_pair
 from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
 
@@ -22,13 +22,18 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import FinishedTiles, Slide
+    from napari_hrpn.slides import ChunkCache, FinishedTiles, Slide
 
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
-    Part = tuple[Box, NDArray[np.bool_]]
-    Looked = tuple[list[PairCounts | None], list[BlockSums | None], dict[int, Any]]
+    Counted = tuple[PairCounts, BlockSums | None]
+    Looked = tuple[dict[int, Counted], dict[int, Any], dict[int, Box]]
     Settle = Callable[[int, PairCounts, BlockSums | None], Any]
+
+# beside the numbers of the regions: the tissue, or the frame where there is none, and what is not tissue
+_FIRST, _OUTSIDE = -1, -2
+# of one region up to 2 MB; the largest ones, as they are those that take longest to be read again
+_MOST_KEPT = 50
 
 
 @dataclass(frozen=True)
@@ -185,116 +190,112 @@ class PairCounter:
         settle: Settle | None = None,
         densities: int | None = None,
     ) -> None:
-        self._settle, self._settled = settle, dict[int, Any]()
         self._channels, self._bins, self._tissue, self._finished = channels, bins, tissue, finished
-        self._rois = [(roi, roi_bounds(roi, channels[0].shape)) for roi in rois]
-        real, predicted = (np.empty(0, channel.dtype) for channel in channels)
-        nothing, plain = (pair_counts(real, predicted, bins=one) for one in (bins, PairBins(bins.values)))
-        with_density = len(rois) if densities is None else min(densities, len(rois))
-        self._counts = [nothing] * (2 + with_density) + [plain] * (len(rois) - with_density)
-        self._blocks = [BlockSums(side) for side in block_sides_px]
+        self._rois, self._sides, self._settle = rois, block_sides_px, settle
+        self._densities = len(rois) if densities is None else densities
+        bounds = [[(part.start, part.stop) for part in roi_bounds(roi, channels[0].shape)] for roi in rois]
+        self._bounds = np.array(bounds, np.int64).reshape(-1, 2, 2)
+        largest = np.argsort(-np.prod(np.diff(self._bounds), axis=1).ravel(), kind="stable")
+        self._kept = frozenset(largest[: len(rois) if settle is None else _MOST_KEPT].tolist())
+        self._counted: dict[int, Counted] = {}
+        self._settled: dict[int, Any] = {}
+        self._cut: dict[int, list[Box]] = {}
 
     def look(self, block: PixelBlock) -> Looked:
-        """Tissue, all else, and each region; then their sums over small blocks; None where there is nothing."""
+        """Tissue and all else, the regions that the block meets, and where it cuts those that are read again."""
         frame = block.inside(self._finished)
         if not frame.any():
-            return [None] * len(self._counts), [None] * len(self._blocks), {}
-        y, p = (block.pixels(channel) for channel in self._channels)
-        everywhere = slice(0, y.shape[0]), slice(0, y.shape[1])
-        tissue = np.zeros(y.shape, bool) if self._tissue is None else block.inside(self._tissue) & frame
-        first, outside = frame if self._tissue is None else tissue, frame & ~tissue
-        counts: list[PairCounts | None] = [
-            pair_counts(y, p, tissue, self._bins) if tissue.any() else None,
-            pair_counts(y, p, outside, self._bins) if outside.any() else None,
-        ]
-        sums = [_sums(blocks.side_px, block.origin, y, p, (everywhere, first)) for blocks in self._blocks[:1]]
+            return {}, {}, {}
+        areas = {_FIRST: frame}
+        if self._tissue is not None:
+            tissue = block.inside(self._tissue) & frame
+            areas = {_FIRST: tissue, _OUTSIDE: frame & ~tissue}
+        everywhere = block.rows, block.columns
+        counted = {index: self._count(index, block, everywhere, area) for index, area in areas.items() if area.any()}
         settled: dict[int, Any] = {}
-        for index, (roi, bounds) in enumerate(self._rois):
-            part = _chosen(roi, bounds, block, frame)
-            bins = PairBins(self._bins.values, self._counts[2 + index].density_range)
-            found = None if part is None else pair_counts(y[part[0]], p[part[0]], part[1], bins)
-            side = self._blocks[1 + index].side_px if self._blocks else None
-            around = None if part is None or side is None else _sums(side, block.origin, y, p, part)
-            if self._settle is not None and found is not None and _holds(block, bounds):
-                settled[index] = self._settle(index, found, around or self._blocks[1 + index])
-                found = around = None
-            counts.append(found)
-            sums += [around] if self._blocks else []
-        return counts, sums, settled
+        cut: dict[int, Box] = {}
+        for index, part, whole in self._met_by(block):
+            if whole and self._settle is not None:
+                settled[index] = self._settle(index, *self._count_region(index, block, part))
+            elif index in self._kept:
+                counted[index] = self._count_region(index, block, part)
+            else:
+                cut[index] = part
+        return counted, settled, cut
 
     def add(self, found: Looked) -> None:
         """Pool the counts."""
-        counts, sums, settled = found
-        self._counts = [old if new is None else old + new for old, new in zip(self._counts, counts, strict=True)]
-        self._blocks = [old if new is None else old + new for old, new in zip(self._blocks, sums, strict=True)]
+        counted, settled, cut = found
+        for index, new in counted.items():
+            self._pool(index, new)
         self._settled.update(settled)
+        for index, part in cut.items():
+            self._cut.setdefault(index, []).append(part)
 
-    def settled(self) -> Iterator[Any]:
-        """What is kept of each region."""
+    def settled(self, index: int, cache: ChunkCache) -> Any:  # noqa: ANN401
+        """What is kept of a region, asked for once; its pixels are read through a cache where blocks cut it."""
         assert self._settle is not None
-        for index in range(len(self._rois)):
-            if index not in self._settled:
-                blocks = self._blocks[1 + index] if self._blocks else None
-                self._settled[index] = self._settle(index, self._counts[2 + index], blocks)
-            yield self._settled[index]
+        for part in self._cut.pop(index, []):
+            self._pool(index, self._count_region(index, PixelBlock(*part, cache), part))
+        if index in self._settled:
+            return self._settled.pop(index)
+        found = self._settle(index, *self._region(index))
+        self._counted.pop(index, None)
+        return found
 
     @property
     def pairs(self) -> SlidePairs:
-        """All that was counted."""
-        tissue, outside, *regions = self._counts
-        known = None if self._tissue is None else tissue
-        return SlidePairs(known, tissue + outside, tuple(regions), tuple(self._blocks))
+        """All that was counted; without the regions of which something else is kept."""
+        (first, blocks), (outside, _) = self._region(_FIRST), self._region(_OUTSIDE)
+        regions = [self._region(index) for index in range(len(self._rois) if self._settle is None else 0)]
+        sums = tuple(own for own in (blocks, *(own for _, own in regions)) if own is not None)
+        known = None if self._tissue is None else first
+        return SlidePairs(known, first + outside, tuple(counts for counts, _ in regions), sums)
+
+    def _met_by(self, block: PixelBlock) -> Iterator[tuple[int, Box, bool]]:
+        """Regions whose bounds meet a block, with the part in it, and whether that is all."""
+        low, high = np.moveaxis(self._bounds, 2, 0)
+        first, last = ([getattr(part, end) for part in (block.rows, block.columns)] for end in ("start", "stop"))
+        parts = np.stack([np.maximum(low, first), np.minimum(high, last)], axis=2)
+        for index in np.flatnonzero((parts[:, :, 0] < parts[:, :, 1]).all(axis=1)).tolist():
+            rows, columns = (slice(*ends) for ends in parts[index].tolist())
+            yield index, (rows, columns), np.array_equal(parts[index], self._bounds[index])
+
+    def _count_region(self, index: int, block: PixelBlock, part: Box) -> Counted:
+        roi, frame = self._rois[index], block.inside(self._finished)[_within(block, part)]
+        inside = roi.within(*part) if isinstance(roi, RegionMask) else annotation_mask(roi, *part)
+        return self._count(index, block, part, inside & frame)
+
+    def _count(self, index: int, block: PixelBlock, part: Box, inside: NDArray[np.bool_]) -> Counted:
+        """Counts and block sums of some pixels of a part of a block."""
+        y, p = (block.pixels(channel)[_within(block, part)] for channel in self._channels)
+        counts, blocks = pair_counts(y, p, inside, self._bins_of(index)), self._no_blocks(index)
+        if blocks is not None and inside.any():
+            blocks = update_blocks(blocks, y, p, inside, (part[0].start, part[1].start))
+        return counts, blocks
+
+    def _pool(self, index: int, new: Counted) -> None:
+        if index not in self._counted:
+            self._counted[index] = new
+            return
+        (counts, blocks), (more, more_blocks) = self._counted[index], new
+        pooled = None if blocks is None or more_blocks is None else blocks + more_blocks
+        self._counted[index] = counts + more, pooled
+
+    def _region(self, index: int) -> Counted:
+        if index in self._counted:
+            return self._counted[index]
+        real, predicted = (np.empty(0, channel.dtype) for channel in self._channels)
+        return pair_counts(real, predicted, bins=self._bins_of(index)), self._no_blocks(index)
+
+    def _bins_of(self, index: int) -> PairBins:
+        return self._bins if index < self._densities else PairBins(self._bins.values)
+
+    def _no_blocks(self, index: int) -> BlockSums | None:
+        return None if index == _OUTSIDE or not self._sides else BlockSums(self._sides[1 + index])
 
 
-def _chosen(roi: RegionMask | Annotation, bounds: Box, block: PixelBlock, frame: NDArray[np.bool_]) -> Part | None:
-    """The part of a block that a region meets, and which of its pixels are inside."""
-    rows, columns = (_overlap(*both) for both in zip((block.rows, block.columns), bounds, strict=True))
-    if rows.start >= rows.stop or columns.start >= columns.stop:
-        return None
-    chosen = roi.within(rows, columns) if isinstance(roi, RegionMask) else annotation_mask(roi, rows, columns)
-    part = _moved(rows, block.rows.start), _moved(columns, block.columns.start)
-    return part, chosen & frame[part]
-
-
-def _holds(block: PixelBlock, bounds: Box) -> bool:
-    """Whether all of a region lies in a block."""
-    return all(
-        own.start <= part.start and part.stop <= own.stop
-        for own, part in zip((block.rows, block.columns), bounds, strict=True)
-    )
-
-
-def _sums(side: int, origin: tuple[int, int], y: NDArray[Any], p: NDArray[Any], part: Part) -> BlockSums | None:
-    (rows, columns), chosen = part
-    if not chosen.any():
-        return None
-    corner = origin[0] + rows.start, origin[1] + columns.start
-    return update_blocks(BlockSums(side), y[rows, columns], p[rows, columns], chosen, corner)
-
-
-def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> None:
-    """Refuse slides that differ in size, and masks of another slide."""
-    if real.shape != predicted.shape:
-        msg = (
-            f"the real slide is {real.shape[0]} x {real.shape[1]} px and the predicted one "
-            f"{predicted.shape[0]} x {predicted.shape[1]}; expected one size"
-        )
-        raise AgreementError(msg)
-    for each in masks:
-        covered = [size * factor for size, factor in zip(each.mask.shape, each.downsample, strict=True)]
-        if any(
-            abs(own - size) > factor for own, size, factor in zip(covered, real.shape, each.downsample, strict=True)
-        ):
-            msg = (
-                f"a mask covers {covered[0]:.0f} x {covered[1]:.0f} px and the slide is {real.shape[0]} x "
-                f"{real.shape[1]}; expected a mask of this slide"
-            )
-            raise AgreementError(msg)
-
-
-def _overlap(first: slice, second: slice) -> slice:
-    return slice(max(first.start, second.start), min(first.stop, second.stop))
-
-
-def _moved(part: slice, origin: int) -> slice:
-    return slice(part.start - origin, part.stop - origin)
+def _within(block: PixelBlock, part: Box) -> Box:
+    """A part of a slide, counted from the first pixel of a block."""
+    rows, columns = (slice(own.start - first, own.stop - first) for own, first in zip(part, block.origin, strict=True))
+    return rows, columns

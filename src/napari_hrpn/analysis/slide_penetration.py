@@ -21,7 +21,7 @@ from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.intensity import tissue_percentiles
 from napari_hrpn.analysis.penetration import Penetration, compute_penetration
 from napari_hrpn.analysis.strip_filter import StripReport, region_on_grid
-from napari_hrpn.analysis.tissue_zones import AREAS, periphery
+from napari_hrpn.analysis.tissue import AREAS, periphery
 from napari_hrpn.slides import in_all, predicted_part
 
 if TYPE_CHECKING:

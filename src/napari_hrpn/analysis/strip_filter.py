@@ -13,9 +13,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.analysis.errors import AnalysisError, check_length
 from napari_hrpn.analysis.intensity import tissue_percentiles
-from napari_hrpn.analysis.lengths import check_length
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:

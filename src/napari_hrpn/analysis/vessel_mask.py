@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.lengths import check_length
+from napari_hrpn.analysis.errors import AnalysisError, check_length
 from napari_hrpn.analysis.run_length_labels import MaskRuns, mask_runs
 from napari_hrpn.analysis.strip_filter import (
     LevelChannel,
@@ -22,6 +21,7 @@ from napari_hrpn.analysis.strip_filter import (
     grey_threshold,
     level_pixel_um,
 )
+from napari_hrpn.settings import VesselSettings as VesselSettings
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:
@@ -32,41 +32,6 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 _MOST_CLOSING_PX = 64
-
-
-@dataclass(frozen=True)
-class VesselSettings:
-    """How vessels are told from the rest.
-
-    Attributes
-    ----------
-    pixel_um : float
-        Largest pixel of the level that is looked at.
-    smoothing_um : float
-        Standard deviation of the Gaussian that evens out noise; 0 for none.
-    threshold : float or None
-        Grey level of the smoothed stain above which there is a vessel; None measures it by Otsu's method.
-    closing_um : float
-        Gaps in a wall that are narrower than twice this are closed; 0 for none.
-    largest_lumen_um2 : float
-        Enclosed holes up to this area are lumens and are filled; larger ones are tissue between vessels.
-    smallest_um2 : float
-        Smaller objects, lumens filled, are dust.
-    """
-
-    pixel_um: float = 1.1
-    smoothing_um: float = 0.7
-    threshold: float | None = None
-    closing_um: float = 1.0
-    largest_lumen_um2: float = 1000.0
-    smallest_um2: float = 20.0
-
-    def __post_init__(self) -> None:
-        for name in ("pixel_um", "smoothing_um", "closing_um", "largest_lumen_um2", "smallest_um2"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0) or (name == "pixel_um" and value == 0):
-                msg = f"{name} is {value}; expected a number {'above 0' if name == 'pixel_um' else 'of 0 or more'}"
-                raise AnalysisError(msg)
 
 
 @dataclass(frozen=True, eq=False)

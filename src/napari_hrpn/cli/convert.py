@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_hrpn.cli.messages import CommandError
-from napari_hrpn.cli.plane_options import OverwriteOption, PixelSizeOption, SeriesOption, TOption, ZOption, opening
-from napari_hrpn.cli.progress import Step, follow
-from napari_hrpn.cli.signals import stop_on_signals
+from napari_hrpn.cli.options import Overwrite, PlaneOptions, opening
+from napari_hrpn.cli.terminal import CommandError, follow, stop_on_signals
 
 if TYPE_CHECKING:
-    from napari_hrpn.slides import Slide, WriteReport
+    from napari_hrpn.slides import Slide
 
 
 def convert(
@@ -21,11 +19,8 @@ def convert(
         str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
     ],
     output: Annotated[str, typer.Argument(metavar="OUT", help="NAME.ome.zarr or NAME.ome.tif.")],
-    series: SeriesOption = None,
-    z: ZOption = None,
-    t: TOption = None,
-    pixel_size: PixelSizeOption = None,
-    overwrite: OverwriteOption = False,
+    plane: PlaneOptions,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a slide as OME-Zarr or OME-TIFF with a pyramid, so that it opens and pans fast.
 
@@ -41,8 +36,7 @@ def convert(
 
     place = local_path(output)
     check_slide_name(place)
-    written = write_slide(open_slide(slide, **opening(series, z, t, pixel_size)), place, overwrite=overwrite)
-    typer.echo(f"wrote {written}")
+    typer.echo(f"wrote {write_slide(open_slide(slide, **opening(plane)), place, overwrite=overwrite)}")
 
 
 def check_slide_name(path: Path) -> None:
@@ -57,15 +51,9 @@ def write_slide(slide: Slide, path: Path, *, overwrite: bool) -> Path:
     from napari_hrpn.slides import write_ome_tiff, write_ome_zarr
 
     write = write_ome_zarr if path.suffix.lower() == ".zarr" else write_ome_tiff
-    steps = write(slide, path, overwrite=overwrite)
     # a signal in the middle of a write would leave a part behind: it is heeded between two
     with stop_on_signals() as stop:
         try:
-            return follow(steps, f"writing {path.name}", _step, stop)
+            return follow(write(slide, path, overwrite=overwrite), f"writing {path.name}", stop=stop)
         except KeyboardInterrupt:
-            typer.echo(f"Stopped; {path} was not written.", err=True)
-            raise typer.Exit(stop.exit_code) from None
-
-
-def _step(report: WriteReport) -> Step:
-    return Step(report.done, report.total)
+            stop.leave(f"Stopped; {path} was not written.")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_hrpn.cli.progress import Step, duration, follow
-from napari_hrpn.cli.signals import stop_on_signals
+from napari_hrpn.cli.options import Chosen, From
+from napari_hrpn.cli.terminal import Step, duration, follow, stop_on_signals
+from napari_hrpn.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_hrpn.experiments import ResultRow, Study, StudyReport
+    from napari_hrpn.experiments import Study, StudyReport
 
 _THOUSANDTHS = 1000
 
@@ -21,10 +21,13 @@ _THOUSANDTHS = 1000
 def cross_validate(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="Which slides, tumours and models.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")],
+    chosen: Annotated[
+        Chosen,
+        From(TrainingSettings, "recipe", "max_minutes", "device", "devices", "seed", has_defaults=False),
+    ],
     models: Annotated[
         str | None, typer.Option(metavar="NAMES", help="hrpn, ganda or hrpn,ganda; as the study says if not given.")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="fast or paper.")] = None,
     ablations: Annotated[
         bool | None,
         typer.Option("--ablations/--no-ablations", help="The ablation grid, the paper's where the study has none."),
@@ -32,12 +35,6 @@ def cross_validate(
     folds: Annotated[
         bool | None, typer.Option("--folds/--no-folds", help="Leave out each tumour in turn, or only test at the end.")
     ] = None,
-    max_minutes: Annotated[float | None, typer.Option(metavar="M", help="Longest time for each training.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = None,
-    devices: Annotated[
-        int | None, typer.Option(metavar="N", help="GPUs that train each network together; with cpu, processes.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random.")] = None,
 ) -> None:
     """Train on all tumours but one, in turn, then on all; measure on what was held out; compare.
 
@@ -52,61 +49,43 @@ def cross_validate(
       napari-hrpn cross-validate study.toml -o quick --models hrpn --max-minutes 10 --no-ablations
       napari-hrpn cross-validate study.toml -o study --recipe paper --device cuda:1
     """  # noqa: D301
-    from napari_hrpn.experiments import IncompleteStudyError, read_study
+    from napari_hrpn.experiments import Ablations, IncompleteStudyError, read_study
     from napari_hrpn.experiments import cross_validate as carry_out
 
-    changes = {"max_minutes": max_minutes, "device": device, "devices": devices, "seed": seed}
-    wanted = _changed(read_study(study), models, recipe, {"ablations": ablations, "folds": folds}, changes)
+    wanted = read_study(study)
+    changes: Chosen = {} if models is None else {"models": tuple(name.strip() for name in models.split(","))}
+    if "recipe" in chosen:
+        changes["recipe"] = chosen.pop("recipe")
+    if ablations is not None:
+        changes["ablations"] = (wanted.ablations or Ablations()) if ablations else None
+    if folds is not None:
+        changes["folds"] = folds
+    wanted = replace(wanted, **changes).with_settings(**chosen)
     with stop_on_signals() as stop:
-        steps = carry_out(wanted, output, stop=stop)
         try:
-            table = follow(steps, wanted.title or study.stem, _step)
+            table = follow(carry_out(wanted, output, stop=stop), wanted.title or study.stem, _step)
         except IncompleteStudyError as error:
             _report(error.args[1], wanted, output)
             raise
     if table is None:
-        typer.echo("Stopped; what is finished is kept: run the same command again to go on.", err=True)
-        raise typer.Exit(stop.exit_code)
+        stop.leave()
     _report(table, wanted, output)
-
-
-def _changed(
-    study: Study, models: str | None, recipe: str | None, parts: dict[str, bool | None], settings: dict[str, Any]
-) -> Study:
-    """The study as the command line wants it."""
-    from dataclasses import replace
-
-    from napari_hrpn.experiments import Ablations
-
-    changes: dict[str, Any] = {}
-    if models is not None:
-        changes["models"] = tuple(name.strip() for name in models.split(","))
-    if recipe is not None:
-        changes["recipe"] = recipe
-    if parts["ablations"] is not None:
-        changes["ablations"] = (study.ablations or Ablations()) if parts["ablations"] else None
-    if parts["folds"] is not None:
-        changes["folds"] = parts["folds"]
-    given = {name: value for name, value in settings.items() if value is not None}
-    return replace(study, **changes).with_settings(**given)
 
 
 def _step(report: StudyReport) -> Step:
     """Where the study is; a network that was just finished gets a line of its own."""
     from napari_hrpn.training import StepReport
 
-    if isinstance(report.inner, tuple):
-        typer.echo(_finished(report.experiment, report.inner))
     note = f"{report.done} of {report.total} networks, {report.experiment}"
-    if isinstance(report.inner, StepReport):
+    if isinstance(report.inner, tuple):
+        rows = report.inner
+        numbers = [f"{row.slide} R2 {row.r2:.3f} r {row.pearson_r:.3f}" for row in rows if row.region == "tissue"]
+        words = ", ".join(numbers) or "nothing to measure"
+        typer.echo(f"{report.experiment}: {words}; trained in {duration(rows[0].seconds)}")
+    elif isinstance(report.inner, StepReport):
         note += f", epoch {report.inner.epoch} of {report.inner.epochs}"
     done = round(_THOUSANDTHS * (report.done + report.share))
     return Step(done, _THOUSANDTHS * report.total, note=note)
-
-
-def _finished(experiment: str, rows: Sequence[ResultRow]) -> str:
-    numbers = ", ".join(f"{row.slide} R2 {row.r2:.3f} r {row.pearson_r:.3f}" for row in rows if row.region == "tissue")
-    return f"{experiment}: {numbers or 'nothing to measure'}; trained in {duration(rows[0].seconds)}"
 
 
 def _report(table: Path, study: Study, folder: Path) -> None:

@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
-from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_hrpn.cli.convert import write_slide
-from napari_hrpn.cli.messages import CommandError
-from napari_hrpn.cli.phantom import noise_free_slide
-from napari_hrpn.cli.plane_options import OverwriteOption
-from napari_hrpn.cli.predict import GO_ON, run_prediction
-from napari_hrpn.cli.prediction_summary import summary
-from napari_hrpn.cli.progress import Step, duration, follow
-from napari_hrpn.cli.signals import stop_on_signals
-from napari_hrpn.cli.viewer import open_viewer
+from napari_hrpn.cli.options import Overwrite
+from napari_hrpn.cli.phantom import Seed, noise_free_slide
+from napari_hrpn.cli.predict import CheckpointOption, run_prediction, summary
+from napari_hrpn.cli.terminal import CommandError, duration, follow, stop_on_signals
 
 if TYPE_CHECKING:
-    from napari_hrpn.analysis import Agreement, PairReport, SlideAgreement
+    from collections.abc import Mapping, Sequence
+
+    from napari_hrpn.analysis import Agreement
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.phantom import Phantom
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import Location, Slide
 
 _PROBE = 2
-_RECORD = "demo.json"
 
 
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for all that is made.")],
     size: Annotated[int, typer.Option(metavar="PX", help="Height and width of the tumour.")] = 2048,
-    seed: Annotated[int, typer.Option(metavar="N", help="Another number makes another tumour.")] = 1,
-    checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A trained network; the one that comes along if not given.")
-    ] = None,
+    seed: Seed = 1,
+    checkpoint: CheckpointOption = None,
     viewer: Annotated[bool, typer.Option(help="Open napari at the end, where there is a display.")] = True,
-    overwrite: OverwriteOption = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a tumour, predict its probe channel, measure how well, and show it.
 
@@ -51,40 +49,45 @@ def demo(
       napari-hrpn demo -o demo-large --size 8192 --seed 7 --no-viewer
     """  # noqa: D301
     started = time.monotonic()
+    from napari_hrpn.analysis import slide_agreement, tissue_mask
     from napari_hrpn.models import bundled_checkpoint, load_checkpoint
     from napari_hrpn.phantom import phantom_slide
+    from napari_hrpn.reports import write_agreement, write_overview
 
     network = load_checkpoint(checkpoint or bundled_checkpoint())
     made = phantom_slide("tumour", size=size, seed=seed)
-    wanted = _Tumour("tumour", size, seed)
-    _begin(output, wanted, overwrite=overwrite)
+    tumour = {"preset": "tumour", "size": size, "seed": seed}
+    _begin(output, tumour, overwrite=overwrite)
     slide = _slide_in(output, made)
     prediction = _prediction_in(output, slide, network)
-    measured, ceiling = _measure(slide, prediction, made)
-    _write(output, slide, prediction, measured, ceiling, wanted)
-    _print_table(measured, ceiling)
-    typer.echo(f"\nAll in {output}, made in {duration(time.monotonic() - started)}; look at {output / 'overview.png'}")
+    tissue = tissue_mask(slide, 0)
+
+    def _measured(image: Slide, title: str) -> dict[str, Agreement]:
+        found = follow(slide_agreement(slide, _PROBE, image, tissue=tissue), title)
+        assert found.tissue is not None
+        return {"tissue": found.tissue, "frame": found.frame}
+
+    # of a perfect model, which knows all but the camera's noise
+    rows, ceiling = _measured(prediction, "measuring"), _measured(noise_free_slide(made), "finding the ceiling")
+    ceilings = {region: row.r2 for region, row in ceiling.items()}
+    about = {"slide": slide.source.name, "prediction": prediction.source.name, "phantom": tumour}
+    write_agreement(rows, output, r2_ceilings=ceilings, about=about)
+    overview = output / "overview.png"
+    write_overview(slide, _PROBE, prediction, overview, agreement=rows["tissue"], r2_ceiling=ceilings["tissue"])
+    _print_table(rows, ceilings)
+    typer.echo(f"\nAll in {output}, made in {duration(time.monotonic() - started)}; look at {overview}")
     if viewer:
-        typer.echo(open_viewer([slide.source, prediction.source], output / "napari.log"))
+        typer.echo(_open_viewer([slide.source, prediction.source], output / "napari.log"))
 
 
-@dataclass(frozen=True)
-class _Tumour:
-    """What a demo's folder was made from."""
-
-    preset: str
-    size: int
-    seed: int
-
-
-def _begin(folder: Path, wanted: _Tumour, *, overwrite: bool) -> None:
+def _begin(folder: Path, tumour: dict[str, object], *, overwrite: bool) -> None:
     """Make the folder, or make sure that an earlier run with the same tumour did."""
     if folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; name a folder for the demo."
         raise CommandError(msg)
-    record = folder / _RECORD
+    record = folder / "demo.json"
     found = _recorded(record)
-    if found == asdict(wanted):
+    if found == tumour:
         return
     if found is None and folder.is_dir() and any(folder.iterdir()):
         msg = f"{folder} holds other files; name a new or empty folder for the demo."
@@ -95,7 +98,7 @@ def _begin(folder: Path, wanted: _Tumour, *, overwrite: bool) -> None:
         raise CommandError(msg)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "phantom.ome.tif").unlink(missing_ok=True)
-    record.write_text(json.dumps(asdict(wanted)) + "\n", encoding="utf-8")
+    record.write_text(json.dumps(tumour) + "\n", encoding="utf-8")
 
 
 def _recorded(record: Path) -> dict[str, object] | None:
@@ -109,13 +112,11 @@ def _recorded(record: Path) -> dict[str, object] | None:
 def _slide_in(folder: Path, made: Phantom) -> Slide:
     from napari_hrpn.slides import open_slide
 
-    path = folder / "phantom.ome.tif"
-    if path.exists():
-        typer.echo(f"tumour      already there: {path}")
-    else:
-        started = time.monotonic()
+    path, started, state = folder / "phantom.ome.tif", time.monotonic(), "already there"
+    if not path.exists():
         write_slide(made.slide, path, overwrite=False)
-        typer.echo(f"tumour      in {duration(time.monotonic() - started)}: {path}")
+        state = f"in {duration(time.monotonic() - started)}"
+    typer.echo(f"tumour      {state}: {path}")
     return open_slide(path)
 
 
@@ -129,58 +130,47 @@ def _prediction_in(folder: Path, slide: Slide, checkpoint: Checkpoint) -> Slide:
         steps = predict_slide(slide, checkpoint, place, overwrite=True, stop=stop)
         report, new = run_prediction(steps, "predicting")
         if stop.is_set():
-            typer.echo(f"Stopped; what is finished is kept: {GO_ON}", err=True)
-            raise typer.Exit(stop.exit_code)
+            stop.leave()
     typer.echo(f"prediction  {summary(report, new)}")
     return open_slide(place)
 
 
-def _measure(slide: Slide, prediction: Slide, made: Phantom) -> tuple[SlideAgreement, SlideAgreement]:
-    """Compare the real probe with the predicted one and, for the ceiling, with its noise-free image."""
-    from napari_hrpn.analysis import slide_agreement, tissue_mask
-
-    tissue = tissue_mask(slide, 0)
-    measured = follow(slide_agreement(slide, _PROBE, prediction, tissue=tissue), "measuring", _step)
-    perfect = noise_free_slide(made)
-    return measured, follow(slide_agreement(slide, _PROBE, perfect, tissue=tissue), "finding the ceiling", _step)
-
-
-def _step(report: PairReport) -> Step:
-    return Step(report.done, report.total)
-
-
-def _write(
-    folder: Path, slide: Slide, prediction: Slide, measured: SlideAgreement, ceiling: SlideAgreement, wanted: _Tumour
-) -> None:
-    from napari_hrpn.reports import write_agreement, write_overview
-
-    ceilings = {region: row.r2 for region, row in _rows(ceiling).items()}
-    about = {"slide": slide.source.name, "prediction": prediction.source.name, "phantom": asdict(wanted)}
-    write_agreement(_rows(measured), folder, r2_ceilings=ceilings, about=about)
-    write_overview(
-        slide,
-        _PROBE,
-        prediction,
-        folder / "overview.png",
-        agreement=_rows(measured)["tissue"],
-        r2_ceiling=ceilings["tissue"],
-    )
-
-
-def _rows(measured: SlideAgreement) -> dict[str, Agreement]:
-    assert measured.tissue is not None
-    return {"tissue": measured.tissue, "frame": measured.frame}
-
-
-def _print_table(measured: SlideAgreement, ceiling: SlideAgreement) -> None:
-    rows, best = _rows(measured).values(), _rows(ceiling).values()
+def _print_table(rows: dict[str, Agreement], ceilings: dict[str, float]) -> None:
     typer.echo(f"\n{'':<22}{'tissue':>12}{'whole frame':>14}")
-    for name, numbers in (
-        ("R2", [f"{row.r2:.3f}" for row in rows]),
-        ("R2 of a perfect model", [f"{row.r2:.3f}" for row in best]),
-        ("Pearson r", [f"{row.pearson_r:.3f}" for row in rows]),
-        ("RMSE, grey levels", [f"{row.rmse:.3f}" for row in rows]),
-        ("PSNR, dB", [f"{row.psnr_db:.2f}" for row in rows]),
-        ("pixels", [f"{row.n:,}" for row in rows]),
+    for name, key, digits in (
+        ("R2", "r2", ".3f"),
+        ("R2 of a perfect model", "", ".3f"),
+        ("Pearson r", "pearson_r", ".3f"),
+        ("RMSE, grey levels", "rmse", ".3f"),
+        ("PSNR, dB", "psnr_db", ".2f"),
+        ("pixels", "n", ","),
     ):
-        typer.echo(f"{name:<22}{numbers[0]:>12}{numbers[1]:>14}")
+        numbers = [getattr(row, key) for row in rows.values()] if key else ceilings.values()
+        tissue, frame = (format(number, digits) for number in numbers)
+        typer.echo(f"{name:<22}{tissue:>12}{frame:>14}")
+
+
+def viewer_command(paths: Sequence[Location], *python: str) -> list[str]:
+    """Give the command that opens napari on slides with this package's reader."""
+    return [*(python or ["napari"]), *map(str, paths), "--plugin", "napari-hrpn"]
+
+
+def why_no_viewer(platform: str, environment: Mapping[str, str]) -> str:
+    """Say why napari cannot be opened here."""
+    if find_spec("napari") is None:
+        return 'napari is not installed (pip install "napari-hrpn[all]")'
+    has_screen = platform in {"darwin", "win32"} or environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
+    return "" if has_screen else "there is no display"
+
+
+def _open_viewer(paths: Sequence[Location], log: Path) -> str:
+    """Open napari on slides, in a process of its own that outlives this one; it is never imported here."""
+    reason = why_no_viewer(sys.platform, os.environ)
+    if reason:
+        return f"To look at it ({reason} here): {' '.join(viewer_command(paths))}"
+    command = viewer_command([path.resolve() for path in paths], sys.executable, "-m", "napari")
+    with log.open("wb") as printed:
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return f"napari opens in a window of its own; what it prints goes to {log}"

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_hrpn.cli.cache import cache
 from napari_hrpn.cli.convert import convert
 from napari_hrpn.cli.cross_validate import cross_validate
 from napari_hrpn.cli.demo import demo
 from napari_hrpn.cli.evaluate import evaluate
-from napari_hrpn.cli.info import info
-from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user, show_warning
+from napari_hrpn.cli.info import cache, info
+from napari_hrpn.cli.options import with_options
 from napari_hrpn.cli.phantom import phantom
 from napari_hrpn.cli.predict import predict
 from napari_hrpn.cli.quality import quality
 from napari_hrpn.cli.report import report
+from napari_hrpn.cli.terminal import CommandError, complain, is_for_the_user, show_warning
 from napari_hrpn.cli.train import train
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ for command, short_help in (
     (report, "Evaluations of several tumours as one page"),
     (cache, "Disk space that coarse levels of slides take"),
 ):
-    app.command(short_help=short_help)(command)
+    app.command(short_help=short_help)(with_options(command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -131,7 +131,7 @@ def _with_path(word: str) -> str:
     value = word[option.end() :] if option else word
     if not option or not _HOME_OR_DRIVE.match(value):
         return word
-    from napari_hrpn.slides.user_path import user_path
+    from napari_hrpn.slides.location import user_path
 
     return option[0] + str(user_path(value))
 

@@ -1,30 +1,37 @@
-"""``napari-hrpn info``: what is in a slide, for people or as JSON."""
+"""``napari-hrpn info`` and ``cache``: what is in a slide, and what is kept of slides without coarse levels."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption, ZOption, opening
+from napari_hrpn.cli.options import PlaneOptions, opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_hrpn.slides import Location, SeriesInfo, Slide
 
+_TIFF_NAMES = {
+    ".ome.tif": "OME-TIFF",
+    ".ome.tiff": "OME-TIFF",
+    ".ome.btf": "OME-TIFF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".btf": "TIFF",
+}
+
 
 def info(
     slide: Annotated[
         str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
     ],
+    plane: PlaneOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    series: SeriesOption = None,
-    z: ZOption = None,
-    t: TOption = None,
-    pixel_size: PixelSizeOption = None,
 ) -> None:
     """Show what is in a slide: size, levels, channels and their roles, pixel size.
 
@@ -37,8 +44,7 @@ def info(
     """  # noqa: D301
     from napari_hrpn.slides import list_series, open_slide
 
-    opened = open_slide(slide, **opening(series, z, t, pixel_size))
-    found = _slide_facts(opened, list_series(slide))
+    found = _slide_facts(open_slide(slide, **opening(plane)), list_series(slide))
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
@@ -46,11 +52,28 @@ def info(
             typer.echo(f"{name + ':' if name else '':<13}{value}")
 
 
+def cache(clear: Annotated[bool, typer.Option("--clear", help="Delete what is kept.")] = False) -> None:
+    """Show where the coarse levels of flat slides are kept and how large they are, or delete them.
+
+    \b
+    Examples:
+      napari-hrpn cache
+      napari-hrpn cache --clear
+    """  # noqa: D301
+    from napari_hrpn.slides import clear_pyramid_cache, pyramid_cache_bytes, pyramid_cache_folder
+
+    folder = pyramid_cache_folder()
+    count, freed = (clear_pyramid_cache(), "freed ") if clear else (pyramid_cache_bytes(), "")
+    typer.echo(f"{freed}{count / 1e6:,.1f} MB in {folder}")
+
+
 def _slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str, Any]:
     """Collect what there is to say about a slide."""
-    from napari_hrpn.slides import contrast_limits
+    from napari_hrpn.slides import contrast_limits, guess_roles
 
-    roles = _role_names(slide)
+    roles = (
+        {} if slide.is_brightfield else {index: role for role, index in vars(guess_roles(slide.channel_names)).items()}
+    )
     return {
         "path": str(slide.source),
         "format": _format(slide.source),
@@ -62,13 +85,24 @@ def _slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str,
             {"index": index, "name": name, "role": roles.get(index), "contrast": list(contrast)}
             for index, (name, contrast) in enumerate(zip(slide.channel_names, contrast_limits(slide), strict=True))
         ],
-        "pixel_size_um": None if slide.pixel_size_um is None else list(slide.pixel_size_um),
+        "pixel_size_um": slide.pixel_size_um and list(slide.pixel_size_um),
         "dtype": slide.dtype.name,
         "z": slide.z,
         "t": slide.t,
         "is_brightfield": slide.is_brightfield,
-        "read_bytes": _read_bytes(slide),
-        "series_list": [_series_facts(one) for one in series_list],
+        # the smallest read at full resolution: one chunk
+        "read_bytes": math.prod(slide.levels[0].chunksize) * slide.dtype.itemsize,
+        "series_list": [
+            {
+                "index": series.index,
+                "name": series.name,
+                "shape": list(series.shape),
+                "pixel_size_um": series.pixel_size_um and list(series.pixel_size_um),
+                "z_planes": series.z_planes,
+                "timepoints": series.timepoints,
+            }
+            for series in series_list
+        ],
     }
 
 
@@ -77,50 +111,25 @@ def _format(path: Location) -> str:
 
     if is_file(path / "zarr.json"):
         return "OME-Zarr 0.5"
-    if not isinstance(path, Path):
+    if not isinstance(path, Path) or (path / ".zattrs").is_file():
         return "OME-Zarr 0.4"
     if path.is_dir():
-        return "OME-Zarr 0.4" if (path / ".zattrs").is_file() else "folder of single-stain TIFFs"
-    name = path.name.lower()
-    if name.endswith((".ome.tif", ".ome.tiff", ".ome.btf")):
-        return "OME-TIFF"
-    return {"tif": "TIFF", "tiff": "TIFF", "btf": "TIFF"}.get(name.rpartition(".")[2], path.suffix[1:].upper())
-
-
-def _role_names(slide: Slide) -> dict[int, str]:
-    from napari_hrpn.slides import guess_roles
-
-    roles = {} if slide.is_brightfield else vars(guess_roles(slide.channel_names))
-    return {index: role for role, index in roles.items() if index is not None}
-
-
-def _read_bytes(slide: Slide) -> int:
-    """Memory that the smallest read at full resolution takes: one chunk."""
-    pixels = 1
-    for chunks in slide.levels[0].chunks:
-        pixels *= max(chunks)
-    return int(pixels * slide.dtype.itemsize)
-
-
-def _series_facts(series: SeriesInfo) -> dict[str, Any]:
-    return {
-        "index": series.index,
-        "name": series.name,
-        "shape": list(series.shape),
-        "pixel_size_um": None if series.pixel_size_um is None else list(series.pixel_size_um),
-        "z_planes": series.z_planes,
-        "timepoints": series.timepoints,
-    }
+        return "folder of single-stain TIFFs"
+    endings = (ending for ending in _TIFF_NAMES if path.name.lower().endswith(ending))
+    return next(map(_TIFF_NAMES.get, endings), None) or path.suffix[1:].upper()
 
 
 def _table(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    height, width = found["shape"]
+    (height, width), size = found["shape"], found["pixel_size_um"]
+    in_um = f" = {width * size[1]:,.0f} x {height * size[0]:,.0f} µm" if size else ""
+    levels, computed = found["levels"], len(found["levels"]) - found["stored_levels"]
+    kinds = f"{found['stored_levels']} stored" + (f", {computed} computed when read" if computed else "")
     yield "Slide", found["path"]
     yield "Format", found["format"]
-    yield "Size", f"{width:,} x {height:,} px{_size_um(found)}"
-    yield "Pixel size", _pixel_size(found["pixel_size_um"])
+    yield "Size", f"{width:,} x {height:,} px{in_um}"
+    yield "Pixel size", _pixel_size(size)
     yield "Pixel type", found["dtype"] + (" (colour photograph, not fluorescence)" if found["is_brightfield"] else "")
-    yield "Levels", _levels(found)
+    yield "Levels", f"{len(levels)} ({kinds}): {', '.join(f'{x} x {y}' for y, x in levels)}"
     yield "One read", f"{found['read_bytes'] / 1e6:,.1f} MB of memory"
     for name in ("z", "t"):
         if found[name] is not None:
@@ -135,29 +144,15 @@ def _table(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "" if series["index"] else "Series", _series_line(series, found["series"])
 
 
-def _size_um(found: dict[str, Any]) -> str:
-    if found["pixel_size_um"] is None:
-        return ""
-    size_y, size_x = found["pixel_size_um"]
-    return f" = {found['shape'][1] * size_x:,.0f} x {found['shape'][0] * size_y:,.0f} µm"
-
-
 def _pixel_size(size: list[float] | None) -> str:
     if size is None:
         return "not said by the file"
     return f"{size[0]:.4g} µm" if abs(size[0] / size[1] - 1) < 1e-3 else f"{size[1]:.4g} x {size[0]:.4g} µm"
 
 
-def _levels(found: dict[str, Any]) -> str:
-    sizes = ", ".join(f"{width} x {height}" for height, width in found["levels"])
-    computed = len(found["levels"]) - found["stored_levels"]
-    words = f"{found['stored_levels']} stored" + (f", {computed} computed when read" if computed else "")
-    return f"{len(found['levels'])} ({words}): {sizes}"
-
-
 def _series_line(series: dict[str, Any], shown: int) -> str:
     channels, height, width = series["shape"]
     words = f"{series['index']}  {series['name'] or 'unnamed':<16}  {width} x {height} px, {channels} channels"
-    words += f", {series['z_planes']} planes" if series["z_planes"] > 1 else ""
-    words += f", {series['timepoints']} time points" if series["timepoints"] > 1 else ""
+    for count, what in ((series["z_planes"], "planes"), (series["timepoints"], "time points")):
+        words += f", {count} {what}" if count > 1 else ""
     return words + (" (shown)" if series["index"] == shown else "")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_hrpn.cli.convert import check_slide_name, write_slide
-from napari_hrpn.cli.messages import CommandError
-from napari_hrpn.cli.plane_options import OverwriteOption
+from napari_hrpn.cli.options import Overwrite
+from napari_hrpn.cli.terminal import CommandError
 
 if TYPE_CHECKING:
     from napari_hrpn.phantom import Phantom
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _CEILING_UP_TO_PX = 4096
 """Up to this height and width the ceiling is computed: it takes the phantom to be made once more."""
 
+Seed = Annotated[int, typer.Option(metavar="N", help="Another number makes another tumour.")]
+
 
 def phantom(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="NAME.ome.tif or NAME.ome.zarr.")],
@@ -26,12 +28,11 @@ def phantom(
     size: Annotated[
         int | None, typer.Option(metavar="PX", help="Height and width; the preset's own if not given.")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Another number makes another tumour.")] = 1,
+    seed: Seed = 1,
     noise_free: Annotated[
-        Path | None,
-        typer.Option("--noise-free", metavar="OUT2", help="Write the probe image without camera noise, too."),
+        Path | None, typer.Option(metavar="OUT2", help="Write the probe image without camera noise, too.")
     ] = None,
-    overwrite: OverwriteOption = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a synthetic tumour: nuclei, vessels, and a probe that leaks from the vessels.
 

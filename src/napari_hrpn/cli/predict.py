@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,25 +12,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user
-from napari_hrpn.cli.output_places import output_places
-from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption, ZOption, opening
-from napari_hrpn.cli.predict_on_workers import follow_slides
-from napari_hrpn.cli.prediction_summary import summary, time_spent
-from napari_hrpn.cli.progress import Step, follow
-from napari_hrpn.cli.signals import Stop, stop_on_signals
-from napari_hrpn.cli.workers import Workers
+from napari_hrpn.cli.options import Chosen, From, PlaneOptions, StainOptions, WorkerOptions, Workers, opening
+from napari_hrpn.cli.terminal import (
+    GO_ON,
+    CommandError,
+    Step,
+    Stop,
+    complain,
+    duration,
+    follow,
+    is_for_the_user,
+    stop_on_signals,
+)
+from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator, Sequence
 
     from napari_hrpn.core import Box
-    from napari_hrpn.inference import PredictionReport, PredictionSettings, TileReport
-    from napari_hrpn.inference.cluster import EndedSlide, SlideRequest
+    from napari_hrpn.inference import PredictionReport, TileReport
+    from napari_hrpn.inference.cluster import EndedSlide, SlideRequest, TileOfMany
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Location, Slide
 
-GO_ON = "run the same command again to go on."
+CheckpointOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A trained network; the one that comes along if not given.")
+]
+_STOPPED = f"Stopped; finished tiles are kept: {GO_ON}"
 
 
 def predict(
@@ -40,46 +50,17 @@ def predict(
         str,
         typer.Option("-o", "--output", metavar="OUT", help="A folder, or its address; for one slide NAME.ome.zarr."),
     ],
-    checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A trained network; the one that comes along if not given.")
-    ] = None,
-    nuclei: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Channel of the nuclei: its name or number.")
-    ] = None,
-    vessels: Annotated[str | None, typer.Option(metavar="NAME", help="Channel of the vessels.")] = None,
+    channels: StainOptions,
+    chosen: Annotated[Chosen, From(PredictionSettings)],
+    plane: PlaneOptions,
+    workers: WorkerOptions,
+    checkpoint: CheckpointOption = None,
     region: Annotated[
         str | None, typer.Option(metavar="Y0:Y1,X0:X1", help="Only the tiles that meet these pixels.")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(metavar="TYPE", help="fp32, bf16 or fp16; halves err by a few per cent.")
-    ] = "fp32",
-    core: Annotated[
-        int | None, typer.Option(metavar="PX", help="Side of a tile, a multiple of 512; from the memory if not given.")
-    ] = None,
-    halo: Annotated[
-        int | None,
-        typer.Option(metavar="PX", help="Margin that the network sees around a tile; measured if not given."),
-    ] = None,
-    memory: Annotated[float | None, typer.Option(metavar="GB", help="Memory that one tile may take.")] = None,
-    resample: Annotated[bool, typer.Option("--resample", help="Show the slide at the pixel size trained on.")] = False,
-    output_type: Annotated[
-        str, typer.Option(metavar="TYPE", help="float32, or probe for the pixel type trained on.")
-    ] = "float32",
-    skip_blank: Annotated[bool, typer.Option(help="Fill what holds no tissue rather than compute it.")] = True,
-    series: SeriesOption = None,
-    z: ZOption = None,
-    t: TOption = None,
-    pixel_size: PixelSizeOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a prediction made with other settings.")
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Predict in N processes of this machine, one per GPU.")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="tls://HOST:PORT", help="Predict on the workers of this dask.distributed.")
-    ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time of each slide went.")] = False,
 ) -> None:
     """Predict the probe channel of slides from their nuclei and vessels.
@@ -101,79 +82,99 @@ def predict(
 
     # first what takes no time to find wrong
     places = output_places([as_location(slide) for slide in slides], as_location(output))
-    box = None if region is None else parse_region(region)
-    processes = Workers(workers, scheduler)
+    settings = PredictionSettings(**chosen, region=None if region is None else parse_region(region))
+    processes = Workers(**workers)
     with stop_on_signals() as stop:
-        from napari_hrpn.inference import PredictionSettings, choose_device
+        from napari_hrpn.inference import choose_device
         from napari_hrpn.models import bundled_checkpoint, load_checkpoint
 
-        choices: dict[str, Any] = {"precision": precision, "output": output_type}
-        settings = PredictionSettings(
-            halo=halo,
-            core=core,
-            memory_gb=memory,
-            device=device,
-            skip_blank=skip_blank,
-            resample=resample,
-            region=box,
-            **choices,
-        )
-        if scheduler is None:
-            choose_device(device)
+        if processes.scheduler is None:
+            choose_device(settings.device)
         network = load_checkpoint(checkpoint or bundled_checkpoint())
-        channels, plane = {"nuclei": nuclei, "vessels": vessels}, opening(series, z, t, pixel_size)
-        order = _Order(network, settings, channels, plane, overwrite, profile)
-        order.check_roles()
-        if processes.wanted:
-            _predict_on_workers(places, order, processes, stop)
-        else:
-            _predict_all(places, order, stop)
+        _check_roles(network, channels)
+        request = _Request(network, settings, channels, opening(plane), overwrite, profile)
+        try:
+            complete = request.on_workers(places, processes, stop) if processes else request.one_by_one(places, stop)
+        except KeyboardInterrupt:
+            stop.leave(_STOPPED)
+        if stop.is_set() and complete + request.failed < len(places):
+            stop.leave(_STOPPED)
+    if request.failed:
+        raise typer.Exit(2)
 
 
-@dataclass(frozen=True)
-class _Order:
-    """What is wanted of every slide."""
+def _check_roles(network: Checkpoint, channels: Chosen) -> None:
+    """Refuse a channel for a stain that the network does not see."""
+    roles = network.card.input_roles
+    for role in channels:
+        if role not in roles:
+            msg = f"the checkpoint looks at {' and '.join(roles)} alone; leave out --{role}."
+            raise CommandError(msg)
+
+
+@dataclass
+class _Request:
+    """What is wanted of every slide, and how many could not be predicted."""
 
     checkpoint: Checkpoint
     settings: PredictionSettings
-    channels: dict[str, str | None]
+    channels: Chosen
     plane: dict[str, Any]
     overwrite: bool
     profile: bool
+    failed: int = 0
 
-    def check_roles(self) -> None:
-        """Refuse a channel for a stain that the network does not look at."""
-        roles = self.checkpoint.card.input_roles
-        for role, channel in self.channels.items():
-            if channel is not None and role not in roles:
-                msg = f"the checkpoint looks at {' and '.join(roles)} alone; leave out --{role}."
-                raise CommandError(msg)
-
-    def steps(self, path: Location, place: Location, stop: Stop) -> Generator[TileReport, None, PredictionReport]:
-        """Open a slide and begin with its prediction."""
+    def one_by_one(self, places: dict[Location, Location], stop: Stop) -> int:
+        """Predict in this process; returns how many are complete."""
         from napari_hrpn.inference import predict_slide
+        from napari_hrpn.slides import slide_name
 
-        slide, roles = self._opened(path)
-        return predict_slide(
-            slide, self.checkpoint, place, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
-        )
+        complete = 0
+        for path, place in places.items():
+            if stop.is_set():
+                break
+            try:
+                slide, roles = self._opened(path)
+                steps = predict_slide(
+                    slide, self.checkpoint, place, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
+                )
+                complete += self._is_complete(path, *run_prediction(steps, f"predicting {slide_name(path)}"))
+            except Exception as error:
+                self._fail(path, error)
+        return complete
 
-    def of_slide(self, path: Location, place: Location) -> SlideRequest:
-        """Open a slide that workers will predict."""
-        from napari_hrpn.inference.cluster import SlideRequest
+    def on_workers(self, places: dict[Location, Location], processes: Workers, stop: Stop) -> int:
+        """Predict on several processes, all slides at once; returns how many are complete."""
+        from napari_hrpn.inference.cluster import SlideRequest, TileOfMany, predict_slides
 
-        slide, roles = self._opened(path)
-        return SlideRequest(slide, place, roles, self.overwrite)
+        paths, complete = list(places), 0
+
+        def request(path: Location, place: Location) -> SlideRequest:
+            slide, roles = self._opened(path)
+            return SlideRequest(slide, place, roles, self.overwrite)
+
+        def tiles(steps: Generator[TileOfMany | EndedSlide, None, None]) -> Generator[TileOfMany, None, None]:
+            nonlocal complete
+            with closing(steps):
+                for report in steps:
+                    if isinstance(report, TileOfMany):
+                        yield report
+                    elif report.error is not None:
+                        self._fail(paths[report.number], report.error)
+                    elif report.report is not None:
+                        complete += self._is_complete(paths[report.number], report.report, report.new_tiles)
+
+        title = "predicting" if len(paths) == 1 else f"predicting {len(paths)} slides"
+        with processes.connected(self.settings.device) as client:
+            requests = [partial(request, path, place) for path, place in places.items()]
+            steps = predict_slides(requests, self.checkpoint, client, self.settings, stop=stop)
+            follow(tiles(steps), title, lambda report: _tile_step(report, report.pixels))
+        return complete
 
     def _opened(self, path: Location) -> tuple[Slide, dict[str, int]]:
         from napari_hrpn.slides import find_channel, open_slide
 
         slide = open_slide(path, **self.plane)
-        self._check_region(slide)
-        named = {role: channel for role, channel in self.channels.items() if channel is not None}
-        return slide, {role: find_channel(slide, channel) for role, channel in named.items()}
-
-    def _check_region(self, slide: Slide) -> None:
         region, (height, width) = self.settings.region, slide.shape
         if region is not None and (region.y0 >= height or region.x0 >= width):
             msg = (
@@ -181,99 +182,56 @@ class _Order:
                 f"which has {height} rows and {width} columns."
             )
             raise CommandError(msg)
+        return slide, {role: find_channel(slide, channel) for role, channel in self.channels.items()}
 
-
-def _predict_all(places: dict[Location, Location], order: _Order, stop: Stop) -> None:
-    failed = 0
-    for path, place in places.items():
-        if stop.is_set():
-            _tell_how_to_go_on(stop)
-        try:
-            _predict_one(path, place, order, stop)
-        except KeyboardInterrupt:
-            _tell_how_to_go_on(stop)
-        except Exception as error:
-            _complain_of(path, error)
-            failed += 1
-    if failed:
-        raise typer.Exit(2)
-
-
-def _predict_one(path: Location, place: Location, order: _Order, stop: Stop) -> None:
-    from napari_hrpn.slides import slide_name
-
-    report, new = run_prediction(order.steps(path, place, stop), f"predicting {slide_name(path)}")
-    _tell_of(path, report, new, profile=order.profile)
-    if stop.is_set() and report.finished < report.total:
-        _tell_how_to_go_on(stop)
-
-
-def _predict_on_workers(places: dict[Location, Location], order: _Order, processes: Workers, stop: Stop) -> None:
-    from napari_hrpn.inference.cluster import predict_slides
-
-    paths, failed, complete = list(places), 0, 0
-
-    def tell(slide: EndedSlide) -> None:
-        nonlocal failed, complete
-        path, report = paths[slide.number], slide.report
-        if slide.error is not None:
-            _complain_of(path, slide.error)
-            failed += 1
-        elif report is not None:
-            _tell_of(path, report, slide.new_tiles, profile=order.profile)
-            complete += report.finished == report.total
-
-    orders = [partial(order.of_slide, path, place) for path, place in places.items()]
-    try:
-        with processes.connected(order.settings.device) as client:
-            steps = predict_slides(orders, order.checkpoint, client, order.settings, stop=stop)
-            follow_slides(steps, len(orders), tell)
-    except KeyboardInterrupt:
-        _tell_how_to_go_on(stop)
-    if stop.is_set() and complete + failed < len(paths):
-        _tell_how_to_go_on(stop)
-    if failed:
-        raise typer.Exit(2)
-
-
-def _tell_of(path: Location, report: PredictionReport, new: int, *, profile: bool) -> None:
-    if report.finished < report.total:
+    def _is_complete(self, path: Location, report: PredictionReport, new: int) -> bool:
+        """Say in a line what a prediction did, and in another where its time went."""
+        is_complete = report.finished == report.total
         kept = f"{report.finished} of {report.total} tiles are finished and kept in {report.path}"
-        typer.echo(f"{path.name}: {kept}")
-    else:
-        typer.echo(f"{path.name}: {summary(report, new)}")
-    if profile and new:
-        typer.echo(time_spent(report))
+        typer.echo(f"{path.name}: {summary(report, new) if is_complete else kept}")
+        if self.profile and new:
+            typer.echo(_time_spent(report))
+        return is_complete
 
-
-def _complain_of(path: Location, error: Exception) -> None:
-    if not is_for_the_user(error):
-        raise error
-    complain(_with_name(str(error), path))
-
-
-def _tell_how_to_go_on(stop: Stop) -> None:
-    typer.echo(f"Stopped; finished tiles are kept: {GO_ON}", err=True)
-    raise typer.Exit(stop.exit_code)
-
-
-def _with_name(sentence: str, path: Location) -> str:
-    return sentence if path.name in sentence else f"{path.name}: {sentence}"
+    def _fail(self, path: Location, error: Exception) -> None:
+        if not is_for_the_user(error):
+            raise error
+        sentence = str(error)
+        complain(sentence if path.name in sentence else f"{path.name}: {sentence}")
+        self.failed += 1
 
 
 def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: str) -> tuple[PredictionReport, int]:
-    """Run a prediction to its end, showing how far and how fast it is."""
-    seen: list[int] = []
-    return follow(steps, title, _step_with_speed(seen)), len(seen)
+    """Run a prediction to its end, showing how far and how fast it is; returns its report and the new tiles."""
+    areas: list[int] = []
+
+    def _step(report: TileReport) -> Step:
+        areas.append(report.tile.core.area)
+        return _tile_step(report, sum(areas))
+
+    return follow(steps, title, _step), len(areas)
 
 
-def _step_with_speed(seen: list[int]) -> Callable[[TileReport], Step]:
-    def step(report: TileReport) -> Step:
-        seen.append(report.tile.core.area)
-        speed = sum(seen) / 1e6 / max(report.seconds, 1e-3)
-        return Step(report.finished, report.total, report.seconds_left, f"{speed:.2g} Mpx/s")
+def _tile_step(report: TileReport | TileOfMany, pixels: int) -> Step:
+    speed = pixels / 1e6 / max(report.seconds, 1e-3)
+    return Step(report.finished, report.total, report.seconds_left, f"{speed:.2g} Mpx/s")
 
-    return step
+
+def summary(report: PredictionReport, new: int) -> str:
+    """Say in a line what a prediction did."""
+    if not new:
+        return f"already complete: {report.path}"
+    speed = f", {report.pixels_kept / 1e6 / report.seconds:.2g} Mpx/s on {report.device}" if report.pixels_kept else ""
+    word = "tile" if new == 1 else "tiles"
+    tiles = f"{new} {word}" if new == report.total else f"{new} more {word}, {report.finished} of {report.total},"
+    return f"{tiles} in {duration(report.seconds)}{speed}: {report.path}"
+
+
+def _time_spent(report: PredictionReport) -> str:
+    parts = ("reading", "waiting", "computing", "writing")
+    seconds = ", ".join(f"{part} {getattr(report, f'seconds_{part}'):.1f} s" for part in parts)
+    waste = f"; {report.pixels_run / report.pixels_kept:.2f} pixels run per pixel kept" if report.pixels_kept else ""
+    return f"  {seconds}, side by side in {report.seconds:.1f} s; tiles of {report.core} px + {report.halo} px{waste}"
 
 
 def parse_region(text: str) -> Box:
@@ -286,3 +244,30 @@ def parse_region(text: str) -> Box:
         msg = f"the region {text!r} is not one of Y0:Y1,X0:X1 with Y0 < Y1 and X0 < X1, such as 0:4096,2048:8192."
         raise CommandError(msg)
     return box
+
+
+def output_places(slides: Sequence[Location], output: Location) -> dict[Location, Location]:
+    """Choose a place for the prediction of each slide."""
+    from napari_hrpn.slides import slide_name
+    from napari_hrpn.slides.location import check_writable
+
+    check_writable(output)
+    # a slide that is named twice is predicted once; links of this machine are followed, an address is not asked
+    distinct: dict[Location, Location] = {}
+    for slide in slides:
+        distinct.setdefault(slide.resolve() if isinstance(slide, Path) else slide, slide)
+    slides = list(distinct.values())
+    if output.suffix.lower() == ".zarr":
+        if len(slides) > 1:
+            msg = f"{output} can hold the prediction of one slide but {len(slides)} are given; name a folder."
+            raise CommandError(msg)
+        return {slides[0]: output}
+    if isinstance(output, Path) and output.is_file():
+        msg = f"{output} is a file; name a folder, or for one slide a path that ends in .ome.zarr."
+        raise CommandError(msg)
+    stem, count = Counter(map(slide_name, slides)).most_common(1)[0]
+    if count > 1:
+        names = " and ".join(sorted(str(slide) for slide in slides if slide_name(slide) == stem))
+        msg = f"{names} would both be written to {stem}.predicted.ome.zarr; predict them into two folders."
+        raise CommandError(msg)
+    return {slide: output / f"{slide_name(slide)}.predicted.ome.zarr" for slide in slides}

@@ -10,31 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.messages import CommandError, complain, is_for_the_user
-from napari_hrpn.cli.plane_options import PixelSizeOption, SeriesOption, TOption, ZOption, opening
-from napari_hrpn.cli.progress import Step, follow
+from napari_hrpn.cli.options import ChannelOptions, PlaneOptions, opening
+from napari_hrpn.cli.terminal import CommandError, complain, follow, is_for_the_user
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari_hrpn.analysis import SlideQuality
-    from napari_hrpn.slides import ChannelRoles, Slide
 
 
 def quality(
     slides: Annotated[
         list[Path], typer.Argument(metavar="SLIDE...", help="Image files, OME-Zarrs, folders of stains.")
     ],
+    channels: ChannelOptions,
+    plane: PlaneOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")] = False,
-    nuclei: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Channel of the nuclei: its name or number.")
-    ] = None,
-    vessels: Annotated[str | None, typer.Option(metavar="NAME", help="Channel of the vessels.")] = None,
-    probe: Annotated[str | None, typer.Option(metavar="NAME", help="Channel of the probe.")] = None,
-    series: SeriesOption = None,
-    z: ZOption = None,
-    t: TOption = None,
-    pixel_size: PixelSizeOption = None,
 ) -> None:
     """Check slides before predicting or training.
 
@@ -48,73 +37,46 @@ def quality(
       napari-hrpn quality *.ome.tif
       napari-hrpn quality scan.nd2 --nuclei 0 --vessels 2 --json | jq .findings
     """  # noqa: D301
-    from napari_hrpn.slides import open_slide
+    from napari_hrpn.analysis import slide_quality
+    from napari_hrpn.reports import roles_around
+    from napari_hrpn.slides import find_channel, open_slide
 
-    found: list[dict[str, Any]] = []
-    failed = []
+    found: list[object] = []
+    failed = 0
     for path in slides:
         try:
-            slide = open_slide(path, **opening(series, z, t, pixel_size))
-            roles = _roles(slide, nuclei, vessels, probe)
-            checked = _checked(slide, roles)
+            slide = open_slide(path, **opening(plane))
+            roles = roles_around(slide, {role: find_channel(slide, name) for role, name in channels.items()})
+            checked = follow(slide_quality(slide, roles), f"Checking {slide.source.name}")
         except Exception as error:
             if len(slides) == 1 or not is_for_the_user(error):
                 raise
             complain(str(error))
-            failed.append(path)
+            failed += 1
             continue
         if as_json:
-            found.append(_quality_facts(path, checked))
+            found.append(_without_nan({"path": str(path), **asdict(checked)}))
         else:
-            for line in _lines(path, checked):
-                typer.echo(line)
+            _print_findings(path, checked)
     if as_json:
         # one slide gives an object, as `info` does, several give a list
         typer.echo(json.dumps(found[0] if len(slides) == 1 else found, indent=2, ensure_ascii=False))
     if failed:
-        msg = f"{len(failed)} of {len(slides)} slides could not be checked; the reasons stand above."
+        msg = f"{failed} of {len(slides)} slides could not be checked; the reasons stand above."
         raise CommandError(msg)
 
 
-def _quality_facts(path: Path, checked: SlideQuality) -> dict[str, Any]:
-    """Collect what a quality check found."""
-    return {name: _without_nan(value) for name, value in {"path": str(path), **asdict(checked)}.items()}
-
-
-def _roles(slide: Slide, nuclei: str | None, vessels: str | None, probe: str | None) -> ChannelRoles:
-    from napari_hrpn.slides import ChannelRoles, find_channel, guess_roles
-
-    named = {
-        role: find_channel(slide, name)
-        for role, name in {"nuclei": nuclei, "vessels": vessels, "probe": probe}.items()
-        if name is not None
-    }
-    guessed = vars(guess_roles(slide.channel_names))
-    free = {role: index for role, index in guessed.items() if index not in named.values()}
-    return ChannelRoles(**{**free, **named})
-
-
-def _checked(slide: Slide, roles: ChannelRoles) -> SlideQuality:
-    from napari_hrpn.analysis import slide_quality
-
-    return follow(
-        slide_quality(slide, roles),
-        f"Checking {slide.source.name}",
-        lambda report: Step(report.done, report.total, note=report.step),
-    )
-
-
-def _lines(path: Path, checked: SlideQuality) -> Iterator[str]:
+def _print_findings(path: Path, checked: SlideQuality) -> None:
     important = sum(finding.matters for finding in checked.findings)
     verdict = f"{important} that matter{'s' if important == 1 else ''}" if important else "nothing that matters"
-    yield f"{path}: {verdict}; {checked.pixels / 1e6:.1f} million pixels looked at"
+    typer.echo(f"{path}: {verdict}; {checked.pixels / 1e6:.1f} million pixels looked at")
     for finding in checked.findings:
-        yield f"  {'!' if finding.matters else '-'} {finding.sentence}"
+        typer.echo(f"  {'!' if finding.matters else '-'} {finding.sentence}")
     for sentence in checked.not_checked:
-        yield f"  - {sentence}"
+        typer.echo(f"  - {sentence}")
 
 
-def _without_nan(value: object) -> object:
+def _without_nan(value: Any) -> object:  # noqa: ANN401 (numbers, texts, lists and mappings)
     """A value whose numbers JSON can hold."""
     if isinstance(value, dict):
         return {name: _without_nan(part) for name, part in value.items()}

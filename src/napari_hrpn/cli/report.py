@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_hrpn.cli.plane_options import OverwriteOption
+from napari_hrpn.cli.options import Overwrite
 
 
 def report(
@@ -15,7 +15,7 @@ def report(
         list[Path], typer.Argument(metavar="EVALUATION_DIR...", help="Folders that `evaluate` has completed.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")],
-    overwrite: OverwriteOption = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Put evaluations together: mean, SD and interval over tumours.
 

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.messages import CommandError, complain
-from napari_hrpn.cli.plane_options import SeriesOption, TOption, ZOption
-from napari_hrpn.cli.progress import Step, duration, follow
-from napari_hrpn.cli.signals import stop_on_signals
-from napari_hrpn.cli.train_slides import pairs, slide_entries
+from napari_hrpn.cli.options import ChannelOptions, Chosen, From, ImageOptions
+from napari_hrpn.cli.terminal import GO_ON, CommandError, Step, Stop, complain, duration, follow, stop_on_signals
+from napari_hrpn.settings import TrainingSettings, recipe_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping, Sequence
 
-    from napari_hrpn.cli.signals import Stop
-    from napari_hrpn.training import CutReport, EpochRecord, EpochReport, StepReport, TrainingResult
+    from napari_hrpn.training import CutReport, EpochReport, SlideEntry, StepReport, TrainingResult
 
     Report = CutReport | StepReport | EpochReport
-    Work = Generator[Report, None, TrainingResult]
 
-_GO_ON = "run the same command again to go on."
 _AGREEMENT = ("validation_r", "validation_r2", "baseline_r", "baseline_r2")
+_REGION_ENDINGS = (".geojson", ".json", ".tif", ".tiff", ".png", ".npy")
 _PARTS = 1000
 
 
 def train(
     slides: Annotated[list[Path], typer.Argument(metavar="SLIDE", help="Slides in which the probe was imaged.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="Folder of the run.")],
-    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="paper, as published, or fast.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="hrpn or ganda.")] = None,
+    chosen: Annotated[Chosen, From(TrainingSettings, has_defaults=False)],
+    channels: ChannelOptions,
+    image: ImageOptions,
     tumour: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=ID", help="Tumour of a slide; its file name if not given. Repeat for each slide."),
@@ -49,38 +46,12 @@ def train(
         Path | None,
         typer.Option(metavar="PLACE", help="GeoJSON of the only slide, or a folder with NAME.geojson for each."),
     ] = None,
-    channels: Annotated[
-        str | None, typer.Option(metavar="ROLE,ROLE", help="Input stains, such as nuclei,vessels.")
-    ] = None,
-    target: Annotated[str | None, typer.Option(metavar="ROLE", help="Stain to predict; probe if not given.")] = None,
-    nuclei: Annotated[
-        str | None, typer.Option(metavar="CHANNEL", help="Channel of the nuclei: its name or number.")
-    ] = None,
-    vessels: Annotated[str | None, typer.Option(metavar="CHANNEL", help="Channel of the vessels.")] = None,
-    probe: Annotated[str | None, typer.Option(metavar="CHANNEL", help="Channel of the probe.")] = None,
     role: Annotated[
         list[str] | None, typer.Option(metavar="ROLE=CHANNEL", help="Channel of another stain. Repeat for more.")
     ] = None,
-    branches: Annotated[int | None, typer.Option(metavar="N", help="Branches of HRPN, 1 to 4.")] = None,
-    upsampling: Annotated[str | None, typer.Option(metavar="KIND", help="bilinear or transposed.")] = None,
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs at most.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Steps per epoch, with random crops.")] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Patches per step.")] = None,
-    patch: Annotated[int | None, typer.Option(metavar="PX", help="Side of a patch.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="X", help="Learning rate, at its peak.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(metavar="M", help="End by then.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = None,
-    devices: Annotated[
-        int | None, typer.Option(metavar="N", help="GPUs that train together; with cpu, processes.")
-    ] = None,
-    precision: Annotated[str | None, typer.Option(metavar="TYPE", help="auto, fp32 or bf16.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random.")] = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where to keep cut patches, for runs to share.")
     ] = None,
-    series: SeriesOption = None,
-    z: ZOption = None,
-    t: TOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a network on slides in which the probe was imaged.
@@ -97,171 +68,161 @@ def train(
       napari-hrpn predict new.ome.tif -o predicted --checkpoint run/checkpoint.safetensors
     """  # noqa: D301
     # first what takes no time to find wrong
-    changes = {
-        "channels": None if channels is None else tuple(name.strip() for name in channels.split(",") if name.strip()),
-        "target": target,
-        "branches": branches,
-        "upsampling": upsampling,
-        "epochs": epochs,
-        "steps_per_epoch": steps,
-        "batch": batch,
-        "patch_px": patch,
-        "learning_rate": learning_rate,
-        "max_minutes": max_minutes,
-        "device": device,
-        "devices": devices,
-        "precision": precision,
-        "seed": seed,
-    }
-    roles = _roles({"nuclei": nuclei, "vessels": vessels, "probe": probe}, role or [])
-    tumours = pairs(tumour or [], "--tumour", "NAME=ID")
+    settings = recipe_settings(**chosen)
+    roles = _roles(channels, _pairs(role, "--role", "ROLE=CHANNEL, such as fap=3"), settings)
+    tumours = _by_slide(slides, _pairs(tumour, "--tumour", "NAME=ID"))
     with stop_on_signals() as stop:
-        from napari_hrpn.training import recipe_settings, train_model
+        from napari_hrpn.training import SlideEntry, train_model
         from napari_hrpn.training.devices import training_devices
 
-        settings = recipe_settings(**_given({"recipe": recipe, "model": model, **changes}))
-        _check_roles(roles, (*settings.channels, settings.target))
         training_devices(settings)
-        entries = slide_entries(
-            slides,
-            tumours=tumours,
-            test=test or (),
-            roles=roles,
-            regions=regions,
-            plane={"series": series, "z": z, "t": t},
-        )
+        drawn = _regions_by_slide(slides, regions)
+        entries = [
+            SlideEntry(slide.absolute(), tumours.get(slide, ""), roles=roles, regions=drawn[slide], **image)
+            for slide in slides
+        ]
+        entries = _with_test(entries, test or [])
         _run(train_model(entries, output, settings, validate=validate, cache=cache, stop=stop), stop, as_json=as_json)
 
 
-def _given(choices: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in choices.items() if value is not None}
+def _pairs(words: Sequence[str] | None, option: str, what: str) -> dict[str, str]:
+    """Read options of the form NAME=VALUE."""
+    found: dict[str, str] = {}
+    for word in words or ():
+        name, _, value = (part.strip() for part in word.partition("="))
+        if not name or not value or name in found:
+            msg = f"{option} got {word!r}; expected {what}, each name once."
+            raise CommandError(msg)
+        found[name] = value
+    return found
 
 
-def _roles(named: dict[str, str | None], others: list[str]) -> dict[str, str]:
-    roles: dict[str, str] = {**_given(named)}
-    for role, channel in pairs(others, "--role", "ROLE=CHANNEL, such as fap=3").items():
-        if role in roles:
+def _roles(named: Chosen, others: dict[str, str], settings: TrainingSettings) -> dict[str, str]:
+    """Channels by role, each of a stain that the network has to do with."""
+    wanted = (*settings.channels, settings.target)
+    for role in others:
+        if role in named:
             msg = f"the channel of {role} is given twice, by --{role} and --role; leave one out."
             raise CommandError(msg)
-        roles[role] = channel
+    roles = {**named, **others}
+    for role in roles:
+        if role not in wanted:
+            msg = (
+                f"a channel is given for {role}, but the network goes from {' and '.join(wanted[:-1])} to "
+                f"{wanted[-1]}; leave it out, or name it with --channels or --target."
+            )
+            raise CommandError(msg)
     return roles
 
 
-def _check_roles(roles: dict[str, str], wanted: tuple[str, ...]) -> None:
-    spare = next((role for role in roles if role not in wanted), None)
-    if spare is not None:
+def _by_slide(slides: Sequence[Path], tumours: Mapping[str, str]) -> dict[Path, str]:
+    from napari_hrpn.slides import slide_name
+
+    found: dict[Path, str] = {}
+    for name, tumour in tumours.items():
+        named = [slide for slide in slides if name in (slide_name(slide), slide.name, str(slide))]
+        if not named:
+            msg = f"--tumour names {name!r}, which is no slide; expected one of {', '.join(map(slide_name, slides))}."
+            raise CommandError(msg)
+        found |= dict.fromkeys(named, tumour)
+    return found
+
+
+def _with_test(entries: list[SlideEntry], test: list[str]) -> list[SlideEntry]:
+    ids = dict.fromkeys(entry.tumour_id for entry in entries)
+    unknown = next((name for name in test if name not in ids), None)
+    if unknown is not None:
+        msg = f"there is no tumour {unknown!r} to keep for testing; expected one of {', '.join(ids)}."
+        raise CommandError(msg)
+    return [replace(entry, part="test") if entry.tumour_id in test else entry for entry in entries]
+
+
+def _regions_by_slide(slides: Sequence[Path], regions: Path | None) -> dict[Path, Path | None]:
+    if regions is None:
+        return dict.fromkeys(slides)
+    if not regions.exists():
+        msg = f"there is no file or folder {regions}; expected regions as GeoJSON or label image."
+        raise CommandError(msg)
+    if regions.is_dir():
+        return {slide: _regions_of(slide, regions) for slide in slides}
+    if len(slides) > 1:
+        msg = f"{regions} has the regions of one slide but {len(slides)} are given; name a folder of such files."
+        raise CommandError(msg)
+    return {slides[0]: regions.absolute()}
+
+
+def _regions_of(slide: Path, folder: Path) -> Path:
+    from napari_hrpn.slides import slide_name
+
+    files = [folder / f"{slide_name(slide)}{ending}" for ending in _REGION_ENDINGS]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
         msg = (
-            f"a channel is given for {spare}, but the network goes from {' and '.join(wanted[:-1])} to {wanted[-1]}; "
-            "leave it out, or name it with --channels or --target."
+            f"{folder} has no regions for {slide.name}, expected {files[0].name}; add it, or train on slides with "
+            "regions and without them in one folder each."
         )
         raise CommandError(msg)
+    return found.absolute()
 
 
-def _run(work: Work, stop: Stop, *, as_json: bool) -> None:
+def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: bool) -> None:
+    """Run a training to its end, showing how far it is and a line per epoch."""
+    reports = 0
+
+    def step(report: Report) -> Step:
+        nonlocal reports
+        reports += 1
+        return _step(report)
+
+    stopped = f"Stopped; everything is kept: {GO_ON}"
     try:
-        result, new = _run_training(work)
+        result = follow(work, "training", step)
     except KeyboardInterrupt:
-        _tell_how_to_go_on(stop)
-    typer.echo(json.dumps(_result_facts(result), ensure_ascii=False) if as_json else _summary(result, new=new))
+        stop.leave(stopped)
+    facts = _result_facts(result)
+    typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else _summary(result, facts, is_new=reports > 0))
     if result.complete:
         return
     if stop.is_set():
-        _tell_how_to_go_on(stop)
-    complain(result.reason or f"the training ended early; {_GO_ON}")
+        stop.leave(stopped)
+    complain(result.reason or f"the training ended early; {GO_ON}")
     raise typer.Exit(2)
 
 
-def _tell_how_to_go_on(stop: Stop) -> NoReturn:
-    typer.echo(f"Stopped; everything is kept: {_GO_ON}", err=True)
-    raise typer.Exit(stop.exit_code)
+def _step(report: Report) -> Step:
+    from napari_hrpn.training import CutReport, EpochReport
 
-
-def _run_training(work: Work) -> tuple[TrainingResult, bool]:
-    """Run a training to its end, showing how far it is and a line per epoch."""
-    from napari_hrpn.training import CutReport, TrainingResult
-
-    with closing(work):
-        first = report = _next(work)
-        if isinstance(report, CutReport):
-            report = follow(_cutting(work, report), "cutting patches", _cut_step)
-        if not isinstance(report, TrainingResult):
-            report = follow(_learning(work, report), "training", _training_step)
-        return report, report is not first
-
-
-def _next(work: Work) -> Report | TrainingResult:
-    try:
-        return next(work)
-    except StopIteration as end:
-        result: TrainingResult = end.value
-        return result
-
-
-def _cutting(work: Work, first: CutReport) -> Generator[CutReport, None, Report | TrainingResult]:
-    """The first part of the work, which counts patches; it returns what came after."""
-    from napari_hrpn.training import CutReport
-
-    report: Report | TrainingResult = first
-    while isinstance(report, CutReport):
-        yield report
-        report = _next(work)
-    return report
-
-
-def _learning(work: Work, first: Report) -> Generator[Report, None, TrainingResult]:
-    from napari_hrpn.training import TrainingResult
-
-    report: Report | TrainingResult = first
-    while not isinstance(report, TrainingResult):
-        yield report
-        report = _next(work)
-    return report
-
-
-def _cut_step(report: CutReport) -> Step:
-    return Step(report.done, report.total, note=report.slide)
-
-
-def _training_step(report: Report) -> Step:
-    from napari_hrpn.training import EpochReport, StepReport
-
+    if isinstance(report, CutReport):
+        return Step(report.done, report.total, note=report.slide, title="cutting patches")
     if isinstance(report, EpochReport):
         # typer.echo would write into the bar, which rich keeps out of the way of what is printed
         print(_epoch_line(report), file=sys.stderr, flush=True)
-        return _step_by_time(report.record.seconds, report.seconds_left, f"epoch {report.record.epoch}")
-    assert isinstance(report, StepReport)
-    note = f"epoch {report.epoch}, loss {report.loss:.4g}, {report.patches_per_second:.3g} patches/s"
-    return _step_by_time(report.seconds, report.seconds_left, note)
-
-
-def _step_by_time(seconds: float, seconds_left: float, note: str) -> Step:
-    """How far the training is by its time, which may run out before its epochs do."""
-    return Step(int(_PARTS * seconds / max(seconds + seconds_left, 1e-9)), _PARTS, seconds_left, note)
+        seconds, note = report.record.seconds, f"epoch {report.record.epoch}"
+    else:
+        seconds = report.seconds
+        note = f"epoch {report.epoch}, loss {report.loss:.4g}, {report.patches_per_second:.3g} patches/s"
+    # by its time, which may run out before its epochs do
+    done = int(_PARTS * seconds / max(seconds + report.seconds_left, 1e-9))
+    return Step(done, _PARTS, report.seconds_left, note)
 
 
 def _epoch_line(report: EpochReport) -> str:
-    """Say in a line how an epoch went."""
+    """Say in a line how an epoch went, and how well validation patches are predicted beside blurred inputs."""
     record = report.record
+    words = f"loss {record.train_loss:.4g}, validation {record.validation_loss:.4g}"
+    if record.validation_r is not None and record.validation_r2 is not None:
+        blurred = "" if record.baseline_r is None else f" (blurred inputs {record.baseline_r:.3f})"
+        words += f", r {record.validation_r:.3f}{blurred}, R2 {record.validation_r2:.3f}"
     best = " (best so far)" if report.best_epoch == record.epoch else ""
-    losses = f"loss {record.train_loss:.4g}, validation {record.validation_loss:.4g}"
-    return f"epoch {record.epoch} of {report.epochs}: {losses}{_agreement(record)}{best}"
+    return f"epoch {record.epoch} of {report.epochs}: {words}{best}"
 
 
-def _agreement(record: EpochRecord) -> str:
-    """How well the validation patches are predicted, beside blurred inputs."""
-    if record.validation_r is None or record.validation_r2 is None:
-        return ""
-    beside = "" if record.baseline_r is None else f" (blurred inputs {record.baseline_r:.3f})"
-    return f", r {record.validation_r:.3f}{beside}, R2 {record.validation_r2:.3f}"
-
-
-def _summary(result: TrainingResult, *, new: bool) -> str:
+def _summary(result: TrainingResult, facts: dict[str, Any], *, is_new: bool) -> str:
     """Say in a line what a training left."""
-    facts = _result_facts(result)
     if result.checkpoint is None:
         return f"no epoch is finished yet: {result.folder}"
     epochs = f"{facts['epochs']} epoch{'' if facts['epochs'] == 1 else 's'}"
-    state = f"{epochs} in {duration(facts['seconds'])}" if new else "already complete"
+    state = f"{epochs} in {duration(facts['seconds'])}" if is_new else "already complete"
     best = f"epoch {result.best_epoch} is the best, with a validation loss of {facts['validation_loss']:.4g}"
     return f"{state}; {best}: {result.checkpoint}"
 
@@ -272,8 +233,8 @@ def _result_facts(result: TrainingResult) -> dict[str, Any]:
     return {
         "checkpoint": None if result.checkpoint is None else str(result.checkpoint),
         "best_epoch": result.best_epoch,
-        "validation_loss": None if best is None else best.validation_loss,
-        **{name: None if best is None else getattr(best, name) for name in _AGREEMENT},
+        "validation_loss": getattr(best, "validation_loss", None),
+        **{name: getattr(best, name, None) for name in _AGREEMENT},
         "epochs": len(result.history),
         "complete": result.complete,
         "seconds": result.history[-1].seconds if result.history else 0.0,

@@ -1,4 +1,4 @@
-"""Where tiles lie: integers only, no pixels.
+"""Boxes, tiles and their halos on a slide, in whole pixels.
 
 A tile is a core, which is kept, and a halo around it, which the network only looks at. Origins and padded sizes
 are multiples of the network's stride, without which tiles cannot equal the whole.
@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, order=True)
@@ -86,8 +90,8 @@ class Tile:
     def quarters(self, halo: int, stride: int, multiple: int) -> tuple[Tile, ...]:
         """Split the core in four (two at a thin end), on the grid of `multiple`; itself alone where it is too small."""
         core = self.core
-        rows = _halves(core.y0, core.y1, multiple)
-        columns = _halves(core.x0, core.x1, multiple)
+        rows = _split(core.y0, core.y1, multiple)
+        columns = _split(core.x0, core.x1, multiple)
         return tuple(Tile.around(Box(*row, *column), halo, stride) for row in rows for column in columns)
 
 
@@ -162,6 +166,81 @@ def rounded_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _halves(start: int, stop: int, multiple: int) -> tuple[tuple[int, int], ...]:
+def reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
+    """Indices start to stop, those outside 0 to size mirrored at the border pixels.
+
+    The border pixel itself is not repeated, as in numpy's "reflect" padding, however far the range reaches.
+
+    Parameters
+    ----------
+    start, stop : int
+        Half-open range; may reach beyond 0 and `size`.
+    size : int
+        Pixels there are, at least one.
+
+    Returns
+    -------
+    numpy.ndarray
+        stop - start indices in 0 to size - 1.
+    """
+    period = max(1, 2 * (size - 1))
+    position = np.arange(start, stop) % period
+    return np.minimum(position, period - position) if size > 1 else np.zeros(stop - start, np.intp)
+
+
+def covering(wanted: NDArray[np.bool_], halo: float) -> list[Box]:
+    """Cover squares with rectangles that do not overlap.
+
+    The smallest rectangle around all is cut in two as long as that takes away more than its two halves' halos add.
+
+    Parameters
+    ----------
+    wanted : numpy.ndarray of bool, shape (y, x)
+        Squares that must be covered.
+    halo : float
+        What is computed around a rectangle, in squares.
+
+    Returns
+    -------
+    list of Box
+        In squares. What is not wanted lies in one only where that is cheaper than to leave it out.
+    """
+    return list(_cut(wanted, Box(0, wanted.shape[0], 0, wanted.shape[1]), halo))
+
+
+def _split(start: int, stop: int, multiple: int) -> tuple[tuple[int, int], ...]:
     middle = start + rounded_up((stop - start + 1) // 2, multiple)
     return ((start, middle), (middle, stop)) if middle < stop else ((start, stop),)
+
+
+def _cut(wanted: NDArray[np.bool_], box: Box, halo: float) -> Iterator[Box]:
+    whole = _tight(wanted, box)
+    if not whole.area:
+        return
+    halves = min(_halves(wanted, whole), key=lambda pair: sum(_cost(half, halo) for half in pair), default=(whole,))
+    if sum(_cost(half, halo) for half in halves) < _cost(whole, halo):
+        for half in halves:
+            yield from _cut(wanted, half, halo)
+    else:
+        yield whole
+
+
+def _halves(wanted: NDArray[np.bool_], box: Box) -> Iterator[tuple[Box, Box]]:
+    y0, y1, x0, x1 = box.y0, box.y1, box.x0, box.x1
+    for y in range(y0 + 1, y1):
+        yield _tight(wanted, Box(y0, y, x0, x1)), _tight(wanted, Box(y, y1, x0, x1))
+    for x in range(x0 + 1, x1):
+        yield _tight(wanted, Box(y0, y1, x0, x)), _tight(wanted, Box(y0, y1, x, x1))
+
+
+def _tight(wanted: NDArray[np.bool_], box: Box) -> Box:
+    """The smallest rectangle around what is wanted in a box; empty where nothing is."""
+    inside = wanted[box.y0 : box.y1, box.x0 : box.x1]
+    rows, columns = np.flatnonzero(inside.any(axis=1)).tolist(), np.flatnonzero(inside.any(axis=0)).tolist()
+    if not rows:
+        return Box(box.y0, box.y0, box.x0, box.x0)
+    return Box(box.y0 + rows[0], box.y0 + rows[-1] + 1, box.x0 + columns[0], box.x0 + columns[-1] + 1)
+
+
+def _cost(box: Box, halo: float) -> float:
+    return (box.height + 2 * halo) * (box.width + 2 * halo) if box.area else 0.0

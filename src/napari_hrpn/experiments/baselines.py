@@ -1,110 +1,97 @@
-"""What a network has to beat: the mean, blurred inputs fitted by least squares, and single stains as they are.
+"""Baselines that a network has to beat: the mean, blurred inputs fitted by least squares, and single stains.
 
-All of them follow from `BlurMoments`: a fit from those of the slides it learns from, its agreement from those of the
-slide it is applied to.
+All of them follow from the sums of products of blurred inputs and target over a slide, `BlurMoments`: a fit from those
+of the slides that it learns from, its agreement from those of the slide that it is applied to. So each slide is read
+once, whatever is fitted and wherever it is measured.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import fft
 
 from napari_hrpn.analysis import Agreement, AgreementSums, compute
+from napari_hrpn.analysis.errors import check_length
+from napari_hrpn.core import Progress, TileGrid, reflected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.experiments.blurring import BlurMoments
+    from napari_hrpn.core import Tile
+    from napari_hrpn.slides import RegionMask
+    from napari_hrpn.training import TrainingSlide
+
+SIGMAS_UM = (0.0, 2.0, 5.0, 10.0, 20.0)
+TILE_PX = 1024
+_STRIP_PX = 2**18
+_TRUNCATE = 4.0
+_MOST_SIGMA_PX = 2048
+_ASSUMED_UM = 0.3
+"""Pixel size of slides that do not say theirs, as for `Slide.level_for`."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlurMoments:
+    """Sums of products over the pixels of a slide, of each two of 1, the k blurred inputs and the target.
+
+    Blurred inputs are ordered by input, then by sigma.
+    """
+
+    tissue: NDArray[np.float64]  # Shape (k + 2, k + 2)
+    frame: NDArray[np.float64]  # The same over all pixels
 
 
 @dataclass(frozen=True)
 class LinearFit:
-    """Predicted target = the sum of weights times 1 and the blurred inputs.
+    """Predicted target = the sum of weights times 1 and the blurred inputs."""
 
-    Attributes
-    ----------
-    name : str
-        "mean", "blurred", or "raw" and a role.
-    weights : tuple of float
-        The intercept first, in grey levels; the others by input, then by sigma.
-    is_prediction : bool
-        Whether it is in grey levels of the target. A raw stain is not: only its correlation means something.
-    """
-
-    name: str
-    weights: tuple[float, ...]
+    name: str  # "mean", "blurred", or "raw" and a role
+    weights: tuple[float, ...]  # The intercept first, in grey levels; the others by input, then by sigma
+    # Whether it is in grey levels of the target. A raw stain is not: only its correlation means something
     is_prediction: bool = True
 
 
 def baseline_fits(
     learnt_from: Sequence[BlurMoments], roles: Sequence[str], sigmas_um: Sequence[float]
 ) -> tuple[LinearFit, ...]:
-    """Fit the baselines over the tissue of some slides, pixels of all together.
+    """The mean of the target, its least squares on all blurred inputs, and, where a sigma is 0, each input as it is.
 
-    Parameters
-    ----------
-    learnt_from : sequence of BlurMoments
-        Of the slides; of one kind.
-    roles : sequence of str
-        What the inputs show, in their order.
-    sigmas_um : sequence of float
-        Sigmas of the blur, in their order.
-
-    Returns
-    -------
-    tuple of LinearFit
-        The mean of the target; its least squares on all blurred inputs and an intercept; and, where there is a sigma
-        of 0, each input as it is.
+    Pixels of the tissue of all slides count together.
     """
     sums = np.sum([moments.tissue for moments in learnt_from], axis=0)
     count = len(sums) - 2
     fits = [
-        LinearFit("mean", (sums[0, -1] / max(1.0, sums[0, 0]), *np.zeros(count).tolist())),
+        LinearFit("mean", (sums[0, -1] / max(1.0, sums[0, 0]), *[0.0] * count)),
         LinearFit("blurred", tuple(_least_squares(sums).tolist())),
     ]
     if 0 in sigmas_um:
         for index, role in enumerate(roles):
-            weights = np.zeros(count + 1)
-            weights[1 + index * len(sigmas_um) + list(sigmas_um).index(0)] = 1
-            fits.append(LinearFit(f"raw {role}", tuple(weights.tolist()), is_prediction=False))
+            weights = [0.0] * (count + 1)
+            weights[1 + index * len(sigmas_um) + list(sigmas_um).index(0)] = 1.0
+            fits.append(LinearFit(f"raw {role}", tuple(weights), is_prediction=False))
     return tuple(fits)
 
 
 def fit_agreement(fit: LinearFit, sums: NDArray[np.float64], data_range: float | None) -> Agreement:
-    """Agreement of a fit with the target, over the pixels that some sums are of.
+    """Agreement of a fit with the target, over the pixels of some sums, as if each pixel had been predicted.
 
-    Parameters
-    ----------
-    fit : LinearFit
-        What is predicted.
-    sums : numpy.ndarray
-        One of those of `BlurMoments`.
-    data_range : float or None
-        MAX of the PSNR.
-
-    Returns
-    -------
-    Agreement
-        What `analysis.agreement` gives for the predicted pixels. For a raw stain all but the correlation is NaN.
+    For a raw stain all but the correlation is NaN.
     """
-    exact = [[Fraction(float(value)) for value in row] for row in sums]
-    weights = [Fraction(weight) for weight in fit.weights]
-    predicted = [
-        sum((w * row[column] for w, row in zip(weights, exact, strict=False)), Fraction())
-        for column in range(len(exact))
-    ]
-    squared = sum((w * value for w, value in zip(weights, predicted, strict=False)), Fraction())
-    real_squared, product = exact[-1][-1], predicted[-1]
+    exact = np.vectorize(Fraction, otypes=[object])(sums)
+    weights = np.array([Fraction(weight) for weight in fit.weights], object)
+    predicted = weights @ exact[:-1]
+    squared, real_squared, product = weights @ predicted[:-1], exact[-1, -1], predicted[-1]
     found = compute(
         AgreementSums(
             n=round(sums[0, 0]),
-            real=exact[0][-1],
+            real=exact[0, -1],
             predicted=predicted[0],
             real_squared=real_squared,
             predicted_squared=squared,
@@ -116,7 +103,32 @@ def fit_agreement(fit: LinearFit, sums: NDArray[np.float64], data_range: float |
     if fit.is_prediction:
         return found
     reason = "a raw stain is not in grey levels of the target; only its correlation is given"
-    return replace(found, mse=nan, rmse=nan, r2=nan, psnr_db=nan, reason=reason)
+    return replace(found, mse=math.nan, rmse=math.nan, r2=math.nan, psnr_db=math.nan, reason=reason)
+
+
+def blur_moments(
+    slide: TrainingSlide, tissue: RegionMask, sigmas_um: Sequence[float] = SIGMAS_UM
+) -> Generator[Progress, None, BlurMoments]:
+    """Sum products of blurred inputs and the target over a slide, tile by tile at full resolution.
+
+    The slide is mirrored at its borders; Gaussians are cut off at four sigmas, as SciPy does.
+    """
+    pixel_um = slide.slide.pixel_size_um or (_ASSUMED_UM, _ASSUMED_UM)
+    sigmas_px = [(sigma / pixel_um[0], sigma / pixel_um[1]) for sigma in sigmas_um]
+    for sigma in sigmas_um:
+        check_length("blurring", sigma, pixel_um, _MOST_SIGMA_PX)
+    halo = max(_radius(sigma) for both in sigmas_px for sigma in both)
+    height, width = slide.slide.shape
+    grid = TileGrid(height, width, TILE_PX, halo, 1)
+    size = len(slide.inputs) * len(sigmas_um) + 2
+    inside, outside = np.zeros((size, size)), np.zeros((size, size))
+    for done, tile in enumerate(grid, start=1):
+        columns, core = _columns(slide, tile, halo, sigmas_px), tile.core
+        mask = tissue.within(slice(core.y0, core.y1), slice(core.x0, core.x1)).reshape(-1)
+        inside += _products(columns[:, mask])
+        outside += _products(columns[:, ~mask])
+        yield Progress(done, len(grid))
+    return BlurMoments(inside, inside + outside)
 
 
 def _least_squares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,3 +144,55 @@ def _least_squares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     scaled = np.linalg.lstsq(correlations[inputs, inputs], correlations[inputs, -1], rcond=1e-12)[0]
     slopes = scaled * scale[-1] / scale[inputs]
     return np.concatenate([[means[-1] - slopes @ means[1:-1]], slopes])
+
+
+def _columns(
+    slide: TrainingSlide, tile: Tile, halo: int, sigmas_px: Sequence[tuple[float, float]]
+) -> NDArray[np.float32]:
+    """Blurred inputs and the target on a tile's core, shape (k + 1, pixels)."""
+    height, width = slide.slide.shape
+    box = tile.padded
+    rows, columns = reflected(box.y0, box.y1, height), reflected(box.x0, box.x1, width)
+    y0, x0 = int(rows.min()), int(columns.min())
+    channels = [*slide.inputs, slide.target]
+    read = slide.slide.levels[0][channels, y0 : int(rows.max()) + 1, x0 : int(columns.max()) + 1]
+    padded = np.asarray(read.compute())[:, rows[:, None] - y0, columns - x0].astype(np.float32)
+    core = slice(halo, halo + tile.core.height), slice(halo, halo + tile.core.width)
+    blurred = [part[core] for channel in padded[:-1] for part in _blurred(channel, sigmas_px)]
+    return np.stack([*blurred, padded[-1][core]]).reshape(len(blurred) + 1, -1)
+
+
+def _blurred(image: NDArray[np.float32], sigmas_px: Sequence[tuple[float, float]]) -> list[NDArray[np.float32]]:
+    """Blur by multiplication of spectra: the cost does not grow with sigma. The outer `_radius` pixels are wrong."""
+    shape = [fft.next_fast_len(size, real=True) for size in image.shape]
+    spectrum, blurred = fft.rfft2(image, shape), []
+    for sigma in sigmas_px:
+        if not any(sigma):
+            blurred.append(image)
+            continue
+        along_y, along_x = (_kernel(each, size) for each, size in zip(sigma, shape, strict=True))
+        transfer = fft.fft(along_y)[:, None] * fft.rfft(along_x)
+        blurred.append(fft.irfft2(spectrum * transfer, shape)[: image.shape[0], : image.shape[1]])
+    return blurred
+
+
+def _kernel(sigma_px: float, size: int) -> NDArray[np.float32]:
+    """The Gaussian that `scipy.ndimage.gaussian_filter` takes, around index 0 of a ring."""
+    radius = _radius(sigma_px)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma_px, 1e-9)) ** 2)
+    kernel = np.zeros(size, np.float32)
+    np.add.at(kernel, np.arange(-radius, radius + 1) % size, (weights / weights.sum()).astype(np.float32))
+    return kernel
+
+
+def _radius(sigma_px: float) -> int:
+    return math.floor(_TRUNCATE * sigma_px + 0.5)
+
+
+def _products(columns: NDArray[np.float32]) -> NDArray[np.float64]:
+    sums = np.zeros((len(columns) + 1, len(columns) + 1))
+    for start in range(0, columns.shape[1], _STRIP_PX):
+        part = columns[:, start : start + _STRIP_PX].astype(np.float64)
+        with_one = np.concatenate([np.ones((1, part.shape[1])), part])
+        sums += with_one @ with_one.T
+    return sums

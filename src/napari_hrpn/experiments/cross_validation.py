@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_hrpn.analysis import AgreementError, PairReport
-from napari_hrpn.experiments.baseline_rows import baseline_rows
-from napari_hrpn.experiments.errors import IncompleteStudyError, StudyWarning
-from napari_hrpn.experiments.evaluation import evaluate
-from napari_hrpn.experiments.folds import study_experiments, study_folds
+from napari_hrpn.core import Stopped, relayed
+from napari_hrpn.experiments.evaluation import baseline_rows, network_rows
 from napari_hrpn.experiments.results import write_results
-from napari_hrpn.experiments.study_folder import StudyFolder, run_request
+from napari_hrpn.experiments.study import IncompleteStudyError, StudyWarning, study_experiments
+from napari_hrpn.experiments.study_folder import StudyFolder
 from napari_hrpn.inference import PredictionError, TileReport, choose_device
 from napari_hrpn.models import CheckpointError
 from napari_hrpn.slides import SlideError
@@ -23,17 +21,17 @@ from napari_hrpn.training import EpochReport, StepReport, TrainingError, open_en
 from napari_hrpn.training.checks import check_training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator
 
-    from napari_hrpn.experiments.folds import Experiment
     from napari_hrpn.experiments.results import ResultRow
-    from napari_hrpn.experiments.study import Study
+    from napari_hrpn.experiments.study import Experiment, Study
 
+_Report = TypeVar("_Report")
 _Result = TypeVar("_Result")
 
 _BASELINES = "baselines"
-_TRAINING_SHARE = 0.9
-"""Of the time of an experiment; the rest is prediction and measurement."""
+_TRAINING_SHARE, _PREDICTION_SHARE = 0.9, 0.09
+"""Of the time of an experiment; the rest is measurement."""
 _FAILURES = (TrainingError, PredictionError, AgreementError, SlideError, CheckpointError)
 """What ends one experiment, but not the study."""
 
@@ -94,137 +92,105 @@ def cross_validate(
     TrainingError, SlideError, PredictionError
         Before any time is spent.
     """
-    place, stop = StudyFolder(Path(folder)), stop or Event()
+    place = StudyFolder(Path(folder))
     with place.locked():
-        experiments = study_experiments(study)
-        place.check(experiments)
-        _check_all(study, place, [experiment for experiment in experiments if place.rows(experiment) is None])
-        return (yield from _Course(study, place, experiments, stop).run())
+        run = _StudyRun(study, place, stop or Event())
+        run.check()
+        try:
+            return (yield from run.carry_out())
+        except Stopped:
+            return None
 
 
-def _check_all(study: Study, place: StudyFolder, pending: Sequence[Experiment]) -> None:
-    """Refuse what cannot work before any of it begins: each slide, and one training of each kind."""
-    for slide in study.slides:
-        open_entry(slide.entry, study.reference_settings)
-    one_of_each = {experiment.settings: experiment for experiment in reversed(pending)}
-    for experiment in one_of_each.values():
-        choose_device(experiment.settings.device)
-        asked = run_request(experiment)
-        check_training(asked.entries, asked.settings, place.run(experiment).path, asked.validate, place.patches)
-
-
-class _Course:
+class _StudyRun:
     """One run over a study: what is finished, what failed, and how far it is."""
 
-    def __init__(self, study: Study, place: StudyFolder, experiments: Sequence[Experiment], stop: Event) -> None:
-        self._study, self._place, self._experiments, self._stop = study, place, experiments, stop
+    def __init__(self, study: Study, place: StudyFolder, stop: Event) -> None:
+        self._study, self._place, self._stop = study, place, stop
+        self._experiments = study_experiments(study)
         self._baselines: tuple[ResultRow, ...] = ()
-        self._finished = {each.name: rows for each in experiments if (rows := place.rows(each)) is not None}
+        self._finished: dict[str, tuple[ResultRow, ...]] = {}
         self._failures: dict[str, str] = {}
 
-    def run(self) -> Generator[StudyReport, None, Path | None]:
-        """Baselines, then each network that is not finished; None when it was stopped."""
-        reading = baseline_rows(self._study, study_folds(self._study), self._place, self._study.reference_settings)
-        baselines = yield from self._told(_BASELINES, reading, lambda _: 0.0, self._stop)
-        if baselines is None:
-            return None
-        self._baselines = baselines
-        for experiment in self._experiments:
-            if experiment.name in self._finished:
-                continue
+    def check(self) -> None:
+        """Refuse what cannot work before any of it begins: each slide, and one training of each kind."""
+        self._place.check(self._experiments)
+        found = {experiment.name: self._place.rows(experiment) for experiment in self._experiments}
+        self._finished = {name: rows for name, rows in found.items() if rows is not None}
+        for slide in self._study.slides:
+            open_entry(slide.entry, self._study.reference_settings)
+        for experiment in {experiment.settings: experiment for experiment in reversed(self._pending)}.values():
+            choose_device(experiment.settings.device)
+            asked = experiment.request
+            folder = self._place.run(experiment).path
+            check_training(asked.entries, asked.settings, folder, asked.validate, self._place.patches)
+
+    def carry_out(self) -> Generator[StudyReport, None, Path]:
+        """Baselines, then each network that is not finished."""
+        self._baselines = yield from self._part(_BASELINES, baseline_rows(self._study, self._place), self._stop)
+        for experiment in self._pending:
             try:
                 rows = yield from self._one(experiment)
             except _FAILURES as error:
-                self._note_failure(experiment, error)
+                self._failures[experiment.name] = str(error)
+                sentence = f"{experiment.name} has no result, the study goes on: {error}"
+                warnings.warn(sentence, StudyWarning, stacklevel=2)
                 continue
-            if rows is None:
-                return None
             self._place.keep(experiment, rows)
             self._finished[experiment.name] = rows
             self._write()
             yield StudyReport(experiment.name, len(self._finished), len(self._experiments), 0.0, rows)
         path = self._write()
-        self._complain(path)
+        if self._failures:
+            raise IncompleteStudyError(self._complaint(path), path)
         return path
 
-    def _one(self, experiment: Experiment) -> Generator[StudyReport, None, tuple[ResultRow, ...] | None]:
-        asked, folder = run_request(experiment), self._place.run(experiment).path
+    @property
+    def _pending(self) -> list[Experiment]:
+        return [experiment for experiment in self._experiments if experiment.name not in self._finished]
+
+    def _one(self, experiment: Experiment) -> Generator[StudyReport, None, tuple[ResultRow, ...]]:
+        asked, folder, cache = experiment.request, self._place.run(experiment).path, self._place.patches
         training = train_model(
-            asked.entries,
-            folder,
-            asked.settings,
-            validate=asked.validate,
-            cache=self._place.patches,
-            stop=self._stop,
+            asked.entries, folder, asked.settings, validate=asked.validate, cache=cache, stop=self._stop
         )
-        result = yield from self._told(
-            experiment.name, training, lambda report: _TRAINING_SHARE * _trained_share(report)
-        )
+        # a training that is to stop keeps its state first, so it is run to its end
+        result = yield from self._part(experiment.name, training)
         if self._stop.is_set():
-            return None
-        if result is None or result.checkpoint is None:
-            raise TrainingError((result and result.reason) or "the training left no checkpoint.")
-        measuring = evaluate(experiment, result, self._study.reference_settings, self._stop)
-        return (
-            yield from self._told(
-                experiment.name,
-                measuring,
-                lambda report: _TRAINING_SHARE + (1 - _TRAINING_SHARE) * _measured_share(report),
-            )
-        )
+            raise Stopped
+        if result.checkpoint is None:
+            raise TrainingError(result.reason or "the training left no checkpoint.")
+        measuring = network_rows(experiment, result, self._study.reference_settings, self._stop)
+        return (yield from self._part(experiment.name, measuring))
 
-    def _told(
-        self,
-        name: str,
-        steps: Generator[Any, None, _Result],
-        share: Callable[[object], float],
-        stop: Event | None = None,
-    ) -> Generator[StudyReport, None, _Result | None]:
+    def _part(
+        self, name: str, steps: Generator[_Report, None, _Result], stop: Event | None = None
+    ) -> Generator[StudyReport, None, _Result]:
         """Pass the reports of a piece of work on as those of the study."""
-        with closing(steps):
-            while stop is None or not stop.is_set():
-                try:
-                    report = next(steps)
-                except StopIteration as end:
-                    result: _Result = end.value
-                    return result
-                yield StudyReport(name, len(self._finished), len(self._experiments), share(report), report)
-        return None
-
-    def _note_failure(self, experiment: Experiment, error: Exception) -> None:
-        self._failures[experiment.name] = str(error)
-        warnings.warn(f"{experiment.name} has no result, the study goes on: {error}", StudyWarning, stacklevel=3)
+        done, total = len(self._finished), len(self._experiments)
+        return (yield from relayed(steps, lambda report: StudyReport(name, done, total, _share(report), report), stop))
 
     def _write(self) -> Path:
-        finished = [self._finished[each.name] for each in self._experiments if each.name in self._finished]
+        finished = [self._finished.get(experiment.name, ()) for experiment in self._experiments]
         return write_results((row for rows in (self._baselines, *finished) for row in rows), self._place.path)
 
-    def _complain(self, path: Path) -> None:
-        if self._failures:
-            name, sentence = next(iter(self._failures.items()))
-            count = len(self._failures)
-            msg = (
-                f"{count} of {len(self._experiments)} networks {'has' if count == 1 else 'have'} no result, {name} "
-                f"first ({sentence.rstrip('.')}); the others are in {path}."
-            )
-            raise IncompleteStudyError(msg, path)
+    def _complaint(self, path: Path) -> str:
+        name, sentence = next(iter(self._failures.items()))
+        count = len(self._failures)
+        return (
+            f"{count} of {len(self._experiments)} networks {'has' if count == 1 else 'have'} no result, {name} "
+            f"first ({sentence.rstrip('.')}); the others are in {path}."
+        )
 
 
-def _trained_share(report: object) -> float:
-    """Share of a training that is done."""
-    if isinstance(report, StepReport):
-        seconds, left = report.seconds, report.seconds_left
-    elif isinstance(report, EpochReport):
-        seconds, left = report.record.seconds, report.seconds_left
-    else:
-        return 0.0
-    return seconds / max(1e-9, seconds + left)
-
-
-def _measured_share(report: object) -> float:
-    """Share of the prediction or measurement of a slide that is done."""
+def _share(report: object) -> float:
+    """Share of an experiment that is done when its training, prediction or measurement reports."""
+    if isinstance(report, StepReport | EpochReport):
+        seconds = report.seconds if isinstance(report, StepReport) else report.record.seconds
+        return _TRAINING_SHARE * seconds / max(1e-9, seconds + report.seconds_left)
     if isinstance(report, TileReport):
-        return 0.9 * report.finished / report.total
+        return _TRAINING_SHARE + _PREDICTION_SHARE * report.finished / report.total
     if isinstance(report, PairReport):
-        return 0.9 + 0.1 * report.done / report.total
+        before = _TRAINING_SHARE + _PREDICTION_SHARE
+        return before + (1 - before) * report.done / report.total
     return 0.0

@@ -1,16 +1,19 @@
-"""A trained network on the slides it is measured on: predict, compare, write down."""
+"""Rows of a study's result: trained networks and baselines, measured on the slides that a fold holds out."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.analysis import slide_agreement, tissue_mask
-from napari_hrpn.experiments.errors import StudyError
+from napari_hrpn.analysis.agreement import largest_value
+from napari_hrpn.core import Stopped
+from napari_hrpn.experiments.baselines import SIGMAS_UM, baseline_fits, blur_moments, fit_agreement
 from napari_hrpn.experiments.results import ResultRow
+from napari_hrpn.experiments.study import StudyError, study_folds
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import load_checkpoint
 from napari_hrpn.slides import open_slide
@@ -18,13 +21,13 @@ from napari_hrpn.training import open_entry
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator
-    from pathlib import Path
-    from typing import Any
+    from collections.abc import Generator, Iterator, Mapping
 
     from napari_hrpn.analysis import PairReport, TissueMask
-    from napari_hrpn.experiments.folds import Experiment
-    from napari_hrpn.experiments.study import StudySlide
+    from napari_hrpn.core import Progress
+    from napari_hrpn.experiments.baselines import BlurMoments
+    from napari_hrpn.experiments.study import Experiment, Fold, Study, StudySlide
+    from napari_hrpn.experiments.study_folder import StudyFolder
     from napari_hrpn.inference import TileReport
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.training import TrainingResult, TrainingSettings, TrainingSlide
@@ -32,23 +35,71 @@ if TYPE_CHECKING:
 _PREDICTIONS = "predictions"
 
 
-def evaluate(
+def network_rows(
     experiment: Experiment, result: TrainingResult, reference: TrainingSettings, stop: threading.Event
-) -> Generator[TileReport | PairReport, None, tuple[ResultRow, ...] | None]:
+) -> Generator[TileReport | PairReport, None, tuple[ResultRow, ...]]:
     """Predict the slides of an experiment that are to be measured, and measure them."""
-    checkpoint = load_checkpoint(result.folder / "checkpoint.safetensors")
-    training = _training_columns(result, checkpoint)
-    rows: list[ResultRow] = []
-    for each in experiment.fold.measured:
-        slide = open_entry(each.entry, experiment.settings)
-        place = result.folder / _PREDICTIONS / f"{each.name}.ome.zarr"
-        if not (yield from _predicted(slide, checkpoint, place, experiment.settings, stop)):
-            return None
-        tissue = measured_tissue(open_entry(each.entry, reference), reference)
-        agreement = yield from slide_agreement(slide.slide, slide.target, open_slide(place), tissue=tissue)
-        for region, numbers in asdict(agreement).items():
-            rows.append(ResultRow(**_place(experiment, each), region=region, **_merged(numbers, training)))
+    checkpoint, settings, fold = (
+        load_checkpoint(result.folder / "checkpoint.safetensors"),
+        experiment.settings,
+        experiment.fold,
+    )
+    columns = {
+        "model": settings.model,
+        "channels": "+".join(settings.channels),
+        "branches": settings.branches if settings.model == "hrpn" else None,
+        "ablation": experiment.ablation,
+        **_training_columns(result, checkpoint),
+    }
+    rows = []
+    for measured in fold.measured:
+        slide = open_entry(measured.entry, settings)
+        path = result.folder / _PREDICTIONS / f"{measured.name}.ome.zarr"
+        # blank tiles are not filled: what is measured is the network, and where glass begins depends on its inputs
+        how = PredictionSettings(device=settings.device, skip_blank=False)
+        roles = dict(zip(settings.channels, slide.inputs, strict=True))
+        # a prediction by an earlier checkpoint of this run may go
+        report = yield from predict_slide(slide.slide, checkpoint, path, how, roles=roles, overwrite=True, stop=stop)
+        if stop.is_set() and not report.complete:
+            raise Stopped
+        if not report.complete:
+            msg = f"the prediction {path} did not come to its end; delete it and run the study again."
+            raise StudyError(msg)
+        tissue = measured_tissue(open_entry(measured.entry, reference), reference)
+        agreement = yield from slide_agreement(slide.slide, slide.target, open_slide(path), tissue=tissue)
+        columns["chose_checkpoint"] = measured.entry.tumour_id == fold.validate
+        rows += [_row(fold, measured, region, numbers, columns) for region, numbers in asdict(agreement).items()]
     return tuple(rows)
+
+
+def baseline_rows(study: Study, folder: StudyFolder) -> Generator[Progress, None, tuple[ResultRow, ...]]:
+    """Fit and measure the baselines on every fold; each slide is read once, ever."""
+    settings, moments = study.reference_settings, {}
+    for slide in study.slides:
+        found = folder.moments(slide, settings)
+        if found is None:
+            opened = open_entry(slide.entry, settings)
+            found = yield from blur_moments(opened, measured_tissue(opened, settings))
+            folder.keep_moments(slide, settings, found)
+        moments[slide.name] = found
+    return tuple(row for fold in study_folds(study) for row in _baselines_of(fold, moments, settings))
+
+
+def _baselines_of(fold: Fold, moments: Mapping[str, BlurMoments], settings: TrainingSettings) -> Iterator[ResultRow]:
+    fits = baseline_fits([moments[slide.name] for slide in fold.learnable], settings.channels, SIGMAS_UM)
+    for slide in fold.measured:
+        data_range = largest_value(open_entry(slide.entry, settings).slide.dtype)
+        for fit in fits:
+            columns = {
+                "model": fit.name,
+                "channels": "+".join(settings.channels) if fit.is_prediction else fit.name.removeprefix("raw "),
+                "branches": None,
+                "ablation": False,
+                "chose_checkpoint": False,
+            }
+            for region in ("tissue", "frame"):
+                agreement = fit_agreement(fit, getattr(moments[slide.name], region), data_range)
+                yield _row(fold, slide, region, asdict(agreement), columns)
 
 
 def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> TissueMask:
@@ -64,11 +115,10 @@ def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> TissueM
 def _training_columns(result: TrainingResult, checkpoint: Checkpoint) -> dict[str, Any]:
     """What a training took, as columns of the result."""
     history = result.history
+    speed = [record.patches_per_second for record in history]
     return {
         "seconds": history[-1].seconds if history else math.nan,
-        "patches_per_second": float(np.mean([record.patches_per_second for record in history]))
-        if history
-        else math.nan,
+        "patches_per_second": float(np.mean(speed)) if history else math.nan,
         "peak_memory_mb": max((record.peak_memory_bytes for record in history), default=math.nan) / 1e6,
         "epochs": len(history),
         "best_epoch": result.best_epoch,
@@ -77,35 +127,13 @@ def _training_columns(result: TrainingResult, checkpoint: Checkpoint) -> dict[st
     }
 
 
-def _predicted(
-    slide: TrainingSlide, checkpoint: Checkpoint, place: Path, settings: TrainingSettings, stop: threading.Event
-) -> Generator[TileReport, None, bool]:
-    # blank tiles are not filled: what is measured is the network, and where glass begins depends on its inputs
-    how = PredictionSettings(device=settings.device, skip_blank=False)
-    roles = dict(zip(settings.channels, slide.inputs, strict=True))
-    # a prediction by an earlier checkpoint of this run may go
-    report = yield from predict_slide(slide.slide, checkpoint, place, how, roles=roles, overwrite=True, stop=stop)
-    if not report.complete and not stop.is_set():
-        msg = f"the prediction {place} did not come to its end; delete it and run the study again."
-        raise StudyError(msg)
-    return report.complete
-
-
-def _place(experiment: Experiment, slide: StudySlide) -> dict[str, Any]:
-    settings, fold = experiment.settings, experiment.fold
-    return {
-        "model": settings.model,
-        "channels": "+".join(settings.channels),
-        "branches": settings.branches if settings.model == "hrpn" else None,
-        "ablation": experiment.ablation,
+def _row(fold: Fold, slide: StudySlide, region: str, numbers: dict[str, Any], columns: dict[str, Any]) -> ResultRow:
+    notes = columns.get("note", ""), numbers.pop("reason")
+    of_slide = {
         "fold": fold.name,
         "slide": slide.name,
         "tumour": slide.entry.tumour_id,
         "part": fold.part,
-        "chose_checkpoint": slide.entry.tumour_id == fold.validate,
+        "region": region,
     }
-
-
-def _merged(numbers: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
-    reason = numbers.pop("reason")
-    return {**numbers, **training, "note": "; ".join(filter(None, (training["note"], reason)))}
+    return ResultRow(**{**of_slide, **numbers, **columns, "note": "; ".join(filter(None, notes))})

@@ -1,4 +1,4 @@
-"""Rows of a study's result: one per network or baseline, slide and region, as CSV and Parquet."""
+"""Results of a study: a row per network or baseline, slide and region, as CSV and Parquet, and means over slides."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.analysis import mean_and_sd
+from napari_hrpn.core.files import replaced_file
 from napari_hrpn.core.plain_text import csv_cell, text_of_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from napari_hrpn.analysis import MeanAndSd
+
+METRICS = ("mse", "rmse", "r2", "psnr_db", "pearson_r")
+_NETWORK = ("model", "channels", "branches", "ablation", "part", "region")
+"""Columns that rows of one mean have in common."""
 _RESULTS = "results.csv"
 
 
@@ -85,9 +91,64 @@ class ResultRow:
     parameters: int | None = None
     note: str = ""
 
+    def plain(self) -> dict[str, Any]:
+        """The row for JSON, which knows neither NaN nor infinity."""
+        return {name: _for_json(value) for name, value in asdict(self).items()}
 
-_COUNTS = ("branches", "epochs", "best_epoch", "parameters")
-_NUMBERS = tuple(each.name for each in fields(ResultRow) if each.type == "float")
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> ResultRow:
+        """The row that `plain` was made from."""
+        numbers = {name: math.nan if plain[name] is None else float(plain[name]) for name in _NUMBERS}
+        return cls(**{**plain, **numbers})
+
+
+def _columns(kind: str) -> tuple[str, ...]:
+    return tuple(column.name for column in fields(ResultRow) if column.type == kind)
+
+
+_COUNTS, _NUMBERS = _columns("int | None"), _columns("float")
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One network over all slides of a part.
+
+    Attributes
+    ----------
+    model, channels : str
+        As in `ResultRow`.
+    branches : int or None
+        As in `ResultRow`.
+    ablation : bool
+        As in `ResultRow`.
+    part, region : str
+        As in `ResultRow`.
+    chose_checkpoint : bool
+        Whether any of the slides also decided which epoch was kept.
+    slides, tumours : int
+        How many; the tumour is the unit, slides of one tumour are not independent.
+    metrics : mapping of str to MeanAndSd
+        By the name of the column: mse, rmse, r2, psnr_db, pearson_r.
+    parameters : int or None
+        Of the network.
+    seconds, patches_per_second, peak_memory_mb : float
+        Mean over the trainings; of the memory the largest.
+    """
+
+    model: str
+    channels: str
+    branches: int | None
+    ablation: bool
+    part: str
+    region: str
+    chose_checkpoint: bool
+    slides: int
+    tumours: int
+    metrics: Mapping[str, MeanAndSd]
+    parameters: int | None
+    seconds: float
+    patches_per_second: float
+    peak_memory_mb: float
 
 
 def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
@@ -107,7 +168,7 @@ def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
     """
     import pandas as pd
 
-    table = pd.DataFrame([asdict(row) for row in rows], columns=[each.name for each in fields(ResultRow)])
+    table = pd.DataFrame([asdict(row) for row in rows], columns=[column.name for column in fields(ResultRow)])
     table = table.astype(dict.fromkeys(_COUNTS, "Int64"))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _RESULTS
@@ -133,37 +194,72 @@ def read_results(path: str | Path) -> tuple[ResultRow, ...]:
     """
     import pandas as pd
 
-    texts = {each.name: str for each in fields(ResultRow) if each.type == "str"}
     table = pd.read_csv(
         path,
-        dtype={**texts, **dict.fromkeys(_COUNTS, "Int64")},
+        dtype=dict.fromkeys(_COUNTS, "Int64"),
+        converters=dict.fromkeys(_columns("str"), text_of_cell),
         keep_default_na=False,
         na_values={name: [""] for name in (*_COUNTS, *_NUMBERS)},
     )
-    for name in texts:
-        table[name] = table[name].map(text_of_cell)
-    return tuple(_row(record) for record in table.to_dict("records"))
+    records: list[dict[str, Any]] = table.to_dict("records")
+    return tuple(ResultRow(**{**row, **{name: None for name in _COUNTS if row[name] is pd.NA}}) for row in records)
 
 
-def plain_row(row: ResultRow) -> dict[str, Any]:
-    """A row for JSON, which knows neither NaN nor infinity."""
-    return {name: _for_json(value) for name, value in asdict(row).items()}
+def summarised(rows: Iterable[ResultRow]) -> tuple[SummaryRow, ...]:
+    """Mean and standard deviation over slides, for each network, part and region.
+
+    Parameters
+    ----------
+    rows : iterable of ResultRow
+        A study's.
+
+    Returns
+    -------
+    tuple of SummaryRow
+        In the order in which they first occur. The spread is between slides (between folds, as a fold has one
+        tumour), not the uncertainty of the mean.
+    """
+    groups: dict[tuple[object, ...], list[ResultRow]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, name) for name in _NETWORK), []).append(row)
+    return tuple(map(_summary, groups.values()))
 
 
-def row_from_plain(plain: Mapping[str, Any]) -> ResultRow:
-    """The row that `plain_row` was given."""
-    numbers = {name: math.nan if plain[name] is None else float(plain[name]) for name in _NUMBERS}
-    return ResultRow(**{**plain, **numbers})
+def ablation_rows(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
+    """Rows of the ablation grid: HRPN on the folds on which parts of it were taken away.
 
+    Parameters
+    ----------
+    rows : sequence of ResultRow
+        A study's.
 
-def _row(record: Mapping[str, Any]) -> ResultRow:
-    import pandas as pd
-
-    counts = {name: None if pd.isna(record[name]) else int(record[name]) for name in _COUNTS}
-    return ResultRow(**{**record, **counts})
+    Returns
+    -------
+    tuple of ResultRow
+        The study's own HRPN on those folds among them; few inputs and branches first. Empty where the study has no
+        ablations.
+    """
+    folds = {(row.fold, row.part) for row in rows if row.ablation}
+    chosen = [row for row in rows if row.model == "hrpn" and (row.fold, row.part) in folds]
+    return tuple(sorted(chosen, key=lambda row: (row.channels.count("+"), row.channels, row.branches or 0)))
 
 
 def _for_json(value: object) -> object:
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return str(value) if isinstance(value, float) and math.isinf(value) else value
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return None if math.isnan(value) else str(value)
+
+
+def _summary(rows: list[ResultRow]) -> SummaryRow:
+    trainings = {row.fold: row for row in rows}.values()
+    memory = [row.peak_memory_mb for row in trainings if not math.isnan(row.peak_memory_mb)]
+    return SummaryRow(
+        **{name: getattr(rows[0], name) for name in (*_NETWORK, "parameters")},
+        chose_checkpoint=any(row.chose_checkpoint for row in rows),
+        slides=len(rows),
+        tumours=len({row.tumour for row in rows}),
+        metrics={name: mean_and_sd([getattr(row, name) for row in rows]) for name in METRICS},
+        seconds=mean_and_sd([row.seconds for row in trainings]).mean,
+        patches_per_second=mean_and_sd([row.patches_per_second for row in trainings]).mean,
+        peak_memory_mb=max(memory, default=math.nan),
+    )

@@ -1,6 +1,6 @@
-"""A study as its small TOML file describes it: tumours, models, ablations.
+"""A study: tumours, folds over them, models, ablations, and the networks that follow from these.
 
-Whatever the file says that cannot be meant is refused here, in a sentence that names the key and the file.
+Whatever a study says that cannot be meant is refused here, in a sentence that names the key and the file.
 """
 
 from __future__ import annotations
@@ -8,17 +8,31 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from napari_hrpn.experiments.errors import StudyError
-from napari_hrpn.slides import slide_name
-from napari_hrpn.training import SlideEntry, TrainingError, TrainingSettings, recipe_settings
+from napari_hrpn.training import RunRequest, SlideEntry, TrainingError, TrainingSettings, recipe_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 MODELS = ("hrpn", "ganda")
+_FINAL = "final"
+
+
+class StudyError(ValueError):
+    """A study cannot be carried out; the message says what was found, what was expected and what to do."""
+
+
+class IncompleteStudyError(StudyError):
+    """A study came to its end, but some of its networks have no result; the table of the others is in ``args[1]``."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class StudyWarning(UserWarning):
+    """A study goes on, but one of its experiments does not."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +107,22 @@ class Study:
     folds: bool = True
 
     def __post_init__(self) -> None:
-        self._check_models()
-        self._check_tumours()
+        for sentence in self._faults():
+            raise StudyError(sentence)
         for model in self.models:
             self.settings_for(model)
-        self._check_ablations()
+        try:
+            study_experiments(self)
+        except TrainingError as error:
+            msg = f"the ablations of {self.source.name} do not work: {error}"
+            raise StudyError(msg) from error
 
     @property
     def tumours(self) -> tuple[str, ...]:
         """Tumours that are trained on, each once, in the order of the file."""
-        return tuple(dict.fromkeys(self._tumours_of(trained=True)))
+        return tuple(
+            dict.fromkeys(tumour for slide in self.slides if (tumour := slide.entry.tumour_id) not in self.test)
+        )
 
     @property
     def final_validation(self) -> str:
@@ -136,10 +156,10 @@ class Study:
         StudyError
             When a value is out of its range.
         """
-        own = self.settings.get(model, {})
+        of_model = self.settings.get(model, {})
         changes = {name: value for name, value in self.settings.items() if name not in MODELS}
         try:
-            return recipe_settings(self.recipe, model, **{**changes, **own})  # type: ignore[dict-item]
+            return recipe_settings(self.recipe, model, **{**changes, **of_model})  # type: ignore[dict-item]
         except TrainingError as error:
             msg = f"the settings of {model} in {self.source.name} do not work: {error}"
             raise StudyError(msg) from error
@@ -147,80 +167,119 @@ class Study:
     def with_settings(self, **changes: object) -> Study:
         """Return the study with settings that hold for all its models, whatever its file says."""
         kept = {
-            name: {key: value for key, value in own.items() if key not in changes} if isinstance(own, dict) else own
-            for name, own in self.settings.items()
+            name: {key: value for key, value in values.items() if key not in changes}
+            for name, values in self.settings.items()
+            if isinstance(values, dict)
         }
-        return replace(self, settings={**kept, **changes})
+        return replace(self, settings={**self.settings, **kept, **changes})
 
-    def _tumours_of(self, *, trained: bool) -> list[str]:
-        return [slide.entry.tumour_id for slide in self.slides if (slide.entry.tumour_id not in self.test) == trained]
-
-    def _check_models(self) -> None:
-        wrong = [model for model in self.models if model not in MODELS]
-        if wrong or not self.models or len(set(self.models)) < len(self.models):
+    def _faults(self) -> Iterator[str]:
+        """Sentences on what cannot be meant; each relies on what those before it refuse."""
+        file, there = self.source.name, {slide.entry.tumour_id for slide in self.slides}
+        if not self.models or set(self.models) - set(MODELS) or len(set(self.models)) < len(self.models):
             found = ", ".join(map(repr, self.models)) or "no model"
-            msg = f"models of {self.source.name} is {found}; expected hrpn, ganda or both, each once."
-            raise StudyError(msg)
-
-    def _check_tumours(self) -> None:
-        there = {slide.entry.tumour_id for slide in self.slides}
+            yield f"models of {file} is {found}; expected hrpn, ganda or both, each once."
         for tumour in self.test:
             if tumour not in there:
-                msg = f"test of {self.source.name} names the tumour {tumour!r}, which no slide is from: correct it."
-                raise StudyError(msg)
+                yield f"test of {file} names the tumour {tumour!r}, which no slide is from: correct it."
         if len(self.tumours) < 2:
-            msg = (
-                f"{self.source.name} has {len(self.tumours)} tumour{'' if len(self.tumours) == 1 else 's'} that are "
-                "not for testing; expected two or more, so that one can be held out: add [[slide]] tables."
+            yield (
+                f"{file} has {len(self.tumours)} tumour{'' if len(self.tumours) == 1 else 's'} that are not for "
+                "testing; expected two or more, so that one can be held out: add [[slide]] tables."
             )
-            raise StudyError(msg)
         if not (self.folds or self.test):
-            msg = f"{self.source.name} has neither folds nor tumours for testing; expected one of them to measure on."
-            raise StudyError(msg)
+            yield f"{file} has neither folds nor tumours for testing; expected one of them to measure on."
         if self.validate and self.validate not in self.tumours:
-            msg = (
-                f"validate of {self.source.name} is {self.validate!r}; expected one of the tumours that are not for "
-                f"testing: {', '.join(self.tumours)}."
+            yield (
+                f"validate of {file} is {self.validate!r}; expected one of the tumours that are not for testing: "
+                f"{', '.join(self.tumours)}."
             )
-            raise StudyError(msg)
         folders = Counter(readable(tumour).casefold() for tumour in there)
         alike = [tumour for tumour in sorted(there) if folders[readable(tumour).casefold()] > 1]
         if alike:
-            msg = f"the tumours {' and '.join(alike)} of {self.source.name} differ too little for names of folders."
-            raise StudyError(msg)
+            yield f"the tumours {' and '.join(alike)} of {file} differ too little for names of folders."
 
-    def _check_ablations(self) -> None:
-        if self.ablations is None:
-            return
-        base = self.settings_for("hrpn")
-        try:
-            for channels in self.ablations.channels:
-                for branches in self.ablations.branches:
-                    replace(base, channels=channels, branches=branches)
-        except TrainingError as error:
-            msg = f"the ablations of {self.source.name} do not work: {error}"
-            raise StudyError(msg) from error
+
+@dataclass(frozen=True)
+class Fold:
+    """A division of the tumours."""
+
+    name: str  # The tumour that is held out, or "final"
+    part: Literal["validation", "test"]  # What the measured slides are for
+    slides: tuple[StudySlide, ...]  # What training sees: learnt from, or deciding which epoch is kept
+    validate: str  # The tumour among them that decides
+    measured: tuple[StudySlide, ...]  # What the network is measured on
+
+    @property
+    def learnable(self) -> tuple[StudySlide, ...]:
+        """Slides that a fit without epochs may learn from: all that training sees, less what is measured."""
+        return tuple(slide for slide in self.slides if slide not in self.measured)
+
+    @property
+    def entries(self) -> tuple[SlideEntry, ...]:
+        """Slides for the training."""
+        seen = tuple(replace(slide.entry, part="auto") for slide in self.slides)
+        held_out = self.measured if self.part == "test" else ()
+        return (*seen, *(replace(slide.entry, part="test") for slide in held_out))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One network to train, and where to measure it."""
+
+    name: str  # Of its folder
+    fold: Fold
+    settings: TrainingSettings
+    ablation: bool = False  # Whether channels or branches differ from the study's own
+
+    @property
+    def request(self) -> RunRequest:
+        """What the experiment asks of the training."""
+        return RunRequest(self.fold.entries, self.settings, self.fold.validate)
+
+
+def study_folds(study: Study) -> tuple[Fold, ...]:
+    """Leave one tumour out at a time, then train on all and test.
+
+    A tumour that is held out also decides, as published, which epoch is kept, so its figures are not unbiased. In the
+    fold "final", all tumours that are not for testing are seen, one of them decides, and the others are measured.
+    """
+    seen = study.slides_of(study.tumours)
+    left_out = study.tumours if study.folds else ()
+    folds = [Fold(tumour, "validation", seen, tumour, study.slides_of((tumour,))) for tumour in left_out]
+    if study.test:
+        folds.append(Fold(_FINAL, "test", seen, study.final_validation, study.slides_of(study.test)))
+    return tuple(folds)
+
+
+def study_experiments(study: Study) -> tuple[Experiment, ...]:
+    """All networks that a study trains, in order: each model on each fold, then the ablation grid of HRPN.
+
+    The grid is on the final fold, or on the first where there is nothing to test on. A cell of it that is the study's
+    own model is trained once.
+    """
+    folds = study_folds(study)
+    experiments = [_experiment(fold, study.settings_for(model)) for model in study.models for fold in folds]
+    if study.ablations is not None:
+        base, fold = study.settings_for("hrpn"), folds[-1] if study.test else folds[0]
+        experiments += [
+            _experiment(fold, replace(base, channels=channels, branches=branches), base)
+            for channels in study.ablations.channels
+            for branches in study.ablations.branches
+        ]
+    first_of_name: dict[str, Experiment] = {}
+    for experiment in experiments:
+        first_of_name.setdefault(experiment.name, experiment)
+    return tuple(first_of_name.values())
+
+
+def _experiment(fold: Fold, settings: TrainingSettings, base: TrainingSettings | None = None) -> Experiment:
+    branches = f"-{settings.branches}-branch{'es' * (settings.branches > 1)}" if settings.model == "hrpn" else ""
+    ending = _FINAL if fold.part == "test" else f"without-{readable(fold.name)}"
+    name = f"{settings.model}-{readable('+'.join(settings.channels))}{branches}-{ending}"
+    return Experiment(name, fold, settings, base is not None and settings != base)
 
 
 def readable(name: str) -> str:
     """A name that every file system takes."""
     return re.sub(r"[^\w.+]+", "-", name).strip(".-") or "unnamed"
-
-
-def named_slides(entries: Sequence[SlideEntry]) -> tuple[StudySlide, ...]:
-    """Give each slide a name of its own."""
-    files = [readable(slide_name(entry.path)) for entry in entries]
-    longer = [f"{readable(entry.tumour_id)}-{file}" for entry, file in zip(entries, files, strict=True)]
-    names = files if _all_differ(files) else longer
-    if not _all_differ(names):
-        names = [f"{name}-{number}" for number, name in enumerate(names, start=1)]
-    return tuple(StudySlide(name, entry) for name, entry in zip(names, entries, strict=True))
-
-
-def _all_differ(names: Sequence[str]) -> bool:
-    return len({name.casefold() for name in names}) == len(names)
-
-
-def place_of(entry: SlideEntry) -> tuple[Any, ...]:
-    """What tells one image from another: file, series and plane."""
-    return entry.path.resolve(), entry.series, entry.z, entry.t

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import fields
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from napari_hrpn.experiments.errors import StudyError
-from napari_hrpn.experiments.study import MODELS, Ablations, Study, named_slides, place_of
-from napari_hrpn.slides.user_path import user_path
+from napari_hrpn.experiments.study import MODELS, Ablations, Study, StudyError, StudySlide, readable
+from napari_hrpn.slides import slide_name
+from napari_hrpn.slides.location import user_path
 from napari_hrpn.training import SlideEntry, TrainingSettings
 
 if TYPE_CHECKING:
@@ -48,20 +47,17 @@ def read_study(path: str | Path) -> Study:
     path = user_path(path)
     content = _content(path)
     _check_table(content, _TOP, "", path)
-    slides = content.get("slide", [])
-    entries = [_entry(table, f"slide {number}", path) for number, table in enumerate(slides, start=1)]
+    entries = [_entry(table, f"slide {number}", path) for number, table in enumerate(content.get("slide", []), start=1)]
     _check_twice(entries, path)
+    plain = {key: value for key, value in content.items() if key in ("title", "recipe", "validate", "folds")}
     return Study(
         source=path,
-        slides=named_slides(entries),
-        title=content.get("title", ""),
+        slides=_named(entries),
         test=_test_tumours(content.get("test", []), entries, path),
         models=tuple(content.get("models", MODELS)),
-        recipe=content.get("recipe", "fast"),
-        validate=content.get("validate", ""),
         settings=_settings(content.get("settings", {}), path),
         ablations=_ablations(content.get("ablations"), path),
-        folds=content.get("folds", True),
+        **plain,
     )
 
 
@@ -124,15 +120,24 @@ def _entry(table: dict[str, Any], where: str, path: Path) -> SlideEntry:
     if "path" not in table:
         msg = f"there is no path of {where} in {path.name}; expected the file or folder of the slide."
         raise StudyError(msg)
-    regions = table.get("regions")
-    return SlideEntry(
-        path=_existing(table["path"], f"path of {where}", path),
-        tumour=table.get("tumour", ""),
-        part=table.get("part", "auto"),
-        roles=roles,
-        regions=None if regions is None else _existing(regions, f"regions of {where}", path),
-        **{name: table[name] for name in ("series", "z", "t") if name in table},
-    )
+    files: dict[str, Any] = {
+        key: _existing(table[key], f"{key} of {where}", path) for key in ("path", "regions") if key in table
+    }
+    return SlideEntry(**(table | files))
+
+
+def _named(entries: list[SlideEntry]) -> tuple[StudySlide, ...]:
+    """Give each slide a name of its own: that of its file, with its tumour and a number only where files are alike."""
+    names = [readable(slide_name(entry.path)) for entry in entries]
+    if not _all_differ(names):
+        names = [f"{readable(entry.tumour_id)}-{name}" for entry, name in zip(entries, names, strict=True)]
+    if not _all_differ(names):
+        names = [f"{name}-{number}" for number, name in enumerate(names, start=1)]
+    return tuple(map(StudySlide, names, entries))
+
+
+def _all_differ(names: list[str]) -> bool:
+    return len({name.casefold() for name in names}) == len(names)
 
 
 def _existing(name: str, key: str, path: Path) -> Path:
@@ -146,7 +151,7 @@ def _existing(name: str, key: str, path: Path) -> Path:
 def _check_twice(entries: list[SlideEntry], path: Path) -> None:
     seen: dict[Any, int] = {}
     for number, entry in enumerate(entries, start=1):
-        first = seen.setdefault(place_of(entry), number)
+        first = seen.setdefault((entry.path.resolve(), entry.series, entry.z, entry.t), number)
         if first != number:
             msg = (
                 f"slide {first} and slide {number} in {path.name} are the same image, {entry.path.name}; name it once."
@@ -155,30 +160,29 @@ def _check_twice(entries: list[SlideEntry], path: Path) -> None:
 
 
 def _test_tumours(named: list[str], entries: list[SlideEntry], path: Path) -> tuple[str, ...]:
-    by_part = {entry.tumour_id for entry in entries if entry.part == "test"}
+    by_part = [entry.tumour_id for entry in entries if entry.part == "test"]
     for entry in entries:
-        if entry.part != "test" and entry.tumour_id in by_part - set(named):
+        if entry.part != "test" and entry.tumour_id in set(by_part) - set(named):
             msg = (
                 f'the tumour {entry.tumour_id} in {path.name} has slides with part = "test" and others without; '
                 "a tumour is on one side only: mark all of its slides, or none."
             )
             raise StudyError(msg)
-    return tuple(dict.fromkeys([*named, *(entry.tumour_id for entry in entries if entry.part == "test")]))
+    return tuple(dict.fromkeys([*named, *by_part]))
 
 
 def _settings(table: dict[str, Any], path: Path) -> dict[str, Any]:
     hints = get_type_hints(TrainingSettings)
-    known = {each.name: hints[each.name] for each in fields(TrainingSettings) if each.name not in ("model", "recipe")}
+    known = {name: kind for name, kind in hints.items() if name not in ("model", "recipe")}
     _check_table(table, {**known, **dict.fromkeys(MODELS, dict)}, "settings", path)
     for model in MODELS:
         _check_table(table.get(model, {}), known, f"settings.{model}", path)
-    return {
-        name: {key: _tupled(each) for key, each in value.items()} if name in MODELS else _tupled(value)
-        for name, value in table.items()
-    }
+    return {name: _without_lists(value) for name, value in table.items()}
 
 
-def _tupled(value: object) -> object:
+def _without_lists(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_lists(part) for key, part in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -186,6 +190,6 @@ def _ablations(table: dict[str, Any] | None, path: Path) -> Ablations | None:
     if table is None:
         return None
     _check_table(table, _ABLATIONS, "ablations", path)
-    standard = Ablations()
     channels = tuple(tuple(role.strip() for role in text.split(",")) for text in table.get("channels", ()))
-    return Ablations(channels or standard.channels, tuple(table.get("branches", ())) or standard.branches)
+    given: dict[str, Any] = {"channels": channels, "branches": tuple(table.get("branches", ()))}
+    return Ablations(**{name: values for name, values in given.items() if values})

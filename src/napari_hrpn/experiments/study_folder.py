@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.core.atomic_write import replaced_file
-from napari_hrpn.core.locked_folder import locked_folder
-from napari_hrpn.core.saved_json import saved_json
-from napari_hrpn.experiments.errors import StudyError
-from napari_hrpn.experiments.results import plain_row, row_from_plain
+import numpy as np
+
+from napari_hrpn.core.files import differing, locked_folder, save_json, saved_json
+from napari_hrpn.experiments.baselines import SIGMAS_UM, BlurMoments
+from napari_hrpn.experiments.results import ResultRow
+from napari_hrpn.experiments.study import StudyError
 from napari_hrpn.slides import open_slide, slide_identity
-from napari_hrpn.training import RunFolder, RunRequest
+from napari_hrpn.training import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from napari_hrpn.experiments.folds import Experiment, Fold
-    from napari_hrpn.experiments.results import ResultRow
-    from napari_hrpn.experiments.study import StudySlide
-    from napari_hrpn.training import SlideEntry
+    from napari_hrpn.experiments.study import Experiment, StudySlide
+    from napari_hrpn.training import TrainingSettings
 
 _FORMAT = "napari-hrpn experiment 1"
 _METRICS = "metrics.json"
@@ -37,7 +36,6 @@ class StudyFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.patches = path / "patches"
-        self.baselines = path / "baselines"
         self._identities: dict[str, str] = {}
 
     def run(self, experiment: Experiment) -> RunFolder:
@@ -51,14 +49,12 @@ class StudyFolder:
     def check(self, experiments: Sequence[Experiment]) -> None:
         """Refuse to go on where what is there was made from something else."""
         for experiment in experiments:
-            run = self.run(experiment)
-            found = self._finished(experiment)
-            if found is not None:
-                difference = _difference(found["request"], self._request(experiment))
+            run, finished = self.run(experiment), self._finished(experiment)
+            if finished is not None:
+                difference = _difference(finished["request"], self._request(experiment))
             else:
-                request = run.request()
-                asked = run_request(experiment)
-                differs = request is not None and not request.matches(asked)
+                begun = run.request()
+                differs = begun is not None and not begun.matches(experiment.request)
                 difference = "it began with other slides or settings" if differs else ""
             if difference:
                 msg = (
@@ -70,14 +66,37 @@ class StudyFolder:
     def rows(self, experiment: Experiment) -> tuple[ResultRow, ...] | None:
         """Rows of a finished experiment; None where it is not finished."""
         found = self._finished(experiment)
-        return None if found is None else tuple(row_from_plain(row) for row in found["rows"])
+        return None if found is None else tuple(map(ResultRow.from_plain, found["rows"]))
 
     def keep(self, experiment: Experiment, rows: Sequence[ResultRow]) -> None:
         """Mark an experiment as finished; the last thing that is written of it."""
-        content = {"format": _FORMAT, "request": self._request(experiment), "rows": [plain_row(row) for row in rows]}
-        write_json(self.run(experiment).path / _METRICS, content)
+        content = {"format": _FORMAT, "request": self._request(experiment), "rows": [row.plain() for row in rows]}
+        save_json(self.run(experiment).path / _METRICS, content)
 
-    def identity(self, slide: StudySlide) -> str:
+    def moments(self, slide: StudySlide, settings: TrainingSettings) -> BlurMoments | None:
+        """Sums of a slide for the baselines; None where they are not kept, or of another slide or settings."""
+        found = saved_json(self._baseline(slide), StudyError)
+        if found is None or found.get("request") != self._moments_request(slide, settings):
+            return None
+        return BlurMoments(np.array(found["tissue"]), np.array(found["frame"]))
+
+    def keep_moments(self, slide: StudySlide, settings: TrainingSettings, moments: BlurMoments) -> None:
+        """Keep the sums of a slide for the baselines."""
+        sums = {"tissue": moments.tissue.tolist(), "frame": moments.frame.tolist()}
+        save_json(self._baseline(slide), {"request": self._moments_request(slide, settings), **sums})
+
+    def _baseline(self, slide: StudySlide) -> Path:
+        return self.path / "baselines" / f"{slide.name}.json"
+
+    def _moments_request(self, slide: StudySlide, settings: TrainingSettings) -> dict[str, Any]:
+        return {
+            "slide": self._identity(slide),
+            "roles": dict(slide.entry.roles),
+            "channels": [*settings.channels, settings.target],
+            "sigmas_um": list(SIGMAS_UM),
+        }
+
+    def _identity(self, slide: StudySlide) -> str:
         """Fingerprint of a slide and its regions."""
         if slide.name not in self._identities:
             entry = slide.entry
@@ -95,52 +114,28 @@ class StudyFolder:
         return found
 
     def _request(self, experiment: Experiment) -> dict[str, Any]:
-        asked = run_request(experiment)
-        settings = {name: value for name, value in asdict(asked.settings).items() if name not in _ANYWHERE}
+        fold = experiment.fold
         slides = {
             slide.name: {
                 "tumour": slide.entry.tumour_id,
                 "roles": dict(slide.entry.roles),
-                "identity": self.identity(slide),
+                "identity": self._identity(slide),
             }
-            for slide in (*experiment.fold.slides, *experiment.fold.measured)
+            for slide in (*fold.slides, *fold.measured)
         }
         request = {
-            "settings": settings,
+            "settings": {name: value for name, value in asdict(experiment.settings).items() if name not in _ANYWHERE},
             "slides": slides,
-            "validate": asked.validate,
-            "measured": [slide.name for slide in experiment.fold.measured],
+            "validate": fold.validate,
+            "measured": [slide.name for slide in fold.measured],
         }
         plain: dict[str, Any] = json.loads(json.dumps(request))
         return plain
 
 
-def run_request(experiment: Experiment) -> RunRequest:
-    """What an experiment asks of the training."""
-    return RunRequest(fold_entries(experiment.fold), experiment.settings, experiment.fold.validate)
-
-
-def fold_entries(fold: Fold) -> tuple[SlideEntry, ...]:
-    """Slides of a fold for the training."""
-    seen = tuple(replace(slide.entry, part="auto") for slide in fold.slides)
-    held_out = fold.measured if fold.part == "test" else ()
-    return (*seen, *(replace(slide.entry, part="test") for slide in held_out))
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
 def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
-    for name, value in asked["settings"].items():
-        was = found["settings"].get(name)
-        if was != value:
-            return f"{name} was {was}, now it is {value}"
-    for name in sorted(found["slides"].keys() | asked["slides"].keys()):
-        if found["slides"].get(name) != asked["slides"].get(name):
-            return f"the slide {name} is new, gone or changed"
-    same = found == asked
-    return "" if same else "other tumours were held out"
+    for name in differing(found["settings"], asked["settings"]):
+        return f"{name} was {found['settings'].get(name)}, now it is {asked['settings'].get(name)}"
+    for name in differing(found["slides"], asked["slides"]):
+        return f"the slide {name} is new, gone or changed"
+    return "other tumours were held out" if differing(found, asked) else ""

@@ -1,10 +1,9 @@
 """Checkpoint and slide in, predicted slide out."""
 
-from napari_hrpn.inference.compatibility import input_channels, pixel_size_warnings
-from napari_hrpn.inference.devices import Device, choose_device, list_devices
-from napari_hrpn.inference.engine import predict_slide
+from napari_hrpn.inference.engine import PredictionReport, TileReport, predict_slide
 from napari_hrpn.inference.errors import PredictionError, PredictionWarning
-from napari_hrpn.inference.reports import PredictionReport, TileReport
+from napari_hrpn.inference.plan import pixel_size_warnings
+from napari_hrpn.inference.predictor import Device, choose_device, list_devices
 from napari_hrpn.inference.settings import PredictionSettings
 from napari_hrpn.inference.store import PredictionStore
 
@@ -17,7 +16,6 @@ __all__ = [
     "PredictionWarning",
     "TileReport",
     "choose_device",
-    "input_channels",
     "list_devices",
     "pixel_size_warnings",
     "predict_slide",

@@ -8,31 +8,40 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from napari_hrpn.core import Stopped
 from napari_hrpn.inference.cpu.heap import free_memory, thread_on_main_heap
-from napari_hrpn.inference.devices import choose_device
-from napari_hrpn.inference.errors import PredictionWarning
-from napari_hrpn.inference.plan import make_plan
-from napari_hrpn.inference.predictor import Predictor
+from napari_hrpn.inference.errors import PredictionError, PredictionWarning
+from napari_hrpn.inference.plan import make_plan, unknown_warnings
+from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.settings import PredictionSettings
+from napari_hrpn.inference.store import PredictionStore
+from napari_hrpn.inference.store_files import FINGERPRINT
 from napari_hrpn.inference.tile_pipeline import TilePipeline
-from napari_hrpn.inference.tile_progress import Tally, open_store
-from napari_hrpn.inference.tile_queue import TileQueue
-from napari_hrpn.slides import ChunkCache, as_location
+from napari_hrpn.slides import ChunkCache, as_location, slide_fingerprint, slide_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
-    from napari_hrpn.inference.reports import PredictionReport, TileReport
-    from napari_hrpn.inference.tile_pipeline import WrittenTile
-    from napari_hrpn.models import Checkpoint
-    from napari_hrpn.slides import Slide
+    from numpy.typing import NDArray
+
+    from napari_hrpn.core import Tile
+    from napari_hrpn.inference.plan import Plan
+    from napari_hrpn.inference.tile_pipeline import ReadPiece
+    from napari_hrpn.models import Checkpoint, ModelCard
+    from napari_hrpn.slides import Location, Slide
     from napari_hrpn.slides.location import PlaceLike
+
+    Focus = Callable[[], tuple[float, float] | None]
 
 READERS = 2
 # one is written, one computed, one read ahead: more would go on where the user no longer looks
@@ -43,6 +52,78 @@ KEPT_BYTES = 64 << 20
 THREAD_NAME = "napari-hrpn"
 
 
+@dataclass(frozen=True)
+class TileReport:
+    """One more tile is on disk.
+
+    Attributes
+    ----------
+    tile : Tile
+        Which one.
+    finished, total : int
+        Tiles on disk, those of earlier runs included, and tiles wanted.
+    pixels : int
+        How many of it were computed; the others hold no tissue and were filled.
+    seconds : float
+        Time since the start of this run.
+    seconds_left : float or None
+        Expected time to the end; None until a tile has been computed.
+    """
+
+    tile: Tile
+    finished: int
+    total: int
+    pixels: int
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class PredictionReport:
+    """What a run did, and where its time went; the parts overlap, so they may add up to more than `seconds`.
+
+    Attributes
+    ----------
+    path : pathlib.Path or UPath
+        The prediction.
+    finished, total : int
+        Tiles on disk and tiles wanted.
+    complete : bool
+        Whether the whole slide is predicted.
+    core, halo : int
+        Side of a core and width of the halo in pixels.
+    device : str
+        Where the network ran.
+    pixels_kept, pixels_run : int
+        Predicted pixels of this run's computed tiles, and pixels that the network saw for them.
+    seconds : float
+        The whole run.
+    seconds_reading, seconds_waiting, seconds_computing, seconds_writing : float
+        Reading and decoding; the network waiting for pixels; in the network; writing.
+    unknown_px : tuple of int
+        For each input, the pixels of this run's computed tiles that are not grey levels (see `Sampling`).
+    checkpoint : str
+        Title of what it is made with.
+    """
+
+    path: Location
+    finished: int
+    total: int
+    complete: bool
+    core: int
+    halo: int
+    device: str
+    pixels_kept: int
+    pixels_run: int
+    seconds: float
+    seconds_reading: float
+    seconds_waiting: float
+    seconds_computing: float
+    seconds_writing: float
+    unknown_px: tuple[int, ...] = ()
+    checkpoint: str = ""
+
+
 def predict_slide(
     slide: Slide,
     checkpoint: Checkpoint,
@@ -51,7 +132,7 @@ def predict_slide(
     *,
     roles: Mapping[str, int] | None = None,
     overwrite: bool = False,
-    focus: Callable[[], tuple[float, float] | None] | None = None,
+    focus: Focus | None = None,
     stop: threading.Event | None = None,
 ) -> Generator[TileReport, None, PredictionReport]:
     """Predict the probe channel of a slide, tile by tile.
@@ -94,54 +175,133 @@ def predict_slide(
     settings, path = settings or PredictionSettings(), as_location(store)
     predictor = Predictor(checkpoint, choose_device(settings.device).name, settings.precision)
     plan = make_plan(slide, checkpoint, predictor, path, settings, roles, is_watched=focus is not None)
-    for sentence in plan.warnings:
-        warnings.warn(sentence, PredictionWarning, stacklevel=2)
-    target = open_store(path, slide, plan, checkpoint.card, overwrite=overwrite)
-    with closing(target):
-        tally = Tally(plan, target, settings.region)
+    with closing(Tally(slide, plan, checkpoint.card, path, overwrite=overwrite)) as tally:
         chunks = ChunkCache(KEPT_BYTES, min(DECODING_THREADS, os.cpu_count() or 1))
-        run = TilePipeline(plan, slide, predictor, target, stop or threading.Event(), chunks)
+        run = TilePipeline(plan, slide, predictor, tally.store, stop or threading.Event(), chunks)
         try:
-            yield from _tile_by_tile(run, TileQueue(tally.pending, focus), tally)
+            yield from _tile_by_tile(run, tally, focus or (lambda: None))
         finally:
             free_memory(predictor.device)
-        tally.check_slide(slide)
-        for sentence in tally.warnings(slide, run.spent):
-            warnings.warn(sentence, PredictionWarning, stacklevel=2)
-    return tally.report(run.spent, predictor.device)
+        tally.add(run.spent)
+        tally.check()
+    return tally.report(predictor.device)
 
 
-def _tile_by_tile(run: TilePipeline, tiles: TileQueue, tally: Tally) -> Generator[TileReport, None, None]:
+def _tile_by_tile(run: TilePipeline, tally: Tally, focus: Focus) -> Generator[TileReport, None, None]:
     """Keep a few tiles on their way through the pools, and report each as it arrives on disk."""
-    readers, writer = ThreadPoolExecutor(READERS, THREAD_NAME), ThreadPoolExecutor(1, THREAD_NAME)
-    network = thread_on_main_heap(THREAD_NAME)
-    with _ending(run, readers), _ending(run, network), _ending(run, writer):
-        on_their_way: deque[Future[TileReport | None]] = deque()
-        while True:
-            while len(on_their_way) < IN_FLIGHT and (tile := run.next_of(tiles)) is not None:
-                read = readers.submit(run.read, tile)
-                predicted = network.submit(run.predict, tile, read)
-                written = writer.submit(run.write, tile, predicted)
-                on_their_way.append(writer.submit(_recorded, tally, written))
-            if not on_their_way:
-                return
-            report = on_their_way.popleft().result()
-            if report is not None:
+    tiles, on_their_way = list(tally.pending), deque[Future[TileReport]]()
+    with (
+        ThreadPoolExecutor(READERS, THREAD_NAME) as readers,
+        thread_on_main_heap(THREAD_NAME) as network,
+        ThreadPoolExecutor(1, THREAD_NAME) as writer,
+    ):
+        try:
+            while True:
+                while tiles and len(on_their_way) < IN_FLIGHT and not run.stopping:
+                    tile = _next_tile(tiles, focus())
+                    read = readers.submit(run.read, tile)
+                    predicted = network.submit(_predicted, run, tile, read)
+                    on_their_way.append(writer.submit(_recorded, run, tally, tile, predicted))
+                if not on_their_way:
+                    return
+                try:
+                    report = on_their_way.popleft().result()
+                except Stopped:
+                    continue
                 yield report
+        except BaseException:
+            # only what the pools have begun comes to its end
+            run.halted.set()
+            raise
 
 
-def _recorded(tally: Tally, written: Future[WrittenTile | None]) -> TileReport | None:
-    tile = written.result()
-    return None if tile is None else tally.record(tile)
+def _next_tile(tiles: list[Tile], focus: tuple[float, float] | None) -> Tile:
+    """Take the tile that is nearest to where the user looks."""
+    if focus is None:
+        return tiles.pop(0)
+    return tiles.pop(min(range(len(tiles)), key=lambda number: tiles[number].core.distance_to(*focus)))
 
 
-@contextmanager
-def _ending(run: TilePipeline, pool: ThreadPoolExecutor) -> Iterator[None]:
-    """Whatever ends the run, only the work that a pool has begun comes to its end."""
-    try:
-        yield
-    except BaseException:
-        run.halted.set()
-        raise
-    finally:
-        pool.shutdown(wait=True)
+def _predicted(run: TilePipeline, tile: Tile, read: Future[list[ReadPiece]]) -> NDArray[np.generic]:
+    with run.clock("waiting"):
+        pieces = read.result()
+    return run.predict(tile, pieces)
+
+
+def _recorded(run: TilePipeline, tally: Tally, tile: Tile, predicted: Future[NDArray[np.generic]]) -> TileReport:
+    return tally.record(tile, run.write(tile, predicted.result()))
+
+
+class Tally:
+    """The tiles of a plan, and which of them are on disk: the one place where finished tiles are recorded."""
+
+    def __init__(self, slide: Slide, plan: Plan, card: ModelCard, path: Location, *, overwrite: bool) -> None:
+        for sentence in plan.warnings:
+            warnings.warn(sentence, PredictionWarning, stacklevel=3)
+        self.store = PredictionStore.open(
+            path,
+            slide,
+            plan.request,
+            dtype=plan.dtype,
+            name=f"predicted {card.target}",
+            title=card.title,
+            overwrite=overwrite,
+        )
+        self._slide, self._plan = slide, plan
+        tiles = tuple(plan.grid) if plan.region is None else plan.grid.within(plan.region)
+        self.pending = [tile for tile in tiles if not self.store.finished(tile.core)]
+        self.total, self.finished, self.new = len(tiles), len(tiles) - len(self.pending), 0
+        self._to_compute = {tile: sum(piece.core.area for piece in plan.pieces(tile)) for tile in self.pending}
+        self._computed, self._all = 0, sum(self._to_compute.values())
+        self._spent: dict[str, Any] = {"unknown_px": np.zeros(len(plan.channels), np.int64)}
+        self._started = time.perf_counter()
+
+    def close(self) -> None:
+        """Record nothing more."""
+        self.store.close()
+
+    def record(self, tile: Tile, shared: NDArray[np.generic] | None) -> TileReport:
+        """Write what a tile shares with others, record it as finished, and report it."""
+        self.store.record(tile.core, shared)
+        computed = self._to_compute[tile]
+        self.finished, self.new = self.finished + 1, self.new + 1
+        self._computed += computed
+        elapsed = time.perf_counter() - self._started
+        left = elapsed / self._computed * (self._all - self._computed) if self._computed else None
+        return TileReport(tile, self.finished, self.total, computed, elapsed, left)
+
+    def add(self, spent: Mapping[str, Any]) -> None:
+        """Count what tiles took."""
+        for name, amount in spent.items():
+            self._spent[name] = self._spent.get(name, 0) + amount
+
+    def check(self) -> None:
+        """Warn of unknown pixels; take all tiles back where the slide has changed since they were begun, and say so."""
+        slide, request = self._slide, self._plan.request
+        unknown = self._spent["unknown_px"].tolist()
+        for sentence in unknown_warnings(slide, self._plan.channels, unknown, self._plan.grid.halo):
+            warnings.warn(sentence, PredictionWarning, stacklevel=3)
+        made_from = request["slide"], request[FINGERPRINT]
+        if self.new and (slide_identity(slide), slide_fingerprint(slide)) != made_from:
+            self.store.forget()
+            msg = (
+                f"{slide.source.name} was changed while it was predicted, so {self.store.path} may mix two slides and "
+                "counts as unfinished; predict it again, overwriting it."
+            )
+            raise PredictionError(msg)
+
+    def report(self, device: str) -> PredictionReport:
+        """Sum the run up."""
+        spent = dict.fromkeys(TilePipeline.SPENT, 0) | self._spent
+        return PredictionReport(
+            path=self.store.path,
+            finished=self.finished,
+            total=self.total,
+            complete=self.store.complete,
+            core=self._plan.grid.core,
+            halo=self._plan.grid.halo,
+            device=device,
+            seconds=time.perf_counter() - self._started,
+            checkpoint=self.store.title,
+            **{**spent, "unknown_px": tuple(spent["unknown_px"].tolist())},
+        )

@@ -1,8 +1,6 @@
 """What a user is told about a prediction that cannot be made."""
 
-
-class PredictionError(ValueError):
-    """A prediction cannot be made or continued; the message is one sentence for the user."""
+from napari_hrpn.core.errors import PredictionError as PredictionError
 
 
 class PredictionWarning(UserWarning):

@@ -1,10 +1,9 @@
-"""Before the first tile: what fits together, what is worth a warning, how large a core may be."""
+"""Plan of a prediction: the channels the network gets, what is worth a warning, how large a core may be."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +13,19 @@ import psutil
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.tissue import TissueMask, tissue_mask
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
-from napari_hrpn.inference.compatibility import input_channels, intensity_warnings, pixel_size_warnings
-from napari_hrpn.inference.devices import choose_device, precision_warnings
 from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.inference.predictor import choose_device, computes_in
 from napari_hrpn.inference.settings import CELL_PX
-from napari_hrpn.inference.store_request import FINGERPRINT, recorded_request
-from napari_hrpn.inference.tile_reader import Sampling
-from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
+from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
+from napari_hrpn.inference.tile_pipeline import Sampling
+from napari_hrpn.slides import glance, guess_roles, slide_fingerprint, slide_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.inference.devices import Device
-    from napari_hrpn.inference.predictor import Predictor
+    from napari_hrpn.inference.predictor import Device, Predictor
     from napari_hrpn.inference.settings import PredictionSettings
     from napari_hrpn.models import Checkpoint, IntensityScaling
     from napari_hrpn.slides import Location, Slide
@@ -42,6 +39,8 @@ _TISSUE_CELL_PX = 256
 """Side of the squares that are computed where they hold tissue; smaller ones would add little but halo."""
 _SMALLEST_PIECE_PX = 256
 """On the network's grid: below it, the halo costs more than ten times what is kept."""
+_PIXEL_SIZE_TOLERANCE = 0.05
+_INTENSITY_TOLERANCE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +51,7 @@ class Plan:
     scaling: IntensityScaling  # With this slide's percentiles put in
     sampling: Sampling  # From the slide's grid to the network's
     grid: TileGrid  # Cores on the slide
+    region: Box | None  # Only tiles that meet it are predicted; None for all
     # Side in pixels of what the network may run on at once, halo not counted: what the memory budget affords (a
     # larger core is predicted piece by piece), and what is still worth trying when memory runs out
     largest_piece: int
@@ -96,40 +96,136 @@ def make_plan(
 ) -> Plan:
     """Check that slide, checkpoint and settings fit together, and decide everything else."""
     _refuse_in_slide(path, slide)
-    channels = input_channels(slide, checkpoint, roles)
-    device = choose_device(predictor.device)
-    stains = glance(slide, channels, checkpoint.card.scaling.reference_um)
+    channels = _input_channels(slide, checkpoint, roles)
+    device, card, stride = choose_device(predictor.device), checkpoint.card, predictor.stride
+    stains = glance(slide, channels, card.scaling.reference_um)
     tissue = tissue_mask(stains, 0)
     scaling, percentiles = _scaling_for(stains, checkpoint, tissue)
     factors = _factors(slide, checkpoint, settings)
-    halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, predictor.stride)
+    halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
+
+    def is_affordable(core: int) -> bool:
+        """Whether the memory suffices for the network on a core of that side and its halo."""
+        return predictor.bytes_for(*(core * factor + 2 * halo for factor in factors)) <= budget
+
     limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX
     limit = settings.largest_core or limits["cpu" if device.name == "cpu" else "gpu"]
-    bytes_for = partial(_bytes_for, predictor, halo, factors)
-    core = _core_px(settings, path, _largest_core_px(max(slide.shape), limit, bytes_for, budget))
-    smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), predictor.stride))
+    core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
+    smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), stride))
     levels = background_levels(stains, range(len(channels)), tissue)
     blank = levels if settings.skip_blank else None
     fill = percentiles[:, 0] if levels is None else levels
-    sampling = Sampling(factors, halo, predictor.stride, settings.padding, tuple(fill.tolist()))
     return Plan(
         channels=channels,
         scaling=scaling,
-        sampling=sampling,
-        grid=TileGrid(*slide.shape, core, halo, predictor.stride),
-        largest_piece=_piece_px(core, smallest, bytes_for, budget),
+        sampling=Sampling(factors, halo, stride, settings.padding, tuple(fill.tolist())),
+        grid=TileGrid(*slide.shape, core, halo, stride),
+        region=settings.region,
+        largest_piece=_largest_piece(core, smallest, is_affordable),
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
         background=0.0 if blank is None else _answer_to_background(predictor, scaling, blank),
-        dtype=np.dtype(checkpoint.card.dtype if settings.output == "probe" else "float32"),
-        request=_request(slide, checkpoint, channels, settings, halo, core),
-        warnings=(
-            *pixel_size_warnings(slide, checkpoint, settings),
-            *intensity_warnings(checkpoint, percentiles),
-            *precision_warnings(device, settings.precision),
-        ),
+        dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
+        request=_request(slide, checkpoint, channels, replace(settings, halo=halo, core=core)),
+        warnings=_warnings(slide, checkpoint, percentiles, settings, device),
     )
+
+
+def _input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None) -> tuple[int, ...]:
+    """Which channels of a slide the network gets, one per input."""
+    guessed = guess_roles(slide.channel_names)
+    found = {role: (roles or {}).get(role, getattr(guessed, role, None)) for role in checkpoint.card.input_roles}
+    missing = [role for role, channel in found.items() if channel is None]
+    there = ", ".join(slide.channel_names)
+    if missing:
+        msg = (
+            f"{slide.source.name} has the channels {there}, and none is known to show {missing[0]}; say which one does."
+        )
+        raise PredictionError(msg)
+    channels = tuple(channel for channel in found.values() if channel is not None)
+    if len(set(channels)) < len(channels) or not all(0 <= channel < len(slide.channel_names) for channel in channels):
+        msg = f"the inputs {', '.join(found)} got the channels {channels} of {there}; expected one for each."
+        raise PredictionError(msg)
+    return channels
+
+
+def pixel_size_warnings(
+    slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings | None = None
+) -> tuple[str, ...]:
+    """Say in at most one sentence that a slide's pixels are not of the size trained on.
+
+    Parameters
+    ----------
+    slide : Slide
+        With its pixel size.
+    checkpoint : Checkpoint
+        With the pixel size it was trained on.
+    settings : PredictionSettings, optional
+        With resampling there is nothing to warn of.
+
+    Returns
+    -------
+    tuple of str
+        None or one.
+    """
+    trained = checkpoint.card.pixel_size_um
+    if trained is None:
+        return ()
+    if slide.pixel_size_um is None:
+        return (
+            f"{slide.source.name} does not say its pixel size; the checkpoint was trained at {trained:g} µm per pixel, "
+            "and at another the prediction means little.",
+        )
+    largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
+    if largest <= _PIXEL_SIZE_TOLERANCE or (settings is not None and settings.resample):
+        return ()
+    size = slide.pixel_size_um[0]
+    return (
+        f"{slide.source.name} has pixels of {size:g} µm but the checkpoint was trained at {trained:g} µm: "
+        "resample it, or the prediction means little.",
+    )
+
+
+def unknown_warnings(slide: Slide, channels: tuple[int, ...], unknown_px: Sequence[int], halo: int) -> tuple[str, ...]:
+    """Say in at most one sentence how many pixels of the predicted tiles are no grey levels."""
+    counts = [
+        f"{count:,} {'pixel' if count == 1 else 'pixels'} of {slide.channel_names[channel]}"
+        for channel, count in zip(channels, unknown_px, strict=True)
+        if count
+    ]
+    if not counts:
+        return ()
+    return (
+        f"{slide.source.name}: {' and '.join(counts)} in the predicted tiles hold no number (NaN, infinite or beyond "
+        "1e12); the network was shown the channel's background there, so the prediction there is not known, and that "
+        f"up to {halo} px around may be off.",
+    )
+
+
+def _warnings(
+    slide: Slide,
+    checkpoint: Checkpoint,
+    percentiles: NDArray[np.float64],
+    settings: PredictionSettings,
+    device: Device,
+) -> tuple[str, ...]:
+    """Why a prediction may be worth little, or take long."""
+    card, sentences = checkpoint.card, list(pixel_size_warnings(slide, checkpoint, settings))
+    # inputs that are far brighter or darker than what the checkpoint was trained on
+    ranges = () if card.scaling.kind == "percentile" else card.input_ranges
+    for role, (_, high), (_, trained) in zip(card.input_roles, percentiles, ranges, strict=bool(ranges)):
+        if not trained / _INTENSITY_TOLERANCE <= high <= trained * _INTENSITY_TOLERANCE:
+            sentences.append(
+                f"bright {role} have grey level {high:.4g} but the checkpoint was trained with {trained:.4g}: "
+                "expect a poor prediction, or train on slides like this one."
+            )
+    if not computes_in(device.name, settings.precision):
+        sentences.append(
+            f"{device.title} only emulates {settings.precision}, which takes longer than fp32: leave the precision at "
+            "fp32."
+        )
+    return tuple(sentences)
 
 
 def _refuse_in_slide(path: Location, slide: Slide) -> None:
@@ -185,27 +281,23 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
     return factors
 
 
-def _core_px(settings: PredictionSettings, path: Location, affordable: int) -> int:
-    recorded = recorded_request(path)
-    if settings.core is not None:
-        return settings.core
-    if recorded is not None and isinstance(recorded.get("core"), int):
-        return int(recorded["core"])
-    return affordable
+def _recorded_core(path: Location) -> int | None:
+    """Side of the cores of a prediction that is gone on with."""
+    core = (recorded_request(path) or {}).get("core")
+    return core if isinstance(core, int) else None
 
 
-def _largest_core_px(longest: int, limit: int, bytes_for: Callable[[int], float], budget: float) -> int:
+def _largest_core(longest: int, limit: int, is_affordable: Callable[[int], bool]) -> int:
     core = CELL_PX
-    while core * 2 <= limit and core < longest and bytes_for(core * 2) <= budget:
+    while core * 2 <= limit and core < longest and is_affordable(core * 2):
         core *= 2
     return core
 
 
-def _piece_px(core: int, smallest: int, bytes_for: Callable[[int], float], budget: float) -> int:
-    piece = core
-    while piece > smallest and bytes_for(piece) > budget:
-        piece //= 2
-    return max(piece, smallest)
+def _largest_piece(core: int, smallest: int, is_affordable: Callable[[int], bool]) -> int:
+    while core > smallest and not is_affordable(core):
+        core //= 2
+    return max(core, smallest)
 
 
 def budget_bytes(settings: PredictionSettings, device: Device, available: float) -> float:
@@ -217,25 +309,15 @@ def budget_bytes(settings: PredictionSettings, device: Device, available: float)
     return min(4e9, available / 4) if settings.core is None else 0.75 * available
 
 
-def _bytes_for(predictor: Predictor, halo: int, factors: tuple[float, float], core: int) -> float:
-    height, width = (core * factor + 2 * halo for factor in factors)
-    return predictor.bytes_for(height, width)
-
-
 def _answer_to_background(predictor: Predictor, scaling: IntensityScaling, levels: NDArray[np.float32]) -> float:
     scaled = scaling.scale_inputs(levels[:, None, None])[:, 0, 0]
     return float(scaling.unscale_output(np.float32(predictor.answer_to(scaled))))  # type: ignore[arg-type]
 
 
 def _request(
-    slide: Slide,
-    checkpoint: Checkpoint,
-    channels: Sequence[int],
-    settings: PredictionSettings,
-    halo: int,
-    core: int,
+    slide: Slide, checkpoint: Checkpoint, channels: Sequence[int], settings: PredictionSettings
 ) -> dict[str, Any]:
-    decisive = asdict(replace(settings, halo=halo, core=core))
+    decisive = asdict(settings)
     for name in ("largest_core", "memory_gb", "device", "region"):
         del decisive[name]
     return {

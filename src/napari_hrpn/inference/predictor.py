@@ -1,19 +1,21 @@
-"""A checkpoint made ready to run: folded, in the fastest memory layout, on its device."""
+"""Processors that can run a network, and a checkpoint made ready to run on one: folded, in the fastest layout."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from napari_hrpn.inference.cpu.fused import fuse
 from napari_hrpn.inference.cpu.heap import keep_freed_memory
-from napari_hrpn.inference.cpu.strips import StripwiseHRPN
+from napari_hrpn.inference.cpu.strips import StripwiseHRPN, fuse
+from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.models import HRPN, halo_of
 
 if TYPE_CHECKING:
@@ -29,6 +31,84 @@ _BYTES_PER_PIXEL = 450
 """Peak memory per pixel that HRPN runs on as a whole, in fp32: 216 to 414 measured at 896 to 2,432 px, with room."""
 _STRIPWISE_BYTES_PER_PIXEL, _STRIP_BYTES_PER_COLUMN = 60, 70_000
 """The same in strips: 0.34 and 1.41 GB measured at 2,432 and 4,480 px, on the second tile."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A processor that can run the network.
+
+    Attributes
+    ----------
+    name : str
+        As torch and the command line know it, such as "cuda:0".
+    title : str
+        As people know it.
+    free_bytes, total_bytes : int
+        Its memory.
+    """
+
+    name: str
+    title: str
+    free_bytes: int
+    total_bytes: int
+
+
+def list_devices() -> tuple[Device, ...]:
+    """Find the processors there are, fastest first.
+
+    Returns
+    -------
+    tuple of Device
+        GPUs, if any, then the CPU.
+    """
+    memory = psutil.virtual_memory()
+    devices = [_cuda_device(index) for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        devices.append(Device("mps", "Apple GPU", memory.available, memory.total))
+    cpu = Device("cpu", f"CPU, {torch.get_num_threads()} threads", memory.available, memory.total)
+    return (*devices, cpu)
+
+
+def choose_device(name: str) -> Device:
+    """Find the device a user asked for.
+
+    Parameters
+    ----------
+    name : str
+        "auto" for the fastest, or a name such as "cpu", "cuda", "cuda:1", "mps".
+
+    Returns
+    -------
+    Device
+        The one to use.
+
+    Raises
+    ------
+    PredictionError
+        When there is none of that name.
+    """
+    devices = list_devices()
+    wanted = {"auto": devices[0].name, "cuda": "cuda:0"}.get(name, name)
+    for device in devices:
+        if device.name == wanted:
+            return device
+    there = ", ".join(device.name for device in devices)
+    msg = f"device {name!r} is not on this machine; expected auto or one of {there}."
+    raise PredictionError(msg)
+
+
+def computes_in(device: str, precision: str) -> bool:
+    """Whether a device has an arithmetic in hardware, as far as that can be told."""
+    if device == "cpu":
+        one_dnn = torch.ops.mkldnn
+        found = {"bf16": one_dnn._is_mkldnn_bf16_supported, "fp16": one_dnn._is_mkldnn_fp16_supported}
+        return precision not in found or bool(found[precision]())
+    return precision != "bf16" or device == "mps" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _cuda_device(index: int) -> Device:
+    free, total = torch.cuda.mem_get_info(index)
+    return Device(f"cuda:{index}", torch.cuda.get_device_name(index), free, total)
 
 
 def as_they_are(pixels: NDArray[np.generic]) -> NDArray[np.float32]:

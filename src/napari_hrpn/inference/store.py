@@ -7,38 +7,29 @@ checksum: what is missing or damaged is found when the prediction is gone on wit
 
 from __future__ import annotations
 
+import math
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from napari_hrpn.inference import store_files as files
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.settings import CELL_PX
-from napari_hrpn.inference.store_folder import check_links, clear_left, held, is_free, put_in_place, release
-from napari_hrpn.inference.store_form import (
-    METADATA,
-    bad_chunks,
-    checked_arrays,
-    covering_chunks,
-    damaged,
-    has_checksums,
-)
-from napari_hrpn.inference.store_request import is_request, recorded_request, refuse_another
 from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, contrast_limits, open_slide
 from napari_hrpn.slides.location import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.metadata import FINISHED, RECORD, multiscales_metadata
 from napari_hrpn.slides.pyramid import halve
-from napari_hrpn.slides.writers.pyramid_blocks import create_levels, level_shapes, write_part
+from napari_hrpn.slides.writers.ome_zarr_writer import create_levels, level_shapes, write_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    from filelock import BaseFileLock
     from numpy.typing import NDArray
 
     from napari_hrpn.core import Box
@@ -64,16 +55,16 @@ class PredictionStore:
 
     def __init__(self, path: Location) -> None:
         self.path = path
-        self._lock: BaseFileLock | None = None
+        self._lock = ExitStack()
         try:
             self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise damaged(path, METADATA) from error
-        self.levels, self._finished = checked_arrays(path, self._group)
+            raise files.damaged(path, files.METADATA) from error
+        self.levels, self._finished = files.checked_arrays(path, self._group)
         try:
             self._done: NDArray[np.bool_] = np.asarray(self._finished[:]) > 0
         except (RuntimeError, ValueError) as error:
-            raise damaged(path, "its record of finished tiles cannot be decoded") from error
+            raise files.damaged(path, "its record of finished tiles cannot be decoded") from error
 
     @classmethod
     def open(
@@ -121,48 +112,39 @@ class PredictionStore:
         path = as_location(path)
         check_writable(path)
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
-            found = recorded_request(path)
-            if not is_request(found, request):
-                is_there = found is not None or not is_free(path)
-                if is_there:
-                    refuse_another(path, found, request, title, overwrite=overwrite)
-                fill = partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0])
-                put_in_place(path, fill, overwrite=is_there)
+            fill = partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0])
+            files.prepare(path, request, title, fill, overwrite=overwrite)
             return cls._held(path, (1, *slide.shape), dtype)
 
     @classmethod
     def _held(cls, path: Location, shape: tuple[int, ...], dtype: np.dtype) -> PredictionStore:
-        check_links(path)
-        lock = held(path)
-        try:
-            if lock is not None:
-                clear_left(path)
+        files.check_links(path)
+        with files.held(path) as lock:
             store = cls(path)
             if store.levels[0].shape != shape or store.levels[0].dtype != dtype:
-                raise damaged(path, f"its pixels are {store.levels[0].shape} of type {store.levels[0].dtype}")
+                raise files.damaged(path, f"its pixels are {store.levels[0].shape} of type {store.levels[0].dtype}")
             store._mend()
-        except BaseException:
-            release(lock)
-            raise
-        store._lock = lock
+            store._lock = lock.pop_all()
         return store
 
     def _mend(self) -> None:
         """Take back tiles whose chunks are missing or damaged, and finish what a program that was killed did not."""
-        if isinstance(self.path, Path) and self._done.any() and has_checksums(self.levels):
-            bad = bad_chunks(self.path, self.levels[0], self._done)
+        if self._done.any():
+            bad = files.bad_chunks(self.path, self.levels[0], self._done)
             for chunk in bad:
                 self._done[chunk] = False
-            for level in range(1, len(self.levels)):
-                for chunk in bad_chunks(self.path, self.levels[level], covering_chunks(self._done, level)):
-                    self._halve_again(level, chunk)
+            for number, level in enumerate(self.levels[1:], start=1):
+                for chunk in files.bad_chunks(self.path, level, self._done):
+                    self._halve_again(number, chunk)
             if bad:
                 self._finished[:] = self._done.astype(np.uint8)
         is_said = bool(self._record.get("complete"))
-        if self.complete and not (is_said and self._has_contrast):
+        window = self._ome["omero"]["channels"][0]["window"]
+        has_contrast = (window.get("start"), window.get("end")) != _UNTOUCHED
+        if self.complete and not (is_said and has_contrast):
             self._record_complete()
         elif is_said and not self.complete:
-            self._group.update_attributes({RECORD: {**self._record, "complete": False}})
+            self._update(is_complete=False)
 
     def _halve_again(self, level: int, chunk: tuple[int, ...]) -> None:
         y, x = (CELL_PX * index for index in chunk)
@@ -171,8 +153,7 @@ class PredictionStore:
 
     def close(self) -> None:
         """Let other programs write; those who only look never had to wait."""
-        release(self._lock)
-        self._lock = None
+        self._lock.close()
 
     @property
     def request(self) -> dict[str, Any]:
@@ -210,10 +191,10 @@ class PredictionStore:
         numpy.ndarray or None
             What the core becomes on the finest level whose chunks it shares, for `record`; None if it shares none.
         """
-        own = self._own_levels(core)
+        unshared = self._unshared_levels(core)
         with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
-            coarsest = write_part(pixels[None], (0, core.y0, core.x0), self.levels[:own])
-        return halve(coarsest)[0] if own < len(self.levels) else None
+            coarsest = write_part(pixels[None], (0, core.y0, core.x0), self.levels[:unshared])
+        return halve(coarsest)[0] if unshared < len(self.levels) else None
 
     def record(self, core: Box, shared: NDArray[np.generic] | None) -> None:
         """Write a core on the levels whose chunks it shares, then record that it is finished.
@@ -225,22 +206,20 @@ class PredictionStore:
         shared : numpy.ndarray or None
             As `write` returned it.
         """
-        own = self._own_levels(core)
+        unshared = self._unshared_levels(core)
         with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
             if shared is not None:
-                write_part(shared[None], (0, core.y0 >> own, core.x0 >> own), self.levels[own:])
+                write_part(shared[None], (0, core.y0 >> unshared, core.x0 >> unshared), self.levels[unshared:])
             self._finished[_cells(core)] = 1
             self._done[_cells(core)] = True
             if self.complete:
                 self._record_complete()
 
-    def _own_levels(self, core: Box) -> int:
+    def _unshared_levels(self, core: Box) -> int:
         """On how many levels, finest first, no other core has a part in the chunks that a core lies in."""
         spans = zip((core.y0, core.x0), (core.y1, core.x1), self.levels[0].shape[1:], strict=True)
-        edges = [(start, stop) if stop < size else (start, 0) for start, stop, size in spans]
-        shared = (
-            level for level in range(len(self.levels)) if any(e % (CELL_PX << level) for pair in edges for e in pair)
-        )
+        edges = [edge for start, stop, size in spans for edge in (start, stop if stop < size else start)]
+        shared = (level for level in range(len(self.levels)) if math.gcd(*edges) % (CELL_PX << level))
         return next(shared, len(self.levels))
 
     def forget(self) -> None:
@@ -248,7 +227,7 @@ class PredictionStore:
         with _sentences(self.path, "could not be written", "delete that folder"):
             self._done[:] = False
             self._finished[:] = 0
-            self._group.update_attributes({RECORD: {**self._record, "complete": False}})
+            self._update(is_complete=False)
 
     def _record_complete(self) -> None:
         """Say in the metadata that the prediction is complete, and how bright it is: both at once, or neither."""
@@ -256,15 +235,17 @@ class PredictionStore:
             # that it is not finished
             warnings.simplefilter("ignore", SlideWarning)
             low, high = contrast_limits(open_slide(self.path))[0]
-        ome: Any = self._group.attrs["ome"]
+        ome = self._ome
         ome["omero"]["channels"][0]["window"] |= {"start": low, "end": high}
-        self._group.update_attributes({RECORD: {**self._record, "complete": True}, "ome": ome})
+        self._update(is_complete=True, ome=ome)
+
+    def _update(self, *, is_complete: bool, **attributes: Any) -> None:  # noqa: ANN401 (JSON)
+        self._group.update_attributes({RECORD: {**self._record, "complete": is_complete}, **attributes})
 
     @property
-    def _has_contrast(self) -> bool:
+    def _ome(self) -> dict[str, Any]:
         ome: Any = self._group.attrs["ome"]
-        window = ome["omero"]["channels"][0]["window"]
-        return (window.get("start"), window.get("end")) != _UNTOUCHED
+        return dict(ome)
 
     @property
     def _record(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""The three steps of a tile (read, predict, write), and the clock that times them.
+"""Steps of a tile: reading what the network sees, predicting, writing, and the clock that times them.
 
-They know nothing of other tiles: what is done and what is left is the tally's to say.
+Where a slide is shown at another pixel size, every pixel of the network's grid depends only on where it lies on
+the slide, never on the tile: resampled tiles fit together as exactly as the others.
 """
 
 from __future__ import annotations
@@ -13,22 +14,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
 
+from napari_hrpn.core import Box, Stopped, reflected
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory
 from napari_hrpn.inference.errors import PredictionError
-from napari_hrpn.inference.reports import Spent
+from napari_hrpn.slides import known_pixels, with_known_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from concurrent.futures import Future
+    from collections.abc import Iterator, Sequence
 
+    import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.core import Box, Tile
+    from napari_hrpn.core import Tile
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.predictor import Predictor, Ready
     from napari_hrpn.inference.store import PredictionStore
-    from napari_hrpn.inference.tile_queue import TileQueue
     from napari_hrpn.slides import ChunkCache, Slide
 
     ReadPiece = tuple[Tile, Ready | None]
@@ -37,20 +39,10 @@ if TYPE_CHECKING:
 _ROWS = 256
 
 
-class _Stopped(Exception):  # noqa: N818 (not an error)
-    """The run is ending: the tile that is being computed is given up."""
-
-
-@dataclass(frozen=True, eq=False)
-class WrittenTile:
-    """A tile whose own chunks are on disk, but which is not recorded yet."""
-
-    tile: Tile
-    shared: NDArray[np.generic] | None  # What is still to be written, as `PredictionStore.write` returned it
-
-
 class TilePipeline:
-    """The steps of a plan's tiles."""
+    """The steps of a plan's tiles; each raises `Stopped` once the run is ending."""
+
+    SPENT = ("pixels_kept", "pixels_run", "seconds_reading", "seconds_waiting", "seconds_computing", "seconds_writing")
 
     def __init__(
         self,
@@ -65,9 +57,8 @@ class TilePipeline:
         self._level, self._chunks = slide.levels[0], chunks
         self.halted = threading.Event()
         self.largest_piece = plan.largest_piece
-        self._pixels_kept = self._pixels_run = 0
         self._unknown: dict[Box, NDArray[np.int64]] = {}
-        self._seconds = dict.fromkeys(("reading", "waiting", "computing", "writing"), 0.0)
+        self._spent: dict[str, float] = dict.fromkeys(self.SPENT, 0)
         self._lock = threading.Lock()
 
     @property
@@ -75,48 +66,44 @@ class TilePipeline:
         """Whether no more work is to be begun."""
         return self._stop.is_set() or self.halted.is_set()
 
-    def next_of(self, tiles: TileQueue) -> Tile | None:
-        """Take the next tile, unless the run is ending."""
-        return None if self.stopping else tiles.take()
-
     def read(self, tile: Tile) -> list[ReadPiece]:
         """Read what the network sees for the pieces of a tile."""
-        if self.stopping:
-            return []
+        self._go_on()
         return [(piece, self._read_ahead(piece)) for piece in self._plan.pieces(tile)]
 
-    def predict(self, tile: Tile, read: Future[list[ReadPiece]]) -> NDArray[np.generic] | None:
-        """Predict a tile, in the store's type; None when the run is ending."""
-        with self._clock("waiting"):
-            pieces = read.result()
-        if self.stopping:
-            return None
-        try:
-            return self._predicted_pieces(tile, pieces)
-        except _Stopped:
-            return None
-
-    def _predicted_pieces(self, tile: Tile, pieces: list[ReadPiece]) -> NDArray[np.generic]:
+    def predict(self, tile: Tile, pieces: list[ReadPiece]) -> NDArray[np.generic]:
+        """Predict a tile, in the store's type."""
+        self._go_on()
         plan, core = self._plan, tile.core
         whole = np.full((core.height, core.width), plan.as_stored(np.float32(plan.background)), plan.dtype)
         for piece, pixels in pieces:
             self._store_levels(_part(whole, core, piece.core), self._predicted(piece, pixels))
         return whole
 
-    def write(self, tile: Tile, predicted: Future[NDArray[np.generic] | None]) -> WrittenTile | None:
-        """Write the chunks that are a tile's alone; None when the run is ending."""
-        pixels = predicted.result()
-        if pixels is None:
-            return None
-        with self._clock("writing"):
-            return WrittenTile(tile, self._store.write(tile.core, pixels))
+    def write(self, tile: Tile, pixels: NDArray[np.generic]) -> NDArray[np.generic] | None:
+        """Write the chunks that are a tile's alone; what is still to be written, as `PredictionStore.write` has it."""
+        with self.clock("writing"):
+            return self._store.write(tile.core, pixels)
 
     @property
-    def spent(self) -> Spent:
-        """What the tiles took so far."""
-        seconds = {f"seconds_{part}": passed for part, passed in self._seconds.items()}
+    def spent(self) -> dict[str, Any]:
+        """What the tiles took so far: pixels, seconds (which overlap), and pixels that are not grey levels."""
         unknown = sum(self._unknown.values(), np.zeros(len(self._plan.channels), np.int64))
-        return Spent(self._pixels_kept, self._pixels_run, **seconds, unknown_px=tuple(unknown.tolist()))
+        return {**self._spent, "unknown_px": unknown}
+
+    @contextmanager
+    def clock(self, part: str) -> Iterator[None]:
+        """Time a step."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._spent[f"seconds_{part}"] += time.perf_counter() - start
+
+    def _go_on(self) -> None:
+        if self.stopping:
+            raise Stopped
 
     def _read_ahead(self, tile: Tile) -> Ready | None:
         """Read a piece before its turn; None where there is no memory for it beside those that are on their way."""
@@ -130,7 +117,7 @@ class TilePipeline:
             return None
 
     def _read(self, tile: Tile) -> Ready:
-        with self._clock("reading"):
+        with self.clock("reading"):
             pixels, unknown = self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
             if unknown.any():
                 # of a piece that is read again, in quarters, it counts once
@@ -139,8 +126,7 @@ class TilePipeline:
 
     def _scaled(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """Make the network's numbers of a strip; on a processor there are several in a tile, so it ends soon."""
-        if self.stopping:
-            raise _Stopped
+        self._go_on()
         return self._plan.scaling.scale_inputs(pixels)
 
     def _store_levels(self, target: NDArray[np.generic], output: NDArray[np.float32]) -> None:
@@ -151,20 +137,19 @@ class TilePipeline:
 
     def _predicted(self, tile: Tile, pixels: Ready | None) -> NDArray[np.float32]:
         """Run the network on a piece; after it ran out of memory, on its quarters, now and for all pieces to come."""
-        if self.stopping:
-            raise _Stopped
+        self._go_on()
         if self._too_large(tile):
             return self._in_quarters(tile)
         try:
             pixels = self._read(tile) if pixels is None else pixels
-            with self._clock("computing"):
+            with self.clock("computing"):
                 output = self._predictor.run(pixels, self._plan.sampling.halo, self._scaled)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
         else:
-            self._pixels_kept += tile.core.area
-            self._pixels_run += math.prod(pixels.shape[-2:])
+            self._spent["pixels_kept"] += tile.core.area
+            self._spent["pixels_run"] += math.prod(pixels.shape[-2:])
             return self._plan.sampling.to_core(output, tile.core)
         self.largest_piece = max(self._plan.smallest_piece, self.largest_piece // 2)
         free_memory(self._predictor.device)
@@ -186,16 +171,110 @@ class TilePipeline:
             _part(whole, core, quarter.core)[...] = self._predicted(quarter, None)
         return whole
 
-    @contextmanager
-    def _clock(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._seconds[part] += time.perf_counter() - start
-
 
 def _part(whole: NDArray[Any], core: Box, box: Box) -> NDArray[Any]:
     """A view of what lies in a box of a core."""
     return whole[box.y0 - core.y0 : box.y1 - core.y0, box.x0 - core.x0 : box.x1 - core.x0]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a core of the slide lies on the network's grid."""
+
+    # Pixels of the network's grid per pixel of the slide, along y and x; 1 without resampling
+    factors: tuple[float, float]
+    # In pixels of the network's grid
+    halo: int
+    stride: int
+    padding: str = "reflect"  # What lies beyond the slide's border
+    # Grey level of each input that the network sees in place of a pixel that is none (see `known_pixels`): the
+    # background of the channel, since glass is where stains have no signal, while 0 may be a level that no slide has
+    fill: tuple[float, ...] = ()
+
+    @property
+    def resamples(self) -> bool:
+        """Whether the network's grid differs from the slide's."""
+        return self.factors != (1.0, 1.0)
+
+    def seen_by_network(self, core: Box) -> Box:
+        """What the network runs on, in pixels of its own grid: stride-aligned, halo included."""
+        rows = self._seen(core.y0, core.y1, self.factors[0])
+        columns = self._seen(core.x0, core.x1, self.factors[1])
+        return Box(*rows, *columns)
+
+    def _seen(self, start: int, stop: int, factor: float) -> tuple[int, int]:
+        reach = 0.0 if factor == 1 else 1 + factor
+        first = math.floor((start * factor - reach) / self.stride) * self.stride
+        last = first + math.ceil((stop * factor + reach - first) / self.stride) * self.stride
+        return first - self.halo, last + self.halo
+
+    def read(
+        self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], core: Box
+    ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+        """Read what the network sees for a core."""
+        seen = self.seen_by_network(core)
+        if not self.resamples:
+            return self._read_box(level, chunks, channels, seen, core)
+        down, rows = _resampling(seen.y0, seen.y1, self.factors[0])
+        right, columns = _resampling(seen.x0, seen.x1, self.factors[1])
+        pixels, unknown = self._read_box(level, chunks, channels, Box(*down, *right), core)
+        return _resampled(pixels, rows, columns), unknown
+
+    def to_core(self, output: NDArray[np.float32], core: Box) -> NDArray[np.float32]:
+        """Cut the network's output, its halo cropped, down to a core of the slide."""
+        if not self.resamples:
+            return output[: core.height, : core.width]
+        inner = self.seen_by_network(core).grown(-self.halo)
+        _, rows = _resampling(core.y0, core.y1, 1 / self.factors[0], (inner.y0, inner.y1))
+        _, columns = _resampling(core.x0, core.x1, 1 / self.factors[1], (inner.x0, inner.x1))
+        resampled: NDArray[np.float32] = _resampled(output[None], rows, columns)[0]
+        return resampled
+
+    def _read_box(
+        self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], box: Box, core: Box
+    ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+        height, width = level.shape[1:]
+        rows, columns = reflected(box.y0, box.y1, height), reflected(box.x0, box.x1, width)
+        top, left = int(rows.min()), int(columns.min())
+        there = slice(top, int(rows.max()) + 1), slice(left, int(columns.max()) + 1)
+        read = [chunks.read(level, slice(channel, channel + 1), *there)[0] for channel in channels]
+        pixels = np.stack([np.take(np.take(plane, rows - top, 0), columns - left, 1) for plane in read])
+        if self.padding == "zero":
+            outside_rows = (np.arange(box.y0, box.y1) < 0) | (np.arange(box.y0, box.y1) >= height)
+            outside_columns = (np.arange(box.x0, box.x1) < 0) | (np.arange(box.x0, box.x1) >= width)
+            pixels[:, outside_rows] = 0
+            pixels[:, :, outside_columns] = 0
+        known = known_pixels(pixels)
+        if known is None:
+            return pixels, np.zeros(len(channels), np.int64)
+        inside = known[:, core.y0 - box.y0 : core.y1 - box.y0, core.x0 - box.x0 : core.x1 - box.x0]
+        return with_known_pixels(pixels, self.fill), np.count_nonzero(~inside, axis=(1, 2))
+
+
+def _resampling(
+    start: int, stop: int, factor: float, source: tuple[int, int] | None = None
+) -> tuple[tuple[int, int], sparse.csr_array]:
+    """Linear interpolation between two grids of one axis, smoothed where the target is coarser, and the source's span.
+
+    Target pixel i lies at (i + 1/2) / factor - 1/2 of the source; a triangle as wide as the coarser of the two
+    pixels weighs the source pixels around it.
+    """
+    support = max(1.0, 1 / factor)
+    reach = math.ceil(support)
+    if source is None:
+        first, last = (start + 0.5) / factor - 0.5, (stop - 0.5) / factor - 0.5
+        source = math.floor(first) - reach - 1, math.ceil(last) + reach + 2
+    centres = (np.arange(start, stop) + 0.5) / factor - 0.5
+    offsets = np.arange(-reach, reach + 1)
+    sources = np.floor(centres).astype(int)[:, None] + offsets
+    weights = np.maximum(0, 1 - np.abs(sources - centres[:, None]) / support)
+    weights[(sources < source[0]) | (sources >= source[1])] = 0
+    weights /= weights.sum(axis=1, keepdims=True)
+    kept = weights > 0
+    rows = np.broadcast_to(np.arange(stop - start)[:, None], weights.shape)
+    shape = (stop - start, source[1] - source[0])
+    return source, sparse.csr_array((weights[kept], (rows[kept], sources[kept] - source[0])), shape=shape)
+
+
+def _resampled(pixels: NDArray[np.generic], rows: sparse.csr_array, columns: sparse.csr_array) -> NDArray[np.float32]:
+    return np.stack([(columns @ (rows @ plane).T).T for plane in pixels]).astype(np.float32)

@@ -17,7 +17,7 @@ import safetensors
 import torch
 from safetensors.torch import save
 
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.files import replaced_file
 from napari_hrpn.models.checkpoint_header import SETTINGS, read_card, read_settings
 from napari_hrpn.models.ganda import GANDA, GANDASettings
 from napari_hrpn.models.hrpn import HRPN, HRPNSettings

@@ -1,4 +1,5 @@
-"""Everything that knows napari or Qt; the rest of the package does not.
+"""The napari plugin; nothing else in the package imports napari or Qt.
 
-A folder for each widget, `layers` and `forms` for what they share; the other modules are what `napari.yaml` names.
+A folder for each dock widget, which uses `parts`, which use `viewer`, which uses `background`; the other modules are
+what `napari.yaml` names.
 """

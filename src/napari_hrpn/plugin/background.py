@@ -1,6 +1,6 @@
-"""Run a generator off the GUI thread and hear of it in the GUI thread.
+"""Background threads that run a generator, and whose results arrive as signals in the GUI thread.
 
-The thread touches nothing of Qt or napari: what it yields is handed over, and is given out in the GUI thread.
+The thread touches nothing of Qt or napari: what it yields is queued, and emitted in the GUI thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 NICENESS = 10
 _YIELDED, _RETURNED, _FAILED = "yielded", "returned", "failed"
+
+
+def soon(owner: QObject, act: Callable[[], object], delay_ms: int = 0) -> QTimer:
+    """A timer that acts once after it was started last."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(delay_ms)
+    timer.timeout.connect(act)
+    return timer
 
 
 def once(function: Callable[..., Any], *arguments: object) -> Work:
@@ -38,7 +47,7 @@ def once(function: Callable[..., Any], *arguments: object) -> Work:
 
 
 class BackgroundRun(QObject):
-    """A generator that runs in a thread of its own; its signals come in the GUI thread.
+    """A generator that runs in another thread; its signals come in the GUI thread.
 
     `yielded` carries what the generator yields, `returned` its result, `failed` the exception; `finished` comes
     last, whatever happened. When it comes, the generator is closed and nothing refers to it any more.
@@ -51,14 +60,14 @@ class BackgroundRun(QObject):
 
     def __init__(self, work: Work, *, is_polite: bool = True) -> None:
         super().__init__()
-        self._mail = _Mail()
+        self._queue = _Queue()
         self._stop = threading.Event()
         self._thread = threading.Thread(
-            target=_run, args=(work, self._stop, self._mail, is_polite), name="napari-hrpn", daemon=False
+            target=_run, args=(work, self._stop, self._queue, is_polite), name="napari-hrpn", daemon=False
         )
-        self._mail.bell.rung.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        # whoever deletes this object, the thread must end; `destroyed` does not come where it goes as part of a circle
-        for end in (self._mail.close, self._stop.set):
+        self._queue.notifier.notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        # the thread must end when this object is deleted; `destroyed` does not come if that happens as part of a circle
+        for end in (self._queue.close, self._stop.set):
             weakref.finalize(self, end)
 
     @property
@@ -75,26 +84,21 @@ class BackgroundRun(QObject):
         self._stop.set()
 
     def abandon(self) -> None:
-        """Ask the generator to return, and give out no signal any more: for a widget that is going away."""
+        """Ask the generator to return; no signal comes any more: for a widget that is going away."""
         self._stop.set()
-        self._mail.close()
+        self._queue.close()
 
     def hand_out(self, patience_s: float) -> None:
-        """Give out what the thread has to tell now, without going through the events of the program."""
-        self._mail.wait(patience_s)
+        """Emit what the thread has queued now, without going through the events of the program."""
+        self._queue.wait(patience_s)
         self._deliver()
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Block until the thread has ended; not for the GUI thread of a program that someone looks at."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
     def _deliver(self) -> None:
-        for kind, value in self._mail.take():
+        for kind, value in self._queue.take():
             if kind == _YIELDED:
                 self.yielded.emit(value)
                 continue
-            self._mail.close()
+            self._queue.close()
             if _uses_gpu():
                 # what stands in circles would keep its memory; here, for in the thread it might delete Qt objects,
                 # and not without need, for it takes 0.2 s
@@ -116,7 +120,7 @@ def begin(
 
 
 class NewestTask(QObject):
-    """One thing at a time in another thread: what is asked for takes the place of what was being done."""
+    """One task at a time in another thread: a new one takes the place of the one before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +135,7 @@ class NewestTask(QObject):
         """Start a task."""
         self.abandon()
         self._run = BackgroundRun(work)
-        # whoever is told may start the next one
+        # the receiver may start the next one
         for signal in (self._run.returned, self._run.failed):
             signal.connect(self._end)
         self._run.returned.connect(take)
@@ -139,7 +143,7 @@ class NewestTask(QObject):
         self._run.start()
 
     def abandon(self) -> None:
-        """End what runs, and say no more of it."""
+        """End what runs; no signal comes any more."""
         if self._run is not None:
             self._run.abandon()
             self._run = None
@@ -148,65 +152,65 @@ class NewestTask(QObject):
         self._run = None
 
 
-class _Bell(QObject):
-    """What the thread rings; an object of its own, for that which listens may be deleted at that moment."""
+class _Notifier(QObject):
+    """Signal of the thread; an object apart from the receiver, which may be deleted at that moment."""
 
-    rung = Signal()
+    notified = Signal()
 
 
-class _Mail:
-    """What the thread has to tell, until the GUI thread takes it."""
+class _Queue:
+    """What the thread has yielded or returned, until the GUI thread takes it."""
 
     def __init__(self) -> None:
-        self.bell = _Bell()
-        self._letters: deque[tuple[str, Any]] = deque()
+        self.notifier = _Notifier()
+        self._items: deque[tuple[str, Any]] = deque()
         self._lock = threading.Condition()
         self._is_open = True
 
     def post(self, kind: str, value: object) -> None:
         with self._lock:
             if self._is_open:
-                self._letters.append((kind, value))
+                self._items.append((kind, value))
                 self._lock.notify()
-                self.bell.rung.emit()
+                self.notifier.notified.emit()
 
     def wait(self, timeout_s: float) -> None:
         with self._lock:
-            self._lock.wait_for(lambda: self._letters, timeout_s)
+            self._lock.wait_for(lambda: self._items, timeout_s)
 
     def take(self) -> list[tuple[str, Any]]:
         with self._lock:
-            letters = list(self._letters)
-            self._letters.clear()
-            return letters
+            items = list(self._items)
+            self._items.clear()
+            return items
 
     def close(self) -> None:
         with self._lock:
             self._is_open = False
-            self._letters.clear()
+            self._items.clear()
 
 
-def _run(work: Work, stop: threading.Event, mail: _Mail, is_polite: bool) -> None:
+def _run(work: Work, stop: threading.Event, queue: _Queue, is_polite: bool) -> None:
     if is_polite:
         _lower_priority()
     try:
-        letter = _RETURNED, _driven(work(stop), stop, mail)
+        item = _RETURNED, _driven(work(stop), stop, queue)
     except BaseException as error:
         # the frames hold the generator's variables, which may be large
         traceback.clear_frames(error.__traceback__)
-        letter = _FAILED, error
+        item = _FAILED, error
     del work
     _free_gpu_memory()
-    mail.post(*letter)
+    queue.post(*item)
     # an exception refers to this frame, which must not refer to the exception
-    del letter
+    del item
 
 
-def _driven(generator: Generator[Any, None, Any], stop: threading.Event, mail: _Mail) -> object:
+def _driven(generator: Generator[Any, None, Any], stop: threading.Event, queue: _Queue) -> object:
     with contextlib.closing(generator):
         while True:
             try:
-                mail.post(_YIELDED, next(generator))
+                queue.post(_YIELDED, next(generator))
             except StopIteration as end:
                 return end.value
             if not threading.main_thread().is_alive():

@@ -1,10 +1,10 @@
-"""File > IO Utilities > Slide overviews: tells what the cached coarse levels take, and clears them when asked."""
+"""Menu entry File > IO Utilities > Slide overviews: size of the cached coarse levels, and a way to delete them."""
 
 from __future__ import annotations
 
 
 def manage_pyramid_cache() -> None:
-    """Tell size and place of the cached coarse levels, and delete them if the user says so."""
+    """Show size and folder of the cached coarse levels, and delete them if the user says so."""
     from napari.utils.notifications import show_info
     from qtpy.QtWidgets import QApplication, QMessageBox
 

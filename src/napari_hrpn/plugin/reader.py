@@ -1,8 +1,7 @@
-"""Files dropped on napari become layers; what a file is, `open_slide` decides, not this module."""
+"""Reader of slides that are dropped on napari or opened with it; `open_slide` recognises the format."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,8 @@ if TYPE_CHECKING:
     import napari
 
     from napari_hrpn.plugin.viewer import LayerData
-    from napari_hrpn.slides import Location, SeriesInfo, Slide
+    from napari_hrpn.slides import Location, Slide
 
-FILES = (".tif", ".tiff", ".btf", ".ndpi", ".svs", ".qptiff", ".nd2", ".czi")
-_FOLDERS = (".zarr",)
 _MOST_SERIES = 4
 
 
@@ -53,42 +50,37 @@ def _layers_of_file(path: Location, viewer: napari.Viewer | None) -> list[LayerD
     layers: list[LayerData] = []
     for info in series[:_MOST_SERIES]:
         slide = open_slide(path, series=info.index)
-        title = slide_title(slide) if len(series) == 1 else f"{slide_title(slide)} {_series_name(info)}"
+        title = slide_title(slide)
+        if len(series) > 1:
+            title = f"{title} {info.name or f'image {info.index}'}"
         layers += _shown(slide, viewer, title, visible=not layers)
     if len(series) > _MOST_SERIES:
-        _tell_of_more(path, series)
+        _warn_of_more(path, len(series))
     return layers
 
 
 def _shown(slide: Slide, viewer: napari.Viewer | None, title: str, *, visible: bool) -> list[LayerData]:
     """Layers of a slide; in a viewer, levels that are not stored are built behind the scenes."""
-    from napari_hrpn.plugin.viewer import make_room, settle_soon, slide_layers, widen_slider
+    from napari_hrpn.plugin.viewer import make_room, settle_soon, shown_layers, slide_layers, widen_slider
     from napari_hrpn.slides import prediction_record
 
     if viewer is None:
         return slide_layers(slide, title=title, visible=visible)
-    from napari_hrpn.plugin.viewer.pyramids import cached_layers, needs_cache
-
     viewer.layers.events.inserted.connect(widen_slider)
-    show = partial(cached_layers, viewer) if needs_cache(slide) else slide_layers
-    layers = show(slide, title=title, visible=visible)
+    layers = shown_layers(viewer, slide, title=title, visible=visible)
     if visible and prediction_record(slide.source) is None:
         make_room(viewer, slide)
     settle_soon(viewer)
     return layers
 
 
-def _series_name(info: SeriesInfo) -> str:
-    return info.name or f"image {info.index}"
-
-
-def _tell_of_more(path: Location, series: Sequence[SeriesInfo]) -> None:
+def _warn_of_more(path: Location, count: int) -> None:
     import warnings
 
     from napari_hrpn.slides import SlideWarning
 
     warnings.warn(
-        f"{path.name} holds {len(series)} images and the first {_MOST_SERIES} are opened: "
+        f"{path.name} holds {count} images and the first {_MOST_SERIES} are opened: "
         f"`napari_hrpn.open_slide(path, series={_MOST_SERIES})` opens the next in a script.",
         SlideWarning,
         stacklevel=2,
@@ -96,6 +88,7 @@ def _tell_of_more(path: Location, series: Sequence[SeriesInfo]) -> None:
 
 
 def _looks_like_a_slide(words: str | Path) -> bool:
+    from napari_hrpn.slides.formats import FILE_SUFFIXES, FOLDER_SUFFIXES
     from napari_hrpn.slides.location import ZARR_METADATA, is_address
 
     path = Path(words)
@@ -103,14 +96,18 @@ def _looks_like_a_slide(words: str | Path) -> bool:
     if name in ZARR_METADATA:
         return True
     if is_address(words):
-        return name.endswith(_FOLDERS)
+        return name.endswith(FOLDER_SUFFIXES)
     if not path.is_dir():
-        return name.endswith(FILES)
-    return name.endswith(_FOLDERS) or any((path / known).is_file() for known in ZARR_METADATA) or _holds_tiffs(path)
+        return name.endswith(FILE_SUFFIXES)
+    return (
+        name.endswith(FOLDER_SUFFIXES) or any((path / known).is_file() for known in ZARR_METADATA) or _holds_tiffs(path)
+    )
 
 
 def _holds_tiffs(folder: Path) -> bool:
+    from napari_hrpn.slides.formats import STAIN_SUFFIXES
+
     try:
-        return any(child.suffix.lower() in (".tif", ".tiff") for child in folder.iterdir())
+        return any(child.suffix.lower() in STAIN_SUFFIXES for child in folder.iterdir())
     except OSError:
         return False

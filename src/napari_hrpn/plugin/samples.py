@@ -1,10 +1,10 @@
-"""File > Open Sample > napari-hrpn: phantoms, which appear at once and fill from the middle outwards."""
+"""Sample slides, File > Open Sample > napari-hrpn: phantoms that appear at once and fill from the middle outwards."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import threading
@@ -14,47 +14,25 @@ if TYPE_CHECKING:
 
     from napari_hrpn.core import Box
     from napari_hrpn.phantom import Phantom
-    from napari_hrpn.plugin.viewer import LiveLevels
+    from napari_hrpn.plugin.viewer import LayerData, LiveLevels
     from napari_hrpn.slides import Slide
 
 _NOISE_FREE = "noise-free QD"
 
 
-def tiny() -> list[Any]:
-    """Layers of a phantom of 256 px."""
-    return _sample("tiny")
-
-
-def tumour() -> list[Any]:
-    """Layers of a phantom tumour of 4,096 px."""
-    return _sample("tumour")
-
-
-def paper_like() -> list[Any]:
-    """Layers of a phantom tumour that is as dim as a probe often is."""
-    return _sample("paper_like")
-
-
-def stress() -> list[Any]:
-    """Layers of a phantom tumour with saturation, cross-talk, shading and shifted channels."""
-    return _sample("stress")
-
-
-def null() -> list[Any]:
-    """Layers of a phantom whose probe nothing can predict."""
-    return _sample("null")
-
-
-def _sample(preset: str) -> list[Any]:
+def _sample(preset: str) -> list[LayerData]:
+    """Layers of a phantom, and of what a perfect prediction of it would be."""
     from napari import current_viewer
 
     from napari_hrpn.phantom import phantom_slide
-    from napari_hrpn.plugin.viewer import make_room, slide_layers, widen_slider
-    from napari_hrpn.plugin.viewer.pyramids import Growth, grow
+    from napari_hrpn.plugin.viewer import grow, make_room, slide_layers, widen_slider
     from napari_hrpn.slides import contrast_limits
 
     phantom = phantom_slide(preset)
-    limits = contrast_limits(_middle(phantom.slide))
+    finest = phantom.slide.levels[0]
+    # the block in the middle has the contrast of the rest, and is needed first anyway
+    middle = finest.blocks[:, finest.numblocks[1] // 2, finest.numblocks[2] // 2]
+    limits = contrast_limits(replace(phantom.slide, levels=(middle,)))
     expected = _noise_free_slide(phantom)
     viewer = current_viewer()
     live, live_expected = None, None
@@ -63,11 +41,18 @@ def _sample(preset: str) -> list[Any]:
         make_room(viewer, phantom.slide)
         live, live_expected = _live_levels(phantom.slide), _live_levels(expected)
         fill = partial(_fill, (phantom.slide, expected), (live, live_expected))
-        grow(viewer, Growth(phantom.slide, (*live, *live_expected), fill))
+        grow(viewer, phantom.slide, (*live, *live_expected), fill)
     layers = slide_layers(phantom.slide, limits=limits, live=live)
     hidden = slide_layers(expected, limits=limits[2:], live=live_expected, visible=False)
     # not a slide to predict on, but the best that a prediction can be
     return [*layers, *((data, attributes | {"metadata": {}}, kind) for data, attributes, kind in hidden)]
+
+
+# phantoms of 256 px and 4,096 px; one as dim as a probe often is; one with saturation, cross-talk, shading and shifted
+# channels; and one whose probe nothing can predict
+tiny, tumour, paper_like, stress, null = (
+    partial(_sample, preset) for preset in ("tiny", "tumour", "paper_like", "stress", "null")
+)
 
 
 def _noise_free_slide(phantom: Phantom) -> Slide:
@@ -76,12 +61,6 @@ def _noise_free_slide(phantom: Phantom) -> Slide:
     finest = phantom.noise_free_probe[None]
     levels = (finest, *coarser_levels(finest))[: len(phantom.slide.levels)]
     return replace(phantom.slide, levels=levels, channel_names=(_NOISE_FREE,))
-
-
-def _middle(slide: Slide) -> Slide:
-    """The block in the middle, which tells the contrast of the rest and is needed first anyway."""
-    finest = slide.levels[0]
-    return replace(slide, levels=(finest.blocks[:, finest.numblocks[1] // 2, finest.numblocks[2] // 2],))
 
 
 def _live_levels(slide: Slide) -> tuple[LiveLevels, ...]:

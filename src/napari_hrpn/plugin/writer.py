@@ -1,4 +1,4 @@
-"""Layers to files, as OME-Zarr or OME-TIFF with a pyramid of their own."""
+"""Writer of layers, as OME-Zarr or OME-TIFF with a pyramid."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _slide(layers: Sequence[napari.layers.Layer]) -> Slide:
     slides = [slide_of(layer) for layer in layers]
     first = slides[0]
     if first is None or any(slide is None or not is_same_slide(first, slide) for slide in slides):
-        return slide_from_layers(layers, [layer.name for layer in layers])
+        return slide_from_layers(layers)
     channels = [channel for layer in layers if (channel := channel_of(layer)) is not None]
     return _with_channels(first, channels) if channels else first
 

@@ -1,30 +1,22 @@
-"""Results in, pictures and tables out; nothing is computed here."""
+"""Reports of an evaluation, a cohort of tumours and a study: tables, figures and pages of what was measured."""
 
-from napari_hrpn.reports.agreement_table import write_agreement
-from napari_hrpn.reports.errors import ReportError
-from napari_hrpn.reports.evaluation import (
-    CohortTumour,
-    EvaluationRequest,
-    WritingReport,
-    WrittenCohort,
-    WrittenEvaluation,
+from napari_hrpn.reports.cohort import CohortTumour, WrittenCohort, write_cohort
+from napari_hrpn.reports.drawing import plain_text
+from napari_hrpn.reports.evaluation import EvaluationRequest, WritingReport, WrittenEvaluation, write_evaluation
+from napari_hrpn.reports.folder import ReportError, read_evaluation
+from napari_hrpn.reports.numbers import number
+from napari_hrpn.reports.overview import write_overview
+from napari_hrpn.reports.provenance import prediction_record
+from napari_hrpn.reports.request import (
     check_on_slide,
     nuclei_words,
-    number,
     other_slide_words,
     own_folder,
-    penetration_tables,
     prediction_names,
-    prediction_record,
-    read_evaluation,
     roles_around,
-    write_cohort,
-    write_evaluation,
 )
-from napari_hrpn.reports.figure_text import plain_text
-from napari_hrpn.reports.overview import write_overview
-from napari_hrpn.reports.study_figures import write_study_figures
-from napari_hrpn.reports.study_table import write_study_table
+from napari_hrpn.reports.study import write_study_figures, write_study_table
+from napari_hrpn.reports.tables import penetration_tables, write_agreement
 
 __all__ = [
     "CohortTumour",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.core.atomic_write import replaced_file
-from napari_hrpn.reports.figure_text import plain_text
+from napari_hrpn.core.files import replaced_file
+from napari_hrpn.reports.drawing import plain_text
 from napari_hrpn.slides import contrast_limits
 
 if TYPE_CHECKING:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask
 import numpy as np
@@ -22,15 +21,13 @@ if TYPE_CHECKING:
     Key = tuple[str, *tuple[int, ...]]
 
 
-@dataclass(frozen=True)
-class _Touched:
-    """A chunk that a part of an axis meets: its number, size, and the shared part in three counts of the axis."""
+class _Touched(NamedTuple):
+    """A chunk that a part of an axis meets: its number, first pixel and size, and the pixels that both share."""
 
-    index: int
+    number: int
+    start: int
     size: int
-    on_axis: slice
-    in_part: slice
-    in_chunk: slice
+    shared: slice
 
 
 class ChunkCache:
@@ -71,9 +68,13 @@ class ChunkCache:
             As ``array[parts]``.
         """
         pixels = np.empty([part.stop - part.start for part in parts], array.dtype)
-        axes = [_touched(chunks, part) for chunks, part in zip(array.chunks, parts, strict=True)]
-        chunks = list(product(*axes))
-        paste = partial(self._paste, array, pixels)
+        chunks = list(product(*map(_touched, array.chunks, parts)))
+
+        def paste(touched: Sequence[_Touched]) -> None:
+            """Put what is asked for of one chunk in its place."""
+            place = tuple(_moved(one.shared, part.start) for one, part in zip(touched, parts, strict=True))
+            pixels[place] = self._shared(array, touched)
+
         if min(self._threads, len(chunks)) > 1:
             with ThreadPoolExecutor(min(self._threads, len(chunks))) as pool:
                 # as a list: what one of them raised is raised here
@@ -83,15 +84,13 @@ class ChunkCache:
                 paste(touched)
         return pixels
 
-    def _paste(self, array: da.Array, pixels: NDArray[Any], touched: Sequence[_Touched]) -> None:
-        pixels[tuple(each.in_part for each in touched)] = self._shared(array, touched)
-
     def _shared(self, array: da.Array, touched: Sequence[_Touched]) -> NDArray[Any]:
         """What of a chunk is asked for."""
-        if np.prod([each.size for each in touched]) * array.dtype.itemsize > self._kept_bytes:
-            # a file without tiles: what is not asked for may never be read
-            return _computed(array[tuple(each.on_axis for each in touched)])
-        return self._chunk(array, tuple(each.index for each in touched))[tuple(each.in_chunk for each in touched)]
+        if math.prod(one.size for one in touched) * array.dtype.itemsize > self._kept_bytes:
+            # a file without tiles: what is not asked for may never be read; in this thread, as those of dask would stay
+            return np.asarray(array[tuple(one.shared for one in touched)].compute(scheduler="synchronous"))
+        chunk = self._chunk(array, tuple(one.number for one in touched))
+        return chunk[tuple(_moved(one.shared, one.start) for one in touched)]
 
     def _chunk(self, array: da.Array, place: tuple[int, ...]) -> NDArray[Any]:
         key = array.name, *place
@@ -105,8 +104,7 @@ class ChunkCache:
 
     def _decode(self, array: da.Array, key: Key, chunk: Future[NDArray[Any]]) -> None:
         try:
-            # twice as quick as `array.blocks[...].compute()`, which makes and optimises a graph of its own
-            chunk.set_result(np.asarray(dask.get(array.__dask_graph__().cull({key}), key)))
+            chunk.set_result(decoded(array, key[1:]))
         except BaseException as error:
             # who waits for it fails as well; who comes later tries again
             with self._lock:
@@ -126,24 +124,22 @@ class ChunkCache:
             self._bytes -= self._chunks.pop(oldest).result().nbytes
 
 
+def decoded(array: da.Array, place: tuple[int, ...]) -> NDArray[Any]:
+    """One chunk of an array, decoded in the thread that asks."""
+    key = (array.name, *place)
+    # twice as quick as `array.blocks[...].compute()`, which makes and optimises a graph of its own
+    return np.asarray(dask.get(array.__dask_graph__().cull({key}), key))
+
+
 def _touched(chunks: Sequence[int], part: slice) -> list[_Touched]:
     starts = np.cumsum((0, *chunks)).tolist()
     first, last = np.searchsorted(starts, part.start, "right") - 1, np.searchsorted(starts, part.stop, "left")
     found = []
-    for index in range(int(first), int(last)):
-        start, low, high = starts[index], max(part.start, starts[index]), min(part.stop, starts[index + 1])
-        found.append(
-            _Touched(
-                index,
-                chunks[index],
-                slice(low, high),
-                slice(low - part.start, high - part.start),
-                slice(low - start, high - start),
-            )
-        )
+    for number in range(int(first), int(last)):
+        start, stop = starts[number : number + 2]
+        found.append(_Touched(number, start, stop - start, slice(max(part.start, start), min(part.stop, stop))))
     return found
 
 
-def _computed(array: da.Array) -> NDArray[Any]:
-    # in this thread: those of dask would stay behind
-    return np.asarray(array.compute(scheduler="synchronous"))
+def _moved(part: slice, start: int) -> slice:
+    return slice(part.start - start, part.stop - start)

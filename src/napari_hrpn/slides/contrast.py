@@ -46,7 +46,7 @@ def contrast_limits(slide: Slide) -> tuple[tuple[float, float], ...]:
     level = large[-1] if large else slide.levels[0]
     block_bytes = math.prod(level.chunksize) * level.dtype.itemsize
     if slide.is_brightfield or block_bytes > _LARGEST_BLOCK_BYTES:
-        return (_type_range(level.dtype),) * len(slide.channel_names)
+        return (value_range(level.dtype),) * len(slide.channel_names)
     sample = _sample(level)
     return tuple(_limits(channel, level.dtype) for channel in sample)
 
@@ -84,7 +84,7 @@ def _limits(values: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
     values = values[:: max(1, values.size // _ENOUGH_VALUES)]
     values = values[np.isfinite(values)]
     if not values.size:
-        return _type_range(dtype)
+        return value_range(dtype)
     low, high = (float(limit) for limit in np.percentile(values, [LOW_PERCENT, HIGH_PERCENT]))
     if high <= low:
         # nearly all is background: show what is not
@@ -94,7 +94,8 @@ def _limits(values: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
     return low, high
 
 
-def _type_range(dtype: np.dtype) -> tuple[float, float]:
+def value_range(dtype: np.dtype) -> tuple[float, float]:
+    """Lowest and highest value of a type of pixel; 0 and 1 for floating point."""
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
         return float(info.min), float(info.max)

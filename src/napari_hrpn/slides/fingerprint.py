@@ -7,17 +7,16 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dask
 import numpy as np
 
+from napari_hrpn.slides.chunk_cache import decoded
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.formats.stain_folder import TIFF_SUFFIXES
+from napari_hrpn.slides.formats import STAIN_SUFFIXES
 from napari_hrpn.slides.location import holds_zarr, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import dask.array as da
     from upath import UPath
 
     from napari_hrpn.slides.location import Location
@@ -91,30 +90,21 @@ def slide_fingerprint(slide: Slide) -> str:
     count = min(most, _MOST_CHUNK_BYTES // max(1, math.prod(level.chunksize) * level.dtype.itemsize))
     for index in _spread(chunks, count):
         try:
-            digest.update(_chunk(level, index))
+            place = tuple(int(one) for one in np.unravel_index(index, level.numblocks))
+            digest.update(np.ascontiguousarray(decoded(level, place)).tobytes())
         except Exception:
             # what cannot be read is told when it is needed
             digest.update(b"not readable")
     return digest.hexdigest()[:16]
 
 
-def _chunk(level: da.Array, index: int) -> bytes:
-    key = level.name, *(int(each) for each in np.unravel_index(index, level.numblocks))
-    # as in `ChunkCache`: `level.blocks` makes a graph of all chunks first
-    return np.ascontiguousarray(dask.get(level.__dask_graph__().cull({key}), key)).tobytes()
-
-
 def _files(source: Location) -> list[Path]:
     """The files that hold the pixels, where there are few."""
-    if not isinstance(source, Path):
+    if not isinstance(source, Path) or holds_zarr(source):
         return []
     if source.is_dir():
-        return [] if holds_zarr(source) else _stains(source)
+        return sorted(file for file in source.iterdir() if file.is_file() and file.suffix.lower() in STAIN_SUFFIXES)
     return [source] if source.is_file() else []
-
-
-def _stains(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix.lower() in TIFF_SUFFIXES)
 
 
 def _pieces(path: Path) -> bytes:
@@ -144,14 +134,11 @@ def _stamps(source: Location) -> Iterator[tuple[object, ...]]:
     if not isinstance(source, Path):
         yield from _stamps_of_objects(source)
         return
-    if source.is_file():
-        members = [source]
-    elif source.is_dir():
+    members = _files(source)
+    if holds_zarr(source):
         # the pieces of a Zarr are too many to look at; its metadata lie at most three folders deep
         found = {file for name in _METADATA for depth in ("", "*/", "*/*/") for file in source.glob(depth + name)}
-        members = sorted(found) if holds_zarr(source) else _stains(source)
-    else:
-        members = []
+        members = sorted(found)
     for file in members:
         status = file.stat()
         yield file.relative_to(source).as_posix(), status.st_size, status.st_mtime_ns

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.guarded_array import reason
+from napari_hrpn.settings.prediction import CELL_PX
+from napari_hrpn.slides.errors import SlideError, reason
 from napari_hrpn.slides.location import address_errors, zarr_store
 from napari_hrpn.slides.metadata import FINISHED, RECORD
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.location import Location
 
-SQUARE_PX = 512
+SQUARE_PX = CELL_PX
 """Side of the squares of the record: tiles begin on multiples of it."""
 
 
@@ -156,14 +155,11 @@ def in_all(found: Iterable[FinishedTiles | None]) -> FinishedTiles | None:
     FinishedTiles or None
         None where all of all is there.
     """
-    return reduce(_both, found, None)
-
-
-def _both(first: FinishedTiles | None, second: FinishedTiles | None) -> FinishedTiles | None:
-    if first is None or second is None:
-        return first or second
-    tile_px = max(first.tile_px, second.tile_px)
-    return FinishedTiles(first.cells & second.cells, tile_px, first.origin)
+    unfinished = [one for one in found if one is not None]
+    if not unfinished:
+        return None
+    cells = np.logical_and.reduce([one.cells for one in unfinished])
+    return FinishedTiles(cells, max(one.tile_px for one in unfinished), unfinished[0].origin)
 
 
 def finished_tiles(path: Location) -> FinishedTiles | None:

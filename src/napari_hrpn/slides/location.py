@@ -1,6 +1,6 @@
-"""Where slides and predictions are: a path of this machine, or an address of object storage such as s3://bucket/name.
+"""Paths of this machine as users type them, and addresses of object storage such as s3://bucket/name.
 
-The rule: what is a `pathlib.Path` is on this machine and is treated as ever; what an address needs beyond that is here.
+The rule: what is a `pathlib.Path` is on this machine; what an address needs beyond that is here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.errors import SlideError, short_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,9 @@ _READING_SECONDS = 30
 # one letter would be a drive of Windows
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+# half characters, but for those in which Python keeps the bytes of names in other encodings
+_NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 # what the stores call the size of an object and the facts that change with it
 _STAMPS = ("size", "ETag", "etag", "LastModified", "Last-Modified", "last_modified", "updated", "mtime", "created")
 
@@ -100,6 +103,29 @@ def local_path(words: PlaceLike) -> Path:
     raise SlideError(msg)
 
 
+def user_path(words: str | os.PathLike[str], folder: Path | None = None) -> Path:
+    """Understand what a user typed for a path of this machine."""
+    if _NO_NAME.search(str(words)):
+        msg = f"{ascii(str(words))[:80]} is no path, expected letters that the name of a file may have: check it."
+        raise SlideError(msg)
+    path = Path(words)
+    first = path.parts[0] if path.parts else ""
+    if first != "~" and os.path.lexists(Path(folder or "", first)):
+        return path
+    if os.name != "nt" and _OF_WINDOWS.match(str(words)):
+        msg = f"{path} is a path of Windows, which this machine is not: give the path that it has here."
+        raise SlideError(msg)
+    if not first.startswith("~"):
+        return path
+    home = Path(os.path.expanduser(first))  # noqa: PTH111 (which raises where there is none)
+    if home.is_dir():
+        return home.joinpath(*path.parts[1:])
+    if len(path.parts) == 1 and first != "~":
+        return path
+    msg = f"{path} is in the home of a user who has none on this machine: write the whole path."
+    raise SlideError(msg)
+
+
 def is_collapsed_address(path: Path) -> bool:
     """Whether a path was once an address, of whose two slashes `pathlib` made one."""
     return not path.is_absolute() and bool(path.parts) and _COLLAPSED.fullmatch(path.parts[0]) is not None
@@ -159,7 +185,7 @@ def address_errors(place: Location) -> Iterator[None]:
         # what is our own has its sentence
         if isinstance(place, Path) or type(error).__module__.startswith("napari_hrpn."):
             raise
-        said = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
+        said = short_message(error)
         msg = f"{place} cannot be reached ({said}): check the address, the network and your credentials."
         raise SlideError(msg) from error
 

@@ -1,4 +1,4 @@
-"""What a written slide says about itself: OME-Zarr 0.5 attributes and channel colours; no pixels here."""
+"""Metadata of a written slide: the attributes of OME-Zarr 0.5 and the colours of channels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.slides.channel_roles import guess_roles
+from napari_hrpn.slides.contrast import value_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +130,7 @@ def _omero_channels(
     contrast: Sequence[tuple[float, float]] | None,
     dtype: DTypeLike | None,
 ) -> list[dict[str, Any]]:
-    lowest, highest = _value_range(dtype)
+    lowest, highest = value_range(np.dtype(float if dtype is None else dtype))
     windows = contrast or [(lowest, highest)] * len(names)
     return [
         {
@@ -145,10 +146,3 @@ def _omero_channels(
         }
         for name, color, (start, end) in zip(names, colors, windows, strict=True)
     ]
-
-
-def _value_range(dtype: DTypeLike | None) -> tuple[float, float]:
-    if dtype is None or not np.issubdtype(dtype, np.integer):
-        return 0.0, 1.0
-    limits = np.iinfo(np.dtype(dtype))
-    return float(limits.min), float(limits.max)

@@ -1,17 +1,71 @@
-"""Coarser levels from finer ones: the mean of 2x2 pixels, exact for integers, lazy and of bounded memory."""
+"""Coarser levels from finer ones: the mean of 2x2 pixels, exact for integers, lazy and of bounded memory.
+
+The rule for slides of floating point, whose pixels may be anything: NaN, infinity and what lies beyond 1e12 (no
+detector counts so far, but programs write such numbers for "no data") are no grey levels. Statistics of a slide leave
+them out, a coarser pixel is the mean of those that are, and a network is shown the background of the channel in their
+place. Integers are never looked at.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 
-from napari_hrpn.slides.guarded_array import ArrayLike, from_guarded
-from napari_hrpn.slides.known_pixels import known_pixels
+from napari_hrpn.slides.guarded_array import PixelSource, lazy_array
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides.slide import Slide
+
+MOST_BYTES = 64 << 20
 _BLOCK = 512
 _ROWS = 256
+_LARGEST = 1e12
+
+
+def known_pixels(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Find the pixels that are grey levels.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Of any shape and type.
+
+    Returns
+    -------
+    numpy.ndarray of bool or None
+        None where all are.
+    """
+    if pixels.dtype.kind != "f":
+        return None
+    # also False for NaN
+    known: NDArray[np.bool_] = np.abs(pixels) <= _LARGEST
+    return None if known.all() else known
+
+
+def with_known_pixels(pixels: NDArray[Any], fill: Sequence[float]) -> NDArray[Any]:
+    """Put a grey level in the place of pixels that are none.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Shape (c, y, x).
+    fill : sequence of float
+        One per channel.
+
+    Returns
+    -------
+    numpy.ndarray
+        The same array where there are none.
+    """
+    known = known_pixels(pixels)
+    return pixels if known is None else np.where(known, pixels, np.asarray(fill, pixels.dtype)[:, None, None])
 
 
 def halve(block: np.ndarray) -> np.ndarray:
@@ -37,32 +91,30 @@ def halve(block: np.ndarray) -> np.ndarray:
 
 def _halved(rows: np.ndarray) -> np.ndarray:
     wide = _wider(rows.dtype)
-    sums = _pair_sums(_pair_sums(rows, -2, wide), -1, wide)
+    sums = _sums_of_four(rows, wide)
     if np.issubdtype(rows.dtype, np.integer):
         return (sums + 2) // 4
     means = sums / 4
     # one that is none makes the mean of the four none
-    return means if known_pixels(means) is None else _mean_of_known(rows, wide)
-
-
-def _mean_of_known(rows: np.ndarray, wide: np.dtype) -> np.ndarray:
+    if known_pixels(means) is None:
+        return means
     known = known_pixels(rows)
-    if known is None:
-        known = np.ones(rows.shape, bool)
-    counts = _pair_sums(_pair_sums(known, -2, wide), -1, wide)
-    sums = _pair_sums(_pair_sums(np.where(known, rows, 0), -2, wide), -1, wide)
-    means: np.ndarray = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return means
+    counts = _sums_of_four(np.ones(rows.shape, bool) if known is None else known, wide)
+    sums = _sums_of_four(rows if known is None else np.where(known, rows, 0), wide)
+    known_means: np.ndarray = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return known_means
 
 
-def _pair_sums(values: np.ndarray, axis: int, wide: np.dtype) -> np.ndarray:
-    if values.shape[axis] % 2:
-        # the last pixel counted twice weighs as much as a pair, so the mean is that of the pixels there are
-        values = np.concatenate([values, np.take(values, [-1], axis)], axis)
-    even: tuple[Any, ...] = (..., slice(0, None, 2)) + (slice(None),) * (-axis - 1)
-    odd: tuple[Any, ...] = (..., slice(1, None, 2)) + (slice(None),) * (-axis - 1)
-    summed: np.ndarray = np.add(values[even], values[odd], dtype=wide)
-    return summed
+def _sums_of_four(values: np.ndarray, wide: np.dtype) -> np.ndarray:
+    values = _even(values, -2)
+    values = _even(np.add(values[..., ::2, :], values[..., 1::2, :], dtype=wide), -1)
+    sums: np.ndarray = np.add(values[..., ::2], values[..., 1::2], dtype=wide)
+    return sums
+
+
+def _even(values: np.ndarray, axis: int) -> np.ndarray:
+    """Repeat the last pixel of an odd axis, which then weighs as much as a pair: the mean is that of the pixels."""
+    return np.concatenate([values, np.take(values, [-1], axis)], axis) if values.shape[axis] % 2 else values
 
 
 def _wider(dtype: np.dtype) -> np.dtype:
@@ -71,47 +123,6 @@ def _wider(dtype: np.dtype) -> np.dtype:
         return np.dtype(np.float64)
     kind = "i" if np.issubdtype(dtype, np.signedinteger) else "u"
     return np.dtype(f"{kind}{min(8, 2 * dtype.itemsize)}")
-
-
-class _HalvedPixels:
-    """An array-like that is half as fine as another one and reads it block by block."""
-
-    ndim = 3
-
-    def __init__(self, finer: ArrayLike) -> None:
-        self._finer = finer
-        channels, height, width = finer.shape
-        self.shape = (channels, -(-height // 2), -(-width // 2))
-        self.dtype = finer.dtype
-
-    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
-        if any(not isinstance(part, slice) for part in key):
-            whole = tuple(part if isinstance(part, slice) else slice(part, part + 1) for part in key)
-            return self[whole][tuple(slice(None) if isinstance(part, slice) else 0 for part in key)]
-        ranges = [range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)]  # type: ignore[union-attr]
-        channels, rows, columns = (slice(part.start, max(part.stop, part.start)) for part in ranges)
-        block = np.empty([part.stop - part.start for part in (channels, rows, columns)], self.dtype)
-        for top in range(rows.start, rows.stop, _BLOCK):
-            for left in range(columns.start, columns.stop, _BLOCK):
-                bottom, right = min(top + _BLOCK, rows.stop), min(left + _BLOCK, columns.stop)
-                finer = self._finer[channels, 2 * top : 2 * bottom, 2 * left : 2 * right]
-                block[:, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = halve(
-                    np.asarray(finer)
-                )
-        return block[tuple(slice(None, None, part.step) for part in ranges)]
-
-
-class _ComputedPixels:
-    """A dask array sliced into computed blocks, in the thread that asks."""
-
-    def __init__(self, array: da.Array) -> None:
-        self._array = array
-        self.shape = array.shape
-        self.dtype = array.dtype
-
-    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        block: np.ndarray = self._array[key].compute(scheduler="synchronous")
-        return block
 
 
 def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...]:
@@ -131,8 +142,75 @@ def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...
         the memory of a few blocks, and reads all the pixels of `finest` that lie under it.
     """
     levels: list[da.Array] = []
-    pixels: ArrayLike = _ComputedPixels(finest)
-    while max(pixels.shape[1:]) > smallest:
-        pixels = _HalvedPixels(pixels)
-        levels.append(from_guarded(pixels, (finest.chunksize[0], _BLOCK, _BLOCK), "coarser"))
+    source = PixelSource(
+        finest.shape,
+        finest.dtype,
+        (finest.chunksize[0], _BLOCK, _BLOCK),
+        # in the thread that asks
+        lambda *parts: finest[parts].compute(scheduler="synchronous"),
+    )
+    while max(source.shape[1:]) > smallest:
+        source = _half_as_fine(source)
+        levels.append(lazy_array(source, "coarser"))
     return tuple(levels)
+
+
+def _half_as_fine(finer: PixelSource) -> PixelSource:
+    """A source that reads a finer one block by block."""
+    count, height, width = finer.shape
+
+    def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
+        block = np.empty([part.stop - part.start for part in (channels, rows, columns)], finer.dtype)
+        for top in range(rows.start, rows.stop, _BLOCK):
+            for left in range(columns.start, columns.stop, _BLOCK):
+                bottom, right = min(top + _BLOCK, rows.stop), min(left + _BLOCK, columns.stop)
+                beneath = slice(2 * top, min(2 * bottom, height)), slice(2 * left, min(2 * right, width))
+                there = slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start)
+                block[:, *there] = halve(finer.read(channels, *beneath))
+        return block
+
+    return replace(finer, shape=(count, -(-height // 2), -(-width // 2)), read=read)
+
+
+def glance(slide: Slide, channels: Sequence[int], pixel_size_um: float) -> Slide:
+    """Read the coarse levels that a slide does not store into memory, for those who look at them several times.
+
+    Each look at a level that is computed reads all the pixels beneath it. Stored levels are left on disk.
+
+    Parameters
+    ----------
+    slide : Slide
+        Not changed.
+    channels : sequence of int
+        Channels to be looked at.
+    pixel_size_um : float
+        Of the finest level to be looked at, as for `Slide.level_for`.
+
+    Returns
+    -------
+    Slide
+        Only these channels, in this order. What is read takes 64 MiB at most: finer levels are still computed.
+
+    Raises
+    ------
+    SlideError
+        Where the slide cannot be read.
+    """
+    levels = tuple(level[list(channels)] for level in slide.levels)
+    computed = range(max(slide.level_for(pixel_size_um), slide.stored_levels), len(levels))
+    finest = next((index for index in computed if levels[index].nbytes <= MOST_BYTES), None)
+    if finest is not None:
+        levels = (*levels[:finest], *_held(levels[finest:]))
+    names = tuple(slide.channel_names[channel] for channel in channels)
+    return replace(slide, levels=levels, channel_names=names)
+
+
+def _held(levels: Sequence[da.Array]) -> Iterator[da.Array]:
+    pixels = levels[0].compute()
+    for level in levels:
+        yield lazy_array(PixelSource(level.shape, level.dtype, level.chunksize, _reads(pixels)), "glance")
+        pixels = halve(pixels)
+
+
+def _reads(pixels: np.ndarray) -> Callable[[slice, slice, slice], np.ndarray]:
+    return lambda *parts: pixels[parts]

@@ -14,10 +14,10 @@ import numpy as np
 from filelock import Timeout
 from platformdirs import user_cache_path
 
-from napari_hrpn.core.locked_folder import held_lock
+from napari_hrpn.core.files import held_lock
 from napari_hrpn.slides.fingerprint import slide_identity
+from napari_hrpn.slides.writers.ome_zarr_writer import Box, block_boxes, block_grid, copy_block, create_levels
 from napari_hrpn.slides.writers.output_path import remove, writing_errors
-from napari_hrpn.slides.writers.pyramid_blocks import BlockGrid, Box, block_grid, copy_block, create_levels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -75,7 +75,9 @@ class PyramidCache:
         group = zarr.open_group(folder / _LEVELS, mode="r+")
         self.levels: tuple[zarr.Array[Any], ...] = tuple(_array(group, level) for level in range(count))
         # the grid as it was when the levels were begun, so that any later version can go on
-        self._grid = BlockGrid(*cast("list[int]", group.attrs["grid"]))
+        grid = cast("Box", tuple(cast("list[int]", group.attrs["grid"])))
+        self._boxes = block_boxes(*grid)
+        self._down = round(slide.shape[0] / grid[0]), round(slide.shape[1] / grid[1])
 
     @property
     def complete(self) -> bool:
@@ -114,42 +116,35 @@ class PyramidCache:
         while not known.all():
             with writing_errors(self.folder), _held(_lock_path(self.folder)) as ours:
                 finished = self._finished()
-                yield from self._news(known, finished)
+                for index in np.flatnonzero(finished & ~known).tolist():
+                    yield self._report(index, finished)
                 if ours:
                     yield from self._build_rest(finished)
                     return
-            yield CacheReport(None, int(finished.sum()), len(self._grid))
+            yield CacheReport(None, int(finished.sum()), len(self._boxes))
             known = finished
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _build_rest(self, finished: np.ndarray) -> Iterator[CacheReport]:
         source = self.slide.levels[self.slide.stored_levels - 1]
-        for index in np.flatnonzero(~finished):
-            copy_block(source, self.levels, self._grid.box(int(index)), coarser_only=True)
-            self._mark(int(index))
+        for index in np.flatnonzero(~finished).tolist():
+            copy_block(source, self.levels, self._boxes[index], coarser_only=True)
+            # a single byte, written in place, is there or not, whenever the program is killed
+            with (self.folder / _FINISHED).open("r+b") as record:
+                record.seek(index)
+                record.write(b"\1")
             finished[index] = True
-            yield self._report(int(index), finished)
-
-    def _news(self, known: np.ndarray, finished: np.ndarray) -> Iterator[CacheReport]:
-        for index in np.flatnonzero(finished & ~known):
-            yield self._report(int(index), finished)
+            yield self._report(index, finished)
 
     def _report(self, index: int, finished: np.ndarray) -> CacheReport:
-        height, width = self.slide.shape
-        down = round(height / self._grid.height), round(width / self._grid.width)
-        y0, y1, x0, x1 = self._grid.box(index)
-        box = y0 * down[0], min(y1 * down[0], height), x0 * down[1], min(x1 * down[1], width)
-        return CacheReport(box, int(finished.sum()), len(self._grid))
+        (height, width), (down, across) = self.slide.shape, self._down
+        y0, y1, x0, x1 = self._boxes[index]
+        box = y0 * down, min(y1 * down, height), x0 * across, min(x1 * across, width)
+        return CacheReport(box, int(finished.sum()), len(self._boxes))
 
     def _finished(self) -> np.ndarray:
         with writing_errors(self.folder):
-            return np.fromfile(self.folder / _FINISHED, np.uint8, len(self._grid)).astype(bool)
-
-    def _mark(self, index: int) -> None:
-        # a single byte, written in place, is there or not, whenever the program is killed
-        with (self.folder / _FINISHED).open("r+b") as record:
-            record.seek(index)
-            record.write(b"\1")
+            return np.fromfile(self.folder / _FINISHED, np.uint8, len(self._boxes)).astype(bool)
 
 
 def open_cache(slide: Slide, folder: Path | None = None) -> PyramidCache:
@@ -278,12 +273,11 @@ def _begin(slide: Slide, own: Path) -> None:
 
     begun = own.with_name(f"{own.name}.{uuid.uuid4().hex}.partial")
     begun.mkdir(parents=True)
-    finest = slide.levels[slide.stored_levels - 1]
-    grid = block_grid(finest)
-    (begun / _FINISHED).write_bytes(bytes(len(grid)))
+    grid = block_grid(slide.levels[slide.stored_levels - 1])
+    (begun / _FINISHED).write_bytes(bytes(len(block_boxes(*grid))))
     create_levels(begun / _LEVELS, [level.shape for level in slide.levels[slide.stored_levels :]], slide.dtype)
     group = zarr.open_group(begun / _LEVELS, mode="r+")
-    group.attrs["grid"] = [grid.height, grid.width, grid.block_height, grid.block_width]
+    group.attrs["grid"] = list(grid)
     try:
         begun.rename(own)
     except OSError:

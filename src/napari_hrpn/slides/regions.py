@@ -1,152 +1,38 @@
-"""Where on a slide something is: a mask at a coarse level, from drawn regions or a label image.
+"""Masks of the regions in a file: drawn ones, or the labels of an image.
 
-A point is in pixels of the full resolution from the slide's outer corner, so the first pixel is from 0 to 1.
+In a label image, which may be of any size and is spread over the whole slide, all that is not zero is inside.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.slides.annotation_mask import painted
-from napari_hrpn.slides.annotations import read_geojson
-from napari_hrpn.slides.errors import SlideError, SlideWarning
-from napari_hrpn.slides.label_image import LABEL_IMAGES, read_label_image
-from napari_hrpn.slides.user_path import user_path
+from napari_hrpn.slides.annotations import RegionMask, painted
+from napari_hrpn.slides.errors import SlideError, warn
+from napari_hrpn.slides.geojson import read_geojson
+from napari_hrpn.slides.location import user_path
+from napari_hrpn.slides.open_slide import open_slide
+from napari_hrpn.slides.slide_builder import COLOURS
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
     from pathlib import Path
 
+    import dask.array as da
     from numpy.typing import NDArray
 
     from napari_hrpn.slides.annotations import Annotation
     from napari_hrpn.slides.finished_tiles import FinishedTiles
 
+LABEL_IMAGES = (".tif", ".tiff", ".png", ".npy")
 _LARGEST_PX = 4096
+_LARGEST_STRETCH = 1.05
 _GEOJSON = (".geojson", ".json", ".gz")
-
-
-@dataclass(frozen=True, eq=False)
-class RegionMask:
-    """A part of a slide at a coarse level, that covers the whole slide.
-
-    Attributes
-    ----------
-    mask : numpy.ndarray of bool, shape (y, x)
-        True inside.
-    downsample : tuple of float
-        Full-resolution pixels per pixel of the mask, along y and x.
-    """
-
-    mask: NDArray[np.bool_]
-    downsample: tuple[float, float]
-
-    def meets(self, y0: int, y1: int, x0: int, x1: int) -> bool:
-        """Whether any of it is in a rectangle of full-resolution pixels.
-
-        Parameters
-        ----------
-        y0, y1, x0, x1 : int
-            Half-open rows and columns; they may reach beyond the slide.
-
-        Returns
-        -------
-        bool
-            True also where it only touches the rectangle.
-        """
-        rows = slice(max(0, math.floor(y0 / self.downsample[0])), max(0, math.ceil(y1 / self.downsample[0])))
-        columns = slice(max(0, math.floor(x0 / self.downsample[1])), max(0, math.ceil(x1 / self.downsample[1])))
-        return bool(self.mask[rows, columns].any())
-
-    def share(self, y0: int, y1: int, x0: int, x1: int) -> float:
-        """Share of a rectangle of full-resolution pixels that is inside, by area.
-
-        Parameters
-        ----------
-        y0, y1, x0, x1 : int
-            Half-open rows and columns; what reaches beyond the slide does not count.
-
-        Returns
-        -------
-        float
-            0 to 1; 0 where the rectangle lies beside the slide.
-        """
-        (first_row, rows), (first_column, columns) = (
-            _lengths(start, stop, factor, size)
-            for start, stop, factor, size in zip((y0, x0), (y1, x1), self.downsample, self.mask.shape, strict=True)
-        )
-        part = self.mask[first_row : first_row + len(rows), first_column : first_column + len(columns)]
-        area = float(rows.sum() * columns.sum())
-        return float(rows @ part @ columns) / area if area else 0.0
-
-    def within(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
-        """Whether each full-resolution pixel of a rectangle is inside.
-
-        Parameters
-        ----------
-        rows, columns : slice
-            With a start and a stop.
-
-        Returns
-        -------
-        numpy.ndarray of bool
-            Shape (rows, columns).
-        """
-        y, x = (
-            np.minimum(np.arange(part.start, part.stop) // factor, size - 1).astype(np.intp)
-            for part, factor, size in zip((rows, columns), self.downsample, self.mask.shape, strict=True)
-        )
-        # rows after columns: whole rows are copied fast, and there are few before they are repeated
-        near: NDArray[np.bool_] = self.mask[y[0] : y[-1] + 1][:, x][y - y[0]] if len(y) else self.mask[:0][:, x]
-        return near
-
-    def intersected(self, other: RegionMask) -> RegionMask:
-        """What is inside both.
-
-        Parameters
-        ----------
-        other : RegionMask
-            Of the same slide, at any level.
-
-        Returns
-        -------
-        RegionMask
-            At the finer level of the two.
-        """
-        shape = (max(self.mask.shape[0], other.mask.shape[0]), max(self.mask.shape[1], other.mask.shape[1]))
-        height, width = (size * factor for size, factor in zip(self.mask.shape, self.downsample, strict=True))
-        mask = _spread(self.mask, shape) & _spread(other.mask, shape)
-        return RegionMask(mask, (height / shape[0], width / shape[1]))
-
-    @property
-    def fraction(self) -> float:
-        """Share of the slide that is inside."""
-        return float(self.mask.mean())
-
-    @property
-    def bounds(self) -> tuple[int, int, int, int]:
-        """Smallest rectangle y0, y1, x0, x1 of full-resolution pixels that holds all of it; zeros if there is none."""
-        edges: list[int] = []
-        for axis, factor in enumerate(self.downsample):
-            there = np.flatnonzero(self.mask.any(axis=1 - axis))
-            if not len(there):
-                return 0, 0, 0, 0
-            whole = round(self.mask.shape[axis] * factor)
-            edges += [math.floor(there[0] * factor), min(whole, math.ceil((there[-1] + 1) * factor))]
-        return edges[0], edges[1], edges[2], edges[3]
-
-    @property
-    def digest(self) -> str:
-        """A fingerprint of 16 hexadecimal digits that changes with the mask."""
-        facts = repr((self.mask.shape, tuple(float(factor) for factor in self.downsample)))
-        return hashlib.sha256(facts.encode() + np.packbits(self.mask).tobytes()).hexdigest()[:16]
 
 
 def region_mask(
@@ -177,10 +63,12 @@ def region_mask(
         _check_place(annotation, index, slide_shape, source)
     shape = _grid(slide_shape)
     downsample = (slide_shape[0] / shape[0], slide_shape[1] / shape[1])
-    include = [annotation for annotation in annotations if annotation.kind == "include"]
-    exclude = [annotation for annotation in annotations if annotation.kind == "exclude"]
-    mask = painted(include, shape, downsample) if include or not exclude else np.ones(shape, bool)
-    mask &= ~painted(exclude, shape, downsample)
+    include, exclude = (
+        tuple(polygon for one in annotations if one.kind == kind for polygon in one.rings)
+        for kind in ("include", "exclude")
+    )
+    mask = painted(include, shape, downsample=downsample) if include or not exclude else np.ones(shape, bool)
+    mask &= ~painted(exclude, shape, downsample=downsample)
     return _filled(RegionMask(mask, downsample), source)
 
 
@@ -211,7 +99,7 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
         annotations = read_geojson(checked)
         warn_of_parts_beyond(annotations, slide_shape, checked.name)
         return region_mask(annotations, slide_shape, source=checked.name)
-    mask = read_label_image(checked, slide_shape, _grid(slide_shape))
+    mask = _label_mask(checked, slide_shape, _grid(slide_shape))
     downsample = (slide_shape[0] / mask.shape[0], slide_shape[1] / mask.shape[1])
     return _filled(RegionMask(mask, downsample), checked.name)
 
@@ -233,8 +121,7 @@ def warn_of_parts_beyond(annotations: Sequence[Annotation], slide_shape: tuple[i
     if number:
         height, width = slide_shape
         what = f"1 outline of {source} reaches" if number == 1 else f"{number} outlines of {source} reach"
-        msg = f"{what} beyond the slide of {width} x {height} px: only what lies on it counts."
-        warnings.warn(msg, SlideWarning, stacklevel=3)
+        warn(f"{what} beyond the slide of {width} x {height} px: only what lies on it counts.")
 
 
 def predicted_part(region: RegionMask, finished: FinishedTiles | None, slide_shape: tuple[int, int]) -> RegionMask:
@@ -309,15 +196,61 @@ def _grid(slide_shape: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _lengths(start: float, stop: float, factor: float, size: int) -> tuple[int, NDArray[np.float64]]:
-    """First mask pixel that an interval meets, and the length of it in each pixel from there."""
-    start, stop = (min(max(edge / factor, 0.0), float(size)) for edge in (start, stop))
-    first, last = math.floor(start), max(math.floor(start), math.ceil(stop))
-    edges = np.clip(np.arange(first, last + 1), start, max(start, stop))
-    return first, np.diff(edges)
+def _label_mask(path: Path, slide_shape: tuple[int, int], largest: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where the labels of an image are not zero."""
+    image = _opened_labels(path, largest)
+    if image.ndim != 2 or 0 in image.shape or image.dtype.kind not in "biuf":
+        shape = " x ".join(map(str, image.shape)) or "1"
+        raise SlideError(
+            f"{path.name} holds {shape} values of type {image.dtype}, expected rows and columns of whole numbers: "
+            "export the label image again."
+        )
+    stretch = (image.shape[0] / image.shape[1]) / (slide_shape[0] / slide_shape[1])
+    if max(stretch, 1 / stretch) > _LARGEST_STRETCH:
+        raise SlideError(
+            f"{path.name} is {image.shape[1]} x {image.shape[0]} px, expected the proportions of the slide, "
+            f"{slide_shape[1]} x {slide_shape[0]} px: export the labels of the whole slide."
+        )
+    rows, columns = (
+        ((np.arange(count) + 0.5) * size / count).astype(np.intp)
+        for size, count in ((size, min(size, most)) for size, most in zip(image.shape, largest, strict=True))
+    )
+    labels = np.asarray(image[rows][:, columns])
+    # not a number is no label
+    return np.asarray(np.nan_to_num(labels) != 0)
 
 
-def _spread(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask on a finer grid over the same slide, each pixel as it is at its centre."""
-    y, x = (((np.arange(size) + 0.5) * own / size).astype(np.intp) for own, size in zip(mask.shape, shape, strict=True))
-    return mask[np.ix_(y, x)]
+def _opened_labels(path: Path, largest: tuple[int, int]) -> NDArray[np.generic] | da.Array:
+    """An image of shape (y, x), as far as possible without its pixels."""
+    if path.suffix.lower() in (".tif", ".tiff"):
+        return _tiff_labels(path, largest)
+    try:
+        return np.lib.format.open_memmap(path, mode="r") if path.suffix.lower() == ".npy" else _png_labels(path)
+    except FileNotFoundError as error:
+        raise SlideError(f"There is no file {path}, expected a label image: check the path.") from error
+    except Exception as error:
+        raise SlideError(f"{path.name} cannot be read as a label image ({error}): export it again.") from error
+
+
+def _tiff_labels(path: Path, largest: tuple[int, int]) -> da.Array:
+    slide = open_slide(path)
+    channels = len(slide.channel_names)
+    if channels > 1 and slide.channel_names != COLOURS:
+        raise SlideError(f"{path.name} has {channels} channels, expected a label image with one: choose another file.")
+    stored = slide.levels[: slide.stored_levels]
+    fine_enough = [level for level in stored if all(np.greater_equal(level.shape[1:], largest))]
+    level = fine_enough[-1] if fine_enough else stored[0]
+    return level[0] if channels == 1 else level.any(axis=0)
+
+
+def _png_labels(path: Path) -> NDArray[np.generic]:
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        # twice the size that Pillow warns of is refused, and less is no danger
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path, formats=("PNG",)) as picture:
+            # the numbers of a palette are the labels, whatever their colours
+            pixels = np.asarray(picture)
+            opaque = pixels.shape[-1] - picture.mode.endswith("A") if pixels.ndim == 3 else 0
+    return np.asarray(pixels[..., :opaque].any(axis=-1)) if pixels.ndim == 3 else pixels

@@ -1,31 +1,37 @@
-"""Zarr arrays opened for reading, their chunks decoded by zarrs, which takes half the time, where it is installed.
+"""Zarr arrays opened for reading: decoded by zarrs where that is installed, under the names that their chunks have.
 
-The rule: it is set for our own arrays only, in a context, and never in a fork, where the threads of zarrs are missing.
-What it refuses is left to zarr, which has the last word.
+The rule for zarrs, which takes half the time: it is set for our own arrays only, in a context, and never in a fork,
+where its threads are missing. What it refuses is left to zarr, which has the last word.
+
+The rule for chunks: one that is not there reads as the fill value, so those looked for under a wrong name would be
+black without a word. Neither the metadata nor the links of a store lead out of it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
+import random
+import re
 import threading
 import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_hrpn.slides.location import is_file, zarr_store
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.location import ZARR_METADATA, Location, is_file, stamp, zarr_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import zarr
     from numpy.typing import NDArray
-
-    from napari_hrpn.slides.location import Location
 
     ZarrArray = zarr.Array[Any]
 
@@ -33,6 +39,14 @@ _ZARRS = "zarrs.ZarrsCodecPipeline"
 # what some programs add to it says how it was written, not how it is read
 _SETTINGS_OF_BLOSC = {"typesize", "cname", "clevel", "shuffle", "blocksize"}
 
+_MOST_SAMPLES = 64
+_MOST_NAMES_LISTED = 10_000
+_NAMES_OF_2: tuple[dict[str, Any], ...] = ({"dimension_separator": "."}, {"dimension_separator": "/"})
+_NAMES_OF_3: tuple[dict[str, Any], ...] = tuple(
+    {"chunk_key_encoding": {"name": name, "configuration": {"separator": separator}}}
+    for name, separator in itertools.product(("default", "v2"), "/.")
+)
+_CHUNK = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*")
 # zarr's settings are those of the whole process: two at once could leave them changed
 _setting = threading.Lock()
 _forked = threading.Event()
@@ -51,7 +65,7 @@ def open_zarr_array(place: Location) -> ZarrArray:
     return zarr.open_array(zarr_store(place), mode="r", zarr_format=version)
 
 
-def open_changed(array: ZarrArray, **changes: object) -> ZarrArray:
+def _open_changed(array: ZarrArray, **changes: object) -> ZarrArray:
     """Open an array again as if its metadata said something else."""
     import zarr
 
@@ -121,3 +135,126 @@ def _quietly(settings: dict[str, str]) -> Iterator[None]:
     with _setting, zarr.config.set(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def as_stored(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
+    """Open an array under the names that its chunks have."""
+    if not isinstance(place, Path):
+        return _as_stored_far_away(array, place)
+    grid = _grid(array)
+    if share := _share(array, place, grid):
+        return array, share
+    stored = _first_chunk(place)
+    if stored is None:
+        return array, 0.0
+    numbers = tuple(map(int, re.findall(r"\d+", stored)))
+    for other in _others(array):
+        if len(numbers) == array.ndim and _key(other, numbers) == stored:
+            return other, max(_share(other, place, grid), 1 / math.prod(grid))
+    return array, 0.0
+
+
+def link_check(array: ZarrArray, place: Location, root: Location) -> Callable[[Sequence[int | slice]], None]:
+    """A check of a part of an array before it is read, which refuses chunks that are links out of their store."""
+    if not isinstance(place, Path) or not isinstance(root, Path):
+        return lambda _: None
+    edges, folder_of_array, real_root = array.shards or array.chunks, str(place), os.path.realpath(root)
+    checked: set[str] = set()
+
+    def check(key: Sequence[int | slice]) -> None:
+        """Refuse the chunks that a part meets where one is a link out of the store."""
+        ranges = [
+            range(part.start // edge, -(-part.stop // edge)) if isinstance(part, slice) else (part // edge,)
+            for part, edge in zip(key, edges, strict=True)
+        ]
+        for numbers in itertools.product(*ranges):
+            path = os.path.join(folder_of_array, _key(array, numbers))  # noqa: PTH118 (of many chunks)
+            folder = os.path.dirname(path)  # noqa: PTH120
+            if folder not in checked:
+                _refuse_outside(folder, real_root, root)
+                checked.add(folder)
+            if os.path.islink(path):  # noqa: PTH114
+                _refuse_outside(path, real_root, root)
+
+    return check
+
+
+def _as_stored_far_away(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
+    middle = tuple(count // 2 for count in _grid(array))
+    for candidate in _others(array):
+        try:
+            if stamp(place / _key(candidate, middle)):  # type: ignore[arg-type]
+                return candidate, 1.0
+        except SlideError:
+            # a server that does not say what it holds
+            break
+    return array, 1.0
+
+
+def _grid(array: ZarrArray) -> tuple[int, ...]:
+    return tuple(-(-length // edge) for length, edge in zip(array.shape, array.shards or array.chunks, strict=True))
+
+
+def _key(array: ZarrArray, numbers: tuple[int, ...]) -> str:
+    return str(array.metadata.encode_chunk_key(numbers))
+
+
+def _others(array: ZarrArray) -> Iterator[ZarrArray]:
+    """The array with other names for its chunks; the declared names come first."""
+    yield array
+    for names in _NAMES_OF_2 if array.metadata.zarr_format == 2 else _NAMES_OF_3:
+        yield _open_changed(array, **names)
+
+
+def _share(array: ZarrArray, place: Path, grid: tuple[int, ...]) -> float:
+    if math.prod(grid) <= _MOST_SAMPLES:
+        sample = list(itertools.product(*map(range, grid)))
+    else:
+        chance = random.Random(0)
+        sample = [tuple(map(chance.randrange, grid)) for _ in range(_MOST_SAMPLES)]
+    return sum((place / _key(array, numbers)).exists() for numbers in sample) / len(sample)
+
+
+def _first_chunk(place: Path) -> str | None:
+    """Name of any chunk that is stored, as far as there is no need to list a great many files."""
+    names = (Path(folder, name).relative_to(place).as_posix() for folder, _, files in os.walk(place) for name in files)
+    return next((name for name in itertools.islice(names, _MOST_NAMES_LISTED) if _CHUNK.fullmatch(name)), None)
+
+
+def check_inside(place: Location, root: Location) -> None:
+    """Refuse a folder of a store that a link, or its metadata, lets lead out of it."""
+    if isinstance(place, Path) and isinstance(root, Path):
+        for one in (place, *(place / name for name in ZARR_METADATA)):
+            _refuse_outside(str(one), os.path.realpath(root), root)
+
+
+def _refuse_outside(path: str, real_root: str, root: Location) -> None:
+    real = os.path.realpath(path)
+    if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
+        raise SlideError(
+            f"{root.name} has a link that leads out of it ({path}), expected all pixels inside: copy it with the files "
+            "that its links lead to, as `cp -rL` does."
+        )
+
+
+def inner_place(folder: Location, name: object) -> Location:
+    """Find a folder by the path that metadata give."""
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise SlideError(f"{folder.name} lists a path that is {shown(name)}, expected the name of a folder in it.")
+    words = str(name)
+    is_elsewhere = (
+        "://" in words
+        or "\0" in words
+        or any(".." in kind(words).parts or kind(words).anchor for kind in (PurePosixPath, PureWindowsPath))
+    )
+    if is_elsewhere:
+        raise SlideError(
+            f"{folder.name} lists the path {shown(words)}, which leads out of it, expected a folder in it."
+        )
+    return folder / words if words else folder
+
+
+def shown(value: object) -> str:
+    """Write a value as it stands in JSON, cut where it is long."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:60]} …"

@@ -1,8 +1,6 @@
 """What keeps a training from starting, or ends it: one sentence for the user."""
 
-
-class TrainingError(ValueError):
-    """A training cannot start or go on; the message says what was found, what was expected and what to do."""
+from napari_hrpn.core.errors import TrainingError as TrainingError
 
 
 class TrainingWarning(UserWarning):

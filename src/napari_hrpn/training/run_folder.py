@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import safetensors
 from safetensors.torch import save
 
-from napari_hrpn.core.atomic_write import replaced_file
-from napari_hrpn.core.locked_folder import locked_folder
+from napari_hrpn.core.files import locked_folder, replaced_file
 from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.training.entries import SlideEntry
 from napari_hrpn.training.errors import TrainingError

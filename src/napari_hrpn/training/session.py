@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_hrpn.inference.devices import computes_in
+from napari_hrpn.inference.predictor import computes_in
 from napari_hrpn.models import save_checkpoint
 from napari_hrpn.training.ganda_learner import GANDALearner
 from napari_hrpn.training.hrpn_learner import HRPNLearner

@@ -18,7 +18,7 @@ from napari_hrpn.plugin.distributions.widget import DistributionsWidget
 from napari_hrpn.plugin.parts.measuring_widget import WAITING
 from napari_hrpn.plugin.parts.region_form import FRAME
 from napari_hrpn.reports import number
-from napari_hrpn.reports.evaluation.definitions import DEFINITIONS
+from napari_hrpn.reports.definitions import DEFINITIONS
 from support.compared import compared_slides, show
 from support.settling import WAIT_MS
 

@@ -12,7 +12,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
-from napari_hrpn.plugin.parts.tone_label import ON_DARK, ON_LIGHT, PROBLEM, ToneLabel
+from napari_hrpn.plugin.parts.messages import ON_DARK, ON_LIGHT, PROBLEM, ToneLabel
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
 from napari_hrpn.plugin.threshold_miou.widget import ThresholdMiouWidget

@@ -171,7 +171,7 @@ def open_widget(qtbot, checkpoint, made):
         made.append(widget)
         viewer.window.add_dock_widget(widget, name="Predict QD")
         widget.use_checkpoint(path)
-        qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: widget.predict_button.enabled, timeout=WAIT_MS)
         return widget
 
     return opened

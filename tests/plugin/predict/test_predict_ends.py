@@ -30,7 +30,7 @@ def test_an_error_for_the_user_is_one_sentence_and_leaves_no_layer(widget, viewe
     assert widget.message == "the disk is full; make room."
     assert len(viewer.layers) == 3
     assert notifications == []
-    assert widget.predict_button.isEnabled()
+    assert widget.predict_button.enabled
 
 
 @pytest.mark.filterwarnings("always::napari_hrpn.inference.PredictionWarning")

@@ -24,13 +24,13 @@ def test_the_real_engine_predicts_stops_and_goes_on(make_napari_viewer_proxy, qt
     viewer = make_napari_viewer_proxy()
     show(viewer, open_slide(real_slide))
     widget = open_widget(viewer)
-    widget.settings_form.device_box.choose("cpu")
-    widget.settings_form._advanced.core_box.setValue(512)
+    widget.settings_form.fields["device"].value = "cpu"
+    widget.settings_form.fields["core"].value = 512
     widget.predict()
     qtbot.waitUntil(lambda: widget._running.progress is not None, timeout=WAIT_MS)
     widget.cancel()
     qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT_MS)
-    qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.predict_button.enabled, timeout=WAIT_MS)
     widget.predict()
     qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT_MS)
     assert widget.message.startswith("Done")
@@ -47,7 +47,7 @@ def test_closing_the_viewer_during_a_real_run_ends_it(
     viewer = make_napari_viewer_proxy()
     show(viewer, open_slide(real_slide))
     widget = open_widget(viewer)
-    widget.settings_form._advanced.core_box.setValue(512)
+    widget.settings_form.fields["core"].value = 512
     widget.predict()
     qtbot.waitUntil((real_slide.parent / "real.predicted.ome.zarr").exists, timeout=WAIT_MS)
     made.clear()

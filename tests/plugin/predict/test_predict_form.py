@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_hrpn.core import Box
 from napari_hrpn.inference import PredictionError, PredictionSettings
-from napari_hrpn.plugin.parts.tone_label import ON_DARK, PROBLEM
+from napari_hrpn.plugin.parts.messages import ON_DARK, PROBLEM
 from napari_hrpn.plugin.predict.settings_form import IN_SHAPES, IN_VIEW
 from napari_hrpn.plugin.predict.widget import PredictWidget
 from napari_hrpn.plugin.viewer import slide_of
@@ -20,10 +20,10 @@ TILES = 9
 
 
 def test_the_form_guesses_and_shows_what_there_is(widget, slide_file):
-    roles = {role: box.currentText() for role, box in widget.slide_form.role_boxes.items()}
+    roles = {role: box.current_choice for role, box in widget.slide_form.role_boxes.items()}
     assert roles == {"nuclei": "DAPI", "vessels": "CD31", "probe": "QD"}
-    assert widget.slide_form.slide_box.currentText() == "tumour 7"
-    devices = [widget.settings_form.device_box.itemText(i) for i in range(3)]
+    assert widget.slide_form.slide_box.current_choice == "tumour 7"
+    devices = [widget.settings_form.fields["device"].native.itemText(i) for i in range(3)]
     assert devices == ["Automatic: Fast GPU", "Fast GPU: 7.0 GB free", "CPU, 2 threads: 3.0 GB free"]
     assert widget.output_form.shown == slide_file.parent
     assert widget.settings_form.settings() == PredictionSettings()
@@ -34,7 +34,7 @@ def test_the_rows_follow_the_checkpoint(widget, qtbot, tmp_path, write_checkpoin
     widget.use_checkpoint(path)
     qtbot.waitUntil(lambda: len(widget.slide_form.role_boxes) == 4, timeout=WAIT_MS)
     assert list(widget.slide_form.role_boxes) == ["nuclei", "macrophages", "vessels", "probe"]
-    qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.predict_button.enabled, timeout=WAIT_MS)
     widget.predict()
     assert widget.message == "Choose the channel that shows the macrophages."
     assert not widget.is_running
@@ -44,27 +44,27 @@ def test_a_file_that_is_no_checkpoint_is_told_in_a_sentence(widget, qtbot, tmp_p
     (tmp_path / "evil.safetensors").write_bytes(b"\x80\x04pickle")
     widget.use_checkpoint(tmp_path / "evil.safetensors")
     qtbot.waitUntil(lambda: "pickle" in widget.message, timeout=WAIT_MS)
-    assert not widget.predict_button.isEnabled()
+    assert not widget.predict_button.enabled
 
 
 def test_resampling_is_on_where_pixel_sizes_differ_until_the_user_says_otherwise(
     widget, qtbot, tmp_path, write_checkpoint
 ):
     form = widget.settings_form
-    assert not form.resample_box.isEnabled()
-    assert not form.resample_box.isChecked()
+    assert not form.fields["resample"].enabled
+    assert not form.fields["resample"].value
     widget.use_checkpoint(write_checkpoint(tmp_path / "coarse.safetensors", pixel_size_um=0.7))
-    qtbot.waitUntil(form.resample_box.isEnabled, timeout=WAIT_MS)
+    qtbot.waitUntil(form.fields["resample"].native.isEnabled, timeout=WAIT_MS)
     assert form.settings().resample
     assert form.warning_label.isHidden()
-    form.resample_box.setChecked(False)
+    form.fields["resample"].value = False
     assert "0.5 µm" in form.warning_label.text().replace("\u200b", "")
     widget.slide_form.changed.emit()
     assert not form.settings().resample
     # within 5 % nothing is to be resampled
     widget.use_checkpoint(write_checkpoint(tmp_path / "near.safetensors", pixel_size_um=0.51))
-    qtbot.waitUntil(lambda: not form.resample_box.isEnabled(), timeout=WAIT_MS)
-    qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not form.fields["resample"].enabled, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.predict_button.enabled, timeout=WAIT_MS)
     assert not form.settings().resample
 
 
@@ -81,23 +81,23 @@ def test_the_form_follows_the_layer_that_is_selected(widget, viewer, qtbot, slid
     other = tmp_path / "other.ome.tif"
     other.write_bytes(slide_file.read_bytes())
     first = viewer.layers[0]
-    widget.slide_form.role_boxes["probe"].setCurrentIndex(0)
+    widget.slide_form.role_boxes["probe"].value = None
     box = widget.slide_form.slide_box
 
     def shows(title):
-        qtbot.waitUntil(lambda: box.currentText() == title, timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: box.current_choice == title, timeout=WAIT_MS)
 
     # a slide that is opened is selected by napari
     show(viewer, open_slide(other))
     shows("other")
-    assert box.count() == 3
-    assert widget.slide_form.role_boxes["probe"].currentText() == "QD"
+    assert len(box) == 3
+    assert widget.slide_form.role_boxes["probe"].current_choice == "QD"
     # what is chosen in the form stays, whatever comes and goes that is of no slide
-    box.setCurrentIndex(0)
+    box.native.setCurrentIndex(0)
     viewer.add_shapes(name="mine")
     viewer.layers.selection.clear()
     QApplication.processEvents()
-    assert box.currentText() == "tumour 7"
+    assert box.current_choice == "tumour 7"
     viewer.layers.selection.active = viewer.layers[4]
     shows("other")
     viewer.layers.selection.active = first
@@ -106,7 +106,7 @@ def test_the_form_follows_the_layer_that_is_selected(widget, viewer, qtbot, slid
 
 def test_other_channels_of_the_chosen_slide_are_selected_and_roles_stay(widget, viewer, qtbot):
     probe = widget.slide_form.role_boxes["probe"]
-    probe.setCurrentIndex(0)
+    probe.value = None
     for layer in viewer.layers:
         viewer.layers.selection.active = layer
         QApplication.processEvents()
@@ -114,13 +114,13 @@ def test_other_channels_of_the_chosen_slide_are_selected_and_roles_stay(widget, 
 
 
 def test_what_was_set_is_what_the_engine_gets(widget, engine, run_to_end):
-    advanced = widget.settings_form._advanced
-    advanced.precision_box.choose("bf16")
-    advanced.core_box.setValue(1100)
-    advanced.halo_box.setValue(64)
-    advanced.memory_box.setValue(1.5)
-    advanced.output_box.choose("probe")
-    widget.settings_form.device_box.choose("cpu")
+    advanced = widget.settings_form.fields
+    advanced["precision"].value = "bf16"
+    advanced["core"].native.setValue(1100)
+    advanced["halo"].native.setValue(64)
+    advanced["memory_gb"].value = 1.5
+    advanced["output"].value = "probe"
+    widget.settings_form.fields["device"].value = "cpu"
     engine.fails_with = PredictionError("enough")
     run_to_end(widget)
     expected = PredictionSettings(precision="bf16", core=1024, halo=64, memory_gb=1.5, output="probe", device="cpu")
@@ -129,7 +129,7 @@ def test_what_was_set_is_what_the_engine_gets(widget, engine, run_to_end):
 
 
 def test_regions_become_boxes_of_slide_pixels(widget, viewer, engine, run_to_end):
-    widget.settings_form.region_box.choose(IN_SHAPES)
+    widget.settings_form.region_box.value = IN_SHAPES
     widget.predict()
     assert widget.message.startswith("There is no shapes layer")
     shapes = viewer.add_shapes([[[10, 20], [10, 50], [60, 50], [60, 20]]], scale=(0.5, 0.5), units=("um", "um"))
@@ -140,7 +140,7 @@ def test_regions_become_boxes_of_slide_pixels(widget, viewer, engine, run_to_end
     assert engine.order == [Box(0, 512, 0, 512)]
     assert widget.message.startswith("Done")
 
-    widget.settings_form.region_box.choose(IN_VIEW)
+    widget.settings_form.region_box.value = IN_VIEW
     viewer.scene.camera.center = (5000, 5000)
     widget.predict()
     assert widget.message.startswith("The slide is not in view")
@@ -154,12 +154,12 @@ def test_regions_become_boxes_of_slide_pixels(widget, viewer, engine, run_to_end
 
 
 def test_a_small_view_is_predicted_in_small_tiles(widget, viewer, engine, run_to_end):
-    widget.settings_form.region_box.choose(IN_VIEW)
+    widget.settings_form.region_box.value = IN_VIEW
     viewer.scene.camera.zoom = 20
     viewer.scene.camera.center = (100, 100)
     engine.fails_with = PredictionError("enough")
     run_to_end(widget)
-    widget.settings_form.region_box.choose("whole")
+    widget.settings_form.region_box.value = "whole"
     run_to_end(widget)
     assert [call["settings"].largest_core for call in engine.calls] == [512, None]
 
@@ -170,7 +170,7 @@ def test_a_pixel_size_that_is_given_reaches_the_prediction_and_stays_with_it(
     viewer = make_napari_viewer_proxy()
     show(viewer, replace(open_slide(slide_file), pixel_size_um=None))
     widget = open_widget(viewer)
-    edit = widget.slide_form.size_edit
+    edit = widget.slide_form.size_field.native
     assert edit.text() == ""
     assert "pixel size" in widget.settings_form.warning_label.text()
     edit.setText("a few")
@@ -199,7 +199,7 @@ def test_the_scale_of_a_layer_is_its_pixel_size_where_it_is_a_length(
     viewer = make_napari_viewer_proxy()
     show(viewer, replace(open_slide(slide_file), pixel_size_um=None), scale=(0.0004, 0.0005), units=("mm", "mm"))
     widget = open_widget(viewer)
-    assert widget.slide_form.size_edit.text() == "0.4 x 0.5 µm"
+    assert widget.slide_form.size_field.value == "0.4 x 0.5 µm"
     engine.fails_with = PredictionError("enough")
     run_to_end(widget)
     assert engine.calls[0]["slide"].pixel_size_um == pytest.approx((0.4, 0.5))
@@ -214,20 +214,20 @@ def test_a_plane_that_is_given_is_shown_and_predicted(
     viewer = make_napari_viewer_proxy()
     show(viewer, open_slide(tmp_path / "stack.ome.tif", z=2))
     widget = open_widget(viewer)
-    box = widget.slide_form.plane_form.boxes["z"]
-    qtbot.waitUntil(lambda: box.maximum() == 4, timeout=WAIT_MS)
-    assert box.value() == 2
-    box.setValue(4)
+    box = widget.slide_form.plane.boxes["z"]
+    qtbot.waitUntil(lambda: box.max == 4, timeout=WAIT_MS)
+    assert box.value == 2
+    box.value = 4
     np.testing.assert_array_equal(np.asarray(viewer.layers[1].data), pixels[4, 1])
-    assert widget.slide_form.slide_box.currentText() == "stack (z 4)"
+    assert widget.slide_form.slide_box.current_choice == "stack (z 4)"
     engine.fails_with = PredictionError("enough")
     run_to_end(widget)
     assert engine.calls[0]["slide"].z == 4
 
 
 def test_what_is_folded_away_does_not_get_the_tab_key(widget):
-    fold = widget.settings_form.advanced_group
-    box = widget.settings_form._advanced.core_box
+    fold = widget.settings_form.fold
+    box = widget.settings_form.fields["core"].native
     assert not box.isEnabled()
     fold.expand(animate=False)
     assert box.isEnabled()
@@ -244,12 +244,12 @@ def test_layers_that_others_opened_are_predicted_by_role(
     widget = open_widget(viewer)
     widget.output_form.choose(tmp_path)
     boxes = widget.slide_form.role_boxes
-    assert [boxes[role].currentText() for role in ("nuclei", "vessels", "probe")] == ["nuclei", "vessels", "–"]
-    assert boxes["nuclei"].findText("colour") == -1
-    boxes["vessels"].setCurrentText("nuclei")
+    assert [boxes[role].current_choice for role in ("nuclei", "vessels", "probe")] == ["nuclei", "vessels", "–"]
+    assert boxes["nuclei"].get_choice("colour") is None
+    boxes["vessels"].native.setCurrentText("nuclei")
     widget.predict()
     assert widget.message == "Choose a different channel for each of nuclei, vessels."
-    boxes["vessels"].setCurrentText("something")
+    boxes["vessels"].native.setCurrentText("something")
     run_to_end(widget)
     call = engine.calls[0]
     assert call["slide"].channel_names == ("nuclei", "something")

@@ -40,25 +40,25 @@ def test_a_slide_is_judged_once_it_is_chosen(
     assert text_of(widget.quality_label) == ""
     show(viewer, open_slide(spoilt_file))
     box = widget.slide_form.slide_box
-    qtbot.waitUntil(lambda: box.findText("tumour 8") >= 0, timeout=WAIT_MS)
-    box.setCurrentText("tumour 8")
+    qtbot.waitUntil(lambda: box.get_choice("tumour 8") is not None, timeout=WAIT_MS)
+    box.native.setCurrentText("tumour 8")
     qtbot.waitUntil(lambda: bool(text_of(widget.quality_label)), timeout=WAIT_MS)
     told = text_of(widget.quality_label)
     for channel in ("DAPI", "CD31", "QD"):
         assert f"⚠ {channel}:" in told
     assert "a prediction is too low or too even there" in told
-    assert "differences between bright places are lost" in " ".join(box.toolTip().split())
+    assert "differences between bright places are lost" in " ".join(box.tooltip.split())
     # the form has said already that the pixel size is missing, and which one is wanted
     assert "pixel size" not in told
     assert "does not say its pixel size" in text_of(widget.settings_form.warning_label)
-    widget.slide_form.role_boxes["probe"].setCurrentIndex(0)
+    widget.slide_form.role_boxes["probe"].value = None
     qtbot.waitUntil(lambda: "DAPI" in text_of(widget.quality_label), timeout=WAIT_MS)
     assert "QD:" not in text_of(widget.quality_label)
     widget.use_checkpoint(write_checkpoint(tmp_path / "anywhere.safetensors", pixel_size_um=None))
     qtbot.waitUntil(lambda: "The file does not say its pixel size" in text_of(widget.quality_label), timeout=WAIT_MS)
-    box.setCurrentText("tumour 7")
+    box.native.setCurrentText("tumour 7")
     qtbot.waitUntil(lambda: text_of(widget.quality_label) == "", timeout=WAIT_MS)
-    assert "⚠" not in box.toolTip()
+    assert "⚠" not in box.tooltip
 
 
 def test_a_prediction_does_not_wait_for_it(engine, viewer, open_widget, qtbot, monkeypatch, text_of, wait_for):
@@ -88,7 +88,7 @@ def test_a_prediction_does_not_wait_for_it(engine, viewer, open_widget, qtbot, m
     go_on.clear()
     begun.clear()
     closed.clear()
-    widget.slide_form.role_boxes["probe"].setCurrentIndex(0)
+    widget.slide_form.role_boxes["probe"].value = None
     assert widget._quality.is_looking
     qtbot.waitUntil(begun.is_set, timeout=WAIT_MS)
     viewer.window.remove_dock_widget(widget)

@@ -114,17 +114,17 @@ def test_cancel_keeps_tiles_and_predict_goes_on(widget, viewer, qtbot, engine, w
     widget.predict()
     engine.let(4)
     wait_for_tiles(widget, 4)
-    assert widget.cancel_button.isEnabled()
-    assert not widget.predict_button.isEnabled()
-    widget.cancel_button.click()
+    assert widget.cancel_button.enabled
+    assert not widget.predict_button.enabled
+    widget.cancel_button.native.click()
     wait_for(widget, running=False)
     assert widget.message == (
         "Stopped: 4 of 9 tiles are done and kept in tumour 7.predicted.ome.zarr. Predict goes on from them."
     )
     layer = widget.layer
-    qtbot.waitUntil(widget.predict_button.isEnabled, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.predict_button.enabled, timeout=WAIT_MS)
 
-    widget.predict_button.click()
+    widget.predict_button.native.click()
     qtbot.waitUntil(lambda: widget.message == "Going on: 4 of 9 tiles were done before.", timeout=WAIT_MS)
     assert np.count_nonzero(layer.data[-1]) > 0
     assert widget.layer == layer
@@ -137,23 +137,23 @@ def test_cancel_keeps_tiles_and_predict_goes_on(widget, viewer, qtbot, engine, w
 
 def test_other_settings_get_a_store_of_their_own_unless_the_user_replaces(widget, viewer, engine, run_to_end):
     run_to_end(widget)
-    assert widget.replace_box.isHidden()
-    widget.settings_form._advanced.precision_box.choose("bf16")
-    assert not widget.replace_box.isHidden()
-    assert not widget.replace_box.isChecked()
+    assert widget.replace_box.native.isHidden()
+    widget.settings_form.fields["precision"].value = "bf16"
+    assert not widget.replace_box.native.isHidden()
+    assert not widget.replace_box.value
     run_to_end(widget)
     assert widget.message.endswith("tumour 7.predicted-tiny-2.ome.zarr")
     assert [layer.name for layer in viewer.layers[3:]] == [
         "tumour 7 predicted QD (tiny)",
         "tumour 7 predicted QD (tiny) 2",
     ]
-    widget.settings_form._advanced.precision_box.choose("fp16")
-    widget.replace_box.setChecked(True)
+    widget.settings_form.fields["precision"].value = "fp16"
+    widget.replace_box.value = True
     run_to_end(widget)
     assert widget.message.endswith("tumour 7.predicted.ome.zarr")
     assert len(viewer.layers) == 5
-    widget.settings_form._advanced.precision_box.choose("bf16")
-    assert widget.replace_box.isHidden()
+    widget.settings_form.fields["precision"].value = "bf16"
+    assert widget.replace_box.native.isHidden()
     run_to_end(widget)
     assert [call["overwrite"] for call in engine.calls] == [False, False, True, False]
     assert len(engine.order) == 3 * TILES
@@ -169,7 +169,7 @@ def test_two_checkpoints_on_one_slide_have_names_and_colours_of_their_own(
             tmp_path / "b.safetensors", title=title, description="other", pixel_size_um=0.5, scaling=SCALING
         )
     )
-    qtbot.waitUntil(lambda: widget.checkpoint_form.checkpoint is not None, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.checkpoint_form.chosen is not None, timeout=WAIT_MS)
     run_to_end(widget)
     first, second = viewer.layers[3:]
     stores = [Path(prediction_facts(layer)["path"]) for layer in (first, second)]
@@ -207,7 +207,7 @@ def test_a_prediction_that_was_opened_is_one_and_goes_on_in_its_layer(
 
 
 def test_what_was_predicted_before_stays_in_sight_when_another_region_is(widget, viewer, engine, run_to_end):
-    widget.settings_form.region_box.choose(IN_SHAPES)
+    widget.settings_form.region_box.value = IN_SHAPES
     shapes = viewer.add_shapes([[[10, 20], [10, 50], [60, 50], [60, 20]]], scale=(0.5, 0.5), units=("um", "um"))
     run_to_end(widget)
     shapes.data = [[[1050, 1250], [1050, 1280], [1080, 1280], [1080, 1250]]]
@@ -220,7 +220,7 @@ def test_what_was_predicted_before_stays_in_sight_when_another_region_is(widget,
     # what is not predicted is hatched
     hatch = hatch_of(viewer, widget.layer)
     assert [hatch.data[row, column, 3] > 0 for row, column in ((0, 0), (-1, -1), (0, -1))] == [False, False, True]
-    widget.settings_form.region_box.choose("whole")
+    widget.settings_form.region_box.value = "whole"
     run_to_end(widget)
     assert hatch_of(viewer, widget.layer) is None
 
@@ -231,14 +231,14 @@ def test_words_are_those_of_the_state_and_go_when_they_are_stale(
     engine.fails_with = PredictionError("the disk is full; make room.")
     run_to_end(widget)
     assert widget.message == "the disk is full; make room."
-    widget.settings_form._advanced.memory_box.setValue(1)
+    widget.settings_form.fields["memory_gb"].value = 1
     assert widget.message == ""
     engine.fails_with = None
     engine._allowed = threading.Semaphore(0)
     widget.predict()
     assert widget.message.startswith("Reading tumour 7")
     qtbot.waitUntil(lambda: bool(engine.calls), timeout=WAIT_MS)
-    widget._running._camera.focus()
+    widget._running._focus()
     qtbot.waitUntil(lambda: widget.message.startswith("Computing the first tile"), timeout=WAIT_MS)
     engine.let(1)
     wait_for_tiles(widget, 1)
@@ -247,7 +247,7 @@ def test_words_are_those_of_the_state_and_go_when_they_are_stale(
     assert widget.message == "Stopping …"
     wait_for(widget, running=False)
     assert not widget.progress_panel.bar.isHidden()
-    widget.slide_form.role_boxes["probe"].setCurrentIndex(0)
+    widget.slide_form.role_boxes["probe"].value = None
     assert widget.message == ""
     assert widget.progress_panel.bar.isHidden()
 
@@ -315,7 +315,7 @@ def test_contrast_is_that_of_the_real_probe_until_the_user_changes_it(widget, vi
 
 
 def test_without_a_real_probe_contrast_is_that_of_finished_tiles(widget, viewer, engine, wait_for_tiles, wait_for):
-    widget.slide_form.role_boxes["probe"].setCurrentIndex(0)
+    widget.slide_form.role_boxes["probe"].value = None
     viewer.scene.camera.center = (0, 0)
     widget.predict()
     engine.let(2)

@@ -8,8 +8,7 @@ from matplotlib.backend_bases import MouseEvent
 from qtpy.QtWidgets import QToolTip
 
 from napari_hrpn.plugin.train.curves import TrainingCurves
-from napari_hrpn.plugin.train.pictures import preview_pictures
-from napari_hrpn.plugin.train.preview import TrainingPreview
+from napari_hrpn.plugin.train.preview import TrainingPreview, preview_pictures
 from napari_hrpn.training import EpochRecord, Preview
 
 RECORDS = [EpochRecord(epoch, 1000 / epoch, 400 + 40 * abs(epoch - 3), 1e-3, 1.0, 1.0, 0.0, 1) for epoch in range(1, 6)]

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from napari_hrpn.inference import Device
-from napari_hrpn.plugin.parts.scientific_box import ScientificBox
 from napari_hrpn.plugin.train.run import TrainingReadiness
 from napari_hrpn.plugin.train.settings_form import TrainingForm
 from napari_hrpn.training import TrainingError, TrainingSettings, recipe_settings
@@ -16,38 +15,38 @@ NAMES = [(model, recipe) for model in ("hrpn", "ganda") for recipe in ("fast", "
 
 @pytest.fixture
 def readiness():
-    return TrainingReadiness(DEVICES, {(model, recipe): recipe_settings(recipe, model) for model, recipe in NAMES})
+    return TrainingReadiness(DEVICES)
 
 
 @pytest.fixture
 def form(qtbot, readiness):
     form = TrainingForm()
-    qtbot.addWidget(form)
+    qtbot.addWidget(form.native)
     form.set_ready(readiness)
     return form
 
 
 def test_before_it_is_ready_there_are_no_settings(qtbot):
     form = TrainingForm()
-    qtbot.addWidget(form)
+    qtbot.addWidget(form.native)
     assert form.settings() is None
 
 
 @pytest.mark.parametrize(("model", "recipe"), NAMES)
 def test_a_recipe_fills_in_its_numbers(form, model, recipe):
-    form.model_box.choose(model)
-    form.recipe_box.choose(recipe)
+    form.fields["model"].value = model
+    form.fields["recipe"].value = recipe
     assert form.settings() == recipe_settings(recipe, model)
 
 
 def test_what_has_nothing_to_do_with_the_recipe_stays(form):
-    form.channels_edit.setText("nuclei, vessels,  macrophages")
-    form.minutes_box.setValue(12.5)
-    form.device_box.choose("cpu")
-    form.branches_box.setValue(2)
-    form._advanced.seed_box.setValue(9)
-    form.epochs_box.setValue(7)
-    form.recipe_box.choose("paper")
+    form.fields["channels"].native.setText("nuclei, vessels,  macrophages")
+    form.fields["max_minutes"].value = 12.5
+    form.fields["device"].value = "cpu"
+    form.fields["branches"].value = 2
+    form.fields["seed"].value = 9
+    form.fields["epochs"].value = 7
+    form.fields["recipe"].value = "paper"
     expected = recipe_settings(
         "paper",
         channels=("nuclei", "vessels", "macrophages"),
@@ -82,87 +81,88 @@ def test_settings_come_back_as_they_were_set(form):
         seed=4,
         devices=2,
     )
-    form.set_settings(settings)
+    form.value = settings
     assert form.settings() == settings
     paper = recipe_settings("paper")
-    form.set_settings(paper)
+    form.value = paper
     assert form.settings() == paper
-    assert form.minutes_box.text() == "No limit"
+    assert form.fields["max_minutes"].native.text() == "No limit"
 
 
 def test_choices_that_do_not_go_together_are_refused_in_a_sentence(form):
-    form._advanced.patch_box.setValue(40)
+    form.fields["patch_px"].value = 40
     with pytest.raises(TrainingError, match="multiple of 32 px"):
         form.settings()
-    form.branches_box.setValue(2)
+    form.fields["branches"].value = 2
     assert form.settings().patch_px == 40
-    form.channels_edit.setText(" , ")
+    form.fields["channels"].native.setText(" , ")
     with pytest.raises(TrainingError, match="input channels are none"):
         form.settings()
 
 
 def test_changes_are_told_once(form, qtbot):
     for change in (
-        lambda: form.epochs_box.setValue(77),
-        lambda: form.recipe_box.choose("paper"),
-        lambda: form.set_settings(TrainingSettings()),
-        lambda: form._advanced.rate_box.setValue(1e-6),
-        form.channels_edit.editingFinished.emit,
+        lambda: form.fields["epochs"].native.setValue(77),
+        lambda: form.fields["recipe"].native.setCurrentText("Paper"),
+        lambda: form.show_options(TrainingSettings()),
+        lambda: form.fields["learning_rate"].native.setValue(1e-6),
+        form.fields["channels"].native.editingFinished.emit,
     ):
         told = []
-        form.changed.connect(lambda told=told: told.append(1))
+        form.changed.connect(lambda _, told=told: told.append(1))
         change()
         assert told == [1]
 
 
 def test_branches_are_of_hrpn_alone(form):
-    assert form.branches_box.isEnabled()
-    form.model_box.choose("ganda")
-    assert not form.branches_box.isEnabled()
-    assert not form._advanced.upsampling_box.isEnabled()
+    assert form.fields["branches"].enabled
+    form.fields["model"].value = "ganda"
+    assert not form.fields["branches"].enabled
+    assert not form.fields["upsampling"].enabled
 
 
 def test_devices_are_offered_with_their_memory(form, readiness):
-    titles = [form.device_box.itemText(index) for index in range(form.device_box.count())]
+    box = form.fields["device"].native
+    titles = [box.itemText(index) for index in range(box.count())]
     assert titles == ["Automatic: Fast GPU", "Fast GPU: 7.0 GB free", "CPU, 2 threads: 3.0 GB free"]
-    form.device_box.choose("cpu")
-    form.epochs_box.setValue(3)
+    form.fields["device"].value = "cpu"
+    form.fields["epochs"].value = 3
     form.set_ready(readiness)
-    assert form.device_box.value == "cpu"
-    assert form.epochs_box.value() == 3
+    assert form.fields["device"].value == "cpu"
+    assert form.fields["epochs"].value == 3
 
 
 @pytest.fixture
 def box_of_devices(form, readiness):
     """The field of the number of devices, where three GPUs or two processors can train together."""
     form.set_ready(replace(readiness, most_devices={"cuda:0": 3, "cpu": 2}))
-    return form._advanced.devices_box
+    return form.fields["devices"].native
 
 
 def test_several_devices_are_asked_for_where_there_are_several(form, readiness, box_of_devices):
     assert box_of_devices.maximum() == 3
-    form.device_box.choose("cpu")
+    form.fields["device"].value = "cpu"
     box_of_devices.setValue(3)
     assert form.settings().devices == 2
-    form.recipe_box.choose("paper")
+    form.fields["recipe"].value = "paper"
     assert form.settings().devices == 2
     form.set_ready(replace(readiness, most_devices={"cuda:0": 3, "cpu": 1}))
     assert form.settings().devices == 1
     assert not box_of_devices.isHidden()
-    form.advanced_group.expand(animate=False)
+    form.fold.expand(animate=False)
     assert not box_of_devices.isEnabled()
-    form.device_box.choose("cuda:0")
+    form.fields["device"].value = "cuda:0"
     assert box_of_devices.isEnabled()
 
 
 def test_one_device_is_no_question(form):
-    assert form._advanced.devices_box.isHidden()
+    assert form.fields["devices"].native.isHidden()
     assert form.settings().devices == 1
 
 
 def test_a_run_on_more_devices_than_there_are_is_shown_as_it_is(form):
-    box = form._advanced.devices_box
-    form.set_settings(TrainingSettings(devices=4))
+    box = form.fields["devices"].native
+    form.value = TrainingSettings(devices=4)
     assert form.settings().devices == 4
     assert not box.isHidden()
     box.setValue(1)
@@ -170,18 +170,17 @@ def test_a_run_on_more_devices_than_there_are_is_shown_as_it_is(form):
 
 
 @pytest.mark.parametrize("value", [1e-12, 1e-5, 4e-3, 0.5, 10])
-def test_a_number_of_any_size_is_shown_and_read(qtbot, value):
-    box = ScientificBox(1e-12, 10)
-    qtbot.addWidget(box)
+def test_a_number_of_any_size_is_shown_and_read(form, value):
+    box = form.fields["learning_rate"].native
     box.setValue(value)
     assert box.value() == pytest.approx(value, rel=1e-3)
     assert box.valueFromText(box.text()) == pytest.approx(value, rel=1e-3)
     assert box.validate(box.text(), 0)[0] == type(box.validate("", 0)[0]).Acceptable
 
 
-def test_a_learning_rate_can_be_typed(qtbot):
-    box = ScientificBox(1e-12, 10)
-    qtbot.addWidget(box)
+def test_a_learning_rate_can_be_typed(form, qtbot):
+    form.fold.expand(animate=False)
+    box = form.fields["learning_rate"].native
     box.selectAll()
     qtbot.keyClicks(box, "2e-4")
     box.interpretText()

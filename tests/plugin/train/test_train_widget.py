@@ -7,7 +7,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
 
 from napari_hrpn.plugin.predict.widget import PredictWidget
-from napari_hrpn.plugin.train.training_estimate import steps_per_epoch
+from napari_hrpn.plugin.train.run import steps_per_epoch
 from napari_hrpn.plugin.train.widget import PAGE_TAB, SETUP_TAB, TrainWidget
 from napari_hrpn.slides import read_geojson, read_regions
 from napari_hrpn.training import RunFolder, TrainingError, TrainingSettings
@@ -41,13 +41,13 @@ def test_what_is_to_be_expected_is_told_before_the_start(widget, training, slide
     assert widget.setup.folder_form.shown == slide_files[0].parent / "training"
     assert not list(slide_files[0].parent.glob("training*"))
     training.refused_with = TrainingError("tumour 2 has no probe; choose its channel.")
-    widget.setup.training_form.epochs_box.setValue(3)
+    widget.setup.training_form.fields["epochs"].value = 3
     until(lambda: text_of(widget.setup.prospect_label) == "tumour 2 has no probe; choose its channel.")
     assert widget.progress.warning_label.isHidden()
 
 
 def test_curves_grow_and_the_end_is_told(widget, training, slide_files, until, wait_for):
-    widget.setup.training_form.epochs_box.setValue(3)
+    widget.setup.training_form.fields["epochs"].value = 3
     widget.train()
     training.let(STEPS + 2)
     until(lambda: len(widget.page.curves.records) == 1 and widget.progress.epoch_bar.text() == "epoch 2 of 3")
@@ -77,7 +77,7 @@ def test_curves_grow_and_the_end_is_told(widget, training, slide_files, until, w
 
 def test_stop_keeps_everything_and_continue_goes_on(widget, training, until, wait_for):
     assert widget.train_button.text() == "Train"
-    widget.setup.training_form.epochs_box.setValue(3)
+    widget.setup.training_form.fields["epochs"].value = 3
     widget.train()
     training.let(STEPS + 1)
     until(lambda: len(widget.page.curves.records) == 1)
@@ -112,7 +112,7 @@ def test_reset_keeps_the_run_and_proposes_another_folder(widget, training, slide
 
 def test_other_settings_do_not_go_on_with_a_run(widget, training, slide_files, until, run_to_end, text_of):
     run_to_end(widget)
-    widget.setup.training_form.batch_box.setValue(3)
+    widget.setup.training_form.fields["batch"].value = 3
     until(lambda: "holds something else" in text_of(widget.setup.prospect_label))
     widget.train()
     until(lambda: "holds something else" in widget.message and not widget.is_running)
@@ -192,7 +192,7 @@ def test_warnings_are_in_the_form_and_nowhere_else(
     training.checked.warnings = (training.warns_of,)
     if not is_checked:
         # pressed before it is found out what to expect
-        widget.setup.training_form.epochs_box.setValue(3)
+        widget.setup.training_form.fields["epochs"].value = 3
         widget.progress.warning_label.warn(())
     else:
         widget.setup.look_ahead_soon()
@@ -232,9 +232,9 @@ def test_a_run_that_was_killed_is_loaded_and_goes_on(
     widget, training, make_napari_viewer_proxy, slide_files, until, wait_for, run_to_end
 ):
     form = widget.setup.training_form
-    form.epochs_box.setValue(3)
-    form.batch_box.setValue(5)
-    form._advanced.seed_box.setValue(17)
+    form.fields["epochs"].value = 3
+    form.fields["batch"].value = 5
+    form.fields["seed"].value = 17
     widget.train()
     training.let(STEPS)
     until(lambda: len(widget.page.curves.records) == 1)
@@ -242,7 +242,7 @@ def test_a_run_that_was_killed_is_loaded_and_goes_on(
     wait_for(widget, running=False)
     settings, entries = training.calls[0].settings, training.calls[0].entries
     widget.reset()
-    form.set_settings(type(settings)())
+    form.value = type(settings)()
     widget.setup.slides_table.clear()
 
     widget.load(slide_files[0].parent / "training")
@@ -268,10 +268,10 @@ def test_the_checkpoint_is_used_for_prediction(widget, made, until, run_to_end):
     _, predict = widget._viewer.window.add_plugin_dock_widget("napari-hrpn", "Predict QD")
     made.append(predict)
     assert isinstance(predict, PredictWidget)
-    until(lambda: predict.checkpoint_form.checkpoint is not None)
-    assert predict.checkpoint_form.path == widget.page.checkpoint
-    assert predict.checkpoint_form.checkpoint.card.title == "from two tumours"
-    assert predict.checkpoint_form.box.currentText() == "training/checkpoint.safetensors"
+    until(lambda: predict.checkpoint_form.chosen is not None)
+    assert predict.checkpoint_form.chosen.path == widget.page.checkpoint
+    assert predict.checkpoint_form.chosen.checkpoint.card.title == "from two tumours"
+    assert predict.checkpoint_form.box.current_choice == "training/checkpoint.safetensors"
 
 
 def test_the_folder_is_opened(widget, monkeypatch, slide_files, run_to_end):
@@ -292,7 +292,7 @@ def test_without_slides_the_widget_says_what_to_do(training, make_napari_viewer_
 
 
 def test_choices_that_do_not_go_together_are_told(widget):
-    widget.setup.training_form._advanced.patch_box.setValue(100)
+    widget.setup.training_form.fields["patch_px"].value = 100
     widget.train()
     assert "multiple of 32 px" in widget.message
     assert not widget.is_running

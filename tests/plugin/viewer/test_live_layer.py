@@ -4,9 +4,9 @@ import zarr
 from qtpy.QtWidgets import QApplication
 
 from napari_hrpn.core import Box
-from napari_hrpn.plugin.viewer import LiveLayer, LiveLevels, Plane, live_layer_data
+from napari_hrpn.plugin.viewer import LiveLevels, Plane, redrawing
 from napari_hrpn.slides import halve
-from napari_hrpn.slides.writers.pyramid_blocks import create_levels, level_shapes, write_part
+from napari_hrpn.slides.writers.ome_zarr_writer import create_levels, level_shapes, write_part
 from support.settling import WAIT_MS
 
 SHAPE = (1301, 1777)
@@ -19,7 +19,9 @@ def store(tmp_path):
 
 
 def live(store, in_memory_px=500):
-    return LiveLevels([Plane.of(level) for level in store], in_memory_px)
+    levels = LiveLevels([Plane(level.shape[1:], level.dtype) for level in store], in_memory_px)
+    levels.attach(store)
+    return levels
 
 
 def tile(store, box, value=7.0):
@@ -51,11 +53,12 @@ def test_a_plane_without_array_is_zero_and_takes_no_memory():
     assert plane.size == 10**12
 
 
-def test_a_plane_is_one_channel_of_its_array():
-    array = np.arange(2 * 5 * 7).reshape(2, 5, 7)
-    plane = Plane.of(array, channel=1)
-    assert plane.shape == (5, 7)
-    np.testing.assert_array_equal(plane[1:3, ::2], array[1, 1:3, ::2])
+def test_a_plane_is_the_channel_of_its_array():
+    array = np.arange(5 * 7).reshape(1, 5, 7)
+    plane = Plane((5, 7), array.dtype)
+    plane.array = array
+    np.testing.assert_array_equal(plane[1:3, ::2], array[0, 1:3, ::2])
+    np.testing.assert_array_equal(np.asarray(plane), array[0])
 
 
 def test_coarse_levels_are_in_memory_and_fine_ones_are_not(store):
@@ -108,15 +111,15 @@ def canvas_mean(viewer):
 def test_news_reach_canvas_and_thumbnail_at_any_zoom(make_napari_viewer_proxy, qtbot, store, zoom):
     viewer = make_napari_viewer_proxy(show=True)
     levels = live(store)
-    layer = viewer.add_image(**live_layer_data(levels), contrast_limits=(0, 7))
+    layer = viewer.add_image(**levels.layer_data(), contrast_limits=(0, 7))
     viewer.scene.camera.center = (SHAPE[0] / 2, SHAPE[1] / 2)
     viewer.scene.camera.zoom = zoom
     QApplication.processEvents()
     before, thumbnail = canvas_mean(viewer), layer.thumbnail.mean()
-    shows = LiveLayer(layer)
+    redraw = redrawing(layer)
 
     levels.load(tile(store, Box(0, 1301, 0, 1777)))
-    shows.updated()
+    redraw()
     qtbot.waitUntil(lambda: canvas_mean(viewer) > before + 20, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: layer.thumbnail.mean() > thumbnail, timeout=WAIT_MS)
 
@@ -124,13 +127,13 @@ def test_news_reach_canvas_and_thumbnail_at_any_zoom(make_napari_viewer_proxy, q
 def test_a_refresh_reads_what_is_in_view_and_no_more(make_napari_viewer_proxy, qtbot, store):
     viewer = make_napari_viewer_proxy(show=True)
     levels = live(store)
-    layer = viewer.add_image(**live_layer_data(levels), contrast_limits=(0, 7))
+    layer = viewer.add_image(**levels.layer_data(), contrast_limits=(0, 7))
     viewer.scene.camera.center = (256, 256)
     viewer.scene.camera.zoom = 4
     qtbot.waitUntil(lambda: layer.data_level == 0, timeout=WAIT_MS)
     recorders = [Recorder(level) for level in store]
     levels.attach(recorders)
-    LiveLayer(layer).updated()
+    redrawing(layer)()
     qtbot.waitUntil(lambda: bool(recorders[0].read), timeout=WAIT_MS)
     assert 0 < sum(recorders[0].read) <= 1024 * 1024
     assert recorders[1].read == recorders[2].read == []
@@ -139,25 +142,25 @@ def test_a_refresh_reads_what_is_in_view_and_no_more(make_napari_viewer_proxy, q
 def test_many_news_at_once_cost_few_refreshes(make_napari_viewer_proxy, qtbot, store):
     viewer = make_napari_viewer_proxy()
     levels = live(store)
-    layer = viewer.add_image(**live_layer_data(levels), contrast_limits=(0, 7))
+    layer = viewer.add_image(**levels.layer_data(), contrast_limits=(0, 7))
     drawn = []
     layer.events.set_data.connect(lambda: drawn.append(1))
-    shows = LiveLayer(layer)
+    redraw = redrawing(layer)
     for _ in range(200):
-        shows.updated()
+        redraw()
     qtbot.waitUntil(lambda: bool(drawn), timeout=WAIT_MS)
     # what is still to come, comes now
-    shows._refresh_soon.flush()
+    redraw.flush()
     assert 1 <= len(drawn) <= 3
 
 
 def test_a_small_image_needs_no_pyramid(make_napari_viewer_proxy):
     viewer = make_napari_viewer_proxy()
     array = zarr.array(np.zeros((1, 300, 200), np.float32))
-    levels = LiveLevels([Plane.of(array)])
-    layer = viewer.add_image(**live_layer_data(levels), contrast_limits=(0, 7))
+    levels = live([array])
+    layer = viewer.add_image(**levels.layer_data(), contrast_limits=(0, 7))
     assert not layer.multiscale
     array[:] = 5
     levels.load(Box(0, 300, 0, 200))
-    LiveLayer(layer).updated()
+    redrawing(layer)()
     assert layer.get_value((100, 100)) == 5

@@ -1,6 +1,6 @@
 import pytest
 
-from napari_hrpn.plugin.viewer import file_title, prediction_name, short_title
+from napari_hrpn.plugin.viewer import file_title, prediction_name
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_a_layer_is_called_after_slide_target_and_checkpoint():
     assert prediction_name("a.predicted-run-5", "predicted QD", "run-5") == "a predicted QD (run-5)"
     assert prediction_name("by hand", "QD", "HRPN") == "by hand predicted QD (HRPN)"
     assert prediction_name("tumour.predicted", "QD", "") == "tumour.predicted QD"
-    assert len(short_title("x" * 99)) == 40
+    assert prediction_name("a.predicted", "QD", "x" * 99) == f"a predicted QD ({'x' * 39}…)"

@@ -7,8 +7,8 @@ import tifffile
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_hrpn.plugin.pyramid_cache_menu import manage_pyramid_cache
-from napari_hrpn.plugin.viewer import LiveLevels, Plane, slide_layers, slide_of
-from napari_hrpn.plugin.viewer.pyramids import Growth, grow, needs_cache
+from napari_hrpn.plugin.viewer import LiveLevels, Plane, grow, slide_layers, slide_of
+from napari_hrpn.plugin.viewer.pyramids import needs_cache
 from napari_hrpn.slides import coarser_levels, contrast_limits, open_slide, pyramid_cache_bytes
 from support.settling import WAIT_MS
 
@@ -57,7 +57,7 @@ def test_coarse_levels_of_a_flat_file_are_built_while_it_is_shown(
 
 
 def test_the_last_levels_are_drawn_whatever_waits_to_be_drawn(make_napari_viewer, qtbot, flat_file, monkeypatch):
-    monkeypatch.setattr("napari_hrpn.plugin.viewer.live_layer.REFRESH_MS", 10**7)
+    monkeypatch.setattr("napari_hrpn.plugin.viewer.pyramids.REFRESH_MS", 10**7)
     layers = make_napari_viewer().open(str(flat_file), plugin="napari-hrpn")
     qtbot.waitUntil(lambda: is_done(layers[0]), timeout=WAIT_MS)
     for layer in layers:
@@ -104,7 +104,7 @@ def test_filling_ends_with_the_last_layer(make_napari_viewer, qtbot, live_slide)
         stops.append(stop)
         return endless(started, ended, stop)
 
-    grower = grow(viewer, Growth(slide, live, fill))
+    grower = grow(viewer, slide, live, fill)
     layers = [viewer._add_layer_from_data(*layer)[0] for layer in slide_layers(slide, live=live)]
     gone = []
     grower.destroyed.connect(lambda: gone.append(True))
@@ -123,7 +123,7 @@ def test_filling_ends_with_the_window(make_napari_viewer, qtbot, live_slide):
     slide, live = live_slide
     viewer = make_napari_viewer()
     started, ended = threading.Event(), threading.Event()
-    grow(viewer, Growth(slide, live, partial(endless, started, ended)))
+    grow(viewer, slide, live, partial(endless, started, ended))
     qtbot.waitUntil(started.is_set, timeout=WAIT_MS)
     viewer.close()
     qtbot.waitUntil(ended.is_set, timeout=WAIT_MS)
@@ -137,7 +137,7 @@ def test_a_slide_that_breaks_while_it_is_read_is_told(make_napari_viewer, qtbot,
         raise ValueError("rows 0 to 5 cannot be read")
 
     viewer = make_napari_viewer()
-    grow(viewer, Growth(slide, live, failing))
+    grow(viewer, slide, live, failing)
     qtbot.waitUntil(lambda: bool(notifications), timeout=WAIT_MS)
     assert notifications == ["The overview of flat stays unfinished. rows 0 to 5 cannot be read"]
 

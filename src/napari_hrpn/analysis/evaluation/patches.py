@@ -11,7 +11,7 @@ from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darl
 from napari_hrpn.analysis.blocks import patch_blocks
 from napari_hrpn.analysis.evaluation.parts import shares
 from napari_hrpn.analysis.heterogeneity import Heterogeneity, PatchCounter, heterogeneity
-from napari_hrpn.analysis.icc_blocks import icc_over_blocks
+from napari_hrpn.analysis.icc import icc_over_blocks
 from napari_hrpn.analysis.strip_filter import LevelChannel, grey_threshold
 
 if TYPE_CHECKING:

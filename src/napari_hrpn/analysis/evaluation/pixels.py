@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement import Agreement, compute
+from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
+from napari_hrpn.analysis.block_scan import check_sizes
 from napari_hrpn.analysis.bootstrap import BlockIntervals, block_bootstrap
 from napari_hrpn.analysis.colocalization import (
     MOST_COLOCALIZED_PX,
@@ -18,6 +19,7 @@ from napari_hrpn.analysis.colocalization import (
     manders,
     too_large_words,
 )
+from napari_hrpn.analysis.density_range import density_range, has_whole_numbers
 from napari_hrpn.analysis.distributions import (
     DistributionComparison,
     QuantilePairs,
@@ -26,19 +28,19 @@ from napari_hrpn.analysis.distributions import (
     histogram,
     quantile_pairs,
 )
-from napari_hrpn.analysis.evaluation.places import density_range, has_whole_numbers
 from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
 from napari_hrpn.analysis.joint_histogram import PairBins
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import roi_bounds
-from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange, check_sizes
-from napari_hrpn.slides import annotation_mask
+from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange
+from napari_hrpn.slides import ChunkCache, annotation_mask
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    import dask.array as da
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.blocks import BlockSums
@@ -46,10 +48,11 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.joint_histogram import PairCounts
     from napari_hrpn.analysis.slide_pairs import SlidePairs
     from napari_hrpn.analysis.slide_penetration import ProbeImage
-    from napari_hrpn.slides import Annotation, RegionMask
+    from napari_hrpn.slides import Annotation
 
 # half a megabyte each, and far more than a figure shows
 MOST_DENSITIES = 100
+_CACHE_BYTES = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,16 +156,20 @@ class PixelsPart:
         self._range = PairRange(self.channels, comparison.finished)
         self._density_range = 0.0, 1.0
         self._sides: list[int] = []
+        self._order: list[int] = []
         self._counter: PairCounter | None = None
 
     def begin(self) -> Generator[float, None, None]:
         """Choose the range of the densities and the sides of the blocks."""
         images = self._comparison.real, self._prediction
-        places: list[RegionMask | Annotation] = [self._comparison.everywhere, *self._comparison.rois]
-        self._density_range = density_range(*images, self._comparison.everywhere)
-        for done, place in enumerate(places, start=1):
-            self._sides.append(self._settings.block_px or block_side(*images, place, self._comparison.finished))
-            yield done / len(places)
+        rois, everywhere, finished = self._comparison.rois, self._comparison.everywhere, self._comparison.finished
+        self._density_range = density_range(*images, everywhere)
+        given, cache = self._settings.block_px, ChunkCache(_CACHE_BYTES)
+        self._sides = [given or block_side(*images, everywhere, finished), *([given or 1] * len(rois))]
+        self._order = self._reading_order()
+        for done, index in enumerate(self._order, start=1):
+            self._sides[1 + index] = given or block_side(*images, rois[index], finished, cache)
+            yield done / len(rois)
 
     def ranges(self) -> Sequence[PairRange]:
         """None for integers of up to 16 bits."""
@@ -181,12 +188,21 @@ class PixelsPart:
         assert self._counter is not None
         pairs = self._counter.pairs
         intervals = _intervals(pairs.blocks[0], self._settings)
-        rois: list[RegionNumbers] = []
-        numbers = _Numbers(self._comparison, self._prediction, self._settings)
-        for roi, found in zip(self._comparison.rois, self._counter.settled(), strict=True):
-            rois.append(numbers.placed(roi, found))
+        rois: dict[int, RegionNumbers] = {}
+        cache = ChunkCache(_CACHE_BYTES)
+        numbers = _Numbers(self._comparison, self._prediction, self._settings, self.channels, cache)
+        for index in self._order:
+            rois[index] = numbers.placed(self._comparison.rois[index], self._counter.settled(index, cache))
             yield 0.9 * len(rois) / len(self._comparison.rois)
-        return numbers.of(pairs, intervals, tuple(rois))
+        return numbers.of(pairs, intervals, tuple(rois[index] for index in range(len(rois))))
+
+    def _reading_order(self) -> list[int]:
+        """Numbers of the regions, those of one chunk in a row, so that it is decoded once for all of them."""
+        shape, (height, width) = self._comparison.real.slide.shape, self.channels[0].chunksize
+        bounds = [roi_bounds(roi, shape) for roi in self._comparison.rois]
+        return sorted(
+            range(len(bounds)), key=lambda index: (bounds[index][0].start // height, bounds[index][1].start // width)
+        )
 
 
 def _intervals(blocks: BlockSums, settings: EvaluationSettings) -> BlockIntervals:
@@ -216,7 +232,7 @@ class _Region:
         return RegionNumbers(
             region=name,
             box_px=None,
-            agreement=compute(counts.sums, self.settings.psnr_peak(self.dtype, brightest)),
+            agreement=compute(counts.sums, self._psnr_peak(brightest)),
             psnr_real_max=real_agreement.psnr_db,
             real_max=brightest,
             regression=regression(counts.sums, counts.both_zero),
@@ -230,6 +246,13 @@ class _Region:
             density_range=counts.density_range or (0.0, 1.0),
         )
 
+    def _psnr_peak(self, brightest: float) -> float | None:
+        """MAX of the PSNR; floating point has no largest value, and an empty or black region no peak."""
+        wanted = self.settings.psnr_max
+        if wanted == "real":
+            return brightest if brightest > 0 else None
+        return largest_value(self.dtype) if wanted == "dtype" else float(wanted)
+
 
 @dataclass(frozen=True)
 class _Numbers:
@@ -238,6 +261,8 @@ class _Numbers:
     comparison: SlideComparison
     prediction: ProbeImage
     settings: EvaluationSettings
+    channels: tuple[da.Array, da.Array]
+    cache: ChunkCache
 
     def of(self, pairs: SlidePairs, intervals: BlockIntervals, rois: tuple[RegionNumbers, ...]) -> ComparedPixels:
         main = pairs.frame if pairs.tissue is None else pairs.tissue
@@ -275,10 +300,7 @@ class _Numbers:
             nan = math.nan
             why = too_large_words(area).rstrip(".")
             return Colocalization(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, n, why)
-        y, p = (
-            np.asarray(image.slide.levels[0][image.channel, rows, columns].compute(scheduler="synchronous"))
-            for image in (self.comparison.real, self.prediction)
-        )
+        y, p = (self.cache.read(channel, rows, columns) for channel in self.channels)
         finished = self.comparison.finished
         inside = annotation_mask(roi, rows, columns)
         return colocalization(y, p, inside if finished is None else inside & finished.within(rows, columns))

@@ -1,4 +1,4 @@
-"""Whether a slide is fit to be predicted or learnt from: a look of seconds at a part of it, whatever its size."""
+"""What is looked at of a slide: blocks of full resolution spread over the tissue and a coarse level, never more."""
 
 from __future__ import annotations
 
@@ -12,14 +12,61 @@ from napari_hrpn.analysis.quality.channel_shift import ChannelShift, channel_shi
 from napari_hrpn.analysis.quality.cross_talk import COARSEST_PIXEL_UM, CrossTalk, cross_talk
 from napari_hrpn.analysis.quality.findings import Finding, findings_of
 from napari_hrpn.analysis.quality.grey_levels import GreyLevels, grey_levels
-from napari_hrpn.analysis.quality.sampling import coarse_level, quick_tissue, sample_boxes
 from napari_hrpn.analysis.quality.stitching import Stitching, stitching
+from napari_hrpn.analysis.tissue import tissue_mask
 from napari_hrpn.slides import guess_roles, with_known_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from napari_hrpn.analysis.tissue import TissueMask
     from napari_hrpn.slides import ChannelRoles, Slide
+
+_BLOCK_PX = 512
+_MOST_BLOCKS = 32
+_MOST_COMPUTED_PX = 32 * 2**20
+"""A level that the file does not hold is only computed from one of no more pixels."""
+_COARSE_PX = 2048
+_TISSUE_PIXEL_UM = 8.0
+_LEAST_TISSUE = 0.5
+
+
+def _is_affordable(slide: Slide, level: int) -> bool:
+    """Whether a level can be read whole in seconds."""
+    read = slide.levels[min(level, slide.stored_levels - 1)]
+    return bool(math.prod(read.shape[1:]) <= _MOST_COMPUTED_PX)
+
+
+def _coarse_level(slide: Slide) -> int | None:
+    """Coarsest level that still shows camera fields."""
+    large = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= _COARSE_PX]
+    level = max(large, default=0)
+    return level if _is_affordable(slide, level) else None
+
+
+def _quick_tissue(slide: Slide, nuclei: int | None) -> TissueMask | None:
+    """Tissue of a slide, if it can be found in seconds."""
+    return tissue_mask(slide, nuclei or 0) if _is_affordable(slide, slide.level_for(_TISSUE_PIXEL_UM)) else None
+
+
+def _sample_boxes(slide: Slide, tissue: TissueMask | None) -> list[tuple[slice, slice]]:
+    """Blocks to look at, at full resolution."""
+    starts = [_starts(size) for size in slide.shape]
+    edges = [min(_BLOCK_PX, size) for size in slide.shape]
+    boxes = [(slice(y, y + edges[0]), slice(x, x + edges[1])) for y in starts[0] for x in starts[1]]
+    if tissue is not None:
+        shares = [tissue.share(y.start, y.stop, x.start, x.stop) for y, x in boxes]
+        least = min(_LEAST_TISSUE, max(shares))
+        boxes = [box for box, share in zip(boxes, shares, strict=True) if share >= least]
+    chosen = np.random.default_rng(0).permutation(len(boxes))[:_MOST_BLOCKS]
+    return [boxes[index] for index in sorted(chosen)]
+
+
+def _starts(size: int) -> list[int]:
+    """Where blocks begin along an axis: the last one ends at the edge, so neighbours may overlap a little."""
+    count = math.ceil(size / _BLOCK_PX)
+    return [round(start) for start in np.linspace(0, max(0, size - _BLOCK_PX), count)]
+
 
 _MOST_COMPARED = 4
 
@@ -108,8 +155,8 @@ def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[
     roles = roles or guess_roles(slide.channel_names)
     compared = _compared(slide, roles)
     yield QualityReport(0, 1, "looking for tissue")
-    tissue = quick_tissue(slide, roles.nuclei)
-    boxes = sample_boxes(slide, tissue)
+    tissue = _quick_tissue(slide, roles.nuclei)
+    boxes = _sample_boxes(slide, tissue)
     total, blocks = len(boxes) + 3, []
     for done, (rows, columns) in enumerate(boxes):
         yield QualityReport(done, total, "reading blocks")
@@ -125,7 +172,7 @@ def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[
     why_no_cross_talk = _why_no_cross_talk(slide, compared)
     leaks = () if why_no_cross_talk else cross_talk(blocks, compared, _positions(compared, shifts))
     yield QualityReport(len(boxes) + 2, total, "looking for seams")
-    level, pixels = coarse_level(slide), sum(block[0].size for block in blocks)
+    level, pixels = _coarse_level(slide), sum(block[0].size for block in blocks)
     seams: tuple[Stitching, ...] = () if level is None else stitching(slide, compared, level, tissue)
     return SlideQuality(
         findings=findings_of(slide, levels, pixels, shifts, leaks, seams),

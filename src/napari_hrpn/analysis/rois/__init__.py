@@ -10,7 +10,6 @@ from napari_hrpn.analysis.rois.geometry import (
     roi_extent,
     roi_mask,
 )
-from napari_hrpn.analysis.rois.labels import labelled_rois
 from napari_hrpn.analysis.rois.levels import RoiImages, roi_images
 from napari_hrpn.analysis.rois.measurement import (
     RoiMeasurement,
@@ -19,7 +18,7 @@ from napari_hrpn.analysis.rois.measurement import (
     measure_roi,
     preview_roi,
 )
-from napari_hrpn.analysis.rois.outlines import label_outline, one_stroke, outlined
+from napari_hrpn.analysis.rois.outlines import label_outline, labelled_rois, one_stroke, outlined
 from napari_hrpn.analysis.rois.placement import PlacedRois, RandomRois, random_rois
 
 __all__ = [

@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.rois.geometry import Roi
     from napari_hrpn.analysis.slide_penetration import ProbeImage
-    from napari_hrpn.slides import FinishedTiles
+    from napari_hrpn.slides import ChunkCache, FinishedTiles
 
 # a correlation length is found as well on a coarser level
 _LOOKED_AT_PX = 2**20
 
 
 def block_side(
-    real: ProbeImage, prediction: ProbeImage, place: RegionMask | Roi, finished: FinishedTiles | None = None
+    real: ProbeImage,
+    prediction: ProbeImage,
+    place: RegionMask | Roi,
+    finished: FinishedTiles | None = None,
+    cache: ChunkCache | None = None,
 ) -> int:
     """Side of the blocks of a bootstrap of any region, as `block_side_px` of pixels in memory."""
     bounds = roi_bounds(place, real.slide.shape)
     if any(part.start >= part.stop for part in bounds):
         return 1
-    looks = [_look(image, place, bounds, finished) for image in (real, prediction)]
+    looks = [_look(image, place, bounds, finished, cache) for image in (real, prediction)]
     length = max(correlation_length_px(pixels, mask) * factor for pixels, mask, factor in looks)
     _, mask, factor = looks[0]
     area = float(mask.sum()) * factor**2
@@ -39,7 +43,11 @@ def block_side(
 
 
 def _look(
-    image: ProbeImage, place: RegionMask | Roi, bounds: tuple[slice, slice], finished: FinishedTiles | None
+    image: ProbeImage,
+    place: RegionMask | Roi,
+    bounds: tuple[slice, slice],
+    finished: FinishedTiles | None,
+    cache: ChunkCache | None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
     """A region on the finest level on which it is small, which of its pixels are inside, and how coarse that is."""
     slide, area = image.slide, math.prod(part.stop - part.start for part in bounds)
@@ -50,7 +58,12 @@ def _look(
         slice(int(part.start / factor), max(int(part.start / factor) + 1, math.ceil(part.stop / factor)))
         for part, factor in zip(bounds, downsample, strict=True)
     )
-    pixels = np.asarray(slide.levels[level][image.channel, rows, columns].compute(scheduler="synchronous"))
+    if cache is None:
+        pixels = np.asarray(slide.levels[level][image.channel, rows, columns].compute(scheduler="synchronous"))
+    else:
+        height, width = slide.levels[level].shape[1:]
+        box = slice(rows.start, min(rows.stop, height)), slice(columns.start, min(columns.stop, width))
+        pixels = cache.read(slide.levels[level], slice(image.channel, image.channel + 1), *box)[0]
     mask = _inside(place, downsample, rows, columns)[: pixels.shape[0], : pixels.shape[1]]
     if finished is not None:
         mask = mask & finished.within(rows, columns, downsample)[: pixels.shape[0], : pixels.shape[1]]

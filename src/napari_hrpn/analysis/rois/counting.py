@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.intensity_histogram import ValueBins
     from napari_hrpn.analysis.rois.geometry import Roi
-    from napari_hrpn.analysis.rois.levels import RoiImages
-    from napari_hrpn.analysis.shared_levels import SharedLevel
+    from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
     from napari_hrpn.slides import FinishedTiles
 
     Pixels = NDArray[Any]

@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.rois.counting import Read
     from napari_hrpn.analysis.rois.geometry import Roi
-    from napari_hrpn.analysis.rois.levels import RoiImages
-    from napari_hrpn.analysis.shared_levels import SharedLevel
+    from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
 
 # what is looked at to choose the range of the density, and what a preview may cost
 LOOK_PX = 2**20

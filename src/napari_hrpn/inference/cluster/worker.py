@@ -1,162 +1,171 @@
-"""What happens in a worker process: a slide is looked over, a tile is read, predicted and written.
+"""Worker processes: slides are opened, tiles predicted and written, blocks of slides counted.
 
-Tasks are small and carry paths, a plan and a tile; what is large (the network, open slides) stays with the process.
+Tasks are small and carry paths, a plan and a tile, or rows and columns; what is large (the network, open slides,
+counters) stays with the process.
 """
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
+import socket
 import threading
 import uuid
-from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import warnings
+import zlib
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import psutil
 import torch
 from distributed import WorkerPlugin, get_worker
 
-from napari_hrpn.inference.cluster.slide_reference import SameSlide, check_there
-from napari_hrpn.inference.cpu.heap import free_memory, thread_on_main_heap
-from napari_hrpn.inference.devices import choose_device
+from napari_hrpn.analysis import look_at
+from napari_hrpn.inference.cpu.heap import free_memory, keep_freed_memory, thread_on_main_heap
 from napari_hrpn.inference.engine import IN_FLIGHT, KEPT_BYTES, THREAD_NAME
 from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.plan import budget_bytes, make_plan
-from napari_hrpn.inference.predictor import Predictor
+from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.store import PredictionStore
-from napari_hrpn.inference.store_request import is_request, recorded_request
+from napari_hrpn.inference.store_files import is_request, recorded_request
 from napari_hrpn.inference.tile_pipeline import TilePipeline
-from napari_hrpn.slides import ChunkCache
+from napari_hrpn.slides import ChunkCache, SlideWarning, open_slide, slide_identity
+from napari_hrpn.slides.location import is_there
 
 if TYPE_CHECKING:
-    from distributed import Worker
+    from collections.abc import Mapping, Sequence
 
+    import numpy as np
+    from distributed import Worker
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis import BlockCounter
     from napari_hrpn.core import Tile
-    from napari_hrpn.inference.cluster.reports import SlideRequest
     from napari_hrpn.inference.plan import Plan
-    from napari_hrpn.inference.reports import Spent
     from napari_hrpn.inference.settings import PredictionSettings
-    from napari_hrpn.inference.tile_pipeline import ReadPiece, WrittenTile
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Location, Slide
 
+    SlideChannel = tuple[int, int]
+
 _OPEN_SLIDES = 4
+_PROTOCOL, _FAST = pickle.HIGHEST_PROTOCOL, 1
+
+
+def on_worker(plugin: str, method: str, *arguments: object) -> Any:  # noqa: ANN401 (whatever the method returns)
+    """Call a method of what a worker process keeps; the one task that is sent."""
+    return getattr(get_worker().plugins[plugin], method)(*arguments)
 
 
 @dataclass(frozen=True)
-class SlidePlace:
-    """Where workers find a slide and put its prediction."""
+class SameSlide:
+    """A slide that processes open themselves: the same file on every machine, or a sentence says where it is not."""
 
-    slide: SameSlide  # How workers open it
-    store: Location
-    roles: tuple[tuple[str, int], ...] | None  # Channel of each input role; None where they are to be guessed
+    source: Location  # As `open_slide` takes it
+    series: int  # Which of its images
+    z: int | None
+    t: int | None
+    given_um: tuple[float, float] | None  # The pixel size that the user gave; None for the file's own
+    # Fingerprint of the slide, as `slide_identity` gives it; None where it is yet to be taken
+    identity: str | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, order: SlideRequest) -> SlidePlace:
-        """Where the slide and the prediction of an order are."""
-        roles = None if order.roles is None else tuple(order.roles.items())
-        return cls(SameSlide.of(order.slide, None), order.store.absolute(), roles)
+    def of(cls, slide: Slide, identity: str | None = None) -> SameSlide:
+        """Of a slide that is open in this process."""
+        # an address is one everywhere
+        source = slide.source.absolute() if isinstance(slide.source, Path) else slide.source
+        given_um = slide.pixel_size_um if slide.pixel_size_is_given else None
+        return cls(source, slide.series, slide.z, slide.t, given_um, identity)
+
+    def opened(self) -> Slide:
+        """Open it."""
+        _check_there(self.source)
+        with warnings.catch_warnings():
+            # the process that asked for it has said them already
+            warnings.simplefilter("ignore", SlideWarning)
+            slide = open_slide(self.source, series=self.series, z=self.z, t=self.t, pixel_size_um=self.given_um)
+        if self.identity is not None and slide_identity(slide) != self.identity:
+            msg = (
+                f"{self.source} is not the same file on {socket.gethostname()} as on the machine that asked for it; "
+                "put slides on storage that all machines share."
+            )
+            raise PredictionError(msg)
+        return slide
 
 
-@dataclass(frozen=True, eq=False)
-class Work:
-    """What a worker hands over for a tile."""
-
-    written: WrittenTile | None  # To be recorded; None when the worker was told to stop
-    spent: Spent
-    device: str  # Where the network ran
-
-
-def look_over(name: str, place: SlidePlace) -> Plan:
-    """Decide everything about a slide; a task."""
-    plugin: PredictingWorker = get_worker().plugins[name]
-    return plugin.look_over(place)
+def _check_there(path: Location) -> None:
+    if not is_there(path):
+        msg = (
+            f"{path} is not there on {socket.gethostname()}, where a worker runs; put slides and predictions on "
+            "storage that all machines see under the same path."
+        )
+        raise PredictionError(msg)
 
 
-def predict_tile(name: str, place: SlidePlace, plan: Plan, tile: Tile) -> Work:
-    """Predict a tile and write the chunks that are its alone; a task."""
-    plugin: PredictingWorker = get_worker().plugins[name]
-    return plugin.predict(place, plan, tile)
+class _Kept(WorkerPlugin):
+    """What a worker process keeps from task to task."""
+
+    def __init__(self) -> None:
+        self.name = f"napari-hrpn-{uuid.uuid4().hex}"
 
 
-class PredictingWorker(WorkerPlugin):
-    """What a worker process keeps from tile to tile: the network, its thread, the slides it has open."""
+class PredictingWorker(_Kept):
+    """Predicts tiles: the network, its thread, the slides that are open."""
 
     def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, neighbours: int) -> None:
-        self.name = f"napari-hrpn-{uuid.uuid4().hex}"
+        super().__init__()
         self._checkpoint, self._settings, self._neighbours = checkpoint, settings, neighbours
 
     def setup(self, worker: Worker) -> None:
         """Begin in a process."""
         self._threads, self._limit = worker.state.nthreads, worker.memory_manager.memory_limit
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._opening, self._stop = threading.Lock(), threading.Event()
         # a tile is read, one is computed, one is written: more at once would only take memory
         self._room = threading.BoundedSemaphore(IN_FLIGHT)
-        self._slides: OrderedDict[SlidePlace, Slide] = OrderedDict()
+        self._opened = lru_cache(_OPEN_SLIDES)(SameSlide.opened)
         self._chunks = ChunkCache(KEPT_BYTES, self._threads)
         self._largest_piece: int | None = None
-        self._network: ThreadPoolExecutor | None = None
-        self._predictor: Predictor | None = None
+        self._network = thread_on_main_heap(THREAD_NAME)
+        self._predictor = self._network.submit(self._built)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
         """End in a process; a tile that is being computed comes to its end."""
         self._stop.set()
-        if self._network is not None:
-            self._network.submit(free_memory, self._predictor.device if self._predictor else "cpu")
-            self._network.shutdown(wait=False)
+        self._network.submit(lambda: free_memory(self._predictor.result().device))
+        self._network.shutdown(wait=False)
 
-    def look_over(self, place: SlidePlace) -> Plan:
-        """Make the plan of a slide."""
-        slide, predictor = self._slide(place), self._ready()
-        roles = None if place.roles is None else dict(place.roles)
-        arguments = slide, self._checkpoint, predictor, place.store, self._settings, roles
-        return self._thread().submit(make_plan, *arguments).result()
+    def look_over(self, slide: SameSlide, store: Location, roles: Mapping[str, int] | None) -> Plan:
+        """Decide everything about a slide."""
+        predictor, opened = self._predictor.result(), self._slide(slide)
+        arguments = opened, self._checkpoint, predictor, store, self._settings, roles
+        return self._network.submit(make_plan, *arguments).result()
 
-    def predict(self, place: SlidePlace, plan: Plan, tile: Tile) -> Work:
-        """Do the steps of a tile, short of recording it."""
-        predictor = self._ready()
+    def predict(
+        self, slide: SameSlide, store: Location, plan: Plan, tile: Tile
+    ) -> tuple[NDArray[np.generic] | None, dict[str, Any], str]:
+        """Predict a tile and write the chunks that are its alone; what is still to be written, what it took, where."""
+        predictor = self._predictor.result()
         with self._room:
-            store = _store(place, plan)
-            run = TilePipeline(
-                self._with_piece(plan), self._slide(place, plan), predictor, store, self._stop, self._chunks
-            )
-            read: Future[list[ReadPiece]] = Future()
-            read.set_result(run.read(tile))
-            predicted = self._thread().submit(run.predict, tile, read)
-            predicted.result()
+            _check_there(store)
+            _check_store(store, plan)
+            # pieces no larger than those that memory was found to suffice for
+            piece = min(plan.largest_piece, self._largest_piece or plan.largest_piece)
+            plan = replace(plan, largest_piece=max(piece, plan.smallest_piece))
+            opened = self._slide(replace(slide, identity=plan.request["slide"]))
+            run = TilePipeline(plan, opened, predictor, PredictionStore(store), self._stop, self._chunks)
+            pixels = self._network.submit(run.predict, tile, run.read(tile)).result()
             self._largest_piece = run.largest_piece
             # somebody may have replaced the prediction meanwhile, and shall not get this tile into theirs
-            _check_store(place, plan)
-            written = run.write(tile, predicted)
-        return Work(written, run.spent, predictor.device)
+            _check_store(store, plan)
+            return run.write(tile, pixels), run.spent, predictor.device
 
-    def _with_piece(self, plan: Plan) -> Plan:
-        """The plan, with pieces no larger than those that memory was found to suffice for."""
-        piece = plan.largest_piece if self._largest_piece is None else min(plan.largest_piece, self._largest_piece)
-        return replace(plan, largest_piece=max(piece, plan.smallest_piece))
-
-    def _slide(self, place: SlidePlace, plan: Plan | None = None) -> Slide:
-        with self._lock:
-            slide = self._slides.pop(place, None) or _opened(place, plan)
-            self._slides[place] = slide
-            while len(self._slides) > _OPEN_SLIDES:
-                self._slides.popitem(last=False)
-        return slide
-
-    def _thread(self) -> ThreadPoolExecutor:
-        """The one thread on which the network runs."""
-        assert self._network is not None
-        return self._network
-
-    def _ready(self) -> Predictor:
-        """The network, built on its thread when it is first needed."""
-        with self._lock:
-            if self._network is None:
-                self._network = thread_on_main_heap(THREAD_NAME)
-            if self._predictor is None:
-                self._predictor = self._network.submit(self._built).result()
-        return self._predictor
+    def _slide(self, slide: SameSlide) -> Slide:
+        with self._opening:
+            return self._opened(slide)
 
     def _built(self) -> Predictor:
         torch.set_num_threads(self._threads)
@@ -168,17 +177,77 @@ class PredictingWorker(WorkerPlugin):
         return Predictor(self._checkpoint, device.name, self._settings.precision)
 
 
-def _opened(place: SlidePlace, plan: Plan | None) -> Slide:
-    return (place.slide if plan is None else replace(place.slide, identity=plan.request["slide"])).opened()
-
-
-def _store(place: SlidePlace, plan: Plan) -> PredictionStore:
-    check_there(place.store)
-    _check_store(place, plan)
-    return PredictionStore(place.store)
-
-
-def _check_store(place: SlidePlace, plan: Plan) -> None:
-    if not is_request(recorded_request(place.store), plan.request):
-        msg = f"{place.store} was replaced while it was predicted; run the same command again if this was not meant."
+def _check_store(store: Location, plan: Plan) -> None:
+    if not is_request(recorded_request(store), plan.request):
+        msg = f"{store} was replaced while it was predicted; run the same command again if this was not meant."
         raise PredictionError(msg)
+
+
+class BlockWorker(_Kept):
+    """Counts blocks in one pass over slides: the counters, and the slides that are open.
+
+    Counters travel once to each process, without the pixels that they hold lazily.
+    """
+
+    def __init__(
+        self, counters: Sequence[BlockCounter[Any]], slides: Sequence[Slide], same: Sequence[SameSlide]
+    ) -> None:
+        super().__init__()
+        self._slides, packed = tuple(same), io.BytesIO()
+        _Packer(packed, slides).dump(list(counters))
+        self._packed = zlib.compress(packed.getbuffer(), _FAST)
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002
+        """Begin in a process."""
+        # each block takes as much as the last one, and dask has workers hand back what is freed
+        keep_freed_memory()
+        self._lock = threading.Lock()
+        self._counters: list[BlockCounter[Any]] | None = None
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002
+        """End in a process."""
+        self._counters = None
+        free_memory("cpu")
+
+    def count(self, box: tuple[slice, slice]) -> bytes:
+        """Take the counters over a block. Counts of grey levels are mostly zeros, and become small."""
+        with self._lock:
+            if self._counters is None:
+                slides = [slide.opened() for slide in self._slides]
+                self._counters = _Unpacker(io.BytesIO(zlib.decompress(self._packed)), slides).load()
+                self._packed = b""
+            counters = self._counters
+        return zlib.compress(pickle.dumps(look_at(box, counters), _PROTOCOL), _FAST)
+
+    @staticmethod
+    def unpacked(found: bytes) -> list[Any]:
+        """What the counters found, as `count` hands it over."""
+        results: list[Any] = pickle.loads(zlib.decompress(found))
+        return results
+
+
+class _Packer(pickle.Pickler):
+    """Writes a channel of a slide as which slide and which channel."""
+
+    def __init__(self, file: io.BytesIO, slides: Sequence[Slide]) -> None:
+        super().__init__(file, _PROTOCOL)
+        self._channels: dict[str, SlideChannel] = {
+            slide.levels[0][channel].name: (number, channel)
+            for number, slide in enumerate(slides)
+            for channel in range(len(slide.channel_names))
+        }
+
+    def persistent_id(self, written: object) -> SlideChannel | None:
+        return self._channels[written.name] if isinstance(written, da.Array) else None
+
+
+class _Unpacker(pickle.Unpickler):
+    """Reads that as the channel of the slide that is open here."""
+
+    def __init__(self, file: io.BytesIO, slides: Sequence[Slide]) -> None:
+        super().__init__(file)
+        self._slides = slides
+
+    def persistent_load(self, which: SlideChannel) -> da.Array:
+        number, channel = which
+        return self._slides[number].levels[0][channel]

@@ -7,10 +7,11 @@ is worth: a third of the time.
 from __future__ import annotations
 
 import ctypes
-import platform
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+
+from napari_hrpn.core.heap import glibc, return_freed_memory
 
 # numbers of glibc's malloc.h, and the values that keep what is freed in one heap that grows by 64 MiB
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
@@ -20,7 +21,7 @@ _MOST_ARENAS = 256
 
 def keep_freed_memory() -> None:
     """Ask glibc to keep freed blocks, and to make no more heaps than there are."""
-    libc = _glibc()
+    libc = glibc()
     if libc is not None:
         for option, value in _KEEPING.items():
             libc.mallopt(option, value)
@@ -49,8 +50,8 @@ def free_memory(device: str) -> None:
         torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
-    elif (libc := _glibc()) is not None:
-        libc.malloc_trim(0)
+    else:
+        return_freed_memory()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -66,17 +67,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _is_on_main_heap() -> bool:
     """Whether what this thread allocates lies below the end of the main heap; True where that cannot be told."""
-    libc = _glibc()
+    libc = glibc()
     if libc is None:
         return True
     address = libc.malloc(_KEEPING[_M_TOP_PAD] >> 10)
     libc.free(ctypes.c_void_p(address))
     return int(address) < int(libc.sbrk(0))
-
-
-def _glibc() -> ctypes.CDLL | None:
-    if platform.libc_ver()[0] != "glibc":
-        return None
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
-    return libc

@@ -25,12 +25,12 @@ from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked
 from napari_hrpn.plugin.parts.choice_box import ChoiceBox
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.parts.numbers_table import NumbersTable
 from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE, RegionForm
 from napari_hrpn.plugin.parts.report_run import ReportChoices
 from napari_hrpn.plugin.parts.saving import save_button
 from napari_hrpn.plugin.parts.tasks import Part
-from napari_hrpn.plugin.parts.tone_label import ToneLabel
 from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
 from napari_hrpn.slides import SlideError, guess_roles

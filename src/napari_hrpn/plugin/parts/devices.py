@@ -1,4 +1,4 @@
-"""Processors to choose from. Looking for them takes seconds, so it is done off the GUI thread.
+"""Processors to choose from. Finding them takes seconds, so it is done off the GUI thread.
 
 Nothing of Qt or napari is touched here, and torch is imported inside a function.
 """
@@ -21,7 +21,7 @@ def find_devices() -> tuple[Device, ...]:
 
     from napari_hrpn.inference import list_devices
 
-    # zarr's own threads serve the GUI thread too, so they must not be started by one of low priority
+    # threads of zarr serve the GUI thread too, so they must not be started by one of low priority
     zarr.array(np.zeros(1))[:]
     return list_devices()
 

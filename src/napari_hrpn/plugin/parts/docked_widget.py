@@ -1,11 +1,11 @@
-"""What every dock widget of this package is: it ends what it runs, however it goes away, and fits on small screens."""
+"""Base of the dock widgets: it ends what it runs, however it is closed, and fits on small screens."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QWidget
 
-from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.background import soon
 
 _MOST_OF_WINDOW = 0.4
 _SETTLING_MS = 100
@@ -35,7 +35,7 @@ class DockedWidget(QWidget):
                 self.shut_down()
             else:
                 soon(self, self._become_a_tab).start()
-                # a viewer that is closed deletes its docks with what is in them, which is told before it happens
+                # a viewer that is closed deletes its docks with what is in them; this signal comes before that
                 parent.destroyed.connect(self.shut_down)
         return handled
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QFormLayout, QLabel, QPushButton, QWidget
+from typing import TYPE_CHECKING, Any
 
+from magicgui.widgets import ComboBox, Container, PushButton
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from magicgui.widgets.bases import Widget
+
+NO_CHOICE = "–"
+BROWSE_BUTTON_PX = 32
 _LONGEST_TITLE = "Checkpoint"
-_BROWSE_BUTTON_PX = 32
+_SHOWN_LETTERS = 16
+_SCROLL_BAR_PX = 24
 
 
 def form_layout(parent: QWidget) -> QFormLayout:
@@ -19,15 +30,72 @@ def form_layout(parent: QWidget) -> QFormLayout:
 def add_row(form: QFormLayout, title: str, field: QWidget) -> None:
     """Add a titled field, whose tooltip its title shows too."""
     label = QLabel(title)
-    # napari's style sheet makes the letters wider once the label is shown
-    label.setMinimumWidth(round(1.3 * label.fontMetrics().horizontalAdvance(_LONGEST_TITLE)))
+    label.setMinimumWidth(title_width(label))
     label.setToolTip(field.toolTip())
     form.addRow(label, field)
 
 
-def browse_button(tooltip: str) -> QPushButton:
+def title_width(*labels: QLabel) -> int:
+    """Width of titles below each other, which is that of other forms too."""
+    titles = [(label, title) for label in labels for title in (_LONGEST_TITLE, label.text())]
+    # napari's style sheet makes the letters wider once the label is shown
+    width: int = max(label.fontMetrics().horizontalAdvance(title) for label, title in titles)
+    return round(1.3 * width)
+
+
+def form_rows(fields: Sequence[Widget]) -> Container:
+    """Titled fields, one below the other."""
+    rows = Container(widgets=fields)
+    rows.margins = (0, 0, 0, 0)
+    align_titles(rows)
+    return rows
+
+
+def align_titles(rows: Container) -> None:
+    """Give the titles of fields the width of those in other forms."""
+    titled = [labelled for field in rows if (labelled := field._labeled_widget()) is not None]
+    width = title_width(*(labelled.native.findChild(QLabel) for labelled in titled))
+    for labelled in titled:
+        labelled.label_width = width
+
+
+def field_row(title: str, fields: Sequence[Widget], *, labels: bool = False) -> Container:
+    """Fields beside each other that have one title."""
+    row = Container(widgets=fields, layout="horizontal", labels=labels, label=title)
+    row.margins = (0, 0, 0, 0)
+    return row
+
+
+def choice_field(title: str, tooltip: str, *, is_optional: bool = False) -> ComboBox:
+    """A drop-down list of named values; an optional one begins with `NO_CHOICE`, which stands for None."""
+    field = ComboBox(label=title, tooltip=tooltip, nullable=is_optional)
+    field.null_string = NO_CHOICE
+    # long names must not make the dock wider: they are elided, and shown in full in the open list
+    field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    field.native.setMinimumContentsLength(_SHOWN_LETTERS)
+    field.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return field
+
+
+def set_choices(field: ComboBox, choices: Sequence[tuple[str, Any]], value: Any) -> None:  # noqa: ANN401
+    """Change a list, and what is chosen in it if that is in the list; no signal comes."""
+    titles = [title for title, _ in choices]
+    # magicgui takes two of one title for one
+    unique = [
+        (title if title not in titles[:index] else f"{title} ({titles[:index].count(title) + 1})", choice)
+        for index, (title, choice) in enumerate(choices)
+    ]
+    with field.changed.blocked():
+        # magicgui falls back on the first list when the field is placed, unless it can ask for it
+        field.choices = lambda _: unique
+        if value in field.choices:
+            field.value = value
+    shown = field.native.view()
+    shown.setMinimumWidth(shown.sizeHintForColumn(0) + _SCROLL_BAR_PX)
+
+
+def browse_button(tooltip: str) -> PushButton:
     """A small button that opens a file dialog."""
-    button = QPushButton("…")
-    button.setToolTip(tooltip)
-    button.setFixedWidth(_BROWSE_BUTTON_PX)
+    button = PushButton(text="…", tooltip=tooltip)
+    button.native.setFixedWidth(BROWSE_BUTTON_PX)
     return button

@@ -8,11 +8,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.parts.messages import PROBLEM, TEXT, ToneLabel, time_in_words
 from napari_hrpn.plugin.parts.staged_progress import Progress
 from napari_hrpn.plugin.parts.tasks import Finished, Part, Remembered, in_turn
-from napari_hrpn.plugin.parts.tone_label import PROBLEM, TEXT, ToneLabel
 from napari_hrpn.plugin.parts.user_error import sentence_of
-from napari_hrpn.plugin.parts.words import time_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.arrangement import MOST_STRETCH
-from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.measure_bar import MeasureBar
 from napari_hrpn.plugin.parts.pair_form import PairForm

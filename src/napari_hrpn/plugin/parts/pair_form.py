@@ -10,9 +10,10 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.choice_box import ChoiceBox
-from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.parts.prediction_list import LAYER, PredictionList
 from napari_hrpn.plugin.parts.selection import (
     ComparedChannel,
@@ -28,7 +29,6 @@ from napari_hrpn.plugin.parts.selection import (
     unfinished_words,
 )
 from napari_hrpn.plugin.parts.shared_choice import shared_choice
-from napari_hrpn.plugin.parts.tone_label import ToneLabel
 from napari_hrpn.plugin.parts.view_buttons import ViewButtons
 from napari_hrpn.plugin.viewer import pixel_shape, slide_from_layers, slide_of
 from napari_hrpn.slides import SlideError

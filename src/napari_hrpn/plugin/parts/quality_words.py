@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from napari_hrpn.plugin.parts.warning_label import WARNING_MARK
+from napari_hrpn.plugin.parts.messages import WARNING_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What cannot be done, for a reason that a sentence tells: shown in the widget, never as a traceback."""
+"""Errors for the user: one sentence in the widget, never a traceback."""
 
 
 class UserError(Exception):
@@ -12,7 +12,7 @@ def is_for_the_user(error: BaseException) -> bool:
 
 
 def sentence_of(error: BaseException) -> str:
-    """What to tell the user of an error; one that nobody foresaw is handed to napari, which shows where it was."""
+    """The sentence of an error; one that was not foreseen is handed to napari, which shows where it was raised."""
     from napari.utils.notifications import notification_manager
 
     if is_for_the_user(error):

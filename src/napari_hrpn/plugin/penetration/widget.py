@@ -13,6 +13,7 @@ from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked
 from napari_hrpn.plugin.parts.choice_box import ChoiceBox
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.parts.messages import breakable
 from napari_hrpn.plugin.parts.numbers_table import NumbersTable
 from napari_hrpn.plugin.parts.region_form import FRAME, RegionForm
 from napari_hrpn.plugin.parts.report_run import ReportChoices
@@ -20,7 +21,6 @@ from napari_hrpn.plugin.parts.saving import save_button
 from napari_hrpn.plugin.parts.tasks import who
 from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
-from napari_hrpn.plugin.parts.words import breakable
 from napari_hrpn.plugin.penetration import penetration_numbers
 from napari_hrpn.plugin.penetration.mask_layers import MaskLayers
 from napari_hrpn.plugin.penetration.penetration_numbers import DENSITY_HEADINGS, profile_headings

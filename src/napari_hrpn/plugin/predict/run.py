@@ -7,92 +7,45 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.core import TileGrid
-from napari_hrpn.plugin.parts.devices import find_devices
-from napari_hrpn.plugin.parts.form_warnings import leave_to_the_form
+from napari_hrpn.plugin.parts.messages import leave_to_the_form
+from napari_hrpn.plugin.predict.job import ReadCheckpoint
 from napari_hrpn.slides import open_slide
 from napari_hrpn.slides.contrast import HIGH_PERCENT, LOW_PERCENT
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from napari_hrpn.core import Box, Tile
-    from napari_hrpn.inference import Device, PredictionReport, PredictionSettings, PredictionStore, TileReport
-    from napari_hrpn.models import Checkpoint
+    from napari_hrpn.core import Box
+    from napari_hrpn.inference import PredictionReport, PredictionStore, TileReport
+    from napari_hrpn.plugin.predict.job import Job
     from napari_hrpn.plugin.viewer import LiveLevels
     from napari_hrpn.slides import Slide
 
 
 @dataclass(frozen=True)
-class Readiness:
-    """What the form needs to know and takes seconds to find out."""
-
-    devices: tuple[Device, ...]
-    defaults: PredictionSettings  # What is used where the user says nothing
-
-
-@dataclass(frozen=True)
-class ReadCheckpoint:
-    """What the form keeps of a checkpoint."""
-
-    path: Path
-    checkpoint: Checkpoint  # Without its weights, which are large
-    digest: str  # Fingerprint, which the weights decide too
-
-
-@dataclass(frozen=True)
-class Job:
-    """One press of the button."""
-
-    slide: Slide
-    roles: Mapping[str, int]  # Channel of each input role
-    # What to predict with, and where to
-    checkpoint: Path
-    store: Path
-    request: Mapping[str, Any]  # What is known to decide the pixels, as `find_output` gives it
-    settings: PredictionSettings
-    overwrite: bool = False  # Whether another prediction may be replaced
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run left."""
-
-    report: PredictionReport
-    slide: Slide | None  # The prediction, once it is complete
-
-
-@dataclass(frozen=True)
 class Progress:
-    """How far a prediction has come; what it tells of is loaded and can be shown."""
+    """How far a prediction has come; its tiles are loaded and can be shown."""
 
-    # Tiles on disk, and tiles wanted
-    finished: int
-    total: int
-    earlier: int  # How many of those on disk were finished by an earlier run
-    predicted_px: int  # Pixels of the tiles on disk
-    seconds_left: float | None  # Expected time to the end
-    contrast: tuple[float, float] | None  # Percentiles of the finished pixels
-
-
-def find_readiness() -> Readiness:
-    """Load what is slow to load, and look for processors."""
-    devices = find_devices()
-    from napari_hrpn.inference import PredictionSettings
-
-    return Readiness(devices, PredictionSettings())
+    finished: int  # tiles on disk
+    total: int  # tiles wanted
+    earlier: int  # how many of those on disk were finished by an earlier run
+    predicted_px: int  # pixels of the tiles on disk
+    seconds_left: float | None  # expected time to the end
+    contrast: tuple[float, float] | None  # percentiles of the finished pixels
 
 
-def read_card(path: Path) -> ReadCheckpoint:
-    """Read what a checkpoint says of itself."""
-    from napari_hrpn.models import load_checkpoint
+def read_checkpoint(path: Path | None) -> ReadCheckpoint:
+    """Read what a checkpoint says of itself: that of a file, or the bundled one."""
+    from napari_hrpn.models import bundled_checkpoint, load_checkpoint
 
+    path = path or bundled_checkpoint()
     checkpoint = load_checkpoint(path)
     return ReadCheckpoint(path, replace(checkpoint, weights={}), checkpoint.digest)
 
@@ -102,8 +55,8 @@ def predict(
     levels: LiveLevels,
     focus: Callable[[], tuple[float, float] | None],
     stop: threading.Event,
-) -> Generator[Progress, None, Outcome]:
-    """Predict a slide, and load each tile into the levels that are shown."""
+) -> Generator[Progress, None, tuple[PredictionReport, Slide | None]]:
+    """Predict a slide, and load each tile into the levels that are shown; the slide is the complete prediction."""
     filling = _Filling(job, levels)
     from napari_hrpn.inference import PredictionWarning, predict_slide
     from napari_hrpn.models import load_checkpoint
@@ -113,7 +66,7 @@ def predict(
         yield filling.progress(None)
     run = predict_slide(
         job.slide,
-        load_checkpoint(job.checkpoint),
+        load_checkpoint(job.read.path),
         job.store,
         job.settings,
         roles=job.roles,
@@ -124,7 +77,7 @@ def predict(
     with contextlib.closing(run):
         report = yield from filling.follow(run)
     filling.open()
-    return Outcome(report, open_slide(report.path) if report.complete else None)
+    return report, open_slide(report.path) if report.complete else None
 
 
 class _Filling:
@@ -150,7 +103,9 @@ class _Filling:
                 # the engine may have replaced what was there, so it is opened only now
                 self.open()
                 self._earlier, is_first = report.finished - 1, False
-            self._load(report.tile)
+            if report.tile.core not in self._cores:
+                self._levels.load(report.tile.core)
+                self._cores.add(report.tile.core)
             self._finished, self._total = report.finished, report.total
             yield self.progress(report.seconds_left)
 
@@ -193,8 +148,3 @@ class _Filling:
         wanted = tuple(grid) if region is None else grid.within(region)
         self._finished = self._earlier = sum(tile.core in self._cores for tile in wanted)
         self._total = len(wanted)
-
-    def _load(self, tile: Tile) -> None:
-        if tile.core not in self._cores:
-            self._levels.load(tile.core)
-            self._cores.add(tile.core)

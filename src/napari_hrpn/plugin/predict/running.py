@@ -1,30 +1,68 @@
-"""One prediction while it runs: its thread, its layer, and what it tells of itself."""
+"""One prediction while it runs: its thread, its layer in the viewer, and a panel that shows how far it is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.predict.camera_focus import CameraFocus
-from napari_hrpn.plugin.predict.run import Job, Outcome, Progress, predict
+from napari_hrpn.plugin.parts.messages import MessagePanel, time_in_words
+from napari_hrpn.plugin.predict.run import Progress, predict
+from napari_hrpn.plugin.viewer import (
+    KEY,
+    LiveLevels,
+    Plane,
+    add_hatch,
+    camera_centre,
+    is_prediction,
+    pixel_shape,
+    placement,
+    prediction_facts,
+    prediction_name,
+    predictions_in,
+    redrawing,
+    remove_hatch,
+    share_contrast,
+    update_hatch,
+)
+from napari_hrpn.slides import colour_in_folder, slide_name
+from napari_hrpn.slides.writers.ome_zarr_writer import level_shapes
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Image
 
-    from napari_hrpn.plugin.predict.layer import PredictionLayer
-    from napari_hrpn.plugin.viewer import LiveLevels
+    from napari_hrpn.inference import PredictionReport
+    from napari_hrpn.plugin.predict.job import Job
+    from napari_hrpn.slides import Slide
 
 _LOOK_MS = 200
+_MEGA = 1e6
+
+
+@dataclass
+class _Focus:
+    """The point in the middle of the view, for any thread that calls it; only the GUI thread sets it."""
+
+    point: tuple[float, float] | None = None  # row and column in full-resolution pixels
+    was_asked: bool = False  # whether some thread has asked, as the engine does for its first tile
+
+    def __call__(self) -> tuple[float, float] | None:
+        """Return the point."""
+        self.was_asked = True
+        return self.point
 
 
 class RunningPrediction(QObject):
-    """Runs a job and keeps its layer up; lives in the GUI thread.
+    """Runs a job and shows its tiles in a layer as they come; lives in the GUI thread.
 
-    `begun` says that the first tile is being computed, `progressed` carries `Progress`, `ended` an `Outcome`, `failed`
-    an exception. After one of the last two, nothing is running any more.
+    `begun` says that the first tile is being computed, `progressed` carries `Progress`, `ended` the
+    `PredictionReport`, `failed` an exception. After one of the last two, nothing is running any more.
     """
 
     begun = Signal()
@@ -32,13 +70,24 @@ class RunningPrediction(QObject):
     ended = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, viewer: napari.Viewer, job: Job, shown: PredictionLayer, levels: LiveLevels) -> None:
+    def __init__(self, viewer: napari.Viewer, job: Job, reference: Image, real: Image | None) -> None:
         super().__init__()
         self.job = job
         self.progress: Progress | None = None
-        self._shown = shown
-        self._camera = CameraFocus(viewer, shown.layer)
-        self._run = BackgroundRun(partial(predict, job, levels, self._camera.focus))
+        self._viewer = viewer
+        card, shapes = job.read.checkpoint.card, level_shapes((1, *job.slide.shape))
+        dtype = np.dtype(card.dtype if job.settings.output == "probe" else "float32")
+        self._levels = LiveLevels([Plane((height, width), dtype) for _, height, width in shapes])
+        found = self._layer_of_store()
+        self._is_new = found is None
+        self.layer: Image = self._new_layer(reference) if found is None else self._again(found)
+        add_hatch(viewer, self.layer, self._levels.loaded)
+        self._redraw = redrawing(self.layer)
+        self._contrast = share_contrast(self.layer, real)
+        self._focus = _Focus()
+        viewer.scene.camera.events.center.connect(self._follow_camera)
+        self._follow_camera()
+        self._run = BackgroundRun(partial(predict, job, self._levels, self._focus))
         self._run.yielded.connect(self._show)
         self._run.returned.connect(self._end)
         self._run.failed.connect(self._fail)
@@ -57,18 +106,62 @@ class RunningPrediction(QObject):
         self._run.cancel()
 
     def abandon(self) -> None:
-        """The same, and tell nothing more."""
+        """The same, and no signal comes any more."""
         self._run.abandon()
-        self._first_tile.stop()
-        self._camera.disconnect_viewer()
+        self._stop_following()
 
-    def wait(self, timeout_s: float) -> bool:
-        """As `BackgroundRun.wait`."""
-        return self._run.wait(timeout_s)
+    def _layer_of_store(self) -> Image | None:
+        """A layer that shows the same store already."""
+        for layer in predictions_in(self._viewer):
+            is_it = prediction_facts(layer).get("path") == str(self.job.store)
+            fits = pixel_shape(layer) == self.job.slide.shape and layer.multiscale == (len(self._levels.levels) > 1)
+            if is_it and fits:
+                return layer
+        return None
+
+    def _new_layer(self, reference: Image) -> Image:
+        for other in self._viewer.layers:
+            # one on the other they would add up to white
+            if is_prediction(other):
+                other.visible = False
+        facts, card = self._facts(), self.job.read.checkpoint.card
+        layer: Image = self._viewer.add_image(
+            **self._levels.layer_data(),
+            **placement(reference),
+            name=prediction_name(slide_name(self.job.store), f"predicted {card.target}", card.title),
+            rgb=False,
+            colormap=facts["colour"],
+            blending="additive",
+            contrast_limits=(0.0, 1.0),
+            metadata={KEY: {"prediction": facts}},
+        )
+        return layer
+
+    def _again(self, layer: Image) -> Image:
+        layer.data = self._levels.layer_data()["data"]
+        layer.metadata = {**layer.metadata, KEY: {"prediction": self._facts()}}
+        return layer
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "path": str(self.job.store),
+            "checkpoint": self.job.read.checkpoint.card.title,
+            "colour": colour_in_folder(self.job.store, self.job.request),
+            "slide": self.job.request["slide"],
+            "complete": False,
+            "finished": self._levels.loaded,
+        }
+
+    def _follow_camera(self, event: object = None) -> None:  # noqa: ARG002
+        self._focus.point = camera_centre(self._viewer, self.layer)
+
+    def _stop_following(self) -> None:
+        self._first_tile.stop()
+        self._viewer.scene.camera.events.center.disconnect(self._follow_camera)
 
     def _look_for_first_tile(self) -> None:
-        """The engine yields nothing before its first tile is done, but asks where the user looks when it begins."""
-        if self._camera.focus.was_asked:
+        """The engine yields nothing before its first tile is done, but asks for the focus when it begins that tile."""
+        if self._focus.was_asked:
             self._first_tile.stop()
             self.begun.emit()
 
@@ -76,18 +169,87 @@ class RunningPrediction(QObject):
         self.progress = progress
         if self.has_begun:
             self._first_tile.stop()
-        self._shown.updated(progress.contrast)
+        self._contrast.suggest(progress.contrast)
+        self._redraw()
+        update_hatch(self._viewer, self.layer, self._levels.loaded)
         self.progressed.emit(progress)
 
-    def _end(self, outcome: Outcome) -> None:
-        self._first_tile.stop()
-        self._camera.disconnect_viewer()
-        self._shown.finish(outcome)
-        self.ended.emit(outcome)
+    def _end(self, outcome: tuple[PredictionReport, Slide | None]) -> None:
+        report, slide = outcome
+        self._stop_following()
+        facts = {**prediction_facts(self.layer), "complete": report.complete, "report": report}
+        opened = {} if slide is None else {"slide": slide, "channel": 0}
+        self.layer.metadata = {**self.layer.metadata, KEY: {"prediction": facts, **opened}}
+        self._draw_all()
+        if report.complete:
+            remove_hatch(self._viewer, self.layer)
+        self.ended.emit(report)
 
     def _fail(self, error: BaseException) -> None:
-        self._first_tile.stop()
-        self._camera.disconnect_viewer()
-        if self._shown.is_new and not self.has_begun:
-            self._shown.remove()
+        self._stop_following()
+        if self._is_new and not self.has_begun:
+            remove_hatch(self._viewer, self.layer)
+            if self.layer in self._viewer.layers:
+                self._viewer.layers.remove(self.layer)
+        else:
+            self._draw_all()
         self.failed.emit(error)
+
+    def _draw_all(self) -> None:
+        # now, for the last time: this object goes, and what it would still draw goes with it
+        self._redraw.cancel()
+        self.layer.refresh(extent=False)
+
+
+class ProgressPanel(MessagePanel):
+    """A bar of tiles, a line of numbers, and a message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar = QProgressBar()
+        self.bar.setToolTip("Tiles on disk, of those wanted")
+        self.numbers_label = QLabel()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.bar, self.numbers_label, self.message_label):
+            layout.addWidget(widget)
+        self.clear()
+
+    def clear(self) -> None:
+        """Show no progress."""
+        self.bar.setRange(0, 1)
+        self.bar.setValue(0)
+        self.bar.setFormat("")
+        self.bar.setVisible(False)
+        self.numbers_label.setVisible(False)
+
+    def start(self) -> None:
+        """Show that something has begun, of which nothing is known yet."""
+        self.clear()
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(True)
+
+    def show_progress(self, progress: Progress) -> None:
+        """Show how far it is."""
+        self.bar.setRange(0, max(1, progress.total))
+        self.bar.setValue(progress.finished)
+        self.bar.setFormat(f"{progress.finished} of {progress.total} tiles, %p %")
+        words = [f"{progress.predicted_px / _MEGA:,.1f} Mpx done"]
+        if progress.seconds_left is not None and progress.finished < progress.total:
+            words.append(f"{time_in_words(progress.seconds_left)} left")
+        self.numbers_label.setText(", ".join(words))
+        self.numbers_label.setVisible(True)
+
+    def stop(self) -> None:
+        """Keep what was reached, and say nothing of the time left."""
+        if self.bar.maximum() == 0:
+            self.clear()
+        self.numbers_label.setText(self.numbers_label.text().split(", ")[0])
+
+
+def words_of_the_end(progress: Progress | None, store: str) -> str:
+    """What to say of a prediction that was stopped."""
+    if progress is None:
+        return f"Stopped before the first tile of {store}."
+    done = f"{progress.finished} of {progress.total} tiles"
+    return f"Stopped: {done} are done and kept in {store}. Predict goes on from them."

@@ -1,4 +1,4 @@
-"""Which slide, and which of its channels shows what."""
+"""Form for choosing a slide, its pixel size and plane, and the channels that show nuclei, vessels and probe."""
 
 from __future__ import annotations
 
@@ -6,43 +6,39 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import napari.layers
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QWidget
+from psygnal import Signal
 
-from napari_hrpn.plugin.parts.choice_box import ChoiceBox
-from napari_hrpn.plugin.parts.debounce import soon
-from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
-from napari_hrpn.plugin.parts.pixel_size_edit import PixelSizeEdit
+from napari_hrpn.plugin.background import soon
+from napari_hrpn.plugin.parts.form_rows import align_titles, choice_field, form_rows, set_choices
 from napari_hrpn.plugin.parts.user_error import UserError
-from napari_hrpn.plugin.predict.plane_form import PlaneForm
+from napari_hrpn.plugin.predict.fields import PixelSizeField, PlaneField
 from napari_hrpn.plugin.viewer import (
     channel_of,
     give_pixel_size,
+    imaged_layers_of,
     imaged_slides_in,
     is_prediction,
     is_same_slide,
     layers_of,
+    pixel_size_um,
     show_plane,
     slide_from_layers,
     slide_label,
     slide_of,
-    slide_title,
 )
-from napari_hrpn.plugin.viewer.slide_from_layers import pixel_size_um
 from napari_hrpn.slides import SlideError, guess_roles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import napari
+    from magicgui.widgets import ComboBox
     from napari.layers import Image, Layer
     from napari.utils.events import EventEmitter
 
     from napari_hrpn.slides import Slide
 
 _LOOSE_LAYERS = "layers"
-_FIXED_ROWS = 3
-_NO_CHANNEL = "–"
 _ROLE_TITLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
 SLIDE_TOOLTIP = "Open slide to predict, or any image layers of which you say what they show"
 _TOOLTIPS = {
@@ -58,13 +54,11 @@ class ChosenSlide:
     """What the user chose to predict."""
 
     slide: Slide
-    title: str  # What to call it
-    roles: dict[str, int]  # Channel of each input role
-    reference: Image  # The layer that the prediction is to lie on
-    real: Image | None  # The layer that shows the real probe
+    roles: dict[str, int]  # channel of each input role
+    reference: Image  # the layer that the prediction is to lie on
 
 
-class SlideForm(QWidget):
+class SlideForm:
     """Asks for a slide, its pixel size and its channels; follows what is open in the viewer.
 
     `changed` says that something may be another one now, `refused` carries a sentence.
@@ -74,27 +68,22 @@ class SlideForm(QWidget):
     refused = Signal(str)
 
     def __init__(self, viewer: napari.Viewer) -> None:
-        super().__init__()
         self._viewer = viewer
         self._input_roles: tuple[str, ...] = ()
         self._offered: Slide | None = None
         self._kept: dict[tuple[object, int], dict[str, int | None]] = {}
-        self._sized: Image | None = None
-        self._size: tuple[float, float] | None = None
-        self.slide_box = ChoiceBox(SLIDE_TOOLTIP)
-        self.role_boxes: dict[str, ChoiceBox] = {}
-        self._form = form_layout(self)
-        self.size_edit, self.plane_form = PixelSizeEdit(), PlaneForm()
-        add_row(self._form, "Slide", self.slide_box)
-        add_row(self._form, "Pixel size", self.size_edit)
-        add_row(self._form, "Plane", self.plane_form)
-        self.size_edit.given.connect(self._give_size)
-        self.plane_form.chosen.connect(self._show_plane)
-        self.plane_form.refused.connect(self.refused)
-        self.slide_box.changed.connect(self._offer_channels)
-        # several layers come and go in one step
-        self._soon = soon(self, self._follow)
+        self._sized: object = None
         self._selected: Layer | None = None
+        self.slide_box = choice_field("Slide", SLIDE_TOOLTIP)
+        self.size_field, self.plane = PixelSizeField(), PlaneField()
+        self.role_boxes: dict[str, ComboBox] = {}
+        self.rows = form_rows([self.slide_box, self.size_field, self.plane.row])
+        self.slide_box.changed.connect(self._offer_channels)
+        self.size_field.given.connect(self._give_size)
+        self.plane.chosen.connect(self._show_plane)
+        self.plane.refused.connect(self.refused.emit)
+        # several layers come and go in one step
+        self._soon = soon(self.rows.native, self._follow)
         for event in self._viewer_events():
             event.connect(self._layers_changed)
         self.set_input_roles(("nuclei", "vessels"))
@@ -103,7 +92,7 @@ class SlideForm(QWidget):
     def disconnect_viewer(self) -> None:
         """Listen to the viewer no more, before the widget goes away."""
         self._soon.stop()
-        self.plane_form.abandon()
+        self.plane.abandon()
         for event in self._viewer_events():
             event.disconnect(self._layers_changed)
 
@@ -112,14 +101,15 @@ class SlideForm(QWidget):
         if tuple(roles) == self._input_roles:
             return
         self._input_roles = tuple(roles)
-        for _ in range(len(self.role_boxes)):
-            self._form.removeRow(_FIXED_ROWS)
+        for box in self.role_boxes.values():
+            self.rows.remove(box)
         self.role_boxes = {}
         for role in (*(role for role in roles if role != "probe"), "probe"):
-            box = ChoiceBox(_TOOLTIPS.get(role, f"Channel that shows {role}"))
+            tooltip = _TOOLTIPS.get(role, f"Channel that shows {role}")
+            self.role_boxes[role] = box = choice_field(_ROLE_TITLES.get(role, role), tooltip, is_optional=True)
             box.changed.connect(self._keep_roles)
-            self.role_boxes[role] = box
-            add_row(self._form, _ROLE_TITLES.get(role, role), box)
+            self.rows.append(box)
+        align_titles(self.rows)
         self._offered = None
         self._offer_channels()
 
@@ -129,10 +119,11 @@ class SlideForm(QWidget):
         choices: list[tuple[str, Any]] = [(slide_label(slide), slide) for slide in slides]
         if self._loose_layers():
             choices.append(("Image layers, by role", _LOOSE_LAYERS))
-        before = chosen or self.current_slide()
-        # a slide may have been opened again, or have got coarser levels: it is still the one that was chosen
-        again = None if before is None else next((slide for slide in slides if is_same_slide(slide, before)), None)
-        self.slide_box.offer(choices, again, keep=chosen is None)
+        before = chosen or self.slide_box.value
+        if before != _LOOSE_LAYERS and before is not None:
+            # a slide may have been opened again, or have got coarser levels: it is still the one that was chosen
+            before = next((slide for slide in slides if is_same_slide(slide, before)), None)
+        set_choices(self.slide_box, choices, choices[0][1] if before is None and choices else before)
         self._offer_channels()
 
     def current_slide(self) -> Slide | None:
@@ -148,9 +139,15 @@ class SlideForm(QWidget):
         """A layer of what is chosen; None where there is none."""
         slide = self.current_slide()
         if slide is not None:
-            layers = [layer for layer in layers_of(self._viewer, slide) if not is_prediction(layer)]
-            return layers[0] if layers else None
+            return next(iter(imaged_layers_of(self._viewer, slide)), None)
         return next((box.value for box in self.role_boxes.values() if box.value is not None), None)
+
+    def real_layer(self) -> Image | None:
+        """The layer that shows the real probe; None where there is none."""
+        slide, probe = self.current_slide(), self.role_boxes["probe"].value
+        if slide is None or probe is None:
+            return probe
+        return next((layer for layer in layers_of(self._viewer, slide) if channel_of(layer) == probe), None)
 
     def chosen(self) -> ChosenSlide:
         """What is chosen."""
@@ -163,25 +160,17 @@ class SlideForm(QWidget):
                 raise UserError(f"Choose the channel that shows the {role}.")
         if len(set(roles.values())) < len(roles):
             raise UserError(f"Choose a different channel for each of {', '.join(roles)}.")
-        slide, size = self.current_slide(), self.size_edit.value()
-        title = "" if slide is None else slide_title(slide)
+        slide, size = self.current_slide(), self.size_field.size_um()
         if slide is None:
             layers = list(roles.values())
-            slide, title = slide_from_layers(layers, [layer.name for layer in layers]), layers[0].name
-            roles, reference = {role: index for index, role in enumerate(roles)}, layers[0]
+            slide, reference = slide_from_layers(layers), layers[0]
+            roles = {role: index for index, role in enumerate(roles)}
         slide = slide if size is None else slide.with_pixel_size(size)
-        return ChosenSlide(slide, title, roles, reference, self.real_layer())
-
-    def real_layer(self) -> Image | None:
-        """The layer that shows the real probe; None where there is none."""
-        slide, probe = self.current_slide(), self.role_boxes["probe"].value
-        if slide is None or probe is None:
-            return probe
-        return next((layer for layer in layers_of(self._viewer, slide) if channel_of(layer) == probe), None)
+        return ChosenSlide(slide, roles, reference)
 
     def _give_size(self) -> None:
         try:
-            slide, size = self.current_slide(), self.size_edit.value()
+            slide, size = self.current_slide(), self.size_field.size_um()
             if slide is not None and size is not None:
                 give_pixel_size(self._viewer, slide, size)
             # shown anew, as it was understood
@@ -195,43 +184,36 @@ class SlideForm(QWidget):
         if slide is None:
             return
         try:
-            plane = show_plane(self._viewer, slide, z, t)
+            self._offered = show_plane(self._viewer, slide, z, t)
         except SlideError as error:
             self.refused.emit(str(error))
             return
-        self._offered = plane
-        self.refresh(plane)
+        self.refresh(self._offered)
 
     def _show_size_and_plane(self) -> None:
         slide, reference = self.current_slide(), self.reference_layer()
-        is_other = reference != self._sized or (slide is not None and slide.pixel_size_um != self._size)
-        if is_other:
-            self._sized, self._size = reference, None if slide is None else slide.pixel_size_um
-            own = None if reference is None else pixel_size_um(reference)
-            self.size_edit.show_size(self._size or own)
-        self.plane_form.show_slide(slide)
-        self._form.setRowVisible(self.plane_form, self.plane_form.is_needed)
+        size = None if slide is None else slide.pixel_size_um
+        if (reference, size) != self._sized:
+            self._sized = reference, size
+            self.size_field.show_size(size or (None if reference is None else pixel_size_um(reference)))
+        self.plane.show_slide(slide)
 
     def _offer_channels(self) -> None:
         slide = self.current_slide()
-        names: list[str]
-        values: list[Any]
+        choices: list[tuple[str, Any]] = []
         if slide is not None:
-            names, values = list(slide.channel_names), list(range(len(slide.channel_names)))
-        else:
-            values = self._loose_layers() if self.slide_box.value == _LOOSE_LAYERS else []
-            names = [layer.name for layer in values]
+            choices = [(name, index) for index, name in enumerate(slide.channel_names)]
+        elif self.slide_box.value == _LOOSE_LAYERS:
+            choices = [(layer.name, layer) for layer in self._loose_layers()]
         is_news = slide is None or self._offered is None or not is_same_slide(slide, self._offered)
         self._offered = slide
         if is_news:
-            guessed = {**asdict(guess_roles(names)), **self._kept.get(_image_of(slide), {})}
-            choices = [(_NO_CHANNEL, None), *zip(names, values, strict=True)]
+            guessed = {**asdict(guess_roles([name for name, _ in choices])), **self._kept.get(_image_of(slide), {})}
             for role, box in self.role_boxes.items():
                 index = guessed.get(role)
-                # nobody hears of a form in which some roles are of this slide and others of the former one
-                was_blocked = box.blockSignals(True)
-                box.offer(choices, None if index is None else values[index], keep=slide is None)
-                box.blockSignals(was_blocked)
+                value = None if index is None else choices[index][1]
+                is_kept = slide is None and box.value is not None and any(box.value == layer for _, layer in choices)
+                set_choices(box, choices, box.value if is_kept else value)
         self._show_size_and_plane()
         self.changed.emit()
 
@@ -243,7 +225,7 @@ class SlideForm(QWidget):
         self.changed.emit()
 
     def _loose_layers(self) -> list[Image]:
-        """Two-dimensional images of one channel, whoever opened them."""
+        """Two-dimensional images of one channel, also those that this package did not open."""
         return [
             layer
             for layer in self._viewer.layers

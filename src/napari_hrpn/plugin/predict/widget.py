@@ -1,4 +1,4 @@
-"""The dock widget "Predict QD": asks, starts, shows. What is computed, the engine computes, in another thread."""
+"""The dock widget *Predict QD*: predicts the probe channel of an open slide and shows it as it comes."""
 
 from __future__ import annotations
 
@@ -7,69 +7,68 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari.viewer
-import numpy as np
+from magicgui.widgets import CheckBox, PushButton
 from napari.layers import Shapes
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun, begin, once
+from napari_hrpn.plugin.parts.devices import find_devices
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
-from napari_hrpn.plugin.parts.folder_form import FolderForm
-from napari_hrpn.plugin.parts.folders import folder_beside
-from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.folders import FolderField, folder_beside
+from napari_hrpn.plugin.parts.form_rows import field_row, form_rows
+from napari_hrpn.plugin.parts.messages import PROBLEM, TEXT, ToneLabel, time_in_words
 from napari_hrpn.plugin.parts.quality_check import QualityLook
 from napari_hrpn.plugin.parts.quality_words import findings_tooltip, warnings_of, without_size
-from napari_hrpn.plugin.parts.tone_label import PROBLEM, TEXT
 from napari_hrpn.plugin.parts.user_error import UserError, is_for_the_user, sentence_of
 from napari_hrpn.plugin.parts.view_buttons import ViewButtons
-from napari_hrpn.plugin.parts.warning_label import WarningLabel
-from napari_hrpn.plugin.parts.words import time_in_words
-from napari_hrpn.plugin.predict.checkpoint_form import CheckpointForm
-from napari_hrpn.plugin.predict.layer import PredictionLayer, empty_levels, title_of
-from napari_hrpn.plugin.predict.progress import ProgressPanel, words_of_the_end
-from napari_hrpn.plugin.predict.region import with_region
-from napari_hrpn.plugin.predict.run import Job, Outcome, Progress, Readiness, find_readiness
-from napari_hrpn.plugin.predict.running import RunningPrediction
+from napari_hrpn.plugin.predict.fields import CheckpointField
+from napari_hrpn.plugin.predict.job import Job, find_job, store_name, with_region
+from napari_hrpn.plugin.predict.run import Progress
+from napari_hrpn.plugin.predict.running import ProgressPanel, RunningPrediction, words_of_the_end
 from napari_hrpn.plugin.predict.settings_form import SettingsForm
 from napari_hrpn.plugin.predict.slide_form import SLIDE_TOOLTIP, ChosenSlide, SlideForm
-from napari_hrpn.plugin.predict.store_name import Output, find_output, store_name
-from napari_hrpn.plugin.viewer import bring_up, newest_prediction, slide_label
+from napari_hrpn.plugin.viewer import bring_up, newest_prediction, slide_label, slide_title
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_hrpn.models import Checkpoint
+    from napari_hrpn.inference import Device, PredictionReport
+    from napari_hrpn.plugin.predict.job import ReadCheckpoint
     from napari_hrpn.slides import Slide
 
 
 class PredictWidget(DockedWidget):
     """Predicts the QD channel of an open slide."""
 
-    # napari looks for this very annotation
+    # napari hands over the viewer because of this annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
         self._running: RunningPrediction | None = None
-        self._shown: PredictionLayer | None = None
         self._is_ready = False
         self._slide: Slide | None = None
-        self._size_is_told = False
+        self._are_sizes_compared = False
         self._quality = QualityLook()
-        self.slide_form = SlideForm(viewer)
-        self.quality_label = WarningLabel()
-        self.checkpoint_form = CheckpointForm()
-        self.settings_form = SettingsForm()
-        self.output_form = FolderForm(
-            "Folder for predictions", "Predictions are written to", "Choose another folder for predictions"
-        )
-        self.replace_box = QCheckBox()
-        self.predict_button = QPushButton("Predict")
-        self.cancel_button = QPushButton("Cancel")
-        self.progress_panel = ProgressPanel()
-        self.view_buttons = ViewButtons(viewer, self._compared)
         self._said_for: object = None
         self._refused: Path | None = None
+        self.layer: Image | None = None
+        """The layer of the last prediction."""
+        self.slide_form = SlideForm(viewer)
+        self.quality_label = ToneLabel()
+        self.checkpoint_form = CheckpointField()
+        self.output_form = FolderField("Output", "Predictions are written to", "Choose another folder for predictions")
+        self.settings_form = SettingsForm()
+        self.replace_box = CheckBox(visible=False)
+        self.predict_button = PushButton(
+            text="Predict", tooltip="Start, or go on from the tiles that are finished", enabled=False
+        )
+        self.cancel_button = PushButton(
+            text="Cancel", tooltip="Stop now; finished tiles are kept, and Predict goes on from them", enabled=False
+        )
+        self.progress_panel = ProgressPanel()
+        self.view_buttons = ViewButtons(viewer, self._compared)
         self._lay_out()
         self._connect()
         self._looking = self._look_for_devices()
@@ -85,17 +84,6 @@ class PredictWidget(DockedWidget):
         """The last thing that was said to the user."""
         return self.progress_panel.message
 
-    @property
-    def layer(self) -> Image | None:
-        """The layer of the last prediction."""
-        return None if self._shown is None else self._shown.layer
-
-    def _compared(self) -> tuple[Image | None, Image | None]:
-        """The real probe and the newest prediction of the chosen slide."""
-        reference = self.slide_form.reference_layer()
-        predicted = None if reference is None else newest_prediction(self._viewer, reference, self.layer)
-        return self.slide_form.real_layer(), predicted
-
     def use_checkpoint(self, path: str | Path) -> None:
         """Predict with a checkpoint file from now on."""
         self.checkpoint_form.use(Path(path))
@@ -106,7 +94,14 @@ class PredictWidget(DockedWidget):
             return
         try:
             chosen = self.slide_form.chosen()
-            self._start(chosen, self._job_for(chosen))
+            job = self._job(chosen)
+            if job is None:
+                raise UserError("There is no checkpoint to predict with yet: choose one, or wait until it is loaded.")
+            region = self.settings_form.region_box.value
+            settings = with_region(job.settings, self._viewer, region, chosen.reference)
+            self._start(
+                replace(job.replacing() if self.replace_box.value else job, settings=settings), chosen.reference
+            )
         except (UserError, SlideError) as error:
             self._refuse(str(error))
 
@@ -114,7 +109,7 @@ class PredictWidget(DockedWidget):
         """End the prediction; finished tiles are kept."""
         if self._running is not None:
             self._running.cancel()
-            self.cancel_button.setEnabled(False)
+            self.cancel_button.enabled = False
             self._say("Stopping …")
 
     def shut_down(self) -> None:
@@ -131,46 +126,41 @@ class PredictWidget(DockedWidget):
             self._running = None
 
     def _lay_out(self) -> None:
-        self.replace_box.setVisible(False)
-        self.predict_button.setToolTip("Start, or go on from the tiles that are finished")
-        self.cancel_button.setToolTip("Stop now; finished tiles are kept, and Predict goes on from them")
-        places = QWidget()
-        form = form_layout(places)
-        add_row(form, "Checkpoint", self.checkpoint_form)
-        add_row(form, "Output", self.output_form)
+        places = form_rows([self.checkpoint_form.row, self.output_form])
         contents = QWidget()
         rows = QVBoxLayout(contents)
         rows.setContentsMargins(0, 0, 0, 0)
-        for part in (self.slide_form, self.quality_label, places, self.settings_form):
+        for part in (self.slide_form.rows.native, self.quality_label, places.native, self.settings_form.native):
             rows.addWidget(part)
         rows.addStretch(1)
-        buttons = QGridLayout()
-        buttons.addWidget(self.predict_button, 0, 0)
-        buttons.addWidget(self.cancel_button, 0, 1)
+        buttons = field_row("", [self.predict_button, self.cancel_button])
         layout = QVBoxLayout(self)
         layout.addWidget(scrolling(contents), 1)
-        layout.addWidget(self.replace_box)
-        layout.addLayout(buttons)
-        layout.addWidget(self.progress_panel)
-        layout.addWidget(self.view_buttons)
+        for part in (self.replace_box.native, buttons.native, self.progress_panel, self.view_buttons):
+            layout.addWidget(part)
 
     def _connect(self) -> None:
-        for form in (self.slide_form, self.checkpoint_form, self.settings_form):
+        for form in (self.slide_form, self.checkpoint_form, self.settings_form, self.output_form):
             form.changed.connect(self._form_changed)
-        self.output_form.changed.connect(self._form_changed)
         for form in (self.slide_form, self.checkpoint_form):
             form.refused.connect(self._refuse)
         self._quality.found.connect(self._show_quality)
-        self.predict_button.clicked.connect(self.predict)
-        self.cancel_button.clicked.connect(self.cancel)
+        self.predict_button.changed.connect(self.predict)
+        self.cancel_button.changed.connect(self.cancel)
 
     def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_readiness), self._take_readiness, self._tell_failure, is_polite=False)
+        return begin(once(find_devices), self._take_devices, self._tell_failure, is_polite=False)
 
-    def _take_readiness(self, readiness: Readiness) -> None:
+    def _take_devices(self, devices: tuple[Device, ...]) -> None:
         self._is_ready = True
-        self.settings_form.set_ready(readiness.devices, readiness.defaults)
+        self.settings_form.set_ready(devices)
         self._update_form()
+
+    def _compared(self) -> tuple[Image | None, Image | None]:
+        """The real probe and the newest prediction of the chosen slide."""
+        reference = self.slide_form.reference_layer()
+        predicted = None if reference is None else newest_prediction(self._viewer, reference, self.layer)
+        return self.slide_form.real_layer(), predicted
 
     def _say(self, sentence: str, tone: str = TEXT) -> None:
         """Show a sentence, until something that it is about is changed."""
@@ -182,12 +172,12 @@ class PredictWidget(DockedWidget):
 
     def _asked_for(self) -> object:
         """All that the user can change, to be compared."""
-        slide = self.slide_form.current_slide()
+        slide, read = self.slide_form.current_slide(), self.checkpoint_form.chosen
         return (
-            None if slide is None else (slide_label(slide), slide.source, slide.pixel_size_um),
-            self.slide_form.size_edit.text(),
-            tuple(self.slide_form.role_boxes[role].value for role in self.slide_form.role_boxes),
-            self.checkpoint_form.path,
+            slide and (slide_label(slide), slide.source, slide.pixel_size_um),
+            self.slide_form.size_field.value,
+            tuple(box.value for box in self.slide_form.role_boxes.values()),
+            read and read.path,
             self.settings_form.settings(),
             self.settings_form.region_box.value,
             self.output_form.chosen,
@@ -201,113 +191,89 @@ class PredictWidget(DockedWidget):
         self._update_form()
 
     def _update_form(self) -> None:
-        checkpoint = self.checkpoint_form.checkpoint
-        if checkpoint is not None:
-            self.slide_form.set_input_roles(checkpoint.card.input_roles)
-        output = None
+        read = self.checkpoint_form.chosen
+        if read is not None:
+            self.slide_form.set_input_roles(read.checkpoint.card.input_roles)
+        job = None
         try:
             chosen = self.slide_form.chosen()
             self._slide = chosen.slide
             folder = self.output_form.chosen or folder_beside(self._slide.source)
             # predictions are looked at only where there are any
-            output = self._output(chosen) if (folder / store_name(self._slide)).exists() else None
+            if not self.is_running and (folder / store_name(self._slide)).exists():
+                job = self._job(chosen)
         except (UserError, SlideError):
             self._slide = self.slide_form.current_slide()
-        self._offer_replacing(output)
+        self._offer_replacing(None if job is None else job.replaceable)
         self.output_form.propose(folder_beside(None if self._slide is None else self._slide.source))
         if self._is_ready:
             self._quality.look_at([] if self._slide is None else [(self._slide, self.slide_form.channels())])
-        self._warn_of_sizes(checkpoint)
+        self._warn_of_sizes(read)
         self._show_quality()
-        self.predict_button.setEnabled(self._is_ready and checkpoint is not None and not self.is_running)
-        self.cancel_button.setEnabled(self.is_running)
+        self.predict_button.enabled = self._is_ready and read is not None and not self.is_running
+        self.cancel_button.enabled = self.is_running
         self.view_buttons.refresh()
 
-    def _warn_of_sizes(self, checkpoint: Checkpoint | None) -> None:
+    def _warn_of_sizes(self, read: ReadCheckpoint | None) -> None:
         slide = self._slide
         sentences: tuple[str, ...] = ()
-        if self._is_ready and checkpoint is not None and slide is not None:
+        if self._is_ready and read is not None and slide is not None:
             from napari_hrpn.inference import pixel_size_warnings
 
-            sentences = pixel_size_warnings(slide, checkpoint)
+            sentences = pixel_size_warnings(slide, read.checkpoint)
         can_resample = bool(sentences) and slide is not None and slide.pixel_size_um is not None
-        about = None if slide is None else (slide.source, slide.pixel_size_um, self.checkpoint_form.path)
+        about = slide and (slide.source, slide.pixel_size_um, read and read.path)
         self.settings_form.offer_resampling(sentences, can_resample=can_resample, about=about)
-        self._size_is_told = bool(sentences)
+        self._are_sizes_compared = bool(sentences)
 
     def _show_quality(self) -> None:
         findings = () if self._slide is None else self._quality.findings(self._slide, self.slide_form.channels())
-        findings = without_size(findings) if self._size_is_told else findings
+        findings = without_size(findings) if self._are_sizes_compared else findings
         self.quality_label.warn(warnings_of(findings))
-        self.slide_form.slide_box.setToolTip("\n".join([SLIDE_TOOLTIP, *findings_tooltip(findings)]))
+        self.slide_form.slide_box.tooltip = "\n".join([SLIDE_TOOLTIP, *findings_tooltip(findings)])
 
-    def _job_for(self, chosen: ChosenSlide) -> Job:
-        settings, read, output = self.settings_form.settings(), self.checkpoint_form.chosen, self._output(chosen)
-        if settings is None or read is None or output is None:
-            raise UserError("There is no checkpoint to predict with yet: choose one, or wait until it is loaded.")
-        kind = self.settings_form.region_box.value
-        replaced = output.replaceable if self.replace_box.isChecked() else None
-        return Job(
-            slide=chosen.slide,
-            roles=chosen.roles,
-            checkpoint=read.path,
-            store=replaced or output.path,
-            request=output.request,
-            settings=with_region(settings, self._viewer, kind, chosen.reference),
-            overwrite=replaced is not None,
-        )
-
-    def _output(self, chosen: ChosenSlide) -> Output | None:
-        """Where the prediction goes; None as long as that is not known."""
+    def _job(self, chosen: ChosenSlide) -> Job | None:
+        """What is asked for, but its region; None as long as that is not known."""
         settings, read = self.settings_form.settings(), self.checkpoint_form.chosen
         if settings is None or read is None:
             return None
         folder = self.output_form.chosen or folder_beside(chosen.slide.source)
-        channels = [chosen.roles[role] for role in read.checkpoint.card.input_roles]
-        output = find_output(folder, chosen.slide, read, channels, settings)
-        if output.path == self._refused:
-            output = replace(output, replaceable=output.path)
-        return output
+        job = find_job(folder, chosen.slide, chosen.roles, read, settings)
+        return replace(job, replaceable=job.store) if job.store == self._refused else job
 
-    def _offer_replacing(self, output: Output | None) -> None:
-        replaceable = None if output is None or self.is_running else output.replaceable
+    def _offer_replacing(self, replaceable: Path | None) -> None:
         if replaceable is None:
-            self.replace_box.setChecked(False)
+            self.replace_box.value = False
         else:
-            self.replace_box.setText(f"Replace {replaceable.name}, made with other settings")
-            self.replace_box.setToolTip(f"{replaceable}\nis deleted when you press Predict; else it is kept")
-        self.replace_box.setVisible(replaceable is not None)
+            self.replace_box.text = f"Replace {replaceable.name}, made with other settings"
+            self.replace_box.tooltip = f"{replaceable}\nis deleted when you press Predict; else it is kept"
+        self.replace_box.visible = replaceable is not None
 
-    def _start(self, chosen: ChosenSlide, job: Job) -> None:
-        checkpoint = self.checkpoint_form.checkpoint
-        assert checkpoint is not None
-        card, is_integer = checkpoint.card, job.settings.output == "probe"
+    def _start(self, job: Job, reference: Image) -> None:
         bring_up(self._viewer, job.slide)
-        levels = empty_levels(job.slide.shape, np.dtype(card.dtype if is_integer else "float32"))
-        title = title_of(job.store, job.request, card)
-        self._shown = PredictionLayer(self._viewer, levels, chosen.reference, chosen.real, title=title, store=job.store)
         self.progress_panel.start()
-        self._running = RunningPrediction(self._viewer, job, self._shown, levels)
-        self._say(f"Reading {chosen.title} and the network …")
-        self._running.begun.connect(self._tell_beginning)
-        self._running.progressed.connect(self._show_progress)
-        self._running.ended.connect(self._tell_outcome)
-        self._running.failed.connect(self._tell_failure)
+        self._running = running = RunningPrediction(self._viewer, job, reference, self.slide_form.real_layer())
+        self.layer = running.layer
+        self._say(f"Reading {slide_title(job.slide)} and the network …")
+        running.begun.connect(self._tell_beginning)
+        running.progressed.connect(self._show_progress)
+        running.ended.connect(self._tell_end)
+        running.failed.connect(self._tell_failure)
         self._refused = None
         self._update_form()
 
     def _tell_beginning(self) -> None:
-        if self.cancel_button.isEnabled():
+        if self.cancel_button.enabled:
             self._say("Computing the first tile; what is in view comes first.")
 
     def _show_progress(self, progress: Progress) -> None:
         self.progress_panel.show_progress(progress)
-        if self.cancel_button.isEnabled():
+        if self.cancel_button.enabled:
             going_on = f"Going on: {progress.earlier} of {progress.total} tiles were done before."
             self._say(going_on if progress.earlier else "Predicting; what is in view comes first.")
 
-    def _tell_outcome(self, outcome: Outcome) -> None:
-        report, running = outcome.report, self._running
+    def _tell_end(self, report: PredictionReport) -> None:
+        running = self._running
         self._ended()
         if report.finished == report.total:
             self._say(f"Done in {time_in_words(report.seconds)}: {report.path}")

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject
 
-from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.viewer import placement
 
 if TYPE_CHECKING:

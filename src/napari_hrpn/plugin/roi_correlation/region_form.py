@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_hrpn.analysis import RandomRois
 from napari_hrpn.plugin.parts.combo_box import combo_box
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
-from napari_hrpn.plugin.parts.tone_label import TEXT, ToneLabel
+from napari_hrpn.plugin.parts.messages import TEXT, ToneLabel
 from napari_hrpn.plugin.viewer import KEY
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
 from napari_hrpn.plugin.parts.combo_box import combo_box
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
-from napari_hrpn.plugin.parts.tone_label import ToneLabel
+from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.roi_correlation.density_plot import DensityPlot
 from napari_hrpn.plugin.roi_correlation.results import AGREEMENT, COLOCALIZED, DIFFERENCES, summary
 from napari_hrpn.reports import number

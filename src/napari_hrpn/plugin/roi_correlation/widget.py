@@ -13,8 +13,8 @@ from napari.layers import Shapes
 from napari_hrpn.analysis import roi_extent, roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core import Box
+from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.arrangement import side_by_side
-from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, save_button
 from napari_hrpn.plugin.parts.tasks import Remembered

@@ -14,8 +14,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.core import Box
-from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.background import NewestTask, once, soon
 from napari_hrpn.plugin.threshold_miou.overlap import BOTH, PREDICTED_ONLY, REAL_ONLY, Window
 from napari_hrpn.plugin.viewer import KEY, placement, visible_box
 from napari_hrpn.slides import SlideError

@@ -11,10 +11,9 @@ import napari.viewer
 from magicgui.widgets import CheckBox
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_hrpn.plugin.background import NewestTask, once
+from napari_hrpn.plugin.background import NewestTask, once, soon
 from napari_hrpn.plugin.parts.arrangement import side_by_side
 from napari_hrpn.plugin.parts.combo_box import combo_box
-from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.plot import short

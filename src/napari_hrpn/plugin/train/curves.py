@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtWidgets import QWidget
 
-from napari_hrpn.plugin.parts.debounce import soon
+from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.plot_canvas import fill_with_canvas, tell_at_mouse
 
 if TYPE_CHECKING:

@@ -1,24 +1,20 @@
-"""One press of the button "Train": slides, settings, place, and the regions that were drawn for it.
-
-Drawn regions are written, off the GUI thread, to a folder of the widget's; when the run starts they are copied into the
-run's. Their files are called after what they hold, so other regions are other files.
-"""
+"""What the button Train asks for: slides, settings, drawn regions, and the folder of the run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from napari_hrpn.core.atomic_write import replaced_file
+from napari_hrpn.core.files import replaced_file
 from napari_hrpn.plugin.parts.user_error import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_hrpn.plugin.viewer.drawn_regions import Drawn
-    from napari_hrpn.training import SlideEntry, TrainingSettings
+    from napari_hrpn.training import EpochRecord, RunFolder, SlideEntry, TrainingSettings
 
-NEW, UNFINISHED, FINISHED, OTHER = "new", "unfinished", "finished", "other"
+_NEW, UNFINISHED, FINISHED, _OTHER = "new", "unfinished", "finished", "other"
 _REGIONS = "regions"
 
 
@@ -67,3 +63,68 @@ class TrainingJob:
             msg = f"{folder} cannot be written ({error.strerror}); choose another folder for the run."
             raise UserError(msg) from error
         return self.expected_entries(folder)
+
+
+_FOLDER_NAME = "training"
+_MOST_FOLDERS = 1000
+
+
+@dataclass(frozen=True)
+class RunFolderState:
+    """Where a run goes."""
+
+    folder: Path
+    standing: str  # What is in it: nothing, this very training, or something else
+    history: tuple[EpochRecord, ...] = ()
+    best_epoch: int = 0
+
+
+def find_place(job: TrainingJob) -> RunFolderState:
+    """Decide on the folder of a run, and look what is in it."""
+    if job.folder is not None:
+        return _place(job, job.folder)
+    for number in range(1, _MOST_FOLDERS):
+        place = _place(job, job.beside / (_FOLDER_NAME if number == 1 else f"{_FOLDER_NAME}-{number}"))
+        if place.standing == _NEW or (place.standing != _OTHER and not job.is_fresh):
+            return place
+    msg = f"{job.beside} has no room for a folder of the training; choose one for the run."
+    raise UserError(msg)
+
+
+def refuse_other(place: RunFolderState) -> None:
+    """Keep a run from going where something else is."""
+    if place.standing == _OTHER:
+        msg = f"{place.folder} holds something else than this training; choose another folder, or press Reset."
+        raise UserError(msg)
+
+
+def _place(job: TrainingJob, folder: Path) -> RunFolderState:
+    from napari_hrpn.training import RunFolder, TrainingError
+
+    run = RunFolder(folder)
+    try:
+        if not run.is_run:
+            return RunFolderState(folder, _NEW if _is_free(folder) else _OTHER)
+        if not _is_of(run, job):
+            return RunFolderState(folder, _OTHER)
+        state = run.state()
+    except (TrainingError, OSError):
+        return RunFolderState(folder, _OTHER)
+    is_over = state.complete and state.is_over(job.settings)
+    return RunFolderState(folder, FINISHED if is_over else UNFINISHED, state.history, state.best_epoch)
+
+
+def _is_free(folder: Path) -> bool:
+    if not folder.exists():
+        return True
+    from napari_hrpn.training.check_places import OF_A_RUN, OF_THE_SYSTEM
+
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    return names <= OF_A_RUN | OF_THE_SYSTEM
+
+
+def _is_of(run: RunFolder, job: TrainingJob) -> bool:
+    from napari_hrpn.training import RunRequest
+
+    there, wanted = run.request(), RunRequest(job.expected_entries(run.path), job.settings, job.validate)
+    return there is not None and there.matches(wanted)

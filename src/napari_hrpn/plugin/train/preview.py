@@ -1,19 +1,66 @@
-"""A fixed validation patch beside what the network makes of it: inputs, real, predicted."""
+"""Preview of a training: inputs, real and predicted probe of a fixed validation patch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QRect, QSize, Qt
-from qtpy.QtGui import QImage, QPainter, QPixmap
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from qtpy.QtGui import QPaintEvent, QResizeEvent
+    from qtpy.QtGui import QResizeEvent
 
-    from napari_hrpn.plugin.train.pictures import PreviewPictures
+    from napari_hrpn.training import Preview
+
+_COLOURS = {"nuclei": (0.25, 0.45, 1.0), "vessels": (0.1, 1.0, 0.2)}
+_OTHER_COLOURS = ((1.0, 0.25, 0.25), (1.0, 0.85, 0.1), (1.0, 0.3, 1.0))
+_LOW_PERCENT, _HIGH_PERCENT = 0.5, 99.7
+
+
+@dataclass(frozen=True, eq=False)
+class PreviewPictures:
+    """What is shown of a preview."""
+
+    inputs: NDArray[np.uint8]  # Shape (y, x, 3)
+    # Shape (y, x)
+    real: NDArray[np.uint8]
+    predicted: NDArray[np.uint8]
+    limits: tuple[float, float]  # Grey levels of the target that are black and white in both
+
+
+def preview_pictures(preview: Preview, channels: tuple[str, ...]) -> PreviewPictures:
+    """Make the pictures of a preview."""
+    others = iter(_OTHER_COLOURS * len(channels))
+    composite = np.zeros((*preview.real.shape, 3))
+    for role, image in zip(channels, preview.inputs, strict=True):
+        colour = _COLOURS.get(role) or next(others)
+        composite += _between(image, *_limits(image))[..., None] * colour
+    limits = _limits(preview.real)
+    return PreviewPictures(
+        _eight_bit(composite),
+        _eight_bit(_between(preview.real, *limits)),
+        _eight_bit(_between(preview.predicted, *limits)),
+        limits,
+    )
+
+
+def _limits(image: NDArray[np.float32]) -> tuple[float, float]:
+    low, high = (float(limit) for limit in np.percentile(image, (_LOW_PERCENT, _HIGH_PERCENT)))
+    return low, max(high, low + 1e-6)
+
+
+def _between(image: NDArray[np.float32], low: float, high: float) -> NDArray[np.float64]:
+    return np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
+
+
+def _eight_bit(image: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8))
+
 
 _TITLES = ("Inputs", "Real", "Predicted")
 _LARGEST_PX = 320
@@ -24,17 +71,18 @@ class TrainingPreview(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pictures = [_Picture() for _ in _TITLES]
-        self.labels = [QLabel(title) for title in _TITLES]
+        self.pictures = [QLabel() for _ in _TITLES]
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        for column, (picture, label) in enumerate(zip(self.pictures, self.labels, strict=True)):
+        for column, (picture, title) in enumerate(zip(self.pictures, _TITLES, strict=True)):
+            label = QLabel(title)
             label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
             # a long word would make its picture larger than the others
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
             layout.addWidget(label, 0, column)
-            layout.addWidget(picture, 1, column)
+            picture.setScaledContents(True)
+            layout.addWidget(picture, 1, column, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
             layout.setColumnStretch(column, 1)
         self.clear()
 
@@ -45,7 +93,7 @@ class TrainingPreview(QWidget):
     def show_pictures(self, pictures: PreviewPictures, epoch: int) -> None:
         """Renew the pictures."""
         for picture, pixels in zip(self.pictures, (pictures.inputs, pictures.real, pictures.predicted), strict=True):
-            picture.show_pixels(pixels)
+            picture.setPixmap(_pixmap(pixels))
         low, high = pictures.limits
         self.setToolTip(
             "A fixed patch of the validation slides: nuclei blue, vessels green; the real probe;\n"
@@ -58,33 +106,13 @@ class TrainingPreview(QWidget):
         super().resizeEvent(event)
         side = max(40, min(_LARGEST_PX, (self.width() - 8) // 3))
         for picture in self.pictures:
-            picture.setFixedHeight(side)
+            picture.setFixedSize(side, side)
 
 
-class _Picture(QWidget):
-    """One picture, scaled to its place."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pixmap = QPixmap()
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-
-    def show_pixels(self, pixels: NDArray[np.uint8]) -> None:
-        """Show pixels of shape (y, x) or (y, x, 3)."""
-        height, width = pixels.shape[:2]
-        kind = QImage.Format.Format_Grayscale8 if pixels.ndim == 2 else QImage.Format.Format_RGB888
-        # the image does not keep what it is made from
-        content = pixels.tobytes()
-        self._pixmap = QPixmap.fromImage(QImage(content, width, height, width * pixels[0, 0].size, kind))
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: ARG002, N802 (Qt's name)
-        """Draw the picture in the middle, as large as it fits."""
-        if self._pixmap.isNull():
-            return
-        size = self._pixmap.size().scaled(QSize(self.width(), self.height()), Qt.AspectRatioMode.KeepAspectRatio)
-        place = QRect((self.width() - size.width()) // 2, 0, size.width(), size.height())
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawPixmap(place, self._pixmap)
-        painter.end()
+def _pixmap(pixels: NDArray[np.uint8]) -> QPixmap:
+    """Pixels of shape (y, x) or (y, x, 3)."""
+    height, width = pixels.shape[:2]
+    kind = QImage.Format.Format_Grayscale8 if pixels.ndim == 2 else QImage.Format.Format_RGB888
+    # the image does not keep what it is made from, the pixmap does
+    content = pixels.tobytes()
+    return QPixmap.fromImage(QImage(content, width, height, width * pixels[0, 0].size, kind))

@@ -1,39 +1,142 @@
-"""What the training widget does off the GUI thread: finds processors and recipes, trains, loads runs.
-
-Nothing of Qt or napari is touched here, and torch is imported inside functions alone, since that takes seconds.
-"""
+"""Training from the widget, off the GUI thread: what is to be expected of it, its reports, and runs that are loaded."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.plugin.parts.devices import find_devices
-from napari_hrpn.plugin.parts.form_warnings import leave_to_the_form
+from napari_hrpn.plugin.parts.messages import leave_to_the_form
 from napari_hrpn.plugin.parts.user_error import UserError
-from napari_hrpn.plugin.train.job import FINISHED
-from napari_hrpn.plugin.train.pictures import PreviewPictures, preview_pictures
-from napari_hrpn.plugin.train.run_folder_state import find_place, refuse_other
-from napari_hrpn.plugin.train.training_estimate import alone
+from napari_hrpn.plugin.train.job import FINISHED, RunFolderState, find_place, refuse_other
+from napari_hrpn.plugin.train.preview import PreviewPictures, preview_pictures
+from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_hrpn.inference import Device
     from napari_hrpn.plugin.train.job import TrainingJob
+    from napari_hrpn.settings.training import TrainingSettings
     from napari_hrpn.training import (
         CutReport,
+        EpochRecord,
         EpochReport,
         RunRequest,
+        SlideEntry,
         StepReport,
         TrainingResult,
-        TrainingSettings,
     )
+    from napari_hrpn.training.checks import Checked
+
+_TRAINS = threading.Lock()
+
+
+@dataclass(frozen=True)
+class PatchCounts:
+    """Patches of each slide, in the order of the form; None for a slide that cannot be used."""
+
+    counts: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What is to be expected of a training."""
+
+    # Those that are learnt from, and those that the epoch is chosen by
+    training_patches: int
+    validation_patches: int
+    steps: int
+    seconds: float
+    memory_bytes: int  # At its peak, above what is taken before
+    disk_bytes: int  # That cutting patches still takes
+    warnings: tuple[str, ...]
+    split_note: str  # How validation was chosen
+
+
+def look_ahead(
+    job: TrainingJob, stop: threading.Event
+) -> Generator[RunFolderState | PatchCounts, None, Prospect | None]:
+    """Find out what a training would be: where it goes, how long it takes, and whether it can start at all."""
+    job = job.written()
+    if stop.is_set():
+        return None
+    place = find_place(job)
+    yield place
+    counts = []
+    for entry in job.entries:
+        counts.append(_patches(entry, job.settings))
+        if stop.is_set():
+            return None
+    yield PatchCounts(tuple(counts))
+    refuse_other(place)
+    from napari_hrpn.training.checks import check_training
+
+    checked = check_training(job.entries, job.settings, place.folder, job.validate)
+    with _alone(stop) as is_alone:
+        return _prospect(job, checked, place.history) if is_alone else None
+
+
+def steps_per_epoch(settings: TrainingSettings, patches: int) -> int:
+    """Steps of an epoch over so many patches; with random crops roughly, since only the feed knows their pixels."""
+    from napari_hrpn.training.patch_sampler import FEWEST_STEPS
+
+    steps = max(1, -(-patches // settings.batch))
+    return settings.steps_per_epoch or max(FEWEST_STEPS, steps) if settings.sampling == "crops" else steps
+
+
+def _patches(entry: SlideEntry, settings: TrainingSettings) -> int | None:
+    from napari_hrpn.training import TrainingError, count_patches, open_entry
+
+    try:
+        return count_patches(open_entry(entry, settings), settings)
+    except (SlideError, TrainingError):
+        # the check of all slides says it in a sentence
+        return None
+
+
+def _prospect(job: TrainingJob, checked: Checked, history: Sequence[EpochRecord]) -> Prospect:
+    from napari_hrpn.training import count_patches, estimate
+
+    settings, split = job.settings, checked.split
+    learnt, judged = (sum(count_patches(slide, settings) for slide in part) for part in (split.train, split.validation))
+    steps = steps_per_epoch(settings, learnt)
+    expected = estimate(settings, steps, settings.device, validation_patches=judged)
+    return Prospect(
+        training_patches=learnt,
+        validation_patches=judged,
+        steps=steps,
+        seconds=_seconds_left(expected.seconds, settings.epochs, history),
+        memory_bytes=expected.memory_bytes,
+        disk_bytes=checked.cache_bytes,
+        warnings=checked.warnings,
+        split_note=split.note,
+    )
+
+
+def _seconds_left(expected: float, epochs: int, history: Sequence[EpochRecord]) -> float:
+    """Time of a run that goes on, by the pace of its finished epochs; as expected where there are none."""
+    if not history:
+        return expected
+    return history[-1].seconds / len(history) * max(0, epochs - len(history))
+
+
+@contextlib.contextmanager
+def _alone(stop: threading.Event) -> Iterator[bool]:
+    """Wait until nothing else trains or is timed in this program: they share torch's random numbers."""
+    while not (is_alone := _TRAINS.acquire(timeout=0.1)) and not stop.is_set():
+        pass
+    try:
+        yield is_alone
+    finally:
+        if is_alone:
+            _TRAINS.release()
+
 
 _SECONDS_BETWEEN_STEPS = 0.1
 
@@ -43,7 +146,6 @@ class TrainingReadiness:
     """What the form needs to know and takes seconds to find out."""
 
     devices: tuple[Device, ...]
-    recipes: Mapping[tuple[str, str], TrainingSettings]  # Settings by model and recipe
     # How many can train together, by the name of the first
     most_devices: Mapping[str, int] = field(default_factory=dict)
 
@@ -88,14 +190,11 @@ class LoadedRun:
 
 
 def find_training_readiness() -> TrainingReadiness:
-    """Load what is slow to load, and look for processors and recipes."""
+    """Load what is slow to load, and look for processors."""
     devices = find_devices()
-    from napari_hrpn.training import recipe_settings
     from napari_hrpn.training.devices import most_devices
 
-    names = itertools.product(("hrpn", "ganda"), ("fast", "paper"))
-    recipes = {(model, recipe): recipe_settings(recipe, model) for model, recipe in names}
-    return TrainingReadiness(devices, recipes, {device.name: most_devices(device.name) for device in devices})
+    return TrainingReadiness(devices, {device.name: most_devices(device.name) for device in devices})
 
 
 def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, TrainingOutcome]:
@@ -111,7 +210,7 @@ def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, Train
     leave_to_the_form(TrainingWarning, __name__)
     if not (job.is_checked or place.standing == FINISHED):
         yield Warned(check_training(entries, job.settings, place.folder, job.validate).warnings)
-    with alone(stop):
+    with _alone(stop):
         run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)
         with contextlib.closing(run):
             result = yield from _followed(run, job.settings.channels)

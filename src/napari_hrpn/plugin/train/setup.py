@@ -12,21 +12,17 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, begin
-from napari_hrpn.plugin.parts.debounce import soon
-from napari_hrpn.plugin.parts.folder_form import FolderForm
-from napari_hrpn.plugin.parts.folders import folder_beside
-from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.background import BackgroundRun, begin, soon
+from napari_hrpn.plugin.parts.folders import FolderField, folder_beside
+from napari_hrpn.plugin.parts.form_rows import form_rows
+from napari_hrpn.plugin.parts.messages import breakable, time_in_words
 from napari_hrpn.plugin.parts.quality_check import QualityLook
 from napari_hrpn.plugin.parts.quality_words import warnings_of_slides, without_size
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
-from napari_hrpn.plugin.parts.words import breakable, time_in_words
-from napari_hrpn.plugin.train.job import FINISHED, TrainingJob
-from napari_hrpn.plugin.train.run import TrainingReadiness
-from napari_hrpn.plugin.train.run_folder_state import RunFolderState
+from napari_hrpn.plugin.train.job import FINISHED, RunFolderState, TrainingJob
+from napari_hrpn.plugin.train.run import PatchCounts, Prospect, TrainingReadiness, look_ahead
 from napari_hrpn.plugin.train.settings_form import TrainingForm
 from napari_hrpn.plugin.train.slides_table import SlidesTable
-from napari_hrpn.plugin.train.training_estimate import PatchCounts, Prospect, look_ahead
 
 if TYPE_CHECKING:
     import napari
@@ -63,8 +59,8 @@ class TrainingSetup(QWidget):
         self._place: RunFolderState | None = None
         self.slides_table = SlidesTable(viewer)
         self.training_form = TrainingForm()
-        self.folder_form = FolderForm(
-            "Folder for the run",
+        self.folder_form = FolderField(
+            "Run folder",
             "Checkpoint, history, and all it takes to go on, are kept in",
             "Choose another folder for the run: a new or empty one, or that of this very run",
             unknown="A folder beside the first slide",
@@ -112,7 +108,7 @@ class TrainingSetup(QWidget):
     def load(self, request: RunRequest, folder: Path) -> None:
         """Show what a run was asked for, so that it can go on."""
         self._loaded, self._is_fresh = request, False
-        self.training_form.set_settings(request.settings)
+        self.training_form.value = request.settings
         self.slides_table.set_roles(request.settings.channels, request.settings.target)
         self.slides_table.set_entries(request.entries)
         self.folder_form.choose(folder)
@@ -228,12 +224,10 @@ class TrainingSetup(QWidget):
         return self._drawn
 
     def _lay_out(self) -> None:
-        places = QWidget()
-        form = form_layout(places)
-        add_row(form, "Run folder", self.folder_form)
+        places = form_rows([self.folder_form]).native
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.slides_table, self.training_form, places):
+        for widget in (self.slides_table, self.training_form.native, places):
             layout.addWidget(widget)
         layout.addStretch()
 

@@ -15,7 +15,6 @@ from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.parts.user_error import sentence_of
-from napari_hrpn.plugin.reader import FILES
 from napari_hrpn.plugin.train.slide_cells import SlideCells
 from napari_hrpn.plugin.train.slide_reading import Opened, SlideReading, Wanted
 from napari_hrpn.plugin.train.slide_row import TrainingRow
@@ -24,6 +23,7 @@ from napari_hrpn.plugin.viewer.drawn_regions import drawn_regions
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
 from napari_hrpn.plugin.viewer.pyramids import slide_shown_in
 from napari_hrpn.slides import SlideError, local_path
+from napari_hrpn.slides.formats import FILE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
     from napari_hrpn.training import SlideEntry
 
-_SLIDE_FILES = f"Slides ({' '.join(f'*{ending}' for ending in FILES)} zarr.json .zattrs .zgroup);;All files (*)"
+_SLIDE_FILES = f"Slides ({' '.join(f'*{ending}' for ending in FILE_SUFFIXES)} zarr.json .zattrs .zgroup);;All files (*)"
 
 _EDGE, _FACE = "#ffd400", [1.0, 0.83, 0.0, 0.06]
 _EDGE_PER_SIDE = 1 / 400

@@ -12,13 +12,11 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QV
 
 from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.parts.messages import PROBLEM, time_in_words
 from napari_hrpn.plugin.parts.plot_theme import PlotTheme
-from napari_hrpn.plugin.parts.tone_label import PROBLEM
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
-from napari_hrpn.plugin.parts.words import time_in_words
-from napari_hrpn.plugin.train.job import UNFINISHED
-from napari_hrpn.plugin.train.page import TrainingPage
-from napari_hrpn.plugin.train.progress import TrainingProgress
+from napari_hrpn.plugin.train.job import UNFINISHED, RunFolderState
+from napari_hrpn.plugin.train.page import TrainingPage, TrainingProgress
 from napari_hrpn.plugin.train.run import (
     EpochNews,
     LoadedRun,
@@ -30,7 +28,6 @@ from napari_hrpn.plugin.train.run import (
     load_run,
     train,
 )
-from napari_hrpn.plugin.train.run_folder_state import RunFolderState
 from napari_hrpn.plugin.train.setup import TrainingSetup
 
 if TYPE_CHECKING:
@@ -199,7 +196,7 @@ class TrainWidget(DockedWidget):
 
     def _tell_outcome(self, outcome: TrainingOutcome) -> None:
         self.page.show_outcome(outcome)
-        self.progress.show_epochs(len(outcome.result.history), self.setup.training_form.epochs_box.value())
+        self.progress.show_epochs(len(outcome.result.history), self.setup.training_form.fields["epochs"].value)
         self._ended()
         self.train_button.setText("Train" if outcome.result.complete else "Continue")
         self.progress.say(_ending(outcome.result))

@@ -1,39 +1,99 @@
-"""What layers of shapes and of labels hold, in pixels of a slide that another layer shows.
+"""Coordinates of layers: which pixels of a slide are in view, under shapes, or under labels, and where a layer lies.
 
-Points are counted from the outer corner of the slide; layers are only looked at.
+Points of a slide are counted from the outer corner of its first pixel, those of napari from the centre of that pixel.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_hrpn.core import Box
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable
 
-    import napari
+    from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer, Shapes
     from numpy.typing import NDArray
 
-_ELLIPSE_POINTS = 180
-# pixels are counted from their centres in napari, from the outer corner of the slide in a file
 HALF_A_PIXEL = 0.5
-_AREAS = ("rectangle", "ellipse", "polygon")
 EXCLUDE = "exclude"
+_ELLIPSE_POINTS = 180
+_AREAS = ("rectangle", "ellipse", "polygon")
+
+
+def placement(layer: Layer) -> dict[str, Any]:
+    """What to give to a new layer of the same size so that it lies exactly on a layer."""
+    return {
+        "scale": np.array(layer.scale),
+        "translate": np.array(layer.translate),
+        "rotate": np.array(layer.rotate),
+        "shear": np.array(layer.shear),
+        "affine": np.array(layer.affine.affine_matrix),
+        "units": tuple(layer.units),
+        "axis_labels": tuple(layer.axis_labels),
+    }
+
+
+def coarse_placement(layer: Image, downsample: tuple[float, float]) -> dict[str, Any]:
+    """What to give to a new layer of coarser pixels so that it lies on a layer."""
+    place = placement(layer)
+    factor = np.asarray(downsample, float)
+    corner, down, across = (np.asarray(layer.data_to_world(point)) for point in ((0, 0), (1, 0), (0, 1)))
+    # napari moves by the translation before it applies the affine
+    steps = np.linalg.inv(place["affine"][:2, :2]) @ np.stack([down - corner, across - corner], axis=1)
+    place["scale"] = place["scale"] * factor
+    place["translate"] = place["translate"] + steps @ ((factor - 1) / 2)
+    return place
+
+
+def pixel_shape(layer: Image) -> tuple[int, int]:
+    """Height and width of the finest level of a layer."""
+    finest = layer.data[0] if layer.multiscale else layer.data
+    height, width = finest.shape[-3:-1] if layer.rgb else finest.shape[-2:]
+    return int(height), int(width)
+
+
+def visible_box(viewer: ViewerModel, layer: Image) -> Box:
+    """The full-resolution pixels of a layer that are in view."""
+    height, width = pixel_shape(layer)
+    if viewer.dims.ndisplay != 2:
+        return Box(0, height, 0, width)
+    half = np.asarray(viewer.canvas.size) / (2 * viewer.scene.camera.zoom)
+    signs = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+    return _box_around((_point_in_view(viewer, layer, half * sign) for sign in signs), (height, width))
+
+
+def camera_centre(viewer: ViewerModel, layer: Image) -> tuple[float, float]:
+    """The point of a layer that is in the middle of the view."""
+    y, x = _point_in_view(viewer, layer, np.zeros(2))
+    return float(y), float(x)
+
+
+def shapes_box(shapes_layer: Shapes, image_layer: Image) -> Box | None:
+    """The pixels of an image under the selected shapes, or under all where none is selected."""
+    chosen = sorted(shapes_layer.selected_data) or range(len(shapes_layer.data))
+    corners = [
+        image_layer.world_to_data(shapes_layer.data_to_world(vertex))[-2:]
+        for index in chosen
+        for vertex in shapes_layer.data[index]
+    ]
+    box = _box_around(corners, pixel_shape(image_layer)) if corners else None
+    return box if box is not None and box.area else None
 
 
 @dataclass(frozen=True, eq=False)
 class _ShapeOnSlide:
     """A shape, in pixels of a slide."""
 
-    index: int  # Its number in its layer
-    kind: str  # Such as "rectangle" or "path"
-    ring: NDArray[np.float64]  # Its outline, y and x
-    excludes: bool  # Whether its layer's name or a feature says so
+    index: int  # its number in its layer
+    kind: str  # such as "rectangle" or "path"
+    ring: NDArray[np.float64]  # its outline, y and x
+    excludes: bool  # whether its layer's name or a feature says so
 
     @property
     def is_line(self) -> bool:
@@ -46,18 +106,17 @@ class _ShapeOnSlide:
         return not self.is_line and len(self.ring) > 2 and bool(np.ptp(self.ring, axis=0).prod() > 0)
 
 
-@dataclass(frozen=True, eq=False)
-class LabelsOnSlide:
+class LabelsOnSlide(NamedTuple):
     """Labels, and where they lie on a slide."""
 
     name: str
-    labels: Any  # Those of the layer at full size, no copy
-    matrix: NDArray[np.float64]  # From pixels of the slide to pixels of the labels, with `offset`
-    offset: NDArray[np.float64]  # Label pixel at the centre of the slide's first pixel
+    labels: Any  # those of the layer at full size, no copy
+    matrix: NDArray[np.float64]  # from pixels of the slide to pixels of the labels, with `offset`
+    offset: NDArray[np.float64]  # label pixel at the centre of the slide's first pixel
 
 
 def shapes_on_slide(
-    layer: Shapes, slide_layer: Image, viewer: napari.Viewer, only: Container[int] | None = None
+    layer: Shapes, slide_layer: Image, viewer: ViewerModel, only: Container[int] | None = None
 ) -> list[_ShapeOnSlide]:
     """Shapes in pixels of a slide."""
     matrix, offset = _between(layer, slide_layer, viewer)
@@ -65,11 +124,13 @@ def shapes_on_slide(
     for index, (vertices, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True)):
         if only is None or index in only:
             ring = _outline(vertices[:, -2:], kind) @ matrix.T + offset + HALF_A_PIXEL
-            found.append(_ShapeOnSlide(index, kind, ring, _excludes(layer, index)))
+            texts = [layer.name, *(value for value in layer.features.iloc[index] if isinstance(value, str))]
+            excludes = any(EXCLUDE in text.casefold() for text in texts)
+            found.append(_ShapeOnSlide(index, kind, ring, excludes))
     return found
 
 
-def labels_on_slide(layer: Labels, slide_layer: Image, viewer: napari.Viewer) -> LabelsOnSlide:
+def labels_on_slide(layer: Labels, slide_layer: Image, viewer: ViewerModel) -> LabelsOnSlide:
     """Labels and where they lie on a slide."""
     if layer.ndim != 2:
         raise SlideError(
@@ -81,29 +142,27 @@ def labels_on_slide(layer: Labels, slide_layer: Image, viewer: napari.Viewer) ->
 
 
 def points_in_layer(
-    points: NDArray[np.float64], layer: Layer, slide_layer: Image, viewer: napari.Viewer
+    points: NDArray[np.float64], layer: Layer, slide_layer: Image, viewer: ViewerModel
 ) -> NDArray[np.float64]:
     """Points of a slide as points of a layer: the way back."""
     matrix, offset = _between(layer, slide_layer, viewer)
     return np.asarray((points - HALF_A_PIXEL - offset) @ np.linalg.inv(matrix).T)
 
 
-def _between(
-    layer: Layer, slide_layer: Image, viewer: napari.Viewer
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _between(layer: Layer, slide_layer: Image, viewer: ViewerModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Matrix and offset that take (y, x) of a layer's data to pixels of the slide."""
-    # napari draws lengths in one unit, unless some layer has no length; its data_to_world knows nothing of units
+    # napari draws lengths in one unit, unless some layer has no length; its data_to_world ignores units
     factors = np.ones(2)
     if viewer.layers.units is not None:
         pairs = zip(layer.units[-2:], slide_layer.units[-2:], strict=True)
-        factors = np.array([float((1 * own).to(other).magnitude) for own, other in pairs])
+        factors = np.array([float((1 * unit).to(other).magnitude) for unit, other in pairs])
 
-    def place(y: float, x: float) -> NDArray[np.float64]:
+    def on_slide(y: float, x: float) -> NDArray[np.float64]:
         world = np.asarray(layer.data_to_world((y, x)))[-2:] * factors
         return np.asarray(slide_layer.world_to_data(world))[-2:]
 
-    offset = place(0, 0)
-    matrix = np.stack([place(1, 0) - offset, place(0, 1) - offset], axis=1)
+    offset = on_slide(0, 0)
+    matrix = np.stack([on_slide(1, 0) - offset, on_slide(0, 1) - offset], axis=1)
     return matrix, offset
 
 
@@ -116,6 +175,17 @@ def _outline(vertices: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     return np.asarray(centre + np.cos(angles) * down + np.sin(angles) * across)
 
 
-def _excludes(layer: Shapes, index: int) -> bool:
-    told = [layer.name, *(value for value in layer.features.iloc[index] if isinstance(value, str))]
-    return any(EXCLUDE in text.casefold() for text in told)
+def _point_in_view(viewer: ViewerModel, layer: Image, offset: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Point of a layer beside the middle of the view."""
+    world = np.array(viewer.dims.point, dtype=float)
+    world[list(viewer.dims.displayed)] = np.asarray(viewer.scene.camera.center)[-2:] + offset
+    return np.asarray(layer.world_to_data(world))[-2:]
+
+
+def _box_around(points: Iterable[NDArray[np.float64]], shape: tuple[int, int]) -> Box:
+    corners = np.array(list(points))
+    # a pixel reaches half a pixel to all sides of its coordinates; the tiny step forgives rounding
+    low = np.floor(corners.min(axis=0) + HALF_A_PIXEL + 1e-6).astype(int)
+    high = np.maximum(np.ceil(corners.max(axis=0) + HALF_A_PIXEL - 1e-6).astype(int), low + 1)
+    (y0, x0), (y1, x1) = np.clip(low, 0, shape), np.clip(high, 0, shape)
+    return Box(int(y0), int(y1), int(x0), int(x1))

@@ -1,4 +1,4 @@
-"""What the viewer has to train on: slides that are open, and layers with regions drawn on them."""
+"""Watching of layers with drawn regions: which there are, and when somebody has edited them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.parts.debounce import soon
-from napari_hrpn.plugin.viewer.coordinates import pixel_shape
-from napari_hrpn.plugin.viewer.slide_metadata import is_prediction, layers_of, slide_of
+from napari_hrpn.plugin.background import soon
+from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape
+from napari_hrpn.plugin.viewer.open_slides import imaged_layers_of, is_prediction, slide_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     import napari
-    from napari.utils.events import Event
+    from napari.utils.events import Event, EventEmitter
 
     from napari_hrpn.slides import Slide
 
@@ -34,8 +34,8 @@ MOST_COMPARED_BYTES = 256 << 20
 class LabelEdits(QObject):
     """Follows the pixels of a Labels layer.
 
-    `edited` says that they are others, however that came about: by a brush, by undo and redo, by other data, or in
-    place with ``layer.refresh()``. What only looks different is no edit.
+    `edited` is emitted when they have changed: by a brush, by undo and redo, by other data, or in place with
+    ``layer.refresh()``. A change of looks is no edit.
     """
 
     edited = Signal()
@@ -88,8 +88,8 @@ class LabelEdits(QObject):
 class RegionLayers(QObject):
     """Follows the layers of a viewer.
 
-    `listed` says that layers came, went or have another name; `edited` carries the layer whose regions may be others
-    now, or None where that may be so for all.
+    `listed` is emitted when layers came, went or have another name; `edited` carries the layer whose regions may have
+    changed, or None where all may have.
     """
 
     listed = Signal()
@@ -98,26 +98,26 @@ class RegionLayers(QObject):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._followed: dict[Layer, tuple[str, ...]] = {}
+        events = viewer.layers.events
+        self._list_events = events.inserted, events.removed, events.renamed
+        self._followed: list[Layer] = []
         self._edits: dict[Layer, LabelEdits] = {}
         # several layers come and go in one step
         self._soon = soon(self, self._follow)
-        events = viewer.layers.events
-        for event in (events.inserted, events.removed, events.renamed):
-            event.connect(self._layers_changed)
+        for emitter in self._list_events:
+            emitter.connect(self._layers_changed)
         self._follow()
 
     @property
     def is_settled(self) -> bool:
-        """Whether all that came, went or was edited is told."""
+        """Whether a signal was emitted for all that came, went or was edited."""
         return not self._soon.isActive() and all(edits.is_settled for edits in self._edits.values())
 
     def stop(self) -> None:
         """Follow no more."""
         self._soon.stop()
-        events = self._viewer.layers.events
-        for event in (events.inserted, events.removed, events.renamed):
-            event.disconnect(self._layers_changed)
+        for emitter in self._list_events:
+            emitter.disconnect(self._layers_changed)
         for layer in list(self._followed):
             self._leave(layer)
 
@@ -144,7 +144,7 @@ class RegionLayers(QObject):
 
     def showing(self, slide: Slide) -> Image | None:
         """A layer that shows a slide."""
-        own = (layer for layer in layers_of(self._viewer, slide) if not is_prediction(layer))
+        opened = iter(imaged_layers_of(self._viewer, slide))
         foreign = (
             layer
             for layer in self.foreign_images()
@@ -152,34 +152,39 @@ class RegionLayers(QObject):
             and Path(layer.source.path) == slide.source
             and pixel_shape(layer) == slide.shape
         )
-        return next(own, None) or next(foreign, None)
+        return next(opened, None) or next(foreign, None)
 
     def _layers_changed(self, event: Event | None = None) -> None:  # noqa: ARG002
         self._soon.start()
 
     def _follow(self) -> None:
         there = list(self._viewer.layers)
-        for layer in [layer for layer in self._followed if layer not in there]:
+        for layer in [one for one in self._followed if one not in there]:
             self._leave(layer)
-        for layer in there:
-            if layer not in self._followed:
-                self._join(layer)
+        for layer in [one for one in there if one not in self._followed]:
+            self._join(layer)
         self.listed.emit()
 
     def _join(self, layer: Layer) -> None:
-        names = SHAPE_EDITS if isinstance(layer, Shapes) else MOVES
-        self._followed[layer] = tuple(name for name in names if hasattr(layer.events, name))
-        for name in self._followed[layer]:
-            getattr(layer.events, name).connect(self._tell_edit)
+        self._followed.append(layer)
+        for emitter in _edit_events(layer):
+            emitter.connect(self._tell_edit)
         if isinstance(layer, Labels):
             self._edits[layer] = edits = LabelEdits(layer)
             edits.edited.connect(partial(self.edited.emit, layer))
 
     def _leave(self, layer: Layer) -> None:
-        for name in self._followed.pop(layer):
-            getattr(layer.events, name).disconnect(self._tell_edit)
+        self._followed.remove(layer)
+        for emitter in _edit_events(layer):
+            emitter.disconnect(self._tell_edit)
         if layer in self._edits:
             self._edits.pop(layer).stop()
 
     def _tell_edit(self, event: Event) -> None:
         self.edited.emit(event.source if isinstance(event.source, Shapes | Labels) else None)
+
+
+def _edit_events(layer: Layer) -> list[EventEmitter]:
+    """Events of napari after which the regions of a layer, or its place, may have changed."""
+    names = SHAPE_EDITS if isinstance(layer, Shapes) else MOVES
+    return [getattr(layer.events, name) for name in names if hasattr(layer.events, name)]

@@ -1,43 +1,149 @@
-"""Levels that fill behind the scenes while they are shown; opening never waits for them."""
+"""Pyramids that fill while they are shown, such as those of predictions, of samples, and of files without one.
+
+Fine levels are read from disk as they are looked at, coarse ones stand in memory: drawing again never reads more
+than the few pieces that a screen covers. Filling happens in any thread, showing in the GUI thread alone.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 from qtpy.QtCore import QObject
+from superqt.utils import qthrottled
 
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.viewer.from_slides import slide_layers
-from napari_hrpn.plugin.viewer.live_layer import LiveLayer, LiveLevels
-from napari_hrpn.plugin.viewer.slide_metadata import layers_of, replace_slide, slide_title
-from napari_hrpn.slides import PyramidCache, SlideError, contrast_limits, open_cache
+from napari_hrpn.plugin.viewer.open_slides import layers_of, replace_slide, slide_title
+from napari_hrpn.plugin.viewer.slides_as_layers import level_data, slide_layers
+from napari_hrpn.slides import PyramidCache, RegionMask, SlideError, contrast_limits, open_cache
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     import napari
-    import napari.layers
+    from napari.layers import Image, Layer
+    from numpy.typing import DTypeLike, NDArray
+    from superqt.utils._throttler import ThrottledCallable
 
-    from napari_hrpn.plugin.viewer.from_slides import LayerData
+    from napari_hrpn.plugin.viewer.slides_as_layers import LayerData
     from napari_hrpn.slides import Slide
 
+    Fill: TypeAlias = Callable[[threading.Event], Generator[None, None, Slide | None]]
+
+REFRESH_MS = 100
+_IN_MEMORY_PX = 2048
 # a level of this many pixels a side is read as a whole fast enough to be looked at
 _LARGEST_SHOWN = 4096
 
+# of NumPy, dask or zarr
+_Array: TypeAlias = Any
 
-@dataclass(frozen=True, eq=False)
-class Growth:
-    """Levels that are shown and something that fills them."""
 
-    slide: Slide  # Whose levels they are
-    levels: tuple[LiveLevels, ...]
-    # Given an event that asks it to stop, a generator that loads the levels and yields after each part. It returns
-    # the slide with these levels, or None if it was stopped
-    fill: Callable[[threading.Event], Generator[None, None, Slide | None]]
+class Plane:
+    """The only channel of a (c, y, x) array as the two-dimensional array that napari shows.
+
+    Nothing is read before it is sliced. The array may come later than the plane; until then all is zero.
+    """
+
+    ndim = 2
+    chunks = (512, 512)
+
+    def __init__(self, shape: tuple[int, int], dtype: DTypeLike) -> None:
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.size = math.prod(shape)
+        self.array: _Array | None = None
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self[:, :], dtype=dtype, copy=copy)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:  # noqa: ANN401
+        key = key if isinstance(key, tuple) else (key,)
+        if self.array is None:
+            nothing = np.broadcast_to(np.zeros((), self.dtype), self.shape)[key]
+            return np.zeros(nothing.shape, self.dtype)
+        return np.asarray(self.array[(0, *key)])
+
+
+class LiveLevels:
+    """The levels of a pyramid that is being written."""
+
+    def __init__(self, planes: Sequence[Plane], in_memory_px: int = _IN_MEMORY_PX) -> None:
+        self.planes = tuple(planes)
+        self.levels: tuple[Any, ...] = tuple(
+            np.zeros(plane.shape, plane.dtype)
+            if max(plane.shape) <= in_memory_px or plane is self.planes[-1]
+            else plane
+            for plane in self.planes
+        )
+        self._is_loaded = np.zeros(self.planes[-1].shape, bool)
+
+    def layer_data(self) -> dict[str, Any]:
+        """Arguments for `napari.layers.Image` that show them."""
+        return {**level_data(self.levels), "cache": False}
+
+    def attach(self, arrays: Sequence[_Array]) -> None:
+        """Give the planes their arrays, where these came later."""
+        for plane, array in zip(self.planes, arrays, strict=True):
+            plane.array = array
+
+    def load(self, box: Box | None = None) -> None:
+        """Read what is new into the levels in memory. It takes time: not for the GUI thread."""
+        self._read(box)
+        self._is_loaded[self._window(self._is_loaded.shape, box)] = True
+
+    def load_finished(self, boxes: Iterable[Box]) -> None:
+        """Read the levels in memory as a whole, of which only some parts are finished. Not for the GUI thread."""
+        self._read(None)
+        for box in boxes:
+            self._is_loaded[self._window(self._is_loaded.shape, box)] = True
+
+    @property
+    def loaded(self) -> RegionMask:
+        """Where something has been loaded, in pixels of the coarsest level; it changes as more is."""
+        return RegionMask(self._is_loaded, self._downsample(self._is_loaded.shape))
+
+    def loaded_pixels(self) -> NDArray[Any]:
+        """Pixels of the coarsest level where something was loaded."""
+        pixels: NDArray[Any] = self.levels[-1][self._is_loaded]
+        return pixels
+
+    def _read(self, box: Box | None) -> None:
+        for plane, level in zip(self.planes, self.levels, strict=True):
+            if level is not plane:
+                window = self._window(plane.shape, box)
+                level[window] = plane[window]
+
+    def _window(self, shape: tuple[int, ...], box: Box | None) -> tuple[slice, slice]:
+        """Pixels of a level that a box touches."""
+        if box is None:
+            return slice(None), slice(None)
+        down, across = self._downsample(shape)
+        return (
+            slice(math.floor(box.y0 / down), math.ceil(box.y1 / down)),
+            slice(math.floor(box.x0 / across), math.ceil(box.x1 / across)),
+        )
+
+    def _downsample(self, shape: tuple[int, ...]) -> tuple[float, float]:
+        """Fine pixels per pixel of a level."""
+        down, across = (_step(full, size) for full, size in zip(self.planes[0].shape, shape, strict=True))
+        return down, across
+
+
+def _step(full: int, size: int) -> float:
+    """Fine pixels per coarse pixel; an odd edge makes the ratio of the sizes a little too small."""
+    whole = round(full / size)
+    return whole if -(-full // whole) == size else full / size
+
+
+def redrawing(layer: Image) -> ThrottledCallable[[], None]:
+    """A function that draws a layer again: at once, or 100 ms after the last time. For the GUI thread, and cheap."""
+    # napari shows the arrays in memory themselves, so there is no stale copy to be renewed
+    return qthrottled(partial(layer.refresh, extent=False), timeout=REFRESH_MS)
 
 
 def needs_cache(slide: Slide) -> bool:
@@ -46,18 +152,20 @@ def needs_cache(slide: Slide) -> bool:
     return flat and max(slide.levels[slide.stored_levels - 1].shape[1:]) > _LARGEST_SHOWN
 
 
-def cached_layers(
+def shown_layers(
     viewer: napari.Viewer, slide: Slide, *, title: str | None = None, visible: bool = True
 ) -> list[LayerData]:
-    """Layers of a flat slide; its coarse levels come from the cache, or are built into it in the background."""
+    """Layers of a slide; the coarse levels of a large flat one come from a cache, or are built in the background."""
     from napari.utils.notifications import show_info, show_warning
 
+    if not needs_cache(slide):
+        return slide_layers(slide, title=title, visible=visible)
     try:
         cache = open_cache(slide)
     except SlideError as error:
         show_warning(f"{slide_title(slide)} has no overview, so zooming out is slow. {error}")
         return slide_layers(slide, title=title, visible=visible)
-    # of the pixels themselves also where means are there to be had, so that a slide looks the same every time
+    # from the pixels even where means are cached, so that a slide looks the same every time
     limits = contrast_limits(slide)
     if cache.complete:
         return slide_layers(cache.as_slide(), title=title, visible=visible, limits=limits)
@@ -67,30 +175,32 @@ def cached_layers(
     )
     levels = cache.as_slide().levels
     live = tuple(LiveLevels([level[channel] for level in levels]) for channel in range(len(slide.channel_names)))
-    grow(viewer, Growth(slide, live, partial(_build, cache, live)))
+    grow(viewer, slide, live, partial(_build, cache, live))
     return slide_layers(slide, title=title, visible=visible, limits=limits, live=live)
 
 
-def slide_shown_in(viewer: napari.Viewer, slide: Slide) -> list[napari.layers.Image]:
+def slide_shown_in(viewer: napari.Viewer, slide: Slide) -> list[Image]:
     """Add the layers of a slide to a viewer, with its overview where it needs one."""
-    layers = cached_layers(viewer, slide) if needs_cache(slide) else slide_layers(slide)
-    return [viewer.add_image(data, **attributes) for data, attributes, _ in layers]
+    return [viewer.add_image(data, **attributes) for data, attributes, _ in shown_layers(viewer, slide)]
 
 
-def grow(viewer: napari.Viewer, growth: Growth) -> _Grower:
-    """Fill levels in the background, and show what comes in the layers that have these levels as their data."""
-    return _Grower(viewer, growth)
+def grow(viewer: napari.Viewer, slide: Slide, levels: Sequence[LiveLevels], fill: Fill) -> QObject:
+    """Fill levels in the background, and show what comes in the layers that have these levels as their data.
+
+    `fill` is given an event that asks it to stop, and is a generator that loads the levels and yields after each
+    part. It returns the slide with these levels, or None if it was stopped.
+    """
+    return _Grower(viewer, slide, [live.levels[-1] for live in levels], fill)
 
 
 class _Grower(QObject):
-    """Drives a `Growth` until it is full, its last layer is removed, or the window is closed."""
+    """Fills levels until they are full, their last layer is removed, or the window is closed."""
 
-    def __init__(self, viewer: napari.Viewer, growth: Growth) -> None:
+    def __init__(self, viewer: napari.Viewer, slide: Slide, coarsest: Sequence[_Array], fill: Fill) -> None:
         super().__init__(viewer.window._qt_window)
-        self._viewer = viewer
-        self._growth = growth
-        self._shown: dict[napari.layers.Image, LiveLayer] = {}
-        self._run = BackgroundRun(growth.fill)
+        self._viewer, self._slide, self._coarsest = viewer, slide, coarsest
+        self._redraw: dict[Image, ThrottledCallable[[], None]] = {}
+        self._run = BackgroundRun(fill)
         self._run.yielded.connect(self._on_news)
         self._run.returned.connect(self._on_full)
         self._run.failed.connect(self._on_failure)
@@ -100,23 +210,25 @@ class _Grower(QObject):
 
     def _on_news(self, _: object) -> None:
         layers = [layer for layer in self._viewer.layers if self._is_shown_in(layer)]
-        if self._shown and not layers:
+        if self._redraw and not layers:
             self._run.cancel()
         for layer in layers:
-            if layer not in self._shown:
-                self._shown[layer] = LiveLayer(layer)
-            self._shown[layer].updated()
+            if layer not in self._redraw:
+                self._redraw[layer] = redrawing(layer)
+            self._redraw[layer]()
 
-    def _is_shown_in(self, layer: napari.layers.Layer) -> bool:
+    def _is_shown_in(self, layer: Layer) -> bool:
         if not hasattr(layer, "multiscale"):
             return False
         coarsest = layer.data[-1] if layer.multiscale else layer.data
-        return any(coarsest is live.levels[-1] for live in self._growth.levels)
+        return any(coarsest is level for level in self._coarsest)
 
     def _on_full(self, slide: Slide | None) -> None:
         self._on_news(None)
-        for layer in self._shown.values():
-            layer.finish()
+        for layer, redraw in self._redraw.items():
+            # drawn now, for the last time: this object goes, and what it would still draw goes with it
+            redraw.cancel()
+            layer.refresh(extent=False)
         if slide is not None:
             for layer in layers_of(self._viewer, slide):
                 replace_slide(layer, slide)
@@ -124,7 +236,7 @@ class _Grower(QObject):
     def _on_failure(self, error: Exception) -> None:
         from napari.utils.notifications import show_warning
 
-        show_warning(f"The overview of {slide_title(self._growth.slide)} stays unfinished. {error}")
+        show_warning(f"The overview of {slide_title(self._slide)} stays unfinished. {error}")
 
 
 def _build(

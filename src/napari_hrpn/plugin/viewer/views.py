@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from weakref import WeakValueDictionary
 
+import numpy as np
 from napari.layers import Image
+from napari.utils import Colormap
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.parts.debounce import soon
-from napari_hrpn.plugin.viewer.coordinates import pixel_shape
-from napari_hrpn.plugin.viewer.difference import difference_layer
-from napari_hrpn.plugin.viewer.shared_contrast import share_contrast
-from napari_hrpn.plugin.viewer.slide_metadata import prediction_facts, unwrapped
-from napari_hrpn.plugin.viewer.unfinished import hatch_of
+from napari_hrpn.plugin.background import soon
+from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape, placement
+from napari_hrpn.plugin.viewer.open_slides import KEY, prediction_facts, unwrapped
+from napari_hrpn.plugin.viewer.predictions import finished_part, hatch_of, share_contrast
+from napari_hrpn.plugin.viewer.slides_as_layers import level_data
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
     from napari.utils.events import Event
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import RegionMask
 
 View: TypeAlias = Literal["real", "predicted", "side by side", "overlay", "difference"]
 VIEWS: tuple[View, ...] = get_args(View)
 _REFRESH_MS = 300
+_COLORMAP = ((0.75, 0.9, 1.0), (0.1, 0.45, 1.0), (0.0, 0.0, 0.0), (1.0, 0.5, 0.0), (1.0, 0.95, 0.7))
+"""Blue where the real probe is brighter, black where both are equal, orange where the prediction is."""
 _views: WeakValueDictionary[int, ComparedView] = WeakValueDictionary()
 
 
 class ComparedView(QObject):
     """The view that a viewer shows; use `compared_view` to get the one of a viewer, and `leave` it in the end.
 
-    `changed` says that `shown` is another one now.
+    `changed` is emitted when `shown` is another one.
     """
 
     changed = Signal()
@@ -57,6 +64,10 @@ class ComparedView(QObject):
         if real is not None and predicted is not None and pixel_shape(real) == pixel_shape(predicted):
             share_contrast(predicted, real)
         self._set_visible(view, real, predicted)
+        if view == "side by side":
+            self._show_grid(real, predicted)
+        if view == "difference" and real is not None and predicted is not None:
+            self._add_difference(real, predicted)
         self.shown = view
         self.changed.emit()
 
@@ -86,18 +97,20 @@ class ComparedView(QObject):
             else:
                 # drawn layers would take places of the grid
                 layer.visible = self._before.get(layer, True) and view != "side by side"
-        if view == "side by side":
-            grid = self._viewer.canvas.grid
-            self._grid_before = grid.enabled, tuple(grid.shape), grid.stride
-            # the real probe is to the left, wherever it is in the list
-            order = [self._viewer.layers.index(layer) for layer in wanted if layer is not None]
-            grid.stride = -1 if order[0] > order[1] else 1
-            grid.shape, grid.enabled = (1, 2), True
-        if view == "difference" and real is not None and predicted is not None:
-            selected = set(self._viewer.layers.selection)
-            self._difference = self._viewer.add_image(**difference_layer(real, predicted))
-            self._viewer.layers.selection = selected
-            predicted.events.set_data.connect(self._note_news)
+
+    def _show_grid(self, real: Image | None, predicted: Image | None) -> None:
+        grid = self._viewer.canvas.grid
+        self._grid_before = grid.enabled, tuple(grid.shape), grid.stride
+        # the real probe is to the left, wherever it is in the list
+        is_first = self._viewer.layers.index(real) < self._viewer.layers.index(predicted)
+        grid.stride = 1 if is_first else -1
+        grid.shape, grid.enabled = (1, 2), True
+
+    def _add_difference(self, real: Image, predicted: Image) -> None:
+        selected = set(self._viewer.layers.selection)
+        self._difference = self._viewer.add_image(**_difference_layer(real, predicted))
+        self._viewer.layers.selection = selected
+        predicted.events.set_data.connect(self._note_news)
 
     def _leave_view(self) -> None:
         if self._grid_before is not None:
@@ -138,10 +151,76 @@ def can_show(view: View, real: Image | None, predicted: Image | None) -> bool:
 
 def compared_view(viewer: napari.Viewer) -> ComparedView:
     """The view of a viewer, which all its widgets share."""
-    # napari gives each widget a wrapper of its own
+    # napari gives each widget another wrapper
     key = id(unwrapped(viewer))
     found = _views.get(key)
     if found is None or found.users == 0:
         found = _views[key] = ComparedView(viewer)
     found.users += 1
     return found
+
+
+class Difference:
+    """Predicted minus real pixels of one level, as an array that is computed where it is sliced."""
+
+    ndim = 2
+    dtype = np.dtype(np.float32)
+
+    def __init__(
+        self,
+        real: Any,  # noqa: ANN401
+        predicted: Any,  # noqa: ANN401
+        finished: RegionMask | None = None,
+        downsample: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        self._real, self._predicted, self._finished, self._downsample = real, predicted, finished, downsample
+        self.shape: tuple[int, int] = (int(real.shape[0]), int(real.shape[1]))
+        self.size = math.prod(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ANN401
+        return np.array(self[:, :], dtype=dtype, copy=copy)
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401
+        key = key if isinstance(key, tuple) else (key, slice(None))
+        predicted, real = (np.asarray(array[key], np.float32) for array in (self._predicted, self._real))
+        difference: NDArray[np.float32] = predicted - real
+        if self._finished is not None and not self._finished.mask.all():
+            difference[~self._is_finished(self._finished, key).reshape(difference.shape)] = np.nan
+        return difference
+
+    def _is_finished(self, finished: RegionMask, key: Any) -> NDArray[np.bool_]:  # noqa: ANN401
+        rows, columns = (
+            # a pixel is where its middle is
+            np.atleast_1d(np.minimum((np.arange(size)[part] + 0.5) * pixel // square, cells - 1).astype(np.intp))
+            for size, part, pixel, square, cells in zip(
+                self.shape, key, self._downsample, finished.downsample, finished.mask.shape, strict=True
+            )
+        )
+        return np.asarray(finished.mask[np.ix_(rows, columns)])
+
+
+def _difference_layer(real: Image, predicted: Image) -> dict[str, Any]:
+    """What to add to a viewer to show predicted minus real, on all levels that both have."""
+    of_real = {level.shape: level for level in _levels(real)}
+    finished, (height, width) = finished_part(predicted), pixel_shape(predicted)
+    levels = [
+        Difference(of_real[level.shape], level, finished, (height / level.shape[0], width / level.shape[1]))
+        for level in _levels(predicted)
+        if level.shape in of_real
+    ]
+    reach = max(abs(float(limit)) for limit in real.contrast_limits)
+    return {
+        **level_data(levels),
+        "cache": False,
+        **placement(real),
+        "name": f"{predicted.name} − {real.name}",
+        "rgb": False,
+        "colormap": Colormap(_COLORMAP, name="predicted minus real"),
+        "contrast_limits": (-reach, reach),
+        "blending": "translucent",
+        "metadata": {KEY: {"prediction": {**prediction_facts(predicted), "helper": "difference"}}},
+    }
+
+
+def _levels(layer: Image) -> list[Any]:
+    return list(layer.data) if layer.multiscale else [layer.data]

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import warnings
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.errors import SlideError, reading_errors, warn
 from napari_hrpn.slides.formats.ome_xml import parse_xml
-from napari_hrpn.slides.guarded_array import reason
-from napari_hrpn.slides.plane_selection import SeriesInfo, choose_plane, choose_series
-from napari_hrpn.slides.slide_builder import RawImage, assemble
+from napari_hrpn.slides.guarded_array import PixelSource
+from napari_hrpn.slides.slide_builder import RawImage, SeriesInfo, assemble, choose_plane, choose_series
 from napari_hrpn.slides.units import micrometres, usable_pixel_size
 
 if TYPE_CHECKING:
@@ -33,95 +30,36 @@ if TYPE_CHECKING:
 
 _CHUNK = 1024
 _SMALLEST_LEVEL = 1024
-_TYPES = {
-    "Gray8": np.uint8,
-    "Gray16": np.uint16,
-    "Gray32Float": np.float32,
-    "Bgr24": np.uint8,
-    "Bgr48": np.uint16,
-}
+_GREY_TYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32}
 
 
 @dataclass
 class _Scene:
-    """What the pieces of a scene say: indices along each axis, planes that are stored, and the rectangle around all."""
+    """What the pieces of a scene say, one after the other."""
 
     number: int | None
-    indices: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    planes: set[tuple[int, int, int]] = field(default_factory=set)
-    left: int = 2**62
-    top: int = 2**62
-    right: int = -(2**62)
-    bottom: int = -(2**62)
-
-    def add(self, place: dict[str, int], box: Any) -> None:  # noqa: ANN401 (of the library, which names no types)
-        """Take in one piece."""
-        for axis in {"C", "Z", "T"} | place.keys():
-            self.indices[axis].add(place.get(axis, 0))
-        self.planes.add((place.get("C", 0), place.get("Z", 0), place.get("T", 0)))
-        self.left, self.top = min(self.left, box.x), min(self.top, box.y)
-        self.right, self.bottom = max(self.right, box.x + box.w), max(self.bottom, box.y + box.h)
+    indices: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))  # Along each axis
+    planes: set[tuple[int, int, int]] = field(default_factory=set)  # Channel, z and t of those that are stored
+    corners: list[tuple[int, int, int, int]] = field(default_factory=list)  # Top, left, bottom, right of each piece
 
     def along(self, axis: str) -> list[int]:
         """Indices along an axis, in their order."""
         return sorted(self.indices[axis])
 
     @property
+    def corner(self) -> tuple[int, int]:
+        """Top and left of the rectangle around all pieces."""
+        return min(corner[0] for corner in self.corners), min(corner[1] for corner in self.corners)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        return len(self.indices["C"]), self.bottom - self.top, self.right - self.left
+        bottom, right = (max(corner[side] for corner in self.corners) for side in (2, 3))
+        top, left = self.corner
+        return len(self.indices["C"]), bottom - top, right - left
 
 
-class _CZILevel:
-    """One level of one scene."""
-
-    def __init__(
-        self,
-        path: Path,
-        place: dict[str, int],
-        channels: Sequence[int],
-        corner: tuple[int, int],
-        shape: tuple[int, int, int],
-        dtype: np.dtype,
-        factor: int,
-    ) -> None:
-        self._path = path
-        self._place = place
-        self._channels = channels
-        self._corner = corner
-        self._factor = factor
-        self.shape = shape
-        self.dtype = dtype
-        self.chunks = (1, _CHUNK, _CHUNK)
-
-    def read(self, channels: slice, rows: slice, columns: slice) -> np.ndarray:
-        """Pixels of a block, of shape (c, y, x)."""
-        factor = self._factor
-        top, left = self._corner[0] + rows.start * factor, self._corner[1] + columns.start * factor
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        plane = {axis: index for axis, index in self._place.items() if axis != "scene"}
-        blocks = []
-        with _opened(self._path) as file:
-            for channel in self._channels[channels]:
-                block = file.read(
-                    roi=(left, top, width * factor, height * factor),
-                    plane={**plane, "C": channel},
-                    scene=self._place.get("scene"),
-                    zoom=1 / factor,
-                )
-                blocks.append(_fitted(block[..., :1].max(axis=-1), height, width))
-        return np.stack(blocks).astype(self.dtype, copy=False)
-
-
-def _fitted(block: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A block whose size the library rounded differently, cut or repeated at its edge by a pixel."""
-    missing = max(0, height - block.shape[0]), max(0, width - block.shape[1])
-    if any(missing):
-        block = np.pad(block, ((0, missing[0]), (0, missing[1])), mode="edge")
-    return block[:height, :width]
-
-
-def open_czi(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
+def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a CZI."""
     with _opened(path) as file:
         scenes = _scenes(file, path)
@@ -130,30 +68,17 @@ def open_czi(path: Path, *, series: int | None, z: int | None, t: int | None) ->
         channels, planes, times = (scene.along(axis) for axis in "CZT")
         chosen_z = choose_plane(path.name, "z", len(planes), z)
         chosen_t = choose_plane(path.name, "t", len(times), t)
-        place = {axis: indices[0] for axis in scene.indices if (indices := scene.along(axis))}
-        place |= {"Z": planes[chosen_z or 0], "T": times[chosen_t or 0]}
-        _warn_of_what_is_not_shown(scene, place, path)
+        plane = {axis: indices[0] for axis in scene.indices if (indices := scene.along(axis))}
+        plane |= {"Z": planes[chosen_z or 0], "T": times[chosen_t or 0]}
+        _warn_of_what_is_not_shown(scene, plane, path)
         dtype = _dtype({file.get_channel_pixel_type(channel) for channel in channels}, path)
         names, size = _metadata(file, channels, path)
-    if scene.number is not None:
-        place["scene"] = scene.number
-    count, height, width = scene.shape
-    sources = [
-        _CZILevel(
-            path,
-            place,
-            channels,
-            (scene.top, scene.left),
-            (count, -(-height // factor), -(-width // factor)),
-            dtype,
-            factor,
-        )
-        for factor in _factors(max(height, width))
-    ]
-    return assemble(RawImage(path, tuple(sources), names, size, chosen, chosen_z, chosen_t))
+    halvings = max(0, math.ceil(math.log2(max(scene.shape[1:]) / _SMALLEST_LEVEL)))
+    sources = tuple(_level(path, scene, plane, dtype, 2**level) for level in range(1 + halvings))
+    return assemble(RawImage(path, sources, names, size, chosen, chosen_z, chosen_t))
 
 
-def series_of_czi(path: Path) -> tuple[SeriesInfo, ...]:
+def read_series(path: Path) -> tuple[SeriesInfo, ...]:
     """The scenes of a CZI."""
     with _opened(path) as file:
         return _described(file, _scenes(file, path), path)
@@ -181,23 +106,23 @@ def _opened(path: Path) -> Iterator[CziReader]:
         )
     from pylibCZIrw import czi
 
-    try:
-        with czi.open_czi(str(path)) as file:
-            yield file
-    except (SlideError, SlideWarning):
-        raise
-    except Exception as error:
-        raise SlideError(f"{path.name} cannot be read as a CZI ({reason(error)}).") from error
+    with reading_errors(f"{path.name} cannot be read as a CZI"), czi.open_czi(str(path)) as file:
+        yield file
 
 
 def _scenes(file: CziReader, path: Path) -> list[_Scene]:
     """The scenes in the order of their numbers; one without number where there are none."""
     found: dict[int | None, _Scene] = {}
 
-    def add(_index: int, info: Any) -> bool:  # noqa: ANN401
+    def add(_index: int, info: Any) -> bool:  # noqa: ANN401 (of the library, which names no types)
         place = dict(info.coordinate.to_dict())
         number = place.pop("S", None)
-        found.setdefault(number, _Scene(number)).add(place, info.logicalRect)
+        place = {"C": 0, "Z": 0, "T": 0} | place
+        scene, box = found.setdefault(number, _Scene(number)), info.logicalRect
+        for axis, index in place.items():
+            scene.indices[axis].add(index)
+        scene.planes.add((place["C"], place["Z"], place["T"]))
+        scene.corners.append((box.y, box.x, box.y + box.h, box.x + box.w))
         return True
 
     file.enumerate_subblocks(add)
@@ -206,59 +131,63 @@ def _scenes(file: CziReader, path: Path) -> list[_Scene]:
     return sorted(found.values(), key=lambda scene: -1 if scene.number is None else scene.number)
 
 
-def _warn_of_what_is_not_shown(scene: _Scene, place: dict[str, int], path: Path) -> None:
+def _level(path: Path, scene: _Scene, plane: dict[str, int], dtype: np.dtype, factor: int) -> PixelSource:
+    """One level of a scene, which the library makes smaller by a factor."""
+    (count, height, width), corner, numbers = scene.shape, scene.corner, scene.along("C")
+
+    def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
+        top, left = corner[0] + rows.start * factor, corner[1] + columns.start * factor
+        high, wide = rows.stop - rows.start, columns.stop - columns.start
+        roi = left, top, wide * factor, high * factor
+        with _opened(path) as file:
+            blocks = (
+                file.read(roi=roi, plane={**plane, "C": channel}, scene=scene.number, zoom=1 / factor)
+                for channel in numbers[channels]
+            )
+            return np.stack([_fitted(block[..., :1].max(axis=-1), high, wide) for block in blocks]).astype(dtype)
+
+    return PixelSource((count, -(-height // factor), -(-width // factor)), dtype, (1, _CHUNK, _CHUNK), read)
+
+
+def _fitted(block: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A block whose size the library rounded differently, cut or repeated at its edge by a pixel."""
+    missing = max(0, height - block.shape[0]), max(0, width - block.shape[1])
+    return np.pad(block, [(0, missing[0]), (0, missing[1])], mode="edge")[:height, :width]
+
+
+def _warn_of_what_is_not_shown(scene: _Scene, plane: dict[str, int], path: Path) -> None:
     others = [axis for axis in sorted(scene.indices.keys() - {"C", "Z", "T", "M"}) if len(scene.indices[axis]) > 1]
     if others:
-        warnings.warn(
+        warn(
             f"{path.name} has several images along {', '.join(others)} and the first is taken: export the one you want "
-            "as OME-TIFF for another.",
-            SlideWarning,
-            stacklevel=2,
+            "as OME-TIFF for another."
         )
-    missing = [
-        number
-        for number, channel in enumerate(scene.along("C"))
-        if (channel, place["Z"], place["T"]) not in scene.planes
-    ]
-    if missing:
-        warnings.warn(
-            f"{path.name} has no pixels of channel {', '.join(map(str, missing))} in this plane, which read as 0.",
-            SlideWarning,
-            stacklevel=2,
-        )
-
-
-def _factors(longest: int) -> list[int]:
-    return [2**level for level in range(1 + max(0, math.ceil(math.log2(longest / _SMALLEST_LEVEL))))]
+    stored = [(channel, plane["Z"], plane["T"]) in scene.planes for channel in scene.along("C")]
+    if not all(stored):
+        missing = ", ".join(str(number) for number, is_stored in enumerate(stored) if not is_stored)
+        warn(f"{path.name} has no pixels of channel {missing} in this plane, which read as 0.")
 
 
 def _dtype(types: set[str], path: Path) -> np.dtype:
-    if len(types) != 1 or not types <= {"Gray8", "Gray16", "Gray32Float"}:
+    if len(types) != 1 or not types <= _GREY_TYPES.keys():
         raise SlideError(
             f"{path.name} holds pixels of type {', '.join(sorted(types))}, expected one grey type "
             "for all channels: export it as OME-TIFF."
         )
-    return np.dtype(_TYPES[types.pop()])
+    return np.dtype(_GREY_TYPES[types.pop()])
 
 
 def _metadata(
     file: CziReader, indices: Sequence[int], path: Path
 ) -> tuple[tuple[str, ...], tuple[float, float] | None]:
+    """Channel names and the size of a pixel, which a CZI keeps in metres; zero stands for one that is not known."""
     root = parse_xml(file.raw_metadata, path.name)
-    channels = root.findall(".//Information/Image/Dimensions/Channels/Channel")
     listed = {
         channel.get("Id", f"unknown {number}"): channel.get("Name") or channel.findtext("Fluor") or ""
-        for number, channel in enumerate(channels)
+        for number, channel in enumerate(root.findall(".//Information/Image/Dimensions/Channels/Channel"))
     }
     ids = [f"Channel:{index}" for index in indices]
     # a part of a file may list the channels of the whole
     names = tuple(listed[one] for one in ids) if set(ids) <= listed.keys() else tuple(listed.values())
-    sizes = [_distance(root, axis) for axis in "YX"]
-    if sizes[0] is None or sizes[1] is None:
-        return names, None
-    return names, (sizes[0], sizes[1])
-
-
-def _distance(root: ElementTree.Element, axis: str) -> float | None:
-    """Pixel size along an axis, which a CZI keeps in metres; zero stands for one that is not known."""
-    return micrometres(root.findtext(f".//Scaling/Items/Distance[@Id='{axis}']/Value"), "m") or None
+    y, x = (micrometres(root.findtext(f".//Scaling/Items/Distance[@Id='{axis}']/Value"), "m") for axis in "YX")
+    return names, (y, x) if y and x else None

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError, SlideWarning
+from napari_hrpn.slides.errors import SlideError, reason, warn
 from napari_hrpn.slides.formats.ome_zarr_metadata import read_metadata
-from napari_hrpn.slides.guarded_array import SMALLEST_CHUNK, reason
-from napari_hrpn.slides.inner_location import check_inside, inner_place
-from napari_hrpn.slides.zarr_arrays import open_without_settings, open_zarr_array
-from napari_hrpn.slides.zarr_chunks import ChunkLinks, as_stored
+from napari_hrpn.slides.guarded_array import SMALLEST_CHUNK
+from napari_hrpn.slides.zarr_arrays import (
+    as_stored,
+    check_inside,
+    inner_place,
+    link_check,
+    open_without_settings,
+    open_zarr_array,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import zarr
 
     from napari_hrpn.slides.formats.ome_zarr_metadata import Multiscale
@@ -37,38 +43,41 @@ _MOST_BLOCKS = 2**21
 _SMALLEST_CHUNK_PX = 16
 _LARGEST_CHUNK_BYTES = 4 * 2**30
 _FEW_CHUNKS = 0.5
+# what zarr raises for types, codecs and grids of chunks that it does not know
+_NOT_UNDERSTOOD = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Level(NamedTuple):
-    """A level that was opened: its array, size of a pixel, share of chunks that are stored, and watch on links."""
+    """A level that was opened."""
 
     array: ZarrArray
+    sizes: dict[str, int]  # Length along each axis, in the order of the axes
     name: str
     pixel_size_um: tuple[float, float] | None
-    share: float
-    links: ChunkLinks
+    share: float  # Of its chunks that are stored
+    check: Callable[[Sequence[int | slice]], None]  # Of the links in a part of it, before that is read
 
 
-def opened_levels(image: Multiscale, root: Location) -> tuple[str, tuple[Level, ...]]:
-    """Open the levels of an image."""
+def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
+    """Open the levels of an image, finest first."""
     if not image.levels:
         raise SlideError(f"{image.folder.name} lists no levels, expected at least one: convert it again.")
-    folders = [inner_place(image.folder, listed.path) for listed in image.levels]
+    folders = [inner_place(image.folder, name) for name, _ in image.levels]
     arrays = [opened_array(folder, root) for folder in folders]
     axes = image.axes or _assumed_axes(image.folder, arrays[0])
     for array in arrays:
-        _check_axes(image.folder, axes, array)
         _check_size(image.folder, axes, array)
     if image.doubt:
-        _warn(image.doubt)
+        warn(image.doubt)
     levels = []
-    for listed, folder, declared in zip(image.levels, folders, arrays, strict=True):
+    for (name, size), folder, declared in zip(image.levels, folders, arrays, strict=True):
         array, share = as_stored(declared, folder)
-        levels.append(Level(array, listed.path, listed.pixel_size_um, share, ChunkLinks(array, folder, root)))
-    levels.sort(key=lambda level: -math.prod(_plane(level, axes)))
+        sizes, check = dict(zip(axes, array.shape, strict=True)), link_check(array, folder, root)
+        levels.append(Level(array, sizes, name, size, share, check))
+    levels.sort(key=lambda level: -level.sizes["y"] * level.sizes["x"])
     _check_chunks(image, levels)
-    kept = [levels[0], *(level for level in levels[1:] if _belongs(image.folder, axes, level, levels[0]))]
-    return axes, _with_sound_sizes(image.folder, axes, kept)
+    kept = [levels[0], *(level for level in levels[1:] if _belongs(image.folder, level, levels[0]))]
+    return _with_sound_sizes(image.folder, kept)
 
 
 def opened_array(folder: Location, root: Location) -> ZarrArray:
@@ -84,15 +93,7 @@ def opened_array(folder: Location, root: Location) -> ZarrArray:
         array = open_zarr_array(folder)
     except SlideError:
         raise
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _NOT_UNDERSTOOD as error:
         array = _opened_otherwise(folder, name, error)
     except Exception as error:
         raise SlideError(f"{name} cannot be opened ({reason(error)}).") from error
@@ -137,20 +138,17 @@ def _assumed_axes(folder: Location, array: ZarrArray) -> str:
             f"{folder.name} names no axes of its {array.ndim}, expected names such as c, y, x: convert it again."
         )
     if axes == "cyx":
-        _warn(f"{folder.name} names no axes, and the first of its three is taken for channels: it may be a stack.")
+        warn(f"{folder.name} names no axes, and the first of its three is taken for channels: it may be a stack.")
     return axes
 
 
-def _check_axes(folder: Location, axes: str, array: ZarrArray) -> None:
+def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
+    """Refuse what would take minutes or all memory before the first pixel is shown."""
     if array.ndim != len(axes):
         raise SlideError(
             f"{folder.name} has levels with {array.ndim} axes but names {len(axes)}, "
             "expected as many: convert it again."
         )
-
-
-def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
-    """Refuse what would take minutes or all memory before the first pixel is shown."""
     sizes, chunks = dict(zip(axes, array.shape, strict=True)), dict(zip(axes, array.chunks, strict=True))
     channels = sizes.get("c", 1)
     blocks = channels * math.prod(-(-sizes[axis] // max(chunks[axis], SMALLEST_CHUNK)) for axis in "yx")
@@ -187,46 +185,37 @@ def _check_chunks(image: Multiscale, levels: list[Level]) -> None:
         return
     if finest.share < _FEW_CHUNKS:
         stored = f"about {finest.share:.0%} of the chunks" if finest.share else "no chunk"
-        _warn(
+        warn(
             f"{name} stores {stored} of its finest level, and the rest reads as {finest.array.fill_value}: this "
             "is right if the program that wrote it leaves out what is empty; otherwise copy it again."
         )
     for level in levels[1:]:
         if finest.share and not level.share:
             levels.remove(level)
-            _warn(f"{name} stores no chunk of its level {level.name}: that is computed from the finest.")
+            warn(f"{name} stores no chunk of its level {level.name}: that is computed from the finest.")
 
 
-def _belongs(folder: Location, axes: str, level: Level, finest: Level) -> bool:
-    here, there = (dict(zip(axes, one.array.shape, strict=True)) for one in (level, finest))
-    is_smaller = here["y"] <= there["y"] and here["x"] <= there["x"]
-    is_alike = all(here.get(axis) == there.get(axis) for axis in "ct") and level.array.dtype == finest.array.dtype
-    if not (is_smaller and is_alike):
-        _warn(
-            f"{folder.name} lists a level {level.name} of shape {level.array.shape} and type {level.array.dtype} that "
-            f"is no smaller copy of the finest, {finest.array.shape} and {finest.array.dtype}: it is left out."
-        )
-    return is_smaller and is_alike
+def _belongs(folder: Location, level: Level, finest: Level) -> bool:
+    is_smaller = all(level.sizes[axis] <= finest.sizes[axis] for axis in "yx")
+    is_alike = all(level.sizes.get(axis) == finest.sizes.get(axis) for axis in "ct")
+    if is_smaller and is_alike and level.array.dtype == finest.array.dtype:
+        return True
+    warn(
+        f"{folder.name} lists a level {level.name} of shape {level.array.shape} and type {level.array.dtype} that "
+        f"is no smaller copy of the finest, {finest.array.shape} and {finest.array.dtype}: it is left out."
+    )
+    return False
 
 
-def _with_sound_sizes(folder: Location, axes: str, levels: list[Level]) -> tuple[Level, ...]:
+def _with_sound_sizes(folder: Location, levels: list[Level]) -> tuple[Level, ...]:
     """The levels without sizes of pixels where these grow finer as the levels grow coarser."""
     known = [level for level in levels if level.pixel_size_um is not None]
     for finer, coarser in pairwise(known):
-        for side, one, other in zip("yx", finer.pixel_size_um or (), coarser.pixel_size_um or (), strict=True):
-            index = axes.index(side)
-            if finer.array.shape[index] > coarser.array.shape[index] and one > other * 1.01:
-                _warn(
-                    f"{folder.name} gives its level {finer.name} larger pixels than the smaller level {coarser.name}: "
-                    "the size of a pixel counts as unknown."
-                )
-                return tuple(level._replace(pixel_size_um=None) for level in levels)
+        pairs = zip("yx", finer.pixel_size_um or (), coarser.pixel_size_um or (), strict=True)
+        if any(finer.sizes[axis] > coarser.sizes[axis] and fine > coarse * 1.01 for axis, fine, coarse in pairs):
+            warn(
+                f"{folder.name} gives its level {finer.name} larger pixels than the smaller level {coarser.name}: "
+                "the size of a pixel counts as unknown."
+            )
+            return tuple(level._replace(pixel_size_um=None) for level in levels)
     return tuple(levels)
-
-
-def _plane(level: Level, axes: str) -> tuple[int, int]:
-    return level.array.shape[axes.index("y")], level.array.shape[axes.index("x")]
-
-
-def _warn(sentence: str) -> None:
-    warnings.warn(sentence, SlideWarning, stacklevel=2)

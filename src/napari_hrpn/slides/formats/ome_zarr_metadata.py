@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.guarded_array import reason
-from napari_hrpn.slides.inner_location import inner_place, shown
+from napari_hrpn.slides.errors import SlideError, reason
 from napari_hrpn.slides.location import Location, fetched
 from napari_hrpn.slides.metadata import PYRAMID_TYPE
 from napari_hrpn.slides.units import micrometres
+from napari_hrpn.slides.zarr_arrays import inner_place, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    # The folder of a level, empty where it is the group itself, and height and width of its pixels in µm
+    ListedLevel = tuple[str, tuple[float, float] | None]
 
 _LARGEST_METADATA_BYTES = 8 * 2**20
 _MOST_LEVELS = 64
@@ -29,20 +31,12 @@ _IGNORED_STEPS = ("identity", "translation")
 
 
 @dataclass(frozen=True)
-class ListedLevel:
-    """One level as it is listed."""
-
-    path: str  # Its folder; empty where it is the group itself
-    pixel_size_um: tuple[float, float] | None = None  # Height and width of its pixels
-
-
-@dataclass(frozen=True)
 class Multiscale:
     """One image of an OME-Zarr, as its metadata describe it."""
 
     folder: Location
     axes: str  # Lower-case letters out of t, c, z, y, x; empty where the metadata name none
-    levels: tuple[ListedLevel, ...]  # In the order in which they are listed
+    levels: tuple[ListedLevel, ...]  # Folder and size of a pixel, in the order in which they are listed
     names: tuple[str, ...]  # Of the channels; empty where the file says nothing
     title: str  # What the file calls the image
     is_ours: bool = False
@@ -101,39 +95,45 @@ def listed_images(folder: Location, attributes: dict[str, Any]) -> list[dict[str
 def parse_image(folder: Location, attributes: dict[str, Any], entry: dict[str, Any]) -> Multiscale:
     """Understand one image."""
     axes = _axes(folder, entry)
-    letters = "".join(_letter(axis) for axis in axes)
-    is_image = set(letters) <= set("tczyx") and set("yx") <= set(letters) and len(set(letters)) == len(axes)
-    if axes and not is_image:
-        raise SlideError(
-            f"{folder.name} has the axes {', '.join(str(axis.get('name')) for axis in axes)}, expected y and x and of "
-            "t, c, z each at most once: convert it again."
-        )
     datasets = entry.get("datasets")
     if not isinstance(datasets, list) or not all(isinstance(one, dict) and "path" in one for one in datasets):
         raise _not_understood(folder, "'datasets' is no list of levels with a 'path' each")
-    levels, doubt = _levels(folder, axes, letters, entry, datasets[:_MOST_LEVELS])
+    levels, doubts = [], []
+    for dataset in datasets[:_MOST_LEVELS]:
+        inner_place(folder, dataset["path"])
+        size, doubt = _pixel_size(axes, [*_steps(dataset), *_steps(entry)])
+        levels.append((str(dataset["path"]), size))
+        doubts += [doubt] if doubt else []
     title = entry.get("name")
     return Multiscale(
         folder,
-        letters,
-        levels,
+        "".join(axes),
+        tuple((path, None if doubts else size) for path, size in levels),
         _names(attributes),
         title if isinstance(title, str) and title else folder.name,
         entry.get("type") == PYRAMID_TYPE,
-        f"{folder.name} {doubt}: the size of a pixel counts as unknown." if doubt else "",
+        f"{folder.name} {doubts[0]}: the size of a pixel counts as unknown." if doubts else "",
     )
 
 
-def _axes(folder: Location, entry: dict[str, Any]) -> list[dict[str, Any]]:
+def _axes(folder: Location, entry: dict[str, Any]) -> dict[str, object]:
+    """The letters of the axes in their order, each with its unit; empty where the metadata name none."""
     axes = entry.get("axes")
     if axes is None and "coordinateSystems" in entry:
         raise SlideError(f"{folder.name} is of a version after 0.5, expected OME-Zarr 0.1 to 0.5: convert it again.")
     if not axes:
-        return []
-    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes] if isinstance(axes, list) else [{}]
-    if not all(isinstance(axis.get("name"), str) for axis in axes):
-        raise _not_understood(folder, f"the axes are {shown(entry['axes'])}, expected names such as c, y, x")
-    return axes
+        return {}
+    listed = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes] if isinstance(axes, list) else [{}]
+    names = [axis.get("name") for axis in listed]
+    if not all(isinstance(name, str) for name in names):
+        raise _not_understood(folder, f"the axes are {shown(axes)}, expected names such as c, y, x")
+    found = {_letter(axis): axis.get("unit") for axis in listed}
+    if not set("yx") <= found.keys() <= set("tczyx") or len(found) < len(listed):
+        raise SlideError(
+            f"{folder.name} has the axes {', '.join(map(str, names))}, expected y and x and of t, c, z each at most "
+            "once: convert it again."
+        )
+    return found
 
 
 def _letter(axis: dict[str, Any]) -> str:
@@ -142,48 +142,25 @@ def _letter(axis: dict[str, Any]) -> str:
     return name if len(name) == 1 else _LETTER_OF_TYPE.get(str(axis.get("type")), name)
 
 
-def _levels(
-    folder: Location,
-    axes: list[dict[str, Any]],
-    letters: str,
-    entry: dict[str, Any],
-    datasets: Sequence[dict[str, Any]],
-) -> tuple[tuple[ListedLevel, ...], str]:
-    """The levels as they are listed, without sizes where one is in doubt, and why it is."""
-    levels, doubt = [], ""
-    for dataset in datasets:
-        inner_place(folder, dataset["path"])
-        size, fault = _pixel_size(axes, letters, [*_steps(dataset), *_steps(entry)])
-        levels.append(ListedLevel(str(dataset["path"]), size))
-        doubt = doubt or fault
-    return tuple(ListedLevel(level.path) if doubt else level for level in levels), doubt
-
-
 def _steps(entry: dict[str, Any]) -> Iterator[object]:
     steps = entry.get("coordinateTransformations")
     yield from steps if isinstance(steps, list) else () if steps is None else (steps,)
 
 
-def _pixel_size(
-    axes: list[dict[str, Any]], letters: str, steps: list[object]
-) -> tuple[tuple[float, float] | None, str]:
+def _pixel_size(axes: dict[str, object], steps: list[object]) -> tuple[tuple[float, float] | None, str]:
     """Height and width of a pixel, and what is wrong with them."""
     if not axes or not steps:
         return None, ""
-    scale, has_scale = [1.0] * len(axes), False
+    scale, has_scale = dict.fromkeys(axes, 1.0), False
     for step in steps:
         kind = step.get("type") if isinstance(step, dict) else None
         if kind == "scale" and isinstance(step, dict) and _is_scale(step.get("scale"), len(axes)):
-            scale, has_scale = [old * new for old, new in zip(scale, step["scale"], strict=True)], True
+            scale, has_scale = {axis: scale[axis] * new for axis, new in zip(axes, step["scale"], strict=True)}, True
         elif kind not in _IGNORED_STEPS:
             return None, f"has a scale that is not understood ({shown(step)} for {len(axes)} axes)"
-    units = [axes[letters.index(letter)].get("unit") for letter in "yx"]
-    y, x = (
-        micrometres(scale[letters.index(letter)], unit if isinstance(unit, str) else None)
-        for letter, unit in zip("yx", units, strict=True)
-    )
+    y, x = (micrometres(scale[axis], unit if isinstance(unit := axes[axis], str) else None) for axis in "yx")
     if (y is None) != (x is None):
-        return None, f"has the unit {shown(units[0])} along y and {shown(units[1])} along x"
+        return None, f"has the unit {shown(axes['y'])} along y and {shown(axes['x'])} along x"
     return (y, x) if has_scale and y is not None and x is not None else None, ""
 
 

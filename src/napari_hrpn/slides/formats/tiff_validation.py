@@ -57,18 +57,12 @@ def check_pages(path: Path) -> None:
         raise SlideError(f"{path.name} is a TIFF without pages, expected an image: export it again.")
 
 
-class _Words(NamedTuple):
-    """How numbers are written in one kind of TIFF."""
+class _Structure(NamedTuple):
+    """How a page is written in one kind of TIFF."""
 
-    order: str
-    number: str
-    offset: str
-    value: str
-
-    @property
-    def entry(self) -> struct.Struct:
-        """Tag, type, count, and value or the place of it."""
-        return struct.Struct(f"{self.order}HH{self.value}{self.value}")
+    number: struct.Struct  # How many entries it has
+    entry: struct.Struct  # Tag, type, count, and value or the place of it
+    link: struct.Struct  # Where the next page is
 
 
 def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
@@ -77,26 +71,27 @@ def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
     big = header[2:4] in (b"+\0", b"\0+")
     # an NDPI has offsets of 64 bits in a structure of 32
     is_ndpi = path.suffix.lower() == ".ndpi" and order == "<" and not big
-    words = _Words(order, "Q" if big else "H", "Q" if big or is_ndpi else "I", "Q" if big else "I")
+    kinds = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "Q" if is_ndpi else "I")
+    structure = _Structure(*(struct.Struct(order + kind) for kind in kinds))
     try:
-        (offset,) = struct.unpack_from(order + words.offset, header, 8 if big else 4)
+        (offset,) = structure.link.unpack_from(header, 8 if big else 4)
         while offset:
             yield offset
-            offset, smaller = _read_page(file, words, offset, path)
+            offset, smaller = _read_page(file, structure, offset, path)
             for place in smaller:
-                _read_page(file, words, place, path)
+                _read_page(file, structure, place, path)
     except struct.error:
         return  # the list breaks off: what is there may still be an image, which its own checks find out
 
 
-def _read_page(file: BinaryIO, words: _Words, offset: int, path: Path) -> tuple[int, tuple[int, ...]]:
+def _read_page(file: BinaryIO, structure: _Structure, offset: int, path: Path) -> tuple[int, tuple[int, ...]]:
     """Check the entries of a page; where the next page is, and smaller copies of this one."""
     file.seek(offset)
-    (count,) = struct.unpack(words.order + words.number, file.read(struct.calcsize(words.number)))
-    entries = file.read(min(count, 2**16) * words.entry.size)
-    (following,) = struct.unpack(words.order + words.offset, file.read(struct.calcsize(words.offset)))
+    (count,) = structure.number.unpack(file.read(structure.number.size))
+    entries = file.read(min(count, 2**16) * structure.entry.size)
+    (following,) = structure.link.unpack(file.read(structure.link.size))
     smaller: tuple[int, ...] = ()
-    for tag, _, length, value in words.entry.iter_unpack(entries):
+    for tag, _, length, value in structure.entry.iter_unpack(entries):
         if tag in _PIECES and length > _MOST_PIECES:
             raise SlideError(
                 f"{path.name} keeps a page in {length} pieces, expected {_MOST_PIECES} at most: write it again with "
@@ -106,15 +101,14 @@ def _read_page(file: BinaryIO, words: _Words, offset: int, path: Path) -> tuple[
             raise SlideError(
                 f"{path.name} has {length / 2**20:.0f} MiB of metadata in a page, expected 64 at most: export it anew."
             )
+        if tag == _SMALLER_COPIES and length > _MOST_SMALLER_COPIES:
+            raise SlideError(
+                f"{path.name} lists {length} smaller copies of a page, expected {_MOST_SMALLER_COPIES} at most: the "
+                "file is damaged or not an image."
+            )
         if tag == _DESCRIPTION:
             _check_claimed_planes(file, value, path)
         if tag == _SMALLER_COPIES:
-            if length > _MOST_SMALLER_COPIES:
-                raise SlideError(
-                    f"{path.name} lists {length} smaller copies of a page, "
-                    f"expected {_MOST_SMALLER_COPIES} at most: the "
-                    "file is damaged or not an image."
-                )
             smaller = (value,) if length == 1 else ()
     return following, smaller
 
@@ -137,15 +131,6 @@ def _check_claimed_planes(file: BinaryIO, offset: int, path: Path) -> None:
         raise SlideError(
             f"{path.name} claims {math.prod(lengths[:-2])} planes, expected 1 to {MOST_PLANES}: the file is damaged or "
             "not an image."
-        )
-
-
-def check_size(page: TiffPage, path: Path) -> None:
-    """Refuse a page without pixels."""
-    if not page.imagewidth or not page.imagelength:
-        raise SlideError(
-            f"{path.name} holds an empty image ({page.imagewidth} x {page.imagelength} px), expected at least one "
-            "pixel: export it again."
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,12 +18,16 @@ import numpy as np
 
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.location import local_path
+from napari_hrpn.slides.location import local_path, user_path
 from napari_hrpn.slides.metadata import channel_colors
-from napari_hrpn.slides.user_path import user_path
-from napari_hrpn.slides.writers.ome_zarr_writer import copy_pyramid
+from napari_hrpn.slides.writers.ome_zarr_writer import (
+    CHUNK_EDGE,
+    WriteReport,
+    copy_pyramid,
+    create_levels,
+    level_shapes,
+)
 from napari_hrpn.slides.writers.output_path import partial_output
-from napari_hrpn.slides.writers.pyramid_blocks import CHUNK_EDGE, WriteReport, create_levels, level_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -115,7 +120,7 @@ def _reported(write: Callable[[Callable[[int], None]], None]) -> Generator[int, 
 def _write_file(path: Path, slide: Slide, levels: Sequence[zarr.Array[Any]], report: Callable[[int], None]) -> None:
     from tifffile import TiffWriter
 
-    strips = _counted(report)
+    strips = count(1)
     size = sum(level.nbytes for level in levels)
     with path.open("w+b") as file:
         with TiffWriter(file, bigtiff=size > CLASSIC_TIFF_BYTES, ome=True) as writer:
@@ -124,7 +129,7 @@ def _write_file(path: Path, slide: Slide, levels: Sequence[zarr.Array[Any]], rep
             for index, level in enumerate(levels):
                 finest = index == 0
                 writer.write(
-                    _tiles(level, strips),
+                    _tiles(level, lambda: report(next(strips))),
                     shape=level.shape,
                     dtype=level.dtype,
                     subifds=len(levels) - 1 if finest else None,
@@ -144,17 +149,6 @@ def _exchange_start(file: BinaryIO, start: bytes) -> bytes:
     file.write(start)
     file.seek(position)
     return former
-
-
-def _counted(report: Callable[[int], None]) -> Callable[[], None]:
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        report(done)
-
-    return count
 
 
 def _page_options(slide: Slide, downsample: int) -> dict[str, Any]:

@@ -1,8 +1,13 @@
-"""A slide as OME-Zarr 0.5, in memory that does not grow with it; metadata come last, so no part opens."""
+"""A slide as OME-Zarr 0.5, in memory that does not grow with it; metadata come last, so no part opens.
+
+Pyramids are written block by block: each finest block is read once and gives its part of all levels.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +15,42 @@ import dask.array as da
 
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.location import local_path
+from napari_hrpn.slides.location import local_path, user_path
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
+from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
-from napari_hrpn.slides.user_path import user_path
 from napari_hrpn.slides.writers.output_path import partial_output
-from napari_hrpn.slides.writers.pyramid_blocks import WriteReport, block_grid, copy_block, create_levels, level_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
+    import numpy as np
     import zarr
 
     from napari_hrpn.slides.slide import Slide
+
+# Rows y0 to y1 and columns x0 to x1
+Box = tuple[int, int, int, int]
+
+CHUNK_EDGE = 512
+# 2 to the 11: a block gives whole pixels of eleven coarser levels, which is enough for a million pixels
+_BLOCK_EDGE = 2048
+_BLOCK_BYTES = 128 * 2**20
+_WAIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """How far the writing of a slide has come.
+
+    Attributes
+    ----------
+    done, total : int
+        Steps of about equal length.
+    """
+
+    done: int
+    total: int
 
 
 def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[WriteReport, None, Path]:
@@ -74,11 +102,10 @@ def copy_pyramid(slide: Slide, levels: Sequence[zarr.Array[Any]]) -> Generator[W
             f"{slide.source.name} has pixels of {size[0]:g} x {size[1]:g} µm, expected {expected_pixel_size()}: give "
             "the right size, or None."
         )
-    source = slide.levels[0]
-    grid = block_grid(source)
-    for index in range(len(grid)):
-        copy_block(source, levels, grid.box(index), coarser_only=False)
-        yield WriteReport(index + 1, len(grid))
+    boxes = block_boxes(*block_grid(slide.levels[0]))
+    for done, box in enumerate(boxes, start=1):
+        copy_block(slide.levels[0], levels, box, coarser_only=False)
+        yield WriteReport(done, len(boxes))
 
 
 def _attributes(slide: Slide, levels: Sequence[zarr.Array[Any]], name: str) -> dict[str, Any]:
@@ -92,3 +119,107 @@ def _attributes(slide: Slide, levels: Sequence[zarr.Array[Any]], name: str) -> d
         contrast_limits(replace(slide, levels=written, stored_levels=len(written))),
         dtype=slide.dtype,
     )
+
+
+def block_grid(level: da.Array) -> Box:
+    """Height and width of a lazy level and of its blocks, which are larger than usual only where its own chunks are."""
+    _, height, width = level.shape
+    block_height, block_width = (-(-max(chunks) // _BLOCK_EDGE) * _BLOCK_EDGE for chunks in level.chunks[1:])
+    return height, width, block_height, block_width
+
+
+def block_boxes(height: int, width: int, block_height: int, block_width: int) -> list[Box]:
+    """Blocks of a level row by row; those of the last row and column are smaller."""
+    return [
+        (y0, min(y0 + block_height, height), x0, min(x0 + block_width, width))
+        for y0 in range(0, height, block_height)
+        for x0 in range(0, width, block_width)
+    ]
+
+
+def level_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a whole pyramid, like those of `coarser_levels`."""
+    shapes = [shape]
+    while max(shapes[-1][1:]) > CHUNK_EDGE:
+        channels, height, width = shapes[-1]
+        shapes.append((channels, -(-height // 2), -(-width // 2)))
+    return tuple(shapes)
+
+
+def create_levels(
+    folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dtype, *, with_checksums: bool = False
+) -> tuple[zarr.Array[Any], ...]:
+    """Create the empty arrays "0", "1", ... of a zarr group."""
+    import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    compressors = [ZstdCodec(level=1), *([Crc32cCodec()] if with_checksums else [])]
+    group = zarr.create_group(folder, zarr_format=3)
+    return tuple(
+        group.create_array(
+            str(level),
+            shape=shape,
+            dtype=dtype,
+            chunks=(1, CHUNK_EDGE, CHUNK_EDGE),
+            compressors=compressors,
+            dimension_names=("c", "y", "x"),
+        )
+        for level, shape in enumerate(shapes)
+    )
+
+
+def copy_block(source: da.Array, levels: Sequence[zarr.Array[Any]], box: Box, *, coarser_only: bool) -> None:
+    """Read one block of a slide and write its part of every level."""
+    y0, y1, x0, x1 = box
+    for channels in _channel_groups(source, (y1 - y0) * (x1 - x0)):
+        pixels = source[channels, y0:y1, x0:x1].compute(scheduler="threads")
+        for y in range(0, y1 - y0, _BLOCK_EDGE):
+            for x in range(0, x1 - x0, _BLOCK_EDGE):
+                part = pixels[:, y : y + _BLOCK_EDGE, x : x + _BLOCK_EDGE]
+                origin = (channels.start, y0 + y, x0 + x)
+                write_part(part, origin, levels, coarser_only=coarser_only)
+
+
+def _channel_groups(source: da.Array, pixels: int) -> Iterator[slice]:
+    """As many channels at once as the memory for a block allows, but never part of an interleaved chunk."""
+    together = max(source.chunks[0])
+    count = max(_BLOCK_BYTES // (pixels * source.dtype.itemsize) // together, 1) * together
+    for first in range(0, source.shape[0], count):
+        yield slice(first, min(first + count, source.shape[0]))
+
+
+def write_part(
+    pixels: np.ndarray,
+    origin: tuple[int, int, int],
+    levels: Sequence[zarr.Array[Any]],
+    *,
+    coarser_only: bool = False,
+) -> np.ndarray:
+    """Write some pixels and what they become on every coarser level."""
+    channel, y, x = origin
+    for index, level in enumerate(levels):
+        if index > 0 or coarser_only:
+            pixels, y, x = halve(pixels), y // 2, x // 2
+        count, height, width = pixels.shape
+        with _whole_writes():
+            level[channel : channel + count, y : y + height, x : x + width] = pixels
+    return pixels
+
+
+@contextmanager
+def _whole_writes() -> Iterator[None]:
+    """Let zarr end what it has begun: where one chunk cannot be written, it goes on with the others unseen."""
+    try:
+        yield
+    except BaseException:
+        from zarr.core.sync import sync
+
+        # what they raise themselves says no more than the first
+        with suppress(Exception):
+            sync(_others_end(), timeout=_WAIT_SECONDS)
+        raise
+
+
+async def _others_end() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)

@@ -1,7 +1,8 @@
 """Where a slide may be written: a result appears whole under its name, or not at all.
 
 The rule: what is not whole yet lies in a folder beside the output that only this program uses, one program at a time.
-What a program that was killed left there goes when the same output is written again; nothing else is ever deleted.
+What a program that was killed left there goes when the same output is written again; nothing else is ever deleted, but
+a whole OME-Zarr that this program wrote, when another is to take its place.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from napari_hrpn.core.locked_folder import LOCK, held_lock
+from napari_hrpn.core.files import LOCK, held_lock, saved_json
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.writers.written_zarr import check_replaceable
+from napari_hrpn.slides.metadata import FINISHED, PYRAMID_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.location import Location
 
 REPLACED = ".replaced"
+_ROOT = "zarr.json"
+# what file managers leave in any folder that is looked at
+_LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+LEFT_BY_ZARR = re.compile(r"(\d+|c|zarr)\.[0-9a-f]{32}\.partial")
+"""Name of a file that zarr is writing, after the one it will be."""
+_OF_ARRAYS = re.compile(rf"(c|\d+|\.lock|zarr\.json|{LEFT_BY_ZARR.pattern})")
 _TRIES = 20
 _SECONDS_BETWEEN_TRIES = 0.05
 _ATTEMPT = re.compile(r"[0-9a-f]{32}")
@@ -173,7 +180,7 @@ def _check(path: Path, source: Location | None, overwrite: bool) -> None:
     if not overwrite:
         raise SlideError(f"{path} exists already: choose another name or ask for it to be overwritten.")
     if path.is_dir():
-        check_replaceable(path)
+        _check_replaceable(path)
 
 
 def _publish(attempt: Path, path: Path) -> None:
@@ -188,3 +195,33 @@ def _publish(attempt: Path, path: Path) -> None:
     except BaseException:
         replaced.rename(path)
         raise
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace a folder unless all in it was written by this program."""
+    arrays = _arrays(folder)
+    if not arrays:
+        msg = f"{folder} is a folder but not an OME-Zarr of this program, so it stays: choose another name."
+        raise SlideError(msg)
+    for place, folders, files in os.walk(folder):
+        inside = Path(place).relative_to(folder)
+        for name in (*folders, *files):
+            is_known = bool(_OF_ARRAYS.fullmatch(name)) if inside.parts else name in {_ROOT, *arrays}
+            if name not in _LEFT_BY_SYSTEMS and (not is_known or Path(place, name).is_symlink()):
+                found = (inside / name).as_posix()
+                raise SlideError(
+                    f"{folder} holds {found}, which this program did not write, so it stays: move that, or choose a "
+                    "new name."
+                )
+
+
+def _arrays(folder: Path) -> set[str]:
+    """Names of the arrays of an image that this program wrote; empty for all others."""
+    try:
+        (image,) = (saved_json(folder / _ROOT, SlideError) or {})["attributes"]["ome"]["multiscales"]
+        levels = {str(dataset["path"]) for dataset in image["datasets"]}
+        return levels | {FINISHED} if image["type"] == PYRAMID_TYPE else set()
+    except SlideError:
+        raise
+    except (KeyError, TypeError, ValueError):
+        return set()

@@ -1,0 +1,269 @@
+"""Metrics of a prediction in a region: a row each, from which JSON, CSV, pages, figures and documentation follow.
+
+A new metric of the pixels of a region is one row of `METRICS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from napari_hrpn.analysis.bootstrap import BlockIntervals, Interval
+    from napari_hrpn.analysis.evaluation.pixels import RegionNumbers
+
+PAGE, COHORT, COHORT_PAGE, COHORT_FIGURE, COLOCALIZATION = "page", "cohort", "cohort page", "cohort figure", "co-loc."
+_EVERYWHERE = (PAGE, COHORT, COHORT_PAGE)
+_DRAWN = (*_EVERYWHERE, COHORT_FIGURE)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how a prediction compares with the real channel in a region.
+
+    Attributes
+    ----------
+    key : str
+        Its name in JSON and CSV.
+    title : str
+        Its name for people.
+    definition : str
+        What it is, in a sentence.
+    value : callable
+        The number of a `RegionNumbers`; NaN for what does not exist, None where it was not asked for.
+    unit : str
+        Of the value; empty where it has none or that of the pixels.
+    interval : callable or None
+        Its interval of a `BlockIntervals`.
+    views : tuple of str
+        Tables and figures that show it, beside the files, which hold all metrics.
+    """
+
+    key: str
+    title: str
+    definition: str
+    value: Callable[[RegionNumbers], float | None]
+    unit: str = ""
+    interval: Callable[[BlockIntervals], Interval] | None = None
+    views: tuple[str, ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """Title with the unit, for the head of a column."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+
+def metrics_in(view: str) -> tuple[Metric, ...]:
+    """Choose the metrics that a table or figure shows.
+
+    Parameters
+    ----------
+    view : str
+        One of the views.
+
+    Returns
+    -------
+    tuple of Metric
+        In the order of the table.
+    """
+    return tuple(metric for metric in METRICS if view in metric.views)
+
+
+def headings(keys: Iterable[str]) -> dict[str, str]:
+    """Headings of metrics by key.
+
+    Parameters
+    ----------
+    keys : iterable of str
+        Keys of `METRICS`.
+
+    Returns
+    -------
+    dict of str to str
+        In the given order.
+    """
+    by_key = {metric.key: metric.heading for metric in METRICS}
+    return {key: by_key[key] for key in keys}
+
+
+def _costes(name: str) -> Callable[[RegionNumbers], float | None]:
+    """Numbers that need Costes' thresholds, which only regions of interest have."""
+    return lambda region: None if region.colocalization is None else getattr(region.colocalization, name)
+
+
+METRICS = (
+    Metric("n", "n", "Pixels that a number was taken from.", lambda r: r.agreement.n, "px", views=(PAGE, COHORT)),
+    Metric(
+        "mse",
+        "MSE",
+        "Mean squared difference of predicted and real grey levels over all pixels together.",
+        lambda r: r.agreement.mse,
+        views=(PAGE, COHORT),
+    ),
+    Metric("rmse", "RMSE", "Root of the MSE, in grey levels.", lambda r: r.agreement.rmse, views=_DRAWN),
+    Metric(
+        "r2",
+        "R²",
+        "1 - SSE/SST over all pixels of the region together: 1 is perfect, 0 is no better than the mean of the real "
+        "image, negative is worse.",
+        lambda r: r.agreement.r2,
+        views=_DRAWN,
+    ),
+    Metric(
+        "psnr",
+        "PSNR",
+        "20 log10(MAX / RMSE); a dark image has a high PSNR whatever is predicted.",
+        lambda r: r.agreement.psnr_db,
+        "dB",
+        views=_EVERYWHERE,
+    ),
+    Metric(
+        "psnr_max",
+        "MAX",
+        "Grey level that the PSNR is relative to: the largest value of the pixel type unless stated otherwise.",
+        lambda r: r.agreement.data_range,
+        views=(PAGE,),
+    ),
+    Metric(
+        "pearson_r",
+        "Pearson r",
+        "Correlation of real and predicted pixels, -1 to 1; blind to gain and offset.",
+        lambda r: r.regression.pearson_r,
+        interval=lambda intervals: intervals.pearson_r,
+        views=_DRAWN,
+    ),
+    Metric(
+        "r_total",
+        "R_total",
+        "Pearson r without the pixels that are zero in both, as Fiji's Colocalization Threshold gives it.",
+        lambda r: r.regression.r_total,
+        views=_EVERYWHERE,
+    ),
+    Metric(
+        "slope",
+        "slope",
+        "Of the least-squares line, predicted = intercept + slope x real; below 1, the prediction has too little "
+        "contrast.",
+        lambda r: r.regression.slope,
+        interval=lambda intervals: intervals.slope,
+        views=_DRAWN,
+    ),
+    Metric(
+        "intercept",
+        "intercept",
+        "Of the least-squares line, in grey levels.",
+        lambda r: r.regression.intercept,
+        views=(PAGE, COHORT),
+    ),
+    Metric(
+        "icc_a1",
+        "ICC(A,1)",
+        "Intraclass correlation for absolute agreement, lowered by scatter and by bias. Over patches that are like "
+        "their neighbours, its interval draws blocks of them; there is none for fewer than 30 blocks.",
+        lambda r: r.icc.icc_a1,
+        views=_DRAWN,
+    ),
+    Metric(
+        "bias",
+        "bias",
+        "Mean predicted minus mean real grey level.",
+        lambda r: r.predicted_mean - r.real_mean,
+        views=_EVERYWHERE,
+    ),
+    Metric(
+        "icc_c1", "ICC(C,1)", "Intraclass correlation for consistency: bias does not lower it.", lambda r: r.icc.icc_c1
+    ),
+    Metric("real_mean", "mean, real", "Mean grey level of the real pixels.", lambda r: r.real_mean),
+    Metric("predicted_mean", "mean, predicted", "Mean grey level of the predicted pixels.", lambda r: r.predicted_mean),
+    Metric(
+        "psnr_real_max",
+        "PSNR to the brightest pixel",
+        "PSNR with the brightest real pixel of the region as MAX.",
+        lambda r: r.psnr_real_max,
+        "dB",
+    ),
+    Metric("real_max", "maximum, real", "Brightest real pixel of the region.", lambda r: r.real_max),
+    Metric(
+        "residual_sd",
+        "residual SD",
+        "Standard deviation of the predicted pixels around the least-squares line, in grey levels.",
+        lambda r: r.regression.residual_sd,
+    ),
+    Metric(
+        "regression_r2",
+        "R² of the line",
+        "Share of the predicted pixels' variance that the least-squares line explains: the square of Pearson r.",
+        lambda r: r.regression.r2,
+    ),
+    Metric(
+        "orthogonal_slope",
+        "orthogonal slope",
+        "Slope of the line with the least squared distances at right angles to it.",
+        lambda r: r.regression.orthogonal_slope,
+    ),
+    Metric(
+        "orthogonal_intercept",
+        "orthogonal intercept",
+        "Intercept of the line with the least squared distances at right angles to it, in grey levels.",
+        lambda r: r.regression.orthogonal_intercept,
+    ),
+    Metric(
+        "manders_m1",
+        "M1",
+        "Manders: share of the real signal where the predicted one is above zero.",
+        lambda r: r.manders.m1,
+        views=(COLOCALIZATION,),
+    ),
+    Metric(
+        "manders_m2",
+        "M2",
+        "Manders: share of the predicted signal where the real one is above zero.",
+        lambda r: r.manders.m2,
+        views=(COLOCALIZATION,),
+    ),
+    Metric(
+        "overlap",
+        "overlap",
+        "Overlap coefficient: sum of products over the root of the product of the sums of squares.",
+        lambda r: r.manders.overlap,
+        views=(COLOCALIZATION,),
+    ),
+    Metric(
+        "thresholded_m1",
+        "M1 above Costes",
+        "Manders M1 of the pixels above Costes' thresholds.",
+        _costes("thresholded_m1"),
+        views=(COLOCALIZATION,),
+    ),
+    Metric(
+        "thresholded_m2",
+        "M2 above Costes",
+        "Manders M2 of the pixels above Costes' thresholds.",
+        _costes("thresholded_m2"),
+        views=(COLOCALIZATION,),
+    ),
+    Metric(
+        "icq",
+        "Li's ICQ",
+        "Share of pixels on the same side of both means, less a half: -0.5 to 0.5.",
+        _costes("icq"),
+        views=(COLOCALIZATION,),
+    ),
+    Metric(
+        "costes_threshold_real",
+        "Costes, real",
+        "Real grey level below which the pixels of a region are no longer positively correlated.",
+        _costes("costes_threshold_real"),
+        views=(COLOCALIZATION,),
+    ),
+    Metric(
+        "costes_threshold_predicted",
+        "Costes, predicted",
+        "Predicted grey level below which the pixels of a region are no longer positively correlated.",
+        _costes("costes_threshold_predicted"),
+        views=(COLOCALIZATION,),
+    ),
+)
+"""In the order of the tables."""

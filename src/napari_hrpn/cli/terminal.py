@@ -1,0 +1,183 @@
+"""What a command prints on stderr while it works: errors, warnings, progress; and how Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from types import FrameType
+
+GO_ON = "run the same command again to go on."
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_Report = TypeVar("_Report")
+_Result = TypeVar("_Result")
+
+
+class CommandError(ValueError):
+    """A command cannot be carried out; the message is one sentence for the user."""
+
+
+def complain(sentence: str) -> None:
+    """Print an error as one line on stderr."""
+    typer.echo(f"napari-hrpn: error: {_one_line(sentence)}", err=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def is_for_the_user(error: BaseException) -> bool:
+    """Whether an error says what the user can do, so that a traceback would only hide it."""
+    if isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn."):
+        return True
+    return isinstance(error, OSError | MemoryError) or hasattr(error, "format_message")
+
+
+def show_warning() -> Callable[..., None]:
+    """Make a function for `warnings.showwarning` that prints each of our warnings once, as one line."""
+    seen: set[str] = set()
+    before = warnings.showwarning
+
+    def _show(message: Warning | str, category: type[Warning], *place: object) -> None:
+        if not category.__module__.startswith("napari_hrpn."):
+            before(message, category, *place)  # type: ignore[arg-type]
+        elif str(message) not in seen:
+            seen.add(str(message))
+            sys.stdout.flush()
+            typer.echo(f"warning: {_one_line(str(message))}", err=True)
+
+    return _show
+
+
+class Stop(threading.Event):
+    """Set by the first signal, which lets what is in flight end well; the second one does not wait."""
+
+    number = 0
+
+    def leave(self, sentence: str = f"Stopped; what is finished is kept: {GO_ON}") -> NoReturn:
+        """End the program, with the exit code that shells have for its signal: 130 after Ctrl-C."""
+        typer.echo(sentence, err=True)
+        raise typer.Exit(128 + self.number)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Turn Ctrl-C and SIGTERM into an event for the length of a block."""
+    stop = Stop()
+
+    def _note(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.number = number
+        stop.set()
+        # not print: the signal may have come in the middle of one
+        os.write(2, b"\nStopping as soon as what is in flight has ended; Ctrl-C again stops at once.\n")
+
+    before = {number: signal.signal(number, _note) for number in _SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a piece of work is."""
+
+    done: int  # Parts of about equal length
+    total: int
+    seconds_left: float | None = None  # Expected; estimated from the parts done where None
+    note: str = ""  # Anything worth showing, such as the speed
+    title: str = ""  # Of the part of the work that this belongs to; empty for that of the whole
+
+
+def follow(
+    steps: Generator[_Report, None, _Result],
+    title: str,
+    step_of: Callable[[_Report], Step] | None = None,
+    stop: threading.Event | None = None,
+) -> _Result:
+    """Run a piece of work to its end, showing how far it is: a bar on a terminal, else a line for every tenth."""
+    with closing(steps), ExitStack() as display:
+        shown, started, before = title, 0.0, None
+        show = display.enter_context(_display(title))
+        while True:
+            try:
+                step = (step_of or _plain_step)(next(steps))
+            except StopIteration as end:
+                result: _Result = end.value
+                return result
+            if (step.title or title) != shown:
+                shown, before = step.title or title, None
+                display.close()
+                show = display.enter_context(_display(shown))
+            # what an earlier run did says nothing about the speed of this one
+            if before is None:
+                started, before = time.monotonic(), step.done
+            show(step, _left(step, before, time.monotonic() - started))
+            if stop is not None and stop.is_set():
+                raise KeyboardInterrupt
+
+
+def _plain_step(report: Any) -> Step:  # noqa: ANN401 (any report that counts)
+    return Step(report.done, report.total, note=getattr(report, "step", ""))
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _left(step: Step, before: int, elapsed: float) -> str:
+    left = step.seconds_left
+    if left is None and step.done > before:
+        left = elapsed / (step.done - before) * (step.total - step.done)
+    words = [step.note] if step.note else []
+    if left is not None and step.done < step.total:
+        words.append(f"{duration(left)} left")
+    return ", ".join(words)
+
+
+@contextmanager
+def _display(title: str) -> Iterator[Callable[[Step, str], None]]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _printed_tenths(title)
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()
+    with Progress(*columns, TextColumn("{task.fields[words]}", markup=False), console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None, words="")
+        yield lambda step, words: bar.update(task, completed=step.done, total=step.total, words=words)
+
+
+def _printed_tenths(title: str) -> Callable[[Step, str], None]:
+    shown = 0
+
+    def show(step: Step, words: str) -> None:
+        nonlocal shown
+        tenth = 10 * step.done // max(1, step.total)
+        if tenth > shown:
+            shown = tenth
+            typer.echo(f"{title}: {tenth * 10} %" + (f", {words}" if words else ""), err=True)
+
+    return show

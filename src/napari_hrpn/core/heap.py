@@ -1,0 +1,21 @@
+"""The heap of the C library, from which numpy takes its memory."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+
+def glibc() -> ctypes.CDLL | None:
+    """The GNU C library; None where another one manages the memory."""
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
+    return libc
+
+
+def return_freed_memory() -> None:
+    """Give memory that is freed, but kept by the C library, back to the system."""
+    if (libc := glibc()) is not None:
+        libc.malloc_trim(0)

@@ -1,0 +1,121 @@
+"""Options that a user can set: title, help, range and unit of each field of a settings class, said once.
+
+From them follow the check of a value, the form, the option on the command line and the table in the manual.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cache
+from numbers import Real
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What there is to know about a field of a settings class; it stands in the field's annotation."""
+
+    title: str  # Label in a form
+    help: str  # For the tooltip, --help and the manual
+    minimum: float = -math.inf  # Of a number, included
+    maximum: float = math.inf  # Included too
+    above: float = -math.inf  # A number has to be larger
+    multiple: int = 1  # A whole number has to be a multiple of it
+    step: float | None = None  # What the arrows of a form add; None for `multiple`
+    unit: str = ""  # Of a number
+    titles: Mapping[str, str] = field(default_factory=dict)  # Of the choices of a `Literal`, in the order of a form
+    automatic: str = "Automatic"  # What a form shows for None
+    flag: str = ""  # On the command line; empty where it is not asked for there
+    metavar: str | None = None  # What --help shows for its value
+    noun: str = ""  # What sentences call it; empty for the name of the field
+    is_share: bool = False  # A form shows it in per cent
+    is_logarithmic: bool = False  # The arrows of a form double and halve it
+    # of the field, filled in by `options`
+    name: str = ""
+    types: tuple[Any, ...] = ()  # The parts of a union, else the one type
+    default: Any = None
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Words that it can be; empty where it can be any."""
+        return tuple(word for kind in self.types if get_origin(kind) is Literal for word in get_args(kind))
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a number, or may be one."""
+        return int in self.types or float in self.types
+
+    @property
+    def expected(self) -> str:
+        """What its value has to be."""
+        words = list(self.choices)
+        if self.is_number:
+            words.append(self._range)
+        return f"{'one of ' if len(words) > 1 else ''}{', '.join(words)}"
+
+    @property
+    def _range(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        if self.multiple > 1:
+            return f"a multiple of {self.multiple}{unit}"
+        highest = f" to {self.maximum:g}{unit}" if math.isfinite(self.maximum) else ""
+        if math.isfinite(self.above):
+            return f"more than {self.above:g}{highest or unit}"
+        if math.isfinite(self.minimum):
+            return f"{self.minimum:g}{highest or f'{unit} or more'}"
+        return "a number"
+
+    def problem(self, value: object) -> str:
+        """What is wrong with a value, in a sentence; empty where nothing is."""
+        if value is None or not (self.choices or self.is_number):
+            return ""
+        if self.is_number and isinstance(value, Real):
+            number = float(value)
+            is_right = self.minimum <= number <= self.maximum and self.above < number < math.inf
+            is_right &= self.multiple == 1 or number % self.multiple == 0
+            shown = f"{number:g} {self.unit}".strip()
+        else:
+            is_right, shown = value in self.choices, repr(value)
+        noun = self.noun or self.name.replace("_", " ")
+        return "" if is_right else f"{noun} is {shown}; expected {self.expected}."
+
+
+@cache
+def options(settings: type) -> Mapping[str, Option]:
+    """Options of a settings class, by the names of their fields."""
+    hints = get_type_hints(settings, include_extras=True)
+    found = {}
+    for one in fields(settings):
+        for option in getattr(hints[one.name], "__metadata__", ()):
+            kind = get_args(hints[one.name])[0]
+            types = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+            default = None if one.default is MISSING else one.default
+            found[one.name] = replace(option, name=one.name, types=types, default=default)
+    return MappingProxyType(found)
+
+
+def check_options(settings: object, error: type[Exception]) -> None:
+    """Refuse settings of which one is out of its range or none of its choices."""
+    kind: type = type(settings)
+    for name, option in options(kind).items():
+        if problem := option.problem(getattr(settings, name)):
+            raise error(problem)
+
+
+def options_table(settings: type) -> str:
+    """Options of the command line as a table in Markdown."""
+    rows = ["| option | what it says | without it |", "| --- | --- | --- |"]
+    for option in options(settings).values():
+        default: object = option.default
+        if NoneType in option.types:
+            default = option.automatic[0].lower() + option.automatic[1:]
+        elif isinstance(default, bool):
+            default = "on" if default else "off"
+        else:
+            default = f"`{','.join(default) if isinstance(default, tuple) else default}`"
+        if option.flag:
+            rows.append(f"| `{option.flag}` | {option.help} | {default} |")
+    return "\n".join(rows)

@@ -1,0 +1,89 @@
+"""Messages to the user in labels: sentences in the colours of the theme, warnings, and lengths of time."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import TYPE_CHECKING
+
+import napari
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QLabel, QWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+TEXT, _QUIET, WARNING, PROBLEM = "text", "quiet", "warning", "problem"
+ON_DARK: Final = {TEXT: "#f0f1f2", _QUIET: "#a3a7ae", WARNING: "#e3b617", PROBLEM: "#ff8f85"}
+ON_LIGHT: Final = {TEXT: "#1e1e21", _QUIET: "#63666b", WARNING: "#775400", PROBLEM: "#b00012"}
+WARNING_MARK = "⚠"
+
+
+class ToneLabel(QLabel):
+    """A sentence in one of four tones, readable in dark and light themes; it takes no room where it is empty."""
+
+    def __init__(self, tone: str = _QUIET) -> None:
+        super().__init__()
+        self._tone = tone
+        self._colour = ""
+        self.setWordWrap(True)
+        self.say("")
+
+    def say(self, sentence: str, tone: str | None = None) -> None:
+        """Show a sentence."""
+        self._tone = tone or self._tone
+        self._paint()
+        self.setText(breakable(sentence))
+        self.setVisible(bool(sentence))
+
+    def warn(self, sentences: Sequence[str]) -> None:
+        """Show warnings, one below the other; the former ones go."""
+        self.say("\n".join(f"{WARNING_MARK} {sentence}" for sentence in sentences), WARNING)
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 (Qt's name)
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self._paint()
+
+    def _paint(self) -> None:
+        viewer = napari.current_viewer()
+        colours = ON_LIGHT if viewer is not None and viewer.theme == "light" else ON_DARK
+        colour = colours[self._tone]
+        if colour != self._colour:
+            # a new style sheet is a change of style itself
+            self._colour = colour
+            self.setStyleSheet(f"color: {colour}")
+
+
+class MessagePanel(QWidget):
+    """A widget with a label for the last thing worth saying; a subclass lays it out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = ""
+        self.message_label = ToneLabel(TEXT)
+
+    def say(self, sentence: str, tone: str = TEXT) -> None:
+        """Show a sentence."""
+        self.message = sentence
+        self.message_label.say(sentence, tone)
+
+
+def breakable(sentence: str) -> str:
+    """A sentence whose paths may be broken into lines: one long word would make the dock wider."""
+    return re.sub(r"([/\\_.-])", "\\1\u200b", sentence)
+
+
+def time_in_words(seconds: float) -> str:
+    """A length of time as one would say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def leave_to_the_form(category: type[Warning], module: str) -> None:
+    """Ignore warnings of a kind in a module whose form shows them; scripts are warned as ever."""
+    # recording them instead would catch those of other threads, and lose them
+    warnings.filterwarnings("ignore", category=category, module=rf"{re.escape(module)}\Z")

@@ -1,0 +1,238 @@
+"""Form made from a settings class: a row for each option, with its title, tooltip, range and unit.
+
+form = OptionsForm(VesselSettings, ["threshold", "smallest_um2"])
+layout.addWidget(form.native)
+form.changed.connect(measure_again)
+form.fields["threshold"].value = 20
+settings = form.value
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from contextlib import ExitStack
+from dataclasses import replace
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from magicgui import use_app
+from magicgui.backends._qtpy.widgets import QBaseRangedWidget
+from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
+from magicgui.widgets.bases import RangedWidget
+from qtpy.QtGui import QValidator
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QSizePolicy
+
+from napari_hrpn.core.options import Option, options
+from napari_hrpn.plugin.parts.fold import Fold
+from napari_hrpn.plugin.parts.form_rows import title_width
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from magicgui.widgets.bases import ValueWidget
+
+_Settings: TypeAlias = Any
+_Value: TypeAlias = Any
+_TOOLTIP_LETTERS = 90
+_SHOWN_LETTERS = 16
+_LARGEST = 2**53
+_DECIMALS = 15
+
+
+class OptionsForm(Container):
+    """Asks for some fields of a settings class; the others stay as they are.
+
+    `fields` has the widgets by name; `changed` is emitted once, whether a field changes or `value` is set.
+    """
+
+    def __init__(
+        self,
+        settings: type,
+        names: Iterable[str],
+        advanced: Iterable[str] = (),
+        *,
+        choices: Iterable[str] = (),
+    ) -> None:
+        known, with_choices = options(settings), set(choices)
+        rows, folded = (
+            {name: option_field(known[name], has_choices=name in with_choices) for name in part}
+            for part in (names, advanced)
+        )
+        super().__init__(widgets=list(rows.values()))
+        self.fields: dict[str, ValueWidget] = {**rows, **folded}
+        self._base = settings()
+        self._advanced = Container(widgets=list(folded.values()))
+        self._advanced.changed.connect(lambda: self.changed.emit(self))
+        for container in (self, self._advanced):
+            align_rows(container)
+        self.fold = Fold("Advanced", self._advanced.native)
+        self.fold.setVisible(bool(folded))
+        self.native.layout().addWidget(self.fold)
+        self.value = self._base
+
+    @property
+    def value(self) -> _Settings:
+        """The settings, with what is chosen."""
+        return replace(self._base, **{name: widget.value for name, widget in self.fields.items()})
+
+    @value.setter
+    def value(self, settings: _Settings) -> None:
+        """Show settings."""
+        self.show_options(settings)
+
+    def show_options(self, settings: _Settings, keep: Collection[str] = ()) -> None:
+        """Show settings, but for the fields that keep what is chosen."""
+        with self.changed.blocked():
+            self._fill(settings, keep)
+        self.changed.emit(self)
+
+    def _fill(self, settings: _Settings, keep: Collection[str]) -> None:
+        self._base = settings
+        with ExitStack() as stack:
+            for widget in self.fields.values():
+                stack.enter_context(widget.changed.blocked())
+            for name, widget in self.fields.items():
+                value = getattr(settings, name)
+                if name not in keep and (not isinstance(widget, ComboBox) or value in widget.choices):
+                    widget.value = value
+
+
+def align_rows(container: Container) -> None:
+    """Take away the margins of a container, and give its titles the width of those in other forms."""
+    container.margins = (0, 0, 0, 0)
+    if labels := container.native.findChildren(QLabel):
+        width = title_width(*labels)
+        for label in labels:
+            label.setMinimumWidth(width)
+
+
+def option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
+    """Widget of an option; with a list to choose from also where only the program knows what there is."""
+    about = {"name": option.name, "label": option.title, "tooltip": textwrap.fill(option.help, _TOOLTIP_LETTERS)}
+    widget: ValueWidget
+    if option.choices or has_choices:
+        widget = ComboBox(choices=[(title, word) for word, title in option.titles.items()], **about)
+        # long names must not make the dock wider: they are elided, and shown in full in the open list
+        widget.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        widget.native.setMinimumContentsLength(_SHOWN_LETTERS)
+    elif bool in option.types:
+        widget = CheckBox(**about)
+    elif option.is_number:
+        widget = _NumberField(option, **about)
+    else:
+        widget = _TextField(is_list=str not in option.types, **about)
+    widget.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return widget
+
+
+def offer(box: ComboBox, choices: Sequence[tuple[str, Any]]) -> None:
+    """Change the list of a field, which keeps its value where that is in the new list."""
+    titles = [title for title, _ in choices]
+    unique = [(title if titles.count(title) == 1 else f"{title} ({value})", value) for title, value in choices]
+    before = box.value
+    with box.changed.blocked():
+        # magicgui falls back on the first list when the box is placed, unless it can ask for it
+        box.choices = lambda _: unique
+        if before in box.choices:
+            box.value = before
+    if box.value != before:
+        box.changed.emit(box.value)
+
+
+class _TextField(LineEdit):
+    """Text, or words with commas between them; what is being typed need not make sense yet."""
+
+    def __init__(self, *, is_list: bool, **about: str) -> None:
+        self._is_list = is_list
+        super().__init__(**about)
+        self.native.textChanged.disconnect()
+        self.native.editingFinished.connect(lambda: self.changed.emit(self.value))
+
+    def get_value(self) -> _Value:
+        text = self.native.text()
+        return tuple(word for word in map(str.strip, text.split(",")) if word) if self._is_list else text
+
+    def set_value(self, value: _Value) -> None:
+        self.native.setText(", ".join(value) if self._is_list else value)
+
+
+class _NumberField(RangedWidget):
+    """Number with its unit; below the smallest one stands the word for None, if that is allowed."""
+
+    def __init__(self, option: Option, **about: str) -> None:
+        self._option, self._scale = option, 100 if option.is_share else 1
+        self._exact: tuple[float, _Value] = (math.nan, None)
+        self._is_optional = NoneType in option.types
+        step = option.step or option.multiple
+        least = max(option.minimum, option.above, -_LARGEST)
+        if self._is_optional and least == option.minimum:
+            least = 0 if least > 0 else least - step
+        backend = _LogarithmicBackend if option.is_logarithmic else use_app().get_obj("FloatSpinBox")
+        super().__init__(
+            widget_type=backend,
+            min=self._scale * least,
+            max=self._scale * min(option.maximum, _LARGEST),
+            step=self._scale * step,
+            **about,
+        )
+        if not option.is_logarithmic:
+            self.native.setDecimals(0 if int in option.types else max(1, math.ceil(-math.log10(self._scale * step))))
+        unit = "%" if option.is_share else option.unit
+        self.native.setSuffix(f" {unit}" if unit else "")
+        self.native.setSpecialValueText(option.automatic if self._is_optional else "")
+
+    def get_value(self) -> _Value:
+        shown = self.native.value()
+        if shown == self._exact[0]:
+            return self._exact[1]
+        if int in self._option.types:
+            shown = round(shown / self._option.multiple) * self._option.multiple
+        if self._is_optional and shown <= self.native.minimum():
+            return None
+        return round(shown / self._scale, 6) if self._option.is_share else shown
+
+    def set_value(self, value: _Value) -> None:
+        wanted = self.native.minimum() if value is None else self._scale * value
+        self.native.setValue(wanted)
+        if self.native.minimum() <= wanted <= self.native.maximum():
+            # digits that are not shown are kept, as long as nobody changes the number
+            self._exact = self.native.value(), value
+
+    def _on_value_change(self, _: object = None) -> None:
+        self.changed.emit(self.value)
+
+
+class ScientificBox(QDoubleSpinBox):
+    """Shows as many digits as a number has, such as a learning rate of 0.00001; its arrows double and halve it."""
+
+    def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)
+        """The number, in the form that is shorter."""
+        return f"{value:.6g}"
+
+    def valueFromText(self, text: str | None) -> float:  # noqa: N802 (Qt's name)
+        """The number that was typed."""
+        return _number(text)
+
+    def validate(self, text: str | None, position: int) -> tuple[QValidator.State, str, int]:
+        """Whether a text is a number, or may become one."""
+        try:
+            is_in_range = self.minimum() <= _number(text) <= self.maximum()
+        except ValueError:
+            return QValidator.State.Intermediate, text or "", position
+        state = QValidator.State.Acceptable if is_in_range else QValidator.State.Intermediate
+        return state, text or "", position
+
+    def stepBy(self, steps: int) -> None:  # noqa: N802 (Qt's name)
+        """Double, or halve."""
+        self.setValue(self.value() * 2.0**steps)
+
+
+def _number(text: str | None) -> float:
+    return float((text or "").replace(",", "."))
+
+
+class _LogarithmicBackend(QBaseRangedWidget):
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(ScientificBox, **kwargs)
+        self._qwidget.setDecimals(_DECIMALS)

@@ -1,0 +1,191 @@
+"""Fields of *Predict QD*: the size of a pixel, the plane of a stack, and the checkpoint."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from magicgui.widgets import LineEdit, SpinBox
+from psygnal import Signal
+from qtpy.QtWidgets import QFileDialog
+
+from napari_hrpn.plugin.background import NewestTask, once
+from napari_hrpn.plugin.parts.form_rows import browse_button, choice_field, field_row, set_choices
+from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
+from napari_hrpn.plugin.predict.run import read_checkpoint
+
+if TYPE_CHECKING:
+    from napari_hrpn.plugin.predict.job import ReadCheckpoint
+    from napari_hrpn.slides import SeriesInfo, Slide
+
+_NUMBER = r"\d+(?:[.,]\d+)?|[.,]\d+"
+_SIZES = re.compile(rf"\s*({_NUMBER})\s*(?:µm|um)?\s*(?:[x×]\s*({_NUMBER})\s*(?:µm|um)?\s*)?", re.IGNORECASE)
+_BUNDLED = "bundled"
+_CHECKPOINT_TOOLTIP = "Trained network that predicts"
+
+
+class PixelSizeField(LineEdit):
+    """Shows a pixel size, one number in µm or two where height and width differ, and lets the user give another.
+
+    `given` says that this was done.
+    """
+
+    given = Signal()
+
+    def __init__(self) -> None:
+        super().__init__(
+            label="Pixel size",
+            tooltip="Height and width of a pixel in µm, such as 0.325, or 0.5 x 0.25 where they differ.\n"
+            "What you type here is used instead of what the file says",
+        )
+        self._shown: tuple[float, float] | None = None
+        self.native.setPlaceholderText("not known: type it in µm")
+        self.native.editingFinished.connect(self._note)
+
+    def show_size(self, size_um: tuple[float, float] | None) -> None:
+        """Show a size."""
+        self._shown = size_um
+        self.value = _words(size_um)
+
+    def size_um(self) -> tuple[float, float] | None:
+        """The size in the field."""
+        # rounded for the eye, it would be another number
+        if self.value == _words(self._shown):
+            return self._shown
+        if not self.value.strip():
+            return None
+        match = _SIZES.fullmatch(self.value)
+        if match is None:
+            raise UserError(
+                f"The pixel size is {self.value!r}, expected one or two numbers in µm, such as 0.325 or 0.5 x 0.25."
+            )
+        height, width = (float(number.replace(",", ".")) for number in (match[1], match[2] or match[1]))
+        return height, width
+
+    def _note(self) -> None:
+        if self.value != _words(self._shown):
+            self.given.emit()
+
+
+def _words(size_um: tuple[float, float] | None) -> str:
+    if size_um is None:
+        return ""
+    height, width = size_um
+    return f"{height:.6g} µm" if height == width else f"{height:.6g} x {width:.6g} µm"
+
+
+class PlaneField:
+    """Asks for z and t of a slide that was taken from a stack or a time series; hidden for others.
+
+    `chosen` carries z and t, each None where there is only one; `refused` a sentence.
+    """
+
+    chosen = Signal(object, object)
+    refused = Signal(str)
+
+    def __init__(self) -> None:
+        self._slide: Slide | None = None
+        self._reading = NewestTask()
+        self.boxes = {
+            "z": SpinBox(label="z", max=0, tooltip="Plane of the stack, from 0"),
+            "t": SpinBox(label="t", max=0, tooltip="Point in time, from 0"),
+        }
+        self.row = field_row("Plane", list(self.boxes.values()), labels=True)
+        for box in self.boxes.values():
+            # a plane is opened once its number is complete
+            box.native.setKeyboardTracking(False)
+            box.changed.connect(self._choose)
+
+    def show_slide(self, slide: Slide | None) -> None:
+        """Show the plane that a slide is."""
+        before, self._slide = self._slide, slide
+        is_other = before is None or slide is None or (before.source, before.series) != (slide.source, slide.series)
+        shown = {axis: getattr(slide, axis) for axis in self.boxes if getattr(slide, axis, None) is not None}
+        self.row.visible = bool(shown)
+        for axis, box in self.boxes.items():
+            box.visible = axis in shown
+            index = shown.get(axis, 0)
+            with box.changed.blocked():
+                box.max = index if is_other else max(index, box.max)
+                box.value = index
+        if slide is not None and shown and is_other:
+            from napari_hrpn.slides import list_series
+
+            self._reading.do(once(list_series, slide.source), self._take, self._fail)
+
+    def abandon(self) -> None:
+        """Stop reading, before the widget goes away."""
+        self._reading.abandon()
+
+    def _take(self, images: tuple[SeriesInfo, ...]) -> None:
+        for info in images:
+            if self._slide is not None and info.index == self._slide.series:
+                for axis, count in (("z", info.z_planes), ("t", info.timepoints)):
+                    self.boxes[axis].max = count - 1
+                    self.boxes[axis].label = f"{axis} (0 to {count - 1})"
+
+    def _fail(self, error: BaseException) -> None:
+        self.refused.emit(sentence_of(error))
+
+    def _choose(self) -> None:
+        if self._slide is not None:
+            z, t = (box.value if getattr(self._slide, axis) is not None else None for axis, box in self.boxes.items())
+            self.chosen.emit(z, t)
+
+
+class CheckpointField:
+    """Asks for a checkpoint, the bundled one or a file, and reads its card in the background.
+
+    `changed` says that `chosen` is another one, `refused` carries the sentence that says why there is none.
+    """
+
+    changed = Signal()
+    refused = Signal(str)
+
+    def __init__(self) -> None:
+        self._choices: list[tuple[str, str | Path]] = [("Bundled, from synthetic tumours", _BUNDLED)]
+        self._reading = NewestTask()
+        self.chosen: ReadCheckpoint | None = None
+        self.box = choice_field("Checkpoint", _CHECKPOINT_TOOLTIP)
+        button = browse_button("Choose a checkpoint file (.safetensors)")
+        self.row = field_row("Checkpoint", [self.box, button])
+        set_choices(self.box, self._choices, _BUNDLED)
+        self.box.changed.connect(self.read)
+        button.changed.connect(self._ask)
+
+    def use(self, path: Path) -> None:
+        """Choose a checkpoint file, or read it again."""
+        if path not in [value for _, value in self._choices]:
+            # every training calls its checkpoint the same
+            title = f"{path.parent.name}/{path.name}" if path.stem == "checkpoint" else path.name
+            self._choices.append((title, path))
+        set_choices(self.box, self._choices, path)
+        self.read()
+
+    def read(self) -> None:
+        """Read the card of what is chosen."""
+        self.chosen = None
+        self.changed.emit()
+        self._reading.do(
+            once(read_checkpoint, None if self.box.value == _BUNDLED else self.box.value), self._take, self._refuse
+        )
+
+    def abandon(self) -> None:
+        """Stop reading, before the widget goes away."""
+        self._reading.abandon()
+
+    def _take(self, read: ReadCheckpoint) -> None:
+        self.chosen = read
+        self.box.tooltip = f"{_CHECKPOINT_TOOLTIP}:\n{read.checkpoint.card.title}\n{read.path}"
+        self.changed.emit()
+
+    def _refuse(self, error: BaseException) -> None:
+        self.refused.emit(sentence_of(error))
+
+    def _ask(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(
+            self.box.native, "Checkpoint", "", "Checkpoints (*.safetensors);;All files (*)"
+        )
+        if name:
+            self.use(Path(name))

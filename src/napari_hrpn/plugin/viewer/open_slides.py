@@ -1,0 +1,202 @@
+"""Slides and predictions that are open in the viewer, and the names of predictions.
+
+``layer.metadata["napari_hrpn"]`` says what a layer shows: "slide" and "channel" of a layer that was made from a
+slide; "prediction", a dictionary, in the layer of a prediction: "path" of its folder, title of its "checkpoint",
+"colour" in curves and tables, fingerprint of its "slide", whether it is "complete", where it is "finished", the
+"report" of the run that made it, and "helper" in a layer that only helps to look at it, as a hatch does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from napari_hrpn.plugin.background import soon
+from napari_hrpn.slides import Slide, open_slide, slide_name
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    import napari
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+KEY = "napari_hrpn"
+NOT_IN_FILE_NAMES = r'[<>:"/\\|?*\x00-\x1f\x7f]'
+_LONGEST_TITLE, _LONGEST_BYTES = 40, 60
+_Thing = TypeVar("_Thing")
+
+
+def slide_of(layer: Layer) -> Slide | None:
+    """The slide that a layer was made from."""
+    slide: Slide | None = _metadata(layer).get("slide")
+    return slide
+
+
+def channel_of(layer: Layer) -> int | None:
+    """Index of the channel that a layer shows."""
+    channel: int | None = _metadata(layer).get("channel")
+    return channel
+
+
+def is_prediction(layer: Layer) -> bool:
+    """Whether a layer was made by a prediction."""
+    return "prediction" in _metadata(layer)
+
+
+def is_helper(layer: Layer) -> bool:
+    """Whether a layer only helps to look at a prediction, as a hatch or a difference does."""
+    return "helper" in prediction_facts(layer)
+
+
+def prediction_facts(layer: Layer) -> dict[str, Any]:
+    """What is known of the prediction that a layer shows."""
+    return dict(_metadata(layer).get("prediction", {}))
+
+
+def layer_colour(layer: Layer) -> str | None:
+    """Colour of a prediction, for curves and tables."""
+    return prediction_facts(layer).get("colour")
+
+
+def predictions_in(viewer: ViewerModel) -> list[Image]:
+    """The layers of predictions."""
+    return [layer for layer in viewer.layers if is_prediction(layer) and not is_helper(layer)]
+
+
+def slides_in(viewer: ViewerModel) -> list[Slide]:
+    """The slides that are open."""
+    found = (slide_of(layer) for layer in viewer.layers)
+    return list({_which(slide): slide for slide in found if slide is not None}.values())
+
+
+def imaged_slides_in(viewer: ViewerModel) -> list[Slide]:
+    """The slides that are open, without those that are predictions."""
+    return [slide for slide in slides_in(viewer) if imaged_layers_of(viewer, slide)]
+
+
+def layers_of(viewer: ViewerModel, slide: Slide) -> list[Image]:
+    """The layers that show a slide."""
+    return [layer for layer in viewer.layers if (shown := slide_of(layer)) is not None and is_same_slide(shown, slide)]
+
+
+def imaged_layers_of(viewer: ViewerModel, slide: Slide) -> list[Image]:
+    """The layers that show a slide and are no predictions."""
+    return [layer for layer in layers_of(viewer, slide) if not is_prediction(layer)]
+
+
+def is_same_slide(one: Slide, other: Slide) -> bool:
+    """Whether two slides are the same plane of the same file."""
+    return _which(one) == _which(other)
+
+
+def slide_title(slide: Slide) -> str:
+    """Name of a slide's file without its ending."""
+    return slide_name(slide.source)
+
+
+def slide_label(slide: Slide) -> str:
+    """Name of a slide, with the image and plane where they are not the first."""
+    places = [("image", slide.series or None), ("z", slide.z), ("t", slide.t)]
+    where = ", ".join(f"{name} {index}" for name, index in places if index is not None)
+    return f"{slide_title(slide)} ({where})" if where else slide_title(slide)
+
+
+def replace_slide(layer: Layer, slide: Slide) -> None:
+    """Let a layer stand for the same slide from another source, such as a cache."""
+    layer.metadata[KEY] = {**_metadata(layer), "slide": slide}
+
+
+def give_pixel_size(viewer: ViewerModel, slide: Slide, size_um: tuple[float, float]) -> None:
+    """Set the pixel size of a slide for all widgets; the layers stay where they are."""
+    sized = slide.with_pixel_size(size_um)
+    for layer in layers_of(viewer, slide):
+        replace_slide(layer, sized)
+
+
+def show_plane(viewer: ViewerModel, slide: Slide, z: int | None, t: int | None) -> Slide:
+    """Show another plane of a slide in its layers."""
+    plane = open_slide(slide.source, series=slide.series, z=z, t=t)
+    if slide.pixel_size_is_given and slide.pixel_size_um is not None:
+        plane = plane.with_pixel_size(slide.pixel_size_um)
+    for layer in layers_of(viewer, slide):
+        channel = channel_of(layer)
+        if channel is not None:
+            levels = [level[channel] for level in plane.levels]
+            layer.data = levels if layer.multiscale else levels[0]
+            replace_slide(layer, plane)
+    return plane
+
+
+def make_room(viewer: napari.Viewer, slide: Slide) -> None:
+    """Hide the slides that are open already, with a notification, and fit the new one into the view.
+
+    A scale bar is shown with the first slide that has a pixel size.
+    """
+    from napari.utils.notifications import show_info
+
+    if slide.pixel_size_um is not None and all(other.pixel_size_um is None for other in slides_in(viewer)):
+        viewer.canvas.overlays.scale_bar.visible = True
+    titles = [slide_label(other) for other in imaged_slides_in(viewer)]
+    hidden = [layer for layer in viewer.layers if layer.visible and _metadata(layer).keys() & {"slide", "prediction"}]
+    for layer in hidden:
+        layer.visible = False
+    if hidden:
+        soon(viewer.window._qt_window, lambda: _fit(viewer, slide)).start()
+    if hidden and titles:
+        show_info(
+            f"{slide_label(slide)} lies on the slides that are open already, so the layers of {', '.join(titles)} are "
+            "hidden: the eyes in the layer list show them again."
+        )
+
+
+def bring_up(viewer: ViewerModel, slide: Slide) -> None:
+    """Show a hidden slide in place of the visible ones."""
+    wanted = imaged_layers_of(viewer, slide)
+    others = [layer for layer in viewer.layers if layer not in wanted and (slide_of(layer) or is_prediction(layer))]
+    if wanted and not any(layer.visible for layer in wanted) and any(layer.visible for layer in others):
+        for layer in (*wanted, *others):
+            layer.visible = layer in wanted
+
+
+def unwrapped(thing: _Thing) -> _Thing:
+    """What is behind the proxy through which napari lets widgets see viewers and layers."""
+    found: _Thing = getattr(thing, "__wrapped__", thing)
+    return found
+
+
+def file_title(checkpoint: str) -> str:
+    """Title of a checkpoint as part of a file name."""
+    words = re.sub(NOT_IN_FILE_NAMES, "_", " ".join(checkpoint.split()))[:_LONGEST_TITLE]
+    # file systems count bytes
+    return words.encode()[:_LONGEST_BYTES].decode(errors="ignore").strip(" .") or "untitled"
+
+
+def prediction_name(folder: str, channel: str, checkpoint: str) -> str:
+    """Name of the layer of a prediction: after the slide, the channel, and the title of the checkpoint."""
+    if not checkpoint:
+        return f"{folder} {channel}"
+    slide, _, rest = folder.rpartition(".predicted")
+    number = re.fullmatch(rf"-{re.escape(file_title(checkpoint))}-(\d+)", rest)
+    again = "" if number is None else f" {number[1]}"
+    return f"{slide or folder} predicted {channel.removeprefix('predicted ')} ({_short_title(checkpoint)}){again}"
+
+
+def _short_title(checkpoint: str) -> str:
+    words = " ".join(checkpoint.split())
+    return words if len(words) <= _LONGEST_TITLE else f"{words[: _LONGEST_TITLE - 1].rstrip()}…"
+
+
+def _fit(viewer: napari.Viewer, slide: Slide) -> None:
+    """Fit a slide into the view; napari does so for the first one only."""
+    if layers := imaged_layers_of(viewer, slide):
+        viewer.fit_to_view(layers=layers)
+
+
+def _metadata(layer: Layer) -> dict[str, Any]:
+    found = layer.metadata.get(KEY)
+    return found if isinstance(found, dict) else {}
+
+
+def _which(slide: Slide) -> Hashable:
+    return slide.source, slide.series, slide.z, slide.t, slide.shape

@@ -1,0 +1,191 @@
+"""What belongs to the layer of a prediction: the contrast of the real probe, and a hatch where nothing is predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+
+from napari_hrpn.plugin.background import soon
+from napari_hrpn.plugin.viewer.layer_coordinates import coarse_placement, pixel_shape, placement
+from napari_hrpn.plugin.viewer.open_slides import (
+    KEY,
+    channel_of,
+    imaged_slides_in,
+    layers_of,
+    prediction_facts,
+    predictions_in,
+    slide_of,
+    unwrapped,
+)
+from napari_hrpn.plugin.viewer.slides_as_layers import slider_range
+from napari_hrpn.slides import guess_roles, slide_identity
+
+if TYPE_CHECKING:
+    import napari
+    from napari.components import ViewerModel
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+    from napari_hrpn.slides import RegionMask, Slide
+
+_STRIPE_PX = 8
+_GREY = (150, 150, 150)
+_MOST_REPEATS, _LARGEST_PX = 16, 1024
+_STRIPE_ALPHA, _GROUND_ALPHA = 110, 40
+_shared: WeakKeyDictionary[Image, _SharedContrast] = WeakKeyDictionary()
+
+
+class _SharedContrast:
+    """Contrast of a prediction: that of the real probe, or of the predicted pixels, until the user sets it."""
+
+    def __init__(self, layer: Image, real: Image | None) -> None:
+        # weak, so that a layer that is removed can go
+        self._layer, self._real = ref(layer), None if real is None else ref(real)
+        self._is_ours = True
+        self._is_setting = False
+        layer.events.contrast_limits.connect(self._note)
+        if real is not None:
+            real.events.contrast_limits.connect(self._follow)
+            self._follow()
+
+    def suggest(self, limits: tuple[float, float] | None) -> None:
+        """Use limits where there is no real probe."""
+        if limits is not None and self._real is None:
+            self._set(limits)
+
+    def _follow(self, event: object = None) -> None:  # noqa: ARG002
+        real = None if self._real is None else self._real()
+        if real is not None:
+            self._set(tuple(real.contrast_limits))
+
+    def _note(self, event: object = None) -> None:  # noqa: ARG002
+        self._is_ours = self._is_ours and self._is_setting
+
+    def _set(self, limits: tuple[float, ...]) -> None:
+        layer = self._layer()
+        if layer is None or not self._is_ours:
+            return
+        self._is_setting = True
+        low, high = limits
+        layer.contrast_limits_range = slider_range((low, high), np.dtype(layer.dtype))
+        layer.contrast_limits = limits
+        self._is_setting = False
+
+
+def share_contrast(layer: Image, real: Image | None) -> _SharedContrast:
+    """Let a prediction follow the contrast of the real probe."""
+    # a widget may have been handed proxies, which do not last
+    layer, real = unwrapped(layer), unwrapped(real)
+    _shared[layer] = _SharedContrast(layer, real)
+    return _shared[layer]
+
+
+def newest_prediction(viewer: ViewerModel, reference: Image, preferred: Image | None = None) -> Image | None:
+    """A prediction of the slide that a layer shows."""
+    found = [layer for layer in predictions_in(viewer) if pixel_shape(layer) == pixel_shape(reference)]
+    slide = slide_of(reference)
+    identity = None if slide is None else _identity(slide)
+    if identity is not None:
+        found = [layer for layer in found if prediction_facts(layer).get("slide") == identity]
+    if preferred in found or identity is None:
+        return preferred if preferred in found else None
+    return next(reversed(found), None)
+
+
+def settle_soon(viewer: napari.Viewer) -> None:
+    """Put predictions that are being opened on their slides, as soon as they are in the viewer."""
+    soon(viewer.window._qt_window, lambda: _settle(viewer)).start()
+
+
+def _settle(viewer: napari.Viewer) -> None:
+    predicted = predictions_in(viewer)
+    waiting = [layer for layer in predicted if unwrapped(layer) not in _shared]
+    for slide in imaged_slides_in(viewer) if waiting else ():
+        identity = _identity(slide)
+        for layer in waiting:
+            if identity is not None and prediction_facts(layer).get("slide") == identity:
+                _join(layer, layers_of(viewer, slide), guess_roles(slide.channel_names).probe)
+    for layer in predicted:
+        finished = finished_part(layer)
+        if finished is not None and hatch_of(viewer, layer) is None:
+            add_hatch(viewer, layer, finished)
+
+
+def _join(layer: Image, shown: list[Image], probe: int | None) -> None:
+    """Let a prediction that was opened from a file lie on its slide."""
+    if pixel_shape(shown[0]) != pixel_shape(layer):
+        return
+    for name, value in placement(shown[0]).items():
+        setattr(layer, name, value)
+    real = next((one for one in shown if probe is not None and channel_of(one) == probe), None)
+    if real is not None:
+        share_contrast(layer, real)
+
+
+def _identity(slide: Slide) -> str | None:
+    """Fingerprint of a slide's file; None where there is no such file."""
+    return slide_identity(slide) if isinstance(slide.source, Path) and slide.source.exists() else None
+
+
+def finished_part(layer: Image) -> RegionMask | None:
+    """Where a prediction is finished; None where all of it is, or where that is not known."""
+    facts = prediction_facts(layer)
+    return None if facts.get("complete") else facts.get("finished")
+
+
+def hatch_of(viewer: ViewerModel, predicted: Image) -> Image | None:
+    """The hatch of a prediction."""
+    path = prediction_facts(predicted).get("path")
+    found = ((prediction_facts(layer), layer) for layer in viewer.layers)
+    return next((one for facts, one in found if facts.get("helper") == "hatch" and facts.get("path") == path), None)
+
+
+def add_hatch(viewer: ViewerModel, predicted: Image, finished: RegionMask) -> None:
+    """Hatch what is not predicted yet; the picture is as small as the coarsest level."""
+    remove_hatch(viewer, predicted)
+    shown, downsample = _fine_enough(finished, pixel_shape(predicted))
+    selected = set(viewer.layers.selection)
+    viewer.add_image(
+        _hatched(shown),
+        **coarse_placement(predicted, downsample),
+        name=f"{predicted.name}, not yet predicted",
+        rgb=True,
+        blending="translucent_no_depth",
+        metadata={KEY: {"prediction": {**prediction_facts(predicted), "helper": "hatch"}}},
+    )
+    viewer.layers.selection = selected
+
+
+def update_hatch(viewer: ViewerModel, predicted: Image, finished: RegionMask) -> None:
+    """Let a hatch show what is finished now; one that the user has removed stays away."""
+    hatch = hatch_of(viewer, predicted)
+    if hatch is not None:
+        hatch.data = _hatched(_fine_enough(finished, pixel_shape(predicted))[0])
+
+
+def remove_hatch(viewer: ViewerModel, predicted: Image) -> None:
+    """Take the hatch of a prediction away, if there is one."""
+    hatch = hatch_of(viewer, predicted)
+    if hatch is not None:
+        viewer.layers.remove(hatch)
+
+
+def _fine_enough(finished: RegionMask, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], tuple[float, float]]:
+    """A mask whose pixels are small enough for stripes, cut to the slide, and their size."""
+    repeats = max(1, min(_MOST_REPEATS, _LARGEST_PX // max(finished.mask.shape)))
+    down, across = (square / repeats for square in finished.downsample)
+    whole = finished.mask.repeat(repeats, axis=0).repeat(repeats, axis=1)
+    return whole[: round(shape[0] / down) or 1, : round(shape[1] / across) or 1], (down, across)
+
+
+def _hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A picture of what is not finished."""
+    height, width = finished.shape
+    is_stripe = np.add.outer(np.arange(height), np.arange(width)) % _STRIPE_PX < _STRIPE_PX // 2
+    picture = np.empty((height, width, 4), np.uint8)
+    picture[..., :3] = _GREY
+    picture[..., 3] = np.where(finished, 0, np.where(is_stripe, _STRIPE_ALPHA, _GROUND_ALPHA))
+    return picture

@@ -1,0 +1,127 @@
+"""The words of a figure as they are: names are neither formulas nor commands, and short enough to leave room."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari_hrpn.core.plain_text import printable
+from napari_hrpn.slides.writers.output_path import partial_output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import Formatter
+
+_LONGEST_LINE = 100
+
+
+def plain_text(figure: Figure) -> None:
+    """Have a figure draw its words as they are; only the numbers at its axes are typeset.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        Complete, before it is drawn; it may be done again.
+    """
+    from matplotlib.text import Text
+
+    numbers = {id(label) for label in _number_labels(figure)}
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if id(text) not in numbers:
+            text.set_parse_math(False)
+            words = text.get_text()
+            if (shown := _shown(words)) != words:
+                text.set_text(shown)
+
+
+def _number_labels(figure: Figure) -> Iterator[Artist]:
+    """Labels that matplotlib makes of numbers, such as powers of ten; names at ticks are made plain."""
+    from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            yield axis.offsetText
+            formatter = axis.get_major_formatter()
+            if not isinstance(formatter, FixedFormatter | FuncFormatter):
+                for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                    yield from (tick.label1, tick.label2)
+            elif getattr(getattr(formatter, "func", None), "func", None) is not _named:
+                # a tick takes its label from the formatter each time it is drawn
+                axis.set_major_formatter(FuncFormatter(partial(_named, formatter)))
+
+
+def _named(formatter: Formatter, value: float, place: int | None) -> str:
+    return _shown(formatter(value, place))
+
+
+def _shown(words: str) -> str:
+    lines = words.split("\n")
+    return "\n".join(
+        line if len(line) <= _LONGEST_LINE and line.isprintable() else _short(printable(line)) for line in lines
+    )
+
+
+def _short(line: str) -> str:
+    half = _LONGEST_LINE // 2
+    return line if len(line) <= _LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
+
+
+_DPI = 130
+_LEAST_SHARE_SHOWN = 1e-3
+REAL_COLOUR = "#222222"
+# file systems take 255 bytes, to which others are added
+_LONGEST_NAME_BYTES = 120
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A picture with its words."""
+
+    name: str
+    title: str
+    caption: str  # What it shows, in a sentence or two
+    figure: Figure
+
+
+def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
+    """Write a picture as PNG and SVG; older ones are replaced."""
+    import matplotlib as mpl
+
+    plain_text(drawing.figure)
+    paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
+    # without a date and with names of its own choosing, an SVG would differ each time it is written
+    with mpl.rc_context({"svg.hashsalt": drawing.name}):
+        for path, metadata in zip(paths, ({}, {"Date": None}), strict=True):
+            with partial_output(path, None, overwrite=True) as partial:
+                drawing.figure.savefig(partial, format=path.suffix[1:], dpi=_DPI, metadata=metadata)
+            # the places that were found for the first file are good for the second: finding them takes the most time
+            drawing.figure.set_layout_engine("none")
+    return paths
+
+
+def file_name(words: str) -> str:
+    """Make a file's name of any words."""
+    name = re.sub(r"[^\w.-]+", "-", words).strip("-.") or "prediction"
+    whole = name.encode()
+    if len(whole) <= _LONGEST_NAME_BYTES:
+        return name
+    return f"{whole[:_LONGEST_NAME_BYTES].decode(errors='ignore')}-{hashlib.sha256(whole).hexdigest()[:8]}"
+
+
+def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
+    """Label the axes of a plot and take away what is not needed."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    if title:
+        axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)

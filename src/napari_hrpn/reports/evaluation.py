@@ -1,0 +1,303 @@
+"""An evaluation from slides to its folder: measured part by part, kept, and made into tables, figures and a page.
+
+The rule: what is written follows from the kept parts alone, so a run that was killed ends as one that was not.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
+from napari_hrpn.core.heap import return_freed_memory
+from napari_hrpn.core.plain_text import printable
+from napari_hrpn.reports.drawing import file_name, write_drawing
+from napari_hrpn.reports.evaluation_page import evaluation_page
+from napari_hrpn.reports.folder import FIGURES, JSON, PAGE, REGIONS, TABLES, EvaluationFolder, ReportError
+from napari_hrpn.reports.pixel_figures import pixel_figures
+from napari_hrpn.reports.provenance import hash_steps, slide_facts
+from napari_hrpn.reports.serialization import evaluation_content, measured_rois, plain_part
+from napari_hrpn.reports.tables import evaluation_tables, write_tables
+from napari_hrpn.reports.tissue_figures import patch_figure, penetration_figure, slide_figure
+from napari_hrpn.slides import prediction_colours, slide_identity, write_geojson
+from napari_hrpn.slides.writers.output_path import partial_output
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from napari_hrpn.analysis import Looks, ProbeImage, SlideComparison
+    from napari_hrpn.reports.drawing import Drawing
+    from napari_hrpn.slides import Annotation, Location
+
+    Plain = dict[str, Any]
+
+_HASHED, _MEASURED = 0.05, 0.85
+_PACKAGES = (
+    "napari-hrpn",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "scikit-learn",
+    "pandas",
+    "matplotlib",
+    "zarr",
+    "tifffile",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationRequest:
+    """What shall be evaluated.
+
+    Attributes
+    ----------
+    comparison : SlideComparison
+        Slides and regions.
+    tumour : str
+        The unit of a cohort, usually an animal.
+    tissue_words : str
+        How the tissue was found, such as "from the nuclei".
+    settings : EvaluationSettings
+        How.
+    files : dict of str to pathlib.Path
+        Other files that decide the numbers, by what they are: a mask, regions.
+    """
+
+    comparison: SlideComparison
+    tumour: str
+    tissue_words: str
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        images = self.comparison.real, *self.comparison.predictions
+        names = [self.tumour, *(image.name for image in images), *(image.slide.source.name for image in images)]
+        names += [*self.comparison.region_names, *(path.name for path in self.files.values())]
+        for name in names:
+            if printable(name) != " ".join(name.split()):
+                msg = (
+                    f"the name {printable(name)[:60]} holds characters that cannot be written; expected text: give it "
+                    "another name."
+                )
+                raise ReportError(msg)
+
+
+@dataclass(frozen=True)
+class WritingReport:
+    """How far an evaluation is.
+
+    Attributes
+    ----------
+    share : float
+        Of the whole, 0 to 1.
+    step : str
+        What is being done.
+    """
+
+    share: float
+    step: str
+
+
+@dataclass(frozen=True)
+class WrittenEvaluation:
+    """A complete evaluation.
+
+    Attributes
+    ----------
+    json, page : pathlib.Path
+        Its numbers and its page.
+    new : bool
+        Whether this run completed it; False where it was complete already.
+    content : dict or None
+        What is in its JSON, where this run completed it.
+    """
+
+    json: Path
+    page: Path
+    new: bool
+    content: Plain | None = None
+
+
+def write_evaluation(
+    order: EvaluationRequest, folder: Path, *, overwrite: bool = False, looks: Looks = looks_in_threads
+) -> Generator[WritingReport, None, WrittenEvaluation]:
+    """Evaluate a slide into a folder, or go on where an earlier run was stopped.
+
+    Parameters
+    ----------
+    order : EvaluationRequest
+        What and how.
+    folder : pathlib.Path
+        Where to: ``evaluation.json``, ``evaluation.html``, ``tables/``, ``figures/`` and, with regions,
+        ``rois.geojson``.
+    overwrite : bool
+        Whether an evaluation of something else may be replaced.
+    looks : Looks
+        Where the pixels are looked at; an earlier run may have done that elsewhere.
+
+    Yields
+    ------
+    WritingReport
+        As it goes.
+
+    Returns
+    -------
+    WrittenEvaluation
+        Where it is.
+
+    Raises
+    ------
+    ReportError
+        If the folder holds something else or is in use.
+    AgreementError, AnalysisError, SlideError
+        If slides cannot be compared or read.
+    """
+    names = [file_name(prediction.name) for prediction in order.comparison.predictions]
+    if len(set(names)) < len(names):
+        msg = f"predictions would be written to the same files, {' and '.join(names)}; name them more differently."
+        raise ReportError(msg)
+    place, request = EvaluationFolder(folder), evaluation_request(order)
+    with place.locked():
+        if place.begin(request, overwrite=overwrite):
+            return WrittenEvaluation(folder / JSON, folder / PAGE, new=False)
+        hashes = yield from _hashes(order)
+        parts = yield from _measured(order, place, looks)
+        content = yield from _written(order, place, parts, _about(order, request, hashes))
+        return WrittenEvaluation(folder / JSON, folder / PAGE, new=True, content=content)
+
+
+def evaluation_request(order: EvaluationRequest) -> Plain:
+    """All that decides the numbers of an evaluation."""
+    comparison = order.comparison
+    rois = [_roi_request(roi) for roi in comparison.rois]
+    request = {
+        "real": _image_request(comparison.real),
+        "roles": asdict(comparison.roles),
+        "predictions": {image.name: _image_request(image) for image in comparison.predictions},
+        "tissue": None if comparison.tissue is None else comparison.tissue.digest,
+        "glass": None if comparison.glass is None else comparison.glass.digest,
+        "vessels": None if comparison.vessels is None else comparison.vessels.digest,
+        "rois": hashlib.sha256(json.dumps(rois).encode()).hexdigest()[:16] if rois else None,
+        "tumour": order.tumour,
+        "settings": asdict(order.settings),
+    }
+    if comparison.finished is not None:
+        # what grows is measured anew
+        request["tiles"] = comparison.finished.facts
+    plain: Plain = json.loads(json.dumps(request))
+    return plain
+
+
+def _roi_request(roi: Annotation) -> list[Any]:
+    rings, excluded = (
+        [[ring.tolist() for ring in polygon] for polygon in polygons] for polygons in (roi.rings, roi.excluded)
+    )
+    return [roi.name, rings, *([excluded] if excluded else [])]
+
+
+def _image_request(image: ProbeImage) -> Plain:
+    slide = image.slide
+    given = {"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}
+    return {"name": slide.source.name, "identity": slide_identity(slide), "channel": image.channel, **given}
+
+
+def _hashes(order: EvaluationRequest) -> Generator[WritingReport, None, dict[Location, str]]:
+    """SHA-256 of every file that is read."""
+    slides = [image.slide.source for image in (order.comparison.real, *order.comparison.predictions)]
+    named = (*slides, *order.files.values())
+    paths = list(dict.fromkeys(path for path in named if isinstance(path, Path) and path.is_file()))
+    found: dict[Location, str] = {}
+    total, before = max(1, sum(path.stat().st_size for path in paths)), 0
+    for path in paths:
+        size = 0
+        for size, digest in hash_steps(path):
+            found[path] = digest
+            yield WritingReport(_HASHED * min(1.0, (before + size) / total), "hashing files")
+        before += size
+    return found
+
+
+def _measured(
+    order: EvaluationRequest, place: EvaluationFolder, looks: Looks
+) -> Generator[WritingReport, None, dict[str, Plain]]:
+    parts = place.parts()
+    steps = evaluate_slide(order.comparison, order.settings, skip=tuple(parts), looks=looks)
+    try:
+        for report in steps:
+            if report.finished is not None:
+                parts[report.part] = plain_part(report.finished)
+                place.keep(report.part, parts[report.part])
+                # blocks of pixels, for instance, of which later parts and figures need nothing
+                return_freed_memory()
+            yield WritingReport(_HASHED + (_MEASURED - _HASHED) * report.share, report.part)
+    finally:
+        steps.close()
+    return parts
+
+
+def _written(
+    order: EvaluationRequest, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
+) -> Generator[WritingReport, None, Plain]:
+    yield WritingReport(_MEASURED, "tables")
+    return_freed_memory()
+    write_tables(evaluation_tables(parts), place.path / TABLES)
+    return_freed_memory()
+    drawn = []
+    expected = 6 + 2 * len(order.comparison.predictions)
+    for drawing in _drawings(order, parts):
+        write_drawing(drawing, place.path / FIGURES)
+        drawn.append(drawing)
+        yield WritingReport(_MEASURED + (1 - _MEASURED) * min(1.0, len(drawn) / expected), "figures")
+    content = evaluation_content(parts, about, why_no_penetration(order.comparison))
+    if order.comparison.rois:
+        write_geojson(measured_rois(order.comparison, content), place.path / REGIONS, overwrite=True)
+    page = evaluation_page(content, parts, drawn, place.path / FIGURES)
+    with partial_output(place.path / PAGE, None, overwrite=True) as partial:
+        partial.write_text(page, encoding="utf-8")
+    place.finish(content)
+    return content
+
+
+def _drawings(order: EvaluationRequest, parts: dict[str, Plain]) -> Iterator[Drawing]:
+    comparison = order.comparison
+    probe = comparison.real.slide.channel_names[comparison.real.channel]
+    for prediction in comparison.predictions:
+        yield slide_figure(comparison.real, prediction, probe)
+    names = [prediction.name for prediction in comparison.predictions]
+    colours = _colours(comparison)
+    own = dict(zip(names, colours, strict=True))
+    yield from pixel_figures([parts[f"pixels {name}"] for name in names], probe, colours)
+    yield patch_figure(parts["patches"], own)
+    if "penetration" in parts:
+        yield penetration_figure(parts["penetration"], own)
+
+
+def _colours(comparison: SlideComparison) -> tuple[str, ...]:
+    return prediction_colours([prediction.slide for prediction in comparison.predictions])
+
+
+def _about(order: EvaluationRequest, request: Plain, hashes: dict[Location, str]) -> Plain:
+    from importlib.metadata import version
+
+    comparison = order.comparison
+    return {
+        "tumour": order.tumour,
+        "probe": comparison.real.slide.channel_names[comparison.real.channel],
+        "tissue": order.tissue_words,
+        "real": slide_facts(comparison.real.slide, hashes.get(comparison.real.slide.source)),
+        "predictions": {
+            image.name: {**slide_facts(image.slide, hashes.get(image.slide.source)), "colour": colour}
+            for image, colour in zip(comparison.predictions, _colours(comparison), strict=True)
+        },
+        "files": {what: {"name": path.name, "sha256": hashes.get(path)} for what, path in order.files.items()},
+        "versions": {name: version(name) for name in _PACKAGES},
+        "settings": request["settings"],
+        "tiles": None if comparison.finished is None else comparison.finished.facts,
+        "measured": "" if comparison.finished is None else comparison.finished.words,
+        "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "request": request,
+    }

@@ -1,0 +1,260 @@
+"""The page of an evaluation: its figures, tables, definitions, and what it was made from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.analysis import MORAN
+from napari_hrpn.analysis.metrics import COLOCALIZATION, PAGE, headings, metrics_in
+from napari_hrpn.reports.definitions import DEFINITIONS
+from napari_hrpn.reports.html import Page
+from napari_hrpn.reports.numbers import number, with_interval
+from napari_hrpn.reports.tissue_figures import background_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari_hrpn.reports.drawing import Drawing
+
+    Plain = dict[str, Any]
+
+_FLOORS = (
+    "By floor: D50 and D90 if the floor of the tissue, its autofluorescence, lay anywhere between this background and "
+    "the darkest shell with a hundredth of the pixels. Blank glass shows the camera's offset alone: take the floor "
+    "from a section without probe (--background). No number here tells a faint probe from autofluorescence."
+)
+_MOST_REGIONS = 1000
+_SUMMARY = ("n", "pearson_r", "r2", "slope")
+
+
+def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequence[Drawing], folder: Path) -> str:
+    """Make the page of an evaluation."""
+    about = content["about"]
+    page = Page(f"Evaluation of {about['real']['name']}")
+    page.text(
+        f"Tumour {about['tumour']}, probe {about['probe']}. Predictions: {', '.join(content['predictions'])}. "
+        f"Tissue: {about['tissue']}. Made by napari-hrpn {about['versions']['napari-hrpn']} on {about['made']}.",
+        quiet=True,
+    )
+    page.heading("Summary")
+    _summary(page, content)
+    page.heading("Numbers")
+    _numbers(page, content)
+    page.heading("Figures")
+    for drawing in drawings:
+        page.picture(folder / f"{drawing.name}.png", drawing.title, f"{drawing.title}. {drawing.caption}")
+    page.heading("Penetration and vessels")
+    _penetration(page, content, parts.get("penetration"))
+    page.heading("Patches")
+    _patches(page, parts["patches"])
+    page.heading("Quality of the slide")
+    _quality(page, content["quality"])
+    page.heading("Definitions")
+    page.definitions(DEFINITIONS)
+    page.heading("Made from")
+    _made_from(page, about)
+    return str(page)
+
+
+def _region_cells(region: Plain) -> dict[str, str]:
+    """Numbers of a region for a table, with their intervals."""
+    cells = {}
+    for metric in metrics_in(PAGE):
+        ends = (region.get("intervals") or {}).get(metric.key, {})
+        cells[metric.key] = with_interval(region[metric.key], ends.get("low"), ends.get("high"))
+    return cells
+
+
+def _summary(page: Page, content: Plain) -> None:
+    about = content["about"]
+    if about.get("measured"):
+        page.text(f"Not finished: {about['measured']}.")
+    tiles = about.get("tiles")
+    rows = []
+    for name, found in content["predictions"].items():
+        region = found[found["region"]]
+        cells = _region_cells(region)
+        there = "all" if tiles is None else f"{tiles['finished']} of {tiles['total']}"
+        rows.append([name, there, found["region"], *(cells[key] for key in _SUMMARY)])
+    page.table(["prediction", "tiles", "region", *headings(_SUMMARY).values()], rows)
+    page.table(
+        ["prediction", "checkpoint", "its digest", "resampled", "precision"],
+        [[name, *_checkpoint(facts.get("prediction") or {})] for name, facts in about["predictions"].items()],
+        words=True,
+    )
+
+
+def _checkpoint(record: Plain) -> list[str]:
+    """What a prediction was made with; a dash where it does not say."""
+    title, digest, precision = (str(record.get(key) or "–") for key in ("title", "checkpoint", "precision"))
+    return [title, digest, "–" if "resample" not in record else "yes" if record["resample"] else "no", precision]
+
+
+def _numbers(page: Page, content: Plain) -> None:
+    regions = _regions(content)
+    page.table(
+        ["", *(metric.heading for metric in metrics_in(PAGE))],
+        [[title, *_region_cells(region).values()] for title, region in regions.items()],
+    )
+    if more := sum(max(0, len(found["rois"]) - _MOST_REGIONS) for found in content["predictions"].values()):
+        page.text(f"{more:,} more regions are in evaluation.json and tables/regions.csv.", quiet=True)
+    notes = []
+    for title, region in regions.items():
+        intervals = region.get("intervals") or {}
+        reasons = [*region.get("reasons", [region["reason"]]), intervals.get("pearson_r", {}).get("reason", "")]
+        doubts = [doubt for doubt in region.get("colocalization_reason", "").split("; ") if doubt not in str(reasons)]
+        notes += [f"{title}: {reason}." for reason in (*reasons, "; ".join(doubts)) if reason]
+    page.text(_interval_words(content), quiet=True)
+    page.bullets(dict.fromkeys(notes))
+    rows = [
+        [
+            name,
+            f"{found['distributions']['n_real']:,}",
+            number(found["distributions"]["wasserstein"]),
+            number(found["distributions"]["qq_slope"]),
+            number(found["distributions"]["kolmogorov_smirnov"]),
+            number(found["anderson_darling"]["statistic"]),
+            found["anderson_darling"]["p_reads"] or number(found["anderson_darling"]["p_value"]),
+        ]
+        for name, found in content["predictions"].items()
+    ]
+    headings = ["n, px", "Wasserstein", "Q-Q slope", "Kolmogorov-Smirnov", "Anderson-Darling", "p, if independent"]
+    page.table(["distributions", *headings], rows)
+    _colocalization(page, content)
+
+
+def _colocalization(page: Page, content: Plain) -> None:
+    regions = _regions(content)
+    shown = [
+        metric
+        for metric in metrics_in(COLOCALIZATION)
+        if any(region.get(metric.key) is not None for region in regions.values())
+    ]
+    if shown:
+        rows = [[title, *(number(region.get(metric.key)) for metric in shown)] for title, region in regions.items()]
+        page.table(["co-localisation", *(metric.heading for metric in shown)], rows)
+
+
+def _regions(content: Plain) -> dict[str, Plain]:
+    """Tissue, frame and regions of interest of each prediction, by words for them."""
+    return {
+        f"{name}, {title}": region
+        for name, found in content["predictions"].items()
+        for title, region in (
+            ("tissue", found["tissue"]),
+            ("frame", found["frame"]),
+            *((roi["region"], roi) for roi in found["rois"][:_MOST_REGIONS]),
+        )
+    }
+
+
+def _interval_words(content: Plain) -> str:
+    several = len(content["predictions"]) > 1
+    # blocks are as large as it takes for the errors of each prediction
+    sides = [
+        f"{title if several else region['region']} {region['intervals']['side_px']:,} px"
+        for title, region in _regions(content).items()
+        if "intervals" in region
+    ]
+    return f"In brackets: 95 % intervals by spatial block bootstrap within this slide; its blocks: {'; '.join(sides)}."
+
+
+def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
+    if part is None:
+        page.text(f"Not measured: {content['penetration']['reason']}.")
+        return
+    density = part["density"]
+    page.text(
+        f"{density['vessels']:,} vessels in {number(density['tissue_mm2'])} mm² of tissue: "
+        f"{number(density['vessels_per_mm2'])} per mm², {number(density['vessel_area_fraction'])} of its area, "
+        f"{number(density['vessel_length_mm_per_mm2'])} mm of middle line per mm². Nuclei: "
+        f"{number(density['cells'])}, {number(density['cells_per_mm2'])} per mm². {_vessels_are(part)} "
+        "Area and length are those inside the tissue. A vessel counts where its centroid is in the tissue, those that "
+        "the border cuts too: there is no correction for edges, so a small field has too many per mm²."
+    )
+    page.text(f"{background_words(part)}. {_FLOORS}")
+    beyond = [one["beyond_um"] for one in part["profiles"][0]["beyond"]]
+    headings = ["n, px", "D50, µm", "D50 by floor", "D90, µm", "D90 by floor", "1/e, µm", "in vessels"]
+    headings += [f"> {far:g} µm" for far in beyond]
+    page.table(
+        ["image, area", *headings],
+        [
+            [
+                f"{profile['image']}, {profile['area']}",
+                number(profile["n"], 2),
+                *(
+                    words
+                    for key in ("d50", "d90")
+                    for words in (number(profile[f"{key}_um"], 2), _between(profile, key))
+                ),
+                *(number(profile[key], 2) for key in ("decay_um", "vessel_mean")),
+                *(number(one["share"]) for one in profile["beyond"]),
+            ]
+            for profile in part["profiles"]
+        ],
+    )
+    page.bullets(
+        f"{profile['image']}, {profile['area']}: {profile['reason']}."
+        for profile in part["profiles"]
+        if profile["reason"]
+    )
+
+
+def _vessels_are(part: Plain) -> str:
+    if part["vessel_threshold"] is None:
+        return "The vessels are those that were drawn."
+    return f"A vessel is where the smoothed stain is above {number(part['vessel_threshold'])}."
+
+
+def _between(profile: Plain, key: str) -> str:
+    low, high = profile[f"{key}_low_um"], profile[f"{key}_high_um"]
+    return "–" if low is None else f"{number(low, 2)} to {'further' if high is None else number(high, 2)}"
+
+
+def _patches(page: Page, part: Plain) -> None:
+    page.text(
+        f"Patches of {part['patch_px']} x {part['patch_px']} px with at least {part['minimum_tissue']:.0%} tissue.",
+        quiet=True,
+    )
+    keys = {"n": "n", "mean": "mean", "sd": "SD", "cv": "CV", "gini": "Gini", "moran_i_rook": MORAN}
+    page.table(
+        ["image", *keys.values()], [[row["image"], *(number(row[key]) for key in keys)] for row in part["spread"]]
+    )
+    rows = []
+    for name, found in part["agreement"].items():
+        icc = with_interval(found["icc_a1"], found["icc_a1_low"], found["icc_a1_high"])
+        statistic, p = number(found["anderson_darling_statistic"]), number(found["p_permutation"])
+        rows.append([name, number(found["n"]), icc, number(found["icc_c1"]), statistic, p])
+    page.table(["patch means", "n", "ICC(A,1)", "ICC(C,1)", "Anderson-Darling", "p, patches exchanged"], rows)
+    page.bullets(
+        f"{name}: {what}: {found[key]}."
+        for name, found in part["agreement"].items()
+        for what, key in (("ICC", "reason"), ("p", "p_reason"))
+        if found[key]
+    )
+
+
+def _quality(page: Page, quality: Plain) -> None:
+    looked = f"{quality['blocks']} blocks of up to 512 x 512 px were looked at, which overlap in a small slide."
+    page.text(looked, quiet=True)
+    findings = [f"{'! ' if one['matters'] else ''}{one['sentence']}" for one in quality["findings"]]
+    page.bullets([*(findings or ["Nothing that is worth a word."]), *quality["not_checked"]])
+
+
+def _made_from(page: Page, about: Plain) -> None:
+    rows = [["real", *_facts(about["real"])]]
+    rows += [[f"prediction {name}", *_facts(facts)] for name, facts in about["predictions"].items()]
+    rows += [[what, facts["name"], facts["sha256"] or ""] for what, facts in about["files"].items()]
+    page.table(["", "name", "SHA-256, or identity and record of a folder"], rows, words=True)
+    page.table(["program", "version"], [[name, version] for name, version in about["versions"].items()], words=True)
+    page.table(
+        ["setting", "value"], [[name, json.dumps(value)] for name, value in about["settings"].items()], words=True
+    )
+
+
+def _facts(facts: Plain) -> list[str]:
+    known = [] if facts["sha256"] else [f"identity {facts['identity']}"]
+    known += [] if "prediction" not in facts else [json.dumps(facts["prediction"])]
+    return [facts["name"], "; ".join([*filter(None, [facts["sha256"]]), *known])]

@@ -1,0 +1,270 @@
+"""Table and figures of a study: mean ± SD over slides, and every slide a point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.analysis.metrics import headings
+from napari_hrpn.core.files import replaced_file
+from napari_hrpn.experiments import METRICS
+from napari_hrpn.reports.drawing import plain_text
+from napari_hrpn.reports.numbers import mean_and_sd
+from napari_hrpn.reports.tables import write_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from napari_hrpn.analysis import MeanAndSd
+    from napari_hrpn.experiments import ResultRow, SummaryRow
+
+# results of studies have the unit of the PSNR in its key
+_HEADINGS = {key: headings([key.removesuffix("_db")])[key.removesuffix("_db")] for key in METRICS}
+_PARTS = {"test": "Test tumours", "validation": "Cross-validation"}
+_REGIONS = {"tissue": "tissue", "frame": "full frame"}
+_NOTES = (
+    "Mean ± standard deviation over slides. The unit is the tumour: slides of one tumour are not independent.",
+    "MSE and RMSE are in grey levels of the imaged probe; R² and PSNR are pooled over all pixels of a slide.",
+    "* The held-out tumour also decided which epoch was kept, so this figure is not unbiased.",
+    "Parameters are those that are trained, of the network that predicts; seconds are the mean over its trainings.",
+    "mean: the mean of the probe over the tissue learnt from. blurred: least squares on Gaussian-blurred inputs. "
+    "raw: the stain as it is; only its correlation means something.",
+)
+
+
+def write_study_table(
+    models: Sequence[SummaryRow], ablations: Sequence[SummaryRow], folder: Path, title: str = ""
+) -> Path:
+    """Write ``table.md`` and ``table.csv``, each in one step; older ones are replaced.
+
+    Parameters
+    ----------
+    models : sequence of SummaryRow
+        Networks and baselines that are compared.
+    ablations : sequence of SummaryRow
+        The ablation grid; may be empty.
+    folder : pathlib.Path
+        Where to.
+    title : str
+        Of the study.
+
+    Returns
+    -------
+    pathlib.Path
+        The Markdown file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "table.md"
+    parts = [f"# {title or 'Study'}", *_sections("Models", models), *_sections("Ablations of HRPN", ablations)]
+    with replaced_file(path) as partial:
+        partial.write_text("\n\n".join([*parts, "\n".join(f"- {note}" for note in _NOTES)]) + "\n", encoding="utf-8")
+    rows = [_flat("models", row) for row in models] + [_flat("ablations", row) for row in ablations]
+    write_csv(rows, path.with_suffix(".csv"))
+    return path
+
+
+def _sections(heading: str, rows: Sequence[SummaryRow]) -> list[str]:
+    return [
+        f"## {heading}: {part_name}, {region_name}\n\n{_markdown(chosen)}"
+        for part, part_name in _PARTS.items()
+        for region, region_name in _REGIONS.items()
+        if (chosen := [row for row in rows if (row.part, row.region) == (part, region)])
+    ]
+
+
+def _markdown(rows: Sequence[SummaryRow]) -> str:
+    table = [["model", "inputs", "branches", "n", *_HEADINGS.values(), "parameters", "training, s"]]
+    for row in rows:
+        star = "*" if row.chose_checkpoint else ""
+        table.append(
+            [
+                f"{row.model}{star}",
+                row.channels.replace("+", " + "),
+                _number(row.branches),
+                f"{row.slides} ({_tumours(row.tumours)})",
+                *(_spread(row.metrics[name]) for name in _HEADINGS),
+                _number(row.parameters),
+                _seconds(row.seconds),
+            ]
+        )
+    lines = [f"| {' | '.join(cells)} |" for cells in table]
+    return "\n".join([lines[0], "|" + " --- |" * len(table[0]), *lines[1:]])
+
+
+def _tumours(count: int) -> str:
+    return f"{count} tumour{'' if count == 1 else 's'}"
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _spread(found: MeanAndSd) -> str:
+    return "" if math.isnan(found.mean) else mean_and_sd(found.mean, found.sd, "{:.4g}".format)
+
+
+def _seconds(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def _flat(table: str, row: SummaryRow) -> dict[str, Any]:
+    metrics: dict[str, float] = {}
+    for name in _HEADINGS:
+        value = row.metrics[name]
+        metrics |= {f"{name}_mean": value.mean, f"{name}_sd": value.sd}
+    return {
+        "table": table,
+        "model": row.model,
+        "channels": row.channels,
+        "branches": row.branches,
+        "part": row.part,
+        "region": row.region,
+        "chose_checkpoint": row.chose_checkpoint,
+        "slides": row.slides,
+        "tumours": row.tumours,
+        **metrics,
+        "parameters": row.parameters,
+        "seconds": row.seconds,
+        "patches_per_second": row.patches_per_second,
+        "peak_memory_mb": row.peak_memory_mb,
+    }
+
+
+_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's: told apart by people of all kinds of colour vision."""
+_MODEL_NAMES = {"hrpn": "HRPN", "ganda": "GANDA"}
+_SERIES_NAMES = {"validation": "cross-validation (held-out tumour chose the epoch)", "test": "test tumours"}
+_DPI = 150
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What stands side by side, and what is told apart by colour."""
+
+    title: str
+    category: Callable[[ResultRow], str]
+    series: Callable[[ResultRow], str]
+
+
+def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultRow], folder: Path) -> tuple[Path, ...]:
+    """Draw the comparison of models, and of the ablations where there are any, on tissue and on the full frame.
+
+    Parameters
+    ----------
+    models : sequence of ResultRow
+        Networks and baselines that are compared.
+    ablations : sequence of ResultRow
+        The ablation grid; may be empty.
+    folder : pathlib.Path
+        Where to; made where it is not there.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        Pictures, with a CSV of the same name beside each; older ones are replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {
+        "models": (models, _Layout("Models", _model, lambda row: _SERIES_NAMES[row.part])),
+        "ablations": (ablations, _Layout("Ablations of HRPN", _channels, _branches)),
+    }
+    return tuple(
+        _write(chosen, layout, region, folder / f"{name}-{region}.png")
+        for name, (rows, layout) in wanted.items()
+        for region in _REGIONS
+        if (chosen := [row for row in rows if row.region == region])
+    )
+
+
+def _model(row: ResultRow) -> str:
+    return _MODEL_NAMES.get(row.model, row.model.replace(" ", "\n"))
+
+
+def _channels(row: ResultRow) -> str:
+    return row.channels.replace("+", "\n+ ")
+
+
+def _branches(row: ResultRow) -> str:
+    return f"{row.branches} branch{'' if row.branches == 1 else 'es'}"
+
+
+def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    series = sorted({layout.series(row) for row in rows})
+    categories = list(dict.fromkeys(layout.category(row) for row in rows))
+    width = 0.6 + max(1.8, 0.45 * len(categories), 0.25 * len(categories) * len(series))
+    figure = Figure(figsize=(width * len(_HEADINGS), 4), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(_HEADINGS)), _HEADINGS, strict=True):
+        _draw_panel(axes, rows, layout, metric, series)
+    figure.suptitle(f"{layout.title}, {_REGIONS[region]}: each point is a slide, their number above")
+    handles = {
+        text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
+    plain_text(figure)
+    with replaced_file(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:], dpi=_DPI)
+    write_csv([_plotted(row, layout) for row in rows], path.with_suffix(".csv"))
+    return path
+
+
+def _draw_panel(axes: Axes, rows: Sequence[ResultRow], layout: _Layout, metric: str, series: Sequence[str]) -> None:
+    there = [row for row in rows if math.isfinite(getattr(row, metric))]
+    categories = list(dict.fromkeys(layout.category(row) for row in there))
+    width = 0.8 / len(series)
+    for index, one in enumerate(series):
+        colour, is_labelled = _PALETTE[index % len(_PALETTE)], False
+        for place, category in enumerate(categories):
+            values = [
+                getattr(row, metric) for row in there if (layout.category(row), layout.series(row)) == (category, one)
+            ]
+            if values:
+                middle = place + (index - (len(series) - 1) / 2) * width
+                _draw_box(axes, values, middle, 0.8 * width, colour, "" if is_labelled else one)
+                is_labelled = True
+    axes.margins(y=0.12)
+    axes.set_title(_HEADINGS[metric])
+    axes.set_xticks(range(len(categories)), categories, fontsize=8)
+    axes.set_xlim(-0.6, max(0, len(categories) - 1) + 0.6)
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_box(axes: Axes, values: Sequence[float], middle: float, width: float, colour: str, label: str) -> None:
+    """A box and all its points, side by side so that none hides another; of one or two slides the points alone."""
+    count = len(values)
+    if count > 2:
+        axes.boxplot(
+            values,
+            positions=[middle],
+            widths=width,
+            showfliers=False,
+            manage_ticks=False,
+            boxprops={"color": colour},
+            whiskerprops={"color": colour},
+            capprops={"color": colour},
+            medianprops={"color": colour},
+        )
+    places = [middle + width * 0.6 * ((number + 0.5) / count - 0.5) for number in range(count)]
+    axes.plot(places, values, "o", color=colour, markersize=4, alpha=0.8, label=label or "_")
+    axes.annotate(f"{count}", (middle, 1), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=7)
+
+
+def _plotted(row: ResultRow, layout: _Layout) -> dict[str, object]:
+    return {
+        "category": layout.category(row).replace("\n", " "),
+        "series": layout.series(row),
+        "fold": row.fold,
+        "slide": row.slide,
+        "tumour": row.tumour,
+        "part": row.part,
+        "chose_checkpoint": row.chose_checkpoint,
+        "region": row.region,
+        **{metric: getattr(row, metric) for metric in _HEADINGS},
+        "n": row.n,
+    }

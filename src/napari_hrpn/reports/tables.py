@@ -1,0 +1,218 @@
+"""Every table of an evaluation as CSV and Parquet; what does not exist is empty."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.analysis import EvaluationPart
+from napari_hrpn.analysis.metrics import METRICS
+from napari_hrpn.core.files import replaced_file
+from napari_hrpn.core.plain_text import csv_cell
+from napari_hrpn.reports.serialization import plain_part
+from napari_hrpn.slides.writers.output_path import partial_output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari_hrpn.analysis import Agreement, VesselFindings
+
+    Plain = dict[str, Any]
+    Rows = list[Plain]
+
+
+def evaluation_tables(parts: Mapping[str, Plain]) -> dict[str, Rows]:
+    """All tables of an evaluation."""
+    pixels = [part for name, part in parts.items() if name.startswith("pixels ")]
+    tables: dict[str, Rows] = {
+        "regions": [row for part in pixels for row in _region_rows(part)],
+        "iou_curve": [{"prediction": part["name"], **point} for part in pixels for point in part["iou_curve"]],
+        "quantiles": [row for part in pixels for row in _quantiles(part)],
+        "histogram": [row for part in pixels for row in _histogram(part)],
+        "density": [row for part in pixels for row in _densities(part)],
+    }
+    if penetration := parts.get("penetration"):
+        tables |= _penetration_tables(penetration)
+    if patches := parts.get("patches"):
+        tables |= {"patches": patches["patches"], "heterogeneity": patches["spread"]}
+        tables["patch_agreement"] = [{"prediction": name, **row} for name, row in patches["agreement"].items()]
+    if quality := parts.get("quality"):
+        tables["quality"] = [{**row, "channels": " ".join(map(str, row["channels"]))} for row in quality["findings"]]
+        tables["grey_levels"] = [
+            {key: value for key, value in row.items() if not isinstance(value, list | dict)}
+            for row in quality["grey_levels"]
+        ]
+    return {name: rows for name, rows in tables.items() if rows}
+
+
+def penetration_tables(found: VesselFindings) -> dict[str, Rows]:
+    """The tables of vessels and penetration alone.
+
+    Parameters
+    ----------
+    found : VesselFindings
+        What was measured.
+
+    Returns
+    -------
+    dict of str to list of dict
+        As those of an evaluation; what does not exist is None.
+    """
+    return evaluation_tables({"penetration": plain_part(EvaluationPart("penetration", found))})
+
+
+def _region_rows(part: Plain) -> Rows:
+    """Numbers of a prediction, a row per region."""
+    rows = []
+    for region in (part["tissue"], part["frame"], *part["rois"]):
+        if region is None:
+            continue
+        row = {"prediction": part["name"], **region}
+        row.pop("reasons", None)
+        intervals, box = row.pop("intervals", None) or {}, row.pop("box_px", None)
+        for key in (metric.key for metric in METRICS if metric.interval):
+            ends = intervals.get(key, {})
+            row[f"{key}_low"], row[f"{key}_high"] = ends.get("low"), ends.get("high")
+        row["interval_blocks"] = intervals.get("effective_blocks")
+        row |= dict(zip(("y0_px", "y1_px", "x0_px", "x1_px"), box or [None] * 4, strict=True))
+        rows.append(row)
+    return rows
+
+
+def write_tables(tables: Mapping[str, Rows], folder: Path) -> tuple[Path, ...]:
+    """Write tables as CSV and Parquet, each in one step; older ones are replaced."""
+    import pandas as pd
+
+    paths: list[Path] = []
+    for name, rows in tables.items():
+        frame = pd.DataFrame(rows)
+        paths += [folder / f"{name}.csv", folder / f"{name}.parquet"]
+        with partial_output(paths[-2], None, overwrite=True) as partial:
+            texts = frame.select_dtypes(exclude=["number", "bool"]).columns
+            shown = frame.assign(**{name: frame[name].map(csv_cell) for name in texts})
+            shown.rename(columns=csv_cell).to_csv(partial, index=False, lineterminator="\n")
+        with partial_output(paths[-1], None, overwrite=True) as partial:
+            frame.to_parquet(partial, index=False)
+    return tuple(paths)
+
+
+def _quantiles(part: Plain) -> Rows:
+    found = part["quantiles"]
+    columns: Sequence[Any] = (found["percentiles"], found["real"], found["predicted"])
+    return [
+        {"prediction": part["name"], "percentile": percentile, "real": real, "predicted": predicted}
+        for percentile, real, predicted in zip(*columns, strict=True)
+    ]
+
+
+def _histogram(part: Plain) -> Rows:
+    edges, (real, predicted) = part["histogram"]["edges"], part["histogram"]["counts"]
+    return [
+        {"prediction": part["name"], "from": low, "to": high, "real_pixels": of_real, "predicted_pixels": of_predicted}
+        for low, high, of_real, of_predicted in zip(edges[:-1], edges[1:], real, predicted, strict=True)
+    ]
+
+
+def _densities(part: Plain) -> Rows:
+    rows = []
+    for region, density in part["densities"].items():
+        low, high = density["range"]
+        width = (high - low) / 256
+        rows += [
+            {
+                "prediction": part["name"],
+                "region": region,
+                "real": low + (real + 0.5) * width,
+                "predicted": low + (predicted + 0.5) * width,
+                "pixels": pixels,
+            }
+            for real, predicted, pixels in zip(density["real"], density["predicted"], density["pixels"], strict=True)
+        ]
+    return rows
+
+
+def _penetration_tables(part: Plain) -> dict[str, Rows]:
+    shells, bands, lengths = [], [], []
+    for profile in part["profiles"]:
+        place = {"image": profile["image"], "area": profile["area"]}
+        shells += [{**place, **shell} for shell in profile["shells"]]
+        bands += [{**place, **band} for band in profile["bands"]]
+        beyond = {f"share_beyond_{one['beyond_um']:g}_um": one["share"] for one in profile["beyond"]}
+        names = ("n", "d50_um", "d90_um", "decay_um", "vessel_mean", "background")
+        floors = ("d50_low_um", "d50_high_um", "d90_low_um", "d90_high_um", "darkest", "decay_from_um", "range_um")
+        numbers = {**{name: profile[name] for name in names}, **beyond, "reason": profile["reason"]}
+        lengths.append({**place, **numbers, **{name: profile[name] for name in floors}})
+    return {
+        "penetration": lengths,
+        "penetration_shells": shells,
+        "penetration_bands": bands,
+        "vessels": part["vessels"],
+        "vessel_density": [part["density"]],
+    }
+
+
+_COLUMNS = ("n", "mse", "rmse", "r2", "r2_ceiling", "psnr_db", "pearson_r", "data_range", "reason")
+
+
+def write_agreement(
+    rows: Mapping[str, Agreement],
+    folder: Path,
+    *,
+    r2_ceilings: Mapping[str, float] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> tuple[Path, Path]:
+    """Write ``agreement.csv`` and ``agreement.json``, each in one step; older ones are replaced.
+
+    Parameters
+    ----------
+    rows : mapping of str to Agreement
+        Agreement by region, such as "tissue" and "frame".
+    folder : pathlib.Path
+        Where to.
+    r2_ceilings : mapping of str to float, optional
+        Best possible R2 by region, where it is known.
+    about : mapping, optional
+        What was compared; goes into the JSON as it is.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The CSV and the JSON file.
+    """
+    ceilings = r2_ceilings or {}
+    table = {
+        region: {column: ({**asdict(row), "r2_ceiling": ceilings.get(region)})[column] for column in _COLUMNS}
+        for region, row in rows.items()
+    }
+    found = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
+    content = json.dumps({**(about or {}), "agreement": found}, indent=2, allow_nan=False) + "\n"
+    paths = folder / "agreement.csv", folder / "agreement.json"
+    write_csv([{"region": region, **row} for region, row in table.items()], paths[0])
+    with replaced_file(paths[1]) as partial:
+        partial.write_text(content, encoding="utf-8")
+    return paths
+
+
+def write_csv(rows: Sequence[Plain], path: Path) -> None:
+    """Write rows as CSV in one step; what does not exist is empty, and an older file is replaced."""
+    with replaced_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {key: "" if _is_missing(value) else csv_cell(value) for key, value in row.items()} for row in rows
+        )
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _as_json(value: object) -> object:
+    """JSON knows no infinity: that of the PSNR of equal images becomes a string."""
+    if _is_missing(value):
+        return None
+    return str(value) if isinstance(value, float) and math.isinf(value) else value

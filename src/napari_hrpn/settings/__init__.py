@@ -1,0 +1,15 @@
+"""Everything that can be chosen for a training, a prediction or an evaluation; importing it loads nothing heavy."""
+
+from napari_hrpn.settings.evaluation import EvaluationSettings, PenetrationSettings, VesselSettings
+from napari_hrpn.settings.prediction import CELL_PX, PredictionSettings
+from napari_hrpn.settings.training import TrainingSettings, recipe_settings
+
+__all__ = [
+    "CELL_PX",
+    "EvaluationSettings",
+    "PenetrationSettings",
+    "PredictionSettings",
+    "TrainingSettings",
+    "VesselSettings",
+    "recipe_settings",
+]

@@ -1,0 +1,135 @@
+"""Every choice of a prediction, and the only home of its defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from napari_hrpn.core import Box
+from napari_hrpn.core.errors import PredictionError
+from napari_hrpn.core.options import Option, check_options
+
+CELL_PX = 512
+"""Side of the squares in which a prediction is stored; cores are multiples of it."""
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How a slide is predicted.
+
+    Attributes
+    ----------
+    region : Box or None
+        Predict only the tiles that meet this box of full-resolution pixels.
+    """
+
+    halo: Annotated[
+        int | None,
+        Option(
+            title="Halo",
+            help="Pixels around a tile that the network sees as well. If not given as far as it can see, its measured "
+            "receptive field, with which tiles fit together exactly.",
+            minimum=0,
+            step=32,
+            unit="px",
+            flag="--halo",
+            metavar="PX",
+        ),
+    ] = None
+    core: Annotated[
+        int | None,
+        Option(
+            title="Tile",
+            help="Side of a tile, a multiple of 512. Larger tiles take less time per pixel and more memory. If not "
+            "given as large as the memory allows.",
+            minimum=CELL_PX,
+            multiple=CELL_PX,
+            unit="px",
+            flag="--core",
+            metavar="PX",
+        ),
+    ] = None
+    largest_core: Annotated[
+        int | None,
+        Option(
+            title="Largest tile",
+            help="Where the side of a tile follows from the memory, none is larger. If not given 1,024 px on a CPU and "
+            "4,096 px elsewhere for somebody who waits for the first tile, else 4,096 and 8,192 px. A prediction that "
+            "is gone on with keeps its tiles.",
+            minimum=CELL_PX,
+            multiple=CELL_PX,
+            unit="px",
+        ),
+    ] = None
+    memory_gb: Annotated[
+        float | None,
+        Option(
+            title="Memory",
+            help="Memory that one tile may take; if not given a quarter of what is free, 4 GB at most on a CPU.",
+            above=0,
+            unit="GB",
+            noun="memory",
+            flag="--memory",
+            metavar="GB",
+        ),
+    ] = None
+    padding: Annotated[
+        Literal["reflect", "zero"],
+        Option(
+            title="Padding",
+            help="What the network sees beyond the slide's border: the slide mirrored, or grey level zero.",
+            titles={"reflect": "Mirrored", "zero": "Zero"},
+        ),
+    ] = "reflect"
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"],
+        Option(
+            title="Precision",
+            help="Arithmetic inside the network, but for its last layer: fp32, bf16 or fp16. 16 bit is faster on some "
+            "processors, and errs by 0.2 % of the range on average, up to 10 % at single pixels.",
+            titles={"fp32": "32 bit, exact", "bf16": "16 bit, bfloat16", "fp16": "16 bit, float16"},
+            flag="--precision",
+            metavar="TYPE",
+        ),
+    ] = "fp32"
+    device: Annotated[
+        str,
+        Option(
+            title="Device",
+            help="Processor that runs the network: auto, cpu, cuda, cuda:N or mps.",
+            flag="--device",
+            metavar="NAME",
+        ),
+    ] = "auto"
+    skip_blank: Annotated[
+        bool,
+        Option(
+            title="Skip blank glass",
+            help="Fill what holds no tissue with the network's answer to the slide's background.",
+            flag="--skip-blank/--no-skip-blank",
+        ),
+    ] = True
+    resample: Annotated[
+        bool,
+        Option(
+            title="Resample to the pixel size trained on",
+            help="Show the slide to the network at the pixel size that it was trained on. The prediction has the "
+            "slide's own pixels.",
+            flag="--resample",
+        ),
+    ] = False
+    output: Annotated[
+        Literal["float32", "probe"],
+        Option(
+            title="Result",
+            help="Pixel type of the result: float32, as the network gives it, or probe, rounded and clipped to that of "
+            "the slides trained on.",
+            titles={"float32": "32 bit floating point", "probe": "Integers, as trained on"},
+            flag="--output-type",
+            metavar="TYPE",
+        ),
+    ] = "float32"
+    region: Box | None = None
+
+    def __post_init__(self) -> None:
+        check_options(self, PredictionError)

@@ -1,0 +1,347 @@
+"""Every choice of a training, and the only home of its defaults: the published recipes and the fast one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from napari_hrpn.core.errors import TrainingError
+from napari_hrpn.core.options import Option, check_options
+
+
+def _share(title: str, words: str) -> Option:
+    return Option(title=title, help=words, minimum=0, maximum=1, is_share=True, step=0.05)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained."""
+
+    model: Annotated[
+        Literal["hrpn", "ganda"],
+        Option(
+            title="Model",
+            help="Network: hrpn, or ganda, the generative network that it was compared with.",
+            titles={"hrpn": "HRPN", "ganda": "GANDA"},
+            flag="--model",
+            metavar="NAME",
+        ),
+    ] = "hrpn"
+    recipe: Annotated[
+        Literal["paper", "fast"],
+        Option(
+            title="Recipe",
+            help="Where all other numbers come from. fast: random crops, AdamW with one learning rate cycle, averaged "
+            "weights; minutes on a few slides, even without a GPU. paper: exactly as published (Xu et al. 2023), a "
+            "grid of 512 px patches, RMSprop, a learning rate of 0.00001 and no scaling; hours on a GPU.",
+            titles={"fast": "Fast", "paper": "Paper"},
+            flag="--recipe",
+            metavar="NAME",
+        ),
+    ] = "fast"
+    channels: Annotated[
+        tuple[str, ...],
+        Option(
+            title="Inputs",
+            help="Stains that the network sees, in order, such as nuclei,vessels. Any other stain can be added, with "
+            "its channel in each slide.",
+            flag="--channels",
+            metavar="ROLE,ROLE",
+        ),
+    ] = ("nuclei", "vessels")
+    target: Annotated[
+        str, Option(title="Target", help="Stain to predict; probe if not given.", flag="--target", metavar="ROLE")
+    ] = "probe"
+    branches: Annotated[
+        int,
+        Option(
+            title="Branches",
+            help="Resolutions that HRPN works on at the same time, 1 to 4.",
+            minimum=1,
+            maximum=4,
+            flag="--branches",
+            metavar="N",
+        ),
+    ] = 4
+    upsampling: Annotated[
+        Literal["bilinear", "transposed"],
+        Option(
+            title="Upsampling",
+            help="How HRPN makes coarse features fine again: bilinear or transposed.",
+            titles={"bilinear": "Bilinear", "transposed": "Transposed convolution"},
+            flag="--upsampling",
+            metavar="KIND",
+        ),
+    ] = "bilinear"
+    sampling: Annotated[
+        Literal["grid", "crops"],
+        Option(
+            title="Sampling",
+            help="Patches of a fixed grid, each once per epoch; or random crops.",
+            titles={"grid": "Grid", "crops": "Random crops"},
+        ),
+    ] = "crops"
+    patch_px: Annotated[
+        int,
+        Option(
+            title="Patch",
+            help="Side of a patch, a multiple of the network's coarsest pixel.",
+            minimum=32,
+            maximum=4096,
+            step=32,
+            unit="px",
+            noun="patch",
+            flag="--patch",
+            metavar="PX",
+        ),
+    ] = 256
+    batch: Annotated[
+        int,
+        Option(
+            title="Batch",
+            help="Patches per step. Where memory runs out, a step is done in pieces.",
+            minimum=1,
+            maximum=4096,
+            flag="--batch",
+            metavar="N",
+        ),
+    ] = 8
+    epochs: Annotated[
+        int,
+        Option(
+            title="Epochs",
+            help="Epochs at most; the weights of the best one are kept.",
+            minimum=1,
+            maximum=100_000,
+            flag="--epochs",
+            metavar="N",
+        ),
+    ] = 20
+    steps_per_epoch: Annotated[
+        int | None,
+        Option(
+            title="Steps",
+            help="Steps per epoch, with random crops; if not given as many as cover the tissue once, 50 at least.",
+            minimum=1,
+            maximum=1_000_000,
+            flag="--steps",
+            metavar="N",
+        ),
+    ] = None
+    optimiser: Annotated[
+        Literal["rmsprop", "adamw", "adam"],
+        Option(
+            title="Optimiser",
+            help="What changes the weights; GANDA takes it for both its networks.",
+            titles={"rmsprop": "RMSprop", "adamw": "AdamW", "adam": "Adam"},
+        ),
+    ] = "adamw"
+    learning_rate: Annotated[
+        float,
+        Option(
+            title="Rate",
+            help="Learning rate; its peak where the recipe has a cycle.",
+            minimum=1e-12,
+            maximum=10,
+            is_logarithmic=True,
+            flag="--learning-rate",
+            metavar="X",
+        ),
+    ] = 4e-3
+    momentum: Annotated[float, Option(title="Momentum", help="Of the optimiser.", minimum=0, maximum=1)] = 0.9
+    weight_decay: Annotated[float, Option(title="Weight decay", help="Of the optimiser.", minimum=0, maximum=10)] = 1e-2
+    schedule: Annotated[
+        Literal["constant", "cosine"],
+        Option(
+            title="Schedule",
+            help="cosine rises over the first part of the training, the warm-up, and falls to zero at its end.",
+            titles={"constant": "Constant", "cosine": "Cosine"},
+        ),
+    ] = "cosine"
+    warm_up: Annotated[float, _share("Warm-up", "Share of the training.")] = 0.3
+    scaling: Annotated[
+        Literal["raw", "fixed", "percentile", "full_scale"],
+        Option(
+            title="Scaling",
+            help="From grey levels to the network's numbers: the 1st percentile of the tissue becomes 0 and the 99.5th "
+            "becomes 1, over all training slides together or on each slide by itself; or as published for HRPN (none) "
+            "and for GANDA (the full scale of the pixel type becomes -1 to 1).",
+            titles={
+                "fixed": "Percentiles of all slides",
+                "percentile": "Percentiles of each slide",
+                "raw": "None: grey levels",
+                "full_scale": "Full scale of the camera",
+            },
+        ),
+    ] = "fixed"
+    flips: Annotated[bool, Option(title="Flips", help="Flip and turn patches at random.")] = True
+    padding_counts: Annotated[
+        bool,
+        Option(
+            title="Padding counts",
+            help="Learn from the padding of patches at the border as well, as published. Validation leaves it out.",
+        ),
+    ] = False
+    averaging: Annotated[
+        float,
+        Option(
+            title="Averaging",
+            help="Share of the averaged weights that a step keeps; 0 takes the latest weights.",
+            minimum=0,
+            maximum=0.999999,
+            step=0.001,
+        ),
+    ] = 0.995
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        Option(
+            title="Precision",
+            help="Arithmetic inside the network: fp32, bf16, or auto, which is bf16 on a GPU that has it.",
+            titles={"auto": "Automatic", "fp32": "32 bit, exact", "bf16": "16 bit, bfloat16"},
+            flag="--precision",
+            metavar="TYPE",
+        ),
+    ] = "auto"
+    minimum_overlap: Annotated[
+        float, _share("In regions", "Share of a patch that must lie in the annotated regions.")
+    ] = 0.5
+    minimum_tissue: Annotated[float, _share("Tissue", "Share of a patch that must be tissue.")] = 0.0
+    max_minutes: Annotated[
+        float | None,
+        Option(
+            title="Stop after",
+            help="End by then, all runs of this training together. The learning rate comes down in time.",
+            minimum=0.01,
+            maximum=1e6,
+            unit="min",
+            automatic="No limit",
+            flag="--max-minutes",
+            metavar="M",
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        Option(
+            title="Device",
+            help="Processor that trains the network: auto, cpu, cuda, cuda:N or mps.",
+            flag="--device",
+            metavar="NAME",
+        ),
+    ] = "auto"
+    seed: Annotated[
+        int,
+        Option(
+            title="Seed",
+            help="Everything random follows from it.",
+            minimum=0,
+            maximum=2**63,
+            flag="--seed",
+            metavar="N",
+        ),
+    ] = 0
+    devices: Annotated[
+        int,
+        Option(
+            title="Devices",
+            help="Train on so many GPUs together, from the chosen one on: each has its share of every batch. On a CPU "
+            "so many processes, which are no faster than one.",
+            minimum=1,
+            maximum=64,
+            flag="--devices",
+            metavar="N",
+        ),
+    ] = 1
+
+    def __post_init__(self) -> None:
+        check_options(self, TrainingError)
+        if not self.channels or len(set(self.channels)) < len(self.channels) or self.target in self.channels:
+            msg = (
+                f"input channels are {', '.join(self.channels) or 'none'}; expected different ones without the target."
+            )
+            raise TrainingError(msg)
+        if self.patch_px % self.stride:
+            msg = f"patches are {self.patch_px} px; expected a multiple of {self.stride} px, the network's stride."
+            raise TrainingError(msg)
+        if self.devices > self.batch:
+            msg = f"a batch has {self.batch} patches for {self.devices} devices; expected at least one for each."
+            raise TrainingError(msg)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input per pixel of the network's coarsest part."""
+        return 16 if self.model == "ganda" else 4 << (self.branches - 1)
+
+
+_PAPER = TrainingSettings(
+    recipe="paper",
+    sampling="grid",
+    patch_px=512,
+    batch=32,
+    optimiser="rmsprop",
+    learning_rate=1e-5,
+    weight_decay=1e-8,
+    schedule="constant",
+    scaling="raw",
+    flips=False,
+    padding_counts=True,
+    averaging=0.0,
+    precision="fp32",
+)
+_FAST = TrainingSettings()
+_GANDA = replace(
+    _PAPER,
+    model="ganda",
+    batch=20,
+    epochs=50,
+    optimiser="adam",
+    learning_rate=2e-4,
+    momentum=0.5,
+    weight_decay=0.0,
+    scaling="full_scale",
+)
+_GANDA_FAST = replace(
+    _GANDA,
+    recipe="fast",
+    sampling="crops",
+    patch_px=256,
+    batch=8,
+    epochs=20,
+    flips=True,
+    padding_counts=False,
+    precision="auto",
+)
+_RECIPES = {
+    ("hrpn", "paper"): _PAPER,
+    ("hrpn", "fast"): _FAST,
+    ("ganda", "paper"): _GANDA,
+    ("ganda", "fast"): _GANDA_FAST,
+}
+
+
+def recipe_settings(recipe: str = "fast", model: str = "hrpn", **changes: object) -> TrainingSettings:
+    """Settings of a recipe, with changes.
+
+    Parameters
+    ----------
+    recipe : {"paper", "fast"}
+        "paper" is as published (Xu et al. 2023; for GANDA what its paper and theirs say); "fast" reaches the same
+        validation loss in a small part of the time.
+    model : {"hrpn", "ganda"}
+        Which network.
+    **changes
+        Fields of `TrainingSettings` that differ.
+
+    Returns
+    -------
+    TrainingSettings
+        All other fields as the recipe has them.
+
+    Raises
+    ------
+    TrainingError
+        In one sentence, when there is no such recipe or a field is out of its range.
+    """
+    if (model, recipe) not in _RECIPES:
+        msg = f"there is no recipe {recipe!r} for the model {model!r}; expected paper or fast, for hrpn or ganda."
+        raise TrainingError(msg)
+    return replace(_RECIPES[model, recipe], **changes)  # type: ignore[arg-type]
