@@ -56,7 +56,7 @@ def write_pair(folder: Path, size_px: int) -> tuple[Path, Path]:
 def settle(widget: RoiCorrelationWidget) -> None:
     """Wait until all is measured."""
     QTest.qWait(200)
-    while widget.is_busy:
+    while not widget.is_settled:
         QTest.qWait(20)
 
 

@@ -73,7 +73,7 @@ class Slider:
         for move in range(MOVES):
             drawn, began, began_cpu = self._drawn, time.perf_counter(), time.process_time()
             began_own = time.thread_time()
-            self._widget.threshold_form.slider.setValue(500 + 10 * move)
+            self._widget.threshold_form.slider.value = 500 + 10 * move
             self._widget._threshold_soon.stop()
             self._widget._use_threshold()
             own_cpu.append(time.thread_time() - began_own)

@@ -32,7 +32,7 @@ def settle(widget: RoiCorrelationWidget) -> None:
     """Wait until all is measured and drawn."""
     QTest.qWait(500)
     end = time.monotonic() + LONGEST_S
-    while widget.is_busy and time.monotonic() < end:
+    while not widget.is_settled and time.monotonic() < end:
         QTest.qWait(50)
     QTest.qWait(700)
 
@@ -77,15 +77,15 @@ def main() -> None:
     viewer.window.add_dock_widget(widget, name="ROI correlation")
     settle(widget)
     form = widget.roi_form.random_form
-    form.width_box.setValue(arguments.size[0])
-    form.height_box.setValue(arguments.size[1])
-    form.add_button.click()
+    form.width_box.value = arguments.size[0]
+    form.height_box.value = arguments.size[1]
+    form.add_button.native.click()
     settle(widget)
     print(widget.message)
     widget.table.selectRow(0)
     if arguments.layer:
         widget.show_colocalization_layer()
-    widget.colocalize()
+    widget.measure()
     settle(widget)
     viewer.window._qt_window.grab().save(str(arguments.output), quality=QUALITY)
     compare_with_scipy(widget)

@@ -140,9 +140,9 @@ def test_only_finished_tiles_of_a_prediction_count_at_every_level(opened, viewer
     assert overlap.counts.n == (inside & tissue).sum()
     first = widget._overview.overlaps[0]
     assert first.counts.n == overlap.counts.n
-    coarse = widget._overview.levels.read(widget._overview.levels.whole(1), widget._overview.region)
+    levels = widget._overview.levels
     whole = inside.reshape(350, 2, 550, 2).all(axis=(1, 3))
-    assert not (coarse.labels(0, 0.0).astype(bool) & ~whole).any()
+    assert not (levels.labels(levels.whole(1), 0, 0.0).astype(bool) & ~whole).any()
 
 
 def test_problems_have_a_colour_that_can_be_read_in_both_themes(qtbot, monkeypatch):

@@ -10,10 +10,11 @@ from scipy import ndimage
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
 from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import Slide, coarser_levels
-from support.roi_shapes import own_threads
+from support.roi_shapes import box, own_threads
 
 SHAPE = (500, 640)
 WAIT_MS = 120_000
+PLACE = {"scale": (0.65, 0.65), "units": ("um", "um")}
 
 
 @pytest.fixture(scope="session")
@@ -92,11 +93,24 @@ def settled(qtbot):
             return (
                 len(rows) == regions
                 and all(row.measurement or row.problem for row in rows)
-                and not widget.is_busy
+                and widget.is_settled
                 and widget.table.rowCount() == regions
-                and not widget._table_soon.isActive()
             )
 
         qtbot.waitUntil(is_done, timeout=WAIT_MS)
 
     return run
+
+
+@pytest.fixture
+def widget(viewer, show, open_widget):
+    show(viewer, ("HRPN", "GANDA"))
+    return open_widget(viewer)
+
+
+@pytest.fixture
+def drawn(widget, viewer, settled):
+    """The widget with two rectangles."""
+    shapes = viewer.add_shapes([box(50, 250, 60, 300), box(300, 480, 100, 400)], name="mine", **PLACE)
+    settled(widget, 2)
+    return widget, shapes

@@ -1,14 +1,15 @@
 """Regions under any transform, against the pixels whose centres napari itself puts inside."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from skimage.measure import points_in_poly
 
 from napari_hrpn.analysis import AnalysisError, roi_mask
 from napari_hrpn.core import Box
-from napari_hrpn.plugin.roi_correlation.listed_rois import label_rois, shape_rois
-from napari_hrpn.plugin.roi_correlation.new_rois import add_boxes, imported_layer, new_layer, read_rois
+from napari_hrpn.plugin.roi_correlation.new_regions import add_boxes, imported_layer, new_layer, read_rois
+from napari_hrpn.plugin.roi_correlation.regions import label_rois, name_last, shape_rois
 from napari_hrpn.plugin.viewer import placement
 from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide, points_in_layer
 from napari_hrpn.slides import Annotation, SlideError, included, write_geojson
@@ -109,6 +110,10 @@ def test_names_come_from_the_feature_and_excluding_shapes_are_no_regions():
     add_boxes([Box(30, 40, 40, 50)], ["rim"], layer, image, viewer)
     layer.add(box(50, 55, 50, 60), shape_type="rectangle")
     assert [one.name for one in shape_rois(layer, image, viewer).rois] == ["core", "rim", "ROI 4"]
+    name_last(layer, pd.DataFrame({"name": ["edge"], "other": [1]}))
+    assert [one.name for one in shape_rois(layer, image, viewer).rois] == ["core", "rim", "edge"]
+    assert layer.feature_defaults["name"].iloc[0] == "ROI 4"
+    assert list(layer.features) == ["name"]
     for key, value in placement(image).items():
         np.testing.assert_array_equal(getattr(layer, key) if key != "affine" else layer.affine.affine_matrix, value)
 

@@ -16,18 +16,17 @@ from napari_hrpn.analysis import (
     roi_mask,
 )
 from napari_hrpn.analysis.slide_penetration import ProbeImage
-from napari_hrpn.plugin.roi_correlation.export_rows import Exported, tidy_rows
 from napari_hrpn.plugin.roi_correlation.exports import (
-    RoiExport,
+    Exported,
     roi_figure,
+    tidy_rows,
     write_roi_figure,
     write_rois_geojson,
     write_rois_table,
 )
-from napari_hrpn.plugin.roi_correlation.listed_rois import ListedRoi
-from napari_hrpn.plugin.roi_correlation.result_words import numbers_html, summary_html
-from napari_hrpn.plugin.roi_correlation.results import RoiRow
-from napari_hrpn.plugin.roi_correlation.roi_table import RoiTable
+from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
+from napari_hrpn.plugin.roi_correlation.result_panel import numbers_html, summary_html
+from napari_hrpn.plugin.roi_correlation.results import RoiRow, RoiTable
 from napari_hrpn.slides import Annotation, SlideError, read_geojson
 from support.roi_shapes import box
 
@@ -151,31 +150,29 @@ def test_nothing_is_replaced_unasked(exported, tmp_path):
     write_rois_table(exported, path, overwrite=True)
 
 
-def test_the_button_asks_where_and_says_what_it_did(exported, tmp_path, qtbot, monkeypatch):
-    export = RoiExport(lambda: (exported, exported.rows[0]))
-    qtbot.addWidget(export.button)
-    said = []
-    export.said.connect(said.append)
+def test_the_widget_asks_where_and_says_what_it_did(drawn, tmp_path, monkeypatch):
+    widget, _ = drawn
     for action, name in (
-        (export.save_table, "t.csv"),
-        (export.save_figure, "f.png"),
-        (export.save_regions, "r.geojson"),
+        (widget.save_table, "t.csv"),
+        (widget.save_figure, "f.png"),
+        (widget.save_regions, "r.geojson"),
     ):
         chosen = str(tmp_path / name)
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen, **__: (chosen, "X (*.x)"))
         action()
-        assert said[-1] == f"Saved: {chosen}"
+        assert widget.message == f"Saved: {chosen}"
         assert (tmp_path / name).exists()
+    widget.bar.say("")
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: ("", ""))
-    export.save_table()
-    assert len(said) == 3
+    widget.save_table()
+    assert widget.message == ""
 
 
 def test_the_table_sorts_by_number_and_what_is_not_measured_comes_last(exported, qtbot):
     table = RoiTable()
     qtbot.addWidget(table)
     waiting = RoiRow(ListedRoi(7, "ROI 8", exported.rows[0].listed.roi, "x"))
-    table.show_rows([waiting, *exported.rows], exported.names)
+    table.show_regions([waiting, *exported.rows], exported.names)
     last = table.columnCount() - 1
     table.sortByColumn(last, table.horizontalHeader().sortIndicatorOrder())
     assert [table.item(row, last).text() for row in range(3)] == ["10,500", "50,400", "…"]
@@ -187,14 +184,14 @@ def test_the_table_sorts_by_number_and_what_is_not_measured_comes_last(exported,
     assert table.item(2, 0).isSelected()
     assert table.picked_index() == 0
     assert picked == [2]
-    table.show_rows(exported.rows, exported.names[:1])
+    table.show_regions(exported.rows, exported.names[:1])
     assert table.columnCount() == 4
-    table.show_more(True)
+    table.more_box.value = True
     assert table.columnCount() == 8
 
 
 def test_words_have_n_and_intervals(exported):
-    words = numbers_html(exported.rows[1].measurement, exported.names).replace("&nbsp;", " ")
+    words = numbers_html(exported.rows[1], exported.names).replace("&nbsp;", " ")
     assert "10,500 px" in words
     assert "GANDA − HRPN, paired: r" in words
     assert "2 ROIs" in summary_html(exported.rows, exported.names)

@@ -12,11 +12,10 @@ from scipy import stats
 from napari_hrpn.analysis import colocalization, preview_roi
 from napari_hrpn.analysis.blocks import BlockSums
 from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
-from napari_hrpn.plugin.roi_correlation.export_rows import settings
-from napari_hrpn.plugin.roi_correlation.random_form import fitting_size
-from napari_hrpn.plugin.roi_correlation.result_words import interval_doubt
+from napari_hrpn.plugin.roi_correlation.exports import settings
+from napari_hrpn.plugin.roi_correlation.region_form import ALL, fitting_size
+from napari_hrpn.plugin.roi_correlation.result_panel import interval_doubt
 from napari_hrpn.plugin.roi_correlation.results import short_names
-from napari_hrpn.plugin.roi_correlation.roi_form import ALL
 from support.roi_shapes import box, own_threads
 
 PLACE = {"scale": (0.65, 0.65), "units": ("um", "um")}
@@ -34,23 +33,9 @@ def assert_numbers_of(numbers, y, p):
 
 
 @pytest.fixture
-def widget(viewer, show, open_widget):
-    show(viewer, ("HRPN", "GANDA"))
-    return open_widget(viewer)
-
-
-@pytest.fixture
 def held(monkeypatch):
     """A mouse that rests stays a mouse that drags, however long the machine takes."""
-    monkeypatch.setattr("napari_hrpn.plugin.roi_correlation.roi_layer.SETTLE_MS", 10 * WAIT_MS)
-
-
-@pytest.fixture
-def drawn(widget, viewer, settled):
-    """The widget with two rectangles."""
-    shapes = viewer.add_shapes([box(50, 250, 60, 300), box(300, 480, 100, 400)], name="mine", **PLACE)
-    settled(widget, 2)
-    return widget, shapes
+    monkeypatch.setattr("napari_hrpn.plugin.roi_correlation.regions.SETTLE_MS", 10 * WAIT_MS)
 
 
 def titles_of(widget):
@@ -79,9 +64,9 @@ def test_without_layers_it_says_what_is_missing(viewer, open_widget):
     assert "open a slide and its prediction" in widget.pair_form.note_label.text()
     widget.maker.draw()
     assert "open a slide" in widget.message
-    widget.colocalize()
+    widget.measure()
     assert "no region" in widget.message
-    widget.export.save_table()
+    widget.save_table()
     assert "nothing to save" in widget.message
 
 
@@ -97,7 +82,7 @@ def test_every_region_and_prediction_has_the_numbers_of_its_pixels(drawn, pixels
     shown = widget.table.item(0, 1).text()
     assert shown.startswith(f"{widget.rows()[0].measurement.numbers[0].line.pearson_r:.3f} [")
     assert widget.table.item(1, len(titles) - 1).text() == "54,000"
-    widget.more_box.click()
+    widget.table.more_box.value = True
     assert titles_of(widget)[:8] == [*titles, "Δr GANDA", "Δslope GANDA"]
     assert titles_of(widget)[-2:] == ["RMSE HRPN", "RMSE GANDA"]
     assert widget.table.item(1, len(titles) - 1).text() == "54,000"
@@ -106,7 +91,7 @@ def test_every_region_and_prediction_has_the_numbers_of_its_pixels(drawn, pixels
 def test_mean_and_sd_over_regions_are_shown_with_n(drawn):
     widget, _ = drawn
     values = [row.measurement.numbers[0].line.slope for row in widget.rows()]
-    text = widget.summary_label.text().replace("&nbsp;", " ")
+    text = widget.panel.summary_label.text().replace("&nbsp;", " ")
     assert "Mean ± SD over 2 ROIs" in text
     assert f"HRPN: r {np.mean([row.measurement.numbers[0].line.pearson_r for row in widget.rows()]):.3f}" in text
     assert f"slope {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text
@@ -211,7 +196,7 @@ def test_a_deleted_region_is_brought_back_with_its_name(drawn, viewer, settled):
     shapes.features = {"name": ["core", "rim"]}
     settled(widget, 2)
     before = {row.listed.name: row.listed.digest for row in widget.rows()}
-    button = widget.roi_form.restore_button
+    button = widget.roi_form.restore_button.native
     assert not button.isVisibleTo(widget)
     shapes.selected_data = {0}
     shapes.remove_selected()
@@ -236,7 +221,7 @@ def test_regions_of_all_layers_count_and_labels_that_are_undone_are_measured_ane
     layer = viewer.add_labels(labels, name="cells", **PLACE)
     settled(widget, 2)
     widget.roi_form.refresh()
-    widget.roi_form.layer_box.choose(ALL)
+    widget.roi_form.layer_box.value = ALL
     settled(widget, 3)
     assert [row.listed.name for row in widget.rows()] == ["mine: ROI 1", "mine: ROI 2", "cells: label 3"]
     n = widget.rows()[2].measurement.n
@@ -255,20 +240,20 @@ def test_regions_of_all_layers_count_and_labels_that_are_undone_are_measured_ane
 def test_a_random_region_is_known_by_its_settings_until_it_is_moved(drawn, viewer, settled):
     widget, mine = drawn
     form = widget.roi_form.random_form
-    form.tissue_box.setValue(0)
-    form.number_box.setValue(1)
-    form.add_button.click()
+    form.tissue_box.value = 0
+    form.number_box.value = 1
+    form.add_button.native.click()
     settled(widget, 3)
-    exported, _ = widget._exported()
+    exported = widget.exported()
     assert [origin["random"] is not None for origin in settings(exported)["origins"]] == [False, False, True]
     assert settings(exported)["random_regions"]["number"] == 1
     mine.data = [*mine.data[:2], mine.data[2] + 5]
     settled(widget, 3)
-    assert settings(widget._exported()[0])["random_regions"] is None
+    assert settings(widget.exported())["random_regions"] is None
     other = viewer.add_shapes([box(50, 250, 60, 300)], name="other", **PLACE)
     widget.roi_form.choose(bare(other))
     settled(widget, 1)
-    assert settings(widget._exported()[0])["random_regions"] is None
+    assert settings(widget.exported())["random_regions"] is None
 
 
 @pytest.mark.parametrize(
@@ -321,12 +306,12 @@ def test_random_regions_lie_in_the_users_layer_whatever_its_transform(widget, vi
         None, ndim=2, name="turned", rotate=30, scale=(2, 2), translate=(7, -3), units=("um", "um")
     )
     form = widget.roi_form.random_form
-    form.unit_box.setCurrentText("µm")
-    assert form.width_box.value() == pytest.approx(0.65 * 277, abs=0.1)
-    form.width_box.setValue(65)
-    form.height_box.setValue(52)
-    form.tissue_box.setValue(0)
-    form.add_button.click()
+    form.unit_box.value = "µm"
+    assert form.width_box.value == pytest.approx(0.65 * 277, abs=0.1)
+    form.width_box.value = 65
+    form.height_box.value = 52
+    form.tissue_box.value = 0
+    form.add_button.native.click()
     settled(widget, 3)
     assert widget.message == "3 of 3 regions added."
     assert len(shapes.data) == 3
@@ -338,10 +323,10 @@ def test_random_regions_lie_in_the_users_layer_whatever_its_transform(widget, vi
 
 def test_random_regions_get_a_layer_of_their_own_on_the_tissue(widget, viewer, settled):
     form = widget.roi_form.random_form
-    form.width_box.setValue(120)
-    form.height_box.setValue(100)
-    form.number_box.setValue(4)
-    form.add_button.click()
+    form.width_box.value = 120
+    form.height_box.value = 100
+    form.number_box.value = 4
+    form.add_button.native.click()
     settled(widget, 4)
     layer = widget.roi_form.layer
     assert layer.name == "ROIs"
@@ -362,20 +347,20 @@ def test_random_regions_get_a_layer_of_their_own_on_the_tissue(widget, viewer, s
 
 def test_a_region_larger_than_the_slide_is_refused_in_a_sentence(widget, qtbot):
     form = widget.roi_form.random_form
-    form.tissue_box.setValue(0)
-    form.width_box.setValue(960)
-    form.height_box.setValue(864)
+    form.tissue_box.value = 0
+    form.width_box.value = 960
+    form.height_box.value = 864
     widget.maker.add_random()
     qtbot.waitUntil(lambda: bool(widget.message), timeout=WAIT_MS)
     assert widget.message.startswith("The slide has 640 x 500 px, expected 960 x 864 px or more")
 
 
 def test_draw_gives_a_layer_to_draw_in(widget, viewer):
-    widget.roi_form.draw_button.click()
+    widget.roi_form.draw_button.native.click()
     layer = widget.roi_form.layer
     assert viewer.layers.selection.active == layer
     assert layer.mode == "add_rectangle"
-    widget.roi_form.draw_button.click()
+    widget.roi_form.draw_button.native.click()
     assert widget.roi_form.layer == layer
 
 
@@ -383,8 +368,8 @@ def test_manders_and_costes_are_those_of_the_pixels(drawn, pixels, qtbot):
     widget, _ = drawn
     widget.table.selectRow(0)
     # one press is for all regions
-    widget.colocalize_button.click()
-    qtbot.waitUntil(lambda: not widget.is_busy and not widget._table_soon.isActive(), timeout=WAIT_MS)
+    widget.bar.measure_button.click()
+    qtbot.waitUntil(lambda: widget.is_settled, timeout=WAIT_MS)
     for row, cut in zip(widget.rows(), (np.s_[50:250, 60:300], np.s_[300:480, 100:400]), strict=True):
         assert row.colocalization == tuple(colocalization(pixels[1][cut], each[cut]) for each in pixels[2:])
     assert "Manders M1" in widget.panel.colocalization_label.text()
@@ -396,7 +381,7 @@ def test_manders_and_costes_are_those_of_the_pixels(drawn, pixels, qtbot):
 def test_the_colocalization_layer_is_red_green_and_yellow(drawn, viewer, pixels, qtbot):
     widget, shapes = drawn
     viewer.layers.selection.active = shapes
-    widget.layer_button.click()
+    widget.layer_button.native.click()
     layer = widget._overlay.layer
     assert layer.rgb
     assert viewer.layers.index(layer) < viewer.layers.index(shapes)
@@ -410,8 +395,8 @@ def test_the_colocalization_layer_is_red_green_and_yellow(drawn, viewer, pixels,
     np.testing.assert_allclose(np.asarray(layer.data[0]), expected(real_layer.contrast_limits), atol=1)
     real_layer.contrast_limits = (100, 500)
     qtbot.waitUntil(lambda: np.allclose(np.asarray(layer.data[0]), expected((100, 500)), atol=1), timeout=WAIT_MS)
-    widget.panel.prediction_box.choose(1)
-    widget.layer_button.click()
+    widget.panel.prediction_box.value = 1
+    widget.layer_button.native.click()
     assert widget._overlay.layer == layer
     assert "GANDA" in layer.name
     # it is no prediction
@@ -440,7 +425,7 @@ def test_other_predictions_are_measured_anew(drawn, settled):
     settled(widget, 2)
     assert len(widget.rows()[0].measurement.numbers) == 1
     assert widget.table.horizontalHeaderItem(1).text() == "r"
-    assert not widget.panel.prediction_box.isVisibleTo(widget)
+    assert not widget.panel.prediction_box.native.isVisibleTo(widget)
 
 
 def test_moving_the_layer_moves_its_regions(drawn, pixels, settled):

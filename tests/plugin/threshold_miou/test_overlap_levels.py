@@ -9,9 +9,16 @@ from napari_hrpn.analysis import iou_at, pair_counts
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.parts.compared_region import Region, found_region
 from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
-from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY, CommonLevels, Window
-from napari_hrpn.plugin.threshold_miou.overlap import full_overlap, look_over
-from napari_hrpn.plugin.threshold_miou.overlap_levels import OverlapLevels
+from napari_hrpn.plugin.threshold_miou.overlap import (
+    BOTH,
+    PREDICTED_ONLY,
+    REAL_ONLY,
+    ComparedLevels,
+    Window,
+    full_overlap,
+    look_over,
+)
+from napari_hrpn.plugin.threshold_miou.overlay import OverlapLabels
 from napari_hrpn.plugin.viewer.drawn_regions import DrawnShapes
 from napari_hrpn.slides import Annotation, RegionMask
 from support.compared import compared_slides
@@ -51,6 +58,10 @@ def expected_labels(real, predicted, threshold):
     return labels
 
 
+def compared(pair):
+    return ComparedLevels(pair, Region("", None))
+
+
 def run(generator):
     reports = []
     try:
@@ -64,23 +75,23 @@ def run(generator):
 @pytest.mark.parametrize("threshold", [-3.0, 0.0, 0.51, 99.5, 100.0, 255.0, 300.0, np.inf])
 def test_labels_are_those_of_a_comparison(dtype, threshold):
     pair = make_pair(dtype=dtype)
-    block = CommonLevels.of(pair).read(Window(0, ROI), Region("", None))
+    labels = compared(pair).labels(Window(0, ROI), 0, threshold)
     real, predicted = (image[ROI.y0 : ROI.y1, ROI.x0 : ROI.x1] for image in pixels(pair))
-    np.testing.assert_array_equal(block.labels(0, threshold), expected_labels(real, predicted, threshold))
+    np.testing.assert_array_equal(labels, expected_labels(real, predicted, threshold))
 
 
 def test_levels_end_where_all_are_small_enough(pair):
-    assert [CommonLevels.of(pair).shape(level) for level in range(3)] == [(700, 900), (350, 450), (175, 225)]
+    assert [compared(pair).shape(level) for level in range(3)] == [(700, 900), (350, 450), (175, 225)]
     # a real slide without a pyramid, next to one with: coarse levels are computed
     flat = replace(pair.real.slide, levels=pair.real.slide.levels[:1])
-    short = CommonLevels.of(replace(pair, real=replace(pair.real, slide=flat)))
+    short = compared(replace(pair, real=replace(pair.real, slide=flat)))
     assert len(short) == 1
     large = make_pair(shape=(1100, 300))
     flat = replace(large.real.slide, levels=large.real.slide.levels[:1])
-    computed = CommonLevels.of(replace(large, real=replace(large.real, slide=flat)))
-    assert [array.shape for array in computed.arrays[-1]] == [(550, 150)] * 2
-    whole = computed.read(computed.whole(1), Region("", None))
-    np.testing.assert_array_equal(whole.real, pixels(large, 1)[0])
+    computed = compared(replace(large, real=replace(large.real, slide=flat)))
+    assert computed.shape(len(computed) - 1) == (550, 150)
+    labels = computed.labels(computed.whole(1), 0, 100.0)
+    np.testing.assert_array_equal(labels, expected_labels(*pixels(large, 1), 100.0))
 
 
 def test_pyramids_that_round_odd_sizes_up_and_down_have_levels_in_common():
@@ -93,40 +104,31 @@ def test_pyramids_that_round_odd_sizes_up_and_down_have_levels_in_common():
     predicted = pair.predictions[0].slide.levels
     assert [level.shape[1:] for level in down] == [(601, 841), (300, 420), (150, 210)]
     assert [level.shape[1:] for level in predicted] == [(601, 841), (301, 421), (151, 211)]
-    levels = CommonLevels.of(pair)
+    levels = compared(pair)
     assert [levels.shape(level) for level in range(len(levels))] == [(601, 841), (300, 420), (150, 210)]
-    block = levels.read(Window(1, Box(290, 300, 400, 420)), Region("", None))
-    np.testing.assert_array_equal(block.real, np.asarray(down[1])[2, 290:300, 400:420])
-    np.testing.assert_array_equal(block.predicted[0], np.asarray(predicted[1])[0, 290:300, 400:420])
+    labels = levels.labels(Window(1, Box(290, 300, 400, 420)), 0, 100.0)
+    both = np.asarray(down[1])[2, 290:300, 400:420], np.asarray(predicted[1])[0, 290:300, 400:420]
+    np.testing.assert_array_equal(labels, expected_labels(*both, 100.0))
 
 
-def test_what_is_in_memory_and_what_is_missing(pair, monkeypatch):
-    monkeypatch.setattr(AFFORDABLE, 200_000)
-    missed = []
-    overview = look_over(pair, "Frame", None)
-    levels = OverlapLevels(overview, lambda: missed.append(1))
-    levels.use(0, 100.0)
-    assert sorted(overview.blocks) == [1, 2]
-    fine, middle, coarsest = levels.levels
-    np.testing.assert_array_equal(middle[10:50, :], expected_labels(*pixels(pair, 1), 100.0)[10:50])
-    np.testing.assert_array_equal(coarsest, expected_labels(*pixels(pair, 2), 100.0))
-    assert missed == []
-    # the finest is shown as coarse as it is known, until it was read
-    shown = fine[100:160, 400:500]
-    np.testing.assert_array_equal(
-        shown, expected_labels(*pixels(pair, 1), 100.0)[50:80, 200:250].repeat(2, 0).repeat(2, 1)
-    )
-    assert missed == [1]
-    levels.block = overview.levels.read(Window(0, Box(0, 256, 256, 512)), overview.region)
-    np.testing.assert_array_equal(fine[100:160, 400:500], expected_labels(*pixels(pair), 100.0)[100:160, 400:500])
-    assert missed == [1]
-    assert fine[100, 400] == expected_labels(*pixels(pair), 100.0)[100, 400]
-    # an array is asked for by who saves the layer: no coarse picture will do
-    np.testing.assert_array_equal(np.asarray(fine), expected_labels(*pixels(pair), 100.0))
+def test_labels_of_every_level_are_those_of_its_pixels_and_another_threshold_reads_nothing(pair, monkeypatch):
+    labels = OverlapLabels(look_over(pair, "Frame", None))
+    fine, middle, coarsest = labels.levels
+    labels.use(0, 100.0)
+    part = slice(100, 160), slice(400, 500)
+    assert fine[part].any()
+    monkeypatch.setattr("napari_hrpn.slides.ChunkCache._decode", None)
+    for threshold in (100.0, 80.0):
+        labels.use(0, threshold)
+        np.testing.assert_array_equal(fine[part], expected_labels(*pixels(pair), threshold)[part])
+        np.testing.assert_array_equal(middle[10:50, ::2], expected_labels(*pixels(pair, 1), threshold)[10:50, ::2])
+        np.testing.assert_array_equal(coarsest, expected_labels(*pixels(pair, 2), threshold))
+        # an array is asked for by who saves the layer
+        np.testing.assert_array_equal(np.asarray(fine), expected_labels(*pixels(pair), threshold))
 
 
 def test_the_coarsest_level_is_one_array_that_follows_the_threshold(pair):
-    levels = OverlapLevels(look_over(pair, "Frame", None), lambda: None)
+    levels = OverlapLabels(look_over(pair, "Frame", None))
     coarsest = levels.levels[-1]
     for threshold in (120.0, 80.0):
         levels.use(0, threshold)

@@ -24,25 +24,25 @@ def test_slider_and_box_are_linked_as_numpy_has_it(form, dtype):
     form.use_counts(value_counts(pixels))
     tolerance = 1 / 65_000 if dtype == "float32" else 1e-9
     for percentile in (0, 12.5, 50, 99.9, 100):
-        form.slider.setValue(round(10 * percentile))
+        form.slider.value = round(10 * percentile)
         assert form.threshold == pytest.approx(np.percentile(pixels, percentile), abs=tolerance)
-        assert form.intensity_box.value() == pytest.approx(form.threshold, abs=0.06 if dtype != "float32" else 1e-4)
+        assert form.intensity_box.value == pytest.approx(form.threshold, abs=0.06 if dtype != "float32" else 1e-4)
     threshold = float(np.percentile(pixels, 70))
-    form.intensity_box.setValue(threshold)
-    assert form.threshold == form.intensity_box.value()
+    form.intensity_box.value = threshold
+    assert form.threshold == form.intensity_box.value
     darker = 100 * np.mean(pixels < form.threshold)
     assert form.percentile == pytest.approx(darker, abs=0.1)
-    assert form.slider.value() == round(10 * form.percentile)
+    assert form.slider.value == round(10 * form.percentile)
 
 
 def test_what_was_set_last_stays_when_the_pixels_change(form):
     first, second = value_counts(PIXELS["uint8"]), value_counts(PIXELS["uint8"] // 2)
     form.use_counts(first)
-    form.percentile_box.setValue(75)
+    form.percentile_box.value = 75
     form.use_counts(second)
     assert form.percentile == 75
     assert form.threshold == np.percentile(PIXELS["uint8"] // 2, 75)
-    form.intensity_box.setValue(50)
+    form.intensity_box.value = 50
     form.use_counts(first)
     assert form.threshold == 50
     assert form.percentile == pytest.approx(100 * np.mean(PIXELS["uint8"] < 50), abs=0.1)
@@ -52,8 +52,8 @@ def test_moving_tells_once(form, qtbot):
     form.use_counts(value_counts(PIXELS["uint8"]))
     told = []
     form.changed.connect(lambda: told.append(form.threshold))
-    form.slider.setValue(300)
-    form.intensity_box.setValue(20)
+    form.slider.value = 300
+    form.intensity_box.value = 20
     form.use_counts(value_counts(PIXELS["uint8"]))
     assert len(told) == 2
 

@@ -11,7 +11,7 @@ from napari.layers import Labels
 
 from napari_hrpn.analysis import PairReport, tissue_mask
 from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE
-from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY
+from napari_hrpn.plugin.threshold_miou.overlap import BOTH, PREDICTED_ONLY, REAL_ONLY
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, NAME
 from napari_hrpn.plugin.threshold_miou.widget import ThresholdMiouWidget
 from napari_hrpn.reports import number
@@ -20,7 +20,7 @@ from support.settling import WAIT_MS, draw
 from support.settling import settle as settled
 
 AFFORDABLE = "napari_hrpn.plugin.threshold_miou.overlap.AFFORDABLE_PX"
-UNASKED = "napari_hrpn.plugin.threshold_miou.widget.UNASKED_PX"
+UNASKED = "napari_hrpn.plugin.parts.measuring_widget._UNASKED_WEIGHT"
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_labels_and_numbers_follow_the_slider(widget, viewer, slides, settle):
     viewer.scene.camera.zoom *= 3
     settle(widget)
     for percentile in (50, 97):
-        widget.threshold_form.slider.setValue(10 * percentile)
+        widget.threshold_form.slider.value = 10 * percentile
         settle(widget)
         threshold = np.percentile(real, percentile)
         assert numbers(widget)["region"] == expected(real, predicted, threshold)
@@ -160,7 +160,7 @@ def test_what_the_canvas_shows_changes_with_the_slider(widget, viewer, settle, q
     in_frame(widget, settle)
     bright = []
     for percentile in (95, 20):
-        widget.threshold_form.slider.setValue(10 * percentile)
+        widget.threshold_form.slider.value = 10 * percentile
         settle(widget)
         bright.append(viewer.screenshot(canvas_only=True, flash=False)[..., :3].mean())
     assert bright[1] > 2 * bright[0]
@@ -252,7 +252,7 @@ def test_several_predictions_have_rows_and_curves_and_one_is_shown(widget, viewe
     threshold = widget.threshold_form.threshold
     assert tuple(rows[-1][index] for index in (2, 3, 6)) == expected(real, worse, threshold)
     assert [curve.colour for curve in widget.curves.curves] == ["#56b4e9", "#e69f00"]
-    widget.prediction_box.setCurrentIndex(1)
+    widget.prediction_box.value = 1
     settle(widget)
     # the flat image has no level in common with the slide but the finest
     shown = np.asarray(labels(widget).data)[:200, :200]
@@ -306,7 +306,7 @@ def test_measuring_can_be_cancelled(monkeypatch, open_widget, settle, qtbot):
 
 
 @pytest.mark.parametrize("is_shown", [True], indirect=True)
-def test_a_view_that_was_not_read_is_shown_coarse_and_then_fine(monkeypatch, open_widget, viewer, slides, settle):
+def test_of_a_view_that_was_not_read_no_more_is_read_than_it_shows(monkeypatch, open_widget, viewer, slides, settle):
     monkeypatch.setattr(AFFORDABLE, 60_000)
     widget = open_widget()
     in_frame(widget, settle)
@@ -315,10 +315,8 @@ def test_a_view_that_was_not_read_is_shown_coarse_and_then_fine(monkeypatch, ope
     settle(widget)
     view = widget.overlay.view.window
     assert view.level == 0
-    # no more was read than what napari asks for, which is rounded to 256 px
-    (block,) = [block for block in [widget.overlay._levels.block] if block is not None]
-    assert block.window.holds(view)
-    assert block.window.box.area < 0.7 * SHAPE[0] * SHAPE[1]
+    chunks = [chunk.result().shape for chunk in widget._overview.levels.cache._chunks.values()]
+    assert sum(map(np.prod, chunks)) < 2 * SHAPE[0] * SHAPE[1]
     part = slice(view.box.y0, view.box.y1), slice(view.box.x0, view.box.x1)
     real, predicted = (image[part] for image in pixels(slides))
     assert numbers(widget)["view"] == expected(real, predicted, widget.threshold_form.threshold)
@@ -326,10 +324,10 @@ def test_a_view_that_was_not_read_is_shown_coarse_and_then_fine(monkeypatch, ope
 
 def test_the_layer_goes_and_comes_back(widget, viewer, settle):
     viewer.layers.remove(viewer.layers[NAME])
-    assert not widget.overlay_box.isChecked()
+    assert not widget.overlay_box.value
     settle(widget)
     assert set(numbers(widget)) == {"region"}
-    widget.overlay_box.setChecked(True)
+    widget.overlay_box.value = True
     settle(widget)
     assert NAME in [layer.name for layer in viewer.layers]
     assert set(numbers(widget)) == {"view", "region"}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     import napari
 
+    from napari_hrpn.analysis import Roi
     from napari_hrpn.plugin.parts.region_form import RegionForm
     from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import Slide
@@ -61,7 +62,7 @@ class MeasuringWidget(DockedWidget):
         self.pair_form = PairForm(viewer)
         self.tissue = Tissue(viewer)
         self.bar = MeasureBar(tooltip)
-        self.report = ReportBar(viewer, self.pair_form, self.tissue, choices=self._choices)
+        self.report = ReportBar(viewer, self.pair_form, self.tissue, self.reported_rois, self._choices)
         self.mouse = ViewerMouse(viewer)
         self._soon = soon(self, self._refresh)
         self.pair_form.changed.connect(self.changed)
@@ -90,6 +91,10 @@ class MeasuringWidget(DockedWidget):
     def report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (of the slide that is reported)
         """What a report takes over from what is chosen here."""
         return ReportChoices()
+
+    def reported_rois(self) -> Sequence[Roi]:
+        """Regions of interest that a report has a part of its own for."""
+        return ()
 
     def _choices(self, slide: Slide) -> ReportChoices:
         return replace(self.report_choices(slide), is_whole_frame=self.region_form.value == FRAME)

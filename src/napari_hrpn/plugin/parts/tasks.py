@@ -47,8 +47,9 @@ class Finished:
 class Remembered:
     """Results of parts, the latest ones used."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_KEPT) -> None:
         self._results: OrderedDict[Hashable, Any] = OrderedDict()
+        self._most = most
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._results
@@ -63,7 +64,7 @@ class Remembered:
         """Remember a result; the one that was not used for longest goes."""
         self._results[key] = result
         self._results.move_to_end(key)
-        while len(self._results) > MOST_KEPT:
+        while len(self._results) > self._most:
             self._results.popitem(last=False)
 
     def clear(self) -> None:

@@ -1,6 +1,6 @@
-"""Real in red, predicted in green, yellow where they agree: one colour layer, computed only where it is looked at.
+"""Co-localisation as one colour layer: real in red, predicted in green, yellow where they agree.
 
-It is one layer so that whatever else is shown does not mix with its colours.
+It is computed only where it is looked at, and one layer so that whatever else is shown does not mix with its colours.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.selection import ComparedChannel
 
 _CONTRAST_MS = 150
-_TITLE = "co-localisation"
 
 
 class ColocalizationLayer(QObject):
@@ -33,79 +32,70 @@ class ColocalizationLayer(QObject):
         super().__init__()
         self._viewer = viewer
         self._real: Image | None = None
-        self._images: RoiImages | None = None
-        self._which = 0
         self.layer: Image | None = None
+        self._levels: list[tuple[da.Array, da.Array]] = []
         # the slider of the contrast moves in many small steps
         self._soon = soon(self, self._update, _CONTRAST_MS)
 
-    def show(self, images: RoiImages, which: int, real: ComparedChannel, predicted: ComparedChannel) -> Image:
+    def show(self, images: RoiImages, which: int, real: ComparedChannel, predicted: ComparedChannel) -> None:
         """Show a prediction with the real channel, in a new layer or in the one that is there."""
         if self.layer is not None and (self.layer not in self._viewer.layers or self._real is not real.layer):
             self.shut_down()
-        self._images, self._which = images, which
-        name = f"{_TITLE} {real.name} × {predicted.name}"
+        self._levels = [(level.arrays[0], level.arrays[1 + which]) for level in images.levels]
+        name = f"co-localisation {real.name} × {predicted.name}"
         if self.layer is not None:
             self.layer.name = name
             self._update()
-            return self.layer
+            return
         self._real = real.layer
         self._real.events.contrast_limits.connect(self._contrast_changed)
-        active = self._viewer.layers.selection.active
+        layers = self._viewer.layers
+        active = layers.selection.active
         self.layer = self._viewer.add_image(
-            **self._data(), **placement(real.layer), name=name, rgb=True, blending="translucent"
+            self._pictures(),
+            multiscale=len(self._levels) > 1,
+            **placement(real.layer),
+            name=name,
+            rgb=True,
+            blending="translucent",
         )
-        self._lay_under_regions(self.layer)
-        self._viewer.layers.selection.active = active
-        return self.layer
+        # regions stay in sight, and in the hand of who drags them
+        above = [index for index, other in enumerate(layers) if isinstance(other, Shapes | Labels)]
+        if above:
+            layers.move(layers.index(self.layer), above[0])
+        layers.selection.active = active
 
     def shut_down(self) -> None:
         """Follow the contrast no more; the layer stays."""
         self._soon.stop()
         if self._real is not None:
             self._real.events.contrast_limits.disconnect(self._contrast_changed)
-        self._real = self._images = self.layer = None
-
-    def _lay_under_regions(self, layer: Image) -> None:
-        """Regions stay in sight, and in the hand of who drags them."""
-        layers = self._viewer.layers
-        above = [index for index, other in enumerate(layers) if isinstance(other, Shapes | Labels)]
-        if above:
-            layers.move(layers.index(layer), above[0])
+        self._real = self.layer = None
 
     def _contrast_changed(self, event: object = None) -> None:  # noqa: ARG002
         self._soon.start()
 
     def _update(self) -> None:
         if self.layer is not None and self.layer in self._viewer.layers:
-            self.layer.data = self._data()["data"]
+            self.layer.data = self._pictures()
 
-    def _data(self) -> dict[str, Any]:
-        assert self._images is not None
+    def _pictures(self) -> Any:  # noqa: ANN401 (an array, or a list of them)
         assert self._real is not None
-        low, high = self._real.contrast_limits
-        levels = [
-            _red_and_green(level.arrays[0], level.arrays[1 + self._which], (float(low), float(high)))
-            for level in self._images.levels
-        ]
-        several = len(levels) > 1
-        return {"data": levels if several else levels[0], "multiscale": several}
+        low, high = map(float, self._real.contrast_limits)
+        pictures = [_red_and_green(real, predicted, low, high) for real, predicted in self._levels]
+        return pictures if len(pictures) > 1 else pictures[0]
 
 
-def _red_and_green(real: da.Array, predicted: da.Array, limits: tuple[float, float]) -> da.Array:
+def _red_and_green(real: da.Array, predicted: da.Array, low: float, high: float) -> da.Array:
     """A colour picture of two channels at one contrast."""
     import dask.array as da
 
-    red, green = (_bright(channel, limits) for channel in da.core.unify_chunks(real, "yx", predicted, "yx")[1])
-    return da.stack([red, green, da.zeros_like(red)], axis=-1).rechunk({2: 3})
-
-
-def _bright(channel: da.Array, limits: tuple[float, float]) -> da.Array:
-    low, high = limits
     factor = np.float32(255 / max(high - low, 1e-9))
 
-    def scaled(block: np.ndarray) -> np.ndarray:
-        bright: np.ndarray = np.clip((block.astype(np.float32) - np.float32(low)) * factor, 0, 255).astype(np.uint8)
-        return bright
+    def bright(block: np.ndarray) -> np.ndarray:
+        scaled = (block.astype(np.float32) - np.float32(low)) * factor
+        return np.asarray(np.clip(scaled, 0, 255), np.uint8)
 
-    return channel.map_blocks(scaled, dtype=np.uint8, meta=np.empty((0, 0), np.uint8))
+    channels = da.core.unify_chunks(real, "yx", predicted, "yx")[1]
+    red, green = (one.map_blocks(bright, dtype=np.uint8, meta=np.empty((0, 0), np.uint8)) for one in channels)
+    return da.stack([red, green, da.zeros_like(red)], axis=-1).rechunk({2: 3})

@@ -1,152 +1,223 @@
-"""The density of a region on the screen, fast enough to follow a region that is dragged.
+"""_Density of real and predicted grey levels in a region, with the identity and the fitted line; it follows a drag.
 
 Axes and labels are drawn when they change; else only the density and its lines are drawn over them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QWidget
 
-from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.plot_canvas import fill_with_canvas, tell_at_mouse
-from napari_hrpn.plugin.roi_correlation.density_axes import DensityAxes
+from napari_hrpn.plugin.parts.plot import Plot, say_in
 
 if TYPE_CHECKING:
-    from qtpy.QtGui import QResizeEvent, QShowEvent
+    from collections.abc import Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
+    from numpy.typing import NDArray
 
     from napari_hrpn.analysis import RoiMeasurement
+    from napari_hrpn.plugin.parts.plot import Ink
 
+_COLORMAP = "viridis"
+_FIT_COLOUR, _IDENTITY_COLOUR = "#ff7f50", "#9a9a9a"
 _LEAST_HEIGHT_PX = 220
 _MARGINS_PX = 62, 74, 42, 26
 """Left, right, bottom, top: room for tick labels, the scale of the colours, the name of the axis, and the title."""
 _BAR_PX = 10, 14
 """Width of the scale of the colours, and its distance from the axes."""
+_ROOM = 1.04
+_SHARE_BEYOND = 1 / 2000
+_STEADY_DECADES, _STEADY_TIMES = 1.5, 2.0
 
 
-class DensityPlot(QWidget):
-    """Draws a density.
+class _Scale(NamedTuple):
+    """What a density is drawn on."""
+
+    low: float  # Grey level at the lower end of both axes
+    high: float
+    decades: float  # Of pixels, at the upper end of the colours
+
+
+class _Density(NamedTuple):
+    """The artists of a density, from the lowest up."""
+
+    image: AxesImage
+    identity: Line2D
+    fit: Line2D
+
+
+class DensityPlot(Plot):
+    """Draws the density of the region that is looked at.
 
     `drawn` says that what was asked for is drawn; it is on the screen with the next frame of the window.
     """
 
     drawn = Signal()
 
-    def __init__(self, background: str = "#23242b", text: str = "#f0f1f2") -> None:
-        super().__init__()
-        from matplotlib.figure import Figure
-
-        figure = Figure()
-        self.density = DensityAxes(figure.add_subplot(), is_animated=True)
-        self._bar_axes = figure.add_axes((0.9, 0.1, 0.02, 0.8))
-        self.canvas = fill_with_canvas(self, figure, _LEAST_HEIGHT_PX, grows=True)
-        self.canvas.mpl_connect("motion_notify_event", self._tell)
-        self.canvas.mpl_connect("draw_event", self._keep_background)
-        self._words = figure.text(0.5, 0.5, "", ha="center", va="center", fontsize=9, wrap=True, color=text)
-        self._background: Any = None
-        self._is_stale = self._is_complete = False
-        self._make_bar()
-        self.set_colours(background, text)
-        # several requests of one turn are drawn once, where axes and labels are drawn too
-        self._soon = soon(self, self._draw)
-
-    @property
-    def words(self) -> str:
-        """The sentence that stands in place of a density; empty where there is one."""
-        return self._words.get_text()
-
-    def set_colours(self, background: str, text: str) -> None:
-        """Draw in the colours of a theme."""
-        figure = self.canvas.figure
-        figure.set_facecolor(background)
-        for axes in (self.density.axes, self._bar_axes):
-            axes.set_facecolor(background)
-            axes.tick_params(colors=text, which="both")
-            for part in (axes.xaxis.label, axes.yaxis.label, axes.title):
-                part.set_color(text)
-            for spine in axes.spines.values():
-                spine.set_color(text)
-        self._title_colour = text
-        self._words.set_color(text)
-        self._draw_all_soon()
+    def __init__(self) -> None:
+        super().__init__(_LEAST_HEIGHT_PX)
+        # several requests of one turn are drawn once, and as soon as possible
+        self._soon.setInterval(0)
+        self.words = ""
+        self._shown: tuple[RoiMeasurement, int] | None = None
+        self._title = ""
+        self._scale: _Scale | None = None
+        self._density: _Density | None = None
 
     def show_measurement(self, measurement: RoiMeasurement | None, which: int, title: str, words: str = "") -> None:
-        """Show a region, or a sentence in its place."""
-        axes = self.density.axes
-        is_empty = measurement is None
-        for part in (axes, self._bar_axes):
-            part.set_visible(not is_empty)
-        self._words.set_text(words if is_empty else "")
-        is_new = axes.get_title(loc="left") != title
-        axes.set_title(title, loc="left", fontsize=9, color=self._title_colour)
+        """Show the density of a prediction in a region, or a sentence in its place."""
+        before = self._scale, self._title, self.words
+        self._shown = None if measurement is None else (measurement, which)
+        self._title, self.words = title, words if measurement is None else ""
         if measurement is None:
-            self.density.clear()
-            is_new = True
+            self._scale = None
         else:
-            is_new = self.density.show(measurement, which, is_steady=not measurement.is_exact) or is_new
-        self._is_complete = self._is_complete and not is_new
-        self._is_stale = True
-        if self._is_complete:
-            self._draw()
-        else:
-            self._soon.start()
+            found = _scale(measurement, which)
+            self._scale = found if measurement.is_exact or self._scale is None else _steady(found, self._scale)
+        if self._density is None or before != (self._scale, self._title, self.words):
+            self.redraw_soon()
+        elif measurement is not None and self._scale is not None:
+            _show(self._density, measurement, which, self._scale)
+            self.redraw_marks()
 
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 (Qt's name)
-        """Keep the margins; matplotlib's own layout would take half of the time of drawing."""
-        super().resizeEvent(event)
+    def draw_on(self, figure: Figure, ink: Ink) -> None:
+        """Draw axes, the scale of the colours, and the density."""
+        self._density = None
+        if self._shown is None or self._scale is None:
+            say_in(figure, self.words, ink)
+            return
+        axes, bar_axes = figure.add_subplot(), figure.add_axes((0.9, 0.1, 0.02, 0.8))
+        axes.set_facecolor(ink.background)
+        axes.set_title(self._title, loc="left", fontsize=9, color=ink.text)
+        density = draw_density(axes, *self._shown, self._scale, bar_axes)
+        for part in (axes, bar_axes):
+            part.tick_params(colors=ink.text, which="both")
+            for label in (part.xaxis.label, part.yaxis.label):
+                label.set_color(ink.text)
+            for spine in part.spines.values():
+                spine.set_color(ink.text)
+        if figure is self.figure:
+            for artist in density:
+                artist.set_animated(True)
+            self._density = density
+
+    def arrange(self, figure: Figure, width: int, height: int) -> None:
+        """Leave margins around square axes; matplotlib's own layout would take half of the time of drawing."""
+        if len(figure.axes) != 2:
+            return
         left, right, bottom, top = _MARGINS_PX
-        width, height = max(self.width(), left + right + 40), max(self.height(), _LEAST_HEIGHT_PX)
+        width, height = max(width, left + right + 40), max(height, _LEAST_HEIGHT_PX)
         side = min(width - left - right, height - bottom - top)
-        self.density.axes.set_position((left / width, bottom / height, side / width, side / height))
-        bar_width, apart = _BAR_PX
-        self._bar_axes.set_position(((left + side + apart) / width, bottom / height, bar_width / width, side / height))
-        self._draw_all_soon()
+        bar_width, gap = _BAR_PX
+        axes, bar_axes = figure.axes
+        axes.set_position((left / width, bottom / height, side / width, side / height))
+        bar_axes.set_position(((left + side + gap) / width, bottom / height, bar_width / width, side / height))
 
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 (Qt's name)
-        """Draw what came while it was hidden."""
-        super().showEvent(event)
-        self._draw()
+    def marks(self) -> Sequence[Artist]:
+        """The density and its lines."""
+        return self._density or ()
 
-    def _make_bar(self) -> None:
-        from matplotlib.ticker import FuncFormatter, MaxNLocator
+    def redraw_marks(self) -> None:
+        """Draw the density and nothing else."""
+        super().redraw_marks()
+        if self.isVisible() and self.is_drawn:
+            self.drawn.emit()
 
-        bar = self.canvas.figure.colorbar(self.density.image, cax=self._bar_axes)
-        bar.locator = MaxNLocator(4, integer=True)
-        bar.formatter = FuncFormatter(lambda value, _: f"{10**value:,.0f}")
-        bar.set_label("pixels (log)", fontsize=8)
-        bar.ax.tick_params(labelsize=8)
-        # it has taken after the density, which is drawn later
-        bar.solids.set_animated(False)  # type: ignore[union-attr]
-
-    def _draw_all_soon(self) -> None:
-        self._is_stale, self._is_complete = True, False
-        if hasattr(self, "_soon"):
-            self._soon.start()
+    def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
+        """Grey levels under the mouse, and how many pixels have them."""
+        if self._shown is None or event.inaxes is not self.figure.axes[0]:
+            return ""
+        measurement, which = self._shown
+        density = measurement.numbers[which].density
+        low, high = measurement.density_range
+        places = (math.floor((value - low) / (high - low) * len(density)) for value in (event.xdata, event.ydata))
+        row, column = places
+        if not (0 <= row < len(density) and 0 <= column < len(density)):
+            return ""
+        pixels = f"{density[row, column]:,} of {measurement.n:,} pixels"
+        return f"real {event.xdata:.4g}, predicted {event.ydata:.4g}\n{pixels}"
 
     def _draw(self) -> None:
-        if not self._is_stale or not self.isVisible():
-            return
-        self._is_stale = False
-        if self._is_complete and self._background is not None:
-            self.canvas.restore_region(self._background)  # type: ignore[no-untyped-call]
-            self._draw_density()
-            # not matplotlib's blit, which has the whole window painted at once, and napari's images with it
-            self.canvas.update()
-        else:
-            self._is_complete = True
-            self.canvas.draw()  # type: ignore[no-untyped-call]
-        self.drawn.emit()
+        was_stale = self._is_stale and self.isVisible()
+        super()._draw()
+        if was_stale:
+            self.drawn.emit()
 
-    def _keep_background(self, event: object = None) -> None:  # noqa: ARG002
-        self._background = self.canvas.copy_from_bbox(self.canvas.figure.bbox)  # type: ignore[no-untyped-call]
-        self._draw_density()
 
-    def _draw_density(self) -> None:
-        for artist in self.density.artists if self.density.axes.get_visible() else ():
-            self.density.axes.draw_artist(artist)
+def draw_density(
+    axes: Axes, measurement: RoiMeasurement, which: int, scale: _Scale | None = None, bar_axes: Axes | None = None
+) -> _Density:
+    """Draw the density of a prediction, for the screen or for a file, with the scale of its colours."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
-        words = self.density.words_at(event.xdata, event.ydata) if event.inaxes is self.density.axes else ""
-        tell_at_mouse(words, self.canvas)
+    scale = scale or _scale(measurement, which)
+    axes.set_xlabel("real, grey levels", fontsize=9)
+    axes.set_ylabel("predicted, grey levels", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.set_aspect("equal", adjustable="box")
+    image = axes.imshow(np.full((1, 1), np.nan), origin="lower", cmap=_COLORMAP, interpolation="nearest")
+    image.set_clim(0, scale.decades)
+    (identity,) = axes.plot([], [], "--", color=_IDENTITY_COLOUR, label="identity", linewidth=1.2)
+    (fit,) = axes.plot([], [], "-", color=_FIT_COLOUR, label="fit", linewidth=1.2)
+    density = _Density(image, identity, fit)
+    _show(density, measurement, which, scale)
+    axes.set_xlim(scale.low, scale.high)
+    axes.set_ylim(scale.low, scale.high)
+    bar = axes.figure.colorbar(image, cax=bar_axes, ax=None if bar_axes else axes)
+    bar.locator = MaxNLocator(4, integer=True)
+    bar.formatter = FuncFormatter(lambda value, _: f"{10**value:,.0f}")
+    bar.set_label("pixels (log)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return density
+
+
+def _scale(measurement: RoiMeasurement, which: int) -> _Scale:
+    """Axes to the brightest pixels but a few, in steps, so that they seldom change; the same for all predictions."""
+    low, high = measurement.density_range
+    densities = [numbers.density for numbers in measurement.numbers]
+    cells = len(densities[0])
+    # steps of an eighth of a power of two
+    wanted = max(8, *map(_last_used, densities)) * _ROOM
+    step = 2.0 ** (math.floor(math.log2(wanted)) - 3)
+    end = low + min(cells, math.ceil(wanted / step) * step) * (high - low) / cells
+    return _Scale(low, end, math.ceil(2 * math.log10(max(densities[which].max(), 2))) / 2)
+
+
+def _last_used(density: NDArray[np.int64]) -> int:
+    """Cells along a side that hold all but one in 2,000 pixels of either image."""
+    total = int(density.sum())
+    inside = [np.searchsorted(np.cumsum(density.sum(axis=axis)), (1 - _SHARE_BEYOND) * total) + 1 for axis in (0, 1)]
+    return int(max(inside)) if total else 0
+
+
+def _steady(found: _Scale, before: _Scale) -> _Scale:
+    """The scale as it was, where it will do: while a region moves, axes and colours do not jump."""
+    low, high, decades = found
+    if decades <= before.decades <= decades + _STEADY_DECADES:
+        decades = before.decades
+    if before.low == low and high <= before.high <= low + _STEADY_TIMES * (high - low):
+        high = before.high
+    return _Scale(low, high, decades)
+
+
+def _show(density: _Density, measurement: RoiMeasurement, which: int, scale: _Scale) -> None:
+    numbers = measurement.numbers[which]
+    low, high = measurement.density_range
+    with np.errstate(divide="ignore"):
+        logarithms = np.log10(numbers.density.T.astype(np.float64))
+    logarithms[~np.isfinite(logarithms)] = np.nan
+    density.image.set_data(logarithms)
+    density.image.set_extent((low, high, low, high))
+    ends = scale.low, scale.high
+    density.identity.set_data(ends, ends)
+    line = numbers.line
+    has_line = math.isfinite(line.slope)
+    density.fit.set_data(ends if has_line else (), [line.intercept + line.slope * x for x in ends] if has_line else ())

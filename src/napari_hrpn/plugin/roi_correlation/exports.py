@@ -1,4 +1,4 @@
-"""What is taken along: a table, a figure with what it shows as a table, and the regions for QuPath.
+"""Files of regions of interest: a table, a figure with what it shows as a table, and the regions for QuPath.
 
 Beside each file stands a JSON file with what it was made from and how.
 """
@@ -6,155 +6,261 @@ Beside each file stands a JSON file with what it was made from and how.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+import numpy as np
 
-from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, ask_and_save, save_button, write_figure, write_table
-from napari_hrpn.plugin.roi_correlation.density_axes import DensityAxes
-from napari_hrpn.plugin.roi_correlation.export_rows import (
-    Exported,
-    density_rows,
-    measured_annotation,
-    settings,
-    tidy_rows,
+from napari_hrpn import __version__
+from napari_hrpn.analysis import LabelledRoi, label_outline, outlined, roi_bounds
+from napari_hrpn.plugin.parts.saving import write_figure, write_table
+from napari_hrpn.plugin.roi_correlation.density_plot import draw_density
+from napari_hrpn.plugin.roi_correlation.results import (
+    AGREEMENT,
+    COLOCALIZED,
+    DIFFERENCES,
+    RoiRow,
+    short_names,
+    summary,
 )
 from napari_hrpn.reports import number
-from napari_hrpn.slides import SlideError, taken_away, write_geojson
+from napari_hrpn.slides import Annotation, SlideError, slide_name, taken_away, write_geojson
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
 
-    from napari_hrpn.plugin.roi_correlation.results import RoiRow
+    from napari_hrpn.analysis import RoiImages, RoiMeasurement
+    from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.plugin.roi_correlation.results import Number, Quantity
 
 _PANEL_INCHES = 3.6
-_REGIONS = "GeoJSON (*.geojson)"
-_NOTHING = "There is nothing to save yet: draw a region on the slide first."
 
 
-class RoiExport(QObject):
-    """The button that saves, and what it does.
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """What is exported."""
 
-    `said` carries a sentence for the user, `refused` why something cannot be saved.
-    """
+    images: RoiImages
+    rows: tuple[RoiRow, ...]
+    regions: str  # Name of the layer that they were drawn in
 
-    said = Signal(str)
-    refused = Signal(str)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Short names of the predictions."""
+        return short_names([image.name for image in self.images.predictions])
 
-    def __init__(self, exported: Callable[[], tuple[Exported, RoiRow | None] | None]) -> None:
-        super().__init__()
-        self._exported = exported
-        self.button = save_button(
-            [
-                ("Table (CSV) …", "One row for each region and prediction", self.save_table),
-                (
-                    "Figure (PNG, SVG) …",
-                    "Densities of the region that is looked at, with a CSV beside",
-                    self.save_figure,
-                ),
-                ("Regions with measurements (GeoJSON) …", "QuPath opens it", self.save_regions),
-            ]
-        )
-        self.button.setToolTip("Save the table, the figure, or the regions; the settings are saved beside them")
-
-    def save_table(self) -> None:
-        """Ask where to save the table, and save it."""
-        if (found := self._exported()) is None:
-            self.refused.emit(_NOTHING)
-        else:
-            self._save(found[0], "ROI correlation", TABLES, partial(write_rois_table, found[0]))
-
-    def save_figure(self) -> None:
-        """Ask where to save the figure of the region that is looked at, and save it."""
-        exported, row = self._exported() or (None, None)
-        if exported is None or row is None or row.measurement is None:
-            self.refused.emit(_NOTHING)
-        else:
-            what = f"{row.listed.name} correlation"
-            self._save(exported, what, FIGURES, partial(write_roi_figure, exported, row))
-
-    def save_regions(self) -> None:
-        """Ask where to save the regions, and save them."""
-        if (found := self._exported()) is None:
-            self.refused.emit(_NOTHING)
-        else:
-            self._save(found[0], "ROIs", _REGIONS, partial(write_rois_geojson, found[0]))
-
-    def _save(self, exported: Exported, what: str, kinds: str, write: Callable[..., None]) -> None:
-        ask_and_save(
-            self.button, what, exported.images.real.slide.source, kinds, write, self.said.emit, self.refused.emit
-        )
+    @property
+    def measured(self) -> list[tuple[RoiRow, RoiMeasurement]]:
+        """The regions that have numbers."""
+        return [(row, row.measurement) for row in self.rows if row.measurement is not None]
 
 
 def write_rois_table(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
     """Write the table as CSV, and the settings beside it."""
-    _check_beside(path, (".json",), overwrite=overwrite)
+    _check_beside(path, ".json", overwrite=overwrite)
     write_table(tidy_rows(exported), path, overwrite=overwrite)
     _write_settings(exported, path, overwrite=overwrite)
 
 
 def write_roi_figure(exported: Exported, row: RoiRow, path: Path, *, overwrite: bool = False) -> None:
     """Write the densities of a region as PNG or SVG; its cells as CSV and the settings beside it."""
-    _check_beside(path, (".csv", ".json"), overwrite=overwrite)
+    _check_beside(path, ".csv", ".json", overwrite=overwrite)
     write_figure(roi_figure(exported, row), path, overwrite=overwrite)
-    write_table(density_rows(exported, row), path.with_suffix(".csv"), overwrite=overwrite)
-    _write_settings(_alone(exported, row), path, overwrite=overwrite)
+    write_table(_density_rows(exported, row), path.with_suffix(".csv"), overwrite=overwrite)
+    _write_settings(replace(exported, rows=(row,)), path, overwrite=overwrite)
+
+
+def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
+    """Write the regions as GeoJSON that QuPath opens, with their numbers as measurements."""
+    _check_beside(path, ".json", overwrite=overwrite)
+    regions = [_measured_annotation(exported, row) for row in exported.rows]
+    write_geojson([*regions, *taken_away(regions)], path, overwrite=overwrite)
+    _write_settings(exported, path, overwrite=overwrite)
+
+
+def tidy_rows(exported: Exported) -> list[dict[str, Any]]:
+    """Rows of the table, one for each region and prediction."""
+    return [
+        {**_place(exported.images, row, measurement), **_numbers(exported, row, measurement, k)}
+        for row, measurement in exported.measured
+        for k in range(len(exported.names))
+    ]
+
+
+def _place(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[str, Any]:
+    rows, columns = roi_bounds(row.listed.roi, images.shape)
+    pixel_um = images.real.slide.pixel_size_um
+    return {
+        "slide": slide_name(images.real.slide.source),
+        "real": images.real.name,
+        "roi": row.listed.name,
+        "x_px": columns.start,
+        "y_px": rows.start,
+        "width_px": columns.stop - columns.start,
+        "height_px": rows.stop - rows.start,
+        "n": measurement.n,
+        "area_um2": None if pixel_um is None else measurement.n * math.prod(pixel_um),
+        "beyond_slide": measurement.is_clipped,
+        "level": measurement.level,
+    }
+
+
+def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: int) -> dict[str, Any]:
+    numbers, record = measurement.numbers[k], row.numbers(k)
+    found: dict[str, Any] = {"prediction": numbers.name, **_cells(record, AGREEMENT)}
+    found["residual_sd"] = numbers.line.residual_sd
+    found["orthogonal_slope"] = numbers.line.orthogonal_slope
+    found["block_side_px"] = None if numbers.blocks is None else numbers.blocks.side_px
+    found["blocks"] = None if numbers.intervals is None else numbers.intervals.blocks
+    if len(exported.names) > 1:
+        found["compared_with"] = exported.images.predictions[0].name if k else None
+        found |= _cells(record, DIFFERENCES)
+    if any(other.colocalization for other in exported.rows):
+        found |= _cells(record, COLOCALIZED)
+    reasons = [numbers.line.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
+    return {**found, "reason": "; ".join(filter(None, reasons))}
+
+
+def _cells(record: Mapping[str, Number], quantities: Sequence[Quantity]) -> dict[str, float | None]:
+    """Columns of quantities, with the ends of their intervals; None for what is not known."""
+    cells: dict[str, float | None] = {}
+    for quantity in quantities:
+        found = record.get(quantity.key)
+        cells[quantity.key] = getattr(found, "value", None)
+        if quantity.has_interval:
+            interval = getattr(found, "interval", None)
+            cells[f"{quantity.key}_low"] = getattr(interval, "low", None)
+            cells[f"{quantity.key}_high"] = getattr(interval, "high", None)
+    return cells
 
 
 def roi_figure(exported: Exported, row: RoiRow) -> Figure:
     """Densities of a region, one panel for each prediction."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     assert row.measurement is not None
     count = len(exported.names)
     figure = Figure(figsize=(_PANEL_INCHES * 1.25 * count, _PANEL_INCHES), layout="constrained")
     for k, (axes, name) in enumerate(zip(figure.subplots(1, count, squeeze=False)[0], exported.names, strict=True)):
-        density = DensityAxes(axes)
-        density.show(row.measurement, k)
-        numbers = row.measurement.numbers[k]
+        draw_density(axes, row.measurement, k)
+        line = row.measurement.numbers[k].line
         axes.set_title(
-            f"{row.listed.name}, {name}\nr = {number(numbers.line.pearson_r)}, slope = {number(numbers.line.slope)}, "
+            f"{row.listed.name}, {name}\nr = {number(line.pearson_r)}, slope = {number(line.slope)}, "
             f"n = {row.measurement.n:,} px",
             loc="left",
             fontsize=9,
         )
-        bar = figure.colorbar(density.image, ax=axes)
-        bar.locator = MaxNLocator(4, integer=True)
-        bar.formatter = FuncFormatter(lambda value, _: f"{10**value:,.0f}")
-        bar.set_label("pixels (log)", fontsize=9)
     axes.legend(fontsize=8, loc="lower right")
     return figure
 
 
-def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = False) -> None:
-    """Write the regions as GeoJSON that QuPath opens, with their numbers as measurements."""
-    _check_beside(path, (".json",), overwrite=overwrite)
-    regions = [measured_annotation(exported, row) for row in exported.rows]
-    write_geojson([*regions, *taken_away(regions)], path, overwrite=overwrite)
-    _write_settings(exported, path, overwrite=overwrite)
+def _density_rows(exported: Exported, row: RoiRow) -> list[dict[str, Any]]:
+    """Cells of the densities that hold a pixel."""
+    assert row.measurement is not None
+    low, high = row.measurement.density_range
+    found = []
+    for name, numbers in zip(exported.names, row.measurement.numbers, strict=True):
+        step = (high - low) / len(numbers.density)
+        for y, p in zip(*(index.tolist() for index in np.nonzero(numbers.density)), strict=True):
+            found.append(
+                {
+                    "roi": row.listed.name,
+                    "prediction": name,
+                    "real": low + (y + 0.5) * step,
+                    "predicted": low + (p + 0.5) * step,
+                    "pixels": int(numbers.density[y, p]),
+                }
+            )
+    return found
+
+
+def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
+    """A region with its numbers as measurements."""
+    roi = row.listed.roi
+    shape = label_outline(roi) if isinstance(roi, LabelledRoi) else outlined(roi)
+    found: dict[str, float] = {}
+    if row.measurement is not None:
+        found["n px"] = row.measurement.n
+        for k, name in enumerate(exported.names):
+            record = row.numbers(k)
+            for quantity in AGREEMENT:
+                title = f"{name}: {quantity.name}" if len(exported.names) > 1 else quantity.name
+                value, interval, _ = record[quantity.key]
+                found[title] = value
+                if interval is not None:
+                    found |= {f"{title} low": interval.low, f"{title} high": interval.high}
+    return replace(shape, name=row.listed.name, measurements=found)
+
+
+def settings(exported: Exported) -> dict[str, Any]:
+    """What was compared and how, with mean and SD over the regions."""
+    images = exported.images
+    intervals = [found.numbers[0].intervals for _, found in exported.measured]
+    bootstrap = next((one for one in intervals if one is not None), None)
+    placed = list(dict.fromkeys(row.origin.random for row in exported.rows if row.origin.random is not None))
+    return {
+        "napari_hrpn": __version__,
+        "real": _image_facts(images.real),
+        "predictions": [_image_facts(image) for image in images.predictions],
+        "height_px": images.shape[0],
+        "width_px": images.shape[1],
+        "pixel_size_um": images.real.slide.pixel_size_um,
+        "regions": exported.regions,
+        "random_regions": asdict(placed[-1]) if placed else None,
+        "origins": [_origin_facts(row) for row in exported.rows],
+        "level": "full resolution",
+        "intervals": None
+        if bootstrap is None
+        else {
+            "method": "spatial block bootstrap, expanded percentiles",
+            "confidence": bootstrap.pearson_r.confidence,
+            "resamples": bootstrap.resamples,
+            "seed": bootstrap.seed,
+        },
+        "mean_and_sd": {
+            name: {
+                key: {part: _or_none(value) for part, value in asdict(found).items()} for key, found in means.items()
+            }
+            for name, means in zip(exported.names, summary(exported.rows, len(exported.names)), strict=True)
+        },
+    }
+
+
+def _image_facts(image: ProbeImage) -> dict[str, Any]:
+    return {
+        "name": image.name,
+        "file": str(image.slide.source),
+        "channel": image.slide.channel_names[image.channel],
+        "dtype": str(image.slide.dtype),
+    }
+
+
+def _origin_facts(row: RoiRow) -> dict[str, Any]:
+    return {
+        "roi": row.listed.name,
+        "layer": None if row.listed.layer is None else row.listed.layer.name,
+        "file": row.origin.file,
+        "random": None if row.origin.random is None else asdict(row.origin.random),
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _write_settings(exported: Exported, path: Path, *, overwrite: bool) -> None:
-    """What was compared and how, with mean and SD over the regions, beside a file."""
     text = json.dumps(settings(exported), indent=1, ensure_ascii=False, allow_nan=False)
     with partial_output(path.with_suffix(".json"), None, overwrite=overwrite) as partial_path:
         partial_path.write_text(text, encoding="utf-8")
 
 
-def _alone(exported: Exported, row: RoiRow) -> Exported:
-    origins = dict(zip(exported.rows, exported.origins, strict=False))
-    return replace(exported, rows=(row,), origins=[origins[row]] if row in origins else ())
-
-
-def _check_beside(path: Path, endings: Sequence[str], *, overwrite: bool) -> None:
-    """What stands beside is only replaced with the file that it belongs to."""
+def _check_beside(path: Path, *endings: str, overwrite: bool) -> None:
+    """Refuse to replace what stands beside without the file that it belongs to."""
     for ending in endings:
         beside = path.with_suffix(ending)
         if beside == path or (beside.exists() and not (overwrite and path.exists())):

@@ -1,59 +1,61 @@
-"""The region that is looked at: its density, its numbers, and which level they are from."""
+"""Panel of the region that is looked at: its density, its numbers, and which level they are from."""
 
 from __future__ import annotations
 
+import math
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_hrpn.plugin.parts.choice_box import ChoiceBox
+from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
+from napari_hrpn.plugin.parts.combo_box import combo_box
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.roi_correlation.density_plot import DensityPlot
-from napari_hrpn.plugin.roi_correlation.result_words import (
-    colocalization_html,
-    doubts,
-    interval_doubt,
-    level_text,
-    numbers_html,
-)
+from napari_hrpn.plugin.roi_correlation.results import AGREEMENT, COLOCALIZED, DIFFERENCES, summary
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from napari_hrpn.analysis import Colocalization, RoiMeasurement
+    from napari_hrpn.analysis import Colocalization, MeanAndSd, RoiMeasurement, RoiNumbers
+    from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
+_NO_PAIR = "There is nothing to correlate yet."
 _NO_ROI = "Draw a rectangle, an ellipse or a polygon on the slide, import regions, or add random ones."
 
 
-class ResultPanel(QWidget):
-    """Shows one region.
-
-    `prediction_changed` says that the density of another prediction is wanted.
-    """
-
-    prediction_changed = Signal()
+class ResultPanel:
+    """Shows one region, in `widgets` that stand under each other."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.measurement: RoiMeasurement | None = None
         self._names: tuple[str, ...] = ()
         self._title = ""
         self._shape = (0, 0)
-        self.prediction_box = ChoiceBox("Whose density is drawn; the numbers are of all predictions")
+        self.prediction_box = combo_box(
+            lambda: [(name, number) for number, name in enumerate(self._names)],
+            "Whose density is drawn; the numbers are of all predictions",
+        )
         self.plot = DensityPlot()
         self.plot.setToolTip(
             "Pixels by real and predicted grey level: dashed the identity, solid the least-squares line.\n"
             "It follows while a region is dragged"
         )
-        self.level_label, self.numbers_label, self.colocalization_label = QLabel(), QLabel(), QLabel()
+        self.summary_label = _label("Over the regions at full resolution; SD with n - 1")
+        self.level_label = _label("Which pixels the numbers are from: while a region moves, a coarser level may do")
+        self.numbers_label = _label("In brackets: 95 % intervals from a spatial block bootstrap, at full resolution")
+        self.colocalization_label = _label("Co-localisation as Fiji's Coloc 2 gives it, at full resolution")
         self.doubt_label = ToneLabel()
-        self.level_label.setToolTip("Which pixels the numbers are from: while a region moves, a coarser level may do")
-        self.numbers_label.setToolTip("In brackets: 95 % intervals from a spatial block bootstrap, at full resolution")
-        self.colocalization_label.setToolTip("Co-localisation as Fiji's Coloc 2 gives it, at full resolution")
-        self._lay_out()
-        self.prediction_box.changed.connect(self._show_again)
+        self._choice = QWidget()
+        add_row(form_layout(self._choice), "Plot", self.prediction_box.native)
+        labels = self.level_label, self.numbers_label, self.doubt_label, self.colocalization_label
+        self.widgets = self._choice, self.plot, *labels
+        self._choice.hide()
+        self.colocalization_label.hide()
+        self.prediction_box.changed.connect(self._show_density)
 
     @property
     def which(self) -> int:
@@ -61,58 +63,150 @@ class ResultPanel(QWidget):
         return self.prediction_box.value or 0
 
     def set_predictions(self, names: Sequence[str], shape: tuple[int, int]) -> None:
-        """Offer other predictions."""
+        """Offer other predictions, of a slide of this height and width."""
         self._names, self._shape = tuple(names), shape
-        self.prediction_box.offer([(name, number) for number, name in enumerate(names)])
+        self.prediction_box.reset_choices()
         self._choice.setVisible(len(names) > 1)
 
-    def show_measurement(self, measurement: RoiMeasurement | None, title: str, problem: str = "") -> None:
-        """Show a region, or why there is nothing to show."""
-        self.measurement, self._title = measurement, title
-        self.plot.show_measurement(
-            measurement, self.which, self._plot_title(), problem or ("Measuring …" if title else _NO_ROI)
-        )
+    def show_region(self, row: RoiRow | None) -> None:
+        """Show what is known of a region, or what to do to have one."""
+        self.measurement = measurement = None if row is None else row.measurement
+        self._title = "" if row is None else row.listed.name
+        nothing = _NO_ROI if self._names else _NO_PAIR
+        self._show_density(words=nothing if row is None else row.problem or "Measuring …")
         self.doubt_label.say("" if measurement is None else interval_doubt(measurement, self._shape))
-        if measurement is None:
-            self.level_label.setText("")
-            self.numbers_label.setText("")
-            return
-        self.level_label.setText(f"<b>{title}</b>, {level_text(measurement)}. {doubts(measurement, self._names)}")
-        self.numbers_label.setText(numbers_html(measurement, self._names))
+        heading = numbers = ""
+        if row is not None and measurement is not None:
+            heading = f"<b>{self._title}</b>, {_level_text(measurement)}. {_doubts(measurement, self._names)}"
+            numbers = numbers_html(row, self._names)
+        self.level_label.setText(heading)
+        self.numbers_label.setText(numbers)
+        colocalized = () if row is None else row.colocalization
+        self.colocalization_label.setText(_colocalization_html(colocalized, self._names))
+        self.colocalization_label.setVisible(bool(colocalized))
 
-    def show_colocalization(self, found: Sequence[Colocalization]) -> None:
-        """Show Manders and Costes."""
-        self.colocalization_label.setText(colocalization_html(found, self._names) if found else "")
-        self.colocalization_label.setVisible(bool(found))
+    def show_summary(self, rows: Sequence[RoiRow]) -> None:
+        """Show mean and SD over the regions."""
+        self.summary_label.setText(summary_html(rows, self._names))
 
-    def _lay_out(self) -> None:
-        for label in (self.level_label, self.numbers_label, self.colocalization_label):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.RichText)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.colocalization_label.hide()
-        self._choice = QWidget()
-        add_row(form_layout(self._choice), "Plot", self.prediction_box)
-        self._choice.hide()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (
-            self._choice,
-            self.plot,
-            self.level_label,
-            self.numbers_label,
-            self.doubt_label,
-            self.colocalization_label,
-        ):
-            layout.addWidget(widget, int(widget is self.plot))
+    def _show_density(self, _: object = None, *, words: str = "") -> None:
+        # another choice may come before the numbers of what is chosen
+        if self.measurement is None or self.which < len(self.measurement.numbers):
+            name = self._names[self.which] if len(self._names) > 1 else ""
+            title = ", ".join(filter(None, (self._title, name))) if self._title else ""
+            self.plot.show_measurement(self.measurement, self.which, title, words or self.plot.words)
 
-    def _plot_title(self) -> str:
-        if not self._title:
-            return ""
-        name = self._names[self.which] if len(self._names) > 1 and self.which < len(self._names) else ""
-        return f"{self._title}, {name}" if name else self._title
 
-    def _show_again(self) -> None:
-        if self.measurement is not None and self.which < len(self.measurement.numbers):
-            self.plot.show_measurement(self.measurement, self.which, self._plot_title())
-        self.prediction_changed.emit()
+def _label(tooltip: str) -> QLabel:
+    label = QLabel()
+    label.setToolTip(tooltip)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def _level_text(measurement: RoiMeasurement) -> str:
+    """Which pixels were read."""
+    if measurement.is_exact:
+        return "full resolution"
+    down, across = (f"{step:.4g}" for step in measurement.downsample)
+    return f"preview from level {measurement.level}: means of {across} × {down} px"
+
+
+def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
+    """Mean and SD over the regions, for a label."""
+    measured = sum(row.measurement is not None for row in rows)
+    if not measured:
+        return ""
+    waiting = sum(row.measurement is None and not row.problem for row in rows)
+    more = f", {waiting} still to be measured" if waiting else ""
+    lines = [f"<b>Mean ± SD over {measured} {'ROI' if measured == 1 else 'ROIs'}</b>{more}"]
+    titles = {key: title for key, title, *_ in (*AGREEMENT, *DIFFERENCES)}
+    for name, means in zip(names, summary(rows, len(names)), strict=True):
+        words = " · ".join(_mean_text(titles[key], found, measured) for key, found in means.items())
+        lines.append(f"{name}: {words}" if len(names) > 1 else words)
+    return "<br>".join(lines)
+
+
+def _mean_text(title: str, found: MeanAndSd, rows: int) -> str:
+    sd = f"&nbsp;±&nbsp;{number(found.sd)}" if math.isfinite(found.sd) else ""
+    n = "" if found.n == rows else f"&nbsp;(n&nbsp;=&nbsp;{found.n})"
+    return f"{title}&nbsp;{number(found.mean)}{sd}{n}"
+
+
+def numbers_html(row: RoiRow, names: Sequence[str]) -> str:
+    """Numbers of one region, a column for each prediction."""
+    if row.measurement is None:
+        return ""
+    texts = [{key: one.text.replace(" ", "&nbsp;") for key, one in row.numbers(k).items()} for k in range(len(names))]
+    lines = [(title, [found[key] for found in texts]) for key, title, *_ in AGREEMENT]
+    lines.append(("n", [f"{row.measurement.n:,}&nbsp;px"]))
+    differences = [
+        f"{name} − {names[0]}, paired: "
+        + ", ".join(f"{title.removeprefix('Δ')}&nbsp;{found[key]}" for key, title, *_ in DIFFERENCES)
+        for name, found in zip(names, texts, strict=True)
+        if DIFFERENCES[0].key in found
+    ]
+    return _table_html(lines, names) + "<br>".join(differences)
+
+
+def _colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -> str:
+    """Manders and Costes of one region, for a label."""
+    if not found:
+        return ""
+    lines = []
+    for name, quantities in groupby((one for one in COLOCALIZED if one.name), lambda one: one.name):
+        keys = [one.key for one in quantities]
+        lines.append((name, ["&nbsp;/&nbsp;".join(number(getattr(one, key)) for key in keys) for one in found]))
+    return _table_html(lines, names) + "<br>".join(
+        _whose({name: [one.reason] for name, one in zip(names, found, strict=True)})
+    )
+
+
+def _table_html(lines: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:
+    heads = [("", [f"<b>{name}</b>" for name in names])] if len(names) > 1 else []
+    rows = "".join(
+        f"<tr><td>{title}&nbsp;&nbsp;</td>{''.join(f'<td>{cell}&nbsp;&nbsp;</td>' for cell in cells)}</tr>"
+        for title, cells in [*heads, *lines]
+    )
+    return f"<table>{rows}</table>"
+
+
+def _doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
+    """Why a number is missing or partial."""
+    reasons = {}
+    for name, numbers in zip(names, measurement.numbers, strict=True):
+        reasons[name] = [numbers.line.reason]
+        if numbers.intervals is not None and not _is_too_small(numbers):
+            reasons[name].append(numbers.intervals.pearson_r.reason)
+    clipped = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
+    return " ".join([*clipped, *_whose(reasons)])
+
+
+def _whose(reasons: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence for each reason, with the predictions that it is of unless it is of all."""
+    every = dict.fromkeys(reason for some in reasons.values() for reason in some if reason)
+    sentences = []
+    for reason in every:
+        names = [name for name, some in reasons.items() if reason in some]
+        sentence = f"{reason[0].upper()}{reason[1:]}."
+        sentences.append(sentence if len(names) == len(reasons) else f"{', '.join(names)}: {sentence}")
+    return sentences
+
+
+def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
+    """Why a region is too small for intervals, and whether a larger one is possible."""
+    sides = [one.blocks.side_px for one in measurement.numbers if one.blocks is not None and _is_too_small(one)]
+    if not sides:
+        return ""
+    needed_px = LEAST_BLOCKS * max(sides) ** 2
+    height, width = shape
+    start = f"No interval of r and slope: it takes {LEAST_BLOCKS} blocks of {max(sides):,} px, that is {needed_px:,} px"
+    if needed_px > height * width:
+        return f"{start}, and the slide has {width:,} x {height:,} = {width * height:,} px."
+    return f"{start}; this region has {measurement.n:,} px."
+
+
+def _is_too_small(numbers: RoiNumbers) -> bool:
+    return numbers.intervals is not None and numbers.blocks is not None and numbers.blocks.effective < LEAST_BLOCKS

@@ -1,24 +1,143 @@
-"""Overlap of a real image with its predictions: at a level that is affordable at once, and at full resolution."""
+"""Overlap of a real image with its predictions: at a level that is affordable at once, and at full resolution.
+
+Pixels are compared level by level; those that were read are kept for a while, so that another threshold reads nothing.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.parts.compared_region import found_region, region_pairs
 from napari_hrpn.plugin.parts.tasks import Part, who
-from napari_hrpn.plugin.threshold_miou.level_blocks import CommonLevels
+from napari_hrpn.slides import ChunkCache, coarser_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Mapping
+    from collections.abc import Generator, Hashable
+
+    import dask.array as da
+    from numpy.typing import NDArray
 
     from napari_hrpn.analysis import IouPoint, PairCounts, PairReport
     from napari_hrpn.plugin.parts.compared_region import Region, Wanted
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
-    from napari_hrpn.plugin.threshold_miou.level_blocks import Block
 
 AFFORDABLE_PX = 2048**2
 """Pixels that are looked at unasked, while the user waits."""
+REAL_ONLY, PREDICTED_ONLY, BOTH = 1, 2, 3
+"""Labels: false negative, false positive, true positive; 0 is neither, or outside the region."""
+_COARSEST_PX = 1024
+_KEPT_BYTES = 256 << 20
+_WINDOWS_KEPT = 4
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a level."""
+
+    level: int  # 0 is the finest
+    box: Box  # In pixels of the level
+
+
+class ComparedLevels:
+    """Levels that a real slide and its predictions have in one size, compared where they are in a region.
+
+    Some pyramids round an odd size up and others down; what only some have is left out.
+    """
+
+    def __init__(self, pair: Pair, region: Region, cache: ChunkCache | None = None) -> None:
+        self._arrays = _common_levels(pair)
+        self._finished = [one.slide.finished for one in pair.predictions]
+        self._region = region
+        self.cache = cache or ChunkCache(_KEPT_BYTES)
+        # what is in view is put together once, whatever the threshold
+        self._read = lru_cache(_WINDOWS_KEPT)(self._read_now)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def shape(self, level: int) -> tuple[int, int]:
+        """Height and width of a level."""
+        height, width = self._arrays[level][0].shape
+        return height, width
+
+    def whole(self, level: int) -> Window:
+        """All of a level."""
+        height, width = self.shape(level)
+        return Window(level, Box(0, height, 0, width))
+
+    def downsample(self, level: int) -> tuple[float, float]:
+        """Full-resolution pixels per pixel of a level."""
+        (height, width), (level_height, level_width) = self.shape(0), self.shape(level)
+        return height / level_height, width / level_width
+
+    def window(self, level: int, box: Box) -> Window:
+        """Pixels of a level that a box touches."""
+        down, across = self.downsample(level)
+        height, width = self.shape(level)
+        y0, y1 = math.floor(box.y0 / down), min(height, math.ceil(box.y1 / down))
+        return Window(level, Box(y0, y1, math.floor(box.x0 / across), min(width, math.ceil(box.x1 / across))))
+
+    def window_within(self, box: Box, largest_px: int) -> Window:
+        """A box at the finest level in which it has no more than so many pixels; the coarsest if it always has more."""
+        windows = [self.window(level, box) for level in range(len(self))]
+        return next((window for window in windows if window.box.area <= largest_px), windows[-1])
+
+    def labels(self, window: Window, prediction: int, threshold: float) -> NDArray[np.uint8]:
+        """Where a prediction and the real image reach a threshold; it takes time where pixels were not read yet."""
+        real, predicted, counted = self._read(window, prediction)
+        labels = _reaches(predicted, threshold)
+        labels <<= 1
+        labels |= _reaches(real, threshold)
+        if counted is not None:
+            labels *= counted
+        return labels
+
+    def counts(self, window: Window, prediction: int) -> PairCounts:
+        """Pixel pairs in the region, for overlap at any threshold. It takes time: not for the GUI thread."""
+        from napari_hrpn.analysis import pair_counts
+
+        return pair_counts(*self._read(window, prediction))
+
+    def _read_now(self, window: Window, prediction: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]:
+        """Real and predicted pixels, and which of them are in the region and were predicted; None for all."""
+        real, *predicted = self._arrays[window.level]
+        box, downsample, tiles = window.box, self.downsample(window.level), self._finished[prediction]
+        part = slice(box.y0, box.y1), slice(box.x0, box.x1)
+        counted = self._region.inside(box, downsample)
+        if tiles is not None:
+            finished = tiles.within(*part, downsample)
+            counted = finished if counted is None else counted & finished
+        return self.cache.read(real, *part), self.cache.read(predicted[prediction], *part), counted
+
+
+def _common_levels(pair: Pair) -> list[tuple[da.Array, ...]]:
+    """For each level, finest first, the real channel and then each prediction, of shape (y, x)."""
+    from napari_hrpn.analysis import shared_levels
+
+    channels = (pair.real, *pair.predictions)
+    pyramids = [[level[one.channel] for level in one.slide.levels] for one in channels]
+    levels = [level.arrays for level in shared_levels(pyramids)]
+    if max(levels[-1][0].shape) > _COARSEST_PX:
+        computed = [coarser_levels(array[None], _COARSEST_PX) for array in levels[-1]]
+        levels += [tuple(level[0] for level in arrays) for arrays in zip(*computed, strict=True)]
+    return levels
+
+
+def _reaches(pixels: NDArray[Any], threshold: float) -> NDArray[np.uint8]:
+    if pixels.dtype.kind in "iu":
+        # a whole number is compared in its own type, several times as fast as in floating point
+        info = np.iinfo(pixels.dtype)
+        if not threshold <= info.max:
+            return np.zeros(pixels.shape, np.uint8)
+        threshold = pixels.dtype.type(math.ceil(max(threshold, info.min)))
+    reaches: NDArray[np.uint8] = np.greater_equal(pixels, threshold).view(np.uint8)
+    return reaches
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,24 +160,23 @@ class Overview:
 
     pair: Pair
     region: Region
-    levels: CommonLevels
-    blocks: Mapping[int, Block]  # Whole levels that are small enough to be kept, by their number
+    levels: ComparedLevels
     overlaps: tuple[Overlap, ...]  # Of each prediction, from the finest level that is affordable
 
 
-def look_over(pair: Pair, title: str, wanted: Wanted) -> Overview:
-    """Read what is affordable of a pair. It takes time: not for the GUI thread."""
+def look_over(pair: Pair, title: str, wanted: Wanted, before: Overview | None = None) -> Overview:
+    """Read what is affordable of a pair, and was not read before. It takes time: not for the GUI thread."""
     region = found_region(title, wanted, pair.real.slide.shape)
-    levels = CommonLevels.of(pair)
-    small = [level for level in range(len(levels)) if levels.whole(level).box.area <= AFFORDABLE_PX]
-    blocks = {level: levels.read(levels.whole(level), region) for level in small or [len(levels) - 1]}
-    bounds = region.bounds(levels.shape(0))
-    level = levels.level_within(bounds, AFFORDABLE_PX)
-    window = levels.window(level, bounds)
-    block = blocks[level].cut(window.box) if level in blocks else levels.read(window, region)
-    downsample = max(levels.downsample(level))
-    overlaps = tuple(_overlap(block.counts(index), downsample) for index in range(len(pair.predictions)))
-    return Overview(pair, region, levels, blocks, overlaps)
+    levels = ComparedLevels(pair, region, before.levels.cache if before is not None and before.pair is pair else None)
+    every = range(len(pair.predictions))
+    for level in range(len(levels)):
+        # what the viewer shows first is in memory then
+        if levels.whole(level).box.area <= AFFORDABLE_PX or level == len(levels) - 1:
+            for prediction in every:
+                levels.labels(levels.whole(level), prediction, 0.0)
+    window = levels.window_within(region.bounds(levels.shape(0)), AFFORDABLE_PX)
+    downsample = max(levels.downsample(window.level))
+    return Overview(pair, region, levels, tuple(_overlap(levels.counts(window, k), downsample) for k in every))
 
 
 def full_key(overview: Overview, prediction: int) -> Hashable:
@@ -70,12 +188,11 @@ def full_key(overview: Overview, prediction: int) -> Hashable:
 
 def full_part(overview: Overview, prediction: int) -> Part:
     """Overlap at full resolution, to be measured in a thread."""
-    real, predicted = overview.pair.real, overview.pair.predictions[prediction]
-    area = overview.region.bounds(real.slide.shape).area
-    words = f"Reading {predicted.name}"
-    return Part(
-        full_key(overview, prediction), words, float(area), lambda _: full_overlap(real, predicted, overview.region)
-    )
+    real, predicted, region = overview.pair.real, overview.pair.predictions[prediction], overview.region
+    # of both images
+    weight = 2.0 * region.bounds(real.slide.shape).area
+    key, words = full_key(overview, prediction), f"Reading {predicted.name}"
+    return Part(key, words, weight, lambda _: full_overlap(real, predicted, region))
 
 
 def full_overlap(

@@ -1,38 +1,40 @@
-"""The Labels layer of true positives, false negatives and false positives, and the numbers of what is in view.
+"""Labels layer of true positives, false negatives and false positives, and the numbers of what is in view.
 
-It is drawn from what is in memory; what a moved view shows is read and counted in a thread.
+Its labels are computed as napari shows them, from pixels that are read once; what is in view is counted in a thread.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.core import Box
-from napari_hrpn.plugin.background import BackgroundRun, begin, once, soon
-from napari_hrpn.plugin.threshold_miou.level_blocks import BOTH, PREDICTED_ONLY, REAL_ONLY, Window
-from napari_hrpn.plugin.threshold_miou.overlap_levels import OverlapLevels
+from napari_hrpn.plugin.background import NewestTask, once, soon
+from napari_hrpn.plugin.threshold_miou.overlap import BOTH, PREDICTED_ONLY, REAL_ONLY, Window
 from napari_hrpn.plugin.viewer import KEY, placement, visible_box
+from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     import napari
+    from numpy.typing import DTypeLike, NDArray
 
     from napari_hrpn.analysis import PairCounts
-    from napari_hrpn.plugin.threshold_miou.level_blocks import Block, CommonLevels
     from napari_hrpn.plugin.threshold_miou.overlap import Overview
 
 NAME = "TP / FN / FP"
-_OVERLAP = "overlap"
 COLOURS: dict[int | None, str] = {BOTH: "#f0e442", REAL_ONLY: "#d55e00", PREDICTED_ONLY: "#cc79a7"}
 """Okabe and Ito's yellow, vermilion (the real probe is red) and purple (a prediction is magenta): told apart by people
 of all kinds of colour vision, and unlike blue nuclei and green vessels."""
 MEANINGS = {BOTH: "TP: both", REAL_ONLY: "FN: real only", PREDICTED_ONLY: "FP: predicted only"}
 _OPACITY = 0.7
 _LOOK_MS = 100
+_CHUNK_PX = 256
+"""Windows that napari asks for are rounded to this: a small move of the view asks for nothing new."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +46,55 @@ class View:
     counts: tuple[PairCounts, ...]  # Of each prediction, of the pixels in the region
 
 
-@dataclass(frozen=True, eq=False)
-class _Look:
-    overview: Overview
-    block: Block | None
-    view: View
+class OverlapLabels:
+    """Labels of a prediction at a threshold, on all levels of a pair."""
+
+    def __init__(self, overview: Overview) -> None:
+        self.overview = overview
+        self.prediction, self.threshold = 0, math.inf
+        coarsest = len(overview.levels) - 1
+        # napari keeps the coarsest level once it has seen it: it has to be an array that is changed in place
+        self._coarsest = np.zeros(overview.levels.shape(coarsest), np.uint8)
+        self.levels: tuple[Any, ...] = (*(_Level(self, level) for level in range(coarsest)), self._coarsest)
+
+    def use(self, prediction: int, threshold: float) -> None:
+        """Show another prediction or threshold."""
+        self.prediction, self.threshold = prediction, threshold
+        self._coarsest[:] = self.of(self.overview.levels.whole(len(self.levels) - 1))
+
+    def of(self, window: Window) -> NDArray[np.uint8]:
+        """Labels of a window; none where it can't be read, of which counting what is in view tells."""
+        try:
+            return self.read(window)
+        except SlideError:
+            return np.zeros((window.box.height, window.box.width), np.uint8)
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Labels of a window, or an error."""
+        return self.overview.levels.labels(window, self.prediction, self.threshold)
+
+
+class _Level:
+    """One level as the two-dimensional array that napari shows."""
+
+    ndim = 2
+    dtype = np.dtype(np.uint8)
+    chunks = (_CHUNK_PX, _CHUNK_PX)
+
+    def __init__(self, labels: OverlapLabels, level: int) -> None:
+        self._labels, self._level = labels, level
+        self.shape = labels.overview.levels.shape(level)
+        self.size = math.prod(self.shape)
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:  # noqa: ANN401 (slices, as napari gives them)
+        parts = (*np.index_exp[key], slice(None))[:2]
+        rows, columns = (range(size)[part] for part, size in zip(parts, self.shape, strict=True))
+        box = Box(rows.start, max(rows.start, rows.stop), columns.start, max(columns.start, columns.stop))
+        return self._labels.of(Window(self._level, box))[:: rows.step, :: columns.step]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        whole = self._labels.overview.levels.whole(self._level)
+        return np.array(self._labels.read(whole), dtype=dtype, copy=copy)
 
 
 class Overlay(QObject):
@@ -61,20 +107,16 @@ class Overlay(QObject):
     looked = Signal()
     removed = Signal()
     failed = Signal(object)
-    _missed = Signal()
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._levels: OverlapLevels | None = None
-        self._run: BackgroundRun | None = None
-        self._is_wanted_again = False
+        self._labels: OverlapLabels | None = None
+        self._count = NewestTask()
         self._seen: tuple[int, list[list[int]]] | None = None
         self.layer: Labels | None = None
         self.view: View | None = None
         self._soon = soon(self, self._look, _LOOK_MS)
-        # napari may ask from a thread of its own
-        self._missed.connect(self._soon.start, Qt.ConnectionType.QueuedConnection)
         camera = viewer.scene.camera.events
         self._moves = camera.center, camera.zoom, camera.angles, viewer.canvas.events.size
         for event in self._moves:
@@ -83,59 +125,58 @@ class Overlay(QObject):
 
     @property
     def is_looking(self) -> bool:
-        """Whether what is in view is being read, or is going to be."""
-        return self._run is not None or self._soon.isActive()
+        """Whether what is in view is being counted, or is going to be."""
+        return self._count.is_busy or bool(self._soon.isActive())
 
     def show(self, overview: Overview, prediction: int, threshold: float) -> None:
         """Show a pair in a region."""
-        is_same_pair = self._levels is not None and self._levels.overview.pair is overview.pair
         self.view = None
-        if self._levels is not None and is_same_pair and self.layer is not None:
-            self._levels.replace(overview)
+        self._count.abandon()
+        if self._labels is not None and self._labels.overview.pair is overview.pair:
+            self._labels.overview = overview
         else:
             self.hide()
-            self._levels = OverlapLevels(overview, self._missed.emit)
-            self._add()
+            self._labels = OverlapLabels(overview)
+            self._add(self._labels)
         self.use(prediction, threshold)
         self._look_soon()
 
     def use(self, prediction: int, threshold: float) -> None:
-        """Show another prediction or threshold; nothing is read for it."""
-        if self._levels is not None and self.layer is not None:
-            self._levels.use(prediction, threshold)
+        """Show another prediction or threshold; of what is in view, nothing is read for it."""
+        if self._labels is not None and self.layer is not None:
+            self._labels.use(prediction, threshold)
             self.layer.refresh(extent=False, highlight=False)
 
     def hide(self) -> None:
         """Take the layer away."""
-        self._stop()
-        layer, self.layer, self._levels, self.view = self.layer, None, None, None
+        self._soon.stop()
+        self._count.abandon()
+        layer, self.layer, self._labels, self.view = self.layer, None, None, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
     def shut_down(self) -> None:
         """Take the layer away and listen no more; called again, it does nothing."""
-        self._soon.stop()
         for event in self._moves:
             event.disconnect(self._look_soon)
         self._viewer.layers.events.removed.disconnect(self._note_removal)
         self.hide()
 
-    def _add(self) -> None:
+    def _add(self, labels: OverlapLabels) -> None:
         from napari.utils.colormaps import DirectLabelColormap
 
-        assert self._levels is not None
-        levels = self._levels
         colours: dict[int | None, str] = {None: "transparent", 0: "transparent", **COLOURS}
         selected = set(self._viewer.layers.selection)
+        several = len(labels.levels) > 1
         layer = Labels(
-            list(levels.levels) if len(levels.levels) > 1 else levels.levels[0],
-            multiscale=len(levels.levels) > 1,
-            **placement(levels.overview.pair.real.layer),
+            list(labels.levels) if several else labels.levels[0],
+            multiscale=several,
+            **placement(labels.overview.pair.real.layer),
             name=NAME,
             opacity=_OPACITY,
             colormap=DirectLabelColormap(color_dict=colours),
             features={"index": list(MEANINGS), "overlap": list(MEANINGS.values())},
-            metadata={KEY: {_OVERLAP: True}},
+            metadata={KEY: {"overlap": True}},
             cache=False,
         )
         layer.editable = False
@@ -149,95 +190,46 @@ class Overlay(QObject):
 
     def _note_removal(self, event: object = None) -> None:  # noqa: ARG002
         if self.layer is not None and self.layer not in self._viewer.layers:
-            self.layer = None
             self.hide()
             self.removed.emit()
 
     def _note_drawing(self, event: object = None) -> None:  # noqa: ARG002
         # napari chooses the level when it draws, which may be later than the look at a view that has moved
-        if self.layer is not None and self._shown_by(self.layer) != self._seen:
+        if self.layer is not None and _shown_by(self.layer) != self._seen:
             self._look_soon()
-
-    def _shown_by(self, layer: Labels) -> tuple[int, list[list[int]]]:
-        """Level, and corners of the part of it that napari holds."""
-        return int(layer.data_level), np.asarray(layer.corner_pixels).tolist()
 
     def _look_soon(self, event: object = None) -> None:  # noqa: ARG002
         if self.layer is not None:
             self._soon.start()
 
-    def _stop(self) -> None:
-        self._soon.stop()
-        self._is_wanted_again = False
-        if self._run is not None:
-            self._run.abandon()
-            self._run = None
-
     def _look(self) -> None:
-        """Read and count what is in view now."""
-        if self._run is not None:
-            self._is_wanted_again = True
-            return
-        windows = self._windows()
-        if windows is None or self._levels is None:
-            self.view = None
-            self.looked.emit()
-            return
-        wanted, visible = windows
-        is_known = self._levels.known(wanted) is not None
-        block = self._levels.known(visible) if is_known else None
-        work = once(_looked, self._levels.overview, block, wanted, visible)
-        self._run = begin(work, self._take, self._take_failure)
-
-    def _windows(self) -> tuple[Window, Window] | None:
-        """What napari asks for, and the part of it that is in view."""
-        layer, levels = self.layer, self._levels
-        if layer is None or levels is None or not layer.visible or self._viewer.dims.ndisplay != 2:
-            return None
-        self._seen = self._shown_by(layer)
-        common = levels.overview.levels
-        box = visible_box(self._viewer, levels.overview.pair.real.layer)
-        if not box.area:
-            return None
-        level = int(layer.data_level) if layer.multiscale else 0
-        visible = common.window(level, box)
-        (y0, x0), (y1, x1) = np.asarray(layer.corner_pixels)[:, -2:]
-        asked = Window(level, Box(int(y0), int(y1) + 1, int(x0), int(x1) + 1)) if layer.multiscale else visible
-        return _around(common, asked, visible), visible
-
-    def _take(self, look: _Look) -> None:
-        self._run = None
-        if self._levels is not None and look.overview is self._levels.overview:
-            if look.block is not None:
-                self._levels.block = look.block
-                if self.layer is not None:
-                    self.layer.refresh(extent=False, thumbnail=False, highlight=False)
-            self.view = look.view
-            self.looked.emit()
+        """Count what is in view now."""
+        self._count.abandon()
+        window = self._visible()
+        if window is None or self._labels is None:
+            self._take(None)
         else:
-            self._is_wanted_again = True
-        self._go_on()
+            self._count.do(once(_counted, self._labels.overview, window), self._take, self.failed.emit)
 
-    def _take_failure(self, error: BaseException) -> None:
-        self._run = None
-        self.failed.emit(error)
-        self._go_on()
+    def _visible(self) -> Window | None:
+        layer, labels = self.layer, self._labels
+        if layer is None or labels is None or not layer.visible or self._viewer.dims.ndisplay != 2:
+            return None
+        self._seen = _shown_by(layer)
+        box = visible_box(self._viewer, labels.overview.pair.real.layer)
+        return labels.overview.levels.window(self._seen[0], box) if box.area else None
 
-    def _go_on(self) -> None:
-        if self._is_wanted_again:
-            self._is_wanted_again = False
-            self._look()
-
-
-def _around(levels: CommonLevels, one: Window, other: Window) -> Window:
-    a, b = one.box, other.box
-    box = Box(min(a.y0, b.y0), max(a.y1, b.y1), min(a.x0, b.x0), max(a.x1, b.x1))
-    return Window(one.level, box.intersection(levels.whole(one.level).box))
+    def _take(self, view: View | None) -> None:
+        self.view = view
+        self.looked.emit()
 
 
-def _looked(overview: Overview, block: Block | None, wanted: Window, visible: Window) -> _Look:
-    read = overview.levels.read(wanted, overview.region) if block is None else None
-    seen = block if read is None else read.cut(visible.box)
-    assert seen is not None
-    counts = tuple(seen.counts(index) for index in range(len(overview.pair.predictions)))
-    return _Look(overview, read, View(overview, visible, counts))
+def _shown_by(layer: Labels) -> tuple[int, list[list[int]]]:
+    """Level, and corners of the part of it that napari holds."""
+    return int(layer.data_level), np.asarray(layer.corner_pixels).tolist()
+
+
+def _counted(overview: Overview, window: Window) -> View:
+    return View(
+        overview, window, tuple(overview.levels.counts(window, k) for k in range(len(overview.pair.predictions)))
+    )

@@ -1,12 +1,14 @@
-"""The threshold: a percentile of the real image on a slider, and the same as a grey level in a box."""
+"""Form for the threshold: a percentile of the real image on a slider, and the same as a grey level in a box."""
 
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from magicgui.widgets import Container, FloatSpinBox, Slider
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis import ValueCounts
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 _FIRST_PERCENTILE = 90.0
 _STEPS_PER_PERCENT = 10
 _DIGITS = 4
+_PERCENTILE_TIP = "Percentile of the real image in the region that the threshold is"
 
 
 class ThresholdForm(QWidget):
@@ -28,115 +31,85 @@ class ThresholdForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._counts: ValueCounts | None = None
-        self._percentile = _FIRST_PERCENTILE
-        self._threshold = math.nan
-        self._is_intensity_set = False
-        self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.percentile_box = QDoubleSpinBox()
-        self.intensity_box = QDoubleSpinBox()
-        self._lay_out()
-        self.slider.valueChanged.connect(self._take_slider)
-        self.percentile_box.valueChanged.connect(self.set_percentile)
-        self.intensity_box.valueChanged.connect(self.set_threshold)
-        self.setEnabled(False)
-
-    @property
-    def percentile(self) -> float:
+        self.percentile = _FIRST_PERCENTILE
         """Of the real image in the region, 0 to 100."""
-        return self._percentile
-
-    @property
-    def threshold(self) -> float:
+        self.threshold = math.nan
         """Grey level; NaN where there are no pixels."""
-        return self._threshold
+        self._is_intensity_set = False
+        self.slider = Slider(max=100 * _STEPS_PER_PERCENT, readout=False, tooltip=_PERCENTILE_TIP)
+        self.percentile_box = FloatSpinBox(max=100, step=1, label="Percentile", tooltip=_PERCENTILE_TIP)
+        self.intensity_box = FloatSpinBox(
+            label="Grey level", tooltip="The threshold as a grey level; both images are cut at the same one"
+        )
+        self.percentile_box.native.setDecimals(1)
+        self.percentile_box.native.setSuffix(" %")
+        for box in (self.percentile_box, self.intensity_box):
+            box.native.setKeyboardTracking(False)
+        row = Container(layout="horizontal", widgets=[self.percentile_box, self.intensity_box])
+        row.margins = (0, 0, 0, 0)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.slider.native)
+        layout.addWidget(row.native)
+        self.slider.changed.connect(lambda value: self.set_percentile(value / _STEPS_PER_PERCENT))
+        self.percentile_box.changed.connect(self.set_percentile)
+        self.intensity_box.changed.connect(self.set_threshold)
+        self.setEnabled(False)
 
     def use_counts(self, counts: ValueCounts | None, *, is_whole: bool = False) -> None:
         """Take percentiles of other pixels from now on."""
         self._counts = counts if counts is not None and counts.n else None
         self.setEnabled(self._counts is not None)
         if self._counts is None:
-            self._threshold = math.nan
+            self.threshold = math.nan
             return
         low, high = (float(value) for value in self._counts.percentile([0, 100]))
         is_whole = is_whole or not self._counts.binned
         # at the upper end no pixel reaches the threshold
         end = high + (1 if is_whole else self._counts.step)
-        self._fit_intensity_box(low, end, is_whole=is_whole)
+        with self.intensity_box.changed.blocked():
+            box = self.intensity_box.native
+            # a percentile may lie between two whole numbers
+            box.setDecimals(1 if is_whole else max(2, _DIGITS - math.floor(math.log10(end - low))))
+            box.setSingleStep(1 if is_whole else (end - low) / 100)
+            box.setRange(low, end)
         if self._is_intensity_set:
-            self._threshold = low if math.isnan(self._threshold) else min(max(self._threshold, low), end)
-            self._percentile = self._percentile_of(self._threshold)
+            self.threshold = low if math.isnan(self.threshold) else min(max(self.threshold, low), end)
+            self.percentile = self._percentile_of(self._counts, self.threshold)
         else:
-            self._threshold = self._threshold_of(self._percentile)
+            self.threshold = float(self._counts.percentile(self.percentile, interpolated=True))
         self._show()
 
     def set_percentile(self, percentile: float) -> None:
         """Set the threshold by its percentile."""
-        self._percentile = min(max(percentile, 0.0), 100.0)
+        self.percentile = min(max(percentile, 0.0), 100.0)
         self._is_intensity_set = False
         if self._counts is not None:
-            self._threshold = self._threshold_of(self._percentile)
+            self.threshold = float(self._counts.percentile(self.percentile, interpolated=True))
         self._show()
         self.changed.emit()
 
     def set_threshold(self, threshold: float) -> None:
         """Set the threshold itself."""
-        self._threshold, self._is_intensity_set = threshold, True
+        self.threshold, self._is_intensity_set = threshold, True
         if self._counts is not None:
-            self._percentile = self._percentile_of(threshold)
+            self.percentile = self._percentile_of(self._counts, threshold)
         self._show()
         self.changed.emit()
 
-    def _fit_intensity_box(self, low: float, end: float, *, is_whole: bool) -> None:
-        was_blocked = self.intensity_box.blockSignals(True)
-        # a percentile may lie between two whole numbers
-        self.intensity_box.setDecimals(1 if is_whole else max(2, _DIGITS - math.floor(math.log10(end - low))))
-        self.intensity_box.setSingleStep(1 if is_whole else (end - low) / 100)
-        self.intensity_box.setRange(low, end)
-        self.intensity_box.blockSignals(was_blocked)
-
-    def _threshold_of(self, percentile: float) -> float:
-        assert self._counts is not None
-        return float(self._counts.percentile(percentile, interpolated=True))
-
-    def _percentile_of(self, threshold: float) -> float:
+    @staticmethod
+    def _percentile_of(counts: ValueCounts, threshold: float) -> float:
         """Share of the pixels that are darker, counted as percentiles are."""
-        assert self._counts is not None
-        n = self._counts.n
-        darker = n - self._counts.at_least(threshold)
-        return min(100.0, 100 * darker / max(n - 1, 1))
-
-    def _take_slider(self, value: int) -> None:
-        self.set_percentile(value / _STEPS_PER_PERCENT)
+        darker = counts.n - counts.at_least(threshold)
+        return min(100.0, 100 * darker / max(counts.n - 1, 1))
 
     def _show(self) -> None:
-        boxes = (self.slider, self.percentile_box, self.intensity_box)
-        was_blocked = [box.blockSignals(True) for box in boxes]
-        self.slider.setValue(round(self._percentile * _STEPS_PER_PERCENT))
-        self.percentile_box.setValue(self._percentile)
-        if self._counts is not None:
-            self.intensity_box.setValue(self._threshold)
-        for box, blocked in zip(boxes, was_blocked, strict=True):
-            box.blockSignals(blocked)
-
-    def _lay_out(self) -> None:
-        self.slider.setRange(0, 100 * _STEPS_PER_PERCENT)
-        self.slider.setPageStep(_STEPS_PER_PERCENT)
-        self.percentile_box.setRange(0, 100)
-        self.percentile_box.setDecimals(1)
-        self.percentile_box.setSuffix(" %")
-        for widget in (self.slider, self.percentile_box):
-            widget.setToolTip("Percentile of the real image in the region that the threshold is")
-        self.intensity_box.setToolTip("The threshold as a grey level; both images are cut at the same one")
-        self.intensity_box.setKeyboardTracking(False)
-        self.percentile_box.setKeyboardTracking(False)
-        row = QHBoxLayout()
-        for title, box in (("Percentile", self.percentile_box), ("Grey level", self.intensity_box)):
-            label = QLabel(title)
-            label.setToolTip(box.toolTip())
-            row.addWidget(label)
-            row.addWidget(box, 1)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.slider)
-        layout.addLayout(row)
+        with ExitStack() as blocked:
+            for field in (self.slider, self.percentile_box, self.intensity_box):
+                blocked.enter_context(field.changed.blocked())
+            self.slider.value = round(self.percentile * _STEPS_PER_PERCENT)
+            self.percentile_box.value = self.percentile
+            if self._counts is not None:
+                # rounded to its digits, an end may lie beyond the range
+                self.intensity_box.native.setValue(self.threshold)

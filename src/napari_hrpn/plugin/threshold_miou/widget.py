@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import napari.viewer
-from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
+from magicgui.widgets import CheckBox
+from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, begin, once, soon
+from napari_hrpn.plugin.background import NewestTask, once, soon
 from napari_hrpn.plugin.parts.arrangement import side_by_side
-from napari_hrpn.plugin.parts.choice_box import ChoiceBox
+from napari_hrpn.plugin.parts.combo_box import combo_box
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.plot import short
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.selection import Pair
     from napari_hrpn.plugin.parts.tasks import Part
 
-UNASKED_PX = 64 * 10**6
-"""Regions up to this size are measured at full resolution without being asked."""
 _SAVE_BUTTON_PX = 76
 _LONGEST_REGION = 22
 _REGION_TIP = (
@@ -52,14 +51,18 @@ class ThresholdMiouWidget(MeasuringWidget):
         super().__init__(viewer, _MEASURE)
         self._overview: Overview | None = None
         self._asked: tuple[Pair, Hashable] | None = None
-        self._looking: BackgroundRun | None = None
-        self._is_begun = False
+        self._looking = NewestTask()
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=True)
         self.overlay = Overlay(viewer)
-        self.overlay_box = QCheckBox("Show")
-        self.prediction_box = ChoiceBox("Prediction whose overlap is shown in the viewer")
+        self.overlay_box = CheckBox(
+            value=True, text="Show", tooltip="Show in the viewer what reaches the threshold in both images or in one"
+        )
+        self.prediction_box = combo_box(self._prediction_choices, "Prediction whose overlap is shown in the viewer")
         self.threshold_form = ThresholdForm()
-        self.metric_box = ChoiceBox("Overlap of what reaches the threshold, or its mean with that of what does not")
+        self.metric_box = combo_box(
+            lambda: [(title, metric) for metric, title in METRICS.items()],
+            "Overlap of what reaches the threshold, or its mean with that of what does not",
+        )
         self.curves = OverlapCurves()
         self.numbers = Numbers()
         self._threshold_soon = soon(self, self._use_threshold)
@@ -75,7 +78,7 @@ class ThresholdMiouWidget(MeasuringWidget):
     @property
     def is_settled(self) -> bool:
         """Whether nothing is read or measured, and all that is known is shown, in the viewer too."""
-        is_looking = self._looking is not None or self.overlay.is_looking or self._threshold_soon.isActive()
+        is_looking = self._looking.is_busy or self.overlay.is_looking or self._threshold_soon.isActive()
         return super().is_settled and not is_looking
 
     def overlaps(self) -> tuple[Overlap, ...]:
@@ -89,9 +92,9 @@ class ThresholdMiouWidget(MeasuringWidget):
     def parts(self) -> list[Part]:
         """Overlap of each prediction at full resolution."""
         overview = self._overview
-        if overview is None:
-            raise UserError(self.pair_form.problem or self.message or "The layers are still being looked at.")
-        return [full_part(overview, index) for index in range(len(overview.overlaps))]
+        if overview is None and not self._looking.is_busy:
+            raise UserError(self.pair_form.problem or self.message)
+        return [] if overview is None else [full_part(overview, index) for index in range(len(overview.overlaps))]
 
     def plots(self) -> Sequence[Plot]:
         """The curves."""
@@ -109,14 +112,13 @@ class ThresholdMiouWidget(MeasuringWidget):
             self._look_over(pair)
         elif self._overview is not None:
             self._show_overlaps()
-            self._measure_unasked()
 
     def shut_down(self) -> None:
         """End all that runs, and take the layer away."""
         if self._is_shut_down:
             return
         self._threshold_soon.stop()
-        self._stop_looking()
+        self._looking.abandon()
         super().shut_down()
         self.region_form.shut_down()
         self.overlay.shut_down()
@@ -130,9 +132,6 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.save_plot("threshold MIoU", self.curves)
 
     def _lay_out(self) -> None:
-        self.overlay_box.setChecked(True)
-        self.overlay_box.setToolTip("Show in the viewer what reaches the threshold in both images or in one")
-        self.metric_box.offer([(title, metric) for metric, title in METRICS.items()])
         self.bar.measure_button.setText("Measure at full resolution")
         actions = [
             ("Table …", "Curves and the numbers at the threshold, as CSV", self.save_table),
@@ -141,14 +140,18 @@ class ThresholdMiouWidget(MeasuringWidget):
         rows = QWidget()
         form = form_layout(rows)
         add_row(form, "Region", self.region_form)
-        add_row(form, "In the viewer", side_by_side(self.prediction_box, self.overlay_box, is_second_wide=False))
+        add_row(
+            form,
+            "In the viewer",
+            side_by_side(self.prediction_box.native, self.overlay_box.native, is_second_wide=False),
+        )
         meanings = QLabel(
             "   ".join(f'<span style="color:{COLOURS[label]}">■</span> {text}' for label, text in MEANINGS.items())
         )
         meanings.setToolTip("Colours of the layer in the viewer: true positive, false negative, false positive")
         button = save_button(actions)
         button.setMinimumWidth(_SAVE_BUTTON_PX)
-        plot = side_by_side(self.metric_box, button, is_second_wide=False)
+        plot = side_by_side(self.metric_box.native, button, is_second_wide=False)
         self.lay_out((self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers))
 
     def _connect(self) -> None:
@@ -156,45 +159,41 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.overlay.looked.connect(self._show_numbers)
         self.overlay.removed.connect(self._note_removal)
         self.overlay.failed.connect(self._tell)
-        self.overlay_box.toggled.connect(self._show_overlay)
+        self.overlay_box.changed.connect(self._show_overlay)
         self.prediction_box.changed.connect(self._use_threshold)
         self.threshold_form.changed.connect(self._threshold_soon.start)
         self.curves.dragged.connect(self.threshold_form.set_percentile)
-        self.metric_box.changed.connect(self._use_metric)
+        self.metric_box.changed.connect(self.curves.use_metric)
 
     def _look_over(self, pair: Pair) -> None:
-        self._stop_looking()
+        self._looking.abandon()
         try:
             wanted = self.region_form.wanted(pair.real)
         except SlideError as error:
             self._fail_to_look(error)
             return
-        if self.bar.is_running:
-            self.bar.cancel()
-        work = once(look_over, pair, self.region_form.title, wanted)
-        self._looking = begin(work, self._take_overview, self._fail_to_look)
+        self.bar.cancel()
+        work = once(look_over, pair, self.region_form.title, wanted, self._overview)
+        self._looking.do(work, self._take_overview, self._fail_to_look)
 
-    def _stop_looking(self) -> None:
-        if self._looking is not None:
-            self._looking.abandon()
-            self._looking = None
+    def _prediction_choices(self) -> list[tuple[str, int]]:
+        predictions = () if self._overview is None else self._overview.pair.predictions
+        return [(channel.name, index) for index, channel in enumerate(predictions)]
 
     def _take_overview(self, overview: Overview) -> None:
-        self._looking = None
         before, self._overview = self._overview, overview
-        self._is_begun = False
         for index, overlap in enumerate(overview.overlaps):
             if overlap.is_full:
                 self.bar.results.keep(full_key(overview, index), overlap)
         if before is None or before.pair is not overview.pair:
-            titles = [(channel.name, index) for index, channel in enumerate(overview.pair.predictions)]
-            self.prediction_box.offer(titles)
-            self.prediction_box.setEnabled(len(titles) > 1)
+            self.prediction_box.reset_choices()
+            self.prediction_box.enabled = len(overview.overlaps) > 1
         if not self.bar.is_running:
             self.bar.say("")
         self._show_overlaps()
         self._show_overlay()
-        self._measure_unasked()
+        # what is not known at full resolution is measured, if that does not take long
+        self.changed()
 
     def _fail_to_look(self, error: BaseException) -> None:
         asked = self._asked
@@ -205,25 +204,14 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     def _clear(self) -> None:
         """Show nothing, for nothing that can be measured is chosen."""
-        self._stop_looking()
-        if self.bar.is_running:
-            self.bar.cancel()
+        self._looking.abandon()
+        self.bar.cancel()
         self._overview = self._asked = None
         self.overlay.hide()
-        self.prediction_box.offer([])
+        self.prediction_box.reset_choices()
         self.threshold_form.use_counts(None)
         self.curves.show_curves((), "")
         self._show_numbers()
-
-    def _measure_unasked(self) -> None:
-        overview = self._overview
-        self.bar.measure_button.setVisible(not all(overlap.is_full for overlap in self.overlaps()))
-        if overview is None or self._is_begun or self.bar.is_running:
-            return
-        area = overview.region.bounds(overview.pair.real.slide.shape).area
-        if area <= UNASKED_PX:
-            self._is_begun = True
-            self.bar.start(self.parts())
 
     def _show_overlaps(self) -> None:
         overview, overlaps = self._overview, self.overlaps()
@@ -245,7 +233,7 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     def _show_overlay(self) -> None:
         overview = self._overview
-        if not self.overlay_box.isChecked():
+        if not self.overlay_box.value:
             self.overlay.hide()
         elif overview is not None:
             self.overlay.show(overview, self.prediction_box.value or 0, self.threshold_form.threshold)
@@ -255,9 +243,6 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.overlay.use(self.prediction_box.value or 0, self.threshold_form.threshold)
         self.curves.set_percentile(self.threshold_form.percentile)
         self._show_numbers()
-
-    def _use_metric(self) -> None:
-        self.curves.use_metric(self.metric_box.value)
 
     def _show_numbers(self) -> None:
         view = self.overlay.view
@@ -273,7 +258,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         return overlap_records(self._overview, self.overlaps(), form.threshold, form.percentile)
 
     def _note_removal(self) -> None:
-        self.overlay_box.setChecked(False)
+        self.overlay_box.value = False
 
     def _tell(self, error: BaseException) -> None:
         self.bar.say(sentence_of(error))

@@ -1,0 +1,338 @@
+"""Regions of interest in the user's layers of shapes and labels: what there is, what moves, is picked and was deleted.
+
+The data of layers are never replaced, so what napari keeps of them stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels, Shapes
+from qtpy.QtCore import QObject, Signal
+
+from napari_hrpn.analysis import Roi, labelled_rois, outlined, roi_digest
+from napari_hrpn.plugin.background import NewestTask, once, soon
+from napari_hrpn.plugin.parts.user_error import sentence_of
+from napari_hrpn.plugin.viewer.layer_coordinates import LabelsOnSlide, labels_on_slide, shapes_on_slide
+from napari_hrpn.slides import Annotation, SlideError, included
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+
+    import napari
+    import pandas as pd
+    from napari.layers import Image, Layer
+    from numpy.typing import NDArray
+
+    from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
+
+NAME = "name"
+"""The feature of a shape that says what it is called."""
+SETTLE_MS = 250
+
+
+@dataclass(frozen=True, eq=False)
+class ListedRoi:
+    """A region and where it comes from."""
+
+    index: int  # Number of the shape in its layer, or value of the label
+    name: str
+    roi: Roi  # In full-resolution pixels of the real slide
+    digest: str  # Fingerprint of its place
+    layer: Layer | None = None
+
+    def is_at(self, other: ListedRoi | None) -> bool:
+        """Whether another one has its place in its layer."""
+        return other is not None and (self.layer, self.index) == (other.layer, other.index)
+
+    def of(self, layer: Layer, prefix: str) -> ListedRoi:
+        """The same as a region of a layer, whose name tells layers apart."""
+        name = prefix + self.name
+        return replace(self, layer=layer, name=name, roi=replace(self.roi, name=name))
+
+
+@dataclass(frozen=True, eq=False)
+class _RoiList:
+    """What a layer holds."""
+
+    rois: tuple[ListedRoi, ...] = ()  # In the order of the layer
+    note: str = ""  # What was left out and why; empty where nothing was
+    taken: tuple[Annotation, ...] = ()  # What is taken away from all of them
+
+
+def shape_rois(
+    layer: Shapes,
+    image: Image,
+    viewer: napari.Viewer,
+    only: Container[int] | None = None,
+    taken: Sequence[Annotation] = (),
+) -> _RoiList:
+    """Regions of shapes."""
+    shapes = shapes_on_slide(layer, image, viewer, only)
+    areas = [shape for shape in shapes if shape.has_area]
+    taken = (*taken, *(outlined(Annotation("", "exclude", ((shape.ring,),))) for shape in areas if shape.excludes))
+    kept = [shape for shape in areas if not shape.excludes]
+    drawn = [Annotation(_shape_name(layer, shape.index), "include", ((shape.ring,),)) for shape in kept]
+    found = zip([shape.index for shape in kept], included([*drawn, *taken]), strict=True)
+    return _RoiList(
+        tuple(_listed(index, roi) for index, roi in found),
+        _left_out(sum(shape.is_line for shape in shapes), len(taken)),
+        taken,
+    )
+
+
+def label_rois(found: LabelsOnSlide) -> _RoiList:
+    """Regions of labels, one for each value but 0; for any thread."""
+    rois = labelled_rois(found.labels, found.matrix, found.offset)
+    return _RoiList(tuple(_listed(value, roi) for value, roi in rois.items()))
+
+
+def _shape_name(layer: Shapes, index: int) -> str:
+    name = layer.features[NAME].iloc[index] if NAME in layer.features else None
+    return name if isinstance(name, str) and name else f"ROI {index + 1}"
+
+
+def _listed(index: int, roi: Roi) -> ListedRoi:
+    return ListedRoi(index, roi.name, roi, roi_digest(roi))
+
+
+def _left_out(lines: int, excluding: int) -> str:
+    words = []
+    if lines:
+        words.append(f"Left out: {lines} {'path or line has' if lines == 1 else 'paths or lines have'} no area.")
+    if excluding:
+        shapes = "shape is" if excluding == 1 else "shapes are"
+        words.append(f"{excluding} {shapes} taken away from the others of the layer.")
+    return " ".join(words)
+
+
+def name_last(layer: Shapes, added: pd.DataFrame) -> None:
+    """Give the shapes that were added last their names and other features, those that their layer has."""
+    features, defaults = layer.features.copy(), layer.feature_defaults.iloc[0].to_dict()
+    for column in added.columns.intersection(features.columns):
+        features.iloc[-len(added) :, features.columns.get_loc(column)] = added[column].to_numpy()
+    layer.features = features
+    # napari takes the last ones for the next shape
+    layer.feature_defaults = defaults
+
+
+class FollowedRegions(QObject):
+    """Gives out the regions of one or several layers.
+
+    `dragged` carries the region that moves, while it moves; `listed` says that `rois` and `note` are others now, for
+    a while at least; `picked` carries a region that was selected in the viewer; `deleted` carries how many can
+    be brought back.
+    """
+
+    dragged = Signal(object)
+    listed = Signal()
+    picked = Signal(object)
+    deleted = Signal(int)
+
+    def __init__(self, viewer: napari.Viewer, region_layers: RegionLayers) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.layers: tuple[Shapes | Labels, ...] = ()
+        self._image: Image | None = None
+        self._lists: dict[Shapes | Labels, _RoiList] = {}
+        self._vertices: dict[Shapes, list[NDArray[Any]]] = {}
+        self._search = NewestTask()
+        self._connected: list[tuple[Any, Any]] = []
+        self._is_picking = False
+        self._deleted: _DeletedShapes | None = None
+        self._settled = soon(self, self.refresh)
+        region_layers.edited.connect(self._note_edit)
+
+    @property
+    def rois(self) -> tuple[ListedRoi, ...]:
+        """All regions, named after their layer too where there are several."""
+        return tuple(
+            roi.of(layer, self._prefix(layer))
+            for layer in self.layers
+            for roi in self._lists.get(layer, _RoiList()).rois
+        )
+
+    @property
+    def note(self) -> str:
+        """What is left out and why."""
+        return " ".join(filter(None, (self._lists[layer].note for layer in self.layers if layer in self._lists)))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether its regions are going to be others in a moment."""
+        return self._search.is_busy or bool(self._settled.isActive())
+
+    def follow(self, layers: Sequence[Shapes | Labels], image: Image | None) -> None:
+        """Follow other layers, in pixels of an image."""
+        if tuple(layers) == self.layers and image is self._image:
+            return
+        for layer in self.layers:
+            if isinstance(layer, Shapes) and layer not in self._viewer.layers and len(layer.data):
+                self._keep(layer, ())
+        self.leave()
+        self.layers, self._image, self._lists = tuple(layers), image, {}
+        for layer in self.layers if image is not None else ():
+            self._listen(layer)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """List what there is now; labels are looked at in a thread."""
+        self._settled.stop()
+        self._search.abandon()
+        image, labels = self._image, {}
+        self._vertices = {}
+        for layer in self.layers if image is not None else ():
+            try:
+                if isinstance(layer, Shapes):
+                    self._vertices[layer] = [np.array(vertices) for vertices in layer.data]
+                    self._lists[layer] = shape_rois(layer, image, self._viewer)
+                else:
+                    labels[layer] = labels_on_slide(layer, image, self._viewer)
+            except SlideError as error:
+                self._lists[layer] = _RoiList((), str(error))
+        if labels:
+            self._search.do(once(_search, labels), self._take, lambda error: self._take(dict.fromkeys(labels, error)))
+        else:
+            self.listed.emit()
+
+    def pick(self, listed: ListedRoi) -> None:
+        """Select a region in the viewer."""
+        self._is_picking = True
+        layer, index = listed.layer, listed.index
+        if isinstance(layer, Shapes):
+            if set(layer.selected_data) != {index} and index < len(layer.data):
+                layer.selected_data = {index}
+        elif isinstance(layer, Labels):
+            layer.selected_label = index
+        self._is_picking = False
+
+    def restore(self) -> None:
+        """Bring back the regions that were deleted last."""
+        deleted, self._deleted = self._deleted, None
+        if deleted is not None:
+            deleted.bring_back(self._viewer)
+        self.deleted.emit(0)
+
+    def leave(self) -> None:
+        """Follow no more."""
+        self._settled.stop()
+        self._search.abandon()
+        for event, callback in self._connected:
+            event.disconnect(callback)
+        self._connected, self.layers, self._image = [], (), None
+
+    def _prefix(self, layer: Layer) -> str:
+        return f"{layer.name}: " if len(self.layers) > 1 else ""
+
+    def _listen(self, layer: Shapes | Labels) -> None:
+        selected = partial(self._note_selection, layer)
+        pairs: list[tuple[Any, Any]]
+        if isinstance(layer, Labels):
+            pairs = [(layer.events.selected_label, selected)]
+        else:
+            pairs = [(layer.selected_data.events.items_changed, selected), (layer.events.data, self._note_removing)]
+            # this one alone comes with every move of the mouse; first, for napari's own drawing takes longer
+            layer.events.set_data.connect(self._note_move, position="first")
+            self._connected.append((layer.events.set_data, self._note_move))
+        for event, callback in pairs:
+            event.connect(callback)
+        self._connected += pairs
+
+    def _note_edit(self, layer: Layer | None) -> None:
+        # None: an image was moved, maybe the real one
+        if layer is None or layer in self.layers:
+            self._settled.start(0)
+
+    def _note_removing(self, event: Any) -> None:  # noqa: ANN401 (napari's event)
+        if str(getattr(event, "action", "")).lower().endswith("removing"):
+            self._keep(event.source, event.data_indices)
+
+    def _keep(self, layer: Shapes, indices: Sequence[int]) -> None:
+        self._deleted = _DeletedShapes.of(layer, indices)
+        self.deleted.emit(self._deleted.count)
+
+    def _note_move(self, event: Any) -> None:  # noqa: ANN401 (napari's event)
+        layer, image = event.source, self._image
+        if image is None:
+            return
+        now, before = layer.data, self._vertices.get(layer, [])
+        moved = {
+            index
+            for index, vertices in enumerate(now)
+            if index >= len(before) or not np.array_equal(vertices, before[index])
+        }
+        if not moved:
+            return
+        self._vertices[layer] = [np.array(vertices) for vertices in now]
+        taken = self._lists.get(layer, _RoiList()).taken
+        found = shape_rois(layer, image, self._viewer, moved, taken).rois
+        if found:
+            self.dragged.emit(found[0].of(layer, self._prefix(layer)))
+        # if the mouse rests, exact numbers come without its being released
+        self._settled.start(SETTLE_MS)
+
+    def _note_selection(self, layer: Shapes | Labels, event: object = None) -> None:  # noqa: ARG002
+        if self._is_picking:
+            return
+        if isinstance(layer, Labels):
+            index = layer.selected_label
+        else:
+            chosen = layer.selected_data
+            index = (min(chosen) if chosen.active is None else int(chosen.active)) if chosen else None
+        found = next((one for one in self.rois if one.layer is layer and one.index == index), None)
+        if found is not None:
+            self.picked.emit(found)
+
+    def _take(self, found: Mapping[Labels, _RoiList | BaseException]) -> None:
+        for layer, rois in found.items():
+            self._lists[layer] = rois if isinstance(rois, _RoiList) else _RoiList((), sentence_of(rois))
+        self.listed.emit()
+
+
+def _search(wanted: Mapping[Labels, LabelsOnSlide]) -> dict[Labels, _RoiList | ValueError]:
+    """Find the regions of labels in a thread; it touches no layer, they are only keys here."""
+    found: dict[Labels, _RoiList | ValueError] = {}
+    for layer, labels in wanted.items():
+        try:
+            found[layer] = label_rois(labels)
+        except ValueError as error:
+            found[layer] = error
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _DeletedShapes:
+    """Shapes that were deleted last, with their names and colours: napari cannot undo it."""
+
+    layer: Shapes
+    shapes: dict[str, Any]  # As `Shapes.add` takes them; empty where the layer itself was deleted
+    features: pd.DataFrame  # A row of each
+
+    @classmethod
+    def of(cls, layer: Shapes, indices: Sequence[int]) -> _DeletedShapes:
+        kept = sorted(int(index) for index in indices)
+        shapes = {
+            "data": [np.array(layer.data[index]) for index in kept],
+            "shape_type": [layer.shape_type[index] for index in kept],
+            "edge_width": [layer.edge_width[index] for index in kept],
+            "edge_color": np.array(layer.edge_color[kept]),
+            "face_color": np.array(layer.face_color[kept]),
+        }
+        return cls(layer, shapes if kept else {}, layer.features.iloc[kept].copy())
+
+    @property
+    def count(self) -> int:
+        return len(self.features) or len(self.layer.data)
+
+    def bring_back(self, viewer: napari.Viewer) -> None:
+        """Add them to their layer again, behind those that are there; a layer that was deleted comes back itself."""
+        layer = self.layer
+        if layer not in viewer.layers:
+            viewer.add_layer(layer)
+        if not self.shapes:
+            return
+        layer.add(**self.shapes)
+        name_last(layer, self.features)
