@@ -9,7 +9,6 @@ from napari_hrpn.analysis import (
     core_and_periphery,
     distance_bands,
     slide_penetration,
-    tissue_zones,
 )
 from napari_hrpn.slides import RegionMask
 from support.vessel_slides import discs, drawn_mask, edge_distance, finished, slide_of
@@ -26,7 +25,7 @@ def tissue() -> RegionMask:
 
 @pytest.mark.parametrize("tile_px", [37, 1024])
 def test_bands_are_those_of_the_distances(monkeypatch: pytest.MonkeyPatch, tissue: RegionMask, tile_px: int) -> None:
-    monkeypatch.setattr(tissue_zones, "TILE_PX", tile_px)
+    monkeypatch.setattr("napari_hrpn.analysis.tissue.TILE_PX", tile_px)
     mask = discs(SHAPE, CENTRES, 4)
     found = finished(distance_bands(drawn_mask(mask), tissue))
     distance = edge_distance(mask)
