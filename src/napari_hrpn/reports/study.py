@@ -12,6 +12,7 @@ from napari_hrpn.experiments import METRICS
 from napari_hrpn.reports.drawing import plain_text
 from napari_hrpn.reports.numbers import mean_and_sd
 from napari_hrpn.reports.tables import write_csv
+from napari_hrpn.settings.networks import NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,7 +137,6 @@ def _flat(table: str, row: SummaryRow) -> dict[str, Any]:
 
 _PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's: told apart by people of all kinds of colour vision."""
-_MODEL_NAMES = {"hrpn": "HRPN", "ganda": "GANDA"}
 _SERIES_NAMES = {"validation": "cross-validation (held-out tumour chose the epoch)", "test": "test tumours"}
 _DPI = 150
 
@@ -181,7 +181,8 @@ def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultR
 
 
 def _model(row: ResultRow) -> str:
-    return _MODEL_NAMES.get(row.model, row.model.replace(" ", "\n"))
+    network = NETWORKS.get(row.model)
+    return row.model.replace(" ", "\n") if network is None else network.title
 
 
 def _channels(row: ResultRow) -> str:

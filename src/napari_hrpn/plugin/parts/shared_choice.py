@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.viewer import layer_colour
+from napari_hrpn.settings.networks import GANDA
 
 if TYPE_CHECKING:
     import napari
@@ -56,7 +57,7 @@ class _SharedChoice(QObject):
         if layer not in self._colours:
             taken = set(self._colours.values())
             free = [colour for colour in _COLOURS if colour not in taken]
-            wanted = _COLOURS[1] if "ganda" in layer.name.casefold() else None
+            wanted = _COLOURS[1] if GANDA.name in layer.name.casefold() else None
             first = next((colour for colour in free if colour != _COLOURS[1]), None)
             self._colours[layer] = wanted if wanted in free else first or next(iter(free), _COLOURS[0])
         return self._colours[layer]
