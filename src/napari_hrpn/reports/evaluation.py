@@ -17,14 +17,13 @@ from napari_hrpn.core.heap import return_freed_memory
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name, write_drawing
 from napari_hrpn.reports.evaluation_page import evaluation_page
-from napari_hrpn.reports.folder import FIGURES, JSON, PAGE, REGIONS, TABLES, EvaluationFolder, ReportError
+from napari_hrpn.reports.folder import FIGURES, REGIONS, TABLES, ReportError, ReportFolder
 from napari_hrpn.reports.pixel_figures import pixel_figures
 from napari_hrpn.reports.provenance import hash_steps, slide_facts
 from napari_hrpn.reports.serialization import evaluation_content, measured_rois, plain_part
 from napari_hrpn.reports.tables import evaluation_tables, write_tables
 from napari_hrpn.reports.tissue_figures import patch_figure, penetration_figure, slide_figure
 from napari_hrpn.slides import prediction_colours, slide_identity, write_geojson
-from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -160,14 +159,14 @@ def write_evaluation(
     if len(set(names)) < len(names):
         msg = f"predictions would be written to the same files, {' and '.join(names)}; name them more differently."
         raise ReportError(msg)
-    place, request = EvaluationFolder(folder), evaluation_request(order)
+    place, request = ReportFolder(folder), evaluation_request(order)
     with place.locked():
         if place.begin(request, overwrite=overwrite):
-            return WrittenEvaluation(folder / JSON, folder / PAGE, new=False)
+            return WrittenEvaluation(place.json, place.page, new=False)
         hashes = yield from _hashes(order)
         parts = yield from _measured(order, place, looks)
         content = yield from _written(order, place, parts, _about(order, request, hashes))
-        return WrittenEvaluation(folder / JSON, folder / PAGE, new=True, content=content)
+        return WrittenEvaluation(place.json, place.page, new=True, content=content)
 
 
 def evaluation_request(order: EvaluationRequest) -> Plain:
@@ -222,7 +221,7 @@ def _hashes(order: EvaluationRequest) -> Generator[WritingReport, None, dict[Loc
 
 
 def _measured(
-    order: EvaluationRequest, place: EvaluationFolder, looks: Looks
+    order: EvaluationRequest, place: ReportFolder, looks: Looks
 ) -> Generator[WritingReport, None, dict[str, Plain]]:
     parts = place.parts()
     steps = evaluate_slide(order.comparison, order.settings, skip=tuple(parts), looks=looks)
@@ -240,7 +239,7 @@ def _measured(
 
 
 def _written(
-    order: EvaluationRequest, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
+    order: EvaluationRequest, place: ReportFolder, parts: dict[str, Plain], about: Plain
 ) -> Generator[WritingReport, None, Plain]:
     yield WritingReport(_MEASURED, "tables")
     return_freed_memory()
@@ -255,10 +254,7 @@ def _written(
     content = evaluation_content(parts, about, why_no_penetration(order.comparison))
     if order.comparison.rois:
         write_geojson(measured_rois(order.comparison, content), place.path / REGIONS, overwrite=True)
-    page = evaluation_page(content, parts, drawn, place.path / FIGURES)
-    with partial_output(place.path / PAGE, None, overwrite=True) as partial:
-        partial.write_text(page, encoding="utf-8")
-    place.finish(content)
+    place.finish(content, evaluation_page(content, parts, drawn, place.path / FIGURES))
     return content
 
 

@@ -14,7 +14,7 @@ from napari_hrpn.analysis.evaluation.settings import TAKEN_NAMES
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name
 from napari_hrpn.reports.evaluation import EvaluationRequest, evaluation_request
-from napari_hrpn.reports.folder import EvaluationFolder, ReportError
+from napari_hrpn.reports.folder import ReportError, ReportFolder
 from napari_hrpn.reports.provenance import prediction_record
 from napari_hrpn.slides import ChannelRoles, RegionMask, guess_roles, slide_identity, slide_name
 
@@ -261,4 +261,4 @@ def own_folder(order: EvaluationRequest, parent: Path, title: str) -> Path:
     """
     request, name = evaluation_request(order), file_name(title)
     numbered = (parent / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
-    return next(path for path in numbered if EvaluationFolder(path).is_free_for(request))
+    return next(path for path in numbered if ReportFolder(path).is_free_for(request))
