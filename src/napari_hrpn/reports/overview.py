@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.core.files import replaced_file
-from napari_hrpn.reports.drawing import plain_text
+from napari_hrpn.reports.drawing import new_figure, plain_text
 from napari_hrpn.slides import contrast_limits
 
 if TYPE_CHECKING:
@@ -60,8 +60,6 @@ def write_overview(
     pathlib.Path
         The picture.
     """
-    from matplotlib.figure import Figure
-
     limits = contrast_limits(real)[real_channel]
     y, p = (
         _scaled(coarse_pixels(slide, channel), limits)
@@ -69,10 +67,9 @@ def write_overview(
     )
     # pyramids of two files may differ in a row at an odd edge
     y, p = y[: p.shape[0], : p.shape[1]], p[: y.shape[0], : y.shape[1]]
-    figure = Figure(figsize=(15, 5 * panel_ratio(y.shape) + 0.8), layout="constrained")
+    figure, panels = new_figure(15, 5 * panel_ratio(y.shape) + 0.8, columns=3)
     titles = ("real", "predicted", "overlay: real red, predicted green")
-    panels = zip(figure.subplots(1, 3), titles, _colours(y, p), strict=True)
-    for axes, title, colours in panels:
+    for axes, title, colours in zip(panels, titles, _colours(y, p), strict=True):
         axes.imshow(colours, interpolation="nearest")
         axes.set_title(f"{real.channel_names[real_channel]} {title}" if title != titles[2] else title)
         axes.set_axis_off()

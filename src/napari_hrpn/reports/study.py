@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_hrpn.analysis.metrics import headings
 from napari_hrpn.core.files import replaced_file
 from napari_hrpn.experiments import METRICS
-from napari_hrpn.reports.drawing import plain_text
+from napari_hrpn.reports.drawing import new_figure, plain_text
 from napari_hrpn.reports.numbers import mean_and_sd
 from napari_hrpn.reports.tables import write_csv
 from napari_hrpn.settings.networks import NETWORKS
@@ -194,13 +194,11 @@ def _branches(row: ResultRow) -> str:
 
 
 def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) -> Path:
-    from matplotlib.figure import Figure
-
     series = sorted({layout.series(row) for row in rows})
     categories = list(dict.fromkeys(layout.category(row) for row in rows))
     width = 0.6 + max(1.8, 0.45 * len(categories), 0.25 * len(categories) * len(series))
-    figure = Figure(figsize=(width * len(_HEADINGS), 4), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, len(_HEADINGS)), _HEADINGS, strict=True):
+    figure, panels = new_figure(width * len(_HEADINGS), 4, columns=len(_HEADINGS))
+    for axes, metric in zip(panels, _HEADINGS, strict=True):
         _draw_panel(axes, rows, layout, metric, series)
     figure.suptitle(f"{layout.title}, {_REGIONS[region]}: each point is a slide, their number above")
     handles = {
