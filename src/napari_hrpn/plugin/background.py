@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 NICENESS = 10
 _YIELDED, _RETURNED, _FAILED = "yielded", "returned", "failed"
+
+
+def soon(owner: QObject, act: Callable[[], object], delay_ms: int = 0) -> QTimer:
+    """A timer that acts once after it was started last."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(delay_ms)
+    timer.timeout.connect(act)
+    return timer
 
 
 def once(function: Callable[..., Any], *arguments: object) -> Work:

@@ -15,8 +15,8 @@ from napari_hrpn.analysis import MORAN, EvaluationSettings, tissue_mask
 from napari_hrpn.plugin.distributions.patch_numbers import HEADINGS, MEAN
 from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
-from napari_hrpn.plugin.parts.measuring_widget import WAITING
 from napari_hrpn.plugin.parts.region_form import FRAME
+from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE
 from napari_hrpn.reports import number
 from napari_hrpn.reports.definitions import DEFINITIONS
 from support.compared import compared_slides, show
@@ -108,17 +108,17 @@ def test_grey_levels_of_the_tissue_and_the_frame_are_those_of_its_pixels(widget,
     found = widget.histogram.histogram
     for counts, image in zip(found.counts, (real, predicted), strict=True):
         np.testing.assert_array_equal(counts, np.histogram(image[mask], found.edges)[0])
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     check_sizes(widget, real.ravel(), predicted.ravel())
 
 
 def test_what_is_asked_for_at_once_waits_for_the_tissue_and_stays(viewer, settle, slides):
     widget = DistributionsWidget(viewer)
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     assert widget.tissue.is_busy
     widget.measure()
-    assert widget.message == WAITING
+    assert widget.message == LOOKING_FOR_TISSUE
     settle(widget)
     check_sizes(widget, *(image.ravel() for image in pixels(slides)))
     widget.shut_down()
@@ -130,7 +130,7 @@ def fixed_p():
 
 
 def test_anderson_darling_is_that_of_scipy_and_its_cap_is_told(widget, slides, measure):
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     real, predicted = (image.ravel() for image in pixels(slides))
     expected = stats.anderson_ksamp([real, predicted], variant="midrank", method=fixed_p()).statistic
@@ -145,7 +145,7 @@ def test_shapes_count_once_where_they_overlap_and_only_what_is_under_them_is_rea
     boxes = np.array([[(50, 150), (50, 260), (120, 260), (120, 150)], [(100, 200), (100, 300), (180, 300), (180, 200)]])
     layer = viewer.add_shapes(boxes * 0.5 - 0.25, shape_type="rectangle", name="drawn")
     settle(widget)
-    widget.region_form.box.choose(layer)
+    widget.region_form.box.value = layer
     measure(widget)
     mask = np.zeros(SHAPE, bool)
     mask[50:120, 150:260] = True
@@ -164,7 +164,7 @@ def test_labels_are_a_region_too(widget, viewer, slides, measure, settle):
     labels[30:60, 100:150] = 3
     layer = viewer.add_labels(labels, scale=(1, 1), translate=(0.25, 0.25), name="painted")
     settle(widget)
-    widget.region_form.box.choose(layer)
+    widget.region_form.box.value = layer
     measure(widget)
     real, predicted = pixels(slides)
     check_sizes(widget, real[60:120, 200:300].ravel(), predicted[60:120, 200:300].ravel())
@@ -297,12 +297,12 @@ def test_nothing_is_measured_twice(widget, viewer, measure, monkeypatch, settle)
     measure(widget)
     assert "Nothing has changed" in widget.message
     before = widget._compared[0].comparison
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     settle(widget)
     # one look at the pixels has given tissue and frame; patches without a tissue are others
     assert widget._compared[0].comparison.real.n == SHAPE[0] * SHAPE[1]
     assert widget._patches == []
-    widget.region_form.box.choose("tissue")
+    widget.region_form.box.value = "tissue"
     settle(widget)
     assert widget._compared[0].comparison is before
     assert widget._patches
@@ -387,7 +387,7 @@ def test_in_a_window_the_mouse_marks_patches_and_closing_it_ends_all(window, mea
     assert widget._patches
     widget.go_to_patch(Patch(widget.violins.violins[0], 3))
     assert "patch" in [layer.name for layer in window.layers]
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     widget.measure()
     close_and_go_on(window)
     for thread in [thread for thread in threading.enumerate() if thread.name == "napari-hrpn"]:

@@ -172,14 +172,14 @@ def contrast(*colours):
 def test_tab_goes_through_what_can_be_seen_and_comes_back(opened, kind, qtbot):
     widget = opened(kind)
     widget.activateWindow()
-    widget.pair_form.real_box.setFocus()
+    widget.pair_form.real_box.native.setFocus()
     qtbot.waitUntil(lambda: QApplication.focusWidget() is not None, timeout=10_000)
     seen = []
     for _ in range(60):
         seen.append(QApplication.focusWidget())
         assert seen[-1].isVisible()
-        if len(seen) > 3 and seen[-1] is widget.pair_form.real_box:
+        if len(seen) > 3 and seen[-1] is widget.pair_form.real_box.native:
             break
         QTest.keyClick(seen[-1], Qt.Key.Key_Tab)
-    assert seen[-1] is widget.pair_form.real_box
+    assert seen[-1] is widget.pair_form.real_box.native
     assert len(set(map(id, seen[:-1]))) == len(seen) - 1

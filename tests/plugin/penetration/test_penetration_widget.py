@@ -17,7 +17,7 @@ from scipy import ndimage
 from napari_hrpn.analysis import EvaluationSettings, ProbeImage, penetration
 from napari_hrpn.analysis.strip_filter import region_on_grid
 from napari_hrpn.plugin.parts.region_form import FRAME
-from napari_hrpn.plugin.parts.report_run import Reported, report_order
+from napari_hrpn.plugin.parts.report_button import Reported, report_request
 from napari_hrpn.plugin.penetration.vessel_form import LEVEL, NONE, STATED
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.penetration.work import EDGE
@@ -89,7 +89,7 @@ def on_the_grid(image, factor):
 
 def test_profiles_are_those_of_the_mask_that_is_shown(widget, viewer, slides, measure):
     widget.vessel_form.background_box.choose(NONE)
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     assert widget.message == ""
     labels = viewer.layers["tumour QD vessels"]
@@ -140,7 +140,7 @@ def test_a_length_that_does_not_exist_is_told_with_its_reason(widget, viewer, se
     predicted = [viewer.layers[f"tumour.{title}.predicted QD"] for title in ("flat", "slow")]
     widget.pair_form.choose(viewer.layers["tumour QD"], predicted)
     widget.vessel_form.background_box.choose(NONE)
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     lengths = {row[0]: row[5] for row in widget.profile_table.texts()}
     assert lengths == {"tumour QD": lengths["tumour QD"], predicted[0].name: "–", predicted[1].name: "–"}
@@ -154,7 +154,7 @@ def test_a_length_that_does_not_exist_is_told_with_its_reason(widget, viewer, se
 
 def test_what_the_floor_decides_is_told(widget, measure):
     widget.vessel_form.background_box.choose(NONE)
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     real = widget._all_profiles[0]
     assert real.d50_low_um < real.d50_um
@@ -181,7 +181,7 @@ def test_the_report_is_of_the_vessels_and_the_background_that_are_chosen(widget,
     images = [ProbeImage(name, slide) for name, slide in zip(("real", "predicted"), slides, strict=True)]
     tissue = RegionMask(np.ones((1, 1), bool), SHAPE)
     real = ProbeImage("real", slides[0], 2)
-    order = report_order(
+    order = report_request(
         Reported(real, (images[1],), "tumour", tissue, None, "", (), True, widget.report_choices(slides[0]))
     )
     assert order.settings.background == 40
@@ -194,7 +194,7 @@ def place_of(layer):
 
 
 def test_the_glass_beside_the_tissue_is_the_background_of_the_frame_too(widget, measure):
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     assert {(one.area, one.background) for one in widget._all_profiles} == {("tissue", 100.0)}
     assert "no background is taken off" not in widget.reason_label.text()
@@ -220,7 +220,7 @@ def test_a_drawn_mask_needs_no_stain(widget, viewer, measure, settle, slides):
     measure(widget)
     assert "No layer shows vessels" in widget.message
     widget.vessel_form.mask_box.choose(layer)
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     assert widget._table.n == len(CENTRES)
     assert [row["stain_mean"] for row in widget._tables["vessels"]] == [None] * len(CENTRES)
@@ -259,7 +259,7 @@ def test_threshold_and_least_area_are_those_of_the_form(widget, viewer, settle):
 
 
 def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, settle):
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     layer = viewer.layers["tumour QD vessels"]
     # a vessel is rubbed out
@@ -310,7 +310,7 @@ def test_areas_are_those_that_the_tissue_has(widget, measure):
     widget.vessel_form.area_box.setValue(30)
     measure(widget)
     assert widget.area_box.value == "core"
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     assert (widget.area_box.count(), widget.area_box.value) == (1, "tissue")
 
@@ -358,7 +358,7 @@ def test_vessels_are_sorted_by_any_column(widget, measure):
 
 
 def test_the_probe_around_a_vessel_is_the_mean_of_its_pixels(widget, viewer, slides, measure):
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     mask = viewer.layers["tumour QD vessels"].data > 0
     nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
@@ -373,7 +373,7 @@ def test_the_probe_around_a_vessel_is_the_mean_of_its_pixels(widget, viewer, sli
 
 
 def test_densities_are_counts_per_area(widget, measure, viewer):
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     mm2 = SHAPE[0] * SHAPE[1] * PIXEL_UM**2 / 1e6
     rows = {row[0]: row for row in widget.density_table.texts()}
@@ -408,7 +408,7 @@ def test_subareas_hold_the_pixels_of_their_bands(widget, viewer, settle, measure
 
 
 def test_tissue_without_an_edge_is_told_in_a_sentence(widget, settle):
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     widget.subarea_box.choose(EDGE)
     widget.show_subareas()
     settle(widget)

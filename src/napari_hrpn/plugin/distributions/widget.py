@@ -27,7 +27,7 @@ from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.numbers_table import NumbersTable
 from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE, RegionForm
-from napari_hrpn.plugin.parts.report_run import ReportChoices
+from napari_hrpn.plugin.parts.report_button import ReportChoices
 from napari_hrpn.plugin.parts.saving import save_button
 from napari_hrpn.plugin.parts.tasks import Part
 from napari_hrpn.plugin.parts.tone_label import ToneLabel

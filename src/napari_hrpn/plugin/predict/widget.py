@@ -17,8 +17,7 @@ from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.folder_form import FolderForm
 from napari_hrpn.plugin.parts.folders import folder_beside
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
-from napari_hrpn.plugin.parts.quality_check import QualityLook
-from napari_hrpn.plugin.parts.quality_words import findings_tooltip, warnings_of, without_size
+from napari_hrpn.plugin.parts.quality_check import QualityLook, findings_tooltip, warnings_of, without_size
 from napari_hrpn.plugin.parts.tone_label import PROBLEM, TEXT
 from napari_hrpn.plugin.parts.user_error import UserError, is_for_the_user, sentence_of
 from napari_hrpn.plugin.parts.view_buttons import ViewButtons

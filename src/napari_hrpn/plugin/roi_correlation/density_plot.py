@@ -11,7 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_hrpn.plugin.parts.debounce import soon
-from napari_hrpn.plugin.parts.plot_canvas import fill_with_canvas, tell_at_mouse
+from napari_hrpn.plugin.parts.plot import fill_with_canvas, tell_at_mouse
 from napari_hrpn.plugin.roi_correlation.density_axes import DensityAxes
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from napari_hrpn.core import Box
 from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.pair_form import PairForm
-from napari_hrpn.plugin.parts.plot_theme import PlotTheme
+from napari_hrpn.plugin.parts.plot import PlotTheme
 from napari_hrpn.plugin.parts.report_button import ReportBar
 from napari_hrpn.plugin.parts.selection import ComparedChannel
 from napari_hrpn.plugin.parts.tissue_mask import Tissue

@@ -17,8 +17,7 @@ from napari_hrpn.plugin.parts.debounce import soon
 from napari_hrpn.plugin.parts.folder_form import FolderForm
 from napari_hrpn.plugin.parts.folders import folder_beside
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
-from napari_hrpn.plugin.parts.quality_check import QualityLook
-from napari_hrpn.plugin.parts.quality_words import warnings_of_slides, without_size
+from napari_hrpn.plugin.parts.quality_check import QualityLook, warnings_of_slides, without_size
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.parts.words import breakable, time_in_words
 from napari_hrpn.plugin.train.job import FINISHED, TrainingJob
