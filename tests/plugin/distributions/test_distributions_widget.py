@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 from scipy import stats
 
 from napari_hrpn.analysis import MORAN, EvaluationSettings, tissue_mask
-from napari_hrpn.plugin.distributions.patch_numbers import HEADINGS, MEAN
+from napari_hrpn.plugin.distributions.patches import HETEROGENEITY, MEAN
 from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
 from napari_hrpn.plugin.parts.region_form import FRAME
@@ -43,7 +43,7 @@ def viewer(slides):
 @pytest.fixture
 def widget(viewer, settle):
     widget = DistributionsWidget(viewer)
-    widget.patch_box.setValue(PATCH_PX)
+    widget.patch_box.value = PATCH_PX
     # each test says when
     widget.is_measured_unasked = False
     widget.show()
@@ -56,19 +56,21 @@ def widget(viewer, settle):
 def test_patches_are_those_of_a_report_until_others_are_chosen_which_the_report_gets_too(viewer, settle, slides):
     fresh = DistributionsWidget(viewer)
     assert (
-        [name for name in HEADINGS if "Moran" in name] == [name for name in DEFINITIONS if "Moran" in name] == [MORAN]
+        [name for name in HETEROGENEITY if "Moran" in name]
+        == [name for name in DEFINITIONS if "Moran" in name]
+        == [MORAN]
     )
     fresh.show()
     settle(fresh)
     assert (
-        fresh.patch_box.value()
+        fresh.patch_box.value
         == fresh.report_choices(None).settings.patch_of(SHAPE)
         == EvaluationSettings().patch_of(SHAPE)
     )
     assert fresh.report_choices(None).settings == EvaluationSettings()
-    fresh.patch_box.setValue(PATCH_PX)
+    fresh.patch_box.value = PATCH_PX
     assert fresh.report_choices(None).settings.patch_of(SHAPE) == PATCH_PX
-    fresh.tissue_box.setValue(80)
+    fresh.tissue_box.value = 80
     assert fresh.report_choices(None).settings == EvaluationSettings(patch_px=PATCH_PX, minimum_tissue=0.8)
     fresh.shut_down()
     fresh.close()
@@ -188,7 +190,7 @@ def test_violins_hold_the_sums_of_patches(widget, slides, measure):
         for box, total in zip(violin.boxes, violin.values, strict=True):
             inside = slice(box.y0, box.y1), slice(box.x0, box.x1)
             assert image[inside][mask[inside]].astype(int).sum() == total
-    widget.quantity_box.choose(MEAN)
+    widget.quantity_box.value = MEAN
     (violin,) = (one for one in widget.violins.violins if one.name == "tumour" and one.panel == "QD")
     row = next(row for row in widget.heterogeneity_table.texts() if row[:2] == ["QD", "tumour"])
     assert row[2] == str(len(violin.values))
@@ -203,7 +205,7 @@ def test_all_open_slides_stand_side_by_side(widget, viewer, measure, settle):
     measure(widget)
     names = {violin.name for violin in widget.violins.violins if violin.panel == "DAPI"}
     assert names == {"tumour", "another"}
-    widget.others_box.setChecked(False)
+    widget.others_box.value = False
     settle(widget)
     assert {violin.name for violin in widget.violins.violins} == {"tumour", "tumour.predicted QD"}
 
@@ -321,7 +323,7 @@ def test_cancel_keeps_what_is_finished(widget, qtbot, measure, monkeypatch):
         yield Report
         pytest.fail("it went on")
 
-    monkeypatch.setattr("napari_hrpn.analysis.slide_heterogeneity", slow)
+    monkeypatch.setattr("napari_hrpn.plugin.distributions.work.slide_heterogeneity", slow)
     widget.measure()
     qtbot.waitUntil(reached.is_set, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: bool(widget._compared), timeout=WAIT_MS)
@@ -382,7 +384,7 @@ def window(make_napari_viewer_proxy, slides):
 def test_in_a_window_the_mouse_marks_patches_and_closing_it_ends_all(window, measure, close_and_go_on):
     widget = DistributionsWidget(window)
     window.window.add_dock_widget(widget, name="Distributions")
-    widget.patch_box.setValue(PATCH_PX)
+    widget.patch_box.value = PATCH_PX
     measure(widget)
     assert widget._patches
     widget.go_to_patch(Patch(widget.violins.violins[0], 3))

@@ -65,7 +65,7 @@ def test_what_does_not_take_long_is_measured_without_a_button(opened, viewer, sl
     assert widget.message == ""
     # what is stopped does not begin again by itself
     begun = widget._begun
-    widget.patch_box.setValue(50)
+    widget.patch_box.value = 50
     qtbot.waitUntil(lambda: widget._begun != begun, timeout=60_000)
     widget.bar.cancel()
     settle(widget)
@@ -75,15 +75,15 @@ def test_what_does_not_take_long_is_measured_without_a_button(opened, viewer, sl
 
 def test_patches_follow_the_slide_until_the_user_says_otherwise_and_the_report_has_them_too(opened, viewer, settle):
     widget = opened(DistributionsWidget)
-    assert widget.patch_box.value() == 64
+    assert widget.patch_box.value == 64
     assert "24 whole patches of 64 px, and for 0 of the paper's 512 px" in widget.patch_note.text().replace(
         "\u200b", ""
     )
     assert widget.report_choices(None).settings.patch_px is None
-    widget.patch_box.setValue(100)
+    widget.patch_box.value = 100
     viewer.layers.remove("tumour.predicted QD")
     settle(widget)
-    assert widget.patch_box.value() == 100
+    assert widget.patch_box.value == 100
     assert widget.report_choices(None).settings.patch_px == 100
 
 
@@ -96,7 +96,7 @@ def test_without_a_probe_distributions_show_the_prediction_alone(opened, viewer,
     names = {(violin.panel, violin.name) for violin in widget.violins.violins}
     assert names == {("DAPI", "tumour"), ("CD31", "tumour"), ("QD", "tumour.predicted QD")}
     found = next(found for source, found in widget._patches if source.colour is not None)
-    side = widget.patch_box.value()
+    side = widget.patch_box.value
     pixels = np.asarray(slides[1].levels[0][0])[:side, 128 : 128 + side]
     assert found.totals[0, 0, 128 // side] == pixels.sum()
 

@@ -1,6 +1,6 @@
-"""Violins of what the patches of slides hold, a panel per channel, a violin per tumour; every patch is a point.
+"""Violin plot of the patches of slides: a panel per channel, a violin per tumour, a point per patch.
 
-The rule: a point knows its patch, so the mouse on a violin and the mouse in the viewer mean the same place.
+A point has its patch, so the mouse on a violin and the mouse in the viewer mean the same place.
 """
 
 from __future__ import annotations
@@ -57,6 +57,16 @@ class Patch:
     violin: Violin
     index: int  # Which of its patches
 
+    @property
+    def box(self) -> Box:
+        """Where it is on its slide."""
+        return self.violin.boxes[self.index]
+
+    @property
+    def value(self) -> float:
+        """What is plotted of it."""
+        return float(self.violin.values[self.index])
+
 
 class ViolinPlot(Plot):
     """Violins; `pointed` carries the `Patch` under the mouse, or None, and `picked` the one that was clicked on."""
@@ -90,8 +100,8 @@ class ViolinPlot(Plot):
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
         """Draw a panel per channel."""
-        is_own = figure is self.figure
-        if is_own:
+        is_shown = figure is self.figure
+        if is_shown:
             self._axes, self._mark_lines = {}, {}
         panels = self._panels()
         if not panels:
@@ -103,7 +113,7 @@ class ViolinPlot(Plot):
             room_px = self.canvas.width() / self._grid()[1] - LEFT_PX - RIGHT_PX
             _draw_panel(axes, violins, ink, room_px)
             dress(axes, ink, up=self._quantity, title=panel)
-            if is_own:
+            if is_shown:
                 self._axes[axes] = violins
                 (self._mark_lines[panel],) = axes.plot(
                     [], [], "o", markersize=9, color=MARK_COLOUR, markeredgecolor=ink.background, animated=True
@@ -122,9 +132,9 @@ class ViolinPlot(Plot):
         for place, violin in enumerate(self._axes.get(event.inaxes, ())):
             if len(violin.values):
                 points = np.column_stack([place + _aside(len(violin.values)), violin.values])
-                apart = np.hypot(*(event.inaxes.transData.transform(points) - (event.x, event.y)).T)
-                if apart.min() < nearest:
-                    nearest, patch = float(apart.min()), Patch(violin, int(apart.argmin()))
+                distances = np.hypot(*(event.inaxes.transData.transform(points) - (event.x, event.y)).T)
+                if distances.min() < nearest:
+                    nearest, patch = float(distances.min()), Patch(violin, int(distances.argmin()))
         return patch
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
@@ -132,18 +142,17 @@ class ViolinPlot(Plot):
         patch = self.patch_at(event)
         if patch is None:
             return ""
-        box = patch.violin.boxes[patch.index]
-        value = patch.violin.values[patch.index]
-        return f"{patch.violin.name}, {patch.violin.panel}\nrow {box.y0}, column {box.x0} px: {value:.6g}"
+        place = f"row {patch.box.y0}, column {patch.box.x0} px"
+        return f"{patch.violin.name}, {patch.violin.panel}\n{place}: {patch.value:.6g}"
 
     def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
-        """Tell which patch was clicked on."""
-        patch = self.patch_at(event) if event.inaxes is not None else None
+        """Emit which patch was clicked on."""
+        patch = self.patch_at(event)
         if patch is not None:
             self.picked.emit(patch)
 
     def _point(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
-        patch = self.patch_at(event) if event.inaxes is not None else None
+        patch = self.patch_at(event)
         if patch != self._under_mouse:
             self._under_mouse = patch
             self.pointed.emit(patch)
@@ -161,7 +170,7 @@ class ViolinPlot(Plot):
     def _place_marks(self) -> None:
         for violins in self._axes.values():
             points = [
-                (place + _aside(len(one.violin.values))[one.index], one.violin.values[one.index])
+                (place + _aside(len(violin.values))[one.index], one.value)
                 for one in self.marked
                 for place, violin in enumerate(violins)
                 if violin is one.violin

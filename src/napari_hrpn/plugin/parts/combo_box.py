@@ -1,10 +1,10 @@
-"""Drop-down list of magicgui whose long names do not make a dock wider."""
+"""Fields of magicgui: drop-down lists whose long names do not make a dock wider, and numbers with units."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox
+from magicgui.widgets import ComboBox, FloatSpinBox
 from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 if TYPE_CHECKING:
@@ -42,3 +42,12 @@ def offer(box: ComboBox, choices: Choices, value: object = None) -> None:
             box.value = value
     opened = box.native.view()
     opened.setMinimumWidth(opened.sizeHintForColumn(0) + _SCROLL_BAR_PX)
+
+
+def number_box(value: float, least: float, most: float, unit: str, tooltip: str, decimals: int = 0) -> FloatSpinBox:
+    """A number with its unit."""
+    box = FloatSpinBox(min=least, max=most, step=1, tooltip=tooltip)
+    box.native.setDecimals(decimals)
+    box.native.setSuffix(f" {unit}".rstrip())
+    box.value = value
+    return box

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QTableWidget, QTableWidgetItem
+
+from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +50,19 @@ class NumbersTable(QTableWidget):
     def _fit(self) -> None:
         # a line more for the scroll bar under it
         self.setFixedHeight((min(max(self.rowCount(), 1), _MOST_ROWS) + 2) * _line_px(self))
+
+
+class RecordsTable(NumbersTable):
+    """Rows that are made of records; columns have the key of what they show, and what it means, by their headings."""
+
+    def __init__(self, columns: Mapping[str, tuple[str, str]]) -> None:
+        self._keys = [key for key, _ in columns.values()]
+        super().__init__({heading: tooltip for heading, (_, tooltip) in columns.items()})
+
+    def show_records(self, records: Sequence[Mapping[str, Any]], tooltips: Sequence[str] = ()) -> None:
+        """Show other records."""
+        values = [[record[key] for key in self._keys] for record in records]
+        self.show_rows([[one if isinstance(one, str) else number(one) for one in row] for row in values], tooltips)
 
 
 def make_readable(table: QTableView) -> None:
