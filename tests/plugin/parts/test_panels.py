@@ -105,12 +105,12 @@ def test_without_a_probe_penetration_is_that_of_the_prediction(opened, viewer, s
     without_probe(viewer, slides)
     widget = opened(PenetrationWidget)
     measure(widget)
-    assert {one.image for one in widget._all_profiles} == {"tumour.predicted QD"}
+    assert {one.image for one in widget.profiles} == {"tumour.predicted QD"}
     show(viewer, slides[0])
-    alone = [one.d50_um for one in widget._all_profiles if one.area == "tissue"]
+    alone = [one.d50_um for one in widget.profiles if one.area == "tissue"]
     settle(widget)
     measure(widget)
-    both = {one.image: one.d50_um for one in widget._all_profiles if one.area == "tissue"}
+    both = {one.image: one.d50_um for one in widget.profiles if one.area == "tissue"}
     assert "tumour QD" in both
     assert both["tumour.predicted QD"] == pytest.approx(alone[0], nan_ok=True)
 

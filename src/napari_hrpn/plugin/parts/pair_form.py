@@ -212,7 +212,7 @@ class PairForm(QWidget):
         self.predictions = ()
         try:
             if layer is not None:
-                self.real = self.place = self._channel(layer)
+                self.real = self.place = self.channel(layer)
                 self.problem = None if ticked else _why_none_is_ticked(layer, candidates)
                 self.predictions = self._together(ticked)
             elif candidates:
@@ -220,7 +220,7 @@ class PairForm(QWidget):
                 self.predictions = self._together(ticked)
                 there = {one.layer: one for one in self.predictions}
                 place = stands_for_real(candidates, ticked)
-                self.place = there.get(place) or (None if place is None else self._channel(place))
+                self.place = there.get(place) or (None if place is None else self.channel(place))
             else:
                 self.problem = self._why_no_image()
         except SlideError as error:
@@ -228,7 +228,7 @@ class PairForm(QWidget):
 
     def _together(self, layers: Sequence[Image]) -> tuple[ComparedChannel, ...]:
         """What of predictions is compared, the same objects for the same ones."""
-        channels = [self._channel(layer) for layer in layers]
+        channels = [self.channel(layer) for layer in layers]
         if channels != self._joined[0]:
             self._joined = channels, tuple(in_common(channels))
         return self._joined[1]
@@ -244,7 +244,8 @@ class PairForm(QWidget):
                 return str(error)
         return _NO_IMAGE
 
-    def _channel(self, layer: Image) -> ComparedChannel:
+    def channel(self, layer: Image) -> ComparedChannel:
+        """The channel that a layer shows, the same object while it is the same."""
         slide = slide_of(layer)
         channel, source = self._channels.get(layer, (None, None))
         if channel is None or (slide is not None and slide is not source):
