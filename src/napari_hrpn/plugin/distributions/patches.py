@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis import MORAN, PATCH_PX
-from napari_hrpn.core import Box
 from napari_hrpn.plugin.distributions.violin_plot import Violin
 from napari_hrpn.plugin.distributions.work import PatchSource
 from napari_hrpn.plugin.parts.selection import looks_predicted
@@ -81,11 +80,9 @@ def violins(measured: Sequence[_Measured], quantity: str) -> list[Violin]:
     shown = []
     for source, found in measured:
         values = found.totals if quantity == TOTAL else found.means
-        cells = np.argwhere(found.enough).tolist()
-        boxes = tuple(_box(row, column, found.patch_px, source.slide) for row, column in cells)
-        places = {(row, column): index for index, (row, column) in enumerate(cells)}
+        cells = tuple(map(tuple, np.argwhere(found.enough).tolist()))
         shown += [
-            Violin(panel, source.tumour, values[index][found.enough].astype(float), boxes, places, source)
+            Violin(panel, source, values[index][found.enough].astype(float), cells, found.patch_px)
             for index, panel in enumerate(source.panels)
         ]
     return shown
@@ -148,8 +145,3 @@ def room_words(shape: tuple[int, int], side_px: int) -> str:
 def _source(slide: Slide, layer: Image) -> PatchSource:
     names = slide.channel_names
     return PatchSource(slide_title(slide), slide, tuple(range(len(names))), names, weakref.ref(layer))
-
-
-def _box(row: int, column: int, side: int, slide: Slide) -> Box:
-    height, width = slide.shape
-    return Box(row * side, min((row + 1) * side, height), column * side, min((column + 1) * side, width))

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Signal
 
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.parts.plot import LEFT_PX, RIGHT_PX, TEXT_POINTS, Ink, Plot, dress, say_in, short
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import NDArray
 
-    from napari_hrpn.core import Box
     from napari_hrpn.plugin.distributions.work import PatchSource
 
 _PANEL_PX = 205
@@ -41,13 +42,25 @@ _NOTHING = "Press Measure to cut the slides into patches."
 class Violin:
     """The patches of one channel of one slide."""
 
-    # The channel, and the tumour
-    panel: str
-    name: str
-    values: NDArray[np.float64]  # One number per patch that counts
-    boxes: tuple[Box, ...]
-    places: Mapping[tuple[int, int], int]  # From row and column of the grid of patches to the place in `values`
+    panel: str  # The channel
     source: PatchSource
+    values: NDArray[np.float64]  # One number per patch that counts
+    cells: tuple[tuple[int, int], ...]  # Row and column of each patch in the grid of patches
+    patch_px: int
+
+    @property
+    def name(self) -> str:
+        """The tumour."""
+        return self.source.tumour
+
+    def patches_at(self, row: int, column: int) -> list[Patch]:
+        """The patch in a row and a column of the grid; none where it does not count."""
+        index = self._indices.get((row, column))
+        return [] if index is None else [Patch(self, index)]
+
+    @cached_property
+    def _indices(self) -> dict[tuple[int, int], int]:
+        return {cell: index for index, cell in enumerate(self.cells)}
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,9 @@ class Patch:
     @property
     def box(self) -> Box:
         """Where it is on its slide."""
-        return self.violin.boxes[self.index]
+        (row, column), side = self.violin.cells[self.index], self.violin.patch_px
+        height, width = self.violin.source.slide.shape
+        return Box(row * side, min((row + 1) * side, height), column * side, min((column + 1) * side, width))
 
     @property
     def value(self) -> float:

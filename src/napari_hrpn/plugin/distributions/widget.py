@@ -173,16 +173,12 @@ class DistributionsWidget(MeasuringWidget):
         super().shut_down()
 
     def _lay_out(self) -> None:
-        patch_rows = {
-            "Patches of": side_by_side(self.patch_box, self.tissue_box),
-            "Show": self.quantity_box,
-            "": self.others_box,
-        }
+        rows = {"Patches of": side_by_side(self.patch_box, self.tissue_box), "Show": self.quantity_box}
         patches = self.violins, self.heterogeneity_table, self._save_patches()
         for title, fields in (
             ("Histogram", (self.log_box, self.histogram, self._save_values("histogram", self.histogram))),
             ("Q-Q", (self.quantiles, self._save_values("quantiles", self.quantiles))),
-            ("Patches", (titled_rows(patch_rows), self.patch_note, *patches)),
+            ("Patches", (titled_rows(rows), self.others_box, self.patch_note, *patches)),
         ):
             self.tabs.addTab(stacked(fields), title)
         region = titled_rows({"Region": self.region_form})
@@ -314,19 +310,17 @@ class DistributionsWidget(MeasuringWidget):
             is_seen = layer is not None and layer.visible and layer in self._viewer.layers
             place = pixel_at(layer, position) if layer is not None and is_seen else None
             if place is not None:
-                side = self._patch_px
-                index = violin.places.get((place[0] // side, place[1] // side))
-                found += [] if index is None else [Patch(violin, index)]
+                found += violin.patches_at(place[0] // violin.patch_px, place[1] // violin.patch_px)
         self.violins.mark(found)
 
     def _same_place(self, patch: Patch) -> list[Patch]:
         """The patch in all violins of its slide, and in those of the predictions of this slide."""
         source = patch.violin.source
         return [
-            Patch(violin, violin.boxes.index(patch.box))
+            same
             for violin in self.violins.violins
-            if patch.box in violin.boxes
-            and (violin.source.slide is source.slide or (self._is_of_pair(source) and self._is_of_pair(violin.source)))
+            if violin.source.slide is source.slide or (self._is_of_pair(source) and self._is_of_pair(violin.source))
+            for same in violin.patches_at(*patch.violin.cells[patch.index])
         ]
 
     def _is_of_pair(self, source: PatchSource) -> bool:
