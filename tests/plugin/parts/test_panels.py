@@ -96,7 +96,7 @@ def test_without_a_probe_distributions_show_the_prediction_alone(opened, viewer,
     names = {(violin.panel, violin.name) for violin in widget.violins.violins}
     assert names == {("DAPI", "tumour"), ("CD31", "tumour"), ("QD", "tumour.predicted QD")}
     found = next(found for source, found in widget._patches if source.colour is not None)
-    side = widget.patch_box.value
+    side = int(widget.patch_box.value)
     pixels = np.asarray(slides[1].levels[0][0])[:side, 128 : 128 + side]
     assert found.totals[0, 0, 128 // side] == pixels.sum()
 

@@ -218,6 +218,7 @@ class VesselTableView(QTableView):
         if header is not None:
             # of thousands of rows, a few show how wide the numbers are
             header.setResizeContentsPrecision(_WIDTHS_FROM_ROWS)
+            header.setDefaultAlignment(Qt.AlignmentFlag.AlignCenter)
 
     @property
     def selected(self) -> int | None:
