@@ -11,7 +11,6 @@ from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.reports import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,6 +171,8 @@ class Plot(QWidget):
 def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: bool = False) -> FigureCanvasQTAgg:
     """Put a figure into a widget that holds nothing else."""
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+
+    from napari_hrpn.reports import plain_text
 
     class PlainCanvas(FigureCanvasQTAgg):
         """Draws names as they are."""
