@@ -80,7 +80,7 @@ def violins(measured: Sequence[_Measured], quantity: str) -> list[Violin]:
     shown = []
     for source, found in measured:
         values = found.totals if quantity == TOTAL else found.means
-        cells = tuple(map(tuple, np.argwhere(found.enough).tolist()))
+        cells = tuple((row, column) for row, column in np.argwhere(found.enough).tolist())
         shown += [
             Violin(panel, source, values[index][found.enough].astype(float), cells, found.patch_px)
             for index, panel in enumerate(source.panels)
