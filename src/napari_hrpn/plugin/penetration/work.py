@@ -24,7 +24,7 @@ from napari_hrpn.plugin.parts.tasks import Part, Steps, one_step, who
 from napari_hrpn.reports import penetration_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,9 +53,9 @@ def vessels_part(slide: Slide, stain: ComparedChannel, tissue: RegionMask | None
 
 def edited_part(labels: NDArray[Any], slide: Slide, mark: Hashable) -> Part:
     """Take a drawn or edited mask for the vessels."""
+    weight = 0.05 * _pixels(slide)
     key = "edited", who(slide), mark
-    steps: Callable[[Results], Steps] = lambda _: one_step(edited_vessel_mask, labels, slide)  # noqa: E731
-    return Part(key, "Taking over the mask", 0.05 * _pixels(slide), steps)
+    return Part(key, "Taking over the mask", weight, lambda _: one_step(edited_vessel_mask, labels, slide))
 
 
 def subareas_part(kind: str, slide: Slide, vessels: Part, tissue: RegionMask | None) -> Part:
@@ -96,37 +96,36 @@ class Chosen:
 def penetration_parts(chosen: Chosen, vessels: Part) -> dict[str, Part]:
     """All that is measured, each part after those that it needs.
 
-    `vessels` gives a `VesselMask`, `table` a `VesselTable`, `background` the grey levels of blank glass by name of
-    image (there is none where a level is stated), `probe` a `SlidePenetration`, `nuclei` a `CellDensity` (none where
-    no layer shows them), and `tables` the tables of an evaluation by name.
+    `vessels` gives a `VesselMask`, `table` a `VesselTable`, `background` what is taken off by name of image, `probe` a
+    `SlidePenetration`, `nuclei` a `CellDensity` (there is none where no layer shows them), and `tables` the tables of
+    an evaluation by name.
     """
-    background, levels = _background(chosen)
-    parts = {"vessels": vessels, "table": _table_part(chosen, vessels), **background}
-    parts["probe"] = _probe_part(chosen, vessels, background, levels)
+    background = _background_part(chosen)
+    parts = {"vessels": vessels, "table": _table_part(chosen, vessels), "background": background}
+    parts["probe"] = _probe_part(chosen, vessels, background)
     if chosen.nuclei is not None:
         parts["nuclei"] = _nuclei_part(chosen.nuclei, chosen.tissue)
 
     def begin(results: Results) -> Steps:
-        found = {name: results[part.key] for name, part in parts.items() if name != "tables"}
-        threshold = found["vessels"].threshold
-        findings = VesselFindings(threshold, found["table"], found.get("nuclei"), found["probe"], levels(results))
-        return one_step(penetration_tables, findings)
+        found = {name: results[part.key] for name, part in parts.items()}
+        threshold, cells = found["vessels"].threshold, found.get("nuclei")
+        return one_step(
+            penetration_tables, VesselFindings(threshold, found["table"], cells, found["probe"], found["background"])
+        )
 
     key = "tables", *(part.key for part in parts.values())
-    parts["tables"] = Part(key, "Writing tables", 0.01 * _pixels(chosen.images[0].slide), begin)
-    return parts
+    return {**parts, "tables": Part(key, "Writing tables", 0.01 * _pixels(chosen.images[0].slide), begin)}
 
 
-def _background(chosen: Chosen) -> tuple[dict[str, Part], Callable[[Results], dict[str, float]]]:
-    """The part that finds what is taken off each image, if it is to be found, and what gives it."""
-    glass = chosen.background
-    if isinstance(glass, float):
-        stated = dict.fromkeys((image.name for image in chosen.images), glass)
-        return {}, lambda _: stated
-    key = "background", chosen.which, _digest(glass)
+def _background_part(chosen: Chosen) -> Part:
+    words, background = "Looking at the blank glass", chosen.background
+    if isinstance(background, float):
+        names = [image.name for image in chosen.images]
+        key: Hashable = "background", chosen.which, background
+        return Part(key, words, 1.0, lambda _: one_step(dict.fromkeys, names, background))
+    key = "background", chosen.which, _digest(background)
     weight = 0.02 * _pixels(chosen.images[0].slide) * len(chosen.images)
-    part = Part(key, "Looking at the blank glass", weight, lambda _: one_step(glass_levels, chosen.probes, glass))
-    return {"background": part}, lambda results: results[key]
+    return Part(key, words, weight, lambda _: one_step(glass_levels, chosen.probes, background))
 
 
 def _table_part(chosen: Chosen, vessels: Part) -> Part:
@@ -141,17 +140,14 @@ def _table_part(chosen: Chosen, vessels: Part) -> Part:
     )
 
 
-def _probe_part(
-    chosen: Chosen, vessels: Part, background: dict[str, Part], levels: Callable[[Results], dict[str, float]]
-) -> Part:
-    taken_off = background["background"].key if background else chosen.background
-    key = "penetration", chosen.which, vessels.key, taken_off, _digest(chosen.tissue)
+def _probe_part(chosen: Chosen, vessels: Part, background: Part) -> Part:
+    key = "penetration", chosen.which, vessels.key, background.key, _digest(chosen.tissue)
     return Part(
         key,
         "Measuring distances from vessels",
         float(_pixels(chosen.images[0].slide) * (len(chosen.images) + 2)),
         lambda results: slide_penetration(
-            results[vessels.key], chosen.probes, chosen.tissue, background=levels(results)
+            results[vessels.key], chosen.probes, chosen.tissue, background=results[background.key]
         ),
     )
 
