@@ -62,22 +62,22 @@ class PatchSource:
 def slide_part(real: ComparedChannel, predicted: ComparedChannel, tissue: RegionMask | None) -> Part:
     """Compare tissue and frame of a prediction with the real channel."""
 
-    def steps() -> Generator[Any, None, Comparisons]:
+    def _steps() -> Generator[Any, None, Comparisons]:
         counts = yield from slide_pairs(real.slide, real.channel, predicted.slide, predicted.channel, tissue=tissue)
         inside = None if counts.tissue is None else _compared(counts.tissue)
         return {"tissue": inside, "frame": _compared(counts.frame)}
 
-    return _value_part(real, predicted, None if tissue is None else tissue.digest, steps)
+    return _value_part(real, predicted, None if tissue is None else tissue.digest, _steps)
 
 
 def region_part(real: ComparedChannel, predicted: ComparedChannel, drawn: Wanted, which: Hashable) -> Part:
     """Compare a drawn region of a prediction with the real channel."""
 
-    def steps() -> Generator[Any, None, Comparisons]:
+    def _steps() -> Generator[Any, None, Comparisons]:
         counts = yield from region_pairs(real, predicted, found_region("", drawn, real.slide.shape))
         return {DRAWN: _compared(counts)}
 
-    return _value_part(real, predicted, which, steps)
+    return _value_part(real, predicted, which, _steps)
 
 
 def tissue_part(slide: Slide, nuclei: int) -> Part:
@@ -91,7 +91,7 @@ def patches_part(source: PatchSource, patch_px: int, minimum_tissue: float, tiss
     of = tissue.key if isinstance(tissue, Part) else None if tissue is None else tissue.digest
     slide, finished = source.slide, source.finished
 
-    def begin(results: Mapping[Hashable, Any]) -> Steps:
+    def _begin(results: Mapping[Hashable, Any]) -> Steps:
         measured = slide if finished is None else replace(slide, read_finished=lambda: finished)
         mask = results[of] if isinstance(tissue, Part) else tissue
         return slide_heterogeneity(measured, source.channels, mask, patch_px=patch_px, minimum_tissue=minimum_tissue)
@@ -99,7 +99,7 @@ def patches_part(source: PatchSource, patch_px: int, minimum_tissue: float, tiss
     tiles = None if finished is None else finished.digest
     key = "patches", who(slide), source.channels, patch_px, minimum_tissue, of, tiles
     weight = float(_pixels(slide) * len(source.channels))
-    return Part(key, f"Measuring patches of {source.tumour}", weight, begin)
+    return Part(key, f"Measuring patches of {source.tumour}", weight, _begin)
 
 
 def _value_part(real: ComparedChannel, predicted: ComparedChannel, region: Hashable, steps: Any) -> Part:  # noqa: ANN401

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from napari_hrpn.analysis import roi_bounds, roi_mask, slide_pairs
+from napari_hrpn.analysis import roi_bounds, roi_mask
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.viewer.drawn_regions import DrawnLabels, DrawnShapes
 from napari_hrpn.slides import Annotation, RegionMask, read_regions, region_mask
@@ -81,6 +81,8 @@ def region_pairs(
     real: ComparedChannel, predicted: ComparedChannel, region: Region
 ) -> Generator[PairReport, None, PairCounts]:
     """Count the pixel pairs of a region at full resolution. It takes time: not for the GUI thread."""
+    from napari_hrpn.analysis import slide_pairs
+
     part = region.part
     if isinstance(part, Annotation):
         box = region.bounds(real.slide.shape)

@@ -54,31 +54,21 @@ _LAYER = Qt.ItemDataRole.UserRole
 
 
 class PairForm(QWidget):
-    """Asks for a real layer and for predicted ones of its size; `changed` says that something is different.
-
-    Attributes
-    ----------
-    real : ComparedChannel or None
-        The real channel, which may be there without any prediction.
-    predictions : tuple of ComparedChannel
-        What is ticked, with a real channel or alone.
-    pair : Pair or None
-        Both; the same object as long as both are the same.
-    place : ComparedChannel or None
-        The real channel; where there is none, another one that lies where the predictions do.
-    problem : str or None
-        Why there is no pair, in one sentence.
-    """
+    """Asks for a real layer and for predicted ones of its size; `changed` says that something is different."""
 
     changed = Signal()
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
+        # the real channel may be there without any prediction, and predictions without a real channel
         self.real: ComparedChannel | None = None
         self.predictions: tuple[ComparedChannel, ...] = ()
+        # the same object as long as both are the same
         self.pair: Pair | None = None
+        # the real channel; where there is none, another one that lies where the predictions do
         self.place: ComparedChannel | None = None
+        # why there is no pair, in one sentence
         self.problem: str | None = None
         self._joined: tuple[list[ComparedChannel], tuple[ComparedChannel, ...]] = [], ()
         self._followed: WeakSet[Image] = WeakSet()

@@ -40,7 +40,7 @@ BANDS, EDGE = "bands", "edge"
 def vessels_part(slide: Slide, stain: ComparedChannel, tissue: RegionMask | None, settings: VesselSettings) -> Part:
     """Find vessels by their stain."""
 
-    def begin(_: Results) -> Steps:
+    def _begin(_: Results) -> Steps:
         # napari imports these for the first Labels layer, in the GUI thread, where they take half a second
         import pandas  # noqa: F401
         import skimage.color.colorconv  # noqa: F401
@@ -48,7 +48,7 @@ def vessels_part(slide: Slide, stain: ComparedChannel, tissue: RegionMask | None
         return vessel_mask(stain.slide, stain.channel, tissue, settings)
 
     key = "vessels", who(slide), who(stain.slide), stain.channel, settings, _digest(tissue)
-    return Part(key, "Looking for vessels", 0.3 * _pixels(stain.slide), begin)
+    return Part(key, "Looking for vessels", 0.3 * _pixels(stain.slide), _begin)
 
 
 def edited_part(labels: NDArray[Any], slide: Slide, mark: Hashable) -> Part:
@@ -61,13 +61,13 @@ def edited_part(labels: NDArray[Any], slide: Slide, mark: Hashable) -> Part:
 def subareas_part(kind: str, slide: Slide, vessels: Part, tissue: RegionMask | None) -> Part:
     """Cut the tissue into subareas."""
 
-    def begin(results: Results) -> Steps:
+    def _begin(results: Results) -> Steps:
         if kind == EDGE:
             return one_step(core_and_periphery, slide, tissue)
         return distance_bands(results[vessels.key], tissue)
 
     key = "subareas", who(slide), kind, vessels.key if kind == BANDS else None, _digest(tissue)
-    return Part(key, "Cutting the tissue into subareas", 0.3 * _pixels(slide), begin)
+    return Part(key, "Cutting the tissue into subareas", 0.3 * _pixels(slide), _begin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def penetration_parts(chosen: Chosen, vessels: Part) -> dict[str, Part]:
     if chosen.nuclei is not None:
         parts["nuclei"] = _nuclei_part(chosen.nuclei, chosen.tissue)
 
-    def begin(results: Results) -> Steps:
+    def _begin(results: Results) -> Steps:
         found = {name: results[part.key] for name, part in parts.items()}
         threshold, cells = found["vessels"].threshold, found.get("nuclei")
         return one_step(
@@ -114,7 +114,7 @@ def penetration_parts(chosen: Chosen, vessels: Part) -> dict[str, Part]:
         )
 
     key = "tables", *(part.key for part in parts.values())
-    return {**parts, "tables": Part(key, "Writing tables", 0.01 * _pixels(chosen.images[0].slide), begin)}
+    return {**parts, "tables": Part(key, "Writing tables", 0.01 * _pixels(chosen.images[0].slide), _begin)}
 
 
 def _background_part(chosen: Chosen) -> Part:
