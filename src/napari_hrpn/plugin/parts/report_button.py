@@ -102,7 +102,7 @@ class Reported:
 
 
 @dataclass(frozen=True)
-class WrittenReport:
+class _WrittenReport:
     """A report that is complete."""
 
     folder: Path
@@ -110,7 +110,7 @@ class WrittenReport:
     words: str  # For the user
 
 
-def report_steps(reported: Reported, parent: Path) -> Generator[Progress, None, WrittenReport]:
+def report_steps(reported: Reported, parent: Path) -> Generator[Progress, None, _WrittenReport]:
     """Write a report, or go on with one that was stopped. It takes time: not for the GUI thread."""
     yield Progress(0, 1)
     request = report_request(reported)
@@ -125,7 +125,7 @@ def report_steps(reported: Reported, parent: Path) -> Generator[Progress, None, 
     predictions = reported.predictions if reported.is_from_file else ()
     warnings = [other_slide_words(one.slide, reported.real.slide) for one in predictions]
     said = f"Report written: {folder}" if written.new else f"This very report is there already: {folder}"
-    return WrittenReport(folder, written.page, "\n".join([said, *filter(None, warnings)]))
+    return _WrittenReport(folder, written.page, "\n".join([said, *filter(None, warnings)]))
 
 
 def report_request(reported: Reported) -> EvaluationRequest:
@@ -174,7 +174,7 @@ class ReportBar(MeasureBar):
         self._viewer, self._pair_form, self._tissue = viewer, pair_form, tissue
         self._rois, self._choices = rois, choices
         self._parent_folder: Path | None = None
-        self.written: WrittenReport | None = None
+        self.written: _WrittenReport | None = None
         self.measure_button.setText("Write report …")
         self.cancel_button.setToolTip("Stop soon; what is finished is kept, and the report goes on with it")
         self.bar.setToolTip("Share of the whole report")

@@ -137,7 +137,7 @@ def _percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{share:.2%}"
 
 
-class VesselModel(QAbstractTableModel):
+class _VesselModel(QAbstractTableModel):
     """Vessels by their numbers, and what is known of each."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -207,7 +207,7 @@ class VesselTableView(QTableView):
 
     def __init__(self) -> None:
         super().__init__()
-        self.vessels = VesselModel([])
+        self.vessels = _VesselModel([])
         self._is_selecting = False
         self.setToolTip("A row per vessel: select one to go to it, or click on a vessel in the viewer")
         self.setFixedHeight(_HEIGHT_PX)
@@ -230,7 +230,7 @@ class VesselTableView(QTableView):
     def show_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show other vessels, in the order of their numbers; the one that is selected stays so."""
         former, selected = self.vessels, self.selected
-        self.vessels = VesselModel(rows)
+        self.vessels = _VesselModel(rows)
         self.setModel(self.vessels)
         former.deleteLater()
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
