@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import mean_and_sd
+from napari_hrpn.analysis.metrics import STUDY_METRICS as METRICS
 from napari_hrpn.core.files import replaced_file
 from napari_hrpn.core.plain_text import csv_cell, text_of_cell
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import MeanAndSd
 
-METRICS = ("mse", "rmse", "r2", "psnr_db", "pearson_r")
 _NETWORK = ("model", "channels", "branches", "ablation", "part", "region")
 """Columns that rows of one mean have in common."""
 _RESULTS = "results.csv"

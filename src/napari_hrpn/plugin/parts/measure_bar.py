@@ -8,11 +8,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.parts.messages import MessagePanel
+from napari_hrpn.plugin.parts.messages import PROBLEM, MessagePanel, time_in_words
 from napari_hrpn.plugin.parts.tasks import Finished, Part, Remembered, in_turn
-from napari_hrpn.plugin.parts.messages import PROBLEM
 from napari_hrpn.plugin.parts.user_error import sentence_of
-from napari_hrpn.plugin.parts.messages import time_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.arrangement import titled_rows
 from napari_hrpn.plugin.parts.combo_box import combo_box, offer
+from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.parts.selection import (
     ComparedChannel,
     Pair,
@@ -28,7 +29,6 @@ from napari_hrpn.plugin.parts.selection import (
     stands_for_real,
     unfinished_words,
 )
-from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.parts.view_buttons import ViewButtons
 from napari_hrpn.plugin.viewer import pixel_shape, slide_from_layers, slide_of
 from napari_hrpn.slides import SlideError
