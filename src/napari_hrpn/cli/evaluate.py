@@ -138,6 +138,7 @@ def _request(
         ProbeImage("real", slide, probe),
         [_prediction(path, name.strip(), slide, slide.channel_names[probe]) for path, name in named],
         roles,
+        settings,
         are_named=bool(names),
         rois=() if roi is None else _rois(roi),
         rois_from="" if roi is None else roi.name,
@@ -145,7 +146,6 @@ def _request(
         tissue_words="" if mask is None else f"from {mask.name}",
         finds_tissue=True,
         tumour=tumour or "",
-        settings=settings,
         files={what: path for what, path in others.items() if path is not None},
     )
     if roi is not None:

@@ -9,7 +9,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis import EvaluationSettings, SlideComparison, roi_bounds, tissue_mask
+from napari_hrpn.analysis import SlideComparison, roi_bounds, tissue_mask
 from napari_hrpn.analysis.evaluation.settings import TAKEN_NAMES
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_hrpn.analysis import ProbeImage, VesselMask
+    from napari_hrpn.analysis import EvaluationSettings, ProbeImage, VesselMask
     from napari_hrpn.slides import Annotation, Location, Slide
 
 
@@ -30,6 +30,7 @@ def evaluation_of(
     real: ProbeImage,
     predictions: Sequence[ProbeImage],
     roles: ChannelRoles,
+    settings: EvaluationSettings,
     *,
     are_named: bool = False,
     rois: Sequence[Annotation] = (),
@@ -40,7 +41,6 @@ def evaluation_of(
     finds_tissue: bool = False,
     vessels: VesselMask | None = None,
     tumour: str = "",
-    settings: EvaluationSettings | None = None,
     files: Mapping[str, Path] | None = None,
 ) -> EvaluationRequest:
     """Put together what is to be evaluated.
@@ -53,6 +53,8 @@ def evaluation_of(
         Its predictions.
     roles : ChannelRoles
         What the channels of the slide show.
+    settings : EvaluationSettings
+        How the slide is evaluated.
     are_named : bool
         Whether predictions keep their names; else they are called after their files where that tells them apart.
     rois : sequence of Annotation
@@ -69,8 +71,6 @@ def evaluation_of(
         The vessels, where somebody drew them.
     tumour : str
         The unit of a cohort; the slide's name where empty.
-    settings : EvaluationSettings, optional
-        How the slide is evaluated.
     files : mapping of str to pathlib.Path, optional
         Other files that decide the numbers, by what they are.
 
@@ -100,13 +100,8 @@ def evaluation_of(
             comparison = replace(comparison, tissue=found if tissue is None else tissue, glass=glass)
     elif finds_tissue:
         words = f"no channel of {slide.source.name} is known to show nuclei, and no mask was given"
-    return EvaluationRequest(
-        comparison,
-        tumour or slide_name(slide.source),
-        tissue_words or words,
-        settings or EvaluationSettings(),
-        dict(files or {}),
-    )
+    unit = tumour or slide_name(slide.source)
+    return EvaluationRequest(comparison, unit, tissue_words or words, settings, dict(files or {}))
 
 
 def _named_apart(predictions: Sequence[ProbeImage], real: Location) -> tuple[ProbeImage, ...]:

@@ -229,7 +229,8 @@ class _SharedChoice(QObject):
             return recorded
         if layer not in self._colours:
             taken = set(self._colours.values())
-            order = sorted(_COLOURS, key=lambda colour: (colour == _GANDA_COLOUR) != (GANDA.name in layer.name.casefold()))
+            is_ganda = GANDA.name in layer.name.casefold()
+            order = sorted(_COLOURS, key=lambda colour: (colour == _GANDA_COLOUR) != is_ganda)
             self._colours[layer] = next((colour for colour in order if colour not in taken), _COLOURS[0])
         return self._colours[layer]
 
