@@ -21,6 +21,7 @@ from napari_hrpn.reports.cohort_figures import cohort_figures
 from napari_hrpn.reports.cohort_page import cohort_page
 from napari_hrpn.reports.drawing import write_drawing
 from napari_hrpn.reports.folder import FIGURES, TABLES, ReportError, ReportFolder, read_evaluation
+from napari_hrpn.reports.serialization import fields_of, finite
 from napari_hrpn.reports.tables import write_tables
 from napari_hrpn.slides.writers.output_path import locked_output
 
@@ -110,10 +111,7 @@ def write_cohort(folders: Sequence[Path], output: Path, *, overwrite: bool = Fal
 def _write(found: Mapping[Path, Plain], place: ReportFolder) -> WrittenCohort:
     tumours = cohort_rows(list(found.values()))
     summary, differences = cohort_summary(tumours), cohort_differences(tumours)
-    rows = [
-        {"tumour": row.tumour, "prediction": row.prediction, "region": row.region, "slides": row.slides, **row.numbers}
-        for row in tumours
-    ]
+    rows = [{**fields_of(row, "tumour", "prediction", "region", "slides"), **row.numbers} for row in tumours]
     tables = {"tumours": rows, "summary": summary, "differences": differences}
     write_tables({name: table for name, table in tables.items() if table}, place.path / TABLES)
     drawings = cohort_figures(rows, found)
@@ -121,7 +119,7 @@ def _write(found: Mapping[Path, Plain], place: ReportFolder) -> WrittenCohort:
         write_drawing(drawing, place.path / FIGURES)
     content = {
         "format": place.format,
-        **{name: [_finite(row) for row in table] for name, table in tables.items()},
+        **finite(tables),
         "evaluations": [{"folder": folder.name, **evaluation["about"]} for folder, evaluation in found.items()],
         "made_from": _made_from(found),
     }
@@ -206,9 +204,7 @@ def _spread(values: Sequence[float]) -> Plain:
         "mean": interval.estimate,
         "sd": float(np.std(known, ddof=1)) if len(known) > 1 else math.nan,
         "n": len(known),
-        "low": interval.low,
-        "high": interval.high,
-        "reason": interval.reason,
+        **fields_of(interval, "low", "high", "reason"),
     }
 
 
@@ -219,10 +215,6 @@ def _mean(values: Sequence[float]) -> float:
 
 def _float(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def _finite(row: Plain) -> Plain:
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
 
 
 def _made_from(found: Mapping[Path, Plain]) -> list[list[str]]:

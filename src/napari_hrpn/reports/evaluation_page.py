@@ -43,8 +43,7 @@ def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequen
     page.heading("Numbers")
     _numbers(page, content)
     page.heading("Figures")
-    for drawing in drawings:
-        page.picture(folder / f"{drawing.name}.png", drawing.title, f"{drawing.title}. {drawing.caption}")
+    page.pictures(drawings, folder)
     page.heading("Penetration and vessels")
     _penetration(page, content, parts.get("penetration"))
     page.heading("Patches")

@@ -10,6 +10,7 @@ from napari_hrpn.analysis.metrics import STUDY_METRICS, headings
 from napari_hrpn.core.files import replaced_file
 from napari_hrpn.reports.drawing import new_figure, plain_text
 from napari_hrpn.reports.numbers import mean_and_sd
+from napari_hrpn.reports.serialization import fields_of
 from napari_hrpn.reports.tables import write_csv
 from napari_hrpn.settings.networks import NETWORKS
 
@@ -112,25 +113,12 @@ def _seconds(value: float) -> str:
 
 
 def _flat(table: str, row: SummaryRow) -> dict[str, Any]:
-    metrics: dict[str, float] = {}
-    for name in _HEADINGS:
-        value = row.metrics[name]
-        metrics |= {f"{name}_mean": value.mean, f"{name}_sd": value.sd}
+    metrics = {f"{name}_{what}": getattr(row.metrics[name], what) for name in _HEADINGS for what in ("mean", "sd")}
     return {
         "table": table,
-        "model": row.model,
-        "channels": row.channels,
-        "branches": row.branches,
-        "part": row.part,
-        "region": row.region,
-        "chose_checkpoint": row.chose_checkpoint,
-        "slides": row.slides,
-        "tumours": row.tumours,
+        **fields_of(row, "model", "channels", "branches", "part", "region", "chose_checkpoint", "slides", "tumours"),
         **metrics,
-        "parameters": row.parameters,
-        "seconds": row.seconds,
-        "patches_per_second": row.patches_per_second,
-        "peak_memory_mb": row.peak_memory_mb,
+        **fields_of(row, "parameters", "seconds", "patches_per_second", "peak_memory_mb"),
     }
 
 
@@ -237,17 +225,8 @@ def _draw_box(axes: Axes, values: Sequence[float], middle: float, width: float, 
     """A box and all its points, side by side so that none hides another; of one or two slides the points alone."""
     count = len(values)
     if count > 2:
-        axes.boxplot(
-            values,
-            positions=[middle],
-            widths=width,
-            showfliers=False,
-            manage_ticks=False,
-            boxprops={"color": colour},
-            whiskerprops={"color": colour},
-            capprops={"color": colour},
-            medianprops={"color": colour},
-        )
+        parts: Any = {f"{part}props": {"color": colour} for part in ("box", "whisker", "cap", "median")}
+        axes.boxplot(values, positions=[middle], widths=width, showfliers=False, manage_ticks=False, **parts)
     places = [middle + width * 0.6 * ((number + 0.5) / count - 0.5) for number in range(count)]
     axes.plot(places, values, "o", color=colour, markersize=4, alpha=0.8, label=label or "_")
     axes.annotate(f"{count}", (middle, 1), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=7)
@@ -257,12 +236,5 @@ def _plotted(row: ResultRow, layout: _Layout) -> dict[str, object]:
     return {
         "category": layout.category(row).replace("\n", " "),
         "series": layout.series(row),
-        "fold": row.fold,
-        "slide": row.slide,
-        "tumour": row.tumour,
-        "part": row.part,
-        "chose_checkpoint": row.chose_checkpoint,
-        "region": row.region,
-        **{metric: getattr(row, metric) for metric in _HEADINGS},
-        "n": row.n,
+        **fields_of(row, "fold", "slide", "tumour", "part", "chose_checkpoint", "region", *_HEADINGS, "n"),
     }

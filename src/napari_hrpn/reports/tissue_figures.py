@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, file_name, new_figure, tidy
 from napari_hrpn.reports.numbers import number
-from napari_hrpn.reports.overview import coarse_pixels, draw_scale_bar, panel_ratio
+from napari_hrpn.reports.overview import OVERLAY, coarse_pixels, draw_scale_bar, panel_ratio, scaled
 from napari_hrpn.slides import contrast_limits
 
 if TYPE_CHECKING:
@@ -110,26 +110,24 @@ def _draw_profile(axes: Axes, profile: Plain, colour: str) -> None:
 
 def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawing:
     """Draw the real channel, the predicted one, their difference, and both laid over each other."""
-    low, high = contrast_limits(real.slide)[real.channel]
+    limits = contrast_limits(real.slide)[real.channel]
     y, p = _pictures(real, prediction)
     figure, panels = new_figure(11, 2 * (4.9 * panel_ratio(y.shape) + 0.4), 2, 2)
     largest = max(1e-6, float(np.nanpercentile(np.abs(p - y), 99.5)))
     for axes, pixels, colours, ends, title in (
-        (panels[0], y, "inferno", (low, high), f"real {probe}"),
-        (panels[1], p, "inferno", (low, high), f"predicted, {prediction.name}"),
+        (panels[0], y, "inferno", limits, f"real {probe}"),
+        (panels[1], p, "inferno", limits, f"predicted, {prediction.name}"),
         (panels[2], p - y, "RdBu_r", (-largest, largest), "difference, predicted - real"),
     ):
         image = axes.imshow(pixels, cmap=colours, vmin=ends[0], vmax=ends[1], interpolation="nearest")
         axes.set_title(title, fontsize=10)
         figure.colorbar(image, ax=axes, shrink=0.9, pad=0.01)
-    scaled = [np.clip((pixels - low) / max(high - low, 1e-6), 0, 1) for pixels in (y, p)]
-    panels[3].imshow(np.stack([*scaled, np.zeros_like(y)], axis=-1), interpolation="nearest")
-    panels[3].set_title("overlay: real red, predicted green", fontsize=10)
+    bands = scaled(y, limits), scaled(p, limits), np.zeros_like(y)
+    panels[3].imshow(np.stack(bands, axis=-1), interpolation="nearest")
+    panels[3].set_title(OVERLAY, fontsize=10)
     for axes in panels:
         axes.set_axis_off()
-        if real.slide.pixel_size_um is not None:
-            pixel_um = real.slide.pixel_size_um[1] * real.slide.shape[1] / y.shape[1]
-            draw_scale_bar(axes, y.shape, pixel_um, "black" if axes is panels[2] else "white")
+        draw_scale_bar(axes, real.slide, y.shape, "black" if axes is panels[2] else "white")
     height, width = real.slide.shape
     caption = (
         f"{width:,} x {height:,} px at {'full resolution' if y.shape == (height, width) else 'a coarse level'}. Real "
