@@ -81,19 +81,15 @@ def evaluate(
     places = tuple(map(as_location, predicted))
     slide = open_slide(as_location(real), **opening(plane))
     request = _request(slide, channels, places, name, roi, mask, tumour, settings)
-    with stop_on_signals() as stop:
-        try:
-            with processes.connected("cpu") if processes else nullcontext() as client:
-                looks = looks_in_threads
-                if client is not None:
-                    from napari_hrpn.inference.cluster import looks_on_workers
+    with stop_on_signals() as stop, processes.connected("cpu") if processes else nullcontext() as client:
+        looks = looks_in_threads
+        if client is not None:
+            from napari_hrpn.inference.cluster import looks_on_workers
 
-                    images = request.comparison.real, *request.comparison.predictions
-                    looks = looks_on_workers(client, [image.slide for image in images])
-                steps = write_evaluation(request, folder, overwrite=overwrite, looks=looks)
-                written = follow(steps, f"evaluating {slide.source.name}", _step, stop)
-        except KeyboardInterrupt:
-            stop.leave()
+            images = request.comparison.real, *request.comparison.predictions
+            looks = looks_on_workers(client, [image.slide for image in images])
+        steps = write_evaluation(request, folder, overwrite=overwrite, looks=looks)
+        written = follow(steps, f"evaluating {slide.source.name}", _step, stop)
     if json is not None and json.resolve() != written.json.resolve():
         with partial_output(json, None, overwrite=True) as partial:
             partial.write_bytes(written.json.read_bytes())
