@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
+from napari_hrpn.core import relayed
 from napari_hrpn.core.heap import return_freed_memory
 from napari_hrpn.core.plain_text import printable
-from napari_hrpn.core.progress import relayed
 from napari_hrpn.reports.drawing import file_name, write_drawing
 from napari_hrpn.reports.evaluation_page import evaluation_page
 from napari_hrpn.reports.folder import FIGURES, REGIONS, TABLES, ReportError, ReportFolder
