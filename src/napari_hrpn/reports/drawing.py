@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import Formatter
+    from numpy.typing import NDArray
 
 _LONGEST_LINE = 100
 
@@ -128,7 +129,7 @@ def new_figure(
     return figure, list(np.ravel(figure.subplots(rows, columns, squeeze=False, sharey=sharey)))
 
 
-def draw_equality(axes: Axes, ends: Sequence[float]) -> None:
+def draw_equality(axes: Axes, ends: Sequence[float] | NDArray[np.float64]) -> None:
     """Draw the line on which predicted equals real."""
     axes.plot(ends, ends, color=REAL_COLOUR, linestyle="--", linewidth=1)
 

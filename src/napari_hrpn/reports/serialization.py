@@ -36,13 +36,7 @@ if TYPE_CHECKING:
 def plain_part(part: EvaluationPart) -> Plain:
     """Turn what a part found into plain numbers."""
     findings = part.findings
-    write: Callable[[Any], Plain] = {
-        ComparedPixels: _pixels,
-        VesselFindings: _vessels,
-        PatchFindings: _patches,
-        SlideQuality: _quality,
-    }[type(findings)]
-    plain: Plain = finite(write(findings))
+    plain: Plain = finite(_WRITERS[type(findings)](findings))
     if isinstance(findings, ComparedPixels):
         # one by one: there may be many, and all of them twice would take too much memory
         plain["rois"] = [finite(_region(roi)) for roi in findings.rois]
@@ -224,6 +218,14 @@ def _patch_agreement(found: PatchAgreement) -> Plain:
         "p_reason": test.reason if test else "too few patches for a test",
         "reason": icc.reason,
     }
+
+
+_WRITERS: dict[type, Callable[[Any], Plain]] = {
+    ComparedPixels: _pixels,
+    VesselFindings: _vessels,
+    PatchFindings: _patches,
+    SlideQuality: _quality,
+}
 
 
 def finite(value: object) -> Any:  # noqa: ANN401
