@@ -77,3 +77,16 @@ def test_a_folder_is_one_requests_alone(tmp_path: Path) -> None:
         assert place.parts() == {}
     with pytest.raises(ReportError, match="unfinished"):
         read_evaluation(tmp_path / "out")
+
+
+def test_only_files_of_the_report_are_removed(tmp_path: Path) -> None:
+    place = ReportFolder(tmp_path, "a cohort", others=())
+    place.start({"format": place.format})
+    for name in ("cohort.html", "rois.geojson", "notes.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "figures").mkdir()
+    # an unfinished cohort is none of an evaluation, whatever may be overwritten
+    with pytest.raises(ReportError, match="which is not of an evaluation"):
+        ReportFolder(tmp_path).begin({"seed": 1}, overwrite=True)
+    place.start({"format": place.format})
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "rois.geojson", "unfinished"}
