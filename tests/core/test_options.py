@@ -18,6 +18,7 @@ from napari_hrpn.settings import (
     VesselSettings,
     recipe_settings,
 )
+from napari_hrpn.settings.networks import NETWORKS
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (TrainingSettings, PredictionSettings, EvaluationSettings, VesselSettings)
@@ -96,6 +97,12 @@ def test_no_help_text_and_no_flag_stands_a_second_time():
     assert {path.name: found for path in others if (found := once & strings(path))} == {}
 
 
+def test_names_of_networks_stand_once():
+    home = Path(napari_hrpn.settings.__file__).parent
+    others = [path for path in home.parent.rglob("*.py") if path != home / "networks.py"]
+    assert {path.name: found for path in others if (found := {*NETWORKS} & strings(path))} == {}
+
+
 @pytest.mark.parametrize("form", ["train", "predict"])
 def test_forms_have_no_number_of_their_own(form):
     path = Path(napari_hrpn.settings.__file__).parents[1] / "plugin" / form / "settings_form.py"
@@ -112,5 +119,5 @@ def test_the_manual_has_the_table_of_options(settings, page):
 
 def test_recipes_are_settings():
     for recipe in ("paper", "fast"):
-        for model in ("hrpn", "ganda"):
+        for model in NETWORKS:
             assert (recipe_settings(recipe, model).model, recipe_settings(recipe, model).recipe) == (model, recipe)

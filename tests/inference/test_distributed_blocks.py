@@ -30,7 +30,7 @@ from napari_hrpn.inference import PredictionError
 from napari_hrpn.inference.cluster import local_workers, looks_on_workers
 from napari_hrpn.inference.cluster.task_pool import FURTHEST_AHEAD, TaskPool
 from napari_hrpn.reports import EvaluationRequest, write_evaluation
-from napari_hrpn.reports.folder import EvaluationFolder
+from napari_hrpn.reports.folder import ReportFolder
 from napari_hrpn.reports.serialization import plain_part
 from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
@@ -158,7 +158,7 @@ def test_two_evaluations_that_share_workers_find_what_one_process_finds(client, 
 def test_a_stop_leaves_nothing_behind_and_a_single_process_goes_on(client, folder, alone, tmp_path):
     wanted = comparison(folder, "floating")
     order, looks = EvaluationRequest(wanted, "T", "drawn", SETTINGS), looks_on_workers(client, slides(wanted))
-    kept = EvaluationFolder(tmp_path)
+    kept = ReportFolder(tmp_path)
     for step, options in (("all pixels", {"looks": looks}), ("penetration", {"looks": looks}), ("tables", {})):
         before = len(kept.parts())
         with closing(write_evaluation(order, tmp_path, **options)) as steps:

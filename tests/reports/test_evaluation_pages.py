@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from napari_hrpn.reports import ReportError, read_evaluation
 from napari_hrpn.reports.drawing import Drawing, file_name, write_drawing
-from napari_hrpn.reports.folder import EvaluationFolder
+from napari_hrpn.reports.folder import ReportFolder
 from napari_hrpn.reports.html import Page
 from napari_hrpn.reports.numbers import number
 
@@ -61,11 +61,11 @@ def test_names_of_files_hold_nothing_odd() -> None:
 
 
 def test_a_folder_is_one_requests_alone(tmp_path: Path) -> None:
-    place = EvaluationFolder(tmp_path / "out")
+    place = ReportFolder(tmp_path / "out")
     with place.locked():
         assert not place.begin({"seed": 1})
         place.keep("pixels a/b", {"r": 1.5})
-        with pytest.raises(ReportError, match="another program"), EvaluationFolder(tmp_path / "out").locked():
+        with pytest.raises(ReportError, match="another program"), ReportFolder(tmp_path / "out").locked():
             pass
     # as after a kill
     with place.locked():
@@ -77,3 +77,16 @@ def test_a_folder_is_one_requests_alone(tmp_path: Path) -> None:
         assert place.parts() == {}
     with pytest.raises(ReportError, match="unfinished"):
         read_evaluation(tmp_path / "out")
+
+
+def test_only_files_of_the_report_are_removed(tmp_path: Path) -> None:
+    place = ReportFolder(tmp_path, "a cohort", others=())
+    place.start({"format": place.format})
+    for name in ("cohort.html", "rois.geojson", "notes.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "figures").mkdir()
+    # an unfinished cohort is none of an evaluation, whatever may be overwritten
+    with pytest.raises(ReportError, match="which is not of an evaluation"):
+        ReportFolder(tmp_path).begin({"seed": 1}, overwrite=True)
+    place.start({"format": place.format})
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "rois.geojson", "unfinished"}

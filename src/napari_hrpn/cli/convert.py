@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_hrpn.cli.options import Overwrite, PlaneOptions, opening
+from napari_hrpn.cli.options import Overwrite, PlaneOptions, SlideArgument, opening
 from napari_hrpn.cli.terminal import CommandError, follow, stop_on_signals
 
 if TYPE_CHECKING:
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def convert(
-    slide: Annotated[
-        str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
-    ],
+    slide: SlideArgument,
     output: Annotated[str, typer.Argument(metavar="OUT", help="NAME.ome.zarr or NAME.ome.tif.")],
     plane: PlaneOptions,
     overwrite: Overwrite = False,
@@ -52,8 +50,5 @@ def write_slide(slide: Slide, path: Path, *, overwrite: bool) -> Path:
 
     write = write_ome_zarr if path.suffix.lower() == ".zarr" else write_ome_tiff
     # a signal in the middle of a write would leave a part behind: it is heeded between two
-    with stop_on_signals() as stop:
-        try:
-            return follow(write(slide, path, overwrite=overwrite), f"writing {path.name}", stop=stop)
-        except KeyboardInterrupt:
-            stop.leave(f"Stopped; {path} was not written.")
+    with stop_on_signals(f"Stopped; {path} was not written.") as stop:
+        return follow(write(slide, path, overwrite=overwrite), f"writing {path.name}", stop=stop)

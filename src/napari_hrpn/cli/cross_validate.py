@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_hrpn.cli.options import Chosen, From
+from napari_hrpn.cli.options import Chosen, From, OutputFolder
 from napari_hrpn.cli.terminal import Step, duration, follow, stop_on_signals
 from napari_hrpn.settings import TrainingSettings
 
@@ -20,7 +20,7 @@ _THOUSANDTHS = 1000
 
 def cross_validate(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="Which slides, tumours and models.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")],
+    output: OutputFolder,
     chosen: Annotated[
         Chosen,
         From(TrainingSettings, "recipe", "max_minutes", "device", "devices", "seed", has_defaults=False),

@@ -18,6 +18,7 @@ from napari_hrpn.cli.options import Overwrite
 from napari_hrpn.cli.phantom import Seed, noise_free_slide
 from napari_hrpn.cli.predict import CheckpointOption, run_prediction, summary
 from napari_hrpn.cli.terminal import CommandError, duration, follow, stop_on_signals
+from napari_hrpn.core.files import saved_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +87,7 @@ def _begin(folder: Path, tumour: dict[str, object], *, overwrite: bool) -> None:
         msg = f"{folder} is a file; name a folder for the demo."
         raise CommandError(msg)
     record = folder / "demo.json"
-    found = _recorded(record)
+    found = saved_json(record, CommandError)
     if found == tumour:
         return
     if found is None and folder.is_dir() and any(folder.iterdir()):
@@ -99,14 +100,6 @@ def _begin(folder: Path, tumour: dict[str, object], *, overwrite: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "phantom.ome.tif").unlink(missing_ok=True)
     record.write_text(json.dumps(tumour) + "\n", encoding="utf-8")
-
-
-def _recorded(record: Path) -> dict[str, object] | None:
-    try:
-        found = json.loads(record.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _slide_in(folder: Path, made: Phantom) -> Slide:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +17,9 @@ from napari_hrpn.settings import EvaluationSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_hrpn.analysis import ProbeImage, SlideComparison
-    from napari_hrpn.reports import WritingReport, WrittenEvaluation
-    from napari_hrpn.slides import Annotation, ChannelRoles, Location, RegionMask, Slide
+    from napari_hrpn.analysis import ProbeImage
+    from napari_hrpn.reports import EvaluationRequest, WritingReport, WrittenEvaluation
+    from napari_hrpn.slides import Annotation, ChannelRoles, Location, Slide
 
 _THOUSANDTHS = 1000
 
@@ -70,31 +69,27 @@ def evaluate(
       napari-hrpn evaluate /shared/slide.ome.tif /shared/slide.ome.zarr -o evaluation --scheduler tcp://node1:8786
     """  # noqa: D301
     from napari_hrpn.analysis import looks_in_threads
-    from napari_hrpn.reports import EvaluationRequest, write_evaluation
-    from napari_hrpn.slides import as_location, local_path, open_slide, slide_name
+    from napari_hrpn.reports import write_evaluation
+    from napari_hrpn.slides import as_location, local_path, open_slide
     from napari_hrpn.slides.writers.output_path import partial_output
 
     processes, folder, settings = Workers(**workers), local_path(output), EvaluationSettings(**chosen)
     _check_json(json, folder, overwrite=overwrite)
-    place, places = as_location(real), tuple(map(as_location, predicted))
-    slide, names = open_slide(place, **opening(plane)), _names(places, place, name or [])
-    comparison, how = _comparison(slide, channels, list(zip(names, places, strict=True)), roi, mask)
-    others = {what: path for what, path in (("regions of interest", roi), ("tissue mask", mask)) if path is not None}
-    request = EvaluationRequest(comparison, tumour or slide_name(place), how, settings, others)
-    with stop_on_signals() as stop:
-        try:
-            with processes.connected("cpu") if processes else nullcontext() as client:
-                looks = looks_in_threads
-                if client is not None:
-                    from napari_hrpn.inference.cluster import looks_on_workers
+    if name and len(name) != len(predicted):
+        msg = f"--name was given {len(name)} times for {len(predicted)} predictions; give it once for each or not."
+        raise CommandError(msg)
+    places = tuple(map(as_location, predicted))
+    slide = open_slide(as_location(real), **opening(plane))
+    request = _request(slide, channels, places, name, roi, mask, tumour, settings)
+    with stop_on_signals() as stop, processes.connected("cpu") if processes else nullcontext() as client:
+        looks = looks_in_threads
+        if client is not None:
+            from napari_hrpn.inference.cluster import looks_on_workers
 
-                    looks = looks_on_workers(
-                        client, [image.slide for image in (comparison.real, *comparison.predictions)]
-                    )
-                steps = write_evaluation(request, folder, overwrite=overwrite, looks=looks)
-                written = follow(steps, f"evaluating {slide.source.name}", _step, stop)
-        except KeyboardInterrupt:
-            stop.leave()
+            images = request.comparison.real, *request.comparison.predictions
+            looks = looks_on_workers(client, [image.slide for image in images])
+        steps = write_evaluation(request, folder, overwrite=overwrite, looks=looks)
+        written = follow(steps, f"evaluating {slide.source.name}", _step, stop)
     if json is not None and json.resolve() != written.json.resolve():
         with partial_output(json, None, overwrite=True) as partial:
             partial.write_bytes(written.json.read_bytes())
@@ -117,37 +112,41 @@ def _check_json(path: Path | None, output: Path, *, overwrite: bool) -> None:
         raise CommandError(msg)
 
 
-def _names(predicted: Sequence[Location], real: Location, given: Sequence[str]) -> list[str]:
-    """What predictions are called: as the user says, or what tells them apart."""
-    from napari_hrpn.reports import prediction_names
-    from napari_hrpn.slides import slide_name
-
-    if given:
-        if len(given) != len(predicted):
-            msg = f"--name was given {len(given)} times for {len(predicted)} predictions; give it once for each or not."
-            raise CommandError(msg)
-        return [name.strip() for name in given]
-    names = prediction_names(predicted, real)
-    if len(set(names)) < len(names):
-        files = " and ".join(map(slide_name, predicted))
-        msg = f"the predictions {files} cannot be told apart by their names; give each one with --name."
-        raise CommandError(msg)
-    return names
-
-
-def _comparison(
-    slide: Slide, channels: Chosen, predicted: Sequence[tuple[str, Location]], roi: Path | None, mask: Path | None
-) -> tuple[SlideComparison, str]:
-    """Open everything; returns what is compared, and how the tissue was found."""
-    from napari_hrpn.analysis import ProbeImage, SlideComparison
+def _request(
+    slide: Slide,
+    channels: Chosen,
+    predicted: Sequence[Location],
+    names: Sequence[str] | None,
+    roi: Path | None,
+    mask: Path | None,
+    tumour: str | None,
+    settings: EvaluationSettings,
+) -> EvaluationRequest:
+    """Open everything that is compared."""
+    from napari_hrpn.analysis import ProbeImage
+    from napari_hrpn.reports import evaluation_of
+    from napari_hrpn.slides import read_regions, warn_of_parts_beyond
 
     roles, probe = _roles(slide, channels)
-    predictions = tuple(_prediction(path, name, slide, slide.channel_names[probe]) for name, path in predicted)
-    # sizes are compared before any time is spent on the tissue
-    compared = SlideComparison(ProbeImage("real", slide, probe), predictions, roles)
-    rois = () if roi is None else _rois(roi, slide)
-    tissue, glass, how = _tissue(slide, roles, mask)
-    return replace(compared, tissue=tissue, glass=glass, rois=rois), how
+    named = zip(predicted, names or [""] * len(predicted), strict=True)
+    others = {"regions of interest": roi, "tissue mask": mask}
+    request = evaluation_of(
+        ProbeImage("real", slide, probe),
+        [_prediction(path, name.strip(), slide, slide.channel_names[probe]) for path, name in named],
+        roles,
+        settings,
+        are_named=bool(names),
+        rois=() if roi is None else _rois(roi),
+        rois_from="" if roi is None else roi.name,
+        tissue=None if mask is None else read_regions(mask, slide.shape),
+        tissue_words="" if mask is None else f"from {mask.name}",
+        finds_tissue=True,
+        tumour=tumour or "",
+        files={what: path for what, path in others.items() if path is not None},
+    )
+    if roi is not None:
+        warn_of_parts_beyond(request.comparison.rois, slide.shape, roi.name)
+    return request
 
 
 def _roles(slide: Slide, channels: Chosen) -> tuple[ChannelRoles, int]:
@@ -184,32 +183,14 @@ def _prediction(path: Location, name: str, real: Slide, probe: str) -> ProbeImag
     return ProbeImage(name, slide, slide.channel_names.index(probe) if len(slide.channel_names) > 1 else 0)
 
 
-def _rois(path: Path, slide: Slide) -> tuple[Annotation, ...]:
-    from napari_hrpn.reports import check_on_slide
-    from napari_hrpn.slides import included, read_geojson, warn_of_parts_beyond
+def _rois(path: Path) -> tuple[Annotation, ...]:
+    from napari_hrpn.slides import included, read_geojson
 
     rois = included(read_geojson(path))
     if not rois:
         msg = f"{path.name} has only regions to exclude; expected regions of interest (--mask takes away tissue)."
         raise CommandError(msg)
-    check_on_slide(rois, slide, path.name)
-    warn_of_parts_beyond(rois, slide.shape, path.name)
     return rois
-
-
-def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None) -> tuple[RegionMask | None, RegionMask | None, str]:
-    """The tissue, the glass, and how they were found."""
-    from napari_hrpn.analysis import tissue_mask
-    from napari_hrpn.reports import nuclei_words
-    from napari_hrpn.slides import RegionMask, read_regions
-
-    drawn = None if mask is None else read_regions(mask, slide.shape)
-    found = glass = None
-    how = f"no channel of {slide.source.name} is known to show nuclei, and no mask was given"
-    if roles.nuclei is not None:
-        found, how = tissue_mask(slide, roles.nuclei), nuclei_words(slide, roles.nuclei)
-        glass = RegionMask(~found.mask, found.downsample)
-    return (found, glass, how) if mask is None else (drawn, glass, f"from {mask.name}")
 
 
 def _step(report: WritingReport) -> Step:

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.options import PlaneOptions, opening
+from napari_hrpn.cli.options import PlaneOptions, SlideArgument, opening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari_hrpn.slides import Location, SeriesInfo, Slide
 
-_TIFF_NAMES = {
-    ".ome.tif": "OME-TIFF",
-    ".ome.tiff": "OME-TIFF",
-    ".ome.btf": "OME-TIFF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".btf": "TIFF",
-}
-
 
 def info(
-    slide: Annotated[
-        str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
-    ],
+    slide: SlideArgument,
     plane: PlaneOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -71,38 +61,27 @@ def _slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str,
     """Collect what there is to say about a slide."""
     from napari_hrpn.slides import contrast_limits, guess_roles
 
-    roles = (
-        {} if slide.is_brightfield else {index: role for role, index in vars(guess_roles(slide.channel_names)).items()}
-    )
+    guessed = {} if slide.is_brightfield else vars(guess_roles(slide.channel_names))
+    roles = {index: role for role, index in guessed.items()}
     return {
         "path": str(slide.source),
         "format": _format(slide.source),
         "series": slide.series,
-        "shape": list(slide.shape),
-        "levels": [list(level.shape[1:]) for level in slide.levels],
+        "shape": slide.shape,
+        "levels": [level.shape[1:] for level in slide.levels],
         "stored_levels": slide.stored_levels,
         "channels": [
-            {"index": index, "name": name, "role": roles.get(index), "contrast": list(contrast)}
+            {"index": index, "name": name, "role": roles.get(index), "contrast": contrast}
             for index, (name, contrast) in enumerate(zip(slide.channel_names, contrast_limits(slide), strict=True))
         ],
-        "pixel_size_um": slide.pixel_size_um and list(slide.pixel_size_um),
+        "pixel_size_um": slide.pixel_size_um,
         "dtype": slide.dtype.name,
         "z": slide.z,
         "t": slide.t,
         "is_brightfield": slide.is_brightfield,
         # the smallest read at full resolution: one chunk
         "read_bytes": math.prod(slide.levels[0].chunksize) * slide.dtype.itemsize,
-        "series_list": [
-            {
-                "index": series.index,
-                "name": series.name,
-                "shape": list(series.shape),
-                "pixel_size_um": series.pixel_size_um and list(series.pixel_size_um),
-                "z_planes": series.z_planes,
-                "timepoints": series.timepoints,
-            }
-            for series in series_list
-        ],
+        "series_list": [asdict(series) for series in series_list],
     }
 
 
@@ -115,8 +94,9 @@ def _format(path: Location) -> str:
         return "OME-Zarr 0.4"
     if path.is_dir():
         return "folder of single-stain TIFFs"
-    endings = (ending for ending in _TIFF_NAMES if path.name.lower().endswith(ending))
-    return next(map(_TIFF_NAMES.get, endings), None) or path.suffix[1:].upper()
+    if path.suffix.lower() in (".tif", ".tiff", ".btf"):
+        return "OME-TIFF" if path.stem.lower().endswith(".ome") else "TIFF"
+    return path.suffix[1:].upper()
 
 
 def _table(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -144,7 +124,7 @@ def _table(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "" if series["index"] else "Series", _series_line(series, found["series"])
 
 
-def _pixel_size(size: list[float] | None) -> str:
+def _pixel_size(size: tuple[float, float] | None) -> str:
     if size is None:
         return "not said by the file"
     return f"{size[0]:.4g} µm" if abs(size[0] / size[1] - 1) < 1e-3 else f"{size[1]:.4g} x {size[0]:.4g} µm"

@@ -6,6 +6,7 @@ import inspect
 import re
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
@@ -145,6 +146,12 @@ ImageOptions = Annotated[Chosen, From(_Plane, "series", "z", "t")]
 ChannelOptions = Annotated[Chosen, From(_Channels)]
 StainOptions = Annotated[Chosen, From(_Channels, "nuclei", "vessels")]
 WorkerOptions = Annotated[Chosen, From(Workers)]
+OutputFolder = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")
+]
+SlideArgument = Annotated[
+    str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there already.")]
 
 

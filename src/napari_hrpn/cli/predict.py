@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 CheckpointOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A trained network; the one that comes along if not given.")
 ]
-_STOPPED = f"Stopped; finished tiles are kept: {GO_ON}"
 
 
 def predict(
@@ -84,7 +83,7 @@ def predict(
     places = output_places([as_location(slide) for slide in slides], as_location(output))
     settings = PredictionSettings(**chosen, region=None if region is None else parse_region(region))
     processes = Workers(**workers)
-    with stop_on_signals() as stop:
+    with stop_on_signals(f"Stopped; finished tiles are kept: {GO_ON}") as stop:
         from napari_hrpn.inference import choose_device
         from napari_hrpn.models import bundled_checkpoint, load_checkpoint
 
@@ -93,12 +92,9 @@ def predict(
         network = load_checkpoint(checkpoint or bundled_checkpoint())
         _check_roles(network, channels)
         request = _Request(network, settings, channels, opening(plane), overwrite, profile)
-        try:
-            complete = request.on_workers(places, processes, stop) if processes else request.one_by_one(places, stop)
-        except KeyboardInterrupt:
-            stop.leave(_STOPPED)
+        complete = request.on_workers(places, processes, stop) if processes else request.one_by_one(places, stop)
         if stop.is_set() and complete + request.failed < len(places):
-            stop.leave(_STOPPED)
+            stop.leave()
     if request.failed:
         raise typer.Exit(2)
 

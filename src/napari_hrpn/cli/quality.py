@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,6 +38,7 @@ def quality(
     """  # noqa: D301
     from napari_hrpn.analysis import slide_quality
     from napari_hrpn.reports import roles_around
+    from napari_hrpn.reports.serialization import finite
     from napari_hrpn.slides import find_channel, open_slide
 
     found: list[object] = []
@@ -55,7 +55,7 @@ def quality(
             failed += 1
             continue
         if as_json:
-            found.append(_without_nan({"path": str(path), **asdict(checked)}))
+            found.append(finite({"path": str(path), **asdict(checked)}))
         else:
             _print_findings(path, checked)
     if as_json:
@@ -74,12 +74,3 @@ def _print_findings(path: Path, checked: SlideQuality) -> None:
         typer.echo(f"  {'!' if finding.matters else '-'} {finding.sentence}")
     for sentence in checked.not_checked:
         typer.echo(f"  - {sentence}")
-
-
-def _without_nan(value: Any) -> object:  # noqa: ANN401 (numbers, texts, lists and mappings)
-    """A value whose numbers JSON can hold."""
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

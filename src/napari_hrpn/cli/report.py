@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from napari_hrpn.cli.options import Overwrite
+from napari_hrpn.cli.options import OutputFolder, Overwrite
 
 
 def report(
     evaluations: Annotated[
         list[Path], typer.Argument(metavar="EVALUATION_DIR...", help="Folders that `evaluate` has completed.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")],
+    output: OutputFolder,
     overwrite: Overwrite = False,
 ) -> None:
     """Put evaluations together: mean, SD and interval over tumours.

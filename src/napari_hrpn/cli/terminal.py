@@ -66,16 +66,20 @@ class Stop(threading.Event):
 
     number = 0
 
-    def leave(self, sentence: str = f"Stopped; what is finished is kept: {GO_ON}") -> NoReturn:
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self._sentence = sentence
+
+    def leave(self) -> NoReturn:
         """End the program, with the exit code that shells have for its signal: 130 after Ctrl-C."""
-        typer.echo(sentence, err=True)
+        typer.echo(self._sentence, err=True)
         raise typer.Exit(128 + self.number)
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """Turn Ctrl-C and SIGTERM into an event for the length of a block."""
-    stop = Stop()
+def stop_on_signals(sentence: str = f"Stopped; what is finished is kept: {GO_ON}") -> Iterator[Stop]:
+    """Turn Ctrl-C and SIGTERM into an event for the length of a block; who stops in it leaves with the sentence."""
+    stop = Stop(sentence)
 
     def _note(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
@@ -88,6 +92,8 @@ def stop_on_signals() -> Iterator[Stop]:
     before = {number: signal.signal(number, _note) for number in _SIGNALS}
     try:
         yield stop
+    except KeyboardInterrupt:
+        stop.leave()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

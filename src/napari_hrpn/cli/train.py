@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Report = CutReport | StepReport | EpochReport
 
-_AGREEMENT = ("validation_r", "validation_r2", "baseline_r", "baseline_r2")
+_NUMBERS = ("validation_loss", "validation_r", "validation_r2", "baseline_r", "baseline_r2")
 _REGION_ENDINGS = (".geojson", ".json", ".tif", ".tiff", ".png", ".npy")
 _PARTS = 1000
 
@@ -71,7 +71,7 @@ def train(
     settings = recipe_settings(**chosen)
     roles = _roles(channels, _pairs(role, "--role", "ROLE=CHANNEL, such as fap=3"), settings)
     tumours = _by_slide(slides, _pairs(tumour, "--tumour", "NAME=ID"))
-    with stop_on_signals() as stop:
+    with stop_on_signals(f"Stopped; everything is kept: {GO_ON}") as stop:
         from napari_hrpn.training import SlideEntry, train_model
         from napari_hrpn.training.devices import training_devices
 
@@ -174,17 +174,13 @@ def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: 
         reports += 1
         return _step(report)
 
-    stopped = f"Stopped; everything is kept: {GO_ON}"
-    try:
-        result = follow(work, "training", step)
-    except KeyboardInterrupt:
-        stop.leave(stopped)
+    result = follow(work, "training", step)
     facts = _result_facts(result)
     typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else _summary(result, facts, is_new=reports > 0))
     if result.complete:
         return
     if stop.is_set():
-        stop.leave(stopped)
+        stop.leave()
     complain(result.reason or f"the training ended early; {GO_ON}")
     raise typer.Exit(2)
 
@@ -233,8 +229,7 @@ def _result_facts(result: TrainingResult) -> dict[str, Any]:
     return {
         "checkpoint": None if result.checkpoint is None else str(result.checkpoint),
         "best_epoch": result.best_epoch,
-        "validation_loss": getattr(best, "validation_loss", None),
-        **{name: getattr(best, name, None) for name in _AGREEMENT},
+        **{name: getattr(best, name, None) for name in _NUMBERS},
         "epochs": len(result.history),
         "complete": result.complete,
         "seconds": result.history[-1].seconds if result.history else 0.0,

@@ -16,6 +16,7 @@ from napari_hrpn.experiments.results import ResultRow
 from napari_hrpn.experiments.study import StudyError, study_folds
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import load_checkpoint
+from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.slides import open_slide
 from napari_hrpn.training import open_entry
 
@@ -47,7 +48,7 @@ def network_rows(
     columns = {
         "model": settings.model,
         "channels": "+".join(settings.channels),
-        "branches": settings.branches if settings.model == "hrpn" else None,
+        "branches": settings.branches if NETWORKS[settings.model].has_branches else None,
         "ablation": experiment.ablation,
         **_training_columns(result, checkpoint),
     }

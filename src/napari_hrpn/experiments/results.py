@@ -10,6 +10,7 @@ from napari_hrpn.analysis import mean_and_sd
 from napari_hrpn.analysis.metrics import STUDY_METRICS
 from napari_hrpn.core.files import replaced_file
 from napari_hrpn.core.plain_text import csv_cell, text_of_cell
+from napari_hrpn.settings.networks import HRPN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -240,7 +241,7 @@ def ablation_rows(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
         ablations.
     """
     folds = {(row.fold, row.part) for row in rows if row.ablation}
-    chosen = [row for row in rows if row.model == "hrpn" and (row.fold, row.part) in folds]
+    chosen = [row for row in rows if row.model == HRPN.name and (row.fold, row.part) in folds]
     return tuple(sorted(chosen, key=lambda row: (row.channels.count("+"), row.channels, row.branches or 0)))
 
 

@@ -10,13 +10,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from napari_hrpn.settings.networks import HRPN, NETWORKS
 from napari_hrpn.training import RunRequest, SlideEntry, TrainingError, TrainingSettings, recipe_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-MODELS = ("hrpn", "ganda")
 _FINAL = "final"
 
 
@@ -99,7 +99,7 @@ class Study:
     slides: tuple[StudySlide, ...]
     title: str = ""
     test: tuple[str, ...] = ()
-    models: tuple[str, ...] = MODELS
+    models: tuple[str, ...] = tuple(NETWORKS)
     recipe: str = "fast"
     validate: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -157,7 +157,7 @@ class Study:
             When a value is out of its range.
         """
         of_model = self.settings.get(model, {})
-        changes = {name: value for name, value in self.settings.items() if name not in MODELS}
+        changes = {name: value for name, value in self.settings.items() if name not in NETWORKS}
         try:
             return recipe_settings(self.recipe, model, **{**changes, **of_model})  # type: ignore[dict-item]
         except TrainingError as error:
@@ -176,9 +176,9 @@ class Study:
     def _faults(self) -> Iterator[str]:
         """Sentences on what cannot be meant; each relies on what those before it refuse."""
         file, there = self.source.name, {slide.entry.tumour_id for slide in self.slides}
-        if not self.models or set(self.models) - set(MODELS) or len(set(self.models)) < len(self.models):
+        if not self.models or set(self.models) - set(NETWORKS) or len(set(self.models)) < len(self.models):
             found = ", ".join(map(repr, self.models)) or "no model"
-            yield f"models of {file} is {found}; expected hrpn, ganda or both, each once."
+            yield f"models of {file} is {found}; expected {', '.join(NETWORKS)} or both, each once."
         for tumour in self.test:
             if tumour not in there:
                 yield f"test of {file} names the tumour {tumour!r}, which no slide is from: correct it."
@@ -261,7 +261,7 @@ def study_experiments(study: Study) -> tuple[Experiment, ...]:
     folds = study_folds(study)
     experiments = [_experiment(fold, study.settings_for(model)) for model in study.models for fold in folds]
     if study.ablations is not None:
-        base, fold = study.settings_for("hrpn"), folds[-1] if study.test else folds[0]
+        base, fold = study.settings_for(HRPN.name), folds[-1] if study.test else folds[0]
         experiments += [
             _experiment(fold, replace(base, channels=channels, branches=branches), base)
             for channels in study.ablations.channels
@@ -274,7 +274,9 @@ def study_experiments(study: Study) -> tuple[Experiment, ...]:
 
 
 def _experiment(fold: Fold, settings: TrainingSettings, base: TrainingSettings | None = None) -> Experiment:
-    branches = f"-{settings.branches}-branch{'es' * (settings.branches > 1)}" if settings.model == "hrpn" else ""
+    branches = ""
+    if NETWORKS[settings.model].has_branches:
+        branches = f"-{settings.branches}-branch{'es' * (settings.branches > 1)}"
     ending = _FINAL if fold.part == "test" else f"without-{readable(fold.name)}"
     name = f"{settings.model}-{readable('+'.join(settings.channels))}{branches}-{ending}"
     return Experiment(name, fold, settings, base is not None and settings != base)

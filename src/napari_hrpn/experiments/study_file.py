@@ -6,7 +6,8 @@ import tomllib
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from napari_hrpn.experiments.study import MODELS, Ablations, Study, StudyError, StudySlide, readable
+from napari_hrpn.experiments.study import Ablations, Study, StudyError, StudySlide, readable
+from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.slides import slide_name
 from napari_hrpn.slides.location import user_path
 from napari_hrpn.training import SlideEntry, TrainingSettings
@@ -54,7 +55,7 @@ def read_study(path: str | Path) -> Study:
         source=path,
         slides=_named(entries),
         test=_test_tumours(content.get("test", []), entries, path),
-        models=tuple(content.get("models", MODELS)),
+        models=tuple(content.get("models", NETWORKS)),
         settings=_settings(content.get("settings", {}), path),
         ablations=_ablations(content.get("ablations"), path),
         **plain,
@@ -174,8 +175,8 @@ def _test_tumours(named: list[str], entries: list[SlideEntry], path: Path) -> tu
 def _settings(table: dict[str, Any], path: Path) -> dict[str, Any]:
     hints = get_type_hints(TrainingSettings)
     known = {name: kind for name, kind in hints.items() if name not in ("model", "recipe")}
-    _check_table(table, {**known, **dict.fromkeys(MODELS, dict)}, "settings", path)
-    for model in MODELS:
+    _check_table(table, {**known, **dict.fromkeys(NETWORKS, dict)}, "settings", path)
+    for model in NETWORKS:
         _check_table(table.get(model, {}), known, f"settings.{model}", path)
     return {name: _without_lists(value) for name, value in table.items()}
 

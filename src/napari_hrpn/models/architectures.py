@@ -1,7 +1,7 @@
 """Table of networks: name, title, settings, and the network that is built of them.
 
-A third network is a file beside `hrpn.py` and a row here, and a row in `training/learners/__init__.py` if it is to be
-trained. A name that is not in the table is refused.
+A third network is a file beside `hrpn.py`, its name in `settings/networks.py` and a row here, and a row in
+`training/learners/__init__.py` if it is to be trained. A name that is not in the table is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from napari_hrpn.models.ganda import GANDA, GANDASettings
 from napari_hrpn.models.hrpn import HRPN, HRPNSettings
+from napari_hrpn.settings import networks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,8 +53,8 @@ class Architecture:
 ARCHITECTURES = {
     row.name: row
     for row in (
-        Architecture("hrpn", "HRPN", HRPNSettings, HRPN),
-        Architecture("ganda", "GANDA", GANDASettings, GANDA),
+        Architecture(networks.HRPN.name, networks.HRPN.title, HRPNSettings, HRPN),
+        Architecture(networks.GANDA.name, networks.GANDA.title, GANDASettings, GANDA),
     )
 }
 

@@ -21,6 +21,7 @@ from napari_hrpn.core.files import replaced_file
 from napari_hrpn.models.architectures import ARCHITECTURES, architecture_of, built
 from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.models.scaling import IntensityScaling
+from napari_hrpn.settings.networks import HRPN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -250,7 +251,7 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         msg = f"{path.name} says it is {header.get('format', 'of no format')!r}; expected {_FORMAT!r}: export it again."
         raise CheckpointError(msg)
     # files from before there was a second architecture do not name theirs
-    architecture = header.get("architecture", "hrpn")
+    architecture = header.get("architecture", HRPN.name)
     if architecture not in ARCHITECTURES:
         known = " or ".join(ARCHITECTURES)
         msg = f"{path.name} is for a network {architecture!r}; expected {known}: update napari-hrpn."

@@ -9,6 +9,7 @@ from napari_hrpn.reports.overview import write_overview
 from napari_hrpn.reports.provenance import prediction_record
 from napari_hrpn.reports.request import (
     check_on_slide,
+    evaluation_of,
     nuclei_words,
     other_slide_words,
     own_folder,
@@ -26,6 +27,7 @@ __all__ = [
     "WrittenCohort",
     "WrittenEvaluation",
     "check_on_slide",
+    "evaluation_of",
     "nuclei_words",
     "number",
     "other_slide_words",

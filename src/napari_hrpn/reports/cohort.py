@@ -7,7 +7,6 @@ The rule: slides of one tumour are averaged first; however many pixels or patche
 from __future__ import annotations
 
 import math
-import shutil
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,21 +17,13 @@ import numpy as np
 
 from napari_hrpn.analysis import tumour_bootstrap
 from napari_hrpn.analysis.metrics import COHORT, metrics_in
-from napari_hrpn.core.files import saved_json
 from napari_hrpn.reports.cohort_figures import cohort_figures
 from napari_hrpn.reports.cohort_page import cohort_page
 from napari_hrpn.reports.drawing import write_drawing
-from napari_hrpn.reports.folder import (
-    FIGURES,
-    REQUEST,
-    TABLES,
-    UNFINISHED,
-    ReportError,
-    read_evaluation,
-    write_json,
-)
+from napari_hrpn.reports.folder import FIGURES, TABLES, ReportError, ReportFolder, read_evaluation
+from napari_hrpn.reports.serialization import fields_of, finite
 from napari_hrpn.reports.tables import write_tables
-from napari_hrpn.slides.writers.output_path import locked_output, partial_output
+from napari_hrpn.slides.writers.output_path import locked_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +31,6 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-_FORMAT = "napari-hrpn cohort 1"
-_JSON, _PAGE = "cohort.json", "cohort.html"
 _IOU_PERCENTILES = (50, 75, 90)
 _SLIDE_NUMBERS = ("vessels_per_mm2", "vessel_area_fraction", "cells_per_mm2")
 """What a tumour has whatever is predicted."""
@@ -110,41 +99,32 @@ def write_cohort(folders: Sequence[Path], output: Path, *, overwrite: bool = Fal
         If another program writes the output, or it cannot be written.
     """
     found = {folder: read_evaluation(folder) for folder in dict.fromkeys(folders)}
+    place = ReportFolder(output, "a cohort", others=())
     # what is refused makes no folder; what another program did meanwhile is looked at again
-    _check(found, output, overwrite=overwrite)
+    _check(found, place, overwrite=overwrite)
     with locked_output(output):
-        _check(found, output, overwrite=overwrite)
-        _begin(output)
-        return _write(found, output)
+        _check(found, place, overwrite=overwrite)
+        place.start({"format": place.format})
+        return _write(found, place)
 
 
-def _write(found: Mapping[Path, Plain], output: Path) -> WrittenCohort:
+def _write(found: Mapping[Path, Plain], place: ReportFolder) -> WrittenCohort:
     tumours = cohort_rows(list(found.values()))
     summary, differences = cohort_summary(tumours), cohort_differences(tumours)
-    rows = [
-        {"tumour": row.tumour, "prediction": row.prediction, "region": row.region, "slides": row.slides, **row.numbers}
-        for row in tumours
-    ]
-    write_tables(
-        {"tumours": rows, "summary": summary, **({"differences": differences} if differences else {})}, output / TABLES
-    )
+    rows = [{**fields_of(row, "tumour", "prediction", "region", "slides"), **row.numbers} for row in tumours]
+    tables = {"tumours": rows, "summary": summary, "differences": differences}
+    write_tables({name: table for name, table in tables.items() if table}, place.path / TABLES)
     drawings = cohort_figures(rows, found)
     for drawing in drawings:
-        write_drawing(drawing, output / FIGURES)
+        write_drawing(drawing, place.path / FIGURES)
     content = {
-        "format": _FORMAT,
-        "tumours": [_finite(row) for row in rows],
-        "summary": [_finite(row) for row in summary],
-        "differences": [_finite(row) for row in differences],
+        "format": place.format,
+        **finite(tables),
         "evaluations": [{"folder": folder.name, **evaluation["about"]} for folder, evaluation in found.items()],
         "made_from": _made_from(found),
     }
-    page = cohort_page(content, drawings, output / FIGURES)
-    with partial_output(output / _PAGE, None, overwrite=True) as partial:
-        partial.write_text(page, encoding="utf-8")
-    write_json(output / _JSON, content)
-    shutil.rmtree(output / UNFINISHED)
-    return WrittenCohort(output / _JSON, output / _PAGE, len({row.tumour for row in tumours}))
+    place.finish(content, cohort_page(content, drawings, place.path / FIGURES))
+    return WrittenCohort(place.json, place.page, len({row.tumour for row in tumours}))
 
 
 def cohort_rows(evaluations: Sequence[Plain]) -> tuple[CohortTumour, ...]:
@@ -224,9 +204,7 @@ def _spread(values: Sequence[float]) -> Plain:
         "mean": interval.estimate,
         "sd": float(np.std(known, ddof=1)) if len(known) > 1 else math.nan,
         "n": len(known),
-        "low": interval.low,
-        "high": interval.high,
-        "reason": interval.reason,
+        **fields_of(interval, "low", "high", "reason"),
     }
 
 
@@ -237,10 +215,6 @@ def _mean(values: Sequence[float]) -> float:
 
 def _float(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def _finite(row: Plain) -> Plain:
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
 
 
 def _made_from(found: Mapping[Path, Plain]) -> list[list[str]]:
@@ -262,32 +236,13 @@ def _sentence_for_damage(evaluation: Plain) -> Iterator[None]:
         raise ReportError(msg) from error
 
 
-def _check(found: Mapping[Path, Plain], output: Path, *, overwrite: bool) -> None:
-    slides = [tuple(pair) for pair in _made_from(found)]
-    if len(set(slides)) < len(slides):
+def _check(found: Mapping[Path, Plain], place: ReportFolder, *, overwrite: bool) -> None:
+    made_from = _made_from(found)
+    if len(set(map(tuple, made_from))) < len(made_from):
         msg = "a slide of the same tumour was given twice; name the evaluation of each slide once."
         raise ReportError(msg)
-    if output.exists() and not output.is_dir():
-        msg = f"{output} is a file; name a folder for the cohort."
+    # a cohort that a killed run left unfinished is made again, whatever it was of
+    there = place.report() or {}
+    if there.get("made_from", made_from) != made_from and not overwrite:
+        msg = f"{place.path} holds a cohort of other evaluations; choose another folder, or --overwrite it."
         raise ReportError(msg)
-    there, begun = saved_json(output / _JSON, ReportError), saved_json(output / UNFINISHED / REQUEST, ReportError)
-    if there is None:
-        taken = [name for name in (_PAGE, FIGURES, TABLES, UNFINISHED) if (output / name).exists()]
-        if taken and (begun is None or begun.get("format") != _FORMAT):
-            msg = f"{output} holds {taken[0]}, which is not of a cohort; choose a new or empty folder."
-            raise ReportError(msg)
-    elif there.get("format") != _FORMAT:
-        msg = f"{output / _JSON} is not of a cohort by this program; choose another folder."
-        raise ReportError(msg)
-    elif there["made_from"] != _made_from(found) and not overwrite:
-        msg = f"{output} holds a cohort of other evaluations; choose another folder, or --overwrite it."
-        raise ReportError(msg)
-
-
-def _begin(output: Path) -> None:
-    """Take away an older cohort, and note that what comes is one."""
-    write_json(output / UNFINISHED / REQUEST, {"format": _FORMAT})
-    for name in (_JSON, _PAGE):
-        (output / name).unlink(missing_ok=True)
-    for name in (FIGURES, TABLES):
-        shutil.rmtree(output / name, ignore_errors=True)

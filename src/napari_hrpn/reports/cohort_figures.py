@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.metrics import COHORT_FIGURE, metrics_in
-from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, tidy
+from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, new_figure, tidy
 from napari_hrpn.reports.folder import TABLES
 from napari_hrpn.reports.tissue_figures import draw_violin, image_colours
 from napari_hrpn.slides import distinct_colours
@@ -40,15 +40,13 @@ def _colours(evaluations: Iterable[Plain]) -> dict[str, str]:
 
 
 def _numbers(rows: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
-    from matplotlib.figure import Figure
-
     region = "tissue" if any(row["region"] == "tissue" for row in rows) else "frame"
     chosen = [row for row in rows if row["region"] == region]
     predictions = list(dict.fromkeys(row["prediction"] for row in chosen))
     tumours = list(dict.fromkeys(row["tumour"] for row in chosen))
     metrics = metrics_in(COHORT_FIGURE)
-    figure = Figure(figsize=(2.6 * len(metrics), 4.2), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, len(metrics)), metrics, strict=True):
+    figure, panels = new_figure(2.6 * len(metrics), 4.2, columns=len(metrics))
+    for axes, metric in zip(panels, metrics, strict=True):
         by_place = {(row["prediction"], row["tumour"]): row[metric.key] for row in chosen}
         for tumour in tumours:
             line = [by_place.get((prediction, tumour), math.nan) for prediction in predictions]
@@ -69,7 +67,6 @@ def _numbers(rows: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
 def _patches(evaluations: Mapping[Path, Plain], colours: Mapping[str, str]) -> list[Drawing]:
     """As the paper's figure 2C: total intensity of each patch by tumour and channel."""
     import pandas as pd
-    from matplotlib.figure import Figure
 
     tables = {folder: pd.read_parquet(folder / TABLES / "patches.parquet") for folder in evaluations}
     edges = {one["heterogeneity"]["patch_px"] for one in evaluations.values()}
@@ -82,8 +79,7 @@ def _patches(evaluations: Mapping[Path, Plain], colours: Mapping[str, str]) -> l
         )
     )
     tumours = list(dict.fromkeys(str(one["about"]["tumour"]) for one in evaluations.values()))
-    figure = Figure(figsize=(1.5 + 0.9 * len(tumours) * len(images) ** 0.5, 2.6 * len(images)), layout="constrained")
-    panels = figure.subplots(len(images), 1, squeeze=False)[:, 0]
+    figure, panels = new_figure(1.5 + 0.9 * len(tumours) * len(images) ** 0.5, 2.6 * len(images), rows=len(images))
     for axes, image, colour in zip(panels, images, image_colours(images, colours), strict=True):
         counts = []
         for place, tumour in enumerate(tumours):
@@ -108,11 +104,9 @@ def _patches(evaluations: Mapping[Path, Plain], colours: Mapping[str, str]) -> l
 
 
 def _profiles(evaluations: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
-    from matplotlib.figure import Figure
-
     names = ["real", *dict.fromkeys(name for one in evaluations for name in one["predictions"])]
-    figure = Figure(figsize=(1 + 4.2 * len(names), 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True):
+    figure, panels = new_figure(1 + 4.2 * len(names), 4, columns=len(names), sharey=True)
+    for axes, name in zip(panels, names, strict=True):
         colour = REAL_COLOUR if name == "real" else colours[name]
         shown = [_profile(one, name) for one in evaluations]
         for profile in shown:

@@ -45,8 +45,7 @@ def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> st
         page.heading("Differences between predictions")
         _differences(page, content["differences"])
     page.heading("Figures")
-    for drawing in drawings:
-        page.picture(folder / f"{drawing.name}.png", drawing.title, f"{drawing.title}. {drawing.caption}")
+    page.pictures(drawings, folder)
     page.heading("Definitions")
     page.definitions(DEFINITIONS)
     page.heading("Made from")

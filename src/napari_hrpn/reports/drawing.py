@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import Formatter
+    from numpy.typing import NDArray
 
 _LONGEST_LINE = 100
 
@@ -76,7 +79,6 @@ def _short(line: str) -> str:
 
 
 _DPI = 130
-_LEAST_SHARE_SHOWN = 1e-3
 REAL_COLOUR = "#222222"
 # file systems take 255 bytes, to which others are added
 _LONGEST_NAME_BYTES = 120
@@ -117,7 +119,22 @@ def file_name(words: str) -> str:
     return f"{whole[:_LONGEST_NAME_BYTES].decode(errors='ignore')}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
-def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, *, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure of some inches, and its panels row by row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(np.ravel(figure.subplots(rows, columns, squeeze=False, sharey=sharey)))
+
+
+def draw_equality(axes: Axes, ends: Sequence[float] | NDArray[np.float64]) -> None:
+    """Draw the line on which predicted equals real."""
+    axes.plot(ends, ends, color=REAL_COLOUR, linestyle="--", linewidth=1)
+
+
+def tidy(axes: Axes, x: str, y: str, title: str = "", *, has_legend: bool = False) -> None:
     """Label the axes of a plot and take away what is not needed."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -125,3 +142,5 @@ def tidy(axes: Axes, x: str, y: str, title: str = "") -> None:
         axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
+    if has_legend:
+        axes.legend(frameon=False, fontsize=8)

@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
+from napari_hrpn.core import relayed
 from napari_hrpn.core.heap import return_freed_memory
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name, write_drawing
 from napari_hrpn.reports.evaluation_page import evaluation_page
-from napari_hrpn.reports.folder import FIGURES, JSON, PAGE, REGIONS, TABLES, EvaluationFolder, ReportError
+from napari_hrpn.reports.folder import FIGURES, REGIONS, TABLES, ReportError, ReportFolder
 from napari_hrpn.reports.pixel_figures import pixel_figures
 from napari_hrpn.reports.provenance import hash_steps, slide_facts
 from napari_hrpn.reports.serialization import evaluation_content, measured_rois, plain_part
 from napari_hrpn.reports.tables import evaluation_tables, write_tables
 from napari_hrpn.reports.tissue_figures import patch_figure, penetration_figure, slide_figure
 from napari_hrpn.slides import prediction_colours, slide_identity, write_geojson
-from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from napari_hrpn.analysis import Looks, ProbeImage, SlideComparison
+    from napari_hrpn.analysis import EvaluationReport, Looks, ProbeImage, SlideComparison
     from napari_hrpn.reports.drawing import Drawing
     from napari_hrpn.slides import Annotation, Location
 
@@ -160,14 +160,14 @@ def write_evaluation(
     if len(set(names)) < len(names):
         msg = f"predictions would be written to the same files, {' and '.join(names)}; name them more differently."
         raise ReportError(msg)
-    place, request = EvaluationFolder(folder), evaluation_request(order)
+    place, request = ReportFolder(folder), evaluation_request(order)
     with place.locked():
         if place.begin(request, overwrite=overwrite):
-            return WrittenEvaluation(folder / JSON, folder / PAGE, new=False)
+            return WrittenEvaluation(place.json, place.page, new=False)
         hashes = yield from _hashes(order)
         parts = yield from _measured(order, place, looks)
         content = yield from _written(order, place, parts, _about(order, request, hashes))
-        return WrittenEvaluation(folder / JSON, folder / PAGE, new=True, content=content)
+        return WrittenEvaluation(place.json, place.page, new=True, content=content)
 
 
 def evaluation_request(order: EvaluationRequest) -> Plain:
@@ -178,9 +178,7 @@ def evaluation_request(order: EvaluationRequest) -> Plain:
         "real": _image_request(comparison.real),
         "roles": asdict(comparison.roles),
         "predictions": {image.name: _image_request(image) for image in comparison.predictions},
-        "tissue": None if comparison.tissue is None else comparison.tissue.digest,
-        "glass": None if comparison.glass is None else comparison.glass.digest,
-        "vessels": None if comparison.vessels is None else comparison.vessels.digest,
+        **{name: getattr(getattr(comparison, name), "digest", None) for name in ("tissue", "glass", "vessels")},
         "rois": hashlib.sha256(json.dumps(rois).encode()).hexdigest()[:16] if rois else None,
         "tumour": order.tumour,
         "settings": asdict(order.settings),
@@ -222,25 +220,24 @@ def _hashes(order: EvaluationRequest) -> Generator[WritingReport, None, dict[Loc
 
 
 def _measured(
-    order: EvaluationRequest, place: EvaluationFolder, looks: Looks
+    order: EvaluationRequest, place: ReportFolder, looks: Looks
 ) -> Generator[WritingReport, None, dict[str, Plain]]:
     parts = place.parts()
-    steps = evaluate_slide(order.comparison, order.settings, skip=tuple(parts), looks=looks)
-    try:
-        for report in steps:
-            if report.finished is not None:
-                parts[report.part] = plain_part(report.finished)
-                place.keep(report.part, parts[report.part])
-                # blocks of pixels, for instance, of which later parts and figures need nothing
-                return_freed_memory()
-            yield WritingReport(_HASHED + (_MEASURED - _HASHED) * report.share, report.part)
-    finally:
-        steps.close()
+
+    def kept(report: EvaluationReport) -> WritingReport:
+        if report.finished is not None:
+            parts[report.part] = plain_part(report.finished)
+            place.keep(report.part, parts[report.part])
+            # blocks of pixels, for instance, of which later parts and figures need nothing
+            return_freed_memory()
+        return WritingReport(_HASHED + (_MEASURED - _HASHED) * report.share, report.part)
+
+    yield from relayed(evaluate_slide(order.comparison, order.settings, skip=tuple(parts), looks=looks), kept)
     return parts
 
 
 def _written(
-    order: EvaluationRequest, place: EvaluationFolder, parts: dict[str, Plain], about: Plain
+    order: EvaluationRequest, place: ReportFolder, parts: dict[str, Plain], about: Plain
 ) -> Generator[WritingReport, None, Plain]:
     yield WritingReport(_MEASURED, "tables")
     return_freed_memory()
@@ -255,10 +252,7 @@ def _written(
     content = evaluation_content(parts, about, why_no_penetration(order.comparison))
     if order.comparison.rois:
         write_geojson(measured_rois(order.comparison, content), place.path / REGIONS, overwrite=True)
-    page = evaluation_page(content, parts, drawn, place.path / FIGURES)
-    with partial_output(place.path / PAGE, None, overwrite=True) as partial:
-        partial.write_text(page, encoding="utf-8")
-    place.finish(content)
+    place.finish(content, evaluation_page(content, parts, drawn, place.path / FIGURES))
     return content
 
 
@@ -267,37 +261,38 @@ def _drawings(order: EvaluationRequest, parts: dict[str, Plain]) -> Iterator[Dra
     probe = comparison.real.slide.channel_names[comparison.real.channel]
     for prediction in comparison.predictions:
         yield slide_figure(comparison.real, prediction, probe)
-    names = [prediction.name for prediction in comparison.predictions]
     colours = _colours(comparison)
-    own = dict(zip(names, colours, strict=True))
-    yield from pixel_figures([parts[f"pixels {name}"] for name in names], probe, colours)
-    yield patch_figure(parts["patches"], own)
+    yield from pixel_figures([parts[f"pixels {name}"] for name in colours], probe, list(colours.values()))
+    yield patch_figure(parts["patches"], colours)
     if "penetration" in parts:
-        yield penetration_figure(parts["penetration"], own)
+        yield penetration_figure(parts["penetration"], colours)
 
 
-def _colours(comparison: SlideComparison) -> tuple[str, ...]:
-    return prediction_colours([prediction.slide for prediction in comparison.predictions])
+def _colours(comparison: SlideComparison) -> dict[str, str]:
+    """Colours of the predictions, by their names."""
+    colours = prediction_colours([prediction.slide for prediction in comparison.predictions])
+    return {image.name: colour for image, colour in zip(comparison.predictions, colours, strict=True)}
 
 
 def _about(order: EvaluationRequest, request: Plain, hashes: dict[Location, str]) -> Plain:
     from importlib.metadata import version
 
-    comparison = order.comparison
+    comparison, finished = order.comparison, order.comparison.finished
+    colours = _colours(comparison)
     return {
         "tumour": order.tumour,
         "probe": comparison.real.slide.channel_names[comparison.real.channel],
         "tissue": order.tissue_words,
         "real": slide_facts(comparison.real.slide, hashes.get(comparison.real.slide.source)),
         "predictions": {
-            image.name: {**slide_facts(image.slide, hashes.get(image.slide.source)), "colour": colour}
-            for image, colour in zip(comparison.predictions, _colours(comparison), strict=True)
+            image.name: {**slide_facts(image.slide, hashes.get(image.slide.source)), "colour": colours[image.name]}
+            for image in comparison.predictions
         },
         "files": {what: {"name": path.name, "sha256": hashes.get(path)} for what, path in order.files.items()},
         "versions": {name: version(name) for name in _PACKAGES},
         "settings": request["settings"],
-        "tiles": None if comparison.finished is None else comparison.finished.facts,
-        "measured": "" if comparison.finished is None else comparison.finished.words,
+        "tiles": None if finished is None else finished.facts,
+        "measured": "" if finished is None else finished.words,
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "request": request,
     }

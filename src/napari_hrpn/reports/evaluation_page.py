@@ -43,8 +43,7 @@ def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequen
     page.heading("Numbers")
     _numbers(page, content)
     page.heading("Figures")
-    for drawing in drawings:
-        page.picture(folder / f"{drawing.name}.png", drawing.title, f"{drawing.title}. {drawing.caption}")
+    page.pictures(drawings, folder)
     page.heading("Penetration and vessels")
     _penetration(page, content, parts.get("penetration"))
     page.heading("Patches")
@@ -108,18 +107,11 @@ def _numbers(page: Page, content: Plain) -> None:
         notes += [f"{title}: {reason}." for reason in (*reasons, "; ".join(doubts)) if reason]
     page.text(_interval_words(content), quiet=True)
     page.bullets(dict.fromkeys(notes))
-    rows = [
-        [
-            name,
-            f"{found['distributions']['n_real']:,}",
-            number(found["distributions"]["wasserstein"]),
-            number(found["distributions"]["qq_slope"]),
-            number(found["distributions"]["kolmogorov_smirnov"]),
-            number(found["anderson_darling"]["statistic"]),
-            found["anderson_darling"]["p_reads"] or number(found["anderson_darling"]["p_value"]),
-        ]
-        for name, found in content["predictions"].items()
-    ]
+    rows = []
+    for name, found in content["predictions"].items():
+        distances, test = found["distributions"], found["anderson_darling"]
+        cells = (number(distances[key]) for key in ("n_real", "wasserstein", "qq_slope", "kolmogorov_smirnov"))
+        rows.append([name, *cells, number(test["statistic"]), test["p_reads"] or number(test["p_value"])])
     headings = ["n, px", "Wasserstein", "Q-Q slope", "Kolmogorov-Smirnov", "Anderson-Darling", "p, if independent"]
     page.table(["distributions", *headings], rows)
     _colocalization(page, content)
@@ -165,12 +157,11 @@ def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
     if part is None:
         page.text(f"Not measured: {content['penetration']['reason']}.")
         return
-    density = part["density"]
+    density = {key: number(value) for key, value in part["density"].items() if key != "reason"}
     page.text(
-        f"{density['vessels']:,} vessels in {number(density['tissue_mm2'])} mm² of tissue: "
-        f"{number(density['vessels_per_mm2'])} per mm², {number(density['vessel_area_fraction'])} of its area, "
-        f"{number(density['vessel_length_mm_per_mm2'])} mm of middle line per mm². Nuclei: "
-        f"{number(density['cells'])}, {number(density['cells_per_mm2'])} per mm². {_vessels_are(part)} "
+        f"{density['vessels']} vessels in {density['tissue_mm2']} mm² of tissue: {density['vessels_per_mm2']} per mm², "
+        f"{density['vessel_area_fraction']} of its area, {density['vessel_length_mm_per_mm2']} mm of middle line per "
+        f"mm². Nuclei: {density['cells']}, {density['cells_per_mm2']} per mm². {_vessels_are(part)} "
         "Area and length are those inside the tissue. A vessel counts where its centroid is in the tissue, those that "
         "the border cuts too: there is no correction for edges, so a small field has too many per mm²."
     )

@@ -1,4 +1,4 @@
-"""What keeps a report from being written: one sentence for the user."""
+"""Folder of an evaluation or a cohort: unfinished with its request, then finished; reading it back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.core.files import LOCK, locked_folder, saved_json
-from napari_hrpn.slides.writers.output_path import partial_output
+from napari_hrpn.core.files import LOCK, differing, locked_folder, saved_json
+from napari_hrpn.slides.writers.output_path import partial_output, remove
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +20,9 @@ class ReportError(ValueError):
 
 
 FORMAT = "napari-hrpn evaluation 1"
-JSON, PAGE, REGIONS = "evaluation.json", "evaluation.html", "rois.geojson"
-FIGURES, TABLES, UNFINISHED = "figures", "tables", "unfinished"
-REQUEST, _PARTS = "request.json", "parts"
+REGIONS = "rois.geojson"
+FIGURES, TABLES, _UNFINISHED = "figures", "tables", "unfinished"
+_REQUEST, _PARTS = "request.json", "parts"
 _WORDS = {
     "real": "the real slide or its channel",
     "roles": "the roles of the channels",
@@ -34,49 +34,71 @@ _WORDS = {
 }
 
 
-class EvaluationFolder:
-    """Where an evaluation is kept."""
+class ReportFolder:
+    """Where an evaluation or a cohort is kept, and what is finished of it; only files of its own are removed."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._unfinished = path / UNFINISHED
+    def __init__(self, path: Path, kind: str = "an evaluation", others: tuple[str, ...] = (REGIONS,)) -> None:
+        self._kind, self._noun = kind, kind.split()[1]
+        self.path, self._unfinished = path, path / _UNFINISHED
+        self.json, self.page = path / f"{self._noun}.json", path / f"{self._noun}.html"
+        self.format = f"napari-hrpn {self._noun} 1"
+        self._results = self.page.name, *others, FIGURES, TABLES
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other programs from writing an evaluation here at the same time."""
-        if self.path.exists() and not self.path.is_dir():
-            msg = f"{self.path} is a file; name a folder for the evaluation."
+        """Keep other programs from writing a report here at the same time."""
+        self._check_is_folder()
+        return locked_folder(self.path, ReportError, f"writing {self._kind} into", self._noun)
+
+    def report(self) -> dict[str, Any] | None:
+        """The report that is here, or the request of an unfinished one; None where nothing is."""
+        self._check_is_folder()
+        finished = saved_json(self.json, ReportError)
+        if finished is not None:
+            if finished.get("format") != self.format:
+                msg = f"{self.json} is not of {self._kind} by this program; choose another folder."
+                raise ReportError(msg)
+            return finished
+        begun = saved_json(self._unfinished / _REQUEST, ReportError)
+        # the request of an evaluation does not name its format
+        if begun is not None and begun.get("format", FORMAT) == self.format:
+            return begun
+        taken = [name for name in (*self._results, _UNFINISHED) if (self.path / name).exists()]
+        if taken:
+            msg = f"{self.path} holds {taken[0]}, which is not of {self._kind}; choose a new or empty folder."
             raise ReportError(msg)
-        return locked_folder(self.path, ReportError, "writing an evaluation into", "evaluation")
+        return None
 
     def begin(self, request: Mapping[str, Any], *, overwrite: bool = False) -> bool:
-        """Make sure that what is there was made from what is asked for now."""
-        found = self._found_request()
-        if found is None:
-            self._check_free()
-        elif found != request:
-            if not overwrite:
-                msg = (
-                    f"{self.path} holds another evaluation ({_difference(found, request)} differ); choose another "
-                    "folder, or --overwrite it."
-                )
-                raise ReportError(msg)
-            self._remove()
-        elif (self.path / JSON).exists():
-            return True
-        write_json(self._unfinished / REQUEST, request)
+        """Make sure that the evaluation that is here is the one that is asked for; returns whether it is finished."""
+        found = self._request()
+        if found == request:
+            return self.json.exists()
+        if found is not None and not overwrite:
+            msg = (
+                f"{self.path} holds another {self._noun} ({_difference(found, request)} differ); choose another "
+                "folder, or --overwrite it."
+            )
+            raise ReportError(msg)
+        self.start(request)
         return False
+
+    def start(self, request: Mapping[str, Any]) -> None:
+        """Note what is going to be made, and remove an older report."""
+        # parts of another request must be gone before this one is noted, and the request be there while results go
+        remove(self._unfinished / _PARTS)
+        write_json(self._unfinished / _REQUEST, request)
+        for name in (self.json.name, *self._results):
+            remove(self.path / name)
 
     def is_free_for(self, request: Mapping[str, Any]) -> bool:
         """Whether nothing else is here: no folder, an empty one, or what was begun or made of this request."""
-        if not self.path.exists():
-            return True
-        if not self.path.is_dir():
-            return False
         try:
-            found = self._found_request()
+            found = self._request()
         except ReportError:
             return False
-        return all(one.name == LOCK for one in self.path.iterdir()) if found is None else found == request
+        if found is None:
+            return not self.path.exists() or all(one.name == LOCK for one in self.path.iterdir())
+        return found == request
 
     def parts(self) -> dict[str, dict[str, Any]]:
         """Parts that are finished, by name."""
@@ -93,34 +115,21 @@ class EvaluationFolder:
         number = len(list((self._unfinished / _PARTS).glob("*.json")))
         write_json(self._unfinished / _PARTS / f"{number:03d}.json", {"name": name, "found": found})
 
-    def finish(self, content: Mapping[str, Any]) -> Path:
-        """Write ``evaluation.json``, the last thing of all, and clear away what was kept for a resumption."""
-        write_json(self.path / JSON, content)
+    def finish(self, content: Mapping[str, Any], page: str) -> None:
+        """Write the page and, the last thing of all, the JSON; clear away what was kept for a resumption."""
+        with partial_output(self.page, None, overwrite=True) as partial:
+            partial.write_text(page, encoding="utf-8")
+        write_json(self.json, content)
         shutil.rmtree(self._unfinished, ignore_errors=True)
-        return self.path / JSON
 
-    def _found_request(self) -> dict[str, Any] | None:
-        finished = saved_json(self.path / JSON, ReportError)
-        if finished is not None:
-            if finished.get("format") != FORMAT:
-                msg = f"{self.path / JSON} is not of an evaluation by this program; choose another folder."
-                raise ReportError(msg)
-            return dict(finished["about"]["request"])
-        return saved_json(self._unfinished / REQUEST, ReportError)
+    def _request(self) -> dict[str, Any] | None:
+        found = self.report()
+        return found["about"]["request"] if found is not None and self.json.exists() else found
 
-    def _check_free(self) -> None:
-        taken = [name for name in (PAGE, REGIONS, FIGURES, TABLES, UNFINISHED) if (self.path / name).exists()]
-        if taken:
-            msg = f"{self.path} holds {taken[0]}, which is not of an evaluation; choose a new or empty folder."
+    def _check_is_folder(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            msg = f"{self.path} is a file; name a folder for the {self._noun}."
             raise ReportError(msg)
-
-    def _remove(self) -> None:
-        # first what says that the rest is complete
-        (self.path / JSON).unlink(missing_ok=True)
-        for name in (FIGURES, TABLES, UNFINISHED):
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in (PAGE, REGIONS):
-            (self.path / name).unlink(missing_ok=True)
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:
@@ -129,7 +138,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     Parameters
     ----------
     folder : pathlib.Path
-        As `EvaluationFolder` left it.
+        As `write_evaluation` left it.
 
     Returns
     -------
@@ -141,15 +150,14 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     ReportError
         If there is none.
     """
-    found = saved_json(folder / JSON, ReportError)
+    path = ReportFolder(folder).json
+    found = saved_json(path, ReportError)
     if found is None:
-        state = "an unfinished evaluation" if (folder / UNFINISHED).is_dir() else "no evaluation"
+        state = "an unfinished evaluation" if (folder / _UNFINISHED).is_dir() else "no evaluation"
         msg = f"{folder} holds {state}; expected a folder that `napari-hrpn evaluate` has completed."
         raise ReportError(msg)
     if found.get("format") != FORMAT:
-        msg = (
-            f"{folder / JSON} is of another kind ({found.get('format')}); expected {FORMAT}: evaluate the slide again."
-        )
+        msg = f"{path} is of another kind ({found.get('format')}); expected {FORMAT}: evaluate the slide again."
         raise ReportError(msg)
     return found
 
@@ -163,5 +171,4 @@ def write_json(path: Path, content: object) -> None:
 
 
 def _difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    names = [name for name in (*found, *asked) if found.get(name) != asked.get(name)]
-    return " and ".join(dict.fromkeys(_WORDS.get(name, name) for name in names))
+    return " and ".join(_WORDS.get(name, name) for name in differing(found, asked))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from napari_hrpn.reports.drawing import Drawing
+
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 auto; max-width: 1320px;
@@ -78,12 +80,13 @@ class Page:
             for cell in row:
                 SubElement(line, "td").text = cell
 
-    def picture(self, path: Path, title: str, caption: str) -> None:
-        """Add a picture, inside the page."""
-        figure = SubElement(self._body, "figure")
-        inside = base64.b64encode(path.read_bytes()).decode("ascii")
-        SubElement(figure, "img", src=f"data:image/png;base64,{inside}", alt=title)
-        SubElement(figure, "figcaption").text = caption
+    def pictures(self, drawings: Iterable[Drawing], folder: Path) -> None:
+        """Add drawings that were written into a folder, inside the page."""
+        for drawing in drawings:
+            figure = SubElement(self._body, "figure")
+            inside = base64.b64encode((folder / f"{drawing.name}.png").read_bytes()).decode("ascii")
+            SubElement(figure, "img", src=f"data:image/png;base64,{inside}", alt=drawing.title)
+            SubElement(figure, "figcaption").text = f"{drawing.title}. {drawing.caption}"
 
     def definitions(self, words: Mapping[str, str]) -> None:
         """Add a list of what words mean."""

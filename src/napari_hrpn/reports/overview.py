@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.core.files import replaced_file
-from napari_hrpn.reports.drawing import plain_text
+from napari_hrpn.reports.drawing import new_figure, plain_text
 from napari_hrpn.slides import contrast_limits
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 _PANEL_PX = 700
-_RED, _GREEN = 0, 1
+OVERLAY = "overlay: real red, predicted green"
 
 
 def write_overview(
@@ -60,24 +60,20 @@ def write_overview(
     pathlib.Path
         The picture.
     """
-    from matplotlib.figure import Figure
-
     limits = contrast_limits(real)[real_channel]
-    y, p = (
-        _scaled(coarse_pixels(slide, channel), limits)
-        for slide, channel in ((real, real_channel), (predicted, predicted_channel))
-    )
+    y = scaled(coarse_pixels(real, real_channel), limits)
+    p = scaled(coarse_pixels(predicted, predicted_channel), limits)
     # pyramids of two files may differ in a row at an odd edge
     y, p = y[: p.shape[0], : p.shape[1]], p[: y.shape[0], : y.shape[1]]
-    figure = Figure(figsize=(15, 5 * panel_ratio(y.shape) + 0.8), layout="constrained")
-    titles = ("real", "predicted", "overlay: real red, predicted green")
-    panels = zip(figure.subplots(1, 3), titles, _colours(y, p), strict=True)
-    for axes, title, colours in panels:
-        axes.imshow(colours, interpolation="nearest")
-        axes.set_title(f"{real.channel_names[real_channel]} {title}" if title != titles[2] else title)
+    dark = np.zeros_like(y)
+    figure, panels = new_figure(15, 5 * panel_ratio(y.shape) + 0.8, columns=3)
+    probe = real.channel_names[real_channel]
+    titles = (f"{probe} real", f"{probe} predicted", OVERLAY)
+    for axes, title, bands in zip(panels, titles, ((y, dark, dark), (dark, p, dark), (y, p, dark)), strict=True):
+        axes.imshow(np.stack(bands, axis=-1), interpolation="nearest")
+        axes.set_title(title)
         axes.set_axis_off()
-        if real.pixel_size_um is not None:
-            draw_scale_bar(axes, y.shape, real.pixel_size_um[1] * real.shape[1] / y.shape[1])
+        draw_scale_bar(axes, real, y.shape)
     figure.suptitle(overview_title(agreement, r2_ceiling))
     plain_text(figure)
     with replaced_file(path, sync=False) as partial:
@@ -116,21 +112,18 @@ def coarse_pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
     return np.asarray(level[::step, ::step].compute(), np.float32)
 
 
-def _scaled(pixels: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.float32]:
+def scaled(pixels: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.float32]:
+    """Pixels from 0 to 1 between the limits of a contrast."""
     low, high = limits
     return np.asarray(np.clip((pixels - low) / max(high - low, 1e-6), 0, 1), np.float32)
 
 
-def _colours(real: NDArray[np.float32], predicted: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-    panels = tuple(np.zeros((*real.shape, 3), np.float32) for _ in range(3))
-    panels[0][..., _RED] = panels[2][..., _RED] = real
-    panels[1][..., _GREEN] = panels[2][..., _GREEN] = predicted
-    return panels
-
-
-def draw_scale_bar(axes: Axes, shape: tuple[int, ...], pixel_um: float, colour: str = "white") -> None:
-    """Draw a scale bar into a picture."""
+def draw_scale_bar(axes: Axes, slide: Slide, shape: tuple[int, ...], colour: str = "white") -> None:
+    """Draw a scale bar into a picture of a slide; none where the size of a pixel is not known."""
+    if slide.pixel_size_um is None:
+        return
     height, width = shape
+    pixel_um = slide.pixel_size_um[1] * slide.shape[1] / width
     length_um = scale_bar_um(width * pixel_um)
     right, y = 0.96 * width, 0.95 * height
     left = right - length_um / pixel_um

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, file_name, tidy
+from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, draw_equality, file_name, new_figure, tidy
 from napari_hrpn.reports.numbers import number, with_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
 
@@ -29,13 +29,10 @@ def pixel_figures(parts: Sequence[Plain], probe: str, colours: Sequence[str]) ->
 
 
 def _densities(part: Plain, probe: str) -> Drawing:
-    from matplotlib.figure import Figure
-
     regions = [part["tissue"] or part["frame"], *part["rois"]][:_MOST_PANELS]
     columns = min(3, len(regions))
     rows = math.ceil(len(regions) / columns)
-    figure = Figure(figsize=(4.3 * columns + 0.4, 3.7 * rows), layout="constrained")
-    panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    figure, panels = new_figure(4.3 * columns + 0.4, 3.7 * rows, rows, columns)
     for axes, region in zip(panels, regions, strict=False):
         _draw_density(axes, part["densities"][region["region"]], region)
         tidy(axes, f"real {probe}", f"predicted, {part['name']}", f"{region['region']}, n = {region['n']:,} px")
@@ -72,7 +69,7 @@ def _draw_density(axes: Axes, density: Plain, region: Plain) -> None:
         used = max(*density["real"], *density["predicted"]) + 1
         high = low + (high - low) * used / _CELLS
     ends = np.array([low, high])
-    axes.plot(ends, ends, color=REAL_COLOUR, linestyle="--", linewidth=1)
+    draw_equality(axes, ends)
     if region["slope"] is not None:
         axes.plot(ends, region["intercept"] + region["slope"] * ends, color="#d62728", linewidth=1.5)
     axes.set(xlim=ends, ylim=ends)
@@ -99,11 +96,9 @@ def _density_words(region: Plain) -> list[str]:
 
 
 def _iou(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.5, 4.4), layout="constrained")
+    figure, panels = new_figure(10.5, 4.4, columns=2)
     for axes, key, words in zip(
-        figure.subplots(1, 2),
+        panels,
         ("iou", "mean_iou"),
         ("IoU of the bright pixels", "mean of it and of that of the dark pixels"),
         strict=True,
@@ -111,13 +106,15 @@ def _iou(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
         curve = parts[0]["iou_curve"]
         _shade_ties(axes, curve)
         for part, colour in zip(parts, colours, strict=True):
-            x, y = zip(*[(point["percentile"], _or_nan(point[key])) for point in part["iou_curve"]], strict=True)
+            x, y, chance = (
+                _floats(point[column] for point in part["iou_curve"])
+                for column in ("percentile", key, key.replace("iou", "chance"))
+            )
             axes.plot(x, y, color=colour, label=part["name"])
-            chance = [_or_nan(point[key.replace("iou", "chance")]) for point in part["iou_curve"]]
             axes.plot(x, chance, color=colour, linestyle=":", label="chance" if part is parts[0] else None)
         axes.set(xlim=(0, 100), ylim=(0, 1.02))
-        tidy(axes, "threshold, percentile of the real image", key.replace("_", " ").replace("iou", "IoU"), words)
-        axes.legend(frameon=False, fontsize=8)
+        y_words = key.replace("_", " ").replace("iou", "IoU")
+        tidy(axes, "threshold, percentile of the real image", y_words, words, has_legend=True)
     where, n = parts[0]["region"], parts[0]["iou_curve"][0]["n"]
     caption = (
         f"Overlap of the pixels at or above each threshold, over the {where}, n = {n:,} px. Dotted: two masks as "
@@ -134,10 +131,7 @@ def _shade_ties(axes: Axes, curve: Sequence[Plain]) -> None:
 
 
 def _histogram(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Drawing:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = new_figure(7, 4.2)
     for part, colour in zip(parts, colours, strict=True):
         edges, (real, predicted) = np.array(part["histogram"]["edges"]), np.array(part["histogram"]["counts"])
         if part is parts[0]:
@@ -150,8 +144,7 @@ def _histogram(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Dr
             label=part["name"],
         )
     axes.set_yscale("log")
-    tidy(axes, "grey level", "share of pixels")
-    axes.legend(frameon=False, fontsize=8)
+    tidy(axes, "grey level", "share of pixels", has_legend=True)
     where = parts[0]["region"]
     distances = "; ".join(
         f"{part['name']}: Wasserstein distance {number(part['distributions']['wasserstein'])} grey levels"
@@ -168,19 +161,14 @@ def _width_ratio(first: Plain, edges: np.ndarray) -> float:
 
 
 def _quantiles(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Drawing:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, 4.8), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = new_figure(5.2, 4.8)
     for part, colour in zip(parts, colours, strict=True):
         found = part["quantiles"]
         label = f"{part['name']}: slope {number(found['slope'])}"
         axes.plot(_floats(found["real"]), _floats(found["predicted"]), ".-", color=colour, markersize=5, label=label)
-    low = min(axes.get_xlim()[0], axes.get_ylim()[0])
-    high = max(axes.get_xlim()[1], axes.get_ylim()[1])
-    axes.plot([low, high], [low, high], color=REAL_COLOUR, linestyle="--", linewidth=1)
-    tidy(axes, f"real {probe}, grey level", "predicted, grey level")
-    axes.legend(frameon=False, fontsize=8)
+    limits = *axes.get_xlim(), *axes.get_ylim()
+    draw_equality(axes, (min(limits), max(limits)))
+    tidy(axes, f"real {probe}, grey level", "predicted, grey level", has_legend=True)
     caption = (
         f"Percentiles 0 to 100, 99.5, 99.9 and 99.99 of predicted against real pixels of the {parts[0]['region']}, "
         f"n = {parts[0]['quantiles']['n_real']:,} px. Dashed: equal distributions. The slope is that of percentiles 1 "
@@ -190,14 +178,12 @@ def _quantiles(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Dr
 
 
 def _regions(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
-    from matplotlib.figure import Figure
-
     regions = [
         [region for region in (part["tissue"], *part["rois"]) if region is not None][:_MOST_LINES] for part in parts
     ]
-    names = [region["region"] for region in regions[0]]
-    figure = Figure(figsize=(9, 1.6 + 0.32 * len(names)), layout="constrained")
-    for axes, key in zip(figure.subplots(1, 2, sharey=True), ("pearson_r", "slope"), strict=True):
+    names = [f"{region['region']}, n = {region['n']:,}" for region in regions[0]]
+    figure, panels = new_figure(9, 1.6 + 0.32 * len(names), columns=2, sharey=True)
+    for axes, key, words in zip(panels, ("pearson_r", "slope"), ("Pearson r", "slope"), strict=True):
         for index, (own, colour) in enumerate(zip(regions, colours, strict=True)):
             shift = 0.6 * ((index + 0.5) / len(parts) - 0.5)
             for place, region in enumerate(own):
@@ -206,10 +192,9 @@ def _regions(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
                     axes.plot([ends["low"], ends["high"]], [place + shift] * 2, color=colour, linewidth=2, alpha=0.5)
                 axes.plot(_or_nan(region[key]), place + shift, "o", color=colour, markersize=5)
             axes.plot([], [], "o-", color=colour, label=parts[index]["name"])
-        tidy(axes, "Pearson r" if key == "pearson_r" else "slope", "")
-        axes.set_yticks(range(len(names)), [f"{region['region']}, n = {region['n']:,}" for region in regions[0]])
+        tidy(axes, words, "", has_legend=axes is panels[-1])
+        axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.legend(frameon=False, fontsize=8)
     confidence = next((r["intervals"]["confidence"] for r in regions[0] if r.get("intervals")), 0.95)
     caption = (
         f"r and slope of each region with intervals of {100 * confidence:g} % by spatial block bootstrap; none where "
@@ -222,5 +207,5 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _floats(values: Sequence[float | None]) -> list[float]:
+def _floats(values: Iterable[float | None]) -> list[float]:
     return [_or_nan(value) for value in values]

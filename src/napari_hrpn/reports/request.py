@@ -1,28 +1,119 @@
-"""What an evaluation needs to know beside the slides: names, roles, regions, a folder; for whoever orders one.
+"""Request of an evaluation, as the command line and the dock widgets make it: names, roles, regions, tissue, a folder.
 
-The rule: nothing is asked and nothing is told here; a word for the user is returned or raised.
+Nothing is printed here: a sentence for the user is returned or raised.
 """
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis import roi_bounds
+from napari_hrpn.analysis import SlideComparison, roi_bounds, tissue_mask
 from napari_hrpn.analysis.evaluation.settings import TAKEN_NAMES
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name
-from napari_hrpn.reports.evaluation import evaluation_request
-from napari_hrpn.reports.folder import EvaluationFolder, ReportError
+from napari_hrpn.reports.evaluation import EvaluationRequest, evaluation_request
+from napari_hrpn.reports.folder import ReportError, ReportFolder
 from napari_hrpn.reports.provenance import prediction_record
-from napari_hrpn.slides import ChannelRoles, guess_roles, slide_identity, slide_name
+from napari_hrpn.slides import ChannelRoles, RegionMask, guess_roles, slide_identity, slide_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_hrpn.reports.evaluation import EvaluationRequest
+    from napari_hrpn.analysis import EvaluationSettings, ProbeImage, VesselMask
     from napari_hrpn.slides import Annotation, Location, Slide
+
+
+def evaluation_of(
+    real: ProbeImage,
+    predictions: Sequence[ProbeImage],
+    roles: ChannelRoles,
+    settings: EvaluationSettings,
+    *,
+    are_named: bool = False,
+    rois: Sequence[Annotation] = (),
+    rois_from: str = "the layer",
+    tissue: RegionMask | None = None,
+    glass: RegionMask | None = None,
+    tissue_words: str = "",
+    finds_tissue: bool = False,
+    vessels: VesselMask | None = None,
+    tumour: str = "",
+    files: Mapping[str, Path] | None = None,
+) -> EvaluationRequest:
+    """Put together what is to be evaluated.
+
+    Parameters
+    ----------
+    real : ProbeImage
+        The slide with the imaged probe.
+    predictions : sequence of ProbeImage
+        Its predictions.
+    roles : ChannelRoles
+        What the channels of the slide show.
+    settings : EvaluationSettings
+        How the slide is evaluated.
+    are_named : bool
+        Whether predictions keep their names; else they are called after their files where that tells them apart.
+    rois : sequence of Annotation
+        Regions of interest, in full-resolution pixels of the slide.
+    rois_from : str
+        Where these come from, for a sentence.
+    tissue, glass : RegionMask, optional
+        Where the tissue is, and where there is certainly none.
+    tissue_words : str
+        How the tissue was found; from the nuclei where empty.
+    finds_tissue : bool
+        Whether the glass, and the tissue where it is not given, are found from the nuclei now.
+    vessels : VesselMask, optional
+        The vessels, where somebody drew them.
+    tumour : str
+        The unit of a cohort; the slide's name where empty.
+    files : mapping of str to pathlib.Path, optional
+        Other files that decide the numbers, by what they are.
+
+    Returns
+    -------
+    EvaluationRequest
+        For `write_evaluation`.
+
+    Raises
+    ------
+    ReportError
+        If predictions cannot be told apart by their names, or a region lies outside of the slide.
+    AgreementError
+        If the slides differ in size.
+    """
+    slide = real.slide
+    named = tuple(predictions) if are_named else _named_apart(predictions, slide.source)
+    # sizes are compared before any time is spent on the tissue
+    comparison = SlideComparison(real, named, roles, tissue, glass, tuple(rois), vessels)
+    check_on_slide(rois, slide, rois_from)
+    words = "from the nuclei"
+    if roles.nuclei is not None:
+        words = nuclei_words(slide, roles.nuclei)
+        if finds_tissue:
+            found = tissue_mask(slide, roles.nuclei)
+            glass = RegionMask(~found.mask, found.downsample)
+            comparison = replace(comparison, tissue=found if tissue is None else tissue, glass=glass)
+    elif finds_tissue:
+        words = f"no channel of {slide.source.name} is known to show nuclei, and no mask was given"
+    unit = tumour or slide_name(slide.source)
+    return EvaluationRequest(comparison, unit, tissue_words or words, settings, dict(files or {}))
+
+
+def _named_apart(predictions: Sequence[ProbeImage], real: Location) -> tuple[ProbeImage, ...]:
+    """Predictions called after their files; as they are called where these names are not different."""
+    names = prediction_names([prediction.slide.source for prediction in predictions], real)
+    if len(set(names)) == len(names):
+        return tuple(replace(prediction, name=name) for prediction, name in zip(predictions, names, strict=True))
+    if not all(prediction.name for prediction in predictions):
+        files = " and ".join(slide_name(prediction.slide.source) for prediction in predictions)
+        msg = f"the predictions {files} cannot be told apart by their names; give each one with --name."
+        raise ReportError(msg)
+    return tuple(predictions)
 
 
 def prediction_names(predicted: Sequence[Location], real: Location) -> list[str]:
@@ -165,4 +256,4 @@ def own_folder(order: EvaluationRequest, parent: Path, title: str) -> Path:
     """
     request, name = evaluation_request(order), file_name(title)
     numbered = (parent / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
-    return next(path for path in numbered if EvaluationFolder(path).is_free_for(request))
+    return next(path for path in numbered if ReportFolder(path).is_free_for(request))

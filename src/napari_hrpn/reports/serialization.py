@@ -17,13 +17,13 @@ from napari_hrpn.reports.folder import FORMAT
 from napari_hrpn.slides import taken_away
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from napari_hrpn.analysis import (
         BlockIntervals,
         ChannelHeterogeneity,
         EvaluationPart,
-        Heterogeneity,
+        PatchAgreement,
         Penetration,
         RegionNumbers,
         SlideComparison,
@@ -36,19 +36,16 @@ if TYPE_CHECKING:
 def plain_part(part: EvaluationPart) -> Plain:
     """Turn what a part found into plain numbers."""
     findings = part.findings
-    if isinstance(findings, ComparedPixels):
-        found = _pixels(findings)
-    elif isinstance(findings, VesselFindings):
-        found = _vessels(findings)
-    elif isinstance(findings, PatchFindings):
-        found = _patches(findings)
-    else:
-        found = _quality(findings)
-    plain: Plain = _finite(found)
+    plain: Plain = finite(_WRITERS[type(findings)](findings))
     if isinstance(findings, ComparedPixels):
         # one by one: there may be many, and all of them twice would take too much memory
-        plain["rois"] = [_finite(_region(roi)) for roi in findings.rois]
+        plain["rois"] = [finite(_region(roi)) for roi in findings.rois]
     return plain
+
+
+def fields_of(record: object, *names: str) -> Plain:
+    """Some fields of a record, by their names."""
+    return {name: getattr(record, name) for name in names}
 
 
 def _no_region(reason: str) -> Plain:
@@ -68,25 +65,18 @@ def _pixels(found: ComparedPixels) -> Plain:
         "iou_curve": [asdict(point) for point in found.iou],
         "quantiles": asdict(found.quantiles),
         "anderson_darling": {
-            "statistic": test.statistic,
-            "p_value": test.p_value,
+            **fields_of(test, "statistic", "p_value"),
             "capped": bool(test.capped),
             "p_reads": test.capped,
-            "n": list(test.n),
-            "reason": test.reason,
+            **fields_of(test, "n", "reason"),
         },
-        "distributions": {
-            "wasserstein": found.distributions.wasserstein,
-            "kolmogorov_smirnov": found.distributions.kolmogorov_smirnov,
-            "qq_slope": found.distributions.qq_slope,
-            "qq_intercept": found.distributions.qq_intercept,
-            "n_real": found.distributions.n_real,
-            "n_predicted": found.distributions.n_predicted,
-            "reason": found.distributions.reason,
-        },
-        "histogram": {"edges": found.histogram.edges, "counts": found.histogram.counts},
+        "distributions": fields_of(found.distributions, *_DISTANCES),
+        "histogram": fields_of(found.histogram, "edges", "counts"),
         "densities": {region.region: _density(region) for region in regions if region.density is not None},
     }
+
+
+_DISTANCES = ("wasserstein", "kolmogorov_smirnov", "qq_slope", "qq_intercept", "n_real", "n_predicted", "reason")
 
 
 def _region(region: RegionNumbers) -> Plain:
@@ -114,16 +104,14 @@ def _region_reasons(region: RegionNumbers) -> list[str]:
 def _intervals(intervals: BlockIntervals) -> Plain:
     return {
         **{
-            metric.key: {"low": interval.low, "high": interval.high, "reason": interval.reason}
+            metric.key: fields_of(interval, "low", "high", "reason")
             for metric in METRICS
             if metric.interval and (interval := metric.interval(intervals))
         },
         "confidence": intervals.pearson_r.confidence,
         "blocks": intervals.blocks,
         "effective_blocks": intervals.pearson_r.units,
-        "side_px": intervals.side_px,
-        "resamples": intervals.resamples,
-        "seed": intervals.seed,
+        **fields_of(intervals, "side_px", "resamples", "seed"),
     }
 
 
@@ -141,23 +129,19 @@ def _quality(found: SlideQuality) -> Plain:
             {"channel": name, **asdict(levels)}
             for name, levels in zip(found.channel_names, found.grey_levels, strict=True)
         ],
-        "not_checked": list(found.not_checked),
-        "blocks": found.blocks,
-        "pixels": found.pixels,
+        **fields_of(found, "not_checked", "blocks", "pixels"),
     }
 
 
 def _vessels(found: VesselFindings) -> Plain:
-    table = found.vessels
+    table, cells = found.vessels, found.cells
     near: dict[int, Plain] = {}
     for row in found.penetration.vessels:
         own = near.setdefault(row.label, {})
         own[f"{row.image} within {row.within_um:g} µm"] = row.mean
         own[f"n within {row.within_um:g} µm"] = row.n
     return {
-        "vessel_threshold": found.vessel_threshold,
-        "background": found.background,
-        "background_from": found.background_from,
+        **fields_of(found, "vessel_threshold", "background", "background_from"),
         "profiles": [_profile(profile) for profile in found.penetration.profiles],
         "vessels": [{**asdict(vessel), **near.get(vessel.label, {})} for vessel in table.vessels],
         "density": {
@@ -166,9 +150,9 @@ def _vessels(found: VesselFindings) -> Plain:
             "vessels_per_mm2": table.density_per_mm2,
             "vessel_area_fraction": table.area_fraction,
             "vessel_length_mm_per_mm2": table.length_density_mm_per_mm2,
-            "cells": None if found.cells is None else found.cells.n,
-            "cells_per_mm2": None if found.cells is None else found.cells.density_per_mm2,
-            "reason": "; ".join(filter(None, (table.reason, found.cells.reason if found.cells else "no nuclei"))),
+            "cells": None if cells is None else cells.n,
+            "cells_per_mm2": None if cells is None else cells.density_per_mm2,
+            "reason": "; ".join(filter(None, (table.reason, "no nuclei" if cells is None else cells.reason))),
         },
     }
 
@@ -181,85 +165,79 @@ def _profile(profile: Penetration) -> Plain:
 
 
 def _patches(found: PatchFindings) -> Plain:
-    names = [*found.roles, *(prediction.name for prediction in found.predictions)]
-    shown = [found.heterogeneity] * len(found.roles) + [one.heterogeneity for one in found.predictions]
-    index = [*range(len(found.roles)), *([0] * len(found.predictions))]
-    channels = [*found.channels, *(one.heterogeneity.channels[0].channel for one in found.predictions)]
+    real = found.heterogeneity
+    # name of each image, where it was measured and as which channel there
+    images = [(role, real, index) for index, role in enumerate(found.roles)]
+    images += [(prediction.name, prediction.heterogeneity, 0) for prediction in found.predictions]
     return {
-        "patch_px": found.heterogeneity.patch_px,
+        "patch_px": real.patch_px,
         "minimum_tissue": found.minimum_tissue,
-        "images": names,
-        "channels": dict(zip(names, channels, strict=True)),
+        "images": [name for name, _, _ in images],
+        "channels": {name: measured.channels[index].channel for name, measured, index in images},
         "thresholds": dict(zip(found.roles, found.thresholds, strict=True)) if found.thresholds else {},
-        "spread": [
-            _spread(name, where.channels[place]) for name, where, place in zip(names, shown, index, strict=True)
-        ],
-        "agreement": {
-            one.name: {
-                "n": one.icc.n,
-                **{
-                    key: getattr(one.icc, key)
-                    for key in ("icc_a1", "icc_a1_low", "icc_a1_high", "icc_c1", "icc_c1_low", "icc_c1_high")
-                },
-                "confidence": one.icc.confidence,
-                "anderson_darling_statistic": one.test.statistic if one.test else None,
-                "p_permutation": one.test.p_permutation if one.test else None,
-                "permutations": one.test.permutations if one.test else 0,
-                "exchanged": one.test.units[0] if one.test else 0,
-                "p_reason": one.test.reason if one.test else "too few patches for a test",
-                "reason": one.icc.reason,
-            }
-            for one in found.predictions
-        },
+        "spread": [{"image": name, **_spread(measured.channels[index])} for name, measured, index in images],
+        "agreement": {prediction.name: _patch_agreement(prediction) for prediction in found.predictions},
         "patches": [
-            _patch(row, column, found.heterogeneity, names, shown, index)
-            for row, column in zip(*np.nonzero(found.heterogeneity.pixels), strict=True)
+            {
+                "row": row,
+                "column": column,
+                "y_px": row * real.patch_px,
+                "x_px": column * real.patch_px,
+                "n": real.pixels[row, column],
+                "tissue_fraction": real.tissue_fraction[row, column],
+                "enough": real.enough[row, column],
+                **{
+                    f"{name} {word}": values[index, row, column]
+                    for name, measured, index in images
+                    for word, values in (
+                        ("total", measured.totals),
+                        ("mean", measured.means),
+                        ("coverage", measured.positive_fractions),
+                    )
+                },
+            }
+            for row, column in zip(*np.nonzero(real.pixels), strict=True)
         ],
     }
 
 
-def _spread(name: str, spread: ChannelHeterogeneity) -> Plain:
+def _spread(spread: ChannelHeterogeneity) -> Plain:
+    numbers = fields_of(spread, "n", "mean", "sd", "cv", "gini")
+    return {**numbers, **spread.moran_columns, "reason": spread.reasons}
+
+
+def _patch_agreement(found: PatchAgreement) -> Plain:
+    icc, test = found.icc, found.test
+    ends = (f"icc_{kind}{end}" for kind in ("a1", "c1") for end in ("", "_low", "_high"))
     return {
-        "image": name,
-        "n": spread.n,
-        "mean": spread.mean,
-        "sd": spread.sd,
-        "cv": spread.cv,
-        "gini": spread.gini,
-        **spread.moran_columns,
-        "reason": spread.reasons,
+        **fields_of(icc, "n", *ends, "confidence"),
+        "anderson_darling_statistic": test.statistic if test else None,
+        "p_permutation": test.p_permutation if test else None,
+        "permutations": test.permutations if test else 0,
+        "exchanged": test.units[0] if test else 0,
+        "p_reason": test.reason if test else "too few patches for a test",
+        "reason": icc.reason,
     }
 
 
-def _patch(
-    row: int, column: int, real: Heterogeneity, names: list[str], shown: list[Heterogeneity], index: list[int]
-) -> Plain:
-    plain: Plain = {
-        "row": row,
-        "column": column,
-        "y_px": row * real.patch_px,
-        "x_px": column * real.patch_px,
-        "n": real.pixels[row, column],
-        "tissue_fraction": real.tissue_fraction[row, column],
-        "enough": real.enough[row, column],
-    }
-    for name, where, place in zip(names, shown, index, strict=True):
-        plain[f"{name} total"] = where.totals[place, row, column]
-        plain[f"{name} mean"] = where.means[place, row, column]
-        plain[f"{name} coverage"] = where.positive_fractions[place, row, column]
-    return plain
+_WRITERS: dict[type, Callable[[Any], Plain]] = {
+    ComparedPixels: _pixels,
+    VesselFindings: _vessels,
+    PatchFindings: _patches,
+    SlideQuality: _quality,
+}
 
 
-def _finite(value: object) -> Any:  # noqa: ANN401
+def finite(value: object) -> Any:  # noqa: ANN401
     """A value that JSON can hold: plain Python, and None for what is not finite."""
     if isinstance(value, dict):
-        return {str(key): _finite(part) for key, part in value.items()}
+        return {str(key): finite(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):
-        return _finite(value.tolist())
+        return finite(value.tolist())
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     if isinstance(value, np.generic):
-        return _finite(value.item())
+        return finite(value.item())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis.metrics import STUDY_METRICS, headings
 from napari_hrpn.core.files import replaced_file
-from napari_hrpn.reports.drawing import plain_text
+from napari_hrpn.reports.drawing import new_figure, plain_text
 from napari_hrpn.reports.numbers import mean_and_sd
+from napari_hrpn.reports.serialization import fields_of
 from napari_hrpn.reports.tables import write_csv
+from napari_hrpn.settings.networks import NETWORKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
     from napari_hrpn.analysis import MeanAndSd
     from napari_hrpn.experiments import ResultRow, SummaryRow
+
+    Plain = dict[str, Any]
 
 # results of studies have the unit of the PSNR in its key
 _HEADINGS = {key: headings([key.removesuffix("_db")])[key.removesuffix("_db")] for key in STUDY_METRICS}
@@ -110,43 +113,20 @@ def _seconds(value: float) -> str:
     return "" if math.isnan(value) else f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
 
 
-def _flat(table: str, row: SummaryRow) -> dict[str, Any]:
-    metrics: dict[str, float] = {}
-    for name in _HEADINGS:
-        value = row.metrics[name]
-        metrics |= {f"{name}_mean": value.mean, f"{name}_sd": value.sd}
+def _flat(table: str, row: SummaryRow) -> Plain:
+    metrics = {f"{name}_{what}": getattr(row.metrics[name], what) for name in _HEADINGS for what in ("mean", "sd")}
     return {
         "table": table,
-        "model": row.model,
-        "channels": row.channels,
-        "branches": row.branches,
-        "part": row.part,
-        "region": row.region,
-        "chose_checkpoint": row.chose_checkpoint,
-        "slides": row.slides,
-        "tumours": row.tumours,
+        **fields_of(row, "model", "channels", "branches", "part", "region", "chose_checkpoint", "slides", "tumours"),
         **metrics,
-        "parameters": row.parameters,
-        "seconds": row.seconds,
-        "patches_per_second": row.patches_per_second,
-        "peak_memory_mb": row.peak_memory_mb,
+        **fields_of(row, "parameters", "seconds", "patches_per_second", "peak_memory_mb"),
     }
 
 
 _PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's: told apart by people of all kinds of colour vision."""
-_MODEL_NAMES = {"hrpn": "HRPN", "ganda": "GANDA"}
 _SERIES_NAMES = {"validation": "cross-validation (held-out tumour chose the epoch)", "test": "test tumours"}
 _DPI = 150
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What stands side by side, and what is told apart by colour."""
-
-    title: str
-    category: Callable[[ResultRow], str]
-    series: Callable[[ResultRow], str]
 
 
 def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultRow], folder: Path) -> tuple[Path, ...]:
@@ -168,19 +148,20 @@ def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultR
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {
-        "models": (models, _Layout("Models", _model, lambda row: _SERIES_NAMES[row.part])),
-        "ablations": (ablations, _Layout("Ablations of HRPN", _channels, _branches)),
+        "models": ("Models", [_plotted(row, _model(row), _SERIES_NAMES[row.part]) for row in models]),
+        "ablations": ("Ablations of HRPN", [_plotted(row, _channels(row), _branches(row)) for row in ablations]),
     }
     return tuple(
-        _write(chosen, layout, region, folder / f"{name}-{region}.png")
-        for name, (rows, layout) in wanted.items()
-        for region in _REGIONS
-        if (chosen := [row for row in rows if row.region == region])
+        _write(chosen, f"{title}, {region_name}", folder / f"{name}-{region}.png")
+        for name, (title, rows) in wanted.items()
+        for region, region_name in _REGIONS.items()
+        if (chosen := [row for row in rows if row["region"] == region])
     )
 
 
 def _model(row: ResultRow) -> str:
-    return _MODEL_NAMES.get(row.model, row.model.replace(" ", "\n"))
+    network = NETWORKS.get(row.model)
+    return row.model.replace(" ", "\n") if network is None else network.title
 
 
 def _channels(row: ResultRow) -> str:
@@ -191,41 +172,38 @@ def _branches(row: ResultRow) -> str:
     return f"{row.branches} branch{'' if row.branches == 1 else 'es'}"
 
 
-def _write(rows: Sequence[ResultRow], layout: _Layout, region: str, path: Path) -> Path:
-    from matplotlib.figure import Figure
+def _plotted(row: ResultRow, category: str, series: str) -> Plain:
+    """A row with what stands side by side in a figure, and what colours tell apart."""
+    columns = fields_of(row, "fold", "slide", "tumour", "part", "chose_checkpoint", "region", *_HEADINGS, "n")
+    return {"category": category, "series": series, **columns}
 
-    series = sorted({layout.series(row) for row in rows})
-    categories = list(dict.fromkeys(layout.category(row) for row in rows))
+
+def _write(rows: Sequence[Plain], title: str, path: Path) -> Path:
+    series = sorted({row["series"] for row in rows})
+    categories = dict.fromkeys(row["category"] for row in rows)
     width = 0.6 + max(1.8, 0.45 * len(categories), 0.25 * len(categories) * len(series))
-    figure = Figure(figsize=(width * len(_HEADINGS), 4), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, len(_HEADINGS)), _HEADINGS, strict=True):
-        _draw_panel(axes, rows, layout, metric, series)
-    figure.suptitle(f"{layout.title}, {_REGIONS[region]}: each point is a slide, their number above")
-    handles = {
-        text: handle for axes in figure.axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    figure, panels = new_figure(width * len(_HEADINGS), 4, columns=len(_HEADINGS))
+    for axes, metric in zip(panels, _HEADINGS, strict=True):
+        _draw_panel(axes, [row for row in rows if math.isfinite(row[metric])], metric, series)
+    figure.suptitle(f"{title}: each point is a slide, their number above")
+    handles = {text: handle for axes in panels for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
     plain_text(figure)
     with replaced_file(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=_DPI)
-    write_csv([_plotted(row, layout) for row in rows], path.with_suffix(".csv"))
+    write_csv([{**row, "category": row["category"].replace("\n", " ")} for row in rows], path.with_suffix(".csv"))
     return path
 
 
-def _draw_panel(axes: Axes, rows: Sequence[ResultRow], layout: _Layout, metric: str, series: Sequence[str]) -> None:
-    there = [row for row in rows if math.isfinite(getattr(row, metric))]
-    categories = list(dict.fromkeys(layout.category(row) for row in there))
+def _draw_panel(axes: Axes, rows: Sequence[Plain], metric: str, series: Sequence[str]) -> None:
+    categories = list(dict.fromkeys(row["category"] for row in rows))
     width = 0.8 / len(series)
     for index, one in enumerate(series):
-        colour, is_labelled = _PALETTE[index % len(_PALETTE)], False
         for place, category in enumerate(categories):
-            values = [
-                getattr(row, metric) for row in there if (layout.category(row), layout.series(row)) == (category, one)
-            ]
+            values = [row[metric] for row in rows if (row["category"], row["series"]) == (category, one)]
             if values:
                 middle = place + (index - (len(series) - 1) / 2) * width
-                _draw_box(axes, values, middle, 0.8 * width, colour, "" if is_labelled else one)
-                is_labelled = True
+                _draw_box(axes, values, middle, 0.8 * width, _PALETTE[index % len(_PALETTE)], one)
     axes.margins(y=0.12)
     axes.set_title(_HEADINGS[metric])
     axes.set_xticks(range(len(categories)), categories, fontsize=8)
@@ -238,32 +216,8 @@ def _draw_box(axes: Axes, values: Sequence[float], middle: float, width: float, 
     """A box and all its points, side by side so that none hides another; of one or two slides the points alone."""
     count = len(values)
     if count > 2:
-        axes.boxplot(
-            values,
-            positions=[middle],
-            widths=width,
-            showfliers=False,
-            manage_ticks=False,
-            boxprops={"color": colour},
-            whiskerprops={"color": colour},
-            capprops={"color": colour},
-            medianprops={"color": colour},
-        )
+        parts: Any = {f"{part}props": {"color": colour} for part in ("box", "whisker", "cap", "median")}
+        axes.boxplot(values, positions=[middle], widths=width, showfliers=False, manage_ticks=False, **parts)
     places = [middle + width * 0.6 * ((number + 0.5) / count - 0.5) for number in range(count)]
-    axes.plot(places, values, "o", color=colour, markersize=4, alpha=0.8, label=label or "_")
+    axes.plot(places, values, "o", color=colour, markersize=4, alpha=0.8, label=label)
     axes.annotate(f"{count}", (middle, 1), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=7)
-
-
-def _plotted(row: ResultRow, layout: _Layout) -> dict[str, object]:
-    return {
-        "category": layout.category(row).replace("\n", " "),
-        "series": layout.series(row),
-        "fold": row.fold,
-        "slide": row.slide,
-        "tumour": row.tumour,
-        "part": row.part,
-        "chose_checkpoint": row.chose_checkpoint,
-        "region": row.region,
-        **{metric: getattr(row, metric) for metric in _HEADINGS},
-        "n": row.n,
-    }

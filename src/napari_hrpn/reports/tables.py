@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationPart
 from napari_hrpn.analysis.metrics import METRICS
-from napari_hrpn.core.files import replaced_file
+from napari_hrpn.core.files import replaced_file, save_json
 from napari_hrpn.core.plain_text import csv_cell
-from napari_hrpn.reports.serialization import plain_part
+from napari_hrpn.reports.serialization import fields_of, plain_part
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -100,21 +98,21 @@ def write_tables(tables: Mapping[str, Rows], folder: Path) -> tuple[Path, ...]:
     return tuple(paths)
 
 
+def _zipped(columns: Mapping[str, Sequence[Any]], **same: str) -> Rows:
+    """Rows of some columns, and of what all rows have in common."""
+    return [{**same, **dict(zip(columns, row, strict=True))} for row in zip(*columns.values(), strict=True)]
+
+
 def _quantiles(part: Plain) -> Rows:
     found = part["quantiles"]
-    columns: Sequence[Any] = (found["percentiles"], found["real"], found["predicted"])
-    return [
-        {"prediction": part["name"], "percentile": percentile, "real": real, "predicted": predicted}
-        for percentile, real, predicted in zip(*columns, strict=True)
-    ]
+    columns = {"percentile": found["percentiles"], "real": found["real"], "predicted": found["predicted"]}
+    return _zipped(columns, prediction=part["name"])
 
 
 def _histogram(part: Plain) -> Rows:
     edges, (real, predicted) = part["histogram"]["edges"], part["histogram"]["counts"]
-    return [
-        {"prediction": part["name"], "from": low, "to": high, "real_pixels": of_real, "predicted_pixels": of_predicted}
-        for low, high, of_real, of_predicted in zip(edges[:-1], edges[1:], real, predicted, strict=True)
-    ]
+    columns = {"from": edges[:-1], "to": edges[1:], "real_pixels": real, "predicted_pixels": predicted}
+    return _zipped(columns, prediction=part["name"])
 
 
 def _densities(part: Plain) -> Rows:
@@ -122,30 +120,23 @@ def _densities(part: Plain) -> Rows:
     for region, density in part["densities"].items():
         low, high = density["range"]
         width = (high - low) / 256
-        rows += [
-            {
-                "prediction": part["name"],
-                "region": region,
-                "real": low + (real + 0.5) * width,
-                "predicted": low + (predicted + 0.5) * width,
-                "pixels": pixels,
-            }
-            for real, predicted, pixels in zip(density["real"], density["predicted"], density["pixels"], strict=True)
-        ]
+        columns = {image: [low + (cell + 0.5) * width for cell in density[image]] for image in ("real", "predicted")}
+        columns["pixels"] = density["pixels"]
+        rows += _zipped(columns, prediction=part["name"], region=region)
     return rows
 
 
 def _penetration_tables(part: Plain) -> dict[str, Rows]:
     shells, bands, lengths = [], [], []
+    numbers = ("n", "d50_um", "d90_um", "decay_um", "vessel_mean", "background")
+    floors = ("d50_low_um", "d50_high_um", "d90_low_um", "d90_high_um", "darkest", "decay_from_um", "range_um")
     for profile in part["profiles"]:
-        place = {"image": profile["image"], "area": profile["area"]}
+        place = {name: profile[name] for name in ("image", "area")}
         shells += [{**place, **shell} for shell in profile["shells"]]
         bands += [{**place, **band} for band in profile["bands"]]
         beyond = {f"share_beyond_{one['beyond_um']:g}_um": one["share"] for one in profile["beyond"]}
-        names = ("n", "d50_um", "d90_um", "decay_um", "vessel_mean", "background")
-        floors = ("d50_low_um", "d50_high_um", "d90_low_um", "d90_high_um", "darkest", "decay_from_um", "range_um")
-        numbers = {**{name: profile[name] for name in names}, **beyond, "reason": profile["reason"]}
-        lengths.append({**place, **numbers, **{name: profile[name] for name in floors}})
+        first, last = ({name: profile[name] for name in names} for names in (numbers, ("reason", *floors)))
+        lengths.append({**place, **first, **beyond, **last})
     return {
         "penetration": lengths,
         "penetration_shells": shells,
@@ -153,9 +144,6 @@ def _penetration_tables(part: Plain) -> dict[str, Rows]:
         "vessels": part["vessels"],
         "vessel_density": [part["density"]],
     }
-
-
-_COLUMNS = ("n", "mse", "rmse", "r2", "r2_ceiling", "psnr_db", "pearson_r", "data_range", "reason")
 
 
 def write_agreement(
@@ -185,15 +173,17 @@ def write_agreement(
     """
     ceilings = r2_ceilings or {}
     table = {
-        region: {column: ({**asdict(row), "r2_ceiling": ceilings.get(region)})[column] for column in _COLUMNS}
+        region: {
+            **fields_of(row, "n", "mse", "rmse", "r2"),
+            "r2_ceiling": ceilings.get(region),
+            **fields_of(row, "psnr_db", "pearson_r", "data_range", "reason"),
+        }
         for region, row in rows.items()
     }
     found = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
-    content = json.dumps({**(about or {}), "agreement": found}, indent=2, allow_nan=False) + "\n"
     paths = folder / "agreement.csv", folder / "agreement.json"
     write_csv([{"region": region, **row} for region, row in table.items()], paths[0])
-    with replaced_file(paths[1]) as partial:
-        partial.write_text(content, encoding="utf-8")
+    save_json(paths[1], {**(about or {}), "agreement": found})
     return paths
 
 

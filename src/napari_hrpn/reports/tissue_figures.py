@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, file_name, tidy
+from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, file_name, new_figure, tidy
 from napari_hrpn.reports.numbers import number
-from napari_hrpn.reports.overview import coarse_pixels, draw_scale_bar, panel_ratio
+from napari_hrpn.reports.overview import OVERLAY, coarse_pixels, draw_scale_bar, panel_ratio, scaled
 from napari_hrpn.slides import contrast_limits
 
 if TYPE_CHECKING:
@@ -29,11 +29,8 @@ _FEWEST_FOR_A_VIOLIN = 3
 
 def patch_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
     """Draw the total intensity of each patch, channel by channel."""
-    from matplotlib.figure import Figure
-
     images, chosen = part["images"], [patch for patch in part["patches"] if patch["enough"]]
-    figure = Figure(figsize=(1.2 + 2.2 * len(images), 4.4), layout="constrained")
-    panels = figure.subplots(1, len(images), squeeze=False)[0]
+    figure, panels = new_figure(1.2 + 2.2 * len(images), 4.4, columns=len(images))
     for axes, image, colour in zip(panels, images, image_colours(images, colours), strict=True):
         draw_violin(axes, [patch[f"{image} total"] for patch in chosen], 0, colour)
         words = part["channels"][image] if image in _CHANNEL_COLOURS else image
@@ -43,10 +40,9 @@ def patch_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
         axes.margins(y=0.08)
     # real and predicted probe side by side say something only on one scale
     probes = [axes for axes, image in zip(panels, images, strict=True) if image not in ("nuclei", "vessels")]
-    top = max(axes.get_ylim()[1] for axes in probes)
-    low = min(axes.get_ylim()[0] for axes in probes)
+    limits = [limit for axes in probes for limit in axes.get_ylim()]
     for axes in probes:
-        axes.set_ylim(low, top)
+        axes.set_ylim(min(limits), max(limits))
     caption = (
         f"Sum of the grey levels of each patch of {part['patch_px']} x {part['patch_px']} px with at least "
         f"{part['minimum_tissue']:.0%} tissue, as the paper's figure 2C. Line: median; every point is a patch."
@@ -70,20 +66,18 @@ def draw_violin(axes: Axes, values: Sequence[float], place: float, colour: str) 
 
 def penetration_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
     """Draw the mean grey level over the distance from the nearest vessel."""
-    from matplotlib.figure import Figure
-
     # a core without a pixel is no panel
     areas = list(dict.fromkeys(own["area"] for own in part["profiles"] if own["n"] or own["area"] == "tissue"))
-    figure = Figure(figsize=(1 + 5 * len(areas), 4.4), layout="constrained")
-    for axes, area in zip(figure.subplots(1, len(areas), squeeze=False)[0], areas, strict=True):
+    figure, panels = new_figure(1 + 5 * len(areas), 4.4, columns=len(areas))
+    for axes, area in zip(panels, areas, strict=True):
         profiles = [profile for profile in part["profiles"] if profile["area"] == area]
         own = image_colours([profile["image"] for profile in profiles], colours)
         for profile, colour in zip(profiles, own, strict=True):
             _draw_profile(axes, profile, colour)
         n = profiles[0]["n"]
-        tidy(axes, "distance from the nearest vessel, µm", "mean grey level", f"{area}, n = {n:,} px outside vessels")
+        title = f"{area}, n = {n:,} px outside vessels"
+        tidy(axes, "distance from the nearest vessel, µm", "mean grey level", title, has_legend=True)
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-        axes.legend(frameon=False, fontsize=8)
     caption = (
         f"Mean grey level in shells of distance from the edge of the nearest of {part['density']['vessels']:,} "
         "vessels, as far as a shell holds a thousandth of the pixels. D50: distance within which half of the signal "
@@ -116,29 +110,24 @@ def _draw_profile(axes: Axes, profile: Plain, colour: str) -> None:
 
 def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawing:
     """Draw the real channel, the predicted one, their difference, and both laid over each other."""
-    from matplotlib.figure import Figure
-
-    low, high = contrast_limits(real.slide)[real.channel]
+    limits = contrast_limits(real.slide)[real.channel]
     y, p = _pictures(real, prediction)
-    figure = Figure(figsize=(11, 2 * (4.9 * panel_ratio(y.shape) + 0.4)), layout="constrained")
-    panels = np.ravel(figure.subplots(2, 2))
+    figure, panels = new_figure(11, 2 * (4.9 * panel_ratio(y.shape) + 0.4), 2, 2)
     largest = max(1e-6, float(np.nanpercentile(np.abs(p - y), 99.5)))
     for axes, pixels, colours, ends, title in (
-        (panels[0], y, "inferno", (low, high), f"real {probe}"),
-        (panels[1], p, "inferno", (low, high), f"predicted, {prediction.name}"),
+        (panels[0], y, "inferno", limits, f"real {probe}"),
+        (panels[1], p, "inferno", limits, f"predicted, {prediction.name}"),
         (panels[2], p - y, "RdBu_r", (-largest, largest), "difference, predicted - real"),
     ):
         image = axes.imshow(pixels, cmap=colours, vmin=ends[0], vmax=ends[1], interpolation="nearest")
         axes.set_title(title, fontsize=10)
         figure.colorbar(image, ax=axes, shrink=0.9, pad=0.01)
-    scaled = [np.clip((pixels - low) / max(high - low, 1e-6), 0, 1) for pixels in (y, p)]
-    panels[3].imshow(np.stack([*scaled, np.zeros_like(y)], axis=-1), interpolation="nearest")
-    panels[3].set_title("overlay: real red, predicted green", fontsize=10)
+    bands = scaled(y, limits), scaled(p, limits), np.zeros_like(y)
+    panels[3].imshow(np.stack(bands, axis=-1), interpolation="nearest")
+    panels[3].set_title(OVERLAY, fontsize=10)
     for axes in panels:
         axes.set_axis_off()
-        if real.slide.pixel_size_um is not None:
-            pixel_um = real.slide.pixel_size_um[1] * real.slide.shape[1] / y.shape[1]
-            draw_scale_bar(axes, y.shape, pixel_um, "black" if axes is panels[2] else "white")
+        draw_scale_bar(axes, real.slide, y.shape, "black" if axes is panels[2] else "white")
     height, width = real.slide.shape
     caption = (
         f"{width:,} x {height:,} px at {'full resolution' if y.shape == (height, width) else 'a coarse level'}. Real "

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.options import Option, check_options
+from napari_hrpn.settings.networks import GANDA, HRPN, NETWORKS, NetworkName
 
 
 def _share(title: str, words: str) -> Option:
@@ -18,15 +19,15 @@ class TrainingSettings:
     """How a network is trained."""
 
     model: Annotated[
-        Literal["hrpn", "ganda"],
+        NetworkName,
         Option(
             title="Model",
             help="Network: hrpn, or ganda, the generative network that it was compared with.",
-            titles={"hrpn": "HRPN", "ganda": "GANDA"},
+            titles={network.name: network.title for network in NETWORKS.values()},
             flag="--model",
             metavar="NAME",
         ),
-    ] = "hrpn"
+    ] = HRPN.name
     recipe: Annotated[
         Literal["paper", "fast"],
         Option(
@@ -269,7 +270,8 @@ class TrainingSettings:
     @property
     def stride(self) -> int:
         """Pixels of the input per pixel of the network's coarsest part."""
-        return 16 if self.model == "ganda" else 4 << (self.branches - 1)
+        network = NETWORKS[self.model]
+        return network.stride << (self.branches - 1) if network.has_branches else network.stride
 
 
 _PAPER = TrainingSettings(
@@ -290,7 +292,7 @@ _PAPER = TrainingSettings(
 _FAST = TrainingSettings()
 _GANDA = replace(
     _PAPER,
-    model="ganda",
+    model=GANDA.name,
     batch=20,
     epochs=50,
     optimiser="adam",
@@ -310,15 +312,10 @@ _GANDA_FAST = replace(
     padding_counts=False,
     precision="auto",
 )
-_RECIPES = {
-    ("hrpn", "paper"): _PAPER,
-    ("hrpn", "fast"): _FAST,
-    ("ganda", "paper"): _GANDA,
-    ("ganda", "fast"): _GANDA_FAST,
-}
+_RECIPES = (_PAPER, _FAST, _GANDA, _GANDA_FAST)
 
 
-def recipe_settings(recipe: str = "fast", model: str = "hrpn", **changes: object) -> TrainingSettings:
+def recipe_settings(recipe: str = "fast", model: str = HRPN.name, **changes: object) -> TrainingSettings:
     """Settings of a recipe, with changes.
 
     Parameters
@@ -341,7 +338,9 @@ def recipe_settings(recipe: str = "fast", model: str = "hrpn", **changes: object
     TrainingError
         In one sentence, when there is no such recipe or a field is out of its range.
     """
-    if (model, recipe) not in _RECIPES:
-        msg = f"there is no recipe {recipe!r} for the model {model!r}; expected paper or fast, for hrpn or ganda."
+    found = next((one for one in _RECIPES if (one.model, one.recipe) == (model, recipe)), None)
+    if found is None:
+        models = " or ".join(NETWORKS)
+        msg = f"there is no recipe {recipe!r} for the model {model!r}; expected paper or fast, for {models}."
         raise TrainingError(msg)
-    return replace(_RECIPES[model, recipe], **changes)  # type: ignore[arg-type]
+    return replace(found, **changes)  # type: ignore[arg-type]

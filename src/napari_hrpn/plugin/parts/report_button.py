@@ -17,7 +17,6 @@ from napari_hrpn.analysis import (
     EvaluationSettings,
     LabelledRoi,
     ProbeImage,
-    SlideComparison,
     label_outline,
     outlined,
 )
@@ -30,15 +29,13 @@ from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.viewer import slide_from_layers, slide_label, slide_of
 from napari_hrpn.reports import (
     EvaluationRequest,
-    check_on_slide,
-    nuclei_words,
+    evaluation_of,
     other_slide_words,
     own_folder,
-    prediction_names,
     roles_around,
     write_evaluation,
 )
-from napari_hrpn.slides import SlideError, slide_name
+from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Sequence
@@ -134,17 +131,17 @@ def report_request(reported: Reported) -> EvaluationRequest:
     named = {"probe": channel}
     if choices.vessels_channel not in (None, channel):
         named["vessels"] = choices.vessels_channel
-    roles = roles_around(slide, named)
-    rois = tuple(label_outline(roi) if isinstance(roi, LabelledRoi) else outlined(roi) for roi in reported.rois)
-    check_on_slide(rois, slide, "the layer")
-    predictions = reported.predictions
-    names = prediction_names([one.slide.source for one in predictions], slide.source)
-    if len(set(names)) == len(names):
-        predictions = tuple(replace(one, name=name) for one, name in zip(predictions, names, strict=True))
-    vessels = None if choices.vessels is None else choices.vessels()
-    comparison = SlideComparison(reported.real, predictions, roles, reported.tissue, reported.glass, rois, vessels)
-    found = "from the nuclei" if roles.nuclei is None else nuclei_words(slide, roles.nuclei)
-    return EvaluationRequest(comparison, slide_name(slide.source), reported.tissue_words or found, choices.settings)
+    return evaluation_of(
+        reported.real,
+        reported.predictions,
+        roles_around(slide, named),
+        choices.settings,
+        rois=[label_outline(roi) if isinstance(roi, LabelledRoi) else outlined(roi) for roi in reported.rois],
+        tissue=reported.tissue,
+        glass=reported.glass,
+        tissue_words=reported.tissue_words,
+        vessels=None if choices.vessels is None else choices.vessels(),
+    )
 
 
 def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:

@@ -23,6 +23,7 @@ from napari_hrpn.plugin.viewer import (
     slide_of,
     slide_title,
 )
+from napari_hrpn.settings.networks import GANDA, NETWORKS
 from napari_hrpn.slides import finished_tiles, guess_roles, in_all
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import FinishedTiles, Slide
 
-_PREDICTED_WORDS = re.compile(r"predict|hrpn|ganda", re.IGNORECASE)
+_PREDICTED_WORDS = re.compile("|".join(["predict", *NETWORKS]), re.IGNORECASE)
 _COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 """Of predictions whose record names none, in plots; Okabe and Ito's, for people of all kinds of colour vision."""
 _GANDA_COLOUR = _COLOURS[1]
@@ -228,7 +229,8 @@ class _SharedChoice(QObject):
             return recorded
         if layer not in self._colours:
             taken = set(self._colours.values())
-            order = sorted(_COLOURS, key=lambda colour: (colour == _GANDA_COLOUR) != ("ganda" in layer.name.casefold()))
+            is_ganda = GANDA.name in layer.name.casefold()
+            order = sorted(_COLOURS, key=lambda colour: (colour == _GANDA_COLOUR) != is_ganda)
             self._colours[layer] = next((colour for colour in order if colour not in taken), _COLOURS[0])
         return self._colours[layer]
 

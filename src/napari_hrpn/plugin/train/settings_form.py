@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_hrpn.plugin.parts.devices import device_choices
 from napari_hrpn.plugin.parts.options_form import OptionsForm, offer
 from napari_hrpn.settings import TrainingSettings, recipe_settings
+from napari_hrpn.settings.networks import NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -65,7 +66,7 @@ class TrainingForm(OptionsForm):
             self._offer_devices(settings.devices, settings.devices)
         devices.value = settings.devices
         for name in ("branches", "upsampling"):
-            self.fields[name].enabled = settings.model == "hrpn"
+            self.fields[name].enabled = NETWORKS[settings.model].has_branches
 
     def _show_devices(self) -> None:
         automatic = self._devices[0].name if self._devices else ""

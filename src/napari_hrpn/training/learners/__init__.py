@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_hrpn.inference.predictor import computes_in
+from napari_hrpn.settings.networks import GANDA, HRPN
 from napari_hrpn.training.devices import SINGLE
 from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.learners.ganda import GANDALearner
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.learners.learner import Learner
     from napari_hrpn.training.settings import TrainingSettings
 
-LEARNERS: dict[str, type[Learner]] = {"hrpn": HRPNLearner, "ganda": GANDALearner}
+LEARNERS: dict[str, type[Learner]] = {HRPN.name: HRPNLearner, GANDA.name: GANDALearner}
 
 
 def make_learner(settings: TrainingSettings, device: str, team: ProcessGroup = SINGLE) -> Learner:
