@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.strip_filter import StripReport
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.analysis.errors import AnalysisError, check_length
-from napari_hrpn.analysis.strip_filter import LevelChannel, StripReport, grey_threshold
+from napari_hrpn.analysis.strip_filter import LevelChannel, StripReport, check_length, grey_threshold
+from napari_hrpn.core.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -12,16 +12,16 @@ from napari_hrpn.analysis.area_binning import WorkingGrid
 from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
 from napari_hrpn.analysis.distance import Nearest, longest_distance, nearest_in
 from napari_hrpn.analysis.distance_shells import (
-    PenetrationSettings,
     ShellSums,
     no_shell_sums,
     update_shells,
 )
-from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.intensity import tissue_percentiles
 from napari_hrpn.analysis.penetration import Penetration, compute_penetration
 from napari_hrpn.analysis.strip_filter import StripReport, region_on_grid
 from napari_hrpn.analysis.tissue import AREAS, periphery
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings import PenetrationSettings
 from napari_hrpn.slides import in_all, predicted_part
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from napari_hrpn.analysis.errors import AnalysisError, check_length
 from napari_hrpn.analysis.intensity import tissue_percentiles
+from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:
@@ -200,3 +200,13 @@ def _otsu(counts: NDArray[np.int64]) -> float:
         return float(there[0]) if len(there) else 0.0
     levels = np.arange(there[0], there[-1] + 1)
     return float(threshold_otsu(hist=(counts[levels], levels)))
+
+
+def check_length(what: str, length_um: float, pixel_um: tuple[float, float], most_px: int) -> None:
+    """Refuse a length that takes more pixels than any right pixel size would make it."""
+    if length_um > most_px * min(pixel_um):
+        msg = (
+            f"{what} of {length_um:g} µm takes more than {most_px} pixels of {min(pixel_um):.3g} µm; expected larger "
+            "pixels, so check whether the slide's pixel size is right"
+        )
+        raise AnalysisError(msg)

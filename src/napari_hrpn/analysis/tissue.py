@@ -15,10 +15,10 @@ from skimage.filters import gaussian
 from skimage.morphology import remove_small_objects
 
 from napari_hrpn.analysis.distance import TILE_PX, distance_tiles, nearest_in
-from napari_hrpn.analysis.distance_shells import PenetrationSettings
-from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.strip_filter import StripReport, level_pixel_um, region_on_grid
 from napari_hrpn.core import TileGrid
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings import PenetrationSettings
 from napari_hrpn.slides import RegionMask, known_pixels
 
 if TYPE_CHECKING:

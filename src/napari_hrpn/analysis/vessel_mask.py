@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.analysis.errors import AnalysisError, check_length
 from napari_hrpn.analysis.run_length_labels import MaskRuns, mask_runs
 from napari_hrpn.analysis.strip_filter import (
     LevelChannel,
     StripReport,
+    check_length,
     grey_threshold,
     level_pixel_um,
 )
-from napari_hrpn.settings import VesselSettings as VesselSettings
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings import VesselSettings
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis import roi_bounds
-from napari_hrpn.analysis.evaluation.settings import TAKEN_NAMES
+from napari_hrpn.analysis.evaluation.slide_comparison import TAKEN_NAMES
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name
 from napari_hrpn.reports.evaluation import evaluation_request

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import distributed
 
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.training.devices import ProcessGroup
 from napari_hrpn.training.entries import open_entry
-from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.learners.optimisers import fill, flattened
 from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.reports import TrainingResult

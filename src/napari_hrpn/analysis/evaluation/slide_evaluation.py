@@ -13,15 +13,15 @@ from napari_hrpn.analysis.block_scan import count_blocks, looks_in_threads
 from napari_hrpn.analysis.evaluation.parts import CountedPart, shares
 from napari_hrpn.analysis.evaluation.patches import PATCHES, PatchesPart, PatchFindings
 from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, PixelsPart, pixels_part
-from napari_hrpn.analysis.evaluation.settings import EvaluationSettings
 from napari_hrpn.analysis.evaluation.vessels import PENETRATION, VesselFindings, VesselsPart, why_no_penetration
 from napari_hrpn.analysis.quality import SlideQuality, slide_quality
+from napari_hrpn.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
 
     from napari_hrpn.analysis.block_scan import BlockCounter, Looks
-    from napari_hrpn.analysis.evaluation.settings import SlideComparison
+    from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
 
     Findings = SlideQuality | ComparedPixels | VesselFindings | PatchFindings
     Part = CountedPart[Findings]

@@ -12,9 +12,9 @@ from napari_hrpn.analysis.blocks import BlockSums, update_blocks
 from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
 from napari_hrpn.analysis.intensity_histogram import bins_between, bins_of_types
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
-from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
 from napari_hrpn.analysis.rois.levels import read_pixels
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence

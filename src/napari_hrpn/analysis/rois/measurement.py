@@ -21,7 +21,6 @@ from napari_hrpn.analysis.colocalization import (
     too_large_words,
 )
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts
-from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.counting import (
@@ -36,6 +35,7 @@ from napari_hrpn.analysis.rois.counting import (
 )
 from napari_hrpn.analysis.rois.geometry import reaches_beyond, roi_bounds
 from napari_hrpn.analysis.rois.levels import read_pixels
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.training.data.patch_grid import CELL
 from napari_hrpn.training.data.patch_sampler import BLANK, CACHED, LEFT_OUT
-from napari_hrpn.training.errors import TrainingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
