@@ -10,12 +10,12 @@ from skimage.morphology import remove_small_objects
 
 from napari_hrpn.analysis import (
     AnalysisError,
-    StripReport,
     VesselSettings,
     edited_vessel_mask,
     strip_filter,
     vessel_mask,
 )
+from napari_hrpn.core import Progress
 from napari_hrpn.slides import RegionMask
 from support.vessel_slides import discs, finished, slide_of
 
@@ -133,8 +133,8 @@ def test_slide_without_contrast_has_no_vessel(grey: int) -> None:
 def test_reports_count_up_to_the_total(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strip_filter, "STRIP_ROWS", (100, 100))
     slide = slide_of(stained()[0])
-    assert list(vessel_mask(slide, 0)) == [StripReport(i, 6) for i in range(1, 7)]
-    assert list(vessel_mask(slide, 0, settings=VesselSettings(threshold=60))) == [StripReport(i, 3) for i in (1, 2, 3)]
+    assert list(vessel_mask(slide, 0)) == [Progress(i, 6) for i in range(1, 7)]
+    assert list(vessel_mask(slide, 0, settings=VesselSettings(threshold=60))) == [Progress(i, 3) for i in (1, 2, 3)]
 
 
 def test_edited_mask_takes_its_place() -> None:

@@ -75,7 +75,6 @@ from napari_hrpn.analysis.quality import (
     CrossTalk,
     Finding,
     GreyLevels,
-    QualityReport,
     SlideQuality,
     Stitching,
     slide_quality,
@@ -89,7 +88,6 @@ from napari_hrpn.analysis.rois import (
     RoiImages,
     RoiMeasurement,
     RoiNumbers,
-    RoiReport,
     colocalize_roi,
     label_outline,
     labelled_rois,
@@ -107,7 +105,7 @@ from napari_hrpn.analysis.rois import (
 )
 from napari_hrpn.analysis.rois.levels import SharedLevel, shared_levels
 from napari_hrpn.analysis.slide_agreement import SlideAgreement, slide_agreement
-from napari_hrpn.analysis.slide_pairs import PairReport, SlidePairs, slide_pairs
+from napari_hrpn.analysis.slide_pairs import SlidePairs, slide_pairs
 from napari_hrpn.analysis.slide_penetration import (
     ProbeImage,
     SlidePenetration,
@@ -116,7 +114,6 @@ from napari_hrpn.analysis.slide_penetration import (
     slide_penetration,
 )
 from napari_hrpn.analysis.spatial_autocorrelation import MORAN, MoransI, morans_i
-from napari_hrpn.analysis.strip_filter import StripReport
 from napari_hrpn.analysis.tissue import (
     Subareas,
     TissueMask,
@@ -174,7 +171,6 @@ __all__ = [
     "Nearest",
     "PairBins",
     "PairCounts",
-    "PairReport",
     "PatchAgreement",
     "PatchBlocks",
     "PatchFindings",
@@ -183,7 +179,6 @@ __all__ = [
     "PenetrationSettings",
     "PlacedRois",
     "ProbeImage",
-    "QualityReport",
     "QuantilePairs",
     "RandomRois",
     "RaterSums",
@@ -194,7 +189,6 @@ __all__ = [
     "RoiImages",
     "RoiMeasurement",
     "RoiNumbers",
-    "RoiReport",
     "SharedHistogram",
     "SharedLevel",
     "Shell",
@@ -205,7 +199,6 @@ __all__ = [
     "SlidePenetration",
     "SlideQuality",
     "Stitching",
-    "StripReport",
     "Subareas",
     "TissueMask",
     "TissueSettings",

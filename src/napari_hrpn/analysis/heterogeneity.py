@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_hrpn.analysis.strip_filter import StripReport
+    from napari_hrpn.core import Progress
     from napari_hrpn.slides import FinishedTiles, RegionMask, Slide
 
 
@@ -179,7 +179,7 @@ def slide_heterogeneity(
     backgrounds: Sequence[float] | None = None,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
-) -> Generator[StripReport, None, Heterogeneity]:
+) -> Generator[Progress, None, Heterogeneity]:
     """Measure the patches of a slide at full resolution.
 
     Parameters
@@ -199,7 +199,7 @@ def slide_heterogeneity(
 
     Yields
     ------
-    StripReport
+    Progress
         After each block.
 
     Returns

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_hrpn.cli.options import ChannelOptions, Chosen, From, PlaneOptions, WorkerOptions, Workers, opening
-from napari_hrpn.cli.terminal import CommandError, Step, follow, stop_on_signals
+from napari_hrpn.cli.terminal import CommandError, follow, stop_on_signals
+from napari_hrpn.core import Progress
 from napari_hrpn.settings import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import ProbeImage, SlideComparison
     from napari_hrpn.reports import WritingReport, WrittenEvaluation
     from napari_hrpn.slides import Annotation, ChannelRoles, Location, RegionMask, Slide
-
-_THOUSANDTHS = 1000
 
 
 def evaluate(
@@ -92,7 +91,7 @@ def evaluate(
                         client, [image.slide for image in (comparison.real, *comparison.predictions)]
                     )
                 steps = write_evaluation(request, folder, overwrite=overwrite, looks=looks)
-                written = follow(steps, f"evaluating {slide.source.name}", _step, stop)
+                written = follow(steps, f"evaluating {slide.source.name}", _progress, stop)
         except KeyboardInterrupt:
             stop.leave()
     if json is not None and json.resolve() != written.json.resolve():
@@ -212,8 +211,8 @@ def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None) -> tuple[Regio
     return (found, glass, how) if mask is None else (drawn, glass, f"from {mask.name}")
 
 
-def _step(report: WritingReport) -> Step:
-    return Step(round(_THOUSANDTHS * report.share), _THOUSANDTHS, note=report.step)
+def _progress(report: WritingReport) -> Progress:
+    return Progress(report.share, 1, report.step)
 
 
 def _print_numbers(written: WrittenEvaluation) -> None:
