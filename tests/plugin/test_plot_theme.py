@@ -1,7 +1,7 @@
 from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QWidget
 
-from napari_hrpn.plugin.parts.plot_theme import PlotTheme
+from napari_hrpn.plugin.parts.plot import PlotTheme
 
 
 class FakePlot:

@@ -267,3 +267,6 @@ METRICS = (
     ),
 )
 """In the order of the tables."""
+
+STUDY_METRICS = ("mse", "rmse", "r2", "psnr_db", "pearson_r")
+"""Numbers of each slide of a study, called as its results call them."""

@@ -1,8 +1,8 @@
 """Studies over tumours: networks and baselines trained, measured on what was held out, and compared."""
 
+from napari_hrpn.analysis.metrics import STUDY_METRICS as METRICS
 from napari_hrpn.experiments.cross_validation import StudyReport, cross_validate
 from napari_hrpn.experiments.results import (
-    METRICS,
     ResultRow,
     SummaryRow,
     ablation_rows,

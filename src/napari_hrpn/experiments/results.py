@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import mean_and_sd
+from napari_hrpn.analysis.metrics import STUDY_METRICS
 from napari_hrpn.core.files import replaced_file
 from napari_hrpn.core.plain_text import csv_cell, text_of_cell
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import MeanAndSd
 
-METRICS = ("mse", "rmse", "r2", "psnr_db", "pearson_r")
 _NETWORK = ("model", "channels", "branches", "ablation", "part", "region")
 """Columns that rows of one mean have in common."""
 _RESULTS = "results.csv"
@@ -258,7 +258,7 @@ def _summary(rows: list[ResultRow]) -> SummaryRow:
         chose_checkpoint=any(row.chose_checkpoint for row in rows),
         slides=len(rows),
         tumours=len({row.tumour for row in rows}),
-        metrics={name: mean_and_sd([getattr(row, name) for row in rows]) for name in METRICS},
+        metrics={name: mean_and_sd([getattr(row, name) for row in rows]) for name in STUDY_METRICS},
         seconds=mean_and_sd([row.seconds for row in trainings]).mean,
         patches_per_second=mean_and_sd([row.patches_per_second for row in trainings]).mean,
         peak_memory_mb=max(memory, default=math.nan),

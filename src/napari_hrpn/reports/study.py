@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.analysis.metrics import headings
+from napari_hrpn.analysis.metrics import STUDY_METRICS, headings
 from napari_hrpn.core.files import replaced_file
-from napari_hrpn.experiments import METRICS
 from napari_hrpn.reports.drawing import plain_text
 from napari_hrpn.reports.numbers import mean_and_sd
 from napari_hrpn.reports.tables import write_csv
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from napari_hrpn.experiments import ResultRow, SummaryRow
 
 # results of studies have the unit of the PSNR in its key
-_HEADINGS = {key: headings([key.removesuffix("_db")])[key.removesuffix("_db")] for key in METRICS}
+_HEADINGS = {key: headings([key.removesuffix("_db")])[key.removesuffix("_db")] for key in STUDY_METRICS}
 _PARTS = {"test": "Test tumours", "validation": "Cross-validation"}
 _REGIONS = {"tissue": "tissue", "frame": "full frame"}
 _NOTES = (

@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QFileDialog
 from scipy import stats
 
 from napari_hrpn.analysis import MORAN, EvaluationSettings, tissue_mask
-from napari_hrpn.plugin.distributions.patch_numbers import HEADINGS, MEAN
+from napari_hrpn.plugin.distributions.patches import HETEROGENEITY, MEAN
 from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
-from napari_hrpn.plugin.parts.measuring_widget import WAITING
 from napari_hrpn.plugin.parts.region_form import FRAME
+from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE
 from napari_hrpn.reports import number
 from napari_hrpn.reports.definitions import DEFINITIONS
 from support.compared import compared_slides, show
@@ -43,7 +43,7 @@ def viewer(slides):
 @pytest.fixture
 def widget(viewer, settle):
     widget = DistributionsWidget(viewer)
-    widget.patch_box.setValue(PATCH_PX)
+    widget.patch_box.value = PATCH_PX
     # each test says when
     widget.is_measured_unasked = False
     widget.show()
@@ -56,19 +56,21 @@ def widget(viewer, settle):
 def test_patches_are_those_of_a_report_until_others_are_chosen_which_the_report_gets_too(viewer, settle, slides):
     fresh = DistributionsWidget(viewer)
     assert (
-        [name for name in HEADINGS if "Moran" in name] == [name for name in DEFINITIONS if "Moran" in name] == [MORAN]
+        [name for name in HETEROGENEITY if "Moran" in name]
+        == [name for name in DEFINITIONS if "Moran" in name]
+        == [MORAN]
     )
     fresh.show()
     settle(fresh)
     assert (
-        fresh.patch_box.value()
+        fresh.patch_box.value
         == fresh.report_choices(None).settings.patch_of(SHAPE)
         == EvaluationSettings().patch_of(SHAPE)
     )
     assert fresh.report_choices(None).settings == EvaluationSettings()
-    fresh.patch_box.setValue(PATCH_PX)
+    fresh.patch_box.value = PATCH_PX
     assert fresh.report_choices(None).settings.patch_of(SHAPE) == PATCH_PX
-    fresh.tissue_box.setValue(80)
+    fresh.tissue_box.value = 80
     assert fresh.report_choices(None).settings == EvaluationSettings(patch_px=PATCH_PX, minimum_tissue=0.8)
     fresh.shut_down()
     fresh.close()
@@ -108,17 +110,17 @@ def test_grey_levels_of_the_tissue_and_the_frame_are_those_of_its_pixels(widget,
     found = widget.histogram.histogram
     for counts, image in zip(found.counts, (real, predicted), strict=True):
         np.testing.assert_array_equal(counts, np.histogram(image[mask], found.edges)[0])
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     check_sizes(widget, real.ravel(), predicted.ravel())
 
 
 def test_what_is_asked_for_at_once_waits_for_the_tissue_and_stays(viewer, settle, slides):
     widget = DistributionsWidget(viewer)
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     assert widget.tissue.is_busy
     widget.measure()
-    assert widget.message == WAITING
+    assert widget.message == LOOKING_FOR_TISSUE
     settle(widget)
     check_sizes(widget, *(image.ravel() for image in pixels(slides)))
     widget.shut_down()
@@ -130,7 +132,7 @@ def fixed_p():
 
 
 def test_anderson_darling_is_that_of_scipy_and_its_cap_is_told(widget, slides, measure):
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     measure(widget)
     real, predicted = (image.ravel() for image in pixels(slides))
     expected = stats.anderson_ksamp([real, predicted], variant="midrank", method=fixed_p()).statistic
@@ -145,7 +147,7 @@ def test_shapes_count_once_where_they_overlap_and_only_what_is_under_them_is_rea
     boxes = np.array([[(50, 150), (50, 260), (120, 260), (120, 150)], [(100, 200), (100, 300), (180, 300), (180, 200)]])
     layer = viewer.add_shapes(boxes * 0.5 - 0.25, shape_type="rectangle", name="drawn")
     settle(widget)
-    widget.region_form.box.choose(layer)
+    widget.region_form.box.value = layer
     measure(widget)
     mask = np.zeros(SHAPE, bool)
     mask[50:120, 150:260] = True
@@ -164,7 +166,7 @@ def test_labels_are_a_region_too(widget, viewer, slides, measure, settle):
     labels[30:60, 100:150] = 3
     layer = viewer.add_labels(labels, scale=(1, 1), translate=(0.25, 0.25), name="painted")
     settle(widget)
-    widget.region_form.box.choose(layer)
+    widget.region_form.box.value = layer
     measure(widget)
     real, predicted = pixels(slides)
     check_sizes(widget, real[60:120, 200:300].ravel(), predicted[60:120, 200:300].ravel())
@@ -185,10 +187,11 @@ def test_violins_hold_the_sums_of_patches(widget, slides, measure):
         ]
         assert len(expected) > 10
         np.testing.assert_array_equal(violin.values, expected)
-        for box, total in zip(violin.boxes, violin.values, strict=True):
+        for index, total in enumerate(violin.values):
+            box = Patch(violin, index).box
             inside = slice(box.y0, box.y1), slice(box.x0, box.x1)
             assert image[inside][mask[inside]].astype(int).sum() == total
-    widget.quantity_box.choose(MEAN)
+    widget.quantity_box.value = MEAN
     (violin,) = (one for one in widget.violins.violins if one.name == "tumour" and one.panel == "QD")
     row = next(row for row in widget.heterogeneity_table.texts() if row[:2] == ["QD", "tumour"])
     assert row[2] == str(len(violin.values))
@@ -203,7 +206,7 @@ def test_all_open_slides_stand_side_by_side(widget, viewer, measure, settle):
     measure(widget)
     names = {violin.name for violin in widget.violins.violins if violin.panel == "DAPI"}
     assert names == {"tumour", "another"}
-    widget.others_box.setChecked(False)
+    widget.others_box.value = False
     settle(widget)
     assert {violin.name for violin in widget.violins.violins} == {"tumour", "tumour.predicted QD"}
 
@@ -235,7 +238,7 @@ def test_a_point_under_the_mouse_is_framed_and_a_click_goes_there(widget, viewer
     index = int(np.argmax(violin.values))
     line = next(line for line in axes.get_lines() if line.get_xdata().size == violin.values.size)
     x, y = axes.transData.transform((line.get_xdata()[index], violin.values[index]))
-    box = violin.boxes[index]
+    box = Patch(violin, index).box
     before = viewer.scene.camera.center
     # beside the axes, on the point, beside it again
     send(plot.canvas, "motion_notify_event", 1, 1)
@@ -257,7 +260,7 @@ def test_a_point_under_the_mouse_is_framed_and_a_click_goes_there(widget, viewer
         ("QD", "tumour"),
         ("QD", "tumour.predicted QD"),
     }
-    assert {one.violin.boxes[one.index] for one in plot.marked} == {box}
+    assert {one.box for one in plot.marked} == {box}
     assert viewer.layers.selection.active is viewer.layers[0]
 
 
@@ -271,7 +274,7 @@ def test_the_patch_under_the_mouse_in_the_viewer_is_marked(widget, viewer, measu
     widget.tabs.setCurrentIndex(2)
     settle(widget)
     violin = widget.violins.violins[0]
-    box = violin.boxes[7]
+    box = Patch(violin, 7).box
     # in its new size too, whether the plot changes with it or not
     widget.resize(widget.width(), widget.height() + 70)
     settle(widget)
@@ -297,12 +300,12 @@ def test_nothing_is_measured_twice(widget, viewer, measure, monkeypatch, settle)
     measure(widget)
     assert "Nothing has changed" in widget.message
     before = widget._compared[0].comparison
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     settle(widget)
     # one look at the pixels has given tissue and frame; patches without a tissue are others
     assert widget._compared[0].comparison.real.n == SHAPE[0] * SHAPE[1]
     assert widget._patches == []
-    widget.region_form.box.choose("tissue")
+    widget.region_form.box.value = "tissue"
     settle(widget)
     assert widget._compared[0].comparison is before
     assert widget._patches
@@ -321,7 +324,7 @@ def test_cancel_keeps_what_is_finished(widget, qtbot, measure, monkeypatch):
         yield Report
         pytest.fail("it went on")
 
-    monkeypatch.setattr("napari_hrpn.analysis.slide_heterogeneity", slow)
+    monkeypatch.setattr("napari_hrpn.plugin.distributions.work.slide_heterogeneity", slow)
     widget.measure()
     qtbot.waitUntil(reached.is_set, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: bool(widget._compared), timeout=WAIT_MS)
@@ -382,12 +385,12 @@ def window(make_napari_viewer_proxy, slides):
 def test_in_a_window_the_mouse_marks_patches_and_closing_it_ends_all(window, measure, close_and_go_on):
     widget = DistributionsWidget(window)
     window.window.add_dock_widget(widget, name="Distributions")
-    widget.patch_box.setValue(PATCH_PX)
+    widget.patch_box.value = PATCH_PX
     measure(widget)
     assert widget._patches
     widget.go_to_patch(Patch(widget.violins.violins[0], 3))
     assert "patch" in [layer.name for layer in window.layers]
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     widget.measure()
     close_and_go_on(window)
     for thread in [thread for thread in threading.enumerate() if thread.name == "napari-hrpn"]:

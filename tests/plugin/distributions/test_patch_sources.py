@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from napari.components import ViewerModel
 
-from napari_hrpn.plugin.distributions.patch_numbers import patch_sources
-from napari_hrpn.plugin.distributions.work import PatchSettings, patches_part
+from napari_hrpn.plugin.distributions.patches import patch_sources
+from napari_hrpn.plugin.distributions.work import patches_part
 from napari_hrpn.plugin.parts.selection import compared_channel
 from napari_hrpn.slides import FinishedTiles
 from support.compared import compared_slides, show
@@ -20,7 +20,7 @@ def test_a_slide_and_its_unfinished_prediction_have_the_same_patches():
     show(viewer, replace(predicted, read_finished=lambda: FinishedTiles(cells.copy())))
     place, prediction = (compared_channel(viewer.layers[index]) for index in (2, -1))
     own, other = patch_sources(viewer, place, {prediction: "#cc00ff"}, "QD", others=False)
-    parts = [patches_part(source, PatchSettings(128), None) for source in (own, other)]
+    parts = [patches_part(source, 128, 0.5, None) for source in (own, other)]
     enough = []
     for part in parts:
         steps = part.begin({})
@@ -33,4 +33,4 @@ def test_a_slide_and_its_unfinished_prediction_have_the_same_patches():
     expected[:4, :4] = True
     np.testing.assert_array_equal(enough, [expected, expected])
     whole, _ = patch_sources(viewer, place, {replace(prediction, slide=predicted): "#cc00ff"}, "QD", others=False)
-    assert patches_part(whole, PatchSettings(128), None).key != parts[0].key
+    assert patches_part(whole, 128, 0.5, None).key != parts[0].key

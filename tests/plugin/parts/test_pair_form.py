@@ -6,8 +6,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_hrpn.plugin.parts.pair_form import PairForm
-from napari_hrpn.plugin.parts.selection import guess_predictions, guess_real
-from napari_hrpn.plugin.parts.shared_choice import shared_choice
+from napari_hrpn.plugin.parts.selection import guess_predictions, guess_real, shared_choice
 from napari_hrpn.plugin.viewer import KEY, slide_of
 from napari_hrpn.slides import FinishedTiles
 from support.compared import compared_slides, show, slide_of_pixels
@@ -197,10 +196,10 @@ def test_a_prediction_stands_alone_where_no_probe_was_imaged_until_one_is_chosen
     assert form.place.name == "tumour DAPI"
     assert "as it was imaged" in form.note_label.text()
     # by hand, any layer may be real
-    form.real_box.choose(viewer.layers["tumour DAPI"])
+    form.real_box.value = viewer.layers["tumour DAPI"]
     until(lambda: form.pair is not None)
     assert form.pair.real.layer == viewer.layers["tumour DAPI"]
-    form.real_box.choose(None)
+    form.real_box.value = None
     until(lambda: form.pair is None)
     show(viewer, stained(("Dextran",), "other.ome.tif"))
     until(lambda: form.is_settled)
@@ -213,7 +212,7 @@ def test_panels_of_one_viewer_share_their_choice_and_a_new_one_remembers_it(view
     until(lambda: form.pair is not None)
     other = PairForm(viewer)
     qtbot.addWidget(other)
-    other.real_box.choose(viewer.layers["b"])
+    other.real_box.value = viewer.layers["b"]
     tick(other, "d GANDA", on=False)
     until(lambda: form.is_settled and form.pair is not None and len(form.pair.predictions) == 1)
     other.shut_down()

@@ -65,7 +65,7 @@ def test_what_does_not_take_long_is_measured_without_a_button(opened, viewer, sl
     assert widget.message == ""
     # what is stopped does not begin again by itself
     begun = widget._begun
-    widget.patch_box.setValue(50)
+    widget.patch_box.value = 50
     qtbot.waitUntil(lambda: widget._begun != begun, timeout=60_000)
     widget.bar.cancel()
     settle(widget)
@@ -75,15 +75,15 @@ def test_what_does_not_take_long_is_measured_without_a_button(opened, viewer, sl
 
 def test_patches_follow_the_slide_until_the_user_says_otherwise_and_the_report_has_them_too(opened, viewer, settle):
     widget = opened(DistributionsWidget)
-    assert widget.patch_box.value() == 64
+    assert widget.patch_box.value == 64
     assert "24 whole patches of 64 px, and for 0 of the paper's 512 px" in widget.patch_note.text().replace(
         "\u200b", ""
     )
     assert widget.report_choices(None).settings.patch_px is None
-    widget.patch_box.setValue(100)
+    widget.patch_box.value = 100
     viewer.layers.remove("tumour.predicted QD")
     settle(widget)
-    assert widget.patch_box.value() == 100
+    assert widget.patch_box.value == 100
     assert widget.report_choices(None).settings.patch_px == 100
 
 
@@ -96,7 +96,7 @@ def test_without_a_probe_distributions_show_the_prediction_alone(opened, viewer,
     names = {(violin.panel, violin.name) for violin in widget.violins.violins}
     assert names == {("DAPI", "tumour"), ("CD31", "tumour"), ("QD", "tumour.predicted QD")}
     found = next(found for source, found in widget._patches if source.colour is not None)
-    side = widget.patch_box.value()
+    side = int(widget.patch_box.value)
     pixels = np.asarray(slides[1].levels[0][0])[:side, 128 : 128 + side]
     assert found.totals[0, 0, 128 // side] == pixels.sum()
 
@@ -105,12 +105,12 @@ def test_without_a_probe_penetration_is_that_of_the_prediction(opened, viewer, s
     without_probe(viewer, slides)
     widget = opened(PenetrationWidget)
     measure(widget)
-    assert {one.image for one in widget._all_profiles} == {"tumour.predicted QD"}
+    assert {one.image for one in widget.profiles} == {"tumour.predicted QD"}
     show(viewer, slides[0])
-    alone = [one.d50_um for one in widget._all_profiles if one.area == "tissue"]
+    alone = [one.d50_um for one in widget.profiles if one.area == "tissue"]
     settle(widget)
     measure(widget)
-    both = {one.image: one.d50_um for one in widget._all_profiles if one.area == "tissue"}
+    both = {one.image: one.d50_um for one in widget.profiles if one.area == "tissue"}
     assert "tumour QD" in both
     assert both["tumour.predicted QD"] == pytest.approx(alone[0], nan_ok=True)
 
@@ -172,14 +172,14 @@ def contrast(*colours):
 def test_tab_goes_through_what_can_be_seen_and_comes_back(opened, kind, qtbot):
     widget = opened(kind)
     widget.activateWindow()
-    widget.pair_form.real_box.setFocus()
+    widget.pair_form.real_box.native.setFocus()
     qtbot.waitUntil(lambda: QApplication.focusWidget() is not None, timeout=10_000)
     seen = []
     for _ in range(60):
         seen.append(QApplication.focusWidget())
         assert seen[-1].isVisible()
-        if len(seen) > 3 and seen[-1] is widget.pair_form.real_box:
+        if len(seen) > 3 and seen[-1] is widget.pair_form.real_box.native:
             break
         QTest.keyClick(seen[-1], Qt.Key.Key_Tab)
-    assert seen[-1] is widget.pair_form.real_box
+    assert seen[-1] is widget.pair_form.real_box.native
     assert len(set(map(id, seen[:-1]))) == len(seen) - 1

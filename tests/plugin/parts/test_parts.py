@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from napari_hrpn.plugin.parts.staged_progress import Progress, StagedProgress, Stopped
+from napari_hrpn.core.progress import Progress
 from napari_hrpn.plugin.parts.tasks import MOST_KEPT, Finished, Part, Remembered, in_turn, who
 
 
@@ -61,20 +61,17 @@ def test_stopping_keeps_what_is_finished_and_closes_what_is_not():
     assert closed == ["two"]
 
 
-def test_a_course_that_is_to_stop_does_not_take_another_step():
-    stop = threading.Event()
-    stop.set()
-    steps = StagedProgress(stop, 1).follow("", counting("one", 1).begin({}), 1)
-    assert next(steps).share == 0
-    with pytest.raises(Stopped):
-        next(steps)
+def test_what_is_to_stop_does_not_take_another_step():
+    (first,), is_complete = run([counting("one", 1)], stop_after=1)
+    assert first.share == 0
+    assert not is_complete
 
 
 def test_the_result_that_was_not_used_for_longest_is_forgotten():
     kept = Remembered()
     for key in range(MOST_KEPT):
         kept.keep(key, key)
-    assert kept.get(0) == 0
+    assert kept.known(0) == 0
     kept.keep("new", "new")
     assert 0 in kept
     assert 1 not in kept

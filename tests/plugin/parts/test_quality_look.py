@@ -13,8 +13,7 @@ from napari.layers import Image
 from napari.utils.notifications import notification_manager
 
 from napari_hrpn.analysis import Finding
-from napari_hrpn.plugin.parts.quality_check import QualityLook
-from napari_hrpn.plugin.parts.quality_words import findings_tooltip, warnings_of, warnings_of_slides
+from napari_hrpn.plugin.parts.quality_check import QualityLook, findings_tooltip, warnings_of, warnings_of_slides
 from napari_hrpn.plugin.viewer import slide_from_layers
 from napari_hrpn.slides import ChannelRoles, SlideError
 from support.predictions import make_slide

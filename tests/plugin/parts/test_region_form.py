@@ -47,7 +47,7 @@ def look(viewer, tissue):
 
 
 def offered(form):
-    return [form.box.itemText(index) for index in range(form.box.count())]
+    return [form.box.native.itemText(index) for index in range(len(form.box))]
 
 
 def test_the_tissue_is_chosen_as_soon_as_there_is_one_unless_somebody_chose_otherwise(form, tissue, look, qtbot):
@@ -55,15 +55,15 @@ def test_the_tissue_is_chosen_as_soon_as_there_is_one_unless_somebody_chose_othe
     real = look()
     assert form.value == TISSUE
     assert form.is_waiting
-    assert not form.edit_button.isEnabled()
+    assert not form.edit_button.enabled
     qtbot.waitUntil(lambda: not tissue.is_busy, timeout=WAIT_MS)
     assert not form.is_waiting
     assert form.wanted(real) is tissue.mask
-    assert form.edit_button.isEnabled()
+    assert form.edit_button.enabled
     tissue.look_at(None)
     assert form.value == FRAME
     # as a user does
-    form.box.activated.emit(0)
+    form.box.native.activated.emit(0)
     tissue.look_at(real)
     assert form.value == FRAME
     assert form.wanted(real) is None
@@ -75,7 +75,7 @@ def test_results_are_no_regions_and_drawings_are(form, viewer, look, qtbot):
     viewer.add_labels(np.ones((300, 400), int), name="b", metadata={KEY: {"of": "us"}})
     qtbot.waitUntil(lambda: form.is_settled, timeout=WAIT_MS)
     assert offered(form) == ["Tissue", "Whole frame", "ROI: a"]
-    form.box.choose(drawn)
+    form.box.value = drawn
     (annotation,) = form.wanted(real).annotations
     assert annotation.rings[0][0].min(axis=0) == pytest.approx([10.5, 20.5])
 
@@ -87,13 +87,13 @@ def test_the_key_tells_regions_apart_and_changes_with_them(form, viewer, tissue,
     qtbot.waitUntil(lambda: form.is_settled, timeout=WAIT_MS)
     keys = []
     for value in (TISSUE, FRAME, drawn):
-        form.box.choose(value)
+        form.box.value = value
         keys.append(form.key)
         assert form.key == keys[-1]
     with qtbot.waitSignal(form.changed, timeout=WAIT_MS):
         drawn.data = [drawn.data[0] + 1]
     keys.append(form.key)
-    form.box.choose(TISSUE)
+    form.box.value = TISSUE
     layer = tissue.show_layer()
     layer.data = np.zeros_like(layer.data)
     keys.append(form.key)

@@ -11,12 +11,19 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_hrpn.analysis import EvaluationSettings
+from napari_hrpn.core.progress import Progress
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
 from napari_hrpn.plugin.parts import report_button
 from napari_hrpn.plugin.parts.pair_form import PairForm
 from napari_hrpn.plugin.parts.region_form import FRAME
-from napari_hrpn.plugin.parts.report_button import STOPPED, WHOLE_FRAME, ReportBar, stained_slide
-from napari_hrpn.plugin.parts.report_run import ReportChoices, ReportStep, together
+from napari_hrpn.plugin.parts.report_button import (
+    STOPPED,
+    WHOLE_FRAME,
+    ReportBar,
+    ReportChoices,
+    stained_slide,
+    together,
+)
 from napari_hrpn.plugin.parts.selection import compared_channel
 from napari_hrpn.plugin.parts.tissue_mask import Tissue
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
@@ -102,7 +109,7 @@ class SlowReport:
 def slow(monkeypatch):
     def run(error=None):
         report = SlowReport(error)
-        monkeypatch.setattr("napari_hrpn.reports.write_evaluation", report)
+        monkeypatch.setattr("napari_hrpn.plugin.parts.report_button.write_evaluation", report)
         return report
 
     return run
@@ -254,7 +261,7 @@ def test_every_widget_that_compares_writes_it(kind, viewer, parent, monkeypatch,
 
     def steps(one, folder):
         reported.append((one, folder))
-        yield ReportStep(1)
+        yield Progress(0, 1)
         raise ReportError("enough.")
 
     monkeypatch.setattr(report_button, "report_steps", steps)
@@ -279,7 +286,7 @@ def test_every_widget_that_compares_writes_it(kind, viewer, parent, monkeypatch,
     assert one.glass is not None
     assert len(one.rois) == regions
     if kind is not RoiCorrelationWidget:
-        widget.region_form.box.choose(FRAME)
+        widget.region_form.box.value = FRAME
         settle(qtbot, widget)
         widget.report.measure_button.click()
         qtbot.waitUntil(lambda: len(reported) > 1 and not widget.report.is_busy, timeout=WAIT_MS)

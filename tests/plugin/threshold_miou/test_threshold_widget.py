@@ -87,7 +87,7 @@ def pixels(slides, level=0):
 
 
 def in_frame(widget, settle):
-    widget.region_form.box.choose(FRAME)
+    widget.region_form.box.value = FRAME
     settle(widget)
 
 
@@ -106,7 +106,7 @@ def expected(real, predicted, threshold, mask=None):
 
 def offered(widget):
     box = widget.region_form.box
-    return [box.itemText(index) for index in range(box.count())]
+    return [box.native.itemText(index) for index in range(len(box))]
 
 
 def labels(widget):
@@ -187,7 +187,7 @@ def test_without_a_tissue_the_frame_is_measured_and_it_is_told_why(viewer, settl
     widget = open_widget()
     assert offered(widget) == ["Whole frame"]
     assert numbers(widget)["region"] == expected(*pixels(slides), widget.threshold_form.threshold)
-    assert "shows nuclei" in widget.region_form.edit_button.toolTip()
+    assert "shows nuclei" in widget.region_form.edit_button.tooltip
     for slide in slides:
         show(viewer, slide)
     settle(widget)
@@ -214,7 +214,7 @@ def test_shapes_are_a_region_that_follows_them(widget, viewer, slides, settle):
     corners = np.array([[50, 500], [50, 600], [120, 600], [120, 500]]) - 0.5
     shapes = viewer.add_shapes([corners], name="roi", scale=(0.5, 0.5), units=("um", "um"))
     settle(widget)
-    widget.region_form.box.choose(shapes)
+    widget.region_form.box.value = shapes
     assert widget.region_form.title == "ROI: roi"
     settle(widget)
     part = slice(50, 120), slice(500, 600)
@@ -233,13 +233,13 @@ def test_shapes_are_a_region_that_follows_them(widget, viewer, slides, settle):
 
 def test_painted_tissue_counts_at_once(widget, viewer, settle):
     n = int(numbers(widget)["region"][2].replace(",", ""))
-    widget.region_form.edit_button.click()
+    widget.region_form.edit_button.native.click()
     layer = widget.tissue.layer
     layer.data = np.where(np.arange(layer.data.shape[0])[:, None] < layer.data.shape[0] // 2, layer.data, 0)
     settle(widget)
     assert 0 < int(numbers(widget)["region"][2].replace(",", "")) < 0.6 * n
     assert not [title for title in offered(widget) if title.startswith("ROI")]
-    assert not widget.region_form.edit_button.isEnabled()
+    assert not widget.region_form.edit_button.enabled
 
 
 def test_several_predictions_have_rows_and_curves_and_one_is_shown(widget, viewer, slides, settle):
@@ -278,7 +278,7 @@ def test_a_large_slide_is_estimated_first_and_read_in_full_when_asked(
     assert numbers(widget)["region"] == expected(real, predicted, widget.threshold_form.threshold)
     assert "estimate" not in widget.numbers.level_label.text()
     # the same again is known at once
-    widget.region_form.box.choose(TISSUE)
+    widget.region_form.box.value = TISSUE
     settle(widget)
     assert "estimate" in widget.numbers.level_label.text()
     in_frame(widget, settle)

@@ -1,4 +1,4 @@
-"""Histogram and Q-Q plot of a real image and its predictions, with the values under the mouse."""
+"""Histogram and Q-Q plot of a real image and its predictions, and how far apart their distributions are, in tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.analysis import histogram
 from napari_hrpn.plugin.parts.plot import Ink, Plot, dress, explain, number_log_axis, say_in, short
 from napari_hrpn.reports import number
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from napari_hrpn.analysis import SharedHistogram
+    from napari_hrpn.analysis import SharedHistogram, ValueCounts
     from napari_hrpn.plugin.distributions.work import Comparison
 
 _HEIGHT_PX = 280
@@ -24,34 +25,92 @@ _BINS = 256
 _MOST_BINS = 65_536
 _SHOWN_PERCENT = 99.9
 _LONGEST_NAME = 30
+_NEAR_PX = 12
 NOTHING = "The grey levels are not compared yet."
+SIZES = {
+    "Prediction": ("prediction", "Compared with the real image"),
+    "n": ("n_predicted", "Pixels of the region"),
+    "W₁": (
+        "wasserstein",
+        "Wasserstein distance: how many grey levels a pixel has to change, on average, to make the two equal",
+    ),
+    "KS": (
+        "kolmogorov_smirnov",
+        "Largest difference between the two cumulative distributions: 0 equal, 1 apart throughout",
+    ),
+    "Q-Q slope": (
+        "qq_slope",
+        "Of the percentiles 1 to 99: below 1, dark and bright predicted pixels differ too little",
+    ),
+    "A-D": (
+        "anderson_darling",
+        "k-sample Anderson-Darling statistic, about 0 for one distribution. Pixels are not independent, so it says\n"
+        "whether, not how much, they differ; its table ends at the cap in the next column",
+    ),
+    "A-D cap": (
+        "anderson_darling_cap",
+        "Where the table of the test ends; no p-value is given, since neighbouring pixels repeat each other",
+    ),
+}
+"""Columns on the screen: what is in `size_records`, and what it means."""
 
 
 @dataclass(frozen=True, eq=False)
 class Compared:
     """A prediction in the plots."""
 
-    # Of the prediction
     name: str
     colour: str
     comparison: Comparison  # With the real image
 
 
-class HistogramPlot(Plot):
-    """Pixels of each grey level, over the same bins for all images."""
+def size_records(compared: Sequence[Compared], region: str) -> list[dict[str, Any]]:
+    """How far apart distributions are: sizes first, then a test."""
+    return [
+        {
+            "prediction": one.name,
+            "region": region,
+            "wasserstein": sizes.wasserstein,
+            "kolmogorov_smirnov": sizes.kolmogorov_smirnov,
+            "qq_slope": sizes.qq_slope,
+            "qq_intercept": sizes.qq_intercept,
+            "anderson_darling": sizes.anderson_darling.statistic,
+            "anderson_darling_cap": sizes.anderson_darling.capped,
+            "n_real": sizes.n_real,
+            "n_predicted": sizes.n_predicted,
+            "reason": sizes.reason,
+        }
+        for one in compared
+        for sizes in (one.comparison.sizes,)
+    ]
+
+
+class _ValuePlot(Plot):
+    """A plot of grey levels."""
 
     def __init__(self) -> None:
         super().__init__(_HEIGHT_PX)
         self.nothing = NOTHING
-        self.is_log = False
         self._real_name = "real"
         self._compared: Sequence[Compared] = ()
-        self._is_whole = False
+
+    def show_images(self, real_name: str, compared: Sequence[Compared]) -> None:
+        """Show other images."""
+        self._real_name, self._compared = real_name, compared
+        self.redraw_soon()
+
+
+class HistogramPlot(_ValuePlot):
+    """Pixels of each grey level, over the same bins for all images; `is_whole` says that these are whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_log = self.is_whole = False
         self.histogram: SharedHistogram | None = None
 
-    def show_images(self, real_name: str, compared: Sequence[Compared], *, is_whole: bool = False) -> None:
+    def show_images(self, real_name: str, compared: Sequence[Compared]) -> None:
         """Show other images."""
-        self._real_name, self._compared, self._is_whole = real_name, compared, is_whole
+        super().show_images(real_name, compared)
         self._count()
 
     def set_log(self, is_log: bool) -> None:
@@ -68,10 +127,10 @@ class HistogramPlot(Plot):
         """A row per bin, with the pixels of each image."""
         if self.histogram is None:
             return []
-        edges, counts = self.histogram.edges, self.histogram.counts
+        edges, counts = self.histogram.edges.tolist(), self.histogram.counts.T.tolist()
         return [
-            {"from": low, "to": high, **{name: int(n) for name, n in zip(self.names, column, strict=True)}}
-            for low, high, column in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.T, strict=True)
+            {"from": low, "to": high, **dict(zip(self.names, column, strict=True))}
+            for low, high, column in zip(edges[:-1], edges[1:], counts, strict=True)
         ]
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
@@ -80,15 +139,17 @@ class HistogramPlot(Plot):
             say_in(figure, self.nothing, ink)
             return
         axes = figure.add_subplot()
-        for name, colour, counts in zip(self.names, self._colours(ink), self.histogram.counts, strict=True):
-            axes.stairs(
-                counts, self.histogram.edges, color=colour, label=f"{short(name, _LONGEST_NAME)}, n = {counts.sum():,}"
-            )
+        colours = [ink.real, *(one.colour for one in self._compared)]
+        for name, colour, counts in zip(self.names, colours, self.histogram.counts, strict=True):
+            label = f"{short(name, _LONGEST_NAME)}, n = {counts.sum():,}"
+            axes.stairs(counts, self.histogram.edges, color=colour, label=label)
         dress(axes, ink, across="grey level", up="pixels")
         if self.is_log:
             number_log_axis(axes)
         else:
-            axes.set_xlim(self.histogram.edges[0], self._bright_end())
+            low, bright, _ = self._ends()
+            end = bright + max(1e-9, 0.02 * (bright - low)) if bright > low else low + 1
+            axes.set_xlim(self.histogram.edges[0], end)
             axes.set_ylim(0)
             axes.ticklabel_format(axis="y", scilimits=(-3, 4))
         explain(axes, ink)
@@ -103,32 +164,22 @@ class HistogramPlot(Plot):
         lines = [f"{name}: {n:,}" for name, n in zip(self.names, found.counts[:, index], strict=True)]
         return "\n".join([f"grey level {low:g} to {high:g}", *lines])
 
-    def _colours(self, ink: Ink) -> list[str]:
-        return [ink.real, *(one.colour for one in self._compared)]
-
     def _count(self) -> None:
-        from napari_hrpn.analysis import histogram
-
         images = self._images()
-        has_pixels = any(image.n for image in images)
-        self.histogram = histogram(images, self._bins(), whole=self._is_whole) if has_pixels else None
+        self.histogram = histogram(images, self._bins(), whole=self.is_whole) if images else None
         self.redraw_soon()
 
-    def _images(self) -> list[Any]:
-        if not self._compared:
-            return []
-        return [self._compared[0].comparison.real, *(one.comparison.predicted for one in self._compared)]
+    def _images(self) -> list[ValueCounts]:
+        """All images; none where none of them has a pixel."""
+        images = [one.comparison.real for one in self._compared[:1]]
+        images += [one.comparison.predicted for one in self._compared]
+        return images if any(image.n for image in images) else []
 
     def _ends(self) -> tuple[float, float, float]:
         """Darkest pixel, end of what a linear plot shows, brightest pixel."""
-        low, bright, high = zip(
-            *(image.percentile([0, _SHOWN_PERCENT, 100]) for image in self._images() if image.n), strict=True
-        )
+        ends = [image.percentile([0, _SHOWN_PERCENT, 100]) for image in self._images() if image.n]
+        low, bright, high = zip(*ends, strict=True)
         return min(low), max(bright), max(high)
-
-    def _bright_end(self) -> float:
-        low, bright, _ = self._ends()
-        return bright + max(1e-9, 0.02 * (bright - low)) if bright > low else low + 1
 
     def _bins(self) -> int:
         """So many that about 256 of them are in view."""
@@ -138,26 +189,16 @@ class HistogramPlot(Plot):
         return min(_MOST_BINS, math.ceil(_BINS * (high - low) / (bright - low)))
 
 
-class QuantilePlot(Plot):
+class QuantilePlot(_ValuePlot):
     """Percentiles of predictions over those of the real image."""
 
-    def __init__(self) -> None:
-        super().__init__(_HEIGHT_PX)
-        self.nothing = NOTHING
-        self._real_name = "real"
-        self._compared: Sequence[Compared] = ()
-
-    def show_images(self, real_name: str, compared: Sequence[Compared]) -> None:
-        """Show other images."""
-        self._real_name, self._compared = real_name, compared
-        self.redraw_soon()
-
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[dict[str, Any]]:
         """A row per prediction and percentile."""
         return [
             {"prediction": one.name, "percentile": percentile, "real": real, "predicted": predicted}
             for one in self._compared
-            for percentile, real, predicted in _points(one)
+            for found in (one.comparison.quantiles,)
+            for percentile, real, predicted in zip(found.percentiles, found.real, found.predicted, strict=True)
         ]
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
@@ -166,14 +207,15 @@ class QuantilePlot(Plot):
             say_in(figure, self.nothing, ink)
             return
         axes = figure.add_subplot()
+        span: list[float] = []
         for one in self._compared:
             found = one.comparison.quantiles
             label = f"{short(one.name, _LONGEST_NAME)}, slope {number(found.slope)}"
             axes.plot(found.real, found.predicted, "o", color=one.colour, markersize=3, label=label)
             ends = np.array([found.real[1], found.real[99]])
             axes.plot(ends, found.intercept + found.slope * ends, "-", color=one.colour, linewidth=1, alpha=0.8)
-        ends_of_all = [value for one in self._compared for value in (*_ends(one),)]
-        span = [min(ends_of_all), max(ends_of_all)]
+            values = found.real[0], found.real[-1], found.predicted[0], found.predicted[-1]
+            span = [min(*span, *values), max(*span, *values)]
         axes.plot(span, span, "--", color=ink.text, linewidth=1, alpha=0.6, label="equal distributions", zorder=0)
         n = self._compared[0].comparison.quantiles.n_real
         name = short(self._real_name, _LONGEST_NAME)
@@ -182,20 +224,13 @@ class QuantilePlot(Plot):
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
         """The percentile whose point is nearest to the mouse."""
-        points = [(one.name, *point) for one in self._compared for point in _points(one)]
-        if not points:
+        rows = self.rows()
+        if not rows:
             return ""
-        places = event.inaxes.transData.transform([point[2:] for point in points])
-        apart = np.hypot(*(places - (event.x, event.y)).T)
-        name, percentile, real, predicted = points[int(apart.argmin())]
-        return f"{name}\npercentile {percentile:g}: real {real:g}, predicted {predicted:g}" if apart.min() < 12 else ""
-
-
-def _points(one: Compared) -> list[tuple[float, float, float]]:
-    found = one.comparison.quantiles
-    return list(zip(found.percentiles, found.real, found.predicted, strict=True))
-
-
-def _ends(one: Compared) -> tuple[float, float, float, float]:
-    found = one.comparison.quantiles
-    return found.real[0], found.real[-1], found.predicted[0], found.predicted[-1]
+        points = event.inaxes.transData.transform([(row["real"], row["predicted"]) for row in rows])
+        distances = np.hypot(*(points - (event.x, event.y)).T)
+        if distances.min() >= _NEAR_PX:
+            return ""
+        nearest = rows[int(distances.argmin())]
+        values = f"real {nearest['real']:g}, predicted {nearest['predicted']:g}"
+        return f"{nearest['prediction']}\npercentile {nearest['percentile']:g}: {values}"

@@ -1,21 +1,23 @@
-"""Violins of what the patches of slides hold, a panel per channel, a violin per tumour; every patch is a point.
+"""Violin plot of the patches of slides: a panel per channel, a violin per tumour, a point per patch.
 
-The rule: a point knows its patch, so the mouse on a violin and the mouse in the viewer mean the same place.
+A point has its patch, so the mouse on a violin and the mouse in the viewer mean the same place.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Signal
 
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.parts.plot import LEFT_PX, RIGHT_PX, TEXT_POINTS, Ink, Plot, dress, say_in, short
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import NDArray
 
-    from napari_hrpn.core import Box
     from napari_hrpn.plugin.distributions.work import PatchSource
 
 _PANEL_PX = 205
@@ -41,13 +42,25 @@ _NOTHING = "Press Measure to cut the slides into patches."
 class Violin:
     """The patches of one channel of one slide."""
 
-    # The channel, and the tumour
-    panel: str
-    name: str
-    values: NDArray[np.float64]  # One number per patch that counts
-    boxes: tuple[Box, ...]
-    places: Mapping[tuple[int, int], int]  # From row and column of the grid of patches to the place in `values`
+    panel: str  # The channel
     source: PatchSource
+    values: NDArray[np.float64]  # One number per patch that counts
+    cells: tuple[tuple[int, int], ...]  # Row and column of each patch in the grid of patches
+    patch_px: int
+
+    @property
+    def name(self) -> str:
+        """The tumour."""
+        return self.source.tumour
+
+    def patches_at(self, row: int, column: int) -> list[Patch]:
+        """The patch in a row and a column of the grid; none where it does not count."""
+        index = self._indices.get((row, column))
+        return [] if index is None else [Patch(self, index)]
+
+    @cached_property
+    def _indices(self) -> dict[tuple[int, int], int]:
+        return {cell: index for index, cell in enumerate(self.cells)}
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,18 @@ class Patch:
 
     violin: Violin
     index: int  # Which of its patches
+
+    @property
+    def box(self) -> Box:
+        """Where it is on its slide."""
+        (row, column), side = self.violin.cells[self.index], self.violin.patch_px
+        height, width = self.violin.source.slide.shape
+        return Box(row * side, min((row + 1) * side, height), column * side, min((column + 1) * side, width))
+
+    @property
+    def value(self) -> float:
+        """What is plotted of it."""
+        return float(self.violin.values[self.index])
 
 
 class ViolinPlot(Plot):
@@ -90,8 +115,8 @@ class ViolinPlot(Plot):
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
         """Draw a panel per channel."""
-        is_own = figure is self.figure
-        if is_own:
+        is_shown = figure is self.figure
+        if is_shown:
             self._axes, self._mark_lines = {}, {}
         panels = self._panels()
         if not panels:
@@ -103,7 +128,7 @@ class ViolinPlot(Plot):
             room_px = self.canvas.width() / self._grid()[1] - LEFT_PX - RIGHT_PX
             _draw_panel(axes, violins, ink, room_px)
             dress(axes, ink, up=self._quantity, title=panel)
-            if is_own:
+            if is_shown:
                 self._axes[axes] = violins
                 (self._mark_lines[panel],) = axes.plot(
                     [], [], "o", markersize=9, color=MARK_COLOUR, markeredgecolor=ink.background, animated=True
@@ -122,9 +147,9 @@ class ViolinPlot(Plot):
         for place, violin in enumerate(self._axes.get(event.inaxes, ())):
             if len(violin.values):
                 points = np.column_stack([place + _aside(len(violin.values)), violin.values])
-                apart = np.hypot(*(event.inaxes.transData.transform(points) - (event.x, event.y)).T)
-                if apart.min() < nearest:
-                    nearest, patch = float(apart.min()), Patch(violin, int(apart.argmin()))
+                distances = np.hypot(*(event.inaxes.transData.transform(points) - (event.x, event.y)).T)
+                if distances.min() < nearest:
+                    nearest, patch = float(distances.min()), Patch(violin, int(distances.argmin()))
         return patch
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
@@ -132,18 +157,17 @@ class ViolinPlot(Plot):
         patch = self.patch_at(event)
         if patch is None:
             return ""
-        box = patch.violin.boxes[patch.index]
-        value = patch.violin.values[patch.index]
-        return f"{patch.violin.name}, {patch.violin.panel}\nrow {box.y0}, column {box.x0} px: {value:.6g}"
+        place = f"row {patch.box.y0}, column {patch.box.x0} px"
+        return f"{patch.violin.name}, {patch.violin.panel}\n{place}: {patch.value:.6g}"
 
     def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
-        """Tell which patch was clicked on."""
-        patch = self.patch_at(event) if event.inaxes is not None else None
+        """Emit which patch was clicked on."""
+        patch = self.patch_at(event)
         if patch is not None:
             self.picked.emit(patch)
 
     def _point(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
-        patch = self.patch_at(event) if event.inaxes is not None else None
+        patch = self.patch_at(event)
         if patch != self._under_mouse:
             self._under_mouse = patch
             self.pointed.emit(patch)
@@ -161,7 +185,7 @@ class ViolinPlot(Plot):
     def _place_marks(self) -> None:
         for violins in self._axes.values():
             points = [
-                (place + _aside(len(one.violin.values))[one.index], one.violin.values[one.index])
+                (place + _aside(len(violin.values))[one.index], one.value)
                 for one in self.marked
                 for place, violin in enumerate(violins)
                 if violin is one.violin

@@ -1,4 +1,4 @@
-"""Where a pair is compared: the frame, the tissue, or what was drawn; the same part at every level of a slide."""
+"""Region in which a pair is compared: the frame, the tissue, or what was drawn; the same part at every level."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from napari_hrpn.analysis import roi_bounds, roi_mask
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.viewer.drawn_regions import DrawnLabels, DrawnShapes
 from napari_hrpn.slides import Annotation, RegionMask, read_regions, region_mask
@@ -47,8 +48,6 @@ class Region:
 
     def bounds(self, shape: tuple[int, int]) -> Box:
         """The smallest rectangle of full-resolution pixels that holds it."""
-        from napari_hrpn.analysis import roi_bounds
-
         if self.part is None:
             return Box(0, shape[0], 0, shape[1])
         rows, columns = roi_bounds(self.part, shape)
@@ -56,28 +55,16 @@ class Region:
 
     def inside(self, box: Box, downsample: tuple[float, float]) -> NDArray[np.bool_] | None:
         """Which pixels of a level are in it."""
-        from napari_hrpn.analysis import roi_mask
-
         rows, columns = slice(box.y0, box.y1), slice(box.x0, box.x1)
         if self.part is None:
             return None
         if isinstance(self.part, RegionMask):
-            own = self.part.downsample[0] / downsample[0], self.part.downsample[1] / downsample[1]
-            is_coarser = min(own) >= 1
-            # at full resolution, the very pixels that are counted there
-            return RegionMask(self.part.mask, own).within(rows, columns) if is_coarser else self._at_centres(own, box)
+            steps = self.part.downsample[0] / downsample[0], self.part.downsample[1] / downsample[1]
+            if min(steps) >= 1:
+                # at full resolution, the very pixels that are counted there
+                return RegionMask(self.part.mask, steps).within(rows, columns)
+            return _at_centres(self.part.mask, steps, (rows, columns))
         return roi_mask(self.part, rows, columns, downsample)
-
-    def _at_centres(self, downsample: tuple[float, float], box: Box) -> NDArray[np.bool_]:
-        assert isinstance(self.part, RegionMask)
-        mask = self.part.mask
-        y, x = (
-            np.clip((np.arange(start, stop) + 0.5) * factor, 0, size - 1).astype(np.intp)
-            for start, stop, factor, size in zip(
-                (box.y0, box.x0), (box.y1, box.x1), [1 / own for own in downsample], mask.shape, strict=True
-            )
-        )
-        return mask[np.ix_(y, x)]
 
 
 def found_region(title: str, wanted: Wanted, shape: tuple[int, int]) -> Region:
@@ -100,12 +87,21 @@ def region_pairs(
     part = region.part
     if isinstance(part, Annotation):
         box = region.bounds(real.slide.shape)
-        slides = [each.slide.cut(slice(box.y0, box.y1), slice(box.x0, box.x1)) for each in (real, predicted)]
+        slides = [one.slide.cut(slice(box.y0, box.y1), slice(box.x0, box.x1)) for one in (real, predicted)]
         rois = (_moved(part, box),)
         pairs = yield from slide_pairs(slides[0], real.channel, slides[1], predicted.channel, rois=rois)
         return pairs.rois[0]
     pairs = yield from slide_pairs(real.slide, real.channel, predicted.slide, predicted.channel, tissue=part)
     return pairs.frame if pairs.tissue is None else pairs.tissue
+
+
+def _at_centres(mask: NDArray[np.bool_], steps: tuple[float, float], sides: tuple[slice, slice]) -> NDArray[np.bool_]:
+    """Pixels of a finer mask at the centres of those of a level; `steps` of these are one of the mask."""
+    y, x = (
+        np.clip((np.arange(side.start, side.stop) + 0.5) / step, 0, size - 1).astype(np.intp)
+        for side, step, size in zip(sides, steps, mask.shape, strict=True)
+    )
+    return mask[np.ix_(y, x)]
 
 
 def _moved(annotation: Annotation, box: Box) -> Annotation:

@@ -1,25 +1,26 @@
-"""The buttons Measure and Cancel with a progress bar, the time left and a sentence; runs parts in a thread."""
+"""Buttons Measure and Cancel with a progress bar, the time left and a sentence; runs parts in a thread."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.parts.messages import PROBLEM, TEXT, ToneLabel, time_in_words
-from napari_hrpn.plugin.parts.staged_progress import Progress
+from napari_hrpn.plugin.parts.messages import PROBLEM, MessagePanel, time_in_words
 from napari_hrpn.plugin.parts.tasks import Finished, Part, Remembered, in_turn
 from napari_hrpn.plugin.parts.user_error import sentence_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from napari_hrpn.core.progress import Progress
+
 _STEPS = 1000
 
 
-class MeasureBar(QWidget):
+class MeasureBar(MessagePanel):
     """Starts, follows and ends measurements, and remembers their parts.
 
     `asked` says that the user wants to measure, `found` carries the key of a part that has its result, `ended` says
@@ -32,8 +33,6 @@ class MeasureBar(QWidget):
 
     def __init__(self, tooltip: str) -> None:
         super().__init__()
-        self.message = ""
-        self.message_label = ToneLabel(TEXT)
         self.results = Remembered()
         self._run: BackgroundRun | None = None
         self.measure_button = QPushButton("Measure")
@@ -42,12 +41,12 @@ class MeasureBar(QWidget):
         self.cancel_button.setToolTip("Stop after the block that is being read; what is finished is kept")
         self.bar = QProgressBar()
         self.bar.setToolTip("Share of all that is to be measured")
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.measure_button)
-        buttons.addWidget(self.cancel_button)
+        self.buttons = QHBoxLayout()
+        self.buttons.addWidget(self.measure_button)
+        self.buttons.addWidget(self.cancel_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(buttons)
+        layout.addLayout(self.buttons)
         layout.addWidget(self.bar)
         layout.addWidget(self.message_label)
         self.measure_button.clicked.connect(self.asked)
@@ -63,7 +62,7 @@ class MeasureBar(QWidget):
         """Compute the parts that are not known; nothing is done while others are computed."""
         if self.is_running or all(part.key in self.results for part in parts):
             return False
-        self._run = BackgroundRun(in_turn(parts, self.results.copy()))
+        self._run = BackgroundRun(in_turn(parts, self.results))
         self._run.yielded.connect(self._take)
         self._run.returned.connect(self._end)
         self._run.failed.connect(self._fail)
@@ -74,17 +73,9 @@ class MeasureBar(QWidget):
         self._run.start()
         return True
 
-    def say(self, sentence: str) -> None:
-        """Show a sentence."""
-        self._show(sentence, TEXT)
-
     def refuse(self, sentence: str) -> None:
         """Show why something cannot be done, in the colour of what went wrong."""
-        self._show(sentence, PROBLEM)
-
-    def _show(self, sentence: str, tone: str) -> None:
-        self.message = sentence
-        self.message_label.say(sentence, tone)
+        self.say(sentence, PROBLEM)
 
     def cancel(self) -> None:
         """Stop after the step that is being done; what is finished is kept."""
@@ -94,7 +85,7 @@ class MeasureBar(QWidget):
             self.say("Stopping after this block …")
 
     def abandon(self) -> None:
-        """The same, tell nothing more and forget all, for the widget is going away."""
+        """Stop, emit nothing more and forget all results, for the widget is going away."""
         if self._run is not None:
             self._run.abandon()
             self._run = None
@@ -102,7 +93,7 @@ class MeasureBar(QWidget):
 
     def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever the part returned)
         """Result of a part; None where it is not known."""
-        return self.results.get(key)
+        return self.results.known(key)
 
     def _take(self, news: Progress | Finished) -> None:
         if isinstance(news, Finished):
@@ -131,6 +122,6 @@ class MeasureBar(QWidget):
 
     def _show_state(self) -> None:
         self.measure_button.setEnabled(not self.is_running)
+        for widget in (self.cancel_button, self.bar):
+            widget.setVisible(self.is_running)
         self.cancel_button.setEnabled(self.is_running)
-        self.cancel_button.setVisible(self.is_running)
-        self.bar.setVisible(self.is_running)

@@ -1,6 +1,6 @@
-"""What the widgets that measure whole slides share: real and predicted layers, tissue, a run, colours, and an end.
+"""Dock widget that measures a real slide and its predictions: what is chosen, a run, the results, colours, an end.
 
-The rule: what is shown always belongs to what is chosen; what is not known yet is not shown.
+What is shown always belongs to what is chosen; what is not known yet is not shown.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.arrangement import MOST_STRETCH
+from napari_hrpn.plugin.parts.arrangement import stacked
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.measure_bar import MeasureBar
 from napari_hrpn.plugin.parts.pair_form import PairForm
-from napari_hrpn.plugin.parts.plot import Plot
-from napari_hrpn.plugin.parts.plot_theme import PlotTheme
+from napari_hrpn.plugin.parts.plot import Plot, PlotTheme
 from napari_hrpn.plugin.parts.region_form import FRAME
-from napari_hrpn.plugin.parts.report_button import ReportBar
-from napari_hrpn.plugin.parts.report_run import ReportChoices
+from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE, ReportBar, ReportChoices
 from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
 from napari_hrpn.plugin.parts.selection import ComparedChannel
 from napari_hrpn.plugin.parts.tissue_mask import Tissue
@@ -38,11 +36,8 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import Slide
 
-    Wanted = Callable[[], Sequence[Part]]
-
 _UNASKED_WEIGHT = 128e6
-"""In pixels that are looked at: what takes some seconds is measured without being asked."""
-WAITING = "Looking for the tissue …"
+"""In pixels that are read: what takes some seconds is measured without being asked."""
 
 
 class MeasuringWidget(DockedWidget):
@@ -106,7 +101,7 @@ class MeasuringWidget(DockedWidget):
 
     @property
     def predictions(self) -> tuple[ComparedChannel, ...]:
-        """What was predicted, with a real channel or alone; none where the real channel stands alone."""
+        """What was predicted, with a real channel or alone."""
         return self.pair_form.predictions
 
     @property
@@ -119,9 +114,8 @@ class MeasuringWidget(DockedWidget):
         """Whether nothing is read or measured, and all that is known is shown."""
         is_running = self.bar.is_running or self.tissue.is_busy or self._waiting is not None
         is_listed = self.pair_form.is_settled and self.region_form.is_settled
-        return (
-            is_listed and not is_running and not self._soon.isActive() and all(plot.is_drawn for plot in self.plots())
-        )
+        is_shown = not self._soon.isActive() and all(plot.is_drawn for plot in self.plots())
+        return is_listed and is_shown and not is_running
 
     @property
     def message(self) -> str:
@@ -133,14 +127,14 @@ class MeasuringWidget(DockedWidget):
         self.pair_form.look_again()
         self.start(self.parts, lambda _: self.bar.say("Nothing has changed: all of this is measured."))
 
-    def start(self, wanted: Wanted, when_known: Callable[[Sequence[Part]], None]) -> None:
+    def start(self, wanted: Callable[[], Sequence[Part]], when_known: Callable[[Sequence[Part]], None]) -> None:
         """Compute parts that are not known, once the tissue is known."""
         if self.bar.is_running:
             return
         self._waiting = None
-        if self.needs_tissue and self.tissue.is_busy:
+        if self._waits_for_tissue:
             self._waiting = lambda: self.start(wanted, when_known)
-            self.bar.say(WAITING)
+            self.bar.say(LOOKING_FOR_TISSUE)
             return
         try:
             parts = wanted()
@@ -170,14 +164,8 @@ class MeasuringWidget(DockedWidget):
 
     def lay_out(self, contents: Sequence[QWidget]) -> None:
         """Stand widgets under each other, in a view that scrolls; the bar stays in sight under it."""
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(0, 0, 6, 0)
-        for widget in contents:
-            column.addWidget(widget, MOST_STRETCH if isinstance(widget, Plot | QTabWidget) else 0)
-        column.addStretch(1)
         layout = QVBoxLayout(self)
-        layout.addWidget(scrolling(inside, sideways=True), 1)
+        layout.addWidget(scrolling(stacked(contents, top_px=0, right_px=6), sideways=True), 1)
         layout.addWidget(self.bar)
         layout.addWidget(self.report)
         self._theme = PlotTheme(self, self._viewer, self.plots())
@@ -195,15 +183,12 @@ class MeasuringWidget(DockedWidget):
         self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
 
     def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:
-        ask_and_save(
-            self,
-            what,
-            None if self.place is None else self.place.slide.source,
-            kinds,
-            write,
-            self.bar.say,
-            self.bar.refuse,
-        )
+        source = None if self.place is None else self.place.slide.source
+        ask_and_save(self, what, source, kinds, write, self.bar.say, self.bar.refuse)
+
+    @property
+    def _waits_for_tissue(self) -> bool:
+        return self.needs_tissue and self.tissue.is_busy
 
     def _tissue_changed(self) -> None:
         if self._waiting is not None and not self.tissue.is_busy:
@@ -226,7 +211,7 @@ class MeasuringWidget(DockedWidget):
         asked = [part.key for part in parts]
         missing = [part for part in parts if part.key not in self.bar.results]
         self.bar.measure_button.setVisible(bool(missing))
-        if not self.is_measured_unasked or asked == self._begun or (self.needs_tissue and self.tissue.is_busy):
+        if not self.is_measured_unasked or asked == self._begun or self._waits_for_tissue:
             return
         if self.bar.is_running:
             # of what is chosen no more; its end comes back here
@@ -237,7 +222,7 @@ class MeasuringWidget(DockedWidget):
 
     def _say_missing(self, sentence: str) -> None:
         """Say what is missing as long as it is, unless the form above says so already."""
-        is_told = sentence == self.pair_form.problem or (self.needs_tissue and self.tissue.is_busy)
-        missing, self._missing = self._missing, "" if is_told else sentence
+        is_said = sentence == self.pair_form.problem or self._waits_for_tissue
+        missing, self._missing = self._missing, "" if is_said else sentence
         if not self.bar.is_running and (self._missing or self.bar.message == missing):
             self.bar.say(self._missing)

@@ -1,25 +1,28 @@
-"""What every plot of a measurement is: drawn soon, once for many changes, and only while it is in view."""
+"""Plot with matplotlib's canvas in the colours of the theme: drawn once for many changes, and only while in view."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from qtpy.QtWidgets import QWidget
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QObject
+from qtpy.QtGui import QCursor
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.plot_canvas import fill_with_canvas, tell_at_mouse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import napari
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
     from matplotlib.figure import Figure
     from qtpy.QtGui import QShowEvent
 
 _REDRAW_MS = 60
-_REAL_COLOUR = "#e8e8e8"
 _SAVED_PX_PER_INCH = 100
 LEFT_PX, RIGHT_PX, BOTTOM_PX, TOP_PX = 62, 10, 44, 34
 """Room for tick labels, the names of the axes, and the title."""
@@ -44,11 +47,14 @@ ON_PAPER = Ink("#ffffff", "#222222", "#222222")
 class Plot(QWidget):
     """A canvas of matplotlib's; a subclass says in `draw_on` what is on it."""
 
+    row_gap_px = TOP_PX + BOTTOM_PX
+    """Between axes under each other."""
+
     def __init__(self, height_px: int) -> None:
         super().__init__()
         from matplotlib.figure import Figure
 
-        self._ink = Ink("#262930", "#f0f1f2", _REAL_COLOUR)
+        self._ink = Ink("#262930", "#f0f1f2", "#e8e8e8")
         self._is_stale = True
         self._unmarked: Any = None
         self.figure = Figure()
@@ -65,8 +71,22 @@ class Plot(QWidget):
         raise NotImplementedError
 
     def arrange(self, figure: Figure, width: int, height: int) -> None:
-        """Leave room around the axes for what is written there."""
-        _leave_margins(figure, width, height)
+        """Leave room around the axes for what is written there; matplotlib's own layouts take half of the time."""
+        grid = figure.axes[0].get_gridspec() if figure.axes else None
+        if grid is None:
+            return
+        rows, columns = grid.get_geometry()
+        column_gap_px = LEFT_PX + RIGHT_PX
+        width = max(width, columns * (column_gap_px + 1))
+        height = max(height, TOP_PX + BOTTOM_PX + (rows - 1) * self.row_gap_px + rows)
+        figure.subplots_adjust(
+            left=LEFT_PX / width,
+            right=1 - RIGHT_PX / width,
+            bottom=BOTTOM_PX / height,
+            top=1 - TOP_PX / height,
+            wspace=column_gap_px * columns / (width - columns * column_gap_px),
+            hspace=self.row_gap_px * rows / (height - TOP_PX - BOTTOM_PX - (rows - 1) * self.row_gap_px),
+        )
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401, ARG002 (matplotlib's event)
         """What is under the mouse; empty for nothing."""
@@ -148,23 +168,61 @@ class Plot(QWidget):
         tell_at_mouse(words, self.canvas)
 
 
-def _leave_margins(figure: Figure, width: int, height: int) -> None:
-    """Leave room around axes in a grid; matplotlib's own layouts take half of the time of drawing."""
-    grid = figure.axes[0].get_gridspec() if figure.axes else None
-    if grid is None:
-        return
-    rows, columns = grid.get_geometry()
-    wide = max(1.0, (width - columns * (LEFT_PX + RIGHT_PX)) / columns)
-    high = max(1.0, (height - rows * (TOP_PX + BOTTOM_PX)) / rows)
-    width, height = max(width, columns * (LEFT_PX + RIGHT_PX + 1)), max(height, rows * (TOP_PX + BOTTOM_PX + 1))
-    figure.subplots_adjust(
-        left=LEFT_PX / width,
-        right=1 - RIGHT_PX / width,
-        bottom=BOTTOM_PX / height,
-        top=1 - TOP_PX / height,
-        wspace=(LEFT_PX + RIGHT_PX) / wide,
-        hspace=(TOP_PX + BOTTOM_PX) / high,
-    )
+def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: bool = False) -> FigureCanvasQTAgg:
+    """Put a figure into a widget that holds nothing else."""
+    from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+
+    from napari_hrpn.reports import plain_text
+
+    class PlainCanvas(FigureCanvasQTAgg):
+        """Draws names as they are."""
+
+        def draw(self) -> None:
+            """Draw the figure."""
+            plain_text(self.figure)
+            super().draw()  # type: ignore[no-untyped-call]
+
+    canvas = PlainCanvas(figure)  # type: ignore[no-untyped-call]
+    canvas.setMinimumHeight(height_px)
+    if not grows:
+        canvas.setMaximumHeight(height_px)
+    # the canvas would ask for the size that it was made with
+    canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(canvas)
+    return canvas
+
+
+def tell_at_mouse(words: str, canvas: QWidget) -> None:
+    """Show a tooltip where the mouse is, or none."""
+    if words:
+        QToolTip.showText(QCursor.pos(), words, canvas)
+    else:
+        QToolTip.hideText()
+
+
+class _Coloured(Protocol):
+    def set_colours(self, background: str, text: str) -> None: ...
+
+
+class PlotTheme(QObject):
+    """Draws plots in the colours of the theme, from now on and whenever that changes."""
+
+    def __init__(self, owner: QWidget, viewer: napari.Viewer, plots: Sequence[_Coloured]) -> None:
+        super().__init__(owner)
+        self._viewer, self._plots = viewer, plots
+        viewer.events.theme.connect(self._show)
+        self._show()
+
+    def stop(self) -> None:
+        """Follow the theme no more."""
+        self._viewer.events.theme.disconnect(self._show)
+
+    def _show(self, event: object = None) -> None:  # noqa: ARG002
+        theme = get_theme(self._viewer.theme)
+        for plot in self._plots:
+            plot.set_colours(theme.background.as_hex(), theme.text.as_hex())
 
 
 def short(name: str, longest: int) -> str:

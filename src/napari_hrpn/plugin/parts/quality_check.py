@@ -1,45 +1,47 @@
-"""Slides are looked at for what may spoil a prediction, one after the other, off the GUI thread; nothing waits for it.
-
-What was found is kept for each slide and each choice of its channels.
-"""
+"""Check of slides for what may spoil a prediction, off the GUI thread, and its findings in words that fit a form."""
 
 from __future__ import annotations
 
-import contextlib
 import math
+import textwrap
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import NewestTask
+from napari_hrpn.plugin.parts.messages import WARNING_MARK
 from napari_hrpn.plugin.parts.user_error import sentence_of
 from napari_hrpn.slides import ChannelRoles, SlideError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Hashable, Iterable, Mapping
+    from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 
     from napari_hrpn.analysis import Finding
     from napari_hrpn.slides import Slide
 
-    Findings: TypeAlias = tuple[Finding, ...]
-    Channels: TypeAlias = Mapping[str, int]
+    _Findings: TypeAlias = tuple[Finding, ...]
+    _Channels: TypeAlias = Mapping[str, int]
 
 _ROLES = ("nuclei", "vessels", "probe")
+_MOST_TITLES = _MOST_SENTENCES = 3
+_TOOLTIP_LETTERS = 90
+_INDENT = "    "
 
 
 class QualityLook(QObject):
-    """Looks at slides in the background.
+    """Checks slides one after the other in the background; nothing waits for it.
 
-    `found` says that `findings` knows more now.
+    `found` says that `findings` knows more now. They are kept for each slide and each choice of its channels.
     """
 
     found = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: dict[Hashable, Findings] = {}
+        self._known: dict[Hashable, _Findings] = {}
         self._wanted: dict[Hashable, tuple[Slide, ChannelRoles | None]] = {}
         self._current: Hashable = None
         self._task = NewestTask()
@@ -49,22 +51,22 @@ class QualityLook(QObject):
         """Whether there is a slide of which nothing is known yet."""
         return self._task.is_busy
 
-    def look_at(self, wanted: Iterable[tuple[Slide, Channels]]) -> None:
-        """Look at slides, and at no others any more."""
+    def look_at(self, wanted: Iterable[tuple[Slide, _Channels]]) -> None:
+        """Check slides, and no others any more."""
         asked = [(slide, _roles(channels)) for slide, channels in wanted]
         self._wanted = {_key(slide, roles): (slide, roles) for slide, roles in asked}
         if self._current not in self._wanted:
             self.abandon()
         self._go_on()
 
-    def findings(self, slide: Slide, channels: Channels) -> Findings:
+    def findings(self, slide: Slide, channels: _Channels) -> _Findings:
         """What is known of a slide."""
         used = set(channels.values())
         known = self._known.get(_key(slide, _roles(channels)), ())
         return tuple(finding for finding in known if not used or used.issuperset(finding.channels))
 
     def abandon(self) -> None:
-        """Look no further; no signal comes any more."""
+        """Check no further; no signal comes any more."""
         self._current = None
         self._task.abandon()
 
@@ -72,43 +74,76 @@ class QualityLook(QObject):
         key = next((key for key in self._wanted if key not in self._known), None)
         if key is not None and not self.is_looking:
             self._current = key
-            self._task.do(partial(_look, *self._wanted[key]), self._take, self._fail)
+            self._task.do(partial(_check, *self._wanted[key]), self._take, self._fail)
 
-    def _take(self, findings: Findings) -> None:
+    def _take(self, findings: _Findings) -> None:
         self._known[self._current] = findings
         self.found.emit()
         self._go_on()
 
     def _fail(self, error: BaseException) -> None:
-        # napari shows it once, and the slide is not looked at again
+        # napari shows it once, and the slide is not checked again
         sentence_of(error)
         self._take(())
 
 
-def _look(
+def _check(
     slide: Slide, roles: ChannelRoles | None, stop: threading.Event
-) -> Generator[None, None, tuple[Finding, ...] | None]:
+) -> Generator[object, None, _Findings | None]:
     from napari_hrpn.analysis import Finding, slide_quality
 
-    with contextlib.closing(slide_quality(slide, roles)) as look:
-        while not stop.is_set():
-            try:
-                next(look)
-            except StopIteration as end:
-                findings: Findings = end.value.findings
-                return findings
-            except SlideError as error:
-                return (Finding("reading", (), math.nan, "", True, str(error)),)
-            yield
+    with closing(slide_quality(slide, roles)) as steps:
+        try:
+            while not stop.is_set():
+                yield next(steps)
+        except StopIteration as end:
+            findings: _Findings = end.value.findings
+            return findings
+        except SlideError as error:
+            return (Finding("reading", (), math.nan, "", True, str(error)),)
     return None
 
 
-def _roles(channels: Channels) -> ChannelRoles | None:
+def _roles(channels: _Channels) -> ChannelRoles | None:
     """Roles that are compared with each other; None where they are to be guessed."""
     known = {role: channels[role] for role in _ROLES if role in channels}
     return ChannelRoles(**known) if len(set(known.values())) == len(known) > 1 else None
 
 
 def _key(slide: Slide, roles: ChannelRoles | None) -> Hashable:
-    # dask calls arrays that hold the same by the same name; a slide that has got coarse levels is worth another look
+    # dask calls arrays that hold the same by the same name; a slide that has got coarse levels is worth another check
     return slide.levels[0].name, slide.stored_levels, slide.channel_names, slide.pixel_size_um, roles
+
+
+def warnings_of(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """What to do something about."""
+    return tuple(finding.sentence for finding in findings if finding.matters)
+
+
+def without_size(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What was found, but for a missing pixel size, where a form says by itself which size is wanted."""
+    return tuple(finding for finding in findings if finding.check != "pixel size")
+
+
+def findings_tooltip(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """All that was found, for a tooltip."""
+    lines = (f"{WARNING_MARK if finding.matters else '–'} {finding.sentence}" for finding in findings)
+    return tuple(textwrap.fill(line, _TOOLTIP_LETTERS, subsequent_indent=_INDENT) for line in lines)
+
+
+def warnings_of_slides(slides: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[str, ...]:
+    """What to do something about in several slides, short enough for the edge of a form."""
+    titles: dict[str, list[str]] = {}
+    for title, findings in slides:
+        for sentence in warnings_of(findings):
+            titles.setdefault(sentence, []).append(title)
+    sentences = [f"{_listed(about)}: {sentence}" for sentence, about in titles.items()]
+    if len(sentences) > _MOST_SENTENCES:
+        more = len(sentences) - _MOST_SENTENCES
+        sentences[_MOST_SENTENCES:] = [f"{more} more: point at the slides with {WARNING_MARK} in the table."]
+    return tuple(sentences)
+
+
+def _listed(titles: Sequence[str]) -> str:
+    more = len(titles) - _MOST_TITLES
+    return ", ".join(titles[:_MOST_TITLES]) + (f" and {more} more" if more > 0 else "")

@@ -1,17 +1,17 @@
-"""Where is measured: in the tissue, in the whole frame, or in regions that somebody drew."""
+"""Form for where is measured: in the tissue, in the whole frame, or in regions that somebody drew."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from magicgui.widgets import PushButton
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_hrpn.plugin.parts.choice_box import ChoiceBox
-from napari_hrpn.plugin.parts.shared_choice import shared_choice
+from napari_hrpn.plugin.parts.combo_box import combo_box, offer
+from napari_hrpn.plugin.parts.selection import shared_choice
 from napari_hrpn.plugin.parts.tasks import who
 from napari_hrpn.plugin.viewer import KEY
 from napari_hrpn.plugin.viewer.drawn_regions import drawn_regions
@@ -41,26 +41,25 @@ class RegionForm(QWidget):
 
     def __init__(self, viewer: napari.Viewer, tissue: Tissue, tooltip: str, *, has_drawn: bool) -> None:
         super().__init__()
-        self._viewer, self._tissue = viewer, tissue
-        self._edits: Counter[int] = Counter()
-        self._numbers: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
+        self._viewer, self._tissue, self._has_drawn = viewer, tissue, has_drawn
+        self._edits: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
+        self._moves = 0
         self._layers = RegionLayers(viewer)
-        self._has_drawn = has_drawn
         self._choice = shared_choice(viewer)
-        self.box = ChoiceBox(tooltip)
-        self.edit_button = QPushButton("Edit tissue")
+        self.box = combo_box(tuple, tooltip)
+        self.edit_button = PushButton(text="Edit tissue")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.box, 1)
-        layout.addWidget(self.edit_button)
+        layout.addWidget(self.box.native, 1)
+        layout.addWidget(self.edit_button.native)
         self._offer()
-        self._layers.listed.connect(self._offer)
+        for signal in (self._layers.listed, self._tissue.changed, self._choice.changed):
+            signal.connect(self._offer)
         self._layers.edited.connect(self._note_edit)
-        self._tissue.changed.connect(self._offer)
-        for signal in (self.box.activated, self.box.changed):
-            signal.connect(self._note_choice)
-        self._choice.changed.connect(self._offer)
-        self.edit_button.clicked.connect(self._tissue.show_layer)
+        self.box.changed.connect(self._note_choice)
+        # what is chosen once more is chosen by the user from then on
+        self.box.native.activated.connect(self._note_choice)
+        self.edit_button.changed.connect(self._tissue.show_layer)
 
     @property
     def value(self) -> str | Layer:
@@ -71,18 +70,15 @@ class RegionForm(QWidget):
     @property
     def title(self) -> str:
         """What the region is called."""
-        return str(self.box.currentText())
+        return str(self.box.current_choice)
 
     @property
     def key(self) -> Hashable:
         """Another one for other pixels of a slide."""
-        value = self.value
-        if value == TISSUE:
-            mask = self._tissue.mask
-            return TISSUE, None if mask is None else mask.digest
-        if value == FRAME:
-            return FRAME
-        return who(value), self._edits[self._number(value)], self._edits[0]
+        value, mask = self.value, self._tissue.mask
+        if isinstance(value, str):
+            return value, None if value == FRAME or mask is None else mask.digest
+        return who(value), self._edits.get(value, 0), self._moves
 
     @property
     def is_waiting(self) -> bool:
@@ -97,9 +93,9 @@ class RegionForm(QWidget):
     def wanted(self, real: ComparedChannel) -> Wanted:
         """What is chosen, in pixels of the real slide."""
         value = self.value
-        if value == FRAME:
-            return None
-        return self._tissue.mask if value == TISSUE else drawn_regions(value, real.slide, real.layer, self._viewer)
+        if isinstance(value, str):
+            return self._tissue.mask if value == TISSUE else None
+        return drawn_regions(value, real.slide, real.layer, self._viewer)
 
     def shut_down(self) -> None:
         """Follow the viewer no more."""
@@ -108,36 +104,27 @@ class RegionForm(QWidget):
             self._choice.changed.disconnect(self._offer)
 
     def _offer(self) -> None:
-        has_mask = self._tissue.mask is not None
+        has_mask, before = self._tissue.mask is not None, self.value
         choices: list[tuple[str, Any]] = [("Tissue", TISSUE)] if has_mask or self._tissue.is_busy else []
         choices.append(("Whole frame", FRAME))
-        choices += [(f"ROI: {name}", layer) for name, layer in self._drawn_layers()]
+        # what has our mark is a result
+        drawn = [choice for choice in self._layers.choices() if self._has_drawn and KEY not in choice[1].metadata]
+        choices += [(f"ROI: {name}", layer) for name, layer in drawn]
         chosen = self._choice.region
-        before = self.value
-        was_blocked = self.box.blockSignals(True)
-        is_there = any(value is chosen or value == chosen for _, value in choices)
-        self.box.offer(choices, chosen if is_there else TISSUE, keep=False)
-        self.box.blockSignals(was_blocked)
+        offer(self.box, choices, chosen if chosen in [value for _, value in choices] else TISSUE)
+        self.edit_button.enabled = has_mask and self._tissue.layer is None
+        self.edit_button.tooltip = _EDIT if has_mask else self._tissue.problem or _EDIT
         if self.value is not before:
             self.changed.emit()
-        self.edit_button.setEnabled(has_mask and self._tissue.layer is None)
-        self.edit_button.setToolTip(_EDIT if has_mask else self._tissue.problem or _EDIT)
-
-    def _drawn_layers(self) -> list[tuple[str, Layer]]:
-        """Those of other people: what has our mark is a result."""
-        return [
-            (name, layer) for name, layer in self._layers.choices() if self._has_drawn and KEY not in layer.metadata
-        ]
 
     def _note_choice(self, _: object = None) -> None:
         self._choice.choose_region(self.value)
         self.changed.emit()
 
     def _note_edit(self, layer: Layer | None) -> None:
-        # 0 stands for all: something was moved
-        self._edits[0 if layer is None else self._number(layer)] += 1
+        if layer is None:
+            self._moves += 1
+        else:
+            self._edits[layer] = self._edits.get(layer, 0) + 1
         if layer is None or layer is self.value:
             self.changed.emit()
-
-    def _number(self, layer: Layer) -> int:
-        return self._numbers.setdefault(layer, len(self._numbers) + 1)

@@ -1,44 +1,162 @@
-"""The button "Write report …" with a progress bar, Cancel, and what opens the page; the report runs in a thread."""
+"""Button "Write report …" with a progress bar and Cancel: a report of what is chosen, in a folder of its own.
+
+Nothing that is there is ever written over; the same report goes on where it was stopped.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
+from napari_hrpn.analysis import (
+    EvaluationSettings,
+    LabelledRoi,
+    ProbeImage,
+    SlideComparison,
+    label_outline,
+    outlined,
+)
+from napari_hrpn.core.progress import Progress, relayed
 from napari_hrpn.plugin.parts.folders import folder_beside
 from napari_hrpn.plugin.parts.measure_bar import MeasureBar
-from napari_hrpn.plugin.parts.report_run import ReportChoices, Reported, WrittenReport, report_steps, together
-from napari_hrpn.plugin.parts.selection import is_unrecorded, loose_layers, unfinished_words
-from napari_hrpn.plugin.parts.shared_choice import shared_choice
+from napari_hrpn.plugin.parts.selection import is_unrecorded, loose_layers, shared_choice, unfinished_words
 from napari_hrpn.plugin.parts.tasks import Part
 from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.viewer import slide_from_layers, slide_label, slide_of
-from napari_hrpn.slides import SlideError
+from napari_hrpn.reports import (
+    EvaluationRequest,
+    check_on_slide,
+    nuclei_words,
+    other_slide_words,
+    own_folder,
+    prediction_names,
+    roles_around,
+    write_evaluation,
+)
+from napari_hrpn.slides import SlideError, slide_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Generator, Hashable, Sequence
 
     import napari
 
-    from napari_hrpn.analysis import Roi
+    from napari_hrpn.analysis import Roi, VesselMask
     from napari_hrpn.plugin.parts.pair_form import PairForm
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
     from napari_hrpn.plugin.parts.tissue_mask import Tissue
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import RegionMask, Slide
 
 _TOOLTIP = (
     "All numbers and figures of this slide and its predictions as one page, tables and pictures, in a folder of\n"
     "their own: tissue and frame, thresholds, distributions, patches, penetration; made in the background"
 )
 _WHERE = "Folder in which the report gets a folder of its own"
-_WAITING = "Looking for the tissue …"
+LOOKING_FOR_TISSUE = "Looking for the tissue …"
 WHOLE_FRAME = "the whole frame is measured, as chosen in napari"
 STOPPED = "Stopped; what is finished is kept: Write report goes on with it in the same folder."
 _NO_PROGRAM = "No program is set for it on this computer: open {} yourself."
+
+
+@dataclass(frozen=True, eq=False)
+class ReportChoices:
+    """What a widget has chosen beside slides and regions; what it leaves out is as `napari-hrpn evaluate` has it."""
+
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    vessels_channel: int | None = None
+    # Gives the vessels that somebody drew; called off the GUI thread
+    vessels: Callable[[], VesselMask] | None = None
+    is_whole_frame: bool = False  # Whether everything is measured rather than the tissue
+
+
+def together(others: Sequence[ReportChoices], own: ReportChoices) -> ReportChoices:
+    """The choices of a widget, and where it leaves something open those of others."""
+    default = settings = EvaluationSettings()
+    for one in (*others, own):
+        chosen = {key: value for key, value in vars(one.settings).items() if value != getattr(default, key)}
+        settings = replace(settings, **chosen)
+    channels = (one.vessels_channel for one in (own, *others) if one.vessels_channel is not None)
+    vessels = (one.vessels for one in (own, *others) if one.vessels is not None)
+    return replace(own, settings=settings, vessels_channel=next(channels, None), vessels=next(vessels, None))
+
+
+@dataclass(frozen=True, eq=False)
+class Reported:
+    """What goes into a report."""
+
+    real: ProbeImage  # The slide, with the stains that are known, and its channel of the probe
+    predictions: tuple[ProbeImage, ...]  # Called as their layers
+    title: str  # Of the slide; its folder is called so
+    # As the user left them
+    tissue: RegionMask | None
+    glass: RegionMask | None
+    tissue_words: str  # How the tissue was found; empty where the nuclei of the slide show it
+    rois: tuple[Roi, ...]
+    # Whether this package opened the slide, so that a prediction can say if it is of another one
+    is_from_file: bool
+    choices: ReportChoices
+
+
+@dataclass(frozen=True)
+class _WrittenReport:
+    """A report that is complete."""
+
+    folder: Path
+    page: Path
+    words: str  # For the user
+
+
+def report_steps(reported: Reported, parent: Path) -> Generator[Progress, None, _WrittenReport]:
+    """Write a report, or go on with one that was stopped. It takes time: not for the GUI thread."""
+    yield Progress(0, 1)
+    request = report_request(reported)
+    try:
+        folder = own_folder(request, parent, reported.title)
+        written = yield from relayed(write_evaluation(request, folder), lambda report: Progress(report.share, 1))
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise UserError(
+            f"No report can be written in {parent} ({what}): make room, or choose another folder."
+        ) from error
+    predictions = reported.predictions if reported.is_from_file else ()
+    warnings = [other_slide_words(one.slide, reported.real.slide) for one in predictions]
+    said = f"Report written: {folder}" if written.new else f"This very report is there already: {folder}"
+    return _WrittenReport(folder, written.page, "\n".join([said, *filter(None, warnings)]))
+
+
+def report_request(reported: Reported) -> EvaluationRequest:
+    """What is asked of `write_evaluation`, as ``napari-hrpn evaluate`` asks it."""
+    slide, channel, choices = reported.real.slide, reported.real.channel, reported.choices
+    named = {"probe": channel}
+    if choices.vessels_channel not in (None, channel):
+        named["vessels"] = choices.vessels_channel
+    roles = roles_around(slide, named)
+    rois = tuple(label_outline(roi) if isinstance(roi, LabelledRoi) else outlined(roi) for roi in reported.rois)
+    check_on_slide(rois, slide, "the layer")
+    predictions = reported.predictions
+    names = prediction_names([one.slide.source for one in predictions], slide.source)
+    if len(set(names)) == len(names):
+        predictions = tuple(replace(one, name=name) for one, name in zip(predictions, names, strict=True))
+    vessels = None if choices.vessels is None else choices.vessels()
+    comparison = SlideComparison(reported.real, predictions, roles, reported.tissue, reported.glass, rois, vessels)
+    found = "from the nuclei" if roles.nuclei is None else nuclei_words(slide, roles.nuclei)
+    return EvaluationRequest(comparison, slide_name(slide.source), reported.tissue_words or found, choices.settings)
+
+
+def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:
+    """The slide with the probe and the stains that lie on it."""
+    if slide_of(real.layer) is not None:
+        return real.slide, real.channel
+    layers = [real.layer, *(one for one in loose_layers(viewer.layers, real.slide.shape) if one is not real.layer)]
+    try:
+        return slide_from_layers(layers, [layer.name for layer in layers]), 0
+    except SlideError:
+        # other images of this size, which lie elsewhere
+        return real.slide, real.channel
 
 
 class ReportBar(MeasureBar):
@@ -53,17 +171,19 @@ class ReportBar(MeasureBar):
         choices: Callable[[Slide], ReportChoices] = lambda _: ReportChoices(),
     ) -> None:
         super().__init__(_TOOLTIP)
-        self._viewer, self._pair_form, self._tissue, self._rois = viewer, pair_form, tissue, rois
-        self._choices = choices
+        self._viewer, self._pair_form, self._tissue = viewer, pair_form, tissue
+        self._rois, self._choices = rois, choices
         self._parent_folder: Path | None = None
-        self.written: WrittenReport | None = None
-        self.page_button, self.folder_button = QPushButton("Open page"), QPushButton("Open folder")
+        self.written: _WrittenReport | None = None
         self.measure_button.setText("Write report …")
         self.cancel_button.setToolTip("Stop soon; what is finished is kept, and the report goes on with it")
         self.bar.setToolTip("Share of the whole report")
+        self.page_button, self.folder_button = QPushButton("Open page"), QPushButton("Open folder")
         self.page_button.setToolTip("Open the page in the browser")
         self.folder_button.setToolTip("Open the folder with page, tables and figures")
-        self._add_buttons()
+        for button, action in ((self.page_button, self._open_page), (self.folder_button, self._open_folder)):
+            self.buttons.addWidget(button)
+            button.clicked.connect(action)
         self.asked.connect(self.write)
         self.found.connect(self._take_written)
         self.ended.connect(self._show_buttons)
@@ -96,16 +216,6 @@ class ReportBar(MeasureBar):
         shared_choice(self._viewer).reporting.discard(self)
         super().abandon()
 
-    def _add_buttons(self) -> None:
-        layout = self.layout()
-        assert layout is not None
-        item = layout.itemAt(0)
-        row = None if item is None else item.layout()
-        assert isinstance(row, QHBoxLayout)
-        for button, action in ((self.page_button, self._open_page), (self.folder_button, self._open_folder)):
-            row.addWidget(button)
-            button.clicked.connect(action)
-
     def _pair(self) -> Pair:
         pair = self._pair_form.pair
         if pair is None:
@@ -126,7 +236,7 @@ class ReportBar(MeasureBar):
             pair = self._pair()
             self._tissue.look_at(pair.real)
             if self._tissue.is_busy or self._parent_folder is None:
-                self.say(_WAITING)
+                self.say(LOOKING_FOR_TISSUE)
                 return
             reported, parent = self._reported(pair), self._parent_folder
         except (UserError, SlideError) as error:
@@ -138,8 +248,6 @@ class ReportBar(MeasureBar):
         self._show_buttons()
 
     def _reported(self, pair: Pair) -> Reported:
-        from napari_hrpn.analysis import ProbeImage
-
         tissue, real = self._tissue, pair.real
         slide, channel = stained_slide(real, self._viewer)
         bars = shared_choice(self._viewer).reporting
@@ -164,15 +272,13 @@ class ReportBar(MeasureBar):
 
     def _end(self, is_complete: bool) -> None:
         if is_complete and self.written is not None:
-            pair = self._pair_form.pair
-            told = [] if pair is None else [unfinished_words(one) for one in pair.predictions]
-            self.say("\n".join([self.written.words, *filter(None, told)]))
+            unfinished = map(unfinished_words, self._pair_form.predictions)
+            self.say("\n".join([self.written.words, *filter(None, unfinished)]))
         else:
             self.say(STOPPED)
         self._stopped(is_complete)
 
     def _show_buttons(self) -> None:
-        self.cancel_button.setVisible(self.is_running)
         for button in (self.page_button, self.folder_button):
             button.setVisible(self.written is not None)
 
@@ -189,15 +295,3 @@ class ReportBar(MeasureBar):
             self.say(f"{path} is not there any more: write the report again.")
         elif not QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))):
             self.say(_NO_PROGRAM.format(path))
-
-
-def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:
-    """The slide with the probe and the stains that lie on it."""
-    if slide_of(real.layer) is not None:
-        return real.slide, real.channel
-    layers = [real.layer, *(one for one in loose_layers(viewer.layers, real.slide.shape) if one is not real.layer)]
-    try:
-        return slide_from_layers(layers, [layer.name for layer in layers]), 0
-    except SlideError:
-        # other images of this size, which lie elsewhere
-        return real.slide, real.channel

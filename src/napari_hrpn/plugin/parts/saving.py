@@ -1,4 +1,4 @@
-"""Tables and figures to files that the user chooses: whole or not at all, and never over another unasked."""
+"""Saving of tables and figures to files that the user chooses: whole or not at all, never over another unasked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from napari_hrpn.core.plain_text import csv_cell
 from napari_hrpn.plugin.parts.folders import folder_beside
+from napari_hrpn.reports import plain_text
 from napari_hrpn.slides import Location, SlideError, slide_name
 from napari_hrpn.slides.writers.output_path import partial_output
 
@@ -82,17 +83,15 @@ def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> 
     """Write rows as CSV; what does not exist is an empty field."""
     with (
         partial_output(path, None, overwrite=overwrite) as partial,
-        partial.open("w", newline="", encoding="utf-8") as f,
+        partial.open("w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.writer(f, lineterminator="\n")
-        writer.writerow(map(csv_cell, rows[0].keys()))
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(map(csv_cell, rows[0]))
         writer.writerows([csv_cell(_field(value)) for value in row.values()] for row in rows)
 
 
 def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None:
     """Write a figure as PNG or SVG, by the ending of the path."""
-    from napari_hrpn.reports import plain_text
-
     plain_text(figure)
     with partial_output(path, None, overwrite=overwrite) as partial:
         figure.savefig(partial, format=path.suffix.lower().lstrip("."), dpi=_DPI, facecolor=figure.get_facecolor())

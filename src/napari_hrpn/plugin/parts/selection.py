@@ -1,17 +1,22 @@
-"""A real channel and its predictions, from layers whoever opened them; pixels are not read here."""
+"""Selection of a real channel and predictions of it, from layers whoever opened them; no pixels are read here."""
 
 from __future__ import annotations
 
 import re
+import weakref
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.viewer import (
     channel_of,
     is_helper,
     is_prediction,
+    layer_colour,
     pixel_shape,
     prediction_facts,
     slide_from_layers,
@@ -23,11 +28,16 @@ from napari_hrpn.slides import finished_tiles, guess_roles, in_all
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import napari
     from napari.layers import Image, Layer
 
     from napari_hrpn.slides import FinishedTiles, Slide
 
 _PREDICTED_WORDS = re.compile(r"predict|hrpn|ganda", re.IGNORECASE)
+_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
+"""Of predictions whose record names none, in plots; Okabe and Ito's, for people of all kinds of colour vision."""
+_GANDA_COLOUR = _COLOURS[1]
+_CHOICES: dict[int, _SharedChoice] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +58,7 @@ class Pair:
     """A real channel and one or more predictions of it, all of one size in pixels."""
 
     real: ComparedChannel
-    predictions: tuple[ComparedChannel, ...]  # What was predicted, in the order of the layer list
+    predictions: tuple[ComparedChannel, ...]  # In the order of the layer list
 
 
 def in_common(channels: Sequence[ComparedChannel]) -> list[ComparedChannel]:
@@ -88,10 +98,9 @@ def compared_channel(layer: Image) -> ComparedChannel:
 
 def looks_predicted(layer: Image) -> bool:
     """Whether a layer shows a prediction, as far as it and its names tell."""
-    slide = slide_of(layer)
-    if slide is not None and len(slide.channel_names) > 1:
+    if is_prediction(layer) or _is_of_several(layer):
         return is_prediction(layer)
-    return is_prediction(layer) or bool(_PREDICTED_WORDS.search(f"{layer.name} {_source_name(layer)}"))
+    return any(_PREDICTED_WORDS.search(name) for name in _names(layer))
 
 
 def loose_layers(layers: Sequence[Layer], size: tuple[int, int]) -> list[Image]:
@@ -125,12 +134,12 @@ def is_unrecorded(channel: ComparedChannel) -> bool:
 
 def guess_real(layers: Sequence[Image]) -> Image | None:
     """The layer that most likely shows the real probe."""
-    measured = [layer for layer in layers if not looks_predicted(layer)]
+    imaged = [layer for layer in layers if not looks_predicted(layer)]
     sizes = {pixel_shape(layer) for layer in layers if looks_predicted(layer)}
-    probes = _probes(measured)
-    # several images that were opened apart may be anything, and are taken in their order
-    own = [layer for layer in measured if layer in probes or (_is_apart(layer) and not _is_stain(layer))]
-    return max(own, key=lambda layer: (pixel_shape(layer) in sizes, layer in probes), default=None)
+    probes = _probes(imaged)
+    # layers that are no channel among others of a slide may be anything, and are taken in their order
+    possible = [layer for layer in imaged if layer in probes or not (_is_of_several(layer) or _is_stain(layer))]
+    return max(possible, key=lambda layer: (pixel_shape(layer) in sizes, layer in probes), default=None)
 
 
 def _probes(layers: Sequence[Image]) -> list[Image]:
@@ -144,10 +153,9 @@ def _probes(layers: Sequence[Image]) -> list[Image]:
     return found
 
 
-def _is_apart(layer: Image) -> bool:
-    """Whether it is no channel among others of a slide."""
+def _is_of_several(layer: Image) -> bool:
     slide = slide_of(layer)
-    return slide is None or len(slide.channel_names) == 1
+    return slide is not None and len(slide.channel_names) > 1
 
 
 def _is_stain(layer: Image) -> bool:
@@ -174,16 +182,78 @@ def guess_predictions(real: Image, others: Sequence[Image]) -> list[Image]:
     slide = slide_of(real)
     title = real.name if slide is None else slide_title(slide)
     of_this_slide = [layer for layer in predicted if any(name.startswith(title) for name in _names(layer))]
-    if of_this_slide or predicted:
+    if predicted:
         return of_this_slide or predicted
     # two loose images of one size: there is not much to guess
     return same_size if len(same_size) == 1 and slide_of(same_size[0]) is None else []
 
 
-def _names(layer: Image) -> tuple[str, str]:
-    return layer.name, _source_name(layer)
-
-
-def _source_name(layer: Image) -> str:
+def _names(layer: Image) -> tuple[str, ...]:
     slide = slide_of(layer)
-    return "" if slide is None else slide.source.name
+    return (layer.name,) if slide is None else (layer.name, slide.source.name)
+
+
+class _SharedChoice(QObject):
+    """What the user has chosen in any measuring panel of a viewer, which no guess overrules.
+
+    `changed` says that something else is chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_real_chosen = False
+        self._real: weakref.ref[Image] | None = None
+        self._region: str | weakref.ref[Layer] | None = None
+        self.ticks: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
+        self._colours: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
+        # what writes a report of what is chosen in one of the panels
+        self.reporting: WeakSet[Any] = WeakSet()
+
+    @property
+    def real(self) -> Image | None:
+        """The real layer; None where none was chosen, or "none"."""
+        return None if self._real is None else self._real()
+
+    @property
+    def region(self) -> str | Layer | None:
+        """Where is measured; None where nothing was chosen."""
+        return self._region() if isinstance(self._region, weakref.ref) else self._region
+
+    def colour_of(self, layer: Image) -> str:
+        """Colour of a prediction in plots: that of its record, else one of its own while its layer is there."""
+        recorded = layer_colour(layer)
+        if recorded is not None:
+            return recorded
+        if layer not in self._colours:
+            taken = set(self._colours.values())
+            order = sorted(_COLOURS, key=lambda colour: (colour == _GANDA_COLOUR) != ("ganda" in layer.name.casefold()))
+            self._colours[layer] = next((colour for colour in order if colour not in taken), _COLOURS[0])
+        return self._colours[layer]
+
+    def choose_real(self, layer: Image | None) -> None:
+        """Take a layer for the real one, or none."""
+        self.is_real_chosen, self._real = True, None if layer is None else weakref.ref(layer)
+        self.changed.emit()
+
+    def tick(self, ticks: dict[Image, bool]) -> None:
+        """Take predictions, and leave others out."""
+        self.ticks.update(ticks)
+        self.changed.emit()
+
+    def choose_region(self, region: str | Layer) -> None:
+        """Take a region."""
+        self._region = region if isinstance(region, str) else weakref.ref(region)
+        self.changed.emit()
+
+
+def shared_choice(viewer: napari.Viewer) -> _SharedChoice:
+    """The choice of a viewer."""
+    # a plugin may be handed a proxy of the viewer; there is one list of layers behind all of them
+    layers = getattr(viewer.layers, "__wrapped__", viewer.layers)
+    key = id(layers)
+    if key not in _CHOICES:
+        _CHOICES[key] = _SharedChoice()
+        weakref.finalize(layers, _CHOICES.pop, key, None)
+    return _CHOICES[key]

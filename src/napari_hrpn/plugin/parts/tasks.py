@@ -1,17 +1,18 @@
 """Parts of a measurement, each computed once in a thread and remembered while nothing changed; knows nothing of Qt.
 
-The rule: the key of a part names everything that its result depends on.
+The key of a part names everything that its result depends on.
 """
 
 from __future__ import annotations
 
-import contextlib
+import time
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from napari_hrpn.plugin.parts.staged_progress import Progress, StagedProgress, Stopped
+from napari_hrpn.core.progress import Progress, Stopped, relayed
 
 if TYPE_CHECKING:
     import threading
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.background import Work
 
 MOST_KEPT = 32
+_LEAST_SHARE = 0.02
+"""Below it, nothing is said of the time left."""
 
 Steps: TypeAlias = "Generator[Any, None, Any]"
 
@@ -30,7 +33,7 @@ class Part:
 
     key: Hashable  # What it is, and of what
     words: str  # What is being done while it is computed
-    weight: float  # About how many pixels are looked at
+    weight: float  # About how many pixels are read
     # Called in the thread with the results of the parts before by their keys; returns a generator that reports
     # ``done`` and ``total``
     begin: Callable[[Mapping[Hashable, Any]], Steps]
@@ -44,36 +47,25 @@ class Finished:
     result: Any
 
 
-class Remembered:
-    """Results of parts, the latest ones used."""
+class Remembered(OrderedDict["Hashable", Any]):
+    """Results of parts by their keys; the one that was not used for longest goes where there are too many."""
 
     def __init__(self, most: int = MOST_KEPT) -> None:
-        self._results: OrderedDict[Hashable, Any] = OrderedDict()
+        super().__init__()
         self._most = most
 
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._results
-
-    def get(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever was kept)
-        """Return the result of a part; None where there is none."""
-        if key in self._results:
-            self._results.move_to_end(key)
-        return self._results.get(key)
+    def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever was kept)
+        """Result of a part, which is used now; None where there is none."""
+        if key in self:
+            self.move_to_end(key)
+        return self.get(key)
 
     def keep(self, key: Hashable, result: object) -> None:
-        """Remember a result; the one that was not used for longest goes."""
-        self._results[key] = result
-        self._results.move_to_end(key)
-        while len(self._results) > self._most:
-            self._results.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._results.clear()
-
-    def copy(self) -> dict[Hashable, Any]:
-        """All results by their keys."""
-        return dict(self._results)
+        """Remember a result."""
+        self[key] = result
+        self.move_to_end(key)
+        while len(self) > self._most:
+            self.popitem(last=False)
 
 
 def who(thing: object) -> Hashable:
@@ -82,21 +74,37 @@ def who(thing: object) -> Hashable:
 
 
 def in_turn(parts: Sequence[Part], known: Mapping[Hashable, Any]) -> Work:
-    """Work for `BackgroundRun` that computes parts one after the other."""
+    """Work for `BackgroundRun` that computes those parts that are not known, one after the other.
+
+    It yields `Progress` of all of them and `Finished`, and returns whether it was not stopped.
+    """
     results = dict(known)
     wanted = [part for part in parts if part.key not in results]
+    total = sum(part.weight for part in wanted) or 1.0
 
     def work(stop: threading.Event) -> Generator[Progress | Finished, None, bool]:
-        """Compute each part that is not known."""
-        course = StagedProgress(stop, sum(part.weight for part in wanted) or 1.0)
-        with contextlib.suppress(Stopped):
+        """Compute the parts."""
+        begun, done = time.monotonic(), 0.0
+        try:
             for part in wanted:
-                results[part.key] = yield from course.follow(part.words, part.begin(results), part.weight)
+                shown = partial(_progress, part, done / total, total, begun)
+                yield shown(None)
+                results[part.key] = yield from relayed(part.begin(results), shown, stop)
+                done += part.weight
                 yield Finished(part.key, results[part.key])
-            return True
-        return False
+        except Stopped:
+            return False
+        return True
 
     return work
+
+
+def _progress(part: Part, share_before: float, total: float, begun: float, report: Any) -> Progress:  # noqa: ANN401
+    """Progress of all parts, from what one of them reports of itself."""
+    finished = 0.0 if report is None else report.done / max(1, report.total)
+    share = min(1.0, share_before + finished * part.weight / total)
+    elapsed = time.monotonic() - begun
+    return Progress(share, 1, part.words, elapsed * (1 - share) / share if share > _LEAST_SHARE else None)
 
 
 def one_step(function: Callable[..., Any], *arguments: object) -> Steps:

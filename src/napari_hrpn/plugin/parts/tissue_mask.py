@@ -1,4 +1,4 @@
-"""Where the tissue of the real slide is, for widgets: found off the GUI thread, and editable as a Labels layer."""
+"""Tissue of the real slide for widgets: found off the GUI thread, and editable as a Labels layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.background import BackgroundRun, begin, once
+from napari_hrpn.analysis import tissue_mask
+from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.selection import loose_layers
 from napari_hrpn.plugin.viewer import KEY, coarse_placement, is_same_slide, slide_from_layers, slide_of
 from napari_hrpn.slides import RegionMask, SlideError, guess_roles
@@ -28,20 +29,20 @@ _TISSUE = "tissue_of"
 class Tissue(QObject):
     """Finds the tissue of a real slide; takes it from a Labels layer of `show_layer` where there is one.
 
-    `changed` says that `mask`, `problem` or `is_busy` are others now.
+    `changed` says that `mask`, `problem` or `is_busy` are others now; `layer` is where the tissue can be edited.
     """
 
     changed = Signal()
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
+        self.layer: Labels | None = None
         self._viewer = viewer
         self._real: ComparedChannel | None = None
         self._found: RegionMask | None = None
         self._edited: RegionMask | None = None
         self._problem: str | None = None
-        self._run: BackgroundRun | None = None
-        self._layer: Labels | None = None
+        self._search = NewestTask()
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._layers_changed)
 
@@ -68,12 +69,7 @@ class Tissue(QObject):
     @property
     def is_busy(self) -> bool:
         """Whether it is being looked for."""
-        return self._run is not None
-
-    @property
-    def layer(self) -> Labels | None:
-        """The layer in which the tissue can be edited, if it is there."""
-        return self._layer
+        return self._search.is_busy
 
     @property
     def is_edited(self) -> bool:
@@ -82,116 +78,101 @@ class Tissue(QObject):
 
     def look_at(self, real: ComparedChannel | None) -> None:
         """Look for the tissue of a slide; nothing is done where it is known or being looked for."""
-        if real is not None and self._real is not None and real.slide is self._real.slide:
-            self._real = real
+        is_same = real is not None and self._real is not None and real.slide is self._real.slide
+        self._real = real
+        if is_same:
             return
-        self._stop()
-        self._real, self._found, self._problem = real, None, None
+        self._search.abandon()
+        self._found = self._problem = None
         if real is not None:
-            self._start(real)
+            self._find(real)
         self._adopt_layer()
         self.changed.emit()
 
     def show_layer(self) -> Labels | None:
         """Show the tissue in a layer; what is painted there is the tissue from then on."""
-        if self._layer is not None or self._real is None or self._found is None:
-            return self._layer
-        own = {KEY: {_TISSUE: self._real.slide, "downsample": self._found.downsample}}
-        self._viewer.add_labels(
-            self._found.mask.astype(np.uint8),
-            **coarse_placement(self._real.layer, self._found.downsample),
-            name=f"{self._real.name} tissue",
-            opacity=0.4,
-            metadata=own,
-        )
-        self._adopt_layer()
-        return self._layer
+        if self.layer is None and self._real is not None and self._found is not None:
+            self._viewer.add_labels(
+                self._found.mask.astype(np.uint8),
+                **coarse_placement(self._real.layer, self._found.downsample),
+                name=f"{self._real.name} tissue",
+                opacity=0.4,
+                metadata={KEY: {_TISSUE: self._real.slide, "downsample": self._found.downsample}},
+            )
+            self._adopt_layer()
+        return self.layer
 
     def shut_down(self) -> None:
-        """End all that runs and listen no more; called again, it does nothing."""
-        self._stop()
+        """Look no further and follow no layer, before the widget goes away; called again, it does nothing."""
+        self._search.abandon()
         self._leave_layer()
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._layers_changed)
 
-    def _start(self, real: ComparedChannel) -> None:
+    def _find(self, real: ComparedChannel) -> None:
         try:
             slide, nuclei = self._nuclei_of(real)
         except SlideError as error:
             self._problem = str(error)
-            return
-        self._run = begin(once(_find, slide, nuclei), self._take, self._take_failure)
+        else:
+            self._search.do(once(tissue_mask, slide, nuclei), self._take, self._take_failure)
 
     def _nuclei_of(self, real: ComparedChannel) -> tuple[Slide, int]:
         nuclei = guess_roles(real.slide.channel_names).nuclei
         if nuclei is not None:
             return real.slide, nuclei
-        same_size = loose_layers(self._viewer.layers, real.slide.shape)
-        nuclei = guess_roles([layer.name for layer in same_size]).nuclei
+        loose = loose_layers(self._viewer.layers, real.slide.shape)
+        nuclei = guess_roles([layer.name for layer in loose]).nuclei
         if nuclei is None or slide_of(real.layer) is not None:
             raise SlideError(_NO_NUCLEI.format(repr(real.name)))
-        return slide_from_layers([same_size[nuclei]], [same_size[nuclei].name]), 0
+        return slide_from_layers([loose[nuclei]], [loose[nuclei].name]), 0
 
     def _take(self, mask: RegionMask) -> None:
-        self._found, self._run = mask, None
+        self._found = mask
         self.changed.emit()
 
     def _take_failure(self, error: BaseException) -> None:
-        self._problem, self._run = f"The tissue could not be found ({error}): use the frame, or draw a region.", None
+        self._problem = f"The tissue could not be found ({error}): use the frame, or draw a region."
         self.changed.emit()
 
-    def _stop(self) -> None:
-        if self._run is not None:
-            self._run.abandon()
-            self._run = None
-
     def _layers_changed(self, event: object = None) -> None:  # noqa: ARG002
-        before = self._layer
+        before = self.layer
         self._adopt_layer()
-        if self._layer is not before:
+        if self.layer is not before:
             self.changed.emit()
 
     def _adopt_layer(self) -> None:
         """Take the tissue from the layer that some widget has made of it."""
         real = self._real
-        mine = None if real is None else next((one for one in self._viewer.layers if _is_tissue(one, real.slide)), None)
-        if mine is self._layer:
+        layer = None if real is None else next((one for one in self._viewer.layers if _is_of(one, real.slide)), None)
+        if layer is self.layer:
             return
         self._leave_layer()
-        self._layer = mine
-        if mine is not None:
+        if layer is not None:
+            self.layer, self._edited = layer, _mask_of(layer)
             for name in _EDITS:
-                getattr(mine.events, name).connect(self._take_edit)
-            self._edited = _mask_of(mine)
+                getattr(layer.events, name).connect(self._take_edit)
 
     def _leave_layer(self) -> None:
-        if self._layer is not None:
+        if self.layer is not None:
             for name in _EDITS:
-                getattr(self._layer.events, name).disconnect(self._take_edit)
-        self._layer = self._edited = None
+                getattr(self.layer.events, name).disconnect(self._take_edit)
+        self.layer = self._edited = None
 
     def _take_edit(self, event: object = None) -> None:  # noqa: ARG002
-        if self._layer is not None:
-            edited = _mask_of(self._layer)
+        if self.layer is not None:
+            edited = _mask_of(self.layer)
             if self._edited is None or edited.digest != self._edited.digest:
                 self._edited = edited
                 self.changed.emit()
 
 
-def _find(slide: Slide, nuclei: int) -> RegionMask:
-    from napari_hrpn.analysis import tissue_mask
-
-    return tissue_mask(slide, nuclei)
-
-
-def _is_tissue(layer: object, slide: Slide) -> bool:
-    if not isinstance(layer, Labels):
-        return False
-    own = layer.metadata.get(KEY)
-    whose = own.get(_TISSUE) if isinstance(own, dict) else None
-    return whose is not None and is_same_slide(whose, slide)
+def _is_of(layer: object, slide: Slide) -> bool:
+    """Whether a layer holds the tissue of a slide."""
+    facts = layer.metadata.get(KEY) if isinstance(layer, Labels) else None
+    source = facts.get(_TISSUE) if isinstance(facts, dict) else None
+    return source is not None and is_same_slide(source, slide)
 
 
 def _mask_of(layer: Labels) -> RegionMask:
-    mask = np.asarray(layer.data) != 0
-    return RegionMask(mask, layer.metadata[KEY]["downsample"])
+    return RegionMask(np.asarray(layer.data) != 0, layer.metadata[KEY]["downsample"])

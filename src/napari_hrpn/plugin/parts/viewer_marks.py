@@ -1,4 +1,4 @@
-"""Places on a slide in the viewer: what is under the mouse, going to a place, and a frame around it.
+"""Marks of places on a slide in the viewer: what is under the mouse, going to a place, and a frame around it.
 
 The frame is a layer of vectors, so that no widget takes it for a region that somebody drew.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.plugin.viewer import placement
+from napari_hrpn.plugin.viewer import pixel_shape, placement
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,7 +28,7 @@ _FURTHEST_CLICK_PX = 4
 
 
 class ViewerMouse(QObject):
-    """Tells where the mouse is, and where it was clicked.
+    """Follows the mouse in the viewer.
 
     `moved` and `clicked` carry a point in the world of the viewer; a drag is no click, and while something is being
     drawn or painted there are no clicks.
@@ -45,29 +45,30 @@ class ViewerMouse(QObject):
         viewer.mouse_drag_callbacks.append(self._callbacks[1])
 
     def stop(self) -> None:
-        """Tell no more; called again, it does nothing."""
+        """Follow it no more; called again, it does nothing."""
         lists = self._viewer.mouse_move_callbacks, self._viewer.mouse_drag_callbacks
-        for callbacks, own in zip(lists, self._callbacks, strict=True):
-            if own in callbacks:
-                callbacks.remove(own)
+        for callbacks, callback in zip(lists, self._callbacks, strict=True):
+            if callback in callbacks:
+                callbacks.remove(callback)
 
     def _tell_move(self, viewer: object, event: Any) -> None:  # noqa: ANN401, ARG002 (napari's event)
         self.moved.emit(np.array(event.position))
 
     def _tell_click(self, viewer: object, event: Any) -> Generator[None, None, None]:  # noqa: ANN401, ARG002
-        begin = np.array(event.pos if event.pos is not None else (0, 0), float)
-        position = np.array(event.position)
-        is_left = event.button == 1
+        begin, position, is_left = _canvas_point(event), np.array(event.position), event.button == 1
         yield
         while event.type == "mouse_move":
             yield
-        end = np.array(event.pos if event.pos is not None else (0, 0), float)
-        if is_left and np.hypot(*(end - begin)) <= _FURTHEST_CLICK_PX and not self._is_drawing():
+        if is_left and np.hypot(*(_canvas_point(event) - begin)) <= _FURTHEST_CLICK_PX and not self._is_drawing():
             self.clicked.emit(position)
 
     def _is_drawing(self) -> bool:
         active = self._viewer.layers.selection.active
         return active is not None and str(getattr(active, "mode", "pan_zoom")) not in ("pan_zoom", "transform")
+
+
+def _canvas_point(event: Any) -> NDArray[np.float64]:  # noqa: ANN401 (napari's event)
+    return np.array((0, 0) if event.pos is None else event.pos, float)
 
 
 class Frame:
@@ -117,8 +118,6 @@ class Frame:
 
 def pixel_at(layer: Image, position: NDArray[np.float64]) -> tuple[int, int] | None:
     """The pixel of a layer at a point of the world."""
-    from napari_hrpn.plugin.viewer import pixel_shape
-
     row, column = (int(np.floor(place + 0.5)) for place in np.asarray(layer.world_to_data(position))[-2:])
     height, width = pixel_shape(layer)
     return (row, column) if 0 <= row < height and 0 <= column < width else None
@@ -126,20 +125,13 @@ def pixel_at(layer: Image, position: NDArray[np.float64]) -> tuple[int, int] | N
 
 def go_to(viewer: napari.Viewer, layer: Image, box: Box) -> None:
     """Bring a place of a slide into the middle of the view, and zoom where it is out of proportion."""
-    # napari draws lengths in one unit; a layer's data_to_world knows nothing of it
-    factors = np.ones(2)
+    corners = np.array([np.asarray(layer.data_to_world(corner))[-2:] for corner in _corners(box)])
     if viewer.layers.units is not None:
+        # napari draws lengths in one unit; a layer's data_to_world knows nothing of it
         pairs = zip(layer.units[-2:], viewer.layers.units[-2:], strict=True)
-        factors = np.array([float((1 * own).to(shown).magnitude) for own, shown in pairs])
-
-    def world(y: float, x: float) -> NDArray[np.float64]:
-        """Where napari shows a pixel."""
-        return np.asarray(layer.data_to_world((y, x)))[-2:] * factors
-
+        corners *= [float((1 * unit).to(shown).magnitude) for unit, shown in pairs]
     camera = viewer.scene.camera
-    centre = world((box.y0 + box.y1 - 1) / 2, (box.x0 + box.x1 - 1) / 2)
-    camera.center = (*np.asarray(camera.center)[:-2], *centre)
-    corners = np.array([world(y, x) for y in (box.y0, box.y1) for x in (box.x0, box.x1)])
+    camera.center = (*np.asarray(camera.center)[:-2], *corners.mean(axis=0))
     wanted = _SHARE_OF_VIEW * min(viewer.canvas.size) / max(1e-9, float(np.ptp(corners, axis=0).max()))
     if not wanted / 3 <= camera.zoom <= 2 * wanted:
         camera.zoom = wanted
@@ -149,8 +141,12 @@ def _width(box: Box) -> float:
     return max(1.0, max(box.height, box.width) / 40)
 
 
+def _corners(box: Box) -> NDArray[np.float64]:
+    """Corners of a box in turn; pixels reach half a pixel around their coordinates."""
+    return np.array([(box.y0, box.x0), (box.y0, box.x1), (box.y1, box.x1), (box.y1, box.x0)]) - 0.5
+
+
 def _sides(box: Box) -> NDArray[np.float64]:
-    """Start and direction of each side; pixels reach half a pixel around their coordinates."""
-    y0, y1, x0, x1 = box.y0 - 0.5, box.y1 - 0.5, box.x0 - 0.5, box.x1 - 0.5
-    corners = np.array([(y0, x0), (y0, x1), (y1, x1), (y1, x0)])
+    """Start and direction of each side."""
+    corners = _corners(box)
     return np.stack([corners, np.roll(corners, -1, axis=0) - corners], axis=1)

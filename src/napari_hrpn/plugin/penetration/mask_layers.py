@@ -1,7 +1,8 @@
-"""Vessel masks as Labels layers: shown as they were found, and taken over once somebody has changed them."""
+"""Vessel masks as Labels layers: shown as they were found, taken over once they were edited; and vessels in them."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -10,6 +11,7 @@ from napari.layers import Labels
 from napari.utils import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.parts.tasks import who
 from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.viewer import KEY, coarse_placement
@@ -71,8 +73,8 @@ class MaskLayers(QObject):
 
     def was_found_on(self, layer: Labels, real: ComparedChannel) -> bool:
         """Whether a mask was found for a slide, edited since then or not."""
-        own = layer.metadata.get(KEY)
-        return isinstance(own, dict) and own.get(_VESSELS) == who(real.slide)
+        facts = layer.metadata.get(KEY)
+        return isinstance(facts, dict) and facts.get(_VESSELS) == who(real.slide)
 
     def drawn(self, layer: Labels, real: ComparedChannel) -> Any:  # noqa: ANN401 (an array of any kind)
         """The labels of a layer, which have to cover a slide exactly."""
@@ -148,3 +150,26 @@ class MaskLayers(QObject):
         if isinstance(layer, Labels):
             self._edits[layer] = self._edits.get(layer, 0) + 1
             self.edited.emit(layer)
+
+
+def vessel_at(vessels: VesselMask, place: tuple[int, int]) -> int | None:
+    """Number of the vessel at a pixel of the slide."""
+    row, column = (
+        min(int((at + 0.5) / factor), size - 1)
+        for at, factor, size in zip(place, vessels.downsample, vessels.mask.shape, strict=True)
+    )
+    label = int(vessels.objects.painted(slice(row, row + 1), slice(column, column + 1))[0, 0])
+    return label or None
+
+
+def box_of(vessels: VesselMask, label: int) -> Box:
+    """The box around a vessel, with a pixel of the mask as its margin."""
+    objects = vessels.objects
+    runs = np.flatnonzero(objects.part == label - 1)
+    dy, dx = vessels.downsample
+    return Box(
+        math.floor((int(objects.row[runs].min()) - 1) * dy),
+        math.ceil((int(objects.row[runs].max()) + 2) * dy),
+        math.floor((int(objects.start[runs].min()) - 1) * dx),
+        math.ceil((int(objects.stop[runs].max()) + 1) * dx),
+    )

@@ -1,22 +1,10 @@
-"""The probe over the distance from the nearest vessel, of real and predicted images, and the pixels of each shell."""
+"""Plot of the probe over the distance from the nearest vessel, of real and predicted images, with pixels per shell."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.plugin.parts.plot import (
-    BOTTOM_PX,
-    LEFT_PX,
-    RIGHT_PX,
-    TOP_PX,
-    Ink,
-    Plot,
-    dress,
-    explain,
-    number_log_axis,
-    say_in,
-    short,
-)
+from napari_hrpn.plugin.parts.plot import Ink, Plot, dress, explain, number_log_axis, say_in, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +22,9 @@ _NOTHING = "Press Measure for the probe over the distance from vessels."
 
 class ProfilePlot(Plot):
     """Mean grey level of each shell above, number of its pixels below."""
+
+    # the two panels share the distances between them
+    row_gap_px = 25
 
     def __init__(self) -> None:
         super().__init__(_HEIGHT_PX)
@@ -59,11 +50,16 @@ class ProfilePlot(Plot):
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=_HEIGHT_RATIOS)
         shown = self._shells_shown()
         for one in self._profiles:
-            colour = self._colours.get(one.image, ink.real)
-            middle = [(shell.from_um + shell.to_um) / 2 for shell in one.shells[:shown]]
-            mean = [shell.mean for shell in one.shells[:shown]]
-            label = short(one.image, _LONGEST_NAME)
-            upper.plot(middle, mean, "o-", color=colour, markersize=3, linewidth=1.2, label=label)
+            shells = one.shells[:shown]
+            upper.plot(
+                [(shell.from_um + shell.to_um) / 2 for shell in shells],
+                [shell.mean for shell in shells],
+                "o-",
+                color=self._colours.get(one.image, ink.real),
+                markersize=3,
+                linewidth=1.2,
+                label=short(one.image, _LONGEST_NAME),
+            )
         first = self._profiles[0]
         edges = [shell.from_um for shell in first.shells[: shown + 1]]
         lower.stairs([shell.n for shell in first.shells[:shown]], edges, fill=True, color=ink.text, alpha=0.5)
@@ -78,17 +74,6 @@ class ProfilePlot(Plot):
         dress(upper, ink, up="grey level", title=f"{first.area}, n = {first.n:,} pixels outside vessels")
         dress(lower, ink, across="distance from the nearest vessel, µm", up="pixels in shell")
         explain(upper, ink)
-
-    def arrange(self, figure: Figure, width: int, height: int) -> None:
-        """Let the two panels share the distances between them."""
-        width, height = max(width, 2 * (LEFT_PX + RIGHT_PX)), max(height, 2 * (BOTTOM_PX + TOP_PX))
-        figure.subplots_adjust(
-            left=LEFT_PX / width,
-            right=1 - RIGHT_PX / width,
-            bottom=BOTTOM_PX / height,
-            top=1 - TOP_PX / height,
-            hspace=0.2,
-        )
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
         """The shell under the mouse."""

@@ -1,4 +1,4 @@
-"""The dock widget "Penetration": asks and shows. What is computed, `work` computes, in another thread."""
+"""Dock widget "Penetration": vessels, the probe around them, tables and subareas; `work` computes in a thread."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
-from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QTabWidget, QWidget
+from magicgui.widgets import CheckBox, PushButton
+from qtpy.QtWidgets import QLabel, QTabWidget
 
-from napari_hrpn.analysis import EvaluationSettings
-from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked
-from napari_hrpn.plugin.parts.choice_box import ChoiceBox
-from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.analysis import EvaluationSettings, PenetrationSettings, edited_vessel_mask
+from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked, titled_rows
+from napari_hrpn.plugin.parts.combo_box import combo_box, offer
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.messages import breakable
 from napari_hrpn.plugin.parts.numbers_table import NumbersTable
 from napari_hrpn.plugin.parts.region_form import FRAME, RegionForm
-from napari_hrpn.plugin.parts.report_run import ReportChoices
+from napari_hrpn.plugin.parts.report_button import ReportChoices
 from napari_hrpn.plugin.parts.saving import save_button
 from napari_hrpn.plugin.parts.tasks import who
 from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
-from napari_hrpn.plugin.penetration import penetration_numbers
-from napari_hrpn.plugin.penetration.mask_layers import MaskLayers
-from napari_hrpn.plugin.penetration.penetration_numbers import DENSITY_HEADINGS, profile_headings
+from napari_hrpn.plugin.penetration.mask_layers import MaskLayers, box_of, vessel_at
 from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot
-from napari_hrpn.plugin.penetration.vessel_form import GLASS, VesselForm
-from napari_hrpn.plugin.penetration.vessel_places import box_of, vessel_at
-from napari_hrpn.plugin.penetration.vessel_table import VesselTableView
+from napari_hrpn.plugin.penetration.tables import (
+    DENSITY_HEADINGS,
+    VesselTableView,
+    density_rows,
+    profile_headings,
+    profile_rows,
+    reasons,
+)
+from napari_hrpn.plugin.penetration.vessel_form import VesselForm
 from napari_hrpn.plugin.penetration.work import (
     BANDS,
     EDGE,
     Chosen,
-    PenetrationParts,
     edited_part,
     penetration_parts,
     subareas_part,
@@ -41,22 +44,20 @@ from napari_hrpn.plugin.penetration.work import (
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from napari.layers import Labels
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis import CellDensity, Penetration, SlidePenetration, VesselMask, VesselTable
+    from napari_hrpn.analysis import Penetration
     from napari_hrpn.plugin.parts.plot import Plot
-    from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import RegionMask, Slide
 
-    Tables = Mapping[str, Sequence[dict[str, Any]]]
-
 _REGION_TIP = "What is measured: the tissue, with its core and periphery where it has an edge, or everything"
 _AREAS = [("Tissue", "tissue"), ("Core", "core"), ("Periphery", "periphery")]
+_SUBAREAS = [("Distance bands", BANDS), ("Core and periphery", EDGE)]
 
 
 class PenetrationWidget(MeasuringWidget):
@@ -64,30 +65,31 @@ class PenetrationWidget(MeasuringWidget):
 
     # napari looks for this very annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        from napari_hrpn.analysis import PenetrationSettings
-
         super().__init__(
             viewer, "Find vessels if there is no mask, and measure the probe around them, in the background"
         )
         self.masks = MaskLayers(viewer)
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=False)
-        self.vessel_form = VesselForm(viewer, self.masks)
-        self.profile, self.area_box, self.log_box = (
-            ProfilePlot(),
-            ChoiceBox("Which part of the tissue"),
-            QCheckBox("Log"),
+        self.vessel_form = VesselForm(viewer, self.masks, self.pair_form)
+        self.profile = ProfilePlot()
+        self.area_box = combo_box(lambda: _AREAS, "Which part of the tissue")
+        self.log_box = CheckBox(
+            text="Log", tooltip="Show the logarithm of the grey levels: an exponential fall is a straight line"
         )
         self.profile_table = NumbersTable(profile_headings(PenetrationSettings()))
         self.reason_label = QLabel()
         self.vessel_table = VesselTableView()
         self.density_table = NumbersTable(DENSITY_HEADINGS)
-        self.subarea_box = ChoiceBox("Bands of distance from the vessels, or what is near the edge of the tissue")
-        self.subarea_button = QPushButton("Show subareas")
-        self._vessels: VesselMask | None = None
-        self._table: VesselTable | None = None
-        self._cells: CellDensity | None = None
-        self._profiles: SlidePenetration | None = None
-        self._tables: Tables | None = None
+        self.subarea_box = combo_box(
+            lambda: _SUBAREAS, "Bands of distance from the vessels, or what is near the edge of the tissue"
+        )
+        self.subarea_button = PushButton(
+            text="Show subareas", tooltip="Show them as a Labels layer; names appear under the mouse"
+        )
+        self.tabs = QTabWidget()
+        # results by the names of `penetration_parts`, of what is chosen
+        self.known: dict[str, Any] = {}
+        self._shown_vessels: Sequence[dict[str, Any]] = ()
         self._frame = Frame(viewer, "vessel")
         self._lay_out()
         self._connect()
@@ -95,8 +97,8 @@ class PenetrationWidget(MeasuringWidget):
 
     @property
     def needs_tissue(self) -> bool:
-        """Whether the tissue alone is measured, or the glass around it tells the background."""
-        return self._is_tissue_alone or self.vessel_form.background == GLASS
+        """Whether the tissue alone is measured, or the background is that of the glass around it."""
+        return self._is_tissue_alone or self.vessel_form.background is None
 
     @property
     def is_settled(self) -> bool:
@@ -109,12 +111,12 @@ class PenetrationWidget(MeasuringWidget):
 
     def parts(self) -> list[Part]:
         """Vessels, the probe around them, densities, and tables of all this."""
-        return self._wanted(*self._checked()).in_order
+        return list(self._named_parts().values())
 
     def find_vessels(self) -> None:
         """Make the vessel mask of the stain and show it, to be looked at and edited."""
-        self.vessel_form.mask_box.choose(None)
-        self.start(lambda: [self._checked()[1]], self._show_layer_of)
+        self.vessel_form.mask_box.value = None
+        self.start(lambda: [self._vessels_part()], self._show_layer_of)
 
     def show_subareas(self) -> None:
         """Cut the tissue into subareas and show them as a layer."""
@@ -124,26 +126,30 @@ class PenetrationWidget(MeasuringWidget):
         """Show what is measured of what is chosen."""
         real = self.place
         self.vessel_form.follow(real)
-        self._vessels = self._table = self._cells = self._profiles = None
-        tables, has_glass = None, True
-        if real is not None:
-            tables, has_glass = self._recall(real)
-        there = {one.area for one in self._all_profiles}
-        if there:
-            self.area_box.offer([choice for choice in _AREAS if choice[1] in there], "tissue")
+        self.known = self._recall()
+        if real is not None and "vessels" in self.known and self.vessel_form.mask is None:
+            self.masks.renew(self.known["vessels"], real)
+        profiles = self.profiles
+        areas = [choice for choice in _AREAS if choice[1] in {one.area for one in profiles}]
+        if areas:
+            offer(self.area_box, areas, self.area_box.value)
         self._show_profile()
-        self.profile_table.show_rows(*penetration_numbers.profile_rows(self._all_profiles))
-        why = penetration_numbers.reasons(self._all_profiles, has_glass=has_glass)
+        self.profile_table.show_rows(*profile_rows(profiles))
+        why = reasons(profiles, has_glass=self.known.get("background") != {})
         self.reason_label.setText(breakable(why))
         self.reason_label.setVisible(bool(why))
-        self._show_vessels(tables)
-        self.density_table.show_rows(*penetration_numbers.density_rows(self._table, self._cells))
+        vessels = self.known.get("tables", {}).get("vessels", ())
+        # there may be thousands
+        if vessels is not self._shown_vessels:
+            self._shown_vessels = vessels
+            self.vessel_table.show_rows(vessels)
+        self.density_table.show_rows(*density_rows(self.known.get("table"), self.known.get("nuclei")))
 
     def go_to_vessel(self, label: int) -> None:
         """Go to a vessel in the viewer, and frame it."""
         real = self.place
-        if self._vessels is not None and real is not None:
-            box = box_of(self._vessels, label)
+        if "vessels" in self.known and real is not None:
+            box = box_of(self.known["vessels"], label)
             go_to(self._viewer, real.layer, box)
             self._frame.show(box, real.layer)
 
@@ -155,155 +161,110 @@ class PenetrationWidget(MeasuringWidget):
         super().shut_down()
 
     @property
-    def _is_tissue_alone(self) -> bool:
-        return self.region_form.value != FRAME
+    def profiles(self) -> Sequence[Penetration]:
+        """Of all images and areas, as far as they are known."""
+        return self.known["probe"].profiles if "probe" in self.known else ()
 
     @property
-    def _all_profiles(self) -> Sequence[Penetration]:
-        return () if self._profiles is None else self._profiles.profiles
+    def _is_tissue_alone(self) -> bool:
+        return bool(self.region_form.value != FRAME)
+
+    @property
+    def _measured_tissue(self) -> RegionMask | None:
+        return self.tissue.mask if self._is_tissue_alone else None
 
     def _lay_out(self) -> None:
-        self.area_box.offer(_AREAS, "tissue")
-        self.log_box.setToolTip("Show the logarithm of the grey levels: an exponential fall is a straight line")
         self.reason_label.setWordWrap(True)
-        self.subarea_box.offer([("Distance bands", BANDS), ("Core and periphery", EDGE)], BANDS)
-        self.subarea_button.setToolTip("Show them as a Labels layer; names appear under the mouse")
-        region = QWidget()
-        add_row(form_layout(region), "Region", self.region_form)
-        tabs = QTabWidget()
-        tabs.addTab(
-            stacked(
+        profile = [
+            side_by_side(self.area_box, self.log_box, is_second_wide=False),
+            self.profile,
+            self.profile_table,
+            self.reason_label,
+            save_button(
                 [
-                    side_by_side(self.area_box, self.log_box, is_second_wide=False),
-                    self.profile,
-                    self.profile_table,
-                    self.reason_label,
-                    self._save_profile(),
-                    side_by_side(self.subarea_box, self.subarea_button),
+                    ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot("penetration", self.profile)),
+                    self._to_save("Lengths", "penetration", "CSV of the table above, and why numbers are missing"),
+                    self._to_save("Shells", "penetration_shells", "CSV, a row per image, area and shell"),
+                    self._to_save("Bands", "penetration_bands", "CSV, a row per image, area and distance band"),
                 ]
             ),
-            "Profile",
-        )
-        tabs.addTab(stacked([self.vessel_table, self.density_table, self._save_vessels()]), "Vessels")
-        self.tabs = tabs
-        self.lay_out([self.pair_form, region, self.vessel_form, tabs])
-
-    def _save_profile(self) -> QWidget:
-        return save_button(
+            side_by_side(self.subarea_box, self.subarea_button),
+        ]
+        save_vessels = save_button(
             [
-                ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot("penetration", self.profile)),
-                self._table_to_save("Lengths", "penetration", "CSV of the table above, and why numbers are missing"),
-                self._table_to_save("Shells", "penetration_shells", "CSV, a row per image, area and shell"),
-                self._table_to_save("Bands", "penetration_bands", "CSV, a row per image, area and distance band"),
+                self._to_save("Vessels", "vessels", "CSV, a row per vessel"),
+                self._to_save("Densities", "vessel_density", "CSV of the table above"),
             ]
         )
+        self.tabs.addTab(stacked(profile), "Profile")
+        self.tabs.addTab(stacked([self.vessel_table, self.density_table, save_vessels]), "Vessels")
+        self.lay_out([self.pair_form, titled_rows({"Region": self.region_form}), self.vessel_form, self.tabs])
 
-    def _save_vessels(self) -> QWidget:
-        return save_button(
-            [
-                self._table_to_save("Vessels", "vessels", "CSV, a row per vessel"),
-                self._table_to_save("Densities", "vessel_density", "CSV of the table above"),
-            ]
-        )
-
-    def _table_to_save(self, title: str, name: str, tooltip: str) -> tuple[str, str, Callable[[], None]]:
-        return f"{title} …", tooltip, lambda: self.save_rows(title.lower(), (self._tables or {}).get(name, ()))
+    def _to_save(self, title: str, name: str, tooltip: str) -> tuple[str, str, Callable[[], None]]:
+        return f"{title} …", tooltip, lambda: self.save_rows(title.lower(), self.known.get("tables", {}).get(name, ()))
 
     def _connect(self) -> None:
         self.region_form.changed.connect(self.changed)
         self.vessel_form.changed.connect(self.changed)
-        self.vessel_form.find_button.clicked.connect(self.find_vessels)
+        self.vessel_form.find_button.changed.connect(self.find_vessels)
         self.masks.edited.connect(self._take_edit)
         self.area_box.changed.connect(self._show_profile)
-        self.log_box.toggled.connect(self.profile.set_log)
-        self.subarea_button.clicked.connect(self.show_subareas)
+        self.log_box.changed.connect(self.profile.set_log)
+        self.subarea_button.changed.connect(self.show_subareas)
         self.vessel_table.chosen.connect(self.go_to_vessel)
         self.mouse.clicked.connect(self._select_under_mouse)
         self.bar.found.connect(self._show_layers)
 
-    def _checked(self) -> tuple[ComparedChannel, Part]:
-        """The real channel, and the part that gives the vessels."""
-        real = self.place
+    def _vessels_part(self) -> Part:
+        """The part that gives the vessels, if there is all that is to be measured."""
+        real, form = self.place, self.vessel_form
         if real is None:
             raise UserError(self.pair_form.problem or "There is no image of one channel: open a slide.")
         if self.real is None and not self.predictions:
             raise UserError(self.pair_form.problem or "There is no probe to measure: open or make a prediction.")
         if self._is_tissue_alone and self.tissue.mask is None:
             raise UserError(self.tissue.problem or "The tissue is not known: measure the whole frame.")
-        vessels = self._vessels_part(real)
-        if vessels is None:
+        if form.mask is not None:
+            return edited_part(self.masks.drawn(form.mask, real), real.slide, self.masks.mark(form.mask))
+        if form.stain is None:
             raise UserError(
                 "No layer shows vessels by its name: choose the stain of the vessels, or a mask that you drew."
             )
-        return real, vessels
+        return vessels_part(real.slide, form.stain, self._measured_tissue, form.settings)
 
-    def _vessels_part(self, real: ComparedChannel) -> Part | None:
-        layer, stain = self.vessel_form.mask, self.vessel_form.stain
-        if layer is not None:
-            return edited_part(self.masks.drawn(layer, real), real.slide, self.masks.mark(layer))
-        if stain is None:
-            return None
-        return vessels_part(real.slide, stain, self._mask_of_tissue(), self.vessel_form.settings)
-
-    def _mask_of_tissue(self) -> RegionMask | None:
-        return self.tissue.mask if self._is_tissue_alone else None
-
-    def _wanted(self, real: ComparedChannel, vessels: Part) -> PenetrationParts:
-        form = self.vessel_form
-        background = self.tissue.glass if form.background == GLASS else float(form.background)
-        images = self.predictions if self.real is None else (real, *self.predictions)
-        return penetration_parts(Chosen(images, form.stain, form.nuclei, self._mask_of_tissue(), background), vessels)
+    def _named_parts(self) -> dict[str, Part]:
+        vessels, form = self._vessels_part(), self.vessel_form
+        background = self.tissue.glass if form.background is None else form.background
+        images = self.predictions if self.real is None else (self.real, *self.predictions)
+        return penetration_parts(Chosen(images, form.stain, form.nuclei, self._measured_tissue, background), vessels)
 
     def _subarea_parts(self) -> list[Part]:
-        real, vessels = self._checked()
-        kind = self.subarea_box.value
-        cut = subareas_part(kind, real.slide, vessels, self._mask_of_tissue())
+        vessels, kind, real = self._vessels_part(), self.subarea_box.value, self.place
+        assert real is not None
+        cut = subareas_part(kind, real.slide, vessels, self._measured_tissue)
         return [vessels, cut] if kind == BANDS else [cut]
 
-    def _recall(self, real: ComparedChannel) -> tuple[Tables | None, bool]:
-        """Fetch what is measured of what is chosen; the tables, and whether there is glass where it is asked for."""
+    def _recall(self) -> dict[str, Any]:
+        """Results that are known of what is chosen."""
         try:
-            vessels = self._vessels_part(real)
+            parts = self._named_parts()
         except (UserError, SlideError):
-            return None, True
-        has_probe = self.real is not None or self.predictions
-        if vessels is None or not has_probe or (self._is_tissue_alone and self.tissue.mask is None):
-            return None, True
-        parts, known = self._wanted(real, vessels), self.bar.known
-        self._vessels, self._table, self._profiles = known(vessels.key), known(parts.table.key), known(parts.probe.key)
-        self._cells = None if parts.nuclei is None else known(parts.nuclei.key)
-        if self._vessels is not None and self.vessel_form.mask is None:
-            self.masks.renew(self._vessels, real)
-        return known(parts.tables.key), isinstance(parts.background, float) or known(parts.background.key) != {}
+            return {}
+        return {name: self.bar.known(part.key) for name, part in parts.items() if part.key in self.bar.results}
 
     def report_choices(self, slide: Slide) -> ReportChoices:
         """Vessels and background as they are chosen here."""
-        from napari_hrpn.analysis import edited_vessel_mask
-
         form, real = self.vessel_form, self.real
-        background = None if form.background == GLASS else float(form.background)
         vessels = None
         if form.mask is not None and real is not None:
-            labels = self.masks.drawn(form.mask, real)
-            vessels = partial(edited_vessel_mask, labels, slide)
-        settings = EvaluationSettings(vessels=form.settings, background=background)
+            vessels = partial(edited_vessel_mask, self.masks.drawn(form.mask, real), slide)
+        settings = EvaluationSettings(vessels=form.settings, background=form.background)
         return ReportChoices(settings, form.stain_on(slide), vessels)
 
-    def _show_profile(self) -> None:
-        area = self.area_box.value
-        profiles = [one for one in self._all_profiles if one.area == area]
+    def _show_profile(self, _: object = None) -> None:
+        profiles = [one for one in self.profiles if one.area == self.area_box.value]
         colours = {one.name: self.pair_form.colour_of(one) for one in self.predictions}
         self.profile.show_profiles(profiles, colours)
-
-    def _show_vessels(self, tables: Tables | None) -> None:
-        # there may be thousands
-        if tables is self._tables:
-            return
-        self._tables = tables
-        chosen = self.vessel_table.selected
-        self.vessel_table.show_rows(() if tables is None else tables.get("vessels", ()))
-        if chosen is not None:
-            self.vessel_table.select(chosen)
 
     def _show_layers(self, key: Any) -> None:  # noqa: ANN401 (of any part)
         """Show masks and subareas as soon as they are found."""
@@ -329,10 +290,10 @@ class PenetrationWidget(MeasuringWidget):
             self.vessel_form.take_mask(layer)
 
     def _select_under_mouse(self, position: NDArray[np.float64]) -> None:
-        real = self.place
-        if self._vessels is None or real is None or not self.vessel_table.isVisible():
+        vessels, real = self.known.get("vessels"), self.place
+        if vessels is None or real is None or not self.vessel_table.isVisible():
             return
         place = pixel_at(real.layer, position)
-        label = None if place is None else vessel_at(self._vessels, place)
+        label = None if place is None else vessel_at(vessels, place)
         if label is not None and self.vessel_table.select(label):
-            self._frame.show(box_of(self._vessels, label), real.layer)
+            self._frame.show(box_of(vessels, label), real.layer)

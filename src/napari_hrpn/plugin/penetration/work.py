@@ -1,4 +1,4 @@
-"""What the widget computes off the GUI thread: vessels, the probe around them, densities, subareas.
+"""Vessels, the probe around them, densities and subareas, as parts of a measurement off the GUI thread.
 
 Nothing of Qt or napari is touched here.
 """
@@ -8,16 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.analysis import (
+    ProbeImage,
+    VesselFindings,
+    cell_density,
+    core_and_periphery,
+    distance_bands,
+    edited_vessel_mask,
+    glass_levels,
+    measure_vessels,
+    slide_penetration,
+    vessel_mask,
+)
 from napari_hrpn.plugin.parts.tasks import Part, Steps, one_step, who
+from napari_hrpn.reports import penetration_tables
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis import ProbeImage, VesselSettings
+    from napari_hrpn.analysis import VesselSettings
     from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.slides import RegionMask, Slide
+
+    Results = Mapping[Hashable, Any]
 
 BANDS, EDGE = "bands", "edge"
 
@@ -25,12 +40,10 @@ BANDS, EDGE = "bands", "edge"
 def vessels_part(slide: Slide, stain: ComparedChannel, tissue: RegionMask | None, settings: VesselSettings) -> Part:
     """Find vessels by their stain."""
 
-    def _begin(_: Mapping[Hashable, Any]) -> Steps:
+    def _begin(_: Results) -> Steps:
         # napari imports these for the first Labels layer, in the GUI thread, where they take half a second
         import pandas  # noqa: F401
         import skimage.color.colorconv  # noqa: F401
-
-        from napari_hrpn.analysis import vessel_mask
 
         return vessel_mask(stain.slide, stain.channel, tissue, settings)
 
@@ -40,31 +53,21 @@ def vessels_part(slide: Slide, stain: ComparedChannel, tissue: RegionMask | None
 
 def edited_part(labels: NDArray[Any], slide: Slide, mark: Hashable) -> Part:
     """Take a drawn or edited mask for the vessels."""
-
-    def _begin(_: Mapping[Hashable, Any]) -> Steps:
-        from napari_hrpn.analysis import edited_vessel_mask
-
-        return one_step(edited_vessel_mask, labels, slide)
-
-    return Part(("edited", who(slide), mark), "Taking over the mask", 0.05 * _pixels(slide), _begin)
+    weight = 0.05 * _pixels(slide)
+    key = "edited", who(slide), mark
+    return Part(key, "Taking over the mask", weight, lambda _: one_step(edited_vessel_mask, labels, slide))
 
 
-@dataclass(frozen=True, eq=False)
-class PenetrationParts:
-    """All that the widget measures, in parts."""
+def subareas_part(kind: str, slide: Slide, vessels: Part, tissue: RegionMask | None) -> Part:
+    """Cut the tissue into subareas."""
 
-    vessels: Part  # Its result is a `VesselMask`
-    table: Part  # Each vessel and their density, a `VesselTable`
-    background: Part | float  # What is taken off: the grey levels of blank glass by name of image, or one for all
-    probe: Part  # How far the probe got, a `SlidePenetration` of all images
-    nuclei: Part | None  # A `CellDensity`; None where no layer shows nuclei
-    tables: Part  # The tables of an evaluation by name, each a list of rows
+    def _begin(results: Results) -> Steps:
+        if kind == EDGE:
+            return one_step(core_and_periphery, slide, tissue)
+        return distance_bands(results[vessels.key], tissue)
 
-    @property
-    def in_order(self) -> list[Part]:
-        """Each after those that it needs."""
-        parts = (self.vessels, self.table, self.background, self.probe, self.nuclei, self.tables)
-        return [part for part in parts if isinstance(part, Part)]
+    key = "subareas", who(slide), kind, vessels.key if kind == BANDS else None, _digest(tissue)
+    return Part(key, "Cutting the tissue into subareas", 0.3 * _pixels(slide), _begin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +83,6 @@ class Chosen:
     background: RegionMask | float | None
 
     @property
-    def slide(self) -> Slide:
-        """The real slide."""
-        return self.images[0].slide
-
-    @property
     def which(self) -> Hashable:
         """The images, for a key."""
         return tuple((who(image.slide), image.channel, image.name) for image in self.images)
@@ -92,101 +90,72 @@ class Chosen:
     @property
     def probes(self) -> list[ProbeImage]:
         """The images, for the analysis."""
-        from napari_hrpn.analysis import ProbeImage
-
         return [ProbeImage(image.name, image.slide, image.channel) for image in self.images]
 
-    def levels(self, results: Mapping[Hashable, Any], background: Part | float) -> dict[str, float]:
-        """What is taken off each image."""
-        if isinstance(background, Part):
-            levels: dict[str, float] = results[background.key]
-            return levels
-        return dict.fromkeys((image.name for image in self.images), background)
 
+def penetration_parts(chosen: Chosen, vessels: Part) -> dict[str, Part]:
+    """All that is measured, each part after those that it needs.
 
-def penetration_parts(chosen: Chosen, vessels: Part) -> PenetrationParts:
-    """What there is to compute."""
-    background = chosen.background if isinstance(chosen.background, float) else _background_part(chosen)
-    table, probe = _table_part(chosen, vessels), _probe_part(chosen, vessels, background)
-    nuclei = None if chosen.nuclei is None else _nuclei_part(chosen.nuclei, chosen.tissue)
+    `vessels` gives a `VesselMask`, `table` a `VesselTable`, `background` what is taken off by name of image, `probe` a
+    `SlidePenetration`, `nuclei` a `CellDensity` (there is none where no layer shows them), and `tables` the tables of
+    an evaluation by name.
+    """
+    background = _background_part(chosen)
+    parts = {"vessels": vessels, "table": _table_part(chosen, vessels), "background": background}
+    parts["probe"] = _probe_part(chosen, vessels, background)
+    if chosen.nuclei is not None:
+        parts["nuclei"] = _nuclei_part(chosen.nuclei, chosen.tissue)
 
-    def _begin(results: Mapping[Hashable, Any]) -> Steps:
-        from napari_hrpn.analysis import VesselFindings
-        from napari_hrpn.reports import penetration_tables
-
-        cells = None if nuclei is None else results[nuclei.key]
-        levels = chosen.levels(results, background)
-        threshold = results[vessels.key].threshold
+    def _begin(results: Results) -> Steps:
+        found = {name: results[part.key] for name, part in parts.items()}
+        threshold, cells = found["vessels"].threshold, found.get("nuclei")
         return one_step(
-            penetration_tables, VesselFindings(threshold, results[table.key], cells, results[probe.key], levels)
+            penetration_tables, VesselFindings(threshold, found["table"], cells, found["probe"], found["background"])
         )
 
-    key = "tables", table.key, probe.key, None if nuclei is None else nuclei.key
-    tables = Part(key, "Writing tables", 0.01 * _pixels(chosen.slide), _begin)
-    return PenetrationParts(vessels, table, background, probe, nuclei, tables)
-
-
-def _table_part(chosen: Chosen, vessels: Part) -> Part:
-    stain = chosen.stain
-    slide, channel = (chosen.slide, None) if stain is None else (stain.slide, stain.channel)
-
-    def _begin(results: Mapping[Hashable, Any]) -> Steps:
-        from napari_hrpn.analysis import measure_vessels
-
-        return measure_vessels(slide, channel, results[vessels.key], chosen.tissue)
-
-    key = "table", who(slide), channel, vessels.key, _digest(chosen.tissue)
-    return Part(key, "Measuring each vessel", 0.5 * _pixels(slide), _begin)
+    key = "tables", *(part.key for part in parts.values())
+    return {**parts, "tables": Part(key, "Writing tables", 0.01 * _pixels(chosen.images[0].slide), _begin)}
 
 
 def _background_part(chosen: Chosen) -> Part:
-    glass = None if isinstance(chosen.background, float) else chosen.background
-
-    def _begin(_: Mapping[Hashable, Any]) -> Steps:
-        from napari_hrpn.analysis import glass_levels
-
-        return one_step(glass_levels, chosen.probes, glass)
-
-    key = "background", chosen.which, _digest(glass)
-    weight = 0.02 * _pixels(chosen.slide) * len(chosen.images)
-    return Part(key, "Looking at the blank glass", weight, _begin)
+    words, background = "Looking at the blank glass", chosen.background
+    if isinstance(background, float):
+        names = [image.name for image in chosen.images]
+        key: Hashable = "background", chosen.which, background
+        return Part(key, words, 1.0, lambda _: one_step(dict.fromkeys, names, background))
+    key = "background", chosen.which, _digest(background)
+    weight = 0.02 * _pixels(chosen.images[0].slide) * len(chosen.images)
+    return Part(key, words, weight, lambda _: one_step(glass_levels, chosen.probes, background))
 
 
-def _probe_part(chosen: Chosen, vessels: Part, background: Part | float) -> Part:
-    def _begin(results: Mapping[Hashable, Any]) -> Steps:
-        from napari_hrpn.analysis import slide_penetration
+def _table_part(chosen: Chosen, vessels: Part) -> Part:
+    stain, tissue = chosen.stain, chosen.tissue
+    slide, channel = (chosen.images[0].slide, None) if stain is None else (stain.slide, stain.channel)
+    key = "table", who(slide), channel, vessels.key, _digest(tissue)
+    return Part(
+        key,
+        "Measuring each vessel",
+        0.5 * _pixels(slide),
+        lambda results: measure_vessels(slide, channel, results[vessels.key], tissue),
+    )
 
-        levels = chosen.levels(results, background)
-        return slide_penetration(results[vessels.key], chosen.probes, chosen.tissue, background=levels)
 
-    taken_off = background.key if isinstance(background, Part) else background
-    key = "penetration", chosen.which, vessels.key, taken_off, _digest(chosen.tissue)
-    weight = float(_pixels(chosen.slide) * (len(chosen.images) + 2))
-    return Part(key, "Measuring distances from vessels", weight, _begin)
+def _probe_part(chosen: Chosen, vessels: Part, background: Part) -> Part:
+    key = "penetration", chosen.which, vessels.key, background.key, _digest(chosen.tissue)
+    return Part(
+        key,
+        "Measuring distances from vessels",
+        float(_pixels(chosen.images[0].slide) * (len(chosen.images) + 2)),
+        lambda results: slide_penetration(
+            results[vessels.key], chosen.probes, chosen.tissue, background=results[background.key]
+        ),
+    )
 
 
 def _nuclei_part(stain: ComparedChannel, tissue: RegionMask | None) -> Part:
-    def _begin(_: Mapping[Hashable, Any]) -> Steps:
-        from napari_hrpn.analysis import cell_density
-
-        return cell_density(stain.slide, stain.channel, tissue)
-
     key = "nuclei", who(stain.slide), stain.channel, _digest(tissue)
-    return Part(key, "Counting nuclei", 0.5 * _pixels(stain.slide), _begin)
-
-
-def subareas_part(kind: str, slide: Slide, vessels: Part, tissue: RegionMask | None) -> Part:
-    """Cut the tissue into subareas."""
-
-    def _begin(results: Mapping[Hashable, Any]) -> Steps:
-        from napari_hrpn.analysis import core_and_periphery, distance_bands
-
-        if kind == EDGE:
-            return one_step(core_and_periphery, slide, tissue)
-        return distance_bands(results[vessels.key], tissue)
-
-    key = "subareas", who(slide), kind, vessels.key if kind == BANDS else None, _digest(tissue)
-    return Part(key, "Cutting the tissue into subareas", 0.3 * _pixels(slide), _begin)
+    weight = 0.5 * _pixels(stain.slide)
+    return Part(key, "Counting nuclei", weight, lambda _: cell_density(stain.slide, stain.channel, tissue))
 
 
 def _digest(region: RegionMask | None) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from qtpy.QtWidgets import QWidget
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.plot_canvas import fill_with_canvas, tell_at_mouse
+from napari_hrpn.plugin.parts.plot import fill_with_canvas, tell_at_mouse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

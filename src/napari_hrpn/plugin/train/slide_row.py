@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QStyle, QStyleOptionComboBox, QStylePain
 
 from napari_hrpn.plugin.parts.choice_box import ChoiceBox
 from napari_hrpn.plugin.parts.messages import WARNING_MARK
-from napari_hrpn.plugin.parts.quality_words import findings_tooltip, warnings_of
+from napari_hrpn.plugin.parts.quality_check import findings_tooltip, warnings_of
 from napari_hrpn.plugin.viewer import slide_label, slide_title
 from napari_hrpn.slides import SlideError, find_channel, guess_roles
 

@@ -1,0 +1,147 @@
+"""Patches of slides: which slides have violins, the violins, and how uneven they are, in tables."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_hrpn.analysis import MORAN, PATCH_PX
+from napari_hrpn.plugin.distributions.violin_plot import Violin
+from napari_hrpn.plugin.distributions.work import PatchSource
+from napari_hrpn.plugin.parts.selection import looks_predicted
+from napari_hrpn.plugin.viewer import is_same_slide, layers_of, slide_title, slides_in
+from napari_hrpn.slides import in_all
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import napari
+    from napari.layers import Image
+
+    from napari_hrpn.analysis import Heterogeneity
+    from napari_hrpn.plugin.parts.selection import ComparedChannel
+    from napari_hrpn.slides import Slide
+
+TOTAL, MEAN = "total", "mean"
+QUANTITIES = {TOTAL: "total intensity, grey levels", MEAN: "mean intensity, grey levels"}
+HETEROGENEITY = {
+    "Channel": ("channel", "Panel of the violin"),
+    "Tumour": ("tumour", "The violin"),
+    "n": ("patches", "Patches with enough tissue"),
+    "Mean": ("mean", "Mean of the patches' mean grey levels"),
+    "CV": (
+        "cv",
+        "Coefficient of variation of the patches' means: standard deviation / mean. No background is taken off",
+    ),
+    "Gini": ("gini", "0 where all patches are equal, near 1 where one has everything. No background is taken off"),
+    MORAN: (
+        "moran_i_rook",
+        "About 1 where patches that share an edge (4 neighbours) are alike, -1 / (n - 1) for those in random order",
+    ),
+    "p": (
+        "moran_p_rook",
+        "Share of random orders of the patches with a Moran's I as far from chance; of this slide alone",
+    ),
+}
+"""Columns on the screen: what is in `heterogeneity_records`, and what it means."""
+
+_Measured = tuple[PatchSource, "Heterogeneity"]
+
+
+def patch_sources(
+    viewer: napari.Viewer,
+    place: ComparedChannel,
+    predictions: Mapping[ComparedChannel, str],
+    panel: str,
+    *,
+    others: bool,
+) -> list[PatchSource]:
+    """What violins are to be made of: a slide, predictions with their colours, and other slides that are open."""
+    finished = in_all(one.slide.finished for one in predictions)
+    found = [] if place in predictions else [replace(_source(place.slide, place.layer), finished=finished)]
+    found += [
+        PatchSource(one.name, one.slide, (one.channel,), (panel,), weakref.ref(one.layer), colour)
+        for one, colour in predictions.items()
+    ]
+    taken = [place.slide, *(one.slide for one in predictions)]
+    for slide in slides_in(viewer) if others else ():
+        layers = layers_of(viewer, slide)
+        is_taken = any(slide is one or is_same_slide(slide, one) for one in taken)
+        if not is_taken and not slide.is_brightfield and not all(looks_predicted(layer) for layer in layers):
+            found.append(_source(slide, layers[0]))
+    return found
+
+
+def violins(measured: Sequence[_Measured], quantity: str) -> list[Violin]:
+    """Violins of all channels."""
+    shown = []
+    for source, found in measured:
+        values = found.totals if quantity == TOTAL else found.means
+        cells = tuple((row, column) for row, column in np.argwhere(found.enough).tolist())
+        shown += [
+            Violin(panel, source, values[index][found.enough].astype(float), cells, found.patch_px)
+            for index, panel in enumerate(source.panels)
+        ]
+    return shown
+
+
+def heterogeneity_records(measured: Sequence[_Measured]) -> list[dict[str, Any]]:
+    """How uneven each tumour is, channel by channel."""
+    records = [
+        {
+            "channel": panel,
+            "tumour": source.tumour,
+            "patches": one.n,
+            "mean": one.mean,
+            "sd": one.sd,
+            "cv": one.cv,
+            "gini": one.gini,
+            **one.moran_columns,
+            "moran_permutations": one.moran_rook.permutations,
+            "reason": one.reasons,
+        }
+        for source, found in measured
+        for panel, one in zip(source.panels, found.channels, strict=True)
+    ]
+    panels = list(dict.fromkeys(record["channel"] for record in records))
+    return sorted(records, key=lambda record: panels.index(record["channel"]))
+
+
+def patch_records(measured: Sequence[_Measured]) -> list[dict[str, object]]:
+    """A row per patch with enough tissue and channel."""
+    return [
+        {
+            "channel": panel,
+            "tumour": source.tumour,
+            "y_px": row * found.patch_px,
+            "x_px": column * found.patch_px,
+            "patch_px": found.patch_px,
+            "pixels": int(found.pixels[row, column]),
+            "tissue_fraction": float(found.tissue_fraction[row, column]),
+            "total": found.totals[index, row, column].item(),
+            "mean": float(found.means[index, row, column]),
+        }
+        for source, found in measured
+        for index, panel in enumerate(source.panels)
+        for row, column in np.argwhere(found.enough).tolist()
+    ]
+
+
+def room_words(shape: tuple[int, int], side_px: int) -> str:
+    """How many patches a slide has room for, where they are not as large as the paper's."""
+    height, width = shape
+    if side_px == PATCH_PX:
+        return ""
+    many, few = ((height // edge) * (width // edge) for edge in (side_px, PATCH_PX))
+    return (
+        f"On this slide of {width} x {height} px there is room for {many} whole patches of {side_px} px, and for "
+        f"{few} of the paper's {PATCH_PX} px."
+    )
+
+
+def _source(slide: Slide, layer: Image) -> PatchSource:
+    names = slide.channel_names
+    return PatchSource(slide_title(slide), slide, tuple(range(len(names))), names, weakref.ref(layer))
