@@ -6,7 +6,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.core.files import LOCK, locked_folder, saved_json
+from napari_hrpn.core.files import LOCK, differing, locked_folder, saved_json
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -163,5 +163,4 @@ def write_json(path: Path, content: object) -> None:
 
 
 def _difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    names = [name for name in (*found, *asked) if found.get(name) != asked.get(name)]
-    return " and ".join(dict.fromkeys(_WORDS.get(name, name) for name in names))
+    return " and ".join(_WORDS.get(name, name) for name in differing(found, asked))

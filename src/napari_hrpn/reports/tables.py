@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationPart
 from napari_hrpn.analysis.metrics import METRICS
-from napari_hrpn.core.files import replaced_file
+from napari_hrpn.core.files import replaced_file, save_json
 from napari_hrpn.core.plain_text import csv_cell
 from napari_hrpn.reports.serialization import plain_part
 from napari_hrpn.slides.writers.output_path import partial_output
@@ -189,11 +188,9 @@ def write_agreement(
         for region, row in rows.items()
     }
     found = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
-    content = json.dumps({**(about or {}), "agreement": found}, indent=2, allow_nan=False) + "\n"
     paths = folder / "agreement.csv", folder / "agreement.json"
     write_csv([{"region": region, **row} for region, row in table.items()], paths[0])
-    with replaced_file(paths[1]) as partial:
-        partial.write_text(content, encoding="utf-8")
+    save_json(paths[1], {**(about or {}), "agreement": found})
     return paths
 
 
