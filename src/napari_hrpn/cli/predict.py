@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from napari_hrpn.cli.terminal import (
     is_for_the_user,
     stop_on_signals,
 )
-from napari_hrpn.core import Progress
+from napari_hrpn.core import Progress, relayed
 from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
@@ -153,22 +152,21 @@ class _Request:
             slide, roles = self._opened(path)
             return SlideRequest(slide, place, roles, self.overwrite)
 
-        def tiles(steps: Generator[TileOfMany | EndedSlide, None, None]) -> Generator[TileOfMany, None, None]:
+        def tile(report: TileOfMany | EndedSlide) -> TileOfMany | None:
             nonlocal complete
-            with closing(steps):
-                for report in steps:
-                    if isinstance(report, TileOfMany):
-                        yield report
-                    elif report.error is not None:
-                        self._fail(paths[report.number], report.error)
-                    elif report.report is not None:
-                        complete += self._is_complete(paths[report.number], report.report, report.new_tiles)
+            if isinstance(report, TileOfMany):
+                return report
+            if report.error is not None:
+                self._fail(paths[report.number], report.error)
+            elif report.report is not None:
+                complete += self._is_complete(paths[report.number], report.report, report.new_tiles)
+            return None
 
         title = "predicting" if len(paths) == 1 else f"predicting {len(paths)} slides"
         with processes.connected(self.settings.device) as client:
             requests = [partial(request, path, place) for path, place in places.items()]
             steps = predict_slides(requests, self.checkpoint, client, self.settings, stop=stop)
-            follow(tiles(steps), title, lambda report: _tile_progress(report, report.pixels))
+            follow(relayed(steps, tile), title, lambda report: _tile_progress(report, report.pixels))
         return complete
 
     def _opened(self, path: Location) -> tuple[Slide, dict[str, int]]:

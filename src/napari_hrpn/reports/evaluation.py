@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
+from napari_hrpn.core import relayed
 from napari_hrpn.core.heap import return_freed_memory
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name, write_drawing
@@ -29,7 +30,7 @@ from napari_hrpn.slides.writers.output_path import partial_output
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from napari_hrpn.analysis import Looks, ProbeImage, SlideComparison
+    from napari_hrpn.analysis import EvaluationReport, Looks, ProbeImage, SlideComparison
     from napari_hrpn.reports.drawing import Drawing
     from napari_hrpn.slides import Annotation, Location
 
@@ -225,17 +226,16 @@ def _measured(
     order: EvaluationRequest, place: EvaluationFolder, looks: Looks
 ) -> Generator[WritingReport, None, dict[str, Plain]]:
     parts = place.parts()
-    steps = evaluate_slide(order.comparison, order.settings, skip=tuple(parts), looks=looks)
-    try:
-        for report in steps:
-            if report.finished is not None:
-                parts[report.part] = plain_part(report.finished)
-                place.keep(report.part, parts[report.part])
-                # blocks of pixels, for instance, of which later parts and figures need nothing
-                return_freed_memory()
-            yield WritingReport(_HASHED + (_MEASURED - _HASHED) * report.share, report.part)
-    finally:
-        steps.close()
+
+    def kept(report: EvaluationReport) -> WritingReport:
+        if report.finished is not None:
+            parts[report.part] = plain_part(report.finished)
+            place.keep(report.part, parts[report.part])
+            # blocks of pixels, for instance, of which later parts and figures need nothing
+            return_freed_memory()
+        return WritingReport(_HASHED + (_MEASURED - _HASHED) * report.share, report.part)
+
+    yield from relayed(evaluate_slide(order.comparison, order.settings, skip=tuple(parts), looks=looks), kept)
     return parts
 
 

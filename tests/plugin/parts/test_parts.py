@@ -1,7 +1,6 @@
 """Parts of a measurement: computed once, in order, and stopped between two steps."""
 
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ def counting(key, result, steps=2, closed=None):
     def begin(results):
         try:
             for done in range(1, steps + 1):
-                yield SimpleNamespace(done=done, total=steps)
+                yield Progress(done, steps)
             return result(results) if callable(result) else result
         finally:
             if closed is not None:
