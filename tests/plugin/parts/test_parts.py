@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from napari_hrpn.core import drive
 from napari_hrpn.core.progress import Progress
 from napari_hrpn.plugin.parts.tasks import MOST_KEPT, Finished, Part, Remembered, in_turn, who
 
@@ -28,13 +29,13 @@ def run(parts, known=(), stop_after=None):
     """Everything that comes, and what is returned."""
     stop, came = threading.Event(), []
     steps = in_turn(parts, dict(known))(stop)
-    while True:
-        try:
-            came.append(next(steps))
-        except StopIteration as end:
-            return came, end.value
+
+    def take(news):
+        came.append(news)
         if len(came) == stop_after:
             stop.set()
+
+    return came, drive(steps, take)
 
 
 def test_a_part_finds_the_results_of_those_before_and_known_ones_are_not_computed_again():
