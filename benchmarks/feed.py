@@ -20,9 +20,11 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_hrpn.core import drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from napari_hrpn.training import TrainingSettings
     from napari_hrpn.training.data.patch_loader import PatchSource
 
-T = TypeVar("T")
 PATCH_PX, BATCH = 512, 32
 PAPER_PER_SECOND = 27_780 / 300
 AIM_PAPER, AIM_ZARR = 5, 10
@@ -48,7 +49,7 @@ def write_slide(folder: Path, size: int) -> Path:
     repeats = -(-size // 1024)
     tiled = da.tile(da.from_array(block.levels[0].compute(), chunks=(1, 512, 512)), (1, repeats, repeats))
     slide = replace(block, levels=(tiled[:, :size, :size],))
-    _run(write_ome_zarr(slide, folder / "slide.ome.zarr"))
+    drive(write_ome_zarr(slide, folder / "slide.ome.zarr"))
     return folder / "slide.ome.zarr"
 
 
@@ -61,7 +62,7 @@ def cut(slide: Slide, folder: Path, settings: TrainingSettings) -> tuple[PatchSo
 
     entry = TrainingSlide(SlideEntry(local_path(slide.source)), slide, (0, 1), 2)
     started = time.perf_counter()
-    (cache,) = _run(cut_patches([entry], settings, folder))
+    (cache,) = drive(cut_patches([entry], settings, folder))
     scaling = IntensityScaling(offsets=(100.0, 100.0), scales=(900.0, 900.0), target_offset=100.0, target_scale=500.0)
     return PatchSource(cache, None, scaling), time.perf_counter() - started
 
@@ -161,15 +162,6 @@ def table(figures: dict[str, Any]) -> str:
         cost = f"{figures['cpu_ms'][name]:.2f}" if name in figures["cpu_ms"] else ""
         lines.append(f"| {name} | {each:,.0f} | {each / paper:.1f} | {each / zarr:.1f} | {cost} |")
     return "\n".join(lines)
-
-
-def _run(steps: Generator[Any, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 def main() -> None:

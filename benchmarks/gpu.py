@@ -27,13 +27,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from napari_hrpn.core import drive
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
     from napari_hrpn.training import EpochRecord, TrainingSettings
 
-T = TypeVar("T")
 PAPER_PATCHES, PAPER_SECONDS = 27_780, 300.0
 FP32_BOUND, SEAM_BOUND = 1e-4, 1e-5
 BF16_MEAN_BOUND, BF16_LARGEST_BOUND = 0.002, 0.1
@@ -114,16 +115,6 @@ class Bench:
             torch.cuda.reset_peak_memory_stats(self.device)
 
 
-def finish(steps: Generator[Any, None, T]) -> T:
-    """Result of a generator that is run to its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-
 def bundled() -> Checkpoint:
     """The checkpoint that comes along."""
     from napari_hrpn.models import bundled_checkpoint, load_checkpoint
@@ -139,7 +130,7 @@ def predicted(bench: Bench, slide: Slide, name: str, **changes: object) -> tuple
 
     settings = replace(PredictionSettings(device=bench.device, skip_blank=False), **changes)  # type: ignore[arg-type]
     path = bench.folder / f"{name}.ome.zarr"
-    report = finish(predict_slide(slide, bundled(), path, settings))
+    report = drive(predict_slide(slide, bundled(), path, settings))
     pixels: NDArray[np.float32] = np.asarray(zarr.open_array(path / "0", mode="r")[0])
     return pixels, report
 
@@ -151,7 +142,7 @@ def written_phantom(bench: Bench, preset: str, size: int, seed: int) -> Path:
 
     path = bench.folder / f"{preset}-{size}-{seed}.ome.zarr"
     if not path.exists():
-        finish(write_ome_zarr(phantom_slide(preset, size=size, seed=seed).slide, path))
+        drive(write_ome_zarr(phantom_slide(preset, size=size, seed=seed).slide, path))
     return path
 
 
@@ -167,7 +158,7 @@ def large_slide(bench: Bench) -> Path:
         block = phantom_slide("tumour", size=1024, seed=1).slide
         repeats = bench.size // 1024
         finest = da.tile(da.from_array(block.levels[0].compute(), chunks=(1, 512, 512)), (1, repeats, repeats))
-        finish(write_ome_zarr(replace(block, levels=(finest, *coarser_levels(finest))), path))
+        drive(write_ome_zarr(replace(block, levels=(finest, *coarser_levels(finest))), path))
     return path
 
 
@@ -370,8 +361,8 @@ def measure_fast_recipe(bench: Bench) -> None:
     path = written_phantom(bench, "tumour", size, 15)
     checkpoint = load_checkpoint(bench.folder / "fast" / "checkpoint.safetensors")
     store = bench.folder / "held-out.ome.zarr"
-    finish(predict_slide(open_slide(path), checkpoint, store, PredictionSettings(device=bench.device)))
-    agreement = finish(slide_agreement(open_slide(path), 2, open_slide(store)))
+    drive(predict_slide(open_slide(path), checkpoint, store, PredictionSettings(device=bench.device)))
+    agreement = drive(slide_agreement(open_slide(path), 2, open_slide(store)))
     bench.found.add(
         f"recipe fast: R2 on a phantom it never saw (at best {r2_ceiling(phantom):.3f})", agreement.frame.r2
     )

@@ -70,6 +70,7 @@ def make_checkpoint(path: Path) -> None:
 
 def run_ours(slide: Path, checkpoint: Path, output: Path, *options: str) -> dict[str, float]:
     """Predict with the engine as the command line does."""
+    from napari_hrpn.core import drive
     from napari_hrpn.inference import PredictionSettings, predict_slide
     from napari_hrpn.models import load_checkpoint
     from napari_hrpn.slides import open_slide
@@ -81,12 +82,7 @@ def run_ours(slide: Path, checkpoint: Path, output: Path, *options: str) -> dict
         memory_gb=next((float(option) for option in options if option[0].isdigit()), None),
     )
     steps = predict_slide(open_slide(slide), load_checkpoint(checkpoint), output, settings)
-    while True:
-        try:
-            print(f"finished {next(steps).finished}", flush=True)
-        except StopIteration as stop:
-            report = stop.value
-            break
+    report = drive(steps, lambda tile: print(f"finished {tile.finished}", flush=True))
     return {
         "run_per_kept": report.pixels_run / max(1, report.pixels_kept),
         "share_in_network": report.seconds_computing / report.seconds,

@@ -17,7 +17,8 @@ from napari_hrpn.cli import run
 from napari_hrpn.cli.demo import viewer_command, why_no_viewer
 from napari_hrpn.cli.entry import app
 from napari_hrpn.cli.predict import output_places, parse_region
-from napari_hrpn.cli.terminal import CommandError, Step, duration, follow
+from napari_hrpn.cli.terminal import CommandError, duration, follow
+from napari_hrpn.core import Progress
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard, save_checkpoint
 from napari_hrpn.slides import open_slide, slide_name
 
@@ -361,11 +362,11 @@ def test_progress_returns_the_result_and_closes_the_work(capsys: pytest.CaptureF
             closed.append(True)
         return "result"
 
-    assert follow(work(), "working", lambda done: Step(done, 30)) == "result"
+    assert follow(work(), "working", lambda done: Progress(done, 30)) == "result"
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" %")[0] for line in lines] == [f"working: {percent}" for percent in range(10, 101, 10)]
 
-    def fail(done: int) -> Step:
+    def fail(done: int) -> Progress:
         raise RuntimeError(done)
 
     with pytest.raises(RuntimeError):

@@ -111,6 +111,12 @@ def line_count(path: Path) -> int:
     return len(path.read_text("utf-8").splitlines())
 
 
+def test_long_work_is_run_by_one_function() -> None:
+    files = [*product_files(), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "scripts").glob("*.py")]
+    by_hand = [path.relative_to(ROOT) for path in files if "StopIteration" in path.read_text("utf-8")]
+    assert by_hand == [Path("src/napari_hrpn/core/progress.py")]
+
+
 def test_functions_and_files_stay_short() -> None:
     too_long = [f"{path.name}: {lines} lines" for path in product_files() if (lines := line_count(path)) > 350]
     too_long += [

@@ -20,6 +20,7 @@ from napari_hrpn.analysis import (
     slide_agreement,
     update,
 )
+from napari_hrpn.core import drive
 from napari_hrpn.slides import Slide
 
 RAMP = np.arange(10, dtype=np.int16)
@@ -219,12 +220,7 @@ def test_slides_agree_as_their_arrays_do() -> None:
     tissue = TissueMask(coarse, (62.5, 62.5), 0)
     steps = slide_agreement(slide(real), 0, slide(predicted), tissue=tissue)
     reports = []
-    while True:
-        try:
-            reports.append(next(steps))
-        except StopIteration as stop:
-            result = stop.value
-            break
+    result = drive(steps, reports.append)
     full = coarse[np.ix_((np.arange(2500) / 62.5).astype(int), (np.arange(2500) / 62.5).astype(int))]
     assert result.frame == agreement(real, predicted)
     assert result.tissue == agreement(real, predicted, full)

@@ -7,13 +7,14 @@ from scipy import ndimage
 from skimage.feature import peak_local_max
 
 from napari_hrpn.analysis import AnalysisError, CellSettings, cell_density, strip_filter
+from napari_hrpn.core import drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.phantom.nuclei import nuclei_within
 from napari_hrpn.phantom.points import Bounds
 from napari_hrpn.phantom.tissue import TissueShape
 from napari_hrpn.phantom.vessels import LONGEST_UM, vessels_within
 from napari_hrpn.slides import RegionMask
-from support.vessel_slides import finished, slide_of
+from support.vessel_slides import slide_of
 
 
 def spots(seed: int = 0) -> np.ndarray:
@@ -24,17 +25,17 @@ def spots(seed: int = 0) -> np.ndarray:
 
 
 def test_separate_spots_are_counted() -> None:
-    found = finished(cell_density(slide_of(spots()), 0))
+    found = drive(cell_density(slide_of(spots()), 0))
     assert found.n == 10 * 12
     assert found.density_per_mm2 == pytest.approx(120 / 0.048)
 
 
 def test_only_the_tissue_counts() -> None:
     left = RegionMask(np.array([[True, False]]), (200.0, 120.0))
-    found = finished(cell_density(slide_of(spots()), 0, left))
+    found = drive(cell_density(slide_of(spots()), 0, left))
     assert (found.n, found.tissue_mm2) == (60, 0.024)
     nowhere = RegionMask(np.zeros((1, 1), bool), (200.0, 240.0))
-    assert finished(cell_density(slide_of(spots()), 0, nowhere)).reason == "there is no tissue"
+    assert drive(cell_density(slide_of(spots()), 0, nowhere)).reason == "there is no tissue"
 
 
 def test_peaks_are_those_of_scikit_image_whatever_the_strips(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,14 +46,14 @@ def test_peaks_are_those_of_scikit_image_whatever_the_strips(monkeypatch: pytest
     near = np.hypot(rows, columns) <= 4
     expected = peak_local_max(smooth, threshold_abs=30_000, footprint=near, exclude_border=False)
     monkeypatch.setattr(strip_filter, "STRIP_ROWS", (23, 23))
-    assert finished(cell_density(slide_of(image), 0, settings=settings)).n == len(expected) > 100
+    assert drive(cell_density(slide_of(image), 0, settings=settings)).n == len(expected) > 100
 
 
 def test_plateau_is_one_cell() -> None:
     image = np.zeros((40, 40), np.uint8)
     image[10:13, 10:13] = 100
     settings = CellSettings(smoothing_um=1e-3, threshold=50)
-    assert finished(cell_density(slide_of(image), 0, settings=settings)).n == 1
+    assert drive(cell_density(slide_of(image), 0, settings=settings)).n == 1
 
 
 @pytest.mark.parametrize(("density", "low", "high"), [(1500.0, 0.93, 1.05), (5000.0, 0.82, 0.97)])
@@ -64,12 +65,12 @@ def test_nuclei_of_a_phantom_are_nearly_all_counted(density: float, low: float, 
     vessels = vessels_within(bounds.grown(LONGEST_UM), settings, tissue)
     truth = len(nuclei_within(bounds, settings, tissue, vessels).brightness)
     image = phantom_slide(settings, size=1024, seed=5).slide.levels[0][0].compute()
-    found = finished(cell_density(slide_of(image, settings.pixel_size_um), 0))
+    found = drive(cell_density(slide_of(image, settings.pixel_size_um), 0))
     assert low * truth < found.n < high * truth
 
 
 def test_pixels_that_show_no_cells_give_no_number() -> None:
-    found = finished(cell_density(slide_of(spots(), 4.0), 0))
+    found = drive(cell_density(slide_of(spots(), 4.0), 0))
     assert math.isnan(found.density_per_mm2)
     assert "too large to tell cells" in found.reason
 

@@ -30,9 +30,9 @@ from napari_hrpn.analysis import (
     vessel_mask,
 )
 from napari_hrpn.analysis.evaluation import pixels
+from napari_hrpn.core import drive
 from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, annotation_mask, coarser_levels
 from support.predictions import make_slide
-from support.vessel_slides import finished
 
 ROLES = ChannelRoles(0, 1, 2)
 
@@ -71,7 +71,7 @@ def test_parts_that_are_known_are_not_done_again(real: Slide) -> None:
 
 def test_intervals_are_those_of_the_pixels_in_memory(real: Slide) -> None:
     wanted = comparison(real)
-    (part,) = finished(evaluate_slide(wanted, skip=("quality", "penetration", "patches")))
+    (part,) = drive(evaluate_slide(wanted, skip=("quality", "penetration", "patches")))
     y, p = (np.asarray(slide.levels[0][c].compute()) for slide, c in ((real, 2), (wanted.predictions[0].slide, 0)))
     inside = np.zeros(real.shape, bool)
     inside[30:390, 30:390] = True
@@ -92,7 +92,7 @@ def test_numbers_do_not_depend_on_chunks_or_pixel_type(real: Slide, dtype: str, 
     tissue = RegionMask(np.ones((1, 1), bool), tuple(map(float, real.shape)))
     other = ProbeImage("p", predicted(real, dtype, chunk))
     found = [
-        finished(evaluate_slide(wanted, skip=skip))[0].findings
+        drive(evaluate_slide(wanted, skip=skip))[0].findings
         for wanted in (
             comparison(real, tissue=tissue),
             SlideComparison(ProbeImage("real", real, 2), (other,), ROLES, tissue),
@@ -129,9 +129,9 @@ def test_one_pass_gives_what_each_function_gives_on_its_own(real: Slide, tissue:
     images = ProbeImage("p", cut(predicted(real), chunk)), ProbeImage("q", other)
     settings = EvaluationSettings(patch_px=64, permutations=99, block_px=24)
     wanted = SlideComparison(ProbeImage("real", cut(real, chunk), 2), images, ROLES, tissue, rois=(roi(),))
-    parts = {part.name: part.findings for part in finished(evaluate_slide(wanted, settings, skip=("quality",)))}
+    parts = {part.name: part.findings for part in drive(evaluate_slide(wanted, settings, skip=("quality",)))}
 
-    whole = finished(slide_pairs(real, 2, other, tissue=tissue, rois=wanted.rois, block_sides_px=(24, 24)))
+    whole = drive(slide_pairs(real, 2, other, tissue=tissue, rois=wanted.rois, block_sides_px=(24, 24)))
     found = parts["pixels q"]
     for numbers, counts in ((found.tissue, whole.tissue), (found.frame, whole.frame), (found.rois[0], whole.rois[0])):
         assert numbers.agreement == compute(counts.sums, 255)
@@ -141,8 +141,8 @@ def test_one_pass_gives_what_each_function_gives_on_its_own(real: Slide, tissue:
 
     options = {"patch_px": 64, "permutations": 99}
     thresholds = parts["patches"].thresholds
-    patches = finished(slide_heterogeneity(real, None, tissue, thresholds=thresholds, **options))
-    of_other = finished(slide_heterogeneity(other, None, tissue, thresholds=thresholds[-1:], **options))
+    patches = drive(slide_heterogeneity(real, None, tissue, thresholds=thresholds, **options))
+    of_other = drive(slide_heterogeneity(other, None, tissue, thresholds=thresholds[-1:], **options))
     for own, alone in (
         (parts["patches"].heterogeneity, patches),
         (parts["patches"].predictions[1].heterogeneity, of_other),
@@ -151,10 +151,10 @@ def test_one_pass_gives_what_each_function_gives_on_its_own(real: Slide, tissue:
         for name in ("totals", "means", "positive_fractions", "pixels"):
             np.testing.assert_array_equal(getattr(own, name), getattr(alone, name))
 
-    vessels = finished(vessel_mask(real, 1, tissue))
+    vessels = drive(vessel_mask(real, 1, tissue))
     alone = [ProbeImage("real", real, 2), ProbeImage("p", predicted(real)), ProbeImage("q", other)]
-    assert repr(parts["penetration"].penetration) == repr(finished(slide_penetration(vessels, alone, tissue)))
-    assert parts["penetration"].vessels == finished(measure_vessels(real, 1, vessels, tissue))
+    assert repr(parts["penetration"].penetration) == repr(drive(slide_penetration(vessels, alone, tissue)))
+    assert parts["penetration"].vessels == drive(measure_vessels(real, 1, vessels, tissue))
 
 
 class Counted:
@@ -184,7 +184,7 @@ def test_every_pixel_is_read_once_for_all_parts(real: Slide, tissue: RegionMask,
 
     (slide, of_real), (prediction, of_prediction) = counted(real), counted(predicted(real, dtype))
     wanted = SlideComparison(ProbeImage("real", slide, 2), (ProbeImage("p", prediction),), ROLES, tissue)
-    assert len(finished(evaluate_slide(wanted, EvaluationSettings(block_px=24), skip=("quality",)))) == 3
+    assert len(drive(evaluate_slide(wanted, EvaluationSettings(block_px=24), skip=("quality",)))) == 3
     assert (of_prediction.reads == times).all()
     assert (of_real.reads[2] == times).all()
     # stains are read where there is tissue, and never twice
@@ -196,7 +196,7 @@ def test_every_pixel_is_read_once_for_all_parts(real: Slide, tissue: RegionMask,
 def penetration_of(wanted: SlideComparison, settings: EvaluationSettings):
     """The last part alone."""
     skipped = [name for name in part_names(wanted) if name != "penetration"]
-    (part,) = finished(evaluate_slide(wanted, settings, skipped))
+    (part,) = drive(evaluate_slide(wanted, settings, skipped))
     return part.findings
 
 
@@ -236,9 +236,9 @@ def test_names_and_settings_that_make_no_sense_are_refused(real: Slide) -> None:
 def test_psnr_takes_the_peak_that_is_asked_for(real: Slide) -> None:
     wanted = comparison(real, rois=())
     found = {
-        peak: finished(
-            evaluate_slide(wanted, EvaluationSettings(psnr_max=peak), ("quality", "penetration", "patches"))
-        )[0].findings.frame
+        peak: drive(evaluate_slide(wanted, EvaluationSettings(psnr_max=peak), ("quality", "penetration", "patches")))[
+            0
+        ].findings.frame
         for peak in ("dtype", "real", 100.0)
     }
     brightest = float(np.asarray(real.levels[0][2].compute()).max())
@@ -278,11 +278,11 @@ def test_many_regions_have_their_numbers_without_densities_wherever_blocks_end(
     rois = tuple(roi(str(index), low, low + 25) for index, low in enumerate(random.uniform(0, 390, 8)))
     wanted = comparison(real, rois=rois)
     settings, others = EvaluationSettings(block_px=5, resamples=100), ("quality", "penetration", "patches")
-    (whole,) = finished(evaluate_slide(wanted, settings, others))
+    (whole,) = drive(evaluate_slide(wanted, settings, others))
     monkeypatch.setattr(block_scan, "BLOCK_EDGE", 100)
     monkeypatch.setattr(block_scan, "BLOCK_PX", 100**2)
     cut = comparison(rechunked(real), rois=rois)
-    (parts,) = finished(evaluate_slide(cut, settings, others))
+    (parts,) = drive(evaluate_slide(cut, settings, others))
     y, p = (np.asarray(image.slide.levels[0][image.channel]) for image in (wanted.real, *wanted.predictions))
     for index, (one, other) in enumerate(zip(whole.findings.rois, parts.findings.rois, strict=True)):
         assert (one.density is None) == (index >= 3)

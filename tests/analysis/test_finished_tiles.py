@@ -22,11 +22,10 @@ from napari_hrpn.analysis import (
     slide_penetration,
     vessel_mask,
 )
-from napari_hrpn.core import Box
+from napari_hrpn.core import Box, drive
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.slides import Annotation, ChannelRoles, FinishedTiles, RegionMask, Slide, SlideError, open_slide
 from support.predictions import make_slide
-from support.vessel_slides import finished
 
 SIZE = (1300, 1200)
 CORE = 512
@@ -92,7 +91,7 @@ def test_the_evaluation_is_that_of_the_predicted_part_in_numpy(real, predicted, 
     region = np.zeros(SIZE, bool)
     region[100:700, 300:800] = True
     wanted = comparison(real, predicted, tissue=mask, rois=(roi(100, 700, 300, 800), roi(0, 90, 0, 90)))
-    parts = finished(evaluate_slide(wanted, EvaluationSettings(patch_px=128), skip=("quality",)))
+    parts = drive(evaluate_slide(wanted, EvaluationSettings(patch_px=128), skip=("quality",)))
     found = {part.name: part.findings for part in parts}
     numbers = found["pixels p"]
     for part, inside in ((numbers.tissue, tissue), (numbers.frame, np.ones(SIZE, bool)), (numbers.rois[0], region)):
@@ -114,27 +113,27 @@ def test_the_evaluation_is_that_of_the_predicted_part_in_numpy(real, predicted, 
 def test_what_a_widget_measures_is_measured_in_finished_tiles(real, predicted, pixels):
     made = np.zeros(SIZE, bool)
     made[MADE] = True
-    pairs = finished(slide_pairs(real, 2, predicted, rois=[roi(100, 700, 300, 800)]))
+    pairs = drive(slide_pairs(real, 2, predicted, rois=[roi(100, 700, 300, 800)]))
     assert (pairs.frame.n, pairs.rois[0].n) == (made.sum(), made[100:700, 300:800].sum())
     cut = slice(300, 900), slice(600, 1100)
-    pairs = finished(slide_pairs(real.cut(*cut), 2, predicted.cut(*cut)))
+    pairs = drive(slide_pairs(real.cut(*cut), 2, predicted.cut(*cut)))
     assert pairs.frame.n == made[cut].sum()
-    patches = finished(slide_heterogeneity(predicted, patch_px=100))
+    patches = drive(slide_heterogeneity(predicted, patch_px=100))
     assert patches.pixels.sum() == made.sum()
     images = ProbeImage("real", real, 2), ProbeImage("p", predicted)
-    vessels = finished(vessel_mask(real, 1))
-    profile = finished(slide_penetration(vessels, images)).profiles[1]
+    vessels = drive(vessel_mask(real, 1))
+    profile = drive(slide_penetration(vessels, images)).profiles[1]
     fields = {"levels": (da.from_array(np.where(made, pixels, 0)[None], chunks=(1, 512, 512)),), "read_finished": None}
     whole = images[0], ProbeImage("p", replace(predicted, **fields))
     cells = RegionMask(np.isin(np.arange(9), [4, 7]).reshape(3, 3), (512.0, 512.0))
-    expected = finished(slide_penetration(vessels, whole, cells)).profiles
+    expected = drive(slide_penetration(vessels, whole, cells)).profiles
     assert profile.shells == next(one for one in expected if one.area == "tissue" and one.image == "p").shells
     everywhere = RegionMask(np.ones((1, 1), bool), SIZE)
     assert glass_levels(images, everywhere)["p"] == pytest.approx(np.median(pixels[made]), abs=2)
     both = roi_images(images[0], images[1:])
     region = np.zeros(SIZE, bool)
     region[100:700, 300:800] = True
-    exact = finished(measure_roi(both, roi(100, 700, 300, 800), resamples=100))
+    exact = drive(measure_roi(both, roi(100, 700, 300, 800), resamples=100))
     assert exact.n == (made & region).sum()
     assert exact.numbers[0].line.pearson_r == pytest.approx(r_of(real, pixels, made & region), abs=1e-12)
     coarse = preview_roi(both, roi(100, 700, 300, 800), most_px=2**14)
@@ -148,9 +147,9 @@ def test_tiles_that_come_later_count_when_it_is_measured_again(real, pixels, tmp
         slide = open_slide(tmp_path / "p.ome.zarr")
     with pytest.raises(AgreementError, match="no tile is predicted yet"):
         comparison(real, slide)
-    assert finished(slide_pairs(real, 2, slide)).frame.n == 0
+    assert drive(slide_pairs(real, 2, slide)).frame.n == 0
     fill(store, pixels, 0, 0)
-    assert finished(slide_pairs(real, 2, slide)).frame.n == CORE**2
+    assert drive(slide_pairs(real, 2, slide)).frame.n == CORE**2
     # an evaluation holds on to what was there when it began
     wanted = comparison(real, slide)
     for row, column in np.ndindex(3, 3):
@@ -158,7 +157,7 @@ def test_tiles_that_come_later_count_when_it_is_measured_again(real, pixels, tmp
     store.close()
     assert slide.finished is None
     assert wanted.finished.number == 1
-    assert finished(slide_pairs(real, 2, slide)).frame.n == np.prod(SIZE)
+    assert drive(slide_pairs(real, 2, slide)).frame.n == np.prod(SIZE)
 
 
 def test_a_record_that_cannot_be_read_is_refused(real, tmp_path):

@@ -16,6 +16,7 @@ from napari_hrpn.analysis import (
     slide_heterogeneity,
     update_patches,
 )
+from napari_hrpn.core import drive
 from napari_hrpn.slides import RegionMask, Slide
 
 
@@ -34,11 +35,7 @@ def on_slide(image: np.ndarray) -> Slide:
 
 def finished(steps) -> tuple[list, Heterogeneity]:
     reports = []
-    while True:
-        try:
-            reports.append(next(steps))
-        except StopIteration as end:
-            return reports, end.value
+    return reports, drive(steps, reports.append)
 
 
 def test_numbers_of_patches_are_those_counted_by_hand() -> None:

@@ -5,9 +5,9 @@ import pytest
 
 from napari_hrpn.analysis.cell_density import _neighbours
 from napari_hrpn.analysis.distance import grown_box
-from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.vessel_mask import _disc
 from napari_hrpn.core import Box
+from napari_hrpn.core.errors import AnalysisError
 
 
 @pytest.mark.parametrize("pixel_um", [1e-308, 1e-9, 0.0002744])

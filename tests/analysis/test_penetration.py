@@ -15,10 +15,11 @@ from napari_hrpn.analysis import (
     slide_penetration,
     update_shells,
 )
+from napari_hrpn.core import drive
 from napari_hrpn.phantom.sample_grid import SampleGrid
 from napari_hrpn.phantom.transport import steady_concentration
 from napari_hrpn.phantom.vessels import Vessels, leak_source
-from support.vessel_slides import discs, drawn_mask, finished, slide_of
+from support.vessel_slides import discs, drawn_mask, slide_of
 
 SETTINGS = PenetrationSettings()
 
@@ -144,7 +145,7 @@ def test_exponential_around_drawn_vessels_has_its_lengths(
     d50, d90 = order[np.searchsorted(inside, np.array([0.5, 0.9]) * inside[-1])]
     probe = np.rint(probe_around(from_edges(pixel_um, fine), length_um)).astype(np.uint16)
     images = [ProbeImage("probe", slide_of(probe, (pixel_um[0] / fine, pixel_um[1] / fine)))]
-    (found,) = finished(slide_penetration(drawn_mask(from_edges(pixel_um) <= 0, pixel_um, fine), images)).profiles
+    (found,) = drive(slide_penetration(drawn_mask(from_edges(pixel_um) <= 0, pixel_um, fine), images)).profiles
     half = 0.5 * max(pixel_um)
     assert found.d50_um == pytest.approx(d50, abs=half)
     assert found.d90_um == pytest.approx(d90, abs=half)
@@ -155,7 +156,7 @@ def test_exponential_around_drawn_vessels_has_its_lengths(
 def test_length_shorter_than_the_shells_is_refused() -> None:
     distance = from_edges((2.0, 2.0))
     images = [ProbeImage("probe", slide_of(probe_around(distance, 1.0), 2.0))]
-    (found,) = finished(slide_penetration(drawn_mask(distance <= 0, 2.0), images)).profiles
+    (found,) = drive(slide_penetration(drawn_mask(distance <= 0, 2.0), images)).profiles
     assert math.isnan(found.decay_um)
     assert "nearer, fewer than three shells hold signal" in found.reason
     assert found.d50_um == pytest.approx(0.8, abs=1)

@@ -11,6 +11,7 @@ import pytest
 
 from napari_hrpn.analysis import SlideQuality, slide_quality
 from napari_hrpn.analysis.quality.grey_levels import grey_levels
+from napari_hrpn.core import Progress, drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.slides import Slide, coarser_levels, open_slide
 
@@ -39,13 +40,10 @@ def on_slide(image: np.ndarray, pixel_um: float | None = PIXEL_UM, **fields: obj
 
 
 def checked(slide: Slide) -> SlideQuality:
-    steps = slide_quality(slide)
-    while True:
-        try:
-            report = next(steps)
-            assert 0 <= report.done < report.total
-        except StopIteration as end:
-            return end.value
+    def check(progress: Progress) -> None:
+        assert 0 <= progress.done < progress.total
+
+    return drive(slide_quality(slide), check)
 
 
 def found(quality: SlideQuality, check: str) -> dict[tuple[int, ...], float]:

@@ -22,6 +22,7 @@ from napari_hrpn.analysis import (
     roi_images,
 )
 from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.core import drive
 from napari_hrpn.slides import Annotation, ChannelRoles, Slide, coarser_levels
 
 SHAPE = (700, 1001)
@@ -52,14 +53,6 @@ def rectangle(y0, y1, x0, x1):
     return Annotation("box", "include", ((ring,),))
 
 
-def finished(generator):
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            return end.value
-
-
 def assert_is_scipys(numbers, y, p):
     y, p = y.astype(float), p.astype(float)
     line = stats.linregress(y, p)
@@ -76,7 +69,7 @@ def assert_is_scipys(numbers, y, p):
 @pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 40), (np.uint16, 900), (np.float32, 1.5)])
 def test_every_pixel_inside_counts_once(dtype, scale):
     real, first, second = channels(dtype, scale)
-    found = finished(measure_roi(images(real, first, second), rectangle(100, 500, 30, 900)))
+    found = drive(measure_roi(images(real, first, second), rectangle(100, 500, 30, 900)))
     assert found.is_exact
     assert not found.is_clipped
     for numbers, predicted in zip(found.numbers, (first, second), strict=True):
@@ -87,12 +80,12 @@ def test_every_pixel_inside_counts_once(dtype, scale):
 def test_many_tiles_say_the_same_as_one(dtype, monkeypatch):
     real, first, _ = channels(dtype)
     roi, compared = rectangle(11, 690, 7, 930), images(real, first)
-    whole = finished(measure_roi(compared, roi, resamples=100))
+    whole = drive(measure_roi(compared, roi, resamples=100))
     monkeypatch.setattr("napari_hrpn.analysis.rois.counting.TILE_EDGE", 200)
     monkeypatch.setattr("napari_hrpn.analysis.rois.measurement.LOOK_PX", 2**16)
     reports = measure_roi(compared, roi, resamples=100)
     assert next(reports).total == (20 if dtype is np.uint16 else 40)
-    cut = finished(reports)
+    cut = drive(reports)
     for one, other in zip(whole.numbers, cut.numbers, strict=True):
         assert one.line.n == other.line.n
         assert one.line.slope == pytest.approx(other.line.slope, rel=1e-12)
@@ -102,13 +95,13 @@ def test_many_tiles_say_the_same_as_one(dtype, monkeypatch):
 
 def test_what_lies_beside_the_slide_does_not_count():
     real, first, _ = channels()
-    found = finished(measure_roi(images(real, first), rectangle(-200, 120, 900, 1500)))
+    found = drive(measure_roi(images(real, first), rectangle(-200, 120, 900, 1500)))
     assert found.is_clipped
     assert_is_scipys(found.numbers[0], real[:120, 900:].ravel(), first[:120, 900:].ravel())
 
 
 def test_a_region_beside_the_slide_has_no_numbers():
-    found = finished(measure_roi(images(*channels()), rectangle(800, 900, 10, 90)))
+    found = drive(measure_roi(images(*channels()), rectangle(800, 900, 10, 90)))
     assert found.n == 0
     assert np.isnan(found.numbers[0].line.pearson_r)
     assert found.numbers[0].line.reason == "there is no pixel"
@@ -125,7 +118,7 @@ def test_pixels_of_a_label_under_rotation():
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     row, column = np.rint(np.tensordot(matrix, np.stack([y, x]), 1) + offset[:, None, None]).astype(int)
     mask = (row >= 30) & (row < 100) & (column >= 40) & (column < 120)
-    found = finished(measure_roi(images(real, first), LabelledRoi("cell", inside, matrix, offset)))
+    found = drive(measure_roi(images(real, first), LabelledRoi("cell", inside, matrix, offset)))
     assert mask.sum() > 10_000
     assert_is_scipys(found.numbers[0], real[mask], first[mask])
 
@@ -181,7 +174,7 @@ def test_levels_meet_whichever_way_a_program_rounds_odd_sizes():
 def test_a_prediction_less_itself_is_nothing_and_paired_intervals_are_narrower():
     real, first, second = channels()
     alike = (first * 0.98).astype(np.uint16)
-    same, near, far = finished(measure_roi(images(real, first, alike, second), rectangle(0, 700, 0, 1000))).numbers
+    same, near, far = drive(measure_roi(images(real, first, alike, second), rectangle(0, 700, 0, 1000))).numbers
     assert same.difference is None
     nothing = compare_blocks(same.blocks, same.blocks)
     assert (nothing.pearson_r.low, nothing.pearson_r.estimate, nothing.pearson_r.high) == (0, 0, 0)
@@ -193,17 +186,15 @@ def test_a_prediction_less_itself_is_nothing_and_paired_intervals_are_narrower()
     assert far.difference.pearson_r.high < 0
     assert same.intervals == block_bootstrap(same.blocks)
     with pytest.raises(AgreementError, match="different blocks"):
-        compare_blocks(
-            same.blocks, finished(measure_roi(images(real, first), rectangle(0, 60, 0, 60))).numbers[0].blocks
-        )
+        compare_blocks(same.blocks, drive(measure_roi(images(real, first), rectangle(0, 60, 0, 60))).numbers[0].blocks)
 
 
 def test_a_smoother_prediction_leaves_the_intervals_of_the_others_alone():
     real, first, second = channels()
     smooth = ndimage.gaussian_filter(second, 12)
     roi = rectangle(0, 700, 0, 1000)
-    alone = finished(measure_roi(images(real, first), roi)).numbers[0]
-    kept, wider = finished(measure_roi(images(real, first, smooth), roi)).numbers
+    alone = drive(measure_roi(images(real, first), roi)).numbers[0]
+    kept, wider = drive(measure_roi(images(real, first, smooth), roi)).numbers
     assert kept.intervals == alone.intervals
     assert wider.blocks.side_px > kept.blocks.side_px
     assert sum(sums.n for sums in wider.blocks.blocks.values()) == 700_000
@@ -212,18 +203,18 @@ def test_a_smoother_prediction_leaves_the_intervals_of_the_others_alone():
 def test_blocks_density_and_intervals_are_those_of_a_report():
     real, first, second = channels(shape=(240, 300))
     compared, roi = images(real, first, second), rectangle(37, 220, 51, 290)
-    found = finished(measure_roi(compared, roi))
+    found = drive(measure_roi(compared, roi))
     roles = ChannelRoles()
     for own, prediction in zip(found.numbers, compared.predictions, strict=True):
         comparison = SlideComparison(compared.real, (prediction,), roles, rois=(roi,))
-        parts = finished(evaluate_slide(comparison, skip=("quality", "patches", "penetration")))
+        parts = drive(evaluate_slide(comparison, skip=("quality", "patches", "penetration")))
         (region,) = parts[0].findings.rois
         assert region.intervals == own.intervals
         assert region.intervals.side_px == own.blocks.side_px
 
 
 def test_too_few_blocks_give_a_reason():
-    found = finished(measure_roi(images(*channels()), rectangle(0, 20, 0, 20)))
+    found = drive(measure_roi(images(*channels()), rectangle(0, 20, 0, 20)))
     assert np.isnan(found.numbers[0].intervals.slope.low)
     assert "blocks" in found.numbers[1].difference.slope.reason
 
@@ -251,7 +242,7 @@ def test_pixels_that_are_no_numbers_are_told_of():
     real, first, _ = channels(np.float32)
     first[200, 200] = np.nan
     compared, roi = images(real, first), rectangle(150, 250, 150, 250)
-    for run in (lambda: preview_roi(compared, roi), lambda: finished(measure_roi(compared, roi))):
+    for run in (lambda: preview_roi(compared, roi), lambda: drive(measure_roi(compared, roi))):
         with pytest.raises(AgreementError, match="not finite"):
             run()
 

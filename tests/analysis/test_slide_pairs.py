@@ -15,7 +15,6 @@ from napari_hrpn.analysis import (
     BlockSums,
     PairBins,
     PairCounts,
-    PairReport,
     SlidePairs,
     TissueMask,
     agreement,
@@ -27,6 +26,7 @@ from napari_hrpn.analysis import (
 from napari_hrpn.analysis.block_scan import PixelBlock
 from napari_hrpn.analysis.intensity_histogram import bins_between, bins_of_types
 from napari_hrpn.analysis.slide_pairs import PairCounter
+from napari_hrpn.core import Progress, drive
 from napari_hrpn.slides import Annotation, ChunkCache, RegionMask, Slide, SlideError, annotation_mask, region_mask
 
 Result = TypeVar("Result")
@@ -43,13 +43,9 @@ def slide(pixels: np.ndarray, chunks: tuple[int, int] = (512, 512)) -> Slide:
     return Slide((da.from_array(pixels[None], chunks=(1, *chunks)),), ("QD",), None, Path("made-up"))
 
 
-def followed(steps: Generator[PairReport, None, Result]) -> tuple[Result, list[PairReport]]:
+def followed(steps: Generator[Progress, None, Result]) -> tuple[Result, list[Progress]]:
     reports = []
-    while True:
-        try:
-            reports.append(next(steps))
-        except StopIteration as stop:
-            return stop.value, reports
+    return drive(steps, reports.append), reports
 
 
 def compared(*slides: Slide, **options: object) -> SlidePairs:

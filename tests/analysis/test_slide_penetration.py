@@ -15,12 +15,13 @@ from napari_hrpn.analysis import (
     slide_penetration,
     vessel_mask,
 )
+from napari_hrpn.core import drive
 from napari_hrpn.phantom import phantom_slide
 from napari_hrpn.phantom.points import Bounds
 from napari_hrpn.phantom.tissue import TissueShape
 from napari_hrpn.phantom.vessels import LONGEST_UM, inside_vessels, vessels_within
 from napari_hrpn.slides import RegionMask, Slide
-from support.vessel_slides import PLAIN_TRANSPORT, discs, drawn_mask, edge_distance, finished, slide_of
+from support.vessel_slides import PLAIN_TRANSPORT, discs, drawn_mask, edge_distance, slide_of
 
 CENTRES = np.array([[20, 30], [70, 80], [66, 110], [110, 20]])
 
@@ -37,7 +38,7 @@ def scene(factor: int = 3, chunk: int = 512) -> tuple[np.ndarray, Slide, Slide]:
 def test_slide_equals_the_array() -> None:
     mask, real, predicted = scene()
     images = [ProbeImage("real", real), ProbeImage("predicted", predicted)]
-    found = finished(slide_penetration(drawn_mask(mask, 1.0, 3), images))
+    found = drive(slide_penetration(drawn_mask(mask, 1.0, 3), images))
     distance = np.kron(edge_distance(mask), np.ones((3, 3)))
     arrays = {"real": real.levels[0][0].compute(), "predicted": predicted.levels[0][0].compute()}
     assert found.profiles == penetration(distance, arrays, pixel_um=(1.0, 1.0))
@@ -52,17 +53,17 @@ def test_result_is_the_same_for_any_tile_size(monkeypatch: pytest.MonkeyPatch, c
     tissue = RegionMask(discs((65, 75), np.array([[30, 35]]), 28), (6.0, 6.0))
     settings = PenetrationSettings(furthest_um=60, beyond_um=(10.0,), periphery_um=12.0)
     vessels = drawn_mask(mask, 1.0, 3)
-    whole = finished(slide_penetration(vessels, images, tissue, settings))
+    whole = drive(slide_penetration(vessels, images, tissue, settings))
     monkeypatch.setattr(block_scan, "BLOCK_EDGE", chunk)
     monkeypatch.setattr(block_scan, "BLOCK_PX", chunk**2)
-    assert finished(slide_penetration(vessels, cut, tissue, settings)) == whole
+    assert drive(slide_penetration(vessels, cut, tissue, settings)) == whole
     assert len(list(slide_penetration(vessels, cut, tissue, settings))) > 10
 
 
 def test_core_and_periphery_part_at_their_distance_from_the_edge() -> None:
     mask, real, _ = scene()
     inside = discs((130, 150), np.array([[60, 70]]), 55)
-    found = finished(
+    found = drive(
         slide_penetration(
             drawn_mask(mask, 1.0, 3),
             [ProbeImage("real", real)],
@@ -83,14 +84,14 @@ def test_core_and_periphery_part_at_their_distance_from_the_edge() -> None:
 def test_tissue_that_fills_the_slide_has_no_edge() -> None:
     mask, real, _ = scene()
     everywhere = RegionMask(np.ones((5, 5), bool), (78.0, 90.0))
-    found = finished(slide_penetration(drawn_mask(mask, 1.0, 3), [ProbeImage("real", real)], everywhere))
+    found = drive(slide_penetration(drawn_mask(mask, 1.0, 3), [ProbeImage("real", real)], everywhere))
     assert [profile.area for profile in found.profiles] == ["tissue"]
 
 
 def test_probe_near_a_vessel_is_that_of_the_pixels_nearest_to_it() -> None:
     mask, real, predicted = scene(1)
     images = [ProbeImage("real", real), ProbeImage("predicted", predicted)]
-    found = finished(slide_penetration(drawn_mask(mask), images))
+    found = drive(slide_penetration(drawn_mask(mask), images))
     labels, _ = ndimage.label(mask, np.ones((3, 3)))
     row, column = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
     distance = edge_distance(mask)
@@ -104,13 +105,13 @@ def test_probe_near_a_vessel_is_that_of_the_pixels_nearest_to_it() -> None:
 def test_anisotropic_pixels_are_measured_in_micrometres() -> None:
     mask, size = discs((130, 150), CENTRES, 4), (0.8, 2.0)
     image = np.random.default_rng(1).integers(0, 256, mask.shape, np.uint8)
-    found = finished(slide_penetration(drawn_mask(mask, size), [ProbeImage("probe", slide_of(image, size))]))
+    found = drive(slide_penetration(drawn_mask(mask, size), [ProbeImage("probe", slide_of(image, size))]))
     assert found.profiles == penetration(edge_distance(mask, size), {"probe": image}, pixel_um=size)
 
 
 def test_slide_without_vessels_has_all_signal_far_away() -> None:
     _, real, _ = scene()
-    found = finished(slide_penetration(drawn_mask(np.zeros((130, 150), bool), 1.0, 3), [ProbeImage("real", real)]))
+    found = drive(slide_penetration(drawn_mask(np.zeros((130, 150), bool), 1.0, 3), [ProbeImage("real", real)]))
     assert found.profiles[0].shells[-1].share == 1
     assert math.isnan(found.profiles[0].d50_um)
     assert found.vessels == ()
@@ -121,7 +122,7 @@ def test_only_the_tissue_is_read() -> None:
     nowhere = RegionMask(np.zeros((5, 5), bool), (78.0, 90.0))
     unread = real.levels[0].map_blocks(lambda block: 1 / 0, dtype=np.uint16, meta=np.empty((0, 0, 0), np.uint16))
     slide = Slide((unread,), ("probe",), real.pixel_size_um, Path("made-up"))
-    (profile, *_) = finished(slide_penetration(drawn_mask(mask, 1.0, 3), [ProbeImage("real", slide)], nowhere)).profiles
+    (profile, *_) = drive(slide_penetration(drawn_mask(mask, 1.0, 3), [ProbeImage("real", slide)], nowhere)).profiles
     assert profile.reason == "there is no pixel outside vessels"
 
 
@@ -163,8 +164,8 @@ def test_profile_of_a_phantom_is_its_numerical_truth(phantom: tuple[Slide, Slide
     """Measured vessels and noisy probe, against the vessels that were drawn and the probe without noise."""
     slide, noise_free, inside = phantom
     offset = PLAIN_TRANSPORT.offset_grey
-    vessels = finished(vessel_mask(slide, 1))
-    found = finished(slide_penetration(vessels, [ProbeImage("probe", slide, 2)], background={"probe": offset}))
+    vessels = drive(vessel_mask(slide, 1))
+    found = drive(slide_penetration(vessels, [ProbeImage("probe", slide, 2)], background={"probe": offset}))
     distance = edge_distance(inside)
     (truth,) = penetration(distance, {"probe": noise_free.levels[0][0].compute()}, background={"probe": offset})
     means = np.array([[shell.mean for shell in profile.shells[:25]] for profile in (*found.profiles, truth)])
@@ -177,9 +178,9 @@ def test_phantom_shows_its_lambda(phantom: tuple[Slide, Slide, np.ndarray]) -> N
     slide, noise_free, _ = phantom
     inner = np.zeros((64, 64), bool)
     inner[8:-8, 8:-8] = True
-    found = finished(
+    found = drive(
         slide_penetration(
-            finished(vessel_mask(slide, 1)),
+            drive(vessel_mask(slide, 1)),
             [ProbeImage("noisy", slide, 2), ProbeImage("noise-free", noise_free)],
             RegionMask(inner, (20.0, 20.0)),
             background=dict.fromkeys(("noisy", "noise-free"), PLAIN_TRANSPORT.offset_grey),

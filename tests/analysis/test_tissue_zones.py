@@ -10,8 +10,9 @@ from napari_hrpn.analysis import (
     distance_bands,
     slide_penetration,
 )
+from napari_hrpn.core import drive
 from napari_hrpn.slides import RegionMask
-from support.vessel_slides import discs, drawn_mask, edge_distance, finished, slide_of
+from support.vessel_slides import discs, drawn_mask, edge_distance, slide_of
 
 SHAPE = (130, 150)
 CENTRES = np.array([[20, 30], [70, 80], [66, 110], [110, 20]])
@@ -27,7 +28,7 @@ def tissue() -> RegionMask:
 def test_bands_are_those_of_the_distances(monkeypatch: pytest.MonkeyPatch, tissue: RegionMask, tile_px: int) -> None:
     monkeypatch.setattr("napari_hrpn.analysis.tissue.TILE_PX", tile_px)
     mask = discs(SHAPE, CENTRES, 4)
-    found = finished(distance_bands(drawn_mask(mask), tissue))
+    found = drive(distance_bands(drawn_mask(mask), tissue))
     distance = edge_distance(mask)
     expected = np.select([distance == 0, distance <= 10, distance <= 30, distance <= 60], [0, 1, 2, 3], 4)
     np.testing.assert_array_equal(found.labels, np.where(tissue.mask, expected, 0))
@@ -45,8 +46,8 @@ def test_core_and_periphery_part_at_their_distance_from_the_edge(tissue: RegionM
 def test_they_hold_the_pixels_that_are_measured(tissue: RegionMask) -> None:
     mask = discs(SHAPE, CENTRES, 4)
     slide = slide_of(np.ones(SHAPE, np.uint8))
-    measured = finished(slide_penetration(drawn_mask(mask), [ProbeImage("probe", slide)], tissue, SETTINGS))
-    bands = finished(distance_bands(drawn_mask(mask), tissue, SETTINGS)).labels
+    measured = drive(slide_penetration(drawn_mask(mask), [ProbeImage("probe", slide)], tissue, SETTINGS))
+    bands = drive(distance_bands(drawn_mask(mask), tissue, SETTINGS)).labels
     edge = core_and_periphery(slide, tissue, SETTINGS).labels
     whole, *parts = measured.profiles
     assert [int((bands == label).sum()) for label in (1, 2, 3, 4)] == [band.n for band in whole.bands]

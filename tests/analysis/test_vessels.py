@@ -7,12 +7,13 @@ import pytest
 from skimage.morphology import skeletonize
 
 from napari_hrpn.analysis import VesselSettings, measure_vessels, vessel_mask, vessels
+from napari_hrpn.core import drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.phantom.points import Bounds
 from napari_hrpn.phantom.tissue import TissueShape
 from napari_hrpn.phantom.vessels import vessels_within
 from napari_hrpn.slides import RegionMask
-from support.vessel_slides import discs, drawn_mask, finished, slide_of
+from support.vessel_slides import discs, drawn_mask, slide_of
 
 
 def capsule(length: float, radius: float, degrees: float, size: int = 300) -> np.ndarray:
@@ -33,7 +34,7 @@ def line_of_chain(pixel_um: tuple[float, float]) -> float:
 
 def measured(mask: np.ndarray, image: np.ndarray | None = None, pixel_um: tuple[float, float] = (1.0, 1.0)):
     stain = np.zeros(mask.shape, np.uint8) if image is None else image
-    return finished(measure_vessels(slide_of(stain, pixel_um), 0, drawn_mask(mask, pixel_um)))
+    return drive(measure_vessels(slide_of(stain, pixel_um), 0, drawn_mask(mask, pixel_um)))
 
 
 def test_density_and_area_fraction_of_a_drawn_image() -> None:
@@ -50,11 +51,11 @@ def test_density_and_area_fraction_of_a_drawn_image() -> None:
 def test_only_vessels_in_the_tissue_count() -> None:
     mask = discs((200, 400), np.array([[100, 50], [100, 150], [100, 320]]), 8.0)
     tissue = RegionMask(np.array([[True, False]]), (200.0, 200.0))
-    table = finished(measure_vessels(slide_of(np.zeros((200, 400), np.uint8)), 0, drawn_mask(mask), tissue))
+    table = drive(measure_vessels(slide_of(np.zeros((200, 400), np.uint8)), 0, drawn_mask(mask), tissue))
     assert [row.label for row in table.vessels] == [1, 2]
     assert (table.tissue_mm2, table.density_per_mm2) == (0.04, 50.0)
     nowhere = RegionMask(np.zeros((1, 1), bool), (200.0, 400.0))
-    empty = finished(measure_vessels(slide_of(np.zeros((200, 400), np.uint8)), 0, drawn_mask(mask), nowhere))
+    empty = drive(measure_vessels(slide_of(np.zeros((200, 400), np.uint8)), 0, drawn_mask(mask), nowhere))
     assert math.isnan(empty.density_per_mm2)
     assert empty.reason == "there is no tissue"
 
@@ -64,7 +65,7 @@ def test_ring_in_annular_tissue_has_its_area_and_length() -> None:
     y, x = np.ogrid[:300, :300]
     far = np.hypot(y - 149.5, x - 149.5)
     mask, tissue = (far > 95) & (far < 100), RegionMask((far > 40) & (far < 140), (1.0, 1.0))
-    table = finished(measure_vessels(slide_of(np.zeros(mask.shape, np.uint8)), None, drawn_mask(mask), tissue))
+    table = drive(measure_vessels(slide_of(np.zeros(mask.shape, np.uint8)), None, drawn_mask(mask), tissue))
     assert (table.n, table.density_per_mm2) == (0, 0.0)
     assert table.area_fraction == (mask & tissue.mask).sum() / tissue.mask.sum()
     assert table.length_density_mm_per_mm2 * table.tissue_mm2 == pytest.approx(2 * math.pi * 97.5 / 1000, rel=0.02)
@@ -74,7 +75,7 @@ def test_half_of_a_vessel_that_a_region_cuts_counts() -> None:
     mask = np.zeros((100, 200), bool)
     mask[50:54, 20:180] = True
     left = RegionMask(np.arange(200)[None] < 90, (100.0, 1.0))
-    table = finished(measure_vessels(slide_of(np.zeros(mask.shape, np.uint8)), None, drawn_mask(mask), left))
+    table = drive(measure_vessels(slide_of(np.zeros(mask.shape, np.uint8)), None, drawn_mask(mask), left))
     assert table.n == 0
     assert table.area_fraction == 4 * 70 / 9000
     assert table.length_density_mm_per_mm2 * 9 == pytest.approx(0.948 * 70, abs=2)
@@ -89,7 +90,7 @@ def test_parts_of_the_tissue_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch
     size = (2.0, 0.5)
     slide, drawn = slide_of(np.zeros(mask.shape, np.uint8), size), drawn_mask(mask, size)
     tables = [
-        finished(measure_vessels(slide, None, drawn, tissue))
+        drive(measure_vessels(slide, None, drawn, tissue))
         for tissue in (None, *(RegionMask(parts == part, (5.0, 4.0)) for part in range(3)))
     ]
     there = np.kron(parts, np.ones((5, 4)))
@@ -169,7 +170,7 @@ def test_stain_is_averaged_at_the_finest_level_that_the_mask_resolves() -> None:
     mask[4:9, 10:15] = mask[30:33, 2:30] = True
     slide = slide_of(fine, 0.3)
     drawn = drawn_mask(mask, 0.96, 3.2)
-    table = finished(measure_vessels(slide, 0, drawn))
+    table = drive(measure_vessels(slide, 0, drawn))
     level = slide.levels[1][0].compute()
     rows = np.minimum((np.arange(64) / 1.6).astype(int), 39)
     labels = drawn.objects.painted(slice(0, 40), slice(0, 40))[np.ix_(rows, rows)]
@@ -178,11 +179,11 @@ def test_stain_is_averaged_at_the_finest_level_that_the_mask_resolves() -> None:
 
 def test_table_is_the_same_for_any_tile_size(monkeypatch: pytest.MonkeyPatch) -> None:
     phantom = phantom_slide("tiny", size=512, seed=2)
-    mask = finished(vessel_mask(phantom.slide, 1, settings=VesselSettings(pixel_um=0.6)))
-    whole = finished(measure_vessels(phantom.slide, 1, mask))
+    mask = drive(vessel_mask(phantom.slide, 1, settings=VesselSettings(pixel_um=0.6)))
+    whole = drive(measure_vessels(phantom.slide, 1, mask))
     assert whole.n > 2
     monkeypatch.setattr(vessels, "TILE_PX", 37)
-    assert finished(measure_vessels(phantom.slide, 1, mask)) == whole
+    assert drive(measure_vessels(phantom.slide, 1, mask)) == whole
 
 
 def test_long_vessels_are_the_same_for_any_tile_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +203,7 @@ def test_phantom_has_the_density_that_it_was_made_with() -> None:
     phantom = phantom_slide(settings, size=1024, seed=4)
     image = phantom.slide.levels[0][1].compute()
     slide = slide_of(image, settings.pixel_size_um)
-    table = finished(measure_vessels(slide, 0, finished(vessel_mask(slide, 0))))
+    table = drive(measure_vessels(slide, 0, drive(vessel_mask(slide, 0))))
     mm2 = (extent_um / 1000) ** 2
     assert table.density_per_mm2 == pytest.approx(len(truth.radius_um) / mm2, rel=0.1)
     outer = truth.radius_um + settings.vessel_wall_um
@@ -218,6 +219,6 @@ def test_mask_without_vessels_gives_an_empty_table() -> None:
 def test_without_a_stain_nothing_is_read_and_there_is_no_mean() -> None:
     mask = discs((200, 400), np.array([[100, 50], [100, 150]]), 8.0)
     slide = slide_of(np.ones((200, 400), np.uint8))
-    stained, drawn = (finished(measure_vessels(slide, channel, drawn_mask(mask))) for channel in (0, None))
+    stained, drawn = (drive(measure_vessels(slide, channel, drawn_mask(mask))) for channel in (0, None))
     assert [replace(row, stain_mean=1.0) for row in drawn.vessels] == list(stained.vessels)
     assert all(math.isnan(row.stain_mean) for row in drawn.vessels)

@@ -38,6 +38,11 @@ def test_a_stop_ends_the_work_before_its_next_step_and_closes_it() -> None:
     assert work.is_closed
 
 
+def test_records_that_are_not_shown_are_left_out() -> None:
+    steps = relayed(Work().steps(), lambda progress: progress.done if progress.done != 1 else None)
+    assert list(steps) == [2, 3]
+
+
 def test_work_that_is_a_part_of_another_is_closed_with_it() -> None:
     work = Work()
     steps = relayed(work.steps(), lambda progress: progress.done)

@@ -15,10 +15,9 @@ import pytest
 import torch
 import zarr
 
-from napari_hrpn.core import Box
+from napari_hrpn.core import Box, drive
 from napari_hrpn.inference import (
     PredictionError,
-    PredictionReport,
     PredictionSettings,
     PredictionStore,
     PredictionWarning,
@@ -38,14 +37,6 @@ def in_memory(image: np.ndarray, folder: Path) -> Slide:
     return Slide((finest,), ("DAPI", "AF488", "QD"), (0.5, 0.5), folder / "none")
 
 
-def finish(steps) -> PredictionReport:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 def pixels(path) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SlideWarning)
@@ -56,11 +47,7 @@ def test_reports_count_up_to_the_total_and_the_sum_fits(source, tmp_path):
     slide = make_slide(1100, 700, source)
     steps = predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN)
     reports = []
-    try:
-        while True:
-            reports.append(next(steps))
-    except StopIteration as stop:
-        summary = stop.value
+    summary = drive(steps, reports.append)
     assert [report.finished for report in reports] == list(range(1, 7))
     assert {report.total for report in reports} == {6}
     assert reports[-1].seconds_left == 0
@@ -88,7 +75,7 @@ def test_tiles_nearest_to_the_focus_come_first(source, tmp_path):
 def test_stopping_keeps_finished_tiles_and_the_same_call_goes_on(source, tmp_path):
     slide, checkpoint = make_slide(1536, 1536, source), lively_checkpoint()
     whole, parts, stop = tmp_path / "whole.ome.zarr", tmp_path / "parts.ome.zarr", threading.Event()
-    finish(predict_slide(slide, checkpoint, whole, PLAIN))
+    drive(predict_slide(slide, checkpoint, whole, PLAIN))
     done = 0
     for report in predict_slide(slide, checkpoint, parts, PLAIN, stop=stop):
         done = report.finished
@@ -111,7 +98,7 @@ def test_a_stop_gives_up_the_tile_that_is_being_computed(source, tmp_path, monke
 
     monkeypatch.setattr(Predictor, "run", run)
     slide = make_slide(600, 1100, source)
-    report = finish(predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN, stop=stop))
+    report = drive(predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN, stop=stop))
     assert (len(begun), report.finished) == (1, 0)
 
 
@@ -129,10 +116,10 @@ def test_cores_are_smaller_where_somebody_waits_for_the_first_tile(largest, watc
 
 def test_an_unfinished_prediction_says_so_when_it_is_opened(source, tmp_path):
     slide, path = make_slide(1100, 600, source), tmp_path / "out.ome.zarr"
-    finish(predict_slide(slide, lively_checkpoint(), path, replace(PLAIN, region=Box(0, 9, 0, 9))))
+    drive(predict_slide(slide, lively_checkpoint(), path, replace(PLAIN, region=Box(0, 9, 0, 9))))
     with pytest.warns(SlideWarning, match="not finished"):
         open_slide(path)
-    finish(predict_slide(slide, lively_checkpoint(), path, PLAIN))
+    drive(predict_slide(slide, lively_checkpoint(), path, PLAIN))
     open_slide(path)
 
 
@@ -161,7 +148,7 @@ for report in predict_slide(slide, lively_checkpoint(), {path!r}, settings):
 def test_after_kill_9_the_resumed_prediction_is_identical_to_the_bit(source, tmp_path):
     slide, checkpoint = make_slide(1536, 1536, source), lively_checkpoint()
     whole, killed = tmp_path / "whole.ome.zarr", tmp_path / "killed.ome.zarr"
-    finish(predict_slide(slide, checkpoint, whole, PLAIN))
+    drive(predict_slide(slide, checkpoint, whole, PLAIN))
     code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parents[1]), source=str(source), path=str(killed))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -169,7 +156,7 @@ def test_after_kill_9_the_resumed_prediction_is_identical_to_the_bit(source, tmp
         process.stdout.readline()
         process.send_signal(signal.SIGKILL)
     assert not PredictionStore(killed).complete
-    rest = finish(predict_slide(slide, checkpoint, killed, PLAIN))
+    rest = drive(predict_slide(slide, checkpoint, killed, PLAIN))
     assert rest.complete
     assert rest.pixels_kept < 1536 * 1536
     np.testing.assert_array_equal(pixels(killed), pixels(whole))
@@ -177,7 +164,7 @@ def test_after_kill_9_the_resumed_prediction_is_identical_to_the_bit(source, tmp
 
 def test_out_of_memory_halves_the_core_and_goes_on(source, tmp_path, monkeypatch):
     slide, checkpoint = make_slide(1100, 1100, source), lively_checkpoint()
-    finish(predict_slide(slide, checkpoint, tmp_path / "small.ome.zarr", PLAIN))
+    drive(predict_slide(slide, checkpoint, tmp_path / "small.ome.zarr", PLAIN))
     run, sizes = Predictor.run, []
 
     def starved(self, tile, crop, scale):
@@ -187,7 +174,7 @@ def test_out_of_memory_halves_the_core_and_goes_on(source, tmp_path, monkeypatch
         return run(self, tile, crop, scale)
 
     monkeypatch.setattr(Predictor, "run", starved)
-    report = finish(predict_slide(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, core=2048)))
+    report = drive(predict_slide(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, core=2048)))
     assert report.complete
     assert [size for size in sizes if size > 600].__len__() <= 2
     np.testing.assert_allclose(pixels(tmp_path / "large.ome.zarr"), pixels(tmp_path / "small.ome.zarr"), atol=1e-3)
@@ -198,7 +185,7 @@ def test_a_tile_that_cannot_be_made_ready_ahead_is_tried_again_when_its_turn_com
     always, source, tmp_path, monkeypatch
 ):
     slide, checkpoint = make_slide(1100, 1100, source), lively_checkpoint()
-    finish(predict_slide(slide, checkpoint, tmp_path / "small.ome.zarr", PLAIN))
+    drive(predict_slide(slide, checkpoint, tmp_path / "small.ome.zarr", PLAIN))
     ready, failed = Predictor.ready, []
 
     def starved(self, tile, scale):
@@ -208,7 +195,7 @@ def test_a_tile_that_cannot_be_made_ready_ahead_is_tried_again_when_its_turn_com
         return ready(self, tile, scale)
 
     monkeypatch.setattr(Predictor, "ready", starved)
-    report = finish(predict_slide(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, core=2048)))
+    report = drive(predict_slide(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, core=2048)))
     assert report.complete
     assert len(failed) == (2 if always else 1)
     np.testing.assert_allclose(pixels(tmp_path / "large.ome.zarr"), pixels(tmp_path / "small.ome.zarr"), atol=1e-3)
@@ -220,7 +207,7 @@ def test_memory_that_does_not_suffice_for_the_smallest_tile_is_said(source, tmp_
 
     monkeypatch.setattr(Predictor, "run", starved)
     with pytest.raises(PredictionError, match="does not fit into the memory"):
-        finish(predict_slide(make_slide(600, 600, source), lively_checkpoint(), tmp_path / "o.ome.zarr", PLAIN))
+        drive(predict_slide(make_slide(600, 600, source), lively_checkpoint(), tmp_path / "o.ome.zarr", PLAIN))
 
 
 def test_other_errors_of_the_network_are_not_taken_for_memory(source, tmp_path, monkeypatch):
@@ -229,7 +216,7 @@ def test_other_errors_of_the_network_are_not_taken_for_memory(source, tmp_path, 
 
     monkeypatch.setattr(Predictor, "run", broken)
     with pytest.raises(RuntimeError, match="something else"):
-        finish(predict_slide(make_slide(600, 600, source), lively_checkpoint(), tmp_path / "o.ome.zarr", PLAIN))
+        drive(predict_slide(make_slide(600, 600, source), lively_checkpoint(), tmp_path / "o.ome.zarr", PLAIN))
 
 
 class BreaksLater:
@@ -263,16 +250,16 @@ def test_a_slide_that_breaks_while_read_stops_without_marking_that_tile(source, 
 def test_a_region_computes_only_the_tiles_that_meet_it(source, tmp_path):
     slide, path = make_slide(1536, 1536, source), tmp_path / "out.ome.zarr"
     region = replace(PLAIN, region=Box(600, 700, 600, 1100))
-    report = finish(predict_slide(slide, lively_checkpoint(), path, region))
+    report = drive(predict_slide(slide, lively_checkpoint(), path, region))
     assert report.total == 2
     assert not report.complete
-    assert finish(predict_slide(slide, lively_checkpoint(), path, PLAIN)).complete
+    assert drive(predict_slide(slide, lively_checkpoint(), path, PLAIN)).complete
 
 
 @pytest.mark.parametrize("change", ["checkpoint", "slide", "settings", "pixel size"])
 def test_what_was_made_otherwise_is_neither_mixed_nor_overwritten_unasked(change, source, tmp_path):
     slide, checkpoint, path = make_slide(600, 600, source), lively_checkpoint(), tmp_path / "out.ome.zarr"
-    finish(predict_slide(slide, checkpoint, path, PLAIN))
+    drive(predict_slide(slide, checkpoint, path, PLAIN))
     before = pixels(path)
     other = {"slide": slide, "checkpoint": checkpoint, "settings": PLAIN}
     if change == "checkpoint":
@@ -285,9 +272,9 @@ def test_what_was_made_otherwise_is_neither_mixed_nor_overwritten_unasked(change
         other["settings"] = replace(PLAIN, padding="zero")
     arguments = (other["slide"], other["checkpoint"], path, other["settings"])
     with pytest.raises(PredictionError, match="overwrite"):
-        finish(predict_slide(*arguments))
+        drive(predict_slide(*arguments))
     np.testing.assert_array_equal(pixels(path), before)
-    assert finish(predict_slide(*arguments, overwrite=True)).complete
+    assert drive(predict_slide(*arguments, overwrite=True)).complete
 
 
 def test_a_slide_that_changes_is_noticed_at_the_end_and_when_it_is_gone_on_with(tmp_path):
@@ -301,17 +288,17 @@ def test_a_slide_that_changes_is_noticed_at_the_end_and_when_it_is_gone_on_with(
     # the metadata, by whose time and size a slide is known, stay as they are
     zarr.open_group(path, mode="r+")["0"][:, 300:] = 9
     with pytest.raises(PredictionError, match=r"slide\.ome\.zarr was changed while it was predicted"):
-        finish(steps)
+        drive(steps)
     assert not any(PredictionStore(store).finished(core) for core in (Box(0, 512, 0, 512), Box(512, 600, 1024, 1100)))
     with pytest.raises(PredictionError, match="another slide, or from this one before it changed"):
-        finish(predict_slide(open_slide(path), checkpoint, store, PLAIN))
+        drive(predict_slide(open_slide(path), checkpoint, store, PLAIN))
 
 
 def test_an_output_in_the_slide_is_refused_at_once(tmp_path):
     slide = save_slide(make_slide(300, 200, tmp_path / "none"), tmp_path / "slide.ome.zarr")
     for store in (slide.source / "out.ome.zarr", slide.source, tmp_path):
         with pytest.raises(PredictionError, match="would lie on or in"):
-            finish(predict_slide(slide, lively_checkpoint(), store, PLAIN))
+            drive(predict_slide(slide, lively_checkpoint(), store, PLAIN))
     assert len(list(slide.source.iterdir())) == 2
 
 
@@ -320,7 +307,7 @@ def test_a_slide_of_far_too_small_pixels_is_not_resampled(source, tmp_path):
     with pytest.raises(
         PredictionError, match=r"0\.0005 x 0\.0005 µm, more than 16 times as small or large as the 0\.5 µm"
     ):
-        finish(predict_slide(slide, lively_checkpoint(), tmp_path / "out", replace(PLAIN, resample=True)))
+        drive(predict_slide(slide, lively_checkpoint(), tmp_path / "out", replace(PLAIN, resample=True)))
 
 
 def test_what_is_no_prediction_is_never_replaced(source, tmp_path):
@@ -328,7 +315,7 @@ def test_what_is_no_prediction_is_never_replaced(source, tmp_path):
     path.mkdir()
     (path / "thesis.txt").write_text("years of work")
     with pytest.raises(PredictionError, match="not a prediction"):
-        finish(predict_slide(make_slide(64, 64, source), lively_checkpoint(), path, PLAIN, overwrite=True))
+        drive(predict_slide(make_slide(64, 64, source), lively_checkpoint(), path, PLAIN, overwrite=True))
     assert (path / "thesis.txt").read_text() == "years of work"
 
 
@@ -337,7 +324,7 @@ def test_a_resumed_run_takes_the_core_of_the_first(source, tmp_path):
     stop = threading.Event()
     for _ in predict_slide(slide, lively_checkpoint(), path, PLAIN, stop=stop):
         stop.set()
-    report = finish(predict_slide(slide, lively_checkpoint(), path, replace(PLAIN, core=None)))
+    report = drive(predict_slide(slide, lively_checkpoint(), path, replace(PLAIN, core=None)))
     assert report.core == 512
     assert report.complete
 
@@ -346,18 +333,18 @@ def test_a_resumed_run_takes_the_core_of_the_first(source, tmp_path):
 def test_another_pixel_size_is_warned_about(pixel_size_um, source, tmp_path):
     slide = make_slide(100, 100, source, pixel_size_um=pixel_size_um)
     with pytest.warns(PredictionWarning, match="trained at 0.5 µm"):
-        finish(predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN))
+        drive(predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN))
 
 
 def test_a_pixel_size_within_tolerance_is_not(source, tmp_path):
     slide = make_slide(100, 100, source, pixel_size_um=(0.52, 0.48))
-    assert finish(predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN)).complete
+    assert drive(predict_slide(slide, lively_checkpoint(), tmp_path / "out.ome.zarr", PLAIN)).complete
 
 
 def test_intensities_outside_the_card_are_warned_about(source, tmp_path):
     checkpoint = lively_checkpoint(input_ranges=((0.0, 20_000.0), (0.0, 200.0)))
     with pytest.warns(PredictionWarning, match="bright nuclei have grey level"):
-        finish(predict_slide(make_slide(100, 100, source), checkpoint, tmp_path / "out.ome.zarr", PLAIN))
+        drive(predict_slide(make_slide(100, 100, source), checkpoint, tmp_path / "out.ome.zarr", PLAIN))
 
 
 def test_percentile_scaling_cancels_exposure_and_bit_depth(source, tmp_path):
@@ -365,7 +352,7 @@ def test_percentile_scaling_cancels_exposure_and_bit_depth(source, tmp_path):
     brighter = replace(slide, levels=tuple(level.astype(np.uint16) * 37 + 500 for level in slide.levels))
     checkpoint = lively_checkpoint(scaling=IntensityScaling("percentile", target_scale=20))
     for name, each in (("a", slide), ("b", brighter)):
-        finish(predict_slide(each, checkpoint, tmp_path / f"{name}.ome.zarr", PLAIN))
+        drive(predict_slide(each, checkpoint, tmp_path / f"{name}.ome.zarr", PLAIN))
     first, second = pixels(tmp_path / "a.ome.zarr"), pixels(tmp_path / "b.ome.zarr")
     assert np.abs(first - second).max() <= 1e-4 * np.ptp(first)
 
@@ -374,11 +361,11 @@ def test_channels_are_found_by_role_and_can_be_chosen(source, tmp_path):
     slide, checkpoint = make_slide(200, 200, source), lively_checkpoint()
     swapped = replace(slide, channel_names=("a", "b", "c"))
     with pytest.raises(PredictionError, match="none is known to show nuclei"):
-        finish(predict_slide(swapped, checkpoint, tmp_path / "x.ome.zarr", PLAIN))
+        drive(predict_slide(swapped, checkpoint, tmp_path / "x.ome.zarr", PLAIN))
     with pytest.raises(PredictionError, match="expected one for each"):
-        finish(predict_slide(slide, checkpoint, tmp_path / "x.ome.zarr", PLAIN, roles={"nuclei": 1, "vessels": 1}))
-    finish(predict_slide(slide, checkpoint, tmp_path / "a.ome.zarr", PLAIN))
-    finish(predict_slide(swapped, checkpoint, tmp_path / "b.ome.zarr", PLAIN, roles={"nuclei": 0, "vessels": 1}))
+        drive(predict_slide(slide, checkpoint, tmp_path / "x.ome.zarr", PLAIN, roles={"nuclei": 1, "vessels": 1}))
+    drive(predict_slide(slide, checkpoint, tmp_path / "a.ome.zarr", PLAIN))
+    drive(predict_slide(swapped, checkpoint, tmp_path / "b.ome.zarr", PLAIN, roles={"nuclei": 0, "vessels": 1}))
     np.testing.assert_array_equal(pixels(tmp_path / "a.ome.zarr"), pixels(tmp_path / "b.ome.zarr"))
 
 
@@ -392,7 +379,7 @@ def test_settings_that_cannot_be_are_refused_by_name(wrong):
 
 def test_a_device_that_is_not_there_is_named(source, tmp_path):
     with pytest.raises(PredictionError, match="cuda:99"):
-        finish(
+        drive(
             predict_slide(
                 make_slide(64, 64, source), lively_checkpoint(), tmp_path / "o", replace(PLAIN, device="cuda:99")
             )
@@ -403,7 +390,7 @@ def test_the_memory_budget_decides_the_core(source, tmp_path):
     slide, cores = make_slide(2100, 64, source), []
     for memory_gb in (0.01, 0.9):
         settings = replace(PLAIN, core=None, memory_gb=memory_gb)
-        cores.append(finish(predict_slide(slide, lively_checkpoint(), tmp_path / str(memory_gb), settings)).core)
+        cores.append(drive(predict_slide(slide, lively_checkpoint(), tmp_path / str(memory_gb), settings)).core)
     assert cores[0] == 512
     assert cores[1] > 512
 
@@ -419,7 +406,7 @@ def test_a_slide_resampled_to_much_finer_pixels_stays_within_the_memory_budget(s
     monkeypatch.setattr(Predictor, "run", watched)
     plain = replace(PLAIN, resample=True)
     for name, memory_gb in (("whole", 8.0), ("pieces", 0.14)):
-        finish(predict_slide(slide, checkpoint, tmp_path / name, replace(plain, memory_gb=memory_gb)))
+        drive(predict_slide(slide, checkpoint, tmp_path / name, replace(plain, memory_gb=memory_gb)))
         if name == "whole":
             assert len(seen) == 1
             seen.clear()
@@ -432,7 +419,7 @@ def test_a_slide_resampled_to_much_finer_pixels_stays_within_the_memory_budget(s
 @pytest.mark.filterwarnings("ignore:.* only emulates bf16")
 def test_bf16_errs_little(source, tmp_path):
     slide, checkpoint = make_slide(300, 300, source), lively_checkpoint()
-    finish(predict_slide(slide, checkpoint, tmp_path / "a.ome.zarr", PLAIN))
-    finish(predict_slide(slide, checkpoint, tmp_path / "b.ome.zarr", replace(PLAIN, precision="bf16")))
+    drive(predict_slide(slide, checkpoint, tmp_path / "a.ome.zarr", PLAIN))
+    drive(predict_slide(slide, checkpoint, tmp_path / "b.ome.zarr", replace(PLAIN, precision="bf16")))
     exact, rough = pixels(tmp_path / "a.ome.zarr"), pixels(tmp_path / "b.ome.zarr")
     assert 0 < np.abs(exact - rough).mean() < 0.02 * np.ptp(exact)

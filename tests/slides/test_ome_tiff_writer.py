@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_hrpn.core import drive
 from napari_hrpn.slides import Slide, SlideError, open_slide
 from napari_hrpn.slides.writers import ome_tiff_writer as writer
 from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
@@ -26,14 +27,6 @@ def some_slide(shape=(3, 900, 1101), dtype="uint16", pixel_size_um=(0.5, 0.325))
     return Slide((finest,), NAMES[: shape[0]], pixel_size_um, Path("somewhere.tif")), pixels
 
 
-def finish(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 def halved(level):
     """Mean of the pixels there are in each 2x2, one by one quarter of the padded level."""
     _, height, width = level.shape
@@ -47,7 +40,7 @@ def halved(level):
 def test_a_size_of_pixels_that_no_slide_is_opened_with_is_refused(tmp_path, side, write):
     slide, _ = some_slide((1, 7, 5), pixel_size_um=(side, side))
     with pytest.raises(SlideError, match=r"expected 0\.01 to 100 µm"):
-        finish(write(slide, tmp_path / "a"))
+        drive(write(slide, tmp_path / "a"))
     assert not list(tmp_path.iterdir())
 
 
@@ -56,7 +49,7 @@ def test_a_size_of_pixels_that_no_slide_is_opened_with_is_refused(tmp_path, side
 def test_every_level_is_what_numpy_computes(tmp_path, shape, dtype):
     slide, pixels = some_slide(shape, dtype)
 
-    path = finish(write_ome_tiff(slide, tmp_path / "out.ome.tif"))
+    path = drive(write_ome_tiff(slide, tmp_path / "out.ome.tif"))
 
     with tifffile.TiffFile(path) as file:
         assert file.is_ome
@@ -75,7 +68,7 @@ def test_every_level_is_what_numpy_computes(tmp_path, shape, dtype):
 def test_names_sizes_and_colours_stand_in_the_xml(tmp_path):
     slide, _ = some_slide()
 
-    path = finish(write_ome_tiff(slide, tmp_path / "tumour.ome.tif"))
+    path = drive(write_ome_tiff(slide, tmp_path / "tumour.ome.tif"))
 
     with tifffile.TiffFile(path) as file:
         root = ElementTree.fromstring(file.ome_metadata)
@@ -95,7 +88,7 @@ def test_names_sizes_and_colours_stand_in_the_xml(tmp_path):
 def test_opens_as_the_same_slide(tmp_path):
     slide, pixels = some_slide()
 
-    copy = open_slide(finish(write_ome_tiff(slide, tmp_path / "copy.ome.tif")))
+    copy = open_slide(drive(write_ome_tiff(slide, tmp_path / "copy.ome.tif")))
 
     np.testing.assert_array_equal(copy.levels[0].compute(), pixels)
     assert copy.channel_names == NAMES
@@ -106,7 +99,7 @@ def test_opens_as_the_same_slide(tmp_path):
 def test_a_real_field_survives(tmp_path, shared_data):
     slide = open_slide(shared_data / "dextran" / "fov01.ome.tif")
 
-    copy = open_slide(finish(write_ome_tiff(slide, tmp_path / "copy.ome.tif")))
+    copy = open_slide(drive(write_ome_tiff(slide, tmp_path / "copy.ome.tif")))
 
     np.testing.assert_array_equal(copy.levels[0].compute(), slide.levels[0].compute())
     assert copy.channel_names == slide.channel_names
@@ -117,7 +110,7 @@ def test_a_large_slide_becomes_a_bigtiff(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "CLASSIC_TIFF_BYTES", 10_000)
     slide, pixels = some_slide((1, 600, 70))
 
-    path = finish(write_ome_tiff(slide, tmp_path / "out.ome.tif"))
+    path = drive(write_ome_tiff(slide, tmp_path / "out.ome.tif"))
 
     with tifffile.TiffFile(path) as file:
         assert file.is_bigtiff
@@ -163,7 +156,7 @@ def test_what_a_killed_run_leaves_does_not_open(tmp_path, monkeypatch):
     next(steps)
     with pytest.raises(SlideError):
         open_slide(next(partial_folder(tmp_path / "out.ome.tif").glob("*/.levels")))
-    path = finish(steps)
+    path = drive(steps)
 
     assert killed.stat().st_size > 0.9 * path.stat().st_size
     with pytest.raises(SlideError):
@@ -176,7 +169,7 @@ def test_what_an_earlier_run_left_is_cleared_away(tmp_path):
     (left / ".levels" / "0").mkdir(parents=True)
     (left / "out.ome.tif").write_text("half a file")
 
-    path = finish(write_ome_tiff(slide, tmp_path / "out.ome.tif"))
+    path = drive(write_ome_tiff(slide, tmp_path / "out.ome.tif"))
 
     assert list(tmp_path.iterdir()) == [path]
     np.testing.assert_array_equal(tifffile.imread(path), pixels)
@@ -188,10 +181,10 @@ def test_an_output_that_exists_is_kept_unless_asked(tmp_path):
     path.write_text("precious")
 
     with pytest.raises(SlideError, match="exists already"):
-        finish(write_ome_tiff(slide, path))
+        drive(write_ome_tiff(slide, path))
     assert path.read_text() == "precious"
 
-    finish(write_ome_tiff(slide, path, overwrite=True))
+    drive(write_ome_tiff(slide, path, overwrite=True))
     assert tifffile.imread(path).size == 900
     assert list(tmp_path.iterdir()) == [path]
 
@@ -200,16 +193,16 @@ def test_a_folder_is_never_replaced(tmp_path):
     slide, _ = some_slide((1, 30, 30))
 
     with pytest.raises(SlideError, match="is a folder"):
-        finish(write_ome_tiff(slide, tmp_path, overwrite=True))
+        drive(write_ome_tiff(slide, tmp_path, overwrite=True))
 
 
 def test_a_slide_is_not_written_onto_itself(tmp_path):
     slide, _ = some_slide((1, 30, 30))
-    path = finish(write_ome_tiff(slide, tmp_path / "slide.ome.tif"))
+    path = drive(write_ome_tiff(slide, tmp_path / "slide.ome.tif"))
     before = path.read_bytes()
 
     with pytest.raises(SlideError, match="choose another name"):
-        finish(write_ome_tiff(open_slide(path), path, overwrite=True))
+        drive(write_ome_tiff(open_slide(path), path, overwrite=True))
 
     assert path.read_bytes() == before
 
@@ -218,7 +211,7 @@ def test_pixels_that_ome_tiff_has_no_type_for_are_refused(tmp_path):
     finest = da.zeros((1, 30, 30), dtype="int64")
 
     with pytest.raises(SlideError, match="OME-Zarr instead"):
-        finish(write_ome_tiff(Slide((finest,), ("DAPI",), None, Path("a.tif")), tmp_path / "out.ome.tif"))
+        drive(write_ome_tiff(Slide((finest,), ("DAPI",), None, Path("a.tif")), tmp_path / "out.ome.tif"))
 
 
 def test_memory_does_not_grow_with_the_slide(tmp_path):
@@ -226,7 +219,7 @@ def test_memory_does_not_grow_with_the_slide(tmp_path):
         finest = da.full((1, size, size), 7, chunks=(1, 512, 512), dtype="uint16")
         slide = Slide((finest,), ("DAPI",), None, Path("somewhere.tif"))
         tracemalloc.start()
-        finish(write_ome_tiff(slide, tmp_path / f"{size}.ome.tif"))
+        drive(write_ome_tiff(slide, tmp_path / f"{size}.ome.tif"))
         _, highest = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return highest
@@ -238,7 +231,7 @@ def test_memory_does_not_grow_with_the_slide(tmp_path):
 def test_names_that_xml_cannot_hold_are_written_as_text_and_read_back(tmp_path):
     names = ("DAPI\x00", "a \"b\" <c> & 'd'", "half \ud800 pair", "D\u0308\u2028\x85\ufffe \u4e2d")
     slide = Slide((da.zeros((4, 30, 30), dtype=np.uint8, chunks=(1, 30, 30)),), names, None, tmp_path / "made")
-    path = finish(write_ome_tiff(slide, tmp_path / "made.ome.tif"))
+    path = drive(write_ome_tiff(slide, tmp_path / "made.ome.tif"))
     assert open_slide(path).channel_names == ("DAPI", "a \"b\" <c> & 'd'", "half \ufffd pair", "D\u0308 \u4e2d")
     with tifffile.TiffFile(path) as tif:
         ElementTree.fromstring(tif.ome_metadata)

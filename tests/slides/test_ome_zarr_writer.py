@@ -11,6 +11,7 @@ import zarr
 from ome_zarr_models.common.omero import Omero
 from ome_zarr_models.v05.image import Image
 
+from napari_hrpn.core import drive
 from napari_hrpn.slides import Slide, SlideError, open_slide
 from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.pyramid import coarser_levels
@@ -26,14 +27,6 @@ def some_slide(shape=(3, 900, 1101), dtype="uint16", chunk=512, pixel_size_um=(0
     finest = da.from_array(pixels, chunks=(1, chunk, chunk))
     names = NAMES[: shape[0]]
     return Slide((finest, *coarser_levels(finest)), names, pixel_size_um, Path("somewhere.tif")), pixels
-
-
-def finish(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def halved(level):
@@ -54,7 +47,7 @@ def halved(level):
 def test_every_level_is_what_numpy_computes(tmp_path, shape, dtype):
     slide, pixels = some_slide(shape, dtype)
 
-    path = finish(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
+    path = drive(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
 
     group = zarr.open_group(path, mode="r")
     expected = pixels
@@ -70,7 +63,7 @@ def test_every_level_is_what_numpy_computes(tmp_path, shape, dtype):
 def test_blocks_follow_the_chunks_of_the_slide_when_these_are_larger(tmp_path):
     slide, pixels = some_slide((1, 2500, 2300), chunk=2400)
 
-    path = finish(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
+    path = drive(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
 
     np.testing.assert_array_equal(zarr.open_array(path / "0", mode="r")[:], pixels)
     np.testing.assert_array_equal(zarr.open_array(path / "2", mode="r")[:], halved(halved(pixels)))
@@ -81,7 +74,7 @@ def test_levels_of_the_source_are_not_trusted(tmp_path):
     zeros = tuple(da.zeros_like(level) for level in slide.levels[1:])
     lying = Slide((slide.levels[0], *zeros), NAMES, None, slide.source, stored_levels=len(slide.levels))
 
-    path = finish(write_ome_zarr(lying, tmp_path / "out.ome.zarr"))
+    path = drive(write_ome_zarr(lying, tmp_path / "out.ome.zarr"))
 
     np.testing.assert_array_equal(zarr.open_array(path / "1", mode="r")[:], halved(pixels))
 
@@ -89,7 +82,7 @@ def test_levels_of_the_source_are_not_trusted(tmp_path):
 def test_metadata_follow_the_specification(tmp_path):
     slide, _ = some_slide()
 
-    path = finish(write_ome_zarr(slide, tmp_path / "tumour.ome.zarr"))
+    path = drive(write_ome_zarr(slide, tmp_path / "tumour.ome.zarr"))
 
     attributes = Image.from_zarr(zarr.open_group(path, mode="r")).ome_attributes
     multiscale = attributes.multiscales[0]
@@ -121,7 +114,7 @@ def test_coarse_pixels_lie_over_the_middle_of_the_fine_ones():
 def test_without_pixel_size_there_is_no_unit(tmp_path):
     slide, _ = some_slide(pixel_size_um=None)
 
-    path = finish(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
+    path = drive(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
 
     multiscale = Image.from_zarr(zarr.open_group(path, mode="r")).ome_attributes.multiscales[0]
     assert [axis.unit for axis in multiscale.axes[1:]] == [None, None]
@@ -144,7 +137,7 @@ def test_level_shapes_are_those_of_the_lazy_pyramid():
 def test_opens_as_the_same_slide(tmp_path, shared_data):
     slide = open_slide(shared_data / "dextran" / "fov01.ome.tif")
 
-    copy = open_slide(finish(write_ome_zarr(slide, tmp_path / "copy.ome.zarr")))
+    copy = open_slide(drive(write_ome_zarr(slide, tmp_path / "copy.ome.zarr")))
 
     np.testing.assert_array_equal(copy.levels[0].compute(), slide.levels[0].compute())
     assert copy.channel_names == slide.channel_names
@@ -182,7 +175,7 @@ def test_what_a_killed_run_leaves_does_not_open_and_is_begun_again(tmp_path):
     with pytest.raises(SlideError):
         open_slide(next(killed.glob("*/out.ome.zarr")))
     killed.rename(left)
-    path = finish(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
+    path = drive(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
 
     assert list(tmp_path.iterdir()) == [path]
     np.testing.assert_array_equal(zarr.open_array(path / "0", mode="r")[:], pixels)
@@ -198,7 +191,7 @@ def test_a_slide_that_breaks_while_it_is_read_leaves_nothing(tmp_path):
     slide = Slide((finest,), ("DAPI",), None, Path("somewhere.tif"))
 
     with pytest.raises(SlideError, match="cut off"):
-        finish(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
+        drive(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -206,14 +199,14 @@ def test_a_slide_that_breaks_while_it_is_read_leaves_nothing(tmp_path):
 def test_an_output_that_exists_is_kept_unless_asked(tmp_path):
     slide, pixels = some_slide((1, 600, 600))
     path = tmp_path / "out.ome.zarr"
-    finish(write_ome_zarr(slide, path))
+    drive(write_ome_zarr(slide, path))
     other, _ = some_slide((1, 300, 300))
 
     with pytest.raises(SlideError, match="exists already"):
-        finish(write_ome_zarr(other, path))
+        drive(write_ome_zarr(other, path))
     np.testing.assert_array_equal(zarr.open_array(path / "0", mode="r")[:], pixels)
 
-    finish(write_ome_zarr(other, path, overwrite=True))
+    drive(write_ome_zarr(other, path, overwrite=True))
     assert zarr.open_array(path / "0", mode="r").shape == (1, 300, 300)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -224,7 +217,7 @@ def test_a_folder_that_is_no_zarr_is_never_overwritten(tmp_path):
     (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
 
     with pytest.raises(SlideError, match="not an OME-Zarr"):
-        finish(write_ome_zarr(slide, tmp_path / "thesis", overwrite=True))
+        drive(write_ome_zarr(slide, tmp_path / "thesis", overwrite=True))
 
     assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "precious"
 
@@ -232,11 +225,11 @@ def test_a_folder_that_is_no_zarr_is_never_overwritten(tmp_path):
 @pytest.mark.parametrize("output", ["slide.ome.zarr", "slide.ome.zarr/copy.ome.zarr", "."])
 def test_an_output_on_or_in_its_input_is_refused(tmp_path, output):
     slide, _ = some_slide((1, 30, 30))
-    path = finish(write_ome_zarr(slide, tmp_path / "slide.ome.zarr"))
+    path = drive(write_ome_zarr(slide, tmp_path / "slide.ome.zarr"))
     before = sorted(tmp_path.rglob("*"))
 
     with pytest.raises(SlideError, match="choose another name"):
-        finish(write_ome_zarr(open_slide(path), tmp_path / output, overwrite=True))
+        drive(write_ome_zarr(open_slide(path), tmp_path / output, overwrite=True))
 
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -249,7 +242,7 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
     slide, _ = some_slide((1, 30, 30))
 
     with pytest.raises(SlideError, match=r"disk .* is full"):
-        finish(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
+        drive(write_ome_zarr(slide, tmp_path / "out.ome.zarr"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -258,7 +251,7 @@ def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path):
     slide, _ = some_slide((1, 30, 30))
 
     with pytest.raises(SlideError, match="could not be written"):
-        finish(write_ome_zarr(slide, tmp_path / "file" / "out.ome.zarr"))
+        drive(write_ome_zarr(slide, tmp_path / "file" / "out.ome.zarr"))
 
 
 def test_memory_does_not_grow_with_the_slide(tmp_path):
@@ -266,7 +259,7 @@ def test_memory_does_not_grow_with_the_slide(tmp_path):
         finest = da.full((1, size, size), 7, chunks=(1, 512, 512), dtype="uint16")
         slide = Slide((finest,), ("DAPI",), None, Path("somewhere.tif"))
         tracemalloc.start()
-        finish(write_ome_zarr(slide, tmp_path / f"{size}.ome.zarr"))
+        drive(write_ome_zarr(slide, tmp_path / f"{size}.ome.zarr"))
         _, highest = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return highest

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_hrpn.core import drive
 from napari_hrpn.slides import Slide, SlideError, open_slide
 from napari_hrpn.slides import pyramid_cache as caching
 from napari_hrpn.slides.pyramid_cache import (
@@ -37,14 +38,6 @@ def flat_file(folder, shape=(1, 2301, 4999), dtype="uint16"):
     return path
 
 
-def finish(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 def assert_same_levels(cached, slide):
     assert cached.stored_levels == len(cached.levels) == len(slide.levels)
     for ours, computed in zip(cached.levels, slide.levels, strict=True):
@@ -60,7 +53,7 @@ def test_cached_levels_equal_computed_ones_to_the_bit(tmp_path, shape, dtype):
     slide = open_slide(flat_file(tmp_path, shape, dtype))
     assert slide.stored_levels == 1
 
-    cached = finish(cached_pyramid(slide, tmp_path / "cache"))
+    cached = drive(cached_pyramid(slide, tmp_path / "cache"))
 
     assert_same_levels(cached, slide)
     assert cached.channel_names == slide.channel_names
@@ -108,14 +101,14 @@ def test_what_is_reported_can_be_seen_at_once_on_every_level(tmp_path):
 
 def test_a_finished_cache_is_not_built_again(tmp_path, monkeypatch):
     slide = open_slide(flat_file(tmp_path))
-    finish(cached_pyramid(slide, tmp_path / "cache"))
+    drive(cached_pyramid(slide, tmp_path / "cache"))
     monkeypatch.setattr(caching, "copy_block", None)
 
     assert list(cached_pyramid(slide, tmp_path / "cache")) == []
 
 
 def test_a_changed_file_has_another_cache(tmp_path):
-    finish(cached_pyramid(open_slide(flat_file(tmp_path)), tmp_path / "cache"))
+    drive(cached_pyramid(open_slide(flat_file(tmp_path)), tmp_path / "cache"))
     changed = open_slide(flat_file(tmp_path, (1, 2301, 5001)))
 
     assert not open_cache(changed, tmp_path / "cache").complete
@@ -124,7 +117,7 @@ def test_a_changed_file_has_another_cache(tmp_path):
 def test_a_slide_with_stored_levels_needs_no_cache(tmp_path):
     slide = open_slide(flat_file(tmp_path, (2, 300, 300)))
 
-    assert finish(cached_pyramid(slide, tmp_path / "cache")) is slide
+    assert drive(cached_pyramid(slide, tmp_path / "cache")) is slide
     assert not (tmp_path / "cache").exists()
 
 
@@ -141,7 +134,7 @@ def test_a_killed_build_is_not_complete_and_goes_on(tmp_path, monkeypatch):
         copy_block(source, levels, box, coarser_only=coarser_only)
 
     monkeypatch.setattr(caching, "copy_block", counted)
-    cached = finish(cached_pyramid(slide, tmp_path / "cache"))
+    cached = drive(cached_pyramid(slide, tmp_path / "cache"))
 
     assert len(built) == 6 - 2
     assert_same_levels(cached, slide)
@@ -158,7 +151,7 @@ def test_a_block_that_breaks_is_not_marked(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(caching, "copy_block", breaks)
         with pytest.raises(SlideError, match="cut off"):
-            finish(cached_pyramid(slide, tmp_path / "cache"))
+            drive(cached_pyramid(slide, tmp_path / "cache"))
     reports = list(cached_pyramid(slide, tmp_path / "cache"))
 
     assert reports[0].done == 2
@@ -224,7 +217,7 @@ def test_a_build_may_be_closed_from_another_thread(tmp_path):
 def test_clearing_frees_what_was_taken_and_no_more(tmp_path):
     folder = tmp_path / "cache"
     slide = open_slide(flat_file(tmp_path))
-    finish(cached_pyramid(slide, folder))
+    drive(cached_pyramid(slide, folder))
     (folder / "notes").mkdir()
     (folder / "notes" / "mine.txt").write_text("precious")
     taken = pyramid_cache_bytes(folder)
@@ -233,7 +226,7 @@ def test_clearing_frees_what_was_taken_and_no_more(tmp_path):
     assert clear_pyramid_cache(folder) == taken
     assert pyramid_cache_bytes(folder) == 0
     assert (folder / "notes" / "mine.txt").exists()
-    assert_same_levels(finish(cached_pyramid(slide, folder)), slide)
+    assert_same_levels(drive(cached_pyramid(slide, folder)), slide)
 
 
 def test_clearing_leaves_what_is_being_built(tmp_path):
@@ -243,7 +236,7 @@ def test_clearing_leaves_what_is_being_built(tmp_path):
 
     assert clear_pyramid_cache(tmp_path / "cache") == 0
 
-    assert_same_levels(finish(steps), slide)
+    assert_same_levels(drive(steps), slide)
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path):
@@ -252,7 +245,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path):
     next(cache.build())
     (cache.folder / "levels.zarr" / "1" / "zarr.json").unlink()
 
-    assert_same_levels(finish(cached_pyramid(slide, tmp_path / "cache")), slide)
+    assert_same_levels(drive(cached_pyramid(slide, tmp_path / "cache")), slide)
 
 
 def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path):

@@ -7,9 +7,9 @@ import dask.array as da
 import numpy as np
 from scipy import ndimage
 
+from napari_hrpn.core import drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.slides import Annotation, Slide, coarser_levels, write_geojson, write_ome_tiff
-from support.vessel_slides import finished
 
 HEIGHT, WIDTH = 416, 512
 PIXEL_UM = 1.2
@@ -40,7 +40,7 @@ def write_slide(pixels: np.ndarray, names: tuple[str, ...], path: Path, pixel_um
     """Write an image of shape (c, y, x)."""
     finest = da.from_array(pixels, chunks=(1, 256, 256), name=False)
     size = None if pixel_um is None else (pixel_um, pixel_um)
-    finished(write_ome_tiff(Slide((finest, *coarser_levels(finest)), names, size, Path("made-up")), path))
+    drive(write_ome_tiff(Slide((finest, *coarser_levels(finest)), names, size, Path("made-up")), path))
     return path
 
 

@@ -1,25 +1,13 @@
 """Slides to cut patches from, whose pixels say where they are."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import dask.array as da
 import numpy as np
 
 from napari_hrpn.slides import RegionMask, Slide
 from napari_hrpn.training import SlideEntry, TrainingSlide
-
-T = TypeVar("T")
-
-
-def finish(steps: Generator[Any, None, T]) -> T:
-    """Result of a generator that is run to its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def addressed(height: int, width: int, dtype: str = "uint16") -> np.ndarray:

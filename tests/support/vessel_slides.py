@@ -1,9 +1,7 @@
 """Slides in memory with drawn vessels, and the end of a generator."""
 
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import dask.array as da
 import numpy as np
@@ -12,8 +10,6 @@ from scipy import ndimage
 from napari_hrpn.analysis import VesselMask
 from napari_hrpn.phantom import PHANTOM_PRESETS
 from napari_hrpn.slides import Slide, coarser_levels
-
-Result = TypeVar("Result")
 
 # vessels that leak alike, tissue that takes up alike: the profile is that of lambda = 30 µm alone
 PLAIN_TRANSPORT = replace(
@@ -30,15 +26,6 @@ PLAIN_TRANSPORT = replace(
     perinuclear_uptake=0.0,
     nuclear_exclusion=0.0,
 )
-
-
-def finished(work: Generator[object, None, Result]) -> Result:
-    """Run a generator to its end and return its result."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
 
 
 def slide_of(image: np.ndarray, pixel_um: float | tuple[float, float] | None = 1.0, chunk: int = 512) -> Slide:

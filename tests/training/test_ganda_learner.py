@@ -8,10 +8,10 @@ from safetensors.torch import load, save
 from torch.nn import functional
 
 from napari_hrpn.models import GANDASettings
+from napari_hrpn.settings import TrainingSettings, recipe_settings
 from napari_hrpn.training.learners.ganda import GANDALearner
 from napari_hrpn.training.learners.learner import DeviceBatch
 from napari_hrpn.training.learners.optimisers import WeightAverage
-from napari_hrpn.training.settings import TrainingSettings, recipe_settings
 
 TINY = GANDASettings(channels=(4, 6, 8), discriminator_channels=(4, 6), patch_px=64)
 SETTINGS = recipe_settings("paper", "ganda", patch_px=64, batch=4)

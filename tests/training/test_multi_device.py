@@ -168,12 +168,8 @@ def quick():
 
 def reports(training):
     """Reports, the result last."""
-    while True:
-        try:
-            yield next(training)
-        except StopIteration as end:
-            yield end.value
-            return
+    result = yield from training
+    yield result
 
 
 def assert_same_run(one, other):

@@ -15,12 +15,13 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from napari_hrpn.core import drive
 from napari_hrpn.slides import SlideError
 from napari_hrpn.training import TrainingError, cut_patches, patch_cache_bytes, recipe_settings
 from napari_hrpn.training.data import patch_cutting
 from napari_hrpn.training.data.patch_cache import CELLS, COMPLETE, PATCHES, PatchCache, is_whole
 from napari_hrpn.training.data.patch_sampler import BLANK
-from support.training_slides import addressed, finish, region, training_slide
+from support.training_slides import addressed, region, training_slide
 
 GRID = recipe_settings("paper", patch_px=64)
 CROPS = recipe_settings("fast", patch_px=64)
@@ -28,7 +29,7 @@ SHAPE = (300, 4300)
 
 
 def cut(slide, folder, settings=GRID):
-    (cache,) = finish(cut_patches([slide], settings, folder))
+    (cache,) = drive(cut_patches([slide], settings, folder))
     return cache
 
 
@@ -109,7 +110,7 @@ def test_what_is_there_is_not_cut_again(tmp_path):
     slide = training_slide(addressed(*SHAPE), on_read=counting(reads))
     reports = list(cut_patches([slide, slide], GRID, tmp_path))
     assert [(report.done, report.total, report.patches) for report in reports] == [(340, 680, 340), (680, 680, 680)]
-    first, second = finish(cut_patches([slide, slide], GRID, tmp_path))
+    first, second = drive(cut_patches([slide, slide], GRID, tmp_path))
     assert first.folder == second.folder
     assert reads == []
 
@@ -209,7 +210,7 @@ def test_disk_that_it_takes_is_known_before(tmp_path):
     slides = [training_slide(addressed(*SHAPE)), training_slide(addressed(100, 64), name="second.zarr")]
     before = patch_cache_bytes([*slides, slides[0]], GRID, tmp_path / "new")
     assert not (tmp_path / "new").exists()
-    for cache in finish(cut_patches(slides, GRID, tmp_path / "new")):
+    for cache in drive(cut_patches(slides, GRID, tmp_path / "new")):
         before -= cache.patches.nbytes
     assert before == 0
     assert patch_cache_bytes(slides, GRID, tmp_path / "new") == 0
@@ -218,7 +219,7 @@ def test_disk_that_it_takes_is_known_before(tmp_path):
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(patch_cutting.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 100_000))
     with pytest.raises(TrainingError, match=r"take 0\.0 GB in .*patches, where 0\.0 GB are free"):
-        finish(cut_patches([training_slide(addressed(*SHAPE))], GRID, tmp_path / "patches"))
+        drive(cut_patches([training_slide(addressed(*SHAPE))], GRID, tmp_path / "patches"))
     assert list((tmp_path / "patches").iterdir()) == []
 
 
@@ -228,20 +229,20 @@ def test_a_disk_that_fills_up_is_one_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr(patch_cutting, "replaced_file", full)
     with pytest.raises(TrainingError, match="No space left on device"):
-        finish(cut_patches([training_slide(addressed(*SHAPE))], GRID, tmp_path))
+        drive(cut_patches([training_slide(addressed(*SHAPE))], GRID, tmp_path))
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match="patches cannot be written"):
-        finish(cut_patches([training_slide(addressed(64, 64))], GRID, tmp_path / "file" / "patches"))
+        drive(cut_patches([training_slide(addressed(64, 64))], GRID, tmp_path / "file" / "patches"))
 
 
 def test_regions_without_a_patch_are_refused_by_name(tmp_path):
     slide = training_slide(addressed(600, 600), region((600, 600), (0, 20, 0, 20)), name="tumour7.zarr")
     for settings in (GRID, CROPS):
         with pytest.raises(TrainingError, match=r"tumour7\.zarr has no patch of 64 px with 50% of it in the annotated"):
-            finish(cut_patches([training_slide(addressed(64, 64)), slide], settings, tmp_path))
+            drive(cut_patches([training_slide(addressed(64, 64)), slide], settings, tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -249,7 +250,7 @@ def test_a_blank_slide_is_refused_by_name(tmp_path):
     pixels = addressed(64, 64)
     pixels[:2] = 0
     with pytest.raises(TrainingError, match=r"slide\.zarr is blank"):
-        finish(cut_patches([training_slide(pixels)], GRID, tmp_path))
+        drive(cut_patches([training_slide(pixels)], GRID, tmp_path))
     assert not any(path.name == COMPLETE for path in tmp_path.rglob("*"))
 
 
@@ -277,7 +278,7 @@ def test_it_waits_for_another_program_that_cuts_the_same(tmp_path):
     assert [next(steps).done for _ in range(2)] == [0, 0]
     assert not folder.exists()
     other.release()
-    finish(steps)
+    drive(steps)
     assert content(folder) == expected
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from napari_hrpn.core import drive
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.training import TrainingError, cut_patches, recipe_settings
 from napari_hrpn.training.data import patch_loader
 from napari_hrpn.training.data.patch_cache import PatchCache
 from napari_hrpn.training.data.patch_loader import PatchFeed, PatchSource, _BufferPool, validation_batches
-from support.training_slides import addressed, finish, region, training_slide
+from support.training_slides import addressed, region, training_slide
 
 GRID = recipe_settings("paper", patch_px=64, batch=4, padding_counts=False)
 CROPS = recipe_settings("fast", patch_px=64, batch=4, steps_per_epoch=6)
@@ -30,7 +31,7 @@ def source(tmp_path):
     def make(shape, settings, regions=None, *, cut_regions=None, scaling=SCALING, pixels=None, name="slide.zarr"):
         pixels = addressed(*shape) if pixels is None else pixels
         slide = training_slide(pixels, cut_regions, name=name)
-        caches.extend(finish(cut_patches([slide], settings, tmp_path)))
+        caches.extend(drive(cut_patches([slide], settings, tmp_path)))
         return PatchSource(caches[-1], regions, scaling)
 
     yield make

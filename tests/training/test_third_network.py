@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from napari_hrpn.core import drive
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import Checkpoint, CheckpointError, halo_of, load_checkpoint, save_checkpoint
 from napari_hrpn.models.architectures import ARCHITECTURES, Architecture, built
@@ -15,7 +16,6 @@ from napari_hrpn.training import TrainingError, recipe_settings
 from napari_hrpn.training.learners import LEARNERS, make_learner
 from napari_hrpn.training.learners.learner import DeviceBatch, Learner
 from support.predictions import make_slide
-from support.training_slides import finish
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def test_it_learns_is_kept_and_predicts(plain, tmp_path):
     assert halo_of(loaded.settings) == 4
 
     slide = make_slide(70, 90, tmp_path / "slide.tif")
-    finish(predict_slide(slide, loaded, tmp_path / "predicted.ome.zarr", PredictionSettings(device="cpu")))
+    drive(predict_slide(slide, loaded, tmp_path / "predicted.ome.zarr", PredictionSettings(device="cpu")))
     found = open_slide(tmp_path / "predicted.ome.zarr").levels[0][0].compute()
     pixels = torch.from_numpy(slide.levels[0][:2].compute().astype(np.float32))[None]
     with torch.no_grad():

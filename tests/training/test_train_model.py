@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_hrpn.core import drive, relayed
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import load_checkpoint
 from napari_hrpn.slides import open_slide
@@ -33,25 +34,21 @@ pytestmark = pytest.mark.filterwarnings("ignore:there are only:napari_hrpn.train
 def finish(training):
     """Run to the end; reports and result."""
     reports = []
-    while True:
-        try:
-            reports.append(next(training))
-        except StopIteration as end:
-            return reports, end.value
+    return reports, drive(training, reports.append)
 
 
 def stopping(training, stop, after):
     """Set the event after so many steps and epochs."""
     seen = 0
-    while True:
-        try:
-            report = next(training)
-        except StopIteration as end:
-            return end.value
+
+    def count(report):
+        nonlocal seen
         seen += isinstance(report, StepReport | EpochReport)
         if seen == after:
             stop.set()
-        yield report
+        return report
+
+    return relayed(training, count)
 
 
 def weights(folder):

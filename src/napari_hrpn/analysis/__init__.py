@@ -24,7 +24,6 @@ from napari_hrpn.analysis.cell_density import CellDensity, CellSettings, cell_de
 from napari_hrpn.analysis.colocalization import Colocalization, Manders, colocalization, manders
 from napari_hrpn.analysis.distance import Nearest, distance_tiles, nearest_in
 from napari_hrpn.analysis.distance_shells import (
-    PenetrationSettings,
     ShellSums,
     no_shell_sums,
     update_shells,
@@ -39,7 +38,6 @@ from napari_hrpn.analysis.distributions import (
     quantile_pairs,
     wasserstein,
 )
-from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.evaluation import (
     ComparedPixels,
     EvaluationPart,
@@ -69,15 +67,14 @@ from napari_hrpn.analysis.intensity_histogram import ValueBins, ValueCounts, bin
 from napari_hrpn.analysis.iou import IouPoint, iou_at, iou_curve
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.mean_and_sd import MeanAndSd, mean_and_sd
-from napari_hrpn.analysis.moments import AgreementError, AgreementSums, update
-from napari_hrpn.analysis.patch_sums import PATCH_PX, PatchSums, no_patch_sums, update_patches
+from napari_hrpn.analysis.moments import AgreementSums, update
+from napari_hrpn.analysis.patch_sums import PatchSums, no_patch_sums, update_patches
 from napari_hrpn.analysis.penetration import Beyond, Penetration, Shell, compute_penetration, penetration
 from napari_hrpn.analysis.quality import (
     ChannelShift,
     CrossTalk,
     Finding,
     GreyLevels,
-    QualityReport,
     SlideQuality,
     Stitching,
     slide_quality,
@@ -91,7 +88,6 @@ from napari_hrpn.analysis.rois import (
     RoiImages,
     RoiMeasurement,
     RoiNumbers,
-    RoiReport,
     colocalize_roi,
     label_outline,
     labelled_rois,
@@ -109,7 +105,7 @@ from napari_hrpn.analysis.rois import (
 )
 from napari_hrpn.analysis.rois.levels import SharedLevel, shared_levels
 from napari_hrpn.analysis.slide_agreement import SlideAgreement, slide_agreement
-from napari_hrpn.analysis.slide_pairs import PairReport, SlidePairs, slide_pairs
+from napari_hrpn.analysis.slide_pairs import SlidePairs, slide_pairs
 from napari_hrpn.analysis.slide_penetration import (
     ProbeImage,
     SlidePenetration,
@@ -118,7 +114,6 @@ from napari_hrpn.analysis.slide_penetration import (
     slide_penetration,
 )
 from napari_hrpn.analysis.spatial_autocorrelation import MORAN, MoransI, morans_i
-from napari_hrpn.analysis.strip_filter import StripReport
 from napari_hrpn.analysis.tissue import (
     Subareas,
     TissueMask,
@@ -127,8 +122,11 @@ from napari_hrpn.analysis.tissue import (
     distance_bands,
     tissue_mask,
 )
-from napari_hrpn.analysis.vessel_mask import VesselMask, VesselSettings, edited_vessel_mask, vessel_mask
+from napari_hrpn.analysis.vessel_mask import VesselMask, edited_vessel_mask, vessel_mask
 from napari_hrpn.analysis.vessels import Vessel, VesselTable, measure_vessels
+from napari_hrpn.core.errors import AgreementError, AnalysisError
+from napari_hrpn.settings import PenetrationSettings, VesselSettings
+from napari_hrpn.settings.evaluation import PATCH_PX
 
 __all__ = [
     "MORAN",
@@ -173,7 +171,6 @@ __all__ = [
     "Nearest",
     "PairBins",
     "PairCounts",
-    "PairReport",
     "PatchAgreement",
     "PatchBlocks",
     "PatchFindings",
@@ -182,7 +179,6 @@ __all__ = [
     "PenetrationSettings",
     "PlacedRois",
     "ProbeImage",
-    "QualityReport",
     "QuantilePairs",
     "RandomRois",
     "RaterSums",
@@ -193,7 +189,6 @@ __all__ = [
     "RoiImages",
     "RoiMeasurement",
     "RoiNumbers",
-    "RoiReport",
     "SharedHistogram",
     "SharedLevel",
     "Shell",
@@ -204,7 +199,6 @@ __all__ = [
     "SlidePenetration",
     "SlideQuality",
     "Stitching",
-    "StripReport",
     "Subareas",
     "TissueMask",
     "TissueSettings",

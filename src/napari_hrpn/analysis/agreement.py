@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.moments import AgreementError, AgreementSums, as_float, exact_root, update
+from napari_hrpn.analysis.moments import AgreementSums, as_float, exact_root, update
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.blocks import PatchBlocks, too_few_blocks
-from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.shared_values import SharedValues, distinct, shared_values
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis.bootstrap import LEAST_TUMOURS
-from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.core.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from napari_hrpn.analysis.moments import AgreementError
-from napari_hrpn.analysis.strip_filter import StripReport
+from napari_hrpn.core import Progress
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -138,14 +138,14 @@ def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]
 
 def count_blocks(
     channels: Sequence[da.Array], counters: Sequence[BlockCounter[Any]], looks: Looks = looks_in_threads
-) -> Generator[StripReport, None, None]:
+) -> Generator[Progress, None, None]:
     """Take some counters over all blocks of slides; while some blocks are counted, the next ones are read."""
     boxes = _boxes(channels)
     with closing(looks(counters, boxes)) as each:
         for done, found in enumerate(each, start=1):
             for counter, part in zip(counters, found, strict=True):
                 counter.add(part)
-            yield StripReport(done, len(boxes))
+            yield Progress(done, len(boxes))
 
 
 def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> None:

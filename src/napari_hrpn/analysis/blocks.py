@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.moments import AgreementError, AgreementSums, checked_image, checked_pair, update
+from napari_hrpn.analysis.moments import AgreementSums, checked_image, checked_pair, update
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

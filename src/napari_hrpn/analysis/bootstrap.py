@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.moments import AgreementError, AgreementSums
+from napari_hrpn.analysis.moments import AgreementSums
 from napari_hrpn.analysis.regression import regression
 from napari_hrpn.analysis.resampling import centred_sums, check_resampling, interval_ends, rare_reason, resampled
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.analysis.errors import AnalysisError, check_length
-from napari_hrpn.analysis.strip_filter import LevelChannel, StripReport, grey_threshold
+from napari_hrpn.analysis.strip_filter import LevelChannel, check_length, grey_threshold
+from napari_hrpn.core import Progress
+from napari_hrpn.core.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -81,7 +82,7 @@ class CellDensity:
 
 def cell_density(
     slide: Slide, channel: int, tissue: RegionMask | None = None, settings: CellSettings | None = None
-) -> Generator[StripReport, None, CellDensity]:
+) -> Generator[Progress, None, CellDensity]:
     """Count the cells of a slide by a stain of nuclei, or of macrophages, and divide by the area.
 
     A simple count: the stain is smoothed, and each of its peaks above a grey level is a cell. Nuclei that touch
@@ -101,7 +102,7 @@ def cell_density(
 
     Yields
     ------
-    StripReport
+    Progress
         After each strip.
 
     Returns
@@ -129,7 +130,7 @@ def cell_density(
         inside = image.inside(tissue, strip.y0, strip.y1)
         count += int((strip.core(_peaks(strip.values, before, after, threshold)) & inside).sum())
         area += int(inside.sum())
-        yield StripReport(done, first + image.strip_count)
+        yield Progress(done, first + image.strip_count)
     mm2 = area * math.prod(image.pixel_um) / 1e6
     if not mm2:
         return CellDensity(count, 0.0, math.nan, threshold, "there is no tissue")

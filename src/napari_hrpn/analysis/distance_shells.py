@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.settings import PenetrationSettings as PenetrationSettings
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings import PenetrationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

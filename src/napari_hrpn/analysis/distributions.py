@@ -14,8 +14,8 @@ import numpy as np
 
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling
 from napari_hrpn.analysis.intensity_histogram import MOST_WHOLE
-from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.shared_values import shared_values
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

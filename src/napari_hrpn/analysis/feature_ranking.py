@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.core.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
-from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.patch_sums import PATCH_PX, PatchSums, no_patch_sums, update_patches
+from napari_hrpn.analysis.patch_sums import PatchSums, no_patch_sums, update_patches
 from napari_hrpn.analysis.spatial_autocorrelation import PERMUTATIONS, MoransI, morans_i
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings.evaluation import PATCH_PX
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_hrpn.analysis.strip_filter import StripReport
+    from napari_hrpn.core import Progress
     from napari_hrpn.slides import FinishedTiles, RegionMask, Slide
 
 
@@ -178,7 +179,7 @@ def slide_heterogeneity(
     backgrounds: Sequence[float] | None = None,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
-) -> Generator[StripReport, None, Heterogeneity]:
+) -> Generator[Progress, None, Heterogeneity]:
     """Measure the patches of a slide at full resolution.
 
     Parameters
@@ -198,7 +199,7 @@ def slide_heterogeneity(
 
     Yields
     ------
-    StripReport
+    Progress
         After each block.
 
     Returns

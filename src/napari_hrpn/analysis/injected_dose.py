@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.core.errors import AnalysisError
 
 _GRAMS_PER_KG = 1000
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.intensity_histogram import ValueBins, ValueCounts, bins_between, bins_of_types
-from napari_hrpn.analysis.moments import AgreementError, AgreementSums, checked_pair, checked_pieces, update
+from napari_hrpn.analysis.moments import AgreementSums, checked_pair, checked_pieces, update
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

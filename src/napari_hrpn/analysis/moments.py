@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.core.errors import AgreementError as AgreementError
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

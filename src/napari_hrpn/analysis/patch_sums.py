@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.settings.evaluation import PATCH_PX as PATCH_PX
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings.evaluation import PATCH_PX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

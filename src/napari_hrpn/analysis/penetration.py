@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.distance_shells import (
-    PenetrationSettings,
     ShellSums,
     no_shell_sums,
     update_shells,
 )
-from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.penetration_lengths import (
     HALF,
     NINE_TENTHS,
@@ -26,6 +24,8 @@ from napari_hrpn.analysis.penetration_lengths import (
     decay_length,
     range_within_um,
 )
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings import PenetrationSettings
 
 # shells beyond the last one with so many of the pixels rest on hardly any
 _LEAST_SHARE_SHOWN = 1e-3

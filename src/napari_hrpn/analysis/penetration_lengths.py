@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.distance_shells import PenetrationSettings
+    from napari_hrpn.settings import PenetrationSettings
 
 # the last hundredth of the pixels reaches far out, into shells that rest on hardly any
 _SPANNED_SHARE = 0.99

@@ -11,7 +11,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import correlation, deviations
-from napari_hrpn.analysis.moments import AgreementError, as_float, exact_root
+from napari_hrpn.analysis.moments import as_float, exact_root
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis.moments import AgreementSums

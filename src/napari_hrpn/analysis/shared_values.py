@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.intensity_histogram import ValueCounts
-from napari_hrpn.analysis.moments import AgreementError
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

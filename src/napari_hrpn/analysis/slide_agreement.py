@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.slide_pairs import PairReport, slide_pairs
+from napari_hrpn.analysis.slide_pairs import slide_pairs
+from napari_hrpn.core import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -37,7 +38,7 @@ def slide_agreement(
     predicted_channel: int = 0,
     tissue: RegionMask | None = None,
     data_range: float | None = None,
-) -> Generator[PairReport, None, SlideAgreement]:
+) -> Generator[Progress, None, SlideAgreement]:
     """Compare a predicted channel with the real one, pixel by pixel at full resolution.
 
     Parameters
@@ -57,7 +58,7 @@ def slide_agreement(
 
     Yields
     ------
-    PairReport
+    Progress
         After each block.
 
     Returns

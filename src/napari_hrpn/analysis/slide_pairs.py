@@ -14,6 +14,7 @@ from napari_hrpn.analysis.intensity_histogram import ValueBins, bins_between, bi
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.moments import checked_pair
 from napari_hrpn.analysis.rois.geometry import roi_bounds
+from napari_hrpn.core import Progress
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
 
 if TYPE_CHECKING:
@@ -34,20 +35,6 @@ if TYPE_CHECKING:
 _FIRST, _OUTSIDE = -1, -2
 # of one region up to 2 MB; the largest ones, as they are those that take longest to be read again
 _MOST_KEPT = 50
-
-
-@dataclass(frozen=True)
-class PairReport:
-    """How far a comparison of slides has come.
-
-    Attributes
-    ----------
-    done, total : int
-        Blocks read and all of them; those of floating point are read twice.
-    """
-
-    done: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -82,7 +69,7 @@ def slide_pairs(
     rois: Sequence[RegionMask | Annotation] = (),
     density_range: tuple[float, float] | None = None,
     block_sides_px: Sequence[int] = (),
-) -> Generator[PairReport, None, SlidePairs]:
+) -> Generator[Progress, None, SlidePairs]:
     """Count the pixel pairs of a real and a predicted channel at full resolution.
 
     Of a prediction that is not finished, pixels of finished tiles count alone, as they are when this begins.
@@ -109,7 +96,7 @@ def slide_pairs(
 
     Yields
     ------
-    PairReport
+    Progress
         After each block.
 
     Returns
@@ -131,11 +118,11 @@ def slide_pairs(
     if not extremes.is_known:
         passes = 2
         for report in count_blocks(channels, [extremes]):
-            yield PairReport(report.done, 2 * report.total)
+            yield Progress(report.done, 2 * report.total)
     bins = PairBins(extremes.bins, density_range)
     counter = PairCounter(channels, bins, tissue, rois, block_sides_px, finished)
     for report in count_blocks(channels, [counter]):
-        yield PairReport(report.done + (passes - 1) * report.total, passes * report.total)
+        yield Progress(report.done + (passes - 1) * report.total, passes * report.total)
     return counter.pairs
 
 

@@ -12,16 +12,17 @@ from napari_hrpn.analysis.area_binning import WorkingGrid
 from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
 from napari_hrpn.analysis.distance import Nearest, longest_distance, nearest_in
 from napari_hrpn.analysis.distance_shells import (
-    PenetrationSettings,
     ShellSums,
     no_shell_sums,
     update_shells,
 )
-from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.intensity import tissue_percentiles
 from napari_hrpn.analysis.penetration import Penetration, compute_penetration
-from napari_hrpn.analysis.strip_filter import StripReport, region_on_grid
+from napari_hrpn.analysis.strip_filter import region_on_grid
 from napari_hrpn.analysis.tissue import AREAS, periphery
+from napari_hrpn.core import Progress
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings import PenetrationSettings
 from napari_hrpn.slides import in_all, predicted_part
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def slide_penetration(
     tissue: RegionMask | None = None,
     settings: PenetrationSettings | None = None,
     background: Mapping[str, float] | None = None,
-) -> Generator[StripReport, None, SlidePenetration]:
+) -> Generator[Progress, None, SlidePenetration]:
     """Measure how far a probe got from the vessels of a slide, in any number of images at once.
 
     Grey levels are those of the full resolution, added up over the pixels of the vessel mask, whose centres' distances
@@ -127,7 +128,7 @@ def slide_penetration(
 
     Yields
     ------
-    StripReport
+    Progress
         After each block.
 
     Returns

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_hrpn.analysis.errors import AnalysisError
+from napari_hrpn.core.errors import AnalysisError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,9 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from napari_hrpn.analysis.errors import AnalysisError, check_length
 from napari_hrpn.analysis.intensity import tissue_percentiles
+from napari_hrpn.core import Progress
+from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:
@@ -31,20 +32,6 @@ STRIP_ROWS = 64, 512
 _BINS = 65_536
 _MOST_SMOOTHING_PX = 512
 _TRUNCATE = 4.0
-
-
-@dataclass(frozen=True)
-class StripReport:
-    """How far the work on a slide has come.
-
-    Attributes
-    ----------
-    done, total : int
-        Strips or blocks that are finished, and all of them.
-    """
-
-    done: int
-    total: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +145,7 @@ def region_on_grid(
 
 def grey_threshold(
     image: LevelChannel, region: RegionMask | None, stated: float | None
-) -> Generator[StripReport, None, float]:
+) -> Generator[Progress, None, float]:
     """The grey level that splits the smoothed pixels of a region in two: the stated one, or Otsu's.
 
     Integers of up to 16 bits are counted in steps of one grey level, other pixels in 65,536 steps from the
@@ -172,7 +159,7 @@ def grey_threshold(
         values = strip.core(strip.values)[image.inside(region, strip.y0, strip.y1)]
         index = np.rint((values.astype(np.float64) - low) / step)
         counts += np.bincount(np.clip(index, 0, _BINS - 1).astype(np.intp), minlength=_BINS)
-        yield StripReport(done, 2 * image.strip_count)
+        yield Progress(done, 2 * image.strip_count)
     return low + step * _otsu(counts)
 
 
@@ -200,3 +187,13 @@ def _otsu(counts: NDArray[np.int64]) -> float:
         return float(there[0]) if len(there) else 0.0
     levels = np.arange(there[0], there[-1] + 1)
     return float(threshold_otsu(hist=(counts[levels], levels)))
+
+
+def check_length(what: str, length_um: float, pixel_um: tuple[float, float], most_px: int) -> None:
+    """Refuse a length that takes more pixels than any right pixel size would make it."""
+    if length_um > most_px * min(pixel_um):
+        msg = (
+            f"{what} of {length_um:g} µm takes more than {most_px} pixels of {min(pixel_um):.3g} µm; expected larger "
+            "pixels, so check whether the slide's pixel size is right"
+        )
+        raise AnalysisError(msg)

@@ -15,10 +15,10 @@ from skimage.filters import gaussian
 from skimage.morphology import remove_small_objects
 
 from napari_hrpn.analysis.distance import TILE_PX, distance_tiles, nearest_in
-from napari_hrpn.analysis.distance_shells import PenetrationSettings
-from napari_hrpn.analysis.errors import AnalysisError
-from napari_hrpn.analysis.strip_filter import StripReport, level_pixel_um, region_on_grid
-from napari_hrpn.core import TileGrid
+from napari_hrpn.analysis.strip_filter import level_pixel_um, region_on_grid
+from napari_hrpn.core import Progress, TileGrid
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings import PenetrationSettings
 from napari_hrpn.slides import RegionMask, known_pixels
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Subareas:
 
 def distance_bands(
     vessels: VesselMask, tissue: RegionMask | None = None, settings: PenetrationSettings | None = None
-) -> Generator[StripReport, None, Subareas]:
+) -> Generator[Progress, None, Subareas]:
     """Cut the tissue into bands of distance from the nearest vessel.
 
     Parameters
@@ -176,7 +176,7 @@ def distance_bands(
 
     Yields
     ------
-    StripReport
+    Progress
         After each tile.
 
     Returns
@@ -194,7 +194,7 @@ def distance_bands(
         rows, columns = slice(tile.core.y0, tile.core.y1), slice(tile.core.x0, tile.core.x1)
         inside = region_on_grid(tissue, vessels.downsample, rows, columns) & (distance_um > 0)
         labels[rows, columns] = np.where(inside, 1 + np.searchsorted(ends, distance_um), 0)
-        yield StripReport(done, len(tiles))
+        yield Progress(done, len(tiles))
     names = [f"{low:g} to {high:g} µm" for low, high in zip((0.0, *ends[:-1]), ends, strict=True)]
     return Subareas(labels, vessels.downsample, (*names, f"more than {ends[-1]:g} µm"))
 

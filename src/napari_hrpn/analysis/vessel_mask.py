@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.analysis.errors import AnalysisError, check_length
 from napari_hrpn.analysis.run_length_labels import MaskRuns, mask_runs
 from napari_hrpn.analysis.strip_filter import (
     LevelChannel,
-    StripReport,
+    check_length,
     grey_threshold,
     level_pixel_um,
 )
-from napari_hrpn.settings import VesselSettings as VesselSettings
+from napari_hrpn.core import Progress
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.settings import VesselSettings
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class VesselMask(RegionMask):
 
 def vessel_mask(
     slide: Slide, channel: int, tissue: RegionMask | None = None, settings: VesselSettings | None = None
-) -> Generator[StripReport, None, VesselMask]:
+) -> Generator[Progress, None, VesselMask]:
     """Find the vessels of a slide.
 
     The stain is smoothed, cut at a grey level, small gaps are closed, lumens filled and dust removed. Otsu's grey
@@ -88,7 +89,7 @@ def vessel_mask(
 
     Yields
     ------
-    StripReport
+    Progress
         After each strip.
 
     Returns
@@ -112,7 +113,7 @@ def vessel_mask(
     for done, strip in enumerate(image.smoothed(2 * (footprint.shape[0] // 2)), start=first + 1):
         above = strip.core(_closed(strip.values > threshold, footprint))
         mask[strip.y0 : strip.y1] = above & image.inside(tissue, strip.y0, strip.y1)
-        yield StripReport(done, first + image.strip_count)
+        yield Progress(done, first + image.strip_count)
     _tidy(mask, image.pixel_um, settings)
     return VesselMask(mask, slide.downsample(image.level), image.pixel_um, threshold)
 

@@ -14,8 +14,8 @@ from skimage.morphology import skeletonize
 
 from napari_hrpn.analysis.area_binning import WorkingGrid
 from napari_hrpn.analysis.distance import grown_box, nearest_in
-from napari_hrpn.analysis.strip_filter import StripReport, region_on_grid
-from napari_hrpn.core import Box, TileGrid
+from napari_hrpn.analysis.strip_filter import region_on_grid
+from napari_hrpn.core import Box, Progress, TileGrid
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -119,7 +119,7 @@ class _InTissue:
 
 def measure_vessels(
     slide: Slide, channel: int | None, vessels: VesselMask, tissue: RegionMask | None = None
-) -> Generator[StripReport, None, VesselTable]:
+) -> Generator[Progress, None, VesselTable]:
     """Measure each vessel of a slide, and their density in the tissue.
 
     Widths are those of the mask, blur of a stained wall included, and right up to 200 µm. Length is that of the
@@ -140,7 +140,7 @@ def measure_vessels(
 
     Yields
     ------
-    StripReport
+    Progress
         After each block.
 
     Returns
@@ -168,7 +168,7 @@ def measure_vessels(
             if channel is not None:
                 _add_stain(sums, labels, grid.sums(level[channel], box), grid.counts(box))
             _add_shape(sums, there, labels, vessels, box, tissue)
-        yield StripReport(done, len(tiles))
+        yield Progress(done, len(tiles))
     return _table(sums, there, vessels, tissue)
 
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_hrpn.cli.options import Chosen, From, OutputFolder
-from napari_hrpn.cli.terminal import Step, duration, follow, stop_on_signals
+from napari_hrpn.cli.terminal import duration, follow, stop_on_signals
+from napari_hrpn.core import Progress
 from napari_hrpn.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari_hrpn.experiments import Study, StudyReport
-
-_THOUSANDTHS = 1000
 
 
 def cross_validate(
@@ -63,7 +62,7 @@ def cross_validate(
     wanted = replace(wanted, **changes).with_settings(**chosen)
     with stop_on_signals() as stop:
         try:
-            table = follow(carry_out(wanted, output, stop=stop), wanted.title or study.stem, _step)
+            table = follow(carry_out(wanted, output, stop=stop), wanted.title or study.stem, _progress)
         except IncompleteStudyError as error:
             _report(error.args[1], wanted, output)
             raise
@@ -72,7 +71,7 @@ def cross_validate(
     _report(table, wanted, output)
 
 
-def _step(report: StudyReport) -> Step:
+def _progress(report: StudyReport) -> Progress:
     """Where the study is; a network that was just finished gets a line of its own."""
     from napari_hrpn.training import StepReport
 
@@ -84,8 +83,7 @@ def _step(report: StudyReport) -> Step:
         typer.echo(f"{report.experiment}: {words}; trained in {duration(rows[0].seconds)}")
     elif isinstance(report.inner, StepReport):
         note += f", epoch {report.inner.epoch} of {report.inner.epochs}"
-    done = round(_THOUSANDTHS * (report.done + report.share))
-    return Step(done, _THOUSANDTHS * report.total, note=note)
+    return Progress(report.done + report.share, report.total, note)
 
 
 def _report(table: Path, study: Study, folder: Path) -> None:

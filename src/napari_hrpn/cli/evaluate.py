@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_hrpn.cli.options import ChannelOptions, Chosen, From, PlaneOptions, WorkerOptions, Workers, opening
-from napari_hrpn.cli.terminal import CommandError, Step, follow, stop_on_signals
+from napari_hrpn.cli.terminal import CommandError, follow, stop_on_signals
+from napari_hrpn.core import Progress
 from napari_hrpn.settings import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.reports import EvaluationRequest, WritingReport, WrittenEvaluation
     from napari_hrpn.slides import Annotation, ChannelRoles, Location, Slide
-
-_THOUSANDTHS = 1000
 
 
 def evaluate(
@@ -89,7 +88,7 @@ def evaluate(
             images = request.comparison.real, *request.comparison.predictions
             looks = looks_on_workers(client, [image.slide for image in images])
         steps = write_evaluation(request, folder, overwrite=overwrite, looks=looks)
-        written = follow(steps, f"evaluating {slide.source.name}", _step, stop)
+        written = follow(steps, f"evaluating {slide.source.name}", _progress, stop)
     if json is not None and json.resolve() != written.json.resolve():
         with partial_output(json, None, overwrite=True) as partial:
             partial.write_bytes(written.json.read_bytes())
@@ -193,8 +192,8 @@ def _rois(path: Path) -> tuple[Annotation, ...]:
     return rois
 
 
-def _step(report: WritingReport) -> Step:
-    return Step(round(_THOUSANDTHS * report.share), _THOUSANDTHS, note=report.step)
+def _progress(report: WritingReport) -> Progress:
+    return Progress(report.share, 1, report.step)
 
 
 def _print_numbers(written: WrittenEvaluation) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,6 @@ from napari_hrpn.cli.options import Chosen, From, PlaneOptions, StainOptions, Wo
 from napari_hrpn.cli.terminal import (
     GO_ON,
     CommandError,
-    Step,
     Stop,
     complain,
     duration,
@@ -24,6 +22,7 @@ from napari_hrpn.cli.terminal import (
     is_for_the_user,
     stop_on_signals,
 )
+from napari_hrpn.core import Progress, relayed
 from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
@@ -149,22 +148,21 @@ class _Request:
             slide, roles = self._opened(path)
             return SlideRequest(slide, place, roles, self.overwrite)
 
-        def tiles(steps: Generator[TileOfMany | EndedSlide, None, None]) -> Generator[TileOfMany, None, None]:
+        def tile(report: TileOfMany | EndedSlide) -> TileOfMany | None:
             nonlocal complete
-            with closing(steps):
-                for report in steps:
-                    if isinstance(report, TileOfMany):
-                        yield report
-                    elif report.error is not None:
-                        self._fail(paths[report.number], report.error)
-                    elif report.report is not None:
-                        complete += self._is_complete(paths[report.number], report.report, report.new_tiles)
+            if isinstance(report, TileOfMany):
+                return report
+            if report.error is not None:
+                self._fail(paths[report.number], report.error)
+            elif report.report is not None:
+                complete += self._is_complete(paths[report.number], report.report, report.new_tiles)
+            return None
 
         title = "predicting" if len(paths) == 1 else f"predicting {len(paths)} slides"
         with processes.connected(self.settings.device) as client:
             requests = [partial(request, path, place) for path, place in places.items()]
             steps = predict_slides(requests, self.checkpoint, client, self.settings, stop=stop)
-            follow(tiles(steps), title, lambda report: _tile_step(report, report.pixels))
+            follow(relayed(steps, tile), title, lambda report: _tile_progress(report, report.pixels))
         return complete
 
     def _opened(self, path: Location) -> tuple[Slide, dict[str, int]]:
@@ -201,16 +199,16 @@ def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: 
     """Run a prediction to its end, showing how far and how fast it is; returns its report and the new tiles."""
     areas: list[int] = []
 
-    def _step(report: TileReport) -> Step:
+    def progress(report: TileReport) -> Progress:
         areas.append(report.tile.core.area)
-        return _tile_step(report, sum(areas))
+        return _tile_progress(report, sum(areas))
 
-    return follow(steps, title, _step), len(areas)
+    return follow(steps, title, progress), len(areas)
 
 
-def _tile_step(report: TileReport | TileOfMany, pixels: int) -> Step:
+def _tile_progress(report: TileReport | TileOfMany, pixels: int) -> Progress:
     speed = pixels / 1e6 / max(report.seconds, 1e-3)
-    return Step(report.finished, report.total, report.seconds_left, f"{speed:.2g} Mpx/s")
+    return Progress(report.finished, report.total, f"{speed:.2g} Mpx/s", report.seconds_left)
 
 
 def summary(report: PredictionReport, new: int) -> str:

@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
+
+from napari_hrpn.core import Progress, Stopped, drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -99,47 +100,35 @@ def stop_on_signals(sentence: str = f"Stopped; what is finished is kept: {GO_ON}
             signal.signal(number, handler)
 
 
-@dataclass(frozen=True)
-class Step:
-    """How far a piece of work is."""
-
-    done: int  # Parts of about equal length
-    total: int
-    seconds_left: float | None = None  # Expected; estimated from the parts done where None
-    note: str = ""  # Anything worth showing, such as the speed
-    title: str = ""  # Of the part of the work that this belongs to; empty for that of the whole
-
-
 def follow(
     steps: Generator[_Report, None, _Result],
     title: str,
-    step_of: Callable[[_Report], Step] | None = None,
+    progress_of: Callable[[_Report], Progress] | None = None,
     stop: threading.Event | None = None,
+    part_of: Callable[[_Report], str] | None = None,
 ) -> _Result:
     """Run a piece of work to its end, showing how far it is: a bar on a terminal, else a line for every tenth."""
-    with closing(steps), ExitStack() as display:
+    with ExitStack() as display:
         shown, started, before = title, 0.0, None
         show = display.enter_context(_display(title))
-        while True:
-            try:
-                step = (step_of or _plain_step)(next(steps))
-            except StopIteration as end:
-                result: _Result = end.value
-                return result
-            if (step.title or title) != shown:
-                shown, before = step.title or title, None
+
+        def show_progress(report: Any) -> None:  # noqa: ANN401 (it is progress where `progress_of` is left out)
+            nonlocal shown, started, before, show
+            progress: Progress = progress_of(report) if progress_of else report
+            part = part_of(report) if part_of else title
+            if part != shown:
+                shown, before = part, None
                 display.close()
                 show = display.enter_context(_display(shown))
             # what an earlier run did says nothing about the speed of this one
             if before is None:
-                started, before = time.monotonic(), step.done
-            show(step, _left(step, before, time.monotonic() - started))
-            if stop is not None and stop.is_set():
-                raise KeyboardInterrupt
+                started, before = time.monotonic(), progress.done
+            show(progress, _left(progress, before, time.monotonic() - started))
 
-
-def _plain_step(report: Any) -> Step:  # noqa: ANN401 (any report that counts)
-    return Step(report.done, report.total, note=getattr(report, "step", ""))
+        try:
+            return drive(steps, show_progress, stop)
+        except Stopped:
+            raise KeyboardInterrupt from None
 
 
 def duration(seconds: float) -> str:
@@ -150,38 +139,40 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _left(step: Step, before: int, elapsed: float) -> str:
-    left = step.seconds_left
-    if left is None and step.done > before:
-        left = elapsed / (step.done - before) * (step.total - step.done)
-    words = [step.note] if step.note else []
-    if left is not None and step.done < step.total:
+def _left(progress: Progress, before: float, elapsed: float) -> str:
+    left = progress.seconds_left
+    if left is None and progress.done > before:
+        left = elapsed / (progress.done - before) * (progress.total - progress.done)
+    words = [progress.words] if progress.words else []
+    if left is not None and progress.done < progress.total:
         words.append(f"{duration(left)} left")
     return ", ".join(words)
 
 
 @contextmanager
-def _display(title: str) -> Iterator[Callable[[Step, str], None]]:
+def _display(title: str) -> Iterator[Callable[[Progress, str], None]]:
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _printed_tenths(title)
         return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
 
     columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()
-    with Progress(*columns, TextColumn("{task.fields[words]}", markup=False), console=console, transient=True) as bar:
+    with Bar(*columns, TextColumn("{task.fields[words]}", markup=False), console=console, transient=True) as bar:
         task = bar.add_task(title, total=None, words="")
-        yield lambda step, words: bar.update(task, completed=step.done, total=step.total, words=words)
+        yield lambda progress, words: bar.update(task, completed=progress.done, total=progress.total, words=words)
 
 
-def _printed_tenths(title: str) -> Callable[[Step, str], None]:
+def _printed_tenths(title: str) -> Callable[[Progress, str], None]:
     shown = 0
 
-    def show(step: Step, words: str) -> None:
+    def show(progress: Progress, words: str) -> None:
         nonlocal shown
-        tenth = 10 * step.done // max(1, step.total)
+        # a share that is summed up may miss a tenth by its rounding
+        tenth = int(10 * progress.share + 1e-9)
         if tenth > shown:
             shown = tenth
             typer.echo(f"{title}: {tenth * 10} %" + (f", {words}" if words else ""), err=True)

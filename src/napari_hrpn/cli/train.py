@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_hrpn.cli.options import ChannelOptions, Chosen, From, ImageOptions
-from napari_hrpn.cli.terminal import GO_ON, CommandError, Step, Stop, complain, duration, follow, stop_on_signals
+from napari_hrpn.cli.terminal import GO_ON, CommandError, Stop, complain, duration, follow, stop_on_signals
+from napari_hrpn.core import Progress
 from napari_hrpn.settings import TrainingSettings, recipe_settings
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _NUMBERS = ("validation_loss", "validation_r", "validation_r2", "baseline_r", "baseline_r2")
 _REGION_ENDINGS = (".geojson", ".json", ".tif", ".tiff", ".png", ".npy")
-_PARTS = 1000
 
 
 def train(
@@ -169,12 +169,12 @@ def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: 
     """Run a training to its end, showing how far it is and a line per epoch."""
     reports = 0
 
-    def step(report: Report) -> Step:
+    def progress(report: Report) -> Progress:
         nonlocal reports
         reports += 1
-        return _step(report)
+        return _progress(report)
 
-    result = follow(work, "training", step)
+    result = follow(work, "training", progress, part_of=_part)
     facts = _result_facts(result)
     typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else _summary(result, facts, is_new=reports > 0))
     if result.complete:
@@ -185,11 +185,17 @@ def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: 
     raise typer.Exit(2)
 
 
-def _step(report: Report) -> Step:
+def _part(report: Report) -> str:
+    from napari_hrpn.training import CutReport
+
+    return "cutting patches" if isinstance(report, CutReport) else "training"
+
+
+def _progress(report: Report) -> Progress:
     from napari_hrpn.training import CutReport, EpochReport
 
     if isinstance(report, CutReport):
-        return Step(report.done, report.total, note=report.slide, title="cutting patches")
+        return Progress(report.done, report.total, report.slide)
     if isinstance(report, EpochReport):
         # typer.echo would write into the bar, which rich keeps out of the way of what is printed
         print(_epoch_line(report), file=sys.stderr, flush=True)
@@ -198,8 +204,8 @@ def _step(report: Report) -> Step:
         seconds = report.seconds
         note = f"epoch {report.epoch}, loss {report.loss:.4g}, {report.patches_per_second:.3g} patches/s"
     # by its time, which may run out before its epochs do
-    done = int(_PARTS * seconds / max(seconds + report.seconds_left, 1e-9))
-    return Step(done, _PARTS, report.seconds_left, note)
+    share = seconds / max(seconds + report.seconds_left, 1e-9)
+    return Progress(share, 1, note, report.seconds_left)
 
 
 def _epoch_line(report: EpochReport) -> str:

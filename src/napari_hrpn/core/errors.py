@@ -1,12 +1,20 @@
-"""Errors of the rooms whose settings can be wrong; each message is one sentence for the user."""
+"""Errors and warnings of training, prediction and analysis; each message is one sentence for the user."""
 
 
 class TrainingError(ValueError):
     """A training cannot start or go on; the message says what was found, what was expected and what to do."""
 
 
+class TrainingWarning(UserWarning):
+    """A training goes on, but its result may mean less than it seems."""
+
+
 class PredictionError(ValueError):
     """A prediction cannot be made or continued; the message is one sentence for the user."""
+
+
+class PredictionWarning(UserWarning):
+    """A prediction is made, but the user should know why it may be worth little."""
 
 
 class AnalysisError(ValueError):

@@ -46,7 +46,7 @@ class Progress:
 
 def relayed(
     steps: Generator[_Report, None, _Result],
-    shown: Callable[[_Report], _Shown],
+    shown: Callable[[_Report], _Shown | None],
     stop: threading.Event | None = None,
 ) -> Generator[_Shown, None, _Result]:
     """Run a piece of work as a part of another, which reports its progress in other records.
@@ -56,14 +56,14 @@ def relayed(
     steps : generator
         The work; it is closed whatever happens.
     shown : callable
-        Makes the record that is yielded of one that the work yields.
+        Makes the record that is yielded of one that the work yields; None where none is to be yielded.
     stop : threading.Event, optional
         Once set, the work is ended before its next step.
 
     Yields
     ------
     object
-        What `shown` makes of each record.
+        What `shown` makes of records.
 
     Returns
     -------
@@ -82,7 +82,8 @@ def relayed(
             except StopIteration as end:
                 result: _Result = end.value
                 return result
-            yield shown(report)
+            if (record := shown(report)) is not None:
+                yield record
     raise Stopped
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, TypeVar
 
-from napari_hrpn.analysis import AgreementError, PairReport
-from napari_hrpn.core import Stopped, relayed
+from napari_hrpn.analysis import AgreementError
+from napari_hrpn.core import Progress, Stopped, relayed
 from napari_hrpn.experiments.evaluation import baseline_rows, network_rows
 from napari_hrpn.experiments.results import write_results
 from napari_hrpn.experiments.study import IncompleteStudyError, StudyWarning, study_experiments
@@ -21,7 +21,7 @@ from napari_hrpn.training import EpochReport, StepReport, TrainingError, open_en
 from napari_hrpn.training.checks import check_training
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from napari_hrpn.experiments.results import ResultRow
     from napari_hrpn.experiments.study import Experiment, Study
@@ -127,7 +127,9 @@ class _StudyRun:
 
     def carry_out(self) -> Generator[StudyReport, None, Path]:
         """Baselines, then each network that is not finished."""
-        self._baselines = yield from self._part(_BASELINES, baseline_rows(self._study, self._place), self._stop)
+        self._baselines = yield from self._part(
+            _BASELINES, baseline_rows(self._study, self._place), lambda _: 0.0, self._stop
+        )
         for experiment in self._pending:
             try:
                 rows = yield from self._one(experiment)
@@ -155,20 +157,24 @@ class _StudyRun:
             asked.entries, folder, asked.settings, validate=asked.validate, cache=cache, stop=self._stop
         )
         # a training that is to stop keeps its state first, so it is run to its end
-        result = yield from self._part(experiment.name, training)
+        result = yield from self._part(experiment.name, training, _share)
         if self._stop.is_set():
             raise Stopped
         if result.checkpoint is None:
             raise TrainingError(result.reason or "the training left no checkpoint.")
         measuring = network_rows(experiment, result, self._study.reference_settings, self._stop)
-        return (yield from self._part(experiment.name, measuring))
+        return (yield from self._part(experiment.name, measuring, _share))
 
     def _part(
-        self, name: str, steps: Generator[_Report, None, _Result], stop: Event | None = None
+        self,
+        name: str,
+        steps: Generator[_Report, None, _Result],
+        share: Callable[[_Report], float],
+        stop: Event | None = None,
     ) -> Generator[StudyReport, None, _Result]:
         """Pass the reports of a piece of work on as those of the study."""
         done, total = len(self._finished), len(self._experiments)
-        return (yield from relayed(steps, lambda report: StudyReport(name, done, total, _share(report), report), stop))
+        return (yield from relayed(steps, lambda report: StudyReport(name, done, total, share(report), report), stop))
 
     def _write(self) -> Path:
         finished = [self._finished.get(experiment.name, ()) for experiment in self._experiments]
@@ -190,7 +196,7 @@ def _share(report: object) -> float:
         return _TRAINING_SHARE * seconds / max(1e-9, seconds + report.seconds_left)
     if isinstance(report, TileReport):
         return _TRAINING_SHARE + _PREDICTION_SHARE * report.finished / report.total
-    if isinstance(report, PairReport):
+    if isinstance(report, Progress):
         before = _TRAINING_SHARE + _PREDICTION_SHARE
-        return before + (1 - before) * report.done / report.total
+        return before + (1 - before) * report.share
     return 0.0

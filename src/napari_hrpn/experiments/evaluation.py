@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Iterator, Mapping
 
-    from napari_hrpn.analysis import PairReport, TissueMask
+    from napari_hrpn.analysis import TissueMask
     from napari_hrpn.core import Progress
     from napari_hrpn.experiments.baselines import BlurMoments
     from napari_hrpn.experiments.study import Experiment, Fold, Study, StudySlide
@@ -38,7 +38,7 @@ _PREDICTIONS = "predictions"
 
 def network_rows(
     experiment: Experiment, result: TrainingResult, reference: TrainingSettings, stop: threading.Event
-) -> Generator[TileReport | PairReport, None, tuple[ResultRow, ...]]:
+) -> Generator[TileReport | Progress, None, tuple[ResultRow, ...]]:
     """Predict the slides of an experiment that are to be measured, and measure them."""
     checkpoint, settings, fold = (
         load_checkpoint(result.folder / "checkpoint.safetensors"),

@@ -1,11 +1,11 @@
 """Checkpoint and slide in, predicted slide out."""
 
+from napari_hrpn.core.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.engine import PredictionReport, TileReport, predict_slide
-from napari_hrpn.inference.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.plan import pixel_size_warnings
 from napari_hrpn.inference.predictor import Device, choose_device, list_devices
-from napari_hrpn.inference.settings import PredictionSettings
 from napari_hrpn.inference.store import PredictionStore
+from napari_hrpn.settings import PredictionSettings
 
 __all__ = [
     "Device",

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.core import Stopped
+from napari_hrpn.core.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.cpu.heap import free_memory, thread_on_main_heap
-from napari_hrpn.inference.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.plan import make_plan, unknown_warnings
 from napari_hrpn.inference.predictor import Predictor, choose_device
-from napari_hrpn.inference.settings import PredictionSettings
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.inference.store_files import FINGERPRINT
 from napari_hrpn.inference.tile_pipeline import TilePipeline
+from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.slides import ChunkCache, as_location, slide_fingerprint, slide_identity
 
 if TYPE_CHECKING:

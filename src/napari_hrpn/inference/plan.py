@@ -13,11 +13,11 @@ import psutil
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.tissue import TissueMask, tissue_mask
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
-from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.predictor import choose_device, computes_in
-from napari_hrpn.inference.settings import CELL_PX
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import Sampling
+from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import glance, guess_roles, slide_fingerprint, slide_identity
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.inference.predictor import Device, Predictor
-    from napari_hrpn.inference.settings import PredictionSettings
     from napari_hrpn.models import Checkpoint, IntensityScaling
+    from napari_hrpn.settings import PredictionSettings
     from napari_hrpn.slides import Location, Slide
 
 _LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}

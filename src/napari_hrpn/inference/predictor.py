@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import keep_freed_memory
 from napari_hrpn.inference.cpu.strips import StripwiseHRPN, fuse
-from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.models import HRPN, halo_of
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference import store_files as files
-from napari_hrpn.inference.errors import PredictionError
-from napari_hrpn.inference.settings import CELL_PX
+from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, contrast_limits, open_slide
 from napari_hrpn.slides.location import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.metadata import FINISHED, RECORD, multiscales_metadata

@@ -19,9 +19,9 @@ import zarr
 from filelock import Timeout
 from zarr.codecs import Crc32cCodec
 
+from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.core.files import differing, held_lock
-from napari_hrpn.inference.errors import PredictionError
-from napari_hrpn.inference.settings import CELL_PX
+from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import SlideError, as_location
 from napari_hrpn.slides.location import address_errors, is_file, zarr_store
 from napari_hrpn.slides.metadata import FINISHED, RECORD

@@ -17,8 +17,8 @@ import numpy as np
 from scipy import sparse
 
 from napari_hrpn.core import Box, Stopped, reflected
+from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory
-from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.slides import known_pixels, with_known_pixels
 
 if TYPE_CHECKING:

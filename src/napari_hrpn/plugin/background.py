@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
+from napari_hrpn.core import drive
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -207,15 +209,14 @@ def _run(work: Work, stop: threading.Event, queue: _Queue, is_polite: bool) -> N
 
 
 def _driven(generator: Generator[Any, None, Any], stop: threading.Event, queue: _Queue) -> object:
-    with contextlib.closing(generator):
-        while True:
-            try:
-                queue.post(_YIELDED, next(generator))
-            except StopIteration as end:
-                return end.value
-            if not threading.main_thread().is_alive():
-                # the program has ended without closing its widgets, and waits for this thread
-                stop.set()
+    def post(value: object) -> None:
+        queue.post(_YIELDED, value)
+        if not threading.main_thread().is_alive():
+            # the program has ended without closing its widgets, and waits for this thread
+            stop.set()
+
+    # the work looks at `stop` itself, and returns what it has
+    return drive(generator, post)
 
 
 def _lower_priority() -> None:

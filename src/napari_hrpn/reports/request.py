@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis import SlideComparison, roi_bounds, tissue_mask
-from napari_hrpn.analysis.evaluation.settings import TAKEN_NAMES
+from napari_hrpn.analysis.evaluation.slide_comparison import TAKEN_NAMES
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name
 from napari_hrpn.reports.evaluation import EvaluationRequest, evaluation_request

@@ -35,7 +35,7 @@ from napari_hrpn.slides.regions import predicted_part, read_regions, region_mask
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.slide_builder import SeriesInfo
 from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
-from napari_hrpn.slides.writers.ome_zarr_writer import WriteReport, write_ome_zarr
+from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
 
 __all__ = [
     "PREDICTION_COLOURS",
@@ -52,7 +52,6 @@ __all__ = [
     "Slide",
     "SlideError",
     "SlideWarning",
-    "WriteReport",
     "annotation_mask",
     "as_location",
     "cached_pyramid",

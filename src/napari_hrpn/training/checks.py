@@ -7,11 +7,11 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.slides import local_path
 from napari_hrpn.training.data.patch_cutting import patch_cache_bytes
 from napari_hrpn.training.data.patch_sampler import count_patches
 from napari_hrpn.training.entries import open_entry
-from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.near_duplicates import near_copies
 from napari_hrpn.training.pixel_checks import check_pixels, swapped_channels
 from napari_hrpn.training.run_folder import RunFolder
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.entries import SlideEntry, TrainingSlide
-    from napari_hrpn.training.settings import TrainingSettings
     from napari_hrpn.training.splits import Split
 
 _SMALLEST_SIDE_PX = 64

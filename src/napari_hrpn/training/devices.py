@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.inference import choose_device
-from napari_hrpn.training.errors import TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from napari_hrpn.training.settings import TrainingSettings
+    from napari_hrpn.settings import TrainingSettings
 
 _PACKAGE = "lightning_fabric"
 

@@ -8,14 +8,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.slides import find_channel, guess_roles, open_slide, read_regions, slide_name
-from napari_hrpn.training.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.slides import RegionMask, Slide
-    from napari_hrpn.training.settings import TrainingSettings
 
 Part = Literal["auto", "train", "validation", "test"]
 _OPTIONS = {"nuclei": "--nuclei CHANNEL", "vessels": "--vessels CHANNEL", "probe": "--probe CHANNEL"}

@@ -23,8 +23,8 @@ from napari_hrpn.training.learners.learner import DeviceBatch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.learners.learner import Learner
-    from napari_hrpn.training.settings import TrainingSettings
 
 _CPU_PX = 192
 _PATCHES = 2

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory, keep_freed_memory, thread_on_main_heap
 from napari_hrpn.models import save_checkpoint
 from napari_hrpn.training.data.patch_loader import PatchFeed
 from napari_hrpn.training.devices import SINGLE
-from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.estimate import forget_peak_memory, peak_memory_bytes
 from napari_hrpn.training.learners import make_learner
 from napari_hrpn.training.learners.learner import DeviceBatch

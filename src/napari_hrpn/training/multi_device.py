@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import distributed
 
+from napari_hrpn.core import drive
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.training.devices import ProcessGroup
 from napari_hrpn.training.entries import open_entry
-from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.learners.optimisers import fill, flattened
 from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.reports import TrainingResult
@@ -183,18 +184,17 @@ def _train(material: Material, device: str, team: _FabricTeam, parent: Connectio
             opened.enter_context(source.cache)
         # opened once more: open files cannot go from one process to another
         split = split_slides([open_entry(entry, request.settings) for entry in request.entries], request.validate)
-        for report in _with_result(TrainingLoop(material, split, device, stop, team).run()):
+
+        def tell(report: StepReport | EpochReport) -> None:
             if team.rank == 0:
                 parent.send((report, None, ""))
-                if not isinstance(report, TrainingResult) and parent.recv():
+                if parent.recv():
                     stop.set()
 
-
-def _with_result(
-    run: Generator[StepReport | EpochReport, None, TrainingResult],
-) -> Iterator[StepReport | EpochReport | TrainingResult]:
-    result = yield from run
-    yield result
+        # the loop looks at `stop` itself, and keeps the state of the run before it returns
+        result = drive(TrainingLoop(material, split, device, stop, team).run(), tell)
+        if team.rank == 0:
+            parent.send((result, None, ""))
 
 
 def _failure(error: Exception, device: str) -> tuple[Exception, str]:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.slides import known_pixels
 from napari_hrpn.training.data.grey_levels import MOST_BLOCKS, block_corners, read_blocks, sampled_level
-from napari_hrpn.training.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.entries import TrainingSlide
-    from napari_hrpn.training.settings import TrainingSettings
 
 _FEWEST_SLIDES = 3
 _BLOCKS = 6

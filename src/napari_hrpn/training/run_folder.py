@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import safetensors
 from safetensors.torch import save
 
-from napari_hrpn.core.files import locked_folder, replaced_file
+from napari_hrpn.core.errors import TrainingError
+from napari_hrpn.core.files import locked_folder, replaced_file, save_json
 from napari_hrpn.models.checkpoint_header import read_record
+from napari_hrpn.settings import TrainingSettings
 from napari_hrpn.training.entries import SlideEntry
-from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.reports import EpochRecord, TrainingResult
-from napari_hrpn.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,9 +172,7 @@ class RunFolder:
             "settings": asdict(request.settings),
         }
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with replaced_file(self._request) as partial:
-                partial.write_bytes(json.dumps(content, indent=2).encode())
+            save_json(self._request, content)
         except OSError as error:
             msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the run."
             raise TrainingError(msg) from error

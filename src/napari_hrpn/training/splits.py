@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis import tissue_mask
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.slides import RegionMask
 from napari_hrpn.training.entries import TrainingSlide
-from napari_hrpn.training.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_hrpn.core.errors import TrainingWarning
 from napari_hrpn.inference.cpu.heap import free_memory
 from napari_hrpn.training.checks import check_training
 from napari_hrpn.training.data.patch_cutting import cut_patches
 from napari_hrpn.training.devices import training_devices
-from napari_hrpn.training.errors import TrainingWarning
 from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.run_folder import RunFolder, RunRequest
 from napari_hrpn.training.session import gather_material
@@ -20,9 +20,9 @@ from napari_hrpn.training.session import gather_material
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.entries import SlideEntry
     from napari_hrpn.training.reports import CutReport, EpochReport, StepReport, TrainingResult
-    from napari_hrpn.training.settings import TrainingSettings
 
 
 def train_model(

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.data.patch_loader import Batch, PatchSource
     from napari_hrpn.training.devices import ProcessGroup
-    from napari_hrpn.training.settings import TrainingSettings
 
 SIGMAS_PX = (0.0, 2.0, 8.0)
 _PREVIEW_CANDIDATES = 64

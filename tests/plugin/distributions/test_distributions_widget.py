@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 from scipy import stats
 
 from napari_hrpn.analysis import MORAN, EvaluationSettings, tissue_mask
+from napari_hrpn.core import Progress
 from napari_hrpn.plugin.distributions.patches import HETEROGENEITY, MEAN
 from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
@@ -316,12 +317,9 @@ def test_cancel_keeps_what_is_finished(widget, qtbot, measure, monkeypatch):
     reached, go_on = threading.Event(), threading.Event()
 
     def slow(*_, **__):
-        class Report:
-            done, total = 0, 10
-
         reached.set()
         go_on.wait(WAIT_MS / 1000)
-        yield Report
+        yield Progress(0, 10)
         pytest.fail("it went on")
 
     monkeypatch.setattr("napari_hrpn.plugin.distributions.work.slide_heterogeneity", slow)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from napari.components import ViewerModel
 
+from napari_hrpn.core import drive
 from napari_hrpn.plugin.distributions.patches import patch_sources
 from napari_hrpn.plugin.distributions.work import patches_part
 from napari_hrpn.plugin.parts.selection import compared_channel
@@ -21,14 +22,7 @@ def test_a_slide_and_its_unfinished_prediction_have_the_same_patches():
     place, prediction = (compared_channel(viewer.layers[index]) for index in (2, -1))
     own, other = patch_sources(viewer, place, {prediction: "#cc00ff"}, "QD", others=False)
     parts = [patches_part(source, 128, 0.5, None) for source in (own, other)]
-    enough = []
-    for part in parts:
-        steps = part.begin({})
-        try:
-            while True:
-                next(steps)
-        except StopIteration as end:
-            enough.append(end.value.enough)
+    enough = [drive(part.begin({})).enough for part in parts]
     expected = np.zeros_like(enough[0])
     expected[:4, :4] = True
     np.testing.assert_array_equal(enough, [expected, expected])

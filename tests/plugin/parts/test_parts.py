@@ -1,11 +1,11 @@
 """Parts of a measurement: computed once, in order, and stopped between two steps."""
 
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from napari_hrpn.core import drive
 from napari_hrpn.core.progress import Progress
 from napari_hrpn.plugin.parts.tasks import MOST_KEPT, Finished, Part, Remembered, in_turn, who
 
@@ -16,7 +16,7 @@ def counting(key, result, steps=2, closed=None):
     def begin(results):
         try:
             for done in range(1, steps + 1):
-                yield SimpleNamespace(done=done, total=steps)
+                yield Progress(done, steps)
             return result(results) if callable(result) else result
         finally:
             if closed is not None:
@@ -29,13 +29,13 @@ def run(parts, known=(), stop_after=None):
     """Everything that comes, and what is returned."""
     stop, came = threading.Event(), []
     steps = in_turn(parts, dict(known))(stop)
-    while True:
-        try:
-            came.append(next(steps))
-        except StopIteration as end:
-            return came, end.value
+
+    def take(news):
+        came.append(news)
         if len(came) == stop_after:
             stop.set()
+
+    return came, drive(steps, take)
 
 
 def test_a_part_finds_the_results_of_those_before_and_known_ones_are_not_computed_again():

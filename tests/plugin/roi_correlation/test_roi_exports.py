@@ -16,6 +16,7 @@ from napari_hrpn.analysis import (
     roi_mask,
 )
 from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.core import drive
 from napari_hrpn.plugin.roi_correlation.exports import (
     Exported,
     roi_figure,
@@ -50,13 +51,7 @@ def exported(pixels, make_slide):
     ]
     rows = []
     for index, roi in enumerate(rois):
-        steps = measure_roi(compared, roi)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                rows.append(RoiRow(ListedRoi(index, roi.name, roi, roi_digest(roi)), end.value))
-                break
+        rows.append(RoiRow(ListedRoi(index, roi.name, roi, roi_digest(roi)), drive(measure_roi(compared, roi))))
     return Exported(compared, tuple(rows), "drawn")
 
 

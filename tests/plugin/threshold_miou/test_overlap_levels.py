@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_hrpn.analysis import iou_at, pair_counts
-from napari_hrpn.core import Box
+from napari_hrpn.core import Box, drive
 from napari_hrpn.plugin.parts.compared_region import Region, found_region
 from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
 from napari_hrpn.plugin.threshold_miou.overlap import (
@@ -64,11 +64,7 @@ def compared(pair):
 
 def run(generator):
     reports = []
-    try:
-        while True:
-            reports.append(next(generator))
-    except StopIteration as end:
-        return end.value, reports
+    return drive(generator, reports.append), reports
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

@@ -9,7 +9,8 @@ from matplotlib.colors import to_rgb
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_hrpn.analysis import PairReport, tissue_mask
+from napari_hrpn.analysis import tissue_mask
+from napari_hrpn.core import Progress
 from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE
 from napari_hrpn.plugin.threshold_miou.overlap import BOTH, PREDICTED_ONLY, REAL_ONLY
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, NAME
@@ -291,7 +292,7 @@ def test_measuring_can_be_cancelled(monkeypatch, open_widget, settle, qtbot):
         for done in range(10**6):
             begun.set()
             go_on.wait(0.01)
-            yield PairReport(done, 10**6)
+            yield Progress(done, 10**6)
 
     monkeypatch.setattr(AFFORDABLE, 60_000)
     monkeypatch.setattr(UNASKED, 1000)

@@ -2,7 +2,7 @@
 
 from napari_hrpn.analysis.evaluation.patches import PatchAgreement, PatchFindings
 from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, RegionNumbers
-from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
+from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
 from napari_hrpn.analysis.evaluation.slide_evaluation import (
     EvaluationPart,
     EvaluationReport,
@@ -10,6 +10,7 @@ from napari_hrpn.analysis.evaluation.slide_evaluation import (
     part_names,
 )
 from napari_hrpn.analysis.evaluation.vessels import VesselFindings, why_no_penetration
+from napari_hrpn.settings import EvaluationSettings
 
 __all__ = [
     "ComparedPixels",

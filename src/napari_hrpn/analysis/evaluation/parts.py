@@ -5,8 +5,9 @@ The rule: a part looks at coarse levels first, then is handed every pixel once, 
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from napari_hrpn.core import relayed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from napari_hrpn.analysis.block_scan import BlockCounter
+    from napari_hrpn.core import Progress
 
 _Result = TypeVar("_Result")
 _Findings = TypeVar("_Findings", covariant=True)
@@ -41,27 +43,8 @@ class CountedPart(Protocol[_Findings]):
         """Turn counts into numbers; yields the share that is done."""
 
 
-class _Report(Protocol):
-    """How far some work is."""
-
-    @property
-    def done(self) -> int:
-        """Pieces that are finished."""
-
-    @property
-    def total(self) -> int:
-        """All pieces."""
-
-
 def shares(
-    work: Generator[_Report, None, _Result], start: float = 0.0, stop: float = 1.0
+    work: Generator[Progress, None, _Result], start: float = 0.0, stop: float = 1.0
 ) -> Generator[float, None, _Result]:
-    """Run a piece of work as a part of another."""
-    with closing(work):
-        while True:
-            try:
-                report = next(work)
-            except StopIteration as end:
-                result: _Result = end.value
-                return result
-            yield start + (stop - start) * report.done / max(1, report.total)
+    """Run a piece of work as the part of another that goes from one share of it to another."""
+    return relayed(work, lambda progress: start + (stop - start) * progress.share)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     import dask.array as da
 
-    from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
+    from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
     from napari_hrpn.analysis.icc import IntraclassCorrelation
+    from napari_hrpn.settings import EvaluationSettings
 
 PATCHES = "patches"
 _LEAST_PATCHES = 4

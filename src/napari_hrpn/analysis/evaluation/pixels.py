@@ -44,10 +44,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.blocks import BlockSums
-    from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
+    from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
     from napari_hrpn.analysis.joint_histogram import PairCounts
     from napari_hrpn.analysis.slide_pairs import SlidePairs
     from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.settings import EvaluationSettings
     from napari_hrpn.slides import Annotation
 
 # half a megabyte each, and far more than a figure shows

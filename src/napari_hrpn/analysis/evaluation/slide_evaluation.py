@@ -5,23 +5,24 @@ The rule: a part depends on no other, so what an earlier run finished need not b
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis.block_scan import count_blocks, looks_in_threads
 from napari_hrpn.analysis.evaluation.parts import CountedPart, shares
 from napari_hrpn.analysis.evaluation.patches import PATCHES, PatchesPart, PatchFindings
 from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, PixelsPart, pixels_part
-from napari_hrpn.analysis.evaluation.settings import EvaluationSettings
 from napari_hrpn.analysis.evaluation.vessels import PENETRATION, VesselFindings, VesselsPart, why_no_penetration
 from napari_hrpn.analysis.quality import SlideQuality, slide_quality
+from napari_hrpn.core import relayed
+from napari_hrpn.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
 
     from napari_hrpn.analysis.block_scan import BlockCounter, Looks
-    from napari_hrpn.analysis.evaluation.settings import SlideComparison
+    from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
 
     Findings = SlideQuality | ComparedPixels | VesselFindings | PatchFindings
     Part = CountedPart[Findings]
@@ -110,14 +111,7 @@ def evaluate_slide(
     steps = _steps(comparison, settings or EvaluationSettings(), skip, looks)
     total, before, finished = sum(step.cost for step in steps), 0.0, []
     for step in steps:
-        with closing(step.begin()) as work:
-            while True:
-                try:
-                    share = next(work)
-                except StopIteration as end:
-                    findings = end.value
-                    break
-                yield EvaluationReport(step.name, (before + share * step.cost) / total)
+        findings = yield from relayed(step.begin(), partial(_report, step, before, total))
         before += step.cost
         if findings is not None:
             finished.append(EvaluationPart(step.name, findings))
@@ -149,6 +143,10 @@ class _Step:
     name: str
     cost: float
     begin: Callable[[], Generator[float, None, Findings | None]]
+
+
+def _report(step: _Step, before: float, total: float, share: float) -> EvaluationReport:
+    return EvaluationReport(step.name, (before + share * step.cost) / total)
 
 
 def _steps(

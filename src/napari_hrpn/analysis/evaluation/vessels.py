@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     import dask.array as da
 
-    from napari_hrpn.analysis.evaluation.settings import EvaluationSettings, SlideComparison
+    from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
+    from napari_hrpn.settings import EvaluationSettings
 
 PENETRATION = "penetration"
 

@@ -4,7 +4,7 @@ from napari_hrpn.analysis.quality.channel_shift import ChannelShift
 from napari_hrpn.analysis.quality.cross_talk import CrossTalk
 from napari_hrpn.analysis.quality.findings import Finding
 from napari_hrpn.analysis.quality.grey_levels import GreyLevels
-from napari_hrpn.analysis.quality.slide_quality import QualityReport, SlideQuality, slide_quality
+from napari_hrpn.analysis.quality.slide_quality import SlideQuality, slide_quality
 from napari_hrpn.analysis.quality.stitching import Stitching
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "CrossTalk",
     "Finding",
     "GreyLevels",
-    "QualityReport",
     "SlideQuality",
     "Stitching",
     "slide_quality",

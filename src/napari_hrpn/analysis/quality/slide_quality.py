@@ -14,6 +14,7 @@ from napari_hrpn.analysis.quality.findings import Finding, findings_of
 from napari_hrpn.analysis.quality.grey_levels import GreyLevels, grey_levels
 from napari_hrpn.analysis.quality.stitching import Stitching, stitching
 from napari_hrpn.analysis.tissue import tissue_mask
+from napari_hrpn.core import Progress
 from napari_hrpn.slides import guess_roles, with_known_pixels
 
 if TYPE_CHECKING:
@@ -72,23 +73,6 @@ _MOST_COMPARED = 4
 
 
 @dataclass(frozen=True)
-class QualityReport:
-    """How far a quality check has come.
-
-    Attributes
-    ----------
-    done, total : int
-        Steps of it.
-    step : str
-        What comes next.
-    """
-
-    done: int
-    total: int
-    step: str
-
-
-@dataclass(frozen=True)
 class SlideQuality:
     """What a quality check of a slide found.
 
@@ -123,7 +107,7 @@ class SlideQuality:
     pixels: int
 
 
-def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[QualityReport, None, SlideQuality]:
+def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[Progress, None, SlideQuality]:
     """Check a slide: grey levels, pixel size, channel shift, cross-talk, stitching.
 
     At most 32 blocks of 512 px are read at full resolution, on tissue where that can be found, and one coarse
@@ -139,7 +123,7 @@ def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[
 
     Yields
     ------
-    QualityReport
+    Progress
         Before each step.
 
     Returns
@@ -154,24 +138,24 @@ def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[
     """
     roles = roles or guess_roles(slide.channel_names)
     compared = _compared(slide, roles)
-    yield QualityReport(0, 1, "looking for tissue")
+    yield Progress(0, 1, "looking for tissue")
     tissue = _quick_tissue(slide, roles.nuclei)
     boxes = _sample_boxes(slide, tissue)
     total, blocks = len(boxes) + 3, []
     for done, (rows, columns) in enumerate(boxes):
-        yield QualityReport(done, total, "reading blocks")
+        yield Progress(done, total, "reading blocks")
         blocks.append(np.asarray(slide.levels[0][:, rows, columns].compute()))
-    yield QualityReport(len(boxes), total, "comparing channels")
+    yield Progress(len(boxes), total, "comparing channels")
     levels = tuple(
         grey_levels(np.stack([block[channel] for block in blocks])) for channel in range(len(slide.channel_names))
     )
     dark = [0.0 if math.isnan(found.lowest) else found.lowest for found in levels]
     blocks = [with_known_pixels(block, dark) for block in blocks]
     shifts = () if slide.is_brightfield else channel_shifts(blocks, compared, slide.pixel_size_um)
-    yield QualityReport(len(boxes) + 1, total, "looking for cross-talk")
+    yield Progress(len(boxes) + 1, total, "looking for cross-talk")
     why_no_cross_talk = _why_no_cross_talk(slide, compared)
     leaks = () if why_no_cross_talk else cross_talk(blocks, compared, _positions(compared, shifts))
-    yield QualityReport(len(boxes) + 2, total, "looking for seams")
+    yield Progress(len(boxes) + 2, total, "looking for seams")
     level, pixels = _coarse_level(slide), sum(block[0].size for block in blocks)
     seams: tuple[Stitching, ...] = () if level is None else stitching(slide, compared, level, tissue)
     return SlideQuality(

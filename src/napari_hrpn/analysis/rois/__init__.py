@@ -1,6 +1,5 @@
 """Regions of interest: where they are, which of their pixels are read, and their numbers."""
 
-from napari_hrpn.analysis.rois.counting import RoiReport
 from napari_hrpn.analysis.rois.geometry import (
     LabelledRoi,
     Roi,
@@ -29,7 +28,6 @@ __all__ = [
     "RoiImages",
     "RoiMeasurement",
     "RoiNumbers",
-    "RoiReport",
     "colocalize_roi",
     "label_outline",
     "labelled_rois",

@@ -12,9 +12,10 @@ from napari_hrpn.analysis.blocks import BlockSums, update_blocks
 from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
 from napari_hrpn.analysis.intensity_histogram import bins_between, bins_of_types
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
-from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
 from napari_hrpn.analysis.rois.levels import read_pixels
+from napari_hrpn.core import Progress
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -33,20 +34,6 @@ if TYPE_CHECKING:
 
 TILE_EDGE = 2048
 _MOST_BEYOND = 0.01
-
-
-@dataclass(frozen=True)
-class RoiReport:
-    """How far the measurement of a region has come.
-
-    Attributes
-    ----------
-    done, total : int
-        Tiles read and all of them.
-    """
-
-    done: int
-    total: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +69,7 @@ class RoiTiles:
             yield window, mask, pixels if mask.any() else []
 
 
-def value_bins(tiles: RoiTiles) -> Generator[RoiReport, None, list[ValueBins]]:
+def value_bins(tiles: RoiTiles) -> Generator[Progress, None, list[ValueBins]]:
     """Find the grey levels to be counted for each prediction; only of floating point the pixels are read for it."""
     real, *predicted = tiles.dtypes
     known = [bins_of_types(real, each) for each in predicted]
@@ -93,13 +80,13 @@ def value_bins(tiles: RoiTiles) -> Generator[RoiReport, None, list[ValueBins]]:
             if pixels:
                 y, *others = (each[mask] for each in pixels)
                 ranges = [_widened(both, y, p) for both, p in zip(ranges, others, strict=True)]
-            yield RoiReport(done, 2 * total)
+            yield Progress(done, 2 * total)
     return [bins or _bins_between(both, real, each) for bins, both, each in zip(known, ranges, predicted, strict=True)]
 
 
 def count_tiles(
     tiles: RoiTiles, bins: Sequence[PairBins], sides_px: Sequence[Collection[int]]
-) -> Generator[RoiReport, None, tuple[list[PairCounts], list[dict[int, BlockSums]]]]:
+) -> Generator[Progress, None, tuple[list[PairCounts], list[dict[int, BlockSums]]]]:
     """Count the pixel pairs of each prediction, and sum over blocks."""
     real, *predicted = (np.empty(0, dtype) for dtype in tiles.dtypes)
     found = [pair_counts(real, p, bins=own) for p, own in zip(predicted, bins, strict=True)]
@@ -110,7 +97,7 @@ def count_tiles(
         for k, p in enumerate(pixels[1:]):
             found[k] += pair_counts(pixels[0], p, mask, bins[k])
             blocks[k] = {side: update_blocks(sums, pixels[0], p, mask, origin) for side, sums in blocks[k].items()}
-        yield RoiReport(done, total)
+        yield Progress(done, total)
     return found, blocks
 
 

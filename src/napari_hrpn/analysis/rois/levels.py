@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import dask
 import numpy as np
 
-from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.core.errors import AgreementError
 from napari_hrpn.slides import in_all
 
 if TYPE_CHECKING:

@@ -21,11 +21,9 @@ from napari_hrpn.analysis.colocalization import (
     too_large_words,
 )
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts
-from napari_hrpn.analysis.moments import AgreementError
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.counting import (
-    RoiReport,
     RoiTiles,
     count_pixels,
     count_tiles,
@@ -36,6 +34,8 @@ from napari_hrpn.analysis.rois.counting import (
 )
 from napari_hrpn.analysis.rois.geometry import reaches_beyond, roi_bounds
 from napari_hrpn.analysis.rois.levels import read_pixels
+from napari_hrpn.core import Progress
+from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -161,7 +161,7 @@ def preview_roi(
 
 def measure_roi(
     images: RoiImages, roi: Roi, *, resamples: int = 2000, seed: int = 0
-) -> Generator[RoiReport, None, RoiMeasurement]:
+) -> Generator[Progress, None, RoiMeasurement]:
     """Numbers of a region from every pixel, with intervals; of unfinished predictions what is finished as it begins.
 
     Parameters
@@ -175,7 +175,7 @@ def measure_roi(
 
     Yields
     ------
-    RoiReport
+    Progress
         After each tile; of floating point in more than one tile, each is read twice.
 
     Returns

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.errors import AnalysisError
 from napari_hrpn.analysis.rois.geometry import LabelledRoi
 from napari_hrpn.core import Box
+from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.slides import Annotation
 
 if TYPE_CHECKING:

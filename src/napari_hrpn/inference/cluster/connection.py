@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_hrpn.core.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.engine import IN_FLIGHT
-from napari_hrpn.inference.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.predictor import choose_device
 
 if TYPE_CHECKING:

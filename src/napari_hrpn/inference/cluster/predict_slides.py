@@ -13,10 +13,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cluster.task_pool import TaskPool
 from napari_hrpn.inference.engine import Tally
-from napari_hrpn.inference.errors import PredictionError
-from napari_hrpn.inference.settings import PredictionSettings
+from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
     import threading

@@ -13,7 +13,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.inference.errors import PredictionError
+from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.slides import slide_identity
 
 if TYPE_CHECKING:

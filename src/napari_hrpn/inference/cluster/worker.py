@@ -25,9 +25,9 @@ import torch
 from distributed import WorkerPlugin, get_worker
 
 from napari_hrpn.analysis import look_at
+from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import free_memory, keep_freed_memory, thread_on_main_heap
 from napari_hrpn.inference.engine import IN_FLIGHT, KEPT_BYTES, THREAD_NAME
-from napari_hrpn.inference.errors import PredictionError
 from napari_hrpn.inference.plan import budget_bytes, make_plan
 from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.store import PredictionStore
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import BlockCounter
     from napari_hrpn.core import Tile
     from napari_hrpn.inference.plan import Plan
-    from napari_hrpn.inference.settings import PredictionSettings
     from napari_hrpn.models import Checkpoint
+    from napari_hrpn.settings import PredictionSettings
     from napari_hrpn.slides import Location, Slide
 
     SlideChannel = tuple[int, int]

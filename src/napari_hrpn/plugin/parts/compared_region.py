@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis import PairCounts, PairReport
+    from napari_hrpn.analysis import PairCounts
+    from napari_hrpn.core import Progress
     from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.plugin.viewer.drawn_regions import Drawn
 
@@ -79,7 +80,7 @@ def found_region(title: str, wanted: Wanted, shape: tuple[int, int]) -> Region:
 
 def region_pairs(
     real: ComparedChannel, predicted: ComparedChannel, region: Region
-) -> Generator[PairReport, None, PairCounts]:
+) -> Generator[Progress, None, PairCounts]:
     """Count the pixel pairs of a region at full resolution. It takes time: not for the GUI thread."""
     from napari_hrpn.analysis import slide_pairs
 

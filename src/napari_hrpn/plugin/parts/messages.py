@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import napari
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QLabel, QWidget
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from typing import Final
+
+_Report = TypeVar("_Report")
+_Result = TypeVar("_Result")
 
 TEXT, _QUIET, WARNING, PROBLEM = "text", "quiet", "warning", "problem"
 ON_DARK: Final = {TEXT: "#f0f1f2", _QUIET: "#a3a7ae", WARNING: "#e3b617", PROBLEM: "#ff8f85"}
@@ -83,7 +86,11 @@ def time_in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def leave_to_the_form(category: type[Warning], module: str) -> None:
-    """Ignore warnings of a kind in a module whose form shows them; scripts are warned as ever."""
-    # recording them instead would catch those of other threads, and lose them
-    warnings.filterwarnings("ignore", category=category, module=rf"{re.escape(module)}\Z")
+def warned_in_form(
+    category: type[Warning], steps: Generator[_Report, None, _Result]
+) -> Generator[_Report, None, _Result]:
+    """Run work of whose warnings the form shows those of a kind; scripts are warned as ever."""
+    # a warning is filtered by the module that runs the work, which is this one; recording warnings instead would catch
+    # those of other threads, and lose them
+    warnings.filterwarnings("ignore", category=category, module=rf"{re.escape(__name__)}\Z")
+    return (yield from steps)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import textwrap
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_hrpn.core import Stopped, relayed
 from napari_hrpn.plugin.background import NewestTask
 from napari_hrpn.plugin.parts.messages import WARNING_MARK
 from napari_hrpn.plugin.parts.user_error import sentence_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 
     from napari_hrpn.analysis import Finding
+    from napari_hrpn.core import Progress
     from napari_hrpn.slides import Slide
 
     _Findings: TypeAlias = tuple[Finding, ...]
@@ -89,19 +90,16 @@ class QualityLook(QObject):
 
 def _check(
     slide: Slide, roles: ChannelRoles | None, stop: threading.Event
-) -> Generator[object, None, _Findings | None]:
+) -> Generator[Progress, None, _Findings | None]:
     from napari_hrpn.analysis import Finding, slide_quality
 
-    with closing(slide_quality(slide, roles)) as steps:
-        try:
-            while not stop.is_set():
-                yield next(steps)
-        except StopIteration as end:
-            findings: _Findings = end.value.findings
-            return findings
-        except SlideError as error:
-            return (Finding("reading", (), math.nan, "", True, str(error)),)
-    return None
+    try:
+        checked = yield from relayed(slide_quality(slide, roles), lambda progress: progress, stop)
+    except Stopped:
+        return None
+    except SlideError as error:
+        return (Finding("reading", (), math.nan, "", True, str(error)),)
+    return checked.findings
 
 
 def _roles(channels: _Channels) -> ChannelRoles | None:

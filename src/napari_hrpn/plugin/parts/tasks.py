@@ -24,7 +24,7 @@ MOST_KEPT = 32
 _LEAST_SHARE = 0.02
 """Below it, nothing is said of the time left."""
 
-Steps: TypeAlias = "Generator[Any, None, Any]"
+Steps: TypeAlias = "Generator[Progress, None, Any]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,7 @@ class Part:
     key: Hashable  # What it is, and of what
     words: str  # What is being done while it is computed
     weight: float  # About how many pixels are read
-    # Called in the thread with the results of the parts before by their keys; returns a generator that reports
-    # ``done`` and ``total``
+    # Called in the thread with the results of the parts before by their keys
     begin: Callable[[Mapping[Hashable, Any]], Steps]
 
 
@@ -88,7 +87,7 @@ def in_turn(parts: Sequence[Part], known: Mapping[Hashable, Any]) -> Work:
         try:
             for part in wanted:
                 shown = partial(_progress, part, done / total, total, begun)
-                yield shown(None)
+                yield shown(Progress(0, 1))
                 results[part.key] = yield from relayed(part.begin(results), shown, stop)
                 done += part.weight
                 yield Finished(part.key, results[part.key])
@@ -99,10 +98,9 @@ def in_turn(parts: Sequence[Part], known: Mapping[Hashable, Any]) -> Work:
     return work
 
 
-def _progress(part: Part, share_before: float, total: float, begun: float, report: Any) -> Progress:  # noqa: ANN401
+def _progress(part: Part, share_before: float, total: float, begun: float, of_part: Progress) -> Progress:
     """Progress of all parts, from what one of them reports of itself."""
-    finished = 0.0 if report is None else report.done / max(1, report.total)
-    share = min(1.0, share_before + finished * part.weight / total)
+    share = min(1.0, share_before + of_part.share * part.weight / total)
     elapsed = time.monotonic() - begun
     return Progress(share, 1, part.words, elapsed * (1 - share) / share if share > _LEAST_SHARE else None)
 

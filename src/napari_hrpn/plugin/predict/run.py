@@ -5,14 +5,13 @@ Nothing of Qt or napari is touched here, and torch is imported here alone, since
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.core import TileGrid
-from napari_hrpn.plugin.parts.messages import leave_to_the_form
+from napari_hrpn.core import TileGrid, relayed
+from napari_hrpn.plugin.parts.messages import warned_in_form
 from napari_hrpn.plugin.predict.job import ReadCheckpoint
 from napari_hrpn.slides import open_slide
 from napari_hrpn.slides.contrast import HIGH_PERCENT, LOW_PERCENT
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PredictionProgress:
     """How far a prediction has come; its tiles are loaded and can be shown."""
 
     finished: int  # tiles on disk
@@ -55,13 +54,12 @@ def predict(
     levels: LiveLevels,
     focus: Callable[[], tuple[float, float] | None],
     stop: threading.Event,
-) -> Generator[Progress, None, tuple[PredictionReport, Slide | None]]:
+) -> Generator[PredictionProgress, None, tuple[PredictionReport, Slide | None]]:
     """Predict a slide, and load each tile into the levels that are shown; the slide is the complete prediction."""
     filling = _Filling(job, levels)
     from napari_hrpn.inference import PredictionWarning, predict_slide
     from napari_hrpn.models import load_checkpoint
 
-    leave_to_the_form(PredictionWarning, __name__)
     if not job.overwrite and job.store.exists() and filling.open():
         yield filling.progress(None)
     run = predict_slide(
@@ -74,8 +72,7 @@ def predict(
         focus=focus,
         stop=stop,
     )
-    with contextlib.closing(run):
-        report = yield from filling.follow(run)
+    report = yield from relayed(warned_in_form(PredictionWarning, run), filling.take)
     filling.open()
     return report, open_slide(report.path) if report.complete else None
 
@@ -87,27 +84,20 @@ class _Filling:
         self._job = job
         self._levels = levels
         self._cores: set[Box] = set()
-        self._is_open = False
+        self._is_open = self._is_begun = False
         self._finished = self._total = self._earlier = 0
 
-    def follow(self, run: Generator[TileReport, None, PredictionReport]) -> Generator[Progress, None, PredictionReport]:
-        """Turn the engine's reports into progress that can be shown."""
-        is_first = True
-        while True:
-            try:
-                report = next(run)
-            except StopIteration as end:
-                result: PredictionReport = end.value
-                return result
-            if is_first:
-                # the engine may have replaced what was there, so it is opened only now
-                self.open()
-                self._earlier, is_first = report.finished - 1, False
-            if report.tile.core not in self._cores:
-                self._levels.load(report.tile.core)
-                self._cores.add(report.tile.core)
-            self._finished, self._total = report.finished, report.total
-            yield self.progress(report.seconds_left)
+    def take(self, report: TileReport) -> PredictionProgress:
+        """Load the tile that the engine reports, and say how far it is."""
+        if not self._is_begun:
+            # the engine may have replaced what was there, so it is opened only now
+            self.open()
+            self._earlier, self._is_begun = report.finished - 1, True
+        if report.tile.core not in self._cores:
+            self._levels.load(report.tile.core)
+            self._cores.add(report.tile.core)
+        self._finished, self._total = report.finished, report.total
+        return self.progress(report.seconds_left)
 
     def open(self) -> bool:
         """Attach the store, once, and load what is finished in it; False if there is none that fits."""
@@ -126,7 +116,7 @@ class _Filling:
         self._load_finished(store)
         return True
 
-    def progress(self, seconds_left: float | None) -> Progress:
+    def progress(self, seconds_left: float | None) -> PredictionProgress:
         """Say how far it is."""
         pixels = self._levels.loaded_pixels()
         pixels = pixels[np.isfinite(pixels)]
@@ -135,7 +125,7 @@ class _Filling:
             low, high = (float(limit) for limit in np.percentile(pixels, (LOW_PERCENT, HIGH_PERCENT)))
             contrast = (low, high) if high > low else None
         predicted_px = sum(core.area for core in self._cores)
-        return Progress(self._finished, self._total, self._earlier, predicted_px, seconds_left, contrast)
+        return PredictionProgress(self._finished, self._total, self._earlier, predicted_px, seconds_left, contrast)
 
     def _load_finished(self, store: PredictionStore) -> None:
         """Load what earlier runs left anywhere on the slide; those of the region count as progress."""

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.parts.messages import MessagePanel, time_in_words
-from napari_hrpn.plugin.predict.run import Progress, predict
+from napari_hrpn.plugin.predict.run import PredictionProgress, predict
 from napari_hrpn.plugin.viewer import (
     KEY,
     LiveLevels,
@@ -61,7 +61,7 @@ class _Focus:
 class RunningPrediction(QObject):
     """Runs a job and shows its tiles in a layer as they come; lives in the GUI thread.
 
-    `begun` says that the first tile is being computed, `progressed` carries `Progress`, `ended` the
+    `begun` says that the first tile is being computed, `progressed` carries `PredictionProgress`, `ended` the
     `PredictionReport`, `failed` an exception. After one of the last two, nothing is running any more.
     """
 
@@ -73,7 +73,7 @@ class RunningPrediction(QObject):
     def __init__(self, viewer: napari.Viewer, job: Job, reference: Image, real: Image | None) -> None:
         super().__init__()
         self.job = job
-        self.progress: Progress | None = None
+        self.progress: PredictionProgress | None = None
         self._viewer = viewer
         card, shapes = job.read.checkpoint.card, level_shapes((1, *job.slide.shape))
         dtype = np.dtype(card.dtype if job.settings.output == "probe" else "float32")
@@ -165,7 +165,7 @@ class RunningPrediction(QObject):
             self._first_tile.stop()
             self.begun.emit()
 
-    def _show(self, progress: Progress) -> None:
+    def _show(self, progress: PredictionProgress) -> None:
         self.progress = progress
         if self.has_begun:
             self._first_tile.stop()
@@ -229,7 +229,7 @@ class ProgressPanel(MessagePanel):
         self.bar.setRange(0, 0)
         self.bar.setVisible(True)
 
-    def show_progress(self, progress: Progress) -> None:
+    def show_progress(self, progress: PredictionProgress) -> None:
         """Show how far it is."""
         self.bar.setRange(0, max(1, progress.total))
         self.bar.setValue(progress.finished)
@@ -247,7 +247,7 @@ class ProgressPanel(MessagePanel):
         self.numbers_label.setText(self.numbers_label.text().split(", ")[0])
 
 
-def words_of_the_end(progress: Progress | None, store: str) -> str:
+def words_of_the_end(progress: PredictionProgress | None, store: str) -> str:
     """What to say of a prediction that was stopped."""
     if progress is None:
         return f"Stopped before the first tile of {store}."

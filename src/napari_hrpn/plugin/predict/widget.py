@@ -23,7 +23,7 @@ from napari_hrpn.plugin.parts.user_error import UserError, is_for_the_user, sent
 from napari_hrpn.plugin.parts.view_buttons import ViewButtons
 from napari_hrpn.plugin.predict.fields import CheckpointField
 from napari_hrpn.plugin.predict.job import Job, find_job, store_name, with_region
-from napari_hrpn.plugin.predict.run import Progress
+from napari_hrpn.plugin.predict.run import PredictionProgress
 from napari_hrpn.plugin.predict.running import ProgressPanel, RunningPrediction, words_of_the_end
 from napari_hrpn.plugin.predict.settings_form import SettingsForm
 from napari_hrpn.plugin.predict.slide_form import SLIDE_TOOLTIP, ChosenSlide, SlideForm
@@ -265,7 +265,7 @@ class PredictWidget(DockedWidget):
         if self.cancel_button.enabled:
             self._say("Computing the first tile; what is in view comes first.")
 
-    def _show_progress(self, progress: Progress) -> None:
+    def _show_progress(self, progress: PredictionProgress) -> None:
         self.progress_panel.show_progress(progress)
         if self.cancel_button.enabled:
             going_on = f"Going on: {progress.earlier} of {progress.total} tiles were done before."

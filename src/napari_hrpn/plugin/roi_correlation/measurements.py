@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Sequence
 
-    from napari_hrpn.analysis import Colocalization, Roi, RoiReport
+    from napari_hrpn.analysis import Colocalization, Roi
+    from napari_hrpn.core import Progress
 
 _FIRST_PX, _LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
 _KEPT_BYTES = 256 << 20
@@ -182,7 +183,7 @@ def colocalization_part(images: RoiImages, listed: ListedRoi) -> Part:
     return Part(key, words, _area(listed), lambda _: one_step(_colocalized, images, listed))
 
 
-def _measure(images: RoiImages, roi: Roi) -> Generator[RoiReport, None, RoiMeasurement | ValueError]:
+def _measure(images: RoiImages, roi: Roi) -> Generator[Progress, None, RoiMeasurement | ValueError]:
     try:
         return (yield from measure_roi(images, roi))
     except ValueError as error:

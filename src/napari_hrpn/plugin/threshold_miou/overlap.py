@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis import IouPoint, PairCounts, PairReport
+    from napari_hrpn.analysis import IouPoint, PairCounts
+    from napari_hrpn.core import Progress
     from napari_hrpn.plugin.parts.compared_region import Region, Wanted
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
 
@@ -197,7 +198,7 @@ def full_part(overview: Overview, prediction: int) -> Part:
 
 def full_overlap(
     real: ComparedChannel, predicted: ComparedChannel, region: Region
-) -> Generator[PairReport, None, Overlap]:
+) -> Generator[Progress, None, Overlap]:
     """Measure overlap at full resolution."""
     counts = yield from region_pairs(real, predicted, region)
     return _overlap(counts, 1)

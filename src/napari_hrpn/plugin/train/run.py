@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.core import relayed
 from napari_hrpn.plugin.parts.devices import find_devices
-from napari_hrpn.plugin.parts.messages import leave_to_the_form
+from napari_hrpn.plugin.parts.messages import warned_in_form
 from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.train.job import FINISHED, RunFolderState, find_place, refuse_other
 from napari_hrpn.plugin.train.preview import PreviewPictures, preview_pictures
@@ -17,7 +18,7 @@ from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_hrpn.inference import Device
@@ -207,13 +208,11 @@ def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, Train
     refuse_other(place)
     entries = job.keep_regions(place.folder)
     yield place
-    leave_to_the_form(TrainingWarning, __name__)
     if not (job.is_checked or place.standing == FINISHED):
         yield Warned(check_training(entries, job.settings, place.folder, job.validate).warnings)
     with _alone(stop):
         run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)
-        with contextlib.closing(run):
-            result = yield from _followed(run, job.settings.channels)
+        result = yield from relayed(warned_in_form(TrainingWarning, run), _news_of(job.settings.channels))
     return TrainingOutcome(result, _card(result))
 
 
@@ -230,29 +229,28 @@ def load_run(folder: Path) -> LoadedRun:
     return LoadedRun(request, TrainingOutcome(result, _card(result)))
 
 
-def _followed(
-    run: Generator[Any, None, TrainingResult], channels: tuple[str, ...]
-) -> Generator[CutReport | StepNews | EpochNews, None, TrainingResult]:
+def _news_of(
+    channels: tuple[str, ...],
+) -> Callable[[CutReport | StepReport | EpochReport], CutReport | StepNews | EpochNews | None]:
     """Reports as the widget shows them, steps and cells no more often than it can."""
     from napari_hrpn.training import EpochReport, StepReport
 
-    told, epoch, total, count = 0.0, 0, 0.0, 0
-    while True:
-        try:
-            report = next(run)
-        except StopIteration as end:
-            result: TrainingResult = end.value
-            return result
+    shown, epoch, total, count = 0.0, 0, 0.0, 0
+
+    def news(report: CutReport | StepReport | EpochReport) -> CutReport | StepNews | EpochNews | None:
+        nonlocal shown, epoch, total, count
         if isinstance(report, EpochReport):
-            yield EpochNews(report, preview_pictures(report.preview, channels))
-            continue
+            return EpochNews(report, preview_pictures(report.preview, channels))
         if isinstance(report, StepReport):
             if report.epoch != epoch:
-                told, epoch, total, count = 0.0, report.epoch, 0.0, 0
+                shown, epoch, total, count = 0.0, report.epoch, 0.0, 0
             total, count = total + report.loss, count + 1
-        if time.monotonic() - told >= _SECONDS_BETWEEN_STEPS:
-            told = time.monotonic()
-            yield StepNews(report, total / count) if isinstance(report, StepReport) else report
+        if time.monotonic() - shown < _SECONDS_BETWEEN_STEPS:
+            return None
+        shown = time.monotonic()
+        return StepNews(report, total / count) if isinstance(report, StepReport) else report
+
+    return news
 
 
 def _card(result: TrainingResult) -> str:

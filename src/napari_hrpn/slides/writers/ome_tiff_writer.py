@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from napari_hrpn.core import Progress
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.location import local_path, user_path
 from napari_hrpn.slides.metadata import channel_colors
 from napari_hrpn.slides.writers.ome_zarr_writer import (
     CHUNK_EDGE,
-    WriteReport,
     copy_pyramid,
     create_levels,
     level_shapes,
@@ -48,7 +48,7 @@ class _StoppedError(Exception):
     """Nobody waits for the file any more."""
 
 
-def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[WriteReport, None, Path]:
+def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[Progress, None, Path]:
     """Write a slide with a pyramid of its own as an OME-TIFF: 512 px tiles, deflate, BigTIFF where needed.
 
     Only the finest level of the slide is read. While it runs, about as much disk as the file will take is
@@ -65,7 +65,7 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
 
     Yields
     ------
-    WriteReport
+    Progress
         Many times in each half: the laying out of the levels, then the writing of the file.
 
     Returns
@@ -91,9 +91,9 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
         levels = create_levels(partial.with_name(_SCRATCH), level_shapes(slide.levels[0].shape), slide.dtype)
         strips = sum(_strip_count(level) for level in levels)
         for report in copy_pyramid(slide, levels):
-            yield WriteReport(strips * report.done // report.total, 2 * strips)
+            yield Progress(strips * report.done // report.total, 2 * strips)
         for done in _reported(lambda report: _write_file(partial, slide, levels, report)):
-            yield WriteReport(strips + done, 2 * strips)
+            yield Progress(strips + done, 2 * strips)
     return path
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 
+from napari_hrpn.core import Progress
 from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.location import local_path, user_path
@@ -39,21 +40,7 @@ _BLOCK_BYTES = 128 * 2**20
 _WAIT_SECONDS = 60
 
 
-@dataclass(frozen=True)
-class WriteReport:
-    """How far the writing of a slide has come.
-
-    Attributes
-    ----------
-    done, total : int
-        Steps of about equal length.
-    """
-
-    done: int
-    total: int
-
-
-def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[WriteReport, None, Path]:
+def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[Progress, None, Path]:
     """Write a slide with a pyramid of its own as an OME-Zarr 0.5 group.
 
     Only the finest level of the slide is read; the coarser ones are halved from it down to 512 px, whatever
@@ -70,7 +57,7 @@ def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -
 
     Yields
     ------
-    WriteReport
+    Progress
         After each block.
 
     Returns
@@ -94,7 +81,7 @@ def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -
     return path
 
 
-def copy_pyramid(slide: Slide, levels: Sequence[zarr.Array[Any]]) -> Generator[WriteReport, None, None]:
+def copy_pyramid(slide: Slide, levels: Sequence[zarr.Array[Any]]) -> Generator[Progress, None, None]:
     """Fill the levels of a new pyramid from the finest level of a slide."""
     size = slide.pixel_size_um
     if size is not None and usable_pixel_size(size) is None:
@@ -105,7 +92,7 @@ def copy_pyramid(slide: Slide, levels: Sequence[zarr.Array[Any]]) -> Generator[W
     boxes = block_boxes(*block_grid(slide.levels[0]))
     for done, box in enumerate(boxes, start=1):
         copy_block(slide.levels[0], levels, box, coarser_only=False)
-        yield WriteReport(done, len(boxes))
+        yield Progress(done, len(boxes))
 
 
 def _attributes(slide: Slide, levels: Sequence[zarr.Array[Any]], name: str) -> dict[str, Any]:

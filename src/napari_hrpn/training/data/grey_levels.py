@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.slides import RegionMask
     from napari_hrpn.training.entries import TrainingSlide
-    from napari_hrpn.training.settings import TrainingSettings
 
     Corner = tuple[int, int]
 

@@ -7,16 +7,16 @@ A folder holds `patches.npy`, `cells.npy` (every cell that was chosen, and which
 from __future__ import annotations
 
 import io
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from napari_hrpn.core.errors import TrainingError
+from napari_hrpn.core.files import saved_json
 from napari_hrpn.training.data.patch_grid import CELL
 from napari_hrpn.training.data.patch_sampler import BLANK, CACHED, LEFT_OUT
-from napari_hrpn.training.errors import TrainingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,7 +133,7 @@ def read_cells(folder: Path) -> NDArray[np.void] | None:
 def _whole(folder: Path) -> tuple[dict[str, Any], NDArray[np.void]] | None:
     """Record and cells of a cache; None where it is not whole."""
     try:
-        record = json.loads((folder / COMPLETE).read_text("utf-8-sig"))
+        record = saved_json(folder / COMPLETE, TrainingError) or {}
         format_, shape, dtype = record["format"], tuple(record["shape"]), np.dtype(record["dtype"])
         expected = len(patches_header(shape, dtype)) + int(np.prod(shape)) * dtype.itemsize
         size = (folder / PATCHES).stat().st_size

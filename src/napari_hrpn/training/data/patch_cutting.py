@@ -17,6 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from napari_hrpn.core import rounded_up
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.files import replaced_file
 from napari_hrpn.slides import slide_identity
 from napari_hrpn.slides.writers.output_path import remove
@@ -35,7 +36,6 @@ from napari_hrpn.training.data.patch_cache import (
 )
 from napari_hrpn.training.data.patch_grid import cell_px, selected_cells
 from napari_hrpn.training.data.patch_sampler import patches_in
-from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.reports import CutReport
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.entries import TrainingSlide
-    from napari_hrpn.training.settings import TrainingSettings
 
 _SECONDS_BETWEEN_REPORTS = 0.2
 _BLOCK_PX = 2048

@@ -14,8 +14,8 @@ from napari_hrpn.analysis import tissue_mask
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.entries import TrainingSlide
-    from napari_hrpn.training.settings import TrainingSettings
 
 CELL = np.dtype([(name, np.int32) for name in ("row", "column", "y0", "x0", "height", "width")])
 _SMALLEST_CROP_CELL_PX = 512

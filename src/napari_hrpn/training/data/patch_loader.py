@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from napari_hrpn.models import IntensityScaling
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.slides import RegionMask
     from napari_hrpn.training.data.patch_cache import PatchCache
-    from napari_hrpn.training.settings import TrainingSettings
 
 AHEAD = 4
 # columns that are turned at once: few enough that their rows stay in the processor's nearest cache

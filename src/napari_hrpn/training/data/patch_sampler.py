@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.training.data.patch_grid import (
     ROUNDING,
     CoveredArea,
@@ -21,17 +22,16 @@ from napari_hrpn.training.data.patch_grid import (
     selected_cells,
     suffices,
 )
-from napari_hrpn.training.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.slides import RegionMask
     from napari_hrpn.training.data.patch_cache import PatchCache
     from napari_hrpn.training.entries import TrainingSlide
-    from napari_hrpn.training.settings import TrainingSettings
 
     CutSlides = Sequence[tuple[PatchCache, RegionMask | None]]
 

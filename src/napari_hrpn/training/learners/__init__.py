@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.inference.predictor import computes_in
 from napari_hrpn.settings.networks import GANDA, HRPN
 from napari_hrpn.training.devices import SINGLE
-from napari_hrpn.training.errors import TrainingError
 from napari_hrpn.training.learners.ganda import GANDALearner
 from napari_hrpn.training.learners.learner import HRPNLearner
 
 if TYPE_CHECKING:
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.devices import ProcessGroup
     from napari_hrpn.training.learners.learner import Learner
-    from napari_hrpn.training.settings import TrainingSettings
 
 LEARNERS: dict[str, type[Learner]] = {HRPN.name: HRPNLearner, GANDA.name: GANDALearner}
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from napari_hrpn.models.architectures import NetworkSettings
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.devices import ProcessGroup
     from napari_hrpn.training.learners.learner import DeviceBatch
-    from napari_hrpn.training.settings import TrainingSettings
 
 _ADVERSARIAL_WEIGHT = 1.0
 _PIXEL_WEIGHT = 10.0

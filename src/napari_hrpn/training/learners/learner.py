@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from napari_hrpn.models.architectures import NetworkSettings
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.devices import ProcessGroup
-    from napari_hrpn.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from napari_hrpn.training.settings import TrainingSettings
+    from napari_hrpn.settings import TrainingSettings
 
 _FIRST_RATE_SHARE = 0.04
 
