@@ -200,6 +200,7 @@ def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: 
     areas: list[int] = []
 
     def progress(report: TileReport) -> Progress:
+        """Progress with the area predicted so far."""
         areas.append(report.tile.core.area)
         return _tile_progress(report, sum(areas))
 

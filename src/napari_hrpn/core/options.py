@@ -51,10 +51,10 @@ class Option:
     @property
     def expected(self) -> str:
         """What its value has to be."""
-        words = list(self.choices)
-        if self.is_number:
-            words.append(self._range)
-        return f"{'one of ' if len(words) > 1 else ''}{', '.join(words)}"
+        choices = ", ".join(self.choices)
+        if not self.is_number:
+            return f"one of {choices}" if len(self.choices) > 1 else choices
+        return f"{choices}, or {self._range}" if choices else self._range
 
     @property
     def _range(self) -> str:
