@@ -50,9 +50,9 @@ def test_types_choices_and_defaults_follow_from_the_annotation():
     [
         ({"kind": "c"}, "kind is 'c'; expected one of a, b."),
         ({"kind": None}, ""),
-        ({"peak": 0}, "peak is 0; expected one of highest, more than 0."),
-        ({"peak": "low"}, "peak is 'low'; expected one of highest, more than 0."),
-        ({"peak": math.inf}, "peak is inf; expected one of highest, more than 0."),
+        ({"peak": 0}, "peak is 0; expected highest, or more than 0."),
+        ({"peak": "low"}, "peak is 'low'; expected highest, or more than 0."),
+        ({"peak": math.inf}, "peak is inf; expected highest, or more than 0."),
         ({"tile": 100}, "tile is 100 px; expected a multiple of 512 px."),
         ({"tile": 0}, "tile is 0 px; expected a multiple of 512 px."),
         ({"tile": "512"}, "tile is '512'; expected a multiple of 512 px."),

@@ -42,7 +42,7 @@ class VesselSettings:
         float | None,
         Option(
             title="Threshold",
-            help="Grey level of the smoothed stain above which there is a vessel; if not given it is measured by "
+            help="Grey level of the smoothed stain above which there is a vessel; if not given, it is measured by "
             "Otsu's method.",
         ),
     ] = None

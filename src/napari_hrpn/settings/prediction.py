@@ -27,7 +27,7 @@ class PredictionSettings:
         int | None,
         Option(
             title="Halo",
-            help="Pixels around a tile that the network sees as well. If not given as far as it can see, its measured "
+            help="Pixels around a tile that the network sees as well. If not given, as far as it can see, its measured "
             "receptive field, with which tiles fit together exactly.",
             minimum=0,
             step=32,
@@ -41,7 +41,7 @@ class PredictionSettings:
         Option(
             title="Tile",
             help="Side of a tile, a multiple of 512. Larger tiles take less time per pixel and more memory. If not "
-            "given as large as the memory allows.",
+            "given, as large as the memory allows.",
             minimum=CELL_PX,
             multiple=CELL_PX,
             unit="px",
@@ -53,7 +53,7 @@ class PredictionSettings:
         int | None,
         Option(
             title="Largest tile",
-            help="Where the side of a tile follows from the memory, none is larger. If not given 1,024 px on a CPU and "
+            help="Where the side of a tile follows from the memory, none is larger. If not given, 1,024 px on a CPU and "
             "4,096 px elsewhere for somebody who waits for the first tile, else 4,096 and 8,192 px. A prediction that "
             "is gone on with keeps its tiles.",
             minimum=CELL_PX,
@@ -65,7 +65,7 @@ class PredictionSettings:
         float | None,
         Option(
             title="Memory",
-            help="Memory that one tile may take; if not given a quarter of what is free, 4 GB at most on a CPU.",
+            help="Memory that one tile may take; if not given, a quarter of what is free, 4 GB at most on a CPU.",
             above=0,
             unit="GB",
             noun="memory",

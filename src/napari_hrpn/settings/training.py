@@ -122,7 +122,7 @@ class TrainingSettings:
         int | None,
         Option(
             title="Steps",
-            help="Steps per epoch, with random crops; if not given as many as cover the tissue once, 50 at least.",
+            help="Steps per epoch, with random crops; if not given, as many as cover the tissue once, 50 at least.",
             minimum=1,
             maximum=1_000_000,
             flag="--steps",
