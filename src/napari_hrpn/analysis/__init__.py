@@ -47,7 +47,6 @@ from napari_hrpn.analysis.evaluation import (
     EvaluationSettings,
     PatchAgreement,
     PatchFindings,
-    RegionNumbers,
     SlideComparison,
     VesselFindings,
     evaluate_slide,
@@ -82,6 +81,7 @@ from napari_hrpn.analysis.quality import (
     Stitching,
     slide_quality,
 )
+from napari_hrpn.analysis.region_numbers import RegionNumbers
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois import (
     LabelledRoi,
@@ -90,7 +90,6 @@ from napari_hrpn.analysis.rois import (
     Roi,
     RoiImages,
     RoiMeasurement,
-    RoiNumbers,
     RoiReport,
     colocalize_roi,
     label_outline,
@@ -192,7 +191,6 @@ __all__ = [
     "Roi",
     "RoiImages",
     "RoiMeasurement",
-    "RoiNumbers",
     "RoiReport",
     "SharedHistogram",
     "SharedLevel",

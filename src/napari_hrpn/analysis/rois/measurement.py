@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.blocks import BlockSums
-from napari_hrpn.analysis.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap, compare_blocks
+from napari_hrpn.analysis.bootstrap import compare_blocks
 from napari_hrpn.analysis.colocalization import (
     MOST_COLOCALIZED_PX,
     Colocalization,
     colocalization,
     too_large_words,
 )
-from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts
+from napari_hrpn.analysis.joint_histogram import PairBins
 from napari_hrpn.analysis.moments import AgreementError
-from napari_hrpn.analysis.regression import Regression, regression
+from napari_hrpn.analysis.region_numbers import RegionNumbers, region_numbers
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.counting import (
     RoiReport,
@@ -36,12 +33,13 @@ from napari_hrpn.analysis.rois.counting import (
 )
 from napari_hrpn.analysis.rois.geometry import reaches_beyond, roi_bounds
 from napari_hrpn.analysis.rois.levels import read_pixels
+from napari_hrpn.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from numpy.typing import NDArray
-
+    from napari_hrpn.analysis.blocks import BlockSums
+    from napari_hrpn.analysis.joint_histogram import PairCounts
     from napari_hrpn.analysis.rois.counting import Read
     from napari_hrpn.analysis.rois.geometry import Roi
     from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
@@ -49,37 +47,7 @@ if TYPE_CHECKING:
 # what is looked at to choose the range of the density, and what a preview may cost
 LOOK_PX = 2**20
 _PREVIEW_PX = 2**18
-
-
-@dataclass(frozen=True, eq=False)
-class RoiNumbers:
-    """Agreement of one prediction with the real channel in a region.
-
-    Attributes
-    ----------
-    name : str
-        Of the prediction.
-    agreement : Agreement
-        R2, RMSE and the like.
-    line : Regression
-        r, R_total, slope and the like.
-    density : numpy.ndarray of int64, shape (256, 256)
-        Pixels by real (row) and predicted (column) grey level.
-    blocks : BlockSums or None
-        What intervals are made of; None in a preview.
-    intervals : BlockIntervals or None
-        Of r and slope; None in a preview.
-    difference : BlockDifferences or None
-        This prediction less the first, of r and slope; None for the first, and in a preview.
-    """
-
-    name: str
-    agreement: Agreement
-    line: Regression
-    density: NDArray[np.int64]
-    blocks: BlockSums | None = None
-    intervals: BlockIntervals | None = None
-    difference: BlockDifferences | None = None
+_SETTINGS = EvaluationSettings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,26 +56,30 @@ class RoiMeasurement:
 
     Attributes
     ----------
-    numbers : tuple of RoiNumbers
+    numbers : tuple of RegionNumbers
         Of each prediction.
     level : int
         Level of the real slide that was read, 0 for every pixel.
     downsample : tuple of float
         Full-resolution pixels per pixel of that level, along y and x.
-    n : int
-        Pixels of that level.
-    density_range : tuple of float
-        Grey levels that the densities span.
     is_clipped : bool
         Whether the region reaches beyond the slide, where nothing counts.
     """
 
-    numbers: tuple[RoiNumbers, ...]
+    numbers: tuple[RegionNumbers, ...]
     level: int
     downsample: tuple[float, float]
-    n: int
-    density_range: tuple[float, float]
     is_clipped: bool
+
+    @property
+    def n(self) -> int:
+        """Pixels of that level."""
+        return self.numbers[0].sums.n
+
+    @property
+    def density_range(self) -> tuple[float, float]:
+        """Grey levels that the densities span."""
+        return self.numbers[0].density_range
 
     @property
     def is_exact(self) -> bool:
@@ -156,7 +128,7 @@ def preview_roi(
     mask, pixels = read_level(images, roi, level, read, images.finished)
     if density_range is None or not is_within(pixels, mask, density_range):
         density_range = density_range_of(pixels, mask)
-    return _measurement(images, roi, level, count_pixels(mask, pixels, density_range), density_range)
+    return _measurement(images, roi, level, count_pixels(mask, pixels, density_range), _SETTINGS)
 
 
 def measure_roi(
@@ -202,8 +174,10 @@ def measure_roi(
     shared = [max(sides[0], side) for side in sides]
     every = [{*shared, sides[0]}, *({own, both} for own, both in zip(sides[1:], shared[1:], strict=True))]
     counts, blocks = yield from count_tiles(tiles, wanted, every)
-    result = _measurement(images, roi, images.levels[0], counts, density_range)
-    return _with_intervals(result, blocks, sides, resamples, seed)
+    settings = replace(_SETTINGS, resamples=resamples, seed=seed)
+    intervals_from = [sums[side] for sums, side in zip(blocks, sides, strict=True)]
+    result = _measurement(images, roi, images.levels[0], counts, settings, intervals_from)
+    return _compared(result, blocks, sides, settings)
 
 
 def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
@@ -245,32 +219,32 @@ def _measurement(
     roi: Roi,
     level: SharedLevel,
     counts: Sequence[PairCounts],
-    density_range: tuple[float, float],
+    settings: EvaluationSettings,
+    blocks: Sequence[BlockSums] = (),
 ) -> RoiMeasurement:
-    peak = largest_value(level.arrays[0].dtype)
-    numbers = []
-    for image, pairs in zip(images.predictions, counts, strict=True):
-        assert pairs.density is not None
-        line = regression(pairs.sums, pairs.both_zero)
-        numbers.append(RoiNumbers(image.name, compute(pairs.sums, peak), line, pairs.density))
+    rows, columns = roi_bounds(roi, images.shape)
+    box_px = rows.start, rows.stop, columns.start, columns.stop
+    dtype = level.arrays[0].dtype
+    found = [region_numbers(roi.name, pairs, settings, dtype, sums) for pairs, sums in zip_longest(counts, blocks)]
     return RoiMeasurement(
-        numbers=tuple(numbers),
+        numbers=tuple(replace(numbers, box_px=box_px) for numbers in found),
         level=level.number,
         downsample=level.downsample,
-        n=counts[0].n,
-        density_range=density_range,
         is_clipped=reaches_beyond(roi, images.shape),
     )
 
 
-def _with_intervals(
-    result: RoiMeasurement, blocks: Sequence[dict[int, BlockSums]], sides: Sequence[int], resamples: int, seed: int
+def _compared(
+    result: RoiMeasurement,
+    blocks: Sequence[dict[int, BlockSums]],
+    sides: Sequence[int],
+    settings: EvaluationSettings,
 ) -> RoiMeasurement:
-    """Each prediction with blocks as wide as it needs, whatever others need; two are compared on the wider ones."""
+    """Each prediction has blocks as wide as it needs, whatever others need; two are compared on the wider ones."""
     numbers = []
-    for k, (own, sums, side) in enumerate(zip(result.numbers, blocks, sides, strict=True)):
-        intervals = block_bootstrap(sums[side], resamples=resamples, seed=seed)
+    for k, (found, sums, side) in enumerate(zip(result.numbers, blocks, sides, strict=True)):
         both = max(sides[0], side)
-        apart = compare_blocks(blocks[0][both], sums[both], resamples=resamples, seed=seed) if k else None
-        numbers.append(replace(own, blocks=sums[side], intervals=intervals, difference=apart))
+        drawn = {"resamples": settings.resamples, "seed": settings.seed}
+        difference = compare_blocks(blocks[0][both], sums[both], **drawn) if k else None
+        numbers.append(replace(found, blocks=sums[side], difference=difference))
     return replace(result, numbers=tuple(numbers))

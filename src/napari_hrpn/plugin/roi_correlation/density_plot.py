@@ -218,6 +218,6 @@ def _show(density: _Density, measurement: RoiMeasurement, which: int, scale: _Sc
     density.image.set_extent((low, high, low, high))
     ends = scale.low, scale.high
     density.identity.set_data(ends, ends)
-    line = numbers.line
+    line = numbers.regression
     has_line = math.isfinite(line.slope)
     density.fit.set_data(ends if has_line else (), [line.intercept + line.slope * x for x in ends] if has_line else ())

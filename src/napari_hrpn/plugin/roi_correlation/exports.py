@@ -112,9 +112,9 @@ def _place(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[
 
 def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: int) -> dict[str, Any]:
     numbers, record = measurement.numbers[k], row.numbers(k)
-    found: dict[str, Any] = {"prediction": numbers.name, **_cells(record, AGREEMENT)}
-    found["residual_sd"] = numbers.line.residual_sd
-    found["orthogonal_slope"] = numbers.line.orthogonal_slope
+    found: dict[str, Any] = {"prediction": exported.images.predictions[k].name, **_cells(record, AGREEMENT)}
+    found["residual_sd"] = numbers.regression.residual_sd
+    found["orthogonal_slope"] = numbers.regression.orthogonal_slope
     found["block_side_px"] = None if numbers.blocks is None else numbers.blocks.side_px
     found["blocks"] = None if numbers.intervals is None else numbers.intervals.blocks
     if len(exported.names) > 1:
@@ -122,7 +122,7 @@ def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: in
         found |= _cells(record, DIFFERENCES)
     if any(other.colocalization for other in exported.rows):
         found |= _cells(record, COLOCALIZED)
-    reasons = [numbers.line.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
+    reasons = [numbers.regression.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
     return {**found, "reason": "; ".join(filter(None, reasons))}
 
 
@@ -148,7 +148,7 @@ def roi_figure(exported: Exported, row: RoiRow) -> Figure:
     figure = Figure(figsize=(_PANEL_INCHES * 1.25 * count, _PANEL_INCHES), layout="constrained")
     for k, (axes, name) in enumerate(zip(figure.subplots(1, count, squeeze=False)[0], exported.names, strict=True)):
         draw_density(axes, row.measurement, k)
-        line = row.measurement.numbers[k].line
+        line = row.measurement.numbers[k].regression
         axes.set_title(
             f"{row.listed.name}, {name}\nr = {number(line.pearson_r)}, slope = {number(line.slope)}, "
             f"n = {row.measurement.n:,} px",

@@ -20,7 +20,7 @@ from napari_hrpn.reports import number
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_hrpn.analysis import Colocalization, MeanAndSd, RoiMeasurement, RoiNumbers
+    from napari_hrpn.analysis import Colocalization, MeanAndSd, RegionNumbers, RoiMeasurement
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
 _NO_PAIR = "There is nothing to correlate yet."
@@ -177,7 +177,7 @@ def _doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
     """Why a number is missing or partial."""
     reasons = {}
     for name, numbers in zip(names, measurement.numbers, strict=True):
-        reasons[name] = [numbers.line.reason]
+        reasons[name] = [numbers.regression.reason]
         if numbers.intervals is not None and not _is_too_small(numbers):
             reasons[name].append(numbers.intervals.pearson_r.reason)
     clipped = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
@@ -208,5 +208,5 @@ def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
     return f"{start}; this region has {measurement.n:,} px."
 
 
-def _is_too_small(numbers: RoiNumbers) -> bool:
+def _is_too_small(numbers: RegionNumbers) -> bool:
     return numbers.intervals is not None and numbers.blocks is not None and numbers.blocks.effective < LEAST_BLOCKS

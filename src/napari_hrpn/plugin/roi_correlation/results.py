@@ -115,9 +115,9 @@ class RoiRow:
         if self.measurement is not None:
             numbers = self.measurement.numbers[k]
             for key, *_ in AGREEMENT:
-                source = numbers.agreement if key in ("r2", "rmse") else numbers.line
+                source = numbers.agreement if key in ("r2", "rmse") else numbers.regression
                 interval = getattr(numbers.intervals, key, None)
-                found[key] = Number(float(getattr(source, key)), interval, numbers.line.reason)
+                found[key] = Number(float(getattr(source, key)), interval, numbers.regression.reason)
             for key, *_ in DIFFERENCES if numbers.difference is not None else ():
                 interval = getattr(numbers.difference, key.removesuffix("_difference"))
                 found[key] = Number(interval.estimate, interval)
