@@ -38,6 +38,9 @@ from napari_hrpn.settings import EvaluationSettings
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_hrpn.analysis.blocks import BlockSums
     from napari_hrpn.analysis.joint_histogram import PairCounts
     from napari_hrpn.analysis.rois.counting import Read
@@ -80,6 +83,11 @@ class RoiMeasurement:
     def density_range(self) -> tuple[float, float]:
         """Grey levels that the densities span."""
         return self.numbers[0].density_range
+
+    @property
+    def densities(self) -> list[NDArray[np.int64]]:
+        """Pixels by real (row) and predicted (column) grey level, for each prediction."""
+        return [numbers.density for numbers in self.numbers if numbers.density is not None]
 
     @property
     def is_exact(self) -> bool:
