@@ -88,10 +88,11 @@ def test_many_tiles_say_the_same_as_one(dtype, monkeypatch):
     real, first, _ = channels(dtype)
     roi, compared = rectangle(11, 690, 7, 930), images(real, first)
     whole = finished(measure_roi(compared, roi, resamples=100))
-    monkeypatch.setattr("napari_hrpn.analysis.rois.counting.TILE_EDGE", 200)
+    monkeypatch.setattr("napari_hrpn.analysis.block_scan.BLOCK_EDGE", 256)
+    monkeypatch.setattr("napari_hrpn.analysis.block_scan.BLOCK_PX", 256**2)
     monkeypatch.setattr("napari_hrpn.analysis.rois.measurement.LOOK_PX", 2**16)
     reports = measure_roi(compared, roi, resamples=100)
-    assert next(reports).total == (20 if dtype is np.uint16 else 40)
+    assert next(reports).total == (12 if dtype is np.uint16 else 24)
     cut = finished(reports)
     for one, other in zip(whole.numbers, cut.numbers, strict=True):
         assert one.regression.n == other.regression.n

@@ -69,6 +69,7 @@ from napari_hrpn.analysis.iou import IouPoint, iou_at, iou_curve
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.mean_and_sd import MeanAndSd, mean_and_sd
 from napari_hrpn.analysis.moments import AgreementError, AgreementSums, update
+from napari_hrpn.analysis.pair_counters import PairReport
 from napari_hrpn.analysis.patch_sums import PATCH_PX, PatchSums, no_patch_sums, update_patches
 from napari_hrpn.analysis.penetration import Beyond, Penetration, Shell, compute_penetration, penetration
 from napari_hrpn.analysis.quality import (
@@ -90,7 +91,6 @@ from napari_hrpn.analysis.rois import (
     Roi,
     RoiImages,
     RoiMeasurement,
-    RoiReport,
     colocalize_roi,
     label_outline,
     labelled_rois,
@@ -108,7 +108,7 @@ from napari_hrpn.analysis.rois import (
 )
 from napari_hrpn.analysis.rois.levels import SharedLevel, shared_levels
 from napari_hrpn.analysis.slide_agreement import SlideAgreement, slide_agreement
-from napari_hrpn.analysis.slide_pairs import PairReport, SlidePairs, slide_pairs
+from napari_hrpn.analysis.slide_pairs import SlidePairs, slide_pairs
 from napari_hrpn.analysis.slide_penetration import (
     ProbeImage,
     SlidePenetration,
@@ -191,7 +191,6 @@ __all__ = [
     "Roi",
     "RoiImages",
     "RoiMeasurement",
-    "RoiReport",
     "SharedHistogram",
     "SharedLevel",
     "Shell",

@@ -62,6 +62,11 @@ class Metric:
         """Title with the unit, for the head of a column."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
 
+    @property
+    def short_title(self) -> str:
+        """Title for the head of a narrow column."""
+        return self.short or self.title
+
 
 def metrics_in(view: str) -> tuple[Metric, ...]:
     """Choose the metrics that a table or figure shows.

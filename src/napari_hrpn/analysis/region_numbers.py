@@ -35,8 +35,8 @@ class RegionNumbers:
         Of its pixels.
     agreement : Agreement
         MSE, R2, PSNR.
-    psnr_real_max, real_max : float
-        PSNR with the brightest real pixel of the region as MAX, and that pixel.
+    real_max : float
+        Brightest real pixel.
     regression : Regression
         The line through the pixels, r and R_total.
     manders : Manders
@@ -60,7 +60,6 @@ class RegionNumbers:
     region: str
     sums: AgreementSums
     agreement: Agreement
-    psnr_real_max: float
     real_max: float
     regression: Regression
     manders: Manders
@@ -72,11 +71,16 @@ class RegionNumbers:
     blocks: BlockSums | None = None
     difference: BlockDifferences | None = None
 
-    # a preview has no time for it
+    # a preview has no time for what it does not show
     @cached_property
     def icc(self) -> IntraclassCorrelation:
         """Over pixels: the estimates are right, its intervals are not."""
         return compute_icc(self.sums)
+
+    @cached_property
+    def psnr_real_max(self) -> float:
+        """PSNR with the brightest real pixel of the region as MAX; an empty or black region has none."""
+        return compute(self.sums, self.real_max if self.real_max > 0 else None).psnr_db
 
     @property
     def real_mean(self) -> float:
@@ -94,9 +98,8 @@ def region_numbers(
 ) -> RegionNumbers:
     """Turn the counts of a region into numbers, with intervals where there are sums over blocks."""
     brightest = float(counts.real.percentile(100))
-    brightest_peak = brightest if brightest > 0 else None
     # floating point has no largest value, and an empty or black region no peak
-    peaks = {"real": brightest_peak, "dtype": largest_value(dtype)}
+    peaks = {"real": brightest if brightest > 0 else None, "dtype": largest_value(dtype)}
     peak = peaks[settings.psnr_max] if isinstance(settings.psnr_max, str) else float(settings.psnr_max)
     intervals = None
     if blocks is not None:
@@ -107,7 +110,6 @@ def region_numbers(
         region=region,
         sums=counts.sums,
         agreement=compute(counts.sums, peak),
-        psnr_real_max=compute(counts.sums, brightest_peak).psnr_db,
         real_max=brightest,
         regression=regression(counts.sums, counts.both_zero),
         manders=manders(counts),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.slide_pairs import PairReport, slide_pairs
+from napari_hrpn.analysis.pair_counters import PairReport
+from napari_hrpn.analysis.slide_pairs import slide_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -26,10 +26,11 @@ from napari_hrpn.analysis.distributions import (
 )
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
 from napari_hrpn.analysis.joint_histogram import PairBins
+from napari_hrpn.analysis.pair_counters import PairRange
 from napari_hrpn.analysis.region_numbers import RegionNumbers, region_numbers
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import roi_bounds
-from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange
+from napari_hrpn.analysis.slide_pairs import PairCounter
 from napari_hrpn.slides import ChunkCache, annotation_mask
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """Regions of interest: where they are, which of their pixels are read, and their numbers."""
 
-from napari_hrpn.analysis.rois.counting import RoiReport
 from napari_hrpn.analysis.rois.geometry import (
     LabelledRoi,
     Roi,
@@ -27,7 +26,6 @@ __all__ = [
     "Roi",
     "RoiImages",
     "RoiMeasurement",
-    "RoiReport",
     "colocalize_roi",
     "label_outline",
     "labelled_rois",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Sequence
 
-    from napari_hrpn.analysis import Colocalization, Roi, RoiReport
+    from napari_hrpn.analysis import Colocalization, PairReport, Roi
 
 _FIRST_PX, _LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
 _KEPT_BYTES = 256 << 20
@@ -106,7 +106,7 @@ class Previews(QObject):
             found: RoiMeasurement | ValueError
             try:
                 found = preview_roi(
-                    images, listed.roi, read=self._cache.read, most_px=self._most_px, density_range=density_range
+                    images, listed.roi, cache=self._cache, most_px=self._most_px, density_range=density_range
                 )
             except ValueError as error:
                 found = error
@@ -182,7 +182,7 @@ def colocalization_part(images: RoiImages, listed: ListedRoi) -> Part:
     return Part(key, words, _area(listed), lambda _: one_step(_colocalized, images, listed))
 
 
-def _measure(images: RoiImages, roi: Roi) -> Generator[RoiReport, None, RoiMeasurement | ValueError]:
+def _measure(images: RoiImages, roi: Roi) -> Generator[PairReport, None, RoiMeasurement | ValueError]:
     try:
         return (yield from measure_roi(images, roi))
     except ValueError as error:

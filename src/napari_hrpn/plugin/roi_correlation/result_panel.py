@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_hrpn.analysis import MeanAndSd, RegionNumbers, RoiMeasurement
-    from napari_hrpn.analysis.metrics import Metric
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
 _NO_PAIR = "There is nothing to correlate yet."
@@ -124,7 +123,7 @@ def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
     waiting = sum(row.measurement is None and not row.problem for row in rows)
     more = f", {waiting} still to be measured" if waiting else ""
     lines = [f"<b>Mean ± SD over {measured} {'ROI' if measured == 1 else 'ROIs'}</b>{more}"]
-    titles = {metric.key: _title(metric) for metric in (*metrics_in(ROI), *metrics_in(ROI_DIFFERENCE))}
+    titles = {metric.key: metric.short_title for metric in (*metrics_in(ROI), *metrics_in(ROI_DIFFERENCE))}
     for name, means in zip(names, summary(rows, len(names)), strict=True):
         words = " · ".join(_mean_text(titles[key], found, measured) for key, found in means.items())
         lines.append(f"{name}: {words}" if len(names) > 1 else words)
@@ -142,7 +141,7 @@ def numbers_html(row: RoiRow, names: Sequence[str]) -> str:
     if row.measurement is None:
         return ""
     texts = [{key: one.text.replace(" ", "&nbsp;") for key, one in row.numbers(k).items()} for k in range(len(names))]
-    lines = [(_title(metric), [found[metric.key] for found in texts]) for metric in metrics_in(ROI)]
+    lines = [(metric.short_title, [found[metric.key] for found in texts]) for metric in metrics_in(ROI)]
     lines.append(("n", [f"{row.measurement.n:,}&nbsp;px"]))
     shown = metrics_in(ROI_DIFFERENCE)
     differences = [
@@ -166,10 +165,6 @@ def _colocalization_html(row: RoiRow, names: Sequence[str]) -> str:
         lines.append((line, ["&nbsp;/&nbsp;".join(number(record[key].value) for key in keys) for record in records]))
     reasons = {name: [found.reason] for name, found in zip(names, row.colocalization, strict=True)}
     return _table_html(lines, names) + "<br>".join(_whose(reasons))
-
-
-def _title(metric: Metric) -> str:
-    return metric.short or metric.title
 
 
 def _table_html(lines: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:

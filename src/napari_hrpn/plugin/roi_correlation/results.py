@@ -223,7 +223,7 @@ def _columns(predictions: int, *, has_more: bool, has_colocalized: bool) -> list
 
 def _title(metric: Metric, name: str) -> tuple[str, str]:
     """Name of a column, and its tooltip."""
-    title = metric.short or metric.title
+    title = metric.short_title
     interval = " With its 95 % interval from a spatial block bootstrap." if metric.interval else ""
     shown = title if metric.key == "n" else f"{title} {name}".strip()
     return shown, f"{title}: {metric.definition}{interval}"
