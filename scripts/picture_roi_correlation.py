@@ -48,12 +48,12 @@ def compare_with_scipy(widget: RoiCorrelationWidget) -> None:
         assert row.measurement is not None
         height, width = real.shape
         mask = roi_mask(row.listed.roi, slice(0, height), slice(0, width))
-        for numbers, each in zip(row.measurement.numbers, predicted, strict=True):
-            line = stats.linregress(real[mask], each[mask])
+        for image, numbers, each in zip(pair.predictions, row.measurement.numbers, predicted, strict=True):
+            line, found = stats.linregress(real[mask], each[mask]), numbers.regression
             rmse = np.sqrt(np.mean((real[mask] - each[mask]) ** 2))
             print(
-                f"{row.listed.name}, {numbers.name}: n {row.measurement.n} / {mask.sum()}, r "
-                f"{numbers.line.pearson_r:.9f} / {line.rvalue:.9f}, slope {numbers.line.slope:.9f} / {line.slope:.9f}, "
+                f"{row.listed.name}, {image.name}: n {row.measurement.n} / {mask.sum()}, "
+                f"r {found.pearson_r:.9f} / {line.rvalue:.9f}, slope {found.slope:.9f} / {line.slope:.9f}, "
                 f"RMSE {numbers.agreement.rmse:.9f} / {rmse:.9f}"
             )
 

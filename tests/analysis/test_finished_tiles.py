@@ -135,10 +135,10 @@ def test_what_a_widget_measures_is_measured_in_finished_tiles(real, predicted, p
     region[100:700, 300:800] = True
     exact = drive(measure_roi(both, roi(100, 700, 300, 800), resamples=100))
     assert exact.n == (made & region).sum()
-    assert exact.numbers[0].line.pearson_r == pytest.approx(r_of(real, pixels, made & region), abs=1e-12)
+    assert exact.numbers[0].regression.pearson_r == pytest.approx(r_of(real, pixels, made & region), abs=1e-12)
     coarse = preview_roi(both, roi(100, 700, 300, 800), most_px=2**14)
     assert coarse.n == pytest.approx((made & region).sum() / np.prod(coarse.downsample), rel=0.02)
-    assert coarse.numbers[0].line.slope == pytest.approx(0.5, abs=0.05)
+    assert coarse.numbers[0].regression.slope == pytest.approx(0.5, abs=0.05)
 
 
 def test_tiles_that_come_later_count_when_it_is_measured_again(real, pixels, tmp_path):

@@ -57,13 +57,13 @@ def assert_is_scipys(numbers, y, p):
     y, p = y.astype(float), p.astype(float)
     line = stats.linregress(y, p)
     seen = (y != 0) | (p != 0)
-    assert numbers.line.pearson_r == pytest.approx(line.rvalue, abs=1e-12)
-    assert numbers.line.slope == pytest.approx(line.slope, rel=1e-10)
-    assert numbers.line.intercept == pytest.approx(line.intercept, rel=1e-9)
-    assert numbers.line.r_total == pytest.approx(stats.pearsonr(y[seen], p[seen])[0], abs=1e-12)
+    assert numbers.regression.pearson_r == pytest.approx(line.rvalue, abs=1e-12)
+    assert numbers.regression.slope == pytest.approx(line.slope, rel=1e-10)
+    assert numbers.regression.intercept == pytest.approx(line.intercept, rel=1e-9)
+    assert numbers.regression.r_total == pytest.approx(stats.pearsonr(y[seen], p[seen])[0], abs=1e-12)
     assert numbers.agreement.rmse == pytest.approx(np.sqrt(np.mean((y - p) ** 2)), rel=1e-12)
     assert numbers.agreement.r2 == pytest.approx(1 - ((y - p) ** 2).sum() / ((y - y.mean()) ** 2).sum(), rel=1e-10)
-    assert numbers.line.n == numbers.agreement.n == y.size == numbers.density.sum()
+    assert numbers.regression.n == numbers.agreement.n == y.size == numbers.density.sum()
 
 
 @pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 40), (np.uint16, 900), (np.float32, 1.5)])
@@ -81,16 +81,17 @@ def test_many_tiles_say_the_same_as_one(dtype, monkeypatch):
     real, first, _ = channels(dtype)
     roi, compared = rectangle(11, 690, 7, 930), images(real, first)
     whole = drive(measure_roi(compared, roi, resamples=100))
-    monkeypatch.setattr("napari_hrpn.analysis.rois.counting.TILE_EDGE", 200)
+    monkeypatch.setattr("napari_hrpn.analysis.block_scan.BLOCK_EDGE", 256)
+    monkeypatch.setattr("napari_hrpn.analysis.block_scan.BLOCK_PX", 256**2)
     monkeypatch.setattr("napari_hrpn.analysis.rois.measurement.LOOK_PX", 2**16)
     reports = measure_roi(compared, roi, resamples=100)
-    assert next(reports).total == (20 if dtype is np.uint16 else 40)
+    assert next(reports).total == (12 if dtype is np.uint16 else 24)
     cut = drive(reports)
     for one, other in zip(whole.numbers, cut.numbers, strict=True):
-        assert one.line.n == other.line.n
-        assert one.line.slope == pytest.approx(other.line.slope, rel=1e-12)
+        assert one.regression.n == other.regression.n
+        assert one.regression.slope == pytest.approx(other.regression.slope, rel=1e-12)
         assert one.agreement.rmse == pytest.approx(other.agreement.rmse, rel=1e-12)
-        assert other.intervals.pearson_r.low < one.line.pearson_r < other.intervals.pearson_r.high
+        assert other.intervals.pearson_r.low < one.regression.pearson_r < other.intervals.pearson_r.high
 
 
 def test_what_lies_beside_the_slide_does_not_count():
@@ -103,8 +104,8 @@ def test_what_lies_beside_the_slide_does_not_count():
 def test_a_region_beside_the_slide_has_no_numbers():
     found = drive(measure_roi(images(*channels()), rectangle(800, 900, 10, 90)))
     assert found.n == 0
-    assert np.isnan(found.numbers[0].line.pearson_r)
-    assert found.numbers[0].line.reason == "there is no pixel"
+    assert np.isnan(found.numbers[0].regression.pearson_r)
+    assert found.numbers[0].regression.reason == "there is no pixel"
     assert preview_roi(images(*channels()), rectangle(800, 900, 10, 90)).n == 0
 
 
@@ -134,7 +135,7 @@ def test_a_preview_reads_the_finest_level_that_is_small_enough():
     halved = [
         each.reshape(350, 2, -1, 2)[50:250, :, 50:450].mean(axis=(1, 3)) for each in (real[:, :1000], first[:, :1000])
     ]
-    assert found.numbers[0].line.pearson_r == pytest.approx(stats.pearsonr(*map(np.ravel, halved))[0], abs=1e-4)
+    assert found.numbers[0].regression.pearson_r == pytest.approx(stats.pearsonr(*map(np.ravel, halved))[0], abs=1e-4)
 
 
 def test_a_preview_keeps_its_range_unless_too_much_lies_beyond():
@@ -178,7 +179,7 @@ def test_a_prediction_less_itself_is_nothing_and_paired_intervals_are_narrower()
     assert same.difference is None
     nothing = compare_blocks(same.blocks, same.blocks)
     assert (nothing.pearson_r.low, nothing.pearson_r.estimate, nothing.pearson_r.high) == (0, 0, 0)
-    assert near.difference.slope.estimate == pytest.approx(near.line.slope - same.line.slope)
+    assert near.difference.slope.estimate == pytest.approx(near.regression.slope - same.regression.slope)
     assert near.difference.slope.low < near.difference.slope.estimate < near.difference.slope.high
     # what both have in common cancels
     own = same.intervals.slope

@@ -45,7 +45,6 @@ from napari_hrpn.analysis.evaluation import (
     EvaluationSettings,
     PatchAgreement,
     PatchFindings,
-    RegionNumbers,
     SlideComparison,
     VesselFindings,
     evaluate_slide,
@@ -79,6 +78,7 @@ from napari_hrpn.analysis.quality import (
     Stitching,
     slide_quality,
 )
+from napari_hrpn.analysis.region_numbers import RegionNumbers
 from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois import (
     LabelledRoi,
@@ -87,7 +87,6 @@ from napari_hrpn.analysis.rois import (
     Roi,
     RoiImages,
     RoiMeasurement,
-    RoiNumbers,
     colocalize_roi,
     label_outline,
     labelled_rois,
@@ -188,7 +187,6 @@ __all__ = [
     "Roi",
     "RoiImages",
     "RoiMeasurement",
-    "RoiNumbers",
     "SharedHistogram",
     "SharedLevel",
     "Shell",

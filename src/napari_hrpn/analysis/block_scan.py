@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import ChunkCache, FinishedTiles, RegionMask, Slide
+    from napari_hrpn.slides import ChunkCache, RegionMask, Slide
 
     Box = tuple[slice, slice]
 
@@ -38,8 +38,15 @@ _THREADS = min(8, os.cpu_count() or 1)
 _Found = TypeVar("_Found")
 
 
+class Inside(Protocol):
+    """A region, or tiles that are finished."""
+
+    def within(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Which pixels of a rectangle are inside."""
+
+
 class PixelBlock:
-    """A rectangle of some channels at full resolution: each is read when a counter asks for it, and once."""
+    """A rectangle of some channels of one size: each is read when a counter asks for it, and once."""
 
     def __init__(self, rows: slice, columns: slice, cache: ChunkCache | None = None) -> None:
         self.rows, self.columns, self._cache = rows, columns, cache
@@ -65,7 +72,7 @@ class PixelBlock:
             self._pixels[channel.name] = np.asarray(read)
         return self._pixels[channel.name]
 
-    def inside(self, region: RegionMask | FinishedTiles | None) -> NDArray[np.bool_]:
+    def inside(self, region: Inside | None) -> NDArray[np.bool_]:
         """Which pixels lie in a region, or in tiles that are finished; all without one."""
         if id(region) not in self._inside:
             whole = np.ones(self.shape, bool)
@@ -136,11 +143,21 @@ def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def looks_in_turn(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
+    """Look at one block after the other in this thread, which leaves a viewer its time, with one of them in memory."""
+    for box in boxes:
+        yield look_at(box, counters)
+
+
 def count_blocks(
-    channels: Sequence[da.Array], counters: Sequence[BlockCounter[Any]], looks: Looks = looks_in_threads
+    channels: Sequence[da.Array],
+    counters: Sequence[BlockCounter[Any]],
+    looks: Looks = looks_in_threads,
+    bounds: Box | None = None,
 ) -> Generator[Progress, None, None]:
-    """Take some counters over all blocks of slides; while some blocks are counted, the next ones are read."""
-    boxes = _boxes(channels)
+    """Take some counters over all blocks of slides, or of a part; while some are counted, the next ones are read."""
+    height, width = channels[0].shape
+    boxes = _boxes(channels, bounds or (slice(0, height), slice(0, width)))
     with closing(looks(counters, boxes)) as each:
         for done, found in enumerate(each, start=1):
             for counter, part in zip(counters, found, strict=True):
@@ -168,16 +185,20 @@ def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> N
             raise AgreementError(msg)
 
 
-def _boxes(channels: Sequence[da.Array]) -> list[Box]:
+def _boxes(channels: Sequence[da.Array], bounds: Box) -> list[Box]:
     """Blocks of about 4 million pixels whose edges are those of stored chunks of all, as far as these agree."""
     rows, columns = (reduce(_common, sizes) for sizes in zip(*(each.chunksize for each in channels), strict=True))
-    height, width = channels[0].shape
+    width = channels[0].shape[1]
     block_width = columns * max(1, BLOCK_EDGE // columns)
     block_height = rows * max(1, BLOCK_PX // (min(block_width, width) * rows))
+    return [(y, x) for y in _parts(bounds[0], rows, block_height) for x in _parts(bounds[1], columns, block_width)]
+
+
+def _parts(whole: slice, chunk: int, length: int) -> list[slice]:
+    """Parts of a length, the first of which begins with a chunk, as far as they lie in the whole."""
+    first = whole.start // chunk * chunk
     return [
-        (slice(y, min(y + block_height, height)), slice(x, min(x + block_width, width)))
-        for y in range(0, height, block_height)
-        for x in range(0, width, block_width)
+        slice(max(start, whole.start), min(start + length, whole.stop)) for start in range(first, whole.stop, length)
     ]
 
 

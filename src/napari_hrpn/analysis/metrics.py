@@ -1,6 +1,6 @@
-"""Metrics of a prediction in a region: a row each, from which JSON, CSV, pages, figures and documentation follow.
+"""Metrics of a prediction in a region: a row each, from which files, pages, figures and widgets follow.
 
-A new metric of the pixels of a region is one row of `METRICS`.
+A new metric of the pixels of a region is one row of `METRICS`, and a key in `_ROI_VIEWS` for *ROI correlation*.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from napari_hrpn.analysis.bootstrap import BlockIntervals, Interval
-    from napari_hrpn.analysis.evaluation.pixels import RegionNumbers
+    from napari_hrpn.analysis.bootstrap import Interval
+    from napari_hrpn.analysis.region_numbers import RegionNumbers
 
 PAGE, COHORT, COHORT_PAGE, COHORT_FIGURE, COLOCALIZATION = "page", "cohort", "cohort page", "cohort figure", "co-loc."
+ROI, ROI_FILE, ROI_DIFFERENCE = "ROI", "ROI, file alone", "ROI, from the first prediction"
+ROI_FIRST, ROI_COLOCALIZATION = "ROI, before more columns", "ROI, co-loc."
 _EVERYWHERE = (PAGE, COHORT, COHORT_PAGE)
 _DRAWN = (*_EVERYWHERE, COHORT_FIGURE)
 
@@ -28,7 +30,7 @@ class Metric:
     key : str
         Its name in JSON and CSV.
     title : str
-        Its name for people.
+        Its name for people; empty where files alone have it.
     definition : str
         What it is, in a sentence.
     value : callable
@@ -36,9 +38,13 @@ class Metric:
     unit : str
         Of the value; empty where it has none or that of the pixels.
     interval : callable or None
-        Its interval of a `BlockIntervals`.
+        Its interval of a `RegionNumbers`; None where there is none.
     views : tuple of str
-        Tables and figures that show it, beside the files, which hold all metrics.
+        Tables and figures of reports that show it, beside the files, which hold all metrics.
+    short : str
+        Its name at the head of a narrow column; empty where the title is short enough.
+    line : str
+        Line of a panel that it stands in with others.
     """
 
     key: str
@@ -46,13 +52,20 @@ class Metric:
     definition: str
     value: Callable[[RegionNumbers], float | None]
     unit: str = ""
-    interval: Callable[[BlockIntervals], Interval] | None = None
+    interval: Callable[[RegionNumbers], Interval | None] | None = None
     views: tuple[str, ...] = ()
+    short: str = ""
+    line: str = ""
 
     @property
     def heading(self) -> str:
         """Title with the unit, for the head of a column."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    @property
+    def short_title(self) -> str:
+        """Title for the head of a narrow column."""
+        return self.short or self.title
 
 
 def metrics_in(view: str) -> tuple[Metric, ...]:
@@ -66,8 +79,11 @@ def metrics_in(view: str) -> tuple[Metric, ...]:
     Returns
     -------
     tuple of Metric
-        In the order of the table.
+        In the order of the table or figure.
     """
+    if view in _ROI_VIEWS:
+        by_key = {metric.key: metric for metric in (*METRICS, *_ROI_METRICS)}
+        return tuple(by_key[key] for key in _ROI_VIEWS[view])
     return tuple(metric for metric in METRICS if view in metric.views)
 
 
@@ -88,11 +104,20 @@ def headings(keys: Iterable[str]) -> dict[str, str]:
     return {key: by_key[key] for key in keys}
 
 
+def _interval(name: str) -> Callable[[RegionNumbers], Interval | None]:
+    return lambda region: None if region.intervals is None else getattr(region.intervals, name)
+
+
+def _difference(name: str) -> Callable[[RegionNumbers], Interval | None]:
+    return lambda region: None if region.difference is None else getattr(region.difference, name)
+
+
 def _costes(name: str) -> Callable[[RegionNumbers], float | None]:
     """Numbers that need Costes' thresholds, which only regions of interest have."""
     return lambda region: None if region.colocalization is None else getattr(region.colocalization, name)
 
 
+_MANDERS, _ABOVE, _COSTES = "Manders M1 / M2", "M1 / M2 above Costes' thresholds", "Costes' thresholds"
 METRICS = (
     Metric("n", "n", "Pixels that a number was taken from.", lambda r: r.agreement.n, "px", views=(PAGE, COHORT)),
     Metric(
@@ -131,8 +156,9 @@ METRICS = (
         "Pearson r",
         "Correlation of real and predicted pixels, -1 to 1; blind to gain and offset.",
         lambda r: r.regression.pearson_r,
-        interval=lambda intervals: intervals.pearson_r,
+        interval=_interval("pearson_r"),
         views=_DRAWN,
+        short="r",
     ),
     Metric(
         "r_total",
@@ -147,7 +173,7 @@ METRICS = (
         "Of the least-squares line, predicted = intercept + slope x real; below 1, the prediction has too little "
         "contrast.",
         lambda r: r.regression.slope,
-        interval=lambda intervals: intervals.slope,
+        interval=_interval("slope"),
         views=_DRAWN,
     ),
     Metric(
@@ -215,6 +241,7 @@ METRICS = (
         "Manders: share of the real signal where the predicted one is above zero.",
         lambda r: r.manders.m1,
         views=(COLOCALIZATION,),
+        line=_MANDERS,
     ),
     Metric(
         "manders_m2",
@@ -222,6 +249,7 @@ METRICS = (
         "Manders: share of the predicted signal where the real one is above zero.",
         lambda r: r.manders.m2,
         views=(COLOCALIZATION,),
+        line=_MANDERS,
     ),
     Metric(
         "overlap",
@@ -229,6 +257,7 @@ METRICS = (
         "Overlap coefficient: sum of products over the root of the product of the sums of squares.",
         lambda r: r.manders.overlap,
         views=(COLOCALIZATION,),
+        line="overlap coefficient",
     ),
     Metric(
         "thresholded_m1",
@@ -236,6 +265,8 @@ METRICS = (
         "Manders M1 of the pixels above Costes' thresholds.",
         _costes("thresholded_m1"),
         views=(COLOCALIZATION,),
+        short="tM1",
+        line=_ABOVE,
     ),
     Metric(
         "thresholded_m2",
@@ -243,6 +274,8 @@ METRICS = (
         "Manders M2 of the pixels above Costes' thresholds.",
         _costes("thresholded_m2"),
         views=(COLOCALIZATION,),
+        short="tM2",
+        line=_ABOVE,
     ),
     Metric(
         "icq",
@@ -250,6 +283,8 @@ METRICS = (
         "Share of pixels on the same side of both means, less a half: -0.5 to 0.5.",
         _costes("icq"),
         views=(COLOCALIZATION,),
+        short="ICQ",
+        line="Li's ICQ",
     ),
     Metric(
         "costes_threshold_real",
@@ -257,6 +292,8 @@ METRICS = (
         "Real grey level below which the pixels of a region are no longer positively correlated.",
         _costes("costes_threshold_real"),
         views=(COLOCALIZATION,),
+        short="Costes real",
+        line=_COSTES,
     ),
     Metric(
         "costes_threshold_predicted",
@@ -264,9 +301,42 @@ METRICS = (
         "Predicted grey level below which the pixels of a region are no longer positively correlated.",
         _costes("costes_threshold_predicted"),
         views=(COLOCALIZATION,),
+        short="Costes pred.",
+        line=_COSTES,
     ),
 )
 """In the order of the tables."""
+
+_ROI_METRICS = (
+    Metric(
+        "pearson_r_difference",
+        "Δr",
+        "Pearson r less that of the first prediction, blocks paired.",
+        lambda r: None if r.difference is None else r.difference.pearson_r.estimate,
+        interval=_difference("pearson_r"),
+    ),
+    Metric(
+        "slope_difference",
+        "Δslope",
+        "Slope less that of the first prediction, blocks paired.",
+        lambda r: None if r.difference is None else r.difference.slope.estimate,
+        interval=_difference("slope"),
+    ),
+    Metric("costes_slope", "", "Slope of the line on which Costes' thresholds lie.", _costes("costes_slope")),
+    Metric("costes_intercept", "", "Intercept of that line, in grey levels.", _costes("costes_intercept")),
+)
+"""Of regions that are drawn in the viewer alone."""
+
+_COLOCALIZED_FIRST = ("manders_m1", "manders_m2", "thresholded_m1", "thresholded_m2")
+_THRESHOLDS = ("costes_threshold_real", "costes_threshold_predicted")
+_ROI_VIEWS = {
+    ROI: ("pearson_r", "r_total", "slope", "intercept", "r2", "rmse"),
+    ROI_FILE: ("residual_sd", "orthogonal_slope"),
+    ROI_DIFFERENCE: ("pearson_r_difference", "slope_difference"),
+    ROI_FIRST: ("pearson_r", "slope", "n", *_COLOCALIZED_FIRST),
+    ROI_COLOCALIZATION: (*_COLOCALIZED_FIRST, "overlap", "icq", "costes_slope", "costes_intercept", *_THRESHOLDS),
+}
+"""Metrics of *ROI correlation*, in the order of its columns."""
 
 STUDY_METRICS = ("mse", "rmse", "r2", "psnr_db", "pearson_r")
 """Numbers of each slide of a study, called as its results call them."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.analysis.block_scan import PixelBlock, check_sizes, count_blocks
-from napari_hrpn.analysis.blocks import BlockSums, update_blocks
-from napari_hrpn.analysis.intensity_histogram import ValueBins, bins_between, bins_of_types
-from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
-from napari_hrpn.analysis.moments import checked_pair
+from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts
+from napari_hrpn.analysis.pair_counters import CountedPairs, PairRange, count_pairs, no_pairs, scan_pairs
 from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.core import Progress
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
@@ -23,12 +21,12 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis.blocks import BlockSums
     from napari_hrpn.slides import ChunkCache, FinishedTiles, Slide
 
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
-    Counted = tuple[PairCounts, BlockSums | None]
-    Looked = tuple[dict[int, Counted], dict[int, Any], dict[int, Box]]
+    Looked = tuple[dict[int, CountedPairs], dict[int, Any], dict[int, Box]]
     Settle = Callable[[int, PairCounts, BlockSums | None], Any]
 
 # beside the numbers of the regions: the tissue, or the frame where there is none, and what is not tissue
@@ -114,53 +112,14 @@ def slide_pairs(
     check_sizes(real, predicted, [part for part in (tissue, *rois) if isinstance(part, RegionMask)])
     channels = real.levels[0][real_channel], predicted.levels[0][predicted_channel]
     finished = in_all((real.finished, predicted.finished))
-    extremes, passes = PairRange(channels, finished), 1
-    if not extremes.is_known:
-        passes = 2
-        for report in count_blocks(channels, [extremes]):
-            yield Progress(report.done, 2 * report.total)
-    bins = PairBins(extremes.bins, density_range)
-    counter = PairCounter(channels, bins, tissue, rois, block_sides_px, finished)
-    for report in count_blocks(channels, [counter]):
-        yield Progress(report.done + (passes - 1) * report.total, passes * report.total)
+    extremes = PairRange(channels, finished)
+
+    def counters() -> list[PairCounter]:
+        bins = PairBins(extremes.bins, density_range)
+        return [PairCounter(channels, bins, tissue, rois, block_sides_px, finished)]
+
+    (counter,) = yield from scan_pairs([extremes], counters, partial(count_blocks, channels))
     return counter.pairs
-
-
-class PairRange:
-    """Smallest and largest pixel of two channels, as a counter: what floating point is counted in follows from it."""
-
-    def __init__(self, channels: Channels, finished: FinishedTiles | None = None) -> None:
-        self._channels, self._finished = channels, finished
-        self._low, self._high = math.inf, -math.inf
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the types of the pixels say it, so that no pass is needed."""
-        return self._of_types is not None
-
-    @property
-    def bins(self) -> ValueBins:
-        """Grey levels to count, after the pass."""
-        whole = all(channel.dtype.kind != "f" for channel in self._channels)
-        low, high = (self._low, self._high) if self._low <= self._high else (0.0, 0.0)
-        return self._of_types or bins_between(low, high, whole=whole)
-
-    @property
-    def _of_types(self) -> ValueBins | None:
-        return bins_of_types(*(channel.dtype for channel in self._channels))
-
-    def look(self, block: PixelBlock) -> tuple[float, float]:
-        """Ends of a block."""
-        inside = None if self._finished is None else block.inside(self._finished)
-        if inside is not None and not inside.any():
-            return math.inf, -math.inf
-        real, predicted = (block.pixels(channel) for channel in self._channels)
-        checked = checked_pair(real, predicted, inside)
-        return min(pixels.min().item() for pixels in checked), max(pixels.max().item() for pixels in checked)
-
-    def add(self, found: tuple[float, float]) -> None:
-        """Widen the range."""
-        self._low, self._high = min(self._low, found[0]), max(self._high, found[1])
 
 
 class PairCounter:
@@ -184,7 +143,7 @@ class PairCounter:
         self._bounds = np.array(bounds, np.int64).reshape(-1, 2, 2)
         largest = np.argsort(-np.prod(np.diff(self._bounds), axis=1).ravel(), kind="stable")
         self._kept = frozenset(largest[: len(rois) if settle is None else _MOST_KEPT].tolist())
-        self._counted: dict[int, Counted] = {}
+        self._counted: dict[int, CountedPairs] = {}
         self._settled: dict[int, Any] = {}
         self._cut: dict[int, list[Box]] = {}
 
@@ -203,7 +162,7 @@ class PairCounter:
         cut: dict[int, Box] = {}
         for index, part, whole in self._met_by(block):
             if whole and self._settle is not None:
-                settled[index] = self._settle(index, *self._count_region(index, block, part))
+                settled[index] = self._settled_of(index, self._count_region(index, block, part))
             elif index in self._kept:
                 counted[index] = self._count_region(index, block, part)
             else:
@@ -221,23 +180,26 @@ class PairCounter:
 
     def settled(self, index: int, cache: ChunkCache) -> Any:  # noqa: ANN401
         """What is kept of a region, asked for once; its pixels are read through a cache where blocks cut it."""
-        assert self._settle is not None
         for part in self._cut.pop(index, []):
             self._pool(index, self._count_region(index, PixelBlock(*part, cache), part))
         if index in self._settled:
             return self._settled.pop(index)
-        found = self._settle(index, *self._region(index))
+        found = self._settled_of(index, self._region(index))
         self._counted.pop(index, None)
         return found
+
+    def _settled_of(self, index: int, pairs: CountedPairs) -> Any:  # noqa: ANN401
+        assert self._settle is not None
+        return self._settle(index, pairs.counts, next(iter(pairs.blocks.values()), None))
 
     @property
     def pairs(self) -> SlidePairs:
         """All that was counted; without the regions of which something else is kept."""
-        (first, blocks), (outside, _) = self._region(_FIRST), self._region(_OUTSIDE)
+        first, outside = self._region(_FIRST), self._region(_OUTSIDE).counts
         regions = [self._region(index) for index in range(len(self._rois) if self._settle is None else 0)]
-        sums = tuple(own for own in (blocks, *(own for _, own in regions)) if own is not None)
-        known = None if self._tissue is None else first
-        return SlidePairs(known, first + outside, tuple(counts for counts, _ in regions), sums)
+        blocks = tuple(sums for pairs in (first, *regions) for sums in pairs.blocks.values())
+        known = None if self._tissue is None else first.counts
+        return SlidePairs(known, first.counts + outside, tuple(pairs.counts for pairs in regions), blocks)
 
     def _met_by(self, block: PixelBlock) -> Iterator[tuple[int, Box, bool]]:
         """Regions whose bounds meet a block, with the part in it, and whether that is all."""
@@ -248,38 +210,29 @@ class PairCounter:
             rows, columns = (slice(*ends) for ends in parts[index].tolist())
             yield index, (rows, columns), np.array_equal(parts[index], self._bounds[index])
 
-    def _count_region(self, index: int, block: PixelBlock, part: Box) -> Counted:
+    def _count_region(self, index: int, block: PixelBlock, part: Box) -> CountedPairs:
         roi, frame = self._rois[index], block.inside(self._finished)[_within(block, part)]
         inside = roi.within(*part) if isinstance(roi, RegionMask) else annotation_mask(roi, *part)
         return self._count(index, block, part, inside & frame)
 
-    def _count(self, index: int, block: PixelBlock, part: Box, inside: NDArray[np.bool_]) -> Counted:
+    def _count(self, index: int, block: PixelBlock, part: Box, inside: NDArray[np.bool_]) -> CountedPairs:
         """Counts and block sums of some pixels of a part of a block."""
         y, p = (block.pixels(channel)[_within(block, part)] for channel in self._channels)
-        counts, blocks = pair_counts(y, p, inside, self._bins_of(index)), self._no_blocks(index)
-        if blocks is not None and inside.any():
-            blocks = update_blocks(blocks, y, p, inside, (part[0].start, part[1].start))
-        return counts, blocks
+        origin = part[0].start, part[1].start
+        return count_pairs(y, p, inside, self._bins_of(index), self._sides_of(index), origin)
 
-    def _pool(self, index: int, new: Counted) -> None:
-        if index not in self._counted:
-            self._counted[index] = new
-            return
-        (counts, blocks), (more, more_blocks) = self._counted[index], new
-        pooled = None if blocks is None or more_blocks is None else blocks + more_blocks
-        self._counted[index] = counts + more, pooled
+    def _pool(self, index: int, new: CountedPairs) -> None:
+        self._counted[index] = self._counted[index] + new if index in self._counted else new
 
-    def _region(self, index: int) -> Counted:
-        if index in self._counted:
-            return self._counted[index]
-        real, predicted = (np.empty(0, channel.dtype) for channel in self._channels)
-        return pair_counts(real, predicted, bins=self._bins_of(index)), self._no_blocks(index)
+    def _region(self, index: int) -> CountedPairs:
+        found = self._counted.get(index)
+        return found or no_pairs(self._channels, self._bins_of(index), self._sides_of(index))
 
     def _bins_of(self, index: int) -> PairBins:
         return self._bins if index < self._densities else PairBins(self._bins.values)
 
-    def _no_blocks(self, index: int) -> BlockSums | None:
-        return None if index == _OUTSIDE or not self._sides else BlockSums(self._sides[1 + index])
+    def _sides_of(self, index: int) -> tuple[int, ...]:
+        return () if index == _OUTSIDE or not self._sides else (self._sides[1 + index],)
 
 
 def _within(block: PixelBlock, part: Box) -> Box:

@@ -85,7 +85,7 @@ def _region(region: RegionNumbers) -> Plain:
     if region.box_px is not None:
         plain["box_px"] = list(region.box_px)
     if region.intervals is not None:
-        plain["intervals"] = _intervals(region.intervals)
+        plain["intervals"] = _intervals(region, region.intervals)
     if region.colocalization is not None:
         plain["colocalization_reason"] = region.colocalization.reason
     reasons = _region_reasons(region)
@@ -101,12 +101,12 @@ def _region_reasons(region: RegionNumbers) -> list[str]:
     return [reason for reason in dict.fromkeys(parts) if reason]
 
 
-def _intervals(intervals: BlockIntervals) -> Plain:
+def _intervals(region: RegionNumbers, intervals: BlockIntervals) -> Plain:
     return {
         **{
             metric.key: fields_of(interval, "low", "high", "reason")
             for metric in METRICS
-            if metric.interval and (interval := metric.interval(intervals))
+            if metric.interval and (interval := metric.interval(region))
         },
         "confidence": intervals.pearson_r.confidence,
         "blocks": intervals.blocks,

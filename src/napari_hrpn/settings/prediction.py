@@ -53,8 +53,8 @@ class PredictionSettings:
         int | None,
         Option(
             title="Largest tile",
-            help="Where the side of a tile follows from the memory, none is larger. If not given, 1,024 px on a CPU and "
-            "4,096 px elsewhere for somebody who waits for the first tile, else 4,096 and 8,192 px. A prediction that "
+            help="Where the side of a tile follows from the memory, none is larger. If not given, 1,024 px on a CPU "
+            "and 4,096 px elsewhere for somebody who waits for the first tile, else 4,096 and 8,192 px. A prediction that "
             "is gone on with keeps its tiles.",
             minimum=CELL_PX,
             multiple=CELL_PX,

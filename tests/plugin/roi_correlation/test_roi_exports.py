@@ -71,7 +71,7 @@ def test_the_table_has_a_row_for_each_region_and_prediction(exported, tmp_path):
         ("label 4", "tumour GANDA"),
     ]
     numbers = exported.rows[0].measurement.numbers[1]
-    assert float(rows[1]["pearson_r"]) == numbers.line.pearson_r
+    assert float(rows[1]["pearson_r"]) == numbers.regression.pearson_r
     assert float(rows[1]["slope_low"]) == numbers.intervals.slope.low
     assert float(rows[1]["slope_difference_high"]) == numbers.difference.slope.high
     assert rows[0]["compared_with"] == rows[0]["slope_difference"] == ""
@@ -106,7 +106,7 @@ def test_regions_come_back_from_geojson_with_the_same_pixels(exported, tmp_path)
     for found, row in zip(read_geojson(path), exported.rows, strict=True):
         assert found.name == row.listed.name
         np.testing.assert_array_equal(roi_mask(found, *WINDOW), roi_mask(row.listed.roi, *WINDOW))
-        assert found.measurements["GANDA: Slope"] == row.measurement.numbers[1].line.slope
+        assert found.measurements["GANDA: Slope"] == row.measurement.numbers[1].regression.slope
         assert found.measurements["n px"] == row.measurement.n
     collection = json.loads(path.read_text("utf-8"))
     assert collection["type"] == "FeatureCollection"

@@ -25,10 +25,10 @@ WAIT_MS = 120_000
 def assert_numbers_of(numbers, y, p):
     y, p = y.astype(float).ravel(), p.astype(float).ravel()
     line = stats.linregress(y, p)
-    assert numbers.line.n == y.size
-    assert numbers.line.pearson_r == pytest.approx(line.rvalue, abs=1e-12)
-    assert numbers.line.slope == pytest.approx(line.slope, rel=1e-10)
-    assert numbers.line.intercept == pytest.approx(line.intercept, rel=1e-8)
+    assert numbers.regression.n == y.size
+    assert numbers.regression.pearson_r == pytest.approx(line.rvalue, abs=1e-12)
+    assert numbers.regression.slope == pytest.approx(line.slope, rel=1e-10)
+    assert numbers.regression.intercept == pytest.approx(line.intercept, rel=1e-8)
     assert numbers.agreement.rmse == pytest.approx(np.sqrt(np.mean((y - p) ** 2)), rel=1e-12)
 
 
@@ -80,7 +80,7 @@ def test_every_region_and_prediction_has_the_numbers_of_its_pixels(drawn, pixels
     titles = titles_of(widget)
     assert titles == ["ROI", "r HRPN", "r GANDA", "slope HRPN", "slope GANDA", "n"]
     shown = widget.table.item(0, 1).text()
-    assert shown.startswith(f"{widget.rows()[0].measurement.numbers[0].line.pearson_r:.3f} [")
+    assert shown.startswith(f"{widget.rows()[0].measurement.numbers[0].regression.pearson_r:.3f} [")
     assert widget.table.item(1, len(titles) - 1).text() == "54,000"
     widget.table.more_box.value = True
     assert titles_of(widget)[:8] == [*titles, "Δr GANDA", "Δslope GANDA"]
@@ -90,10 +90,10 @@ def test_every_region_and_prediction_has_the_numbers_of_its_pixels(drawn, pixels
 
 def test_mean_and_sd_over_regions_are_shown_with_n(drawn):
     widget, _ = drawn
-    values = [row.measurement.numbers[0].line.slope for row in widget.rows()]
+    values = [row.measurement.numbers[0].regression.slope for row in widget.rows()]
     text = widget.panel.summary_label.text().replace("&nbsp;", " ")
     assert "Mean ± SD over 2 ROIs" in text
-    assert f"HRPN: r {np.mean([row.measurement.numbers[0].line.pearson_r for row in widget.rows()]):.3f}" in text
+    assert f"HRPN: r {np.mean([row.measurement.numbers[0].regression.pearson_r for row in widget.rows()]):.3f}" in text
     assert f"slope {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in text
     assert "Δslope" in text
 

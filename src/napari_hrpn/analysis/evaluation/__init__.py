@@ -1,7 +1,7 @@
 """Everything that is measured of a slide and its predictions; `evaluate_slide` is the door."""
 
 from napari_hrpn.analysis.evaluation.patches import PatchAgreement, PatchFindings
-from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, RegionNumbers
+from napari_hrpn.analysis.evaluation.pixels import ComparedPixels
 from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
 from napari_hrpn.analysis.evaluation.slide_evaluation import (
     EvaluationPart,
@@ -19,7 +19,6 @@ __all__ = [
     "EvaluationSettings",
     "PatchAgreement",
     "PatchFindings",
-    "RegionNumbers",
     "SlideComparison",
     "VesselFindings",
     "evaluate_slide",

@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
 from napari_hrpn.analysis.block_scan import check_sizes
-from napari_hrpn.analysis.bootstrap import BlockIntervals, block_bootstrap
 from napari_hrpn.analysis.colocalization import (
     MOST_COLOCALIZED_PX,
     Colocalization,
-    Manders,
     colocalization,
-    manders,
     too_large_words,
 )
 from napari_hrpn.analysis.density_range import density_range, has_whole_numbers
@@ -28,20 +24,19 @@ from napari_hrpn.analysis.distributions import (
     histogram,
     quantile_pairs,
 )
-from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
 from napari_hrpn.analysis.joint_histogram import PairBins
-from napari_hrpn.analysis.regression import Regression, regression
+from napari_hrpn.analysis.pair_counters import PairRange
+from napari_hrpn.analysis.region_numbers import RegionNumbers, region_numbers
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import roi_bounds
-from napari_hrpn.analysis.slide_pairs import PairCounter, PairRange
+from napari_hrpn.analysis.slide_pairs import PairCounter
 from napari_hrpn.slides import ChunkCache, annotation_mask
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     import dask.array as da
-    from numpy.typing import NDArray
 
     from napari_hrpn.analysis.blocks import BlockSums
     from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
@@ -54,54 +49,6 @@ if TYPE_CHECKING:
 # half a megabyte each, and far more than a figure shows
 MOST_DENSITIES = 100
 _CACHE_BYTES = 2**26
-
-
-@dataclass(frozen=True, eq=False)
-class RegionNumbers:
-    """How a prediction compares with the real channel in one region.
-
-    Attributes
-    ----------
-    region : str
-        "tissue", "frame" or the name of a region of interest.
-    box_px : tuple of int or None
-        Rows y0 to y1 and columns x0 to x1 around a region of interest, within the slide.
-    agreement : Agreement
-        MSE, R2, PSNR.
-    psnr_real_max, real_max : float
-        PSNR with the brightest real pixel of the region as MAX, and that pixel.
-    regression : Regression
-        The line through the pixels, r and R_total.
-    intervals : BlockIntervals or None
-        Of r and slope; None for the frame beside a tissue.
-    manders : Manders
-        Co-localisation without a threshold.
-    colocalization : Colocalization or None
-        With Costes' thresholds; of regions of interest.
-    icc : IntraclassCorrelation
-        Over pixels: the estimates are right, its intervals are not.
-    real_mean, predicted_mean : float
-        Mean grey levels; the bias is their difference.
-    density : numpy.ndarray of int64, shape (256, 256), or None
-        Pixels by real (row) and predicted (column) grey level; of the first 100 regions of interest.
-    density_range : tuple of float
-        Grey levels that it spans.
-    """
-
-    region: str
-    box_px: tuple[int, int, int, int] | None
-    agreement: Agreement
-    psnr_real_max: float
-    real_max: float
-    regression: Regression
-    intervals: BlockIntervals | None
-    manders: Manders
-    colocalization: Colocalization | None
-    icc: IntraclassCorrelation
-    real_mean: float
-    predicted_mean: float
-    density: NDArray[np.int64] | None
-    density_range: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +127,7 @@ class PixelsPart:
         """Pairs in the tissue, the frame and each region."""
         bins = PairBins(self._range.bins, self._density_range)
         tissue, rois, finished = self._comparison.tissue, self._comparison.rois, self._comparison.finished
-        settle = _Region(self._settings, self._comparison.real.slide.dtype, self._comparison.region_names)
+        settle = _Settle(self._settings, self._comparison.real.slide.dtype, self._comparison.region_names)
         self._counter = PairCounter(self.channels, bins, tissue, rois, self._sides, finished, settle, MOST_DENSITIES)
         return [self._counter]
 
@@ -188,14 +135,13 @@ class PixelsPart:
         """Bootstrap, regions, curve and distributions."""
         assert self._counter is not None
         pairs = self._counter.pairs
-        intervals = _intervals(pairs.blocks[0], self._settings)
         rois: dict[int, RegionNumbers] = {}
         cache = ChunkCache(_CACHE_BYTES)
         numbers = _Numbers(self._comparison, self._prediction, self._settings, self.channels, cache)
         for index in self._order:
             rois[index] = numbers.placed(self._comparison.rois[index], self._counter.settled(index, cache))
             yield 0.9 * len(rois) / len(self._comparison.rois)
-        return numbers.of(pairs, intervals, tuple(rois[index] for index in range(len(rois))))
+        return numbers.of(pairs, tuple(rois[index] for index in range(len(rois))))
 
     def _reading_order(self) -> list[int]:
         """Numbers of the regions, those of one chunk in a row, so that it is decoded once for all of them."""
@@ -206,53 +152,21 @@ class PixelsPart:
         )
 
 
-def _intervals(blocks: BlockSums, settings: EvaluationSettings) -> BlockIntervals:
-    return block_bootstrap(blocks, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed)
-
-
 def pixels_part(prediction: str) -> str:
     """Name of the part that compares a prediction pixel by pixel."""
     return f"pixels {prediction}"
 
 
 @dataclass(frozen=True)
-class _Region:
-    """Numbers of a region from its counts; small, and fit to be sent to another process."""
+class _Settle:
+    """Makes the numbers of a region of interest; they are small, and fit to be sent to another process."""
 
     settings: EvaluationSettings
     dtype: np.dtype
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...]
 
     def __call__(self, index: int, counts: PairCounts, blocks: BlockSums | None) -> RegionNumbers:
-        assert blocks is not None
-        return self.of(self.names[index], counts, _intervals(blocks, self.settings))
-
-    def of(self, name: str, counts: PairCounts, intervals: BlockIntervals | None) -> RegionNumbers:
-        brightest = float(counts.real.percentile(100))
-        real_agreement = compute(counts.sums, brightest if brightest > 0 else None)
-        return RegionNumbers(
-            region=name,
-            box_px=None,
-            agreement=compute(counts.sums, self._psnr_peak(brightest)),
-            psnr_real_max=real_agreement.psnr_db,
-            real_max=brightest,
-            regression=regression(counts.sums, counts.both_zero),
-            intervals=intervals,
-            manders=manders(counts),
-            colocalization=None,
-            icc=compute_icc(counts.sums),
-            real_mean=float(counts.sums.real / counts.n) if counts.n else math.nan,
-            predicted_mean=float(counts.sums.predicted / counts.n) if counts.n else math.nan,
-            density=counts.density,
-            density_range=counts.density_range or (0.0, 1.0),
-        )
-
-    def _psnr_peak(self, brightest: float) -> float | None:
-        """MAX of the PSNR; floating point has no largest value, and an empty or black region no peak."""
-        wanted = self.settings.psnr_max
-        if wanted == "real":
-            return brightest if brightest > 0 else None
-        return largest_value(self.dtype) if wanted == "dtype" else float(wanted)
+        return region_numbers(self.names[index], counts, self.settings, self.dtype, blocks)
 
 
 @dataclass(frozen=True)
@@ -265,14 +179,14 @@ class _Numbers:
     channels: tuple[da.Array, da.Array]
     cache: ChunkCache
 
-    def of(self, pairs: SlidePairs, intervals: BlockIntervals, rois: tuple[RegionNumbers, ...]) -> ComparedPixels:
+    def of(self, pairs: SlidePairs, rois: tuple[RegionNumbers, ...]) -> ComparedPixels:
         main = pairs.frame if pairs.tissue is None else pairs.tissue
-        region = _Region(self.settings, self.comparison.real.slide.dtype)
-        tissue = None if pairs.tissue is None else region.of("tissue", pairs.tissue, intervals)
+        how, (blocks, *_) = (self.settings, self.comparison.real.slide.dtype), pairs.blocks
+        tissue = None if pairs.tissue is None else region_numbers("tissue", pairs.tissue, *how, blocks)
         return ComparedPixels(
             name=self.prediction.name,
             tissue=tissue,
-            frame=region.of("frame", pairs.frame, intervals if tissue is None else None),
+            frame=region_numbers("frame", pairs.frame, *how, blocks if tissue is None else None),
             rois=rois,
             region="frame" if tissue is None else "tissue",
             iou=iou_curve(main),

@@ -12,7 +12,6 @@ from napari_hrpn.analysis.rois.geometry import (
 from napari_hrpn.analysis.rois.levels import RoiImages, roi_images
 from napari_hrpn.analysis.rois.measurement import (
     RoiMeasurement,
-    RoiNumbers,
     colocalize_roi,
     measure_roi,
     preview_roi,
@@ -27,7 +26,6 @@ __all__ = [
     "Roi",
     "RoiImages",
     "RoiMeasurement",
-    "RoiNumbers",
     "colocalize_roi",
     "label_outline",
     "labelled_rois",

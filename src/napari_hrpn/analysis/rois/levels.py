@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import dask
 import numpy as np
 
 from napari_hrpn.analysis.slide_penetration import ProbeImage
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import dask.array as da
-    from numpy.typing import NDArray
 
     from napari_hrpn.slides import FinishedTiles
 
@@ -162,12 +160,6 @@ def roi_images(real: ProbeImage, predictions: tuple[ProbeImage, ...]) -> RoiImag
             )
     levels = shared_levels([_pyramid(each) for each in (real, *predictions)])
     return RoiImages(real, predictions, levels)
-
-
-def read_pixels(array: da.Array, rows: slice, columns: slice) -> NDArray[Any]:
-    """Pixels of a rectangle, read anew."""
-    # in this thread: those of dask would stay behind
-    return np.asarray(dask.compute(array[rows, columns], scheduler="synchronous")[0])
 
 
 def _pyramid(image: ProbeImage) -> list[da.Array]:

@@ -1,85 +1,53 @@
 """A region's numbers: at once from a level that can be afforded, or exactly from every pixel.
 
-Whatever its size, no more than a tile of it is in memory.
+Whatever its size, no more than a block of it is in memory.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.blocks import BlockSums
-from napari_hrpn.analysis.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap, compare_blocks
+from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks, looks_in_turn
+from napari_hrpn.analysis.bootstrap import compare_blocks
 from napari_hrpn.analysis.colocalization import (
     MOST_COLOCALIZED_PX,
     Colocalization,
     colocalization,
     too_large_words,
 )
-from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts
-from napari_hrpn.analysis.regression import Regression, regression
+from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
+from napari_hrpn.analysis.joint_histogram import PairBins
+from napari_hrpn.analysis.pair_counters import PairRange, RegionCounter, scan_pairs
+from napari_hrpn.analysis.region_numbers import RegionNumbers, region_numbers
 from napari_hrpn.analysis.rois.block_sides import block_side
-from napari_hrpn.analysis.rois.counting import (
-    RoiTiles,
-    count_pixels,
-    count_tiles,
-    density_range_of,
-    is_within,
-    read_level,
-    value_bins,
-)
-from napari_hrpn.analysis.rois.geometry import reaches_beyond, roi_bounds
-from napari_hrpn.analysis.rois.levels import read_pixels
-from napari_hrpn.core import Progress
+from napari_hrpn.analysis.rois.geometry import reaches_beyond, roi_bounds, roi_mask
+from napari_hrpn.core import Progress, drive
 from napari_hrpn.core.errors import AgreementError
+from napari_hrpn.settings import EvaluationSettings
+from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Collection, Generator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.rois.counting import Read
+    from napari_hrpn.analysis.block_scan import BlockCounter
+    from napari_hrpn.analysis.pair_counters import CountedPairs, Scan
     from napari_hrpn.analysis.rois.geometry import Roi
     from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
+    from napari_hrpn.slides import FinishedTiles
 
 # what is looked at to choose the range of the density, and what a preview may cost
 LOOK_PX = 2**20
 _PREVIEW_PX = 2**18
-
-
-@dataclass(frozen=True, eq=False)
-class RoiNumbers:
-    """Agreement of one prediction with the real channel in a region.
-
-    Attributes
-    ----------
-    name : str
-        Of the prediction.
-    agreement : Agreement
-        R2, RMSE and the like.
-    line : Regression
-        r, R_total, slope and the like.
-    density : numpy.ndarray of int64, shape (256, 256)
-        Pixels by real (row) and predicted (column) grey level.
-    blocks : BlockSums or None
-        What intervals are made of; None in a preview.
-    intervals : BlockIntervals or None
-        Of r and slope; None in a preview.
-    difference : BlockDifferences or None
-        This prediction less the first, of r and slope; None for the first, and in a preview.
-    """
-
-    name: str
-    agreement: Agreement
-    line: Regression
-    density: NDArray[np.int64]
-    blocks: BlockSums | None = None
-    intervals: BlockIntervals | None = None
-    difference: BlockDifferences | None = None
+_MOST_BEYOND = 0.01
+_CACHE_BYTES = 2**26
+_SETTINGS = EvaluationSettings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,26 +56,35 @@ class RoiMeasurement:
 
     Attributes
     ----------
-    numbers : tuple of RoiNumbers
+    numbers : tuple of RegionNumbers
         Of each prediction.
     level : int
         Level of the real slide that was read, 0 for every pixel.
     downsample : tuple of float
         Full-resolution pixels per pixel of that level, along y and x.
-    n : int
-        Pixels of that level.
-    density_range : tuple of float
-        Grey levels that the densities span.
     is_clipped : bool
         Whether the region reaches beyond the slide, where nothing counts.
     """
 
-    numbers: tuple[RoiNumbers, ...]
+    numbers: tuple[RegionNumbers, ...]
     level: int
     downsample: tuple[float, float]
-    n: int
-    density_range: tuple[float, float]
     is_clipped: bool
+
+    @property
+    def n(self) -> int:
+        """Pixels of that level."""
+        return self.numbers[0].sums.n
+
+    @property
+    def density_range(self) -> tuple[float, float]:
+        """Grey levels that the densities span."""
+        return self.numbers[0].density_range
+
+    @property
+    def densities(self) -> list[NDArray[np.int64]]:
+        """Pixels by real (row) and predicted (column) grey level, for each prediction."""
+        return [numbers.density for numbers in self.numbers if numbers.density is not None]
 
     @property
     def is_exact(self) -> bool:
@@ -119,7 +96,7 @@ def preview_roi(
     images: RoiImages,
     roi: Roi,
     *,
-    read: Read = read_pixels,
+    cache: ChunkCache | None = None,
     most_px: float = _PREVIEW_PX,
     density_range: tuple[float, float] | None = None,
 ) -> RoiMeasurement:
@@ -133,8 +110,8 @@ def preview_roi(
         What to compare.
     roi : Annotation or LabelledRoi
         The region.
-    read : callable
-        Gives pixels of an array in rows and columns, such as `ChunkCache.read`.
+    cache : ChunkCache, optional
+        What pixels are read through; without it they are read anew.
     most_px : float
         How many pixels the rectangle around the region may have.
     density_range : tuple of float, optional
@@ -153,10 +130,11 @@ def preview_roi(
         If they cannot be read.
     """
     level = images.level_for(_area(images, roi), most_px)
-    mask, pixels = read_level(images, roi, level, read, images.finished)
-    if density_range is None or not is_within(pixels, mask, density_range):
-        density_range = density_range_of(pixels, mask)
-    return _measurement(images, roi, level, count_pixels(mask, pixels, density_range), density_range)
+    inside, block = _Inside(roi, images.finished, level.downsample), _block(images, roi, level, cache)
+    if density_range is None or not _is_within(level, block, inside, density_range):
+        density_range = _density_range_of(_chosen(level, block, inside))
+    counters = drive(_counted(level, inside, density_range, (), partial(_count_block, block)))
+    return _measurement(images, roi, level, [counter.pairs for counter in counters], _SETTINGS)
 
 
 def measure_roi(
@@ -176,7 +154,7 @@ def measure_roi(
     Yields
     ------
     Progress
-        After each tile; of floating point in more than one tile, each is read twice.
+        After each block; of floating point, each is counted twice.
 
     Returns
     -------
@@ -190,20 +168,20 @@ def measure_roi(
     SlideError
         If they cannot be read.
     """
-    coarse, finished = images.level_for(_area(images, roi), LOOK_PX), images.finished
-    mask, pixels = read_level(images, roi, coarse, read_pixels, finished)
-    density_range = density_range_of(pixels, mask)
-    # as in a report, so that both have the same intervals
-    sides = [block_side(images.real, each, roi, finished) for each in images.predictions]
-    # what was looked at may be all there is to read
-    tiles = RoiTiles(images, roi, (mask, pixels) if coarse.number == 0 else None, finished)
-    bins = yield from value_bins(tiles)
-    wanted = [PairBins(values, density_range) for values in bins]
-    shared = [max(sides[0], side) for side in sides]
-    every = [{*shared, sides[0]}, *({own, both} for own, both in zip(sides[1:], shared[1:], strict=True))]
-    counts, blocks = yield from count_tiles(tiles, wanted, every)
-    result = _measurement(images, roi, images.levels[0], counts, density_range)
-    return _with_intervals(result, blocks, sides, resamples, seed)
+    coarse, finest, finished = images.level_for(_area(images, roi), LOOK_PX), images.levels[0], images.finished
+    inside, block = _Inside(roi, finished), _block(images, roi, coarse)
+    inside_block = inside if coarse is finest else _Inside(roi, finished, coarse.downsample)
+    density_range = _density_range_of(_chosen(coarse, block, inside_block))
+    # as in a report, so that both have the same intervals; the real pixels are read once for all predictions
+    cache = ChunkCache(_CACHE_BYTES)
+    sides = [block_side(images.real, each, roi, finished, cache) for each in images.predictions]
+    every = [{*(max(sides[0], side) for side in sides)}, *({side, max(sides[0], side)} for side in sides[1:])]
+    # the block may be all there is to read
+    in_blocks = partial(count_blocks, finest.arrays, looks=looks_in_turn, bounds=roi_bounds(roi, images.shape))
+    scan = partial(_count_block, block) if coarse is finest else in_blocks
+    counters = yield from _counted(finest, inside, density_range, every, scan)
+    settings = replace(_SETTINGS, resamples=resamples, seed=seed)
+    return _measurement(images, roi, finest, [counter.pairs for counter in counters], settings, sides)
 
 
 def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
@@ -231,8 +209,85 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
     area = _area(images, roi)
     if area > MOST_COLOCALIZED_PX:
         raise AgreementError(too_large_words(area))
-    mask, (real, *predicted) = read_level(images, roi, images.levels[0], read_pixels, images.finished)
-    return tuple(colocalization(real, each, mask) for each in predicted)
+    level = images.levels[0]
+    real, *predicted = _chosen(level, _block(images, roi, level), _Inside(roi, images.finished))
+    return tuple(colocalization(real, each) for each in predicted)
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """The pixels of a region on a level, of unfinished predictions those that are finished."""
+
+    roi: Roi
+    finished: FinishedTiles | None
+    downsample: tuple[float, float] = (1.0, 1.0)
+
+    def within(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Which pixels of a rectangle of the level are inside."""
+        mask = roi_mask(self.roi, rows, columns, self.downsample)
+        return mask if self.finished is None else mask & self.finished.within(rows, columns, self.downsample)
+
+
+def _block(images: RoiImages, roi: Roi, level: SharedLevel, cache: ChunkCache | None = None) -> PixelBlock:
+    """The rectangle around a region on a level."""
+    bounds = zip(roi_bounds(roi, images.shape), level.downsample, level.arrays[0].shape, strict=True)
+    rows, columns = (
+        slice(min(math.floor(part.start / step), size), min(math.ceil(part.stop / step), size))
+        for part, step, size in bounds
+    )
+    return PixelBlock(rows, columns, cache)
+
+
+def _chosen(level: SharedLevel, block: PixelBlock, inside: _Inside) -> list[NDArray[Any]]:
+    """Pixels of a block that are inside, of each image."""
+    mask = block.inside(inside)
+    return [block.pixels(array)[mask] if mask.any() else np.empty(0, array.dtype) for array in level.arrays]
+
+
+def _is_within(level: SharedLevel, block: PixelBlock, inside: _Inside, density_range: tuple[float, float]) -> bool:
+    """Whether hardly a pixel lies beyond a range of grey levels."""
+    low, high = density_range
+    mask = block.inside(inside)
+    most = _MOST_BEYOND * np.count_nonzero(mask)
+    images = [block.pixels(array) for array in level.arrays] if mask.any() else []
+    return all(np.count_nonzero(mask & ((image < low) | (image > high))) <= most for image in images)
+
+
+def _density_range_of(chosen: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    """Choose the grey levels of a density."""
+    if not chosen[0].size:
+        return 0.0, 1.0
+    if not all(np.isfinite(each).all() for each in chosen):
+        raise AgreementError("Some pixels are not finite (NaN or infinite), expected numbers: leave them out.")
+    ends = [tuple(map(float, np.percentile(each, DENSITY_PERCENTILES))) for each in chosen]
+    return range_of_density([(low, high) for low, high in ends], whole=any(each.dtype.kind in "biu" for each in chosen))
+
+
+def _counted(
+    level: SharedLevel,
+    inside: _Inside,
+    density_range: tuple[float, float],
+    sides: Sequence[Collection[int]],
+    scan: Scan,
+) -> Generator[Progress, None, list[RegionCounter]]:
+    """Count the pixel pairs of each prediction, with sums over blocks of some sides."""
+    pairs = [(level.arrays[0], predicted) for predicted in level.arrays[1:]]
+    ranges = [PairRange(channels, inside) for channels in pairs]
+
+    def counters() -> list[RegionCounter]:
+        bins = [PairBins(one.bins, density_range) for one in ranges]
+        return [
+            RegionCounter(channels, one, inside, some)
+            for channels, one, some in zip(pairs, bins, sides or [()] * len(pairs), strict=True)
+        ]
+
+    return (yield from scan_pairs(ranges, counters, scan))
+
+
+def _count_block(block: PixelBlock, counters: Sequence[BlockCounter[Any]]) -> Generator[Progress, None, None]:
+    for counter in counters:
+        counter.add(counter.look(block))
+    yield Progress(1, 1)
 
 
 def _area(images: RoiImages, roi: Roi) -> int:
@@ -244,33 +299,21 @@ def _measurement(
     images: RoiImages,
     roi: Roi,
     level: SharedLevel,
-    counts: Sequence[PairCounts],
-    density_range: tuple[float, float],
+    counted: Sequence[CountedPairs],
+    settings: EvaluationSettings,
+    sides: Sequence[int] = (),
 ) -> RoiMeasurement:
-    peak = largest_value(level.arrays[0].dtype)
+    """Each prediction has blocks as wide as it needs, whatever others need; two are compared on the wider ones."""
+    rows, columns = roi_bounds(roi, images.shape)
+    box_px = rows.start, rows.stop, columns.start, columns.stop
+    resampling = {"resamples": settings.resamples, "seed": settings.seed}
     numbers = []
-    for image, pairs in zip(images.predictions, counts, strict=True):
-        assert pairs.density is not None
-        line = regression(pairs.sums, pairs.both_zero)
-        numbers.append(RoiNumbers(image.name, compute(pairs.sums, peak), line, pairs.density))
-    return RoiMeasurement(
-        numbers=tuple(numbers),
-        level=level.number,
-        downsample=level.downsample,
-        n=counts[0].n,
-        density_range=density_range,
-        is_clipped=reaches_beyond(roi, images.shape),
-    )
-
-
-def _with_intervals(
-    result: RoiMeasurement, blocks: Sequence[dict[int, BlockSums]], sides: Sequence[int], resamples: int, seed: int
-) -> RoiMeasurement:
-    """Each prediction with blocks as wide as it needs, whatever others need; two are compared on the wider ones."""
-    numbers = []
-    for k, (own, sums, side) in enumerate(zip(result.numbers, blocks, sides, strict=True)):
-        intervals = block_bootstrap(sums[side], resamples=resamples, seed=seed)
-        both = max(sides[0], side)
-        apart = compare_blocks(blocks[0][both], sums[both], resamples=resamples, seed=seed) if k else None
-        numbers.append(replace(own, blocks=sums[side], intervals=intervals, difference=apart))
-    return replace(result, numbers=tuple(numbers))
+    for k, pairs in enumerate(counted):
+        blocks, difference = pairs.blocks[sides[k]] if sides else None, None
+        if k and sides:
+            both = max(sides[0], sides[k])
+            difference = compare_blocks(counted[0].blocks[both], pairs.blocks[both], **resampling)
+        found = region_numbers(roi.name, pairs.counts, settings, level.arrays[0].dtype, blocks)
+        numbers.append(replace(found, box_px=box_px, blocks=blocks, difference=difference))
+    is_clipped = reaches_beyond(roi, images.shape)
+    return RoiMeasurement(tuple(numbers), level.number, level.downsample, is_clipped)

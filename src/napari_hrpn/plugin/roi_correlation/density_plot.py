@@ -136,7 +136,7 @@ class DensityPlot(Plot):
         if self._shown is None or event.inaxes is not self.figure.axes[0]:
             return ""
         measurement, which = self._shown
-        density = measurement.numbers[which].density
+        density = measurement.densities[which]
         low, high = measurement.density_range
         places = (math.floor((value - low) / (high - low) * len(density)) for value in (event.xdata, event.ydata))
         row, column = places
@@ -182,7 +182,7 @@ def draw_density(
 def _scale(measurement: RoiMeasurement, which: int) -> _Scale:
     """Axes to the brightest pixels but a few, in steps, so that they seldom change; the same for all predictions."""
     low, high = measurement.density_range
-    densities = [numbers.density for numbers in measurement.numbers]
+    densities = measurement.densities
     cells = len(densities[0])
     # steps of an eighth of a power of two
     wanted = max(8, *map(_last_used, densities)) * _ROOM
@@ -209,15 +209,14 @@ def _steady(found: _Scale, before: _Scale) -> _Scale:
 
 
 def _show(density: _Density, measurement: RoiMeasurement, which: int, scale: _Scale) -> None:
-    numbers = measurement.numbers[which]
     low, high = measurement.density_range
     with np.errstate(divide="ignore"):
-        logarithms = np.log10(numbers.density.T.astype(np.float64))
+        logarithms = np.log10(measurement.densities[which].T.astype(np.float64))
     logarithms[~np.isfinite(logarithms)] = np.nan
     density.image.set_data(logarithms)
     density.image.set_extent((low, high, low, high))
     ends = scale.low, scale.high
     density.identity.set_data(ends, ends)
-    line = numbers.line
+    line = measurement.numbers[which].regression
     has_line = math.isfinite(line.slope)
     density.fit.set_data(ends if has_line else (), [line.intercept + line.slope * x for x in ends] if has_line else ())

@@ -14,29 +14,23 @@ import numpy as np
 
 from napari_hrpn import __version__
 from napari_hrpn.analysis import LabelledRoi, label_outline, outlined, roi_bounds
+from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, ROI_FILE, metrics_in
 from napari_hrpn.plugin.parts.saving import write_figure, write_table
 from napari_hrpn.plugin.roi_correlation.density_plot import draw_density
-from napari_hrpn.plugin.roi_correlation.results import (
-    AGREEMENT,
-    COLOCALIZED,
-    DIFFERENCES,
-    RoiRow,
-    short_names,
-    summary,
-)
+from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary
 from napari_hrpn.reports import number
 from napari_hrpn.slides import Annotation, SlideError, slide_name, taken_away, write_geojson
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from matplotlib.figure import Figure
 
     from napari_hrpn.analysis import RoiImages, RoiMeasurement
     from napari_hrpn.analysis.slide_penetration import ProbeImage
-    from napari_hrpn.plugin.roi_correlation.results import Number, Quantity
+    from napari_hrpn.plugin.roi_correlation.results import Number
 
 _PANEL_INCHES = 3.6
 
@@ -112,30 +106,29 @@ def _place(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[
 
 def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: int) -> dict[str, Any]:
     numbers, record = measurement.numbers[k], row.numbers(k)
-    found: dict[str, Any] = {"prediction": numbers.name, **_cells(record, AGREEMENT)}
-    found["residual_sd"] = numbers.line.residual_sd
-    found["orthogonal_slope"] = numbers.line.orthogonal_slope
+    found: dict[str, Any] = {"prediction": exported.images.predictions[k].name}
+    found |= _cells(record, ROI) | _cells(record, ROI_FILE)
     found["block_side_px"] = None if numbers.blocks is None else numbers.blocks.side_px
     found["blocks"] = None if numbers.intervals is None else numbers.intervals.blocks
     if len(exported.names) > 1:
         found["compared_with"] = exported.images.predictions[0].name if k else None
-        found |= _cells(record, DIFFERENCES)
+        found |= _cells(record, ROI_DIFFERENCE)
     if any(other.colocalization for other in exported.rows):
-        found |= _cells(record, COLOCALIZED)
-    reasons = [numbers.line.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
+        found |= _cells(record, ROI_COLOCALIZATION)
+    reasons = [numbers.regression.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
     return {**found, "reason": "; ".join(filter(None, reasons))}
 
 
-def _cells(record: Mapping[str, Number], quantities: Sequence[Quantity]) -> dict[str, float | None]:
-    """Columns of quantities, with the ends of their intervals; None for what is not known."""
+def _cells(record: Mapping[str, Number], view: str) -> dict[str, float | None]:
+    """Columns of metrics, with the ends of their intervals; None for what is not known."""
     cells: dict[str, float | None] = {}
-    for quantity in quantities:
-        found = record.get(quantity.key)
-        cells[quantity.key] = getattr(found, "value", None)
-        if quantity.has_interval:
+    for metric in metrics_in(view):
+        found = record.get(metric.key)
+        cells[metric.key] = getattr(found, "value", None)
+        if metric.interval:
             interval = getattr(found, "interval", None)
-            cells[f"{quantity.key}_low"] = getattr(interval, "low", None)
-            cells[f"{quantity.key}_high"] = getattr(interval, "high", None)
+            cells[f"{metric.key}_low"] = getattr(interval, "low", None)
+            cells[f"{metric.key}_high"] = getattr(interval, "high", None)
     return cells
 
 
@@ -148,7 +141,7 @@ def roi_figure(exported: Exported, row: RoiRow) -> Figure:
     figure = Figure(figsize=(_PANEL_INCHES * 1.25 * count, _PANEL_INCHES), layout="constrained")
     for k, (axes, name) in enumerate(zip(figure.subplots(1, count, squeeze=False)[0], exported.names, strict=True)):
         draw_density(axes, row.measurement, k)
-        line = row.measurement.numbers[k].line
+        line = row.measurement.numbers[k].regression
         axes.set_title(
             f"{row.listed.name}, {name}\nr = {number(line.pearson_r)}, slope = {number(line.slope)}, "
             f"n = {row.measurement.n:,} px",
@@ -164,16 +157,16 @@ def _density_rows(exported: Exported, row: RoiRow) -> list[dict[str, Any]]:
     assert row.measurement is not None
     low, high = row.measurement.density_range
     found = []
-    for name, numbers in zip(exported.names, row.measurement.numbers, strict=True):
-        step = (high - low) / len(numbers.density)
-        for y, p in zip(*(index.tolist() for index in np.nonzero(numbers.density)), strict=True):
+    for name, density in zip(exported.names, row.measurement.densities, strict=True):
+        step = (high - low) / len(density)
+        for y, p in zip(*(index.tolist() for index in np.nonzero(density)), strict=True):
             found.append(
                 {
                     "roi": row.listed.name,
                     "prediction": name,
                     "real": low + (y + 0.5) * step,
                     "predicted": low + (p + 0.5) * step,
-                    "pixels": int(numbers.density[y, p]),
+                    "pixels": int(density[y, p]),
                 }
             )
     return found
@@ -188,9 +181,11 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
         found["n px"] = row.measurement.n
         for k, name in enumerate(exported.names):
             record = row.numbers(k)
-            for quantity in AGREEMENT:
-                title = f"{name}: {quantity.name}" if len(exported.names) > 1 else quantity.name
-                value, interval, _ = record[quantity.key]
+            for metric in metrics_in(ROI):
+                # as it stands at the head of a sentence, in letters that any program shows
+                title = f"{metric.title[0].upper()}{metric.title[1:]}".replace("²", "2")
+                title = f"{name}: {title}" if len(exported.names) > 1 else title
+                value, interval, _ = record[metric.key]
                 found[title] = value
                 if interval is not None:
                     found |= {f"{title} low": interval.low, f"{title} high": interval.high}

@@ -107,7 +107,7 @@ class Previews(QObject):
             found: RoiMeasurement | ValueError
             try:
                 found = preview_roi(
-                    images, listed.roi, read=self._cache.read, most_px=self._most_px, density_range=density_range
+                    images, listed.roi, cache=self._cache, most_px=self._most_px, density_range=density_range
                 )
             except ValueError as error:
                 found = error

@@ -10,17 +10,18 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
+from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, metrics_in
 from napari_hrpn.plugin.parts.combo_box import combo_box
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.roi_correlation.density_plot import DensityPlot
-from napari_hrpn.plugin.roi_correlation.results import AGREEMENT, COLOCALIZED, DIFFERENCES, summary
+from napari_hrpn.plugin.roi_correlation.results import summary
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_hrpn.analysis import Colocalization, MeanAndSd, RoiMeasurement, RoiNumbers
+    from napari_hrpn.analysis import MeanAndSd, RegionNumbers, RoiMeasurement
     from napari_hrpn.plugin.roi_correlation.results import RoiRow
 
 _NO_PAIR = "There is nothing to correlate yet."
@@ -81,8 +82,8 @@ class ResultPanel:
             numbers = numbers_html(row, self._names)
         self.level_label.setText(heading)
         self.numbers_label.setText(numbers)
-        colocalized = () if row is None else row.colocalization
-        self.colocalization_label.setText(_colocalization_html(colocalized, self._names))
+        colocalized = "" if row is None else _colocalization_html(row, self._names)
+        self.colocalization_label.setText(colocalized)
         self.colocalization_label.setVisible(bool(colocalized))
 
     def show_summary(self, rows: Sequence[RoiRow]) -> None:
@@ -122,7 +123,7 @@ def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
     waiting = sum(row.measurement is None and not row.problem for row in rows)
     more = f", {waiting} still to be measured" if waiting else ""
     lines = [f"<b>Mean ± SD over {measured} {'ROI' if measured == 1 else 'ROIs'}</b>{more}"]
-    titles = {key: title for key, title, *_ in (*AGREEMENT, *DIFFERENCES)}
+    titles = {metric.key: metric.short_title for metric in (*metrics_in(ROI), *metrics_in(ROI_DIFFERENCE))}
     for name, means in zip(names, summary(rows, len(names)), strict=True):
         words = " · ".join(_mean_text(titles[key], found, measured) for key, found in means.items())
         lines.append(f"{name}: {words}" if len(names) > 1 else words)
@@ -140,28 +141,30 @@ def numbers_html(row: RoiRow, names: Sequence[str]) -> str:
     if row.measurement is None:
         return ""
     texts = [{key: one.text.replace(" ", "&nbsp;") for key, one in row.numbers(k).items()} for k in range(len(names))]
-    lines = [(title, [found[key] for found in texts]) for key, title, *_ in AGREEMENT]
+    lines = [(metric.short_title, [found[metric.key] for found in texts]) for metric in metrics_in(ROI)]
     lines.append(("n", [f"{row.measurement.n:,}&nbsp;px"]))
+    shown = metrics_in(ROI_DIFFERENCE)
     differences = [
         f"{name} − {names[0]}, paired: "
-        + ", ".join(f"{title.removeprefix('Δ')}&nbsp;{found[key]}" for key, title, *_ in DIFFERENCES)
+        + ", ".join(f"{metric.title.removeprefix('Δ')}&nbsp;{found[metric.key]}" for metric in shown)
         for name, found in zip(names, texts, strict=True)
-        if DIFFERENCES[0].key in found
+        if shown[0].key in found
     ]
     return _table_html(lines, names) + "<br>".join(differences)
 
 
-def _colocalization_html(found: Sequence[Colocalization], names: Sequence[str]) -> str:
+def _colocalization_html(row: RoiRow, names: Sequence[str]) -> str:
     """Manders and Costes of one region, for a label."""
-    if not found:
+    if row.measurement is None or not row.colocalization:
         return ""
+    records = [row.numbers(k) for k in range(len(names))]
+    titled = [metric for metric in metrics_in(ROI_COLOCALIZATION) if metric.title]
     lines = []
-    for name, quantities in groupby((one for one in COLOCALIZED if one.name), lambda one: one.name):
-        keys = [one.key for one in quantities]
-        lines.append((name, ["&nbsp;/&nbsp;".join(number(getattr(one, key)) for key in keys) for one in found]))
-    return _table_html(lines, names) + "<br>".join(
-        _whose({name: [one.reason] for name, one in zip(names, found, strict=True)})
-    )
+    for line, metrics in groupby(titled, lambda metric: metric.line):
+        keys = [metric.key for metric in metrics]
+        lines.append((line, ["&nbsp;/&nbsp;".join(number(record[key].value) for key in keys) for record in records]))
+    reasons = {name: [found.reason] for name, found in zip(names, row.colocalization, strict=True)}
+    return _table_html(lines, names) + "<br>".join(_whose(reasons))
 
 
 def _table_html(lines: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]) -> str:
@@ -177,7 +180,7 @@ def _doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
     """Why a number is missing or partial."""
     reasons = {}
     for name, numbers in zip(names, measurement.numbers, strict=True):
-        reasons[name] = [numbers.line.reason]
+        reasons[name] = [numbers.regression.reason]
         if numbers.intervals is not None and not _is_too_small(numbers):
             reasons[name].append(numbers.intervals.pearson_r.reason)
     clipped = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
@@ -208,5 +211,5 @@ def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
     return f"{start}; this region has {measurement.n:,} px."
 
 
-def _is_too_small(numbers: RoiNumbers) -> bool:
+def _is_too_small(numbers: RegionNumbers) -> bool:
     return numbers.intervals is not None and numbers.blocks is not None and numbers.blocks.effective < LEAST_BLOCKS

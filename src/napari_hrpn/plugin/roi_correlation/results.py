@@ -1,79 +1,35 @@
 """Numbers of regions of interest: which there are, what is known of each region, and the table of all regions.
 
-`AGREEMENT` and `COLOCALIZED` are the one list of them; its keys are the columns of the CSV file.
+Which there are, in which order, and what they are called is in `napari_hrpn.analysis.metrics`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from magicgui.widgets import CheckBox
 from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 
-from napari_hrpn.analysis import Colocalization, MeanAndSd, RandomRois, RoiMeasurement, mean_and_sd
-from napari_hrpn.plugin.parts.numbers_table import NumbersTable
+from napari_hrpn.analysis import Colocalization, Manders, MeanAndSd, RandomRois, RoiMeasurement, mean_and_sd
+from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, ROI_FILE, ROI_FIRST, metrics_in
+from napari_hrpn.plugin.parts.numbers_table import NumbersTable, count
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_hrpn.analysis import Interval
+    from napari_hrpn.analysis import Interval, RegionNumbers
+    from napari_hrpn.analysis.metrics import Metric
 
 
-class Quantity(NamedTuple):
-    """A number of a region and a prediction."""
-
-    key: str  # Its column in the CSV file
-    title: str  # In the table; empty where only the file has it
-    definition: str
-    name: str = ""  # In GeoJSON, and of the line of co-localisation that it stands in
-    is_first: bool = False  # Whether the table has it before more columns are asked for
-    has_interval: bool = False  # From a spatial block bootstrap
-
-
-AGREEMENT = (
-    Quantity("pearson_r", "r", "Pearson correlation of all pixels of the region, -1 to 1", "Pearson r", True, True),
-    Quantity("r_total", "R_total", "Pearson correlation without pixels that are zero in both, as in Fiji", "R_total"),
-    Quantity("slope", "slope", "of the least-squares line, predicted = intercept + slope × real", "Slope", True, True),
-    Quantity("intercept", "intercept", "of the least-squares line, in grey levels", "Intercept"),
-    Quantity(
-        "r2", "R²", "1 - SSE/SST of the prediction itself, not of the line; negative if worse than the mean", "R2"
-    ),
-    Quantity("rmse", "RMSE", "root of the mean squared error, in grey levels", "RMSE"),
-)
-DIFFERENCES = (
-    Quantity("pearson_r_difference", "Δr", "r less that of the first prediction, blocks paired", has_interval=True),
-    Quantity("slope_difference", "Δslope", "slope less that of the first, blocks paired", has_interval=True),
-)
-_MANDERS, _ABOVE, _COSTES = "Manders M1 / M2", "M1 / M2 above Costes' thresholds", "Costes' thresholds"
-COLOCALIZED = (
-    Quantity(
-        "manders_m1", "M1", "Manders: share of the real grey levels where the prediction is not 0", _MANDERS, True
-    ),
-    Quantity(
-        "manders_m2", "M2", "Manders: share of the predicted grey levels where the real image is not 0", _MANDERS, True
-    ),
-    Quantity("thresholded_m1", "tM1", "Manders M1 above Costes' thresholds", _ABOVE, True),
-    Quantity("thresholded_m2", "tM2", "Manders M2 above Costes' thresholds", _ABOVE, True),
-    Quantity("overlap", "overlap", "Overlap coefficient", "overlap coefficient"),
-    Quantity("icq", "ICQ", "Li's intensity correlation quotient, -0.5 to 0.5", "Li's ICQ"),
-    # the line of the thresholds is in the file alone
-    Quantity("costes_slope", "", "Slope of the line on which Costes' thresholds lie", ""),
-    Quantity("costes_intercept", "", "Intercept of that line, in grey levels", ""),
-    Quantity("costes_threshold_real", "Costes real", "Costes' threshold of the real image, in grey levels", _COSTES),
-    Quantity(
-        "costes_threshold_predicted", "Costes pred.", "Costes' threshold of the prediction, in grey levels", _COSTES
-    ),
-)
 _INDEX = Qt.ItemDataRole.UserRole
 _VALUE = Qt.ItemDataRole.UserRole + 1
-_NAME = Quantity("roi", "ROI", "Name of the region")
-_N = Quantity("n", "n", "Pixels of the region on the slide, at full resolution")
+_COLOCALIZED = metrics_in(ROI_COLOCALIZATION)
+_AGREEMENT = [*metrics_in(ROI), *metrics_in(ROI_DIFFERENCE), *metrics_in(ROI_FILE), *metrics_in(ROI_FIRST)]
 _SAYS_NOTHING = ("predicted", "prediction", "probe", "qd")
 
 
@@ -110,21 +66,25 @@ class RoiRow:
     origin: Origin = Origin()
 
     def numbers(self, k: int) -> dict[str, Number]:
-        """What is known of a prediction, by the keys of the quantities."""
-        found: dict[str, Number] = {}
-        if self.measurement is not None:
-            numbers = self.measurement.numbers[k]
-            for key, *_ in AGREEMENT:
-                source = numbers.agreement if key in ("r2", "rmse") else numbers.line
-                interval = getattr(numbers.intervals, key, None)
-                found[key] = Number(float(getattr(source, key)), interval, numbers.line.reason)
-            for key, *_ in DIFFERENCES if numbers.difference is not None else ():
-                interval = getattr(numbers.difference, key.removesuffix("_difference"))
-                found[key] = Number(interval.estimate, interval)
+        """What is known of a prediction, by the keys of the metrics."""
+        if self.measurement is None:
+            return {}
+        region = self.measurement.numbers[k]
+        reason = region.regression.reason
+        known = {m.key: _number(m, region, reason) for m in _AGREEMENT if m not in _COLOCALIZED}
         if self.colocalization:
             one = self.colocalization[k]
-            found |= {key: Number(float(getattr(one, key)), None, one.reason) for key, *_ in COLOCALIZED}
-        return found
+            # of the same pixels as all of them, which those of a preview are not
+            manders = Manders(one.manders_m1, one.manders_m2, one.overlap, one.n)
+            region = replace(region, colocalization=one, manders=manders)
+            known |= {m.key: _number(m, region, one.reason) for m in _COLOCALIZED}
+        return {key: found for key, found in known.items() if found is not None}
+
+
+def _number(metric: Metric, region: RegionNumbers, reason: str) -> Number | None:
+    value = metric.value(region)
+    interval = None if metric.interval is None else metric.interval(region)
+    return None if value is None else Number(float(value), interval, reason)
 
 
 def short_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -145,7 +105,7 @@ def summary(rows: Sequence[RoiRow], predictions: int) -> list[dict[str, MeanAndS
     found = []
     for k in range(predictions):
         records = [row.numbers(k) for row in rows if row.measurement is not None]
-        keys = [key for key, *_ in (*AGREEMENT, *(DIFFERENCES if k else ()))]
+        keys = [metric.key for metric in (*metrics_in(ROI), *(metrics_in(ROI_DIFFERENCE) if k else ()))]
         found.append({key: mean_and_sd(record[key].value for record in records if key in record) for key in keys})
     return found
 
@@ -199,12 +159,14 @@ class RoiTable(NumbersTable):
         self.setSortingEnabled(False)
         has_colocalized = any(row.colocalization for row in rows)
         columns = _columns(len(names), has_more=self.more_box.value, has_colocalized=has_colocalized)
-        self._set_titles([_title(quantity, names[k] if len(names) > 1 else "") for quantity, k in columns])
+        titles = [_title(metric, names[k] if len(names) > 1 else "") for metric, k in columns]
+        self._set_titles([("ROI", "Name of the region"), *titles])
         self.setRowCount(len(rows))
         for index, row in enumerate(rows):
             records = [row.numbers(k) for k in range(len(names))]
-            for column, (quantity, k) in enumerate(columns):
-                self.setItem(index, column, _Item(index, *_cell(row, quantity, records[k])))
+            self.setItem(index, 0, _Item(index, row.listed.name, None, row.problem))
+            for column, (metric, k) in enumerate(columns, start=1):
+                self.setItem(index, column, _Item(index, *_cell(row, metric, records[k])))
         self.resizeColumnsToContents()
         self._fit()
         # sorts by the column that the user has chosen
@@ -246,36 +208,34 @@ class RoiTable(NumbersTable):
             self.picked.emit(index)
 
 
-def _columns(predictions: int, *, has_more: bool, has_colocalized: bool) -> list[tuple[Quantity, int]]:
+def _columns(predictions: int, *, has_more: bool, has_colocalized: bool) -> list[tuple[Metric, int]]:
     """What is shown, and of which prediction; of the first where it is of the region itself."""
-    first = [quantity for quantity in AGREEMENT if quantity.is_first]
-    colocalized = [one for one in COLOCALIZED if one.is_first or (has_more and one.title)] if has_colocalized else []
-    rest = [one for one in (*DIFFERENCES, *AGREEMENT) if not one.is_first] if has_more else []
-    found = [
-        (_NAME, 0),
-        *product(first, range(predictions)),
-        (_N, 0),
-        *product([*colocalized, *rest], range(predictions)),
+    differences = metrics_in(ROI_DIFFERENCE)
+    more = (*_COLOCALIZED, *differences, *metrics_in(ROI)) if has_more else ()
+    shown = dict.fromkeys((*metrics_in(ROI_FIRST), *more))
+    return [
+        (metric, k)
+        for metric in shown
+        if metric.title and (has_colocalized or metric not in _COLOCALIZED)
+        for k in range(metric in differences, 1 if metric.key == "n" else predictions)
     ]
-    return [(one, k) for one, k in found if k or one not in DIFFERENCES]
 
 
-def _title(quantity: Quantity, name: str) -> tuple[str, str]:
-    if quantity in (_NAME, _N):
-        return quantity.title, quantity.definition
-    interval = ", with its 95 % interval from a spatial block bootstrap" if quantity.has_interval else ""
-    return f"{quantity.title} {name}".strip(), f"{quantity.title}: {quantity.definition}{interval}"
+def _title(metric: Metric, name: str) -> tuple[str, str]:
+    """Name of a column, and its tooltip."""
+    title = metric.short_title
+    interval = " With its 95 % interval from a spatial block bootstrap." if metric.interval else ""
+    shown = title if metric.key == "n" else f"{title} {name}".strip()
+    return shown, f"{title}: {metric.definition}{interval}"
 
 
-def _cell(row: RoiRow, quantity: Quantity, record: Mapping[str, Number]) -> tuple[str, float | None, str]:
+def _cell(row: RoiRow, metric: Metric, record: Mapping[str, Number]) -> tuple[str, float | None, str]:
     """Text, what it is sorted by, and tooltip."""
-    if quantity is _NAME:
-        return row.listed.name, None, row.problem
-    if quantity is _N and row.measurement is not None:
-        return f"{row.measurement.n:,}", row.measurement.n, ""
-    found = record.get(quantity.key)
+    found = record.get(metric.key)
     if found is None:
         return "–" if row.problem else "…", None, row.problem
+    if metric.key == "n":
+        return count(int(found.value)), found.value, ""
     reason = found.reason
     if found.interval is not None:
         reason = found.interval.reason or f"95 % interval from {found.interval.units:.1f} blocks"

@@ -1,0 +1,139 @@
+"""Counters of the pixel pairs of a real and a predicted channel, in one region or everywhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from napari_hrpn.analysis.blocks import BlockSums, update_blocks
+from napari_hrpn.analysis.intensity_histogram import ValueBins, bins_between, bins_of_types
+from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.moments import checked_pair
+from napari_hrpn.core import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.block_scan import BlockCounter, Inside, PixelBlock
+
+    Channels = tuple[da.Array, da.Array]
+    Scan = Callable[[Sequence[BlockCounter[Any]]], Generator[Progress, None, None]]
+
+_Counters = TypeVar("_Counters", bound="Sequence[BlockCounter[Any]]")
+
+
+@dataclass(frozen=True)
+class CountedPairs:
+    """Pixel pairs of a region and their sums over blocks, by the side of the blocks; tiles are pooled with ``+``."""
+
+    counts: PairCounts
+    blocks: Mapping[int, BlockSums] = field(default_factory=dict)
+
+    def __add__(self, other: CountedPairs) -> CountedPairs:
+        blocks = {side: sums + other.blocks[side] for side, sums in self.blocks.items()}
+        return CountedPairs(self.counts + other.counts, blocks)
+
+
+def count_pairs(
+    real: NDArray[Any],
+    predicted: NDArray[Any],
+    inside: NDArray[np.bool_],
+    bins: PairBins,
+    sides_px: Collection[int] = (),
+    origin: tuple[int, int] = (0, 0),
+) -> CountedPairs:
+    """Count some pixels of a rectangle that begins at an origin."""
+    blocks = {side: BlockSums(side) for side in sides_px}
+    if inside.any():
+        blocks = {side: update_blocks(sums, real, predicted, inside, origin) for side, sums in blocks.items()}
+    return CountedPairs(pair_counts(real, predicted, inside, bins), blocks)
+
+
+def no_pairs(channels: Channels, bins: PairBins, sides_px: Collection[int] = ()) -> CountedPairs:
+    """Counts of no pixel."""
+    real, predicted = (np.empty((0, 0), channel.dtype) for channel in channels)
+    return count_pairs(real, predicted, np.empty((0, 0), bool), bins, sides_px)
+
+
+class PairRange:
+    """Smallest and largest pixel of two channels, as a counter: what floating point is counted in follows from it."""
+
+    def __init__(self, channels: Channels, inside: Inside | None = None) -> None:
+        self._channels, self._inside = channels, inside
+        self._low, self._high = math.inf, -math.inf
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the types of the pixels say it, so that no pass is needed."""
+        return self._of_types is not None
+
+    @property
+    def bins(self) -> ValueBins:
+        """Grey levels to count, after the pass."""
+        whole = all(channel.dtype.kind != "f" for channel in self._channels)
+        low, high = (self._low, self._high) if self._low <= self._high else (0.0, 0.0)
+        return self._of_types or bins_between(low, high, whole=whole)
+
+    @property
+    def _of_types(self) -> ValueBins | None:
+        return bins_of_types(*(channel.dtype for channel in self._channels))
+
+    def look(self, block: PixelBlock) -> tuple[float, float]:
+        """Ends of a block."""
+        inside = None if self._inside is None else block.inside(self._inside)
+        if inside is not None and not inside.any():
+            return math.inf, -math.inf
+        real, predicted = (block.pixels(channel) for channel in self._channels)
+        checked = checked_pair(real, predicted, inside)
+        return min(pixels.min().item() for pixels in checked), max(pixels.max().item() for pixels in checked)
+
+    def add(self, found: tuple[float, float]) -> None:
+        """Widen the range."""
+        self._low, self._high = min(self._low, found[0]), max(self._high, found[1])
+
+
+class RegionCounter:
+    """The pairs of two channels in one region, with sums over blocks of some sides, as a counter."""
+
+    def __init__(self, channels: Channels, bins: PairBins, inside: Inside, sides_px: Collection[int] = ()) -> None:
+        self._channels, self._bins, self._inside, self._sides = channels, bins, inside, sides_px
+        self._counted: CountedPairs | None = None
+
+    @property
+    def pairs(self) -> CountedPairs:
+        """All that was counted."""
+        return self._counted or no_pairs(self._channels, self._bins, self._sides)
+
+    def look(self, block: PixelBlock) -> CountedPairs | None:
+        """Pairs of a block; None where nothing of it is inside."""
+        inside = block.inside(self._inside)
+        if not inside.any():
+            return None
+        real, predicted = (block.pixels(channel) for channel in self._channels)
+        return count_pairs(real, predicted, inside, self._bins, self._sides, block.origin)
+
+    def add(self, found: CountedPairs | None) -> None:
+        """Pool the pairs."""
+        if found is not None:
+            self._counted = found if self._counted is None else self._counted + found
+
+
+def scan_pairs(
+    ranges: Sequence[PairRange], counters: Callable[[], _Counters], scan: Scan
+) -> Generator[Progress, None, _Counters]:
+    """Take counters over pixels, in a pass after that for the ranges where pixels are of floating point."""
+    unknown = [one for one in ranges if not one.is_known]
+    passes = 2 if unknown else 1
+    if unknown:
+        for report in scan(unknown):
+            yield Progress(report.done, passes * report.total)
+    made = counters()
+    for report in scan(made):
+        yield Progress(report.done + (passes - 1) * report.total, passes * report.total)
+    return made

@@ -1,0 +1,119 @@
+"""Numbers of a region: how a prediction compares with the real channel in it, from counted pixel pairs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
+from napari_hrpn.analysis.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap
+from napari_hrpn.analysis.colocalization import Colocalization, Manders, manders
+from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
+from napari_hrpn.analysis.regression import Regression, regression
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.blocks import BlockSums
+    from napari_hrpn.analysis.joint_histogram import PairCounts
+    from napari_hrpn.analysis.moments import AgreementSums
+    from napari_hrpn.settings import EvaluationSettings
+
+
+@dataclass(frozen=True, eq=False)
+class RegionNumbers:
+    """How a prediction compares with the real channel in one region.
+
+    Attributes
+    ----------
+    region : str
+        "tissue", "frame" or the name of a region of interest.
+    sums : AgreementSums
+        Of its pixels.
+    agreement : Agreement
+        MSE, R2, PSNR.
+    real_max : float
+        Brightest real pixel.
+    regression : Regression
+        The line through the pixels, r and R_total.
+    manders : Manders
+        Co-localisation without a threshold.
+    density : numpy.ndarray of int64, shape (256, 256), or None
+        Pixels by real (row) and predicted (column) grey level; a report has it of the first 100 regions of interest.
+    density_range : tuple of float
+        Grey levels that it spans.
+    intervals : BlockIntervals or None
+        Of r and slope; None in a preview, and of the frame beside a tissue.
+    box_px : tuple of int or None
+        Rows y0 to y1 and columns x0 to x1 around a region of interest, within the slide.
+    colocalization : Colocalization or None
+        With Costes' thresholds; of regions of interest, where it was asked for.
+    blocks : BlockSums or None
+        What the intervals are made of, where predictions are compared with each other.
+    difference : BlockDifferences or None
+        This prediction less the first one, of r and slope, where predictions are compared with each other.
+    """
+
+    region: str
+    sums: AgreementSums
+    agreement: Agreement
+    real_max: float
+    regression: Regression
+    manders: Manders
+    density: NDArray[np.int64] | None
+    density_range: tuple[float, float]
+    intervals: BlockIntervals | None = None
+    box_px: tuple[int, int, int, int] | None = None
+    colocalization: Colocalization | None = None
+    blocks: BlockSums | None = None
+    difference: BlockDifferences | None = None
+
+    # a preview has no time for what it does not show
+    @cached_property
+    def icc(self) -> IntraclassCorrelation:
+        """Over pixels: the estimates are right, its intervals are not."""
+        return compute_icc(self.sums)
+
+    @cached_property
+    def psnr_real_max(self) -> float:
+        """PSNR with the brightest real pixel of the region as MAX; an empty or black region has none."""
+        return compute(self.sums, self.real_max if self.real_max > 0 else None).psnr_db
+
+    @property
+    def real_mean(self) -> float:
+        """Mean grey level of the real pixels."""
+        return float(self.sums.real / self.sums.n) if self.sums.n else math.nan
+
+    @property
+    def predicted_mean(self) -> float:
+        """Mean grey level of the predicted pixels."""
+        return float(self.sums.predicted / self.sums.n) if self.sums.n else math.nan
+
+
+def region_numbers(
+    region: str, counts: PairCounts, settings: EvaluationSettings, dtype: np.dtype, blocks: BlockSums | None = None
+) -> RegionNumbers:
+    """Turn the counts of a region into numbers, with intervals where there are sums over blocks."""
+    brightest = float(counts.real.percentile(100))
+    # floating point has no largest value, and an empty or black region no peak
+    peaks = {"real": brightest if brightest > 0 else None, "dtype": largest_value(dtype)}
+    peak = peaks[settings.psnr_max] if isinstance(settings.psnr_max, str) else float(settings.psnr_max)
+    intervals = None
+    if blocks is not None:
+        intervals = block_bootstrap(
+            blocks, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed
+        )
+    return RegionNumbers(
+        region=region,
+        sums=counts.sums,
+        agreement=compute(counts.sums, peak),
+        real_max=brightest,
+        regression=regression(counts.sums, counts.both_zero),
+        manders=manders(counts),
+        density=counts.density,
+        density_range=counts.density_range or (0.0, 1.0),
+        intervals=intervals,
+    )
