@@ -113,12 +113,12 @@ def slide_pairs(
     channels = real.levels[0][real_channel], predicted.levels[0][predicted_channel]
     finished = in_all((real.finished, predicted.finished))
     extremes = PairRange(channels, finished)
-
-    def counters() -> list[PairCounter]:
-        bins = PairBins(extremes.bins, density_range)
-        return [PairCounter(channels, bins, tissue, rois, block_sides_px, finished)]
-
-    (counter,) = yield from scan_pairs([extremes], counters, partial(count_blocks, channels))
+    how = tissue, rois, block_sides_px, finished
+    (counter,) = yield from scan_pairs(
+        [extremes],
+        lambda: [PairCounter(channels, PairBins(extremes.bins, density_range), *how)],
+        partial(count_blocks, channels),
+    )
     return counter.pairs
 
 
