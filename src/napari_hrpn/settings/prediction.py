@@ -54,8 +54,8 @@ class PredictionSettings:
         Option(
             title="Largest tile",
             help="Where the side of a tile follows from the memory, none is larger. If not given, 1,024 px on a CPU "
-            "and 4,096 px elsewhere for somebody who waits for the first tile, else 4,096 and 8,192 px. A prediction that "
-            "is gone on with keeps its tiles.",
+            "and 4,096 px elsewhere for somebody who waits for the first tile, else 4,096 and 8,192 px. A resumed "
+            "prediction keeps its tiles.",
             minimum=CELL_PX,
             multiple=CELL_PX,
             unit="px",
