@@ -1,4 +1,4 @@
-"""Arrays in, numbers out; no torch. Every statistic streams over tiles."""
+"""Statistics of images and slides, streamed over blocks; without torch."""
 
 from napari_hrpn.analysis.agreement import Agreement, agreement, compute
 from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling, anderson_darling_permutation

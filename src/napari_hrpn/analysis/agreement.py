@@ -1,4 +1,4 @@
-"""How well a predicted image agrees with a real one, over all pixels together: numbers from pooled sums."""
+"""Agreement of a predicted with a real image (MSE, R², PSNR, Pearson r), from sums pooled over all pixels."""
 
 from __future__ import annotations
 

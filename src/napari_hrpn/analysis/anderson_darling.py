@@ -1,4 +1,4 @@
-"""The k-sample Anderson-Darling test, from counts of values: whether samples have one distribution.
+"""Anderson-Darling k-sample test of whether samples have one distribution, from counts of values.
 
 Its p-value is for independent numbers. Pixels are not: of images, give sizes of the difference first, and permute
 patches or regions.

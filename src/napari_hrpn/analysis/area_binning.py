@@ -1,4 +1,4 @@
-"""Pixels of a slide added up to the pixels of a coarser grid: exact, without the rounding of pyramid levels.
+"""Area binning of a slide onto a coarser grid: exact sums, without the rounding of pyramid levels.
 
 The rule: every pixel of the finer image belongs to one pixel of the grid, so sums over the grid are sums of pixels.
 """

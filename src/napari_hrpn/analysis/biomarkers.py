@@ -1,4 +1,4 @@
-"""Scores of tumours that may foretell how much of a nanomedicine they take up, and how well they tell classes apart.
+"""Biomarker scores of tumours for the uptake of a nanomedicine, and how well they separate classes.
 
 The tumour is the unit: it is tumours that are drawn again, never sections or pixels.
 """

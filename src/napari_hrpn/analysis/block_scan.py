@@ -1,4 +1,4 @@
-"""One reading of whole slides for everything that is counted of their pixels, block by block, in constant memory.
+"""Block by block scan of whole slides, in which everything that is counted of their pixels is counted at once.
 
 The rule: a counter takes blocks of any size, and what it found in them is added up in their order.
 """

@@ -1,4 +1,4 @@
-"""Intervals by resampling what is independent: blocks of an image, or tumours; never pixels.
+"""Bootstrap intervals over independent units: blocks of an image, or tumours; never pixels.
 
 Neighbouring pixels say the same thing twice, so an interval from the number of pixels is far too narrow.
 """

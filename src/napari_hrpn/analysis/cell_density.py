@@ -1,4 +1,4 @@
-"""How many cells there are per area: bright spots of a stain counted strip by strip, for nuclei or macrophages.
+"""Cell density from bright spots of a stain, counted strip by strip, for nuclei or macrophages.
 
 The rule: a spot is a pixel that no pixel within the separation outshines, so a count does not depend on the strips.
 """

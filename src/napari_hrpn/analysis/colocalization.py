@@ -1,4 +1,4 @@
-"""Do a real and a predicted signal lie in the same pixels: the coefficients that Fiji's Coloc 2 gives.
+"""Co-localisation coefficients of a real and a predicted signal, as Fiji's Coloc 2 gives them.
 
 For regions in memory; of a whole slide, what needs no threshold follows from `PairCounts`.
 

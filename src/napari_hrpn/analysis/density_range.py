@@ -1,4 +1,4 @@
-"""Grey levels that a density of pixel pairs spans: one rule, wherever it is drawn."""
+"""Grey levels that a density plot of pixel pairs spans, the same in reports and widgets."""
 
 from __future__ import annotations
 

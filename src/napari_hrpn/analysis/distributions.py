@@ -1,4 +1,4 @@
-"""How the grey levels of images are distributed, and how far apart two distributions are.
+"""Distributions of grey levels: histogram, quantiles, and distances between them.
 
 All of it follows from counts of grey levels, so a whole slide costs no second look. Where a pixel lies counts for
 nothing here.

@@ -1,4 +1,4 @@
-"""Which features of tumours foretell an outcome: boosted trees, judged only on tumours that they have not seen."""
+"""Feature ranking of tumours for an outcome by boosted trees, judged only on tumours that were held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How uneven a tumour is: numbers of each patch of a grid, and their spread over the patches; one pass over a slide."""
+"""Heterogeneity of a tumour: numbers of each patch of a grid and their spread, in one scan of a slide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intraclass correlation: how far images agree in the numbers of their patches, regions or vessels.
+"""Intraclass correlation of images in the numbers of their patches, regions or vessels.
 
 It follows in closed form from pooled sums, so that it streams; its subjects have to be independent of each other.
 """

@@ -1,4 +1,4 @@
-"""Grey levels as shares of the injected dose: only with the user's own calibration, never by a guess."""
+"""Injected dose: grey levels as shares of it, only with the user's own calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grey levels of a slide's tissue: percentiles and background, sampled so that memory stays constant."""
+"""Intensity percentiles and background of a slide's tissue, sampled so that memory stays constant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many pixels have each grey level: the record from which everything about one image's values follows.
+"""Intensity histogram of one image, from which all statistics of its values follow.
 
 Integer pixels of up to 16 bits are counted exactly; wider integers and floating point are rounded to bins.
 """

@@ -1,4 +1,4 @@
-"""How well bright areas overlap: intersection over union at every threshold, from one record of pixel pairs.
+"""Intersection over union of bright areas at every threshold, from the joint histogram.
 
 A pixel is foreground at a threshold or above; both images are cut at the same grey level.
 """

@@ -1,4 +1,4 @@
-"""What is kept of the pixels of a real and a predicted image: everything about pairs follows from it.
+"""Joint histogram of a real and a predicted image, from which all statistics of pixel pairs follow.
 
 One look at each pixel; the same record to the last bit for integer pixels, however an image is cut into tiles.
 """

@@ -1,4 +1,4 @@
-"""Floating point of exact numbers, also where their squares are too large or too small for it."""
+"""Moments of pixel pairs: sums that are pooled over tiles in any order, exact also for very large and small numbers."""
 
 from __future__ import annotations
 

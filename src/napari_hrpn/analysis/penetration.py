@@ -1,4 +1,4 @@
-"""How far a probe got from the vessels: its profile over distance, and the lengths that sum it up.
+"""Penetration of a probe from the vessels: its profile over distance, and the lengths that sum it up.
 
 The rule: pixels inside vessels are counted but belong to no shell, since what they show has not left the blood.
 """

@@ -1,4 +1,4 @@
-"""The line through real and predicted pixels: what a gain, an offset and scatter make of a prediction.
+"""Regression line through real and predicted pixels: gain, offset and scatter of a prediction.
 
 No p-value: pixels are not independent of each other.
 """

@@ -1,4 +1,4 @@
-"""Drawing units with replacement, from sums over each: what all intervals by resampling are made of."""
+"""Resampling of units with replacement, from sums over each of them."""
 
 from __future__ import annotations
 

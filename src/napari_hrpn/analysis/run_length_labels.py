@@ -1,4 +1,4 @@
-"""Connected parts of a mask too large to be labelled as an image: by its runs, row by row.
+"""Connected components of a mask that is too large to be labelled as an image, from its runs.
 
 The rule: memory follows the number of runs, not of pixels; parts are numbered in the order of their first pixel.
 """

@@ -1,4 +1,4 @@
-"""Several images, or lists of numbers, counted over the same values: what comparing distributions starts from.
+"""Common values of several images or lists of numbers, over which their distributions are compared.
 
 Only values that occur are kept, so that it costs the same for a region and for a whole slide.
 """

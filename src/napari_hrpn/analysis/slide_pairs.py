@@ -1,4 +1,4 @@
-"""All pixel pairs of two slides in one pass: tissue, whole frame and drawn regions together, in constant memory."""
+"""Pixel pairs of two slides in tissue, whole frame and drawn regions, counted in one scan."""
 
 from __future__ import annotations
 

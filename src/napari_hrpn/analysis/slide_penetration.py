@@ -1,4 +1,4 @@
-"""How far a probe got from the vessels of a whole slide: real and predicted images in one pass, constant memory."""
+"""Penetration of a probe in a whole slide: real and predicted images in one scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether neighbouring patches are alike: Moran's I on a grid, of which only some patches count."""
+"""Spatial autocorrelation of patches: Moran's I on a grid of which only some patches count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One channel of a level, smoothed and thresholded in strips of full width: every chunk is read once a pass.
+"""Smoothing and thresholding of one channel of a level, in strips of full width.
 
 The rule: a strip comes with the rows around it that a filter looks at, so its pixels are those of the whole level.
 """

@@ -1,4 +1,4 @@
-"""Where the tissue is: a mask at a coarse level, from the nuclei.
+"""Tissue mask at a coarse level from the nuclei, and its zones: distance bands, core and periphery.
 
 It errs on the side of tissue: what it leaves out is neither predicted nor measured.
 """

@@ -1,4 +1,4 @@
-"""Where the vessels of a slide are: a mask at a working level of about 1 µm per pixel, made strip by strip.
+"""Vessel mask of a slide at about 1 µm per pixel, made strip by strip.
 
 The rule: the mask is the only thing as large as the slide that is held in memory, one byte per pixel of its level.
 """

@@ -1,4 +1,4 @@
-"""The vessels of a slide one by one, and how dense they are: sizes, lengths and stain from a vessel mask.
+"""Vessels of a slide: sizes, lengths and stain of each, and their density, from a vessel mask.
 
 The rule: counts of pixels and links are added up tile by tile; they become µm at the very end.
 """

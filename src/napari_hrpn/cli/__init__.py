@@ -1,4 +1,4 @@
-"""The command line: one module per command; importing it loads nothing heavy."""
+"""Command line: one module per command; importing it loads nothing heavy."""
 
 from napari_hrpn.cli.entry import main, run
 

@@ -1,4 +1,4 @@
-"""``napari-hrpn cross-validate``: a whole study from its file, and on from wherever it was stopped."""
+"""``napari-hrpn cross-validate``: a whole study from its file; a study that was stopped goes on."""
 
 from __future__ import annotations
 

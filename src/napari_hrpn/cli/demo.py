@@ -1,4 +1,4 @@
-"""``napari-hrpn demo``: the whole way of a slide on a made-up tumour, into one folder."""
+"""``napari-hrpn demo``: phantom, prediction and evaluation in one folder."""
 
 from __future__ import annotations
 

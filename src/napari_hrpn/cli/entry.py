@@ -1,4 +1,4 @@
-"""Where the command line starts and ends: commands in, exit code out, one line on stderr for what went wrong."""
+"""Entry of the command line: commands, exit codes, and one line on stderr for what went wrong."""
 
 from __future__ import annotations
 

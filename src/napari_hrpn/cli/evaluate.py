@@ -1,4 +1,4 @@
-"""``napari-hrpn evaluate``: how good predictions of a slide are, and what the probe does in it, as one folder."""
+"""``napari-hrpn evaluate``: how good predictions of a slide are, and how the probe is distributed, as one folder."""
 
 from __future__ import annotations
 

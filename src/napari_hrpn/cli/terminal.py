@@ -1,4 +1,4 @@
-"""What a command prints on stderr while it works: errors, warnings, progress; and how Ctrl-C ends it."""
+"""Terminal output of commands: errors, warnings and progress on stderr, and the end by Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``napari-hrpn train``: a checkpoint from annotated slides; the same command goes on with what was stopped."""
+"""``napari-hrpn train``: a checkpoint from annotated slides; a training that was stopped goes on."""
 
 from __future__ import annotations
 

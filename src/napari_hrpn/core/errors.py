@@ -1,4 +1,4 @@
-"""Errors and warnings of training, prediction and analysis; each message is one sentence for the user."""
+"""Errors of settings, one sentence for the user each."""
 
 
 class TrainingError(ValueError):

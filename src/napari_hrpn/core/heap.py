@@ -1,4 +1,4 @@
-"""The heap of the C library, from which numpy takes its memory."""
+"""Heap of the C library, from which numpy takes its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names are text: without characters that no file holds, and never a formula in a spreadsheet."""
+"""Plain text of names: printable characters, and no formulas in spreadsheets."""
 
 from __future__ import annotations
 

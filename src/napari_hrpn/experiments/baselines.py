@@ -49,7 +49,7 @@ class BlurMoments:
 
 
 @dataclass(frozen=True)
-class LinearFit:
+class _LinearFit:
     """Predicted target = the sum of weights times 1 and the blurred inputs."""
 
     name: str  # "mean", "blurred", or "raw" and a role
@@ -60,7 +60,7 @@ class LinearFit:
 
 def baseline_fits(
     learnt_from: Sequence[BlurMoments], roles: Sequence[str], sigmas_um: Sequence[float]
-) -> tuple[LinearFit, ...]:
+) -> tuple[_LinearFit, ...]:
     """The mean of the target, its least squares on all blurred inputs, and, where a sigma is 0, each input as it is.
 
     Pixels of the tissue of all slides count together.
@@ -68,18 +68,18 @@ def baseline_fits(
     sums = np.sum([moments.tissue for moments in learnt_from], axis=0)
     count = len(sums) - 2
     fits = [
-        LinearFit("mean", (sums[0, -1] / max(1.0, sums[0, 0]), *[0.0] * count)),
-        LinearFit("blurred", tuple(_least_squares(sums).tolist())),
+        _LinearFit("mean", (sums[0, -1] / max(1.0, sums[0, 0]), *[0.0] * count)),
+        _LinearFit("blurred", tuple(_least_squares(sums).tolist())),
     ]
     if 0 in sigmas_um:
         for index, role in enumerate(roles):
             weights = [0.0] * (count + 1)
             weights[1 + index * len(sigmas_um) + list(sigmas_um).index(0)] = 1.0
-            fits.append(LinearFit(f"raw {role}", tuple(weights), is_prediction=False))
+            fits.append(_LinearFit(f"raw {role}", tuple(weights), is_prediction=False))
     return tuple(fits)
 
 
-def fit_agreement(fit: LinearFit, sums: NDArray[np.float64], data_range: float | None) -> Agreement:
+def fit_agreement(fit: _LinearFit, sums: NDArray[np.float64], data_range: float | None) -> Agreement:
     """Agreement of a fit with the target, over the pixels of some sums, as if each pixel had been predicted.
 
     For a raw stain all but the correlation is NaN.

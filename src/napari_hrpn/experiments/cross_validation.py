@@ -1,4 +1,4 @@
-"""A whole study, from its file to one table: train, predict and measure, and go on wherever it was stopped."""
+"""Cross-validation of a study from its file to one table: train, predict, measure; a stopped study goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a study's TOML file: every key is known and of its type, every file is there."""
+"""Study file in TOML, checked: every key is known and of its type, every file exists."""
 
 from __future__ import annotations
 

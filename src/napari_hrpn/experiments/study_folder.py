@@ -1,4 +1,4 @@
-"""The folder of a study: one run folder per network, and what is finished, which must be what is asked for now."""
+"""Folder of a study: one run folder per network, and what is finished of what is asked for."""
 
 from __future__ import annotations
 

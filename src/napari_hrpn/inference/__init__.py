@@ -1,4 +1,4 @@
-"""Checkpoint and slide in, predicted slide out."""
+"""Prediction of a slide with a checkpoint, tile by tile."""
 
 from napari_hrpn.core.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.engine import PredictionReport, TileReport, predict_slide

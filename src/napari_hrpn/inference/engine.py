@@ -1,4 +1,4 @@
-"""The tile engine: read, compute and write side by side, one tile after another, whatever the slide's size.
+"""Tile engine that reads, computes and writes side by side, whatever the size of the slide.
 
 Each tile passes three small pools of threads: readers, the network, a writer. Few tiles are on their way at once, so
 memory stays constant, and a tile is reported only when it is on disk.

@@ -1,4 +1,4 @@
-"""The predicted slide on disk or in object storage: OME-Zarr 0.5 that knows which of its tiles are finished.
+"""Store of a predicted slide on disk or in object storage: OME-Zarr 0.5 with a record of its finished tiles.
 
 A tile counts as finished only when a record written after its pixels says so: whatever kills the program, at most
 the tiles in flight are lost. The store remembers what it was made from and refuses to mix, and every chunk ends in a

@@ -1,4 +1,4 @@
-"""Files of a prediction: put in place whole, written by one program at a time, and checked when they are gone on with.
+"""Files of a prediction store: put in place whole, written by one program at a time, checked on resumption.
 
 On a disk the folder is renamed into place, and locked. In object storage nothing is renamed or locked: there it is a
 prediction as soon as its last object, the metadata of the group, is written, and no longer once that is gone.

@@ -1,4 +1,4 @@
-"""The networks and their file."""
+"""Networks and their checkpoint file."""
 
 from napari_hrpn.models.checkpoint import (
     Checkpoint,

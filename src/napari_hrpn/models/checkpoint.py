@@ -1,4 +1,4 @@
-"""The checkpoint file: weights and everything needed to use them rightly, in one file that cannot run code.
+"""Checkpoint file with weights, settings and card, which cannot run code.
 
 It is a safetensors file; its header names the architecture and holds its settings and the model card as JSON.
 """

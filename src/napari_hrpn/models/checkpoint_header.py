@@ -1,4 +1,4 @@
-"""JSON read as the dataclass that it should be: every value has its type before anything is built of it.
+"""Header of a checkpoint: JSON read as a dataclass, every value checked for its type first.
 
 What a checkpoint and the folder of a training say about themselves is read so.
 """

@@ -1,4 +1,4 @@
-"""GANDA, the baseline: a U-Net that generates the probe channel, and a discriminator that only training needs.
+"""GANDA, the baseline: a U-Net generator of the probe channel, and a discriminator for its training.
 
 Every convolution with batch normalisation stands in a `torch.nn.Sequential` right before it, so that they can be folded
 into one; pooling and output activation are modules, so that `receptive_field_radius` can open them.

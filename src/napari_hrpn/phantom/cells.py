@@ -1,4 +1,4 @@
-"""Pixels of one cell of the phantom: what lives there, the light that it gives, and what a camera reads.
+"""Cells of the phantom in pixels: nuclei and vessels, their light, and what a camera records.
 
 A cell is always made whole and with the same margins, so its pixels are the same whoever asks. Everything up to the
 noise is deterministic and is returned, because it is the best possible prediction.

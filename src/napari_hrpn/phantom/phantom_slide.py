@@ -1,4 +1,4 @@
-"""A synthetic tumour as a slide, with the probe image that no prediction can beat."""
+"""Phantom tumour as a slide, with the probe image that no prediction can beat."""
 
 from __future__ import annotations
 

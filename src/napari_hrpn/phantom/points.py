@@ -1,4 +1,4 @@
-"""Random numbers, fields and points of the phantom that have an address: keyed by seed, purpose and place.
+"""Random numbers, fields and points of the phantom, keyed by seed, purpose and place.
 
 Nothing here depends on the order or the size of what is asked for: whether a point exists depends only on its own
 lattice cell and on points nearer than the distance that they keep.

@@ -1,4 +1,4 @@
-"""A regular grid of sample points in µm, global to the slide: what the tissue is drawn on.
+"""Sampling grid of the phantom in µm, common to the whole slide.
 
 The rule: sample i of step n pixels lies at the centre of pixels i*n to i*n + n - 1, wherever the window starts.
 """

@@ -1,4 +1,4 @@
-"""What a phantom is made of: one frozen class of numbers, and the presets that are worth a name.
+"""Settings of a phantom, and its presets.
 
 Intensities are grey levels of an 8-bit detector whatever `bits` says, so a preset looks the same at 16 bits.
 """

@@ -1,4 +1,4 @@
-"""Tissue outline and necrosis of the phantom: functions of the place on the slide alone."""
+"""Tissue outline and necrosis of the phantom, as functions of the position alone."""
 
 from __future__ import annotations
 

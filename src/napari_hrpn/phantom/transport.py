@@ -1,4 +1,4 @@
-"""How far the probe gets: D lap C - k(x) C + S(x) = 0, solved on a square lattice with wrapped edges.
+"""Transport of the probe: D lap C - k(x) C + S(x) = 0, solved on a square lattice with periodic edges.
 
 The rule: the edges are wrong by design (they wrap), so callers solve with a margin of many penetration lengths.
 """

@@ -1,4 +1,4 @@
-"""Several evaluations as one: a row per tumour, and means over tumours, because the tumour is the unit.
+"""Cohort of tumours: a row per tumour and means over tumours, since the tumour is the unit.
 
 The rule: slides of one tumour are averaged first; however many pixels or patches a tumour has, it counts once.
 ``cohort.json`` is written last; what a run that was killed left behind is made again.

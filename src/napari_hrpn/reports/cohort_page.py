@@ -1,4 +1,4 @@
-"""The page of a cohort: a row per tumour, means over tumours, figures, definitions, and what it was made from."""
+"""Page of a cohort: a row per tumour, means over tumours, figures and definitions."""
 
 from __future__ import annotations
 

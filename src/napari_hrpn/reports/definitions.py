@@ -1,4 +1,4 @@
-"""What each number of an evaluation is, in a sentence."""
+"""Definitions of the numbers of an evaluation, a sentence each."""
 
 from napari_hrpn.analysis import MORAN
 from napari_hrpn.analysis.metrics import METRICS

@@ -1,4 +1,4 @@
-"""The words of a figure as they are: names are neither formulas nor commands, and short enough to leave room."""
+"""Drawing of a figure as PNG and SVG, with names as plain text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation from slides to its folder: measured part by part, kept, and made into tables, figures and a page.
+"""Evaluation report from slides to its folder: measured part by part, then tables, figures and a page.
 
 The rule: what is written follows from the kept parts alone, so a run that was killed ends as one that was not.
 """

@@ -1,4 +1,4 @@
-"""The page of an evaluation: its figures, tables, definitions, and what it was made from."""
+"""Page of an evaluation: figures, tables, definitions, and what it was made from."""
 
 from __future__ import annotations
 

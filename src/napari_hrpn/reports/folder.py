@@ -1,4 +1,4 @@
-"""Folder of an evaluation or a cohort: unfinished with its request, then finished; reading it back."""
+"""Folders of reports: what was asked for, finished parts, and what may be replaced."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class ReportFolder:
         """Note what is going to be made, and remove an older report."""
         # parts of another request must be gone before this one is noted, and the request be there while results go
         remove(self._unfinished / _PARTS)
-        write_json(self._unfinished / _REQUEST, request)
+        _write_json(self._unfinished / _REQUEST, request)
         for name in (self.json.name, *self._results):
             remove(self.path / name)
 
@@ -113,13 +113,13 @@ class ReportFolder:
         """Keep a part that is finished."""
         # a name may hold what no file name can
         number = len(list((self._unfinished / _PARTS).glob("*.json")))
-        write_json(self._unfinished / _PARTS / f"{number:03d}.json", {"name": name, "found": found})
+        _write_json(self._unfinished / _PARTS / f"{number:03d}.json", {"name": name, "found": found})
 
     def finish(self, content: Mapping[str, Any], page: str) -> None:
         """Write the page and, the last thing of all, the JSON; clear away what was kept for a resumption."""
         with partial_output(self.page, None, overwrite=True) as partial:
             partial.write_text(page, encoding="utf-8")
-        write_json(self.json, content)
+        _write_json(self.json, content)
         shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def _request(self) -> dict[str, Any] | None:
@@ -162,7 +162,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     return found
 
 
-def write_json(path: Path, content: object) -> None:
+def _write_json(path: Path, content: object) -> None:
     """Write JSON in one step; a file that is there is replaced."""
     # piece by piece: all pieces together would take several times the memory of the content
     with partial_output(path, None, overwrite=True) as partial, partial.open("w", encoding="utf-8") as file:

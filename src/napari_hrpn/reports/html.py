@@ -1,4 +1,4 @@
-"""Pages that ask for nothing: text, tables and pictures in one HTML file, without scripts.
+"""HTML page with text, tables and pictures in one file, without scripts.
 
 The rule: pictures are inside the page, and its own policy forbids the browser to fetch anything.
 """

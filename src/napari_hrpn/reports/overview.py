@@ -1,4 +1,4 @@
-"""One picture of a prediction: real, predicted, and both laid over each other; read at a coarse level only."""
+"""Overview picture of a prediction: real, predicted, and both laid over each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file was when it was read: SHA-256 of its bytes; of a folder, the identity of the slide and its record."""
+"""Provenance of files: SHA-256 of what was read, and the record of a prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request of an evaluation, as the command line and the dock widgets make it: names, roles, regions, tissue, a folder.
+"""Request of an evaluation: names, roles, regions and folder, for the command and the widgets.
 
 Nothing is printed here: a sentence for the user is returned or raised.
 """

@@ -1,4 +1,4 @@
-"""Findings of an evaluation as plain numbers, ready for JSON and for tables; what does not exist is None.
+"""Serialization of an evaluation as plain numbers for JSON and tables; what does not exist is None.
 
 The rule: all figures, tables and pages are made from these, so a resumed evaluation gives the same as one run through.
 """

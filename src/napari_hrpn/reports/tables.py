@@ -1,4 +1,4 @@
-"""Every table of an evaluation as CSV and Parquet; what does not exist is empty."""
+"""Tables of an evaluation as CSV and Parquet; what does not exist is empty."""
 
 from __future__ import annotations
 

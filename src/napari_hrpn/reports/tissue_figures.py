@@ -1,4 +1,4 @@
-"""Figures of places: patches as the paper's figure 2C, profiles from the vessels, and the slide in a picture."""
+"""Figures of a slide: patches as the paper's figure 2C, profiles from the vessels, and an overview."""
 
 from __future__ import annotations
 

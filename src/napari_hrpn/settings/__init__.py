@@ -1,4 +1,4 @@
-"""Everything that can be chosen for a training, a prediction or an evaluation; importing it loads nothing heavy."""
+"""Settings of trainings, predictions and evaluations; importing them loads nothing heavy."""
 
 from napari_hrpn.settings.evaluation import EvaluationSettings, PenetrationSettings, VesselSettings
 from napari_hrpn.settings.prediction import CELL_PX, PredictionSettings

@@ -1,4 +1,4 @@
-"""Every choice of an evaluation, of its vessels and of the distances from them, and the only home of their defaults."""
+"""Settings of an evaluation, of its vessels and of the distances from them."""
 
 from __future__ import annotations
 

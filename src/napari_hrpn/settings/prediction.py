@@ -1,4 +1,4 @@
-"""Every choice of a prediction, and the only home of its defaults."""
+"""Settings of a prediction."""
 
 from __future__ import annotations
 

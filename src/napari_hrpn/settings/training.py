@@ -1,4 +1,4 @@
-"""Every choice of a training, and the only home of its defaults: the published recipes and the fast one."""
+"""Settings of a training, and the published and the fast recipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files in, slides out: `open_slide` is the one door."""
+"""Slides and their files; `open_slide` opens all formats."""
 
 from napari_hrpn.slides.annotations import Annotation, RegionMask, annotation_mask, included, taken_away
 from napari_hrpn.slides.channel_roles import ChannelRoles, find_channel, guess_roles

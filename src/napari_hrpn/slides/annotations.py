@@ -1,4 +1,4 @@
-"""Regions of a slide, as outlines and as a mask at a coarse level: a pixel is inside where its centre is.
+"""Annotated regions of a slide as outlines and as coarse masks: a pixel is inside where its centre is.
 
 A point is in pixels of the full resolution from the slide's outer corner, so the first pixel is from 0 to 1.
 """

@@ -1,4 +1,4 @@
-"""Which channel shows what: guessed from names alone, and only where a name says so."""
+"""Channel roles (nuclei, vessels, probe), guessed from names alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoded chunks of slides that are kept for a while, so that what is read again, or side by side, is decoded once."""
+"""Cache of decoded chunks of slides, so that none is decoded twice within a short time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a slide is known by: what the file system and the metadata say of it, and a fingerprint of some pixels."""
+"""Fingerprint of a slide: its file and metadata, and a sample of its pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tiles of a prediction are finished, read from the record that its store keeps while it is made."""
+"""Finished tiles of a prediction, from the record that its store keeps while it is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lazy levels whose every read is guarded: a failure reaches the user as one sentence, never as zeros."""
+"""Lazy levels with guarded reads: a failure reaches the user as one sentence, never as zeros."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours of predictions, and what a prediction says about itself: one home for layers, plots and figures."""
+"""Colours of predictions in layers, plots and figures, and the record of a prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coarser levels from finer ones: the mean of 2x2 pixels, exact for integers, lazy and of bounded memory.
+"""Pyramid of coarser levels: means of 2 x 2 pixels, exact for integers, lazy and of bounded memory.
 
 The rule for slides of floating point, whose pixels may be anything: NaN, infinity and what lies beyond 1e12 (no
 detector counts so far, but programs write such numbers for "no data") are no grey levels. Statistics of a slide leave

@@ -1,4 +1,4 @@
-"""Coarse levels of flat slides, built once and kept on disk; a block counts only once it is written."""
+"""Pyramid cache of flat slides: coarse levels built once and kept on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one picture of a slide that the rest of the package works on: lazy pixels, names, micrometres."""
+"""Slide with lazy pixels, channel names and pixel size."""
 
 from __future__ import annotations
 

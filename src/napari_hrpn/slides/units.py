@@ -1,4 +1,4 @@
-"""Lengths in micrometres, from whatever unit a file uses; and which of them may be the size of a pixel."""
+"""Units of length in files, as micrometres, and the range of pixel sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotated slides in, a checkpoint out."""
+"""Training of a checkpoint from annotated slides."""
 
 from napari_hrpn.core.errors import TrainingError, TrainingWarning
 from napari_hrpn.settings import TrainingSettings, recipe_settings

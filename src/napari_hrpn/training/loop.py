@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, validation, and a folder that can be gone on from after every kill.
+"""Training loop: epochs of steps, validation, and a folder from which it goes on after every kill.
 
 The order of patches, their turns and the dropout derive from seed, epoch and step alone: a training that was
 interrupted takes the very steps that it would have taken. Of several devices each runs this loop in its own process;

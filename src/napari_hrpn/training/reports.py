@@ -1,4 +1,4 @@
-"""What a training tells on its way and at its end."""
+"""Reports of a training on its way and at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a training run: what was asked for, its history, its checkpoint, and everything to go on with.
+"""Run folder of a training: request, history, checkpoint, and everything to go on with.
 
 Every file is replaced in one step, and the state last: whatever kills the program, the folder is that of some moment.
 """

@@ -1,4 +1,4 @@
-"""What a training learns from and is judged by, and the checkpoint with its model card that comes of it."""
+"""Training session: the patches to learn from and to be judged by, and the checkpoint with its card."""
 
 from __future__ import annotations
 

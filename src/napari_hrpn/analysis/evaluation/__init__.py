@@ -1,4 +1,4 @@
-"""Everything that is measured of a slide and its predictions; `evaluate_slide` is the door."""
+"""Evaluation of a slide and its predictions; `evaluate_slide` does all of it."""
 
 from napari_hrpn.analysis.evaluation.patches import PatchAgreement, PatchFindings
 from napari_hrpn.analysis.evaluation.pixels import ComparedPixels

@@ -1,4 +1,4 @@
-"""What a part of an evaluation does before, during and after the one reading of all pixels.
+"""Parts of an evaluation: what each does before, during and after the one scan of all pixels.
 
 The rule: a part looks at coarse levels first, then is handed every pixel once, and only then makes numbers.
 """

@@ -1,4 +1,4 @@
-"""Real and predicted channels patch by patch: violins, heterogeneity, and agreement with the patch as the unit."""
+"""Patch statistics of an evaluation: violins, heterogeneity, and agreement with the patch as the unit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A prediction against the real channel, pixel by pixel, in the tissue, the frame and each region."""
+"""Pixel statistics of an evaluation: a prediction against the real channel in tissue, frame and each region."""
 
 from __future__ import annotations
 

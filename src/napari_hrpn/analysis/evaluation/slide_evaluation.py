@@ -1,4 +1,4 @@
-"""The evaluation of a slide: everything that is measured of a real channel and its predictions, in one reading of both.
+"""Evaluation of a slide: all statistics of a real channel and its predictions, in one scan of both.
 
 The rule: a part depends on no other, so what an earlier run finished need not be done again.
 """

@@ -1,4 +1,4 @@
-"""How far the real and the predicted probe got from the vessels, with the vessels and cells of the slide."""
+"""Vessel statistics of an evaluation: penetration of the real and the predicted probe, vessels and cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a slide is fit to be predicted or learnt from; `slide_quality` is the door."""
+"""Quality of a slide's imaging for prediction and training; `slide_quality` checks all of it."""
 
 from napari_hrpn.analysis.quality.channel_shift import ChannelShift
 from napari_hrpn.analysis.quality.cross_talk import CrossTalk

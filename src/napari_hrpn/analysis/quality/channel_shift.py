@@ -1,4 +1,4 @@
-"""How far one channel is displaced against another: phase correlation over many blocks, silent where it cannot tell."""
+"""Shift between channels by phase correlation over many blocks, and nothing where it cannot be determined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of one channel's light is seen in another: the part of its fine structure that shows there everywhere."""
+"""Cross-talk between channels: the part of one channel's fine structure that appears in another everywhere."""
 
 from __future__ import annotations
 

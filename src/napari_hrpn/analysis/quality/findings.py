@@ -1,4 +1,4 @@
-"""What a quality check has to say: the number, whether it matters, and what it does to a prediction, in a sentence."""
+"""Findings of a quality check: the number, whether it matters, and what it does to a prediction, in a sentence."""
 
 from __future__ import annotations
 

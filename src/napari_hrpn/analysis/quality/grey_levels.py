@@ -1,4 +1,4 @@
-"""What the grey levels of a channel tell of how it was recorded and stored: clipped, cut, stretched or too dark."""
+"""Grey levels of a channel as signs of how it was recorded: clipped, cut off, stretched or too dark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is looked at of a slide: blocks of full resolution spread over the tissue and a coarse level, never more."""
+"""Quality check of a slide within seconds: a sample of blocks over the tissue, and a coarse level."""
 
 from __future__ import annotations
 

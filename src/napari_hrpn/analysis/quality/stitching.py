@@ -1,4 +1,4 @@
-"""Whether the light rises and falls with the fields of a camera: periods in the means of a slide's rows and columns."""
+"""Stitching pattern of a slide: brightness that rises and falls with the fields of the camera."""
 
 from __future__ import annotations
 

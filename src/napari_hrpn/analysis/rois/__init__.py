@@ -1,4 +1,4 @@
-"""Regions of interest: where they are, which of their pixels are read, and their numbers."""
+"""Regions of interest: geometry, pixels and numbers."""
 
 from napari_hrpn.analysis.rois.geometry import (
     LabelledRoi,

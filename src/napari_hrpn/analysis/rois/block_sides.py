@@ -1,4 +1,4 @@
-"""How large the blocks of a region have to be: a look at a coarse level, the same wherever the region is measured."""
+"""Side of the bootstrap blocks of a region, from its correlation length at a coarse level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regions of interest on a slide: which pixels of any level are inside.
+"""Geometry of regions of interest: which pixels of any level are inside.
 
 Points are in full-resolution pixels from the outer corner of the slide, as in an `Annotation`; a pixel is inside where
 its centre is.

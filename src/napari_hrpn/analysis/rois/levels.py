@@ -1,4 +1,4 @@
-"""Levels that several images of one size have in common: all of them are looked at, none is made here."""
+"""Levels that several images of one size have in common, and the pixels of a region at one of them."""
 
 from __future__ import annotations
 

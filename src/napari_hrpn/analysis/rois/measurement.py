@@ -1,4 +1,4 @@
-"""A region's numbers: at once from a level that can be afforded, or exactly from every pixel.
+"""Measurement of a region: quickly from a coarse level, or exactly from every pixel.
 
 Whatever its size, no more than a block of it is in memory.
 """

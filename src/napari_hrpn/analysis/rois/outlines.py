@@ -1,4 +1,4 @@
-"""Outlines in one stroke, as a drawing program keeps them, and polygons with holes, as a file does.
+"""Outlines of regions as one stroke, as polygons with holes, and as labels.
 
 Both ways no pixel changes sides.
 """

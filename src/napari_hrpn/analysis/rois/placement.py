@@ -1,4 +1,4 @@
-"""Rectangles at random places on the tissue of a slide, that do not overlap where that is possible."""
+"""Random placement of rectangles on the tissue of a slide, without overlap where that is possible."""
 
 from __future__ import annotations
 

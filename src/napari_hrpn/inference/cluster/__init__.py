@@ -1,4 +1,4 @@
-"""Tiles and blocks of slides on many processes; only here is dask.distributed known, and only once it is asked for."""
+"""Prediction and evaluation on many processes with dask.distributed, which is imported only here."""
 
 from napari_hrpn.inference.cluster.connection import cluster_workers, local_workers
 from napari_hrpn.inference.cluster.predict_slides import EndedSlide, SlideRequest, TileOfMany, predict_slides

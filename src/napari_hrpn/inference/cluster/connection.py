@@ -1,4 +1,4 @@
-"""How workers are found: processes of this machine, or those of a scheduler that runs already.
+"""Connection to workers: processes of this machine, or those of a running scheduler.
 
 Whoever can speak to a scheduler can have its workers run any code. Those that are started here speak only to each
 other, by certificates that end with them, and serve no pages; of a scheduler that anyone may speak to, the user is

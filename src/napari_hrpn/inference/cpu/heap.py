@@ -1,4 +1,4 @@
-"""Memory that is used again for the next tile, rather than handed back to the kernel and faulted in anew.
+"""Reuse of memory between tiles, instead of new pages from the kernel for each.
 
 Only glibc is spoken to; elsewhere nothing is done, and nothing is lost but speed. benchmarks/predict.py shows what it
 is worth: a third of the time.

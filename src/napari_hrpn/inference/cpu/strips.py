@@ -1,4 +1,4 @@
-"""An HRPN on a processor, in strips and fused convolutions: the same answers with less memory and arithmetic.
+"""HRPN on a processor in strips and fused convolutions: equal results with less memory and arithmetic.
 
 Two parts of the network are much wider than all others, its beginning and its head, and both look only a little
 around themselves. They are computed in strips, so that their features never exist as a whole. The head's 3x3

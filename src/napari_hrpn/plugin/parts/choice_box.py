@@ -1,4 +1,4 @@
-"""A drop-down list of named values that keeps its choice when the list changes."""
+"""Drop-down list of named values that keeps its choice when the list changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processors to choose from. Finding them takes seconds, so it is done off the GUI thread.
+"""Choice of processors, which are found off the GUI thread.
 
 Nothing of Qt or napari is touched here, and torch is imported inside a function.
 """

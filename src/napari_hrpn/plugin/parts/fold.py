@@ -1,4 +1,4 @@
-"""A part of a form that is folded away until it is asked for."""
+"""Fold for the part of a form that few people need."""
 
 from __future__ import annotations
 

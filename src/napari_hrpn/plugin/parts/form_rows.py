@@ -1,4 +1,4 @@
-"""Rows of a form that line up with those of the forms above and below it."""
+"""Rows of a form, aligned with those of the forms above and below it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from magicgui.widgets.bases import Widget
 
-NO_CHOICE = "–"
+_NO_CHOICE = "–"
 BROWSE_BUTTON_PX = 32
 _LONGEST_TITLE = "Checkpoint"
 _SHOWN_LETTERS = 16
@@ -67,9 +67,9 @@ def field_row(title: str, fields: Sequence[Widget], *, labels: bool = False) -> 
 
 
 def choice_field(title: str, tooltip: str, *, is_optional: bool = False) -> ComboBox:
-    """A drop-down list of named values; an optional one begins with `NO_CHOICE`, which stands for None."""
+    """A drop-down list of named values; an optional one begins with `_NO_CHOICE`, which stands for None."""
     field = ComboBox(label=title, tooltip=tooltip, nullable=is_optional)
-    field.null_string = NO_CHOICE
+    field.null_string = _NO_CHOICE
     # long names must not make the dock wider: they are elided, and shown in full in the open list
     field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     field.native.setMinimumContentsLength(_SHOWN_LETTERS)

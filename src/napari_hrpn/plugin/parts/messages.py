@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _Report = TypeVar("_Report")
 _Result = TypeVar("_Result")
 
-TEXT, _QUIET, WARNING, PROBLEM = "text", "quiet", "warning", "problem"
-ON_DARK: Final = {TEXT: "#f0f1f2", _QUIET: "#a3a7ae", WARNING: "#e3b617", PROBLEM: "#ff8f85"}
-ON_LIGHT: Final = {TEXT: "#1e1e21", _QUIET: "#63666b", WARNING: "#775400", PROBLEM: "#b00012"}
+TEXT, _QUIET, _WARNING, PROBLEM = "text", "quiet", "warning", "problem"
+ON_DARK: Final = {TEXT: "#f0f1f2", _QUIET: "#a3a7ae", _WARNING: "#e3b617", PROBLEM: "#ff8f85"}
+ON_LIGHT: Final = {TEXT: "#1e1e21", _QUIET: "#63666b", _WARNING: "#775400", PROBLEM: "#b00012"}
 WARNING_MARK = "⚠"
 
 
@@ -42,7 +42,7 @@ class ToneLabel(QLabel):
 
     def warn(self, sentences: Sequence[str]) -> None:
         """Show warnings, one below the other; the former ones go."""
-        self.say("\n".join(f"{WARNING_MARK} {sentence}" for sentence in sentences), WARNING)
+        self.say("\n".join(f"{WARNING_MARK} {sentence}" for sentence in sentences), _WARNING)
 
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 (Qt's name)
         """Follow the theme."""

@@ -56,7 +56,7 @@ class OptionsForm(Container):
     ) -> None:
         known, with_choices = options(settings), set(choices)
         rows, folded = (
-            {name: option_field(known[name], has_choices=name in with_choices) for name in part}
+            {name: _option_field(known[name], has_choices=name in with_choices) for name in part}
             for part in (names, advanced)
         )
         super().__init__(widgets=list(rows.values()))
@@ -107,7 +107,7 @@ def align_rows(container: Container) -> None:
             label.setMinimumWidth(width)
 
 
-def option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
+def _option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
     """Widget of an option; with a list to choose from also where only the program knows what there is."""
     about = {"name": option.name, "label": option.title, "tooltip": textwrap.fill(option.help, _TOOLTIP_LETTERS)}
     widget: ValueWidget
@@ -203,7 +203,7 @@ class _NumberField(RangedWidget):
         self.changed.emit(self.value)
 
 
-class ScientificBox(QDoubleSpinBox):
+class _ScientificBox(QDoubleSpinBox):
     """Shows as many digits as a number has, such as a learning rate of 0.00001; its arrows double and halve it."""
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)
@@ -234,5 +234,5 @@ def _number(text: str | None) -> float:
 
 class _LogarithmicBackend(QBaseRangedWidget):
     def __init__(self, **kwargs: object) -> None:
-        super().__init__(ScientificBox, **kwargs)
+        super().__init__(_ScientificBox, **kwargs)
         self._qwidget.setDecimals(_DECIMALS)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _REDRAW_MS = 60
 _SAVED_PX_PER_INCH = 100
-LEFT_PX, RIGHT_PX, BOTTOM_PX, TOP_PX = 62, 10, 44, 34
+LEFT_PX, RIGHT_PX, _BOTTOM_PX, _TOP_PX = 62, 10, 44, 34
 """Room for tick labels, the names of the axes, and the title."""
 TEXT_POINTS = 8
 _TITLE_PAD_POINTS = 12
@@ -47,7 +47,7 @@ ON_PAPER = Ink("#ffffff", "#222222", "#222222")
 class Plot(QWidget):
     """A canvas of matplotlib's; a subclass says in `draw_on` what is on it."""
 
-    row_gap_px = TOP_PX + BOTTOM_PX
+    row_gap_px = _TOP_PX + _BOTTOM_PX
     """Between axes under each other."""
 
     def __init__(self, height_px: int) -> None:
@@ -78,14 +78,14 @@ class Plot(QWidget):
         rows, columns = grid.get_geometry()
         column_gap_px = LEFT_PX + RIGHT_PX
         width = max(width, columns * (column_gap_px + 1))
-        height = max(height, TOP_PX + BOTTOM_PX + (rows - 1) * self.row_gap_px + rows)
+        height = max(height, _TOP_PX + _BOTTOM_PX + (rows - 1) * self.row_gap_px + rows)
         figure.subplots_adjust(
             left=LEFT_PX / width,
             right=1 - RIGHT_PX / width,
-            bottom=BOTTOM_PX / height,
-            top=1 - TOP_PX / height,
+            bottom=_BOTTOM_PX / height,
+            top=1 - _TOP_PX / height,
             wspace=column_gap_px * columns / (width - columns * column_gap_px),
-            hspace=self.row_gap_px * rows / (height - TOP_PX - BOTTOM_PX - (rows - 1) * self.row_gap_px),
+            hspace=self.row_gap_px * rows / (height - _TOP_PX - _BOTTOM_PX - (rows - 1) * self.row_gap_px),
         )
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401, ARG002 (matplotlib's event)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 _AUTOMATIC, STATED = "automatic", "stated"
-GLASS, NONE, LEVEL = "glass", "none", "level"
+_GLASS, NONE, LEVEL = "glass", "none", "level"
 _THRESHOLDS = [("Automatic (Otsu)", _AUTOMATIC), ("Grey level", STATED)]
-_BACKGROUNDS = [("Blank glass", GLASS), ("Not taken off", NONE), ("Grey level", LEVEL)]
+_BACKGROUNDS = [("Blank glass", _GLASS), ("Not taken off", NONE), ("Grey level", LEVEL)]
 _LARGEST_UM2 = 100_000.0
 _BRIGHTEST = 1e6
 _BACKGROUND_TIP = (
@@ -110,7 +110,7 @@ class VesselForm(QWidget):
     def background(self) -> float | None:
         """A grey level for all images; None for that of the blank glass."""
         kind = self.background_box.value
-        return None if kind == GLASS else 0.0 if kind == NONE else float(self.background_level.value)
+        return None if kind == _GLASS else 0.0 if kind == NONE else float(self.background_level.value)
 
     def stain_on(self, slide: Slide) -> int | None:
         """Channel of the vessels' stain in a slide, which may be made of layers; None where it is not there."""

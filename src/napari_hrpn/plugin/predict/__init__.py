@@ -1,1 +1,1 @@
-"""The widget "Predict QD": `widget` is where to begin."""
+"""Dock widget "Predict QD"."""

@@ -1,4 +1,4 @@
-"""What a prediction is asked for: its region, and the folder it goes to or goes on in."""
+"""Job of a prediction: its region, and the folder that it is written to or resumed in."""
 
 from __future__ import annotations
 

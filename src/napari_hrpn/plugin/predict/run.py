@@ -1,4 +1,4 @@
-"""What a prediction from the viewer does off the GUI thread: reads checkpoints, drives the engine, fills the levels.
+"""Prediction from the viewer, off the GUI thread: reads checkpoints, runs the engine, fills the levels.
 
 Nothing of Qt or napari is touched here, and torch is imported here alone, since that takes seconds.
 """

@@ -1,4 +1,4 @@
-"""One prediction while it runs: its thread, its layer in the viewer, and a panel that shows how far it is."""
+"""Running prediction: its thread, its layer in the viewer, and its progress."""
 
 from __future__ import annotations
 

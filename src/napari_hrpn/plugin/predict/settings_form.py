@@ -1,4 +1,4 @@
-"""Form for how to predict: region, processor, and what few people change."""
+"""Form for the settings of a prediction: region, processor, and advanced options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dock widget *Predict QD*: predicts the probe channel of an open slide and shows it as it comes."""
+"""Dock widget "Predict QD": predicts the probe channel of an open slide and shows it as it comes."""
 
 from __future__ import annotations
 

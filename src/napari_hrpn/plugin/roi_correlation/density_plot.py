@@ -1,4 +1,4 @@
-"""_Density of real and predicted grey levels in a region, with the identity and the fitted line; it follows a drag.
+"""Density of real and predicted grey levels in a region, with identity and fitted line, also while it is dragged.
 
 Axes and labels are drawn when they change; else only the density and its lines are drawn over them.
 """

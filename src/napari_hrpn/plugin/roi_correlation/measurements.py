@@ -1,4 +1,4 @@
-"""Regions measured off the GUI thread: the one that moves at once and coarsely, all of them exactly.
+"""Measurement of regions off the GUI thread: the dragged one at once and coarsely, all of them exactly.
 
 The newest request wins; nothing queues up behind it.
 """

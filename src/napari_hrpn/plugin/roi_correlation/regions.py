@@ -1,4 +1,4 @@
-"""Regions of interest in the user's layers of shapes and labels: what there is, what moves, is picked and was deleted.
+"""Regions of interest in the user's layers of shapes and labels: listed, moved, picked, deleted and restored.
 
 The data of layers are never replaced, so what napari keeps of them stays as it is.
 """

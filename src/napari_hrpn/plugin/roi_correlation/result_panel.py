@@ -1,4 +1,4 @@
-"""Panel of the region that is looked at: its density, its numbers, and which level they are from."""
+"""Panel of the selected region: its density, its numbers, and the level they are from."""
 
 from __future__ import annotations
 

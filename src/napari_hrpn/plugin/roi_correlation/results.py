@@ -1,4 +1,4 @@
-"""Numbers of regions of interest: which there are, what is known of each region, and the table of all regions.
+"""Results of regions of interest: what is known of each, and the table of all.
 
 Which there are, in which order, and what they are called is in `napari_hrpn.analysis.metrics`.
 """

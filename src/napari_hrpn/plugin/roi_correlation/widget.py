@@ -1,4 +1,4 @@
-"""The dock widget "ROI correlation": real against predicted pixels in regions, while they are drawn."""
+"""Dock widget "ROI correlation": real against predicted pixels in regions, while they are drawn."""
 
 from __future__ import annotations
 

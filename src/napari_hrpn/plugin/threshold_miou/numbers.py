@@ -1,4 +1,4 @@
-"""Overlap as numbers: of what is in view and of the region, with the resolution of either; and rows for a file."""
+"""Overlap in numbers, of the view and of the region, and rows for a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dock widget "Threshold MIoU": a threshold, what of the real probe and of predictions reaches it, and how much.
+"""Dock widget "Threshold MIoU": overlap of real and predicted areas above a threshold.
 
 What moves with the slider is computed from what is in memory; all that is read, is read in threads.
 """

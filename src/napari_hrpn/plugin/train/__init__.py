@@ -1,1 +1,1 @@
-"""The widget "Train HRPN": `widget` is where to begin."""
+"""Dock widget "Train HRPN"."""

@@ -1,4 +1,4 @@
-"""Loss by epoch while a network learns: training and validation, the best epoch, and the values under the mouse.
+"""Loss curves of a training: training and validation by epoch, the best epoch, and the values under the mouse.
 
 It is drawn a few times per second at most, and only while it is in view.
 """

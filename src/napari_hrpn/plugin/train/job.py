@@ -1,4 +1,4 @@
-"""What the button Train asks for: slides, settings, drawn regions, and the folder of the run."""
+"""Job of a training: slides, settings, drawn regions, and the folder of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training shows while it runs: progress, curves, a preview, and at the end the card of the checkpoint."""
+"""Progress page of a training: curves, a preview, and at the end the card of the checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training from the widget, off the GUI thread: what is to be expected of it, its reports, and runs that are loaded."""
+"""Training from the widget, off the GUI thread: expected time and memory, reports, and runs that are loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Form for how to train: network, recipe, stains, length, processor, and what few people change."""
+"""Form for the settings of a training: network, recipe, stains, length, processor, and advanced options."""
 
 from __future__ import annotations
 

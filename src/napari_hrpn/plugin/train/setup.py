@@ -1,4 +1,4 @@
-"""What is asked before a training: slides, settings, folder; and what is to be expected of it, found out meanwhile."""
+"""Setup of a training: slides, settings and folder, and its expected time and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cells of the table of slides: columns, keys and looks; what stands in a row, the row knows."""
+"""Cells of the table of slides: columns, keys and widths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slides opened off the GUI thread, one after the other, to know their channels; a bad file is one sentence.
+"""Reading of slides off the GUI thread, one after the other; a bad file is one sentence.
 
 What a training takes of a slide is made here too: the first of it loads torch, which takes seconds.
 """

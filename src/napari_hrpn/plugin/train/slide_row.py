@@ -1,4 +1,4 @@
-"""One slide in the table of "Train HRPN": what the user says about it, in the cells of a row."""
+"""Row of the table of slides: tumour, part, channels and regions of one slide."""
 
 from __future__ import annotations
 

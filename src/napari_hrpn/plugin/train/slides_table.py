@@ -1,4 +1,4 @@
-"""The table of slides in "Train HRPN": which slides, of which tumours, where on them, and what their channels show.
+"""Table of the slides of a training, with the buttons that add, draw on and remove them.
 
 The table asks and shows; slides are opened and patches are counted in other threads.
 """

@@ -1,4 +1,4 @@
-"""The dock widget "Train HRPN": asks, starts, shows. What is learnt, is learnt in another thread."""
+"""Dock widget "Train HRPN": trains a network on annotated slides."""
 
 from __future__ import annotations
 

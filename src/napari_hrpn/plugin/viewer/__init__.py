@@ -1,4 +1,4 @@
-"""Slides, predictions and regions as napari's layers: the one translator between the science and the viewer."""
+"""Layers of slides, predictions and regions in the viewer."""
 
 from napari_hrpn.plugin.viewer.layer_coordinates import (
     camera_centre,

@@ -1,4 +1,4 @@
-"""Regions that were drawn in the viewer, as a file in pixels of a slide: shapes as GeoJSON, labels as a coarse image.
+"""Drawn regions as a file in pixels of a slide: shapes as GeoJSON, labels as a coarse image.
 
 What a layer holds is taken over in the GUI thread; writing it touches no layer any more.
 """

@@ -1,4 +1,4 @@
-"""Coordinates of layers: which pixels of a slide are in view, under shapes, or under labels, and where a layer lies.
+"""Coordinates of layers: the pixels of a slide in view, under shapes, or under labels.
 
 Points of a slide are counted from the outer corner of its first pixel, those of napari from the centre of that pixel.
 """

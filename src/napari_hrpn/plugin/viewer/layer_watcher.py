@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Slide
 
-MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
-SHAPE_EDITS = ("data", "features", *MOVES)
+_MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
+_SHAPE_EDITS = ("data", "features", *_MOVES)
 _PIXEL_EVENTS = ("data", "paint", "labels_update", "set_data")
 """What napari sends when it paints, fills or erases; the last one alone when it undoes, and for much else."""
 PAINTING_MS = 60
 MOST_COMPARED_BYTES = 256 << 20
 
 
-class LabelEdits(QObject):
+class _LabelEdits(QObject):
     """Follows the pixels of a Labels layer.
 
     `edited` is emitted when they have changed: by a brush, by undo and redo, by other data, or in place with
@@ -101,7 +101,7 @@ class RegionLayers(QObject):
         events = viewer.layers.events
         self._list_events = events.inserted, events.removed, events.renamed
         self._followed: list[Layer] = []
-        self._edits: dict[Layer, LabelEdits] = {}
+        self._edits: dict[Layer, _LabelEdits] = {}
         # several layers come and go in one step
         self._soon = soon(self, self._follow)
         for emitter in self._list_events:
@@ -170,7 +170,7 @@ class RegionLayers(QObject):
         for emitter in _edit_events(layer):
             emitter.connect(self._tell_edit)
         if isinstance(layer, Labels):
-            self._edits[layer] = edits = LabelEdits(layer)
+            self._edits[layer] = edits = _LabelEdits(layer)
             edits.edited.connect(partial(self.edited.emit, layer))
 
     def _leave(self, layer: Layer) -> None:
@@ -186,5 +186,5 @@ class RegionLayers(QObject):
 
 def _edit_events(layer: Layer) -> list[EventEmitter]:
     """Events of napari after which the regions of a layer, or its place, may have changed."""
-    names = SHAPE_EDITS if isinstance(layer, Shapes) else MOVES
+    names = _SHAPE_EDITS if isinstance(layer, Shapes) else _MOVES
     return [getattr(layer.events, name) for name in names if hasattr(layer.events, name)]

@@ -1,4 +1,4 @@
-"""What belongs to the layer of a prediction: the contrast of the real probe, and a hatch where nothing is predicted."""
+"""Layers of predictions: the contrast of the real probe, and a hatch where nothing is predicted yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pyramids that fill while they are shown, such as those of predictions, of samples, and of files without one.
+"""Pyramids that fill while they are shown: of predictions, of samples, and of files without one.
 
 Fine levels are read from disk as they are looked at, coarse ones stand in memory: drawing again never reads more
 than the few pieces that a screen covers. Filling happens in any thread, showing in the GUI thread alone.

@@ -1,4 +1,4 @@
-"""Layers from slides, one per channel, coloured by what it shows, where it lies in µm; and slides from any layers."""
+"""Layers from slides, one per channel with its colour and position in µm; and slides from any layers."""
 
 from __future__ import annotations
 

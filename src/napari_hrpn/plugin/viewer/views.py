@@ -1,4 +1,4 @@
-"""Views of a real probe and its prediction: each hides the other images, and brings them back at its end."""
+"""Views of a real probe and its prediction: real, predicted, side by side, overlay and difference."""
 
 from __future__ import annotations
 

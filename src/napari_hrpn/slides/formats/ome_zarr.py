@@ -1,4 +1,4 @@
-"""OME-Zarr 0.1 to 0.5 and the layout of bioformats2raw: metadata make a folder one, not its name."""
+"""OME-Zarr 0.1 to 0.5 and the layout of bioformats2raw, recognised by their metadata."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _MOST_CHANNELS_OF_A_BARE_ARRAY = 16
 
 
-def read_slide(path: Location, *, series: int | None, z: int | None, t: int | None) -> Slide:
+def _read_slide(path: Location, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from an OME-Zarr folder."""
     images = _images(path)
     chosen = choose_series(path.name, len(images), series, lambda: _described(images, path))
@@ -64,7 +64,7 @@ def read_slide(path: Location, *, series: int | None, z: int | None, t: int | No
     return replace(assemble(found), read_finished=unfinished)
 
 
-def read_series(path: Location) -> tuple[SeriesInfo, ...]:
+def _read_series(path: Location) -> tuple[SeriesInfo, ...]:
     """The images of an OME-Zarr folder."""
     return _described(_images(path), path)
 

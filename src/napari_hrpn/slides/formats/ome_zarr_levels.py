@@ -1,4 +1,4 @@
-"""Levels of an OME-Zarr as they are stored, which is believed before what its metadata say of them.
+"""Levels of an OME-Zarr as they are stored; the arrays count where metadata differ.
 
 The rule: the largest is the finest. A coarser one that cannot belong to it is left out with a warning, for it can be
 computed; a finest one that cannot be read as it was written is refused.

@@ -1,4 +1,4 @@
-"""What the JSON of an OME-Zarr says of its images, checked: no array is opened here.
+"""Metadata of the images of an OME-Zarr, checked; no array is opened here.
 
 The rule: what is missing or null is not there; what cannot be meant is left out with a warning where pixels can be
 shown without it, and refused in a sentence where they cannot.

@@ -1,4 +1,4 @@
-"""Channel names and pixel sizes out of TIFF dialects: the file's own words, or nothing."""
+"""Channel names and pixel sizes in the dialects of TIFF."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of a TIFF before anything trusts it: its list of pages ends, its pixels lie inside the file."""
+"""Validation of a TIFF before it is read: its list of pages ends, its pixels lie inside the file."""
 
 from __future__ import annotations
 

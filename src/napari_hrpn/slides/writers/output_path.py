@@ -1,4 +1,4 @@
-"""Where a slide may be written: a result appears whole under its name, or not at all.
+"""Output paths of slides: a result appears whole under its name, or not at all.
 
 The rule: what is not whole yet lies in a folder beside the output that only this program uses, one program at a time.
 What a program that was killed left there goes when the same output is written again; nothing else is ever deleted, but
