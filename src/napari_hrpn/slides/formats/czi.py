@@ -59,7 +59,7 @@ class _Scene:
         return len(self.indices["C"]), bottom - top, right - left
 
 
-def _read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
+def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a CZI."""
     with _opened(path) as file:
         scenes = _scenes(file, path)
@@ -78,7 +78,7 @@ def _read_slide(path: Path, *, series: int | None, z: int | None, t: int | None)
     return assemble(RawImage(path, sources, names, size, chosen, chosen_z, chosen_t))
 
 
-def _read_series(path: Path) -> tuple[SeriesInfo, ...]:
+def read_series(path: Path) -> tuple[SeriesInfo, ...]:
     """The scenes of a CZI."""
     with _opened(path) as file:
         return _described(file, _scenes(file, path), path)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _FREE_CHUNK = 512
 
 
-def _read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
+def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from an ND2."""
     with _opened(path) as file:
         sizes = dict(file.sizes)
@@ -48,7 +48,7 @@ def _read_slide(path: Path, *, series: int | None, z: int | None, t: int | None)
     return assemble(RawImage(path, (source,), names, size, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield))
 
 
-def _read_series(path: Path) -> tuple[SeriesInfo, ...]:
+def read_series(path: Path) -> tuple[SeriesInfo, ...]:
     """The positions of an ND2."""
     with _opened(path) as file:
         return _positions(file)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _MOST_CHANNELS_OF_A_BARE_ARRAY = 16
 
 
-def _read_slide(path: Location, *, series: int | None, z: int | None, t: int | None) -> Slide:
+def read_slide(path: Location, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from an OME-Zarr folder."""
     images = _images(path)
     chosen = choose_series(path.name, len(images), series, lambda: _described(images, path))
@@ -64,7 +64,7 @@ def _read_slide(path: Location, *, series: int | None, z: int | None, t: int | N
     return replace(assemble(found), read_finished=unfinished)
 
 
-def _read_series(path: Location) -> tuple[SeriesInfo, ...]:
+def read_series(path: Location) -> tuple[SeriesInfo, ...]:
     """The images of an OME-Zarr folder."""
     return _described(_images(path), path)
 

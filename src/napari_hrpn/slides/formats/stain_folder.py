@@ -23,7 +23,7 @@ _OTHER_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".jp2", *FILE_SUFFIXES
 _MOST_STAINS = 64
 
 
-def _read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
+def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a folder of single-stain TIFFs."""
     choose_series(path.name, 1, series, tuple)
     files = _stain_files(path)
@@ -55,9 +55,9 @@ def _stacked(stains: Sequence[PixelSource], dtype: np.dtype) -> PixelSource:
     return PixelSource((len(stains), *first.shape[1:]), dtype, (1, *first.chunks[1:]), read)
 
 
-def _read_series(path: Path) -> tuple[SeriesInfo, ...]:
+def read_series(path: Path) -> tuple[SeriesInfo, ...]:
     """The one slide of a folder."""
-    slide = _read_slide(path, series=0, z=0, t=0)
+    slide = read_slide(path, series=0, z=0, t=0)
     channels, height, width = slide.levels[0].shape
     return (SeriesInfo(0, path.name, (channels, height, width), slide.pixel_size_um),)
 

@@ -50,7 +50,7 @@ _COLOUR = (2, 6)  # red, green, blue; brightness and two of colour
 _LARGEST_TRIED_BYTES = 2**24
 
 
-def _read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
+def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a TIFF."""
     return assemble(find_in_tiff(path, series=series, z=z, t=t))
 
@@ -86,7 +86,7 @@ def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None
     return RawImage(path, sources, names, said.pixel_size_um, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield)
 
 
-def _read_series(path: Path) -> tuple[SeriesInfo, ...]:
+def read_series(path: Path) -> tuple[SeriesInfo, ...]:
     """The images of a TIFF."""
     with _opened(path) as tif:
         return tuple(_describe(tif, image, number, path) for number, image in enumerate(_slides_in(tif)))
