@@ -9,7 +9,7 @@ NetworkName = Literal["hrpn", "ganda"]
 
 
 @dataclass(frozen=True)
-class NetworkFacts:
+class _NetworkFacts:
     """What settings and forms know of a network; `models/architectures.py` has the network itself."""
 
     name: NetworkName  # As checkpoints, training settings and studies have it
@@ -18,6 +18,6 @@ class NetworkFacts:
     has_branches: bool = False  # Whether their number and how they exchange what they see can be chosen
 
 
-HRPN = NetworkFacts("hrpn", "HRPN", 4, has_branches=True)
-GANDA = NetworkFacts("ganda", "GANDA", 16)
-NETWORKS: dict[str, NetworkFacts] = {network.name: network for network in (HRPN, GANDA)}
+HRPN = _NetworkFacts("hrpn", "HRPN", 4, has_branches=True)
+GANDA = _NetworkFacts("ganda", "GANDA", 16)
+NETWORKS: dict[str, _NetworkFacts] = {network.name: network for network in (HRPN, GANDA)}

@@ -25,11 +25,15 @@ class _ComboBox(ComboBox):
 def combo_box(choices: Callable[[], Choices], tooltip: str) -> ComboBox:
     """A drop-down list whose choices are asked for again with `reset_choices`."""
     box = _ComboBox(choices=lambda _: choices(), tooltip=tooltip)
-    # long names are elided, and shown in full in the open list
-    box.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.native.setMinimumContentsLength(8)
-    box.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    elide_names(box, 8)
     return box
+
+
+def elide_names(box: ComboBox, letters: int = 16) -> None:
+    """Keep long names from making the dock wider: they are elided, and shown in full in the open list."""
+    box.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.native.setMinimumContentsLength(letters)
+    box.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
 
 def offer(box: ComboBox, choices: Choices, value: object = None) -> None:
@@ -37,6 +41,7 @@ def offer(box: ComboBox, choices: Choices, value: object = None) -> None:
     with box.changed.blocked():
         # magicgui would append what is new, whatever its place
         box.native.clear()
+        # it falls back on the first list when the box is placed, unless it can ask for it
         box.choices = lambda _: choices
         if value in box.choices:
             box.value = value

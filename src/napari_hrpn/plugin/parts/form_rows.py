@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, Container, PushButton
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
+
+from napari_hrpn.plugin.parts.combo_box import elide_names, offer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
 _NO_CHOICE = "–"
 BROWSE_BUTTON_PX = 32
 _LONGEST_TITLE = "Checkpoint"
-_SHOWN_LETTERS = 16
-_SCROLL_BAR_PX = 24
 
 
 def form_layout(parent: QWidget) -> QFormLayout:
@@ -70,10 +70,7 @@ def choice_field(title: str, tooltip: str, *, is_optional: bool = False) -> Comb
     """A drop-down list of named values; an optional one begins with `_NO_CHOICE`, which stands for None."""
     field = ComboBox(label=title, tooltip=tooltip, nullable=is_optional)
     field.null_string = _NO_CHOICE
-    # long names must not make the dock wider: they are elided, and shown in full in the open list
-    field.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    field.native.setMinimumContentsLength(_SHOWN_LETTERS)
-    field.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    elide_names(field)
     return field
 
 
@@ -85,13 +82,7 @@ def set_choices(field: ComboBox, choices: Sequence[tuple[str, Any]], value: Any)
         (title if title not in titles[:index] else f"{title} ({titles[:index].count(title) + 1})", choice)
         for index, (title, choice) in enumerate(choices)
     ]
-    with field.changed.blocked():
-        # magicgui falls back on the first list when the field is placed, unless it can ask for it
-        field.choices = lambda _: unique
-        if value in field.choices:
-            field.value = value
-    shown = field.native.view()
-    shown.setMinimumWidth(shown.sizeHintForColumn(0) + _SCROLL_BAR_PX)
+    offer(field, unique, value)
 
 
 def browse_button(tooltip: str) -> PushButton:

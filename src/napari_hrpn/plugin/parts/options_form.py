@@ -21,9 +21,10 @@ from magicgui.backends._qtpy.widgets import QBaseRangedWidget
 from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
 from magicgui.widgets.bases import RangedWidget
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QSizePolicy
+from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QSizePolicy
 
 from napari_hrpn.core.options import Option, options
+from napari_hrpn.plugin.parts.combo_box import elide_names
 from napari_hrpn.plugin.parts.fold import Fold
 from napari_hrpn.plugin.parts.form_rows import title_width
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 _Settings: TypeAlias = Any
 _Value: TypeAlias = Any
 _TOOLTIP_LETTERS = 90
-_SHOWN_LETTERS = 16
 _LARGEST = 2**53
 _DECIMALS = 15
 
@@ -113,9 +113,7 @@ def _option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
     widget: ValueWidget
     if option.choices or has_choices:
         widget = ComboBox(choices=[(title, word) for word, title in option.titles.items()], **about)
-        # long names must not make the dock wider: they are elided, and shown in full in the open list
-        widget.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        widget.native.setMinimumContentsLength(_SHOWN_LETTERS)
+        elide_names(widget)
     elif bool in option.types:
         widget = CheckBox(**about)
     elif option.is_number:
