@@ -9,10 +9,9 @@ from skimage.feature import peak_local_max
 from napari_hrpn.analysis import AnalysisError, CellSettings, cell_density, strip_filter
 from napari_hrpn.core import drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
-from napari_hrpn.phantom.nuclei import nuclei_within
-from napari_hrpn.phantom.points import Bounds
-from napari_hrpn.phantom.tissue import TissueShape
-from napari_hrpn.phantom.vessels import LONGEST_UM, vessels_within
+from napari_hrpn.phantom.cells import nuclei_within
+from napari_hrpn.phantom.sampling import Bounds
+from napari_hrpn.phantom.tissue import LONGEST_UM, TissueShape, vessels_within
 from napari_hrpn.slides import RegionMask
 from support.vessel_slides import slide_of
 

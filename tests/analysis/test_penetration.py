@@ -16,9 +16,8 @@ from napari_hrpn.analysis import (
     update_shells,
 )
 from napari_hrpn.core import drive
-from napari_hrpn.phantom.sample_grid import SampleGrid
-from napari_hrpn.phantom.transport import steady_concentration
-from napari_hrpn.phantom.vessels import Vessels, leak_source
+from napari_hrpn.phantom.sampling import SampleGrid
+from napari_hrpn.phantom.tissue import Vessels, leak_source, steady_concentration
 from support.vessel_slides import discs, drawn_mask, slide_of
 
 SETTINGS = PenetrationSettings()

@@ -17,9 +17,8 @@ from napari_hrpn.analysis import (
 )
 from napari_hrpn.core import drive
 from napari_hrpn.phantom import phantom_slide
-from napari_hrpn.phantom.points import Bounds
-from napari_hrpn.phantom.tissue import TissueShape
-from napari_hrpn.phantom.vessels import LONGEST_UM, inside_vessels, vessels_within
+from napari_hrpn.phantom.sampling import Bounds
+from napari_hrpn.phantom.tissue import LONGEST_UM, TissueShape, inside_vessels, vessels_within
 from napari_hrpn.slides import RegionMask, Slide
 from support.vessel_slides import PLAIN_TRANSPORT, discs, drawn_mask, edge_distance, slide_of
 

@@ -9,9 +9,8 @@ from skimage.morphology import skeletonize
 from napari_hrpn.analysis import VesselSettings, measure_vessels, vessel_mask, vessels
 from napari_hrpn.core import drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
-from napari_hrpn.phantom.points import Bounds
-from napari_hrpn.phantom.tissue import TissueShape
-from napari_hrpn.phantom.vessels import vessels_within
+from napari_hrpn.phantom.sampling import Bounds
+from napari_hrpn.phantom.tissue import TissueShape, vessels_within
 from napari_hrpn.slides import RegionMask
 from support.vessel_slides import discs, drawn_mask, slide_of
 

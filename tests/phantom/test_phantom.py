@@ -20,7 +20,7 @@ from napari_hrpn.phantom import (
 )
 from napari_hrpn.phantom.cells import make_cell
 from napari_hrpn.phantom.phantom_slide import _PhantomCells
-from napari_hrpn.phantom.sample_grid import enlarge
+from napari_hrpn.phantom.sampling import enlarge
 
 # a short penetration makes the margins of a cell narrow and the test quick
 QUICK = replace(PHANTOM_PRESETS["tumour"], has_outline=False, penetration_um=10.0)

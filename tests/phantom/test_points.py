@@ -8,9 +8,8 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
 from napari_hrpn.phantom import PHANTOM_PRESETS, PhantomSettings
-from napari_hrpn.phantom.points import Bounds, HardCore, Purpose, RandomField
-from napari_hrpn.phantom.tissue import TissueShape
-from napari_hrpn.phantom.vessels import vessels_within
+from napari_hrpn.phantom.sampling import Bounds, HardCore, Purpose, RandomField
+from napari_hrpn.phantom.tissue import TissueShape, vessels_within
 
 POISSON = replace(PHANTOM_PRESETS["tiny"], vessel_distance_um=0.0, vessel_clustering=0.0, vessel_density_per_mm2=150.0)
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import i0, k0
 
-from napari_hrpn.phantom.sample_grid import SampleGrid
-from napari_hrpn.phantom.transport import steady_concentration
-from napari_hrpn.phantom.vessels import Vessels, leak_source
+from napari_hrpn.phantom.sampling import SampleGrid
+from napari_hrpn.phantom.tissue import Vessels, leak_source, steady_concentration
 
 STEP_UM = 8 * 0.2744
 LAMBDA_UM = 30.0

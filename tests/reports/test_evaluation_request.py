@@ -5,7 +5,7 @@ import json
 import pytest
 
 from napari_hrpn.reports import prediction_names
-from napari_hrpn.reports.cohort_figures import _colours
+from napari_hrpn.reports.cohort_page import _colours
 from napari_hrpn.reports.evaluation_page import _interval_words
 
 

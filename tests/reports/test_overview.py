@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from napari_hrpn.analysis import agreement
 from napari_hrpn.reports import write_agreement, write_overview
-from napari_hrpn.reports.overview import overview_title, scale_bar_um
+from napari_hrpn.reports.tissue_figures import overview_title, scale_bar_um
 from napari_hrpn.slides import Slide, coarser_levels
 
 

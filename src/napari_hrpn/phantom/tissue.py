@@ -1,4 +1,4 @@
-"""Tissue outline and necrosis of the phantom, as functions of the position alone."""
+"""Tissue of the phantom: outline and necrosis, vessels, and the transport of the probe out of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import fft
+from scipy.special import ndtri
 
-from napari_hrpn.phantom.points import Purpose, RandomField
+from napari_hrpn.phantom.sampling import Bounds, HardCore, Purpose, RandomField, SampleGrid
 from napari_hrpn.phantom.settings import PhantomSettings
 
 _EDGE_UM = 4.0
@@ -51,3 +53,148 @@ class TissueShape:
 
 def _smooth_step(value: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (1 + np.tanh(value)))
+
+
+LONGEST_UM = 90.0
+_CROWDING = 3.0
+_SOURCE_WALL_UM = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Vessels:
+    """Vessels as columns of numbers, one row per vessel."""
+
+    centre_um: np.ndarray  # (n, 2), y and x
+    direction: np.ndarray  # (n, 2), unit vector of the axis
+    # Radius of the lumen; half the length of the axis
+    radius_um: np.ndarray
+    half_length_um: np.ndarray
+    brightness: np.ndarray  # CD31 of the wall, mean 1
+    permeability: np.ndarray  # P_i C_p, mean 1
+
+    @property
+    def perimeter_um(self) -> np.ndarray:
+        """Length of each wall in the section."""
+        return np.asarray(2 * np.pi * self.radius_um + 4 * self.half_length_um)
+
+    def where(self, keep: np.ndarray) -> Vessels:
+        """Return the vessels that a boolean array or a slice picks."""
+        return Vessels(*(column[keep] for column in vars(self).values()))
+
+
+def vessels_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape, *, hidden: bool = False) -> Vessels:
+    """Return the vessels whose centres lie in a rectangle."""
+    points = _pattern(settings, tissue, hidden=hidden).within(bounds)
+    normal = ndtri(np.clip(points.marks, 1e-12, 1 - 1e-12))
+    angle = np.pi * points.marks[:, 0]
+    faint = settings.vessel_brightness_sd * normal[:, 1]
+    leak = settings.permeability_visible * faint + settings.permeability_hidden_sd * normal[:, 2]
+    leak_variance = (settings.permeability_visible * settings.vessel_brightness_sd) ** 2
+    leak_variance += settings.permeability_hidden_sd**2
+    half_length = settings.vessel_half_length_um * np.exp(settings.vessel_half_length_sd * normal[:, 4])
+    return Vessels(
+        points.positions_um,
+        np.column_stack([np.sin(angle), np.cos(angle)]),
+        np.minimum(settings.vessel_radius_um * np.exp(settings.vessel_radius_sd * normal[:, 3]), LONGEST_UM / 4),
+        np.minimum(half_length, LONGEST_UM / 2),
+        np.exp(-faint - settings.vessel_brightness_sd**2 / 2),
+        np.exp(leak - leak_variance / 2),
+    )
+
+
+def _pattern(settings: PhantomSettings, tissue: TissueShape, *, hidden: bool) -> HardCore:
+    purpose = Purpose.HIDDEN_VESSELS if hidden else Purpose.VESSELS
+    clustering = Purpose.HIDDEN_VESSEL_CLUSTERING if hidden else Purpose.VESSEL_CLUSTERING
+    field = RandomField(tissue.seed, clustering, settings.vessel_clustering_um)
+    spread = settings.vessel_clustering
+    highest = settings.vessel_density_per_mm2 * (_CROWDING if spread else 1.0)
+
+    def density(points_um: np.ndarray) -> np.ndarray:
+        local = np.exp(spread * field.at(points_um) - spread**2 / 2) * settings.vessel_density_per_mm2
+        return np.asarray(np.minimum(local, highest) * tissue.at(points_um)[1])
+
+    return HardCore(tissue.seed, purpose, settings.vessel_distance_um, highest, density)
+
+
+def draw_walls(vessels: Vessels, window: SampleGrid, wall_um: float) -> np.ndarray:
+    """Return the CD31 stain of vessel walls."""
+    walls = np.zeros(window.shape, np.float32)
+    for vessel in range(len(vessels.radius_um)):
+        place, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
+        profile = np.exp(-0.5 * (from_wall_um / np.float32(wall_um)) ** 2)
+        np.maximum(walls[place], np.float32(vessels.brightness[vessel]) * profile, out=walls[place])
+    return walls
+
+
+def leak_source(vessels: Vessels, window: SampleGrid) -> np.ndarray:
+    """Return what the vessels give off per area."""
+    source = np.zeros(window.shape)
+    wall_um = max(_SOURCE_WALL_UM, window.step_um / 2)
+    reach_um = vessels.half_length_um + vessels.radius_um + 4 * wall_um
+    for vessel in np.flatnonzero(window.bounds.grown(-reach_um).holds(vessels.centre_um)):
+        place, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
+        profile = np.exp(-0.5 * (from_wall_um.astype(np.float64) / wall_um) ** 2)
+        strength = vessels.permeability[vessel] * vessels.perimeter_um[vessel] / window.step_um**2
+        source[place] += strength * profile / profile.sum()
+    return source
+
+
+def _distance_to_wall(
+    vessels: Vessels, vessel: int | np.intp, window: SampleGrid, beyond_um: float
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Return a square around a vessel, and in it the distance to the middle of its wall, negative in the lumen."""
+    y_um, x_um = vessels.centre_um[vessel]
+    half_length, radius = vessels.half_length_um[vessel], vessels.radius_um[vessel]
+    place = window.around(y_um, x_um, half_length + radius + beyond_um)
+    y = (window.y_um[place[0]] - y_um).astype(np.float32)[:, None]
+    x = (window.x_um[place[1]] - x_um).astype(np.float32)[None, :]
+    along_y, along_x = vessels.direction[vessel].astype(np.float32)
+    along = np.clip(y * along_y + x * along_x, -np.float32(half_length), np.float32(half_length))
+    return place, np.hypot(y - along * along_y, x - along * along_x) - np.float32(radius)
+
+
+def inside_vessels(points_um: np.ndarray, vessels: Vessels, beyond_um: float) -> np.ndarray:
+    """Return which points lie in a vessel or nearer than `beyond_um` to its wall."""
+    inside = np.zeros(len(points_um), bool)
+    for vessel in range(len(vessels.radius_um)):
+        reach = vessels.radius_um[vessel] + beyond_um
+        half_length = vessels.half_length_um[vessel]
+        offset = points_um - vessels.centre_um[vessel]
+        near = np.flatnonzero((np.abs(offset) < half_length + reach).all(axis=1))
+        offset = offset[near]
+        along = np.clip(offset @ vessels.direction[vessel], -half_length, half_length)
+        across = offset - along[:, None] * vessels.direction[vessel]
+        inside[near[np.hypot(across[:, 0], across[:, 1]) < reach]] = True
+    return inside
+
+
+def steady_concentration(
+    source: np.ndarray,
+    uptake: np.ndarray,
+    penetration_um: float,
+    step_um: float,
+    tolerance: float = 1e-6,
+) -> np.ndarray:
+    """Return the steady concentration that a source keeps up against diffusion and uptake.
+
+    Lengths are in units of `penetration_um` = sqrt(D / k0) and concentrations in units of source / k0, so the
+    equation reads lambda^2 lap C - (k / k0) C + S / k0 = 0. The part of k that varies is moved to the right side
+    and iterated: (kc - lambda^2 lap) C' = S + (kc - k) C, with kc halfway between the extremes of k, which
+    shrinks the error by (kmax - kmin) / (kmax + kmin) or better each time.
+    """
+    middle = (uptake.max() + uptake.min()) / 2
+    inverse = 1 / (middle + penetration_um**2 * _squared_wave_numbers(source.shape, step_um))
+    concentration = fft.irfft2(fft.rfft2(source) * inverse, source.shape)
+    while True:
+        pushed = source + (middle - uptake) * concentration
+        following = fft.irfft2(fft.rfft2(pushed) * inverse, source.shape)
+        change = np.abs(following - concentration).max()
+        concentration = following
+        if change <= tolerance * np.abs(concentration).max():
+            return np.asarray(concentration)
+
+
+def _squared_wave_numbers(shape: tuple[int, ...], step_um: float) -> np.ndarray:
+    rows = 2 * np.pi * fft.fftfreq(shape[0], step_um)
+    columns = 2 * np.pi * fft.rfftfreq(shape[1], step_um)
+    return np.asarray(rows[:, None] ** 2 + columns[None, :] ** 2)

@@ -5,7 +5,6 @@ from napari_hrpn.reports.drawing import plain_text
 from napari_hrpn.reports.evaluation import EvaluationRequest, WritingReport, WrittenEvaluation, write_evaluation
 from napari_hrpn.reports.folder import ReportError, read_evaluation
 from napari_hrpn.reports.numbers import number
-from napari_hrpn.reports.overview import write_overview
 from napari_hrpn.reports.provenance import prediction_record
 from napari_hrpn.reports.request import (
     check_on_slide,
@@ -18,6 +17,7 @@ from napari_hrpn.reports.request import (
 )
 from napari_hrpn.reports.study import write_study_figures, write_study_table
 from napari_hrpn.reports.tables import penetration_tables, write_agreement
+from napari_hrpn.reports.tissue_figures import write_overview
 
 __all__ = [
     "CohortTumour",

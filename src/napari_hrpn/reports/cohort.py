@@ -17,8 +17,7 @@ import numpy as np
 
 from napari_hrpn.analysis import tumour_bootstrap
 from napari_hrpn.analysis.metrics import COHORT, metrics_in
-from napari_hrpn.reports.cohort_figures import cohort_figures
-from napari_hrpn.reports.cohort_page import cohort_page
+from napari_hrpn.reports.cohort_page import cohort_figures, cohort_page
 from napari_hrpn.reports.drawing import write_drawing
 from napari_hrpn.reports.folder import FIGURES, TABLES, ReportError, ReportFolder, read_evaluation
 from napari_hrpn.reports.serialization import fields_of, finite

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import MORAN
 from napari_hrpn.analysis.metrics import COLOCALIZATION, PAGE, headings, metrics_in
-from napari_hrpn.reports.definitions import DEFINITIONS
 from napari_hrpn.reports.html import Page
-from napari_hrpn.reports.numbers import number, with_interval
+from napari_hrpn.reports.numbers import DEFINITIONS, number, with_interval
 from napari_hrpn.reports.tissue_figures import background_words
 
 if TYPE_CHECKING:

@@ -1,9 +1,12 @@
-"""Numbers as people read them, the same on pages and in panels."""
+"""Numbers of reports as people read them, and their definitions, a sentence each."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
+
+from napari_hrpn.analysis import MORAN
+from napari_hrpn.analysis.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,3 +60,30 @@ def mean_and_sd(mean: float, sd: float, write: Callable[[float], str] = number) 
         return write(mean) if math.isnan(sd) else f"{write(mean)} ± 0"
     places = max(0, 1 - math.floor(math.log10(sd)))
     return f"{mean:,.{places}f} ± {sd:,.{places}f}"
+
+
+DEFINITIONS = {
+    **{metric.title: metric.definition for metric in METRICS if metric.views},
+    "intervals": "By spatial block bootstrap: blocks of six correlation lengths are drawn with replacement, since "
+    "neighbouring pixels repeat each other; there is no p-value from pixels.",
+    "IoU": "Pixels at or above a threshold in both images over those in any; the paper's MIoU; the mean IoU "
+    "also counts the dark pixels as a class.",
+    "chance": "IoU to be expected of two masks as large as the real one (share f) and the predicted one (share g) "
+    "that have nothing to do with each other, f g / (f + g - f g).",
+    "tied": "Percentiles at which many pixels share a grey level, so that the mask is clearly larger than said.",
+    "Q-Q slope": "Slope of predicted against real percentiles 1 to 99; 1 for equally wide distributions.",
+    "Wasserstein distance": "How many grey levels a pixel has to change, on average, to make the distributions equal.",
+    "Anderson-Darling": "k-sample statistic with its table's p, which is capped at 0.25 and 0.001 and takes pixels for "
+    "independent. Over patches, p comes from exchanging real and predicted patch by patch, or in blocks wider than six "
+    "correlation lengths where neighbouring patches are alike; there is none for fewer than 6 blocks.",
+    "patch": "A square of the slide; it counts where enough of it is tissue: half, unless another share was chosen.",
+    "CV, Gini": "How unequal patches are: SD over mean, and 0 for equal ones to near 1 where one has everything.",
+    MORAN: "Whether patches that share an edge (4 neighbours, the rook's) are alike: about 1 where they are, "
+    "-1 / (n - 1) for patches in random order. With the 8 neighbours of the queen it is another number, in the tables.",
+    "penetration": "Mean grey level over the distance from the edge of the nearest vessel, in shells; D50 and D90 hold "
+    "half and nine tenths of the signal outside vessels, and over the 1/e length the profile falls to 1/e; it has none "
+    "where it does not fall that far within its distances, or not exponentially.",
+    "core, periphery": "Tissue further and nearer than 200 µm from the tissue's edge.",
+    "vessel density": "Connected parts of the vessel mask with their centre in the tissue per mm² of it, those that "
+    "the border cuts included: there is no correction for edges.",
+}

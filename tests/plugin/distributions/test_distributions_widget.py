@@ -19,7 +19,7 @@ from napari_hrpn.plugin.distributions.widget import DistributionsWidget
 from napari_hrpn.plugin.parts.region_form import FRAME
 from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE
 from napari_hrpn.reports import number
-from napari_hrpn.reports.definitions import DEFINITIONS
+from napari_hrpn.reports.numbers import DEFINITIONS
 from support.compared import compared_slides, show
 from support.settling import WAIT_MS
 
