@@ -1,5 +1,6 @@
 """Of an unfinished prediction, finished tiles are measured alone, in every statistic alike."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from napari_hrpn.analysis import (
     slide_penetration,
     vessel_mask,
 )
+from napari_hrpn.cli import run
 from napari_hrpn.core import Box, drive
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.slides import Annotation, ChannelRoles, FinishedTiles, RegionMask, Slide, SlideError, open_slide
@@ -178,3 +180,11 @@ def test_coarse_pixels_count_where_all_under_them_is_predicted():
         y, x = (int((row + 2) * 37), int((column + 1) * 41.5))
         under = fine[y : int((row + 3) * 37), x : int(np.ceil((column + 2) * 41.5))]
         assert coarse[row, column] == under.all()
+
+
+@pytest.mark.filterwarnings("default:p.ome.zarr is a prediction that is not finished")
+def test_info_says_how_much_is_predicted(predicted: Slide, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["info", str(predicted.source), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tiles"] == {"finished": 2, "total": 9}
+    assert run(["info", str(predicted.source)]) == 0
+    assert "2 of 9 tiles; not finished" in capsys.readouterr().out

@@ -276,6 +276,15 @@ def test_a_finished_evaluation_is_not_done_again(
     assert (output / "evaluation.json").read_bytes() == before
 
 
+def test_a_page_that_is_gone_is_made_again(output: Path, slide: EvaluatedSlide, tmp_path: Path) -> None:
+    place = tmp_path / "again"
+    shutil.copytree(output, place)
+    (place / "evaluation.html").unlink()
+    assert run([*command(slide), "-o", str(place)]) == 0
+    assert checked_page(place / "evaluation.html").words == checked_page(output / "evaluation.html").words
+    assert content(place)["predictions"] == content(output)["predictions"]
+
+
 def command(slide: EvaluatedSlide) -> list[str]:
     files = [str(slide.real), str(slide.good), str(slide.poor), *slide.words[2:]]
     return ["evaluate", *files, "--tumour", "T1", "--block", "24"]
@@ -477,3 +486,14 @@ def test_cohort_refuses_what_is_no_evaluation(
     ):
         assert run(["report", *map(str, words)]) == 2
         assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"PAR1")])
+def test_cohort_names_the_table_that_is_missing(
+    damage, cohort: Path, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(cohort / "evaluation 2", tmp_path / "broken")
+    damage(tmp_path / "broken" / "tables" / "patches.parquet")
+    assert run(["report", str(output), str(tmp_path / "broken"), "-o", str(tmp_path / "out")]) == 2
+    assert "patches.parquet is missing or damaged; expected the table" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "cohort.json").exists()

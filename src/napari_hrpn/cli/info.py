@@ -61,6 +61,7 @@ def _slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str,
     """Collect what there is to say about a slide."""
     from napari_hrpn.slides import contrast_limits, guess_roles
 
+    finished = slide.finished
     guessed = {} if slide.is_brightfield else vars(guess_roles(slide.channel_names))
     roles = {index: role for role, index in guessed.items()}
     return {
@@ -78,6 +79,8 @@ def _slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str,
         "dtype": slide.dtype.name,
         "z": slide.z,
         "t": slide.t,
+        # of a prediction that is not complete
+        "tiles": None if finished is None else {"finished": finished.number, "total": finished.total},
         "is_brightfield": slide.is_brightfield,
         # the smallest read at full resolution: one chunk
         "read_bytes": math.prod(slide.levels[0].chunksize) * slide.dtype.itemsize,
@@ -111,6 +114,8 @@ def _table(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Pixel type", found["dtype"] + (" (colour photograph, not fluorescence)" if found["is_brightfield"] else "")
     yield "Levels", f"{len(levels)} ({kinds}): {', '.join(f'{x} x {y}' for y, x in levels)}"
     yield "One read", f"{found['read_bytes'] / 1e6:,.1f} MB of memory"
+    if found["tiles"]:
+        yield "Predicted", "{finished:,} of {total:,} tiles; not finished".format(**found["tiles"])
     for name in ("z", "t"):
         if found[name] is not None:
             yield name, str(found[name])

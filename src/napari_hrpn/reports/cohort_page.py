@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_hrpn.analysis.metrics import COHORT_FIGURE, COHORT_PAGE, metrics_in
 from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, new_figure, tidy
-from napari_hrpn.reports.folder import TABLES
+from napari_hrpn.reports.folder import TABLES, ReportError
 from napari_hrpn.reports.html import Page
 from napari_hrpn.reports.numbers import DEFINITIONS, MISSING, interval, mean_and_sd, number
 from napari_hrpn.reports.tissue_figures import draw_violin, image_colours
@@ -72,7 +72,14 @@ def _patches(evaluations: Mapping[Path, Plain], colours: Mapping[str, str]) -> l
     """As the paper's figure 2C: total intensity of each patch by tumour and channel."""
     import pandas as pd
 
-    tables = {folder: pd.read_parquet(folder / TABLES / "patches.parquet") for folder in evaluations}
+    tables = {}
+    for folder in evaluations:
+        path = folder / TABLES / "patches.parquet"
+        try:
+            tables[folder] = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            msg = f"{path} is missing or damaged; expected the table of an evaluation: evaluate the slide again."
+            raise ReportError(msg) from error
     edges = {one["heterogeneity"]["patch_px"] for one in evaluations.values()}
     if len(edges) > 1:
         # sums over patches of different sizes do not compare

@@ -72,7 +72,8 @@ class ReportFolder:
         """Make sure that the evaluation that is here is the one that is asked for; returns whether it is finished."""
         found = self._request()
         if found == request:
-            return self.json.exists()
+            # a page that somebody deleted is made again
+            return self.json.exists() and self.page.exists()
         if found is not None and not overwrite:
             msg = (
                 f"{self.path} holds another {self._noun} ({_difference(found, request)} differ); choose another "
