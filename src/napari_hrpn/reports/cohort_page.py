@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    import pandas as pd
     from matplotlib.axes import Axes
-
-    from napari_hrpn.reports.drawing import Drawing
 
     Plain = dict[str, Any]
 
@@ -68,18 +67,19 @@ def _numbers(rows: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
     return Drawing("tumours", "Tumours", caption, figure)
 
 
-def _patches(evaluations: Mapping[Path, Plain], colours: Mapping[str, str]) -> list[Drawing]:
-    """As the paper's figure 2C: total intensity of each patch by tumour and channel."""
+def _patch_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    tables = {}
-    for folder in evaluations:
-        path = folder / TABLES / "patches.parquet"
-        try:
-            tables[folder] = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            msg = f"{path} is missing or damaged; expected the table of an evaluation: evaluate the slide again."
-            raise ReportError(msg) from error
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        msg = f"{path} is missing or damaged; expected the table of an evaluation: evaluate the slide again."
+        raise ReportError(msg) from error
+
+
+def _patches(evaluations: Mapping[Path, Plain], colours: Mapping[str, str]) -> list[Drawing]:
+    """As the paper's figure 2C: total intensity of each patch by tumour and channel."""
+    tables = {folder: _patch_table(folder / TABLES / "patches.parquet") for folder in evaluations}
     edges = {one["heterogeneity"]["patch_px"] for one in evaluations.values()}
     if len(edges) > 1:
         # sums over patches of different sizes do not compare
