@@ -14,6 +14,7 @@ from golden.inputs import STAINS, phantom, write_slide
 from golden.manifest import frozen_contributions
 from golden.tables import RUN_DEPENDENT, stripped
 from napari_hrpn.cli import run
+from napari_hrpn.slides.formats import FORMAT_NAMES
 
 TERMINAL = {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 """Environment in which help and sentences are the same everywhere."""
@@ -88,7 +89,9 @@ def refusals(folder: Path) -> str:
     found: list[dict[str, Any]] = []
     for words in WRONG_INPUTS:
         code, out, err = call(list(words))
-        said = (out + err).replace(f"{folder}/", "").replace(str(folder), ".")
+        said = (
+            (out + err).replace(f"{folder}/", "").replace(str(folder), ".").replace(FORMAT_NAMES, "one of the formats")
+        )
         found.append({"command": " ".join(words), "exit_code": code, "said": said.splitlines()})
     return json.dumps(found, indent=1, ensure_ascii=False)
 

@@ -26,7 +26,11 @@ def widget_class(name: str) -> Any:
 
 
 def frozen_contributions() -> dict[str, Any]:
-    """The manifest without the places of the Python objects, which may move."""
+    """The manifest without the places of the Python objects, which may move, and without the formats' suffixes.
+
+    Those are compared with the table of formats.
+    """
     found = contributions()
+    readers = [{key: value for key, value in one.items() if key != "filename_patterns"} for one in found["readers"]]
     commands = [{key: value for key, value in one.items() if key != "python_name"} for one in found["commands"]]
-    return found | {"commands": commands}
+    return found | {"commands": commands, "readers": readers}

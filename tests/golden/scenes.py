@@ -31,11 +31,7 @@ def interfaces_texts(folder: Path) -> dict[str, str]:
     interfaces.write_wrong_inputs(folder)
     with chdir(folder):
         refusals = interfaces.refusals(folder)
-    return {
-        "interfaces/manifest.json": interfaces.manifest(),
-        "interfaces/refusals.json": refusals,
-        "interfaces/exported.json": json.dumps(interfaces.exported_names(), indent=1),
-    }
+    return {"interfaces/manifest.json": interfaces.manifest(), "interfaces/refusals.json": refusals}
 
 
 def old_tables(folder: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ written. The stored phantom is never written again: it is the input of everythin
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def parts() -> Iterator[tuple[str, Callable[[Path], dict[str, str]]]]:
         yield f"evaluation-{kind}", lambda folder, kind=kind: tables.evaluation(folder, kind)
     yield "widgets", _widgets
     yield "interfaces", scenes.interfaces_texts
+    yield "exported", lambda _: {"exported/names.json": json.dumps(interfaces.exported_names(), indent=1)}
     yield "help", lambda _: interfaces.help_texts()
     yield "old", _old
     # of the old files, too
