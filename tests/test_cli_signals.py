@@ -55,7 +55,7 @@ def test_stopped_prediction_goes_on_to_the_same_pixels(folder: Path, number: sig
         _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in errors
-    assert "run the same command again to go on" in errors
+    assert "run the same command again to resume" in errors
     assert 2 <= finished_tiles(place) < 16
     assert run(words(folder, f"{code}")) == 0
     assert run(words(folder, "whole")) == 0

@@ -309,7 +309,7 @@ def test_a_stopped_evaluation_goes_on_to_the_same_files(slide: EvaluatedSlide, o
     assert code == -signal.SIGKILL
     code, errors = stopped_after_a_part(slide, place, signal.SIGINT)
     assert code == 130
-    assert "run the same command again to go on" in errors
+    assert "run the same command again to resume" in errors
     assert "Traceback" not in errors
     assert len(list(place.glob("unfinished/parts/*.json"))) >= 2
     assert not (place / "evaluation.json").exists()

@@ -69,7 +69,7 @@ def test_ctrl_c_in_a_terminal_keeps_what_is_finished_and_ends_every_process(fold
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
     assert "Traceback" not in errors
-    assert "run the same command again to go on" in errors
+    assert "run the same command again to resume" in errors
     assert f"of 9 tiles are finished and kept in {place}" in output
     assert 2 <= finished_tiles(place) < 9
     # the slide that is not there is the only thing wrong with it

@@ -37,7 +37,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -
 
 def test_a_fine_slide_has_one_line(slides: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = printed(capsys, slides["fine"])
-    assert out == f"{slides['fine']}: nothing that matters; 0.5 million pixels looked at\n"
+    assert out == f"{slides['fine']}: nothing that matters; 0.5 million pixels checked\n"
 
 
 def test_faults_are_told_in_sentences(slides: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

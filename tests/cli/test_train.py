@@ -165,16 +165,19 @@ def test_one_file_of_regions_is_for_the_only_slide(fake, tmp_path):
         ("--devices 9", "a batch has 8 patches for 9 devices"),
         ("--devices 2 --device cuda:9", "not on this machine"),
         ("--devices 8 --device cpu", "asks for 8 devices, but there are 3 processors"),
-        ("--tumour c=1", "names 'c', which is no slide; expected one of a, b"),
+        ("--tumour c=1", "--tumour names 'c'; expected one of the slides a, b"),
         ("--tumour a", "--tumour got 'a'; expected NAME=ID"),
         ("--tumour a=1 --tumour a=2", "each name once"),
         ("--role fap", "--role got 'fap'"),
         ("--role probe=1 --probe 2", "given twice"),
-        ("--channels nuclei --vessels CD31", "a channel is given for vessels, but the network goes from nuclei"),
+        (
+            "--channels nuclei --vessels CD31",
+            "a channel is given for vessels, but the network predicts probe",
+        ),
         ("--test c", "there is no tumour 'c' to keep for testing; expected one of a, b"),
         ("--regions nowhere", "there is no file or folder nowhere"),
         ("--regions one.geojson", "has the regions of one slide but 2 are given"),
-        ("--regions .", "has no regions for a.tif, expected a.geojson"),
+        ("--regions .", "has no regions for a.tif; expected a.geojson"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_begun(fake, tmp_path, monkeypatch, capsys, words, sentence):
@@ -252,7 +255,7 @@ def test_a_signal_stops_after_the_step_and_tells_how_to_go_on(fake, capsys, numb
     printed = capsys.readouterr()
     assert steps == [0, 1]
     assert json.loads(printed.out)["complete"] is False
-    assert printed.err.splitlines()[-1] == "Stopped; everything is kept: run the same command again to go on."
+    assert printed.err.splitlines()[-1] == "Stopped; everything is kept: run the same command again to resume."
     assert fake.closed
 
 
@@ -264,7 +267,7 @@ def test_a_second_signal_does_not_wait(fake, capsys):
 
     fake.before_step = before_step
     assert command("a.tif", "-o", "run") == 130
-    assert "run the same command again to go on" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
     assert fake.closed
 
 
@@ -302,7 +305,7 @@ def test_a_stopped_program_goes_on_to_the_same_weights(tmp_path, capsys):
         _, errors = work.communicate(timeout=60)
     assert work.returncode == 130, errors
     assert "Traceback" not in errors
-    assert "run the same command again to go on" in errors
+    assert "run the same command again to resume" in errors
     assert "warning: there are only 8 patches" in errors
     assert 1 <= len(RunFolder(stopped).history()) < 6
     assert command(*words, stopped) == 0

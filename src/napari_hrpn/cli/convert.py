@@ -1,4 +1,4 @@
-"""``napari-hrpn convert``: a slide as OME-Zarr or pyramidal OME-TIFF; the ending of the name says which."""
+"""``napari-hrpn convert``: a slide as OME-Zarr or pyramidal OME-TIFF, by the suffix of the output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def convert(
 ) -> None:
     """Write a slide as OME-Zarr or OME-TIFF with a pyramid, so that it opens and pans fast.
 
-    The input is only read. The output appears under its name when it is whole.
+    The input is not changed. The output appears under its name once it is complete.
 
     \b
     Examples:
@@ -32,23 +32,23 @@ def convert(
     """  # noqa: D301
     from napari_hrpn.slides import local_path, open_slide
 
-    place = local_path(output)
-    check_slide_name(place)
-    typer.echo(f"wrote {write_slide(open_slide(slide, **opening(plane)), place, overwrite=overwrite)}")
+    path = local_path(output)
+    check_slide_name(path)
+    typer.echo(f"wrote {write_slide(open_slide(slide, **opening(plane)), path, overwrite=overwrite)}")
 
 
 def check_slide_name(path: Path) -> None:
-    """Refuse a name that says of no format that can be written."""
+    """Refuse an output whose suffix belongs to no format that can be written."""
     if path.suffix.lower() not in {".zarr", ".tif", ".tiff"}:
-        msg = f"{path} says of no format that can be written; give a name that ends in .ome.zarr or .ome.tif."
+        msg = f"{path} has no suffix of a format that can be written; give a name that ends in .ome.zarr or .ome.tif."
         raise CommandError(msg)
 
 
 def write_slide(slide: Slide, path: Path, *, overwrite: bool) -> Path:
-    """Write a slide in the format that a name asks for, showing how far it is."""
+    """Write a slide in the format of the path's suffix, and show progress."""
     from napari_hrpn.slides import write_ome_tiff, write_ome_zarr
 
     write = write_ome_zarr if path.suffix.lower() == ".zarr" else write_ome_tiff
-    # a signal in the middle of a write would leave a part behind: it is heeded between two
+    # a signal in the middle of a write would leave half an output, so it takes effect between two writes
     with stop_on_signals(f"Stopped; {path} was not written.") as stop:
         return follow(write(slide, path, overwrite=overwrite), f"writing {path.name}", stop=stop)

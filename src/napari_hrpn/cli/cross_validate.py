@@ -1,4 +1,4 @@
-"""``napari-hrpn cross-validate``: a whole study from its file; a study that was stopped goes on."""
+"""``napari-hrpn cross-validate``: a study as its file describes it, resumed if it was stopped."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
 
 def cross_validate(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="Which slides, tumours and models.")],
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="Slides, tumours and models of the study.")],
     output: OutputFolder,
     chosen: Annotated[
         Chosen,
         From(TrainingSettings, "recipe", "max_minutes", "device", "devices", "seed", has_defaults=False),
     ],
     models: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="hrpn, ganda or hrpn,ganda; as the study says if not given.")
+        str | None, typer.Option(metavar="NAMES", help="hrpn, ganda or hrpn,ganda; those of the study if not given.")
     ] = None,
     ablations: Annotated[
         bool | None,
-        typer.Option("--ablations/--no-ablations", help="The ablation grid, the paper's where the study has none."),
+        typer.Option("--ablations/--no-ablations", help="Train the ablation grid of the study, or else the paper's."),
     ] = None,
     folds: Annotated[
-        bool | None, typer.Option("--folds/--no-folds", help="Leave out each tumour in turn, or only test at the end.")
+        bool | None, typer.Option("--folds/--no-folds", help="Leave out each tumour in turn, besides the final test.")
     ] = None,
 ) -> None:
-    """Train on all tumours but one, in turn, then on all; measure on what was held out; compare.
+    """Train on all tumours but one, in turn, then on all; measure on the held-out tumours; compare.
 
-    STUDY.toml names the slides, their tumours and the models; the manual's page on cross-validation shows one.
+    STUDY.toml names the slides, their tumours and the models; the manual's page on cross-validation has an example.
     Writes into DIR: results.csv and results.parquet (a row per model, fold, slide and region), table.md, table.csv,
-    figures/, and a folder in runs/ for each network. A study that was stopped, however, goes on when the same
-    command is run again.
+    figures/, and a folder in runs/ for each network. To resume a study that was stopped or killed, run the same
+    command again.
 
     \b
     Examples:
@@ -49,30 +49,31 @@ def cross_validate(
       napari-hrpn cross-validate study.toml -o study --recipe paper --device cuda:1
     """  # noqa: D301
     from napari_hrpn.experiments import Ablations, IncompleteStudyError, read_study
-    from napari_hrpn.experiments import cross_validate as carry_out
+    from napari_hrpn.experiments import cross_validate as run_study
 
-    wanted = read_study(study)
+    described = read_study(study)
     changes: Chosen = {} if models is None else {"models": tuple(name.strip() for name in models.split(","))}
     if "recipe" in chosen:
         changes["recipe"] = chosen.pop("recipe")
     if ablations is not None:
-        changes["ablations"] = (wanted.ablations or Ablations()) if ablations else None
+        changes["ablations"] = (described.ablations or Ablations()) if ablations else None
     if folds is not None:
         changes["folds"] = folds
-    wanted = replace(wanted, **changes).with_settings(**chosen)
+    described = replace(described, **changes).with_settings(**chosen)
     with stop_on_signals() as stop:
         try:
-            table = follow(carry_out(wanted, output, stop=stop), wanted.title or study.stem, _progress)
+            table = follow(run_study(described, output, stop=stop), described.title or study.stem, _progress)
         except IncompleteStudyError as error:
-            _report(error.args[1], wanted, output)
+            # the networks that did succeed are still worth a table
+            _report(error.args[1], described, output)
             raise
     if table is None:
         stop.leave()
-    _report(table, wanted, output)
+    _report(table, described, output)
 
 
 def _progress(report: StudyReport) -> Progress:
-    """Where the study is; a network that was just finished gets a line of its own."""
+    """Progress of the study; a network that has just finished gets a line of its own."""
     from napari_hrpn.training import StepReport
 
     note = f"{report.done} of {report.total} networks, {report.experiment}"

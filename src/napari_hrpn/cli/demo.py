@@ -32,17 +32,17 @@ _PROBE = 2
 
 
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for all that is made.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for all output files.")],
     size: Annotated[int, typer.Option(metavar="PX", help="Height and width of the tumour.")] = 2048,
     seed: Seed = 1,
     checkpoint: CheckpointOption = None,
-    viewer: Annotated[bool, typer.Option(help="Open napari at the end, where there is a display.")] = True,
+    viewer: Annotated[bool, typer.Option(help="Open napari at the end, if there is a display.")] = True,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a tumour, predict its probe channel, measure how well, and show it.
 
     Writes into DIR: phantom.ome.tif (the slide), phantom.predicted.ome.zarr, overview.png (real, predicted,
-    overlay), agreement.csv and agreement.json. Run again, it makes only what is missing.
+    overlay), agreement.csv and agreement.json. When run again, it makes only what is missing.
 
     \b
     Examples:
@@ -56,58 +56,58 @@ def demo(
     from napari_hrpn.reports import write_agreement, write_overview
 
     network = load_checkpoint(checkpoint or bundled_checkpoint())
-    made = phantom_slide("tumour", size=size, seed=seed)
+    phantom = phantom_slide("tumour", size=size, seed=seed)
     tumour = {"preset": "tumour", "size": size, "seed": seed}
-    _begin(output, tumour, overwrite=overwrite)
-    slide = _slide_in(output, made)
+    _prepare_folder(output, tumour, overwrite=overwrite)
+    slide = _slide_in(output, phantom)
     prediction = _prediction_in(output, slide, network)
     tissue = tissue_mask(slide, 0)
 
     def _measured(image: Slide, title: str) -> dict[str, Agreement]:
-        found = follow(slide_agreement(slide, _PROBE, image, tissue=tissue), title)
-        assert found.tissue is not None
-        return {"tissue": found.tissue, "frame": found.frame}
+        agreement = follow(slide_agreement(slide, _PROBE, image, tissue=tissue), title)
+        assert agreement.tissue is not None
+        return {"tissue": agreement.tissue, "frame": agreement.frame}
 
-    # of a perfect model, which knows all but the camera's noise
-    rows, ceiling = _measured(prediction, "measuring"), _measured(noise_free_slide(made), "finding the ceiling")
+    # the ceiling is what a perfect model reaches, which predicts all but the camera's noise
+    rows, ceiling = _measured(prediction, "measuring"), _measured(noise_free_slide(phantom), "finding the ceiling")
     ceilings = {region: row.r2 for region, row in ceiling.items()}
     about = {"slide": slide.source.name, "prediction": prediction.source.name, "phantom": tumour}
     write_agreement(rows, output, r2_ceilings=ceilings, about=about)
     overview = output / "overview.png"
     write_overview(slide, _PROBE, prediction, overview, agreement=rows["tissue"], r2_ceiling=ceilings["tissue"])
     _print_table(rows, ceilings)
-    typer.echo(f"\nAll in {output}, made in {duration(time.monotonic() - started)}; look at {overview}")
+    typer.echo(f"\nAll in {output}, made in {duration(time.monotonic() - started)}; open {overview}")
     if viewer:
         typer.echo(_open_viewer([slide.source, prediction.source], output / "napari.log"))
 
 
-def _begin(folder: Path, tumour: dict[str, object], *, overwrite: bool) -> None:
-    """Make the folder, or make sure that an earlier run with the same tumour did."""
+def _prepare_folder(folder: Path, tumour: dict[str, object], *, overwrite: bool) -> None:
+    """Make the folder, unless an earlier demo with the same tumour is there; refuse other contents."""
     if folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; name a folder for the demo."
         raise CommandError(msg)
     record = folder / "demo.json"
-    found = saved_json(record, CommandError)
-    if found == tumour:
+    earlier = saved_json(record, CommandError)
+    if earlier == tumour:
         return
-    if found is None and folder.is_dir() and any(folder.iterdir()):
+    if earlier is None and folder.is_dir() and any(folder.iterdir()):
         msg = f"{folder} holds other files; name a new or empty folder for the demo."
         raise CommandError(msg)
-    if found is not None and not overwrite:
-        there = f"a demo of size {found.get('size')} and seed {found.get('seed')}"
-        msg = f"{folder} holds {there}; name another folder, or --overwrite it."
+    if earlier is not None and not overwrite:
+        demo_words = f"a demo of size {earlier.get('size')} and seed {earlier.get('seed')}"
+        msg = f"{folder} holds {demo_words}; name another folder, or --overwrite it."
         raise CommandError(msg)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "phantom.ome.tif").unlink(missing_ok=True)
     record.write_text(json.dumps(tumour) + "\n", encoding="utf-8")
 
 
-def _slide_in(folder: Path, made: Phantom) -> Slide:
+def _slide_in(folder: Path, phantom: Phantom) -> Slide:
     from napari_hrpn.slides import open_slide
 
     path, started, state = folder / "phantom.ome.tif", time.monotonic(), "already there"
     if not path.exists():
-        write_slide(made.slide, path, overwrite=False)
+        write_slide(phantom.slide, path, overwrite=False)
         state = f"in {duration(time.monotonic() - started)}"
     typer.echo(f"tumour      {state}: {path}")
     return open_slide(path)
@@ -117,15 +117,15 @@ def _prediction_in(folder: Path, slide: Slide, checkpoint: Checkpoint) -> Slide:
     from napari_hrpn.inference import predict_slide
     from napari_hrpn.slides import open_slide
 
-    place = folder / "phantom.predicted.ome.zarr"
+    store = folder / "phantom.predicted.ome.zarr"
     with stop_on_signals() as stop:
-        # the folder is the demo's own: a prediction by an older checkpoint may go
-        steps = predict_slide(slide, checkpoint, place, overwrite=True, stop=stop)
+        # the folder belongs to the demo, so a prediction by an older checkpoint may be replaced
+        steps = predict_slide(slide, checkpoint, store, overwrite=True, stop=stop)
         report, new = run_prediction(steps, "predicting")
         if stop.is_set():
             stop.leave()
     typer.echo(f"prediction  {summary(report, new)}")
-    return open_slide(place)
+    return open_slide(store)
 
 
 def _print_table(rows: dict[str, Agreement], ceilings: dict[str, float]) -> None:
@@ -144,12 +144,12 @@ def _print_table(rows: dict[str, Agreement], ceilings: dict[str, float]) -> None
 
 
 def viewer_command(paths: Sequence[Location], *python: str) -> list[str]:
-    """Give the command that opens napari on slides with this package's reader."""
+    """Command that opens slides in napari with this package's reader."""
     return [*(python or ["napari"]), *map(str, paths), "--plugin", "napari-hrpn"]
 
 
 def why_no_viewer(platform: str, environment: Mapping[str, str]) -> str:
-    """Say why napari cannot be opened here."""
+    """Reason why napari cannot be opened here; empty if it can."""
     if find_spec("napari") is None:
         return 'napari is not installed (pip install "napari-hrpn[all]")'
     has_screen = platform in {"darwin", "win32"} or environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
@@ -157,13 +157,14 @@ def why_no_viewer(platform: str, environment: Mapping[str, str]) -> str:
 
 
 def _open_viewer(paths: Sequence[Location], log: Path) -> str:
-    """Open napari on slides, in a process of its own that outlives this one; it is never imported here."""
+    """Open slides in napari, in a separate process that outlives this one; returns a sentence for the user."""
     reason = why_no_viewer(sys.platform, os.environ)
     if reason:
-        return f"To look at it ({reason} here): {' '.join(viewer_command(paths))}"
+        return f"To open it in napari ({reason} here): {' '.join(viewer_command(paths))}"
     command = viewer_command([path.resolve() for path in paths], sys.executable, "-m", "napari")
-    with log.open("wb") as printed:
+    with log.open("wb") as output:
+        # a new session: Ctrl-C in this terminal must not close the viewer
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-    return f"napari opens in a window of its own; what it prints goes to {log}"
+    return f"napari opens in its own window; its messages go to {log}"

@@ -1,4 +1,4 @@
-"""Entry of the command line: commands, exit codes, and one line on stderr for what went wrong."""
+"""Entry point of the command line: commands, exit codes, and errors as one line on stderr."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _INTERRUPTED = 130
 _TERMINATED = 143
 _LONGEST_NAME = 120
 _TAKE_ADDRESSES = {"convert", "evaluate", "info", "predict"}
-# what stands before the value where a word of the command line holds both
+# an option in the same word as its value, as in --output=~/x or -o~/x
 _OPTION = re.compile(r"--[\w-]+=|-o(?=.)|")
 _HOME_OR_DRIVE = re.compile(r"~|[A-Za-z]:[\\/]|\\\\")
 
@@ -46,17 +46,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command, short_help in (
-    (demo, "The whole way on a made-up tumour"),
-    (info, "What is in a slide"),
-    (quality, "Whether slides are fit to be predicted or learnt from"),
-    (convert, "A slide as OME-Zarr or OME-TIFF with a pyramid"),
-    (phantom, "A made-up tumour as a slide"),
-    (predict, "The probe channel of slides, predicted"),
-    (train, "A network from slides in which the probe was imaged"),
-    (cross_validate, "A study: leave one tumour out, final model, test, ablations"),
-    (evaluate, "How good predictions of a slide are, as one page"),
-    (report, "Evaluations of several tumours as one page"),
-    (cache, "Disk space that coarse levels of slides take"),
+    (demo, "Make, predict and measure a synthetic tumour"),
+    (info, "Show size, channels, levels and pixel size of a slide"),
+    (quality, "Check the image quality of slides"),
+    (convert, "Write a slide as OME-Zarr or OME-TIFF with a pyramid"),
+    (phantom, "Make a synthetic tumour as a slide"),
+    (predict, "Predict the probe channel of slides"),
+    (train, "Train a network on slides in which the probe was imaged"),
+    (cross_validate, "Run a study: cross-validation, final model, test, ablations"),
+    (evaluate, "Compare predictions with the imaged probe, as one page"),
+    (report, "Combine evaluations of several tumours in one page"),
+    (cache, "Show or delete the cached coarse levels of slides"),
 ):
     app.command(short_help=short_help)(with_options(command))
 
@@ -80,8 +80,8 @@ def _napari_hrpn(
 
     \b
     First steps:
-      napari-hrpn demo -o demo            a made-up tumour, predicted and measured
-      napari-hrpn info slide.ome.tif      what is in a slide
+      napari-hrpn demo -o demo            a synthetic tumour, predicted and measured
+      napari-hrpn info slide.ome.tif      size, channels and pixel size of a slide
       napari-hrpn predict slide.ome.tif -o predicted
 
     Every command has its own --help with examples.
@@ -91,10 +91,10 @@ def _napari_hrpn(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command."""
+    """Run a command, and return its exit code."""
     with warnings.catch_warnings():
         warnings.showwarning = show_warning()
-        # what readers of files log is turned into our own sentences
+        # the readers report problems as errors and warnings of this package, in one sentence each
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         try:
             _check_addresses(arguments)
@@ -112,7 +112,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check_addresses(arguments: Sequence[str]) -> None:
-    """Refuse addresses before a command takes them for paths, and makes folders of them."""
+    """Refuse addresses where a command takes paths only, and would make folders with such names."""
     command = next((word for word in arguments if not word.startswith("-")), "")
     if command in _TAKE_ADDRESSES or not any("://" in word for word in arguments):
         return
@@ -126,7 +126,7 @@ def _check_addresses(arguments: Sequence[str]) -> None:
 
 
 def _with_path(word: str) -> str:
-    """A word of the command line whose path is one of this machine; the shell leaves ``--output=~/x`` as it is."""
+    """Word of the command line with its path expanded, since a shell does not expand ``--output=~/x``."""
     option = _OPTION.match(word)
     value = word[option.end() :] if option else word
     if not option or not _HOME_OR_DRIVE.match(value):
@@ -139,7 +139,7 @@ def _with_path(word: str) -> str:
 def main() -> None:
     """Run the command of ``sys.argv`` and exit."""
     for stream in (sys.stdout, sys.stderr):
-        # names may hold what the terminal has no letter for
+        # file names may contain characters that the terminal cannot print
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
@@ -148,10 +148,11 @@ def main() -> None:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return "the memory of this machine is not enough for this; close other programs."
+        return "this machine does not have enough memory for it; close other programs."
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
         shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
-        return f"{shown} cannot be used ({error.strerror}); choose another place, or look at its permissions."
-    words = getattr(error, "format_message", error.__str__)
-    return str(words())
+        return f"{shown} cannot be used ({error.strerror}); check its permissions, or choose another path."
+    # errors of the command-line parser have a message for users besides str()
+    message = getattr(error, "format_message", error.__str__)
+    return str(message())

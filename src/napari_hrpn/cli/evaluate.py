@@ -1,4 +1,4 @@
-"""``napari-hrpn evaluate``: how good predictions of a slide are, and how the probe is distributed, as one folder."""
+"""``napari-hrpn evaluate``: agreement of predictions with the imaged probe, and its distribution, as one folder."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ def evaluate(
         str, typer.Argument(metavar="REAL", help="The slide in which the probe was imaged, or its address.")
     ],
     predicted: Annotated[
-        list[str], typer.Argument(metavar="PREDICTED...", help="Predictions of it, of the same size.")
+        list[str], typer.Argument(metavar="PREDICTED...", help="Predictions of that slide, of the same size.")
     ],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for all output files.")],
     channels: ChannelOptions,
     chosen: Annotated[Chosen, From(EvaluationSettings)],
     plane: PlaneOptions,
     workers: WorkerOptions,
     roi: Annotated[
-        Path | None, typer.Option(metavar="ROIS.geojson", help="Regions of interest, as QuPath writes them.")
+        Path | None, typer.Option(metavar="ROIS.geojson", help="Regions of interest, as QuPath exports them.")
     ] = None,
     mask: Annotated[
         Path | None,
-        typer.Option(metavar="M", help="The tissue: GeoJSON or a label image; from the nuclei if not given."),
+        typer.Option(metavar="M", help="Tissue as GeoJSON or label image; found from the nuclei if not given."),
     ] = None,
-    json: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Write the numbers here too.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Also write the numbers here.")] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="What a prediction is called, once for each, in their order."),
+        typer.Option(metavar="NAME", help="Name of a prediction; repeat for each, in the same order."),
     ] = None,
     tumour: Annotated[
         str | None, typer.Option(metavar="NAME", help="Tumour or animal of the slide; the slide's name if not given.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an evaluation of something else, and OUT.json.")
+        bool, typer.Option("--overwrite", help="Replace a different evaluation, and OUT.json.")
     ] = False,
 ) -> None:
     """Compare predictions of a slide with the imaged probe, in the tissue, the whole frame and regions.
 
-    Writes into DIR: evaluation.html (one page that needs nothing else), evaluation.json, tables/ (CSV and Parquet),
-    figures/ (PNG and SVG) and, with --roi, rois.geojson with the measurements. An evaluation that was stopped goes on
-    when the same command is run again.
+    Writes into DIR: evaluation.html (one self-contained page), evaluation.json, tables/ (CSV and Parquet), figures/
+    (PNG and SVG) and, with --roi, rois.geojson with the measurements. To resume an evaluation that was stopped or
+    killed, run the same command again.
 
     \b
     Examples:
@@ -75,11 +75,11 @@ def evaluate(
     processes, folder, settings = Workers(**workers), local_path(output), EvaluationSettings(**chosen)
     _check_json(json, folder, overwrite=overwrite)
     if name and len(name) != len(predicted):
-        msg = f"--name was given {len(name)} times for {len(predicted)} predictions; give it once for each or not."
+        msg = f"--name was given {len(name)} times for {len(predicted)} predictions; give it for each or for none."
         raise CommandError(msg)
-    places = tuple(map(as_location, predicted))
+    paths = tuple(map(as_location, predicted))
     slide = open_slide(as_location(real), **opening(plane))
-    request = _request(slide, channels, places, name, roi, mask, tumour, settings)
+    request = _request(slide, channels, paths, name, roi, mask, tumour, settings)
     with stop_on_signals() as stop, processes.connected("cpu") if processes else nullcontext() as client:
         looks = looks_in_threads
         if client is not None:
@@ -96,15 +96,16 @@ def evaluate(
 
 
 def _check_json(path: Path | None, output: Path, *, overwrite: bool) -> None:
-    """Refuse, before anything is measured, to replace a file that is not what would be written, or an odd place."""
+    """Refuse, before anything is measured, a path that cannot be written or a file that must not be replaced."""
     if path is None:
         return
-    folder = next(place for place in path.absolute().parents if place.exists())
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        msg = f"{path} cannot be written, as {folder} is no folder that can be written to; choose another place for it."
+        msg = f"{path} cannot be written, as {folder} is not a folder that you may write to; choose another path."
         raise CommandError(msg)
     if not path.exists() or (overwrite and not path.is_dir()):
         return
+    # a copy that an earlier run of the same command made is not in the way
     complete = output / "evaluation.json"
     if path.is_dir() or not complete.is_file() or complete.read_bytes() != path.read_bytes():
         msg = f"{path} exists already; choose another name for the JSON, or --overwrite it."
@@ -121,7 +122,7 @@ def _request(
     tumour: str | None,
     settings: EvaluationSettings,
 ) -> EvaluationRequest:
-    """Open everything that is compared."""
+    """Open the slides and regions that are compared."""
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.reports import evaluation_of
     from napari_hrpn.slides import read_regions, warn_of_parts_beyond
@@ -155,12 +156,12 @@ def _roles(slide: Slide, channels: Chosen) -> tuple[ChannelRoles, int]:
     named = {role: find_channel(slide, channel) for role, channel in channels.items()}
     if len(set(named.values())) < len(named):
         words = " and ".join(f"--{role} {channel}" for role, channel in channels.items())
-        msg = f"{words} name one channel of {slide.source.name} twice; expected another channel for each."
+        msg = f"{words} name one channel of {slide.source.name} twice; expected a different channel for each."
         raise CommandError(msg)
     roles = roles_around(slide, named)
     if roles.probe is None:
-        there_are = ", ".join(f"{index} = {channel}" for index, channel in enumerate(slide.channel_names))
-        msg = f"no channel of {slide.source.name} is known to show the probe; name one of {there_are} with --probe."
+        listed = ", ".join(f"{index} = {channel}" for index, channel in enumerate(slide.channel_names))
+        msg = f"no channel of {slide.source.name} is known to show the probe; name one of {listed} with --probe."
         raise CommandError(msg)
     return roles, roles.probe
 
@@ -187,7 +188,7 @@ def _rois(path: Path) -> tuple[Annotation, ...]:
 
     rois = included(read_geojson(path))
     if not rois:
-        msg = f"{path.name} has only regions to exclude; expected regions of interest (--mask takes away tissue)."
+        msg = f"{path.name} has only regions to exclude; expected regions of interest (--mask restricts the tissue)."
         raise CommandError(msg)
     return rois
 
@@ -197,17 +198,17 @@ def _progress(report: WritingReport) -> Progress:
 
 
 def _print_numbers(written: WrittenEvaluation) -> None:
-    found = written.content
-    if found is None:
+    content = written.content
+    if content is None:
         typer.echo(f"already complete: {written.page}")
         return
-    for name, prediction in found["predictions"].items():
+    for name, prediction in content["predictions"].items():
         region = prediction[prediction["region"]]
         words = ", ".join(
-            f"{word} {'–' if region[key] is None else format(region[key], '.3f')}"
-            for key, word in (("r2", "R2"), ("pearson_r", "r"), ("slope", "slope"), ("rmse", "RMSE"))
+            f"{title} {'–' if region[key] is None else format(region[key], '.3f')}"
+            for key, title in (("r2", "R2"), ("pearson_r", "r"), ("slope", "slope"), ("rmse", "RMSE"))
         )
         typer.echo(f"{name}, {prediction['region']}: {words}, n = {region['n']:,} px")
-    if found["about"].get("measured"):
-        typer.echo(f"not finished: {found['about']['measured']}")
+    if content["about"].get("measured"):
+        typer.echo(f"not finished: {content['about']['measured']}")
     typer.echo(f"page        {written.page}\nnumbers     {written.json}")

@@ -1,4 +1,4 @@
-"""``napari-hrpn info`` and ``cache``: what is in a slide, and what is kept of slides without coarse levels."""
+"""``napari-hrpn info`` and ``cache``: facts about a slide, and the cached coarse levels of flat slides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def info(
     plane: PlaneOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show what is in a slide: size, levels, channels and their roles, pixel size.
+    """Show size, levels, channels with their roles, and pixel size of a slide.
 
     \b
     Examples:
@@ -34,16 +34,16 @@ def info(
     """  # noqa: D301
     from napari_hrpn.slides import list_series, open_slide
 
-    found = _slide_facts(open_slide(slide, **opening(plane)), list_series(slide))
+    facts = _slide_facts(open_slide(slide, **opening(plane)), list_series(slide))
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        for name, value in _table(found):
+        for name, value in _table(facts):
             typer.echo(f"{name + ':' if name else '':<13}{value}")
 
 
-def cache(clear: Annotated[bool, typer.Option("--clear", help="Delete what is kept.")] = False) -> None:
-    """Show where the coarse levels of flat slides are kept and how large they are, or delete them.
+def cache(clear: Annotated[bool, typer.Option("--clear", help="Delete the cache.")] = False) -> None:
+    """Show path and size of the cache that holds the coarse levels of flat slides, or delete it.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def cache(clear: Annotated[bool, typer.Option("--clear", help="Delete what is ke
 
 
 def _slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str, Any]:
-    """Collect what there is to say about a slide."""
+    """Facts about a slide, as they are printed and as JSON has them."""
     from napari_hrpn.slides import contrast_limits, guess_roles
 
     finished = slide.finished
@@ -79,7 +79,7 @@ def _slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str,
         "dtype": slide.dtype.name,
         "z": slide.z,
         "t": slide.t,
-        # of a prediction that is not complete
+        # only a prediction that is not complete has them
         "tiles": None if finished is None else {"finished": finished.number, "total": finished.total},
         "is_brightfield": slide.is_brightfield,
         # the smallest read at full resolution: one chunk
@@ -102,42 +102,42 @@ def _format(path: Location) -> str:
     return path.suffix[1:].upper()
 
 
-def _table(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    (height, width), size = found["shape"], found["pixel_size_um"]
+def _table(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    (height, width), size = facts["shape"], facts["pixel_size_um"]
     in_um = f" = {width * size[1]:,.0f} x {height * size[0]:,.0f} µm" if size else ""
-    levels, computed = found["levels"], len(found["levels"]) - found["stored_levels"]
-    kinds = f"{found['stored_levels']} stored" + (f", {computed} computed when read" if computed else "")
-    yield "Slide", found["path"]
-    yield "Format", found["format"]
+    levels, computed = facts["levels"], len(facts["levels"]) - facts["stored_levels"]
+    kinds = f"{facts['stored_levels']} stored" + (f", {computed} computed when read" if computed else "")
+    yield "Slide", facts["path"]
+    yield "Format", facts["format"]
     yield "Size", f"{width:,} x {height:,} px{in_um}"
     yield "Pixel size", _pixel_size(size)
-    yield "Pixel type", found["dtype"] + (" (colour photograph, not fluorescence)" if found["is_brightfield"] else "")
+    yield "Pixel type", facts["dtype"] + (" (colour photograph, not fluorescence)" if facts["is_brightfield"] else "")
     yield "Levels", f"{len(levels)} ({kinds}): {', '.join(f'{x} x {y}' for y, x in levels)}"
-    yield "One read", f"{found['read_bytes'] / 1e6:,.1f} MB of memory"
-    if found["tiles"]:
-        yield "Predicted", "{finished:,} of {total:,} tiles; not finished".format(**found["tiles"])
+    yield "One read", f"{facts['read_bytes'] / 1e6:,.1f} MB of memory"
+    if facts["tiles"]:
+        yield "Predicted", "{finished:,} of {total:,} tiles; not finished".format(**facts["tiles"])
     for name in ("z", "t"):
-        if found[name] is not None:
-            yield name, str(found[name])
-    for channel in found["channels"]:
+        if facts[name] is not None:
+            yield name, str(facts[name])
+    for channel in facts["channels"]:
         role = f"  {channel['role']}" if channel["role"] else ""
         low, high = channel["contrast"]
         heading = "" if channel["index"] else "Channels"
         yield heading, f"{channel['index']}  {channel['name']:<16}  contrast {low:.4g} to {high:.4g}{role}"
-    if len(found["series_list"]) > 1:
-        for series in found["series_list"]:
-            yield "" if series["index"] else "Series", _series_line(series, found["series"])
+    if len(facts["series_list"]) > 1:
+        for series in facts["series_list"]:
+            yield "" if series["index"] else "Series", _series_line(series, facts["series"])
 
 
 def _pixel_size(size: tuple[float, float] | None) -> str:
     if size is None:
-        return "not said by the file"
+        return "not stated in the file"
     return f"{size[0]:.4g} µm" if abs(size[0] / size[1] - 1) < 1e-3 else f"{size[1]:.4g} x {size[0]:.4g} µm"
 
 
 def _series_line(series: dict[str, Any], shown: int) -> str:
     channels, height, width = series["shape"]
-    words = f"{series['index']}  {series['name'] or 'unnamed':<16}  {width} x {height} px, {channels} channels"
-    for count, what in ((series["z_planes"], "planes"), (series["timepoints"], "time points")):
-        words += f", {count} {what}" if count > 1 else ""
-    return words + (" (shown)" if series["index"] == shown else "")
+    line = f"{series['index']}  {series['name'] or 'unnamed':<16}  {width} x {height} px, {channels} channels"
+    for count, noun in ((series["z_planes"], "planes"), (series["timepoints"], "time points")):
+        line += f", {count} {noun}" if count > 1 else ""
+    return line + (" (shown)" if series["index"] == shown else "")

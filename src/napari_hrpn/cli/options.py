@@ -1,4 +1,4 @@
-"""Options of commands, made from those of settings classes, and those that several commands share."""
+"""Command-line options made from settings classes, and options that several commands share."""
 
 from __future__ import annotations
 
@@ -21,57 +21,59 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Chosen: TypeAlias = dict[str, Any]
-"""What was given of the options of a settings class, by the names of its fields."""
+"""Values of the options that the user gave, by the names of the settings' fields."""
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 class From:
-    """Stands in the annotation of a command's parameter that is to get what was chosen of a settings class.
+    """Annotation of a command's parameter: makes an option for each field of a settings class, and passes the values.
 
-    Of `names`, or of all fields that have a flag; None where an option was not given and `has_defaults` is false.
+    The fields are `names`, or all that have a flag. Without `has_defaults`, options that are not given are left out.
     """
 
     def __init__(self, settings: type, *names: str, has_defaults: bool = True) -> None:
         known = options(settings).values()
-        self.options = [one for one in known if (one.name in names if names else one.flag)]
+        self.options = [option for option in known if (option.name in names if names else option.flag)]
         self._has_defaults = has_defaults
 
     def parameters(self, prefix: str) -> Iterator[inspect.Parameter]:
-        """Parameters for typer, a flag each."""
-        for one in self.options:
-            kind = str if one.choices else next((kind for kind in (bool, int, float) if kind in one.types), str)
-            default, words = one.default if self._has_defaults else None, one.help
-            if self._has_defaults and default is None and one.automatic != "Automatic":
-                words += f" If not given: {one.automatic}."
-            shown = typer.Option(one.flag, metavar=one.metavar, help=words)
-            annotation = Annotated[kind | None, shown]  # type: ignore[valid-type]
-            yield inspect.Parameter(prefix + one.name, _KEYWORD, default=default, annotation=annotation)
+        """Parameters for typer, one for each option."""
+        for option in self.options:
+            kind = str if option.choices else next((kind for kind in (bool, int, float) if kind in option.types), str)
+            default, help_text = option.default if self._has_defaults else None, option.help
+            if self._has_defaults and default is None and option.automatic != "Automatic":
+                help_text += f" If not given: {option.automatic}."
+            typer_option = typer.Option(option.flag, metavar=option.metavar, help=help_text)
+            annotation = Annotated[kind | None, typer_option]  # type: ignore[valid-type]
+            yield inspect.Parameter(prefix + option.name, _KEYWORD, default=default, annotation=annotation)
 
     def chosen(self, given: dict[str, Any], prefix: str) -> Chosen:
-        """Take the values of these options out of what typer has read."""
-        values = {one.name: _value(one, given.pop(prefix + one.name)) for one in self.options}
+        """Remove the values of these options from what typer has parsed, and return them by field."""
+        values = {option.name: _value(option, given.pop(prefix + option.name)) for option in self.options}
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _value(option: Option, given: Any) -> Any:  # noqa: ANN401 (of any option)
+def _value(option: Option, given: Any) -> Any:  # noqa: ANN401 (a value of any option)
     if isinstance(given, str) and option.types == (tuple[str, ...],):
         return tuple(name.strip() for name in given.split(",") if name.strip())
     if isinstance(given, str) and option.is_number:
         try:
             return float(given)
         except ValueError:
+            # the check of the settings names the allowed words and range
             return given
     return given
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameters of a command that are chosen from a settings class by an option for each field."""
+    """Replace each parameter that is annotated with `From` by the options of its settings class."""
     parameters: list[inspect.Parameter] = []
     groups: dict[str, From] = {}
     hints = get_type_hints(command, include_extras=True)
     for parameter in inspect.signature(command).parameters.values():
-        group = next((one for one in getattr(hints[parameter.name], "__metadata__", ()) if isinstance(one, From)), None)
+        metadata = getattr(hints[parameter.name], "__metadata__", ())
+        group = next((item for item in metadata if isinstance(item, From)), None)
         if group is None:
             parameters.append(parameter.replace(annotation=hints[parameter.name], kind=_KEYWORD))
         else:
@@ -79,11 +81,12 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             parameters.extend(group.parameters(f"{parameter.name}_"))
 
     @wraps(command)
-    def _run(**given: Any) -> None:  # noqa: ANN401 (whatever typer has read)
+    def _run(**given: Any) -> None:  # noqa: ANN401 (values of all options)
         for name, group in groups.items():
             given[name] = group.chosen(given, f"{name}_")
         command(**given)
 
+    # typer makes its options from the signature and the annotations of a function
     _run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     _run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return _run
@@ -95,13 +98,11 @@ def _option(flag: str, metavar: str, words: str) -> Option:
 
 @dataclass(frozen=True)
 class _Plane:
-    series: Annotated[int | None, _option("--series", "N", "Which image of a file with several; else the largest.")] = (
-        None
-    )
-    z: Annotated[int | None, _option("--z", "N", "Which plane of a stack; the middle one if not given.")] = None
-    t: Annotated[int | None, _option("--t", "N", "Which point in time; the first if not given.")] = None
+    series: Annotated[int | None, _option("--series", "N", "Image in the file; the largest if not given.")] = None
+    z: Annotated[int | None, _option("--z", "N", "Plane of a stack; the middle one if not given.")] = None
+    t: Annotated[int | None, _option("--t", "N", "Time point; the first if not given.")] = None
     pixel_size: Annotated[
-        str | None, _option("--pixel-size", "UM", "Pixel size in µm, or Y,X; what the file says if not given.")
+        str | None, _option("--pixel-size", "UM", "Pixel size in µm, or Y,X; the file's own if not given.")
     ] = None
 
 
@@ -116,9 +117,9 @@ class _Channels:
 class Workers:
     """Processes that share the work of a command."""
 
-    count: Annotated[int | None, _option("--workers", "N", "Work in N processes of this machine, one per GPU.")] = None
+    count: Annotated[int | None, _option("--workers", "N", "Use N processes of this machine, one per GPU.")] = None
     scheduler: Annotated[
-        str | None, _option("--scheduler", "tls://HOST:PORT", "Work on the workers of this dask.distributed.")
+        str | None, _option("--scheduler", "tls://HOST:PORT", "Use the workers of this dask.distributed scheduler.")
     ] = None
 
     def __post_init__(self) -> None:
@@ -126,14 +127,14 @@ class Workers:
             msg = f"--workers is {self.count}; expected 1 or more."
             raise CommandError(msg)
         if self.count is not None and self.scheduler is not None:
-            msg = "--workers starts processes and --scheduler takes those that run already; give one of them."
+            msg = "--workers starts processes and --scheduler uses processes that run already; give one of the two."
             raise CommandError(msg)
 
     def __bool__(self) -> bool:
         return self.count is not None or self.scheduler is not None
 
     def connected(self, device: str) -> AbstractContextManager[Client]:
-        """Start or find them."""
+        """Start the processes, or connect to running ones, for the length of a block."""
         from napari_hrpn.inference.cluster import cluster_workers, local_workers
 
         if self.scheduler is not None:
@@ -146,17 +147,15 @@ ImageOptions = Annotated[Chosen, From(_Plane, "series", "z", "t")]
 ChannelOptions = Annotated[Chosen, From(_Channels)]
 StainOptions = Annotated[Chosen, From(_Channels, "nuclei", "vessels")]
 WorkerOptions = Annotated[Chosen, From(Workers)]
-OutputFolder = Annotated[
-    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for everything that is made.")
-]
+OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for all output files.")]
 SlideArgument = Annotated[
     str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists already.")]
 
 
 def opening(plane: Chosen) -> dict[str, Any]:
-    """How the slides of a command are opened."""
+    """Arguments of `open_slide` from the options of a command."""
     text = plane.get("pixel_size")
     image = {name: plane.get(name) for name in ("series", "z", "t")}
     return {**image, "pixel_size_um": None if text is None else _pixel_size(text)}
@@ -165,14 +164,14 @@ def opening(plane: Chosen) -> dict[str, Any]:
 def _pixel_size(text: str) -> tuple[float, float]:
     if re.fullmatch(r"\s*\d*,\d*\s*", text):
         msg = (
-            f"the pixel size {text!r} is one number with a decimal comma or a pair of numbers; write "
-            f"{text.replace(',', '.').strip()} for the one, or Y,X with a decimal point, such as 0.50,0.25."
+            f"the pixel size {text!r} could be a number with a decimal comma or a pair of numbers; write "
+            f"{text.replace(',', '.').strip()} for a number, or Y,X with decimal points, such as 0.50,0.25."
         )
         raise CommandError(msg)
     try:
         height, *rest = (float(part) for part in text.split(","))
         (width,) = rest or [height]
     except ValueError:
-        msg = f"the pixel size {text!r} is no number of µm and no pair Y,X of them, such as 0.2744 or 0.50,0.25."
+        msg = f"the pixel size {text!r} is neither a number of µm nor a pair Y,X, such as 0.2744 or 0.50,0.25."
         raise CommandError(msg) from None
     return height, width

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 _CEILING_UP_TO_PX = 4096
-"""Up to this height and width the ceiling is computed: it takes the phantom to be made once more."""
+"""Largest height and width for which the ceiling is computed, since that makes the phantom a second time."""
 
-Seed = Annotated[int, typer.Option(metavar="N", help="Another number makes another tumour.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed; each number makes a different tumour.")]
 
 
 def phantom(
@@ -30,14 +30,14 @@ def phantom(
     ] = None,
     seed: Seed = 1,
     noise_free: Annotated[
-        Path | None, typer.Option(metavar="OUT2", help="Write the probe image without camera noise, too.")
+        Path | None, typer.Option(metavar="OUT2", help="Also write the probe image without camera noise.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a synthetic tumour: nuclei, vessels, and a probe that leaks from the vessels.
 
     The same preset, size and seed always give the same pixels. The R2 ceiling that is printed is what a
-    perfect model would reach: the rest is camera noise.
+    perfect model would reach; the rest is camera noise.
 
     \b
     Examples:
@@ -49,19 +49,19 @@ def phantom(
     for path in filter(None, (output, noise_free)):
         check_slide_name(path)
     if noise_free is not None and noise_free.resolve() == output.resolve():
-        msg = f"{output} is given for both images; give --noise-free a name of its own."
+        msg = f"{output} is given for both images; give --noise-free another name."
         raise CommandError(msg)
-    made = phantom_slide(preset, size=size, seed=seed)
-    typer.echo(f"wrote {write_slide(made.slide, output, overwrite=overwrite)}")
+    tumour = phantom_slide(preset, size=size, seed=seed)
+    typer.echo(f"wrote {write_slide(tumour.slide, output, overwrite=overwrite)}")
     if noise_free is not None:
-        typer.echo(f"wrote {write_slide(noise_free_slide(made), noise_free, overwrite=overwrite)}")
-    if max(made.slide.shape) <= _CEILING_UP_TO_PX:
-        typer.echo(f"R2 ceiling {r2_ceiling(made):.3f}; in the tissue {r2_ceiling(made, tissue_only=True):.3f}")
+        typer.echo(f"wrote {write_slide(noise_free_slide(tumour), noise_free, overwrite=overwrite)}")
+    if max(tumour.slide.shape) <= _CEILING_UP_TO_PX:
+        typer.echo(f"R2 ceiling {r2_ceiling(tumour):.3f}; in the tissue {r2_ceiling(tumour, tissue_only=True):.3f}")
 
 
-def noise_free_slide(made: Phantom) -> Slide:
-    """Take the noise-free probe image of a phantom as a slide."""
+def noise_free_slide(phantom: Phantom) -> Slide:
+    """Noise-free probe image of a phantom as a slide."""
     from napari_hrpn.slides import coarser_levels
 
-    finest = made.noise_free_probe[None]
-    return replace(made.slide, levels=(finest, *coarser_levels(finest)), channel_names=("QD without noise",))
+    finest = phantom.noise_free_probe[None]
+    return replace(phantom.slide, levels=(finest, *coarser_levels(finest)), channel_names=("QD without noise",))

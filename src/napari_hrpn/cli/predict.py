@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Location, Slide
 
 CheckpointOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A trained network; the one that comes along if not given.")
+    Path | None, typer.Option(metavar="FILE", help="Trained network; the bundled one if not given.")
 ]
 
 
 def predict(
     slides: Annotated[
         list[str],
-        typer.Argument(metavar="SLIDE", help="Image files, OME-Zarrs or addresses of such, folders of stains."),
+        typer.Argument(metavar="SLIDE", help="Image files, OME-Zarrs or their addresses, folders of stains."),
     ],
     output: Annotated[
         str,
@@ -54,17 +54,17 @@ def predict(
     workers: WorkerOptions,
     checkpoint: CheckpointOption = None,
     region: Annotated[
-        str | None, typer.Option(metavar="Y0:Y1,X0:X1", help="Only the tiles that meet these pixels.")
+        str | None, typer.Option(metavar="Y0:Y1,X0:X1", help="Predict only the tiles that contain any of these pixels.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a prediction made with other settings.")
     ] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Say where the time of each slide went.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Print how the time for each slide was spent.")] = False,
 ) -> None:
     """Predict the probe channel of slides from their nuclei and vessels.
 
-    Each slide becomes OUT/NAME.predicted.ome.zarr, of the slide's own size and pixel size. A prediction that
-    was stopped, however, goes on where it was when the same command is run again.
+    Each slide becomes OUT/NAME.predicted.ome.zarr, of the slide's own size and pixel size. To resume a prediction
+    that was stopped or killed, run the same command again.
 
     \b
     Examples:
@@ -78,8 +78,8 @@ def predict(
     """  # noqa: D301
     from napari_hrpn.slides import as_location
 
-    # first what takes no time to find wrong
-    places = output_places([as_location(slide) for slide in slides], as_location(output))
+    # what can be refused at once is checked before torch is imported, which takes seconds
+    stores = output_places([as_location(slide) for slide in slides], as_location(output))
     settings = PredictionSettings(**chosen, region=None if region is None else parse_region(region))
     processes = Workers(**workers)
     with stop_on_signals(f"Stopped; finished tiles are kept: {GO_ON}") as stop:
@@ -91,25 +91,25 @@ def predict(
         network = load_checkpoint(checkpoint or bundled_checkpoint())
         _check_roles(network, channels)
         request = _Request(network, settings, channels, opening(plane), overwrite, profile)
-        complete = request.on_workers(places, processes, stop) if processes else request.one_by_one(places, stop)
-        if stop.is_set() and complete + request.failed < len(places):
+        complete = request.on_workers(stores, processes, stop) if processes else request.one_by_one(stores, stop)
+        if stop.is_set() and complete + request.failed < len(stores):
             stop.leave()
     if request.failed:
         raise typer.Exit(2)
 
 
 def _check_roles(network: Checkpoint, channels: Chosen) -> None:
-    """Refuse a channel for a stain that the network does not see."""
+    """Refuse a channel for a stain that is no input of the network."""
     roles = network.card.input_roles
     for role in channels:
         if role not in roles:
-            msg = f"the checkpoint looks at {' and '.join(roles)} alone; leave out --{role}."
+            msg = f"the checkpoint takes only {' and '.join(roles)}; leave out --{role}."
             raise CommandError(msg)
 
 
 @dataclass
 class _Request:
-    """What is wanted of every slide, and how many could not be predicted."""
+    """What holds for all slides of a command, and the number of slides that failed."""
 
     checkpoint: Checkpoint
     settings: PredictionSettings
@@ -119,50 +119,51 @@ class _Request:
     profile: bool
     failed: int = 0
 
-    def one_by_one(self, places: dict[Location, Location], stop: Stop) -> int:
-        """Predict in this process; returns how many are complete."""
+    def one_by_one(self, stores: dict[Location, Location], stop: Stop) -> int:
+        """Predict slides, by path with their stores, in this process; returns how many are complete."""
         from napari_hrpn.inference import predict_slide
         from napari_hrpn.slides import slide_name
 
         complete = 0
-        for path, place in places.items():
+        for path, store in stores.items():
             if stop.is_set():
                 break
             try:
                 slide, roles = self._opened(path)
                 steps = predict_slide(
-                    slide, self.checkpoint, place, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
+                    slide, self.checkpoint, store, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
                 )
-                complete += self._is_complete(path, *run_prediction(steps, f"predicting {slide_name(path)}"))
+                complete += self._print_result(path, *run_prediction(steps, f"predicting {slide_name(path)}"))
             except Exception as error:
                 self._fail(path, error)
         return complete
 
-    def on_workers(self, places: dict[Location, Location], processes: Workers, stop: Stop) -> int:
-        """Predict on several processes, all slides at once; returns how many are complete."""
+    def on_workers(self, stores: dict[Location, Location], processes: Workers, stop: Stop) -> int:
+        """Predict all slides at once on several processes; returns how many are complete."""
         from napari_hrpn.inference.cluster import SlideRequest, TileOfMany, predict_slides
 
-        paths, complete = list(places), 0
+        paths, complete = list(stores), 0
 
-        def request(path: Location, place: Location) -> SlideRequest:
+        def open_request(path: Location, store: Location) -> SlideRequest:
             slide, roles = self._opened(path)
-            return SlideRequest(slide, place, roles, self.overwrite)
+            return SlideRequest(slide, store, roles, self.overwrite)
 
-        def tile(report: TileOfMany | EndedSlide) -> TileOfMany | None:
+        def tile_report(report: TileOfMany | EndedSlide) -> TileOfMany | None:
             nonlocal complete
             if isinstance(report, TileOfMany):
                 return report
             if report.error is not None:
                 self._fail(paths[report.number], report.error)
             elif report.report is not None:
-                complete += self._is_complete(paths[report.number], report.report, report.new_tiles)
+                complete += self._print_result(paths[report.number], report.report, report.new_tiles)
             return None
 
         title = "predicting" if len(paths) == 1 else f"predicting {len(paths)} slides"
         with processes.connected(self.settings.device) as client:
-            requests = [partial(request, path, place) for path, place in places.items()]
+            # each slide is opened when its turn comes, so that one that cannot be opened does not stop the others
+            requests = [partial(open_request, path, store) for path, store in stores.items()]
             steps = predict_slides(requests, self.checkpoint, client, self.settings, stop=stop)
-            follow(relayed(steps, tile), title, lambda report: _tile_progress(report, report.pixels))
+            follow(relayed(steps, tile_report), title, lambda report: _tile_progress(report, report.pixels))
         return complete
 
     def _opened(self, path: Location) -> tuple[Slide, dict[str, int]]:
@@ -178,8 +179,8 @@ class _Request:
             raise CommandError(msg)
         return slide, {role: find_channel(slide, channel) for role, channel in self.channels.items()}
 
-    def _is_complete(self, path: Location, report: PredictionReport, new: int) -> bool:
-        """Say in a line what a prediction did, and in another where its time went."""
+    def _print_result(self, path: Location, report: PredictionReport, new: int) -> bool:
+        """Print what a prediction did and, if asked for, how its time was spent; returns whether it is complete."""
         is_complete = report.finished == report.total
         kept = f"{report.finished} of {report.total} tiles are finished and kept in {report.path}"
         typer.echo(f"{path.name}: {summary(report, new) if is_complete else kept}")
@@ -196,7 +197,7 @@ class _Request:
 
 
 def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: str) -> tuple[PredictionReport, int]:
-    """Run a prediction to its end, showing how far and how fast it is; returns its report and the new tiles."""
+    """Run a prediction to its end and show its progress; returns its report and the number of new tiles."""
     areas: list[int] = []
 
     def progress(report: TileReport) -> Progress:
@@ -213,7 +214,7 @@ def _tile_progress(report: TileReport | TileOfMany, pixels: int) -> Progress:
 
 
 def summary(report: PredictionReport, new: int) -> str:
-    """Say in a line what a prediction did."""
+    """One line on what a prediction did."""
     if not new:
         return f"already complete: {report.path}"
     speed = f", {report.pixels_kept / 1e6 / report.seconds:.2g} Mpx/s on {report.device}" if report.pixels_kept else ""
@@ -226,28 +227,29 @@ def _time_spent(report: PredictionReport) -> str:
     parts = ("reading", "waiting", "computing", "writing")
     seconds = ", ".join(f"{part} {getattr(report, f'seconds_{part}'):.1f} s" for part in parts)
     waste = f"; {report.pixels_run / report.pixels_kept:.2f} pixels run per pixel kept" if report.pixels_kept else ""
-    return f"  {seconds}, side by side in {report.seconds:.1f} s; tiles of {report.core} px + {report.halo} px{waste}"
+    overlap = f"overlapping, {report.seconds:.1f} s in all"
+    return f"  {seconds}; {overlap}; tiles of {report.core} px + {report.halo} px{waste}"
 
 
 def parse_region(text: str) -> Box:
-    """Read a region from the command line."""
+    """Region of the command line, Y0:Y1,X0:X1, as a box."""
     from napari_hrpn.core import Box
 
     match = re.fullmatch(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*", text)
     box = Box(*map(int, match.groups())) if match else None
     if box is None or box.height < 1 or box.width < 1:
-        msg = f"the region {text!r} is not one of Y0:Y1,X0:X1 with Y0 < Y1 and X0 < X1, such as 0:4096,2048:8192."
+        msg = f"the region {text!r} is not Y0:Y1,X0:X1 with Y0 < Y1 and X0 < X1, such as 0:4096,2048:8192."
         raise CommandError(msg)
     return box
 
 
 def output_places(slides: Sequence[Location], output: Location) -> dict[Location, Location]:
-    """Choose a place for the prediction of each slide."""
+    """Path or address of each slide's prediction, by slide."""
     from napari_hrpn.slides import slide_name
     from napari_hrpn.slides.location import check_writable
 
     check_writable(output)
-    # a slide that is named twice is predicted once; links of this machine are followed, an address is not asked
+    # a slide that is named twice is predicted once; links are followed for paths, not for addresses
     distinct: dict[Location, Location] = {}
     for slide in slides:
         distinct.setdefault(slide.resolve() if isinstance(slide, Path) else slide, slide)

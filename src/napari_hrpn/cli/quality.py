@@ -1,4 +1,4 @@
-"""``napari-hrpn quality``: whether slides are fit to be predicted or learnt from."""
+"""``napari-hrpn quality``: image quality of slides, before a prediction or a training."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def quality(
 ) -> None:
     """Check slides before predicting or training.
 
-    Looks for saturation, zeros, bits that are not used, a missing pixel size, shifted channels, cross-talk and seams.
-    A part of each slide is looked at, which takes seconds whatever its size. Lines with ! are worth doing something
-    about first. The exit code is 0 whatever is found.
+    Checks for saturation, zeros, unused bits, a missing pixel size, shifted channels, cross-talk and seams. Only a
+    part of each slide is read, which takes seconds for any size. Lines with ! name problems that should be solved
+    first. The exit code is 0 whatever is found.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def quality(
     from napari_hrpn.reports.serialization import finite
     from napari_hrpn.slides import find_channel, open_slide
 
-    found: list[object] = []
+    records: list[object] = []
     failed = 0
     for path in slides:
         try:
@@ -55,21 +55,21 @@ def quality(
             failed += 1
             continue
         if as_json:
-            found.append(finite({"path": str(path), **asdict(checked)}))
+            records.append(finite({"path": str(path), **asdict(checked)}))
         else:
             _print_findings(path, checked)
     if as_json:
         # one slide gives an object, as `info` does, several give a list
-        typer.echo(json.dumps(found[0] if len(slides) == 1 else found, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(records[0] if len(slides) == 1 else records, indent=2, ensure_ascii=False))
     if failed:
-        msg = f"{failed} of {len(slides)} slides could not be checked; the reasons stand above."
+        msg = f"{failed} of {len(slides)} slides could not be checked; see the errors above."
         raise CommandError(msg)
 
 
 def _print_findings(path: Path, checked: SlideQuality) -> None:
     important = sum(finding.matters for finding in checked.findings)
     verdict = f"{important} that matter{'s' if important == 1 else ''}" if important else "nothing that matters"
-    typer.echo(f"{path}: {verdict}; {checked.pixels / 1e6:.1f} million pixels looked at")
+    typer.echo(f"{path}: {verdict}; {checked.pixels / 1e6:.1f} million pixels checked")
     for finding in checked.findings:
         typer.echo(f"  {'!' if finding.matters else '-'} {finding.sentence}")
     for sentence in checked.not_checked:

@@ -17,7 +17,7 @@ def report(
     output: OutputFolder,
     overwrite: Overwrite = False,
 ) -> None:
-    """Put evaluations together: mean, SD and interval over tumours.
+    """Combine evaluations of several slides: mean, SD and interval over tumours.
 
     Slides of one tumour (`evaluate --tumour`) are averaged first: the tumour is the unit. Predictions are matched by
     their names. Writes into DIR: cohort.html, cohort.json, tables/ and figures/.

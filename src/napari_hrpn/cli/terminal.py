@@ -1,4 +1,4 @@
-"""Terminal output of commands: errors, warnings and progress on stderr, and the end by Ctrl-C."""
+"""Terminal output of commands: errors, warnings and progress on stderr, and stopping by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from types import FrameType
 
-GO_ON = "run the same command again to go on."
+GO_ON = "run the same command again to resume."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _Report = TypeVar("_Report")
@@ -40,14 +40,14 @@ def _one_line(text: str) -> str:
 
 
 def is_for_the_user(error: BaseException) -> bool:
-    """Whether an error says what the user can do, so that a traceback would only hide it."""
+    """Whether the message of an error is meant for the user, who would only be confused by a traceback."""
     if isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn."):
         return True
     return isinstance(error, OSError | MemoryError) or hasattr(error, "format_message")
 
 
 def show_warning() -> Callable[..., None]:
-    """Make a function for `warnings.showwarning` that prints each of our warnings once, as one line."""
+    """Function for `warnings.showwarning` that prints each warning of this package once, as one line."""
     seen: set[str] = set()
     before = warnings.showwarning
 
@@ -63,7 +63,7 @@ def show_warning() -> Callable[..., None]:
 
 
 class Stop(threading.Event):
-    """Set by the first signal, which lets what is in flight end well; the second one does not wait."""
+    """Event that the first signal sets, so that the work ends after its current step; a second signal does not wait."""
 
     number = 0
 
@@ -72,14 +72,14 @@ class Stop(threading.Event):
         self._sentence = sentence
 
     def leave(self) -> NoReturn:
-        """End the program, with the exit code that shells have for its signal: 130 after Ctrl-C."""
+        """End the program with 128 + signal as the exit code, as shells do: 130 after Ctrl-C."""
         typer.echo(self._sentence, err=True)
         raise typer.Exit(128 + self.number)
 
 
 @contextmanager
 def stop_on_signals(sentence: str = f"Stopped; what is finished is kept: {GO_ON}") -> Iterator[Stop]:
-    """Turn Ctrl-C and SIGTERM into an event for the length of a block; who stops in it leaves with the sentence."""
+    """Turn Ctrl-C and SIGTERM into an event for the length of a block; `Stop.leave` prints the sentence."""
     stop = Stop(sentence)
 
     def _note(number: int, _frame: FrameType | None) -> None:
@@ -87,8 +87,8 @@ def stop_on_signals(sentence: str = f"Stopped; what is finished is kept: {GO_ON}
             raise KeyboardInterrupt
         stop.number = number
         stop.set()
-        # not print: the signal may have come in the middle of one
-        os.write(2, b"\nStopping as soon as what is in flight has ended; Ctrl-C again stops at once.\n")
+        # print is not reentrant, and the signal may have interrupted one
+        os.write(2, b"\nStopping after the current step; press Ctrl-C again to stop at once.\n")
 
     before = {number: signal.signal(number, _note) for number in _SIGNALS}
     try:
@@ -107,23 +107,23 @@ def follow(
     stop: threading.Event | None = None,
     part_of: Callable[[_Report], str] | None = None,
 ) -> _Result:
-    """Run a piece of work to its end, showing how far it is: a bar on a terminal, else a line for every tenth."""
+    """Run long work to its end and show its progress: a bar on a terminal, otherwise a line for every tenth."""
     with ExitStack() as display:
-        shown, started, before = title, 0.0, None
+        shown_title, started, done_before = title, 0.0, None
         show = display.enter_context(_display(title))
 
         def show_progress(report: Any) -> None:  # noqa: ANN401 (it is progress where `progress_of` is left out)
-            nonlocal shown, started, before, show
+            nonlocal shown_title, started, done_before, show
             progress: Progress = progress_of(report) if progress_of else report
-            part = part_of(report) if part_of else title
-            if part != shown:
-                shown, before = part, None
+            part_title = part_of(report) if part_of else title
+            if part_title != shown_title:
+                shown_title, done_before = part_title, None
                 display.close()
-                show = display.enter_context(_display(shown))
-            # what an earlier run did says nothing about the speed of this one
-            if before is None:
-                started, before = time.monotonic(), progress.done
-            show(progress, _left(progress, before, time.monotonic() - started))
+                show = display.enter_context(_display(shown_title))
+            # what an earlier run finished says nothing about the speed of this one
+            if done_before is None:
+                started, done_before = time.monotonic(), progress.done
+            show(progress, _status(progress, done_before, time.monotonic() - started))
 
         try:
             return drive(steps, show_progress, stop)
@@ -132,17 +132,18 @@ def follow(
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people say it."""
+    """Duration in words: seconds, minutes, or hours and minutes."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _left(progress: Progress, before: float, elapsed: float) -> str:
+def _status(progress: Progress, done_before: float, elapsed: float) -> str:
+    """What is being done, and the time left; without an estimate, this run's speed so far gives one."""
     left = progress.seconds_left
-    if left is None and progress.done > before:
-        left = elapsed / (progress.done - before) * (progress.total - progress.done)
+    if left is None and progress.done > done_before:
+        left = elapsed / (progress.done - done_before) * (progress.total - progress.done)
     words = [progress.words] if progress.words else []
     if left is not None and progress.done < progress.total:
         words.append(f"{duration(left)} left")
@@ -167,14 +168,14 @@ def _display(title: str) -> Iterator[Callable[[Progress, str], None]]:
 
 
 def _printed_tenths(title: str) -> Callable[[Progress, str], None]:
-    shown = 0
+    last_tenth = 0
 
     def show(progress: Progress, words: str) -> None:
-        nonlocal shown
-        # a share that is summed up may miss a tenth by its rounding
+        nonlocal last_tenth
+        # rounding may leave a summed share just below a tenth
         tenth = int(10 * progress.share + 1e-9)
-        if tenth > shown:
-            shown = tenth
+        if tenth > last_tenth:
+            last_tenth = tenth
             typer.echo(f"{title}: {tenth * 10} %" + (f", {words}" if words else ""), err=True)
 
     return show

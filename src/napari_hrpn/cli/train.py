@@ -1,4 +1,4 @@
-"""``napari-hrpn train``: a checkpoint from annotated slides; a training that was stopped goes on."""
+"""``napari-hrpn train``: a checkpoint from annotated slides; a training that was stopped is resumed."""
 
 from __future__ import annotations
 
@@ -37,27 +37,28 @@ def train(
         typer.Option(metavar="NAME=ID", help="Tumour of a slide; its file name if not given. Repeat for each slide."),
     ] = None,
     validate: Annotated[
-        str | None, typer.Option(metavar="TUMOUR", help="Tumour that chooses the epoch; one is held out if not given.")
+        str | None,
+        typer.Option(metavar="TUMOUR", help="Tumour that chooses the epoch; one is held out if not given."),
     ] = None,
     test: Annotated[
-        list[str] | None, typer.Option(metavar="TUMOUR", help="Tumour to leave out altogether. Repeat for more.")
+        list[str] | None, typer.Option(metavar="TUMOUR", help="Tumour to leave out, for a later test. Repeat for more.")
     ] = None,
     regions: Annotated[
         Path | None,
-        typer.Option(metavar="PLACE", help="GeoJSON of the only slide, or a folder with NAME.geojson for each."),
+        typer.Option(metavar="PATH", help="GeoJSON of the only slide, or a folder with NAME.geojson for each slide."),
     ] = None,
     role: Annotated[
         list[str] | None, typer.Option(metavar="ROLE=CHANNEL", help="Channel of another stain. Repeat for more.")
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to keep cut patches, for runs to share.")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for cut patches that several runs share.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a network on slides in which the probe was imaged.
 
-    The folder RUN gets the checkpoint of the best epoch and the history. What is not given is as the recipe has
-    it. A training that was stopped, however, goes on where it was when the same command is run again.
+    Writes the checkpoint of the best epoch and the history into RUN. Options that are not given are those of the
+    recipe. To resume a training that was stopped or killed, run the same command again.
 
     \b
     Examples:
@@ -67,7 +68,7 @@ def train(
       napari-hrpn train slides/*.tif -o run --channels nuclei,vessels,fap --role fap=3 --recipe paper
       napari-hrpn predict new.ome.tif -o predicted --checkpoint run/checkpoint.safetensors
     """  # noqa: D301
-    # first what takes no time to find wrong
+    # what can be refused at once is checked before torch is imported, which takes seconds
     settings = recipe_settings(**chosen)
     roles = _roles(channels, _pairs(role, "--role", "ROLE=CHANNEL, such as fap=3"), settings)
     tumours = _by_slide(slides, _pairs(tumour, "--tumour", "NAME=ID"))
@@ -87,45 +88,46 @@ def train(
 
 def _pairs(words: Sequence[str] | None, option: str, what: str) -> dict[str, str]:
     """Read options of the form NAME=VALUE."""
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for word in words or ():
         name, _, value = (part.strip() for part in word.partition("="))
-        if not name or not value or name in found:
+        if not name or not value or name in pairs:
             msg = f"{option} got {word!r}; expected {what}, each name once."
             raise CommandError(msg)
-        found[name] = value
-    return found
+        pairs[name] = value
+    return pairs
 
 
 def _roles(named: Chosen, others: dict[str, str], settings: TrainingSettings) -> dict[str, str]:
-    """Channels by role, each of a stain that the network has to do with."""
-    wanted = (*settings.channels, settings.target)
+    """Channels by role; a role that is neither input nor target of the network is refused."""
+    inputs, target = settings.channels, settings.target
     for role in others:
         if role in named:
             msg = f"the channel of {role} is given twice, by --{role} and --role; leave one out."
             raise CommandError(msg)
     roles = {**named, **others}
     for role in roles:
-        if role not in wanted:
+        if role not in (*inputs, target):
             msg = (
-                f"a channel is given for {role}, but the network goes from {' and '.join(wanted[:-1])} to "
-                f"{wanted[-1]}; leave it out, or name it with --channels or --target."
+                f"a channel is given for {role}, but the network predicts {target} from {' and '.join(inputs)}; "
+                "leave it out, or name it with --channels or --target."
             )
             raise CommandError(msg)
     return roles
 
 
 def _by_slide(slides: Sequence[Path], tumours: Mapping[str, str]) -> dict[Path, str]:
+    """Tumour of each slide that --tumour names, by its path, file name, or name without suffix."""
     from napari_hrpn.slides import slide_name
 
-    found: dict[Path, str] = {}
+    tumour_of: dict[Path, str] = {}
     for name, tumour in tumours.items():
         named = [slide for slide in slides if name in (slide_name(slide), slide.name, str(slide))]
         if not named:
-            msg = f"--tumour names {name!r}, which is no slide; expected one of {', '.join(map(slide_name, slides))}."
+            msg = f"--tumour names {name!r}; expected one of the slides {', '.join(map(slide_name, slides))}."
             raise CommandError(msg)
-        found |= dict.fromkeys(named, tumour)
-    return found
+        tumour_of |= dict.fromkeys(named, tumour)
+    return tumour_of
 
 
 def _with_test(entries: list[SlideEntry], test: list[str]) -> list[SlideEntry]:
@@ -155,18 +157,15 @@ def _regions_of(slide: Path, folder: Path) -> Path:
     from napari_hrpn.slides import slide_name
 
     files = [folder / f"{slide_name(slide)}{ending}" for ending in _REGION_ENDINGS]
-    found = next((file for file in files if file.is_file()), None)
-    if found is None:
-        msg = (
-            f"{folder} has no regions for {slide.name}, expected {files[0].name}; add it, or train on slides with "
-            "regions and without them in one folder each."
-        )
+    existing = next((file for file in files if file.is_file()), None)
+    if existing is None:
+        msg = f"{folder} has no regions for {slide.name}; expected {files[0].name}: add it, or leave out --regions."
         raise CommandError(msg)
-    return found.absolute()
+    return existing.absolute()
 
 
 def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: bool) -> None:
-    """Run a training to its end, showing how far it is and a line per epoch."""
+    """Run a training to its end, and show its progress and a line per epoch."""
     reports = 0
 
     def progress(report: Report) -> Progress:
@@ -174,7 +173,7 @@ def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: 
         reports += 1
         return _progress(report)
 
-    result = follow(work, "training", progress, part_of=_part)
+    result = follow(work, "training", progress, part_of=_part_title)
     facts = _result_facts(result)
     typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else _summary(result, facts, is_new=reports > 0))
     if result.complete:
@@ -185,7 +184,7 @@ def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: 
     raise typer.Exit(2)
 
 
-def _part(report: Report) -> str:
+def _part_title(report: Report) -> str:
     from napari_hrpn.training import CutReport
 
     return "cutting patches" if isinstance(report, CutReport) else "training"
@@ -197,30 +196,30 @@ def _progress(report: Report) -> Progress:
     if isinstance(report, CutReport):
         return Progress(report.done, report.total, report.slide)
     if isinstance(report, EpochReport):
-        # typer.echo would write into the bar, which rich keeps out of the way of what is printed
+        # rich moves its bar out of the way of print, but not of typer.echo
         print(_epoch_line(report), file=sys.stderr, flush=True)
         seconds, note = report.record.seconds, f"epoch {report.record.epoch}"
     else:
         seconds = report.seconds
         note = f"epoch {report.epoch}, loss {report.loss:.4g}, {report.patches_per_second:.3g} patches/s"
-    # by its time, which may run out before its epochs do
+    # the share of time, not of epochs: --max-minutes may end the training before its last epoch
     share = seconds / max(seconds + report.seconds_left, 1e-9)
     return Progress(share, 1, note, report.seconds_left)
 
 
 def _epoch_line(report: EpochReport) -> str:
-    """Say in a line how an epoch went, and how well validation patches are predicted beside blurred inputs."""
+    """One line on an epoch: its losses, and r and R2 on the validation patches beside the r of blurred inputs."""
     record = report.record
-    words = f"loss {record.train_loss:.4g}, validation {record.validation_loss:.4g}"
+    numbers = f"loss {record.train_loss:.4g}, validation {record.validation_loss:.4g}"
     if record.validation_r is not None and record.validation_r2 is not None:
         blurred = "" if record.baseline_r is None else f" (blurred inputs {record.baseline_r:.3f})"
-        words += f", r {record.validation_r:.3f}{blurred}, R2 {record.validation_r2:.3f}"
+        numbers += f", r {record.validation_r:.3f}{blurred}, R2 {record.validation_r2:.3f}"
     best = " (best so far)" if report.best_epoch == record.epoch else ""
-    return f"epoch {record.epoch} of {report.epochs}: {words}{best}"
+    return f"epoch {record.epoch} of {report.epochs}: {numbers}{best}"
 
 
 def _summary(result: TrainingResult, facts: dict[str, Any], *, is_new: bool) -> str:
-    """Say in a line what a training left."""
+    """One line on what a training has made."""
     if result.checkpoint is None:
         return f"no epoch is finished yet: {result.folder}"
     epochs = f"{facts['epochs']} epoch{'' if facts['epochs'] == 1 else 's'}"
@@ -230,7 +229,7 @@ def _summary(result: TrainingResult, facts: dict[str, Any], *, is_new: bool) -> 
 
 
 def _result_facts(result: TrainingResult) -> dict[str, Any]:
-    """Collect what there is to say about a training."""
+    """Facts about a training, as JSON has them."""
     best = next((record for record in result.history if record.epoch == result.best_epoch), None)
     return {
         "checkpoint": None if result.checkpoint is None else str(result.checkpoint),

@@ -1,4 +1,4 @@
-"""Boxes and tiles, files that are whole or not there, plain text, options, and how long work is run."""
+"""Tools for all other rooms: boxes and tiles, atomic file writes, plain text, options, progress of long work."""
 
 from napari_hrpn.core.progress import Progress, Stopped, drive, relayed
 from napari_hrpn.core.tiles import Box, Tile, TileGrid, covering, reflected, rounded_up

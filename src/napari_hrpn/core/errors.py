@@ -1,12 +1,12 @@
-"""Errors of settings, one sentence for the user each."""
+"""Errors and warnings for users, with one sentence each."""
 
 
 class TrainingError(ValueError):
-    """A training cannot start or go on; the message says what was found, what was expected and what to do."""
+    """A training cannot start or continue; the message says what was found, what was expected and what to do."""
 
 
 class TrainingWarning(UserWarning):
-    """A training goes on, but its result may mean less than it seems."""
+    """A training continues, but its result may mean less than it seems."""
 
 
 class PredictionError(ValueError):

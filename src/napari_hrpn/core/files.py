@@ -1,4 +1,4 @@
-"""Files that are replaced in one step, folders that one program uses at a time, and JSON that is read back."""
+"""Atomic file writes, folders that one program uses at a time, and JSON files of the program."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 LOCK = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _LEFT_AFTER_SECONDS = 3600
-"""No file takes so long to write: what is older was left by a program that was killed."""
+"""Age from which a partial file counts as left by a killed program, since no write takes that long."""
 
 
 @contextmanager
 def replaced_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Hand out a path beside `path` to write to; it takes its name when the block ends well, and goes when it fails."""
-    _clear(path)
+    """Temporary path beside `path` to write to; it replaces `path` when the block succeeds, else it is deleted."""
+    _delete_left_partials(path)
     partial = _partial(path, os.getpid())
     try:
         yield partial
         if sync:
-            # Windows flushes no file that is open for reading alone
+            # Windows cannot flush a file that is open for reading only
             with partial.open("r+b") as file:
                 os.fsync(file.fileno())
         partial.replace(path)
@@ -41,14 +41,14 @@ def replaced_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 def _partial(path: Path, pid: int) -> Path:
-    # by the number behind that of the process it is known for one of ours
+    # the digest proves that the file is ours, so that no file of the user is ever deleted
     digest = hashlib.sha256(os.fsencode(f"{path.name} {pid}")).hexdigest()[:8]
     return path.with_name(f"{path.name}.{pid}-{digest}.partial")
 
 
-def _clear(path: Path) -> None:
+def _delete_left_partials(path: Path) -> None:
     with suppress(OSError):
-        for name in os.listdir(path.parent):  # noqa: PTH208 (names are all that it takes)
+        for name in os.listdir(path.parent):  # noqa: PTH208 (only names are needed, and folders may be large)
             pid = name.removeprefix(f"{path.name}.").partition("-")[0]
             if name.endswith(".partial") and pid.isdecimal() and _partial(path, int(pid)).name == name:
                 left = path.with_name(name)
@@ -58,7 +58,7 @@ def _clear(path: Path) -> None:
 
 def held_lock(path: Path) -> BaseFileLock | None:
     """Take a lock without waiting for it; None where the system has no locks that end with the program."""
-    # a generator may be closed in another thread than the one it was begun in
+    # a generator may be closed, and so release its lock, in another thread than the one that started it
     lock: BaseFileLock = FileLock(path, thread_local=False)
     try:
         lock.acquire(blocking=False)
@@ -69,7 +69,7 @@ def held_lock(path: Path) -> BaseFileLock | None:
             raise
         return None
     if isinstance(lock, SoftFileLock):
-        # filelock takes it where there are no locks; it would outlive a program that is killed
+        # filelock falls back to it where the system has no locks; its lock file would outlive a killed program
         lock.release()
         return None
     return lock
@@ -77,7 +77,7 @@ def held_lock(path: Path) -> BaseFileLock | None:
 
 @contextmanager
 def locked_folder(folder: Path, refusal: type[ValueError], doing: str, purpose: str) -> Iterator[None]:
-    """Keep other programs from doing the same in a folder at the same time."""
+    """Hold the lock of a folder, so that no other program works in it at the same time."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = held_lock(folder / LOCK)
@@ -95,31 +95,31 @@ def locked_folder(folder: Path, refusal: type[ValueError], doing: str, purpose: 
 
 
 def saved_json(path: Path, refusal: type[ValueError]) -> dict[str, Any] | None:
-    """Read JSON that the program wrote; None where there is none."""
+    """Content of a JSON file that the program wrote; None if there is no file."""
     if path.exists() and not path.is_file():
-        # a pipe would be waited for, and a device may have no end
-        msg = f"{path} is no file; delete it to have it made again."
+        # reading a pipe would block, and a device may have no end
+        msg = f"{path} is not a file; delete it to have it made again."
         raise refusal(msg)
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
         msg = f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); delete it to have it made again."
         raise refusal(msg) from error
-    if not isinstance(found, dict):
-        msg = f"{path} holds something else than expected; delete it to have it made again."
+    if not isinstance(content, dict):
+        msg = f"{path} holds something other than expected; delete it to have it made again."
         raise refusal(msg)
-    return found
+    return content
 
 
 def save_json(path: Path, content: object) -> None:
-    """Write JSON in one step; its folder is made where it is not there."""
+    """Write JSON in one step; makes its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def differing(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Fields in which the request that something was made from differs from the one that is made now."""
-    return sorted(name for name in found.keys() | asked.keys() if found.get(name) != asked.get(name))
+def differing(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of the fields in which the request of an earlier run differs from the present one."""
+    return sorted(name for name in earlier.keys() | now.keys() if earlier.get(name) != now.get(name))

@@ -7,7 +7,7 @@ import platform
 
 
 def glibc() -> ctypes.CDLL | None:
-    """The GNU C library; None where another one manages the memory."""
+    """The GNU C library; None if another one manages the memory."""
     if platform.libc_ver()[0] != "glibc":
         return None
     libc = ctypes.CDLL(None)
@@ -16,6 +16,6 @@ def glibc() -> ctypes.CDLL | None:
 
 
 def return_freed_memory() -> None:
-    """Give memory that is freed, but kept by the C library, back to the system."""
+    """Return memory to the system that is freed, but kept by the C library."""
     if (libc := glibc()) is not None:
         libc.malloc_trim(0)

@@ -1,6 +1,6 @@
-"""Options that a user can set: title, help, range and unit of each field of a settings class, said once.
+"""Options that a user can set: title, help, range and unit of each field of a settings class, in one place.
 
-From them follow the check of a value, the form, the option on the command line and the table in the manual.
+The check of a value, the form, the command-line option and the manual's table are all made from them.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What there is to know about a field of a settings class; it stands in the field's annotation."""
+    """Description of a field of a settings class; it is part of the field's annotation."""
 
     title: str  # Label in a form
     help: str  # For the tooltip, --help and the manual
-    minimum: float = -math.inf  # Of a number, included
-    maximum: float = math.inf  # Included too
-    above: float = -math.inf  # A number has to be larger
-    multiple: int = 1  # A whole number has to be a multiple of it
+    minimum: float = -math.inf  # Smallest number that is allowed
+    maximum: float = math.inf  # Largest number that is allowed
+    above: float = -math.inf  # A number has to be larger than this
+    multiple: int = 1  # A whole number has to be a multiple of this
     step: float | None = None  # What the arrows of a form add; None for `multiple`
     unit: str = ""  # Of a number
-    titles: Mapping[str, str] = field(default_factory=dict)  # Of the choices of a `Literal`, in the order of a form
+    titles: Mapping[str, str] = field(default_factory=dict)  # Titles of a `Literal`'s choices, in the order of a form
     automatic: str = "Automatic"  # What a form shows for None
-    flag: str = ""  # On the command line; empty where it is not asked for there
+    flag: str = ""  # On the command line; empty if the option does not exist there
     metavar: str | None = None  # What --help shows for its value
-    noun: str = ""  # What sentences call it; empty for the name of the field
+    noun: str = ""  # Name in messages; empty for the name of the field
     is_share: bool = False  # A form shows it in per cent
     is_logarithmic: bool = False  # The arrows of a form double and halve it
-    # of the field, filled in by `options`
+    # facts about the field, filled in by `options`
     name: str = ""
     types: tuple[Any, ...] = ()  # The parts of a union, else the one type
     default: Any = None
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Words that it can be; empty where it can be any."""
+        """Words that a value may be; empty if any word is allowed."""
         return tuple(word for kind in self.types if get_origin(kind) is Literal for word in get_args(kind))
 
     @property
     def is_number(self) -> bool:
-        """Whether it is a number, or may be one."""
+        """Whether a value may be a number."""
         return int in self.types or float in self.types
 
     @property
     def expected(self) -> str:
-        """What its value has to be."""
+        """Allowed values, for a message."""
         choices = ", ".join(self.choices)
         if not self.is_number:
             return f"one of {choices}" if len(self.choices) > 1 else choices
@@ -69,7 +69,7 @@ class Option:
         return "a number"
 
     def problem(self, value: object) -> str:
-        """What is wrong with a value, in a sentence; empty where nothing is."""
+        """Sentence on what is wrong with a value; empty if nothing is."""
         if value is None or not (self.choices or self.is_number):
             return ""
         if self.is_number and isinstance(value, Real):
@@ -87,18 +87,18 @@ class Option:
 def options(settings: type) -> Mapping[str, Option]:
     """Options of a settings class, by the names of their fields."""
     hints = get_type_hints(settings, include_extras=True)
-    found = {}
-    for one in fields(settings):
-        for option in getattr(hints[one.name], "__metadata__", ()):
-            kind = get_args(hints[one.name])[0]
+    by_name = {}
+    for setting in fields(settings):
+        for option in getattr(hints[setting.name], "__metadata__", ()):
+            kind = get_args(hints[setting.name])[0]
             types = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-            default = None if one.default is MISSING else one.default
-            found[one.name] = replace(option, name=one.name, types=types, default=default)
-    return MappingProxyType(found)
+            default = None if setting.default is MISSING else setting.default
+            by_name[setting.name] = replace(option, name=setting.name, types=types, default=default)
+    return MappingProxyType(by_name)
 
 
 def check_options(settings: object, error: type[Exception]) -> None:
-    """Refuse settings of which one is out of its range or none of its choices."""
+    """Refuse settings with a value that is out of its range or not one of its choices."""
     kind: type = type(settings)
     for name, option in options(kind).items():
         if problem := option.problem(getattr(settings, name)):
@@ -106,8 +106,8 @@ def check_options(settings: object, error: type[Exception]) -> None:
 
 
 def options_table(settings: type) -> str:
-    """Options of the command line as a table in Markdown."""
-    rows = ["| option | what it says | without it |", "| --- | --- | --- |"]
+    """Command-line options as a Markdown table, for the manual."""
+    rows = ["| option | meaning | default |", "| --- | --- | --- |"]
     for option in options(settings).values():
         default: object = option.default
         if NoneType in option.types:

@@ -6,12 +6,13 @@ import re
 import unicodedata
 from typing import Any
 
-# with this a spreadsheet begins a formula; what looks as if it had been marked before is marked again
+# spreadsheets take these first characters for a formula; text that already begins with apostrophes gets one more, so
+# that `text_of_cell` restores every text
 _FORMULA = re.compile("'*[=+@\t\r-]")
 
 
 def printable(text: str) -> str:
-    """A text as every format can hold it: one line, without control characters."""
+    """Text in a form that every file format can hold: one line, without control characters."""
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return " ".join("".join(" " if _is_control(character) else character for character in whole).split())
 
@@ -20,16 +21,16 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Zl", "Zp") or ord(character) & 0xFFFE == 0xFFFE
 
 
-def csv_cell(value: Any) -> Any:  # noqa: ANN401 (whatever a table holds)
-    """A cell of a CSV file: a text that a spreadsheet would compute gets an apostrophe before it."""
+def csv_cell(value: Any) -> Any:  # noqa: ANN401 (any value of a table)
+    """Cell of a CSV file; text that a spreadsheet would compute as a formula gets an apostrophe before it."""
     if not isinstance(value, str):
         return value
-    # pandas leaves a carriage return outside of quotation marks, where it begins a new row
+    # pandas does not quote a lone carriage return, which would then begin a new row
     text = value.replace("\r\n", "\n").replace("\r", "\n")
     return f"'{text}" if _FORMULA.match(value) else text
 
 
-def text_of_cell(value: Any) -> Any:  # noqa: ANN401 (whatever a table holds)
-    """What `csv_cell` made a cell of."""
+def text_of_cell(value: Any) -> Any:  # noqa: ANN401 (any value of a table)
+    """Value that `csv_cell` made a cell from."""
     is_marked = isinstance(value, str) and value[:1] == "'" and _FORMULA.match(value)
     return value[1:] if is_marked else value

@@ -1,4 +1,4 @@
-"""Progress of long work: generators of progress records that return a result, run to their end or until a stop."""
+"""Progress of long work, which is a generator of progress records that returns a result, and functions that run it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _Result = TypeVar("_Result")
 
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong)
-    """The user ended the work before its end."""
+    """The user stopped the work before its end."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a piece of work is.
+    """Progress of a piece of work.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Progress:
     words : str
         What is being done.
     seconds_left : float or None
-        Expected time to the end; None while nothing is known of it.
+        Expected time to the end; None while it is not known.
     """
 
     done: float
@@ -49,21 +49,21 @@ def relayed(
     shown: Callable[[_Report], _Shown | None],
     stop: threading.Event | None = None,
 ) -> Generator[_Shown, None, _Result]:
-    """Run a piece of work as a part of another, which reports its progress in other records.
+    """Run a piece of work as a part of another one that yields progress records of another kind.
 
     Parameters
     ----------
     steps : generator
-        The work; it is closed whatever happens.
+        The work; it is closed in any case.
     shown : callable
-        Makes the record that is yielded of one that the work yields; None where none is to be yielded.
+        Takes a record of the work and returns the record to yield, or None to yield nothing.
     stop : threading.Event, optional
         Once set, the work is ended before its next step.
 
     Yields
     ------
     object
-        What `shown` makes of records.
+        Records that `shown` returns.
 
     Returns
     -------
@@ -92,12 +92,12 @@ def drive(
     on_progress: Callable[[_Report], object] | None = None,
     stop: threading.Event | None = None,
 ) -> _Result:
-    """Run a piece of work to its result.
+    """Run a piece of work to its end.
 
     Parameters
     ----------
     steps : generator
-        The work; it is closed whatever happens.
+        The work; it is closed in any case.
     on_progress : callable, optional
         Called with each record of its progress.
     stop : threading.Event, optional

@@ -1,7 +1,7 @@
 """Boxes, tiles and their halos on a slide, in whole pixels.
 
-A tile is a core, which is kept, and a halo around it, which the network only looks at. Origins and padded sizes
-are multiples of the network's stride, without which tiles cannot equal the whole.
+A tile is a core, whose pixels are kept, and a halo around it, which is only input to the network. Origins and padded
+sizes are multiples of the network's stride: otherwise tiles could not equal a prediction of the whole slide.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Box:
         return Box(self.y0 - margin, self.y1 + margin, self.x0 - margin, self.x1 + margin)
 
     def intersection(self, other: Box) -> Box:
-        """Return what both boxes cover; its area is 0 where they do not meet."""
+        """Return the pixels that both boxes cover; the area is 0 if they do not meet."""
         return Box(max(self.y0, other.y0), min(self.y1, other.y1), max(self.x0, other.x0), min(self.x1, other.x1))
 
     def distance_to(self, y: float, x: float) -> float:
@@ -71,10 +71,10 @@ class Tile:
     Attributes
     ----------
     core : Box
-        What is kept.
+        Pixels that are kept.
     padded : Box
-        What the network sees: the core, rounded up to the stride, and the halo. It may reach over the slide's
-        border; what lies there is padding.
+        Input of the network: the core, rounded up to the stride, and the halo. It may reach over the slide's border;
+        pixels beyond it are padding.
     """
 
     core: Box
@@ -88,7 +88,7 @@ class Tile:
         return cls(core, Box(core.y0 - halo, bottom + halo, core.x0 - halo, right + halo))
 
     def quarters(self, halo: int, stride: int, multiple: int) -> tuple[Tile, ...]:
-        """Split the core in four (two at a thin end), on the grid of `multiple`; itself alone where it is too small."""
+        """Split the core in four, or two if it is thin, at multiples of `multiple`; a small core stays whole."""
         core = self.core
         rows = _split(core.y0, core.y1, multiple)
         columns = _split(core.x0, core.x1, multiple)
@@ -97,7 +97,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Cut a slide into tiles whose cores cover every pixel exactly once.
+    """Grid of tiles whose cores cover every pixel of a slide exactly once.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ def rounded_up(size: int, multiple: int) -> int:
     size : int
         Pixels.
     multiple : int
-        Such as the stride.
+        The stride, for example.
 
     Returns
     -------
@@ -191,19 +191,20 @@ def reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
 def covering(wanted: NDArray[np.bool_], halo: float) -> list[Box]:
     """Cover squares with rectangles that do not overlap.
 
-    The smallest rectangle around all is cut in two as long as that takes away more than its two halves' halos add.
+    The smallest rectangle around all of them is cut in two, again and again, as long as that saves more squares than
+    the halos of the two halves add.
 
     Parameters
     ----------
     wanted : numpy.ndarray of bool, shape (y, x)
         Squares that must be covered.
     halo : float
-        What is computed around a rectangle, in squares.
+        Margin that is computed around a rectangle, in squares.
 
     Returns
     -------
     list of Box
-        In squares. What is not wanted lies in one only where that is cheaper than to leave it out.
+        In squares. They contain a square that is not wanted only if leaving it out would cost more.
     """
     return list(_cut(wanted, Box(0, wanted.shape[0], 0, wanted.shape[1]), halo))
 
@@ -234,7 +235,7 @@ def _halves(wanted: NDArray[np.bool_], box: Box) -> Iterator[tuple[Box, Box]]:
 
 
 def _tight(wanted: NDArray[np.bool_], box: Box) -> Box:
-    """The smallest rectangle around what is wanted in a box; empty where nothing is."""
+    """Smallest rectangle around the wanted squares of a box; empty if there are none."""
     inside = wanted[box.y0 : box.y1, box.x0 : box.x1]
     rows, columns = np.flatnonzero(inside.any(axis=1)).tolist(), np.flatnonzero(inside.any(axis=0)).tolist()
     if not rows:

@@ -1,4 +1,4 @@
-"""Settings of trainings, predictions and evaluations; importing them loads nothing heavy."""
+"""Settings of trainings, predictions and evaluations, which import neither torch nor napari."""
 
 from napari_hrpn.settings.evaluation import EvaluationSettings, PenetrationSettings, VesselSettings
 from napari_hrpn.settings.prediction import CELL_PX, PredictionSettings

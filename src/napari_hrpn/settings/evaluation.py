@@ -1,4 +1,4 @@
-"""Settings of an evaluation, of its vessels and of the distances from them."""
+"""Settings of an evaluation, of its vessel mask and of the distances from vessels."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from napari_hrpn.core.errors import AgreementError, AnalysisError
 from napari_hrpn.core.options import Option, check_options
 
 PATCH_PX = 512
-"""Edge of a patch in the paper."""
+"""Side of a patch in the paper."""
 
 _SMALLEST_PATCH_PX = 64
 _ENOUGH_PATCHES = 24
-# within a shell, distances are counted in steps of about this
+# pixels of a shell are counted in steps of about this distance
 _STEP_UM = 0.125
 
 
 @dataclass(frozen=True)
 class VesselSettings:
-    """How vessels are told from the rest."""
+    """How the vessel mask is made from the stain."""
 
     pixel_um: Annotated[
         float,
-        Option(title="Pixel", help="Largest pixel of the level.", above=0, unit="µm", noun="the pixel"),
+        Option(title="Pixel", help="Largest pixel size of the level.", above=0, unit="µm", noun="the pixel"),
     ] = 1.1
     smoothing_um: Annotated[
         float,
@@ -42,8 +42,8 @@ class VesselSettings:
         float | None,
         Option(
             title="Threshold",
-            help="Grey level of the smoothed stain above which there is a vessel; if not given, it is measured by "
-            "Otsu's method.",
+            help="Grey level of the smoothed stain above which a pixel is vessel; if not given, it is found by Otsu's "
+            "method.",
         ),
     ] = None
     closing_um: Annotated[
@@ -70,7 +70,7 @@ class VesselSettings:
         float,
         Option(
             title="Least area",
-            help="Smaller objects, lumens filled, are dust.",
+            help="Smaller objects, with their lumens filled, are left out as dust.",
             minimum=0,
             unit="µm²",
             noun="the least area",
@@ -83,31 +83,32 @@ class VesselSettings:
 
 @dataclass(frozen=True)
 class PenetrationSettings:
-    """How the distance from the vessels is divided.
+    """How the distance from the vessels is divided into shells and bands.
 
     Attributes
     ----------
     shell_um : float
         Thickness of a shell.
     furthest_um : float
-        What is further from every vessel is one last, open shell. A multiple of the thickness.
+        Pixels further than this from every vessel are one last, open shell. A multiple of the thickness.
     beyond_um : tuple of float
-        Distances beyond which the share of the signal is given.
+        Distances beyond which the share of the signal is reported.
     band_edges_um : tuple of float
-        Ends of the distance bands, the last of which is open. Multiples of the thickness.
+        Outer edges of the distance bands; the last band has none. Multiples of the thickness.
     near_um : tuple of float
-        Distances up to which the probe around each vessel is averaged, rising.
+        Distances up to which the probe around each vessel is averaged, in rising order.
     periphery_um : float
         Tissue nearer than this to the edge of the tissue is periphery, the rest core.
     fit_from_um : float
         The decay is fitted from here on: nearer, the signal around a thin vessel falls faster than exponentially.
-        Only where that gives no length, it is fitted from the vessel's edge up to here.
+        If that gives no length, the decay is fitted from the vessel's edge up to here instead.
     fit_down_to, near_down_to : float
-        The fit from there on, and that from the edge, end where the signal is below this share of the first shell's.
+        The fit beyond `fit_from_um`, and the one from the edge, end where the signal is below this share of the first
+        shell's.
     near_shell_um : float
-        Thickness of the shells of the fit from the edge; a pixel of the mask where that is larger.
+        Thickness of the shells of the fit from the edge, or a pixel of the mask if that is larger.
     fit_least_r2 : float
-        The decay length is given where its line explains this share of the logarithm's variance, or more.
+        The decay length is reported only if its line explains this share of the logarithm's variance, or more.
     """
 
     shell_um: float = 5.0
@@ -137,17 +138,17 @@ class PenetrationSettings:
 
     @property
     def shells(self) -> int:
-        """Closed shells."""
+        """Number of closed shells."""
         return round(self.furthest_um / self.shell_um)
 
     @property
     def steps(self) -> int:
-        """Steps of distance in a shell, in which pixels are counted."""
+        """Number of distance steps in a shell; pixels are counted per step."""
         return math.ceil(self.shell_um / _STEP_UM)
 
     @property
     def step_um(self) -> float:
-        """Their thickness."""
+        """Thickness of a step."""
         return self.shell_um / self.steps
 
 
@@ -166,9 +167,9 @@ class EvaluationSettings:
     Attributes
     ----------
     resamples, permutations : int
-        Of the intervals by block bootstrap, and of the tests by permutation.
+        Number of resamples of the block bootstrap, and of permutations of the permutation tests.
     confidence : float
-        Of the intervals.
+        Confidence level of the intervals.
     vessels : VesselSettings
         How vessels are found.
     penetration : PenetrationSettings
@@ -191,11 +192,11 @@ class EvaluationSettings:
         int | None,
         Option(
             title="Patch",
-            help="Edge of a patch.",
+            help="Side of a patch.",
             minimum=1,
             unit="px",
             automatic="512 as in the paper; halved until a small field has 24 of them",
-            noun="the edge of the patches",
+            noun="the side of the patches",
             flag="--patch",
             metavar="PX",
         ),
@@ -204,7 +205,7 @@ class EvaluationSettings:
         float,
         Option(
             title="Tissue",
-            help="Share of a patch that has to be tissue for it to count.",
+            help="Share of a patch that must be tissue for the patch to count.",
             above=0,
             maximum=1,
             is_share=True,
@@ -216,7 +217,7 @@ class EvaluationSettings:
         int | None,
         Option(
             title="Block",
-            help="Side of the blocks of the bootstrap; has to be wider than any structure.",
+            help="Side of the bootstrap blocks; must be larger than any structure.",
             minimum=1,
             unit="px",
             automatic="six correlation lengths of each region",
@@ -231,7 +232,7 @@ class EvaluationSettings:
         int,
         Option(
             title="Seed",
-            help="The intervals and permutations follow from it.",
+            help="Seed of the intervals and permutations.",
             minimum=0,
             noun="the seed",
             flag="--seed",
@@ -245,8 +246,8 @@ class EvaluationSettings:
         float | None,
         Option(
             title="Background",
-            help="Grey level of the probe in tissue without it, such as an uninjected section's, taken off for the "
-            "penetration.",
+            help="Grey level of the probe channel in tissue without probe, such as an uninjected section; subtracted "
+            "for the penetration.",
             automatic="the median of blank glass",
             noun="the background",
             flag="--background",
@@ -258,7 +259,7 @@ class EvaluationSettings:
         check_options(self, AgreementError)
 
     def patch_of(self, shape: tuple[int, int]) -> int:
-        """Edge of the patches of a slide, in pixels.
+        """Side of the patches of a slide, in pixels.
 
         Parameters
         ----------
@@ -268,7 +269,7 @@ class EvaluationSettings:
         Returns
         -------
         int
-            What was chosen, or what leaves enough patches of a small field.
+            The chosen side, or 512 px halved until a small slide has enough patches.
         """
         if self.patch_px is not None:
             return self.patch_px

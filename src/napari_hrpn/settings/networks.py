@@ -1,4 +1,4 @@
-"""Names of the networks and what there is to choose of each: the one place that spells them, without loading torch."""
+"""Names and choices of the networks, for all code that must not load torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ NetworkName = Literal["hrpn", "ganda"]
 
 @dataclass(frozen=True)
 class _NetworkFacts:
-    """What settings and forms know of a network; `models/architectures.py` has the network itself."""
+    """Facts about a network that settings and forms need; `models/architectures.py` has the network itself."""
 
-    name: NetworkName  # As checkpoints, training settings and studies have it
+    name: NetworkName  # In checkpoints, training settings and studies
     title: str
-    stride: int  # Pixels of the input per pixel of the coarsest part, of a network with one branch
-    has_branches: bool = False  # Whether their number and how they exchange what they see can be chosen
+    stride: int  # Pixels of the input per pixel of the coarsest part; with branches, that of a single branch
+    has_branches: bool = False  # Whether the number of branches and their upsampling can be chosen
 
 
 HRPN = _NetworkFacts("hrpn", "HRPN", 4, has_branches=True)

@@ -1,4 +1,4 @@
-"""Settings of a prediction."""
+"""Settings of a prediction: tiles, padding, precision, device and pixel type."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.core.options import Option, check_options
 
 CELL_PX = 512
-"""Side of the squares in which a prediction is stored; cores are multiples of it."""
+"""Side of the chunks in which a prediction is stored; cores are multiples of it, so that no chunk has two writers."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class PredictionSettings:
         int | None,
         Option(
             title="Halo",
-            help="Pixels around a tile that the network sees as well. If not given, as far as it can see, its measured "
-            "receptive field, with which tiles fit together exactly.",
+            help="Pixels around a tile that the network sees as well. If not given, its measured receptive field, with "
+            "which tiles fit together exactly.",
             minimum=0,
             step=32,
             unit="px",
@@ -53,9 +53,9 @@ class PredictionSettings:
         int | None,
         Option(
             title="Largest tile",
-            help="Where the side of a tile follows from the memory, none is larger. If not given, 1,024 px on a CPU "
-            "and 4,096 px elsewhere for somebody who waits for the first tile, else 4,096 and 8,192 px. A resumed "
-            "prediction keeps its tiles.",
+            help="Largest side of a tile that is chosen by the free memory. If not given, 1,024 px on a CPU and "
+            "4,096 px on a GPU in napari, where the first tile should come soon, otherwise 4,096 and 8,192 px. A "
+            "resumed prediction keeps its tiles.",
             minimum=CELL_PX,
             multiple=CELL_PX,
             unit="px",
@@ -65,7 +65,8 @@ class PredictionSettings:
         float | None,
         Option(
             title="Memory",
-            help="Memory that one tile may take; if not given, a quarter of what is free, 4 GB at most on a CPU.",
+            help="Memory that one tile may take. If not given, on a CPU a quarter of the free memory, at most 4 GB; "
+            "on a GPU 60 % of it.",
             above=0,
             unit="GB",
             noun="memory",
@@ -105,7 +106,7 @@ class PredictionSettings:
         bool,
         Option(
             title="Skip blank glass",
-            help="Fill what holds no tissue with the network's answer to the slide's background.",
+            help="Fill areas without tissue with the network's output for the slide's background.",
             flag="--skip-blank/--no-skip-blank",
         ),
     ] = True
@@ -113,7 +114,7 @@ class PredictionSettings:
         bool,
         Option(
             title="Resample to the pixel size trained on",
-            help="Show the slide to the network at the pixel size that it was trained on. The prediction has the "
+            help="Resample the slide to the pixel size that the network was trained on. The prediction keeps the "
             "slide's own pixels.",
             flag="--resample",
         ),
@@ -122,8 +123,8 @@ class PredictionSettings:
         Literal["float32", "probe"],
         Option(
             title="Result",
-            help="Pixel type of the result: float32, as the network gives it, or probe, rounded and clipped to that of "
-            "the slides trained on.",
+            help="Pixel type of the result: float32, as the network gives it, or probe, rounded and clipped to the "
+            "pixel type of the training slides.",
             titles={"float32": "32 bit floating point", "probe": "Integers, as trained on"},
             flag="--output-type",
             metavar="TYPE",

@@ -22,7 +22,7 @@ class TrainingSettings:
         NetworkName,
         Option(
             title="Model",
-            help="Network: hrpn, or ganda, the generative network that it was compared with.",
+            help="Network: hrpn, or ganda, the generative network that the paper compares it with.",
             titles={network.name: network.title for network in NETWORKS.values()},
             flag="--model",
             metavar="NAME",
@@ -32,9 +32,9 @@ class TrainingSettings:
         Literal["paper", "fast"],
         Option(
             title="Recipe",
-            help="Where all other numbers come from. fast: random crops, AdamW with one learning rate cycle, averaged "
-            "weights; minutes on a few slides, even without a GPU. paper: exactly as published (Xu et al. 2023), a "
-            "grid of 512 px patches, RMSprop, a learning rate of 0.00001 and no scaling; hours on a GPU.",
+            help="Source of all options that are not given. fast: random crops, AdamW with one learning rate cycle, "
+            "averaged weights; minutes on a few slides, even without a GPU. paper: exactly as published (Xu et al. "
+            "2023), a grid of 512 px patches, RMSprop, a learning rate of 0.00001 and no scaling; hours on a GPU.",
             titles={"fast": "Fast", "paper": "Paper"},
             flag="--recipe",
             metavar="NAME",
@@ -44,8 +44,8 @@ class TrainingSettings:
         tuple[str, ...],
         Option(
             title="Inputs",
-            help="Stains that the network sees, in order, such as nuclei,vessels. Any other stain can be added, with "
-            "its channel in each slide.",
+            help="Input stains, in order, such as nuclei,vessels. Any other stain can be added, with its channel in "
+            "each slide.",
             flag="--channels",
             metavar="ROLE,ROLE",
         ),
@@ -86,7 +86,7 @@ class TrainingSettings:
         int,
         Option(
             title="Patch",
-            help="Side of a patch, a multiple of the network's coarsest pixel.",
+            help="Side of a patch, a multiple of the network's stride.",
             minimum=32,
             maximum=4096,
             step=32,
@@ -133,7 +133,7 @@ class TrainingSettings:
         Literal["rmsprop", "adamw", "adam"],
         Option(
             title="Optimiser",
-            help="What changes the weights; GANDA takes it for both its networks.",
+            help="Optimiser of the weights; GANDA uses it for both of its networks.",
             titles={"rmsprop": "RMSprop", "adamw": "AdamW", "adam": "Adam"},
         ),
     ] = "adamw"
@@ -149,17 +149,19 @@ class TrainingSettings:
             metavar="X",
         ),
     ] = 4e-3
-    momentum: Annotated[float, Option(title="Momentum", help="Of the optimiser.", minimum=0, maximum=1)] = 0.9
-    weight_decay: Annotated[float, Option(title="Weight decay", help="Of the optimiser.", minimum=0, maximum=10)] = 1e-2
+    momentum: Annotated[float, Option(title="Momentum", help="Momentum of the optimiser.", minimum=0, maximum=1)] = 0.9
+    weight_decay: Annotated[
+        float, Option(title="Weight decay", help="Weight decay of the optimiser.", minimum=0, maximum=10)
+    ] = 1e-2
     schedule: Annotated[
         Literal["constant", "cosine"],
         Option(
             title="Schedule",
-            help="cosine rises over the first part of the training, the warm-up, and falls to zero at its end.",
+            help="Learning rate over time; cosine rises during the warm-up and falls to zero at the end.",
             titles={"constant": "Constant", "cosine": "Cosine"},
         ),
     ] = "cosine"
-    warm_up: Annotated[float, _share("Warm-up", "Share of the training.")] = 0.3
+    warm_up: Annotated[float, _share("Warm-up", "Share of the training in which the learning rate rises.")] = 0.3
     scaling: Annotated[
         Literal["raw", "fixed", "percentile", "full_scale"],
         Option(
@@ -180,14 +182,14 @@ class TrainingSettings:
         bool,
         Option(
             title="Padding counts",
-            help="Learn from the padding of patches at the border as well, as published. Validation leaves it out.",
+            help="Learn from the padding of patches at the slide's border too, as published. Validation leaves it out.",
         ),
     ] = False
     averaging: Annotated[
         float,
         Option(
             title="Averaging",
-            help="Share of the averaged weights that a step keeps; 0 takes the latest weights.",
+            help="Share of the averaged weights that each step keeps; 0 for the latest weights alone.",
             minimum=0,
             maximum=0.999999,
             step=0.001,
@@ -211,7 +213,7 @@ class TrainingSettings:
         float | None,
         Option(
             title="Stop after",
-            help="End by then, all runs of this training together. The learning rate comes down in time.",
+            help="Time limit for all runs of this training together. The learning rate falls within it.",
             minimum=0.01,
             maximum=1e6,
             unit="min",
@@ -233,7 +235,7 @@ class TrainingSettings:
         int,
         Option(
             title="Seed",
-            help="Everything random follows from it.",
+            help="Seed of everything that is random.",
             minimum=0,
             maximum=2**63,
             flag="--seed",
@@ -244,8 +246,8 @@ class TrainingSettings:
         int,
         Option(
             title="Devices",
-            help="Train on so many GPUs together, from the chosen one on: each has its share of every batch. On a CPU "
-            "so many processes, which are no faster than one.",
+            help="Number of GPUs, from the chosen one on, that share every batch. On a CPU, number of processes, which "
+            "are no faster than one.",
             minimum=1,
             maximum=64,
             flag="--devices",
@@ -321,26 +323,26 @@ def recipe_settings(recipe: str = "fast", model: str = HRPN.name, **changes: obj
     Parameters
     ----------
     recipe : {"paper", "fast"}
-        "paper" is as published (Xu et al. 2023; for GANDA what its paper and theirs say); "fast" reaches the same
+        "paper" is as published (Xu et al. 2023; for GANDA its own paper and theirs); "fast" reaches the same
         validation loss in a small part of the time.
     model : {"hrpn", "ganda"}
-        Which network.
+        Name of the network.
     **changes
         Fields of `TrainingSettings` that differ.
 
     Returns
     -------
     TrainingSettings
-        All other fields as the recipe has them.
+        With the recipe's values in all other fields.
 
     Raises
     ------
     TrainingError
         In one sentence, when there is no such recipe or a field is out of its range.
     """
-    found = next((one for one in _RECIPES if (one.model, one.recipe) == (model, recipe)), None)
-    if found is None:
+    settings = next((known for known in _RECIPES if (known.model, known.recipe) == (model, recipe)), None)
+    if settings is None:
         models = " or ".join(NETWORKS)
         msg = f"there is no recipe {recipe!r} for the model {model!r}; expected paper or fast, for {models}."
         raise TrainingError(msg)
-    return replace(found, **changes)  # type: ignore[arg-type]
+    return replace(settings, **changes)  # type: ignore[arg-type]
