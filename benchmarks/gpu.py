@@ -321,9 +321,9 @@ def measure_paper_epoch(bench: Bench) -> None:
 
 def learning_alone(bench: Bench, settings: TrainingSettings) -> float:
     """Patches per second of the learner's steps on one batch that lies on the device."""
-    from napari_hrpn.training.learners.learner import DeviceBatch, HRPNLearner
+    from napari_hrpn.training.learners.learner import DeviceBatch, Learner
 
-    learner = HRPNLearner(settings, bench.device, settings.precision)
+    learner = Learner(settings, bench.device, settings.precision)
     shape = (settings.batch, 1, settings.patch_px, settings.patch_px)
     inputs = torch.rand((settings.batch, 2, *shape[2:]), device=bench.device)
     target, valid = torch.rand(shape, device=bench.device), torch.ones(shape, dtype=torch.bool, device=bench.device)

@@ -136,7 +136,7 @@ def test_wrong_studies_are_refused_in_one_line(
     training: FakeTraining, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = write_study(tmp_path / "slides", TEXT)
-    for words in (("--models", "unet"), ("--recipe", "slow"), ("--max-minutes", "-1"), ("--device", "abacus")):
+    for words in (("--models", "nonesuch"), ("--recipe", "slow"), ("--max-minutes", "-1"), ("--device", "abacus")):
         assert command(study, "-o", tmp_path / "out", *words) == 2
         told = capsys.readouterr().err
         assert told.count("\n") == 1, told

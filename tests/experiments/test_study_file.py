@@ -69,7 +69,7 @@ def test_a_slide_says_what_is_special_about_it(folder: Path) -> None:
     [
         ("networks = ['hrpn']", ("key networks in study.toml", "models")),
         ("models = 'hrpn'", ("models in study.toml", "a list, each of it text")),
-        ("models = ['unet']", ("models of study.toml", "'unet'", "hrpn")),
+        ("models = ['nonesuch']", ("models of study.toml", "'nonesuch'", "hrpn")),
         ("models = []", ("models of study.toml", "no model")),
         ("recipe = 'slow'", ("study.toml", "'slow'", "paper or fast")),
         ("test = ['T9']", ("test of study.toml", "'T9'")),

@@ -81,7 +81,7 @@ def write_wrong_inputs(folder: Path) -> None:
     write_slide(phantom()[:1, :64, 60:124], ("grey",), folder / "grey.ome.tif")
     (folder / "text.ome.tif").write_text("not an image\n")
     (folder / "there.ome.tif").write_text("mine\n")
-    (folder / "study.toml").write_text('models = ["unet"]\n[[slide]]\npath = "slide.ome.tif"\n')
+    (folder / "study.toml").write_text('models = ["nonesuch"]\n[[slide]]\npath = "slide.ome.tif"\n')
 
 
 def refusals(folder: Path) -> str:

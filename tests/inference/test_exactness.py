@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from napari_hrpn.core import rounded_up
 from napari_hrpn.inference import (
     PredictionError,
     PredictionSettings,
@@ -18,7 +17,7 @@ from napari_hrpn.inference import (
 )
 from napari_hrpn.models import GANDA, Checkpoint, GANDASettings, halo_for
 from napari_hrpn.slides import Slide, coarser_levels, halve, open_slide
-from support.predictions import lively_checkpoint, make_slide
+from support.predictions import lively_checkpoint, make_slide, one_shot
 
 PLAIN = PredictionSettings(device="cpu", skip_blank=False, core=512)
 FILLED = replace(PLAIN, skip_blank=True)
@@ -30,17 +29,6 @@ def run(
     for _ in predict_slide(slide, checkpoint, path, settings, **options):
         pass
     return np.asarray(open_slide(path).levels[0][0])
-
-
-def one_shot(slide: Slide, checkpoint: Checkpoint, halo: int, mode: str = "reflect") -> np.ndarray:
-    """The published network, unfolded, in one go on the padded slide."""
-    stride, (height, width) = checkpoint.settings.stride, slide.shape
-    bottom, right = rounded_up(height, stride) - height + halo, rounded_up(width, stride) - width + halo
-    pixels = np.pad(slide.levels[0][:2].compute(), ((0, 0), (halo, bottom), (halo, right)), mode=mode)
-    scaled = torch.from_numpy((pixels.astype(np.float32) - 10) / 50)[None]
-    with torch.no_grad():
-        output = checkpoint.network()(scaled)[0, 0].numpy() * 20
-    return output[halo : halo + height, halo : halo + width]
 
 
 @pytest.mark.parametrize(("height", "width"), [(700, 533), (513, 1025), (97, 61), (512, 512)])

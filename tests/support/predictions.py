@@ -10,6 +10,7 @@ import torch
 import zarr
 from scipy import ndimage
 
+from napari_hrpn.core import rounded_up
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard
 from napari_hrpn.slides import Slide, coarser_levels, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
@@ -46,6 +47,17 @@ def save_slide(slide: Slide, path: Path) -> Slide:
     group.create_array("0", data=pixels, chunks=(1, 512, 512))
     group.attrs["ome"] = multiscales_metadata("slide", [pixels.shape], slide.channel_names, slide.pixel_size_um)
     return open_slide(path)
+
+
+def one_shot(slide: Slide, checkpoint: Checkpoint, halo: int, mode: str = "reflect") -> np.ndarray:
+    """The published network, unfolded, in one go on the padded slide."""
+    stride, (height, width) = checkpoint.settings.stride, slide.shape
+    bottom, right = rounded_up(height, stride) - height + halo, rounded_up(width, stride) - width + halo
+    pixels = np.pad(slide.levels[0][:2].compute(), ((0, 0), (halo, bottom), (halo, right)), mode=mode)
+    scaled = torch.from_numpy((pixels.astype(np.float32) - 10) / 50)[None]
+    with torch.no_grad():
+        output = checkpoint.network()(scaled)[0, 0].numpy() * 20
+    return output[halo : halo + height, halo : halo + width]
 
 
 @contextmanager

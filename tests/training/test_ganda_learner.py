@@ -187,7 +187,7 @@ def test_blank_patches_do_no_harm():
 
 def test_the_architecture_follows_the_recipe():
     settings = recipe_settings("fast", "ganda", channels=("nuclei", "vessels", "stroma"), patch_px=96)
-    assert GANDALearner.architecture(settings) == GANDASettings(in_channels=3, patch_px=96)
+    assert GANDASettings.of_training(settings) == GANDASettings(in_channels=3, patch_px=96)
 
 
 def test_averaged_weights_follow_the_latest_at_first_and_keep_more_later():

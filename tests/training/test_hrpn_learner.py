@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from napari_hrpn.models import HRPNSettings
 from napari_hrpn.training import recipe_settings
 from napari_hrpn.training.devices import ProcessGroup
-from napari_hrpn.training.learners.learner import DeviceBatch, HRPNLearner
+from napari_hrpn.training.learners.learner import DeviceBatch, Learner
 
 SETTINGS = recipe_settings(branches=1, patch_px=32, batch=4, averaging=0.0)
 
@@ -29,7 +30,7 @@ def halves(batch):
 def linear(monkeypatch):
     """A learner without batch normalisation, of which a batch and its pieces see the same."""
     monkeypatch.setattr("napari_hrpn.training.learners.learner.built", lambda settings: nn.Conv2d(2, 1, 3, padding=1))
-    return lambda: HRPNLearner(replace(SETTINGS, optimiser="rmsprop"), "cpu", "fp32")
+    return lambda: Learner(replace(SETTINGS, optimiser="rmsprop"), "cpu", "fp32")
 
 
 def test_pieces_of_a_batch_give_the_step_of_the_whole(linear):
@@ -50,7 +51,7 @@ def test_the_loss_is_the_mean_squared_error_without_padding(linear):
 def test_nothing_is_learnt_from_what_is_not_valid():
     batch = patches(2)
     other = DeviceBatch(batch.inputs, torch.where(batch.valid, batch.target, 9.0), batch.valid)
-    learners = [HRPNLearner(SETTINGS), HRPNLearner(SETTINGS)]
+    learners = [Learner(SETTINGS), Learner(SETTINGS)]
     for learner, seen in zip(learners, (batch, other), strict=True):
         torch.manual_seed(1)
         learner.step([seen], 1e-2)
@@ -59,12 +60,12 @@ def test_nothing_is_learnt_from_what_is_not_valid():
 
 def test_a_learner_goes_on_from_its_tensors_to_the_bit():
     settings = replace(SETTINGS, averaging=0.9)
-    straight, first = HRPNLearner(settings), HRPNLearner(settings)
+    straight, first = Learner(settings), Learner(settings)
     for step in range(4):
         for learner in (straight, first) if step < 2 else (straight,):
             torch.manual_seed(step)
             learner.step([patches(2, step)], 1e-3)
-    second = HRPNLearner(replace(settings, seed=5))
+    second = Learner(replace(settings, seed=5))
     second.load({name: tensor.clone() for name, tensor in first.tensors().items()})
     for step in (2, 3):
         torch.manual_seed(step)
@@ -79,14 +80,14 @@ def test_a_step_that_fails_leaves_no_trace():
             raise torch.OutOfMemoryError
 
     settings = replace(SETTINGS, averaging=0.9)
-    starved, expected = HRPNLearner(settings, team=Starved()), HRPNLearner(settings)
+    starved, expected = Learner(settings, team=Starved()), Learner(settings)
     with pytest.raises(torch.OutOfMemoryError):
         starved.step([patches(4)], 1e-2)
     assert all(torch.equal(tensor, starved.tensors()[name]) for name, tensor in expected.tensors().items())
 
 
 def test_averaged_weights_lag_behind_and_are_what_is_evaluated():
-    learner = HRPNLearner(replace(SETTINGS, averaging=0.5))
+    learner = Learner(replace(SETTINGS, averaging=0.5))
     for step in range(3):
         learner.step([patches(2, step)], 1e-2)
     latest, averaged = learner.network.state_dict(), learner.evaluated().state_dict()
@@ -96,7 +97,7 @@ def test_averaged_weights_lag_behind_and_are_what_is_evaluated():
 
 def test_it_learns():
     settings = replace(SETTINGS, averaging=0.0)
-    learner, batch = HRPNLearner(settings), patches(4)
+    learner, batch = Learner(settings), patches(4)
     smooth = torch.nn.functional.avg_pool2d(batch.inputs[:, :1], 9, 1, 4)
     batch = DeviceBatch(batch.inputs, smooth * 4 - 2, torch.ones_like(batch.valid))
     losses = [learner.step([batch], 3e-3) for _ in range(30)]
@@ -105,5 +106,5 @@ def test_it_learns():
 
 def test_settings_reach_the_architecture():
     settings = recipe_settings(channels=("nuclei", "vessels", "fap"), branches=3, upsampling="transposed")
-    architecture = HRPNLearner.architecture(settings)
+    architecture = HRPNSettings.of_training(settings)
     assert (architecture.in_channels, architecture.branches, architecture.upsampling) == (3, 3, "transposed")

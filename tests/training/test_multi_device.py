@@ -40,14 +40,14 @@ from safetensors.torch import save_file
 from napari_hrpn.models import GANDASettings
 from napari_hrpn.training import recipe_settings
 from napari_hrpn.training.learners.ganda import GANDALearner
-from napari_hrpn.training.learners.learner import DeviceBatch, HRPNLearner
+from napari_hrpn.training.learners.learner import DeviceBatch, Learner
 
 ARCHITECTURE = GANDASettings(channels=(4, 6, 8), discriminator_channels=(4, 6), patch_px=64)
 
 
 def learners(team, *, normalised):
     recipe = recipe_settings("fast", patch_px=64, branches=2, optimiser="rmsprop", weight_decay=0.0)
-    hrpn = HRPNLearner(recipe, team=team)
+    hrpn = Learner(recipe, team=team)
     ganda = GANDALearner(recipe_settings("paper", "ganda", patch_px=64), architecture=ARCHITECTURE, team=team)
     for network in (hrpn.network, ganda.network, ganda._discriminator):
         for layer in network.modules():

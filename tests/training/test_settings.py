@@ -26,7 +26,7 @@ def test_the_ganda_recipe_is_as_published():
 @pytest.mark.parametrize(
     ("wrong", "word"),
     [
-        ({"model": "unet"}, "model"),
+        ({"model": "nonesuch"}, "model"),
         ({"branches": 5}, "branches"),
         ({"batch": 0}, "batch"),
         ({"epochs": 0}, "epochs"),

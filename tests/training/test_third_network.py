@@ -8,13 +8,15 @@ import torch
 from torch import nn
 
 from napari_hrpn.core import drive
+from napari_hrpn.core.options import options
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import Checkpoint, CheckpointError, halo_of, load_checkpoint, save_checkpoint
-from napari_hrpn.models.architectures import ARCHITECTURES, Architecture, built
+from napari_hrpn.models.architectures import built
+from napari_hrpn.settings.networks import NETWORKS, Network
 from napari_hrpn.slides import open_slide
-from napari_hrpn.training import TrainingError, recipe_settings
-from napari_hrpn.training.learners import LEARNERS, make_learner
-from napari_hrpn.training.learners.learner import DeviceBatch, Learner
+from napari_hrpn.training import TrainingError, TrainingSettings, recipe_settings
+from napari_hrpn.training.learners import make_learner
+from napari_hrpn.training.learners.learner import DeviceBatch
 from support.predictions import make_slide
 
 
@@ -24,12 +26,18 @@ class PlainSettings:
     width: int = 8
     stride: int = 4
 
+    @classmethod
+    def of_training(cls, settings):
+        return cls(len(settings.channels))
+
     def narrowed(self):
         return replace(self, in_channels=1, width=1)
 
 
 class Plain(nn.Module):
     """Three convolutions."""
+
+    Settings = PlainSettings
 
     def __init__(self, settings):
         super().__init__()
@@ -42,25 +50,13 @@ class Plain(nn.Module):
         return y[..., crop : y.shape[-2] - crop, crop : y.shape[-1] - crop]
 
 
-class PlainLearner(Learner):
-    @staticmethod
-    def architecture(settings):
-        return PlainSettings(len(settings.channels))
-
-
 @pytest.fixture
 def plain(monkeypatch):
-    """Settings of a training of the third network, which is in the tables for the time of a test."""
-    monkeypatch.setitem(ARCHITECTURES, "plain", Architecture("plain", "Plain CNN", PlainSettings, Plain))
-    monkeypatch.setitem(LEARNERS, "plain", PlainLearner)
-    return settings_of("plain")
-
-
-def settings_of(model):
-    settings = recipe_settings(branches=1, patch_px=32, batch=2, precision="fp32")
-    # the recipes are not a subject here
-    object.__setattr__(settings, "model", model)
-    return settings
+    """Settings of a training of the third network, which is in the table for the time of a test."""
+    row = Network("plain", "Plain CNN", "three convolutions", f"{__name__}:Plain", 4, {"fast": {"batch": 2}})
+    monkeypatch.setitem(NETWORKS, row.name, row)
+    monkeypatch.setitem(options(TrainingSettings)["model"].titles, row.name, row.title)
+    return recipe_settings("fast", "plain", patch_px=32, precision="fp32")
 
 
 def test_it_learns_is_kept_and_predicts(plain, tmp_path):
@@ -90,9 +86,11 @@ def test_it_learns_is_kept_and_predicts(plain, tmp_path):
 def test_what_is_in_no_table_is_refused_by_name(plain, tmp_path, monkeypatch):
     path = tmp_path / "plain.safetensors"
     save_checkpoint(Checkpoint(PlainSettings(), built(PlainSettings()).state_dict()), path)
-    monkeypatch.delitem(ARCHITECTURES, "plain")
-    monkeypatch.delitem(LEARNERS, "plain")
+    monkeypatch.delitem(NETWORKS, "plain")
+    monkeypatch.delitem(options(TrainingSettings)["model"].titles, "plain")
     with pytest.raises(CheckpointError, match="is for a network 'plain'; expected hrpn or ganda"):
         load_checkpoint(path)
-    with pytest.raises(TrainingError, match="'plain'; expected hrpn or ganda"):
-        make_learner(plain, "cpu")
+    with pytest.raises(TrainingError, match="model 'plain'; expected paper or fast for hrpn; paper or fast for ganda"):
+        recipe_settings("fast", "plain")
+    with pytest.raises(TrainingError, match="model is 'plain'; expected one of hrpn, ganda"):
+        TrainingSettings(model="plain")

@@ -25,7 +25,7 @@ from napari_hrpn.training import (
     recipe_settings,
     train_model,
 )
-from napari_hrpn.training.learners.learner import HRPNLearner
+from napari_hrpn.training.learners.learner import Learner
 
 # the slides are tiny, and said to be
 pytestmark = pytest.mark.filterwarnings("ignore:there are only:napari_hrpn.training.TrainingWarning")
@@ -194,7 +194,7 @@ def test_a_complete_training_without_its_checkpoint_is_refused(entries, quick, t
 
 
 def test_memory_running_out_cuts_the_batch_in_pieces(entries, quick, tmp_path, monkeypatch):
-    step, sizes = HRPNLearner.step, []
+    step, sizes = Learner.step, []
 
     def starved(self, pieces, rate):
         sizes.append([len(piece.inputs) for piece in pieces])
@@ -202,7 +202,7 @@ def test_memory_running_out_cuts_the_batch_in_pieces(entries, quick, tmp_path, m
             raise torch.OutOfMemoryError
         return step(self, pieces, rate)
 
-    monkeypatch.setattr(HRPNLearner, "step", starved)
+    monkeypatch.setattr(Learner, "step", starved)
     _, result = finish(train_model(entries, tmp_path, replace(quick, epochs=1)))
     assert result.complete
     assert sizes == [[2], *[[1, 1]] * 4]
@@ -212,7 +212,7 @@ def test_memory_too_small_for_one_patch_is_said(entries, quick, tmp_path, monkey
     def starved(*_):
         raise MemoryError
 
-    monkeypatch.setattr(HRPNLearner, "step", starved)
+    monkeypatch.setattr(Learner, "step", starved)
     with pytest.raises(TrainingError, match="single patch of 64 px does not fit"):
         finish(train_model(entries, tmp_path, quick))
 
@@ -220,13 +220,13 @@ def test_memory_too_small_for_one_patch_is_said(entries, quick, tmp_path, monkey
 def test_a_loss_that_is_not_finite_ends_the_training_with_the_last_good_checkpoint(
     entries, quick, tmp_path, monkeypatch
 ):
-    step, calls = HRPNLearner.step, []
+    step, calls = Learner.step, []
 
     def broken(self, pieces, rate):
         calls.append(1)
         return step(self, pieces, rate) if len(calls) <= 5 else float("nan")
 
-    monkeypatch.setattr(HRPNLearner, "step", broken)
+    monkeypatch.setattr(Learner, "step", broken)
     _, result = finish(train_model(entries, tmp_path, quick))
     assert not result.complete
     assert "diverged in epoch 2" in result.reason

@@ -41,7 +41,8 @@ class Option:
     @property
     def choices(self) -> tuple[str, ...]:
         """Words that a value may be; empty if any word is allowed."""
-        return tuple(word for kind in self.types if get_origin(kind) is Literal for word in get_args(kind))
+        words = tuple(word for kind in self.types if get_origin(kind) is Literal for word in get_args(kind))
+        return words or tuple(self.titles)
 
     @property
     def is_number(self) -> bool:

@@ -48,7 +48,7 @@ def network_rows(
     columns = {
         "model": settings.model,
         "channels": "+".join(settings.channels),
-        "branches": settings.branches if NETWORKS[settings.model].has_branches else None,
+        "branches": settings.branches if "branches" in NETWORKS[settings.model].options else None,
         "ablation": experiment.ablation,
         **_training_columns(result, checkpoint),
     }

@@ -30,7 +30,7 @@ class ResultRow:
     Attributes
     ----------
     model : str
-        "hrpn" or "ganda", or a baseline: "mean", "blurred", "raw vessels" and the like.
+        A network, such as "hrpn", or a baseline: "mean", "blurred", "raw vessels" and the like.
     channels : str
         Input stains, joined by "+".
     branches : int or None

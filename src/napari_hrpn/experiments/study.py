@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from napari_hrpn.settings.networks import HRPN, NETWORKS
+from napari_hrpn.settings.networks import COMPARED, HRPN, NETWORKS
 from napari_hrpn.training import RunRequest, SlideEntry, TrainingError, TrainingSettings, recipe_settings
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Study:
     test : tuple of str
         Tumours that are never trained on and never choose an epoch.
     models : tuple of str
-        "hrpn", "ganda" or both.
+        Names of networks.
     recipe : str
         "paper" or "fast".
     validate : str
@@ -99,7 +99,7 @@ class Study:
     slides: tuple[StudySlide, ...]
     title: str = ""
     test: tuple[str, ...] = ()
-    models: tuple[str, ...] = tuple(NETWORKS)
+    models: tuple[str, ...] = COMPARED
     recipe: str = "fast"
     validate: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class Study:
         Parameters
         ----------
         model : str
-            "hrpn" or "ganda".
+            Name of a network.
 
         Returns
         -------
@@ -178,7 +178,7 @@ class Study:
         file, there = self.source.name, {slide.entry.tumour_id for slide in self.slides}
         if not self.models or set(self.models) - set(NETWORKS) or len(set(self.models)) < len(self.models):
             found = ", ".join(map(repr, self.models)) or "no model"
-            yield f"models of {file} is {found}; expected {', '.join(NETWORKS)} or both, each once."
+            yield f"models of {file} is {found}; expected one or more of {', '.join(NETWORKS)}, each once."
         for tumour in self.test:
             if tumour not in there:
                 yield f"test of {file} names the tumour {tumour!r}, which no slide is from: correct it."
@@ -275,7 +275,7 @@ def study_experiments(study: Study) -> tuple[Experiment, ...]:
 
 def _experiment(fold: Fold, settings: TrainingSettings, base: TrainingSettings | None = None) -> Experiment:
     branches = ""
-    if NETWORKS[settings.model].has_branches:
+    if "branches" in NETWORKS[settings.model].options:
         branches = f"-{settings.branches}-branch{'es' * (settings.branches > 1)}"
     ending = _FINAL if fold.part == "test" else f"without-{readable(fold.name)}"
     name = f"{settings.model}-{readable('+'.join(settings.channels))}{branches}-{ending}"

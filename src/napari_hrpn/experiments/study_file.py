@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from napari_hrpn.experiments.study import Ablations, Study, StudyError, StudySlide, readable
-from napari_hrpn.settings.networks import NETWORKS
+from napari_hrpn.settings.networks import COMPARED, NETWORKS
 from napari_hrpn.slides import slide_name
 from napari_hrpn.slides.location import user_path
 from napari_hrpn.training import SlideEntry, TrainingSettings
@@ -55,7 +55,7 @@ def read_study(path: str | Path) -> Study:
         source=path,
         slides=_named(entries),
         test=_test_tumours(content.get("test", []), entries, path),
-        models=tuple(content.get("models", NETWORKS)),
+        models=tuple(content.get("models", COMPARED)),
         settings=_settings(content.get("settings", {}), path),
         ablations=_ablations(content.get("ablations"), path),
         **plain,

@@ -1,25 +1,26 @@
-"""Table of networks: name, title, settings, and the network that is built of them.
-
-A third network is a file beside `hrpn.py`, its name in `settings/networks.py` and a row here, and a row in
-`training/learners/__init__.py` if it is to be trained. A name that is not in the table is refused.
-"""
+"""Networks and their settings by the names of the table of networks, loaded when they are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from napari_hrpn.models.ganda import GANDA, GANDASettings
-from napari_hrpn.models.hrpn import HRPN, HRPNSettings
-from napari_hrpn.settings import networks
+from napari_hrpn.settings.networks import NETWORKS
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from napari_hrpn.settings import TrainingSettings
+    from napari_hrpn.settings.networks import Network
+
 
 class NetworkSettings(Protocol):
-    """Frozen dataclass from which a network is built."""
+    """Frozen dataclass from which a network is built.
+
+    The network takes it as its only argument and has the class as `Settings`. It maps (n, in_channels, y, x), with
+    sides that are multiples of `stride`, to (n, 1, y, x) in float32; `forward(x, crop=0)` leaves out `crop` pixels on
+    each side.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -39,31 +40,24 @@ class NetworkSettings(Protocol):
         """The same layers with one channel each, which see exactly as far."""
         ...
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """A row of the table."""
-
-    name: str  # As checkpoints and training settings have it
-    title: str
-    settings: type[Any]
-    network: Callable[[Any], nn.Module]  # Takes the settings; maps (n, in_channels, y, x) to (n, 1, y, x)
+    @classmethod
+    def of_training(cls, settings: TrainingSettings) -> Self:
+        """Settings of the network that a training asks for."""
+        ...
 
 
-ARCHITECTURES = {
-    row.name: row
-    for row in (
-        Architecture(networks.HRPN.name, networks.HRPN.title, HRPNSettings, HRPN),
-        Architecture(networks.GANDA.name, networks.GANDA.title, GANDASettings, GANDA),
-    )
-}
+def settings_class(name: str) -> type[Any]:
+    """Class of the settings of a network."""
+    found: type[Any] = resolve_name(NETWORKS[name].network).Settings
+    return found
 
 
-def architecture_of(settings: NetworkSettings) -> Architecture:
-    """Row that some settings belong to."""
-    return next(row for row in ARCHITECTURES.values() if row.settings is type(settings))
+def architecture_of(settings: NetworkSettings) -> Network:
+    """Row of the table that some settings belong to."""
+    return next(row for row in NETWORKS.values() if settings_class(row.name) is type(settings))
 
 
 def built(settings: NetworkSettings) -> nn.Module:
     """Network of some settings, with random weights."""
-    return architecture_of(settings).network(settings)
+    network: nn.Module = resolve_name(architecture_of(settings).network)(settings)
+    return network

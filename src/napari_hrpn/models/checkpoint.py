@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import save
 
 from napari_hrpn.core.files import replaced_file
-from napari_hrpn.models.architectures import ARCHITECTURES, architecture_of, built
+from napari_hrpn.models.architectures import architecture_of, built, settings_class
 from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.models.scaling import IntensityScaling
-from napari_hrpn.settings.networks import HRPN
+from napari_hrpn.settings.networks import HRPN, NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -252,12 +252,12 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         raise CheckpointError(msg)
     # files from before there was a second architecture do not name theirs
     architecture = header.get("architecture", HRPN.name)
-    if architecture not in ARCHITECTURES:
-        known = " or ".join(ARCHITECTURES)
+    if architecture not in NETWORKS:
+        known = " or ".join(NETWORKS)
         msg = f"{path.name} is for a network {architecture!r}; expected {known}: update napari-hrpn."
         raise CheckpointError(msg)
     try:
-        settings: NetworkSettings = read_record(ARCHITECTURES[architecture].settings, json.loads(header["settings"]))
+        settings: NetworkSettings = read_record(settings_class(architecture), json.loads(header["settings"]))
         card = read_record(ModelCard, json.loads(header["card"]))
         with torch.device("meta"):
             expected = built(settings).state_dict()

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_hrpn.models.hrpn import MOST_STAINS, WIDEST, cropped
+
+if TYPE_CHECKING:
+    from napari_hrpn.settings import TrainingSettings
 
 _LEAK = 0.2
 _MOST_WIDTHS, _MOST_PATCH_PX = 10, 8192
@@ -62,6 +66,11 @@ class GANDASettings:
         """Pixels of the input per pixel of the coarsest resolution."""
         return 1 << (len(self.channels) - 1)
 
+    @classmethod
+    def of_training(cls, settings: TrainingSettings) -> GANDASettings:
+        """The GANDA that a training asks for."""
+        return cls(len(settings.channels), patch_px=settings.patch_px)
+
     def narrowed(self) -> GANDASettings:
         """The same layers of the generator with one channel each."""
         return replace(self, in_channels=1, channels=(1,) * len(self.channels))
@@ -80,6 +89,8 @@ class GANDA(nn.Module):
     The generator of GANDA (Zhang, Tang and Wang, J. Control. Release 2021, arXiv 2012.12561) as Xu et al.
     (Adv. Intell. Syst. 2023, doi 10.1002/aisy.202300592) compare HRPN with.
     """
+
+    Settings = GANDASettings
 
     def __init__(self, settings: GANDASettings | None = None) -> None:
         super().__init__()

@@ -18,6 +18,8 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_hrpn.settings import TrainingSettings
+
 STEM_REDUCTION = 4
 MOST_STAINS, _MOST_BRANCHES, _MOST_BLOCKS, WIDEST = 64, 8, 64, 4096
 """What a network may be made of, so that a file cannot ask for one that fits no machine."""
@@ -91,6 +93,11 @@ class HRPNSettings:
     def stride(self) -> int:
         """Pixels of the input per pixel of the coarsest branch."""
         return STEM_REDUCTION << (self.branches - 1)
+
+    @classmethod
+    def of_training(cls, settings: TrainingSettings) -> HRPNSettings:
+        """The HRPN that a training asks for."""
+        return cls(len(settings.channels), settings.branches, settings.upsampling)
 
     def narrowed(self) -> HRPNSettings:
         """The same layers with one channel each."""
@@ -271,6 +278,8 @@ class HRPN(nn.Module):
     the published code, so that tiles and the whole slide give the same answer; weights and parameter count are
     not affected.
     """
+
+    Settings = HRPNSettings
 
     def __init__(self, settings: HRPNSettings | None = None) -> None:
         super().__init__()

@@ -14,6 +14,8 @@ from napari_hrpn.models.architectures import built
 if TYPE_CHECKING:
     from napari_hrpn.models.architectures import NetworkSettings
 
+_FURTHEST_PX = 4096
+
 
 def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) -> int:
     """Largest distance from which an input pixel can change an output pixel.
@@ -36,14 +38,24 @@ def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) ->
     -------
     int
         Radius in pixels.
+
+    Raises
+    ------
+    ValueError
+        If it has no end within 4,096 px.
     """
     probe = _all_positive(network)
     reach = 16 * stride
-    while True:
+    while reach <= max(_FURTHEST_PX, 64 * stride):
         radius = _gradient_reach(probe, in_channels, stride, reach)
         if radius < reach - stride:
             return radius
         reach *= 2
+    msg = (
+        f"{type(network).__name__} looks further than {_FURTHEST_PX} px; expected a network without layers that see "
+        "the whole image, such as group or instance normalisation, so that tiles can equal the whole slide."
+    )
+    raise ValueError(msg)
 
 
 def halo_for(network: nn.Module, in_channels: int, stride: int) -> int:

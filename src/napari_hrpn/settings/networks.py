@@ -1,23 +1,88 @@
-"""Names and choices of the networks, for all code that must not load torch."""
+"""Table of networks: what options, commands, forms and studies know of each without loading torch.
+
+A new network is a module in `models/` and a row here. A name that is not in the table is refused.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-NetworkName = Literal["hrpn", "ganda"]
+_Recipes = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class _NetworkFacts:
-    """Facts about a network that settings and forms need; `models/architectures.py` has the network itself."""
+class Network:
+    """A row of the table."""
 
-    name: NetworkName  # In checkpoints, training settings and studies
+    name: str  # As checkpoints, training settings and studies have it
     title: str
-    stride: int  # Pixels of the input per pixel of the coarsest part; with branches, that of a single branch
-    has_branches: bool = False  # Whether the number of branches and their upsampling can be chosen
+    summary: str  # What it is, for the help text
+    network: str  # "module:class" of the network, whose `Settings` is the class of its settings
+    stride: int  # Pixels of the input per pixel of the coarsest part; of a network with branches, of one branch
+    recipes: _Recipes  # By name: values of `TrainingSettings` other than the defaults there
+    options: tuple[str, ...] = ()  # Fields of `TrainingSettings` that this network has and others lack
+    learner: str = "napari_hrpn.training.learners.learner:Learner"  # "module:class" of what a training step is
+    is_compared: bool = False  # Whether a study trains it unless the study names its networks
 
 
-HRPN = _NetworkFacts("hrpn", "HRPN", 4, has_branches=True)
-GANDA = _NetworkFacts("ganda", "GANDA", 16)
-NETWORKS: dict[str, _NetworkFacts] = {network.name: network for network in (HRPN, GANDA)}
+# Xu et al. 2023
+_PAPER = {
+    "sampling": "grid",
+    "patch_px": 512,
+    "batch": 32,
+    "optimiser": "rmsprop",
+    "learning_rate": 1e-5,
+    "weight_decay": 1e-8,
+    "schedule": "constant",
+    "scaling": "raw",
+    "flips": False,
+    "padding_counts": True,
+    "averaging": 0.0,
+    "precision": "fp32",
+}
+# as Xu et al. compare it with HRPN
+_GANDA = {
+    **_PAPER,
+    "batch": 20,
+    "epochs": 50,
+    "optimiser": "adam",
+    "learning_rate": 2e-4,
+    "momentum": 0.5,
+    "weight_decay": 0.0,
+    "scaling": "full_scale",
+}
+_GANDA_FAST = {
+    **_GANDA,
+    "sampling": "crops",
+    "patch_px": 256,
+    "batch": 8,
+    "epochs": 20,
+    "flips": True,
+    "padding_counts": False,
+    "precision": "auto",
+}
+
+HRPN = Network(
+    "hrpn",
+    "HRPN",
+    "the high-resolution prediction network",
+    "napari_hrpn.models.hrpn:HRPN",
+    stride=4,
+    recipes={"paper": _PAPER, "fast": {}},
+    options=("branches", "upsampling"),
+    is_compared=True,
+)
+GANDA = Network(
+    "ganda",
+    "GANDA",
+    "the generative network that the paper compares it with",
+    "napari_hrpn.models.ganda:GANDA",
+    stride=16,
+    recipes={"paper": _GANDA, "fast": _GANDA_FAST},
+    learner="napari_hrpn.training.learners.ganda:GANDALearner",
+    is_compared=True,
+)
+NETWORKS = {network.name: network for network in (HRPN, GANDA)}
+COMPARED = tuple(network.name for network in NETWORKS.values() if network.is_compared)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.options import Option, check_options
-from napari_hrpn.settings.networks import GANDA, HRPN, NETWORKS, NetworkName
+from napari_hrpn.settings.networks import HRPN, NETWORKS
 
 
 def _share(title: str, words: str) -> Option:
@@ -19,10 +19,10 @@ class TrainingSettings:
     """How a network is trained."""
 
     model: Annotated[
-        NetworkName,
+        str,
         Option(
             title="Model",
-            help="Network: hrpn, or ganda, the generative network that the paper compares it with.",
+            help=f"Network: {'; '.join(f'{network.name}, {network.summary}' for network in NETWORKS.values())}.",
             titles={network.name: network.title for network in NETWORKS.values()},
             flag="--model",
             metavar="NAME",
@@ -273,48 +273,7 @@ class TrainingSettings:
     def stride(self) -> int:
         """Pixels of the input per pixel of the network's coarsest part."""
         network = NETWORKS[self.model]
-        return network.stride << (self.branches - 1) if network.has_branches else network.stride
-
-
-_PAPER = TrainingSettings(
-    recipe="paper",
-    sampling="grid",
-    patch_px=512,
-    batch=32,
-    optimiser="rmsprop",
-    learning_rate=1e-5,
-    weight_decay=1e-8,
-    schedule="constant",
-    scaling="raw",
-    flips=False,
-    padding_counts=True,
-    averaging=0.0,
-    precision="fp32",
-)
-_FAST = TrainingSettings()
-_GANDA = replace(
-    _PAPER,
-    model=GANDA.name,
-    batch=20,
-    epochs=50,
-    optimiser="adam",
-    learning_rate=2e-4,
-    momentum=0.5,
-    weight_decay=0.0,
-    scaling="full_scale",
-)
-_GANDA_FAST = replace(
-    _GANDA,
-    recipe="fast",
-    sampling="crops",
-    patch_px=256,
-    batch=8,
-    epochs=20,
-    flips=True,
-    padding_counts=False,
-    precision="auto",
-)
-_RECIPES = (_PAPER, _FAST, _GANDA, _GANDA_FAST)
+        return network.stride << (self.branches - 1) if "branches" in network.options else network.stride
 
 
 def recipe_settings(recipe: str = "fast", model: str = HRPN.name, **changes: object) -> TrainingSettings:
@@ -325,8 +284,8 @@ def recipe_settings(recipe: str = "fast", model: str = HRPN.name, **changes: obj
     recipe : {"paper", "fast"}
         "paper" is as published (Xu et al. 2023; for GANDA its own paper and theirs); "fast" reaches the same
         validation loss in a small part of the time.
-    model : {"hrpn", "ganda"}
-        Name of the network.
+    model : str
+        Name of a network of the table, such as "hrpn".
     **changes
         Fields of `TrainingSettings` that differ.
 
@@ -340,9 +299,9 @@ def recipe_settings(recipe: str = "fast", model: str = HRPN.name, **changes: obj
     TrainingError
         In one sentence, when there is no such recipe or a field is out of its range.
     """
-    settings = next((known for known in _RECIPES if (known.model, known.recipe) == (model, recipe)), None)
-    if settings is None:
-        models = " or ".join(NETWORKS)
-        msg = f"there is no recipe {recipe!r} for the model {model!r}; expected paper or fast, for {models}."
+    network = NETWORKS.get(model)
+    if network is None or recipe not in network.recipes:
+        known = "; ".join(f"{' or '.join(row.recipes)} for {row.name}" for row in NETWORKS.values())
+        msg = f"there is no recipe {recipe!r} for the model {model!r}; expected {known}."
         raise TrainingError(msg)
-    return replace(settings, **changes)  # type: ignore[arg-type]
+    return replace(TrainingSettings(model=model, recipe=recipe, **network.recipes[recipe]), **changes)  # type: ignore[arg-type]

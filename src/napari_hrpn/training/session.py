@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.models import Checkpoint, ModelCard
-from napari_hrpn.models.architectures import ARCHITECTURES
+from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.training.data.grey_levels import measure_scaling
 from napari_hrpn.training.data.patch_loader import PatchSource
 
@@ -61,7 +61,7 @@ def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:
         for part in ("train", "validation", "test")
     }
     return ModelCard(
-        title=f"{ARCHITECTURES[settings.model].title} from {', '.join(names['train'])}",
+        title=f"{NETWORKS[settings.model].title} from {', '.join(names['train'])}",
         description=(
             f"Predicts {first.channel_names[split.train[0].target]} from {' and '.join(settings.channels)}. "
             f"Trained on {len(split.train)} slides; the epoch was chosen on {', '.join(names['validation'])}."

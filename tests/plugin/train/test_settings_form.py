@@ -7,10 +7,11 @@ import pytest
 from napari_hrpn.inference import Device
 from napari_hrpn.plugin.train.run import TrainingReadiness
 from napari_hrpn.plugin.train.settings_form import TrainingForm
+from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.training import TrainingError, TrainingSettings, recipe_settings
 
 DEVICES = (Device("cuda:0", "Fast GPU", 7 * 10**9, 8 * 10**9), Device("cpu", "CPU, 2 threads", 3 * 10**9, 4 * 10**9))
-NAMES = [(model, recipe) for model in ("hrpn", "ganda") for recipe in ("fast", "paper")]
+NAMES = [(network.name, recipe) for network in NETWORKS.values() for recipe in network.recipes]
 
 
 @pytest.fixture

@@ -53,7 +53,9 @@ class TrainingForm(OptionsForm):
         return settings
 
     def _take_recipe(self) -> None:
-        recipe = recipe_settings(self.fields["recipe"].value, self.fields["model"].value)
+        network, name = NETWORKS[self.fields["model"].value], self.fields["recipe"].value
+        # not every network has been published with a recipe
+        recipe = recipe_settings(name if name in network.recipes else next(iter(network.recipes)), network.name)
         devices = min(self.fields["devices"].value, recipe.batch)
         self.show_options(replace(recipe, devices=devices), keep=_KEPT)
 
@@ -65,8 +67,8 @@ class TrainingForm(OptionsForm):
             # a run of another machine is shown as it is, and can be given fewer
             self._offer_devices(settings.devices, settings.devices)
         devices.value = settings.devices
-        for name in ("branches", "upsampling"):
-            self.fields[name].enabled = NETWORKS[settings.model].has_branches
+        for name in {option for network in NETWORKS.values() for option in network.options}:
+            self.fields[name].enabled = name in NETWORKS[settings.model].options
 
     def _show_devices(self) -> None:
         automatic = self._devices[0].name if self._devices else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from napari_hrpn.models import GANDADiscriminator, GANDASettings
+from napari_hrpn.models import GANDADiscriminator
 from napari_hrpn.training.devices import SINGLE
 from napari_hrpn.training.learners.learner import Learner
 from napari_hrpn.training.learners.optimisers import make_optimiser
@@ -46,11 +46,6 @@ class GANDALearner(Learner):
         super().__init__(settings, device, precision, architecture, team)
         self._discriminator = self._placed(GANDADiscriminator(self.settings))
         self._discriminator_optimiser = make_optimiser(settings, self._discriminator.parameters())
-
-    @staticmethod
-    def architecture(settings: TrainingSettings) -> GANDASettings:
-        """Settings of the GANDA that training settings ask for."""
-        return GANDASettings(len(settings.channels), patch_px=settings.patch_px)
 
     def _parts(self) -> dict[str, nn.Module | Optimizer]:
         return {

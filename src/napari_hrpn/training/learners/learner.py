@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from napari_hrpn.models import HRPNSettings
-from napari_hrpn.models.architectures import built
+from napari_hrpn.models.architectures import built, settings_class
 from napari_hrpn.training.devices import SINGLE
 from napari_hrpn.training.learners.optimisers import (
     WeightAverage,
@@ -40,7 +38,7 @@ class DeviceBatch:
     valid: Tensor  # Shape (n, 1, y, x); False on what is not to be learnt from
 
 
-class Learner(ABC):
+class Learner:
     """A network, its optimiser, and averaged weights where the recipe wants them; a subclass for each network."""
 
     def __init__(
@@ -52,17 +50,12 @@ class Learner(ABC):
         team: ProcessGroup = SINGLE,
     ) -> None:
         torch.manual_seed(settings.seed)
-        self.settings: Any = architecture or self.architecture(settings)
+        self.settings: Any = architecture or settings_class(settings.model).of_training(settings)
         self._device, self._half, self._team = torch.device(device), precision == "bf16", team
         self.network = self._placed(built(self.settings))
         self._optimiser = make_optimiser(settings, self.network.parameters())
         self._average = WeightAverage(self.network, settings.averaging) if settings.averaging else None
         self._steps = 0
-
-    @staticmethod
-    @abstractmethod
-    def architecture(settings: TrainingSettings) -> NetworkSettings:
-        """Settings of the network that training settings ask for."""
 
     def step(self, pieces: Sequence[DeviceBatch], learning_rate: float) -> float:
         """Learn from one batch; returns its mean squared error in the network's numbers, over the valid pixels.
@@ -151,12 +144,3 @@ class Learner(ABC):
     def _placed(self, network: nn.Module) -> nn.Module:
         placed = network.to(self._device)
         return placed.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-class HRPNLearner(Learner):
-    """Learns an HRPN."""
-
-    @staticmethod
-    def architecture(settings: TrainingSettings) -> HRPNSettings:
-        """Settings of the HRPN that training settings ask for."""
-        return HRPNSettings(len(settings.channels), settings.branches, settings.upsampling)
