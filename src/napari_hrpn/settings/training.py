@@ -299,9 +299,11 @@ def recipe_settings(recipe: str = "fast", model: str = HRPN.name, **changes: obj
     TrainingError
         In one sentence, when there is no such recipe or a field is out of its range.
     """
-    network = NETWORKS.get(model)
-    if network is None or recipe not in network.recipes:
-        known = "; ".join(f"{' or '.join(row.recipes)} for {row.name}" for row in NETWORKS.values())
-        msg = f"there is no recipe {recipe!r} for the model {model!r}; expected {known}."
+    if model not in NETWORKS:
+        msg = f"there is no model {model!r}; expected one of {', '.join(NETWORKS)}."
         raise TrainingError(msg)
-    return replace(TrainingSettings(model=model, recipe=recipe, **network.recipes[recipe]), **changes)  # type: ignore[arg-type]
+    recipes = NETWORKS[model].recipes
+    if recipe not in recipes:
+        msg = f"there is no recipe {recipe!r} for the model {model!r}; expected {' or '.join(recipes)}."
+        raise TrainingError(msg)
+    return replace(TrainingSettings(model=model, recipe=recipe, **recipes[recipe]), **changes)  # type: ignore[arg-type]
