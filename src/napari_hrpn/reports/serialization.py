@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis import ComparedPixels, PatchFindings, SlideQuality, VesselFindings
-from napari_hrpn.analysis.metrics import METRICS, PAGE, metrics_in
+from napari_hrpn.analysis.metrics import METRICS, PAGE, metrics_in, window_reasons
 from napari_hrpn.reports.folder import FORMAT
 from napari_hrpn.slides import taken_away
 
@@ -97,7 +97,14 @@ def _region_reasons(region: RegionNumbers) -> list[str]:
     """Why numbers are missing, a whole sentence each."""
     infinite = "the images are equal, so the PSNR is infinite" if math.isinf(region.agreement.psnr_db) else ""
     manders = f"Manders' numbers: {region.manders.reason}" if region.manders.reason else ""
-    parts = region.agreement.reason, region.regression.reason, manders, region.icc.reason, infinite
+    parts = (
+        region.agreement.reason,
+        region.regression.reason,
+        manders,
+        region.icc.reason,
+        infinite,
+        *window_reasons(region),
+    )
     return [reason for reason in dict.fromkeys(parts) if reason]
 
 
