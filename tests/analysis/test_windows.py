@@ -25,7 +25,7 @@ from napari_hrpn.analysis import (
 from napari_hrpn.analysis.block_scan import look_at
 from napari_hrpn.analysis.intensity_histogram import bins_of_types
 from napari_hrpn.analysis.joint_histogram import PairBins
-from napari_hrpn.analysis.metrics import PAGE, Metric, window_reasons
+from napari_hrpn.analysis.metrics import PAGE, Metric
 from napari_hrpn.analysis.slide_pairs import PairCounter
 from napari_hrpn.analysis.windows import Window, Windows
 from napari_hrpn.core import drive
@@ -95,7 +95,7 @@ def test_blocks_make_no_difference(chunks: tuple[int, int], dtype: str) -> None:
     for window in windows.asked:
         whole = window.values(y.astype(float), p.astype(float), 250.0)
         for counts, mask in zip((found.tissue, found.frame, *found.rois), inside, strict=True):
-            sums = counts.windows[window.key]
+            sums = counts.windows[window.name]
             assert sums.n == counts.n == mask.sum()
             assert sums.mean == pytest.approx(whole[mask].mean(), rel=1e-12)
 
@@ -172,9 +172,9 @@ def test_how_many_pixels_are_left_out_is_said() -> None:
     numbers = part.findings.frame
     left_out = numbers.sums.n - numbers.windows["products"].n
     assert left_out == 5 * (512 + 5) + 5 * 88
-    assert window_reasons(numbers) == [
-        f"local product: {left_out:,} of 314,944 pixels are left out, as their windows touch pixels that are not "
-        "predicted, or have no value"
+    assert numbers.window_reasons == [
+        f"products: {left_out:,} of 314,944 pixels are left out, as pixels near them are not predicted, or as they "
+        "have no value"
     ]
 
 

@@ -88,7 +88,7 @@ class PairCounts:
     negative : int
         Grey levels below zero, of both images together.
     windows : mapping of str to WindowSums
-        Of values that need the neighbours of a pixel, by the key of their window.
+        Of values that need the neighbours of a pixel, by the name of their window.
     """
 
     real: ValueCounts

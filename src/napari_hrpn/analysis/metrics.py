@@ -76,18 +76,7 @@ class Metric:
 
 
 def metrics_in(view: str) -> tuple[Metric, ...]:
-    """Choose the metrics that a table or figure shows.
-
-    Parameters
-    ----------
-    view : str
-        One of the views.
-
-    Returns
-    -------
-    tuple of Metric
-        In the order of the table or figure.
-    """
+    """Metrics that a table or figure shows, in its order."""
     by_key = {metric.key: metric for metric in (*METRICS, *_ROI_METRICS)}
     keys = dict.fromkeys(_ROI_VIEWS.get(view, ())) | {metric.key: None for metric in METRICS if view in metric.views}
     return tuple(by_key[key] for key in keys)
@@ -98,34 +87,8 @@ def windows_of(data_range: float) -> Windows:
     return Windows(tuple(dict.fromkeys(window for metric in METRICS for window in metric.windows)), data_range)
 
 
-def window_reasons(region: RegionNumbers) -> list[str]:
-    """How many pixels of a region are not in numbers that need their neighbours, a sentence for each such number."""
-    counted = {
-        metric.title: min(region.windows[window.key].n for window in metric.windows)
-        for metric in METRICS
-        if metric.windows and all(window.key in region.windows for window in metric.windows)
-    }
-    return [
-        f"{title}: {region.sums.n - n:,} of {region.sums.n:,} pixels are left out, as their windows touch pixels that "
-        "are not predicted, or have no value"
-        for title, n in counted.items()
-        if n < region.sums.n
-    ]
-
-
 def headings(keys: Iterable[str]) -> dict[str, str]:
-    """Headings of metrics by key.
-
-    Parameters
-    ----------
-    keys : iterable of str
-        Keys of `METRICS`.
-
-    Returns
-    -------
-    dict of str to str
-        In the given order.
-    """
+    """Headings of metrics, in the order of their keys."""
     by_key = {metric.key: metric.heading for metric in METRICS}
     return {key: by_key[key] for key in keys}
 

@@ -69,7 +69,7 @@ def no_pairs(
     """Counts of no pixel."""
     real, predicted = (np.empty((0, 0), channel.dtype) for channel in channels)
     found = count_pairs(real, predicted, np.empty((0, 0), bool), bins, sides_px)
-    return found.with_windows({window.key: WindowSums() for window in windows.asked})
+    return found.with_windows({window.name: WindowSums() for window in windows.asked})
 
 
 class PairRange(BlockCounter[tuple[float, float]]):

@@ -59,7 +59,7 @@ class RegionNumbers:
     difference : BlockDifferences or None
         This prediction less the first one, of r and slope, where predictions are compared with each other.
     windows : mapping of str to WindowSums
-        Of values that need the neighbours of a pixel, by the key of their window; empty in a preview.
+        Of values that need the neighbours of a pixel, by the name of their window; empty in a preview.
     """
 
     region: str
@@ -79,7 +79,18 @@ class RegionNumbers:
 
     def window_mean(self, window: Window) -> float | None:
         """Mean of the values of a window over the pixels of the region; None where it was not asked for."""
-        return self.windows[window.key].mean if window.key in self.windows else None
+        return self.windows[window.name].mean if window.name in self.windows else None
+
+    @property
+    def window_reasons(self) -> list[str]:
+        """How many pixels are left out of numbers that need their neighbours."""
+        n = self.sums.n
+        return [
+            f"{name}: {n - found.n:,} of {n:,} pixels are left out, as pixels near them are not predicted, or as they "
+            "have no value"
+            for name, found in self.windows.items()
+            if found.n < n
+        ]
 
     # a preview has no time for what it does not show
     @cached_property

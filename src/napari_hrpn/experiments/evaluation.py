@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_hrpn.analysis import slide_pairs, tissue_mask
 from napari_hrpn.analysis.agreement import largest_value
-from napari_hrpn.analysis.metrics import STUDY, metrics_in, window_reasons, windows_of
+from napari_hrpn.analysis.metrics import STUDY, metrics_in, windows_of
 from napari_hrpn.analysis.region_numbers import grey_level_range, region_numbers
 from napari_hrpn.core import Stopped
 from napari_hrpn.experiments.baselines import SIGMAS_UM, baseline_fits, blur_moments, fit_agreement
@@ -88,7 +88,7 @@ def _measured_numbers(
     for region, counts in (("tissue", pairs.tissue), ("frame", pairs.frame)):
         assert counts is not None
         numbers = region_numbers(region, counts, settings, dtype)
-        reasons = numbers.agreement.reason, *window_reasons(numbers)
+        reasons = numbers.agreement.reason, *numbers.window_reasons
         more = {metric.key: metric.value(numbers) for metric in metrics_in(STUDY)}
         found[region] = {**asdict(numbers.agreement), "reason": "; ".join(filter(None, reasons)), "more": more}
     return found

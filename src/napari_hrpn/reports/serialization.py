@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis import ComparedPixels, PatchFindings, SlideQuality, VesselFindings
-from napari_hrpn.analysis.metrics import METRICS, PAGE, metrics_in, window_reasons
+from napari_hrpn.analysis.metrics import METRICS, PAGE, metrics_in
 from napari_hrpn.reports.folder import FORMAT
 from napari_hrpn.slides import taken_away
 
@@ -103,7 +103,7 @@ def _region_reasons(region: RegionNumbers) -> list[str]:
         manders,
         region.icc.reason,
         infinite,
-        *window_reasons(region),
+        *region.window_reasons,
     )
     return [reason for reason in dict.fromkeys(parts) if reason]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_hrpn import __version__
 from napari_hrpn.analysis import LabelledRoi, label_outline, outlined, roi_bounds
-from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, ROI_FILE, metrics_in, window_reasons
+from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, ROI_FILE, metrics_in
 from napari_hrpn.plugin.parts.saving import write_figure, write_table
 from napari_hrpn.plugin.roi_correlation.density_plot import draw_density
 from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary
@@ -116,7 +116,7 @@ def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: in
     if any(other.colocalization for other in exported.rows):
         found |= _cells(record, ROI_COLOCALIZATION)
     reasons = [numbers.regression.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
-    return {**found, "reason": "; ".join(filter(None, [*reasons, *window_reasons(numbers)]))}
+    return {**found, "reason": "; ".join(filter(None, [*reasons, *numbers.window_reasons]))}
 
 
 def _cells(record: Mapping[str, Number], view: str) -> dict[str, float | None]:

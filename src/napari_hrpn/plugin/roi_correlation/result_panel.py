@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
-from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, metrics_in, window_reasons
+from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, metrics_in
 from napari_hrpn.plugin.parts.combo_box import combo_box
 from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
 from napari_hrpn.plugin.parts.messages import ToneLabel
@@ -181,7 +181,7 @@ def _doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
     """Why a number is missing or partial."""
     reasons = {}
     for name, numbers in zip(names, measurement.numbers, strict=True):
-        reasons[name] = [numbers.regression.reason, *window_reasons(numbers)]
+        reasons[name] = [numbers.regression.reason, *numbers.window_reasons]
         if numbers.intervals is not None and not _is_too_small(numbers):
             reasons[name].append(numbers.intervals.pearson_r.reason)
     clipped = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []

@@ -33,8 +33,8 @@ class Window:
 
     Attributes
     ----------
-    key : str
-        Its name, unlike that of any other.
+    name : str
+        What it is called in messages, unlike any other.
     border : int
         How many rows and columns around a pixel its value depends on: 5 for windows of 11 x 11.
     values : callable
@@ -43,7 +43,7 @@ class Window:
         than `border` are ignored. A function of a module, as it travels to workers.
     """
 
-    key: str
+    name: str
     border: int
     values: Callable[[Values, Values, float], Values]
 
@@ -80,7 +80,7 @@ class Windows:
         self, block: PixelBlock, channels: tuple[da.Array, da.Array], finished: Inside | None
     ) -> dict[str, Values]:
         """Values of the pixels of a block, by window; NaN for pixels that are left out."""
-        return {window.key: self._map(window, block, channels, finished) for window in self.asked}
+        return {window.name: self._map(window, block, channels, finished) for window in self.asked}
 
     def _map(
         self, window: Window, block: PixelBlock, channels: tuple[da.Array, da.Array], finished: Inside | None
