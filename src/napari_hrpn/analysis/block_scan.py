@@ -48,8 +48,8 @@ class Inside(Protocol):
 class PixelBlock:
     """A rectangle of some channels of one size: each is read when a counter asks for it, and once."""
 
-    def __init__(self, rows: slice, columns: slice, cache: ChunkCache | None = None) -> None:
-        self.rows, self.columns, self._cache = rows, columns, cache
+    def __init__(self, rows: slice, columns: slice, cache: ChunkCache | None = None, border: int = 0) -> None:
+        self.rows, self.columns, self._cache, self._border = rows, columns, cache, border
         self._pixels: dict[str, NDArray[Any]] = {}
         self._inside: dict[int, NDArray[np.bool_]] = {}
 
@@ -65,8 +65,39 @@ class PixelBlock:
 
     def pixels(self, channel: da.Array) -> NDArray[Any]:
         """Pixels of a channel of shape (y, x)."""
+        rows, columns = self._around(channel.shape)
+        read, (y, x) = self._read(channel), self.origin
+        return read[y - rows.start :, x - columns.start :][: self.shape[0], : self.shape[1]]
+
+    def with_border(self, channel: da.Array, border: int) -> NDArray[Any]:
+        """Pixels of a channel with those around the block, no more than it has a border; mirrored beyond the slide."""
+        return self._mirrored(self._read(channel), border, channel.shape)
+
+    def inside_with_border(self, region: Inside | None, border: int, slide_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Which pixels of the block and around it are inside, for `with_border`."""
+        rows, columns = self._around(slide_shape)
+        if region is None:
+            return np.ones([size + 2 * border for size in self.shape], bool)
+        return self._mirrored(region.within(rows, columns), border, slide_shape)
+
+    def _around(self, slide_shape: tuple[int, ...]) -> Box:
+        """The rectangle with its border, as far as it lies on the slide."""
+        rows, columns = (
+            slice(max(part.start - self._border, 0), min(part.stop + self._border, max(size, part.stop)))
+            for part, size in zip((self.rows, self.columns), slide_shape, strict=True)
+        )
+        return rows, columns
+
+    def _mirrored(self, around: NDArray[Any], border: int, slide_shape: tuple[int, ...]) -> NDArray[Any]:
+        places = []
+        for part, outer, size in zip((self.rows, self.columns), self._around(slide_shape), slide_shape, strict=True):
+            place = np.arange(part.start - border, part.stop + border) % (2 * size)
+            places.append(np.minimum(place, 2 * size - 1 - place) - outer.start)
+        return around[np.ix_(*places)]
+
+    def _read(self, channel: da.Array) -> NDArray[Any]:
         if channel.name not in self._pixels:
-            box = self.rows, self.columns
+            box = self._around(channel.shape)
             # no threads of dask's own, which would stay behind: those that count are enough, and end with the pass
             read = self._cache.read(channel, *box) if self._cache else channel[box].compute(scheduler="synchronous")
             self._pixels[channel.name] = np.asarray(read)
@@ -81,7 +112,15 @@ class PixelBlock:
 
 
 class BlockCounter(Protocol[_Found]):
-    """Something that is counted of the pixels of slides."""
+    """Something that is counted of the pixels of slides.
+
+    Attributes
+    ----------
+    border : int
+        Rows and columns around a block that it needs.
+    """
+
+    border: int = 0
 
     def look(self, block: PixelBlock) -> _Found:
         """Count a block; this may run in several threads or processes at once, and changes nothing."""
@@ -112,8 +151,13 @@ def look_at(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
     list
         What each of them found.
     """
-    block = PixelBlock(*box)
+    block = PixelBlock(*box, border=widest_border(counters))
     return [counter.look(block) for counter in counters]
+
+
+def widest_border(counters: Sequence[BlockCounter[Any]]) -> int:
+    """Rows and columns around a block that some counters need."""
+    return max((counter.border for counter in counters), default=0)
 
 
 def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:

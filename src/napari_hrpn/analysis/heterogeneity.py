@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
+from napari_hrpn.analysis.block_scan import BlockCounter, PixelBlock, count_blocks
 from napari_hrpn.analysis.patch_sums import PatchSums, no_patch_sums, update_patches
 from napari_hrpn.analysis.spatial_autocorrelation import PERMUTATIONS, MoransI, morans_i
 from napari_hrpn.core.errors import AnalysisError
@@ -228,7 +228,7 @@ def slide_heterogeneity(
     )
 
 
-class PatchCounter:
+class PatchCounter(BlockCounter[PatchSums | None]):
     """Sums over the patches of some channels of one type of pixel, as a counter."""
 
     def __init__(

@@ -14,12 +14,15 @@ import numpy as np
 
 from napari_hrpn.analysis.intensity_histogram import ValueBins, ValueCounts, bins_between, bins_of_types
 from napari_hrpn.analysis.moments import AgreementSums, checked_pair, checked_pieces, update
+from napari_hrpn.analysis.windows import pooled
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.windows import WindowSums
 
     Exact = int | Fraction
     Pixels = NDArray[Any]
@@ -84,6 +87,8 @@ class PairCounts:
         As `sums`, with grey levels below zero counted as zero: there is no negative signal.
     negative : int
         Grey levels below zero, of both images together.
+    windows : mapping of str to WindowSums
+        Of values that need the neighbours of a pixel, by the name of their window.
     """
 
     real: ValueCounts
@@ -97,6 +102,7 @@ class PairCounts:
     density_range: tuple[float, float] | None = None
     signal: AgreementSums = field(default_factory=AgreementSums)
     negative: int = 0
+    windows: Mapping[str, WindowSums] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -127,6 +133,7 @@ class PairCounts:
             self.density_range,
             self.signal + other.signal,
             self.negative + other.negative,
+            pooled(self.windows, other.windows),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -138,7 +145,8 @@ class PairCounts:
 
     def _numbers(self) -> tuple[object, ...]:
         counts = self.real, self.predicted, self.smaller, self.sums, self.signal, self.negative
-        return *counts, self.both_zero, self.real_where_predicted, self.predicted_where_real, self.density_range
+        where = self.real_where_predicted, self.predicted_where_real
+        return *counts, self.both_zero, *where, self.density_range, self.windows
 
 
 def pair_counts(

@@ -1,6 +1,6 @@
 """Metrics of a prediction in a region: a row each, from which files, pages, figures and widgets follow.
 
-A new metric of the pixels of a region is one row of `METRICS`, and a key in `_ROI_VIEWS` for *ROI correlation*.
+A new metric of the pixels of a region is one row of `METRICS`, see "Add a metric" in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -8,15 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_hrpn.analysis.windows import Windows
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from napari_hrpn.analysis.bootstrap import Interval
     from napari_hrpn.analysis.region_numbers import RegionNumbers
+    from napari_hrpn.analysis.windows import Window
 
 PAGE, COHORT, COHORT_PAGE, COHORT_FIGURE, COLOCALIZATION = "page", "cohort", "cohort page", "cohort figure", "co-loc."
 ROI, ROI_FILE, ROI_DIFFERENCE = "ROI", "ROI, file alone", "ROI, from the first prediction"
 ROI_FIRST, ROI_COLOCALIZATION = "ROI, before more columns", "ROI, co-loc."
+STUDY = "study"
 _EVERYWHERE = (PAGE, COHORT, COHORT_PAGE)
 _DRAWN = (*_EVERYWHERE, COHORT_FIGURE)
 
@@ -39,8 +43,10 @@ class Metric:
         Of the value; empty where it has none or that of the pixels.
     interval : callable or None
         Its interval of a `RegionNumbers`; None where there is none.
+    windows : tuple of Window
+        Statistics of pixels and their neighbours that the value is taken from; empty where it needs none.
     views : tuple of str
-        Tables and figures of reports that show it, beside the files, which hold all metrics.
+        Tables and figures that show it, beside the files of an evaluation, which hold all metrics.
     short : str
         Its name at the head of a narrow column; empty where the title is short enough.
     line : str
@@ -53,6 +59,7 @@ class Metric:
     value: Callable[[RegionNumbers], float | None]
     unit: str = ""
     interval: Callable[[RegionNumbers], Interval | None] | None = None
+    windows: tuple[Window, ...] = ()
     views: tuple[str, ...] = ()
     short: str = ""
     line: str = ""
@@ -69,37 +76,19 @@ class Metric:
 
 
 def metrics_in(view: str) -> tuple[Metric, ...]:
-    """Choose the metrics that a table or figure shows.
+    """Metrics that a table or figure shows, in its order."""
+    by_key = {metric.key: metric for metric in (*METRICS, *_ROI_METRICS)}
+    keys = dict.fromkeys(_ROI_VIEWS.get(view, ())) | {metric.key: None for metric in METRICS if view in metric.views}
+    return tuple(by_key[key] for key in keys)
 
-    Parameters
-    ----------
-    view : str
-        One of the views.
 
-    Returns
-    -------
-    tuple of Metric
-        In the order of the table or figure.
-    """
-    if view in _ROI_VIEWS:
-        by_key = {metric.key: metric for metric in (*METRICS, *_ROI_METRICS)}
-        return tuple(by_key[key] for key in _ROI_VIEWS[view])
-    return tuple(metric for metric in METRICS if view in metric.views)
+def windows_of(data_range: float) -> Windows:
+    """All windows of metrics, for pixels of this largest grey level."""
+    return Windows(tuple(dict.fromkeys(window for metric in METRICS for window in metric.windows)), data_range)
 
 
 def headings(keys: Iterable[str]) -> dict[str, str]:
-    """Headings of metrics by key.
-
-    Parameters
-    ----------
-    keys : iterable of str
-        Keys of `METRICS`.
-
-    Returns
-    -------
-    dict of str to str
-        In the given order.
-    """
+    """Headings of metrics, in the order of their keys."""
     by_key = {metric.key: metric.heading for metric in METRICS}
     return {key: by_key[key] for key in keys}
 
@@ -336,7 +325,7 @@ _ROI_VIEWS = {
     ROI_FIRST: ("pearson_r", "slope", "n", *_COLOCALIZED_FIRST),
     ROI_COLOCALIZATION: (*_COLOCALIZED_FIRST, "overlap", "icq", "costes_slope", "costes_intercept", *_THRESHOLDS),
 }
-"""Metrics of *ROI correlation*, in the order of its columns."""
+"""Metrics of *ROI correlation*, in the order of its columns; those whose rows name such a view come after them."""
 
-STUDY_METRICS = ("mse", "rmse", "r2", "psnr_db", "pearson_r")
+STUDY_METRICS = ("mse", "rmse", "r2", "psnr_db", "pearson_r", *(metric.key for metric in metrics_in(STUDY)))
 """Numbers of each slide of a study, called as its results call them."""

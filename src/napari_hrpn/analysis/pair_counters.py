@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from napari_hrpn.analysis.block_scan import BlockCounter
 from napari_hrpn.analysis.blocks import BlockSums, update_blocks
 from napari_hrpn.analysis.intensity_histogram import ValueBins, bins_between, bins_of_types
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.moments import checked_pair
+from napari_hrpn.analysis.windows import Windows, WindowSums, window_sums
 from napari_hrpn.core import Progress
 
 if TYPE_CHECKING:
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.block_scan import BlockCounter, Inside, PixelBlock
+    from napari_hrpn.analysis.block_scan import Inside, PixelBlock
+    from napari_hrpn.slides import FinishedTiles
 
     Channels = tuple[da.Array, da.Array]
     Scan = Callable[[Sequence[BlockCounter[Any]]], Generator[Progress, None, None]]
 
+NO_WINDOWS = Windows()
 _Counters = TypeVar("_Counters", bound="Sequence[BlockCounter[Any]]")
 
 
@@ -38,6 +42,10 @@ class CountedPairs:
     def __add__(self, other: CountedPairs) -> CountedPairs:
         blocks = {side: sums + other.blocks[side] for side, sums in self.blocks.items()}
         return CountedPairs(self.counts + other.counts, blocks)
+
+    def with_windows(self, windows: Mapping[str, WindowSums]) -> CountedPairs:
+        """The same pixels, with sums of what their neighbours are needed for."""
+        return replace(self, counts=replace(self.counts, windows=windows))
 
 
 def count_pairs(
@@ -55,13 +63,16 @@ def count_pairs(
     return CountedPairs(pair_counts(real, predicted, inside, bins), blocks)
 
 
-def no_pairs(channels: Channels, bins: PairBins, sides_px: Collection[int] = ()) -> CountedPairs:
+def no_pairs(
+    channels: Channels, bins: PairBins, sides_px: Collection[int] = (), windows: Windows = NO_WINDOWS
+) -> CountedPairs:
     """Counts of no pixel."""
     real, predicted = (np.empty((0, 0), channel.dtype) for channel in channels)
-    return count_pairs(real, predicted, np.empty((0, 0), bool), bins, sides_px)
+    found = count_pairs(real, predicted, np.empty((0, 0), bool), bins, sides_px)
+    return found.with_windows({window.name: WindowSums() for window in windows.asked})
 
 
-class PairRange:
+class PairRange(BlockCounter[tuple[float, float]]):
     """Smallest and largest pixel of two channels, as a counter: what floating point is counted in follows from it."""
 
     def __init__(self, channels: Channels, inside: Inside | None = None) -> None:
@@ -98,17 +109,26 @@ class PairRange:
         self._low, self._high = min(self._low, found[0]), max(self._high, found[1])
 
 
-class RegionCounter:
+class RegionCounter(BlockCounter[CountedPairs | None]):
     """The pairs of two channels in one region, with sums over blocks of some sides, as a counter."""
 
-    def __init__(self, channels: Channels, bins: PairBins, inside: Inside, sides_px: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        channels: Channels,
+        bins: PairBins,
+        inside: Inside,
+        sides_px: Collection[int] = (),
+        windows: Windows = NO_WINDOWS,
+        finished: FinishedTiles | None = None,
+    ) -> None:
         self._channels, self._bins, self._inside, self._sides = channels, bins, inside, sides_px
+        self._windows, self._finished, self.border = windows, finished, windows.border
         self._counted: CountedPairs | None = None
 
     @property
     def pairs(self) -> CountedPairs:
         """All that was counted."""
-        return self._counted or no_pairs(self._channels, self._bins, self._sides)
+        return self._counted or no_pairs(self._channels, self._bins, self._sides, self._windows)
 
     def look(self, block: PixelBlock) -> CountedPairs | None:
         """Pairs of a block; None where nothing of it is inside."""
@@ -116,7 +136,9 @@ class RegionCounter:
         if not inside.any():
             return None
         real, predicted = (block.pixels(channel) for channel in self._channels)
-        return count_pairs(real, predicted, inside, self._bins, self._sides, block.origin)
+        found = count_pairs(real, predicted, inside, self._bins, self._sides, block.origin)
+        maps = self._windows.maps(block, self._channels, self._finished)
+        return found.with_windows(window_sums(maps, (slice(None), slice(None)), inside))
 
     def add(self, found: CountedPairs | None) -> None:
         """Pool the pairs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,15 @@ from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.regression import Regression, regression
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.blocks import BlockSums
     from napari_hrpn.analysis.joint_histogram import PairCounts
     from napari_hrpn.analysis.moments import AgreementSums
+    from napari_hrpn.analysis.windows import Window, WindowSums
     from napari_hrpn.settings import EvaluationSettings
 
 
@@ -55,6 +58,8 @@ class RegionNumbers:
         What the intervals are made of, where predictions are compared with each other.
     difference : BlockDifferences or None
         This prediction less the first one, of r and slope, where predictions are compared with each other.
+    windows : mapping of str to WindowSums
+        Of values that need the neighbours of a pixel, by the name of their window; empty in a preview.
     """
 
     region: str
@@ -70,6 +75,22 @@ class RegionNumbers:
     colocalization: Colocalization | None = None
     blocks: BlockSums | None = None
     difference: BlockDifferences | None = None
+    windows: Mapping[str, WindowSums] = field(default_factory=dict)
+
+    def window_mean(self, window: Window) -> float | None:
+        """Mean of the values of a window over the pixels of the region; None where it was not asked for."""
+        return self.windows[window.name].mean if window.name in self.windows else None
+
+    @property
+    def window_reasons(self) -> list[str]:
+        """How many pixels are left out of numbers that need their neighbours."""
+        n = self.sums.n
+        return [
+            f"{name}: {n - found.n:,} of {n:,} pixels are left out, as pixels near them are not predicted, or as they "
+            "have no value"
+            for name, found in self.windows.items()
+            if found.n < n
+        ]
 
     # a preview has no time for what it does not show
     @cached_property
@@ -116,4 +137,11 @@ def region_numbers(
         density=counts.density,
         density_range=counts.density_range or (0.0, 1.0),
         intervals=intervals,
+        windows=counts.windows,
     )
+
+
+def grey_level_range(settings: EvaluationSettings, dtype: np.dtype) -> float:
+    """Largest grey level that is known before pixels are counted: the stated one, or that of the type of the pixels."""
+    stated = settings.psnr_max
+    return (largest_value(dtype) or math.nan) if isinstance(stated, str) else float(stated)

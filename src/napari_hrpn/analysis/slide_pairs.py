@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.block_scan import PixelBlock, check_sizes, count_blocks
+from napari_hrpn.analysis.block_scan import BlockCounter, PixelBlock, check_sizes, count_blocks
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts
-from napari_hrpn.analysis.pair_counters import CountedPairs, PairRange, count_pairs, no_pairs, scan_pairs
+from napari_hrpn.analysis.pair_counters import (
+    NO_WINDOWS,
+    CountedPairs,
+    PairRange,
+    count_pairs,
+    no_pairs,
+    scan_pairs,
+)
 from napari_hrpn.analysis.rois.geometry import roi_bounds
+from napari_hrpn.analysis.windows import window_sums
 from napari_hrpn.core import Progress
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
 
@@ -22,12 +30,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.blocks import BlockSums
+    from napari_hrpn.analysis.windows import Values, Windows
     from napari_hrpn.slides import ChunkCache, FinishedTiles, Slide
 
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
     Looked = tuple[dict[int, CountedPairs], dict[int, Any], dict[int, Box]]
     Settle = Callable[[int, PairCounts, BlockSums | None], Any]
+    Maps = dict[str, Values]
 
 # beside the numbers of the regions: the tissue, or the frame where there is none, and what is not tissue
 _FIRST, _OUTSIDE = -1, -2
@@ -67,6 +77,7 @@ def slide_pairs(
     rois: Sequence[RegionMask | Annotation] = (),
     density_range: tuple[float, float] | None = None,
     block_sides_px: Sequence[int] = (),
+    windows: Windows = NO_WINDOWS,
 ) -> Generator[Progress, None, SlidePairs]:
     """Count the pixel pairs of a real and a predicted channel at full resolution.
 
@@ -91,6 +102,8 @@ def slide_pairs(
     block_sides_px : sequence of int, optional
         Sides of the blocks of the tissue (of the frame, where there is no tissue) and of each region; no blocks are
         made where left out.
+    windows : Windows
+        Statistics that need the neighbours of a pixel; none where left out.
 
     Yields
     ------
@@ -116,13 +129,13 @@ def slide_pairs(
     how = tissue, rois, block_sides_px, finished
     (counter,) = yield from scan_pairs(
         [extremes],
-        lambda: [PairCounter(channels, PairBins(extremes.bins, density_range), *how)],
+        lambda: [PairCounter(channels, PairBins(extremes.bins, density_range), *how, windows=windows)],
         partial(count_blocks, channels),
     )
     return counter.pairs
 
 
-class PairCounter:
+class PairCounter(BlockCounter["Looked"]):
     """The pairs of two channels in the tissue, all else, and each region, with sums over small blocks, as a counter."""
 
     def __init__(
@@ -135,7 +148,9 @@ class PairCounter:
         finished: FinishedTiles | None = None,
         settle: Settle | None = None,
         densities: int | None = None,
+        windows: Windows = NO_WINDOWS,
     ) -> None:
+        self._windows, self.border = windows, windows.border
         self._channels, self._bins, self._tissue, self._finished = channels, bins, tissue, finished
         self._rois, self._sides, self._settle = rois, block_sides_px, settle
         self._densities = len(rois) if densities is None else densities
@@ -156,15 +171,17 @@ class PairCounter:
         if self._tissue is not None:
             tissue = block.inside(self._tissue) & frame
             areas = {_FIRST: tissue, _OUTSIDE: frame & ~tissue}
-        everywhere = block.rows, block.columns
-        counted = {index: self._count(index, block, everywhere, area) for index, area in areas.items() if area.any()}
+        everywhere, maps = (block.rows, block.columns), self._maps(block)
+        counted = {
+            index: self._count(index, block, everywhere, area, maps) for index, area in areas.items() if area.any()
+        }
         settled: dict[int, Any] = {}
         cut: dict[int, Box] = {}
         for index, part, whole in self._met_by(block):
             if whole and self._settle is not None:
-                settled[index] = self._settled_of(index, self._count_region(index, block, part))
+                settled[index] = self._settled_of(index, self._count_region(index, block, part, maps))
             elif index in self._kept:
-                counted[index] = self._count_region(index, block, part)
+                counted[index] = self._count_region(index, block, part, maps)
             else:
                 cut[index] = part
         return counted, settled, cut
@@ -181,7 +198,8 @@ class PairCounter:
     def settled(self, index: int, cache: ChunkCache) -> Any:  # noqa: ANN401
         """What is kept of a region, asked for once; its pixels are read through a cache where blocks cut it."""
         for part in self._cut.pop(index, []):
-            self._pool(index, self._count_region(index, PixelBlock(*part, cache), part))
+            block = PixelBlock(*part, cache, self.border)
+            self._pool(index, self._count_region(index, block, part, self._maps(block)))
         if index in self._settled:
             return self._settled.pop(index)
         found = self._settled_of(index, self._region(index))
@@ -210,23 +228,27 @@ class PairCounter:
             rows, columns = (slice(*ends) for ends in parts[index].tolist())
             yield index, (rows, columns), np.array_equal(parts[index], self._bounds[index])
 
-    def _count_region(self, index: int, block: PixelBlock, part: Box) -> CountedPairs:
+    def _maps(self, block: PixelBlock) -> Maps:
+        return self._windows.maps(block, self._channels, self._finished)
+
+    def _count_region(self, index: int, block: PixelBlock, part: Box, maps: Maps) -> CountedPairs:
         roi, frame = self._rois[index], block.inside(self._finished)[_within(block, part)]
         inside = roi.within(*part) if isinstance(roi, RegionMask) else annotation_mask(roi, *part)
-        return self._count(index, block, part, inside & frame)
+        return self._count(index, block, part, inside & frame, maps)
 
-    def _count(self, index: int, block: PixelBlock, part: Box, inside: NDArray[np.bool_]) -> CountedPairs:
+    def _count(self, index: int, block: PixelBlock, part: Box, inside: NDArray[np.bool_], maps: Maps) -> CountedPairs:
         """Counts and block sums of some pixels of a part of a block."""
         y, p = (block.pixels(channel)[_within(block, part)] for channel in self._channels)
         origin = part[0].start, part[1].start
-        return count_pairs(y, p, inside, self._bins_of(index), self._sides_of(index), origin)
+        found = count_pairs(y, p, inside, self._bins_of(index), self._sides_of(index), origin)
+        return found.with_windows(window_sums(maps, _within(block, part), inside))
 
     def _pool(self, index: int, new: CountedPairs) -> None:
         self._counted[index] = self._counted[index] + new if index in self._counted else new
 
     def _region(self, index: int) -> CountedPairs:
         found = self._counted.get(index)
-        return found or no_pairs(self._channels, self._bins_of(index), self._sides_of(index))
+        return found or no_pairs(self._channels, self._bins_of(index), self._sides_of(index), self._windows)
 
     def _bins_of(self, index: int) -> PairBins:
         return self._bins if index < self._densities else PairBins(self._bins.values)

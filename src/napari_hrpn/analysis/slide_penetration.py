@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.area_binning import WorkingGrid
-from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks
+from napari_hrpn.analysis.block_scan import BlockCounter, PixelBlock, count_blocks
 from napari_hrpn.analysis.distance import Nearest, longest_distance, nearest_in
 from napari_hrpn.analysis.distance_shells import (
     ShellSums,
@@ -148,7 +148,7 @@ def slide_penetration(
     return counter.penetration(background)
 
 
-class PenetrationCounter:
+class PenetrationCounter(BlockCounter["tuple[ShellSums, _NearSums] | None"]):
     """The probe by distance from the vessels of a slide, in any number of images, as a counter."""
 
     def __init__(

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis import slide_agreement, tissue_mask
+from napari_hrpn.analysis import slide_pairs, tissue_mask
 from napari_hrpn.analysis.agreement import largest_value
+from napari_hrpn.analysis.metrics import STUDY, metrics_in, windows_of
+from napari_hrpn.analysis.region_numbers import grey_level_range, region_numbers
 from napari_hrpn.core import Stopped
 from napari_hrpn.experiments.baselines import SIGMAS_UM, baseline_fits, blur_moments, fit_agreement
 from napari_hrpn.experiments.results import ResultRow
 from napari_hrpn.experiments.study import StudyError, study_folds
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import load_checkpoint
+from napari_hrpn.settings import EvaluationSettings
 from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.slides import open_slide
 from napari_hrpn.training import open_entry
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from napari_hrpn.experiments.study_folder import StudyFolder
     from napari_hrpn.inference import TileReport
     from napari_hrpn.models import Checkpoint
+    from napari_hrpn.slides import Slide
     from napari_hrpn.training import TrainingResult, TrainingSettings, TrainingSlide
 
 _PREDICTIONS = "predictions"
@@ -67,10 +71,27 @@ def network_rows(
             msg = f"the prediction {path} did not come to its end; delete it and run the study again."
             raise StudyError(msg)
         tissue = measured_tissue(open_entry(measured.entry, reference), reference)
-        agreement = yield from slide_agreement(slide.slide, slide.target, open_slide(path), tissue=tissue)
         columns["chose_checkpoint"] = measured.entry.tumour_id == fold.validate
-        rows += [_row(fold, measured, region, numbers, columns) for region, numbers in asdict(agreement).items()]
+        found = yield from _measured_numbers(slide, open_slide(path), tissue)
+        rows += [_row(fold, measured, region, numbers, columns) for region, numbers in found.items()]
     return tuple(rows)
+
+
+def _measured_numbers(
+    slide: TrainingSlide, prediction: Slide, tissue: TissueMask
+) -> Generator[Progress, None, dict[str, dict[str, Any]]]:
+    """Columns of the result by region, from every pixel of a prediction."""
+    settings, dtype = EvaluationSettings(), slide.slide.dtype
+    windows = windows_of(grey_level_range(settings, dtype))
+    pairs = yield from slide_pairs(slide.slide, slide.target, prediction, tissue=tissue, windows=windows)
+    found = {}
+    for region, counts in (("tissue", pairs.tissue), ("frame", pairs.frame)):
+        assert counts is not None
+        numbers = region_numbers(region, counts, settings, dtype)
+        reasons = numbers.agreement.reason, *numbers.window_reasons
+        more = {metric.key: metric.value(numbers) for metric in metrics_in(STUDY)}
+        found[region] = {**asdict(numbers.agreement), "reason": "; ".join(filter(None, reasons)), "more": more}
+    return found
 
 
 def baseline_rows(study: Study, folder: StudyFolder) -> Generator[Progress, None, tuple[ResultRow, ...]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import mean_and_sd
-from napari_hrpn.analysis.metrics import STUDY_METRICS
+from napari_hrpn.analysis.metrics import STUDY, STUDY_METRICS, metrics_in
 from napari_hrpn.core.files import replaced_file
 from napari_hrpn.core.plain_text import csv_cell, text_of_cell
 from napari_hrpn.settings.networks import HRPN
@@ -65,6 +65,8 @@ class ResultRow:
         Of the network that predicts.
     note : str
         Why the training ended early, or why a number is missing.
+    more : mapping of str to float
+        Further metrics that studies show, by their keys; without those that were not measured, as of baselines.
     """
 
     model: str
@@ -91,16 +93,34 @@ class ResultRow:
     best_epoch: int | None = None
     parameters: int | None = None
     note: str = ""
+    more: Mapping[str, float] = field(default_factory=dict)
+
+    def metric(self, name: str) -> float:
+        """One of the metrics of a study; NaN where it was not measured."""
+        return float(getattr(self, name) if name in _NUMBERS else self.more.get(name, math.nan))
+
+    def cells(self) -> dict[str, Any]:
+        """The row of a table, the same columns for all rows."""
+        cells = asdict(self)
+        del cells["more"]
+        return cells | {metric.key: self.metric(metric.key) for metric in metrics_in(STUDY)}
 
     def plain(self) -> dict[str, Any]:
         """The row for JSON, which knows neither NaN nor infinity."""
-        return {name: _for_json(value) for name, value in asdict(self).items()}
+        return {name: _for_json(value) for name, value in self.cells().items()}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> ResultRow:
         """The row that `plain` was made from."""
         numbers = {name: math.nan if plain[name] is None else float(plain[name]) for name in _NUMBERS}
-        return cls(**{**plain, **numbers})
+        return _row_of({**plain, **numbers})
+
+
+def _row_of(cells: Mapping[str, Any]) -> ResultRow:
+    """The row of a table; a metric that the table does not have, as it was made before, was not measured."""
+    more = {metric.key: cells.get(metric.key) for metric in metrics_in(STUDY)}
+    own = {column.name: cells[column.name] for column in fields(ResultRow) if column.name in cells}
+    return ResultRow(**own, more={key: float(value) for key, value in more.items() if value is not None})
 
 
 def _columns(kind: str) -> tuple[str, ...]:
@@ -169,7 +189,9 @@ def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
     """
     import pandas as pd
 
-    table = pd.DataFrame([asdict(row) for row in rows], columns=[column.name for column in fields(ResultRow)])
+    columns = [column.name for column in fields(ResultRow) if column.name != "more"]
+    columns += [metric.key for metric in metrics_in(STUDY)]
+    table = pd.DataFrame([row.cells() for row in rows], columns=columns)
     table = table.astype(dict.fromkeys(_COUNTS, "Int64"))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _RESULTS
@@ -200,10 +222,10 @@ def read_results(path: str | Path) -> tuple[ResultRow, ...]:
         dtype=dict.fromkeys(_COUNTS, "Int64"),
         converters=dict.fromkeys(_columns("str"), text_of_cell),
         keep_default_na=False,
-        na_values={name: [""] for name in (*_COUNTS, *_NUMBERS)},
+        na_values={name: [""] for name in (*_COUNTS, *_NUMBERS, *STUDY_METRICS)},
     )
     records: list[dict[str, Any]] = table.to_dict("records")
-    return tuple(ResultRow(**{**row, **{name: None for name in _COUNTS if row[name] is pd.NA}}) for row in records)
+    return tuple(_row_of({**row, **{name: None for name in _COUNTS if row[name] is pd.NA}}) for row in records)
 
 
 def summarised(rows: Iterable[ResultRow]) -> tuple[SummaryRow, ...]:
@@ -259,7 +281,7 @@ def _summary(rows: list[ResultRow]) -> SummaryRow:
         chose_checkpoint=any(row.chose_checkpoint for row in rows),
         slides=len(rows),
         tumours=len({row.tumour for row in rows}),
-        metrics={name: mean_and_sd([getattr(row, name) for row in rows]) for name in STUDY_METRICS},
+        metrics={name: mean_and_sd([row.metric(name) for row in rows]) for name in STUDY_METRICS},
         seconds=mean_and_sd([row.seconds for row in trainings]).mean,
         patches_per_second=mean_and_sd([row.patches_per_second for row in trainings]).mean,
         peak_memory_mb=max(memory, default=math.nan),

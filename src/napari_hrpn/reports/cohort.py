@@ -182,7 +182,8 @@ def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
 
 
 def _numbers(evaluation: Plain, found: Plain, region: str) -> dict[str, float]:
-    numbers = {metric.key: _float(found[region][metric.key]) for metric in metrics_in(COHORT)}
+    # an evaluation may be older than a metric
+    numbers = {metric.key: _float(found[region].get(metric.key)) for metric in metrics_in(COHORT)}
     if region != found["region"]:
         return numbers
     curve = {point["percentile"]: point for point in found["iou_curve"]}

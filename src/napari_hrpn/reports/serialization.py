@@ -97,7 +97,14 @@ def _region_reasons(region: RegionNumbers) -> list[str]:
     """Why numbers are missing, a whole sentence each."""
     infinite = "the images are equal, so the PSNR is infinite" if math.isinf(region.agreement.psnr_db) else ""
     manders = f"Manders' numbers: {region.manders.reason}" if region.manders.reason else ""
-    parts = region.agreement.reason, region.regression.reason, manders, region.icc.reason, infinite
+    parts = (
+        region.agreement.reason,
+        region.regression.reason,
+        manders,
+        region.icc.reason,
+        infinite,
+        *region.window_reasons,
+    )
     return [reason for reason in dict.fromkeys(parts) if reason]
 
 

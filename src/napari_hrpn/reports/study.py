@@ -174,8 +174,9 @@ def _branches(row: ResultRow) -> str:
 
 def _plotted(row: ResultRow, category: str, series: str) -> Plain:
     """A row with what stands side by side in a figure, and what colours tell apart."""
-    columns = fields_of(row, "fold", "slide", "tumour", "part", "chose_checkpoint", "region", *_HEADINGS, "n")
-    return {"category": category, "series": series, **columns}
+    columns = fields_of(row, "fold", "slide", "tumour", "part", "chose_checkpoint", "region")
+    metrics = {name: row.metric(name) for name in _HEADINGS}
+    return {"category": category, "series": series, **columns, **metrics, "n": row.n}
 
 
 def _write(rows: Sequence[Plain], title: str, path: Path) -> Path:

@@ -26,8 +26,9 @@ from napari_hrpn.analysis.distributions import (
 )
 from napari_hrpn.analysis.iou import IouPoint, iou_curve
 from napari_hrpn.analysis.joint_histogram import PairBins
+from napari_hrpn.analysis.metrics import windows_of
 from napari_hrpn.analysis.pair_counters import PairRange
-from napari_hrpn.analysis.region_numbers import RegionNumbers, region_numbers
+from napari_hrpn.analysis.region_numbers import RegionNumbers, grey_level_range, region_numbers
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.analysis.slide_pairs import PairCounter
@@ -127,8 +128,12 @@ class PixelsPart:
         """Pairs in the tissue, the frame and each region."""
         bins = PairBins(self._range.bins, self._density_range)
         tissue, rois, finished = self._comparison.tissue, self._comparison.rois, self._comparison.finished
-        settle = _Settle(self._settings, self._comparison.real.slide.dtype, self._comparison.region_names)
-        self._counter = PairCounter(self.channels, bins, tissue, rois, self._sides, finished, settle, MOST_DENSITIES)
+        dtype = self._comparison.real.slide.dtype
+        settle = _Settle(self._settings, dtype, self._comparison.region_names)
+        windows = windows_of(grey_level_range(self._settings, dtype))
+        self._counter = PairCounter(
+            self.channels, bins, tissue, rois, self._sides, finished, settle, MOST_DENSITIES, windows
+        )
         return [self._counter]
 
     def finish(self) -> Generator[float, None, ComparedPixels]:

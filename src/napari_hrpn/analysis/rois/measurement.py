@@ -22,8 +22,9 @@ from napari_hrpn.analysis.colocalization import (
 )
 from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
 from napari_hrpn.analysis.joint_histogram import PairBins
-from napari_hrpn.analysis.pair_counters import PairRange, RegionCounter, scan_pairs
-from napari_hrpn.analysis.region_numbers import RegionNumbers, region_numbers
+from napari_hrpn.analysis.metrics import windows_of
+from napari_hrpn.analysis.pair_counters import NO_WINDOWS, PairRange, RegionCounter, scan_pairs
+from napari_hrpn.analysis.region_numbers import RegionNumbers, grey_level_range, region_numbers
 from napari_hrpn.analysis.rois.block_sides import block_side
 from napari_hrpn.analysis.rois.geometry import reaches_beyond, roi_bounds, roi_mask
 from napari_hrpn.core import Progress, drive
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.pair_counters import CountedPairs, Scan
     from napari_hrpn.analysis.rois.geometry import Roi
     from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
+    from napari_hrpn.analysis.windows import Windows
     from napari_hrpn.slides import FinishedTiles
 
 # what is looked at to choose the range of the density, and what a preview may cost
@@ -169,7 +171,9 @@ def measure_roi(
         If they cannot be read.
     """
     coarse, finest, finished = images.level_for(_area(images, roi), LOOK_PX), images.levels[0], images.finished
-    inside, block = _Inside(roi, finished), _block(images, roi, coarse)
+    windows = windows_of(grey_level_range(_SETTINGS, finest.arrays[0].dtype))
+    border = windows.border if coarse is finest else 0
+    inside, block = _Inside(roi, finished), _block(images, roi, coarse, border=border)
     inside_block = inside if coarse is finest else _Inside(roi, finished, coarse.downsample)
     density_range = _density_range_of(_chosen(coarse, block, inside_block))
     # as in a report, so that both have the same intervals; the real pixels are read once for all predictions
@@ -179,7 +183,7 @@ def measure_roi(
     # the block may be all there is to read
     in_blocks = partial(count_blocks, finest.arrays, looks=looks_in_turn, bounds=roi_bounds(roi, images.shape))
     scan = partial(_count_block, block) if coarse is finest else in_blocks
-    counters = yield from _counted(finest, inside, density_range, every, scan)
+    counters = yield from _counted(finest, inside, density_range, every, scan, windows)
     settings = replace(_SETTINGS, resamples=resamples, seed=seed)
     return _measurement(images, roi, finest, [counter.pairs for counter in counters], settings, sides)
 
@@ -228,14 +232,16 @@ class _Inside:
         return mask if self.finished is None else mask & self.finished.within(rows, columns, self.downsample)
 
 
-def _block(images: RoiImages, roi: Roi, level: SharedLevel, cache: ChunkCache | None = None) -> PixelBlock:
+def _block(
+    images: RoiImages, roi: Roi, level: SharedLevel, cache: ChunkCache | None = None, border: int = 0
+) -> PixelBlock:
     """The rectangle around a region on a level."""
     bounds = zip(roi_bounds(roi, images.shape), level.downsample, level.arrays[0].shape, strict=True)
     rows, columns = (
         slice(min(math.floor(part.start / step), size), min(math.ceil(part.stop / step), size))
         for part, step, size in bounds
     )
-    return PixelBlock(rows, columns, cache)
+    return PixelBlock(rows, columns, cache, border)
 
 
 def _chosen(level: SharedLevel, block: PixelBlock, inside: _Inside) -> list[NDArray[Any]]:
@@ -269,6 +275,7 @@ def _counted(
     density_range: tuple[float, float],
     sides: Sequence[Collection[int]],
     scan: Scan,
+    windows: Windows = NO_WINDOWS,
 ) -> Generator[Progress, None, list[RegionCounter]]:
     """Count the pixel pairs of each prediction, with sums over blocks of some sides."""
     pairs = [(level.arrays[0], predicted) for predicted in level.arrays[1:]]
@@ -277,7 +284,7 @@ def _counted(
     def counters() -> list[RegionCounter]:
         bins = [PairBins(one.bins, density_range) for one in ranges]
         return [
-            RegionCounter(channels, one, inside, some)
+            RegionCounter(channels, one, inside, some, windows, inside.finished)
             for channels, one, some in zip(pairs, bins, sides or [()] * len(pairs), strict=True)
         ]
 

@@ -116,7 +116,7 @@ def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: in
     if any(other.colocalization for other in exported.rows):
         found |= _cells(record, ROI_COLOCALIZATION)
     reasons = [numbers.regression.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
-    return {**found, "reason": "; ".join(filter(None, reasons))}
+    return {**found, "reason": "; ".join(filter(None, [*reasons, *numbers.window_reasons]))}
 
 
 def _cells(record: Mapping[str, Number], view: str) -> dict[str, float | None]:
@@ -181,7 +181,7 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
         found["n px"] = row.measurement.n
         for k, name in enumerate(exported.names):
             record = row.numbers(k)
-            for metric in metrics_in(ROI):
+            for metric in (metric for metric in metrics_in(ROI) if metric.key in record):
                 # as it stands at the head of a sentence, in letters that any program shows
                 title = f"{metric.title[0].upper()}{metric.title[1:]}".replace("²", "2")
                 title = f"{name}: {title}" if len(exported.names) > 1 else title

@@ -141,7 +141,8 @@ def numbers_html(row: RoiRow, names: Sequence[str]) -> str:
     if row.measurement is None:
         return ""
     texts = [{key: one.text.replace(" ", "&nbsp;") for key, one in row.numbers(k).items()} for k in range(len(names))]
-    lines = [(metric.short_title, [found[metric.key] for found in texts]) for metric in metrics_in(ROI)]
+    # a preview leaves out what takes long
+    lines = [(metric.short_title, [found.get(metric.key, "–") for found in texts]) for metric in metrics_in(ROI)]
     lines.append(("n", [f"{row.measurement.n:,}&nbsp;px"]))
     shown = metrics_in(ROI_DIFFERENCE)
     differences = [
@@ -180,7 +181,7 @@ def _doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
     """Why a number is missing or partial."""
     reasons = {}
     for name, numbers in zip(names, measurement.numbers, strict=True):
-        reasons[name] = [numbers.regression.reason]
+        reasons[name] = [numbers.regression.reason, *numbers.window_reasons]
         if numbers.intervals is not None and not _is_too_small(numbers):
             reasons[name].append(numbers.intervals.pearson_r.reason)
     clipped = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
