@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_hrpn.inference import PredictionSettings, predict_slide
+from napari_hrpn.inference.predictor import fold_batch_normalisation
 from napari_hrpn.models import Checkpoint, halo_of, load_checkpoint, save_checkpoint
 from napari_hrpn.models.architectures import architecture_of, built, settings_class
 from napari_hrpn.settings import recipe_settings
@@ -70,6 +71,17 @@ def test_output_is_float32_and_a_crop_is_the_middle(settings):
 def test_it_sees_as_far_with_one_channel(settings):
     assert settings.narrowed().stride == settings.stride
     assert 0 < halo_of(settings) <= 1024
+
+
+def test_sizes_that_fit_no_machine_are_refused(settings):
+    with pytest.raises(ValueError, match="expected"):
+        replace(settings, in_channels=10**9)
+
+
+def test_batch_normalisation_can_be_folded(settings):
+    network = built(settings).eval()
+    fold_batch_normalisation(network)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
 
 
 def test_a_checkpoint_comes_back(name, settings, tmp_path):

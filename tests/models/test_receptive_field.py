@@ -57,3 +57,13 @@ def test_measuring_leaves_the_network_as_it_was():
     receptive_field_radius(network, 2, 4)
     assert network.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [(torch.nn.GroupNorm(1, 1), "looks further than 4096 px"), (torch.nn.Hardtanh(), "does not follow its input")],
+)
+def test_a_network_that_tiles_cannot_predict_is_refused(last, words):
+    network = torch.nn.Sequential(torch.nn.Conv2d(2, 1, 3, padding=1), torch.nn.Conv2d(1, 1, 3, padding=1), last)
+    with pytest.raises(ValueError, match=words):
+        receptive_field_radius(network, 2, 16)

@@ -25,7 +25,10 @@ def cross_validate(
         From(TrainingSettings, "recipe", "max_minutes", "device", "devices", "seed", has_defaults=False),
     ],
     models: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="hrpn, ganda or hrpn,ganda; those of the study if not given.")
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Networks, with commas between, such as hrpn,ganda; those of the study if not given."
+        ),
     ] = None,
     ablations: Annotated[
         bool | None,

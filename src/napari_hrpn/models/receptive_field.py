@@ -124,4 +124,10 @@ def _gradient_reach(network: nn.Module, in_channels: int, stride: int, reach: in
     gradient = strip.grad
     assert isinstance(gradient, Tensor)
     seen = gradient.abs().sum(dim=(0, 1, 2)).nonzero().flatten()
+    if not len(seen):
+        msg = (
+            f"the output of {type(network).__name__} does not follow its input; expected a network that ends with "
+            "torch.nn.Tanh or without a bounded function."
+        )
+        raise ValueError(msg)
     return max(reach - int(seen.min()), int(seen.max()) - (reach + stride - 1))

@@ -21,7 +21,7 @@ class Network:
     summary: str  # What it is, for the help text
     network: str  # "module:class" of the network, whose `Settings` is the class of its settings
     stride: int  # Pixels of the input per pixel of the coarsest part; of a network with branches, of one branch
-    recipes: _Recipes  # By name: values of `TrainingSettings` other than the defaults there
+    recipes: _Recipes  # "fast", and "paper" if it is published: values of `TrainingSettings` other than its defaults
     options: tuple[str, ...] = ()  # Fields of `TrainingSettings` that this network has and others lack
     learner: str = "napari_hrpn.training.learners.learner:Learner"  # "module:class" of what a training step is
     is_compared: bool = False  # Whether a study trains it unless the study names its networks
@@ -64,25 +64,30 @@ _GANDA_FAST = {
     "precision": "auto",
 }
 
-HRPN = Network(
-    "hrpn",
-    "HRPN",
-    "the high-resolution prediction network",
-    "napari_hrpn.models.hrpn:HRPN",
-    stride=4,
-    recipes={"paper": _PAPER, "fast": {}},
-    options=("branches", "upsampling"),
-    is_compared=True,
-)
-GANDA = Network(
-    "ganda",
-    "GANDA",
-    "the generative network that the paper compares it with",
-    "napari_hrpn.models.ganda:GANDA",
-    stride=16,
-    recipes={"paper": _GANDA, "fast": _GANDA_FAST},
-    learner="napari_hrpn.training.learners.ganda:GANDALearner",
-    is_compared=True,
-)
-NETWORKS = {network.name: network for network in (HRPN, GANDA)}
+NETWORKS = {
+    row.name: row
+    for row in (
+        Network(
+            "hrpn",
+            "HRPN",
+            "the high-resolution prediction network",
+            "napari_hrpn.models.hrpn:HRPN",
+            stride=4,
+            recipes={"paper": _PAPER, "fast": {}},
+            options=("branches", "upsampling"),
+            is_compared=True,
+        ),
+        Network(
+            "ganda",
+            "GANDA",
+            "the generative network that the paper compares it with",
+            "napari_hrpn.models.ganda:GANDA",
+            stride=16,
+            recipes={"paper": _GANDA, "fast": _GANDA_FAST},
+            learner="napari_hrpn.training.learners.ganda:GANDALearner",
+            is_compared=True,
+        ),
+    )
+}
+HRPN, GANDA = NETWORKS["hrpn"], NETWORKS["ganda"]
 COMPARED = tuple(network.name for network in NETWORKS.values() if network.is_compared)
