@@ -74,15 +74,11 @@ def camera_centre(viewer: ViewerModel, layer: Image) -> tuple[float, float]:
     return float(y), float(x)
 
 
-def shapes_box(shapes_layer: Shapes, image_layer: Image) -> Box | None:
-    """The pixels of an image under the selected shapes, or under all where none is selected."""
-    chosen = sorted(shapes_layer.selected_data) or range(len(shapes_layer.data))
-    corners = [
-        image_layer.world_to_data(shapes_layer.data_to_world(vertex))[-2:]
-        for index in chosen
-        for vertex in shapes_layer.data[index]
-    ]
-    box = _box_around(corners, pixel_shape(image_layer)) if corners else None
+def shapes_box(shapes_layer: Shapes, slide_layer: Image, viewer: ViewerModel) -> Box | None:
+    """The pixels of a slide under the selected shapes, or under all where none is selected."""
+    shapes = shapes_on_slide(shapes_layer, slide_layer, viewer, shapes_layer.selected_data or None)
+    points = [point - HALF_A_PIXEL for shape in shapes for point in shape.ring]
+    box = _box_around(points, pixel_shape(slide_layer)) if points else None
     return box if box is not None and box.area else None
 
 
