@@ -31,7 +31,7 @@ from napari_hrpn.analysis import (
 )
 from napari_hrpn.analysis.evaluation import pixels
 from napari_hrpn.core import drive
-from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, annotation_mask, coarser_levels
+from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, coarser_levels
 from support.predictions import make_slide
 
 ROLES = ChannelRoles(0, 1, 2)
@@ -288,7 +288,7 @@ def test_many_regions_have_their_numbers_without_densities_wherever_blocks_end(
         assert (one.density is None) == (index >= 3)
         assert replace(one, density=None).__dict__ == replace(other, density=None).__dict__
         inside = tuple(slice(*one.box_px[2 * axis : 2 * axis + 2]) for axis in range(2))
-        chosen = annotation_mask(rois[index], *inside)
+        chosen = rois[index].within(*inside)
         assert one.regression.pearson_r == pytest.approx(np.corrcoef(y[inside][chosen], p[inside][chosen])[0, 1])
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from napari_hrpn.analysis.block_scan import PixelBlock, check_sizes, count_blocks
 from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts
 from napari_hrpn.analysis.pair_counters import CountedPairs, PairRange, count_pairs, no_pairs, scan_pairs
-from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.core import Progress
-from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
+from napari_hrpn.slides import RegionMask, in_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.blocks import BlockSums
-    from napari_hrpn.slides import ChunkCache, FinishedTiles, Slide
+    from napari_hrpn.slides import ChunkCache, FinishedTiles, Region, Slide
 
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
@@ -64,7 +63,7 @@ def slide_pairs(
     predicted_channel: int = 0,
     *,
     tissue: RegionMask | None = None,
-    rois: Sequence[RegionMask | Annotation] = (),
+    rois: Sequence[Region] = (),
     density_range: tuple[float, float] | None = None,
     block_sides_px: Sequence[int] = (),
 ) -> Generator[Progress, None, SlidePairs]:
@@ -84,7 +83,7 @@ def slide_pairs(
         Its channel.
     tissue : RegionMask, optional
         Of the real slide.
-    rois : sequence of RegionMask or Annotation
+    rois : sequence of Region
         Regions of the real slide. A pixel is in an annotation if its centre is, whether it includes or excludes.
     density_range : tuple of float, optional
         Grey levels for the densities; none are made where left out.
@@ -130,7 +129,7 @@ class PairCounter:
         channels: Channels,
         bins: PairBins,
         tissue: RegionMask | None,
-        rois: Sequence[RegionMask | Annotation],
+        rois: Sequence[Region],
         block_sides_px: Sequence[int],
         finished: FinishedTiles | None = None,
         settle: Settle | None = None,
@@ -139,7 +138,8 @@ class PairCounter:
         self._channels, self._bins, self._tissue, self._finished = channels, bins, tissue, finished
         self._rois, self._sides, self._settle = rois, block_sides_px, settle
         self._densities = len(rois) if densities is None else densities
-        bounds = [[(part.start, part.stop) for part in roi_bounds(roi, channels[0].shape)] for roi in rois]
+        boxes = [roi.bounds(channels[0].shape) for roi in rois]
+        bounds = [[(box.y0, box.y1), (box.x0, box.x1)] for box in boxes]
         self._bounds = np.array(bounds, np.int64).reshape(-1, 2, 2)
         largest = np.argsort(-np.prod(np.diff(self._bounds), axis=1).ravel(), kind="stable")
         self._kept = frozenset(largest[: len(rois) if settle is None else _MOST_KEPT].tolist())
@@ -211,9 +211,8 @@ class PairCounter:
             yield index, (rows, columns), np.array_equal(parts[index], self._bounds[index])
 
     def _count_region(self, index: int, block: PixelBlock, part: Box) -> CountedPairs:
-        roi, frame = self._rois[index], block.inside(self._finished)[_within(block, part)]
-        inside = roi.within(*part) if isinstance(roi, RegionMask) else annotation_mask(roi, *part)
-        return self._count(index, block, part, inside & frame)
+        frame = block.inside(self._finished)[_within(block, part)]
+        return self._count(index, block, part, self._rois[index].within(*part) & frame)
 
     def _count(self, index: int, block: PixelBlock, part: Box, inside: NDArray[np.bool_]) -> CountedPairs:
         """Counts and block sums of some pixels of a part of a block."""

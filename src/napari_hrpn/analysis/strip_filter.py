@@ -134,13 +134,7 @@ def region_on_grid(
     """Which pixels of a part of a grid over a slide lie in a region."""
     if region is None:
         return np.ones((rows.stop - rows.start, columns.stop - columns.start), bool)
-    y, x = (
-        np.minimum((np.arange(part.start, part.stop) + 0.5) * factor / own, size - 1).astype(np.intp)
-        for part, factor, own, size in zip(
-            (rows, columns), downsample, region.downsample, region.mask.shape, strict=True
-        )
-    )
-    return region.mask[np.ix_(y, x)]
+    return region.at_level(rows, columns, downsample)
 
 
 def grey_threshold(

@@ -58,24 +58,7 @@ class TissueSettings:
     margin_um: float = 25.0
 
 
-@dataclass(frozen=True, eq=False)
-class TissueMask(RegionMask):
-    """Tissue at a coarse level of a slide.
-
-    Attributes
-    ----------
-    mask : numpy.ndarray of bool, shape (y, x)
-        True on tissue.
-    downsample : tuple of float
-        Full-resolution pixels per pixel of the mask, along y and x.
-    level : int
-        The level that it was made from.
-    """
-
-    level: int
-
-
-def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = None) -> TissueMask:
+def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = None) -> RegionMask:
     """Find the tissue of a slide by its nuclei.
 
     Nuclei are smoothed until they touch, cut at a share of the way from the background (1st percentile) to
@@ -93,8 +76,8 @@ def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = Non
 
     Returns
     -------
-    TissueMask
-        Over the whole slide. A slide without contrast, or with nothing but dust, is all tissue.
+    RegionMask
+        Over the whole slide, at one of its levels. A slide without contrast, or with nothing but dust, is all tissue.
     """
     settings = settings or TissueSettings()
     level = _level(slide, settings)
@@ -105,9 +88,9 @@ def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = Non
     smooth = gaussian(image, sigma=sigma, mode="nearest", preserve_range=True)
     background, bright = np.percentile(smooth, [1, 95])
     if bright <= background:
-        return TissueMask(np.ones(image.shape, bool), slide.downsample(level), level)
+        return RegionMask(np.ones(image.shape, bool), slide.downsample(level))
     mask = smooth > background + settings.threshold * (bright - background)
-    return TissueMask(_tidied(mask, pixel_um, settings), slide.downsample(level), level)
+    return RegionMask(_tidied(mask, pixel_um, settings), slide.downsample(level))
 
 
 def _level(slide: Slide, settings: TissueSettings) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.analysis import RoiImages, RoiMeasurement, colocalize_roi, measure_roi, preview_roi, roi_extent
+from napari_hrpn.analysis import RoiImages, RoiMeasurement, colocalize_roi, measure_roi, preview_roi
 from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.parts.tasks import Finished, Part, in_turn, one_step, who
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Sequence
 
-    from napari_hrpn.analysis import Colocalization, Roi
+    from napari_hrpn.analysis import Colocalization
     from napari_hrpn.core import Progress
+    from napari_hrpn.slides import Region
 
 _FIRST_PX, _LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
 _KEPT_BYTES = 256 << 20
@@ -183,7 +184,7 @@ def colocalization_part(images: RoiImages, listed: ListedRoi) -> Part:
     return Part(key, words, _area(listed), lambda _: one_step(_colocalized, images, listed))
 
 
-def _measure(images: RoiImages, roi: Roi) -> Generator[Progress, None, RoiMeasurement | ValueError]:
+def _measure(images: RoiImages, roi: Region) -> Generator[Progress, None, RoiMeasurement | ValueError]:
     try:
         return (yield from measure_roi(images, roi))
     except ValueError as error:
@@ -199,5 +200,5 @@ def _colocalized(images: RoiImages, listed: ListedRoi) -> tuple[Colocalization, 
 
 
 def _area(listed: ListedRoi) -> float:
-    low, high = roi_extent(listed.roi)
+    low, high = listed.roi.extent
     return float((high - low).prod())

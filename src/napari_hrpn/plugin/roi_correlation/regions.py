@@ -13,11 +13,10 @@ import numpy as np
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.analysis import Roi, labelled_rois, outlined, roi_digest
 from napari_hrpn.plugin.background import NewestTask, once, soon
 from napari_hrpn.plugin.parts.user_error import sentence_of
 from napari_hrpn.plugin.viewer.layer_coordinates import LabelsOnSlide, labels_on_slide, shapes_on_slide
-from napari_hrpn.slides import Annotation, SlideError, included
+from napari_hrpn.slides import Annotation, SlideError, included, label_regions
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
+    from napari_hrpn.slides import LabelRegion
 
 NAME = "name"
 """The feature of a shape that says what it is called."""
@@ -39,10 +39,18 @@ class ListedRoi:
     """A region and where it comes from."""
 
     index: int  # Number of the shape in its layer, or value of the label
-    name: str
-    roi: Roi  # In full-resolution pixels of the real slide
-    digest: str  # Fingerprint of its place
+    roi: Annotation | LabelRegion  # In full-resolution pixels of the real slide
     layer: Layer | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.roi.name
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of its place."""
+        return self.roi.digest
 
     def is_at(self, other: ListedRoi | None) -> bool:
         """Whether another one has its place in its layer."""
@@ -50,8 +58,7 @@ class ListedRoi:
 
     def of(self, layer: Layer, prefix: str) -> ListedRoi:
         """The same as a region of a layer, whose name tells layers apart."""
-        name = prefix + self.name
-        return replace(self, layer=layer, name=name, roi=replace(self.roi, name=name))
+        return replace(self, layer=layer, roi=replace(self.roi, name=prefix + self.name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +80,12 @@ def shape_rois(
     """Regions of shapes."""
     shapes = shapes_on_slide(layer, image, viewer, only)
     areas = [shape for shape in shapes if shape.has_area]
-    taken = (*taken, *(outlined(Annotation("", "exclude", ((shape.ring,),))) for shape in areas if shape.excludes))
+    taken = (*taken, *(Annotation("", "exclude", ((shape.ring,),)).outlined() for shape in areas if shape.excludes))
     kept = [shape for shape in areas if not shape.excludes]
     drawn = [Annotation(_shape_name(layer, shape.index), "include", ((shape.ring,),)) for shape in kept]
     found = zip([shape.index for shape in kept], included([*drawn, *taken]), strict=True)
     return _RoiList(
-        tuple(_listed(index, roi) for index, roi in found),
+        tuple(ListedRoi(index, roi) for index, roi in found),
         _left_out(sum(shape.is_line for shape in shapes), len(taken)),
         taken,
     )
@@ -86,17 +93,13 @@ def shape_rois(
 
 def label_rois(found: LabelsOnSlide) -> _RoiList:
     """Regions of labels, one for each value but 0; for any thread."""
-    rois = labelled_rois(found.labels, found.matrix, found.offset)
-    return _RoiList(tuple(_listed(value, roi) for value, roi in rois.items()))
+    rois = label_regions(found.labels, found.matrix, found.offset)
+    return _RoiList(tuple(ListedRoi(value, roi) for value, roi in rois.items()))
 
 
 def _shape_name(layer: Shapes, index: int) -> str:
     name = layer.features[NAME].iloc[index] if NAME in layer.features else None
     return name if isinstance(name, str) and name else f"ROI {index + 1}"
-
-
-def _listed(index: int, roi: Roi) -> ListedRoi:
-    return ListedRoi(index, roi.name, roi, roi_digest(roi))
 
 
 def _left_out(lines: int, excluding: int) -> str:

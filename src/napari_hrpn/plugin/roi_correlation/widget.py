@@ -10,7 +10,7 @@ import napari.viewer
 from magicgui.widgets import PushButton
 from napari.layers import Shapes
 
-from napari_hrpn.analysis import roi_extent, roi_images
+from napari_hrpn.analysis import roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import soon
@@ -32,11 +32,12 @@ from napari_hrpn.plugin.roi_correlation.results import RoiRow, RoiTable, short_n
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_hrpn.analysis import Roi, RoiImages, RoiMeasurement
+    from napari_hrpn.analysis import RoiImages, RoiMeasurement
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
     from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
+    from napari_hrpn.slides import Region
 
 _TABLE_MS = 80
 _MOST_COLOCALIZED = 10_000
@@ -108,7 +109,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         """The density."""
         return (self.panel.plot,)
 
-    def reported_rois(self) -> Sequence[Roi]:
+    def reported_rois(self) -> Sequence[Region]:
         """The regions, which a report has too."""
         return [listed.roi for listed in self._rois.rois]
 
@@ -285,7 +286,7 @@ class RoiCorrelationWidget(MeasuringWidget):
     def _centre(self, number: int) -> None:
         pair, rois = self._pair, self._rois.rois
         if pair is not None and number < len(rois):
-            (y0, x0), (y1, x1) = (end.round().astype(int).tolist() for end in roi_extent(rois[number].roi))
+            (y0, x0), (y1, x1) = (end.round().astype(int).tolist() for end in rois[number].roi.extent)
             go_to(self._viewer, pair.real.layer, Box(y0, y1, x0, x1))
 
     def _take_preview(self, preview: Preview) -> None:

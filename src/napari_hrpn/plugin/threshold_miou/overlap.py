@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import IouPoint, PairCounts
     from napari_hrpn.core import Progress
-    from napari_hrpn.plugin.parts.compared_region import Region, Wanted
+    from napari_hrpn.plugin.parts.compared_region import ComparedRegion, Wanted
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
 
 AFFORDABLE_PX = 2048**2
@@ -51,7 +51,7 @@ class ComparedLevels:
     Some pyramids round an odd size up and others down; what only some have is left out.
     """
 
-    def __init__(self, pair: Pair, region: Region, cache: ChunkCache | None = None) -> None:
+    def __init__(self, pair: Pair, region: ComparedRegion, cache: ChunkCache | None = None) -> None:
         self._arrays = _common_levels(pair)
         self._finished = [one.slide.finished for one in pair.predictions]
         self._region = region
@@ -160,14 +160,14 @@ class Overview:
     """What is known of a pair and a region before all pixels are read."""
 
     pair: Pair
-    region: Region
+    region: ComparedRegion
     levels: ComparedLevels
     overlaps: tuple[Overlap, ...]  # Of each prediction, from the finest level that is affordable
 
 
 def look_over(pair: Pair, title: str, wanted: Wanted, before: Overview | None = None) -> Overview:
     """Read what is affordable of a pair, and was not read before. It takes time: not for the GUI thread."""
-    region = found_region(title, wanted, pair.real.slide.shape)
+    region = found_region(title, wanted)
     levels = ComparedLevels(pair, region, before.levels.cache if before is not None and before.pair is pair else None)
     every = range(len(pair.predictions))
     for level in range(len(levels)):
@@ -197,7 +197,7 @@ def full_part(overview: Overview, prediction: int) -> Part:
 
 
 def full_overlap(
-    real: ComparedChannel, predicted: ComparedChannel, region: Region
+    real: ComparedChannel, predicted: ComparedChannel, region: ComparedRegion
 ) -> Generator[Progress, None, Overlap]:
     """Measure overlap at full resolution."""
     counts = yield from region_pairs(real, predicted, region)
