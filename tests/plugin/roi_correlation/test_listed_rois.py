@@ -153,7 +153,7 @@ def test_too_many_labels_are_refused():
     image = viewer.add_image(np.zeros(SHAPE))
     labels = viewer.add_labels(np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE), name="cells")
     with pytest.raises(SlideError, match=r"more than 1,000 values, expected one for each region"):
-        label_rois(labels_on_slide(labels, image, viewer))
+        label_rois(labels, labels_on_slide(labels, image, viewer))
     stack = viewer.add_labels(np.zeros((2, 3, 4), int))
     with pytest.raises(SlideError, match="3 dimensions"):
         labels_on_slide(stack, image, viewer)

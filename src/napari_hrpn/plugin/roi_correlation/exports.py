@@ -186,7 +186,7 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
                 found[title] = value
                 if interval is not None:
                     found |= {f"{title} low": interval.low, f"{title} high": interval.high}
-    return replace(row.listed.roi.outlined(), measurements=found)
+    return replace(row.listed.roi.outlined(), name=row.listed.name, measurements=found)
 
 
 def settings(exported: Exported) -> dict[str, Any]:

@@ -5,7 +5,7 @@ The data of layers are never replaced, so what napari keeps of them stays as it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +41,12 @@ class ListedRoi:
     index: int  # Number of the shape in its layer, or value of the label
     roi: Annotation | LabelRegion  # In full-resolution pixels of the real slide
     layer: Layer | None = None
+    names_layer: bool = False  # Where regions of several layers are listed
 
     @property
     def name(self) -> str:
         """What it is called."""
-        return self.roi.name
+        return f"{self.layer.name}: {self.roi.name}" if self.layer is not None and self.names_layer else self.roi.name
 
     @property
     def digest(self) -> str:
@@ -55,10 +56,6 @@ class ListedRoi:
     def is_at(self, other: ListedRoi | None) -> bool:
         """Whether another one has its place in its layer."""
         return other is not None and (self.layer, self.index) == (other.layer, other.index)
-
-    def of(self, layer: Layer, prefix: str) -> ListedRoi:
-        """The same as a region of a layer, whose name tells layers apart."""
-        return replace(self, layer=layer, roi=replace(self.roi, name=prefix + self.name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +73,8 @@ def shape_rois(
     viewer: napari.Viewer,
     only: Container[int] | None = None,
     taken: Sequence[Annotation] = (),
+    *,
+    names_layer: bool = False,
 ) -> _RoiList:
     """Regions of shapes."""
     shapes = shapes_on_slide(layer, image, viewer, only)
@@ -85,16 +84,16 @@ def shape_rois(
     drawn = [Annotation(_shape_name(layer, shape.index), "include", ((shape.ring,),)) for shape in kept]
     found = zip([shape.index for shape in kept], included([*drawn, *taken]), strict=True)
     return _RoiList(
-        tuple(ListedRoi(index, roi) for index, roi in found),
+        tuple(ListedRoi(index, roi, layer, names_layer) for index, roi in found),
         _left_out(sum(shape.is_line for shape in shapes), len(taken)),
         taken,
     )
 
 
-def label_rois(found: LabelsOnSlide) -> _RoiList:
-    """Regions of labels, one for each value but 0; for any thread."""
-    rois = label_regions(found.labels, found.matrix, found.offset)
-    return _RoiList(tuple(ListedRoi(value, roi) for value, roi in rois.items()))
+def label_rois(layer: Labels, drawn: LabelsOnSlide, *, names_layer: bool = False) -> _RoiList:
+    """Regions of labels, one for each value but 0; for any thread, since it does not touch the layer."""
+    found = label_regions(drawn.labels, drawn.matrix, drawn.offset)
+    return _RoiList(tuple(ListedRoi(value, roi, layer, names_layer) for value, roi in found.items()))
 
 
 def _shape_name(layer: Shapes, index: int) -> str:
@@ -151,17 +150,13 @@ class FollowedRegions(QObject):
 
     @property
     def rois(self) -> tuple[ListedRoi, ...]:
-        """All regions, named after their layer too where there are several."""
-        return tuple(
-            roi.of(layer, self._prefix(layer))
-            for layer in self.layers
-            for roi in self._lists.get(layer, _RoiList()).rois
-        )
+        """All regions, in the order of the layers."""
+        return tuple(roi for layer in self.layers for roi in self._list_of(layer).rois)
 
     @property
     def note(self) -> str:
         """What is left out and why."""
-        return " ".join(filter(None, (self._lists[layer].note for layer in self.layers if layer in self._lists)))
+        return " ".join(filter(None, (self._list_of(layer).note for layer in self.layers)))
 
     @property
     def is_busy(self) -> bool:
@@ -191,13 +186,13 @@ class FollowedRegions(QObject):
             try:
                 if isinstance(layer, Shapes):
                     self._vertices[layer] = [np.array(vertices) for vertices in layer.data]
-                    self._lists[layer] = shape_rois(layer, image, self._viewer)
+                    self._lists[layer] = shape_rois(layer, image, self._viewer, names_layer=self._has_several)
                 else:
                     labels[layer] = labels_on_slide(layer, image, self._viewer)
             except SlideError as error:
                 self._lists[layer] = _RoiList((), str(error))
         if labels:
-            self._search.do(once(_search, labels), self._take, lambda error: self._take(dict.fromkeys(labels, error)))
+            self._search.do(once(_search, labels, self._has_several), self._take, self._refuse_labels)
         else:
             self.listed.emit()
 
@@ -227,8 +222,12 @@ class FollowedRegions(QObject):
             event.disconnect(callback)
         self._connected, self.layers, self._image = [], (), None
 
-    def _prefix(self, layer: Layer) -> str:
-        return f"{layer.name}: " if len(self.layers) > 1 else ""
+    @property
+    def _has_several(self) -> bool:
+        return len(self.layers) > 1
+
+    def _list_of(self, layer: Shapes | Labels) -> _RoiList:
+        return self._lists.get(layer, _RoiList())
 
     def _listen(self, layer: Shapes | Labels) -> None:
         selected = partial(self._note_selection, layer)
@@ -270,10 +269,10 @@ class FollowedRegions(QObject):
         if not moved:
             return
         self._vertices[layer] = [np.array(vertices) for vertices in now]
-        taken = self._lists.get(layer, _RoiList()).taken
-        found = shape_rois(layer, image, self._viewer, moved, taken).rois
+        taken = self._list_of(layer).taken
+        found = shape_rois(layer, image, self._viewer, moved, taken, names_layer=self._has_several).rois
         if found:
-            self.dragged.emit(found[0].of(layer, self._prefix(layer)))
+            self.dragged.emit(found[0])
         # if the mouse rests, exact numbers come without its being released
         self._settled.start(SETTLE_MS)
 
@@ -289,20 +288,22 @@ class FollowedRegions(QObject):
         if found is not None:
             self.picked.emit(found)
 
-    def _take(self, found: Mapping[Labels, _RoiList | BaseException]) -> None:
-        for layer, rois in found.items():
-            self._lists[layer] = rois if isinstance(rois, _RoiList) else _RoiList((), sentence_of(rois))
+    def _take(self, found: Mapping[Labels, _RoiList]) -> None:
+        self._lists.update(found)
         self.listed.emit()
 
+    def _refuse_labels(self, error: BaseException) -> None:
+        self._take({layer: _RoiList((), sentence_of(error)) for layer in self.layers if isinstance(layer, Labels)})
 
-def _search(wanted: Mapping[Labels, LabelsOnSlide]) -> dict[Labels, _RoiList | ValueError]:
+
+def _search(wanted: Mapping[Labels, LabelsOnSlide], names_layer: bool) -> dict[Labels, _RoiList]:
     """Find the regions of labels in a thread; it touches no layer, they are only keys here."""
-    found: dict[Labels, _RoiList | ValueError] = {}
-    for layer, labels in wanted.items():
+    found = {}
+    for layer, drawn in wanted.items():
         try:
-            found[layer] = label_rois(labels)
-        except ValueError as error:
-            found[layer] = error
+            found[layer] = label_rois(layer, drawn, names_layer=names_layer)
+        except SlideError as error:
+            found[layer] = _RoiList((), str(error))
     return found
 
 

@@ -111,7 +111,7 @@ class RoiCorrelationWidget(MeasuringWidget):
 
     def reported_rois(self) -> Sequence[Region]:
         """The regions, which a report has too."""
-        return [listed.roi for listed in self._rois.rois]
+        return [replace(listed.roi, name=listed.name) for listed in self._rois.rois]
 
     def show_known(self) -> None:
         """Follow the layers that are chosen; the numbers of another pair go."""
