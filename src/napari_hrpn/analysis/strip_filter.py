@@ -161,7 +161,7 @@ def _scale(image: LevelChannel, region: RegionMask | None) -> tuple[float, float
     if image.pixels.dtype.kind == "u" and image.pixels.dtype.itemsize <= 2:
         return 0.0, 1.0
     if region is None:
-        region = RegionMask(np.ones((1, 1), bool), (float(image.slide.shape[0]), float(image.slide.shape[1])))
+        region = RegionMask.whole(image.slide.shape)
     with np.errstate(invalid="ignore"):
         low, high = tissue_percentiles(image.slide, [image.channel], region, [0, 100], max(image.pixel_um))[0]
     if not (math.isfinite(low) and math.isfinite(high)):

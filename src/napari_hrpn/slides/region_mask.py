@@ -43,6 +43,23 @@ class RegionMask(Region):
     downsample: tuple[float, float]
     name: str = field(default="", kw_only=True)
 
+    @classmethod
+    def whole(cls, slide_shape: tuple[int, int]) -> RegionMask:
+        """All of a slide.
+
+        Parameters
+        ----------
+        slide_shape : tuple of int
+            Height and width of the slide in pixels.
+
+        Returns
+        -------
+        RegionMask
+            Of one pixel.
+        """
+        height, width = slide_shape
+        return RegionMask(np.ones((1, 1), bool), (float(height), float(width)))
+
     @property
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Corners of the rectangle around its pixels; zeros if there is none."""

@@ -74,7 +74,7 @@ def region_part(real: ComparedChannel, predicted: ComparedChannel, drawn: Wanted
     """Compare a drawn region of a prediction with the real channel."""
 
     def _steps() -> Generator[Any, None, Comparisons]:
-        counts = yield from region_pairs(real, predicted, found_region("", drawn))
+        counts = yield from region_pairs(real, predicted, found_region("", drawn, real.slide.shape))
         return {DRAWN: _compared(counts)}
 
     return _value_part(real, predicted, which, _steps)

@@ -2,72 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from napari_hrpn.core import Box
 from napari_hrpn.plugin.viewer.drawn_regions import Drawn
-from napari_hrpn.slides import Annotation
+from napari_hrpn.slides import Annotation, RegionMask
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Generator
 
     from napari_hrpn.analysis import PairCounts
-    from napari_hrpn.core import Progress
+    from napari_hrpn.core import Box, Progress
     from napari_hrpn.plugin.parts.selection import ComparedChannel
-    from napari_hrpn.slides import RegionMask
 
 Wanted: TypeAlias = "RegionMask | Drawn | None"
+Compared: TypeAlias = "RegionMask | Annotation"
 
 
-@dataclass(frozen=True, eq=False)
-class ComparedRegion:
-    """A part of a slide, and what to call it."""
-
-    title: str
-    part: RegionMask | Annotation | None  # None for the whole frame
-
-    @property
-    def key(self) -> Hashable:
-        """Another one for another part, whatever it is called."""
-        return "frame" if self.part is None else self.part.digest
-
-    def bounds(self, shape: tuple[int, int]) -> Box:
-        """The smallest rectangle of full-resolution pixels that holds it."""
-        return Box(0, shape[0], 0, shape[1]) if self.part is None else self.part.bounds(shape)
-
-    def inside(self, box: Box, downsample: tuple[float, float]) -> NDArray[np.bool_] | None:
-        """Which pixels of a level are in it; at full resolution, the very pixels that are counted there."""
-        if self.part is None:
-            return None
-        if max(downsample) == 1:
-            return self.part.within(*box.slices)
-        return self.part.at_level(*box.slices, downsample)
-
-
-def found_region(title: str, wanted: Wanted) -> ComparedRegion:
-    """Make a region of what was chosen. It may take time: not for the GUI thread."""
-    return ComparedRegion(title, wanted.region() if isinstance(wanted, Drawn) else wanted)
+def found_region(title: str, wanted: Wanted, shape: tuple[int, int]) -> Compared:
+    """Make a region of a slide of what was chosen. It may take time: not for the GUI thread."""
+    found = wanted.region() if isinstance(wanted, Drawn) else wanted
+    return replace(found or RegionMask.whole(shape), name=title)
 
 
 def region_pairs(
-    real: ComparedChannel, predicted: ComparedChannel, region: ComparedRegion
+    real: ComparedChannel, predicted: ComparedChannel, region: Compared
 ) -> Generator[Progress, None, PairCounts]:
     """Count the pixel pairs of a region at full resolution. It takes time: not for the GUI thread."""
     from napari_hrpn.analysis import slide_pairs
 
-    part = region.part
-    if isinstance(part, Annotation):
+    if isinstance(region, Annotation):
         box = region.bounds(real.slide.shape)
         slides = [one.slide.cut(*box.slices) for one in (real, predicted)]
-        rois = (_moved(part, box),)
+        rois = (_moved(region, box),)
         pairs = yield from slide_pairs(slides[0], real.channel, slides[1], predicted.channel, rois=rois)
         return pairs.rois[0]
-    pairs = yield from slide_pairs(real.slide, real.channel, predicted.slide, predicted.channel, tissue=part)
-    return pairs.frame if pairs.tissue is None else pairs.tissue
+    pairs = yield from slide_pairs(real.slide, real.channel, predicted.slide, predicted.channel, tissue=region)
+    assert pairs.tissue is not None
+    return pairs.tissue
 
 
 def _moved(annotation: Annotation, box: Box) -> Annotation:
