@@ -22,7 +22,7 @@ from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import go_to
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
 from napari_hrpn.plugin.roi_correlation.exports import Exported, write_roi_figure, write_rois_geojson, write_rois_table
-from napari_hrpn.plugin.roi_correlation.measurements import Measurements, Preview, Previews, colocalization_part
+from napari_hrpn.plugin.roi_correlation.measurements import Measurements, Previews, colocalization_part
 from napari_hrpn.plugin.roi_correlation.new_regions import RoiMaker, name_next
 from napari_hrpn.plugin.roi_correlation.region_form import RoiForm
 from napari_hrpn.plugin.roi_correlation.regions import FollowedRegions
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
     from napari_hrpn.plugin.parts.tasks import Part
+    from napari_hrpn.plugin.roi_correlation.measurements import Measured
     from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
     from napari_hrpn.slides import Region
 
@@ -216,7 +217,7 @@ class RoiCorrelationWidget(MeasuringWidget):
     def _names(self) -> tuple[str, ...]:
         return () if self._images is None else short_names([image.name for image in self._images.predictions])
 
-    def _row(self, listed: ListedRoi, preview: RoiMeasurement | ValueError | None = None) -> RoiRow:
+    def _row(self, listed: ListedRoi, preview: Measured | None = None) -> RoiRow:
         found = preview or self._measurements.known.get(listed.digest)
         if isinstance(found, Exception):
             return RoiRow(listed, problem=str(found))
@@ -289,13 +290,11 @@ class RoiCorrelationWidget(MeasuringWidget):
             (y0, x0), (y1, x1) = (end.round().astype(int).tolist() for end in rois[number].roi.extent)
             go_to(self._viewer, pair.real.layer, Box(y0, y1, x0, x1))
 
-    def _take_preview(self, preview: Preview) -> None:
+    def _take_preview(self, listed: ListedRoi, found: Measured) -> None:
         current = self._current
         # the exact numbers of where it is now are better than a preview of where it was
-        is_old = current is None or current.digest in self._measurements.known or not current.is_at(preview.listed)
-        if current is None or is_old or preview.images is not self._images:
-            return
-        self.panel.show_region(self._row(current, preview.measurement))
+        if current is not None and current.is_at(listed) and current.digest not in self._measurements.known:
+            self.panel.show_region(self._row(current, found))
 
     def _take_measured(self, digest: str) -> None:
         if self._current is not None and self._current.digest == digest:
