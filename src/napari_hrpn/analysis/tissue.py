@@ -174,7 +174,7 @@ def distance_bands(
     for done, tile in enumerate(tiles, start=1):
         furthest_um = ends[-1] + max(vessels.pixel_um) / 2
         distance_um = nearest_in(vessels.mask, tile.core, vessels.pixel_um, furthest_um).edge_um
-        rows, columns = slice(tile.core.y0, tile.core.y1), slice(tile.core.x0, tile.core.x1)
+        rows, columns = tile.core.slices
         inside = region_on_grid(tissue, vessels.downsample, rows, columns) & (distance_um > 0)
         labels[rows, columns] = np.where(inside, 1 + np.searchsorted(ends, distance_um), 0)
         yield Progress(done, len(tiles))
@@ -221,6 +221,6 @@ def periphery(slide: Slide, tissue: RegionMask | None, width_um: float) -> Regio
         return None
     near = np.zeros_like(tissue.mask)
     for tile in distance_tiles(~tissue.mask, level_pixel_um(slide, tissue.downsample), width_um):
-        part = slice(tile.box.y0, tile.box.y1), slice(tile.box.x0, tile.box.x1)
+        part = tile.box.slices
         near[part] = tissue.mask[part] & (tile.distance_um < width_um)
     return RegionMask(near, tissue.downsample)

@@ -18,6 +18,7 @@ from napari_hrpn.plugin.parts.saving import write_figure, write_table
 from napari_hrpn.plugin.roi_correlation.density_plot import draw_density
 from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary
 from napari_hrpn.reports import number
+from napari_hrpn.reports.serialization import finite
 from napari_hrpn.slides import SlideError, slide_name, taken_away, write_geojson
 from napari_hrpn.slides.writers.output_path import partial_output
 
@@ -104,7 +105,7 @@ def _place(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[
 
 
 def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: int) -> dict[str, Any]:
-    numbers, record = measurement.numbers[k], row.numbers(k)
+    numbers, record = measurement.numbers[k], row.records[k]
     found: dict[str, Any] = {"prediction": exported.images.predictions[k].name}
     found |= _cells(record, ROI) | _cells(record, ROI_FILE)
     found["block_side_px"] = None if numbers.blocks is None else numbers.blocks.side_px
@@ -176,8 +177,7 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
     found: dict[str, float] = {}
     if row.measurement is not None:
         found["n px"] = row.measurement.n
-        for k, name in enumerate(exported.names):
-            record = row.numbers(k)
+        for name, record in zip(exported.names, row.records, strict=True):
             for metric in metrics_in(ROI):
                 # as it stands at the head of a sentence, in letters that any program shows
                 title = f"{metric.title[0].upper()}{metric.title[1:]}".replace("²", "2")
@@ -215,9 +215,7 @@ def settings(exported: Exported) -> dict[str, Any]:
             "seed": bootstrap.seed,
         },
         "mean_and_sd": {
-            name: {
-                key: {part: _or_none(value) for part, value in asdict(found).items()} for key, found in means.items()
-            }
+            name: {key: asdict(found) for key, found in means.items()}
             for name, means in zip(exported.names, summary(exported.rows, len(exported.names)), strict=True)
         },
     }
@@ -241,12 +239,8 @@ def _origin_facts(row: RoiRow) -> dict[str, Any]:
     }
 
 
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _write_settings(exported: Exported, path: Path, *, overwrite: bool) -> None:
-    text = json.dumps(settings(exported), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(settings(exported)), indent=1, ensure_ascii=False, allow_nan=False)
     with partial_output(path.with_suffix(".json"), None, overwrite=overwrite) as partial_path:
         partial_path.write_text(text, encoding="utf-8")
 

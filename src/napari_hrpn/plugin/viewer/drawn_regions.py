@@ -117,7 +117,7 @@ def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, view
         for shape in shapes
         if shape.has_area
     ]
-    here = tuple(annotation for annotation in annotations if _meets(annotation, slide))
+    here = tuple(annotation for annotation in annotations if annotation.bounds(slide.shape).area)
     # what is left out of another slide leaves all of this one
     are_all_excluded = bool(annotations) and all(one.kind == "exclude" for one in annotations)
     if not are_all_excluded and all(one.kind == "exclude" for one in here):
@@ -126,11 +126,6 @@ def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, view
             "regions to use."
         )
     return DrawnShapes(slide_title(slide), slide.shape, here)
-
-
-def _meets(annotation: Annotation, slide: Slide) -> bool:
-    low, high = annotation.extent
-    return bool((high > 0).all() and (low < slide.shape).all())
 
 
 def _file_name(title: str, content: list[bytes]) -> str:
