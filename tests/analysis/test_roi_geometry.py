@@ -69,14 +69,14 @@ def test_each_label_is_found_however_the_strips_cut_it(dtype, values, monkeypatc
     labels = np.zeros((30, 40), dtype)
     labels[2:20, 3:9] = labels[25:28, 30:33] = values[0]
     labels[10:12, 20:40] = values[1]
-    found = label_regions(labels, np.eye(2), np.array([-4.0, -5.0]))
+    found = label_regions(LabelRegion("labels", labels, np.eye(2), np.array([-4.0, -5.0])))
     assert list(found) == sorted(values)
     for value, roi in found.items():
         expected = np.zeros((80, 100), bool)
         expected[4:34, 5:45] = labels == value
         np.testing.assert_array_equal(roi.within(*WINDOW), expected)
-    assert found[values[1]].inside.shape == (2, 20)
-    assert label_regions(np.zeros((3, 4), dtype), np.eye(2), np.zeros(2)) == {}
+    assert found[values[1]].labels.shape == (2, 20)
+    assert label_regions(LabelRegion("none", np.zeros((3, 4), dtype), np.eye(2), np.zeros(2))) == {}
 
 
 def test_a_coarse_pixel_is_inside_where_its_centre_is():

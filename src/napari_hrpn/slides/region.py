@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -170,29 +170,29 @@ class Annotation(Region):
 
 @dataclass(frozen=True, eq=False)
 class LabelRegion(Region):
-    """The pixels of a label image that have one value.
+    """The pixels of a label image that are not 0, or that have one value.
 
     Attributes
     ----------
     name : str
         What it is called.
-    inside : numpy.ndarray of bool, shape (y, x)
-        The part of the label image around them.
+    labels : array-like of bool or int, shape (y, x)
+        The part of the label image around them, in memory or lazy; what is not 0 is inside.
     matrix : numpy.ndarray, shape (2, 2)
-        From pixels of the slide to pixels of `inside`, with `offset`; both are counted from the centre of the first.
+        From pixels of the slide to pixels of `labels`, with `offset`; both are counted from the centre of the first.
     offset : numpy.ndarray, shape (2,)
-        Pixel of `inside` at the centre of the slide's first pixel.
+        Pixel of `labels` at the centre of the slide's first pixel.
     """
 
     name: str
-    inside: NDArray[np.bool_]
+    labels: Any
     matrix: NDArray[np.float64]
     offset: NDArray[np.float64]
 
     @property
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Corners of the upright rectangle around `inside`."""
-        height, width = self.inside.shape
+        """Corners of the upright rectangle around `labels`."""
+        height, width = self.labels.shape
         corners = np.array([(y, x) for y in (0, height) for x in (0, width)], float) - HALF_A_PIXEL
         points = self._on_slide(corners)
         return points.min(axis=0), points.max(axis=0)
@@ -205,7 +205,7 @@ class LabelRegion(Region):
         # centre of the rectangle's first pixel, in full-resolution pixels counted from the first one's centre
         first = (np.array([rows.start, columns.start]) + HALF_A_PIXEL) * downsample - HALF_A_PIXEL
         found = affine_transform(
-            np.ascontiguousarray(self.inside).view(np.uint8),
+            np.ascontiguousarray(self.labels, bool).view(np.uint8),
             self.matrix * downsample,
             self.matrix @ first + self.offset,
             shape,
@@ -217,18 +217,18 @@ class LabelRegion(Region):
     @cached_property
     def digest(self) -> str:
         """A fingerprint of its pixels and of where they lie."""
-        facts = repr(self.inside.shape).encode(), np.packbits(self.inside).tobytes()
+        facts = repr(self.labels.shape).encode(), np.packbits(np.asarray(self.labels, bool)).tobytes()
         return digest_of([*facts, self.matrix.tobytes(), self.offset.tobytes()])
 
     def outlined(self) -> Annotation:
         """Polygons half way between pixels inside and outside: exact where these are no larger than a slide's."""
         from skimage.measure import find_contours
 
-        contours = find_contours(np.pad(self.inside, 1).astype(np.float64), 0.5, fully_connected="low")
+        contours = find_contours(np.pad(np.asarray(self.labels, np.float64), 1), 0.5, fully_connected="low")
         return Annotation(self.name, "include", nested([self._on_slide(contour[:-1] - 1) for contour in contours]))
 
     def _on_slide(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points of `inside`, counted from the centre of its first pixel, in pixels of the slide."""
+        """Points of `labels`, counted from the centre of its first pixel, in pixels of the slide."""
         return np.asarray((points - self.offset) @ np.linalg.inv(self.matrix).T + HALF_A_PIXEL)
 
 

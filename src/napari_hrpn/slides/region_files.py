@@ -6,7 +6,7 @@ A label image in a file may be of any size and is spread over the whole slide; a
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -167,17 +167,13 @@ def _png_labels(path: Path) -> NDArray[np.generic]:
     return np.asarray(pixels[..., :opaque].any(axis=-1)) if pixels.ndim == 3 else pixels
 
 
-def label_regions(labels: Any, matrix: NDArray[np.float64], offset: NDArray[np.float64]) -> dict[int, LabelRegion]:  # noqa: ANN401
+def label_regions(image: LabelRegion) -> dict[int, LabelRegion]:
     """Find the region of each label but 0.
 
     Parameters
     ----------
-    labels : array-like of int, shape (y, x)
-        In memory or lazy; read twice, strip by strip and label by label.
-    matrix : numpy.ndarray, shape (2, 2)
-        From pixels of the slide to pixels of the labels, with `offset`; both are counted from the centre of the first.
-    offset : numpy.ndarray, shape (2,)
-        Label pixel at the centre of the slide's first pixel.
+    image : LabelRegion
+        Of a whole label image; it is read twice, strip by strip and label by label.
 
     Returns
     -------
@@ -189,6 +185,7 @@ def label_regions(labels: Any, matrix: NDArray[np.float64], offset: NDArray[np.f
     SlideError
         If there are more than 1,000, which cannot be meant as regions.
     """
+    labels = image.labels
     height, width = labels.shape
     step = max(1, STRIP_PX // max(1, width))
     found: dict[int, Box] = {}
@@ -200,10 +197,11 @@ def label_regions(labels: Any, matrix: NDArray[np.float64], offset: NDArray[np.f
                 f"The labels have more than {_MOST_LABELS:,} values, expected one for each region: "
                 "choose another layer."
             )
-    return {
-        value: LabelRegion(f"label {value}", np.asarray(labels[box.slices]) == value, matrix, offset - (box.y0, box.x0))
-        for value, box in sorted(found.items())
-    }
+    regions = {}
+    for value, box in sorted(found.items()):
+        inside = np.asarray(labels[box.slices]) == value
+        regions[value] = LabelRegion(f"label {value}", inside, image.matrix, image.offset - (box.y0, box.x0))
+    return regions
 
 
 def _boxes(strip: NDArray[np.integer], top: int) -> Iterator[tuple[int, Box]]:

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import NewestTask, once, soon
 from napari_hrpn.plugin.parts.user_error import sentence_of
-from napari_hrpn.plugin.viewer.layer_coordinates import LabelsOnSlide, labels_on_slide, shapes_on_slide
+from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide, shapes_on_slide
 from napari_hrpn.slides import Annotation, SlideError, included, label_regions
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def shape_rois(
     )
 
 
-def label_rois(layer: Labels, drawn: LabelsOnSlide, *, names_layer: bool = False) -> _RoiList:
+def label_rois(layer: Labels, drawn: LabelRegion, *, names_layer: bool = False) -> _RoiList:
     """Regions of labels, one for each value but 0; for any thread, since it does not touch the layer."""
-    found = label_regions(drawn.labels, drawn.matrix, drawn.offset)
+    found = label_regions(drawn)
     return _RoiList(tuple(ListedRoi(value, roi, layer, names_layer) for value, roi in found.items()))
 
 
@@ -296,7 +296,7 @@ class FollowedRegions(QObject):
         self._take({layer: _RoiList((), sentence_of(error)) for layer in self.layers if isinstance(layer, Labels)})
 
 
-def _search(wanted: Mapping[Labels, LabelsOnSlide], names_layer: bool) -> dict[Labels, _RoiList]:
+def _search(wanted: Mapping[Labels, LabelRegion], names_layer: bool) -> dict[Labels, _RoiList]:
     """Find the regions of labels in a thread; it touches no layer, they are only keys here."""
     found = {}
     for layer, drawn in wanted.items():

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, LabelsOnSlide, labels_on_slide, shapes_on_slide
+from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, labels_on_slide, shapes_on_slide
 from napari_hrpn.plugin.viewer.open_slides import slide_title
-from napari_hrpn.slides import Annotation, LabelRegion, RegionMask, SlideError, region_mask, write_geojson
+from napari_hrpn.slides import Annotation, RegionMask, SlideError, region_mask, write_geojson
 from napari_hrpn.slides.region_mask import coarse_grid, filled
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Shapes
 
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import LabelRegion, Slide
 
 _LARGEST_LABELS_PX = 8192
 
@@ -65,22 +65,24 @@ class DrawnLabels:
     """Labels on a slide; what is not 0 is inside, or outside if their layer's name says so."""
 
     slide: Slide
-    drawn: LabelsOnSlide
+    drawn: LabelRegion
     excludes: bool
 
     def region(self) -> RegionMask:
         """All of them as one mask of the slide."""
-        name, labels, matrix, offset = self.drawn
+        drawn = self.drawn
         # of labels that are much finer, every so many are enough
-        step = max(1, max(labels.shape) // _LARGEST_LABELS_PX)
-        painted = LabelRegion(name, np.asarray(labels[::step, ::step]) != 0, matrix / step, offset / step)
+        step = max(1, max(drawn.labels.shape) // _LARGEST_LABELS_PX)
+        painted = replace(
+            drawn, labels=drawn.labels[::step, ::step], matrix=drawn.matrix / step, offset=drawn.offset / step
+        )
         grid = coarse_grid(self.slide.shape)
         inside = painted.at_level(*grid)
         if not inside.any():
             raise SlideError(
-                f"No label of {name!r} lies on {slide_title(self.slide)}, expected some: paint the regions on it."
+                f"No label of {drawn.name!r} lies on {slide_title(self.slide)}, expected some: paint the regions on it."
             )
-        return filled(RegionMask(~inside if self.excludes else inside, grid[2]), repr(name))
+        return filled(RegionMask(~inside if self.excludes else inside, grid[2]), repr(drawn.name))
 
     def write(self, folder: Path) -> Path:
         """Write them to an image that is called after the slide and after what they are."""

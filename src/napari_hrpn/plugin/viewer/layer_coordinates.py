@@ -6,12 +6,12 @@ Points of a slide are counted from the outer corner of its first pixel, those of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.core import Box
-from napari_hrpn.slides import SlideError
+from napari_hrpn.slides import LabelRegion, SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -102,15 +102,6 @@ class _ShapeOnSlide:
         return not self.is_line and len(self.ring) > 2 and bool(np.ptp(self.ring, axis=0).prod() > 0)
 
 
-class LabelsOnSlide(NamedTuple):
-    """Labels, and where they lie on a slide."""
-
-    name: str
-    labels: Any  # those of the layer at full size, no copy
-    matrix: NDArray[np.float64]  # from pixels of the slide to pixels of the labels, with `offset`
-    offset: NDArray[np.float64]  # label pixel at the centre of the slide's first pixel
-
-
 def shapes_on_slide(
     layer: Shapes, slide_layer: Image, viewer: ViewerModel, only: Container[int] | None = None
 ) -> list[_ShapeOnSlide]:
@@ -126,15 +117,15 @@ def shapes_on_slide(
     return found
 
 
-def labels_on_slide(layer: Labels, slide_layer: Image, viewer: ViewerModel) -> LabelsOnSlide:
-    """Labels and where they lie on a slide."""
+def labels_on_slide(layer: Labels, slide_layer: Image, viewer: ViewerModel) -> LabelRegion:
+    """Labels and where they lie on a slide, at full size and no copy."""
     if layer.ndim != 2:
         raise SlideError(
             f"The labels {layer.name!r} have {layer.ndim} dimensions, expected 2: split them with Layers > Split Stack."
         )
     matrix, offset = _between(layer, slide_layer, viewer)
     inverse = np.asarray(np.linalg.inv(matrix), np.float64)
-    return LabelsOnSlide(layer.name, layer.data[0] if layer.multiscale else layer.data, inverse, -inverse @ offset)
+    return LabelRegion(layer.name, layer.data[0] if layer.multiscale else layer.data, inverse, -inverse @ offset)
 
 
 def points_in_layer(
