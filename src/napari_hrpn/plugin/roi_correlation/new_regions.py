@@ -21,10 +21,10 @@ from napari_hrpn.analysis import random_rois
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.user_error import sentence_of
-from napari_hrpn.plugin.roi_correlation.regions import NAME, name_last
+from napari_hrpn.plugin.roi_correlation.regions import name_last
 from napari_hrpn.plugin.roi_correlation.results import Origin
 from napari_hrpn.plugin.viewer import placement
-from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, HALF_A_PIXEL, points_in_layer
+from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, HALF_A_PIXEL, NAME, points_in_layer
 from napari_hrpn.slides import SlideError, included, read_geojson
 from napari_hrpn.slides.polygons import one_stroke
 

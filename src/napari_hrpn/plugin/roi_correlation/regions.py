@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
     from napari_hrpn.slides import LabelRegion
 
-NAME = "name"
-"""The feature of a shape that says what it is called."""
 SETTLE_MS = 250
 
 
@@ -77,28 +75,18 @@ def shape_rois(
     names_layer: bool = False,
 ) -> _RoiList:
     """Regions of shapes."""
-    shapes = shapes_on_slide(layer, image, viewer, only)
-    areas = [shape for shape in shapes if shape.has_area]
-    taken = (*taken, *(Annotation("", "exclude", ((shape.ring,),)).outlined() for shape in areas if shape.excludes))
-    kept = [shape for shape in areas if not shape.excludes]
-    drawn = [Annotation(_shape_name(layer, shape.index), "include", ((shape.ring,),)) for shape in kept]
-    found = zip([shape.index for shape in kept], included([*drawn, *taken]), strict=True)
-    return _RoiList(
-        tuple(ListedRoi(index, roi, layer, names_layer) for index, roi in found),
-        _left_out(sum(shape.is_line for shape in shapes), len(taken)),
-        taken,
-    )
+    drawn, lines = shapes_on_slide(layer, image, viewer, only)
+    taken = (*taken, *(one.outlined() for one in drawn.values() if one.kind == "exclude"))
+    kept = {index: one for index, one in drawn.items() if one.kind == "include"}
+    found = zip(kept, included([*kept.values(), *taken]), strict=True)
+    rois = tuple(ListedRoi(index, roi, layer, names_layer) for index, roi in found)
+    return _RoiList(rois, _left_out(len(lines), len(taken)), taken)
 
 
 def label_rois(layer: Labels, drawn: LabelRegion, *, names_layer: bool = False) -> _RoiList:
     """Regions of labels, one for each value but 0; for any thread, since it does not touch the layer."""
     found = label_regions(drawn)
     return _RoiList(tuple(ListedRoi(value, roi, layer, names_layer) for value, roi in found.items()))
-
-
-def _shape_name(layer: Shapes, index: int) -> str:
-    name = layer.features[NAME].iloc[index] if NAME in layer.features else None
-    return name if isinstance(name, str) and name else f"ROI {index + 1}"
 
 
 def _left_out(lines: int, excluding: int) -> str:

@@ -107,18 +107,13 @@ def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, view
 
     if isinstance(layer, Labels):
         return DrawnLabels(slide, labels_on_slide(layer, slide_layer, viewer), EXCLUDE in layer.name.casefold())
-    shapes = shapes_on_slide(layer, slide_layer, viewer)
-    line = next((shape for shape in shapes if shape.is_line), None)
-    if line is not None:
+    regions, lines = shapes_on_slide(layer, slide_layer, viewer)
+    if lines:
         raise SlideError(
-            f"{layer.name!r} holds a {line.kind}, which has no area, expected rectangles, ellipses and polygons: "
+            f"{layer.name!r} holds a {lines[0]}, which has no area, expected rectangles, ellipses and polygons: "
             "delete it, or draw a polygon instead."
         )
-    annotations = [
-        Annotation(f"{layer.name} {shape.index + 1}", "exclude" if shape.excludes else "include", ((shape.ring,),))
-        for shape in shapes
-        if shape.has_area
-    ]
+    annotations = [replace(region, name=f"{layer.name} {index + 1}") for index, region in regions.items()]
     here = tuple(annotation for annotation in annotations if annotation.bounds(slide.shape).area)
     # what is left out of another slide leaves all of this one
     are_all_excluded = bool(annotations) and all(one.kind == "exclude" for one in annotations)
