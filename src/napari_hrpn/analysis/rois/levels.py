@@ -117,13 +117,13 @@ class RoiImages:
         """Height and width in full-resolution pixels."""
         return self.real.slide.shape
 
-    def level_for(self, area_px: float, most_px: float) -> SharedLevel:
-        """Finest level at which an area has no more than so many pixels.
+    def level_for(self, region: Region, most_px: float) -> SharedLevel:
+        """Finest level at which the rectangle around a region has no more than so many pixels.
 
         Parameters
         ----------
-        area_px : float
-            In full-resolution pixels.
+        region : Region
+            Of the real slide.
         most_px : float
             What can be afforded.
 
@@ -132,7 +132,8 @@ class RoiImages:
         SharedLevel
             The coarsest where none is coarse enough.
         """
-        fits = (level for level in self.levels if area_px / math.prod(level.downsample) <= most_px)
+        area = region.bounds(self.shape).area
+        fits = (level for level in self.levels if area / math.prod(level.downsample) <= most_px)
         return next(fits, self.levels[-1])
 
 

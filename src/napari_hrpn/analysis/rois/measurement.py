@@ -127,7 +127,7 @@ def preview_roi(
     SlideError
         If they cannot be read.
     """
-    level = images.level_for(roi.bounds(images.shape).area, most_px)
+    level = images.level_for(roi, most_px)
     inside, block = _Inside(roi, images.finished, level.downsample), _block(images, roi, level, cache)
     if density_range is None or not _is_within(level, block, inside, density_range):
         density_range = _density_range_of(_chosen(level, block, inside))
@@ -166,11 +166,7 @@ def measure_roi(
     SlideError
         If they cannot be read.
     """
-    coarse, finest, finished = (
-        images.level_for(roi.bounds(images.shape).area, LOOK_PX),
-        images.levels[0],
-        images.finished,
-    )
+    coarse, finest, finished = images.level_for(roi, LOOK_PX), images.levels[0], images.finished
     inside, block = _Inside(roi, finished), _block(images, roi, coarse)
     inside_block = inside if coarse is finest else _Inside(roi, finished, coarse.downsample)
     density_range = _density_range_of(_chosen(coarse, block, inside_block))
