@@ -17,7 +17,6 @@ import numpy as np
 from qtpy.QtTest import QTest
 from scipy import stats
 
-from napari_hrpn.analysis import roi_mask
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget
 from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import open_slide
@@ -47,7 +46,7 @@ def compare_with_scipy(widget: RoiCorrelationWidget) -> None:
     for row in widget.rows():
         assert row.measurement is not None
         height, width = real.shape
-        mask = roi_mask(row.listed.roi, slice(0, height), slice(0, width))
+        mask = row.listed.roi.within(slice(0, height), slice(0, width))
         for image, numbers, each in zip(pair.predictions, row.measurement.numbers, predicted, strict=True):
             line, found = stats.linregress(real[mask], each[mask]), numbers.regression
             rmse = np.sqrt(np.mean((real[mask] - each[mask]) ** 2))

@@ -13,7 +13,7 @@ from napari_hrpn.analysis.joint_histogram import PairBins, pair_counts
 from napari_hrpn.analysis.moments import AgreementSums, update
 from napari_hrpn.core import Box, TileGrid, covering, reflected
 from napari_hrpn.core.plain_text import csv_cell, text_of_cell
-from napari_hrpn.slides import Annotation, Slide, annotation_mask, open_slide, read_geojson, write_geojson
+from napari_hrpn.slides import Annotation, Slide, open_slide, read_geojson, write_geojson
 from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
 
 settings.register_profile(
@@ -101,10 +101,10 @@ RINGS = st.lists(POINTS, min_size=3, max_size=7, unique=True).map(lambda points:
 @given(st.lists(RINGS, min_size=1, max_size=3), st.integers(1, 39), st.integers(1, 39))
 def test_a_region_is_the_same_in_pieces(rings, row, column):
     region = Annotation("a", "include", tuple((ring,) for ring in rings))
-    whole = annotation_mask(region, slice(0, 40), slice(0, 40))
+    whole = region.within(slice(0, 40), slice(0, 40))
     for rows in (slice(0, row), slice(row, 40)):
         for columns in (slice(0, column), slice(column, 40)):
-            np.testing.assert_array_equal(annotation_mask(region, rows, columns), whole[rows, columns])
+            np.testing.assert_array_equal(region.within(rows, columns), whole[rows, columns])
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

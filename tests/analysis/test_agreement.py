@@ -14,14 +14,13 @@ from threadpoolctl import threadpool_limits
 from napari_hrpn.analysis import (
     AgreementError,
     AgreementSums,
-    TissueMask,
     agreement,
     compute,
     slide_agreement,
     update,
 )
 from napari_hrpn.core import drive
-from napari_hrpn.slides import Slide
+from napari_hrpn.slides import RegionMask, Slide
 
 RAMP = np.arange(10, dtype=np.int16)
 
@@ -217,7 +216,7 @@ def test_slides_agree_as_their_arrays_do() -> None:
     real, predicted = images(np.uint8, size=2500)
     coarse = np.zeros((40, 40), bool)
     coarse[5:20, 10:] = True
-    tissue = TissueMask(coarse, (62.5, 62.5), 0)
+    tissue = RegionMask(coarse, (62.5, 62.5))
     steps = slide_agreement(slide(real), 0, slide(predicted), tissue=tissue)
     reports = []
     result = drive(steps, reports.append)

@@ -30,8 +30,8 @@ from napari_hrpn.analysis import (
     vessel_mask,
 )
 from napari_hrpn.analysis.evaluation import pixels
-from napari_hrpn.core import drive
-from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, annotation_mask, coarser_levels
+from napari_hrpn.core import Box, drive
+from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, coarser_levels
 from support.predictions import make_slide
 
 ROLES = ChannelRoles(0, 1, 2)
@@ -81,7 +81,7 @@ def test_intervals_are_those_of_the_pixels_in_memory(real: Slide) -> None:
     assert part.findings.rois[0].intervals == expected
     # one that reaches beyond the slide is cut off there
     assert part.findings.rois[1].agreement.n == 60 * 60
-    assert part.findings.rois[1].box_px == (0, 60, 0, 60)
+    assert part.findings.rois[1].box_px == Box(0, 60, 0, 60)
     assert part.findings.tissue is None
     assert part.findings.region == "frame"
 
@@ -287,8 +287,8 @@ def test_many_regions_have_their_numbers_without_densities_wherever_blocks_end(
     for index, (one, other) in enumerate(zip(whole.findings.rois, parts.findings.rois, strict=True)):
         assert (one.density is None) == (index >= 3)
         assert replace(one, density=None).__dict__ == replace(other, density=None).__dict__
-        inside = tuple(slice(*one.box_px[2 * axis : 2 * axis + 2]) for axis in range(2))
-        chosen = annotation_mask(rois[index], *inside)
+        inside = one.box_px.slices
+        chosen = rois[index].within(*inside)
         assert one.regression.pearson_r == pytest.approx(np.corrcoef(y[inside][chosen], p[inside][chosen])[0, 1])
 
 

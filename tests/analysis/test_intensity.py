@@ -4,9 +4,9 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_hrpn.analysis import TissueMask, background_levels, tissue_percentiles
+from napari_hrpn.analysis import background_levels, tissue_percentiles
 from napari_hrpn.analysis.intensity import SAMPLES
-from napari_hrpn.slides import Slide
+from napari_hrpn.slides import RegionMask, Slide
 
 SIZE = 2100
 
@@ -16,10 +16,10 @@ def slide(pixels: np.ndarray) -> Slide:
     return Slide(levels, ("DAPI", "CD31", "QD"), (0.5, 0.5), Path("made-up"), stored_levels=3)
 
 
-def left_half() -> TissueMask:
+def left_half() -> RegionMask:
     mask = np.zeros((525, 525), bool)
     mask[:, :263] = True
-    return TissueMask(mask, (4.0, 4.0), 2)
+    return RegionMask(mask, (4.0, 4.0))
 
 
 def test_percentiles_are_those_of_the_tissue_alone() -> None:
@@ -33,7 +33,7 @@ def test_percentiles_are_those_of_the_tissue_alone() -> None:
 
 def test_percentiles_of_one_level_are_exact_where_it_is_small() -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (3, SIZE, SIZE), dtype=np.uint8)
-    everywhere = TissueMask(np.ones((525, 525), bool), (4.0, 4.0), 2)
+    everywhere = RegionMask(np.ones((525, 525), bool), (4.0, 4.0))
     found = tissue_percentiles(slide(pixels), [1], everywhere, [5, 95], 2.0)
     np.testing.assert_array_equal(found[0], np.percentile(pixels[1, ::4, ::4], [5, 95]))
 
@@ -41,13 +41,13 @@ def test_percentiles_of_one_level_are_exact_where_it_is_small() -> None:
 def test_a_large_level_is_sampled_evenly_within_the_memory() -> None:
     pixels = np.random.default_rng(2).integers(0, 1000, (3, SIZE, SIZE), dtype=np.uint16)
     assert pixels[0].size > SAMPLES
-    everywhere = TissueMask(np.ones((525, 525), bool), (4.0, 4.0), 2)
+    everywhere = RegionMask(np.ones((525, 525), bool), (4.0, 4.0))
     found = tissue_percentiles(slide(pixels), [0], everywhere, [10, 90], 0.5)
     np.testing.assert_allclose(found[0], [100, 900], atol=5)
 
 
 def test_no_tissue_gives_zeros() -> None:
-    nowhere = TissueMask(np.zeros((525, 525), bool), (4.0, 4.0), 2)
+    nowhere = RegionMask(np.zeros((525, 525), bool), (4.0, 4.0))
     found = tissue_percentiles(slide(np.ones((3, SIZE, SIZE), np.uint8)), [0, 1], nowhere, [1, 99], 2.0)
     assert found.tolist() == [[0, 0], [0, 0]]
 
@@ -62,16 +62,16 @@ def test_background_is_the_median_outside_the_tissue() -> None:
 
 
 def test_there_is_no_background_where_all_is_tissue() -> None:
-    everywhere = TissueMask(np.ones((525, 525), bool), (4.0, 4.0), 2)
+    everywhere = RegionMask(np.ones((525, 525), bool), (4.0, 4.0))
     assert background_levels(slide(np.ones((3, SIZE, SIZE), np.uint8)), [0], everywhere) is None
 
 
-def small(pixels: np.ndarray) -> tuple[Slide, TissueMask]:
+def small(pixels: np.ndarray) -> tuple[Slide, RegionMask]:
     """A slide of one level, whose left half is tissue."""
     left = np.zeros(pixels.shape[1:], bool)
     left[:, : pixels.shape[2] // 2] = True
     level = da.from_array(pixels, chunks=(1, 64, 64))
-    return Slide((level,), ("DAPI", "CD31"), (0.5, 0.5), Path("made-up")), TissueMask(left, (1.0, 1.0), 0)
+    return Slide((level,), ("DAPI", "CD31"), (0.5, 0.5), Path("made-up")), RegionMask(left, (1.0, 1.0))
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30, -3.4e38])

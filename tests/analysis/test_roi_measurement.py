@@ -9,7 +9,6 @@ from scipy import ndimage, stats
 
 from napari_hrpn.analysis import (
     AgreementError,
-    LabelledRoi,
     SlideComparison,
     block_bootstrap,
     colocalization,
@@ -23,7 +22,7 @@ from napari_hrpn.analysis import (
 )
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core import drive
-from napari_hrpn.slides import Annotation, ChannelRoles, Slide, coarser_levels
+from napari_hrpn.slides import Annotation, ChannelRoles, LabelRegion, Slide, coarser_levels
 
 SHAPE = (700, 1001)
 
@@ -119,7 +118,7 @@ def test_pixels_of_a_label_under_rotation():
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     row, column = np.rint(np.tensordot(matrix, np.stack([y, x]), 1) + offset[:, None, None]).astype(int)
     mask = (row >= 30) & (row < 100) & (column >= 40) & (column < 120)
-    found = drive(measure_roi(images(real, first), LabelledRoi("cell", inside, matrix, offset)))
+    found = drive(measure_roi(images(real, first), LabelRegion("cell", inside, matrix, offset)))
     assert mask.sum() > 10_000
     assert_is_scipys(found.numbers[0], real[mask], first[mask])
 

@@ -16,7 +16,6 @@ from napari_hrpn.analysis import (
     PairBins,
     PairCounts,
     SlidePairs,
-    TissueMask,
     agreement,
     block_scan,
     pair_counts,
@@ -27,7 +26,7 @@ from napari_hrpn.analysis.block_scan import PixelBlock
 from napari_hrpn.analysis.intensity_histogram import bins_between, bins_of_types
 from napari_hrpn.analysis.slide_pairs import PairCounter
 from napari_hrpn.core import Progress, drive
-from napari_hrpn.slides import Annotation, ChunkCache, RegionMask, Slide, SlideError, annotation_mask, region_mask
+from napari_hrpn.slides import Annotation, ChunkCache, RegionMask, Slide, SlideError, region_mask
 
 Result = TypeVar("Result")
 SIZE = (2200, 2600)
@@ -68,7 +67,7 @@ def test_tissue_frame_and_regions_are_those_of_arrays_cut_by_hand() -> None:
     y, p = images()
     coarse = np.zeros((44, 52), bool)
     coarse[5:20, 10:] = True
-    tissue = TissueMask(coarse, (50.0, 50.0), 0)
+    tissue = RegionMask(coarse, (50.0, 50.0))
     field = np.array([[100.0, 1900], [100, 2800], [964, 2800], [964, 1900]])
     triangle = np.array([[2100.3, 10.2], [1500.7, 900.1], [1990, 1400]])
     drawn = [Annotation("field", "include", ((field,),)), Annotation("triangle", "exclude", ((triangle,),))]
@@ -110,7 +109,7 @@ def test_chunks_make_no_difference(
 
 def test_tissue_of_the_same_pixels_and_frame_agree_with_the_agreement() -> None:
     y, p = images(np.uint8, (300, 400))
-    tissue = TissueMask(np.arange(12).reshape(3, 4) % 3 > 0, (100.0, 100.0), 0)
+    tissue = RegionMask(np.arange(12).reshape(3, 4) % 3 > 0, (100.0, 100.0))
     inside = np.kron(tissue.mask, np.ones((100, 100), bool))
     result, _ = followed(slide_agreement(slide(y), 0, slide(p), tissue=tissue))
     assert (result.tissue, result.frame) == (agreement(y, p, inside), agreement(y, p))
@@ -160,7 +159,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(AgreementError, match="one size"):
         compared(slide(y), slide(p[1:]))
     with pytest.raises(AgreementError, match="a mask covers"):
-        compared(slide(y), slide(p), tissue=TissueMask(np.ones((5, 5), bool), (20.0, 20.0), 0))
+        compared(slide(y), slide(p), tissue=RegionMask(np.ones((5, 5), bool), (20.0, 20.0)))
     holed = p.astype(np.float32)
     holed[3, 4] = np.nan
     with pytest.raises(AgreementError, match="predicted image has pixels that are not finite"):
@@ -183,7 +182,7 @@ def test_regions_that_blocks_cut_are_counted_as_if_whole_in_memory_that_does_not
     bins = PairBins(bins_of_types(*(pixels.dtype for pixels in (y, p))) or bins_between(0, 1000, whole=False), (0, 250))
 
     def settle(index: int, counts: PairCounts, blocks: BlockSums) -> bool:
-        inside = annotation_mask(rois[index], *(slice(0, size) for size in y.shape))
+        inside = rois[index].within(*(slice(0, size) for size in y.shape))
         whole = pair_counts(y, p, inside, PairBins(bins.values, counts.density_range))
         levels = [(one.real, one.predicted, one.smaller, one.both_zero, one.n) for one in (counts, whole)]
         assert float(counts.sums.product) == pytest.approx(float(whole.sums.product), rel=1e-12)

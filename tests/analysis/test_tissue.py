@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_hrpn.analysis import TissueMask, TissueSettings, tissue, tissue_mask
-from napari_hrpn.slides import Slide, coarser_levels, open_slide
+from napari_hrpn.analysis import TissueSettings, tissue, tissue_mask
+from napari_hrpn.core import Box
+from napari_hrpn.slides import RegionMask, Slide, coarser_levels, open_slide
 
 PIXEL_UM = 1.0
 
@@ -31,7 +32,7 @@ def nuclei_in(region: np.ndarray, seed: int = 0) -> np.ndarray:
     return (spots + 10 + generator.normal(0, 2, region.shape)).clip(0, 255).astype(np.uint8)
 
 
-def upsampled(tissue: TissueMask, size: int) -> np.ndarray:
+def upsampled(tissue: RegionMask, size: int) -> np.ndarray:
     return tissue.within(slice(0, size), slice(0, size))
 
 
@@ -93,7 +94,8 @@ def test_no_pixel_size_makes_it_long_or_large(pixel_um: float) -> None:
 
 def test_of_a_slide_with_coarse_pixels_no_more_than_a_bounded_level_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tissue, "MOST_PX", 60_000)
-    assert tissue_mask(slide(nuclei_in(disc(400, 150, (200, 200))), 500.0), 0).level == 1
+    coarse = slide(nuclei_in(disc(400, 150, (200, 200))), 500.0)
+    assert tissue_mask(coarse, 0).mask.shape == coarse.levels[1].shape[1:]
 
 
 def test_looks_at_a_coarse_level_only() -> None:
@@ -107,34 +109,35 @@ def test_looks_at_a_coarse_level_only() -> None:
     )
     levels = (finest, da.from_array(coarse, chunks=(1, 512, 512)))
     made_up = Slide(levels, ("DAPI",), (2.0, 2.0), Path("made-up"), stored_levels=2)
-    assert tissue_mask(made_up, 0).level == 1
+    assert tissue_mask(made_up, 0).mask.shape == coarse.shape[1:]
 
 
 @pytest.mark.parametrize("factor", [4.0, 3.9])
 def test_meets_is_true_wherever_a_pixel_within_is_tissue(factor: float) -> None:
     generator = np.random.default_rng(1)
-    tissue = TissueMask(generator.random((25, 25)) < 0.02, (factor, factor), 2)
+    tissue = RegionMask(generator.random((25, 25)) < 0.02, (factor, factor))
     size = int(25 * factor)
     full = tissue.within(slice(0, size), slice(0, size))
     for y0, x0 in generator.integers(0, size - 1, (200, 2)):
         y1, x1 = (int(start + generator.integers(1, size - start + 1)) for start in (y0, x0))
         if full[y0:y1, x0:x1].any():
-            assert tissue.meets(y0, y1, x0, x1)
+            assert tissue.meets(Box(y0, y1, x0, x1))
 
 
 def test_meets_is_false_where_no_tissue_is_near() -> None:
     mask = np.zeros((10, 10), bool)
     mask[2, 3] = True
-    tissue = TissueMask(mask, (8.0, 8.0), 3)
-    assert tissue.meets(16, 17, 24, 25)
-    assert not tissue.meets(24, 80, 0, 80)
-    assert not tissue.meets(0, 16, 0, 80)
-    assert not tissue.meets(-32, 0, -32, 0)
+    tissue = RegionMask(mask, (8.0, 8.0))
+    assert tissue.meets(Box(16, 17, 24, 25))
+    assert not tissue.meets(Box(24, 80, 0, 80))
+    assert not tissue.meets(Box(0, 16, 0, 80))
+    assert not tissue.meets(Box(-32, 0, -32, 0))
 
 
 def test_real_section_is_found(shared_data: Path) -> None:
-    found = tissue_mask(open_slide(shared_data / "merck" / "z0708.ome.tif"), 0)
-    image = open_slide(shared_data / "merck" / "z0708.ome.tif").levels[found.level][0].compute()
+    slide = open_slide(shared_data / "merck" / "z0708.ome.tif")
+    found = tissue_mask(slide, 0)
+    (image,) = (level[0].compute() for level in slide.levels if level.shape[1:] == found.mask.shape)
     bright = image > np.percentile(image, 97)
     assert (found.mask & bright).sum() > 0.99 * bright.sum()
     assert 0.05 < found.fraction < 0.9

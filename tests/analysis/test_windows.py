@@ -29,7 +29,7 @@ from napari_hrpn.analysis.metrics import PAGE, Metric
 from napari_hrpn.analysis.slide_pairs import PairCounter
 from napari_hrpn.analysis.windows import Window, Windows
 from napari_hrpn.core import drive
-from napari_hrpn.slides import Annotation, FinishedTiles, RegionMask, Slide, annotation_mask
+from napari_hrpn.slides import Annotation, FinishedTiles, RegionMask, Slide
 
 SIZE = (190, 260)
 
@@ -91,7 +91,7 @@ def test_blocks_make_no_difference(chunks: tuple[int, int], dtype: str) -> None:
     found = drive(steps)
     everywhere = np.ones(SIZE, bool)
     inside = [np.kron(coarse, np.ones((10, 10), bool)), everywhere]
-    inside += [annotation_mask(roi, slice(0, SIZE[0]), slice(0, SIZE[1])) for roi in rois]
+    inside += [roi.within(slice(0, SIZE[0]), slice(0, SIZE[1])) for roi in rois]
     for window in windows.asked:
         whole = window.values(y.astype(float), p.astype(float), 250.0)
         for counts, mask in zip((found.tissue, found.frame, *found.rois), inside, strict=True):
@@ -151,7 +151,7 @@ def test_regions_that_are_drawn_and_evaluated_have_the_value_of_the_whole_image(
         for each in (y, p)
     )
     pair = ProbeImage("real", real, 0), ProbeImage("p", predicted, 0)
-    inside = annotation_mask(region, *(slice(0, size) for size in SIZE))
+    inside = region.within(*(slice(0, size) for size in SIZE))
     expected = local_products(y.astype(float), p.astype(float), 255.0)[inside].mean()
     drawn = drive(measure_roi(roi_images(pair[0], pair[1:]), region, resamples=100)).numbers[0]
     assert METRIC.value(drawn) == pytest.approx(expected, rel=1e-12)

@@ -21,8 +21,7 @@ from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import load_checkpoint, save_checkpoint
 from napari_hrpn.reports.cohort import cohort_differences, cohort_rows, cohort_summary
 from napari_hrpn.reports.folder import read_evaluation
-from napari_hrpn.slides import open_slide, read_geojson
-from napari_hrpn.slides.regions import read_regions, region_mask
+from napari_hrpn.slides import open_slide, read_geojson, read_regions, region_mask
 from napari_hrpn.training import RunFolder, RunRequest, SlideEntry, recipe_settings
 from support.mutants import byte_mutants, fault_of, json_bytes, json_mutants
 from support.ome_zarr import write_image

@@ -1,4 +1,5 @@
 import json
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,12 @@ import tifffile
 from PIL import Image
 from skimage.draw import polygon2mask
 
+from napari_hrpn.core import Box
 from napari_hrpn.slides import (
     Annotation,
     RegionMask,
     SlideError,
     SlideWarning,
-    annotation_mask,
     read_regions,
     region_mask,
     write_geojson,
@@ -77,7 +78,7 @@ def test_each_region_without_what_is_excluded_has_the_pixels_of_all_of_them() ->
     drawn = [included(SQUARE + 10, kind="exclude"), included(SQUARE), far, included(SQUARE + 20, SQUARE * 0.5 + 40)]
     regions = without_excluded(drawn)
     assert [len(each.excluded) for each in regions] == [1, 1]
-    masks = [annotation_mask(each, slice(0, 100), slice(5, 120)) for each in regions]
+    masks = [each.within(slice(0, 100), slice(5, 120)) for each in regions]
     np.testing.assert_array_equal(masks[0] | masks[1], region_mask(drawn, (100, 120)).mask[:, 5:])
 
 
@@ -112,7 +113,7 @@ def test_large_slide_has_a_coarse_mask_with_the_same_area() -> None:
     regions = region_mask([included(SQUARE * 1000)], (100_000, 90_000))
     assert max(regions.mask.shape) == 4096
     assert regions.fraction == pytest.approx(40_000 * 40_000 / 9e9, rel=1e-3)
-    assert regions.bounds == pytest.approx((10_000, 50_000, 20_000, 60_000), abs=25)
+    assert astuple(regions.bounds((100_000, 90_000))) == pytest.approx((10_000, 50_000, 20_000, 60_000), abs=25)
 
 
 def test_small_slide_has_a_mask_of_its_own_size() -> None:
@@ -160,13 +161,14 @@ def test_share_is_the_mean_of_the_pixels_inside_the_slide(factor: float) -> None
         )
         part = fine[(rows > y0) & (rows < y1)][:, (columns > x0) & (columns < x1)]
         if part.size > 500:
-            assert regions.share(y0, y1, x0, x1) == pytest.approx(part.mean(), abs=0.03)
+            assert regions.share(Box(y0, y1, x0, x1)) == pytest.approx(part.mean(), abs=0.03)
 
 
 def test_share_beside_the_slide_is_zero_and_of_all_of_it_the_fraction() -> None:
     regions = random_mask((30, 25), (4.0, 4.0))
-    assert regions.share(-50, 0, 0, 10) == regions.share(200, 300, 0, 10) == regions.share(5, 5, 0, 10) == 0
-    assert regions.share(-9, 999, -9, 999) == pytest.approx(regions.fraction)
+    for rows in ((-50, 0), (200, 300), (5, 5)):
+        assert regions.share(Box(*rows, 0, 10)) == 0
+    assert regions.share(Box(-9, 999, -9, 999)) == pytest.approx(regions.fraction)
 
 
 def test_intersection_is_inside_both_at_the_finer_level() -> None:
@@ -181,8 +183,8 @@ def test_intersection_is_inside_both_at_the_finer_level() -> None:
 def test_bounds_hold_all_of_it_and_no_more() -> None:
     mask = np.zeros((10, 10), bool)
     mask[2:5, 7] = True
-    assert RegionMask(mask, (8.0, 4.0)).bounds == (16, 40, 28, 32)
-    assert RegionMask(np.zeros((10, 10), bool), (8.0, 4.0)).bounds == (0, 0, 0, 0)
+    assert RegionMask(mask, (8.0, 4.0)).bounds((80, 40)) == Box(16, 40, 28, 32)
+    assert RegionMask(np.zeros((10, 10), bool), (8.0, 4.0)).bounds((80, 40)) == Box(0, 0, 0, 0)
 
 
 def test_digest_tells_masks_apart() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_hrpn.analysis import tissue_mask
+from napari_hrpn.core import Box
 from napari_hrpn.slides import RegionMask
 from napari_hrpn.training import count_patches, recipe_settings
 from napari_hrpn.training.data.patch_grid import CoveredArea, _grid_cells, selected_cells, suffices
@@ -40,7 +41,7 @@ def test_covered_area_is_the_share_of_the_region_mask(downsample):
     y0, x0 = random.integers(height, size=100), random.integers(width, size=100)
     y1, x1 = random.integers(y0 + 1, height + 1), random.integers(x0 + 1, width + 1)
     found = CoveredArea(regions.mask, regions.downsample).share(y0, y1, x0, x1)
-    expected = [regions.share(*map(int, box)) for box in zip(y0, y1, x0, x1, strict=True)]
+    expected = [regions.share(Box(*map(int, box))) for box in zip(y0, y1, x0, x1, strict=True)]
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -80,7 +81,7 @@ def test_cells_need_enough_tissue():
     pixels[:, :, 256:] += 1000
     slide = training_slide(pixels)
     mask = tissue_mask(slide.slide, 0)
-    expected = [box for box in boxes(_grid_cells((512, 512), 64)) if mask.share(*box) >= 0.5]
+    expected = [box for box in boxes(_grid_cells((512, 512), 64)) if mask.share(Box(*box)) >= 0.5]
     found = boxes(selected_cells(slide, replace(GRID, minimum_tissue=0.5)))
     assert found == expected
     assert 0 < len(found) < 64

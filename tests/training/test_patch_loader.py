@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_hrpn.core import drive
+from napari_hrpn.core import Box, drive
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.training import TrainingError, cut_patches, recipe_settings
 from napari_hrpn.training.data import patch_loader
@@ -160,7 +160,7 @@ def test_crops_are_squares_of_the_slide_with_enough_of_the_regions(source):
     inside = regions.within(slice(0, shape[0]), slice(0, shape[1]))
     valid = np.concatenate([batch.valid[:, 0] for batch in found])
     for patch, seen, (y, x) in zip(np.concatenate([grey(batch) for batch in found]), valid, places, strict=True):
-        assert regions.share(y, y + 64, x, x + 64) > 0.5 - 1e-9
+        assert regions.share(Box(y, y + 64, x, x + 64)) > 0.5 - 1e-9
         np.testing.assert_array_equal(patch, pixels[:, y : y + 64, x : x + 64])
         np.testing.assert_array_equal(seen, inside[y : y + 64, x : x + 64])
     # some of them lie on several cells, in either direction
@@ -309,7 +309,7 @@ def test_validation_on_regions_that_miss_the_grid_takes_a_crop_that_qualifies(so
     here = source(shape, CROPS, regions, cut_regions=regions)
     ((y, x),) = origins(validation_batches([here], CROPS, 4))
     assert (y, x) not in {(i, j) for i in (100, 164) for j in (100, 164)}
-    assert regions.share(y, y + 64, x, x + 64) > 0.5 - 1e-9
+    assert regions.share(Box(y, y + 64, x, x + 64)) > 0.5 - 1e-9
 
 
 @pytest.mark.parametrize("settings", [GRID, CROPS])

@@ -1,3 +1,4 @@
+from dataclasses import astuple
 from pathlib import Path
 
 import dask.array as da
@@ -93,7 +94,7 @@ def test_single_tumour_is_cut_along_its_longer_side(shape: tuple[int, int]) -> N
     assert "part of x, the only tumour" in split.note
     axis = int(np.argmax(shape))
     for one, other in zip(split.train, split.validation, strict=True):
-        first, second = one.regions.bounds, other.regions.bounds
+        first, second = (astuple(half.regions.bounds(shape)) for half in (one, other))
         assert second[2 * axis] - first[2 * axis + 1] >= 64
         assert second[2 * (1 - axis) :][:2] == first[2 * (1 - axis) :][:2] == (0, 300)
         share = area(other.regions) / (area(one.regions) + area(other.regions))
@@ -112,8 +113,9 @@ def test_cut_follows_the_regions_and_keeps_to_them() -> None:
     both = train.regions.mask | validation.regions.mask
     assert not (both & ~mask).any()
     # the region is longer along y, though the slide is along x
-    assert train.regions.bounds[2:] == validation.regions.bounds[2:] == (40, 120)
-    assert validation.regions.bounds[0] - train.regions.bounds[1] >= 64
+    first, second = (half.regions.bounds(half.slide.shape) for half in (train, validation))
+    assert (first.x0, first.x1) == (second.x0, second.x1) == (40, 120)
+    assert second.y0 - first.y1 >= 64
     assert area(validation.regions) / both.sum() / 16 == pytest.approx(0.25, abs=0.05)
 
 
@@ -124,7 +126,7 @@ def test_regions_far_apart_are_parted_between_them() -> None:
     (train,), (validation,) = split.train, split.validation
     assert train.regions.mask.any()
     assert validation.regions.mask.any()
-    assert train.regions.bounds[1] > 0
+    assert train.regions.bounds(train.slide.shape).y1 > 0
 
 
 def test_slide_too_small_to_cut_is_trained_on_whole_and_alone_refused() -> None:

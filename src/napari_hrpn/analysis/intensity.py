@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.tissue import TissueMask
     from napari_hrpn.slides import RegionMask, Slide
 
 SAMPLES = 4_000_000
@@ -66,17 +65,17 @@ def _percentiles(
     return np.percentile(there, percentiles) if len(there) else np.full(len(percentiles), np.nan)
 
 
-def background_levels(slide: Slide, channels: Sequence[int], tissue: TissueMask) -> NDArray[np.float32] | None:
+def background_levels(slide: Slide, channels: Sequence[int], tissue: RegionMask) -> NDArray[np.float32] | None:
     """Grey levels of blank glass.
 
     Parameters
     ----------
     slide : Slide
-        Read at the level of the mask.
+        Read at the level that the mask was made from.
     channels : sequence of int
         Channels to look at.
-    tissue : TissueMask
-        Pixels inside are left out.
+    tissue : RegionMask
+        At a level of the slide; pixels inside are left out.
 
     Returns
     -------
@@ -87,7 +86,7 @@ def background_levels(slide: Slide, channels: Sequence[int], tissue: TissueMask)
     outside = ~tissue.mask
     if not outside.any():
         return None
-    level = slide.levels[tissue.level]
+    level = next(level for level in slide.levels if level.shape[1:] == tissue.mask.shape)
     return np.array([_background(np.asarray(level[channel].compute()), outside) for channel in channels], np.float32)
 
 

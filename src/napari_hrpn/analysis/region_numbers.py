@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.joint_histogram import PairCounts
     from napari_hrpn.analysis.moments import AgreementSums
     from napari_hrpn.analysis.windows import Window, WindowSums
+    from napari_hrpn.core import Box
     from napari_hrpn.settings import EvaluationSettings
 
 
@@ -50,8 +51,8 @@ class RegionNumbers:
         Grey levels that it spans.
     intervals : BlockIntervals or None
         Of r and slope; None in a preview, and of the frame beside a tissue.
-    box_px : tuple of int or None
-        Rows y0 to y1 and columns x0 to x1 around a region of interest, within the slide.
+    box_px : Box or None
+        The rectangle around a region of interest, within the slide.
     colocalization : Colocalization or None
         With Costes' thresholds; of regions of interest, where it was asked for.
     blocks : BlockSums or None
@@ -71,7 +72,7 @@ class RegionNumbers:
     density: NDArray[np.int64] | None
     density_range: tuple[float, float]
     intervals: BlockIntervals | None = None
-    box_px: tuple[int, int, int, int] | None = None
+    box_px: Box | None = None
     colocalization: Colocalization | None = None
     blocks: BlockSums | None = None
     difference: BlockDifferences | None = None

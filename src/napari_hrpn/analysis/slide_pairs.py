@@ -18,10 +18,9 @@ from napari_hrpn.analysis.pair_counters import (
     no_pairs,
     scan_pairs,
 )
-from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.analysis.windows import window_sums
 from napari_hrpn.core import Progress
-from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
+from napari_hrpn.slides import RegionMask, in_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.blocks import BlockSums
     from napari_hrpn.analysis.windows import Values, Windows
-    from napari_hrpn.slides import ChunkCache, FinishedTiles, Slide
+    from napari_hrpn.slides import ChunkCache, FinishedTiles, Region, Slide
 
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
@@ -74,7 +73,7 @@ def slide_pairs(
     predicted_channel: int = 0,
     *,
     tissue: RegionMask | None = None,
-    rois: Sequence[RegionMask | Annotation] = (),
+    rois: Sequence[Region] = (),
     density_range: tuple[float, float] | None = None,
     block_sides_px: Sequence[int] = (),
     windows: Windows = NO_WINDOWS,
@@ -95,7 +94,7 @@ def slide_pairs(
         Its channel.
     tissue : RegionMask, optional
         Of the real slide.
-    rois : sequence of RegionMask or Annotation
+    rois : sequence of Region
         Regions of the real slide. A pixel is in an annotation if its centre is, whether it includes or excludes.
     density_range : tuple of float, optional
         Grey levels for the densities; none are made where left out.
@@ -143,7 +142,7 @@ class PairCounter(BlockCounter["Looked"]):
         channels: Channels,
         bins: PairBins,
         tissue: RegionMask | None,
-        rois: Sequence[RegionMask | Annotation],
+        rois: Sequence[Region],
         block_sides_px: Sequence[int],
         finished: FinishedTiles | None = None,
         settle: Settle | None = None,
@@ -154,7 +153,8 @@ class PairCounter(BlockCounter["Looked"]):
         self._channels, self._bins, self._tissue, self._finished = channels, bins, tissue, finished
         self._rois, self._sides, self._settle = rois, block_sides_px, settle
         self._densities = len(rois) if densities is None else densities
-        bounds = [[(part.start, part.stop) for part in roi_bounds(roi, channels[0].shape)] for roi in rois]
+        boxes = [roi.bounds(channels[0].shape) for roi in rois]
+        bounds = [[(box.y0, box.y1), (box.x0, box.x1)] for box in boxes]
         self._bounds = np.array(bounds, np.int64).reshape(-1, 2, 2)
         largest = np.argsort(-np.prod(np.diff(self._bounds), axis=1).ravel(), kind="stable")
         self._kept = frozenset(largest[: len(rois) if settle is None else _MOST_KEPT].tolist())
@@ -232,9 +232,8 @@ class PairCounter(BlockCounter["Looked"]):
         return self._windows.maps(block, self._channels, self._finished)
 
     def _count_region(self, index: int, block: PixelBlock, part: Box, maps: Maps) -> CountedPairs:
-        roi, frame = self._rois[index], block.inside(self._finished)[_within(block, part)]
-        inside = roi.within(*part) if isinstance(roi, RegionMask) else annotation_mask(roi, *part)
-        return self._count(index, block, part, inside & frame, maps)
+        frame = block.inside(self._finished)[_within(block, part)]
+        return self._count(index, block, part, self._rois[index].within(*part) & frame, maps)
 
     def _count(self, index: int, block: PixelBlock, part: Box, inside: NDArray[np.bool_], maps: Maps) -> CountedPairs:
         """Counts and block sums of some pixels of a part of a block."""

@@ -134,13 +134,7 @@ def region_on_grid(
     """Which pixels of a part of a grid over a slide lie in a region."""
     if region is None:
         return np.ones((rows.stop - rows.start, columns.stop - columns.start), bool)
-    y, x = (
-        np.minimum((np.arange(part.start, part.stop) + 0.5) * factor / own, size - 1).astype(np.intp)
-        for part, factor, own, size in zip(
-            (rows, columns), downsample, region.downsample, region.mask.shape, strict=True
-        )
-    )
-    return region.mask[np.ix_(y, x)]
+    return region.at_level(rows, columns, downsample)
 
 
 def grey_threshold(
@@ -167,7 +161,7 @@ def _scale(image: LevelChannel, region: RegionMask | None) -> tuple[float, float
     if image.pixels.dtype.kind == "u" and image.pixels.dtype.itemsize <= 2:
         return 0.0, 1.0
     if region is None:
-        region = RegionMask(np.ones((1, 1), bool), (float(image.slide.shape[0]), float(image.slide.shape[1])))
+        region = RegionMask.whole(image.slide.shape)
     with np.errstate(invalid="ignore"):
         low, high = tissue_percentiles(image.slide, [image.channel], region, [0, 100], max(image.pixel_um))[0]
     if not (math.isfinite(low) and math.isfinite(high)):

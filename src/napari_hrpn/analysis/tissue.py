@@ -58,24 +58,7 @@ class TissueSettings:
     margin_um: float = 25.0
 
 
-@dataclass(frozen=True, eq=False)
-class TissueMask(RegionMask):
-    """Tissue at a coarse level of a slide.
-
-    Attributes
-    ----------
-    mask : numpy.ndarray of bool, shape (y, x)
-        True on tissue.
-    downsample : tuple of float
-        Full-resolution pixels per pixel of the mask, along y and x.
-    level : int
-        The level that it was made from.
-    """
-
-    level: int
-
-
-def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = None) -> TissueMask:
+def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = None) -> RegionMask:
     """Find the tissue of a slide by its nuclei.
 
     Nuclei are smoothed until they touch, cut at a share of the way from the background (1st percentile) to
@@ -93,8 +76,8 @@ def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = Non
 
     Returns
     -------
-    TissueMask
-        Over the whole slide. A slide without contrast, or with nothing but dust, is all tissue.
+    RegionMask
+        Over the whole slide, at one of its levels. A slide without contrast, or with nothing but dust, is all tissue.
     """
     settings = settings or TissueSettings()
     level = _level(slide, settings)
@@ -105,9 +88,9 @@ def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = Non
     smooth = gaussian(image, sigma=sigma, mode="nearest", preserve_range=True)
     background, bright = np.percentile(smooth, [1, 95])
     if bright <= background:
-        return TissueMask(np.ones(image.shape, bool), slide.downsample(level), level)
+        return RegionMask(np.ones(image.shape, bool), slide.downsample(level))
     mask = smooth > background + settings.threshold * (bright - background)
-    return TissueMask(_tidied(mask, pixel_um, settings), slide.downsample(level), level)
+    return RegionMask(_tidied(mask, pixel_um, settings), slide.downsample(level))
 
 
 def _level(slide: Slide, settings: TissueSettings) -> int:
@@ -191,7 +174,7 @@ def distance_bands(
     for done, tile in enumerate(tiles, start=1):
         furthest_um = ends[-1] + max(vessels.pixel_um) / 2
         distance_um = nearest_in(vessels.mask, tile.core, vessels.pixel_um, furthest_um).edge_um
-        rows, columns = slice(tile.core.y0, tile.core.y1), slice(tile.core.x0, tile.core.x1)
+        rows, columns = tile.core.slices
         inside = region_on_grid(tissue, vessels.downsample, rows, columns) & (distance_um > 0)
         labels[rows, columns] = np.where(inside, 1 + np.searchsorted(ends, distance_um), 0)
         yield Progress(done, len(tiles))
@@ -238,6 +221,6 @@ def periphery(slide: Slide, tissue: RegionMask | None, width_um: float) -> Regio
         return None
     near = np.zeros_like(tissue.mask)
     for tile in distance_tiles(~tissue.mask, level_pixel_um(slide, tissue.downsample), width_um):
-        part = slice(tile.box.y0, tile.box.y1), slice(tile.box.x0, tile.box.x1)
+        part = tile.box.slices
         near[part] = tissue.mask[part] & (tile.distance_um < width_um)
     return RegionMask(near, tissue.downsample)

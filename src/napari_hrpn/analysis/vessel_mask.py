@@ -51,6 +51,8 @@ class VesselMask(RegionMask):
         Height and width of a pixel of the mask in µm.
     threshold : float
         Grey level that it was made with; NaN for a mask that was drawn or edited.
+    name : str
+        What it is called.
     """
 
     pixel_um: tuple[float, float]

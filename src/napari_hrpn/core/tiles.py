@@ -51,6 +51,15 @@ class Box:
         """Pixels; 0 for an empty box."""
         return max(0, self.height) * max(0, self.width)
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an array of shape (y, x)."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def union(self, other: Box) -> Box:
+        """Return the smallest box that holds both."""
+        return Box(min(self.y0, other.y0), max(self.y1, other.y1), min(self.x0, other.x0), max(self.x1, other.x1))
+
     def grown(self, margin: int) -> Box:
         """Return the box with `margin` more pixels on every side."""
         return Box(self.y0 - margin, self.y1 + margin, self.x0 - margin, self.x1 + margin)

@@ -124,7 +124,7 @@ def blur_moments(
     inside, outside = np.zeros((size, size)), np.zeros((size, size))
     for done, tile in enumerate(grid, start=1):
         columns, core = _columns(slide, tile, halo, sigmas_px), tile.core
-        mask = tissue.within(slice(core.y0, core.y1), slice(core.x0, core.x1)).reshape(-1)
+        mask = tissue.within(*core.slices).reshape(-1)
         inside += _products(columns[:, mask])
         outside += _products(columns[:, ~mask])
         yield Progress(done, len(grid))

@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Iterator, Mapping
 
-    from napari_hrpn.analysis import TissueMask
     from napari_hrpn.core import Progress
     from napari_hrpn.experiments.baselines import BlurMoments
     from napari_hrpn.experiments.study import Experiment, Fold, Study, StudySlide
     from napari_hrpn.experiments.study_folder import StudyFolder
     from napari_hrpn.inference import TileReport
     from napari_hrpn.models import Checkpoint
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import RegionMask, Slide
     from napari_hrpn.training import TrainingResult, TrainingSettings, TrainingSlide
 
 _PREDICTIONS = "predictions"
@@ -78,7 +77,7 @@ def network_rows(
 
 
 def _measured_numbers(
-    slide: TrainingSlide, prediction: Slide, tissue: TissueMask
+    slide: TrainingSlide, prediction: Slide, tissue: RegionMask
 ) -> Generator[Progress, None, dict[str, dict[str, Any]]]:
     """Columns of the result by region, from every pixel of a prediction."""
     settings, dtype = EvaluationSettings(), slide.slide.dtype
@@ -124,7 +123,7 @@ def _baselines_of(fold: Fold, moments: Mapping[str, BlurMoments], settings: Trai
                 yield _row(fold, slide, region, asdict(agreement), columns)
 
 
-def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> TissueMask:
+def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> RegionMask:
     """What counts as tissue when a slide is measured."""
     index = settings.channels.index("nuclei") if "nuclei" in settings.channels else 0
     tissue = tissue_mask(slide.slide, slide.inputs[index])

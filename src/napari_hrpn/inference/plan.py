@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
-from napari_hrpn.analysis.tissue import TissueMask, tissue_mask
+from napari_hrpn.analysis.tissue import tissue_mask
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.predictor import choose_device, computes_in
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.predictor import Device, Predictor
     from napari_hrpn.models import Checkpoint, IntensityScaling
     from napari_hrpn.settings import PredictionSettings
-    from napari_hrpn.slides import Location, Slide
+    from napari_hrpn.slides import Location, RegionMask, Slide
 
 _LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
 _LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
@@ -56,7 +56,7 @@ class Plan:
     # larger core is predicted piece by piece), and what is still worth trying when memory runs out
     largest_piece: int
     smallest_piece: int
-    tissue: TissueMask | None  # None where glass is computed as well
+    tissue: RegionMask | None  # None where glass is computed as well
     background: float  # What glass is filled with, in grey levels of the probe
     dtype: np.dtype  # Type of the predicted pixels
     request: dict[str, Any]  # All that decides the pixels, for the store
@@ -68,7 +68,7 @@ class Plan:
             return (tile,)
         core, edge = tile.core, _TISSUE_CELL_PX
         tops, lefts = range(core.y0, core.y1, edge), range(core.x0, core.x1, edge)
-        wanted = [[self.tissue.meets(top, top + edge, left, left + edge) for left in lefts] for top in tops]
+        wanted = [[self.tissue.meets(Box(top, top + edge, left, left + edge)) for left in lefts] for top in tops]
         boxes = (
             Box(core.y0 + edge * box.y0, core.y0 + edge * box.y1, core.x0 + edge * box.x0, core.x0 + edge * box.x1)
             for box in covering(np.array(wanted), self.grid.halo / edge)
@@ -241,7 +241,7 @@ def _refuse_in_slide(path: Location, slide: Slide) -> None:
 
 
 def _scaling_for(
-    stains: Slide, checkpoint: Checkpoint, tissue: TissueMask
+    stains: Slide, checkpoint: Checkpoint, tissue: RegionMask
 ) -> tuple[IntensityScaling, NDArray[np.float64]]:
     scaling, names = checkpoint.card.scaling, stains.channel_names
     wanted = (scaling.low_percentile, scaling.high_percentile)

@@ -9,7 +9,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis import SlideComparison, roi_bounds, tissue_mask
+from napari_hrpn.analysis import SlideComparison, tissue_mask
 from napari_hrpn.analysis.evaluation.slide_comparison import TAKEN_NAMES
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name
@@ -227,7 +227,7 @@ def check_on_slide(rois: Sequence[Annotation], slide: Slide, where: str) -> None
         If one has no pixel of the slide.
     """
     for index, roi in enumerate(rois, start=1):
-        if any(part.start >= part.stop for part in roi_bounds(roi, slide.shape)):
+        if not roi.bounds(slide.shape).area:
             height, width = slide.shape
             msg = (
                 f"region {index} {f'({roi.name}) ' if roi.name else ''}of {where} lies outside of "

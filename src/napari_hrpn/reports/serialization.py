@@ -6,7 +6,7 @@ The rule: all figures, tables and pages are made from these, so a resumed evalua
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def _region(region: RegionNumbers) -> Plain:
     values = {metric.key: metric.value(region) for metric in METRICS}
     plain: Plain = {"region": region.region, **{key: value for key, value in values.items() if value is not None}}
     if region.box_px is not None:
-        plain["box_px"] = list(region.box_px)
+        plain["box_px"] = list(astuple(region.box_px))
     if region.intervals is not None:
         plain["intervals"] = _intervals(region, region.intervals)
     if region.colocalization is not None:

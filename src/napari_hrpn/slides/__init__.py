@@ -1,6 +1,5 @@
 """Slides and their files; `open_slide` opens all formats."""
 
-from napari_hrpn.slides.annotations import Annotation, RegionMask, annotation_mask, included, taken_away
 from napari_hrpn.slides.channel_roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.chunk_cache import ChunkCache
 from napari_hrpn.slides.contrast import contrast_limits
@@ -31,7 +30,9 @@ from napari_hrpn.slides.pyramid_cache import (
     pyramid_cache_bytes,
     pyramid_cache_folder,
 )
-from napari_hrpn.slides.regions import predicted_part, read_regions, region_mask, warn_of_parts_beyond
+from napari_hrpn.slides.region import Annotation, LabelRegion, Region, included, taken_away
+from napari_hrpn.slides.region_files import label_regions, read_regions, warn_of_parts_beyond
+from napari_hrpn.slides.region_mask import RegionMask, predicted_part, region_mask
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.slide_builder import SeriesInfo
 from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
@@ -44,15 +45,16 @@ __all__ = [
     "ChannelRoles",
     "ChunkCache",
     "FinishedTiles",
+    "LabelRegion",
     "Location",
     "PredictionRecord",
     "PyramidCache",
+    "Region",
     "RegionMask",
     "SeriesInfo",
     "Slide",
     "SlideError",
     "SlideWarning",
-    "annotation_mask",
     "as_location",
     "cached_pyramid",
     "channel_colors",
@@ -70,6 +72,7 @@ __all__ = [
     "included",
     "is_address",
     "known_pixels",
+    "label_regions",
     "list_series",
     "local_path",
     "multiscales_metadata",

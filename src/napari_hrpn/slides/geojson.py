@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.core.plain_text import printable
-from napari_hrpn.slides.annotations import Annotation
 from napari_hrpn.slides.errors import SlideError, warn
 from napari_hrpn.slides.location import user_path
+from napari_hrpn.slides.region import Annotation
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides.annotations import Polygons
+    from napari_hrpn.slides.polygons import Polygons
 
 _COLOURS = {"include": [46, 160, 67], "exclude": [200, 60, 60]}
 _EXCLUDING = re.compile(r"(exclude[ds]?|excluding|exclusions?|ignored?|holes?)[\s_.:#-]*\d*\*?", re.IGNORECASE)

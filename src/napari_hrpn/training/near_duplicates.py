@@ -11,6 +11,8 @@ import numpy as np
 from scipy import ndimage, signal
 from skimage.transform import resize_local_mean
 
+from napari_hrpn.core import Box
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -62,13 +64,13 @@ class _View:
         self.name = self.slide.source.name
         self._channel = training_slide.inputs[0]
         regions = training_slide.regions
-        self.bounds = regions.bounds if regions else (0, self.slide.shape[0], 0, self.slide.shape[1])
+        height, width = self.slide.shape
+        self.bounds = regions.bounds(self.slide.shape) if regions else Box(0, height, 0, width)
         self._images: dict[tuple[int, int], NDArray[np.float64]] = {}
 
     def size(self, pixel_size_um: tuple[float, float]) -> tuple[float, float]:
         """Height and width in µm."""
-        y0, y1, x0, x1 = self.bounds
-        return (y1 - y0) * pixel_size_um[0], (x1 - x0) * pixel_size_um[1]
+        return self.bounds.height * pixel_size_um[0], self.bounds.width * pixel_size_um[1]
 
     def image(self, pixel_size_um: tuple[float, float], pixel_um: float) -> NDArray[np.float64]:
         """Detail between the two widths, with pixels of a size in µm."""
@@ -77,8 +79,9 @@ class _View:
             level = self.slide.level_for(pixel_um, assumed_um=max(pixel_size_um))
             (top, bottom), (left, right) = (
                 (round(start / factor), max(round(start / factor) + 1, round(stop / factor)))
-                for start, stop, factor in zip(
-                    self.bounds[::2], self.bounds[1::2], self.slide.downsample(level), strict=True
+                for start, stop, factor in (
+                    (self.bounds.y0, self.bounds.y1, self.slide.downsample(level)[0]),
+                    (self.bounds.x0, self.bounds.x1, self.slide.downsample(level)[1]),
                 )
             )
             pixels = np.asarray(self.slide.levels[level][self._channel, top:bottom, left:right].compute(), np.float64)

@@ -135,8 +135,8 @@ def _cut(slide: TrainingSlide) -> tuple[TrainingSlide, TrainingSlide] | None:
     regions = slide.regions or RegionMask(np.ones_like(tissue.mask), tissue.downsample)
     common = regions.intersected(tissue)
     there = common if common.mask.any() else regions
-    y0, y1, x0, x1 = there.bounds
-    axis = 0 if y1 - y0 >= x1 - x0 else 1
+    bounds = there.bounds(slide.slide.shape)
+    axis = 0 if bounds.height >= bounds.width else 1
     if (edges := _cut_edges(there.mask.sum(axis=1 - axis), there.downsample[axis])) is None:
         return None
     halves = (_between(regions, axis, 0.0, edges[0]), _between(regions, axis, edges[1], np.inf))

@@ -6,7 +6,6 @@ import pytest
 from napari.components import ViewerModel
 from skimage.measure import points_in_poly
 
-from napari_hrpn.analysis import AnalysisError, roi_mask
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.roi_correlation.new_regions import add_boxes, imported_layer, new_layer, read_rois
 from napari_hrpn.plugin.roi_correlation.regions import label_rois, name_last, shape_rois
@@ -67,7 +66,7 @@ def test_pixels_are_those_that_napari_puts_inside(name, kind):
         vertices = box(5, 40, 8, 60)
     layer.add(vertices, shape_type=kind)
     (listed,) = shape_rois(layer, image, viewer).rois
-    mask = roi_mask(listed.roi, *WHOLE)
+    mask = listed.roi.within(*WHOLE)
     expected = centres_inside(image, layer, vertices, kind)
     assert expected.any()
     # an ellipse is a polygon of many points
@@ -83,8 +82,8 @@ def test_layers_in_other_units_meet():
     expected = np.zeros(SHAPE, bool)
     # a millimetre's thousandth is two pixels
     expected[9:29, 19:39] = True
-    assert np.count_nonzero(roi_mask(listed.roi, *WHOLE)) in range(380, 421)
-    assert (roi_mask(listed.roi, *WHOLE) & expected).sum() > 350
+    assert np.count_nonzero(listed.roi.within(*WHOLE)) in range(380, 421)
+    assert (listed.roi.within(*WHOLE) & expected).sum() > 350
 
 
 def test_points_go_to_a_layer_and_back():
@@ -95,7 +94,7 @@ def test_points_go_to_a_layer_and_back():
     for one, added in zip(listed, boxes, strict=True):
         expected = np.zeros(SHAPE, bool)
         expected[added.y0 : added.y1, added.x0 : added.x1] = True
-        np.testing.assert_array_equal(roi_mask(one.roi, *WHOLE), expected)
+        np.testing.assert_array_equal(one.roi.within(*WHOLE), expected)
     corner = points_in_layer(np.array([[0.5, 0.5]]), layer, image, viewer)[0]
     np.testing.assert_allclose(image.world_to_data(layer.data_to_world(corner)), 0, atol=1e-9)
 
@@ -127,7 +126,7 @@ def test_an_imported_polygon_keeps_its_holes():
     expected = np.zeros(SHAPE, bool)
     expected[5:50, 5:80] = True
     expected[20:30, 20:60] = False
-    np.testing.assert_array_equal(roi_mask(listed.roi, *WHOLE), expected)
+    np.testing.assert_array_equal(listed.roi.within(*WHOLE), expected)
     assert listed.name == "holed"
 
 
@@ -143,7 +142,7 @@ def test_what_an_imported_file_excludes_is_taken_away_as_an_evaluation_does(tmp_
     listed = shape_rois(layer, image, viewer)
     assert [one.name for one in listed.rois] == ["core", "rim"]
     for one, expected in zip(listed.rois, included([core, corner, rim]), strict=True):
-        np.testing.assert_array_equal(roi_mask(one.roi, *WHOLE), roi_mask(expected, *WHOLE))
+        np.testing.assert_array_equal(one.roi.within(*WHOLE), expected.within(*WHOLE))
     # one that moves alone is without it too
     (moved,) = shape_rois(layer, image, viewer, {0}, listed.taken).rois
     assert moved.digest == listed.rois[0].digest
@@ -153,8 +152,8 @@ def test_too_many_labels_are_refused():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros(SHAPE))
     labels = viewer.add_labels(np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE), name="cells")
-    with pytest.raises(AnalysisError, match=r"more than 1,000 values, expected one for each region"):
-        label_rois(labels_on_slide(labels, image, viewer))
+    with pytest.raises(SlideError, match=r"more than 1,000 values, expected one for each region"):
+        label_rois(labels, labels_on_slide(labels, image, viewer))
     stack = viewer.add_labels(np.zeros((2, 3, 4), int))
     with pytest.raises(SlideError, match="3 dimensions"):
         labels_on_slide(stack, image, viewer)

@@ -2,18 +2,16 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.analysis import (
-    LabelledRoi,
     colocalize_roi,
     measure_roi,
-    roi_digest,
     roi_images,
-    roi_mask,
 )
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core import drive
@@ -28,7 +26,7 @@ from napari_hrpn.plugin.roi_correlation.exports import (
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.plugin.roi_correlation.result_panel import numbers_html, summary_html
 from napari_hrpn.plugin.roi_correlation.results import RoiRow, RoiTable
-from napari_hrpn.slides import Annotation, SlideError, read_geojson
+from napari_hrpn.slides import Annotation, LabelRegion, SlideError, read_geojson
 from support.roi_shapes import box
 
 WINDOW = slice(0, 500), slice(0, 640)
@@ -47,11 +45,11 @@ def exported(pixels, make_slide):
     inside[30:40, 50:80] = False
     rois = [
         Annotation("ROI 1", "include", ((box(-40, 210, 20, 260) + 0.5,),)),
-        LabelledRoi("label 4", inside, np.eye(2), np.array([-300.0, -200.0])),
+        LabelRegion("label 4", inside, np.eye(2), np.array([-300.0, -200.0])),
     ]
     rows = []
     for index, roi in enumerate(rois):
-        rows.append(RoiRow(ListedRoi(index, roi.name, roi, roi_digest(roi)), drive(measure_roi(compared, roi))))
+        rows.append(RoiRow(ListedRoi(index, roi), drive(measure_roi(compared, roi))))
     return Exported(compared, tuple(rows), "drawn")
 
 
@@ -105,7 +103,7 @@ def test_regions_come_back_from_geojson_with_the_same_pixels(exported, tmp_path)
     write_rois_geojson(exported, path)
     for found, row in zip(read_geojson(path), exported.rows, strict=True):
         assert found.name == row.listed.name
-        np.testing.assert_array_equal(roi_mask(found, *WINDOW), roi_mask(row.listed.roi, *WINDOW))
+        np.testing.assert_array_equal(found.within(*WINDOW), row.listed.roi.within(*WINDOW))
         assert found.measurements["GANDA: Slope"] == row.measurement.numbers[1].regression.slope
         assert found.measurements["n px"] == row.measurement.n
     collection = json.loads(path.read_text("utf-8"))
@@ -166,7 +164,7 @@ def test_the_widget_asks_where_and_says_what_it_did(drawn, tmp_path, monkeypatch
 def test_the_table_sorts_by_number_and_what_is_not_measured_comes_last(exported, qtbot):
     table = RoiTable()
     qtbot.addWidget(table)
-    waiting = RoiRow(ListedRoi(7, "ROI 8", exported.rows[0].listed.roi, "x"))
+    waiting = RoiRow(ListedRoi(7, replace(exported.rows[0].listed.roi, name="ROI 8")))
     table.show_regions([waiting, *exported.rows], exported.names)
     last = table.columnCount() - 1
     table.sortByColumn(last, table.horizontalHeader().sortIndicatorOrder())

@@ -7,7 +7,7 @@ import pytest
 
 from napari_hrpn.analysis import iou_at, pair_counts
 from napari_hrpn.core import Box, drive
-from napari_hrpn.plugin.parts.compared_region import Region, found_region
+from napari_hrpn.plugin.parts.compared_region import found_region
 from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
 from napari_hrpn.plugin.threshold_miou.overlap import (
     BOTH,
@@ -59,7 +59,7 @@ def expected_labels(real, predicted, threshold):
 
 
 def compared(pair):
-    return ComparedLevels(pair, Region("", None))
+    return ComparedLevels(pair, RegionMask.whole(pair.real.slide.shape))
 
 
 def run(generator):
@@ -142,11 +142,11 @@ REGIONS = {
     "frame": (None, lambda: np.ones((700, 900), bool)),
     "mask": (MASK, lambda: MASK.within(slice(0, 700), slice(0, 900))),
     "shapes": (
-        DrawnShapes("tumour", (rectangle(ROI), rectangle(Box(500, 650, 20, 90)))),
+        DrawnShapes("tumour", (700, 900), (rectangle(ROI), rectangle(Box(500, 650, 20, 90)))),
         lambda: filled((ROI, Box(500, 650, 20, 90))),
     ),
     "hole": (
-        DrawnShapes("tumour", (rectangle(ROI), rectangle(Box(100, 200, 200, 300), "exclude"))),
+        DrawnShapes("tumour", (700, 900), (rectangle(ROI), rectangle(Box(100, 200, 200, 300), "exclude"))),
         lambda: filled((ROI,)) & ~filled((Box(100, 200, 200, 300),)),
     ),
 }
@@ -193,7 +193,7 @@ def test_a_region_is_the_same_part_at_every_level(level):
     whole = MASK.within(slice(0, 704), slice(0, 896))
     step = 2**level
     box = Box(16 // step, 320 // step, 64 // step, 512 // step)
-    inside = Region("", MASK).inside(box, (step, step))
+    inside = MASK.at_level(*box.slices, (step, step))
     share = whole[16:320, 64:512].reshape(box.height, step, box.width, step).mean(axis=(1, 3))
     assert inside.shape == (box.height, box.width)
     clear = (share == 0) | (share == 1)
@@ -201,10 +201,11 @@ def test_a_region_is_the_same_part_at_every_level(level):
 
 
 def test_no_shapes_are_everywhere_and_keys_tell_regions_apart():
-    assert found_region("", DrawnShapes("tumour", ()), (700, 900)).part is None
+    everywhere = found_region("", DrawnShapes("tumour", (700, 900), ()), (700, 900))
+    assert everywhere.within(slice(0, 700), slice(0, 900)).all()
     found = [found_region("", wanted, (700, 900)) for wanted, _ in REGIONS.values()]
-    assert len({region.key for region in found}) == len(found)
-    assert found[2].key == found_region("again", REGIONS["shapes"][0], (700, 900)).key
+    assert len({region.digest for region in found}) == len(found)
+    assert found[2].digest == found_region("again", REGIONS["shapes"][0], (700, 900)).digest
 
 
 @pytest.mark.parametrize("level", range(0, 200, 7))

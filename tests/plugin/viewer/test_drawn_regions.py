@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from napari_hrpn.core import Box
 from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.plugin.viewer.drawn_regions import drawn_regions
 from napari_hrpn.slides import SlideError, open_slide, read_geojson, read_regions
@@ -160,6 +161,15 @@ def test_labels_of_the_same_pixels_come_back_pixel_for_pixel(viewer, slide, imag
     np.testing.assert_array_equal(read_regions(path, slide.shape).mask, painted != 0)
 
 
+def test_labels_are_one_region_as_their_file_is(viewer, slide, image, tmp_path):
+    painted = np.zeros((40, 30), np.uint8)
+    painted[3:9, 5:8] = painted[20, 20] = 7
+    for name in ("labels", "exclude"):
+        labels = viewer.add_labels(painted, scale=(1.3, 2.1), rotate=20, units=image.units, name=name)
+        drawn = drawn_regions(labels, slide, image, viewer)
+        assert drawn.region().digest == read_regions(drawn.write(tmp_path), slide.shape).digest
+
+
 def test_labels_are_resampled_through_both_transforms(viewer, slide, image, tmp_path):
     # 4 slide pixels per label and turned by 90 degrees; label (i, j) covers 4 x 4 slide pixels
     image.scale = (1, 1)
@@ -207,5 +217,5 @@ def test_labels_of_a_large_slide_are_written_coarsely(viewer, tmp_path):
     path = drawn_regions(labels, slide, image, viewer).write(tmp_path)
     regions = read_regions(path, slide.shape)
     assert regions.mask.shape == (2731, 4096)
-    assert regions.share(2000, 4000, 3000, 6000) == pytest.approx(1, abs=1e-3)
+    assert regions.share(Box(2000, 4000, 3000, 6000)) == pytest.approx(1, abs=1e-3)
     assert regions.fraction == pytest.approx(1 / 9, rel=2e-3)

@@ -125,27 +125,48 @@ def test_the_camera_centre_is_the_pixel_under_the_middle_of_the_view(transform):
     assert camera_centre(viewer, layer) == pytest.approx((12.5, 77.0))
 
 
+def box_of(image, shapes):
+    """The box of some shapes over an image, seen together."""
+    viewer = napari.components.ViewerModel()
+    viewer.layers.extend([image, shapes])
+    return shapes_box(shapes, image, viewer)
+
+
 def test_shapes_and_image_meet_in_the_world():
     image = make_layer(scale=(0.5, 0.5), translate=(10, 0), rotate=90)
     corners = np.array([(9.5, 19.5), (9.5, 49.5), (29.5, 49.5), (29.5, 19.5)])
     in_world = np.array([image.data_to_world(corner) for corner in corners])
     shapes = Shapes([in_world / 2], shape_type="polygon", scale=(2, 2))
-    assert shapes_box(shapes, image) == Box(10, 30, 20, 50)
+    assert box_of(image, shapes) == Box(10, 30, 20, 50)
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "ellipse"])
+@pytest.mark.parametrize("units", ["mm", "nm", "pixel"])
+def test_shapes_in_other_units_are_over_the_pixels_that_they_are_seen_on(kind, units):
+    image = make_layer(scale=(0.5, 0.25), units=("um", "um"))
+    # where one layer is in pixels, napari draws numbers as they are
+    um = {"mm": 1000, "nm": 0.001, "pixel": 1}[units]
+    shapes = Shapes(
+        [np.array([(9.5, 19.5), (9.5, 49.5), (29.5, 49.5), (29.5, 19.5)])],
+        shape_type=kind,
+        scale=np.divide((0.5, 0.25), um),
+        units=(units, units),
+    )
+    assert box_of(image, shapes) == Box(10, 30, 20, 50)
 
 
 def test_selected_shapes_count_before_all_shapes():
     image = make_layer()
     shapes = Shapes([np.array([(5, 5), (20, 20)]), np.array([(40, 60), (70, 90)])], shape_type="rectangle")
-    assert shapes_box(shapes, image) == Box(5, 71, 5, 91)
+    assert box_of(image, shapes) == Box(5, 71, 5, 91)
     shapes.selected_data = {1}
-    assert shapes_box(shapes, image) == Box(40, 71, 60, 91)
+    assert box_of(image, shapes) == Box(40, 71, 60, 91)
 
 
 def test_no_box_without_shapes_on_the_image():
-    image = make_layer()
-    assert shapes_box(Shapes(), image) is None
+    assert box_of(make_layer(), Shapes()) is None
     outside = Shapes([np.array([(500, 500), (520, 520)])], shape_type="rectangle")
-    assert shapes_box(outside, image) is None
+    assert box_of(make_layer(), outside) is None
 
 
 def test_a_slide_is_found_by_its_layers():

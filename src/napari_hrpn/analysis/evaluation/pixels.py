@@ -29,10 +29,9 @@ from napari_hrpn.analysis.joint_histogram import PairBins
 from napari_hrpn.analysis.metrics import windows_of
 from napari_hrpn.analysis.pair_counters import PairRange
 from napari_hrpn.analysis.region_numbers import RegionNumbers, grey_level_range, region_numbers
-from napari_hrpn.analysis.rois.block_sides import block_side
-from napari_hrpn.analysis.rois.geometry import roi_bounds
+from napari_hrpn.analysis.rois.levels import block_side
 from napari_hrpn.analysis.slide_pairs import PairCounter
-from napari_hrpn.slides import ChunkCache, annotation_mask
+from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.joint_histogram import PairCounts
     from napari_hrpn.analysis.slide_pairs import SlidePairs
     from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.core import Box
     from napari_hrpn.settings import EvaluationSettings
     from napari_hrpn.slides import Annotation
 
@@ -151,10 +151,8 @@ class PixelsPart:
     def _reading_order(self) -> list[int]:
         """Numbers of the regions, those of one chunk in a row, so that it is decoded once for all of them."""
         shape, (height, width) = self._comparison.real.slide.shape, self.channels[0].chunksize
-        bounds = [roi_bounds(roi, shape) for roi in self._comparison.rois]
-        return sorted(
-            range(len(bounds)), key=lambda index: (bounds[index][0].start // height, bounds[index][1].start // width)
-        )
+        boxes = [roi.bounds(shape) for roi in self._comparison.rois]
+        return sorted(range(len(boxes)), key=lambda index: (boxes[index].y0 // height, boxes[index].x0 // width))
 
 
 def pixels_part(prediction: str) -> str:
@@ -202,9 +200,9 @@ class _Numbers:
 
     def placed(self, roi: Annotation, found: RegionNumbers) -> RegionNumbers:
         """A region of interest with its box, and with Costes' thresholds where it fits into memory."""
-        rows, columns = roi_bounds(roi, self.comparison.real.slide.shape)
-        box = rows.start, rows.stop, columns.start, columns.stop
-        return replace(found, box_px=box, colocalization=self._colocalized(roi, rows, columns, found.agreement.n))
+        box = roi.bounds(self.comparison.real.slide.shape)
+        colocalized = self._colocalized(roi, box, found.agreement.n)
+        return replace(found, box_px=box, colocalization=colocalized)
 
     def _histogram(self, counts: PairCounts) -> SharedHistogram:
         images = [counts.real, counts.predicted]
@@ -212,15 +210,13 @@ class _Numbers:
             return SharedHistogram(np.array([0.0, 1.0]), np.zeros((2, 1), np.int64))
         return histogram(images, whole=has_whole_numbers(self.comparison.real, self.prediction))
 
-    def _colocalized(self, roi: Annotation, rows: slice, columns: slice, n: int) -> Colocalization | None:
-        area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    def _colocalized(self, roi: Annotation, box: Box, n: int) -> Colocalization | None:
         if not n:
             return None
-        if area > MOST_COLOCALIZED_PX:
+        if box.area > MOST_COLOCALIZED_PX:
             nan = math.nan
-            why = too_large_words(area).rstrip(".")
+            why = too_large_words(box.area).rstrip(".")
             return Colocalization(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, n, why)
-        y, p = (self.cache.read(channel, rows, columns) for channel in self.channels)
-        finished = self.comparison.finished
-        inside = annotation_mask(roi, rows, columns)
-        return colocalization(y, p, inside if finished is None else inside & finished.within(rows, columns))
+        y, p = (self.cache.read(channel, *box.slices) for channel in self.channels)
+        finished, inside = self.comparison.finished, roi.within(*box.slices)
+        return colocalization(y, p, inside if finished is None else inside & finished.within(*box.slices))

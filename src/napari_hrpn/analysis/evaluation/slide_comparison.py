@@ -89,8 +89,5 @@ class SlideComparison:
     @property
     def everywhere(self) -> RegionMask:
         """The tissue, or the whole frame where it is not known; of unfinished predictions what is there."""
-        import numpy as np
-
-        height, width = self.real.slide.shape
-        frame = RegionMask(np.ones((1, 1), bool), (float(height), float(width)))
-        return predicted_part(self.tissue or frame, self.finished, (height, width))
+        shape = self.real.slide.shape
+        return predicted_part(self.tissue or RegionMask.whole(shape), self.finished, shape)

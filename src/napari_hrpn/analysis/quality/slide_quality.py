@@ -14,14 +14,13 @@ from napari_hrpn.analysis.quality.findings import Finding, findings_of
 from napari_hrpn.analysis.quality.grey_levels import GreyLevels, grey_levels
 from napari_hrpn.analysis.quality.stitching import Stitching, stitching
 from napari_hrpn.analysis.tissue import tissue_mask
-from napari_hrpn.core import Progress
+from napari_hrpn.core import Box, Progress
 from napari_hrpn.slides import guess_roles, with_known_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from napari_hrpn.analysis.tissue import TissueMask
-    from napari_hrpn.slides import ChannelRoles, Slide
+    from napari_hrpn.slides import ChannelRoles, RegionMask, Slide
 
 _BLOCK_PX = 512
 _MOST_BLOCKS = 32
@@ -45,18 +44,18 @@ def _coarse_level(slide: Slide) -> int | None:
     return level if _is_affordable(slide, level) else None
 
 
-def _quick_tissue(slide: Slide, nuclei: int | None) -> TissueMask | None:
+def _quick_tissue(slide: Slide, nuclei: int | None) -> RegionMask | None:
     """Tissue of a slide, if it can be found in seconds."""
     return tissue_mask(slide, nuclei or 0) if _is_affordable(slide, slide.level_for(_TISSUE_PIXEL_UM)) else None
 
 
-def _sample_boxes(slide: Slide, tissue: TissueMask | None) -> list[tuple[slice, slice]]:
+def _sample_boxes(slide: Slide, tissue: RegionMask | None) -> list[tuple[slice, slice]]:
     """Blocks to look at, at full resolution."""
     starts = [_starts(size) for size in slide.shape]
     edges = [min(_BLOCK_PX, size) for size in slide.shape]
     boxes = [(slice(y, y + edges[0]), slice(x, x + edges[1])) for y in starts[0] for x in starts[1]]
     if tissue is not None:
-        shares = [tissue.share(y.start, y.stop, x.start, x.stop) for y, x in boxes]
+        shares = [tissue.share(Box(y.start, y.stop, x.start, x.stop)) for y, x in boxes]
         least = min(_LEAST_TISSUE, max(shares))
         boxes = [box for box, share in zip(boxes, shares, strict=True) if share >= least]
     chosen = np.random.default_rng(0).permutation(len(boxes))[:_MOST_BLOCKS]

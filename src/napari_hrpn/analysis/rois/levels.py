@@ -1,13 +1,15 @@
-"""Levels that several images of one size have in common, and the pixels of a region at one of them."""
+"""Levels of images on which regions are looked at: those in common, and that which shows the correlation length."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.analysis.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
+from napari_hrpn.analysis.moments import checked_image
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core.errors import AgreementError
 from napari_hrpn.slides import in_all
@@ -16,8 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import dask.array as da
+    from numpy.typing import NDArray
 
-    from napari_hrpn.slides import FinishedTiles
+    from napari_hrpn.core import Box
+    from napari_hrpn.slides import ChunkCache, FinishedTiles, Region
+
+# a correlation length is found as well on a coarser level
+_LOOKED_AT_PX = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +117,13 @@ class RoiImages:
         """Height and width in full-resolution pixels."""
         return self.real.slide.shape
 
-    def level_for(self, area_px: float, most_px: float) -> SharedLevel:
-        """Finest level at which an area has no more than so many pixels.
+    def level_for(self, region: Region, most_px: float) -> SharedLevel:
+        """Finest level at which the rectangle around a region has no more than so many pixels.
 
         Parameters
         ----------
-        area_px : float
-            In full-resolution pixels.
+        region : Region
+            Of the real slide.
         most_px : float
             What can be afforded.
 
@@ -125,7 +132,8 @@ class RoiImages:
         SharedLevel
             The coarsest where none is coarse enough.
         """
-        fits = (level for level in self.levels if area_px / math.prod(level.downsample) <= most_px)
+        area = region.bounds(self.shape).area
+        fits = (level for level in self.levels if area / math.prod(level.downsample) <= most_px)
         return next(fits, self.levels[-1])
 
 
@@ -164,3 +172,46 @@ def roi_images(real: ProbeImage, predictions: tuple[ProbeImage, ...]) -> RoiImag
 
 def _pyramid(image: ProbeImage) -> list[da.Array]:
     return [level[image.channel] for level in image.slide.levels]
+
+
+def block_side(
+    real: ProbeImage,
+    prediction: ProbeImage,
+    region: Region,
+    finished: FinishedTiles | None = None,
+    cache: ChunkCache | None = None,
+) -> int:
+    """Side of the blocks of a bootstrap of any region, as `block_side_px` of pixels in memory."""
+    box = region.bounds(real.slide.shape)
+    if not box.area:
+        return 1
+    looks = [_look(image, region, box, finished, cache) for image in (real, prediction)]
+    length = max(correlation_length_px(pixels, mask) * factor for pixels, mask, factor in looks)
+    _, mask, factor = looks[0]
+    area = float(mask.sum()) * factor**2
+    return max(1, math.ceil(max(BLOCK_LENGTHS * length, math.sqrt(area / MOST_BLOCKS))))
+
+
+def _look(
+    image: ProbeImage, region: Region, box: Box, finished: FinishedTiles | None, cache: ChunkCache | None
+) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
+    """A region on the finest level on which it is small, which of its pixels are inside, and how coarse that is."""
+    slide = image.slide
+    fits = [i for i in range(len(slide.levels)) if box.area / math.prod(slide.downsample(i)) <= _LOOKED_AT_PX]
+    level = min(fits, default=len(slide.levels) - 1)
+    downsample = slide.downsample(level)
+    rows, columns = (
+        slice(int(part.start / factor), max(int(part.start / factor) + 1, math.ceil(part.stop / factor)))
+        for part, factor in zip(box.slices, downsample, strict=True)
+    )
+    if cache is None:
+        pixels = np.asarray(slide.levels[level][image.channel, rows, columns].compute(scheduler="synchronous"))
+    else:
+        height, width = slide.levels[level].shape[1:]
+        part = slice(rows.start, min(rows.stop, height)), slice(columns.start, min(columns.stop, width))
+        pixels = cache.read(slide.levels[level], slice(image.channel, image.channel + 1), *part)[0]
+    mask = region.at_level(rows, columns, downsample)[: pixels.shape[0], : pixels.shape[1]]
+    if finished is not None:
+        mask = mask & finished.within(rows, columns, downsample)[: pixels.shape[0], : pixels.shape[1]]
+    checked_image(pixels, mask, f"image {slide.source.name}")
+    return pixels, mask, math.sqrt(math.prod(downsample))

@@ -25,8 +25,7 @@ from napari_hrpn.analysis.joint_histogram import PairBins
 from napari_hrpn.analysis.metrics import windows_of
 from napari_hrpn.analysis.pair_counters import NO_WINDOWS, PairRange, RegionCounter, scan_pairs
 from napari_hrpn.analysis.region_numbers import RegionNumbers, grey_level_range, region_numbers
-from napari_hrpn.analysis.rois.block_sides import block_side
-from napari_hrpn.analysis.rois.geometry import reaches_beyond, roi_bounds, roi_mask
+from napari_hrpn.analysis.rois.levels import block_side
 from napari_hrpn.core import Progress, drive
 from napari_hrpn.core.errors import AgreementError
 from napari_hrpn.settings import EvaluationSettings
@@ -39,10 +38,9 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.block_scan import BlockCounter
     from napari_hrpn.analysis.pair_counters import CountedPairs, Scan
-    from napari_hrpn.analysis.rois.geometry import Roi
     from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
     from napari_hrpn.analysis.windows import Windows
-    from napari_hrpn.slides import FinishedTiles
+    from napari_hrpn.slides import FinishedTiles, Region
 
 # what is looked at to choose the range of the density, and what a preview may cost
 LOOK_PX = 2**20
@@ -96,7 +94,7 @@ class RoiMeasurement:
 
 def preview_roi(
     images: RoiImages,
-    roi: Roi,
+    roi: Region,
     *,
     cache: ChunkCache | None = None,
     most_px: float = _PREVIEW_PX,
@@ -110,7 +108,7 @@ def preview_roi(
     ----------
     images : RoiImages
         What to compare.
-    roi : Annotation or LabelledRoi
+    roi : Region
         The region.
     cache : ChunkCache, optional
         What pixels are read through; without it they are read anew.
@@ -131,7 +129,7 @@ def preview_roi(
     SlideError
         If they cannot be read.
     """
-    level = images.level_for(_area(images, roi), most_px)
+    level = images.level_for(roi, most_px)
     inside, block = _Inside(roi, images.finished, level.downsample), _block(images, roi, level, cache)
     if density_range is None or not _is_within(level, block, inside, density_range):
         density_range = _density_range_of(_chosen(level, block, inside))
@@ -140,7 +138,7 @@ def preview_roi(
 
 
 def measure_roi(
-    images: RoiImages, roi: Roi, *, resamples: int = 2000, seed: int = 0
+    images: RoiImages, roi: Region, *, resamples: int = 2000, seed: int = 0
 ) -> Generator[Progress, None, RoiMeasurement]:
     """Numbers of a region from every pixel, with intervals; of unfinished predictions what is finished as it begins.
 
@@ -148,7 +146,7 @@ def measure_roi(
     ----------
     images : RoiImages
         What to compare.
-    roi : Annotation or LabelledRoi
+    roi : Region
         The region.
     resamples, seed : int
         Of the block bootstrap.
@@ -170,7 +168,7 @@ def measure_roi(
     SlideError
         If they cannot be read.
     """
-    coarse, finest, finished = images.level_for(_area(images, roi), LOOK_PX), images.levels[0], images.finished
+    coarse, finest, finished = images.level_for(roi, LOOK_PX), images.levels[0], images.finished
     windows = windows_of(grey_level_range(_SETTINGS, finest.arrays[0].dtype))
     border = windows.border if coarse is finest else 0
     inside, block = _Inside(roi, finished), _block(images, roi, coarse, border=border)
@@ -181,21 +179,21 @@ def measure_roi(
     sides = [block_side(images.real, each, roi, finished, cache) for each in images.predictions]
     every = [{*(max(sides[0], side) for side in sides)}, *({side, max(sides[0], side)} for side in sides[1:])]
     # the block may be all there is to read
-    in_blocks = partial(count_blocks, finest.arrays, looks=looks_in_turn, bounds=roi_bounds(roi, images.shape))
+    in_blocks = partial(count_blocks, finest.arrays, looks=looks_in_turn, bounds=roi.bounds(images.shape).slices)
     scan = partial(_count_block, block) if coarse is finest else in_blocks
     counters = yield from _counted(finest, inside, density_range, every, scan, windows)
     settings = replace(_SETTINGS, resamples=resamples, seed=seed)
     return _measurement(images, roi, finest, [counter.pairs for counter in counters], settings, sides)
 
 
-def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
+def colocalize_roi(images: RoiImages, roi: Region) -> tuple[Colocalization, ...]:
     """Co-localisation of each prediction with the real channel in a region, at full resolution.
 
     Parameters
     ----------
     images : RoiImages
         What to compare.
-    roi : Annotation or LabelledRoi
+    roi : Region
         The region; all of it is in memory.
 
     Returns
@@ -210,7 +208,7 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
     SlideError
         If they cannot be read.
     """
-    area = _area(images, roi)
+    area = roi.bounds(images.shape).area
     if area > MOST_COLOCALIZED_PX:
         raise AgreementError(too_large_words(area))
     level = images.levels[0]
@@ -222,21 +220,21 @@ def colocalize_roi(images: RoiImages, roi: Roi) -> tuple[Colocalization, ...]:
 class _Inside:
     """The pixels of a region on a level, of unfinished predictions those that are finished."""
 
-    roi: Roi
+    roi: Region
     finished: FinishedTiles | None
     downsample: tuple[float, float] = (1.0, 1.0)
 
     def within(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Which pixels of a rectangle of the level are inside."""
-        mask = roi_mask(self.roi, rows, columns, self.downsample)
+        mask = self.roi.at_level(rows, columns, self.downsample)
         return mask if self.finished is None else mask & self.finished.within(rows, columns, self.downsample)
 
 
 def _block(
-    images: RoiImages, roi: Roi, level: SharedLevel, cache: ChunkCache | None = None, border: int = 0
+    images: RoiImages, roi: Region, level: SharedLevel, cache: ChunkCache | None = None, border: int = 0
 ) -> PixelBlock:
     """The rectangle around a region on a level."""
-    bounds = zip(roi_bounds(roi, images.shape), level.downsample, level.arrays[0].shape, strict=True)
+    bounds = zip(roi.bounds(images.shape).slices, level.downsample, level.arrays[0].shape, strict=True)
     rows, columns = (
         slice(min(math.floor(part.start / step), size), min(math.ceil(part.stop / step), size))
         for part, step, size in bounds
@@ -297,22 +295,15 @@ def _count_block(block: PixelBlock, counters: Sequence[BlockCounter[Any]]) -> Ge
     yield Progress(1, 1)
 
 
-def _area(images: RoiImages, roi: Roi) -> int:
-    """Pixels of the rectangle around a region."""
-    return math.prod(part.stop - part.start for part in roi_bounds(roi, images.shape))
-
-
 def _measurement(
     images: RoiImages,
-    roi: Roi,
+    roi: Region,
     level: SharedLevel,
     counted: Sequence[CountedPairs],
     settings: EvaluationSettings,
     sides: Sequence[int] = (),
 ) -> RoiMeasurement:
     """Each prediction has blocks as wide as it needs, whatever others need; two are compared on the wider ones."""
-    rows, columns = roi_bounds(roi, images.shape)
-    box_px = rows.start, rows.stop, columns.start, columns.stop
     resampling = {"resamples": settings.resamples, "seed": settings.seed}
     numbers = []
     for k, pairs in enumerate(counted):
@@ -321,6 +312,5 @@ def _measurement(
             both = max(sides[0], sides[k])
             difference = compare_blocks(counted[0].blocks[both], pairs.blocks[both], **resampling)
         found = region_numbers(roi.name, pairs.counts, settings, level.arrays[0].dtype, blocks)
-        numbers.append(replace(found, box_px=box_px, blocks=blocks, difference=difference))
-    is_clipped = reaches_beyond(roi, images.shape)
-    return RoiMeasurement(tuple(numbers), level.number, level.downsample, is_clipped)
+        numbers.append(replace(found, box_px=roi.bounds(images.shape), blocks=blocks, difference=difference))
+    return RoiMeasurement(tuple(numbers), level.number, level.downsample, roi.reaches_beyond(images.shape))

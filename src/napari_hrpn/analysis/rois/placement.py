@@ -131,7 +131,7 @@ def _places(
     corners = np.concatenate([corners, grid[: settings.number * _TRIES_PER_ROI]])
     if tissue is None or settings.least_tissue <= 0:
         return corners
-    shares = np.array([tissue.share(y, y + size[0], x, x + size[1]) for y, x in corners.tolist()])
+    shares = np.array([tissue.share(_box(corner, settings)) for corner in corners])
     return corners[shares >= settings.least_tissue]
 
 

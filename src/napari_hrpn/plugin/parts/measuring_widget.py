@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
     import napari
 
-    from napari_hrpn.analysis import Roi
     from napari_hrpn.plugin.parts.region_form import RegionForm
     from napari_hrpn.plugin.parts.tasks import Part
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import Region, Slide
 
 _UNASKED_WEIGHT = 128e6
 """In pixels that are read: what takes some seconds is measured without being asked."""
@@ -87,7 +86,7 @@ class MeasuringWidget(DockedWidget):
         """What a report takes over from what is chosen here."""
         return ReportChoices()
 
-    def reported_rois(self) -> Sequence[Roi]:
+    def reported_rois(self) -> Sequence[Region]:
         """Regions of interest that a report has a part of its own for."""
         return ()
 

@@ -15,10 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_hrpn.analysis import (
     EvaluationSettings,
-    LabelledRoi,
     ProbeImage,
-    label_outline,
-    outlined,
 )
 from napari_hrpn.core.progress import Progress, relayed
 from napari_hrpn.plugin.parts.folders import folder_beside
@@ -42,11 +39,11 @@ if TYPE_CHECKING:
 
     import napari
 
-    from napari_hrpn.analysis import Roi, VesselMask
+    from napari_hrpn.analysis import VesselMask
     from napari_hrpn.plugin.parts.pair_form import PairForm
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
     from napari_hrpn.plugin.parts.tissue_mask import Tissue
-    from napari_hrpn.slides import RegionMask, Slide
+    from napari_hrpn.slides import Region, RegionMask, Slide
 
 _TOOLTIP = (
     "All numbers and figures of this slide and its predictions as one page, tables and pictures, in a folder of\n"
@@ -92,7 +89,7 @@ class Reported:
     tissue: RegionMask | None
     glass: RegionMask | None
     tissue_words: str  # How the tissue was found; empty where the nuclei of the slide show it
-    rois: tuple[Roi, ...]
+    rois: tuple[Region, ...]
     # Whether this package opened the slide, so that a prediction can say if it is of another one
     is_from_file: bool
     choices: ReportChoices
@@ -136,7 +133,7 @@ def report_request(reported: Reported) -> EvaluationRequest:
         reported.predictions,
         roles_around(slide, named),
         choices.settings,
-        rois=[label_outline(roi) if isinstance(roi, LabelledRoi) else outlined(roi) for roi in reported.rois],
+        rois=[roi.outlined() for roi in reported.rois],
         tissue=reported.tissue,
         glass=reported.glass,
         tissue_words=reported.tissue_words,
@@ -164,7 +161,7 @@ class ReportBar(MeasureBar):
         viewer: napari.Viewer,
         pair_form: PairForm,
         tissue: Tissue,
-        rois: Callable[[], Sequence[Roi]] = tuple,
+        rois: Callable[[], Sequence[Region]] = tuple,
         choices: Callable[[Slide], ReportChoices] = lambda _: ReportChoices(),
     ) -> None:
         super().__init__(_TOOLTIP)

@@ -80,7 +80,7 @@ def _box_of_shapes(viewer: napari.Viewer, reference: Image) -> Box:
     shapes = active if isinstance(active, Shapes) else next(iter(reversed(layers)), None)
     if shapes is None:
         raise UserError("There is no shapes layer: add one, draw around the region, and select the shape.")
-    box = shapes_box(shapes, reference)
+    box = shapes_box(shapes, reference, viewer)
     if box is None:
         raise UserError(f"No shape of {shapes.name!r} lies on the slide: draw one around the region to predict.")
     return box

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn import __version__
-from napari_hrpn.analysis import LabelledRoi, label_outline, outlined, roi_bounds
 from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, ROI_FILE, metrics_in
 from napari_hrpn.plugin.parts.saving import write_figure, write_table
 from napari_hrpn.plugin.roi_correlation.density_plot import draw_density
 from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary
 from napari_hrpn.reports import number
-from napari_hrpn.slides import Annotation, SlideError, slide_name, taken_away, write_geojson
+from napari_hrpn.reports.serialization import finite
+from napari_hrpn.slides import SlideError, slide_name, taken_away, write_geojson
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import RoiImages, RoiMeasurement
     from napari_hrpn.analysis.slide_penetration import ProbeImage
     from napari_hrpn.plugin.roi_correlation.results import Number
+    from napari_hrpn.slides import Annotation
 
 _PANEL_INCHES = 3.6
 
@@ -87,16 +88,15 @@ def tidy_rows(exported: Exported) -> list[dict[str, Any]]:
 
 
 def _place(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[str, Any]:
-    rows, columns = roi_bounds(row.listed.roi, images.shape)
-    pixel_um = images.real.slide.pixel_size_um
+    box, pixel_um = row.listed.roi.bounds(images.shape), images.real.slide.pixel_size_um
     return {
         "slide": slide_name(images.real.slide.source),
         "real": images.real.name,
         "roi": row.listed.name,
-        "x_px": columns.start,
-        "y_px": rows.start,
-        "width_px": columns.stop - columns.start,
-        "height_px": rows.stop - rows.start,
+        "x_px": box.x0,
+        "y_px": box.y0,
+        "width_px": box.width,
+        "height_px": box.height,
         "n": measurement.n,
         "area_um2": None if pixel_um is None else measurement.n * math.prod(pixel_um),
         "beyond_slide": measurement.is_clipped,
@@ -105,7 +105,7 @@ def _place(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[
 
 
 def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: int) -> dict[str, Any]:
-    numbers, record = measurement.numbers[k], row.numbers(k)
+    numbers, record = measurement.numbers[k], row.records[k]
     found: dict[str, Any] = {"prediction": exported.images.predictions[k].name}
     found |= _cells(record, ROI) | _cells(record, ROI_FILE)
     found["block_side_px"] = None if numbers.blocks is None else numbers.blocks.side_px
@@ -174,13 +174,10 @@ def _density_rows(exported: Exported, row: RoiRow) -> list[dict[str, Any]]:
 
 def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
     """A region with its numbers as measurements."""
-    roi = row.listed.roi
-    shape = label_outline(roi) if isinstance(roi, LabelledRoi) else outlined(roi)
     found: dict[str, float] = {}
     if row.measurement is not None:
         found["n px"] = row.measurement.n
-        for k, name in enumerate(exported.names):
-            record = row.numbers(k)
+        for name, record in zip(exported.names, row.records, strict=True):
             for metric in (metric for metric in metrics_in(ROI) if metric.key in record):
                 # as it stands at the head of a sentence, in letters that any program shows
                 title = f"{metric.title[0].upper()}{metric.title[1:]}".replace("²", "2")
@@ -189,7 +186,7 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
                 found[title] = value
                 if interval is not None:
                     found |= {f"{title} low": interval.low, f"{title} high": interval.high}
-    return replace(shape, name=row.listed.name, measurements=found)
+    return replace(row.listed.roi.outlined(), name=row.listed.name, measurements=found)
 
 
 def settings(exported: Exported) -> dict[str, Any]:
@@ -218,9 +215,7 @@ def settings(exported: Exported) -> dict[str, Any]:
             "seed": bootstrap.seed,
         },
         "mean_and_sd": {
-            name: {
-                key: {part: _or_none(value) for part, value in asdict(found).items()} for key, found in means.items()
-            }
+            name: {key: asdict(found) for key, found in means.items()}
             for name, means in zip(exported.names, summary(exported.rows, len(exported.names)), strict=True)
         },
     }
@@ -244,12 +239,8 @@ def _origin_facts(row: RoiRow) -> dict[str, Any]:
     }
 
 
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _write_settings(exported: Exported, path: Path, *, overwrite: bool) -> None:
-    text = json.dumps(settings(exported), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(settings(exported)), indent=1, ensure_ascii=False, allow_nan=False)
     with partial_output(path.with_suffix(".json"), None, overwrite=overwrite) as partial_path:
         partial_path.write_text(text, encoding="utf-8")
 

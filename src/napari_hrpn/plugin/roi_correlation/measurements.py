@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.analysis import RoiImages, RoiMeasurement, colocalize_roi, measure_roi, preview_roi, roi_extent
+from napari_hrpn.analysis import RoiImages, RoiMeasurement, colocalize_roi, measure_roi, preview_roi
 from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.parts.tasks import Finished, Part, in_turn, one_step, who
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
@@ -22,8 +21,9 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Sequence
 
-    from napari_hrpn.analysis import Colocalization, Roi
+    from napari_hrpn.analysis import Colocalization
     from napari_hrpn.core import Progress
+    from napari_hrpn.slides import Region
 
 _FIRST_PX, _LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
 _KEPT_BYTES = 256 << 20
@@ -36,30 +36,21 @@ _PATIENCE_S = 0.02
 _FAST_S = _PATIENCE_S / 4
 _FAST_IN_A_ROW, _SLOW_IN_A_ROW = 12, 3
 
-_Asked: TypeAlias = "tuple[RoiImages, ListedRoi, tuple[float, float] | None]"
-
-
-@dataclass(frozen=True, eq=False)
-class Preview:
-    """Numbers of a region while it moves."""
-
-    images: RoiImages
-    listed: ListedRoi  # The region as it was
-    measurement: RoiMeasurement | ValueError  # The numbers, or why there are none
-    seconds: float  # How long it took
+Measured: TypeAlias = "RoiMeasurement | ValueError"
+"""The numbers of a region, or why there are none."""
 
 
 class Previews(QObject):
     """Measures the newest region that it was asked for, at the level that can be afforded.
 
-    `measured` carries a `Preview`.
+    `measured` carries the region as it was, and its numbers or why there are none.
     """
 
-    measured = Signal(object)
+    measured = Signal(object, object)
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: deque[_Asked] = deque(maxlen=1)
+        self._waiting: deque[tuple[RoiImages, ListedRoi, tuple[float, float] | None]] = deque(maxlen=1)
         self._run: BackgroundRun | None = None
         self._cache = ChunkCache(_KEPT_BYTES)
         self._most_px = _FIRST_PX
@@ -100,27 +91,28 @@ class Previews(QObject):
         run.start()
         return run
 
-    def _measure_waiting(self, stop: threading.Event) -> Generator[Preview, None, None]:
+    def _measure_waiting(self, stop: threading.Event) -> Generator[tuple[ListedRoi, Measured, float], None, None]:
         while self._waiting and not stop.is_set():
             images, listed, density_range = self._waiting.popleft()
             start = time.perf_counter()
-            found: RoiMeasurement | ValueError
+            found: Measured
             try:
                 found = preview_roi(
                     images, listed.roi, cache=self._cache, most_px=self._most_px, density_range=density_range
                 )
             except ValueError as error:
                 found = error
-            yield Preview(images, listed, found, time.perf_counter() - start)
+            yield listed, found, time.perf_counter() - start
 
-    def _take(self, preview: Preview) -> None:
-        self._fast = self._fast + 1 if preview.seconds < _FAST_S else 0
-        self._slow = self._slow + 1 if preview.seconds > _PATIENCE_S else 0
+    def _take(self, found: tuple[ListedRoi, Measured, float]) -> None:
+        listed, measurement, seconds = found
+        self._fast = self._fast + 1 if seconds < _FAST_S else 0
+        self._slow = self._slow + 1 if seconds > _PATIENCE_S else 0
         if self._slow == _SLOW_IN_A_ROW:
             self._slow, self._most_px = 0, max(self._most_px / 2, _LEAST_PX)
         elif self._fast == _FAST_IN_A_ROW:
             self._fast, self._most_px = 0, min(self._most_px * 2, MOST_PX)
-        self.measured.emit(preview)
+        self.measured.emit(listed, measurement)
 
     def _go_on(self) -> None:
         self._run = None
@@ -138,7 +130,7 @@ class Measurements(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.known: dict[str, RoiMeasurement | ValueError] = {}
+        self.known: dict[str, Measured] = {}
         self._run: BackgroundRun | None = None
 
     @property
@@ -183,7 +175,7 @@ def colocalization_part(images: RoiImages, listed: ListedRoi) -> Part:
     return Part(key, words, _area(listed), lambda _: one_step(_colocalized, images, listed))
 
 
-def _measure(images: RoiImages, roi: Roi) -> Generator[Progress, None, RoiMeasurement | ValueError]:
+def _measure(images: RoiImages, roi: Region) -> Generator[Progress, None, Measured]:
     try:
         return (yield from measure_roi(images, roi))
     except ValueError as error:
@@ -199,5 +191,5 @@ def _colocalized(images: RoiImages, listed: ListedRoi) -> tuple[Colocalization, 
 
 
 def _area(listed: ListedRoi) -> float:
-    low, high = roi_extent(listed.roi)
+    low, high = listed.roi.extent
     return float((high - low).prod())

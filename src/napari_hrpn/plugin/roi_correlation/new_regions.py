@@ -17,15 +17,16 @@ from napari.layers import Shapes
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 
-from napari_hrpn.analysis import one_stroke, random_rois, roi_bounds
+from napari_hrpn.analysis import random_rois
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.user_error import sentence_of
-from napari_hrpn.plugin.roi_correlation.regions import NAME, name_last
+from napari_hrpn.plugin.roi_correlation.regions import name_last
 from napari_hrpn.plugin.roi_correlation.results import Origin
 from napari_hrpn.plugin.viewer import placement
-from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, HALF_A_PIXEL, points_in_layer
-from napari_hrpn.slides import Annotation, SlideError, included, read_geojson
+from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, HALF_A_PIXEL, NAME, points_in_layer
+from napari_hrpn.slides import SlideError, included, read_geojson
+from napari_hrpn.slides.polygons import one_stroke
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-    from napari_hrpn.analysis import PlacedRois, RandomRois, Roi
+    from napari_hrpn.analysis import PlacedRois, RandomRois
     from napari_hrpn.plugin.parts.measure_bar import MeasureBar
     from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.plugin.parts.tissue_mask import Tissue
     from napari_hrpn.plugin.roi_correlation.region_form import RoiForm
     from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
+    from napari_hrpn.slides import Annotation, Region
 
 _GEOJSON = "Regions (*.geojson *.json);;All files (*)"
 _NO_SLIDE = "There is no real layer to put regions on: open a slide and its prediction, or choose one under Real."
@@ -53,7 +55,12 @@ class RoiMaker(QObject):
     """Does what the form asks for, and says in a bar what came of it."""
 
     def __init__(
-        self, viewer: napari.Viewer, form: RoiForm, tissue: Tissue, bar: MeasureBar, there: Callable[[], Sequence[Roi]]
+        self,
+        viewer: napari.Viewer,
+        form: RoiForm,
+        tissue: Tissue,
+        bar: MeasureBar,
+        there: Callable[[], Sequence[Region]],
     ) -> None:
         super().__init__()
         self._viewer, self._form, self._tissue, self._bar, self._there = viewer, form, tissue, bar, there
@@ -83,8 +90,8 @@ class RoiMaker(QObject):
         """Where a region comes from."""
         if listed.layer is None:
             return Origin()
-        (box,) = _boxes_around([listed.roi], shape)
-        return Origin(self._files.get(listed.layer), self._random.get(listed.layer, {}).get(box))
+        placed = self._random.get(listed.layer, {})
+        return Origin(self._files.get(listed.layer), placed.get(listed.roi.bounds(shape)))
 
     def draw(self) -> None:
         """Let the user draw a rectangle, in the chosen layer or in a new one."""
@@ -136,7 +143,7 @@ class RoiMaker(QObject):
                 return
         shape = real.slide.shape
         self._task.do(
-            once(random_rois, shape, settings, tissue, _boxes_around(self._there(), shape)),
+            once(random_rois, shape, settings, tissue, [region.bounds(shape) for region in self._there()]),
             lambda placed: self._place(placed, settings, real),
             self._refuse,
         )
@@ -227,7 +234,7 @@ def read_rois(path: Path, shape: tuple[int, int]) -> tuple[Sequence[Annotation],
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         annotations = read_geojson(path)
-    if not any(box.area for box in _boxes_around(included(annotations), shape)):
+    if not any(annotation.bounds(shape).area for annotation in included(annotations)):
         height, width = shape
         raise SlideError(
             f"{path.name} has no region on this slide of {width} x {height} px, expected one at least: choose the "
@@ -240,7 +247,7 @@ def imported_layer(
     annotations: Sequence[Annotation], title: str, image: Image, shape: tuple[int, int], viewer: napari.Viewer
 ) -> Shapes:
     """Show imported regions in a layer of their own."""
-    rings = [one_stroke(annotation) for annotation in annotations]
+    rings = [one_stroke(annotation.rings) for annotation in annotations]
     names = [
         f"{EXCLUDE} {annotation.name}".strip() if annotation.kind == "exclude" else annotation.name or f"ROI {number}"
         for number, annotation in enumerate(annotations, start=1)
@@ -250,11 +257,6 @@ def imported_layer(
 
 def _box_ring(box: Box) -> np.ndarray:
     return np.array([[box.y0, box.x0], [box.y0, box.x1], [box.y1, box.x1], [box.y1, box.x0]], float)
-
-
-def _boxes_around(rois: Sequence[Roi], shape: tuple[int, int]) -> list[Box]:
-    bounds = [roi_bounds(roi, shape) for roi in rois]
-    return [Box(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in bounds]
 
 
 def _is_rectangle(ring: np.ndarray) -> bool:

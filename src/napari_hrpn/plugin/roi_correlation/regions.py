@@ -5,7 +5,7 @@ The data of layers are never replaced, so what napari keeps of them stays as it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,10 @@ import numpy as np
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, Signal
 
-from napari_hrpn.analysis import Roi, labelled_rois, outlined, roi_digest
 from napari_hrpn.plugin.background import NewestTask, once, soon
 from napari_hrpn.plugin.parts.user_error import sentence_of
-from napari_hrpn.plugin.viewer.layer_coordinates import LabelsOnSlide, labels_on_slide, shapes_on_slide
-from napari_hrpn.slides import Annotation, SlideError, included
+from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide, shapes_on_slide
+from napari_hrpn.slides import Annotation, SlideError, included, label_regions
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -28,9 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
+    from napari_hrpn.slides import LabelRegion
 
-NAME = "name"
-"""The feature of a shape that says what it is called."""
 SETTLE_MS = 250
 
 
@@ -39,19 +37,23 @@ class ListedRoi:
     """A region and where it comes from."""
 
     index: int  # Number of the shape in its layer, or value of the label
-    name: str
-    roi: Roi  # In full-resolution pixels of the real slide
-    digest: str  # Fingerprint of its place
+    roi: Annotation | LabelRegion  # In full-resolution pixels of the real slide
     layer: Layer | None = None
+    names_layer: bool = False  # Where regions of several layers are listed
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return f"{self.layer.name}: {self.roi.name}" if self.layer is not None and self.names_layer else self.roi.name
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of its place."""
+        return self.roi.digest
 
     def is_at(self, other: ListedRoi | None) -> bool:
         """Whether another one has its place in its layer."""
         return other is not None and (self.layer, self.index) == (other.layer, other.index)
-
-    def of(self, layer: Layer, prefix: str) -> ListedRoi:
-        """The same as a region of a layer, whose name tells layers apart."""
-        name = prefix + self.name
-        return replace(self, layer=layer, name=name, roi=replace(self.roi, name=name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,34 +71,22 @@ def shape_rois(
     viewer: napari.Viewer,
     only: Container[int] | None = None,
     taken: Sequence[Annotation] = (),
+    *,
+    names_layer: bool = False,
 ) -> _RoiList:
     """Regions of shapes."""
-    shapes = shapes_on_slide(layer, image, viewer, only)
-    areas = [shape for shape in shapes if shape.has_area]
-    taken = (*taken, *(outlined(Annotation("", "exclude", ((shape.ring,),))) for shape in areas if shape.excludes))
-    kept = [shape for shape in areas if not shape.excludes]
-    drawn = [Annotation(_shape_name(layer, shape.index), "include", ((shape.ring,),)) for shape in kept]
-    found = zip([shape.index for shape in kept], included([*drawn, *taken]), strict=True)
-    return _RoiList(
-        tuple(_listed(index, roi) for index, roi in found),
-        _left_out(sum(shape.is_line for shape in shapes), len(taken)),
-        taken,
-    )
+    drawn, lines = shapes_on_slide(layer, image, viewer, only)
+    taken = (*taken, *(one.outlined() for one in drawn.values() if one.kind == "exclude"))
+    kept = {index: one for index, one in drawn.items() if one.kind == "include"}
+    found = zip(kept, included([*kept.values(), *taken]), strict=True)
+    rois = tuple(ListedRoi(index, roi, layer, names_layer) for index, roi in found)
+    return _RoiList(rois, _left_out(len(lines), len(taken)), taken)
 
 
-def label_rois(found: LabelsOnSlide) -> _RoiList:
-    """Regions of labels, one for each value but 0; for any thread."""
-    rois = labelled_rois(found.labels, found.matrix, found.offset)
-    return _RoiList(tuple(_listed(value, roi) for value, roi in rois.items()))
-
-
-def _shape_name(layer: Shapes, index: int) -> str:
-    name = layer.features[NAME].iloc[index] if NAME in layer.features else None
-    return name if isinstance(name, str) and name else f"ROI {index + 1}"
-
-
-def _listed(index: int, roi: Roi) -> ListedRoi:
-    return ListedRoi(index, roi.name, roi, roi_digest(roi))
+def label_rois(layer: Labels, drawn: LabelRegion, *, names_layer: bool = False) -> _RoiList:
+    """Regions of labels, one for each value but 0; for any thread, since it does not touch the layer."""
+    found = label_regions(drawn)
+    return _RoiList(tuple(ListedRoi(value, roi, layer, names_layer) for value, roi in found.items()))
 
 
 def _left_out(lines: int, excluding: int) -> str:
@@ -148,17 +138,13 @@ class FollowedRegions(QObject):
 
     @property
     def rois(self) -> tuple[ListedRoi, ...]:
-        """All regions, named after their layer too where there are several."""
-        return tuple(
-            roi.of(layer, self._prefix(layer))
-            for layer in self.layers
-            for roi in self._lists.get(layer, _RoiList()).rois
-        )
+        """All regions, in the order of the layers."""
+        return tuple(roi for layer in self.layers for roi in self._list_of(layer).rois)
 
     @property
     def note(self) -> str:
         """What is left out and why."""
-        return " ".join(filter(None, (self._lists[layer].note for layer in self.layers if layer in self._lists)))
+        return " ".join(filter(None, (self._list_of(layer).note for layer in self.layers)))
 
     @property
     def is_busy(self) -> bool:
@@ -188,13 +174,13 @@ class FollowedRegions(QObject):
             try:
                 if isinstance(layer, Shapes):
                     self._vertices[layer] = [np.array(vertices) for vertices in layer.data]
-                    self._lists[layer] = shape_rois(layer, image, self._viewer)
+                    self._lists[layer] = shape_rois(layer, image, self._viewer, names_layer=self._has_several)
                 else:
                     labels[layer] = labels_on_slide(layer, image, self._viewer)
             except SlideError as error:
                 self._lists[layer] = _RoiList((), str(error))
         if labels:
-            self._search.do(once(_search, labels), self._take, lambda error: self._take(dict.fromkeys(labels, error)))
+            self._search.do(once(_search, labels, self._has_several), self._take, self._refuse_labels)
         else:
             self.listed.emit()
 
@@ -224,8 +210,12 @@ class FollowedRegions(QObject):
             event.disconnect(callback)
         self._connected, self.layers, self._image = [], (), None
 
-    def _prefix(self, layer: Layer) -> str:
-        return f"{layer.name}: " if len(self.layers) > 1 else ""
+    @property
+    def _has_several(self) -> bool:
+        return len(self.layers) > 1
+
+    def _list_of(self, layer: Shapes | Labels) -> _RoiList:
+        return self._lists.get(layer, _RoiList())
 
     def _listen(self, layer: Shapes | Labels) -> None:
         selected = partial(self._note_selection, layer)
@@ -267,10 +257,10 @@ class FollowedRegions(QObject):
         if not moved:
             return
         self._vertices[layer] = [np.array(vertices) for vertices in now]
-        taken = self._lists.get(layer, _RoiList()).taken
-        found = shape_rois(layer, image, self._viewer, moved, taken).rois
+        taken = self._list_of(layer).taken
+        found = shape_rois(layer, image, self._viewer, moved, taken, names_layer=self._has_several).rois
         if found:
-            self.dragged.emit(found[0].of(layer, self._prefix(layer)))
+            self.dragged.emit(found[0])
         # if the mouse rests, exact numbers come without its being released
         self._settled.start(SETTLE_MS)
 
@@ -286,20 +276,22 @@ class FollowedRegions(QObject):
         if found is not None:
             self.picked.emit(found)
 
-    def _take(self, found: Mapping[Labels, _RoiList | BaseException]) -> None:
-        for layer, rois in found.items():
-            self._lists[layer] = rois if isinstance(rois, _RoiList) else _RoiList((), sentence_of(rois))
+    def _take(self, found: Mapping[Labels, _RoiList]) -> None:
+        self._lists.update(found)
         self.listed.emit()
 
+    def _refuse_labels(self, error: BaseException) -> None:
+        self._take({layer: _RoiList((), sentence_of(error)) for layer in self.layers if isinstance(layer, Labels)})
 
-def _search(wanted: Mapping[Labels, LabelsOnSlide]) -> dict[Labels, _RoiList | ValueError]:
+
+def _search(wanted: Mapping[Labels, LabelRegion], names_layer: bool) -> dict[Labels, _RoiList]:
     """Find the regions of labels in a thread; it touches no layer, they are only keys here."""
-    found: dict[Labels, _RoiList | ValueError] = {}
-    for layer, labels in wanted.items():
+    found = {}
+    for layer, drawn in wanted.items():
         try:
-            found[layer] = label_rois(labels)
-        except ValueError as error:
-            found[layer] = error
+            found[layer] = label_rois(layer, drawn, names_layer=names_layer)
+        except SlideError as error:
+            found[layer] = _RoiList((), str(error))
     return found
 
 

@@ -140,7 +140,7 @@ def numbers_html(row: RoiRow, names: Sequence[str]) -> str:
     """Numbers of one region, a column for each prediction."""
     if row.measurement is None:
         return ""
-    texts = [{key: one.text.replace(" ", "&nbsp;") for key, one in row.numbers(k).items()} for k in range(len(names))]
+    texts = [{key: one.text.replace(" ", "&nbsp;") for key, one in record.items()} for record in row.records]
     # a preview leaves out what takes long
     lines = [(metric.short_title, [found.get(metric.key, "–") for found in texts]) for metric in metrics_in(ROI)]
     lines.append(("n", [f"{row.measurement.n:,}&nbsp;px"]))
@@ -158,12 +158,12 @@ def _colocalization_html(row: RoiRow, names: Sequence[str]) -> str:
     """Manders and Costes of one region, for a label."""
     if row.measurement is None or not row.colocalization:
         return ""
-    records = [row.numbers(k) for k in range(len(names))]
     titled = [metric for metric in metrics_in(ROI_COLOCALIZATION) if metric.title]
     lines = []
     for line, metrics in groupby(titled, lambda metric: metric.line):
         keys = [metric.key for metric in metrics]
-        lines.append((line, ["&nbsp;/&nbsp;".join(number(record[key].value) for key in keys) for record in records]))
+        cells = ["&nbsp;/&nbsp;".join(number(record[key].value) for key in keys) for record in row.records]
+        lines.append((line, cells))
     reasons = {name: [found.reason] for name, found in zip(names, row.colocalization, strict=True)}
     return _table_html(lines, names) + "<br>".join(_whose(reasons))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from magicgui.widgets import CheckBox
@@ -20,7 +21,7 @@ from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from napari_hrpn.analysis import Interval, RegionNumbers
     from napari_hrpn.analysis.metrics import Metric
@@ -65,10 +66,13 @@ class RoiRow:
     colocalization: tuple[Colocalization, ...] = ()  # Of each prediction; empty where it was not asked for
     origin: Origin = Origin()
 
-    def numbers(self, k: int) -> dict[str, Number]:
-        """What is known of a prediction, by the keys of the metrics."""
-        if self.measurement is None:
-            return {}
+    @cached_property
+    def records(self) -> list[dict[str, Number]]:
+        """What is known of each prediction, by the keys of the metrics; empty where nothing is known."""
+        return [self._record(k) for k in range(0 if self.measurement is None else len(self.measurement.numbers))]
+
+    def _record(self, k: int) -> dict[str, Number]:
+        assert self.measurement is not None
         region = self.measurement.numbers[k]
         reason = region.regression.reason
         known = {m.key: _number(m, region, reason) for m in _AGREEMENT if m not in _COLOCALIZED}
@@ -104,7 +108,7 @@ def summary(rows: Sequence[RoiRow], predictions: int) -> list[dict[str, MeanAndS
     """Mean and SD of each number over the regions, by prediction."""
     found = []
     for k in range(predictions):
-        records = [row.numbers(k) for row in rows if row.measurement is not None]
+        records = [row.records[k] for row in rows if row.records]
         keys = [metric.key for metric in (*metrics_in(ROI), *(metrics_in(ROI_DIFFERENCE) if k else ()))]
         found.append({key: mean_and_sd(record[key].value for record in records if key in record) for key in keys})
     return found
@@ -163,10 +167,9 @@ class RoiTable(NumbersTable):
         self._set_titles([("ROI", "Name of the region"), *titles])
         self.setRowCount(len(rows))
         for index, row in enumerate(rows):
-            records = [row.numbers(k) for k in range(len(names))]
             self.setItem(index, 0, _Item(index, row.listed.name, None, row.problem))
             for column, (metric, k) in enumerate(columns, start=1):
-                self.setItem(index, column, _Item(index, *_cell(row, metric, records[k])))
+                self.setItem(index, column, _Item(index, *_cell(row, metric, k)))
         self.resizeColumnsToContents()
         self._fit()
         # sorts by the column that the user has chosen
@@ -229,9 +232,9 @@ def _title(metric: Metric, name: str) -> tuple[str, str]:
     return shown, f"{title}: {metric.definition}{interval}"
 
 
-def _cell(row: RoiRow, metric: Metric, record: Mapping[str, Number]) -> tuple[str, float | None, str]:
+def _cell(row: RoiRow, metric: Metric, k: int) -> tuple[str, float | None, str]:
     """Text, what it is sorted by, and tooltip."""
-    found = record.get(metric.key)
+    found = row.records[k].get(metric.key) if row.records else None
     if found is None:
         return "–" if row.problem else "…", None, row.problem
     if metric.key == "n":

@@ -10,7 +10,7 @@ import napari.viewer
 from magicgui.widgets import PushButton
 from napari.layers import Shapes
 
-from napari_hrpn.analysis import roi_extent, roi_images
+from napari_hrpn.analysis import roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import soon
@@ -22,7 +22,7 @@ from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import go_to
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
 from napari_hrpn.plugin.roi_correlation.exports import Exported, write_roi_figure, write_rois_geojson, write_rois_table
-from napari_hrpn.plugin.roi_correlation.measurements import Measurements, Preview, Previews, colocalization_part
+from napari_hrpn.plugin.roi_correlation.measurements import Measurements, Previews, colocalization_part
 from napari_hrpn.plugin.roi_correlation.new_regions import RoiMaker, name_next
 from napari_hrpn.plugin.roi_correlation.region_form import RoiForm
 from napari_hrpn.plugin.roi_correlation.regions import FollowedRegions
@@ -32,11 +32,13 @@ from napari_hrpn.plugin.roi_correlation.results import RoiRow, RoiTable, short_n
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_hrpn.analysis import Roi, RoiImages, RoiMeasurement
+    from napari_hrpn.analysis import RoiImages, RoiMeasurement
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
     from napari_hrpn.plugin.parts.tasks import Part
+    from napari_hrpn.plugin.roi_correlation.measurements import Measured
     from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
+    from napari_hrpn.slides import Region
 
 _TABLE_MS = 80
 _MOST_COLOCALIZED = 10_000
@@ -108,9 +110,9 @@ class RoiCorrelationWidget(MeasuringWidget):
         """The density."""
         return (self.panel.plot,)
 
-    def reported_rois(self) -> Sequence[Roi]:
+    def reported_rois(self) -> Sequence[Region]:
         """The regions, which a report has too."""
-        return [listed.roi for listed in self._rois.rois]
+        return [replace(listed.roi, name=listed.name) for listed in self._rois.rois]
 
     def show_known(self) -> None:
         """Follow the layers that are chosen; the numbers of another pair go."""
@@ -215,7 +217,7 @@ class RoiCorrelationWidget(MeasuringWidget):
     def _names(self) -> tuple[str, ...]:
         return () if self._images is None else short_names([image.name for image in self._images.predictions])
 
-    def _row(self, listed: ListedRoi, preview: RoiMeasurement | ValueError | None = None) -> RoiRow:
+    def _row(self, listed: ListedRoi, preview: Measured | None = None) -> RoiRow:
         found = preview or self._measurements.known.get(listed.digest)
         if isinstance(found, Exception):
             return RoiRow(listed, problem=str(found))
@@ -285,16 +287,14 @@ class RoiCorrelationWidget(MeasuringWidget):
     def _centre(self, number: int) -> None:
         pair, rois = self._pair, self._rois.rois
         if pair is not None and number < len(rois):
-            (y0, x0), (y1, x1) = (end.round().astype(int).tolist() for end in roi_extent(rois[number].roi))
+            (y0, x0), (y1, x1) = (end.round().astype(int).tolist() for end in rois[number].roi.extent)
             go_to(self._viewer, pair.real.layer, Box(y0, y1, x0, x1))
 
-    def _take_preview(self, preview: Preview) -> None:
+    def _take_preview(self, listed: ListedRoi, found: Measured) -> None:
         current = self._current
         # the exact numbers of where it is now are better than a preview of where it was
-        is_old = current is None or current.digest in self._measurements.known or not current.is_at(preview.listed)
-        if current is None or is_old or preview.images is not self._images:
-            return
-        self.panel.show_region(self._row(current, preview.measurement))
+        if current is not None and current.is_at(listed) and current.digest not in self._measurements.known:
+            self.panel.show_region(self._row(current, found))
 
     def _take_measured(self, digest: str) -> None:
         if self._current is not None and self._current.digest == digest:

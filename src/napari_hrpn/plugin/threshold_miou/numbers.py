@@ -96,7 +96,7 @@ def _levels(overview: Overview, overlaps: Sequence[Overlap], view: View | None) 
         first = f"In view: level {level} of 0 to {last}, {resolution}."
     coarsest = max(overlap.downsample for overlap in overlaps)
     note = "" if coarsest == 1 else " (an estimate)"
-    return f"{first}\nRegion ({overview.region.title}): {_resolution_in_words(coarsest, slide)}{note}."
+    return f"{first}\nRegion ({overview.region.name}): {_resolution_in_words(coarsest, slide)}{note}."
 
 
 def _row(name: str, where: str, counts: PairCounts, threshold: float) -> list[str]:
@@ -118,7 +118,7 @@ def _records(
             yield {
                 "real": overview.pair.real.name,
                 "predicted": name,
-                "region": overview.region.title,
+                "region": overview.region.name,
                 "downsample": overlap.downsample,
                 "point": kind,
                 **asdict(point),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import IouPoint, PairCounts
     from napari_hrpn.core import Progress
-    from napari_hrpn.plugin.parts.compared_region import Region, Wanted
+    from napari_hrpn.plugin.parts.compared_region import Compared, Wanted
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
 
 AFFORDABLE_PX = 2048**2
@@ -51,7 +51,7 @@ class ComparedLevels:
     Some pyramids round an odd size up and others down; what only some have is left out.
     """
 
-    def __init__(self, pair: Pair, region: Region, cache: ChunkCache | None = None) -> None:
+    def __init__(self, pair: Pair, region: Compared, cache: ChunkCache | None = None) -> None:
         self._arrays = _common_levels(pair)
         self._finished = [one.slide.finished for one in pair.predictions]
         self._region = region
@@ -95,8 +95,7 @@ class ComparedLevels:
         labels = _reaches(predicted, threshold)
         labels <<= 1
         labels |= _reaches(real, threshold)
-        if counted is not None:
-            labels *= counted
+        labels *= counted
         return labels
 
     def counts(self, window: Window, prediction: int) -> PairCounts:
@@ -105,15 +104,15 @@ class ComparedLevels:
 
         return pair_counts(*self._read(window, prediction))
 
-    def _read_now(self, window: Window, prediction: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]:
-        """Real and predicted pixels, and which of them are in the region and were predicted; None for all."""
+    def _read_now(self, window: Window, prediction: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+        """Real and predicted pixels, and which of them are in the region and were predicted."""
         real, *predicted = self._arrays[window.level]
         box, downsample, tiles = window.box, self.downsample(window.level), self._finished[prediction]
-        part = slice(box.y0, box.y1), slice(box.x0, box.x1)
-        counted = self._region.inside(box, downsample)
+        part = box.slices
+        # at full resolution, the very pixels that are counted there
+        counted = self._region.at_level(*part, downsample) if window.level else self._region.within(*part)
         if tiles is not None:
-            finished = tiles.within(*part, downsample)
-            counted = finished if counted is None else counted & finished
+            counted &= tiles.within(*part, downsample)
         return self.cache.read(real, *part), self.cache.read(predicted[prediction], *part), counted
 
 
@@ -160,7 +159,7 @@ class Overview:
     """What is known of a pair and a region before all pixels are read."""
 
     pair: Pair
-    region: Region
+    region: Compared
     levels: ComparedLevels
     overlaps: tuple[Overlap, ...]  # Of each prediction, from the finest level that is affordable
 
@@ -184,7 +183,7 @@ def full_key(overview: Overview, prediction: int) -> Hashable:
     """What overlap at full resolution is remembered by."""
     real, predicted = overview.pair.real, overview.pair.predictions[prediction]
     slides = who(real.slide), real.channel, who(predicted.slide), predicted.channel
-    return ("overlap", *slides, overview.region.key)
+    return ("overlap", *slides, overview.region.digest)
 
 
 def full_part(overview: Overview, prediction: int) -> Part:
@@ -197,7 +196,7 @@ def full_part(overview: Overview, prediction: int) -> Part:
 
 
 def full_overlap(
-    real: ComparedChannel, predicted: ComparedChannel, region: Region
+    real: ComparedChannel, predicted: ComparedChannel, region: Compared
 ) -> Generator[Progress, None, Overlap]:
     """Measure overlap at full resolution."""
     counts = yield from region_pairs(real, predicted, region)

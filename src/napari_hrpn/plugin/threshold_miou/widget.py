@@ -220,14 +220,14 @@ class ThresholdMiouWidget(MeasuringWidget):
         is_whole = overview.pair.real.slide.dtype.kind in "iu"
         self.threshold_form.use_counts(overlaps[0].counts.real, is_whole=is_whole)
         if not overlaps[0].counts.n:
-            self.bar.say(f"The region {overview.region.title!r} holds no pixel: choose or draw another one.")
+            self.bar.say(f"The region {overview.region.name!r} holds no pixel: choose or draw another one.")
         curves = [
             Curve(channel.name, self.pair_form.colour_of(channel), overlap.points)
             for channel, overlap in zip(overview.pair.predictions, overlaps, strict=True)
         ]
         coarsest = max(overlap.downsample for overlap in overlaps)
         at_level = "" if coarsest == 1 else f" at 1/{coarsest:.3g}"
-        title = short(overview.region.title, _LONGEST_REGION)
+        title = short(overview.region.name, _LONGEST_REGION)
         self.curves.show_curves(curves, f"{title}{at_level}, n = {overlaps[0].counts.n:,}")
         self._use_threshold()
 

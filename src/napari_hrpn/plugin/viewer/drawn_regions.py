@@ -1,37 +1,31 @@
-"""Drawn regions as a file in pixels of a slide: shapes as GeoJSON, labels as a coarse image.
+"""Regions that are drawn in a layer of shapes or labels, in pixels of a slide: to be measured, or written to a file.
 
-What a layer holds is taken over in the GUI thread; writing it touches no layer any more.
+What a layer holds is taken over in the GUI thread; what is made of it later touches no layer any more.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from napari_hrpn.plugin.viewer.layer_coordinates import (
-    EXCLUDE,
-    HALF_A_PIXEL,
-    LabelsOnSlide,
-    labels_on_slide,
-    shapes_on_slide,
-)
+from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, labels_on_slide, shapes_on_slide
 from napari_hrpn.plugin.viewer.open_slides import slide_title
-from napari_hrpn.slides import Annotation, SlideError, write_geojson
+from napari_hrpn.slides import Annotation, RegionMask, SlideError, region_mask, write_geojson
+from napari_hrpn.slides.region_mask import coarse_grid, filled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Shapes
-    from numpy.typing import NDArray
 
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import LabelRegion, Slide
 
-_LARGEST_LABELS_PX = 4096
+_LARGEST_LABELS_PX = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +33,16 @@ class DrawnShapes:
     """Outlines on a slide."""
 
     title: str
+    shape: tuple[int, int]  # of the slide
     annotations: tuple[Annotation, ...]  # those that meet the slide; none means everywhere
+
+    def region(self) -> RegionMask | Annotation | None:
+        """All of them as one region, without what excludes; None for everywhere."""
+        if not self.annotations:
+            return None
+        if any(annotation.kind == "exclude" for annotation in self.annotations):
+            return region_mask(self.annotations, self.shape, source=self.title)
+        return Annotation(self.title, "include", tuple(polygon for one in self.annotations for polygon in one.rings))
 
     def write(self, folder: Path) -> Path | None:
         """Write them to a file that is called after the slide and after what they are."""
@@ -62,44 +65,37 @@ class DrawnLabels:
     """Labels on a slide; what is not 0 is inside, or outside if their layer's name says so."""
 
     slide: Slide
-    drawn: LabelsOnSlide
+    drawn: LabelRegion
     excludes: bool
 
-    def write(self, folder: Path) -> Path:
-        """Write them to a file that is called after the slide and after what they are."""
-        inside = self._on_slide()
-        path = folder / f"{_file_name(slide_title(self.slide), [repr(inside.shape).encode(), inside.tobytes()])}.tif"
-        if not path.exists():
-            self._write_mask(inside, path)
-        return path
-
-    def _on_slide(self) -> NDArray[np.bool_]:
-        from scipy.ndimage import affine_transform
-
-        name, labels, matrix, offset = self.drawn
-        shape = np.array(self.slide.shape)
-        coarse = np.clip(np.ceil(shape * min(1.0, _LARGEST_LABELS_PX / shape.max())), 1, shape).astype(int)
+    def region(self) -> RegionMask:
+        """All of them as one mask of the slide."""
+        drawn = self.drawn
         # of labels that are much finer, every so many are enough
-        step = max(1, max(labels.shape) // (2 * _LARGEST_LABELS_PX))
-        painted = (np.asarray(labels[::step, ::step]) != 0).astype(np.uint8)
-        factor = shape / coarse
-        first = matrix @ (HALF_A_PIXEL * factor - HALF_A_PIXEL) + offset
-        inside = affine_transform(
-            painted, matrix * factor / step, first / step, tuple(coarse), order=0, mode="grid-constant"
-        ).astype(bool)
+        step = max(1, max(drawn.labels.shape) // _LARGEST_LABELS_PX)
+        painted = replace(
+            drawn, labels=drawn.labels[::step, ::step], matrix=drawn.matrix / step, offset=drawn.offset / step
+        )
+        grid = coarse_grid(self.slide.shape)
+        inside = painted.at_level(*grid)
         if not inside.any():
             raise SlideError(
-                f"No label of {name!r} lies on {slide_title(self.slide)}, expected some: paint the regions on it."
+                f"No label of {drawn.name!r} lies on {slide_title(self.slide)}, expected some: paint the regions on it."
             )
-        return np.asarray(~inside if self.excludes else inside)
+        return filled(RegionMask(~inside if self.excludes else inside, grid[2]), repr(drawn.name))
 
-    def _write_mask(self, inside: NDArray[np.bool_], path: Path) -> None:
+    def write(self, folder: Path) -> Path:
+        """Write them to an image that is called after the slide and after what they are."""
         import tifffile
 
         from napari_hrpn.slides.writers.output_path import partial_output
 
-        with partial_output(path, self.slide.source, overwrite=False) as partial:
-            tifffile.imwrite(partial, inside.astype(np.uint8) * 255, compression="zlib", tile=(256, 256))
+        inside = self.region().mask
+        path = folder / f"{_file_name(slide_title(self.slide), [repr(inside.shape).encode(), inside.tobytes()])}.tif"
+        if not path.exists():
+            with partial_output(path, self.slide.source, overwrite=False) as partial:
+                tifffile.imwrite(partial, inside.astype(np.uint8) * 255, compression="zlib", tile=(256, 256))
+        return path
 
 
 Drawn: TypeAlias = DrawnShapes | DrawnLabels
@@ -111,19 +107,14 @@ def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, view
 
     if isinstance(layer, Labels):
         return DrawnLabels(slide, labels_on_slide(layer, slide_layer, viewer), EXCLUDE in layer.name.casefold())
-    shapes = shapes_on_slide(layer, slide_layer, viewer)
-    line = next((shape for shape in shapes if shape.is_line), None)
-    if line is not None:
+    regions, lines = shapes_on_slide(layer, slide_layer, viewer)
+    if lines:
         raise SlideError(
-            f"{layer.name!r} holds a {line.kind}, which has no area, expected rectangles, ellipses and polygons: "
+            f"{layer.name!r} holds a {lines[0]}, which has no area, expected rectangles, ellipses and polygons: "
             "delete it, or draw a polygon instead."
         )
-    annotations = [
-        Annotation(f"{layer.name} {shape.index + 1}", "exclude" if shape.excludes else "include", ((shape.ring,),))
-        for shape in shapes
-        if shape.has_area
-    ]
-    here = tuple(annotation for annotation in annotations if _meets(annotation, slide))
+    annotations = [replace(region, name=f"{layer.name} {index + 1}") for index, region in regions.items()]
+    here = tuple(annotation for annotation in annotations if annotation.bounds(slide.shape).area)
     # what is left out of another slide leaves all of this one
     are_all_excluded = bool(annotations) and all(one.kind == "exclude" for one in annotations)
     if not are_all_excluded and all(one.kind == "exclude" for one in here):
@@ -131,12 +122,7 @@ def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, view
             f"No shape of {layer.name!r} lies on {slide_title(slide)}, expected one at least: draw around the "
             "regions to use."
         )
-    return DrawnShapes(slide_title(slide), here)
-
-
-def _meets(annotation: Annotation, slide: Slide) -> bool:
-    (ring,) = annotation.rings[0]
-    return bool((ring.max(axis=0) > 0).all() and (ring.min(axis=0) < slide.shape).all())
+    return DrawnShapes(slide_title(slide), slide.shape, here)
 
 
 def _file_name(title: str, content: list[bytes]) -> str:

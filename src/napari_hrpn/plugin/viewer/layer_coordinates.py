@@ -5,16 +5,15 @@ Points of a slide are counted from the outer corner of its first pixel, those of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.core import Box
-from napari_hrpn.slides import SlideError
+from napari_hrpn.slides import Annotation, LabelRegion, SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Iterator
 
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer, Shapes
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 HALF_A_PIXEL = 0.5
 EXCLUDE = "exclude"
+NAME = "name"
+"""The feature of a shape that says what it is called."""
 _ELLIPSE_POINTS = 180
 _AREAS = ("rectangle", "ellipse", "polygon")
 
@@ -74,71 +75,56 @@ def camera_centre(viewer: ViewerModel, layer: Image) -> tuple[float, float]:
     return float(y), float(x)
 
 
-def shapes_box(shapes_layer: Shapes, image_layer: Image) -> Box | None:
-    """The pixels of an image under the selected shapes, or under all where none is selected."""
-    chosen = sorted(shapes_layer.selected_data) or range(len(shapes_layer.data))
-    corners = [
-        image_layer.world_to_data(shapes_layer.data_to_world(vertex))[-2:]
-        for index in chosen
-        for vertex in shapes_layer.data[index]
-    ]
-    box = _box_around(corners, pixel_shape(image_layer)) if corners else None
+def shapes_box(shapes_layer: Shapes, slide_layer: Image, viewer: ViewerModel) -> Box | None:
+    """The pixels of a slide under the selected shapes, or under all where none is selected."""
+    rings = [ring for _, _, ring in _rings(shapes_layer, slide_layer, viewer, shapes_layer.selected_data or None)]
+    box = _box_around(np.concatenate(rings) - HALF_A_PIXEL, pixel_shape(slide_layer)) if rings else None
     return box if box is not None and box.area else None
-
-
-@dataclass(frozen=True, eq=False)
-class _ShapeOnSlide:
-    """A shape, in pixels of a slide."""
-
-    index: int  # its number in its layer
-    kind: str  # such as "rectangle" or "path"
-    ring: NDArray[np.float64]  # its outline, y and x
-    excludes: bool  # whether its layer's name or a feature says so
-
-    @property
-    def is_line(self) -> bool:
-        """Whether it is of a kind that has no area."""
-        return self.kind not in _AREAS
-
-    @property
-    def has_area(self) -> bool:
-        """Whether it encloses anything; what a click without a drag leaves does not."""
-        return not self.is_line and len(self.ring) > 2 and bool(np.ptp(self.ring, axis=0).prod() > 0)
-
-
-class LabelsOnSlide(NamedTuple):
-    """Labels, and where they lie on a slide."""
-
-    name: str
-    labels: Any  # those of the layer at full size, no copy
-    matrix: NDArray[np.float64]  # from pixels of the slide to pixels of the labels, with `offset`
-    offset: NDArray[np.float64]  # label pixel at the centre of the slide's first pixel
 
 
 def shapes_on_slide(
     layer: Shapes, slide_layer: Image, viewer: ViewerModel, only: Container[int] | None = None
-) -> list[_ShapeOnSlide]:
-    """Shapes in pixels of a slide."""
-    matrix, offset = _between(layer, slide_layer, viewer)
-    found = []
-    for index, (vertices, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True)):
-        if only is None or index in only:
-            ring = _outline(vertices[:, -2:], kind) @ matrix.T + offset + HALF_A_PIXEL
+) -> tuple[dict[int, Annotation], list[str]]:
+    """Shapes as regions of a slide by their numbers in the layer, and the kinds of those that are lines.
+
+    One excludes if its layer's name or a feature says so. What a click without a drag leaves is no region.
+    """
+    regions: dict[int, Annotation] = {}
+    lines = []
+    for index, kind, ring in _rings(layer, slide_layer, viewer, only):
+        if kind not in _AREAS:
+            lines.append(kind)
+        elif len(ring) > 2 and np.ptp(ring, axis=0).prod() > 0:
             texts = [layer.name, *(value for value in layer.features.iloc[index] if isinstance(value, str))]
             excludes = any(EXCLUDE in text.casefold() for text in texts)
-            found.append(_ShapeOnSlide(index, kind, ring, excludes))
-    return found
+            regions[index] = Annotation(_shape_name(layer, index), "exclude" if excludes else "include", ((ring,),))
+    return regions, lines
 
 
-def labels_on_slide(layer: Labels, slide_layer: Image, viewer: ViewerModel) -> LabelsOnSlide:
-    """Labels and where they lie on a slide."""
+def _rings(
+    layer: Shapes, slide_layer: Image, viewer: ViewerModel, only: Container[int] | None
+) -> Iterator[tuple[int, str, NDArray[np.float64]]]:
+    """Number, kind and outline, in pixels of a slide, of each shape."""
+    matrix, offset = _between(layer, slide_layer, viewer)
+    for index, (vertices, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True)):
+        if only is None or index in only:
+            yield index, kind, _outline(vertices[:, -2:], kind) @ matrix.T + offset + HALF_A_PIXEL
+
+
+def _shape_name(layer: Shapes, index: int) -> str:
+    name = layer.features[NAME].iloc[index] if NAME in layer.features else None
+    return name if isinstance(name, str) and name else f"ROI {index + 1}"
+
+
+def labels_on_slide(layer: Labels, slide_layer: Image, viewer: ViewerModel) -> LabelRegion:
+    """Labels and where they lie on a slide, at full size and no copy."""
     if layer.ndim != 2:
         raise SlideError(
             f"The labels {layer.name!r} have {layer.ndim} dimensions, expected 2: split them with Layers > Split Stack."
         )
     matrix, offset = _between(layer, slide_layer, viewer)
     inverse = np.asarray(np.linalg.inv(matrix), np.float64)
-    return LabelsOnSlide(layer.name, layer.data[0] if layer.multiscale else layer.data, inverse, -inverse @ offset)
+    return LabelRegion(layer.name, layer.data[0] if layer.multiscale else layer.data, inverse, -inverse @ offset)
 
 
 def points_in_layer(

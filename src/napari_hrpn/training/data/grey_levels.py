@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis import tissue_mask, tissue_percentiles
+from napari_hrpn.core import Box
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.slides import glance
 
@@ -137,10 +138,12 @@ def block_corners(slide: TrainingSlide, level: int) -> list[Corner]:
         for y0, x0 in itertools.product(range(0, height, BLOCK_PX), range(0, width, BLOCK_PX))
         if slide.regions is None
         or slide.regions.meets(
-            math.floor(y0 * down),
-            math.ceil(min(y0 + BLOCK_PX, height) * down),
-            math.floor(x0 * across),
-            math.ceil(min(x0 + BLOCK_PX, width) * across),
+            Box(
+                math.floor(y0 * down),
+                math.ceil(min(y0 + BLOCK_PX, height) * down),
+                math.floor(x0 * across),
+                math.ceil(min(x0 + BLOCK_PX, width) * across),
+            )
         )
     ]
     return [found[index] for index in np.random.default_rng(0).permutation(len(found))]

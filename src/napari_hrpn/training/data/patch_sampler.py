@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_hrpn.core import Box
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.training.data.patch_grid import (
     ROUNDING,
@@ -137,8 +138,8 @@ def _cell_corners(cache: PatchCache, regions: RegionMask | None, settings: Train
 def _crop_corners(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> NDArray[np.int64]:
     positions, side = _crop_positions(cache, regions, settings), settings.patch_px
     height, width = cache.slide_shape
-    top, bottom, left, right = (0, height, 0, width) if regions is None else regions.bounds
-    y, x = np.mgrid[top : min(bottom, height) : side, left : min(right, width) : side].reshape(2, -1)
+    box = Box(0, height, 0, width) if regions is None else regions.bounds((height, width))
+    y, x = np.mgrid[box.y0 : box.y1 : side, box.x0 : box.x1 : side].reshape(2, -1)
     found = np.stack([y, x], axis=1)[positions.allowed(y, x)]
     return found if len(found) or positions.known is None else np.array([positions.known])
 

@@ -1,75 +1,41 @@
-"""Masks of the regions in a file: drawn ones, or the labels of an image.
+"""Regions in a file, as one mask of the slide, and the regions of a label image, one for each label.
 
-In a label image, which may be of any size and is spread over the whole slide, all that is not zero is inside.
+A label image in a file may be of any size and is spread over the whole slide; all that is not zero is inside.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.slides.annotations import RegionMask, painted
+from napari_hrpn.core import Box
 from napari_hrpn.slides.errors import SlideError, warn
 from napari_hrpn.slides.geojson import read_geojson
 from napari_hrpn.slides.location import user_path
 from napari_hrpn.slides.open_slide import open_slide
+from napari_hrpn.slides.region import LabelRegion
+from napari_hrpn.slides.region_mask import RegionMask, coarse_grid, filled, region_mask
 from napari_hrpn.slides.slide_builder import COLOURS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides.annotations import Annotation
-    from napari_hrpn.slides.finished_tiles import FinishedTiles
+    from napari_hrpn.slides.region import Annotation
 
 _LABEL_IMAGES = (".tif", ".tiff", ".png", ".npy")
-_LARGEST_PX = 4096
 _LARGEST_STRETCH = 1.05
 _GEOJSON = (".geojson", ".json", ".gz")
-
-
-def region_mask(
-    annotations: Sequence[Annotation], slide_shape: tuple[int, int], *, source: str = "the annotations"
-) -> RegionMask:
-    """Mask of annotated regions: those to include together, less those to exclude.
-
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-        With none to include, everything is included that is not excluded.
-    slide_shape : tuple of int
-        Height and width of the slide in pixels.
-    source : str
-        What a message calls the annotations, such as the name of their file.
-
-    Returns
-    -------
-    RegionMask
-        At most 4096 px a side and no finer than the slide; a pixel is inside where its centre is.
-
-    Raises
-    ------
-    SlideError
-        If an annotation lies outside the slide, or the regions hold no pixel.
-    """
-    for index, annotation in enumerate(annotations):
-        _check_place(annotation, index, slide_shape, source)
-    shape = _grid(slide_shape)
-    downsample = (slide_shape[0] / shape[0], slide_shape[1] / shape[1])
-    include, exclude = (
-        tuple(polygon for one in annotations if one.kind == kind for polygon in one.rings)
-        for kind in ("include", "exclude")
-    )
-    mask = painted(include, shape, downsample=downsample) if include or not exclude else np.ones(shape, bool)
-    mask &= ~painted(exclude, shape, downsample=downsample)
-    return _filled(RegionMask(mask, downsample), source)
+_MOST_LABELS = 1000
+STRIP_PX = 2**22
+# up to it, the places of all values are listed, whether there or not
+_LARGEST_LISTED = 2**16
 
 
 def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> RegionMask:
@@ -99,9 +65,10 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
         annotations = read_geojson(checked)
         warn_of_parts_beyond(annotations, slide_shape, checked.name)
         return region_mask(annotations, slide_shape, source=checked.name)
-    mask = _label_mask(checked, slide_shape, _grid(slide_shape))
+    rows, columns, _ = coarse_grid(slide_shape)
+    mask = _label_mask(checked, slide_shape, (rows.stop, columns.stop))
     downsample = (slide_shape[0] / mask.shape[0], slide_shape[1] / mask.shape[1])
-    return _filled(RegionMask(mask, downsample), checked.name)
+    return filled(RegionMask(mask, downsample), checked.name)
 
 
 def warn_of_parts_beyond(annotations: Sequence[Annotation], slide_shape: tuple[int, int], source: str) -> None:
@@ -124,31 +91,6 @@ def warn_of_parts_beyond(annotations: Sequence[Annotation], slide_shape: tuple[i
         warn(f"{what} beyond the slide of {width} x {height} px: only what lies on it counts.")
 
 
-def predicted_part(region: RegionMask, finished: FinishedTiles | None, slide_shape: tuple[int, int]) -> RegionMask:
-    """What of a region is predicted, for a look at coarse levels; at full resolution `FinishedTiles.within` is exact.
-
-    Parameters
-    ----------
-    region : RegionMask
-        Of the slide.
-    finished : FinishedTiles or None
-        None where all pixels are there.
-    slide_shape : tuple of int
-        Height and width of the slide in pixels.
-
-    Returns
-    -------
-    RegionMask
-        The region itself where all pixels are there.
-    """
-    if finished is None:
-        return region
-    height, width = np.maximum(region.mask.shape, _grid(slide_shape)).tolist()
-    downsample = slide_shape[0] / height, slide_shape[1] / width
-    mask = finished.within(slice(0, height), slice(0, width), downsample)
-    return region.intersected(RegionMask(mask, downsample))
-
-
 def _check_text(path: Path) -> None:
     """Refuse a file that neither its ending nor its first character makes GeoJSON."""
     if path.suffix.lower() in _GEOJSON or not path.exists():
@@ -163,37 +105,6 @@ def _check_text(path: Path) -> None:
             "export the regions as GeoJSON, or the labels as one of these."
         )
         raise SlideError(msg)
-
-
-def _filled(regions: RegionMask, source: str) -> RegionMask:
-    if not regions.mask.any():
-        msg = (
-            f"The regions of {source} cover no pixel of the slide, expected some to be included: draw them larger, "
-            "or take away what excludes them."
-        )
-        raise SlideError(msg)
-    return regions
-
-
-def _check_place(annotation: Annotation, index: int, slide_shape: tuple[int, int], source: str) -> None:
-    outer = np.concatenate([polygon[0] for polygon in annotation.rings])
-    top, left = outer.min(axis=0)
-    bottom, right = outer.max(axis=0)
-    height, width = slide_shape
-    if bottom <= 0 or right <= 0 or top >= height or left >= width:
-        named = f" ({annotation.name})" if annotation.name else ""
-        msg = (
-            f"Annotation {index + 1}{named} of {source} lies outside the slide of {width} x {height} px, at x "
-            f"{left:.0f} to {right:.0f} and y {top:.0f} to {bottom:.0f}: check that it belongs to this slide and "
-            "is in pixels of its full resolution."
-        )
-        raise SlideError(msg)
-
-
-def _grid(slide_shape: tuple[int, int]) -> tuple[int, int]:
-    factor = max(1.0, max(slide_shape) / _LARGEST_PX)
-    height, width = (min(_LARGEST_PX, size, max(1, math.ceil(size / factor))) for size in slide_shape)
-    return height, width
 
 
 def _label_mask(path: Path, slide_shape: tuple[int, int], largest: tuple[int, int]) -> NDArray[np.bool_]:
@@ -254,3 +165,54 @@ def _png_labels(path: Path) -> NDArray[np.generic]:
             pixels = np.asarray(picture)
             opaque = pixels.shape[-1] - picture.mode.endswith("A") if pixels.ndim == 3 else 0
     return np.asarray(pixels[..., :opaque].any(axis=-1)) if pixels.ndim == 3 else pixels
+
+
+def label_regions(image: LabelRegion) -> dict[int, LabelRegion]:
+    """Find the region of each label but 0.
+
+    Parameters
+    ----------
+    image : LabelRegion
+        Of a whole label image; it is read twice, strip by strip and label by label.
+
+    Returns
+    -------
+    dict
+        By value, in the order of the values.
+
+    Raises
+    ------
+    SlideError
+        If there are more than 1,000, which cannot be meant as regions.
+    """
+    labels = image.labels
+    height, width = labels.shape
+    step = max(1, STRIP_PX // max(1, width))
+    found: dict[int, Box] = {}
+    for top in range(0, height, step):
+        for value, box in _boxes(np.asarray(labels[top : top + step]), top):
+            found[value] = box if value not in found else box.union(found[value])
+        if len(found) > _MOST_LABELS:
+            raise SlideError(
+                f"The labels have more than {_MOST_LABELS:,} values, expected one for each region: "
+                "choose another layer."
+            )
+    regions = {}
+    for value, box in sorted(found.items()):
+        inside = np.asarray(labels[box.slices]) == value
+        regions[value] = LabelRegion(f"label {value}", inside, image.matrix, image.offset - (box.y0, box.x0))
+    return regions
+
+
+def _boxes(strip: NDArray[np.integer], top: int) -> Iterator[tuple[int, Box]]:
+    from scipy.ndimage import find_objects
+
+    if strip.min() < 0 or strip.max() > _LARGEST_LISTED:
+        found, which = np.unique(strip, return_inverse=True)
+        values, strip = found.tolist(), which.reshape(strip.shape) + 1
+    else:
+        values = range(1, int(strip.max()) + 1)
+    for value, place in zip(values, find_objects(strip), strict=True):
+        if value != 0 and place is not None:
+            rows, columns = place
+            yield value, Box(top + rows.start, top + rows.stop, columns.start, columns.stop)
