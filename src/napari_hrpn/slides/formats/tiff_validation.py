@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,16 +22,19 @@ if TYPE_CHECKING:
 # what these bounds let through opens, and a look at 512 px of it is read, in 5 s and 500 MB
 _MOST_PAGES = 50_000
 _MOST_MIXED_PAGES = 5_000
-_MOST_PIECES = 2_000_000
-_MOST_SMALLER_COPIES = 64
 _LARGEST_PIECE_BYTES = 240 * 10**6
 _SUSPICIOUS_CHUNK_BYTES = 64 * 2**20
 # no codec in use packs pixels tighter than zstd, which repeats 128 KiB in 4 bytes
 _TIGHTEST_PACKING = 100_000
 _DESCRIPTION = 270
 _SHAPE = re.compile(rb"(?:\{\s*\"shape\":\s*\[|shape=\()([\d,\s]*)")
-_PIECES = (273, 279, 324, 325)
 _SMALLER_COPIES = 330
+# tags that are refused unread where they have more values than this
+_MOST_VALUES = {
+    **dict.fromkeys((273, 279, 324, 325), (2_000_000, "pieces")),
+    _DESCRIPTION: (LONGEST_TEXT, "bytes of metadata"),
+    _SMALLER_COPIES: (64, "smaller copies"),
+}
 
 
 def check_pages(path: Path) -> None:
@@ -57,14 +60,6 @@ def check_pages(path: Path) -> None:
         raise SlideError(f"{path.name} is a TIFF without pages, expected an image: export it again.")
 
 
-class _Structure(NamedTuple):
-    """How a page is written in one kind of TIFF."""
-
-    number: struct.Struct  # How many entries it has
-    entry: struct.Struct  # Tag, type, count, and value or the place of it
-    link: struct.Struct  # Where the next page is
-
-
 def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
     header = file.read(16)
     order = "<" if header[:2] == b"II" else ">"
@@ -72,44 +67,41 @@ def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
     # an NDPI has offsets of 64 bits in a structure of 32
     is_ndpi = path.suffix.lower() == ".ndpi" and order == "<" and not big
     kinds = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "Q" if is_ndpi else "I")
-    structure = _Structure(*(struct.Struct(order + kind) for kind in kinds))
+    number, entry, link = (struct.Struct(order + kind) for kind in kinds)
     try:
-        (offset,) = structure.link.unpack_from(header, 8 if big else 4)
+        (offset,) = link.unpack_from(header, 8 if big else 4)
         while offset:
             yield offset
-            offset, smaller = _read_page(file, structure, offset, path)
-            for place in smaller:
-                _read_page(file, structure, place, path)
+            offset, smaller = _read_page(file, (number, entry, link), offset, path)
+            if smaller:
+                _read_page(file, (number, entry, link), smaller, path)
     except struct.error:
         return  # the list breaks off: what is there may still be an image, which its own checks find out
 
 
-def _read_page(file: BinaryIO, structure: _Structure, offset: int, path: Path) -> tuple[int, tuple[int, ...]]:
-    """Check the entries of a page; where the next page is, and smaller copies of this one."""
+def _read_page(file: BinaryIO, structure: tuple[struct.Struct, ...], offset: int, path: Path) -> tuple[int, int]:
+    """Check the entries of a page; where the next page is, and the only smaller copy of this one, 0 if there is none.
+
+    The structure is that of the number of entries, of an entry (tag, type, count, and value or the place of it), and of
+    the link to the next page.
+    """
+    number, entry, link = structure
     file.seek(offset)
-    (count,) = structure.number.unpack(file.read(structure.number.size))
-    entries = file.read(min(count, 2**16) * structure.entry.size)
-    (following,) = structure.link.unpack(file.read(structure.link.size))
-    smaller: tuple[int, ...] = ()
-    for tag, _, length, value in structure.entry.iter_unpack(entries):
-        if tag in _PIECES and length > _MOST_PIECES:
+    (count,) = number.unpack(file.read(number.size))
+    entries = file.read(min(count, 2**16) * entry.size)
+    (following,) = link.unpack(file.read(link.size))
+    smaller = 0
+    for tag, _, length, value in entry.iter_unpack(entries):
+        most, values = _MOST_VALUES.get(tag, (length, ""))
+        if length > most:
             raise SlideError(
-                f"{path.name} keeps a page in {length} pieces, expected {_MOST_PIECES} at most: write it again with "
-                "larger tiles or strips."
-            )
-        if tag == _DESCRIPTION and length > LONGEST_TEXT:
-            raise SlideError(
-                f"{path.name} has {length / 2**20:.0f} MiB of metadata in a page, expected 64 at most: export it anew."
-            )
-        if tag == _SMALLER_COPIES and length > _MOST_SMALLER_COPIES:
-            raise SlideError(
-                f"{path.name} lists {length} smaller copies of a page, expected {_MOST_SMALLER_COPIES} at most: the "
-                "file is damaged or not an image."
+                f"{path.name} has a page of {length} {values}, expected {most} at most: the file is damaged, or is to "
+                "be written again with larger tiles or strips."
             )
         if tag == _DESCRIPTION:
             _check_claimed_planes(file, value, path)
-        if tag == _SMALLER_COPIES:
-            smaller = (value,) if length == 1 else ()
+        if tag == _SMALLER_COPIES and length == 1:
+            smaller = value
     return following, smaller
 
 
