@@ -20,18 +20,19 @@ import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.location import ZARR_METADATA, Location, is_file, stamp, zarr_store
+from napari_hrpn.slides.errors import SlideError, reason
+from napari_hrpn.slides.location import ZARR_METADATA, Location, fetched, stamp, zarr_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import zarr
     from numpy.typing import NDArray
+    from zarr.storage import StorePath
 
     ZarrArray = zarr.Array[Any]
 
@@ -39,6 +40,7 @@ _ZARRS = "zarrs.ZarrsCodecPipeline"
 # what some programs add to it says how it was written, not how it is read
 _SETTINGS_OF_BLOSC = {"typesize", "cname", "clevel", "shuffle", "blocksize"}
 
+_LARGEST_METADATA_BYTES = 8 * 2**20
 _MOST_SAMPLES = 64
 _MOST_NAMES_LISTED = 10_000
 _NAMES_OF_2: tuple[dict[str, Any], ...] = ({"dimension_separator": "."}, {"dimension_separator": "/"})
@@ -55,33 +57,44 @@ if hasattr(os, "register_at_fork"):
 
 
 def open_zarr_array(place: Location) -> ZarrArray:
-    """Open an array for reading."""
-    import zarr
+    """Open an array for reading, by its metadata without the settings of blosc that zarr does not know."""
+    from zarr.storage import LocalStore, StorePath
 
-    if isinstance(place, Path):
-        return _opened(lambda: zarr.open_array(place, mode="r"))
-    # asked for both versions at once, zarr fails where a store forbids to read what is not there
-    version: Literal[2, 3] = 3 if is_file(place / "zarr.json") else 2
-    return zarr.open_array(zarr_store(place), mode="r", zarr_format=version)
+    content = json.loads(json.dumps(array_metadata(place)), object_hook=_without_settings)
+    store = zarr_store(place)
+    return _opened(StorePath(LocalStore(store, read_only=True) if isinstance(store, Path) else store), content)
 
 
-def _open_changed(array: ZarrArray, **changes: object) -> ZarrArray:
-    """Open an array again as if its metadata said something else."""
-    import zarr
-
-    content: dict[str, Any] = {**array.metadata.to_dict(), **changes}
-    return _opened(lambda: zarr.Array.from_dict(array.store_path, content))
+def array_metadata(place: Location) -> dict[str, Any]:
+    """Read the metadata of an array."""
+    new = read_metadata(place / "zarr.json")
+    return (read_metadata(place / ".zarray") or {}) if new is None else new
 
 
-def open_without_settings(folder: Path, content: dict[str, Any]) -> ZarrArray:
-    """Open an array of which blosc has settings that zarr does not know and need not know."""
-    import zarr
-    from zarr.core.sync import sync
-    from zarr.storage._common import make_store_path
-
-    store = sync(make_store_path(folder, mode="r"))
-    understood = json.loads(json.dumps(content), object_hook=_without_settings)
-    return _opened(lambda: zarr.Array.from_dict(store, understood))
+def read_metadata(path: Location) -> dict[str, Any] | None:
+    """Read a metadata file."""
+    try:
+        if isinstance(path, Path):
+            if not path.is_file():
+                return None
+            size = path.stat().st_size
+            text = path.read_bytes() if size <= _LARGEST_METADATA_BYTES else None
+        else:
+            text = fetched(path)
+            if text is None:
+                return None
+            size = len(text)
+        if text is None or size > _LARGEST_METADATA_BYTES:
+            raise SlideError(f"{path} is larger than 8 MiB, expected the metadata of an image: convert it again.")
+        # of bytes, json knows the encoding by how they begin
+        content = json.loads(text)
+    except SlideError:
+        raise
+    except PermissionError as error:
+        raise SlideError(f"{path} may not be read by you, expected readable metadata: ask its owner.") from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise SlideError(f"{path} cannot be read as JSON ({reason(error)}).") from error
+    return content if isinstance(content, dict) else {}
 
 
 def read_zarr(array: ZarrArray, key: tuple[Any, ...]) -> NDArray[Any]:
@@ -97,18 +110,21 @@ def read_zarr(array: ZarrArray, key: tuple[Any, ...]) -> NDArray[Any]:
         return np.asarray(type(array)(plain)[key])
 
 
-def _opened(open_it: Callable[[], ZarrArray]) -> ZarrArray:
-    if _can_have_zarrs():
+def _opened(store: StorePath, content: dict[str, Any]) -> ZarrArray:
+    import zarr
+
+    # what a program opened before it forks is not to be read in the fork
+    if isinstance(store.store, zarr.storage.LocalStore) and find_spec("zarrs") is not None and not _forked.is_set():
         try:
             with _quietly({"codec_pipeline.path": _ZARRS}):
-                array = open_it()
+                array = zarr.Array.from_dict(store, content)
             # it knows this machine's byte order only
             if array.dtype.isnative:
                 return array
         except Exception:
             pass
     with _quietly({}):
-        return open_it()
+        return zarr.Array.from_dict(store, content)
 
 
 def _has_zarrs(array: ZarrArray) -> bool:
@@ -120,11 +136,6 @@ def _without_settings(entry: dict[str, Any]) -> dict[str, Any]:
     if entry.get("name") != "blosc" or not isinstance(settings, dict):
         return entry
     return {**entry, "configuration": {name: settings[name] for name in _SETTINGS_OF_BLOSC & settings.keys()}}
-
-
-def _can_have_zarrs() -> bool:
-    # what a program opened before it forks is not to be read in the fork
-    return find_spec("zarrs") is not None and not _forked.is_set()
 
 
 @contextmanager
@@ -203,7 +214,7 @@ def _others(array: ZarrArray) -> Iterator[ZarrArray]:
     """The array with other names for its chunks; the declared names come first."""
     yield array
     for names in _NAMES_OF_2 if array.metadata.zarr_format == 2 else _NAMES_OF_3:
-        yield _open_changed(array, **names)
+        yield _opened(array.store_path, {**array.metadata.to_dict(), **names})
 
 
 def _share(array: ZarrArray, place: Path, grid: tuple[int, ...]) -> float:

@@ -18,14 +18,13 @@ from napari_hrpn.slides.formats.ome_zarr_metadata import (
     listed_images,
     parse_image,
     read_attributes,
-    read_metadata,
 )
 from napari_hrpn.slides.guarded_array import PixelSource
 from napari_hrpn.slides.location import Location, holds_zarr, is_file
 from napari_hrpn.slides.metadata import RECORD
 from napari_hrpn.slides.slide_builder import RawImage, SeriesInfo, assemble, choose_plane, choose_series
 from napari_hrpn.slides.units import usable_pixel_size
-from napari_hrpn.slides.zarr_arrays import check_inside, inner_place, read_zarr
+from napari_hrpn.slides.zarr_arrays import check_inside, inner_place, read_metadata, read_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError, reason, warn
-from napari_hrpn.slides.formats.ome_zarr_metadata import read_metadata
+from napari_hrpn.slides.errors import SlideError, warn
 from napari_hrpn.slides.guarded_array import SMALLEST_CHUNK
 from napari_hrpn.slides.zarr_arrays import (
+    array_metadata,
     as_stored,
     check_inside,
     inner_place,
     link_check,
-    open_without_settings,
     open_zarr_array,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ _MOST_BLOCKS = 2**21
 _SMALLEST_CHUNK_PX = 16
 _LARGEST_CHUNK_BYTES = 4 * 2**30
 _FEW_CHUNKS = 0.5
-# what zarr raises for types, codecs and grids of chunks that it does not know
-_NOT_UNDERSTOOD = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+# what newer and older metadata call them
+_TYPE_AND_CODING = (("data_type", "dtype"), ("codecs", "compressor"))
 
 
 class Level(NamedTuple):
@@ -93,42 +93,16 @@ def opened_array(folder: Location, root: Location) -> ZarrArray:
         array = open_zarr_array(folder)
     except SlideError:
         raise
-    except _NOT_UNDERSTOOD as error:
-        array = _opened_otherwise(folder, name, error)
     except Exception as error:
-        raise SlideError(f"{name} cannot be opened ({reason(error)}).") from error
+        found = array_metadata(folder)
+        type_, coding = (shown(found.get(new, found.get(old))) for new, old in _TYPE_AND_CODING)
+        raise SlideError(
+            f"{name} is stored in a way that cannot be read here (pixels {type_}, coding {coding}), expected numbers "
+            "in chunks of equal size: convert it with the program that wrote it, for example to uint16 with zstd."
+        ) from error
     if math.prod(array.shape) == 0:
         raise SlideError(f"{name} is empty, expected at least one pixel: convert it again.")
     return array
-
-
-def _opened_otherwise(folder: Location, name: str, error: Exception) -> ZarrArray:
-    content = read_metadata(folder / "zarr.json")
-    if content is not None and isinstance(folder, Path) and isinstance(error, TypeError):
-        try:
-            return open_without_settings(folder, content)
-        except Exception:
-            pass
-    found = (read_metadata(folder / ".zarray") or {}) if content is None else content
-    type_ = _shown(found.get("data_type", found.get("dtype")))
-    coding = _shown(found.get("codecs", [found.get("compressor"), found.get("filters")]))
-    raise SlideError(
-        f"{name} is stored in a way that cannot be read here (pixels {type_}, coding {coding}), expected numbers in "
-        "chunks of equal size: convert it with the program that wrote it, for example to uint16 with zstd."
-    ) from error
-
-
-def _number(length: int) -> str:
-    return f"{length:,}" if length < 10**15 else "a number of many digits"
-
-
-def _shown(value: object) -> str:
-    """What JSON says of types and codecs, by their names alone."""
-    if isinstance(value, dict):
-        return str(value.get("name", value.get("id", "unknown")))[:40]
-    if isinstance(value, list):
-        return ", ".join(_shown(one) for one in value[:8] if one) or "none"
-    return str(value)[:40]
 
 
 def _assumed_axes(folder: Location, array: ZarrArray) -> str:
@@ -154,7 +128,7 @@ def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
     blocks = channels * math.prod(-(-sizes[axis] // max(chunks[axis], SMALLEST_CHUNK)) for axis in "yx")
     if max(array.shape) > _LONGEST_SIDE_PX or channels > _MOST_CHANNELS or blocks > _MOST_BLOCKS:
         raise SlideError(
-            f"{folder.name} is too large, with {' x '.join(map(_number, array.shape))} pixels ({', '.join(axes)}), "
+            f"{folder.name} is too large, with {shown(array.shape)} pixels ({', '.join(axes)}), "
             f"expected at most {_LONGEST_SIDE_PX:,} px a side, "
             f"{_MOST_CHANNELS:,} channels and {_MOST_BLOCKS:,} blocks of "
             f"{SMALLEST_CHUNK} x {SMALLEST_CHUNK} px: cut it into parts, or store it in larger chunks."
@@ -167,8 +141,8 @@ def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
     size = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
     if size > _LARGEST_CHUNK_BYTES:
         raise SlideError(
-            f"{folder.name} is stored in chunks of {_number(size // 2**30)} GiB, expected at most "
-            f"{_LARGEST_CHUNK_BYTES / 2**30:.0f}: convert it again, with chunks of 512 x 512 px."
+            f"{folder.name} is stored in chunks of more than {_LARGEST_CHUNK_BYTES / 2**30:.0f} GiB, expected fewer "
+            "pixels in each: convert it again, with chunks of 512 x 512 px."
         )
 
 

@@ -6,25 +6,23 @@ shown without it, and refused in a sentence where they cannot.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.errors import SlideError, reason
-from napari_hrpn.slides.location import Location, fetched
+from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.metadata import PYRAMID_TYPE
 from napari_hrpn.slides.units import micrometres
-from napari_hrpn.slides.zarr_arrays import inner_place, shown
+from napari_hrpn.slides.zarr_arrays import inner_place, read_metadata, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from napari_hrpn.slides.location import Location
+
     # The folder of a level, empty where it is the group itself, and height and width of its pixels in µm
     ListedLevel = tuple[str, tuple[float, float] | None]
 
-_LARGEST_METADATA_BYTES = 8 * 2**20
 _MOST_LEVELS = 64
 _LETTER_OF_TYPE = {"channel": "c", "time": "t"}
 _IGNORED_STEPS = ("identity", "translation")
@@ -51,32 +49,6 @@ def read_attributes(folder: Location) -> dict[str, Any]:
         return {}
     ome = attributes.get("ome")
     return {**attributes, **ome} if isinstance(ome, dict) else attributes
-
-
-def read_metadata(path: Location) -> dict[str, Any] | None:
-    """Read a metadata file."""
-    try:
-        if isinstance(path, Path):
-            if not path.is_file():
-                return None
-            size = path.stat().st_size
-            text = path.read_bytes() if size <= _LARGEST_METADATA_BYTES else None
-        else:
-            text = fetched(path)
-            if text is None:
-                return None
-            size = len(text)
-        if text is None or size > _LARGEST_METADATA_BYTES:
-            raise SlideError(f"{path} is larger than 8 MiB, expected the metadata of an image: convert it again.")
-        # of bytes, json knows the encoding by how they begin
-        content = json.loads(text)
-    except SlideError:
-        raise
-    except PermissionError as error:
-        raise SlideError(f"{path} may not be read by you, expected readable metadata: ask its owner.") from error
-    except (ValueError, RecursionError, OSError) as error:
-        raise SlideError(f"{path} cannot be read as JSON ({reason(error)}).") from error
-    return content if isinstance(content, dict) else {}
 
 
 def listed_images(folder: Location, attributes: dict[str, Any]) -> list[dict[str, Any]]:
