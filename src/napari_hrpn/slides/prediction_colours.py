@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.location import Location, as_location, fetched
+from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.formats.ome_zarr_metadata import read_attributes
+from napari_hrpn.slides.location import as_location
 from napari_hrpn.slides.metadata import RECORD
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
 """Apart from each other for all kinds of colour vision, and from the red, green and blue of the stains."""
-_LARGEST_METADATA_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,14 @@ def prediction_record(place: PlaceLike) -> PredictionRecord | None:
     PredictionRecord or None
         None where there is no prediction of this package.
     """
-    found = _attributes(as_location(place))
-    record = found.get(RECORD)
-    if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
+    try:
+        found = read_attributes(as_location(place))
+    except SlideError:
         return None
-    request = record["request"]
+    record = found.get(RECORD)
+    request = record.get("request") if isinstance(record, dict) else None
+    if not isinstance(record, dict) or not isinstance(request, dict):
+        return None
     return PredictionRecord(
         slide=str(request.get("slide", "")),
         checkpoint=str(request.get("checkpoint", "")),
@@ -137,13 +140,10 @@ def distinct_colours(preferred: Sequence[str | None]) -> tuple[str, ...]:
     tuple of str
         The preferred ones, but for those that an earlier one has already; no two are the same where there are enough.
     """
-    chosen: list[str | None] = [
-        colour if colour not in preferred[:index] else None for index, colour in enumerate(preferred)
-    ]
+    chosen = ["" if colour in preferred[:index] else colour or "" for index, colour in enumerate(preferred)]
     for index, colour in enumerate(chosen):
-        if colour is None:
-            chosen[index] = prediction_colour("", [other for other in chosen if other is not None])
-    return tuple(colour for colour in chosen if colour is not None)
+        chosen[index] = colour or prediction_colour("", chosen)
+    return tuple(chosen)
 
 
 def prediction_colours(slides: Sequence[Slide]) -> tuple[str, ...]:
@@ -165,22 +165,7 @@ def prediction_colours(slides: Sequence[Slide]) -> tuple[str, ...]:
 
 def _written_colour(attributes: Mapping[str, Any]) -> str | None:
     try:
-        written = f"#{attributes['ome']['omero']['channels'][0]['color']}".lower()
+        written = f"#{attributes['omero']['channels'][0]['color']}".lower()
     except (KeyError, IndexError, TypeError):
         return None
     return written if written in PREDICTION_COLOURS else None
-
-
-def _attributes(folder: Location) -> dict[str, Any]:
-    place = folder / "zarr.json"
-    try:
-        if not isinstance(place, Path):
-            text = fetched(place)
-        elif place.is_file() and place.stat().st_size <= _LARGEST_METADATA_BYTES:
-            text = place.read_bytes()
-        else:
-            text = None
-        found = None if text is None else json.loads(text).get("attributes")
-    except (ValueError, AttributeError, OSError):
-        return {}
-    return found if isinstance(found, dict) else {}
