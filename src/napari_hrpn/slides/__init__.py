@@ -2,21 +2,21 @@
 
 from napari_hrpn.slides.annotations import Annotation, RegionMask, annotation_mask, included, taken_away
 from napari_hrpn.slides.channel_roles import ChannelRoles, find_channel, guess_roles
-from napari_hrpn.slides.chunk_cache import ChunkCache
-from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.fingerprint import slide_fingerprint, slide_identity
-from napari_hrpn.slides.finished_tiles import FinishedTiles, finished_tiles, in_all
-from napari_hrpn.slides.formats import slide_name
+from napari_hrpn.slides.formats import list_series, open_slide, slide_name
 from napari_hrpn.slides.geojson import read_geojson, write_geojson
+from napari_hrpn.slides.lazy_pixels import ChunkCache
 from napari_hrpn.slides.location import Location, as_location, is_address, local_path
-from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
-from napari_hrpn.slides.open_slide import list_series, open_slide
-from napari_hrpn.slides.prediction_colours import (
+from napari_hrpn.slides.metadata import channel_colors, contrast_limits, multiscales_metadata
+from napari_hrpn.slides.predictions import (
     PREDICTION_COLOURS,
+    FinishedTiles,
     PredictionRecord,
     colour_in_folder,
     distinct_colours,
+    finished_tiles,
+    in_all,
     prediction_colour,
     prediction_colours,
     prediction_record,

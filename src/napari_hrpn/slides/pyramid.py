@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.slides.guarded_array import PixelSource, lazy_array
+from napari_hrpn.slides.lazy_pixels import PixelSource, lazy_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

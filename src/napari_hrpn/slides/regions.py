@@ -13,9 +13,9 @@ import numpy as np
 
 from napari_hrpn.slides.annotations import RegionMask, painted
 from napari_hrpn.slides.errors import SlideError, warn
+from napari_hrpn.slides.formats import open_slide
 from napari_hrpn.slides.geojson import read_geojson
 from napari_hrpn.slides.location import user_path
-from napari_hrpn.slides.open_slide import open_slide
 from napari_hrpn.slides.slide_builder import COLOURS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.slides.annotations import Annotation
-    from napari_hrpn.slides.finished_tiles import FinishedTiles
+    from napari_hrpn.slides.predictions import FinishedTiles
 
 _LABEL_IMAGES = (".tif", ".tiff", ".png", ".npy")
 _LARGEST_PX = 4096

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError, warn
-from napari_hrpn.slides.guarded_array import guarded, lazy_level
+from napari_hrpn.slides.lazy_pixels import guarded, lazy_level
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
@@ -19,7 +19,7 @@ from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_hrpn.slides.guarded_array import PixelSource
+    from napari_hrpn.slides.lazy_pixels import PixelSource
     from napari_hrpn.slides.location import Location
 
 COLOURS = ("Red", "Green", "Blue")

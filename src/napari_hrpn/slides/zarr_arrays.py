@@ -71,6 +71,16 @@ def array_metadata(place: Location) -> dict[str, Any]:
     return (read_metadata(place / ".zarray") or {}) if new is None else new
 
 
+def read_attributes(folder: Location) -> dict[str, Any]:
+    """Read the attributes of a group: those of version 0.5 lie one level deeper."""
+    new = read_metadata(folder / "zarr.json")
+    attributes = (read_metadata(folder / ".zattrs") or {}) if new is None else new.get("attributes", {})
+    if not isinstance(attributes, dict):
+        return {}
+    ome = attributes.get("ome")
+    return {**attributes, **ome} if isinstance(ome, dict) else attributes
+
+
 def read_metadata(path: Location) -> dict[str, Any] | None:
     """Read a metadata file."""
     try:

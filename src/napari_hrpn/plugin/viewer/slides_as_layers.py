@@ -21,8 +21,8 @@ from napari_hrpn.slides import (
     guess_roles,
     prediction_record,
 )
-from napari_hrpn.slides.finished_tiles import SQUARE_PX
-from napari_hrpn.slides.guarded_array import accepted_dtype
+from napari_hrpn.slides.lazy_pixels import accepted_dtype
+from napari_hrpn.slides.predictions import SQUARE_PX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

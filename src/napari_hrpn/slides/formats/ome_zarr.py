@@ -11,25 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, warn
-from napari_hrpn.slides.finished_tiles import finished_tiles
 from napari_hrpn.slides.formats.ome_zarr_levels import Level, opened_array, opened_levels
 from napari_hrpn.slides.formats.ome_zarr_metadata import (
     Multiscale,
     listed_images,
     parse_image,
-    read_attributes,
 )
-from napari_hrpn.slides.guarded_array import PixelSource
+from napari_hrpn.slides.lazy_pixels import PixelSource
 from napari_hrpn.slides.location import Location, holds_zarr, is_file
-from napari_hrpn.slides.metadata import RECORD
+from napari_hrpn.slides.predictions import RECORD, finished_tiles
 from napari_hrpn.slides.slide_builder import RawImage, SeriesInfo, assemble, choose_plane, choose_series
 from napari_hrpn.slides.units import usable_pixel_size
-from napari_hrpn.slides.zarr_arrays import check_inside, inner_place, read_metadata, read_zarr
+from napari_hrpn.slides.zarr_arrays import check_inside, inner_place, read_attributes, read_metadata, read_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_hrpn.slides.finished_tiles import FinishedTiles
+    from napari_hrpn.slides.predictions import FinishedTiles
     from napari_hrpn.slides.slide import Slide
 
     # An image as it is listed: its group, the attributes of that, and what they say of the image

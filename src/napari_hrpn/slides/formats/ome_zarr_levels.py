@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, warn
-from napari_hrpn.slides.guarded_array import SMALLEST_CHUNK
+from napari_hrpn.slides.lazy_pixels import SMALLEST_CHUNK
 from napari_hrpn.slides.zarr_arrays import (
     array_metadata,
     as_stored,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.metadata import PYRAMID_TYPE
+from napari_hrpn.slides.predictions import PYRAMID_TYPE
 from napari_hrpn.slides.units import micrometres
-from napari_hrpn.slides.zarr_arrays import inner_place, read_metadata, shown
+from napari_hrpn.slides.zarr_arrays import inner_place, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,16 +39,6 @@ class Multiscale:
     title: str  # What the file calls the image
     is_ours: bool = False
     doubt: str = ""  # Why the size of a pixel counts as unknown, as a sentence; empty where it does not
-
-
-def read_attributes(folder: Location) -> dict[str, Any]:
-    """Read the attributes of a group: those of version 0.5 lie one level deeper."""
-    new = read_metadata(folder / "zarr.json")
-    attributes = (read_metadata(folder / ".zattrs") or {}) if new is None else new.get("attributes", {})
-    if not isinstance(attributes, dict):
-        return {}
-    ome = attributes.get("ome")
-    return {**attributes, **ome} if isinstance(ome, dict) else attributes
 
 
 def listed_images(folder: Location, attributes: dict[str, Any]) -> list[dict[str, Any]]:

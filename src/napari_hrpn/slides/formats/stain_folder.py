@@ -9,7 +9,7 @@ import numpy as np
 from napari_hrpn.slides.errors import SlideError, warn
 from napari_hrpn.slides.formats import FILE_SUFFIXES, STAIN_SUFFIXES, slide_name
 from napari_hrpn.slides.formats.tiff import find_in_tiff
-from napari_hrpn.slides.guarded_array import PixelSource, accepted_dtype, brightest_sample
+from napari_hrpn.slides.lazy_pixels import PixelSource, accepted_dtype, brightest_sample
 from napari_hrpn.slides.slide_builder import COLOURS, RawImage, SeriesInfo, assemble, choose_series
 from napari_hrpn.slides.units import usable_pixel_size
 

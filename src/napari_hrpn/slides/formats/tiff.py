@@ -17,7 +17,7 @@ from napari_hrpn.slides.formats.ome_xml import ome_xml_of
 from napari_hrpn.slides.formats.tiff_metadata import metadata_of, stain_of_ndpi
 from napari_hrpn.slides.formats.tiff_pixels import Layout, layout_of, stored_levels
 from napari_hrpn.slides.formats.tiff_validation import check_mixture, check_pages
-from napari_hrpn.slides.guarded_array import brightest_sample
+from napari_hrpn.slides.lazy_pixels import brightest_sample
 from napari_hrpn.slides.slide_builder import (
     COLOURS,
     RawImage,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tifffile import TiffFile, TiffPageSeries
 
-    from napari_hrpn.slides.guarded_array import PixelSource
+    from napari_hrpn.slides.lazy_pixels import PixelSource
     from napari_hrpn.slides.slide import Slide
 
 _DIALECTS = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.formats.tiff_validation import check_page
-from napari_hrpn.slides.guarded_array import PixelSource, accepted_dtype
+from napari_hrpn.slides.lazy_pixels import PixelSource, accepted_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -271,7 +272,7 @@ class _RawPage:
         taken = slice(0, self._width) if are_whole_rows else columns
         block = np.empty((rows.stop - rows.start, taken.stop - taken.start, self._samples), self._dtype)
         # each seek reads what is wanted: a buffer of the usual size would read the neighbours too
-        with self._path.open("rb", buffering=16) as file:
+        with BufferedReader(self._path.open("rb", buffering=0), 16) as file:
             for row, run in enumerate(block[np.newaxis] if are_whole_rows else block, start=rows.start):
                 offset = self._offset + (row * self._width + taken.start) * self._samples * self._dtype.itemsize
                 file.seek(offset)

@@ -22,7 +22,7 @@ from filelock import Timeout
 
 from napari_hrpn.core.files import LOCK, held_lock, saved_json
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.metadata import FINISHED, PYRAMID_TYPE
+from napari_hrpn.slides.predictions import FINISHED, PYRAMID_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
