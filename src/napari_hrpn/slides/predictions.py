@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.settings.prediction import CELL_PX
-from napari_hrpn.slides.errors import SlideError, reason
+from napari_hrpn.slides.errors import SlideError, reading_errors
 from napari_hrpn.slides.location import address_errors, as_location, zarr_store
 from napari_hrpn.slides.zarr_arrays import read_attributes
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 PYRAMID_TYPE = "mean of 2x2 pixels"
 # where a prediction says what it is, among its attributes, and the array of what is finished of it
 RECORD, FINISHED = "napari_hrpn", "finished"
-SQUARE_PX = CELL_PX
-"""Side of the squares of the record: tiles begin on multiples of it."""
 PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
 """Apart from each other for all kinds of colour vision, and from the red, green and blue of the stains."""
 
@@ -197,13 +195,13 @@ class FinishedTiles:
     """
 
     cells: NDArray[np.bool_]
-    tile_px: int = SQUARE_PX
+    tile_px: int = CELL_PX
     origin: tuple[int, int] = (0, 0)
 
     @property
     def tiles(self) -> NDArray[np.bool_]:
         """Whether each tile is finished, shape (rows, columns)."""
-        rows, columns = (np.arange(0, size, self.tile_px // SQUARE_PX) for size in self.cells.shape)
+        rows, columns = (np.arange(0, size, self.tile_px // CELL_PX) for size in self.cells.shape)
         whole = np.logical_and.reduceat(self.cells, rows, axis=0)
         return np.asarray(np.logical_and.reduceat(whole, columns, axis=1))
 
@@ -253,7 +251,7 @@ class FinishedTiles:
         """
         if downsample == (1.0, 1.0):
             y, x = (
-                np.clip((np.arange(part.start, part.stop) + first) // SQUARE_PX, 0, size - 1)
+                np.clip((np.arange(part.start, part.stop) + first) // CELL_PX, 0, size - 1)
                 for part, first, size in zip((rows, columns), self.origin, self.cells.shape, strict=True)
             )
             return np.asarray(self.cells[y][:, x])
@@ -261,23 +259,12 @@ class FinishedTiles:
         return self.between(*(np.arange(part.start, part.stop + 1) * step for part, step in edges))
 
     def between(self, y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which rectangles of a grid are predicted from edge to edge.
-
-        Parameters
-        ----------
-        y, x : numpy.ndarray
-            Edges in full-resolution pixels, rising.
-
-        Returns
-        -------
-        numpy.ndarray of bool
-            Shape (len(y) - 1, len(x) - 1).
-        """
+        """Which rectangles of a grid, whose edges are full-resolution pixels, are predicted from edge to edge."""
         sums = np.pad(self.cells.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
         (top, bottom), (left, right) = (
             (
-                np.clip(np.floor((edges[:-1] + first) / SQUARE_PX), 0, size - 1).astype(np.intp),
-                np.clip(np.ceil((edges[1:] + first) / SQUARE_PX), 1, size).astype(np.intp),
+                np.clip(np.floor((edges[:-1] + first) / CELL_PX), 0, size - 1).astype(np.intp),
+                np.clip(np.ceil((edges[1:] + first) / CELL_PX), 1, size).astype(np.intp),
             )
             for edges, first, size in zip((y, x), self.origin, self.cells.shape, strict=True)
         )
@@ -338,32 +325,23 @@ def finished_tiles(path: Location) -> FinishedTiles | None:
     SlideError
         If it does not say so rightly.
     """
-    try:
-        with address_errors(path):
-            return _read(path)
-    except SlideError:
-        raise
-    except Exception as error:
-        msg = (
-            f"{path.name} is a prediction that is not finished, and its record of finished tiles cannot be read "
-            f"({reason(error)}), so nothing is known of its pixels: predict it again."
-        )
-        raise SlideError(msg) from error
-
-
-def _read(path: Location) -> FinishedTiles | None:
     import zarr
 
-    group = zarr.open_group(zarr_store(path), mode="r", zarr_format=3)
-    record: Any = group.attrs[RECORD]
-    if record["complete"]:
-        return None
-    array, level = (group[name] for name in (FINISHED, "0"))
-    assert isinstance(array, zarr.Array)
-    assert isinstance(level, zarr.Array)
-    tile_px = record["request"].get("core") or SQUARE_PX
-    expected = tuple(-(-size // SQUARE_PX) for size in level.shape[-2:])
-    if array.shape != expected or not isinstance(tile_px, int) or tile_px < 1 or tile_px % SQUARE_PX:
-        msg = f"{array.shape} squares and tiles of {tile_px} px instead of {expected} squares of {SQUARE_PX} px"
-        raise ValueError(msg)
-    return FinishedTiles(np.asarray(array[:]) > 0, tile_px)
+    found = (
+        f"{path.name} is a prediction that is not finished and that has to be predicted again, as its record of finished "
+        "tiles cannot be read"
+    )
+    with reading_errors(found), address_errors(path):
+        group = zarr.open_group(zarr_store(path), mode="r", zarr_format=3)
+        record: Any = group.attrs[RECORD]
+        if record["complete"]:
+            return None
+        array, level = (group[name] for name in (FINISHED, "0"))
+        assert isinstance(array, zarr.Array)
+        assert isinstance(level, zarr.Array)
+        tile_px = record["request"].get("core") or CELL_PX
+        expected = tuple(-(-size // CELL_PX) for size in level.shape[-2:])
+        if array.shape != expected or not isinstance(tile_px, int) or tile_px < 1 or tile_px % CELL_PX:
+            msg = f"{array.shape} squares and tiles of {tile_px} px instead of {expected} squares of {CELL_PX} px"
+            raise ValueError(msg)
+        return FinishedTiles(np.asarray(array[:]) > 0, tile_px)

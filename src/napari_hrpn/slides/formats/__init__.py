@@ -54,27 +54,6 @@ class Format:
         return import_module(f"{__name__}.{self.module}")
 
 
-def _is_tiff(_: Location, beginning: bytes) -> bool:
-    return beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
-
-
-def _is_nd2(place: Location, beginning: bytes) -> bool:
-    # older ones are JPEG 2000 files
-    return beginning.startswith(b"\xda\xce\xbe\x0a") or (place.suffix.lower() == ".nd2" and b"jP" in beginning)
-
-
-def _is_czi(_: Location, beginning: bytes) -> bool:
-    return beginning.startswith(b"ZISRAWFILE")
-
-
-def _is_zarr(place: Location, _: bytes) -> bool:
-    return holds_zarr(place)
-
-
-def _is_folder(place: Location, _: bytes) -> bool:
-    return isinstance(place, Path) and place.is_dir()
-
-
 FORMATS = (
     Format(
         names=("TIFF", "OME-TIFF", "QPTIFF", "NDPI", "SVS"),
@@ -82,17 +61,40 @@ FORMATS = (
         rare_suffixes=(".tf2", ".tf8", ".scn"),
         module="tiff",
         sign="the first four bytes of a TIFF or BigTIFF",
-        recognises=_is_tiff,
+        recognises=lambda _, beginning: beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ),
-    Format(("OME-Zarr",), (".zarr",), "ome_zarr", "metadata of Zarr in the folder", _is_zarr, is_folder=True),
-    Format(("ND2",), (".nd2",), "nd2", "its first bytes", _is_nd2),
-    Format(("CZI",), (".czi",), "czi", "its first bytes", _is_czi, extra="czi"),
+    Format(
+        names=("OME-Zarr",),
+        suffixes=(".zarr",),
+        module="ome_zarr",
+        sign="metadata of Zarr in the folder",
+        recognises=lambda place, _: holds_zarr(place),
+        is_folder=True,
+    ),
+    Format(
+        names=("ND2",),
+        suffixes=(".nd2",),
+        module="nd2",
+        sign="its first bytes",
+        # older ones are JPEG 2000 files
+        recognises=lambda place, beginning: (
+            beginning.startswith(b"\xda\xce\xbe\x0a") or (place.suffix.lower() == ".nd2" and b"jP" in beginning)
+        ),
+    ),
+    Format(
+        names=("CZI",),
+        suffixes=(".czi",),
+        module="czi",
+        sign="its first bytes",
+        recognises=lambda _, beginning: beginning.startswith(b"ZISRAWFILE"),
+        extra="czi",
+    ),
     Format(
         names=("a folder of single-stain TIFFs",),
         suffixes=(),
         module="stain_folder",
         sign="a folder without metadata of Zarr",
-        recognises=_is_folder,
+        recognises=lambda place, _: isinstance(place, Path) and place.is_dir(),
         is_folder=True,
     ),
 )

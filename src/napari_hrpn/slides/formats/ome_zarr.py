@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, warn
-from napari_hrpn.slides.formats.ome_zarr_levels import Level, opened_array, opened_levels
-from napari_hrpn.slides.formats.ome_zarr_metadata import (
+from napari_hrpn.slides.formats.ome_zarr_levels import (
+    Level,
     Multiscale,
     listed_images,
+    opened_array,
+    opened_levels,
     parse_image,
 )
 from napari_hrpn.slides.lazy_pixels import PixelSource

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.formats.tiff_validation import check_page
 from napari_hrpn.slides.lazy_pixels import PixelSource, accepted_dtype
 
 if TYPE_CHECKING:
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
     from tifffile import TiffFrame, TiffPage, TiffPageSeries
 
 _FREE_CHUNK = 512
+_LARGEST_PIECE_BYTES = 240 * 10**6
+_SUSPICIOUS_CHUNK_BYTES = 64 * 2**20
+# no codec in use packs pixels tighter than zstd, which repeats 128 KiB in 4 bytes
+_TIGHTEST_PACKING = 100_000
 _LARGEST_JPEG_EXCESS = 4
 _MOST_UNNAMED_CHANNELS = 16
 _ALPHA = (1, 2)  # associated with the colours or not
@@ -165,10 +168,57 @@ def _pages(page: TiffPage | TiffFrame | None, like: TiffPage, layout: Layout, pa
             f"{path.name} has planes that differ in size or type, expected them alike: the file is damaged, export it "
             "again."
         )
-    check_page(page, keyframe, file)
+    _check_page(page, keyframe, file)
     if layout.separate:
         return [_PiecedPage(page, file, sample) for sample in range(layout.samples)]
     return [_RawPage(keyframe, file, page.dataoffsets[0]) if _is_raw(page) else _PiecedPage(page, file)]
+
+
+def _check_page(page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path) -> None:
+    """Refuse a page that claims pixels which are not in the file."""
+    offsets = np.array(page.dataoffsets, np.uint64)
+    counts = np.array(page.databytecounts, np.uint64)
+    expected = math.prod(keyframe.chunked)
+    if min(len(offsets), len(counts)) < expected:
+        raise SlideError(
+            f"{path.name} claims {keyframe.imagewidth} x {keyframe.imagelength} px in {expected} pieces but "
+            f"lists {min(len(offsets), len(counts))}, expected all of them: the file is damaged, "
+            "export it again."
+        )
+    if keyframe.compression == 1 and page.is_contiguous:
+        # a wrong byte count does no harm where the size follows from the shape
+        offsets, counts = offsets[:1], np.array([keyframe.nbytes], np.uint64)
+    _check_ends(offsets, counts, path)
+    _check_packing(keyframe, counts, path)
+
+
+def _check_ends(offsets: np.ndarray, counts: np.ndarray, path: Path) -> None:
+    size = path.stat().st_size
+    count = min(len(offsets), len(counts))
+    offsets, counts = offsets[:count], counts[:count]
+    # written so that a sum of two huge numbers cannot wrap around
+    beyond = (counts > 0) & ((offsets > size) | (counts > size) | (offsets > size - np.minimum(counts, size)))
+    if beyond.any():
+        raise SlideError(
+            f"{path.name} is truncated: {int(beyond.sum())} of {count} pieces of a page lie beyond its end "
+            f"at {size} bytes, expected a complete file: copy it again from where it came."
+        )
+
+
+def _check_packing(keyframe: TiffPage, counts: np.ndarray, path: Path) -> None:
+    chunk = math.prod(keyframe.chunks) * keyframe.dtype.itemsize
+    stored = counts[counts > 0]
+    if chunk > _SUSPICIOUS_CHUNK_BYTES and len(stored) and int(stored.max()) * _TIGHTEST_PACKING < chunk:
+        raise SlideError(
+            f"{path.name} claims {chunk / 1e9:.1f} GB of pixels in a piece of {int(stored.max())} bytes, "
+            "expected a size that the file can hold: the file is damaged or not an image."
+        )
+    if keyframe.compression != 1 and chunk > _LARGEST_PIECE_BYTES:
+        raise SlideError(
+            f"{path.name} keeps {chunk / 1e9:.1f} GB of pixels in one compressed piece, expected pieces of "
+            f"{_LARGEST_PIECE_BYTES / 1e9:.2f} GB at most: write it again with tiles (in Python "
+            "`tifffile.imwrite(new, tifffile.imread(old), tile=(512, 512))`)."
+        )
 
 
 def _undivided_pages(level: TiffPageSeries, layout: Layout, numbers: list[int], path: Path) -> list[_RawPage]:
