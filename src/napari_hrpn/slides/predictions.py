@@ -328,8 +328,8 @@ def finished_tiles(path: Location) -> FinishedTiles | None:
     import zarr
 
     found = (
-        f"{path.name} is a prediction that is not finished and that has to be predicted again, as its record of finished "
-        "tiles cannot be read"
+        f"{path.name} is a prediction that is not finished and that has to be predicted again, as its record of "
+        "finished tiles cannot be read"
     )
     with reading_errors(found), address_errors(path):
         group = zarr.open_group(zarr_store(path), mode="r", zarr_format=3)

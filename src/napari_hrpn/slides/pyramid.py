@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 
 from napari_hrpn.slides.lazy_pixels import PixelSource, lazy_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    import dask.array as da
     from numpy.typing import NDArray
 
     from napari_hrpn.slides.slide import Slide
@@ -208,9 +208,5 @@ def glance(slide: Slide, channels: Sequence[int], pixel_size_um: float) -> Slide
 def _held(levels: Sequence[da.Array]) -> Iterator[da.Array]:
     pixels = levels[0].compute()
     for level in levels:
-        yield lazy_array(PixelSource(level.shape, level.dtype, level.chunksize, _reads(pixels)), "glance")
+        yield da.from_array(pixels, chunks=level.chunks, name=False)
         pixels = halve(pixels)
-
-
-def _reads(pixels: np.ndarray) -> Callable[[slice, slice, slice], np.ndarray]:
-    return lambda *parts: pixels[parts]

@@ -85,19 +85,19 @@ def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None
             layout = replace(layout, samples=3, alpha=layout.alpha + 1)
             sources = stored_levels(image, layout, plane, path)
         _warn_of_samples(layout, image, path)
-        said = metadata_of(tif, image, sources[0].shape[0], path.name)
+        names, size, unread = metadata_of(tif, image, sources[0].shape[0], path.name)
         is_colour = layout.samples == 3 and is_rgb
         stain = stain_of_ndpi(image) if is_colour else None
-    for sentence in said.unread:
+    for sentence in unread:
         warn(sentence)
     _try_a_piece(sources[-1], path)
-    names, is_brightfield = said.names, False
+    is_brightfield = False
     if stain is not None:
         sources, names = tuple(brightest_sample(source) for source in sources), (stain,)
     elif is_colour:
         names = names if len(names) == sources[0].shape[0] else COLOURS
         is_brightfield = sources[0].shape[0] == 3 and light_background(sources[-1], path)
-    return RawImage(path, sources, names, said.pixel_size_um, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield)
+    return RawImage(path, sources, names, size, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield)
 
 
 def read_series(path: Path) -> tuple[SeriesInfo, ...]:
@@ -118,7 +118,7 @@ def _describe(tif: TiffFile, image: TiffPageSeries, number: int, path: Path) -> 
     return replace(
         sketch,
         shape=(channels, *sketch.shape[1:]),
-        pixel_size_um=usable_pixel_size(metadata_of(tif, image, channels, path.name).pixel_size_um),
+        pixel_size_um=usable_pixel_size(metadata_of(tif, image, channels, path.name)[1]),
         z_planes=layout.count("Z"),
         timepoints=layout.count("T"),
     )
