@@ -25,7 +25,6 @@ from napari_hrpn.slides.pyramid import coarser_levels, glance, halve, known_pixe
 from napari_hrpn.slides.pyramid_cache import (
     CacheReport,
     PyramidCache,
-    cached_pyramid,
     clear_pyramid_cache,
     open_cache,
     pyramid_cache_bytes,
@@ -54,7 +53,6 @@ __all__ = [
     "SlideWarning",
     "annotation_mask",
     "as_location",
-    "cached_pyramid",
     "channel_colors",
     "clear_pyramid_cache",
     "coarser_levels",
