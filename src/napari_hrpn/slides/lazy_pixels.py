@@ -58,10 +58,8 @@ class PixelSource:
 
 
 def _as_range(part: int | slice, length: int) -> range:
-    if isinstance(part, slice):
-        return range(*part.indices(length))
-    index = int(part) % length
-    return range(index, index + 1)
+    found = range(length)[part]
+    return found if isinstance(found, range) else range(found, found + 1)
 
 
 def brightest_sample(colours: PixelSource) -> PixelSource:
@@ -72,7 +70,7 @@ def brightest_sample(colours: PixelSource) -> PixelSource:
         brightest: np.ndarray = colours.read(slice(0, colours.shape[0]), rows, columns).max(axis=0, keepdims=True)
         return brightest
 
-    return PixelSource((1, *colours.shape[1:]), colours.dtype, (1, *colours.chunks[1:]), read)
+    return replace(colours, shape=(1, *colours.shape[1:]), chunks=(1, *colours.chunks[1:]), read=read)
 
 
 def guarded(source: PixelSource, path: Location) -> PixelSource:
@@ -146,12 +144,13 @@ def _enough(native: int, length: int, wanted: int) -> int:
 
 
 class _Touched(NamedTuple):
-    """A chunk that a part of an axis meets: its number, first pixel and size, and the pixels that both share."""
+    """A chunk that a part of an axis meets: its number and size, and the pixels that both share."""
 
     number: int
-    start: int
     size: int
-    shared: slice
+    of_array: slice
+    of_chunk: slice
+    of_part: slice
 
 
 class ChunkCache:
@@ -196,8 +195,7 @@ class ChunkCache:
 
         def paste(touched: Sequence[_Touched]) -> None:
             """Put what is asked for of one chunk in its place."""
-            place = tuple(_moved(one.shared, part.start) for one, part in zip(touched, parts, strict=True))
-            pixels[place] = self._shared(array, touched)
+            pixels[tuple(one.of_part for one in touched)] = self._shared(array, touched)
 
         if min(self._threads, len(chunks)) > 1:
             with ThreadPoolExecutor(min(self._threads, len(chunks))) as pool:
@@ -212,9 +210,9 @@ class ChunkCache:
         """What of a chunk is asked for."""
         if math.prod(one.size for one in touched) * array.dtype.itemsize > self._kept_bytes:
             # a file without tiles: what is not asked for may never be read; in this thread, as those of dask would stay
-            return np.asarray(array[tuple(one.shared for one in touched)].compute(scheduler="synchronous"))
+            return np.asarray(array[tuple(one.of_array for one in touched)].compute(scheduler="synchronous"))
         chunk = self._chunk(array, tuple(one.number for one in touched))
-        return chunk[tuple(_moved(one.shared, one.start) for one in touched)]
+        return chunk[tuple(one.of_chunk for one in touched)]
 
     def _chunk(self, array: da.Array, place: tuple[int, ...]) -> NDArray[Any]:
         key = array.name, *place
@@ -261,9 +259,8 @@ def _touched(chunks: Sequence[int], part: slice) -> list[_Touched]:
     found = []
     for number in range(int(first), int(last)):
         start, stop = starts[number : number + 2]
-        found.append(_Touched(number, start, stop - start, slice(max(part.start, start), min(part.stop, stop))))
+        low, high = max(part.start, start), min(part.stop, stop)
+        found.append(
+            _Touched(number, stop - start, *(slice(low - origin, high - origin) for origin in (0, start, part.start)))
+        )
     return found
-
-
-def _moved(part: slice, start: int) -> slice:
-    return slice(part.start - start, part.stop - start)
