@@ -179,7 +179,7 @@ def link_check(array: ZarrArray, place: Location, root: Location) -> Callable[[S
     """A check of a part of an array before it is read, which refuses chunks that are links out of their store."""
     if not isinstance(place, Path) or not isinstance(root, Path):
         return lambda _: None
-    edges, folder_of_array, real_root = array.shards or array.chunks, str(place), os.path.realpath(root)
+    edges, folder_of_array = array.shards or array.chunks, str(place)
     checked: set[str] = set()
 
     def check(key: Sequence[int | slice]) -> None:
@@ -192,10 +192,10 @@ def link_check(array: ZarrArray, place: Location, root: Location) -> Callable[[S
             path = os.path.join(folder_of_array, _key(array, numbers))  # noqa: PTH118 (of many chunks)
             folder = os.path.dirname(path)  # noqa: PTH120
             if folder not in checked:
-                _refuse_outside(folder, real_root, root)
+                _refuse_outside(folder, root)
                 checked.add(folder)
             if os.path.islink(path):  # noqa: PTH114
-                _refuse_outside(path, real_root, root)
+                _refuse_outside(path, root)
 
     return check
 
@@ -246,12 +246,11 @@ def check_inside(place: Location, root: Location) -> None:
     """Refuse a folder of a store that a link, or its metadata, lets lead out of it."""
     if isinstance(place, Path) and isinstance(root, Path):
         for one in (place, *(place / name for name in ZARR_METADATA)):
-            _refuse_outside(str(one), os.path.realpath(root), root)
+            _refuse_outside(str(one), root)
 
 
-def _refuse_outside(path: str, real_root: str, root: Location) -> None:
-    real = os.path.realpath(path)
-    if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
+def _refuse_outside(path: str, root: Path) -> None:
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise SlideError(
             f"{root.name} has a link that leads out of it ({path}), expected all pixels inside: copy it with the files "
             "that its links lead to, as `cp -rL` does."

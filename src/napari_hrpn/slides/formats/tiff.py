@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.lazy_pixels import PixelSource
     from napari_hrpn.slides.slide import Slide
 
-_DIALECTS = (
-    *("shaped", "lsm", "mmstack", "ome", "imagej", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qpi", "bif"),
-    *("avs", "eer", "philips", "scanimage", "nih", "mdgel", "micromanager", "metaseries"),
-)
 # the other series of these are thumbnails, labels and overviews
 _ONE_SLIDE_KINDS = ("svs", "ndpi", "qpi", "bif", "philips")
 _REDUCED_OR_MASK = 0b101
@@ -137,7 +133,9 @@ def _opened(path: Path) -> Iterator[TiffFile]:
         if text is not None and text != tif.ome_metadata:
             tif = stack.enter_context(tifffile.TiffFile(path, omexml=text))
         if not _makes_sense(tif, path):
-            tif = stack.enter_context(tifffile.TiffFile(path, **{f"is_{name}": False for name in _DIALECTS}))
+            tif = stack.enter_context(
+                tifffile.TiffFile(path, **{f"is_{name}": False for name in tifffile.TIFF.FILE_FLAGS})
+            )
         yield tif
 
 
