@@ -47,19 +47,9 @@ class PixelSource:
     read: Callable[[slice, slice, slice], np.ndarray]  # Pixels of some channels, rows and columns
     ndim: int = 3
 
-    def __getitem__(self, key: tuple[int | slice, ...]) -> np.ndarray:
-        ranges = [_as_range(part, length) for part, length in zip(key, self.shape, strict=True)]
-        if all(ranges):
-            channels, rows, columns = (slice(min(part), max(part) + 1) for part in ranges)
-            block = self.read(channels, rows, columns)[tuple(slice(None, None, part.step) for part in ranges)]
-        else:
-            block = np.empty([len(part) for part in ranges], self.dtype)
-        return block[tuple(slice(None) if isinstance(part, slice) else 0 for part in key)]
-
-
-def _as_range(part: int | slice, length: int) -> range:
-    found = range(length)[part]
-    return found if isinstance(found, range) else range(found, found + 1)
+    def __getitem__(self, chunk: tuple[slice, slice, slice]) -> np.ndarray:
+        # dask asks for whole chunks, and cuts out of them what is asked for itself
+        return self.read(*chunk)
 
 
 def brightest_sample(colours: PixelSource) -> PixelSource:
@@ -148,7 +138,6 @@ class _Touched(NamedTuple):
 
     number: int
     size: int
-    of_array: slice
     of_chunk: slice
     of_part: slice
 
@@ -208,10 +197,9 @@ class ChunkCache:
 
     def _shared(self, array: da.Array, touched: Sequence[_Touched]) -> NDArray[Any]:
         """What of a chunk is asked for."""
-        if math.prod(one.size for one in touched) * array.dtype.itemsize > self._kept_bytes:
-            # a file without tiles: what is not asked for may never be read; in this thread, as those of dask would stay
-            return np.asarray(array[tuple(one.of_array for one in touched)].compute(scheduler="synchronous"))
-        chunk = self._chunk(array, tuple(one.number for one in touched))
+        numbers = tuple(one.number for one in touched)
+        is_kept = math.prod(one.size for one in touched) * array.dtype.itemsize <= self._kept_bytes
+        chunk = self._chunk(array, numbers) if is_kept else decoded(array, numbers)
         return chunk[tuple(one.of_chunk for one in touched)]
 
     def _chunk(self, array: da.Array, place: tuple[int, ...]) -> NDArray[Any]:
@@ -260,7 +248,5 @@ def _touched(chunks: Sequence[int], part: slice) -> list[_Touched]:
     for number in range(int(first), int(last)):
         start, stop = starts[number : number + 2]
         low, high = max(part.start, start), min(part.stop, stop)
-        found.append(
-            _Touched(number, stop - start, *(slice(low - origin, high - origin) for origin in (0, start, part.start)))
-        )
+        found.append(_Touched(number, stop - start, *(slice(low - zero, high - zero) for zero in (start, part.start))))
     return found

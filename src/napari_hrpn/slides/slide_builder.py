@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,9 +119,11 @@ def light_background(coarsest: PixelSource, path: Location) -> bool:
     if not np.issubdtype(coarsest.dtype, np.integer) or math.prod(coarsest.chunks) > 3 * _MOST_PIXELS_OF_A_CHUNK:
         return False
     pixels = guarded(coarsest, path)
-    ends = [max(0, length - _SQUARE_PX) for length in coarsest.shape[1:]]
-    tops, lefts = (sorted({0, end // 2, end}) for end in ends)
-    blocks = (pixels[0:3, top : top + _SQUARE_PX, left : left + _SQUARE_PX] for top in tops for left in lefts)
+    squares = (
+        [slice(start, min(start + _SQUARE_PX, length)) for start in sorted({0, end // 2, end})]
+        for length, end in ((length, max(0, length - _SQUARE_PX)) for length in coarsest.shape[1:])
+    )
+    blocks = (pixels.read(slice(0, 3), *square) for square in product(*squares))
     darkest = np.concatenate([block[:, ::4, ::4].min(axis=0).ravel() for block in blocks])
     return bool(np.median(darkest) > _LIGHT * np.iinfo(pixels.dtype).max)
 
@@ -128,10 +131,6 @@ def light_background(coarsest: PixelSource, path: Location) -> bool:
 def assemble(found: RawImage) -> Slide:
     """A slide with a name for every channel and levels down to a size that fits on a screen."""
     name, shape = found.path.name, found.sources[0].shape
-    if 0 in shape:
-        raise SlideError(
-            f"{name} holds an empty image ({shape[2]} x {shape[1]} px), expected at least one pixel: export it again."
-        )
     if shape[0] > _MOST_CHANNELS:
         raise SlideError(f"{name} has {shape[0]} channels, expected {_MOST_CHANNELS} at most: export the stains alone.")
     stored = [lazy_level(source, found.path) for source in found.sources if 0 not in source.shape]

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError, reason
+from napari_hrpn.slides.errors import SlideError, reading_errors
 from napari_hrpn.slides.location import ZARR_METADATA, Location, fetched, stamp, zarr_store
 
 if TYPE_CHECKING:
@@ -83,27 +83,20 @@ def read_attributes(folder: Location) -> dict[str, Any]:
 
 def read_metadata(path: Location) -> dict[str, Any] | None:
     """Read a metadata file."""
-    try:
-        if isinstance(path, Path):
-            if not path.is_file():
-                return None
-            size = path.stat().st_size
-            text = path.read_bytes() if size <= _LARGEST_METADATA_BYTES else None
-        else:
+    with reading_errors(f"{path} cannot be read as JSON"):
+        if not isinstance(path, Path):
             text = fetched(path)
-            if text is None:
-                return None
-            size = len(text)
-        if text is None or size > _LARGEST_METADATA_BYTES:
+        elif not path.is_file():
+            text = None
+        else:
+            with path.open("rb") as file:
+                text = file.read(_LARGEST_METADATA_BYTES + 1)
+        if text is None:
+            return None
+        if len(text) > _LARGEST_METADATA_BYTES:
             raise SlideError(f"{path} is larger than 8 MiB, expected the metadata of an image: convert it again.")
         # of bytes, json knows the encoding by how they begin
         content = json.loads(text)
-    except SlideError:
-        raise
-    except PermissionError as error:
-        raise SlideError(f"{path} may not be read by you, expected readable metadata: ask its owner.") from error
-    except (ValueError, RecursionError, OSError) as error:
-        raise SlideError(f"{path} cannot be read as JSON ({reason(error)}).") from error
     return content if isinstance(content, dict) else {}
 
 

@@ -7,14 +7,14 @@ follow from it.
 
 from __future__ import annotations
 
-import errno
+import os
 import re
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.errors import SlideError, reading_errors
 from napari_hrpn.slides.location import (
     ZARR_METADATA,
     Location,
@@ -202,38 +202,24 @@ def _recognised(path: PlaceLike) -> tuple[Location, Format]:
     """The file or folder that a reader takes, and its format."""
     words = as_location(path)
     place = _main_folder(_existing(user_path(words)) if isinstance(words, Path) else words)
-    try:
+    with reading_errors(f"{place.name} cannot be read"):
         found = _format_of(place)
-    except PermissionError as error:
-        raise SlideError(
-            f"{place.name} may not be read by you, expected a readable slide: ask its owner for the permission."
-        ) from error
-    except OSError as error:
-        raise SlideError(f"{place.name} cannot be read ({error.strerror}), expected {_FORMAT_NAMES}.") from error
     if found is None:
         raise _unknown(place)
     return place, found
 
 
 def _existing(path: Path) -> Path:
-    try:
-        if not path.exists() and is_collapsed_address(path):
-            raise SlideError(f"{path} was an address of object storage, expected a path: use a copy on this machine.")
-        if not path.exists():
-            raise _missing(path)
-        if not path.is_dir() and path.stat().st_size == 0:
-            raise SlideError(f"{path.name} is empty, expected {_FORMAT_NAMES}: copy it again from where it came.")
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise _missing(path) from error
-        raise SlideError(f"{path} cannot be looked at ({error.strerror}): check the path.") from error
+    is_there = os.path.exists(path)  # noqa: PTH110 (which raises for a name too long)
+    if not is_there and is_collapsed_address(path):
+        raise SlideError(f"{path} was an address of object storage, expected a path: use a copy on this machine.")
+    if not is_there:
+        words = str(path)
+        shown = words if len(words) <= _LONGEST_PATH_SHOWN else f"{words[:_LONGEST_PATH_SHOWN]}…"
+        raise SlideError(f"There is no file or folder {shown}, expected a slide: check the path.")
+    if not path.is_dir() and path.stat().st_size == 0:
+        raise SlideError(f"{path.name} is empty, expected {_FORMAT_NAMES}: copy it again from where it came.")
     return path
-
-
-def _missing(path: Path) -> SlideError:
-    words = str(path)
-    shown = words if len(words) <= _LONGEST_PATH_SHOWN else f"{words[:_LONGEST_PATH_SHOWN]}…"
-    return SlideError(f"There is no file or folder {shown}, expected a slide: check the path.")
 
 
 def _unknown(place: Location) -> SlideError:

@@ -39,7 +39,7 @@ _GREY_TYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32
 def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a CZI."""
     with _opened(path) as file:
-        scenes = _scenes(file, path)
+        scenes = _scenes(file)
         chosen = choose_series(path.name, len(scenes), series, lambda: _described(file, scenes, path))
         scene = scenes[chosen]
         channels, planes, times = (_along(scene, axis) for axis in "CZT")
@@ -60,7 +60,7 @@ def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) 
 def read_series(path: Path) -> tuple[SeriesInfo, ...]:
     """The scenes of a CZI."""
     with _opened(path) as file:
-        return _described(file, _scenes(file, path), path)
+        return _described(file, _scenes(file), path)
 
 
 def _described(file: CziReader, scenes: Sequence[_Scene], path: Path) -> tuple[SeriesInfo, ...]:
@@ -89,7 +89,7 @@ def _opened(path: Path) -> Iterator[CziReader]:
         yield file
 
 
-def _scenes(file: CziReader, path: Path) -> list[_Scene]:
+def _scenes(file: CziReader) -> list[_Scene]:
     """The scenes in the order of their numbers; one without number where there are none."""
     import pandas as pd
 
@@ -102,9 +102,7 @@ def _scenes(file: CziReader, path: Path) -> list[_Scene]:
         return True
 
     file.enumerate_subblocks(add)
-    if not pieces:
-        raise SlideError(f"{path.name} holds no image, expected at least one: export it again.")
-    return [scene for _, scene in pd.DataFrame(pieces).groupby("S")]
+    return [scene for _, scene in pd.DataFrame(pieces).groupby("S")] if pieces else []
 
 
 def _along(scene: _Scene, axis: str) -> list[int]:

@@ -171,9 +171,7 @@ def _quiet_parser() -> Iterator[None]:
 
 def _slides_in(tif: TiffFile) -> list[TiffPageSeries]:
     series = list(tif.series)
-    if not series:
-        raise SlideError(f"{tif.filename} is a TIFF without an image, expected one: export it again.")
-    if series[0].kind in _ONE_SLIDE_KINDS:
+    if series and series[0].kind in _ONE_SLIDE_KINDS:
         return series[:1]
     whole = [image for image in series if not image.keyframe.subfiletype & _REDUCED_OR_MASK]
     largest = max((_area(image) for image in whole), default=0)
