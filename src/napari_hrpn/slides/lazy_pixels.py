@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import threading
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -51,37 +50,62 @@ class PixelSource:
         # dask asks for whole chunks, and cuts out of them what is asked for itself
         return self.read(*chunk)
 
+    def lazy(self) -> da.Array:
+        """A lazy array, made without looking at the pixels."""
+        chunks, meta = tuple(map(min, self.chunks, self.shape)), np.empty((0, 0, 0), self.dtype)
+        # without a name, which dask would make of all that the file holds
+        return da.from_array(self, chunks=chunks, name=False, fancy=False, meta=meta)
 
-def brightest_sample(colours: PixelSource) -> PixelSource:
-    """One dye that was stored as a coloured photograph: the maximum over red, green and blue."""
+    def lazy_level(self, path: Location) -> da.Array:
+        """A lazy array over what a file has of a level, in blocks that follow the file's own."""
+        return replace(self.guarded(path), chunks=self._merged_chunks()).lazy()
 
-    def read(_: slice, rows: slice, columns: slice) -> np.ndarray:
-        """Pixels of shape (1, y, x)."""
-        brightest: np.ndarray = colours.read(slice(0, colours.shape[0]), rows, columns).max(axis=0, keepdims=True)
-        return brightest
+    def _merged_chunks(self) -> tuple[int, int, int]:
+        """Blocks to read: the file's own, as many together as make 512 px, if that stays small."""
+        channels, height, width = self.chunks
+        # a slide of a few rows is not cut into millions of tiny blocks
+        wanted = max(SMALLEST_CHUNK, _SMALLEST_CHUNK_AREA // self.shape[1])
+        wide = _enough(width, self.shape[2], wanted)
+        row_bytes = max(1, channels * wide * np.dtype(self.dtype).itemsize)
+        wanted = max(SMALLEST_CHUNK, _SMALLEST_CHUNK_AREA // wide)
+        rows = min(wanted, max(height, _LARGEST_MERGED_CHUNK_BYTES // row_bytes))
+        return channels, _enough(height, self.shape[1], rows), wide
 
-    return replace(colours, shape=(1, *colours.shape[1:]), chunks=(1, *colours.chunks[1:]), read=read)
+    def guarded(self, path: Location) -> PixelSource:
+        """The same pixels in an accepted type; any failure of a read is a `SlideError`."""
+        dtype = accepted_dtype(self.dtype, path)
+
+        def read(*parts: slice) -> np.ndarray:
+            """Pixels of shape (c, y, x), of the accepted type."""
+            channels, rows, columns = parts
+            where = f"channel {channels.start}, rows {rows.start} to {rows.stop} and columns {columns.start} to"
+            with reading_errors(f"{path.name}: {where} {columns.stop} cannot be read"):
+                block = self.read(*parts)
+            wanted = tuple(part.stop - part.start for part in parts)
+            if block.shape != wanted:
+                raise SlideError(
+                    f"{path.name} gave {block.shape} pixels where {wanted} were expected: the file is damaged, copy "
+                    "it again from where it came."
+                )
+            return block.astype(dtype, copy=False)
+
+        return replace(self, dtype=dtype, read=read)
+
+    def brightest(self) -> PixelSource:
+        """One dye that was stored as a coloured photograph: the maximum over red, green and blue."""
+
+        def read(_: slice, rows: slice, columns: slice) -> np.ndarray:
+            """Pixels of shape (1, y, x)."""
+            brightest: np.ndarray = self.read(slice(0, self.shape[0]), rows, columns).max(axis=0, keepdims=True)
+            return brightest
+
+        return replace(self, shape=(1, *self.shape[1:]), chunks=(1, *self.chunks[1:]), read=read)
 
 
-def guarded(source: PixelSource, path: Location) -> PixelSource:
-    """A source of pixels of an accepted type that turns any failure of a read into a `SlideError`."""
-    dtype = accepted_dtype(source.dtype, path)
-
-    def read(*parts: slice) -> np.ndarray:
-        """Pixels of shape (c, y, x), of the accepted type."""
-        channels, rows, columns = parts
-        where = f"channel {channels.start}, rows {rows.start} to {rows.stop} and columns {columns.start} to"
-        with reading_errors(f"{path.name}: {where} {columns.stop} cannot be read"):
-            block = source.read(channels, rows, columns)
-        wanted = tuple(part.stop - part.start for part in parts)
-        if block.shape != wanted:
-            raise SlideError(
-                f"{path.name} gave {block.shape} pixels where {wanted} were expected: the file is damaged, copy "
-                "it again from where it came."
-            )
-        return block.astype(dtype, copy=False)
-
-    return replace(source, dtype=dtype, read=read)
+def _enough(native: int, length: int, wanted: int) -> int:
+    if native >= length or wanted >= length:
+        return length
+    return native if native >= wanted else math.ceil(wanted / native) * native
 
 
 def accepted_dtype(dtype: np.dtype, path: Location) -> np.dtype:
@@ -94,43 +118,6 @@ def accepted_dtype(dtype: np.dtype, path: Location) -> np.dtype:
         f"{path.name} holds pixels of type {name}, expected 8, 16 or 32 bit integers or floating point: "
         "convert it to uint16 or float32."
     )
-
-
-def lazy_level(source: PixelSource, path: Location) -> da.Array:
-    """A lazy array over what a file has of a level, in blocks that follow the file's own."""
-    return lazy_array(replace(guarded(source, path), chunks=_merged_chunks(source)), "slide")
-
-
-def lazy_array(source: PixelSource, name: str) -> da.Array:
-    """A lazy array over a source, made without looking at its pixels."""
-    return da.from_array(
-        source,
-        chunks=tuple(map(min, source.chunks, source.shape)),
-        # a name of its own spares dask from hashing the file
-        name=f"{name}-{uuid.uuid4().hex}",
-        asarray=False,
-        fancy=False,
-        lock=False,
-        meta=np.empty((0, 0, 0), source.dtype),
-    )
-
-
-def _merged_chunks(source: PixelSource) -> tuple[int, int, int]:
-    """Blocks to read: the file's own, as many together as make 512 px, if that stays small."""
-    channels, height, width = source.chunks
-    # a slide of a few rows is not cut into millions of tiny blocks
-    wanted = max(SMALLEST_CHUNK, _SMALLEST_CHUNK_AREA // source.shape[1])
-    wide = _enough(width, source.shape[2], wanted)
-    row_bytes = max(1, channels * wide * np.dtype(source.dtype).itemsize)
-    wanted = max(SMALLEST_CHUNK, _SMALLEST_CHUNK_AREA // wide)
-    rows = min(wanted, max(height, _LARGEST_MERGED_CHUNK_BYTES // row_bytes))
-    return channels, _enough(height, source.shape[1], rows), wide
-
-
-def _enough(native: int, length: int, wanted: int) -> int:
-    if native >= length or wanted >= length:
-        return length
-    return native if native >= wanted else math.ceil(wanted / native) * native
 
 
 class _Touched(NamedTuple):

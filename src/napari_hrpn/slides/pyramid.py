@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 
-from napari_hrpn.slides.lazy_pixels import PixelSource, lazy_array
+from napari_hrpn.slides.lazy_pixels import PixelSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,7 +151,7 @@ def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...
     )
     while max(source.shape[1:]) > smallest:
         source = _half_as_fine(source)
-        levels.append(lazy_array(source, "coarser"))
+        levels.append(source.lazy())
     return tuple(levels)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError, warn
-from napari_hrpn.slides.lazy_pixels import guarded, lazy_level
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
@@ -118,7 +117,7 @@ def light_background(coarsest: PixelSource, path: Location) -> bool:
     """Whether the typical pixel of a colour image is light in red, green and blue, as in transmitted light."""
     if not np.issubdtype(coarsest.dtype, np.integer) or math.prod(coarsest.chunks) > 3 * _MOST_PIXELS_OF_A_CHUNK:
         return False
-    pixels = guarded(coarsest, path)
+    pixels = coarsest.guarded(path)
     squares = (
         [slice(start, min(start + _SQUARE_PX, length)) for start in sorted({0, end // 2, end})]
         for length, end in ((length, max(0, length - _SQUARE_PX)) for length in coarsest.shape[1:])
@@ -133,7 +132,7 @@ def assemble(found: RawImage) -> Slide:
     name, shape = found.path.name, found.sources[0].shape
     if shape[0] > _MOST_CHANNELS:
         raise SlideError(f"{name} has {shape[0]} channels, expected {_MOST_CHANNELS} at most: export the stains alone.")
-    stored = [lazy_level(source, found.path) for source in found.sources if 0 not in source.shape]
+    stored = [source.lazy_level(found.path) for source in found.sources if 0 not in source.shape]
     _warn_of_huge_chunks(found)
     if found.is_brightfield:
         warn(

@@ -9,7 +9,7 @@ import numpy as np
 from napari_hrpn.slides.errors import SlideError, reading_errors, warn
 from napari_hrpn.slides.formats import FILE_SUFFIXES, STAIN_SUFFIXES, slide_name
 from napari_hrpn.slides.formats.tiff import find_in_tiff
-from napari_hrpn.slides.lazy_pixels import PixelSource, accepted_dtype, brightest_sample
+from napari_hrpn.slides.lazy_pixels import PixelSource, accepted_dtype
 from napari_hrpn.slides.slide_builder import COLOURS, RawImage, SeriesInfo, assemble, choose_series
 from napari_hrpn.slides.units import usable_pixel_size
 
@@ -86,7 +86,7 @@ def _one_channel(found: RawImage) -> tuple[PixelSource, ...]:
     if channels == 1:
         return tuple(found.sources)
     if channels == 3 and tuple(found.names) == COLOURS:
-        return tuple(brightest_sample(source) for source in found.sources)
+        return tuple(source.brightest() for source in found.sources)
     raise SlideError(
         f"{found.path.name} has {channels} channels, expected a folder of TIFFs with one stain each: open "
         "the file itself."

@@ -18,7 +18,6 @@ from napari_hrpn.slides.errors import SlideError, reading_errors, warn
 from napari_hrpn.slides.formats.ome_xml import LONGEST_TEXT, MOST_PLANES, ome_xml_of
 from napari_hrpn.slides.formats.tiff_metadata import metadata_of, stain_of_ndpi
 from napari_hrpn.slides.formats.tiff_pixels import Layout, layout_of, stored_levels
-from napari_hrpn.slides.lazy_pixels import brightest_sample
 from napari_hrpn.slides.slide_builder import (
     COLOURS,
     RawImage,
@@ -89,7 +88,7 @@ def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None
     _try_a_piece(sources[-1], path)
     is_brightfield = False
     if stain is not None:
-        sources, names = tuple(brightest_sample(source) for source in sources), (stain,)
+        sources, names = tuple(source.brightest() for source in sources), (stain,)
     elif is_colour:
         names = names if len(names) == sources[0].shape[0] else COLOURS
         is_brightfield = sources[0].shape[0] == 3 and light_background(sources[-1], path)
