@@ -8,22 +8,18 @@ from napari_hrpn.slides.formats import list_series, open_slide, slide_name
 from napari_hrpn.slides.geojson import read_geojson, write_geojson
 from napari_hrpn.slides.lazy_pixels import ChunkCache
 from napari_hrpn.slides.location import Location, as_location, is_address, local_path
-from napari_hrpn.slides.metadata import channel_colors, contrast_limits, multiscales_metadata
+from napari_hrpn.slides.metadata import contrast_limits, multiscales_metadata
 from napari_hrpn.slides.predictions import (
-    PREDICTION_COLOURS,
     FinishedTiles,
-    PredictionRecord,
     colour_in_folder,
     distinct_colours,
     finished_tiles,
     in_all,
-    prediction_colour,
     prediction_colours,
     prediction_record,
 )
 from napari_hrpn.slides.pyramid import coarser_levels, glance, halve, known_pixels, with_known_pixels
 from napari_hrpn.slides.pyramid_cache import (
-    CacheReport,
     PyramidCache,
     clear_pyramid_cache,
     open_cache,
@@ -37,14 +33,11 @@ from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
 
 __all__ = [
-    "PREDICTION_COLOURS",
     "Annotation",
-    "CacheReport",
     "ChannelRoles",
     "ChunkCache",
     "FinishedTiles",
     "Location",
-    "PredictionRecord",
     "PyramidCache",
     "RegionMask",
     "SeriesInfo",
@@ -53,7 +46,6 @@ __all__ = [
     "SlideWarning",
     "annotation_mask",
     "as_location",
-    "channel_colors",
     "clear_pyramid_cache",
     "coarser_levels",
     "colour_in_folder",
@@ -74,7 +66,6 @@ __all__ = [
     "open_cache",
     "open_slide",
     "predicted_part",
-    "prediction_colour",
     "prediction_colours",
     "prediction_record",
     "pyramid_cache_bytes",

@@ -32,28 +32,14 @@ PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
 
 @dataclass(frozen=True)
 class PredictionRecord:
-    """What the metadata of a prediction say.
+    """What the metadata of a prediction say."""
 
-    Attributes
-    ----------
-    slide, checkpoint : str
-        Fingerprints of what it was made from; empty where it does not say.
-    title : str
-        Title of the checkpoint; empty where it does not say.
-    colour : str
-        Such as "#cc00ff".
-    complete : bool
-        Whether the whole slide is predicted.
-    request : dict
-        All that decides its pixels.
-    """
-
-    slide: str
-    checkpoint: str
-    title: str
-    colour: str
-    complete: bool
-    request: dict[str, Any]
+    slide: str  # Fingerprint of what it was made from; empty where it does not say
+    checkpoint: str  # The same of the checkpoint
+    title: str  # Of the checkpoint; empty where it does not say
+    colour: str  # Such as "#cc00ff"
+    complete: bool  # Whether the whole slide is predicted
+    request: dict[str, Any]  # All that decides its pixels
 
 
 def prediction_record(place: PlaceLike) -> PredictionRecord | None:
@@ -81,34 +67,10 @@ def prediction_record(place: PlaceLike) -> PredictionRecord | None:
         slide=str(request.get("slide", "")),
         checkpoint=str(request.get("checkpoint", "")),
         title=str(record.get("title") or ""),
-        colour=_written_colour(found) or prediction_colour(str(request.get("checkpoint", ""))),
+        colour=_written_colour(found) or _prediction_colour(str(request.get("checkpoint", ""))),
         complete=record.get("complete") is True,
         request=request,
     )
-
-
-def prediction_colour(checkpoint: str, taken: Iterable[str] = ()) -> str:
-    """Colour of a prediction.
-
-    Parameters
-    ----------
-    checkpoint : str
-        Fingerprint of the checkpoint, which always gets the same colour where that is free.
-    taken : iterable of str
-        Colours of other predictions of the slide.
-
-    Returns
-    -------
-    str
-        One of `PREDICTION_COLOURS`: the next that is free, or the checkpoint's own where none is.
-    """
-    count, used = len(PREDICTION_COLOURS), set(taken)
-    try:
-        first = int(checkpoint, 16) % count
-    except ValueError:
-        first = 0
-    turned = PREDICTION_COLOURS[first:] + PREDICTION_COLOURS[:first]
-    return next((colour for colour in turned if colour not in used), turned[0])
 
 
 def colour_in_folder(place: PlaceLike, request: Mapping[str, Any]) -> str:
@@ -133,7 +95,7 @@ def colour_in_folder(place: PlaceLike, request: Mapping[str, Any]) -> str:
         return own.colour
     beside = sorted(place.parent.glob("*.zarr")) if isinstance(place, Path) and place.parent.is_dir() else []
     records = (prediction_record(other) for other in beside if other != place)
-    return prediction_colour(checkpoint, [one.colour for one in records if one is not None and one.slide == slide])
+    return _prediction_colour(checkpoint, [one.colour for one in records if one is not None and one.slide == slide])
 
 
 def distinct_colours(preferred: Sequence[str | None]) -> tuple[str, ...]:
@@ -151,7 +113,7 @@ def distinct_colours(preferred: Sequence[str | None]) -> tuple[str, ...]:
     """
     chosen = ["" if colour in preferred[:index] else colour or "" for index, colour in enumerate(preferred)]
     for index, colour in enumerate(chosen):
-        chosen[index] = colour or prediction_colour("", chosen)
+        chosen[index] = colour or _prediction_colour("", chosen)
     return tuple(chosen)
 
 
@@ -170,6 +132,17 @@ def prediction_colours(slides: Sequence[Slide]) -> tuple[str, ...]:
     """
     records = [prediction_record(slide.source) for slide in slides]
     return distinct_colours([None if record is None else record.colour for record in records])
+
+
+def _prediction_colour(checkpoint: str, taken: Iterable[str] = ()) -> str:
+    """The next of the colours that is free, which is the checkpoint's own where all are or where that is free."""
+    count, used = len(PREDICTION_COLOURS), set(taken)
+    try:
+        first = int(checkpoint, 16) % count
+    except ValueError:
+        first = 0
+    turned = PREDICTION_COLOURS[first:] + PREDICTION_COLOURS[:first]
+    return next((colour for colour in turned if colour not in used), turned[0])
 
 
 def _written_colour(attributes: Mapping[str, Any]) -> str | None:

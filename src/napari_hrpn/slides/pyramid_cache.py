@@ -34,19 +34,11 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 @dataclass(frozen=True)
 class CacheReport:
-    """How far the coarse levels have come.
+    """How far the coarse levels have come."""
 
-    Attributes
-    ----------
-    box : tuple of int or None
-        Full-resolution pixels y0, y1, x0, x1 whose coarse levels were just finished; None while another
-        program builds the same levels.
-    done, total : int
-        Finished blocks and all of them, those of earlier runs included.
-    """
-
+    # Full-resolution pixels y0, y1, x0, x1 whose levels were just finished; None while another program builds them
     box: Box | None
-    done: int
+    done: int  # Finished blocks, those of earlier runs included
     total: int
 
 
