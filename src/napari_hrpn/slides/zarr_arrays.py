@@ -100,19 +100,6 @@ def read_metadata(path: Location) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else {}
 
 
-def read_zarr(array: ZarrArray, key: tuple[Any, ...]) -> NDArray[Any]:
-    """Read a part of an array."""
-    from zarr.core.array import AsyncArray
-
-    try:
-        return np.asarray(array[key])
-    except Exception:
-        if not _has_zarrs(array):
-            raise
-        plain = AsyncArray(metadata=array.metadata, store_path=array.store_path)
-        return np.asarray(type(array)(plain)[key])
-
-
 def _opened(store: StorePath, content: dict[str, Any]) -> ZarrArray:
     import zarr
 
@@ -168,10 +155,28 @@ def as_stored(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
     return array, 0.0
 
 
-def link_check(array: ZarrArray, place: Location, root: Location) -> Callable[[Sequence[int | slice]], None]:
-    """A check of a part of an array before it is read, which refuses chunks that are links out of their store."""
-    if not isinstance(place, Path) or not isinstance(root, Path):
-        return lambda _: None
+def array_reader(array: ZarrArray, place: Location, root: Location) -> Callable[[tuple[Any, ...]], NDArray[Any]]:
+    """A function that reads a part of an array, and refuses chunks that are links out of their store."""
+    from zarr.core.array import AsyncArray
+
+    check = _link_check(array, place, root) if isinstance(place, Path) and isinstance(root, Path) else None
+
+    def read(key: tuple[Any, ...]) -> NDArray[Any]:
+        """Pixels of some numbers and slices."""
+        if check is not None:
+            check(key)
+        try:
+            return np.asarray(array[key])
+        except Exception:
+            if not _has_zarrs(array):
+                raise
+            plain = AsyncArray(metadata=array.metadata, store_path=array.store_path)
+            return np.asarray(type(array)(plain)[key])
+
+    return read
+
+
+def _link_check(array: ZarrArray, place: Path, root: Path) -> Callable[[Sequence[int | slice]], None]:
     edges, folder_of_array = array.shards or array.chunks, str(place)
     checked: set[str] = set()
 

@@ -24,7 +24,7 @@ from napari_hrpn.slides.location import Location, holds_zarr, is_file
 from napari_hrpn.slides.predictions import RECORD, finished_tiles
 from napari_hrpn.slides.slide_builder import RawImage, SeriesInfo, assemble, choose_plane, choose_series
 from napari_hrpn.slides.units import usable_pixel_size
-from napari_hrpn.slides.zarr_arrays import check_inside, inner_place, read_attributes, read_metadata, read_zarr
+from napari_hrpn.slides.zarr_arrays import check_inside, inner_place, read_attributes, read_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,9 +85,7 @@ def _source(level: Level, plane: dict[str, int]) -> PixelSource:
 
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
         wanted: dict[str, Any] = {**plane, "c": channels, "y": rows, "x": columns}
-        key = tuple(wanted[axis] for axis in axes)
-        level.check(key)
-        block = read_zarr(level.array, key)
+        block = level.read(tuple(wanted[axis] for axis in axes))
         block = block.transpose([kept.index(axis) for axis in "cyx" if axis in kept])
         return block if "c" in kept else block[np.newaxis]
 

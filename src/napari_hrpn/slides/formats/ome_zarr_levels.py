@@ -24,18 +24,19 @@ from napari_hrpn.slides.predictions import PYRAMID_TYPE
 from napari_hrpn.slides.units import micrometres
 from napari_hrpn.slides.zarr_arrays import (
     array_metadata,
+    array_reader,
     as_stored,
     check_inside,
     inner_place,
-    link_check,
     open_zarr_array,
     shown,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     import zarr
+    from numpy.typing import NDArray
 
     from napari_hrpn.slides.location import Location
 
@@ -185,7 +186,7 @@ class Level(NamedTuple):
     name: str
     pixel_size_um: tuple[float, float] | None
     share: float  # Of its chunks that are stored
-    check: Callable[[Sequence[int | slice]], None]  # Of the links in a part of it, before that is read
+    read: Callable[[tuple[Any, ...]], NDArray[Any]]  # Reads a part of it
 
 
 def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
@@ -202,8 +203,8 @@ def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
     levels = []
     for (name, size), folder, declared in zip(image.levels, folders, arrays, strict=True):
         array, share = as_stored(declared, folder)
-        sizes, check = dict(zip(axes, array.shape, strict=True)), link_check(array, folder, root)
-        levels.append(Level(array, sizes, name, size, share, check))
+        sizes = dict(zip(axes, array.shape, strict=True))
+        levels.append(Level(array, sizes, name, size, share, array_reader(array, folder, root)))
     levels.sort(key=lambda level: -level.sizes["y"] * level.sizes["x"])
     _check_chunks(image, levels)
     kept = [levels[0], *(level for level in levels[1:] if _belongs(image.folder, level, levels[0]))]
