@@ -124,8 +124,14 @@ def _opened(path: Path) -> Iterator[TiffFile]:
     """The file, parsed and checked, with the parser's own log kept from the user."""
     import tifffile
 
+    def refuse(_: logging.LogRecord) -> bool:
+        return False
+
     _check_pages(path)
-    with _quiet_parser(), reading_errors(f"{path.name} cannot be read as a TIFF"), ExitStack() as stack:
+    log = logging.getLogger("tifffile")
+    with reading_errors(f"{path.name} cannot be read as a TIFF"), ExitStack() as stack:
+        log.addFilter(refuse)
+        stack.callback(log.removeFilter, refuse)
         tif = stack.enter_context(tifffile.TiffFile(path))
         _check_mixture(tif, path)
         text = ome_xml_of(tif, path)
@@ -152,20 +158,6 @@ def _makes_sense(tif: TiffFile, path: Path) -> bool:
         )
         return False
     return True
-
-
-@contextmanager
-def _quiet_parser() -> Iterator[None]:
-    log = logging.getLogger("tifffile")
-
-    def refuse(record: logging.LogRecord) -> bool:  # noqa: ARG001
-        return False
-
-    log.addFilter(refuse)
-    try:
-        yield
-    finally:
-        log.removeFilter(refuse)
 
 
 def _slides_in(tif: TiffFile) -> list[TiffPageSeries]:
