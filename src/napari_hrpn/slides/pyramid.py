@@ -9,6 +9,7 @@ place. Integers are never looked at.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -161,12 +162,11 @@ def _half_as_fine(finer: PixelSource) -> PixelSource:
 
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
         block = np.empty([part.stop - part.start for part in (channels, rows, columns)], finer.dtype)
-        for top in range(rows.start, rows.stop, _BLOCK):
-            for left in range(columns.start, columns.stop, _BLOCK):
-                bottom, right = min(top + _BLOCK, rows.stop), min(left + _BLOCK, columns.stop)
-                beneath = slice(2 * top, min(2 * bottom, height)), slice(2 * left, min(2 * right, width))
-                there = slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start)
-                block[:, *there] = halve(finer.read(channels, *beneath))
+        for top, left in product(*(range(part.start, part.stop, _BLOCK) for part in (rows, columns))):
+            bottom, right = min(top + _BLOCK, rows.stop), min(left + _BLOCK, columns.stop)
+            beneath = slice(2 * top, min(2 * bottom, height)), slice(2 * left, min(2 * right, width))
+            there = slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start)
+            block[:, *there] = halve(finer.read(channels, *beneath))
         return block
 
     return replace(finer, shape=(count, -(-height // 2), -(-width // 2)), read=read)

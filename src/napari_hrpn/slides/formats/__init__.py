@@ -7,7 +7,7 @@ follow from it.
 
 from __future__ import annotations
 
-import os
+import errno
 import re
 from dataclasses import dataclass
 from importlib import import_module
@@ -210,7 +210,12 @@ def _recognised(path: PlaceLike) -> tuple[Location, Format]:
 
 
 def _existing(path: Path) -> Path:
-    is_there = os.path.exists(path)  # noqa: PTH110 (which raises for a name too long)
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise SlideError(f"{path} cannot be looked at ({error.strerror}): check the path.") from error
+        is_there = False
     if not is_there and is_collapsed_address(path):
         raise SlideError(f"{path} was an address of object storage, expected a path: use a copy on this machine.")
     if not is_there:
