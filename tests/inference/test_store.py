@@ -17,7 +17,7 @@ from napari_hrpn.core import TileGrid
 from napari_hrpn.inference import PredictionError, PredictionStore
 from napari_hrpn.slides import SlideWarning, open_slide
 from napari_hrpn.slides.pyramid import halve
-from napari_hrpn.slides.writers.output_path import partial_folder
+from napari_hrpn.slides.writers.output_path import _partial_folder
 from support.predictions import make_slide
 
 SIZES = [(1300, 1100), (2048, 2048), (1536, 3100), (700, 300)]
@@ -137,7 +137,7 @@ def test_what_killed_programs_left_goes_when_a_prediction_is_gone_on_with(tmp_pa
         (store.path / left).write_bytes(b"half a chunk")
     mine = store.path / "notes.partial"
     mine.write_text("a user's")
-    begun = partial_folder(tmp_path / "other.ome.zarr") / ("0" * 32)
+    begun = _partial_folder(tmp_path / "other.ome.zarr") / ("0" * 32)
     begun.mkdir(parents=True)
     for name in ("out.ome.zarr", "other.ome.zarr"):
         opened(tmp_path / name, 700, 300).close()

@@ -17,10 +17,10 @@ from napari_hrpn.slides import (
     Slide,
     SlideError,
     as_location,
-    cached_pyramid,
     is_address,
     list_series,
     local_path,
+    open_cache,
     open_slide,
     slide_identity,
     slide_name,
@@ -186,7 +186,7 @@ def test_an_identity_changes_when_the_slide_is_written_again(saved, tmp_path, bu
 def test_coarse_levels_and_copies_of_a_slide_at_an_address_are_on_this_machine(saved, tmp_path, bucket):
     slide = open_slide(uploaded(tmp_path / "slide.ome.zarr", f"{bucket}/slide.ome.zarr"))
     before = objects(slide.source)
-    for steps in (cached_pyramid(slide, tmp_path / "caches"), write_ome_zarr(slide, tmp_path / "copy.ome.zarr")):
+    for steps in (open_cache(slide, tmp_path / "caches").build(), write_ome_zarr(slide, tmp_path / "copy.ome.zarr")):
         for _ in steps:
             pass
     assert len(list((tmp_path / "caches").iterdir())) >= 1

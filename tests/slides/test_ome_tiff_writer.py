@@ -15,7 +15,7 @@ from napari_hrpn.slides import Slide, SlideError, open_slide
 from napari_hrpn.slides.writers import ome_tiff_writer as writer
 from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
-from napari_hrpn.slides.writers.output_path import partial_folder
+from napari_hrpn.slides.writers.output_path import _partial_folder
 
 NAMES = ("DAPI", "CD31", "QD µ")
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
@@ -148,14 +148,14 @@ def test_what_a_killed_run_leaves_does_not_open(tmp_path, monkeypatch):
 
     def killed_before_the_end(file, start):
         file.flush()
-        shutil.copy(next(partial_folder(tmp_path / "out.ome.tif").glob("*/out.ome.tif")), killed)
+        shutil.copy(next(_partial_folder(tmp_path / "out.ome.tif").glob("*/out.ome.tif")), killed)
         return exchange(file, start)
 
     monkeypatch.setattr(writer, "_exchange_start", killed_before_the_end)
     steps = write_ome_tiff(slide, tmp_path / "out.ome.tif")
     next(steps)
     with pytest.raises(SlideError):
-        open_slide(next(partial_folder(tmp_path / "out.ome.tif").glob("*/.levels")))
+        open_slide(next(_partial_folder(tmp_path / "out.ome.tif").glob("*/.levels")))
     path = drive(steps)
 
     assert killed.stat().st_size > 0.9 * path.stat().st_size
@@ -165,7 +165,7 @@ def test_what_a_killed_run_leaves_does_not_open(tmp_path, monkeypatch):
 
 def test_what_an_earlier_run_left_is_cleared_away(tmp_path):
     slide, pixels = some_slide()
-    left = partial_folder(tmp_path / "out.ome.tif") / ("0" * 32)
+    left = _partial_folder(tmp_path / "out.ome.tif") / ("0" * 32)
     (left / ".levels" / "0").mkdir(parents=True)
     (left / "out.ome.tif").write_text("half a file")
 

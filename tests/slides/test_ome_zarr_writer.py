@@ -17,7 +17,7 @@ from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.writers import ome_zarr_writer as writer
 from napari_hrpn.slides.writers.ome_zarr_writer import level_shapes, write_ome_zarr
-from napari_hrpn.slides.writers.output_path import partial_folder
+from napari_hrpn.slides.writers.output_path import _partial_folder
 
 NAMES = ("DAPI", "CD31", "QD655")
 
@@ -168,7 +168,7 @@ def test_what_a_killed_run_leaves_does_not_open_and_is_begun_again(tmp_path):
     slide, pixels = some_slide((1, 2301, 2999))
     steps = write_ome_zarr(slide, tmp_path / "out.ome.zarr")
     next(steps)
-    left = partial_folder(tmp_path / "out.ome.zarr")
+    left = _partial_folder(tmp_path / "out.ome.zarr")
     killed = left.rename(tmp_path / "killed")
     steps.close()
 

@@ -12,7 +12,7 @@ from zarr.storage import LocalStore
 from napari_hrpn.slides import SlideError
 from napari_hrpn.slides.metadata import multiscales_metadata
 from napari_hrpn.slides.writers.ome_zarr_writer import create_levels, write_part
-from napari_hrpn.slides.writers.output_path import REPLACED, partial_folder, partial_output
+from napari_hrpn.slides.writers.output_path import REPLACED, _partial_folder, partial_output
 
 
 def write(path, text="new", *, overwrite=False):
@@ -42,8 +42,8 @@ def test_two_programs_do_not_write_one_output(tmp_path):
 
 
 def test_what_a_killed_program_left_goes_and_what_the_user_has_stays(tmp_path):
-    mine = ["out.partial", "out.replaced", "out.levels.partial", f"{partial_folder(tmp_path / 'out').name}/notes"]
-    left = partial_folder(tmp_path / "out") / ("a" * 32)
+    mine = ["out.partial", "out.replaced", "out.levels.partial", f"{_partial_folder(tmp_path / 'out').name}/notes"]
+    left = _partial_folder(tmp_path / "out") / ("a" * 32)
     (left / "out").mkdir(parents=True)
     for name in mine:
         (tmp_path / name).write_text("mine")
@@ -55,7 +55,7 @@ def test_what_a_killed_program_left_goes_and_what_the_user_has_stays(tmp_path):
 
 
 def test_an_old_output_that_a_killed_program_had_moved_comes_back(tmp_path):
-    left = partial_folder(tmp_path / "out.zarr") / ("a" * 32)
+    left = _partial_folder(tmp_path / "out.zarr") / ("a" * 32)
     left.mkdir(parents=True)
     our_zarr(left / REPLACED)
 

@@ -7,13 +7,12 @@ import pytest
 from skimage.color import rgb2lab
 
 from napari_hrpn.slides import (
-    PREDICTION_COLOURS,
     colour_in_folder,
     distinct_colours,
-    prediction_colour,
     prediction_colours,
     prediction_record,
 )
+from napari_hrpn.slides.predictions import PREDICTION_COLOURS, _prediction_colour
 
 # of Machado, Oliveira and Fernandes (2009), for linear red, green and blue
 SEEN_BY = {
@@ -58,14 +57,14 @@ def test_no_colour_is_that_of_a_stain():
 
 
 def test_a_checkpoint_has_its_colour_unless_another_prediction_has_it():
-    own = prediction_colour("00000000000000a7")
-    assert own == prediction_colour("00000000000000a7", set(PREDICTION_COLOURS) - {own})
+    own = _prediction_colour("00000000000000a7")
+    assert own == _prediction_colour("00000000000000a7", set(PREDICTION_COLOURS) - {own})
     others = []
     for _ in PREDICTION_COLOURS:
-        others.append(prediction_colour("00000000000000a7", others))
+        others.append(_prediction_colour("00000000000000a7", others))
     assert sorted(others) == sorted(PREDICTION_COLOURS)
-    assert prediction_colour("00000000000000a7", others) == own
-    assert prediction_colour("not hexadecimal") in PREDICTION_COLOURS
+    assert _prediction_colour("00000000000000a7", others) == own
+    assert _prediction_colour("not hexadecimal") in PREDICTION_COLOURS
 
 
 def test_a_colour_is_read_back_and_avoids_those_beside_it(tmp_path):

@@ -509,7 +509,11 @@ def test_page_in_one_packed_piece_that_is_too_large_is_refused(tmp_path, pieces)
 
 @pytest.mark.parametrize(
     ("tag", "count", "said"),
-    [(273, 10**8, "100000000 pieces"), (270, 10**9, "954 MiB of metadata"), (330, 10**6, "1000000 smaller copies")],
+    [
+        (273, 10**8, "100000000 pieces"),
+        (270, 10**9, "1000000000 bytes of metadata"),
+        (330, 10**6, "1000000 smaller copies"),
+    ],
 )
 def test_page_that_claims_too_much_is_refused_unread(tmp_path, tag, count, said):
     entries = sorted([entry for entry in grey(64, 64) if entry[0] != tag] + [(tag, 4, count, 400)])

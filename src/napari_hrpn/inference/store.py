@@ -22,7 +22,8 @@ from napari_hrpn.inference import store_files as files
 from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, contrast_limits, open_slide
 from napari_hrpn.slides.location import address_errors, check_writable, zarr_store
-from napari_hrpn.slides.metadata import FINISHED, RECORD, multiscales_metadata
+from napari_hrpn.slides.metadata import multiscales_metadata
+from napari_hrpn.slides.predictions import FINISHED, RECORD
 from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.slides.writers.ome_zarr_writer import create_levels, level_shapes, write_part
 

@@ -24,7 +24,7 @@ from napari_hrpn.core.files import differing, held_lock
 from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import SlideError, as_location
 from napari_hrpn.slides.location import address_errors, is_file, zarr_store
-from napari_hrpn.slides.metadata import FINISHED, RECORD
+from napari_hrpn.slides.predictions import FINISHED, RECORD
 from napari_hrpn.slides.writers.ome_zarr_writer import level_shapes
 from napari_hrpn.slides.writers.output_path import LEFT_BY_ZARR, partial_output
 

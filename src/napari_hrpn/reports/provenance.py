@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.slides import slide_identity
 from napari_hrpn.slides.location import address_errors, zarr_store
-from napari_hrpn.slides.metadata import RECORD
+from napari_hrpn.slides.predictions import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,30 +1,25 @@
 """Slides and their files; `open_slide` opens all formats."""
 
 from napari_hrpn.slides.channel_roles import ChannelRoles, find_channel, guess_roles
-from napari_hrpn.slides.chunk_cache import ChunkCache
-from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.fingerprint import slide_fingerprint, slide_identity
-from napari_hrpn.slides.finished_tiles import FinishedTiles, finished_tiles, in_all
-from napari_hrpn.slides.formats import slide_name
+from napari_hrpn.slides.formats import list_series, open_slide, slide_name
 from napari_hrpn.slides.geojson import read_geojson, write_geojson
+from napari_hrpn.slides.lazy_pixels import ChunkCache
 from napari_hrpn.slides.location import Location, as_location, is_address, local_path
-from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
-from napari_hrpn.slides.open_slide import list_series, open_slide
-from napari_hrpn.slides.prediction_colours import (
-    PREDICTION_COLOURS,
-    PredictionRecord,
+from napari_hrpn.slides.metadata import contrast_limits, multiscales_metadata
+from napari_hrpn.slides.predictions import (
+    FinishedTiles,
     colour_in_folder,
     distinct_colours,
-    prediction_colour,
+    finished_tiles,
+    in_all,
     prediction_colours,
     prediction_record,
 )
 from napari_hrpn.slides.pyramid import coarser_levels, glance, halve, known_pixels, with_known_pixels
 from napari_hrpn.slides.pyramid_cache import (
-    CacheReport,
     PyramidCache,
-    cached_pyramid,
     clear_pyramid_cache,
     open_cache,
     pyramid_cache_bytes,
@@ -39,15 +34,12 @@ from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
 
 __all__ = [
-    "PREDICTION_COLOURS",
     "Annotation",
-    "CacheReport",
     "ChannelRoles",
     "ChunkCache",
     "FinishedTiles",
     "LabelRegion",
     "Location",
-    "PredictionRecord",
     "PyramidCache",
     "Region",
     "RegionMask",
@@ -56,8 +48,6 @@ __all__ = [
     "SlideError",
     "SlideWarning",
     "as_location",
-    "cached_pyramid",
-    "channel_colors",
     "clear_pyramid_cache",
     "coarser_levels",
     "colour_in_folder",
@@ -79,7 +69,6 @@ __all__ = [
     "open_cache",
     "open_slide",
     "predicted_part",
-    "prediction_colour",
     "prediction_colours",
     "prediction_record",
     "pyramid_cache_bytes",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.slides.chunk_cache import decoded
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.formats import STAIN_SUFFIXES
+from napari_hrpn.slides.lazy_pixels import decoded
 from napari_hrpn.slides.location import holds_zarr, stamp
 
 if TYPE_CHECKING:

@@ -9,16 +9,17 @@ place. Integers are never looked at.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 
-from napari_hrpn.slides.guarded_array import PixelSource, lazy_array
+from napari_hrpn.slides.lazy_pixels import PixelSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    import dask.array as da
     from numpy.typing import NDArray
 
     from napari_hrpn.slides.slide import Slide
@@ -151,7 +152,7 @@ def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...
     )
     while max(source.shape[1:]) > smallest:
         source = _half_as_fine(source)
-        levels.append(lazy_array(source, "coarser"))
+        levels.append(source.lazy())
     return tuple(levels)
 
 
@@ -161,12 +162,11 @@ def _half_as_fine(finer: PixelSource) -> PixelSource:
 
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
         block = np.empty([part.stop - part.start for part in (channels, rows, columns)], finer.dtype)
-        for top in range(rows.start, rows.stop, _BLOCK):
-            for left in range(columns.start, columns.stop, _BLOCK):
-                bottom, right = min(top + _BLOCK, rows.stop), min(left + _BLOCK, columns.stop)
-                beneath = slice(2 * top, min(2 * bottom, height)), slice(2 * left, min(2 * right, width))
-                there = slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start)
-                block[:, *there] = halve(finer.read(channels, *beneath))
+        for top, left in product(*(range(part.start, part.stop, _BLOCK) for part in (rows, columns))):
+            bottom, right = min(top + _BLOCK, rows.stop), min(left + _BLOCK, columns.stop)
+            beneath = slice(2 * top, min(2 * bottom, height)), slice(2 * left, min(2 * right, width))
+            there = slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start)
+            block[:, *there] = halve(finer.read(channels, *beneath))
         return block
 
     return replace(finer, shape=(count, -(-height // 2), -(-width // 2)), read=read)
@@ -208,9 +208,5 @@ def glance(slide: Slide, channels: Sequence[int], pixel_size_um: float) -> Slide
 def _held(levels: Sequence[da.Array]) -> Iterator[da.Array]:
     pixels = levels[0].compute()
     for level in levels:
-        yield lazy_array(PixelSource(level.shape, level.dtype, level.chunksize, _reads(pixels)), "glance")
+        yield da.from_array(pixels, chunks=level.chunks, name=False)
         pixels = halve(pixels)
-
-
-def _reads(pixels: np.ndarray) -> Callable[[slice, slice, slice], np.ndarray]:
-    return lambda *parts: pixels[parts]

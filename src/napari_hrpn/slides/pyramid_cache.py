@@ -7,7 +7,7 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -34,19 +34,11 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 @dataclass(frozen=True)
 class CacheReport:
-    """How far the coarse levels have come.
+    """How far the coarse levels have come."""
 
-    Attributes
-    ----------
-    box : tuple of int or None
-        Full-resolution pixels y0, y1, x0, x1 whose coarse levels were just finished; None while another
-        program builds the same levels.
-    done, total : int
-        Finished blocks and all of them, those of earlier runs included.
-    """
-
+    # Full-resolution pixels y0, y1, x0, x1 whose levels were just finished; None while another program builds them
     box: Box | None
-    done: int
+    done: int  # Finished blocks, those of earlier runs included
     total: int
 
 
@@ -69,13 +61,13 @@ class PyramidCache:
     def __init__(self, slide: Slide, folder: Path) -> None:
         import zarr
 
-        self.slide = slide
-        self.folder = folder
-        count = len(slide.levels) - slide.stored_levels
-        group = zarr.open_group(folder / _LEVELS, mode="r+")
-        self.levels: tuple[zarr.Array[Any], ...] = tuple(_array(group, level) for level in range(count))
+        self.slide, self.folder = slide, folder
+        count, place = len(slide.levels) - slide.stored_levels, folder / _LEVELS
+        self.levels: tuple[zarr.Array[Any], ...] = tuple(
+            zarr.open_array(place / str(level), mode="r+") for level in range(count)
+        )
         # the grid as it was when the levels were begun, so that any later version can go on
-        grid = cast("Box", tuple(cast("list[int]", group.attrs["grid"])))
+        grid: Any = zarr.open_group(place, mode="r").attrs["grid"]
         self._boxes = block_boxes(*grid)
         self._down = round(slide.shape[0] / grid[0]), round(slide.shape[1] / grid[1])
 
@@ -180,38 +172,6 @@ def open_cache(slide: Slide, folder: Path | None = None) -> PyramidCache:
             return PyramidCache(slide, own)
 
 
-def cached_pyramid(slide: Slide, folder: Path | None = None) -> Generator[CacheReport, None, Slide]:
-    """Build the coarse levels of a flat slide once and take them from disk ever after.
-
-    Parameters
-    ----------
-    slide : Slide
-        Any slide; one whose levels are all stored comes back as it is.
-    folder : pathlib.Path, optional
-        Folder of all caches; `pyramid_cache_folder` where left out.
-
-    Yields
-    ------
-    CacheReport
-        After each block; none where the levels are there already.
-
-    Returns
-    -------
-    Slide
-        With all its levels stored, equal to the computed ones to the bit.
-
-    Raises
-    ------
-    SlideError
-        Where the slide cannot be read or the cache cannot be written.
-    """
-    if slide.stored_levels == len(slide.levels):
-        return slide
-    cache = open_cache(slide, folder)
-    yield from cache.build()
-    return cache.as_slide()
-
-
 def pyramid_cache_folder() -> Path:
     """Folder in which the coarse levels of flat slides are kept for this user.
 
@@ -276,23 +236,13 @@ def _begin(slide: Slide, own: Path) -> None:
     grid = block_grid(slide.levels[slide.stored_levels - 1])
     (begun / _FINISHED).write_bytes(bytes(len(block_boxes(*grid))))
     create_levels(begun / _LEVELS, [level.shape for level in slide.levels[slide.stored_levels :]], slide.dtype)
-    group = zarr.open_group(begun / _LEVELS, mode="r+")
-    group.attrs["grid"] = list(grid)
+    zarr.open_group(begun / _LEVELS, mode="r+").attrs["grid"] = list(grid)
     try:
         begun.rename(own)
     except OSError:
         remove(begun)
         if not own.is_dir():
             raise
-
-
-def _array(group: zarr.Group, level: int) -> zarr.Array[Any]:
-    import zarr
-
-    array = group[str(level)]
-    if not isinstance(array, zarr.Array):
-        raise TypeError(f"level {level} is not an array")
-    return array
 
 
 def _lock_path(cache: Path) -> Path:

@@ -12,9 +12,9 @@ import numpy as np
 
 from napari_hrpn.core import Box
 from napari_hrpn.slides.errors import SlideError, warn
+from napari_hrpn.slides.formats import open_slide
 from napari_hrpn.slides.geojson import read_geojson
 from napari_hrpn.slides.location import user_path
-from napari_hrpn.slides.open_slide import open_slide
 from napari_hrpn.slides.region import LabelRegion
 from napari_hrpn.slides.region_mask import RegionMask, coarse_grid, filled, region_mask
 from napari_hrpn.slides.slide_builder import COLOURS

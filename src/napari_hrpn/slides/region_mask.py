@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.core import Box
-    from napari_hrpn.slides.finished_tiles import FinishedTiles
+    from napari_hrpn.slides.predictions import FinishedTiles
     from napari_hrpn.slides.region import Annotation
 
 _LARGEST_PX = 4096

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import dask.array as da
     import numpy as np
 
-    from napari_hrpn.slides.finished_tiles import FinishedTiles
     from napari_hrpn.slides.location import Location
+    from napari_hrpn.slides.predictions import FinishedTiles
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError, warn
-from napari_hrpn.slides.guarded_array import guarded, lazy_level
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
@@ -19,7 +19,7 @@ from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_hrpn.slides.guarded_array import PixelSource
+    from napari_hrpn.slides.lazy_pixels import PixelSource
     from napari_hrpn.slides.location import Location
 
 COLOURS = ("Red", "Green", "Blue")
@@ -117,10 +117,12 @@ def light_background(coarsest: PixelSource, path: Location) -> bool:
     """Whether the typical pixel of a colour image is light in red, green and blue, as in transmitted light."""
     if not np.issubdtype(coarsest.dtype, np.integer) or math.prod(coarsest.chunks) > 3 * _MOST_PIXELS_OF_A_CHUNK:
         return False
-    pixels = guarded(coarsest, path)
-    ends = [max(0, length - _SQUARE_PX) for length in coarsest.shape[1:]]
-    tops, lefts = (sorted({0, end // 2, end}) for end in ends)
-    blocks = (pixels[0:3, top : top + _SQUARE_PX, left : left + _SQUARE_PX] for top in tops for left in lefts)
+    pixels = coarsest.guarded(path)
+    squares = (
+        [slice(start, min(start + _SQUARE_PX, length)) for start in sorted({0, end // 2, end})]
+        for length, end in ((length, max(0, length - _SQUARE_PX)) for length in coarsest.shape[1:])
+    )
+    blocks = (pixels.read(slice(0, 3), *square) for square in product(*squares))
     darkest = np.concatenate([block[:, ::4, ::4].min(axis=0).ravel() for block in blocks])
     return bool(np.median(darkest) > _LIGHT * np.iinfo(pixels.dtype).max)
 
@@ -128,13 +130,9 @@ def light_background(coarsest: PixelSource, path: Location) -> bool:
 def assemble(found: RawImage) -> Slide:
     """A slide with a name for every channel and levels down to a size that fits on a screen."""
     name, shape = found.path.name, found.sources[0].shape
-    if 0 in shape:
-        raise SlideError(
-            f"{name} holds an empty image ({shape[2]} x {shape[1]} px), expected at least one pixel: export it again."
-        )
     if shape[0] > _MOST_CHANNELS:
         raise SlideError(f"{name} has {shape[0]} channels, expected {_MOST_CHANNELS} at most: export the stains alone.")
-    stored = [lazy_level(source, found.path) for source in found.sources if 0 not in source.shape]
+    stored = [source.lazy_level(found.path) for source in found.sources if 0 not in source.shape]
     _warn_of_huge_chunks(found)
     if found.is_brightfield:
         warn(

@@ -94,10 +94,10 @@ def _number(value: float | str | None) -> float | None:
         return None
 
 
-_Length = tuple[float | str | None, str | None]
+Length = tuple[float | str | None, str | None]
 
 
-def read_pixel_size(height: _Length, width: _Length) -> tuple[tuple[float, float] | None, str]:
+def read_pixel_size(height: Length, width: Length) -> tuple[tuple[float, float] | None, str]:
     """Pixel size from two numbers with a unit each, and what of them was not understood."""
     sides = [micrometres(*height), micrometres(*width)]
     for side, (value, unit) in zip(sides, (height, width), strict=True):

@@ -20,18 +20,19 @@ import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.location import ZARR_METADATA, Location, is_file, stamp, zarr_store
+from napari_hrpn.slides.errors import SlideError, reading_errors
+from napari_hrpn.slides.location import ZARR_METADATA, Location, fetched, stamp, zarr_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import zarr
     from numpy.typing import NDArray
+    from zarr.storage import StorePath
 
     ZarrArray = zarr.Array[Any]
 
@@ -39,6 +40,7 @@ _ZARRS = "zarrs.ZarrsCodecPipeline"
 # what some programs add to it says how it was written, not how it is read
 _SETTINGS_OF_BLOSC = {"typesize", "cname", "clevel", "shuffle", "blocksize"}
 
+_LARGEST_METADATA_BYTES = 8 * 2**20
 _MOST_SAMPLES = 64
 _MOST_NAMES_LISTED = 10_000
 _NAMES_OF_2: tuple[dict[str, Any], ...] = ({"dimension_separator": "."}, {"dimension_separator": "/"})
@@ -55,60 +57,64 @@ if hasattr(os, "register_at_fork"):
 
 
 def open_zarr_array(place: Location) -> ZarrArray:
-    """Open an array for reading."""
+    """Open an array for reading, by its metadata without the settings of blosc that zarr does not know."""
+    from zarr.storage import LocalStore, StorePath
+
+    content = json.loads(json.dumps(array_metadata(place)), object_hook=_without_settings)
+    store = zarr_store(place)
+    return _opened(StorePath(LocalStore(store, read_only=True) if isinstance(store, Path) else store), content)
+
+
+def array_metadata(place: Location) -> dict[str, Any]:
+    """Read the metadata of an array."""
+    new = read_metadata(place / "zarr.json")
+    return (read_metadata(place / ".zarray") or {}) if new is None else new
+
+
+def read_attributes(folder: Location) -> dict[str, Any]:
+    """Read the attributes of a group: those of version 0.5 lie one level deeper."""
+    new = read_metadata(folder / "zarr.json")
+    attributes = (read_metadata(folder / ".zattrs") or {}) if new is None else new.get("attributes", {})
+    if not isinstance(attributes, dict):
+        return {}
+    ome = attributes.get("ome")
+    return {**attributes, **ome} if isinstance(ome, dict) else attributes
+
+
+def read_metadata(path: Location) -> dict[str, Any] | None:
+    """Read a metadata file."""
+    with reading_errors(f"{path} cannot be read as JSON"):
+        if not isinstance(path, Path):
+            text = fetched(path)
+        elif not path.is_file():
+            text = None
+        else:
+            with path.open("rb") as file:
+                text = file.read(_LARGEST_METADATA_BYTES + 1)
+        if text is None:
+            return None
+        if len(text) > _LARGEST_METADATA_BYTES:
+            raise SlideError(f"{path} is larger than 8 MiB, expected the metadata of an image: convert it again.")
+        # of bytes, json knows the encoding by how they begin
+        content = json.loads(text)
+    return content if isinstance(content, dict) else {}
+
+
+def _opened(store: StorePath, content: dict[str, Any]) -> ZarrArray:
     import zarr
 
-    if isinstance(place, Path):
-        return _opened(lambda: zarr.open_array(place, mode="r"))
-    # asked for both versions at once, zarr fails where a store forbids to read what is not there
-    version: Literal[2, 3] = 3 if is_file(place / "zarr.json") else 2
-    return zarr.open_array(zarr_store(place), mode="r", zarr_format=version)
-
-
-def _open_changed(array: ZarrArray, **changes: object) -> ZarrArray:
-    """Open an array again as if its metadata said something else."""
-    import zarr
-
-    content: dict[str, Any] = {**array.metadata.to_dict(), **changes}
-    return _opened(lambda: zarr.Array.from_dict(array.store_path, content))
-
-
-def open_without_settings(folder: Path, content: dict[str, Any]) -> ZarrArray:
-    """Open an array of which blosc has settings that zarr does not know and need not know."""
-    import zarr
-    from zarr.core.sync import sync
-    from zarr.storage._common import make_store_path
-
-    store = sync(make_store_path(folder, mode="r"))
-    understood = json.loads(json.dumps(content), object_hook=_without_settings)
-    return _opened(lambda: zarr.Array.from_dict(store, understood))
-
-
-def read_zarr(array: ZarrArray, key: tuple[Any, ...]) -> NDArray[Any]:
-    """Read a part of an array."""
-    from zarr.core.array import AsyncArray
-
-    try:
-        return np.asarray(array[key])
-    except Exception:
-        if not _has_zarrs(array):
-            raise
-        plain = AsyncArray(metadata=array.metadata, store_path=array.store_path)
-        return np.asarray(type(array)(plain)[key])
-
-
-def _opened(open_it: Callable[[], ZarrArray]) -> ZarrArray:
-    if _can_have_zarrs():
+    # what a program opened before it forks is not to be read in the fork
+    if isinstance(store.store, zarr.storage.LocalStore) and find_spec("zarrs") is not None and not _forked.is_set():
         try:
             with _quietly({"codec_pipeline.path": _ZARRS}):
-                array = open_it()
+                array = zarr.Array.from_dict(store, content)
             # it knows this machine's byte order only
             if array.dtype.isnative:
                 return array
         except Exception:
             pass
     with _quietly({}):
-        return open_it()
+        return zarr.Array.from_dict(store, content)
 
 
 def _has_zarrs(array: ZarrArray) -> bool:
@@ -120,11 +126,6 @@ def _without_settings(entry: dict[str, Any]) -> dict[str, Any]:
     if entry.get("name") != "blosc" or not isinstance(settings, dict):
         return entry
     return {**entry, "configuration": {name: settings[name] for name in _SETTINGS_OF_BLOSC & settings.keys()}}
-
-
-def _can_have_zarrs() -> bool:
-    # what a program opened before it forks is not to be read in the fork
-    return find_spec("zarrs") is not None and not _forked.is_set()
 
 
 @contextmanager
@@ -154,11 +155,29 @@ def as_stored(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
     return array, 0.0
 
 
-def link_check(array: ZarrArray, place: Location, root: Location) -> Callable[[Sequence[int | slice]], None]:
-    """A check of a part of an array before it is read, which refuses chunks that are links out of their store."""
-    if not isinstance(place, Path) or not isinstance(root, Path):
-        return lambda _: None
-    edges, folder_of_array, real_root = array.shards or array.chunks, str(place), os.path.realpath(root)
+def array_reader(array: ZarrArray, place: Location, root: Location) -> Callable[[tuple[Any, ...]], NDArray[Any]]:
+    """A function that reads a part of an array, and refuses chunks that are links out of their store."""
+    from zarr.core.array import AsyncArray
+
+    check = _link_check(array, place, root) if isinstance(place, Path) and isinstance(root, Path) else None
+
+    def read(key: tuple[Any, ...]) -> NDArray[Any]:
+        """Pixels of some numbers and slices."""
+        if check is not None:
+            check(key)
+        try:
+            return np.asarray(array[key])
+        except Exception:
+            if not _has_zarrs(array):
+                raise
+            plain = AsyncArray(metadata=array.metadata, store_path=array.store_path)
+            return np.asarray(type(array)(plain)[key])
+
+    return read
+
+
+def _link_check(array: ZarrArray, place: Path, root: Path) -> Callable[[Sequence[int | slice]], None]:
+    edges, folder_of_array = array.shards or array.chunks, str(place)
     checked: set[str] = set()
 
     def check(key: Sequence[int | slice]) -> None:
@@ -171,10 +190,10 @@ def link_check(array: ZarrArray, place: Location, root: Location) -> Callable[[S
             path = os.path.join(folder_of_array, _key(array, numbers))  # noqa: PTH118 (of many chunks)
             folder = os.path.dirname(path)  # noqa: PTH120
             if folder not in checked:
-                _refuse_outside(folder, real_root, root)
+                _refuse_outside(folder, root)
                 checked.add(folder)
             if os.path.islink(path):  # noqa: PTH114
-                _refuse_outside(path, real_root, root)
+                _refuse_outside(path, root)
 
     return check
 
@@ -203,7 +222,7 @@ def _others(array: ZarrArray) -> Iterator[ZarrArray]:
     """The array with other names for its chunks; the declared names come first."""
     yield array
     for names in _NAMES_OF_2 if array.metadata.zarr_format == 2 else _NAMES_OF_3:
-        yield _open_changed(array, **names)
+        yield _opened(array.store_path, {**array.metadata.to_dict(), **names})
 
 
 def _share(array: ZarrArray, place: Path, grid: tuple[int, ...]) -> float:
@@ -225,12 +244,11 @@ def check_inside(place: Location, root: Location) -> None:
     """Refuse a folder of a store that a link, or its metadata, lets lead out of it."""
     if isinstance(place, Path) and isinstance(root, Path):
         for one in (place, *(place / name for name in ZARR_METADATA)):
-            _refuse_outside(str(one), os.path.realpath(root), root)
+            _refuse_outside(str(one), root)
 
 
-def _refuse_outside(path: str, real_root: str, root: Location) -> None:
-    real = os.path.realpath(path)
-    if real != real_root and not real.startswith(real_root.rstrip(os.sep) + os.sep):
+def _refuse_outside(path: str, root: Path) -> None:
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise SlideError(
             f"{root.name} has a link that leads out of it ({path}), expected all pixels inside: copy it with the files "
             "that its links lead to, as `cp -rL` does."

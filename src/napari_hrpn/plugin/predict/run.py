@@ -14,7 +14,7 @@ from napari_hrpn.core import TileGrid, relayed
 from napari_hrpn.plugin.parts.messages import warned_in_form
 from napari_hrpn.plugin.predict.job import ReadCheckpoint
 from napari_hrpn.slides import open_slide
-from napari_hrpn.slides.contrast import HIGH_PERCENT, LOW_PERCENT
+from napari_hrpn.slides.metadata import HIGH_PERCENT, LOW_PERCENT
 
 if TYPE_CHECKING:
     import threading

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape
 from napari_hrpn.plugin.viewer.open_slides import KEY, prediction_name, slide_of, slide_title
+from napari_hrpn.settings.prediction import CELL_PX
 from napari_hrpn.slides import (
     RegionMask,
     Slide,
@@ -21,8 +22,7 @@ from napari_hrpn.slides import (
     guess_roles,
     prediction_record,
 )
-from napari_hrpn.slides.finished_tiles import SQUARE_PX
-from napari_hrpn.slides.guarded_array import accepted_dtype
+from napari_hrpn.slides.lazy_pixels import accepted_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ def _prediction_attributes(slide: Slide, title: str) -> dict[str, Any]:
         "complete": record.complete,
     }
     if (tiles := slide.finished) is not None:
-        facts["finished"] = RegionMask(tiles.cells, (SQUARE_PX, SQUARE_PX))
+        facts["finished"] = RegionMask(tiles.cells, (CELL_PX, CELL_PX))
     return {
         "name": prediction_name(title, slide.channel_names[0], record.title),
         "colormap": record.colour,

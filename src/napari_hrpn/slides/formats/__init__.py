@@ -1,4 +1,4 @@
-"""Table of the slide formats: names, suffixes, how a file is recognised, which module reads it, what it needs.
+"""Table of the slide formats, by which `open_slide` recognises a file: names, suffixes, which module reads it.
 
 A new format is one module in this folder, with `read_slide` and `read_series`, and one row of `FORMATS`. What napari
 offers to open, the name of a slide, the list of expected formats in a message and the table in the documentation
@@ -7,18 +7,29 @@ follow from it.
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.location import ZARR_METADATA, holds_zarr
+from napari_hrpn.slides.errors import SlideError, reading_errors
+from napari_hrpn.slides.location import (
+    ZARR_METADATA,
+    Location,
+    PlaceLike,
+    as_location,
+    holds_zarr,
+    is_collapsed_address,
+    user_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_hrpn.slides.location import Location
+    from napari_hrpn.slides.slide import Slide
+    from napari_hrpn.slides.slide_builder import SeriesInfo
 
 STAIN_SUFFIXES = (".tif", ".tiff")
 """Of the files in a folder of single-stain TIFFs."""
@@ -43,27 +54,6 @@ class Format:
         return import_module(f"{__name__}.{self.module}")
 
 
-def _is_tiff(_: Location, beginning: bytes) -> bool:
-    return beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
-
-
-def _is_nd2(place: Location, beginning: bytes) -> bool:
-    # older ones are JPEG 2000 files
-    return beginning.startswith(b"\xda\xce\xbe\x0a") or (place.suffix.lower() == ".nd2" and b"jP" in beginning)
-
-
-def _is_czi(_: Location, beginning: bytes) -> bool:
-    return beginning.startswith(b"ZISRAWFILE")
-
-
-def _is_zarr(place: Location, _: bytes) -> bool:
-    return holds_zarr(place)
-
-
-def _is_folder(place: Location, _: bytes) -> bool:
-    return isinstance(place, Path) and place.is_dir()
-
-
 FORMATS = (
     Format(
         names=("TIFF", "OME-TIFF", "QPTIFF", "NDPI", "SVS"),
@@ -71,40 +61,123 @@ FORMATS = (
         rare_suffixes=(".tf2", ".tf8", ".scn"),
         module="tiff",
         sign="the first four bytes of a TIFF or BigTIFF",
-        recognises=_is_tiff,
+        recognises=lambda _, beginning: beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ),
-    Format(("OME-Zarr",), (".zarr",), "ome_zarr", "metadata of Zarr in the folder", _is_zarr, is_folder=True),
-    Format(("ND2",), (".nd2",), "nd2", "its first bytes", _is_nd2),
-    Format(("CZI",), (".czi",), "czi", "its first bytes", _is_czi, extra="czi"),
+    Format(
+        names=("OME-Zarr",),
+        suffixes=(".zarr",),
+        module="ome_zarr",
+        sign="metadata of Zarr in the folder",
+        recognises=lambda place, _: holds_zarr(place),
+        is_folder=True,
+    ),
+    Format(
+        names=("ND2",),
+        suffixes=(".nd2",),
+        module="nd2",
+        sign="its first bytes",
+        # older ones are JPEG 2000 files
+        recognises=lambda place, beginning: (
+            beginning.startswith(b"\xda\xce\xbe\x0a") or (place.suffix.lower() == ".nd2" and b"jP" in beginning)
+        ),
+    ),
+    Format(
+        names=("CZI",),
+        suffixes=(".czi",),
+        module="czi",
+        sign="its first bytes",
+        recognises=lambda _, beginning: beginning.startswith(b"ZISRAWFILE"),
+        extra="czi",
+    ),
     Format(
         names=("a folder of single-stain TIFFs",),
         suffixes=(),
         module="stain_folder",
         sign="a folder without metadata of Zarr",
-        recognises=_is_folder,
+        recognises=lambda place, _: isinstance(place, Path) and place.is_dir(),
         is_folder=True,
     ),
 )
 FILE_SUFFIXES = tuple(suffix for row in FORMATS if not row.is_folder for suffix in row.suffixes)
 FOLDER_SUFFIXES = tuple(suffix for row in FORMATS if row.is_folder for suffix in row.suffixes)
 _NAMES = [name for row in FORMATS for name in row.names]
-FORMAT_NAMES = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
+_FORMAT_NAMES = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
 _ENDING = "|".join(re.escape(suffix) for row in FORMATS for suffix in (*row.suffixes, *row.rare_suffixes))
 _SUFFIX_OF_NAME = re.compile(rf"(\.ome)?({_ENDING})$", re.IGNORECASE)
+_LONGEST_PATH_SHOWN = 200
+_OTHERS = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"BM": "a BMP picture",
+    b"\x89HDF": "an HDF5 file (perhaps Imaris)",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"%PDF": "a PDF",
+    b"\x70\0\0\0": "a Leica LIF file",
+}
 
 
-def format_of(place: Location) -> Format | None:
-    """The format of a slide, by its content; None where it is of another one."""
-    beginning = b""
-    if isinstance(place, Path) and not place.is_dir():
-        with place.open("rb") as file:
-            beginning = file.read(16)
-    return next((row for row in FORMATS if row.recognises(place, beginning)), None)
+def open_slide(
+    path: PlaceLike,
+    *,
+    series: int | None = None,
+    z: int | None = None,
+    t: int | None = None,
+    pixel_size_um: float | tuple[float, float] | None = None,
+) -> Slide:
+    """Open a whole slide lazily.
+
+    Parameters
+    ----------
+    path : str, os.PathLike or UPath
+        A file of a format that the package reads, an OME-Zarr folder, or a folder of single-stain TIFFs; or the
+        address of an OME-Zarr, such as "s3://bucket/slide.ome.zarr".
+    series : int or None
+        Which image of a file with several; `list_series` tells them. None takes the largest, with a warning if there
+        are several.
+    z, t : int or None
+        Which plane of a stack and which point in time. None takes the middle plane and the first point in
+        time, with a warning if there are several.
+    pixel_size_um : float, tuple of float or None
+        Height and width of a pixel in µm, or one number for both, instead of what the file says.
+
+    Returns
+    -------
+    Slide
+        Lazy levels of shape (c, y, x), names and µm. Opening reads no more than a few pieces.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be opened; one sentence says what was found, expected, and is to be done.
+    """
+    place, found = _recognised(path)
+    slide: Slide = found.reader.read_slide(place, series=series, z=z, t=t)
+    return slide if pixel_size_um is None else slide.with_pixel_size(pixel_size_um)
 
 
-def main_folder(place: Location) -> Location:
-    """The folder of an OME-Zarr of which a metadata file was chosen; all other places as they are."""
-    return place.parent if place.name in ZARR_METADATA else place
+def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:
+    """The images in a file.
+
+    Parameters
+    ----------
+    path : str, os.PathLike or UPath
+        As for `open_slide`.
+
+    Returns
+    -------
+    tuple of SeriesInfo
+        Index, name, shape, pixel size, number of planes and points in time of each.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be read.
+    """
+    place, found = _recognised(path)
+    listed: tuple[SeriesInfo, ...] = found.reader.read_series(place)
+    return listed
 
 
 def slide_name(path: Location) -> str:
@@ -123,3 +196,58 @@ def slide_name(path: Location) -> str:
     # "." and ".." have a name only once they are resolved
     name = path.name or path.resolve().name
     return _SUFFIX_OF_NAME.sub("", name) or name
+
+
+def _recognised(path: PlaceLike) -> tuple[Location, Format]:
+    """The file or folder that a reader takes, and its format."""
+    words = as_location(path)
+    place = _main_folder(_existing(user_path(words)) if isinstance(words, Path) else words)
+    with reading_errors(f"{place.name} cannot be read"):
+        found = _format_of(place)
+    if found is None:
+        raise _unknown(place)
+    return place, found
+
+
+def _existing(path: Path) -> Path:
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise SlideError(f"{path} cannot be looked at ({error.strerror}): check the path.") from error
+        is_there = False
+    if not is_there and is_collapsed_address(path):
+        raise SlideError(f"{path} was an address of object storage, expected a path: use a copy on this machine.")
+    if not is_there:
+        words = str(path)
+        shown = words if len(words) <= _LONGEST_PATH_SHOWN else f"{words[:_LONGEST_PATH_SHOWN]}…"
+        raise SlideError(f"There is no file or folder {shown}, expected a slide: check the path.")
+    if not path.is_dir() and path.stat().st_size == 0:
+        raise SlideError(f"{path.name} is empty, expected {_FORMAT_NAMES}: copy it again from where it came.")
+    return path
+
+
+def _unknown(place: Location) -> SlideError:
+    if not isinstance(place, Path):
+        return SlideError(
+            f"There is no OME-Zarr at {place}, or none that you may read; nothing else opens from an address: check "
+            "it, or use a copy on this machine."
+        )
+    with place.open("rb") as file:
+        beginning = file.read(16)
+    what = next((name for start, name in _OTHERS.items() if beginning.startswith(start)), "of an unknown format")
+    return SlideError(f"{place.name} is {what}, expected {_FORMAT_NAMES}: export it as OME-TIFF.")
+
+
+def _format_of(place: Location) -> Format | None:
+    """The format of a slide, by its content; None where it is of another one."""
+    beginning = b""
+    if isinstance(place, Path) and not place.is_dir():
+        with place.open("rb") as file:
+            beginning = file.read(16)
+    return next((row for row in FORMATS if row.recognises(place, beginning)), None)
+
+
+def _main_folder(place: Location) -> Location:
+    """The folder of an OME-Zarr of which a metadata file was chosen; all other places as they are."""
+    return place.parent if place.name in ZARR_METADATA else place

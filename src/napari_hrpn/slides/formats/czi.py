@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, reading_errors, warn
 from napari_hrpn.slides.formats.ome_xml import parse_xml
-from napari_hrpn.slides.guarded_array import PixelSource
+from napari_hrpn.slides.lazy_pixels import PixelSource
 from napari_hrpn.slides.slide_builder import RawImage, SeriesInfo, assemble, choose_plane, choose_series
 from napari_hrpn.slides.units import micrometres, usable_pixel_size
 
@@ -24,56 +22,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import pandas as pd
     from pylibCZIrw.czi import CziReader
 
     from napari_hrpn.slides.slide import Slide
 
+    # The pieces that are stored of a scene, each with its index along every axis and its edges
+    _Scene: TypeAlias = pd.DataFrame
+
+_EDGES = ("top", "left", "bottom", "right")
 _CHUNK = 1024
 _SMALLEST_LEVEL = 1024
 _GREY_TYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32}
 
 
-@dataclass
-class _Scene:
-    """What the pieces of a scene say, one after the other."""
-
-    number: int | None
-    indices: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))  # Along each axis
-    planes: set[tuple[int, int, int]] = field(default_factory=set)  # Channel, z and t of those that are stored
-    corners: list[tuple[int, int, int, int]] = field(default_factory=list)  # Top, left, bottom, right of each piece
-
-    def along(self, axis: str) -> list[int]:
-        """Indices along an axis, in their order."""
-        return sorted(self.indices[axis])
-
-    @property
-    def corner(self) -> tuple[int, int]:
-        """Top and left of the rectangle around all pieces."""
-        return min(corner[0] for corner in self.corners), min(corner[1] for corner in self.corners)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
-        bottom, right = (max(corner[side] for corner in self.corners) for side in (2, 3))
-        top, left = self.corner
-        return len(self.indices["C"]), bottom - top, right - left
-
-
 def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
     """A slide from a CZI."""
     with _opened(path) as file:
-        scenes = _scenes(file, path)
+        scenes = _scenes(file)
         chosen = choose_series(path.name, len(scenes), series, lambda: _described(file, scenes, path))
         scene = scenes[chosen]
-        channels, planes, times = (scene.along(axis) for axis in "CZT")
+        channels, planes, times = (_along(scene, axis) for axis in "CZT")
         chosen_z = choose_plane(path.name, "z", len(planes), z)
         chosen_t = choose_plane(path.name, "t", len(times), t)
-        plane = {axis: indices[0] for axis in scene.indices if (indices := scene.along(axis))}
+        axes = sorted({*scene} - {*"SCZTM", *_EDGES})
+        others = {axis: indices for axis in axes if (indices := _along(scene, axis))}
+        plane = {axis: indices[0] for axis, indices in others.items()}
         plane |= {"Z": planes[chosen_z or 0], "T": times[chosen_t or 0]}
-        _warn_of_what_is_not_shown(scene, plane, path)
+        _warn_of_what_is_not_shown(scene, [axis for axis, indices in others.items() if len(indices) > 1], plane, path)
         dtype = _dtype({file.get_channel_pixel_type(channel) for channel in channels}, path)
         names, size = _metadata(file, channels, path)
-    halvings = max(0, math.ceil(math.log2(max(scene.shape[1:]) / _SMALLEST_LEVEL)))
+    halvings = max(0, math.ceil(math.log2(max(_shape(scene)[1:]) / _SMALLEST_LEVEL)))
     sources = tuple(_level(path, scene, plane, dtype, 2**level) for level in range(1 + halvings))
     return assemble(RawImage(path, sources, names, size, chosen, chosen_z, chosen_t))
 
@@ -81,7 +60,7 @@ def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) 
 def read_series(path: Path) -> tuple[SeriesInfo, ...]:
     """The scenes of a CZI."""
     with _opened(path) as file:
-        return _described(file, _scenes(file, path), path)
+        return _described(file, _scenes(file), path)
 
 
 def _described(file: CziReader, scenes: Sequence[_Scene], path: Path) -> tuple[SeriesInfo, ...]:
@@ -89,10 +68,10 @@ def _described(file: CziReader, scenes: Sequence[_Scene], path: Path) -> tuple[S
         SeriesInfo(
             index,
             f"Scene {index}",
-            scene.shape,
-            usable_pixel_size(_metadata(file, scene.along("C"), path)[1]),
-            len(scene.indices["Z"]),
-            len(scene.indices["T"]),
+            _shape(scene),
+            usable_pixel_size(_metadata(file, _along(scene, "C"), path)[1]),
+            len(_along(scene, "Z")),
+            len(_along(scene, "T")),
         )
         for index, scene in enumerate(scenes)
     )
@@ -110,39 +89,49 @@ def _opened(path: Path) -> Iterator[CziReader]:
         yield file
 
 
-def _scenes(file: CziReader, path: Path) -> list[_Scene]:
+def _scenes(file: CziReader) -> list[_Scene]:
     """The scenes in the order of their numbers; one without number where there are none."""
-    found: dict[int | None, _Scene] = {}
+    import pandas as pd
+
+    pieces: list[dict[str, int]] = []
 
     def add(_index: int, info: Any) -> bool:  # noqa: ANN401 (of the library, which names no types)
-        place = dict(info.coordinate.to_dict())
-        number = place.pop("S", None)
-        place = {"C": 0, "Z": 0, "T": 0} | place
-        scene, box = found.setdefault(number, _Scene(number)), info.logicalRect
-        for axis, index in place.items():
-            scene.indices[axis].add(index)
-        scene.planes.add((place["C"], place["Z"], place["T"]))
-        scene.corners.append((box.y, box.x, box.y + box.h, box.x + box.w))
+        box = info.logicalRect
+        edges = dict(zip(_EDGES, (box.y, box.x, box.y + box.h, box.x + box.w), strict=True))
+        pieces.append({"S": -1, "C": 0, "Z": 0, "T": 0, **info.coordinate.to_dict(), **edges})
         return True
 
     file.enumerate_subblocks(add)
-    if not found:
-        raise SlideError(f"{path.name} holds no image, expected at least one: export it again.")
-    return sorted(found.values(), key=lambda scene: -1 if scene.number is None else scene.number)
+    return [scene for _, scene in pd.DataFrame(pieces).groupby("S")] if pieces else []
+
+
+def _along(scene: _Scene, axis: str) -> list[int]:
+    """Indices along an axis, in their order."""
+    return [int(index) for index in sorted(scene[axis].dropna().unique())]
+
+
+def _shape(scene: _Scene) -> tuple[int, int, int]:
+    """Channels, height, width."""
+    top, left, bottom, right = _EDGES
+    return (
+        scene["C"].nunique(),
+        int(scene[bottom].max() - scene[top].min()),
+        int(scene[right].max() - scene[left].min()),
+    )
 
 
 def _level(path: Path, scene: _Scene, plane: dict[str, int], dtype: np.dtype, factor: int) -> PixelSource:
     """One level of a scene, which the library makes smaller by a factor."""
-    (count, height, width), corner, numbers = scene.shape, scene.corner, scene.along("C")
+    (count, height, width), numbers, series = _shape(scene), _along(scene, "C"), int(scene["S"].iloc[0])
+    first_row, first_column = (int(scene[edge].min()) for edge in _EDGES[:2])
 
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
-        top, left = corner[0] + rows.start * factor, corner[1] + columns.start * factor
         high, wide = rows.stop - rows.start, columns.stop - columns.start
-        roi = left, top, wide * factor, high * factor
+        corner = first_column + columns.start * factor, first_row + rows.start * factor
+        options = {"roi": (*corner, wide * factor, high * factor), "scene": None if series < 0 else series}
         with _opened(path) as file:
             blocks = (
-                file.read(roi=roi, plane={**plane, "C": channel}, scene=scene.number, zoom=1 / factor)
-                for channel in numbers[channels]
+                file.read(plane={**plane, "C": channel}, zoom=1 / factor, **options) for channel in numbers[channels]
             )
             return np.stack([_fitted(block[..., :1].max(axis=-1), high, wide) for block in blocks]).astype(dtype)
 
@@ -155,17 +144,16 @@ def _fitted(block: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.pad(block, [(0, missing[0]), (0, missing[1])], mode="edge")[:height, :width]
 
 
-def _warn_of_what_is_not_shown(scene: _Scene, plane: dict[str, int], path: Path) -> None:
-    others = [axis for axis in sorted(scene.indices.keys() - {"C", "Z", "T", "M"}) if len(scene.indices[axis]) > 1]
+def _warn_of_what_is_not_shown(scene: _Scene, others: Sequence[str], plane: dict[str, int], path: Path) -> None:
     if others:
         warn(
             f"{path.name} has several images along {', '.join(others)} and the first is taken: export the one you want "
             "as OME-TIFF for another."
         )
-    stored = [(channel, plane["Z"], plane["T"]) in scene.planes for channel in scene.along("C")]
-    if not all(stored):
-        missing = ", ".join(str(number) for number, is_stored in enumerate(stored) if not is_stored)
-        warn(f"{path.name} has no pixels of channel {missing} in this plane, which read as 0.")
+    stored = set(scene["C"][(scene["Z"] == plane["Z"]) & (scene["T"] == plane["T"])])
+    missing = [str(number) for number, index in enumerate(_along(scene, "C")) if index not in stored]
+    if missing:
+        warn(f"{path.name} has no pixels of channel {', '.join(missing)} in this plane, which read as 0.")
 
 
 def _dtype(types: set[str], path: Path) -> np.dtype:

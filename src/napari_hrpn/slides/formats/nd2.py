@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.slides.errors import reading_errors
-from napari_hrpn.slides.guarded_array import PixelSource
+from napari_hrpn.slides.lazy_pixels import PixelSource
 from napari_hrpn.slides.slide_builder import (
     COLOURS,
     RawImage,

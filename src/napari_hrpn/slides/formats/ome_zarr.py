@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, warn
-from napari_hrpn.slides.finished_tiles import finished_tiles
-from napari_hrpn.slides.formats.ome_zarr_levels import Level, opened_array, opened_levels
-from napari_hrpn.slides.formats.ome_zarr_metadata import (
+from napari_hrpn.slides.formats.ome_zarr_levels import (
+    Level,
     Multiscale,
     listed_images,
+    opened_array,
+    opened_levels,
     parse_image,
-    read_attributes,
-    read_metadata,
 )
-from napari_hrpn.slides.guarded_array import PixelSource
+from napari_hrpn.slides.lazy_pixels import PixelSource
 from napari_hrpn.slides.location import Location, holds_zarr, is_file
-from napari_hrpn.slides.metadata import RECORD
+from napari_hrpn.slides.predictions import RECORD, finished_tiles
 from napari_hrpn.slides.slide_builder import RawImage, SeriesInfo, assemble, choose_plane, choose_series
 from napari_hrpn.slides.units import usable_pixel_size
-from napari_hrpn.slides.zarr_arrays import check_inside, inner_place, read_zarr
+from napari_hrpn.slides.zarr_arrays import check_inside, inner_place, read_attributes, read_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_hrpn.slides.finished_tiles import FinishedTiles
+    from napari_hrpn.slides.predictions import FinishedTiles
     from napari_hrpn.slides.slide import Slide
 
     # An image as it is listed: its group, the attributes of that, and what they say of the image
@@ -86,9 +85,7 @@ def _source(level: Level, plane: dict[str, int]) -> PixelSource:
 
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
         wanted: dict[str, Any] = {**plane, "c": channels, "y": rows, "x": columns}
-        key = tuple(wanted[axis] for axis in axes)
-        level.check(key)
-        block = read_zarr(level.array, key)
+        block = level.read(tuple(wanted[axis] for axis in axes))
         block = block.transpose([kept.index(axis) for axis in "cyx" if axis in kept])
         return block if "c" in kept else block[np.newaxis]
 

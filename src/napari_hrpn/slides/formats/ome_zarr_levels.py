@@ -1,41 +1,52 @@
-"""Levels of an OME-Zarr as they are stored; the arrays count where metadata differ.
+"""Images of an OME-Zarr: their metadata, checked, and their levels as they are stored.
 
-The rule: the largest is the finest. A coarser one that cannot belong to it is left out with a warning, for it can be
-computed; a finest one that cannot be read as it was written is refused.
+The rule for metadata: what is missing or null is not there; what cannot be meant is left out with a warning where
+pixels can be shown without it, and refused in a sentence where they cannot.
+
+The rule for levels, where arrays count more than metadata: the largest is the finest. A coarser one that cannot belong
+to it is left out with a warning, for it can be computed; a finest one that cannot be read as it was written is refused.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError, reason, warn
-from napari_hrpn.slides.formats.ome_zarr_metadata import read_metadata
-from napari_hrpn.slides.guarded_array import SMALLEST_CHUNK
+from napari_hrpn.slides.errors import SlideError, warn
+from napari_hrpn.slides.lazy_pixels import SMALLEST_CHUNK
+from napari_hrpn.slides.predictions import PYRAMID_TYPE
+from napari_hrpn.slides.units import micrometres
 from napari_hrpn.slides.zarr_arrays import (
+    array_metadata,
+    array_reader,
     as_stored,
     check_inside,
     inner_place,
-    link_check,
-    open_without_settings,
     open_zarr_array,
+    shown,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
     import zarr
+    from numpy.typing import NDArray
 
-    from napari_hrpn.slides.formats.ome_zarr_metadata import Multiscale
     from napari_hrpn.slides.location import Location
 
     ZarrArray = zarr.Array[Any]
+    # The folder of a level, empty where it is the group itself, and height and width of its pixels in µm
+    ListedLevel = tuple[str, tuple[float, float] | None]
 
+_MOST_LEVELS = 64
+_LETTER_OF_TYPE = {"channel": "c", "time": "t"}
+_IGNORED_STEPS = ("identity", "translation")
 # what opens within 5 s and 500 MB
 _LONGEST_SIDE_PX = 2**19
 _MOST_CHANNELS = 512
@@ -43,8 +54,128 @@ _MOST_BLOCKS = 2**21
 _SMALLEST_CHUNK_PX = 16
 _LARGEST_CHUNK_BYTES = 4 * 2**30
 _FEW_CHUNKS = 0.5
-# what zarr raises for types, codecs and grids of chunks that it does not know
-_NOT_UNDERSTOOD = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+# what newer and older metadata call them
+_TYPE_AND_CODING = (("data_type", "dtype"), ("codecs", "compressor"))
+
+
+@dataclass(frozen=True)
+class Multiscale:
+    """One image of an OME-Zarr, as its metadata describe it."""
+
+    folder: Location
+    axes: str  # Lower-case letters out of t, c, z, y, x; empty where the metadata name none
+    levels: tuple[ListedLevel, ...]  # Folder and size of a pixel, in the order in which they are listed
+    names: tuple[str, ...]  # Of the channels; empty where the file says nothing
+    title: str  # What the file calls the image
+    is_ours: bool = False
+    doubt: str = ""  # Why the size of a pixel counts as unknown, as a sentence; empty where it does not
+
+
+def listed_images(folder: Location, attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of a group's images."""
+    entries = attributes.get("multiscales")
+    if isinstance(entries, dict):
+        # as some wrote who meant a single one
+        entries = [entries]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _not_understood(folder, f"'multiscales' is {shown(entries)}, expected a list of images")
+    if not entries:
+        raise SlideError(f"{folder.name} lists no image ('multiscales' is empty), expected one: convert it again.")
+    return entries
+
+
+def parse_image(folder: Location, attributes: dict[str, Any], entry: dict[str, Any]) -> Multiscale:
+    """Understand one image."""
+    axes = _axes(folder, entry)
+    datasets = entry.get("datasets")
+    if not isinstance(datasets, list) or not all(isinstance(one, dict) and "path" in one for one in datasets):
+        raise _not_understood(folder, "'datasets' is no list of levels with a 'path' each")
+    levels, doubts = [], []
+    for dataset in datasets[:_MOST_LEVELS]:
+        inner_place(folder, dataset["path"])
+        size, doubt = _pixel_size(axes, [*_steps(dataset), *_steps(entry)])
+        levels.append((str(dataset["path"]), size))
+        doubts += [doubt] if doubt else []
+    title = entry.get("name")
+    return Multiscale(
+        folder,
+        "".join(axes),
+        tuple((path, None if doubts else size) for path, size in levels),
+        _names(attributes),
+        title if isinstance(title, str) and title else folder.name,
+        entry.get("type") == PYRAMID_TYPE,
+        f"{folder.name} {doubts[0]}: the size of a pixel counts as unknown." if doubts else "",
+    )
+
+
+def _axes(folder: Location, entry: dict[str, Any]) -> dict[str, object]:
+    """The letters of the axes in their order, each with its unit; empty where the metadata name none."""
+    axes = entry.get("axes")
+    if axes is None and "coordinateSystems" in entry:
+        raise SlideError(f"{folder.name} is of a version after 0.5, expected OME-Zarr 0.1 to 0.5: convert it again.")
+    if not axes:
+        return {}
+    listed = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes] if isinstance(axes, list) else [{}]
+    names = [axis.get("name") for axis in listed]
+    if not all(isinstance(name, str) for name in names):
+        raise _not_understood(folder, f"the axes are {shown(axes)}, expected names such as c, y, x")
+    found = {_letter(axis): axis.get("unit") for axis in listed}
+    if not set("yx") <= found.keys() <= set("tczyx") or len(found) < len(listed):
+        raise SlideError(
+            f"{folder.name} has the axes {', '.join(map(str, names))}, expected y and x and of t, c, z each at most "
+            "once: convert it again."
+        )
+    return found
+
+
+def _letter(axis: dict[str, Any]) -> str:
+    name = str(axis["name"]).strip().lower()
+    # a longer name says no more than what kind of axis it is
+    return name if len(name) == 1 else _LETTER_OF_TYPE.get(str(axis.get("type")), name)
+
+
+def _steps(entry: dict[str, Any]) -> Iterator[object]:
+    steps = entry.get("coordinateTransformations")
+    yield from steps if isinstance(steps, list) else () if steps is None else (steps,)
+
+
+def _pixel_size(axes: dict[str, object], steps: list[object]) -> tuple[tuple[float, float] | None, str]:
+    """Height and width of a pixel, and what is wrong with them."""
+    if not axes or not steps:
+        return None, ""
+    scale, has_scale = dict.fromkeys(axes, 1.0), False
+    for step in steps:
+        kind = step.get("type") if isinstance(step, dict) else None
+        if kind == "scale" and isinstance(step, dict) and _is_scale(step.get("scale"), len(axes)):
+            scale, has_scale = {axis: scale[axis] * new for axis, new in zip(axes, step["scale"], strict=True)}, True
+        elif kind not in _IGNORED_STEPS:
+            return None, f"has a scale that is not understood ({shown(step)} for {len(axes)} axes)"
+    y, x = (micrometres(scale[axis], unit if isinstance(unit := axes[axis], str) else None) for axis in "yx")
+    if (y is None) != (x is None):
+        return None, f"has the unit {shown(axes['y'])} along y and {shown(axes['x'])} along x"
+    return (y, x) if has_scale and y is not None and x is not None else None, ""
+
+
+def _is_scale(numbers: object, count: int) -> bool:
+    return (
+        isinstance(numbers, list)
+        and len(numbers) == count
+        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
+        and all(0 < one < 1e30 and math.isfinite(one) for one in numbers)
+    )
+
+
+def _names(attributes: dict[str, Any]) -> tuple[str, ...]:
+    omero = attributes.get("omero")
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(channels, list):
+        return ()
+    labels = (channel.get("label") if isinstance(channel, dict) else None for channel in channels)
+    return tuple(str(label) if isinstance(label, str | int | float) else "" for label in labels)
+
+
+def _not_understood(folder: Location, fault: str) -> SlideError:
+    return SlideError(f"{folder.name} has OME-Zarr metadata that are not understood ({fault}): convert it again.")
 
 
 class Level(NamedTuple):
@@ -55,7 +186,7 @@ class Level(NamedTuple):
     name: str
     pixel_size_um: tuple[float, float] | None
     share: float  # Of its chunks that are stored
-    check: Callable[[Sequence[int | slice]], None]  # Of the links in a part of it, before that is read
+    read: Callable[[tuple[Any, ...]], NDArray[Any]]  # Reads a part of it
 
 
 def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
@@ -72,8 +203,8 @@ def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
     levels = []
     for (name, size), folder, declared in zip(image.levels, folders, arrays, strict=True):
         array, share = as_stored(declared, folder)
-        sizes, check = dict(zip(axes, array.shape, strict=True)), link_check(array, folder, root)
-        levels.append(Level(array, sizes, name, size, share, check))
+        sizes = dict(zip(axes, array.shape, strict=True))
+        levels.append(Level(array, sizes, name, size, share, array_reader(array, folder, root)))
     levels.sort(key=lambda level: -level.sizes["y"] * level.sizes["x"])
     _check_chunks(image, levels)
     kept = [levels[0], *(level for level in levels[1:] if _belongs(image.folder, level, levels[0]))]
@@ -93,42 +224,16 @@ def opened_array(folder: Location, root: Location) -> ZarrArray:
         array = open_zarr_array(folder)
     except SlideError:
         raise
-    except _NOT_UNDERSTOOD as error:
-        array = _opened_otherwise(folder, name, error)
     except Exception as error:
-        raise SlideError(f"{name} cannot be opened ({reason(error)}).") from error
+        found = array_metadata(folder)
+        type_, coding = (shown(found.get(new, found.get(old))) for new, old in _TYPE_AND_CODING)
+        raise SlideError(
+            f"{name} is stored in a way that cannot be read here (pixels {type_}, coding {coding}), expected numbers "
+            "in chunks of equal size: convert it with the program that wrote it, for example to uint16 with zstd."
+        ) from error
     if math.prod(array.shape) == 0:
         raise SlideError(f"{name} is empty, expected at least one pixel: convert it again.")
     return array
-
-
-def _opened_otherwise(folder: Location, name: str, error: Exception) -> ZarrArray:
-    content = read_metadata(folder / "zarr.json")
-    if content is not None and isinstance(folder, Path) and isinstance(error, TypeError):
-        try:
-            return open_without_settings(folder, content)
-        except Exception:
-            pass
-    found = (read_metadata(folder / ".zarray") or {}) if content is None else content
-    type_ = _shown(found.get("data_type", found.get("dtype")))
-    coding = _shown(found.get("codecs", [found.get("compressor"), found.get("filters")]))
-    raise SlideError(
-        f"{name} is stored in a way that cannot be read here (pixels {type_}, coding {coding}), expected numbers in "
-        "chunks of equal size: convert it with the program that wrote it, for example to uint16 with zstd."
-    ) from error
-
-
-def _number(length: int) -> str:
-    return f"{length:,}" if length < 10**15 else "a number of many digits"
-
-
-def _shown(value: object) -> str:
-    """What JSON says of types and codecs, by their names alone."""
-    if isinstance(value, dict):
-        return str(value.get("name", value.get("id", "unknown")))[:40]
-    if isinstance(value, list):
-        return ", ".join(_shown(one) for one in value[:8] if one) or "none"
-    return str(value)[:40]
 
 
 def _assumed_axes(folder: Location, array: ZarrArray) -> str:
@@ -154,7 +259,7 @@ def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
     blocks = channels * math.prod(-(-sizes[axis] // max(chunks[axis], SMALLEST_CHUNK)) for axis in "yx")
     if max(array.shape) > _LONGEST_SIDE_PX or channels > _MOST_CHANNELS or blocks > _MOST_BLOCKS:
         raise SlideError(
-            f"{folder.name} is too large, with {' x '.join(map(_number, array.shape))} pixels ({', '.join(axes)}), "
+            f"{folder.name} is too large, with {shown(array.shape)} pixels ({', '.join(axes)}), "
             f"expected at most {_LONGEST_SIDE_PX:,} px a side, "
             f"{_MOST_CHANNELS:,} channels and {_MOST_BLOCKS:,} blocks of "
             f"{SMALLEST_CHUNK} x {SMALLEST_CHUNK} px: cut it into parts, or store it in larger chunks."
@@ -167,8 +272,8 @@ def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
     size = math.prod(array.chunks) * np.dtype(array.dtype).itemsize
     if size > _LARGEST_CHUNK_BYTES:
         raise SlideError(
-            f"{folder.name} is stored in chunks of {_number(size // 2**30)} GiB, expected at most "
-            f"{_LARGEST_CHUNK_BYTES / 2**30:.0f}: convert it again, with chunks of 512 x 512 px."
+            f"{folder.name} is stored in chunks of more than {_LARGEST_CHUNK_BYTES / 2**30:.0f} GiB, expected fewer "
+            "pixels in each: convert it again, with chunks of 512 x 512 px."
         )
 
 

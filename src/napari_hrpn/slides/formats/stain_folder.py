@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError, warn
+from napari_hrpn.slides.errors import SlideError, reading_errors, warn
 from napari_hrpn.slides.formats import FILE_SUFFIXES, STAIN_SUFFIXES, slide_name
 from napari_hrpn.slides.formats.tiff import find_in_tiff
-from napari_hrpn.slides.guarded_array import PixelSource, accepted_dtype, brightest_sample
+from napari_hrpn.slides.lazy_pixels import PixelSource, accepted_dtype
 from napari_hrpn.slides.slide_builder import COLOURS, RawImage, SeriesInfo, assemble, choose_series
 from napari_hrpn.slides.units import usable_pixel_size
 
@@ -63,10 +63,8 @@ def read_series(path: Path) -> tuple[SeriesInfo, ...]:
 
 
 def _stain_files(path: Path) -> list[Path]:
-    try:
+    with reading_errors(f"{path.name} cannot be listed"):
         files = sorted((file for file in path.iterdir() if file.is_file()), key=lambda file: file.name.casefold())
-    except OSError as error:
-        raise SlideError(f"{path.name} cannot be listed ({error.strerror}): ask for the permission.") from error
     visible = [file for file in files if not file.name.startswith(".")]
     stains = [file for file in visible if file.suffix.lower() in STAIN_SUFFIXES]
     others = [file.name for file in visible if file not in stains and file.suffix.lower() in _OTHER_IMAGES]
@@ -88,7 +86,7 @@ def _one_channel(found: RawImage) -> tuple[PixelSource, ...]:
     if channels == 1:
         return tuple(found.sources)
     if channels == 3 and tuple(found.names) == COLOURS:
-        return tuple(brightest_sample(source) for source in found.sources)
+        return tuple(source.brightest() for source in found.sources)
     raise SlideError(
         f"{found.path.name} has {channels} channels, expected a folder of TIFFs with one stain each: open "
         "the file itself."

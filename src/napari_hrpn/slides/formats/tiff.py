@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import re
+import struct
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import count
@@ -13,11 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError, reading_errors, warn
-from napari_hrpn.slides.formats.ome_xml import ome_xml_of
+from napari_hrpn.slides.formats.ome_xml import LONGEST_TEXT, MOST_PLANES, ome_xml_of
 from napari_hrpn.slides.formats.tiff_metadata import metadata_of, stain_of_ndpi
 from napari_hrpn.slides.formats.tiff_pixels import Layout, layout_of, stored_levels
-from napari_hrpn.slides.formats.tiff_validation import check_mixture, check_pages
-from napari_hrpn.slides.guarded_array import brightest_sample
 from napari_hrpn.slides.slide_builder import (
     COLOURS,
     RawImage,
@@ -32,22 +32,31 @@ from napari_hrpn.slides.units import usable_pixel_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     from tifffile import TiffFile, TiffPageSeries
 
-    from napari_hrpn.slides.guarded_array import PixelSource
+    from napari_hrpn.slides.lazy_pixels import PixelSource
     from napari_hrpn.slides.slide import Slide
 
-_DIALECTS = (
-    *("shaped", "lsm", "mmstack", "ome", "imagej", "ndtiff", "fluoview", "stk", "sis", "svs", "scn", "qpi", "bif"),
-    *("avs", "eer", "philips", "scanimage", "nih", "mdgel", "micromanager", "metaseries"),
-)
 # the other series of these are thumbnails, labels and overviews
 _ONE_SLIDE_KINDS = ("svs", "ndpi", "qpi", "bif", "philips")
 _REDUCED_OR_MASK = 0b101
 _ZERO_IS_WHITE = 0
 _COLOUR = (2, 6)  # red, green, blue; brightness and two of colour
 _LARGEST_TRIED_BYTES = 2**24
+# what these bounds let through opens, and a look at 512 px of it is read, in 5 s and 500 MB
+_MOST_PAGES = 50_000
+_MOST_MIXED_PAGES = 5_000
+_DESCRIPTION = 270
+_SHAPE = re.compile(rb"(?:\{\s*\"shape\":\s*\[|shape=\()([\d,\s]*)")
+_SMALLER_COPIES = 330
+# tags that are refused unread where they have more values than this
+_MOST_VALUES = {
+    **dict.fromkeys((273, 279, 324, 325), (2_000_000, "pieces")),
+    _DESCRIPTION: (LONGEST_TEXT, "bytes of metadata"),
+    _SMALLER_COPIES: (64, "smaller copies"),
+}
 
 
 def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
@@ -71,19 +80,19 @@ def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None
             layout = replace(layout, samples=3, alpha=layout.alpha + 1)
             sources = stored_levels(image, layout, plane, path)
         _warn_of_samples(layout, image, path)
-        said = metadata_of(tif, image, sources[0].shape[0], path.name)
+        names, size, unread = metadata_of(tif, image, sources[0].shape[0], path.name)
         is_colour = layout.samples == 3 and is_rgb
         stain = stain_of_ndpi(image) if is_colour else None
-    for sentence in said.unread:
+    for sentence in unread:
         warn(sentence)
     _try_a_piece(sources[-1], path)
-    names, is_brightfield = said.names, False
+    is_brightfield = False
     if stain is not None:
-        sources, names = tuple(brightest_sample(source) for source in sources), (stain,)
+        sources, names = tuple(source.brightest() for source in sources), (stain,)
     elif is_colour:
         names = names if len(names) == sources[0].shape[0] else COLOURS
         is_brightfield = sources[0].shape[0] == 3 and light_background(sources[-1], path)
-    return RawImage(path, sources, names, said.pixel_size_um, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield)
+    return RawImage(path, sources, names, size, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield)
 
 
 def read_series(path: Path) -> tuple[SeriesInfo, ...]:
@@ -104,7 +113,7 @@ def _describe(tif: TiffFile, image: TiffPageSeries, number: int, path: Path) -> 
     return replace(
         sketch,
         shape=(channels, *sketch.shape[1:]),
-        pixel_size_um=usable_pixel_size(metadata_of(tif, image, channels, path.name).pixel_size_um),
+        pixel_size_um=usable_pixel_size(metadata_of(tif, image, channels, path.name)[1]),
         z_planes=layout.count("Z"),
         timepoints=layout.count("T"),
     )
@@ -115,15 +124,23 @@ def _opened(path: Path) -> Iterator[TiffFile]:
     """The file, parsed and checked, with the parser's own log kept from the user."""
     import tifffile
 
-    check_pages(path)
-    with _quiet_parser(), reading_errors(f"{path.name} cannot be read as a TIFF"), ExitStack() as stack:
+    def refuse(_: logging.LogRecord) -> bool:
+        return False
+
+    _check_pages(path)
+    log = logging.getLogger("tifffile")
+    with reading_errors(f"{path.name} cannot be read as a TIFF"), ExitStack() as stack:
+        log.addFilter(refuse)
+        stack.callback(log.removeFilter, refuse)
         tif = stack.enter_context(tifffile.TiffFile(path))
-        check_mixture(tif, path)
+        _check_mixture(tif, path)
         text = ome_xml_of(tif, path)
         if text is not None and text != tif.ome_metadata:
             tif = stack.enter_context(tifffile.TiffFile(path, omexml=text))
         if not _makes_sense(tif, path):
-            tif = stack.enter_context(tifffile.TiffFile(path, **{f"is_{name}": False for name in _DIALECTS}))
+            tif = stack.enter_context(
+                tifffile.TiffFile(path, **{f"is_{name}": False for name in tifffile.TIFF.FILE_FLAGS})
+            )
         yield tif
 
 
@@ -143,25 +160,9 @@ def _makes_sense(tif: TiffFile, path: Path) -> bool:
     return True
 
 
-@contextmanager
-def _quiet_parser() -> Iterator[None]:
-    log = logging.getLogger("tifffile")
-
-    def refuse(record: logging.LogRecord) -> bool:  # noqa: ARG001
-        return False
-
-    log.addFilter(refuse)
-    try:
-        yield
-    finally:
-        log.removeFilter(refuse)
-
-
 def _slides_in(tif: TiffFile) -> list[TiffPageSeries]:
     series = list(tif.series)
-    if not series:
-        raise SlideError(f"{tif.filename} is a TIFF without an image, expected one: export it again.")
-    if series[0].kind in _ONE_SLIDE_KINDS:
+    if series and series[0].kind in _ONE_SLIDE_KINDS:
         return series[:1]
     whole = [image for image in series if not image.keyframe.subfiletype & _REDUCED_OR_MASK]
     largest = max((_area(image) for image in whole), default=0)
@@ -211,3 +212,92 @@ def _try_a_piece(source: PixelSource, path: Path) -> None:
     if math.prod(source.chunks) * np.dtype(source.dtype).itemsize <= _LARGEST_TRIED_BYTES:
         with reading_errors(f"{path.name} holds pixels that cannot be decoded"):
             source.read(slice(0, 1), slice(0, 1), slice(0, 1))
+
+
+def _check_pages(path: Path) -> None:
+    """Walk the list of pages once, so that a circular, endless or absurd one is refused before it is followed."""
+    size = path.stat().st_size
+    seen: set[int] = set()
+    with path.open("rb") as file:
+        for offset in _page_offsets(file, path):
+            if offset in seen:
+                raise SlideError(
+                    f"{path.name} has a list of pages that runs in a circle after {len(seen)}, expected one "
+                    "with an end: the file is damaged, export it again."
+                )
+            if offset >= size:
+                raise SlideError(
+                    f"{path.name} places page {len(seen) + 1} at byte {offset} of {size}, expected it inside "
+                    "the file: the file is damaged or incomplete, copy it again."
+                )
+            seen.add(offset)
+            if len(seen) > _MOST_PAGES:
+                raise SlideError(f"{path.name} has more than {_MOST_PAGES} pages, expected a slide: open a part of it.")
+    if not seen:
+        raise SlideError(f"{path.name} is a TIFF without pages, expected an image: export it again.")
+
+
+def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
+    header = file.read(16)
+    order = "<" if header[:2] == b"II" else ">"
+    big = header[2:4] in (b"+\0", b"\0+")
+    # an NDPI has offsets of 64 bits in a structure of 32
+    is_ndpi = path.suffix.lower() == ".ndpi" and order == "<" and not big
+    kinds = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "Q" if is_ndpi else "I")
+    number, entry, link = (struct.Struct(order + kind) for kind in kinds)
+    try:
+        (offset,) = link.unpack_from(header, 8 if big else 4)
+        while offset:
+            yield offset
+            offset, smaller = _read_page(file, (number, entry, link), offset, path)
+            if smaller:
+                _read_page(file, (number, entry, link), smaller, path)
+    except struct.error:
+        return  # the list breaks off: what is there may still be an image, which its own checks find out
+
+
+def _read_page(file: BinaryIO, structure: tuple[struct.Struct, ...], offset: int, path: Path) -> tuple[int, int]:
+    """Check the entries of a page; where the next page is, and the only smaller copy of this one, 0 if there is none.
+
+    The structure is that of the number of entries, of an entry (tag, type, count, and value or the place of it), and of
+    the link to the next page.
+    """
+    number, entry, link = structure
+    file.seek(offset)
+    (count,) = number.unpack(file.read(number.size))
+    entries = file.read(min(count, 2**16) * entry.size)
+    (following,) = link.unpack(file.read(link.size))
+    smaller = 0
+    for tag, _, length, value in entry.iter_unpack(entries):
+        most, values = _MOST_VALUES.get(tag, (length, ""))
+        if length > most:
+            raise SlideError(
+                f"{path.name} has a page of {length} {values}, expected {most} at most: the file is damaged, or is to "
+                "be written again with larger tiles or strips."
+            )
+        if tag == _DESCRIPTION:
+            _check_claimed_planes(file, value, path)
+        if tag == _SMALLER_COPIES and length == 1:
+            smaller = value
+    return following, smaller
+
+
+def _check_mixture(tif: TiffFile, path: Path) -> None:
+    """Refuse thousands of pages of different sizes, which take minutes to sort."""
+    if len(tif.pages) <= _MOST_MIXED_PAGES or tif.is_uniform or tif.is_ome or tif.is_imagej or tif.is_shaped:
+        return
+    raise SlideError(
+        f"{path.name} holds {len(tif.pages)} pages of several sizes, expected {_MOST_MIXED_PAGES} at most: open a part."
+    )
+
+
+def _check_claimed_planes(file: BinaryIO, offset: int, path: Path) -> None:
+    """Refuse a shape in tifffile's own description for which the parser would make room plane by plane."""
+    file.seek(offset)
+    match = _SHAPE.match(file.read(200))
+    lengths = [int(length) for length in re.findall(rb"\d{1,18}", match.group(1))] if match else []
+    if math.prod(max(1, length) for length in lengths[:-2]) > MOST_PLANES:
+        raise SlideError(
+            f"{path.name} claims {math.prod(lengths[:-2])} planes, expected 1 to {MOST_PLANES}: the file is damaged or "
+            "not an image."
+        )

@@ -11,11 +11,12 @@ from napari_hrpn.slides.formats.ome_xml import ome_images, parse_xml
 from napari_hrpn.slides.units import printed_pixel_size, read_pixel_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
+    from tifffile import TiffFile, TiffPageSeries
 
     from napari_hrpn.slides.formats.ome_xml import OMEImage
+    from napari_hrpn.slides.units import Length
 
     # Height and width of a pixel in µm, and what is said of it and was not understood
     Size = tuple[tuple[float, float] | None, str]
@@ -29,24 +30,18 @@ _SPEAKS_OF_SIZE = re.compile(
 )
 
 
-class _Metadata(NamedTuple):
-    """What a file says about one of its images."""
-
-    names: tuple[str, ...]  # What it calls its channels; empty where it says nothing
-    # Height and width of a pixel; None where it does not say, or says what only a printer would
-    pixel_size_um: tuple[float, float] | None
-    unread: tuple[str, ...]  # Sentences about what is said and was not understood
-
-
 class _Words(NamedTuple):
-    """What is said in the way of one program."""
+    """What is said in the way of one program: names of channels, and height and width of a pixel with their units."""
 
-    names: tuple[str, ...] = ()
-    size: Size = (None, "")
+    names: Sequence[object] = ()
+    height: Length = (None, None)
+    width: Length = (None, None)
 
 
-def metadata_of(tif: TiffFile, image: TiffPageSeries, channels: int, source: str) -> _Metadata:
-    """Channel names and pixel size of an image."""
+def metadata_of(
+    tif: TiffFile, image: TiffPageSeries, channels: int, source: str
+) -> tuple[tuple[str, ...], tuple[float, float] | None, list[str]]:
+    """Channel names and pixel size of an image, as far as they are said, and sentences about what is not understood."""
     described = _ome_image(tif, image, source)
     unread = []
     if described is None and tif.ome_metadata and "BinaryOnly" not in tif.ome_metadata:
@@ -55,19 +50,20 @@ def metadata_of(tif: TiffFile, image: TiffPageSeries, channels: int, source: str
         )
     elif described is not None and image.kind in ("generic", "uniform"):
         unread.append(f"{source} has OME-XML that does not tell where its planes are: they are taken as they lie.")
-    words = _words_of_program(tif, image, source)
-    names = described.channel_names if described is not None and any(described.channel_names) else words.names
+    names, (size, doubt) = _words_of_program(tif, image)
+    if described is not None:
+        names = described.channel_names if any(described.channel_names) else names
+        if described.pixel_size_um is not None or described.unread:
+            size, doubt = described.pixel_size_um, described.unread
     if names and len(names) != channels and image.keyframe.samplesperpixel < 3:
         unread.append(f"{source} names {len(names)} channels and holds {channels}: check which name is whose.")
-    size, doubt = (described.pixel_size_um, described.unread) if described is not None else (None, "")
-    if size is None and not doubt:
-        size, doubt = words.size
+    # what is said of it in words wins over the resolution, which may be that of a printer
     size = size or _tagged_pixel_size(image)
     if doubt:
         unread.append(f"{source} says {doubt}: check the pixel size, and give it yourself if it is wrong.")
     elif size is None and not tif.ome_metadata and _SPEAKS_OF_SIZE.search(image.keyframe.description or ""):
         unread.append(f"{source} describes a pixel size in words that are not understood: give it yourself.")
-    return _Metadata(names, size, tuple(unread))
+    return names, size, unread
 
 
 def stain_of_ndpi(image: TiffPageSeries) -> str | None:
@@ -94,23 +90,16 @@ def _ome_image(tif: TiffFile, image: TiffPageSeries, source: str) -> OMEImage | 
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _words_of_program(tif: TiffFile, image: TiffPageSeries, source: str) -> _Words:
+def _words_of_program(tif: TiffFile, image: TiffPageSeries) -> tuple[tuple[str, ...], Size]:
     """Names and size in the words of the program that wrote the file; the parser knows where they are."""
-    if image.kind == "imagej":
-        return _Words(_imagej_names(tif, image), _imagej_pixel_size(tif, image))
-    if image.kind == "qpi":
-        return _Words(tuple(_qptiff_name(page, source) for page in image))
-    if image.kind == "svs":
-        match = re.search(r"\bMPP\s*=\s*([^|;\r\n]*)", image.keyframe.description or "")
-        return _Words((), _square(match.group(1).strip() if match else None, "µm"))
-    if image.kind == "shaped":
-        return _shaped(tif)
-    kind = next((kind for kind in _VENDORS if getattr(tif, f"is_{kind}", False)), None)
+    vendor = next((kind for kind in _VENDORS if getattr(tif, f"is_{kind}", False)), "")
+    read = _KINDS.get(image.kind) or _VENDORS.get(vendor)
     try:
-        words = _VENDORS[kind](tif) if kind else _Words()
+        words = _Words() if read is None else read(tif, image)
+        names, size = tuple(map(str, words.names)), read_pixel_size(words.height, words.width)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError):
-        words = _Words((), (None, f"{kind} metadata that are not understood"))
-    return words._replace(names=words.names or _page_names(image))
+        names, size = (), (None, f"{vendor or image.kind} metadata that are not understood")
+    return names if image.kind in _KINDS else names or _page_names(image), size
 
 
 def _page_names(image: TiffPageSeries) -> tuple[str, ...]:
@@ -121,35 +110,24 @@ def _page_names(image: TiffPageSeries) -> tuple[str, ...]:
     return tuple(names) if all(names) and len(set(names)) == len(image) else ()
 
 
-def _square(side: float | str | None, unit: str) -> Size:
-    return read_pixel_size((side, unit), (side, unit))
-
-
-def _imagej_names(tif: TiffFile, image: TiffPageSeries) -> tuple[str, ...]:
+def _imagej(tif: TiffFile, image: TiffPageSeries) -> _Words:
     """Labels of the first slice of each channel; a label may carry a counter or the name of the file."""
-    labels = (tif.imagej_metadata or {}).get("Labels") or []
-    sizes = dict(zip(image.get_axes(False), image.get_shape(False), strict=True))
-    channels = int(sizes.get("C", 1))
-    if isinstance(labels, str):
-        labels = [labels]
-    names = [_imagej_name(str(label)) for label in labels[:channels]]
-    return tuple(names) if len(set(names)) == channels else ()
+    found = tif.imagej_metadata or {}
+    labels, unit = found.get("Labels") or [], found.get("unit")
+    channels = int(dict(zip(image.get_axes(False), image.get_shape(False), strict=True)).get("C", 1))
+    names = [_imagej_name(str(label)) for label in ([labels] if isinstance(labels, str) else labels)[:channels]]
+    words = _Words(names if len(set(names)) == channels else ())
+    per_x, per_y = _resolution(image)
+    if not isinstance(unit, str) or not per_x or not per_y:
+        return words
+    # a unit of its own for y is written only where it differs
+    return words._replace(height=(1 / per_y, str(found.get("yunit", unit))), width=(1 / per_x, unit))
 
 
 def _imagej_name(label: str) -> str:
     """A slice label without the counters that ImageJ puts before a name ("c:1/3 z:2/5 - DAPI")."""
     text = label.splitlines()[0] if label.strip() else ""
     return re.sub(r"\b[czt]:\d+/\d+\b", " ", text).strip(" -;,")
-
-
-def _imagej_pixel_size(tif: TiffFile, image: TiffPageSeries) -> Size:
-    metadata = tif.imagej_metadata or {}
-    unit = metadata.get("unit")
-    per_x, per_y = _resolution(image)
-    if not isinstance(unit, str) or not per_x or not per_y:
-        return None, ""
-    # a unit of its own for y is written only where it differs
-    return read_pixel_size((1 / per_y, str(metadata.get("yunit", unit))), (1 / per_x, unit))
 
 
 def _tagged_pixel_size(image: TiffPageSeries) -> tuple[float, float] | None:
@@ -169,72 +147,84 @@ def _resolution(image: TiffPageSeries) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def _qptiff_name(page: TiffPage | TiffFrame, source: str) -> str:
+def _qptiff(_: TiffFile, image: TiffPageSeries) -> _Words:
+    return _Words([_qptiff_name(getattr(page, "description", "") or "") for page in image])
+
+
+def _qptiff_name(description: str) -> str:
     """Biomarker or dye from the description that each page of a QPTIFF carries."""
-    description = getattr(page, "description", "") or ""
     if "<" not in description:
         return ""
     try:
-        root = parse_xml(description, source)
+        root = parse_xml(description, "")
     except SlideError:
         return ""
     texts = (element.text or "" for tag in ("Biomarker", "Name") for element in root.findall(f"{{*}}{tag}"))
     return next((text.strip() for text in texts if text.strip()), "")
 
 
-def _shaped(tif: TiffFile) -> _Words:
+def _svs(_: TiffFile, image: TiffPageSeries) -> _Words:
+    match = re.search(r"\bMPP\s*=\s*([^|;\r\n]*)", image.keyframe.description or "")
+    side = match.group(1).strip() if match else None
+    return _Words((), (side, "µm"), (side, "µm"))
+
+
+def _shaped(tif: TiffFile, _: TiffPageSeries) -> _Words:
     """What a Python script gave to tifffile."""
     found: dict[str, Any] = (tif.shaped_metadata or ({},))[0]
     channel = found.get("Channel")
     names = channel.get("Name") if isinstance(channel, dict) else found.get("Labels")
-    sides = [(found.get(f"PhysicalSize{axis}"), str(found.get(f"PhysicalSize{axis}Unit", "µm"))) for axis in "YX"]
-    return _Words(tuple(map(str, names)) if isinstance(names, list) else (), read_pixel_size(*sides))
+    height, width = (
+        (found.get(f"PhysicalSize{axis}"), str(found.get(f"PhysicalSize{axis}Unit", "µm"))) for axis in "YX"
+    )
+    return _Words(names if isinstance(names, list) else (), height, width)
 
 
-def _micromanager(tif: TiffFile) -> _Words:
+def _micromanager(tif: TiffFile, _: TiffPageSeries) -> _Words:
     found = tif.pages.first.tags.valueof(51123) or {}
     # what stands at the beginning of the file does not survive a copy by another program
     with suppress(ValueError):
         found = {**found, **(tif.micromanager_metadata or {})}
     whole = found.get("Summary") or {}
     # 0 is what it writes where it was not calibrated
-    size = found.get("PixelSizeUm") or whole.get("PixelSize_um") or None
-    return _Words(tuple(map(str, whole.get("ChNames", ()))), _square(size, "µm"))
+    side = found.get("PixelSizeUm") or whole.get("PixelSize_um") or None
+    return _Words(whole.get("ChNames", ()), (side, "µm"), (side, "µm"))
 
 
-def _lsm(tif: TiffFile) -> _Words:
+def _lsm(tif: TiffFile, _: TiffPageSeries) -> _Words:
     found = tif.lsm_metadata or {}
-    names = tuple(map(str, (found.get("ChannelColors") or {}).get("ColorNames") or ()))
-    return _Words(names, read_pixel_size((found.get("VoxelSizeY"), "m"), (found.get("VoxelSizeX"), "m")))
+    names = (found.get("ChannelColors") or {}).get("ColorNames") or ()
+    return _Words(names, (found.get("VoxelSizeY"), "m"), (found.get("VoxelSizeX"), "m"))
 
 
-def _stk(tif: TiffFile) -> _Words:
+def _stk(tif: TiffFile, _: TiffPageSeries) -> _Words:
     found = tif.stk_metadata or {}
     unit = found.get("CalibrationUnits", "µm")
-    return _Words(
-        (), read_pixel_size((found.get("YCalibration") or None, unit), (found.get("XCalibration") or None, unit))
-    )
+    return _Words((), (found.get("YCalibration") or None, unit), (found.get("XCalibration") or None, unit))
 
 
-def _metaseries(tif: TiffFile) -> _Words:
+def _metaseries(tif: TiffFile, _: TiffPageSeries) -> _Words:
     plane = (tif.metaseries_metadata or {})["PlaneInfo"]
+    if not plane.get("spatial-calibration-state", True):
+        return _Words()
     unit = str(plane.get("spatial-calibration-units", "µm"))
-    size = read_pixel_size((plane.get("spatial-calibration-y"), unit), (plane.get("spatial-calibration-x"), unit))
-    return _Words((), size) if plane.get("spatial-calibration-state", True) else _Words()
+    return _Words((), (plane.get("spatial-calibration-y"), unit), (plane.get("spatial-calibration-x"), unit))
 
 
-def _sis(tif: TiffFile) -> _Words:
+def _sis(tif: TiffFile, _: TiffPageSeries) -> _Words:
     found = tif.sis_metadata or {}
-    return _Words((), read_pixel_size((found.get("pixelsizey"), "m"), (found.get("pixelsizex"), "m")))
+    return _Words((), (found.get("pixelsizey"), "m"), (found.get("pixelsizex"), "m"))
 
 
-def _philips(tif: TiffFile) -> _Words:
+def _philips(tif: TiffFile, _: TiffPageSeries) -> _Words:
     text = (tif.philips_metadata or "").replace("&quot;", '"')
     match = re.search(r'"DICOM_PIXEL_SPACING"[^>]*>\s*"?([^\s"<]+)"?\s+"?([^\s"<]+)', text)
-    return _Words() if match is None else _Words((), read_pixel_size((match.group(1), "mm"), (match.group(2), "mm")))
+    return _Words() if match is None else _Words((), (match.group(1), "mm"), (match.group(2), "mm"))
 
 
-_VENDORS: dict[str, Callable[[TiffFile], _Words]] = {
+# by the kind of an image, and by what the parser says of the file
+_KINDS = {"imagej": _imagej, "qpi": _qptiff, "svs": _svs, "shaped": _shaped}
+_VENDORS = {
     "micromanager": _micromanager,
     "lsm": _lsm,
     "stk": _stk,

@@ -8,23 +8,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.formats.tiff_validation import check_page
-from napari_hrpn.slides.guarded_array import PixelSource, accepted_dtype
+from napari_hrpn.slides.lazy_pixels import PixelSource, accepted_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from io import RawIOBase
     from typing import BinaryIO
 
     from tifffile import TiffFrame, TiffPage, TiffPageSeries
 
 _FREE_CHUNK = 512
+_LARGEST_PIECE_BYTES = 240 * 10**6
+_SUSPICIOUS_CHUNK_BYTES = 64 * 2**20
+# no codec in use packs pixels tighter than zstd, which repeats 128 KiB in 4 bytes
+_TIGHTEST_PACKING = 100_000
 _LARGEST_JPEG_EXCESS = 4
 _MOST_UNNAMED_CHANNELS = 16
 _ALPHA = (1, 2)  # associated with the colours or not
@@ -42,13 +45,14 @@ class Layout:
 
     def count(self, axis: str) -> int:
         """Length along an axis; 1 where there is none."""
-        return math.prod(n for letter, n in zip(self.axes, self.lengths, strict=True) if letter == axis)
+        return dict(zip(self.axes, self.lengths, strict=True)).get(axis, 1)
 
     def pages(self, z: int, t: int) -> list[int]:
         """Numbers of the pages of one plane, in the order of the channels."""
         numbers = np.arange(math.prod(self.lengths)).reshape(self.lengths)
-        taken: list[Any] = [{"Z": z, "T": t}.get(letter, slice(None)) for letter in self.axes]
-        return [int(number) for number in numbers[tuple(taken)].ravel()]
+        plane: dict[str, Any] = {"Z": z, "T": t}
+        found: list[int] = numbers[tuple(plane.get(letter, slice(None)) for letter in self.axes)].ravel().tolist()
+        return found
 
 
 def layout_of(image: TiffPageSeries, path: Path) -> Layout:
@@ -126,19 +130,15 @@ def stored_levels(image: TiffPageSeries, layout: Layout, plane: tuple[int, int],
 
 
 def _level(level: TiffPageSeries, layout: Layout, numbers: list[int], path: Path) -> PixelSource:
-    keyframe = level.keyframe
-    if len(level) < math.prod(layout.lengths):
-        pages = _undivided_pages(level, layout, numbers, path)
+    keyframe, planes = level.keyframe, math.prod(layout.lengths)
+    samples, (height, width) = 1 if layout.separate else layout.samples, (keyframe.imagelength, keyframe.imagewidth)
+    if len(level) < planes:
+        pages: Sequence[_Page] = _undivided_pages(level, layout, numbers, path)
     else:
         pages = [page for number in numbers for page in _pages(level[number], keyframe, layout, path)]
-    samples, (height, width) = 1 if layout.separate else layout.samples, (keyframe.imagelength, keyframe.imagewidth)
-    rows, columns = _piece_shape(keyframe)
-    if isinstance(pages[0], _RawPage):
-        piece = samples, _FREE_CHUNK, _FREE_CHUNK
-    else:
-        piece = samples, min(rows, height), min(columns, width)
-    shape = len(pages) * samples, height, width
-    return PixelSource(shape, keyframe.dtype, piece, partial(_read_pages, pages, samples))
+    piece = (_FREE_CHUNK, _FREE_CHUNK) if isinstance(pages[0], _RawPage) else _piece_shape(keyframe)
+    chunks = samples, min(piece[0], height), min(piece[1], width)
+    return PixelSource((len(pages) * samples, height, width), keyframe.dtype, chunks, partial(_read, pages, samples))
 
 
 def _piece_shape(keyframe: TiffPage) -> tuple[int, int]:
@@ -148,86 +148,113 @@ def _piece_shape(keyframe: TiffPage) -> tuple[int, int]:
     return min(keyframe.rowsperstrip, keyframe.imagelength), keyframe.imagewidth
 
 
-def _read_pages(pages: Sequence[_PagePixels], samples: int, channels: slice, rows: slice, columns: slice) -> np.ndarray:
+def _read(pages: Sequence[_Page], samples: int, channels: slice, rows: slice, columns: slice) -> np.ndarray:
     """Pixels (c, y, x) out of pages with one or several samples in a pixel."""
-    parts = []
-    for page in range(channels.start // samples, -(-channels.stop // samples)):
-        first, last = page * samples, (page + 1) * samples
-        block = pages[page].read(rows, columns)[:samples]
-        parts.append(block[max(channels.start, first) - first : min(channels.stop, last) - first])
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    first = channels.start // samples
+    blocks = [page.read(rows, columns)[:samples] for page in pages[first : -(-channels.stop // samples)]]
+    block = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return block[channels.start - first * samples : channels.stop - first * samples]
 
 
-def _pages(page: TiffPage | TiffFrame | None, like: TiffPage, layout: Layout, path: Path) -> list[_PagePixels]:
+def _pages(page: TiffPage | TiffFrame | None, like: TiffPage, layout: Layout, path: Path) -> Sequence[_Page]:
     if page is None:
         raise SlideError(
             f"{path.name} describes planes that are not there, expected all of them: put the other files of "
             "the image beside it, or export it as one file."
         )
-    keyframe, own_path = page.keyframe, Path(page.parent.filehandle.path)
+    keyframe, file = page.keyframe, Path(page.parent.filehandle.path)
     if (keyframe.shape, keyframe.dtype) != (like.shape, like.dtype):
         raise SlideError(
             f"{path.name} has planes that differ in size or type, expected them alike: the file is damaged, export it "
             "again."
         )
-    check_page(page, keyframe, own_path)
+    _check_page(page, keyframe, file)
     if layout.separate:
-        return [_PiecedPage(page, keyframe, own_path, sample) for sample in range(layout.samples)]
-    if _is_raw(page, keyframe):
-        return [_raw_page(own_path, page.dataoffsets[0], keyframe)]
-    return [_PiecedPage(page, keyframe, own_path)]
+        return [_PiecedPage(page, file, sample) for sample in range(layout.samples)]
+    return [_RawPage(keyframe, file, page.dataoffsets[0]) if _is_raw(page) else _PiecedPage(page, file)]
 
 
-def _undivided_pages(level: TiffPageSeries, layout: Layout, numbers: list[int], path: Path) -> list[_PagePixels]:
-    """Planes of a stack behind a single page, as ImageJ and tifffile write them beyond 4 GB."""
-    keyframe = level.keyframe
-    size = keyframe.nbytes
-    start = level.dataoffset
-    ends = None if start is None else start + math.prod(layout.lengths) * size
-    if ends is None or layout.separate or not _is_raw(keyframe, keyframe) or ends > path.stat().st_size:
+def _check_page(page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path) -> None:
+    """Refuse a page that claims pixels which are not in the file."""
+    offsets = np.array(page.dataoffsets, np.uint64)
+    counts = np.array(page.databytecounts, np.uint64)
+    expected = math.prod(keyframe.chunked)
+    if min(len(offsets), len(counts)) < expected:
         raise SlideError(
-            f"{path.name} describes {math.prod(layout.lengths)} planes and holds {len(level)}, expected "
+            f"{path.name} claims {keyframe.imagewidth} x {keyframe.imagelength} px in {expected} pieces but "
+            f"lists {min(len(offsets), len(counts))}, expected all of them: the file is damaged, "
+            "export it again."
+        )
+    if keyframe.compression == 1 and page.is_contiguous:
+        # a wrong byte count does no harm where the size follows from the shape
+        offsets, counts = offsets[:1], np.array([keyframe.nbytes], np.uint64)
+    _check_ends(offsets, counts, path)
+    _check_packing(keyframe, counts, path)
+
+
+def _check_ends(offsets: np.ndarray, counts: np.ndarray, path: Path) -> None:
+    size = path.stat().st_size
+    count = min(len(offsets), len(counts))
+    offsets, counts = offsets[:count], counts[:count]
+    # written so that a sum of two huge numbers cannot wrap around
+    beyond = (counts > 0) & ((offsets > size) | (counts > size) | (offsets > size - np.minimum(counts, size)))
+    if beyond.any():
+        raise SlideError(
+            f"{path.name} is truncated: {int(beyond.sum())} of {count} pieces of a page lie beyond its end "
+            f"at {size} bytes, expected a complete file: copy it again from where it came."
+        )
+
+
+def _check_packing(keyframe: TiffPage, counts: np.ndarray, path: Path) -> None:
+    chunk = math.prod(keyframe.chunks) * keyframe.dtype.itemsize
+    stored = counts[counts > 0]
+    if chunk > _SUSPICIOUS_CHUNK_BYTES and len(stored) and int(stored.max()) * _TIGHTEST_PACKING < chunk:
+        raise SlideError(
+            f"{path.name} claims {chunk / 1e9:.1f} GB of pixels in a piece of {int(stored.max())} bytes, "
+            "expected a size that the file can hold: the file is damaged or not an image."
+        )
+    if keyframe.compression != 1 and chunk > _LARGEST_PIECE_BYTES:
+        raise SlideError(
+            f"{path.name} keeps {chunk / 1e9:.1f} GB of pixels in one compressed piece, expected pieces of "
+            f"{_LARGEST_PIECE_BYTES / 1e9:.2f} GB at most: write it again with tiles (in Python "
+            "`tifffile.imwrite(new, tifffile.imread(old), tile=(512, 512))`)."
+        )
+
+
+def _undivided_pages(level: TiffPageSeries, layout: Layout, numbers: list[int], path: Path) -> list[_RawPage]:
+    """Planes of a stack behind a single page, as ImageJ and tifffile write them beyond 4 GB."""
+    keyframe, start, planes = level.keyframe, level.dataoffset, math.prod(layout.lengths)
+    is_whole = start is not None and start + planes * keyframe.nbytes <= path.stat().st_size
+    if start is None or not is_whole or layout.separate or not _is_raw(keyframe):
+        raise SlideError(
+            f"{path.name} describes {planes} planes and holds {len(level)}, expected "
             "all of them: the file is incomplete, copy or export it again."
         )
-    return [_raw_page(path, start + number * size, keyframe) for number in numbers]
+    return [_RawPage(keyframe, path, start + number * keyframe.nbytes) for number in numbers]
 
 
-def _is_raw(page: TiffPage | TiffFrame, keyframe: TiffPage) -> bool:
-    return bool(
-        keyframe.compression == 1
-        and not keyframe.is_tiled
-        and keyframe.bitspersample == 8 * keyframe.dtype.itemsize
-        and page.is_final
-    )
-
-
-def _raw_page(path: Path, offset: int, keyframe: TiffPage) -> _RawPage:
-    shape = keyframe.imagelength, keyframe.imagewidth, keyframe.samplesperpixel
-    return _RawPage(path, offset, shape, np.dtype(keyframe.dtype).newbyteorder(keyframe.parent.byteorder))
-
-
-class _PagePixels(Protocol):
-    """Reads a part of one page."""
-
-    def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """Pixels of shape (samples, y, x)."""
+def _is_raw(page: TiffPage | TiffFrame) -> bool:
+    keyframe = page.keyframe
+    is_packed = keyframe.compression != 1 or keyframe.bitspersample != 8 * keyframe.dtype.itemsize
+    return page.is_final and not is_packed and not keyframe.is_tiled
 
 
 class _PiecedPage:
     """A page in tiles or strips, compressed or not."""
 
-    def __init__(self, page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path, sample: int | None = None) -> None:
-        self._path = path
-        self._decode = keyframe.decode
-        self._dtype = keyframe.dtype
+    def __init__(self, page: TiffPage | TiffFrame, path: Path, sample: int | None = None) -> None:
+        keyframe = page.keyframe
+        self._path, self._decode, self._dtype = path, keyframe.decode, keyframe.dtype
         self._samples = 1 if sample is not None else keyframe.samplesperpixel
         self._piece = _piece_shape(keyframe)
-        self._across = math.ceil(keyframe.imagewidth / self._piece[1])
-        down = math.ceil(keyframe.imagelength / self._piece[0])
+        down, self._across = (
+            math.ceil(size / edge)
+            for size, edge in zip((keyframe.imagelength, keyframe.imagewidth), self._piece, strict=True)
+        )
         self._first = (sample or 0) * down * self._across
-        last = self._first + down * self._across
-        self._offsets = np.array(page.dataoffsets[self._first : last], np.int64)
-        self._counts = np.array(page.databytecounts[self._first : last], np.int64)
+        pieces = slice(self._first, self._first + down * self._across)
+        self._offsets = np.array(page.dataoffsets[pieces], np.int64)
+        self._counts = np.array(page.databytecounts[pieces], np.int64)
         self._options: dict[str, Any] = {}
         if keyframe.compression in (6, 7, 34892, 33007):
             self._options = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
@@ -238,30 +265,30 @@ class _PiecedPage:
         height, width = self._piece
         block = np.zeros((self._samples, rows.stop - rows.start, columns.stop - columns.start), self._dtype)
         with self._path.open("rb") as file:
-            for down in range(rows.start // height, -(-rows.stop // height)):
-                for across in range(columns.start // width, -(-columns.stop // width)):
-                    piece = self._decoded(file, down * self._across + across)
+            for top in range(rows.start // height * height, rows.stop, height):
+                for left in range(columns.start // width * width, columns.stop, width):
+                    piece = self._decoded(file, top // height * self._across + left // width)
+                    # one that the file leaves out is blank
                     if piece is not None:
-                        _paste(block, piece, (down * height - rows.start, across * width - columns.start))
+                        y, x = slice(max(top, rows.start), rows.stop), slice(max(left, columns.start), columns.stop)
+                        shared = piece[:, y.start - top : y.stop - top, x.start - left : x.stop - left]
+                        y0, x0 = y.start - rows.start, x.start - columns.start
+                        block[:, y0 : y0 + shared.shape[1], x0 : x0 + shared.shape[2]] = shared
         return block
 
     def _decoded(self, file: BinaryIO, index: int) -> np.ndarray | None:
         """Pixels of a piece, of shape (samples, y, x); None where the file leaves it out."""
-        count = int(self._counts[index])
+        offset, count = int(self._offsets[index]), int(self._counts[index])
         if count == 0:
             return None
-        file.seek(int(self._offsets[index]))
+        file.seek(offset)
         packed = file.read(count)
         if len(packed) < count:
+            raise _shortened(self._path, count, offset)
+        area = _jpeg_area(packed) if self._is_plain_jpeg else 0
+        if area > _LARGEST_JPEG_EXCESS * max(_FREE_CHUNK**2, math.prod(self._piece)):
             raise SlideError(
-                f"{self._path.name} has become shorter since it was opened, expected {count} bytes at byte "
-                f"{int(self._offsets[index])}: copy it again and open it anew."
-            )
-        if self._is_plain_jpeg and _jpeg_area(packed) > _LARGEST_JPEG_EXCESS * max(
-            _FREE_CHUNK**2, math.prod(self._piece)
-        ):
-            raise SlideError(
-                f"{self._path.name} has a JPEG of {_jpeg_area(packed) / 1e6:.0f} megapixels in a piece of "
+                f"{self._path.name} has a JPEG of {area / 1e6:.0f} megapixels in a piece of "
                 f"{self._piece[1]} x {self._piece[0]} px, expected its size: the file is damaged, export it again."
             )
         piece: np.ndarray = self._decode(packed, self._first + index, **self._options)[0]
@@ -281,50 +308,34 @@ def _jpeg_area(packed: bytes) -> int:
     return 0
 
 
-def _paste(block: np.ndarray, piece: np.ndarray, corner: tuple[int, int]) -> None:
-    inside: list[slice] = [slice(None)]
-    taken: list[slice] = [slice(None)]
-    for start, length, room in zip(corner, piece.shape[1:], block.shape[1:], strict=True):
-        low, high = max(start, 0), max(min(start + length, room), 0)
-        inside.append(slice(low, high))
-        taken.append(slice(low - start, high - start))
-    block[tuple(inside)] = piece[tuple(taken)]
-
-
-@dataclass(frozen=True)
 class _RawPage:
     """An uncompressed page in one run of bytes, of which only the rows and columns asked for are read."""
 
-    path: Path
-    offset: int
-    shape: tuple[int, int, int]  # Rows, columns, samples
-    dtype: np.dtype  # In the byte order of the file
+    def __init__(self, keyframe: TiffPage, path: Path, offset: int) -> None:
+        self._path, self._offset = path, offset
+        self._width, self._samples = keyframe.imagewidth, keyframe.samplesperpixel
+        self._dtype = np.dtype(keyframe.dtype).newbyteorder(keyframe.parent.byteorder)
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """Pixels of shape (samples, y, x)."""
-        _, width, samples = self.shape
-        pixel = samples * self.dtype.itemsize
-        whole_rows = 2 * (columns.stop - columns.start) >= width
-        taken = slice(0, width) if whole_rows else columns
-        block = np.empty((rows.stop - rows.start, taken.stop - taken.start, samples), self.dtype)
-        runs = [block] if whole_rows else list(block)
-        # each seek reads what is wanted: a buffer would read the neighbours too
-        with self.path.open("rb", buffering=0) as file:
-            for index, run in enumerate(runs):
-                file.seek(self.offset + ((rows.start + index) * width + taken.start) * pixel)
-                self._fill(file, run)
-        if whole_rows:
-            block = block[:, columns]
-        return np.moveaxis(block, -1, 0)
+        are_whole_rows = 2 * (columns.stop - columns.start) >= self._width
+        taken = slice(0, self._width) if are_whole_rows else columns
+        block = np.empty((rows.stop - rows.start, taken.stop - taken.start, self._samples), self._dtype)
+        # each seek reads what is wanted: a buffer of the usual size would read the neighbours too
+        with BufferedReader(self._path.open("rb", buffering=0), 16) as file:
+            for row, run in enumerate(block[np.newaxis] if are_whole_rows else block, start=rows.start):
+                offset = self._offset + (row * self._width + taken.start) * self._samples * self._dtype.itemsize
+                file.seek(offset)
+                if file.readinto(run.view(np.uint8)) < run.nbytes:
+                    raise _shortened(self._path, run.nbytes, offset)
+        return np.moveaxis(block[:, columns] if are_whole_rows else block, -1, 0)
 
-    def _fill(self, file: RawIOBase, run: np.ndarray) -> None:
-        # as bytes first: a memoryview of foreign byte order cannot be cast
-        room = run.reshape(-1).view(np.uint8).data
-        while len(room):
-            got = file.readinto(room)
-            if not got:
-                raise SlideError(
-                    f"{self.path.name} has become shorter since it was opened, expected {len(room)} more "
-                    "bytes: copy it again and open it anew."
-                )
-            room = room[got:]
+
+_Page: TypeAlias = _PiecedPage | _RawPage
+
+
+def _shortened(path: Path, count: int, offset: int) -> SlideError:
+    return SlideError(
+        f"{path.name} has become shorter since it was opened, expected {count} bytes at byte {offset}: copy it again "
+        "and open it anew."
+    )

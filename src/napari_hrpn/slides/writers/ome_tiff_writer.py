@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
-from math import ceil
+from itertools import count, product
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
@@ -89,7 +88,7 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
         raise SlideError(f"{path} is a folder: choose a name for a file.")
     with partial_output(path, slide.source, overwrite=overwrite) as partial:
         levels = create_levels(partial.with_name(_SCRATCH), level_shapes(slide.levels[0].shape), slide.dtype)
-        strips = sum(_strip_count(level) for level in levels)
+        strips = sum(len(_strips(level)) for level in levels)
         for report in copy_pyramid(slide, levels):
             yield Progress(strips * report.done // report.total, 2 * strips)
         for done in _reported(lambda report: _write_file(partial, slide, levels, report)):
@@ -192,18 +191,15 @@ def _rgba_number(color: str) -> int:
     return int.from_bytes(bytes.fromhex(color) + b"\xff", "big", signed=True)
 
 
-def _strip_count(level: zarr.Array[Any]) -> int:
+def _strips(level: zarr.Array[Any]) -> list[tuple[int, int, int]]:
+    """Channel, first row and first column of a few tiles each, in the order in which they are written."""
     channels, height, width = level.shape
-    return channels * ceil(height / CHUNK_EDGE) * ceil(width / (_STRIP_TILES * CHUNK_EDGE))
+    return list(product(range(channels), range(0, height, CHUNK_EDGE), range(0, width, _STRIP_TILES * CHUNK_EDGE)))
 
 
 def _tiles(level: zarr.Array[Any], strip_done: Callable[[], None]) -> Iterator[np.ndarray]:
-    """Tiles of all channels, row by row, read a few at a time."""
-    channels, height, width = level.shape
-    for channel in range(channels):
-        for y in range(0, height, CHUNK_EDGE):
-            for x in range(0, width, _STRIP_TILES * CHUNK_EDGE):
-                strip = np.asarray(level[channel, y : y + CHUNK_EDGE, x : x + _STRIP_TILES * CHUNK_EDGE])
-                strip_done()
-                for left in range(0, strip.shape[1], CHUNK_EDGE):
-                    yield strip[:, left : left + CHUNK_EDGE]
+    for channel, y, x in _strips(level):
+        strip = np.asarray(level[channel, y : y + CHUNK_EDGE, x : x + _STRIP_TILES * CHUNK_EDGE])
+        strip_done()
+        for left in range(0, strip.shape[1], CHUNK_EDGE):
+            yield strip[:, left : left + CHUNK_EDGE]

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 
 from napari_hrpn.core import Progress
-from napari_hrpn.slides.contrast import contrast_limits
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.location import local_path, user_path
-from napari_hrpn.slides.metadata import channel_colors, multiscales_metadata
+from napari_hrpn.slides.metadata import channel_colors, contrast_limits, multiscales_metadata
 from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 from napari_hrpn.slides.writers.output_path import partial_output

@@ -22,7 +22,7 @@ from filelock import Timeout
 
 from napari_hrpn.core.files import LOCK, held_lock, saved_json
 from napari_hrpn.slides.errors import SlideError
-from napari_hrpn.slides.metadata import FINISHED, PYRAMID_TYPE
+from napari_hrpn.slides.predictions import FINISHED, PYRAMID_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def remove(path: Path) -> None:
             return
 
 
-def partial_folder(path: Path) -> Path:
+def _partial_folder(path: Path) -> Path:
     """The folder beside an output in which it is written."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
     return path.with_name(f"{path.name[:40]}-{digest}.partial")
@@ -94,7 +94,7 @@ def partial_folder(path: Path) -> Path:
 @contextmanager
 def locked_output(path: Path) -> Iterator[Path]:
     """Keep other programs from writing an output, without a file in it that says so."""
-    folder = partial_folder(path)
+    folder = _partial_folder(path)
     with writing_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder, path)
