@@ -37,16 +37,14 @@ from napari_hrpn.plugin.distributions.work import (
     slide_part,
     tissue_part,
 )
-from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked, titled_rows
-from napari_hrpn.plugin.parts.combo_box import combo_box, number_box
+from napari_hrpn.plugin.parts.forms import combo_box, number_box, side_by_side, stacked, titled_rows
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
-from napari_hrpn.plugin.parts.messages import ToneLabel
+from napari_hrpn.plugin.parts.messages import ToneLabel, UserError
 from napari_hrpn.plugin.parts.numbers_table import RecordsTable
 from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE, RegionForm
 from napari_hrpn.plugin.parts.report_button import ReportChoices
 from napari_hrpn.plugin.parts.saving import save_button
 from napari_hrpn.plugin.parts.tasks import Part
-from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
 from napari_hrpn.slides import SlideError, guess_roles
 

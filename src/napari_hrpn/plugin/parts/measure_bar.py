@@ -8,9 +8,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.parts.messages import PROBLEM, MessagePanel, time_in_words
+from napari_hrpn.plugin.parts.messages import PROBLEM, MessagePanel, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.tasks import Finished, Part, Remembered, in_turn
-from napari_hrpn.plugin.parts.user_error import sentence_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.arrangement import stacked
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.parts.forms import stacked
 from napari_hrpn.plugin.parts.measure_bar import MeasureBar
+from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.pair_form import PairForm
 from napari_hrpn.plugin.parts.plot import Plot, PlotTheme
 from napari_hrpn.plugin.parts.region_form import FRAME
@@ -22,7 +23,6 @@ from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE, ReportBar
 from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
 from napari_hrpn.plugin.parts.selection import ComparedChannel
 from napari_hrpn.plugin.parts.tissue_mask import Tissue
-from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import ViewerMouse
 from napari_hrpn.slides import SlideError
 

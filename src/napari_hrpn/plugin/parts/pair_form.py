@@ -12,8 +12,7 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.arrangement import titled_rows
-from napari_hrpn.plugin.parts.combo_box import combo_box, offer
+from napari_hrpn.plugin.parts.forms import combo_box, offer, titled_rows
 from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.parts.selection import (
     ComparedChannel,

@@ -10,7 +10,7 @@ from magicgui.widgets import PushButton
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_hrpn.plugin.parts.combo_box import combo_box, offer
+from napari_hrpn.plugin.parts.forms import combo_box, offer
 from napari_hrpn.plugin.parts.selection import shared_choice
 from napari_hrpn.plugin.parts.tasks import who
 from napari_hrpn.plugin.viewer import KEY

@@ -21,11 +21,11 @@ from napari_hrpn.analysis import (
     outlined,
 )
 from napari_hrpn.core.progress import Progress, relayed
-from napari_hrpn.plugin.parts.folders import folder_beside
 from napari_hrpn.plugin.parts.measure_bar import MeasureBar
+from napari_hrpn.plugin.parts.messages import UserError
+from napari_hrpn.plugin.parts.saving import folder_beside
 from napari_hrpn.plugin.parts.selection import is_unrecorded, loose_layers, shared_choice, unfinished_words
 from napari_hrpn.plugin.parts.tasks import Part
-from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.viewer import slide_from_layers, slide_label, slide_of
 from napari_hrpn.reports import (
     EvaluationRequest,

@@ -9,8 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.analysis import VesselSettings
-from napari_hrpn.plugin.parts.arrangement import side_by_side, titled_rows
-from napari_hrpn.plugin.parts.combo_box import combo_box, number_box, offer
+from napari_hrpn.plugin.parts.forms import combo_box, number_box, offer, side_by_side, titled_rows
 from napari_hrpn.plugin.parts.selection import is_single_channel, looks_predicted
 from napari_hrpn.plugin.viewer import channel_of, is_same_slide, pixel_shape, slide_of
 from napari_hrpn.slides import guess_roles

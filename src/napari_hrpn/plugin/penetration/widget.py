@@ -10,16 +10,14 @@ from magicgui.widgets import CheckBox, PushButton
 from qtpy.QtWidgets import QLabel, QTabWidget
 
 from napari_hrpn.analysis import EvaluationSettings, PenetrationSettings, edited_vessel_mask
-from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked, titled_rows
-from napari_hrpn.plugin.parts.combo_box import combo_box, offer
+from napari_hrpn.plugin.parts.forms import combo_box, offer, side_by_side, stacked, titled_rows
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
-from napari_hrpn.plugin.parts.messages import breakable
+from napari_hrpn.plugin.parts.messages import UserError, breakable
 from napari_hrpn.plugin.parts.numbers_table import NumbersTable
 from napari_hrpn.plugin.parts.region_form import FRAME, RegionForm
 from napari_hrpn.plugin.parts.report_button import ReportChoices
 from napari_hrpn.plugin.parts.saving import save_button
 from napari_hrpn.plugin.parts.tasks import who
-from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
 from napari_hrpn.plugin.penetration.mask_layers import MaskLayers, box_of, vessel_at
 from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot

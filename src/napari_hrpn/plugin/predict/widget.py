@@ -13,13 +13,20 @@ from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun, begin, once
-from napari_hrpn.plugin.parts.devices import find_devices
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
-from napari_hrpn.plugin.parts.folders import FolderField, folder_beside
-from napari_hrpn.plugin.parts.form_rows import field_row, form_rows
-from napari_hrpn.plugin.parts.messages import PROBLEM, TEXT, ToneLabel, time_in_words
+from napari_hrpn.plugin.parts.forms import field_row, form_rows
+from napari_hrpn.plugin.parts.messages import (
+    PROBLEM,
+    TEXT,
+    ToneLabel,
+    UserError,
+    is_for_the_user,
+    sentence_of,
+    time_in_words,
+)
+from napari_hrpn.plugin.parts.options_form import find_devices
 from napari_hrpn.plugin.parts.quality_check import QualityLook, findings_tooltip, warnings_of, without_size
-from napari_hrpn.plugin.parts.user_error import UserError, is_for_the_user, sentence_of
+from napari_hrpn.plugin.parts.saving import FolderField, folder_beside
 from napari_hrpn.plugin.parts.view_buttons import ViewButtons
 from napari_hrpn.plugin.predict.fields import CheckpointField
 from napari_hrpn.plugin.predict.job import Job, find_job, store_name, with_region

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.analysis import Roi, labelled_rois, outlined, roi_digest
 from napari_hrpn.plugin.background import NewestTask, once, soon
-from napari_hrpn.plugin.parts.user_error import sentence_of
+from napari_hrpn.plugin.parts.messages import sentence_of
 from napari_hrpn.plugin.viewer.layer_coordinates import LabelsOnSlide, labels_on_slide, shapes_on_slide
 from napari_hrpn.slides import Annotation, SlideError, included
 

@@ -14,11 +14,11 @@ from napari_hrpn.analysis import roi_extent, roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.arrangement import side_by_side
+from napari_hrpn.plugin.parts.forms import side_by_side
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, save_button
 from napari_hrpn.plugin.parts.tasks import Remembered
-from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.plugin.parts.viewer_marks import go_to
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
 from napari_hrpn.plugin.roi_correlation.exports import Exported, write_roi_figure, write_rois_geojson, write_rois_table

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 
 import napari.viewer
 from magicgui.widgets import CheckBox
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QLabel
 
 from napari_hrpn.plugin.background import NewestTask, once, soon
-from napari_hrpn.plugin.parts.arrangement import side_by_side
-from napari_hrpn.plugin.parts.combo_box import combo_box
-from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.forms import combo_box, side_by_side, titled_rows
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.parts.messages import UserError, sentence_of
 from napari_hrpn.plugin.parts.plot import short
 from napari_hrpn.plugin.parts.region_form import RegionForm
 from napari_hrpn.plugin.parts.saving import save_button
-from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
 from napari_hrpn.plugin.threshold_miou.numbers import Numbers, overlap_records
 from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over
@@ -137,21 +135,15 @@ class ThresholdMiouWidget(MeasuringWidget):
             ("Table …", "Curves and the numbers at the threshold, as CSV", self.save_table),
             ("Plot …", "The curves, as PNG or SVG", self.save_figure),
         ]
-        rows = QWidget()
-        form = form_layout(rows)
-        add_row(form, "Region", self.region_form)
-        add_row(
-            form,
-            "In the viewer",
-            side_by_side(self.prediction_box.native, self.overlay_box.native, is_second_wide=False),
-        )
+        shown = side_by_side(self.prediction_box, self.overlay_box, is_second_wide=False)
+        rows = titled_rows({"Region": self.region_form, "In the viewer": shown})
         meanings = QLabel(
             "   ".join(f'<span style="color:{COLOURS[label]}">■</span> {text}' for label, text in MEANINGS.items())
         )
         meanings.setToolTip("Colours of the layer in the viewer: true positive, false negative, false positive")
         button = save_button(actions)
         button.setMinimumWidth(_SAVE_BUTTON_PX)
-        plot = side_by_side(self.metric_box.native, button, is_second_wide=False)
+        plot = side_by_side(self.metric_box, button, is_second_wide=False)
         self.lay_out((self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers))
 
     def _connect(self) -> None:

@@ -12,9 +12,8 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QV
 
 from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
-from napari_hrpn.plugin.parts.messages import PROBLEM, time_in_words
+from napari_hrpn.plugin.parts.messages import PROBLEM, UserError, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.plot import PlotTheme
-from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.train.job import UNFINISHED, RunFolderState
 from napari_hrpn.plugin.train.page import TrainingPage, TrainingProgress
 from napari_hrpn.plugin.train.run import (
