@@ -27,7 +27,7 @@ from napari_hrpn.settings.networks import GANDA, NETWORKS
 from napari_hrpn.slides import finished_tiles, guess_roles, in_all
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     import napari
     from napari.layers import Image, Layer
@@ -52,6 +52,11 @@ class ComparedChannel:
     # Tiles of an unfinished prediction that were there when it was looked at. The slide counts these alone; in a
     # pair, those that all predictions have
     tiles: FinishedTiles | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What results of it are remembered by, which does not keep the slide in memory."""
+        return weakref.ref(self.slide), self.channel
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,10 @@ import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from napari_hrpn.analysis import ProbeImage
 from napari_hrpn.core.progress import Progress, Stopped, relayed
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _LEAST_SHARE = 0.02
 """Below it, nothing is said of the time left."""
 
 Steps: TypeAlias = "Generator[Progress, None, Any]"
+_Value: TypeAlias = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,28 @@ def _progress(part: Part, share_before: float, total: float, begun: float, of_pa
     return Progress(share, 1, part.words, elapsed * (1 - share) / share if share > _LEAST_SHARE else None)
 
 
-def one_step(function: Callable[..., Any], *arguments: object) -> Steps:
-    """Steps of a function that cannot say how far it is."""
-    yield from ()
-    return function(*arguments)
+def step(words: str, weight: float, function: Callable[..., Any], *arguments: _Value, key: Hashable = None) -> Part:
+    """A part that calls a function, which may yield its progress; a part among the arguments stands for its result.
+
+    The key is made of the function and its arguments, unless some of these cannot be told apart.
+    """
+
+    def begin(results: Mapping[Hashable, Any]) -> Steps:
+        known = [results[one.key] if isinstance(one, Part) else one for one in arguments]
+        found = function(*known)
+        return (yield from found) if isinstance(found, GeneratorType) else found
+
+    return Part((function.__qualname__, *map(_key, arguments)) if key is None else key, words, weight, begin)
+
+
+def _key(argument: _Value) -> Hashable:
+    """What an argument is in a key: parts, regions, channels and settings by what they hold, slides by identity."""
+    if isinstance(argument, list | tuple):
+        return tuple(map(_key, argument))
+    if isinstance(argument, ProbeImage):
+        return argument.name, who(argument.slide), argument.channel
+    named = getattr(argument, "key", None) or getattr(argument, "digest", None)
+    if named is not None:
+        return named
+    is_compared = argument is None or type(argument).__eq__ is not object.__eq__
+    return argument if is_compared else who(argument)

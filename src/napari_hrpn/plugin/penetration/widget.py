@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from napari_hrpn.plugin.parts.numbers_table import NumbersTable
 from napari_hrpn.plugin.parts.region_form import FRAME, RegionForm
 from napari_hrpn.plugin.parts.report_button import ReportChoices
 from napari_hrpn.plugin.parts.saving import save_button
-from napari_hrpn.plugin.parts.tasks import who
 from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
 from napari_hrpn.plugin.penetration.mask_layers import MaskLayers, box_of, vessel_at
 from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot
@@ -33,7 +33,6 @@ from napari_hrpn.plugin.penetration.vessel_form import VesselForm
 from napari_hrpn.plugin.penetration.work import (
     BANDS,
     EDGE,
-    Chosen,
     edited_part,
     penetration_parts,
     subareas_part,
@@ -42,13 +41,13 @@ from napari_hrpn.plugin.penetration.work import (
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     import numpy as np
     from napari.layers import Labels
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis import Penetration
+    from napari_hrpn.analysis import Penetration, VesselMask
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import RegionMask, Slide
@@ -88,6 +87,7 @@ class PenetrationWidget(MeasuringWidget):
         # results by the names of `penetration_parts`, of what is chosen
         self.known: dict[str, Any] = {}
         self._shown_vessels: Sequence[dict[str, Any]] = ()
+        self._shown_mask: VesselMask | None = None
         self._frame = Frame(viewer, "vessel")
         self._lay_out()
         self._connect()
@@ -114,19 +114,19 @@ class PenetrationWidget(MeasuringWidget):
     def find_vessels(self) -> None:
         """Make the vessel mask of the stain and show it, to be looked at and edited."""
         self.vessel_form.mask_box.value = None
-        self.start(lambda: [self._vessels_part()], self._show_layer_of)
+        self._shown_mask = None
+        self.start(lambda: [self._vessels_part()], lambda _: self._show_mask())
 
     def show_subareas(self) -> None:
         """Cut the tissue into subareas and show them as a layer."""
-        self.start(self._subarea_parts, self._show_layer_of)
+        self.start(self._subarea_parts, lambda parts: self._show_subareas(parts[-1].key))
 
     def show_known(self) -> None:
         """Show what is measured of what is chosen."""
         real = self.place
         self.vessel_form.follow(real)
         self.known = self._recall()
-        if real is not None and "vessels" in self.known and self.vessel_form.mask is None:
-            self.masks.renew(self.known["vessels"], real)
+        self._show_mask()
         profiles = self.profiles
         areas = [choice for choice in _AREAS if choice[1] in {one.area for one in profiles}]
         if areas:
@@ -211,7 +211,7 @@ class PenetrationWidget(MeasuringWidget):
         self.subarea_button.changed.connect(self.show_subareas)
         self.vessel_table.chosen.connect(self.go_to_vessel)
         self.mouse.clicked.connect(self._select_under_mouse)
-        self.bar.found.connect(self._show_layers)
+        self.bar.found.connect(self._show_subareas)
 
     def _vessels_part(self) -> Part:
         """The part that gives the vessels, if there is all that is to be measured."""
@@ -228,13 +228,13 @@ class PenetrationWidget(MeasuringWidget):
             raise UserError(
                 "No layer shows vessels by its name: choose the stain of the vessels, or a mask that you drew."
             )
-        return vessels_part(real.slide, form.stain, self._measured_tissue, form.settings)
+        return vessels_part(form.stain, self._measured_tissue, form.settings)
 
     def _named_parts(self) -> dict[str, Part]:
         vessels, form = self._vessels_part(), self.vessel_form
         background = self.tissue.glass if form.background is None else form.background
         images = self.predictions if self.real is None else (self.real, *self.predictions)
-        return penetration_parts(Chosen(images, form.stain, form.nuclei, self._measured_tissue, background), vessels)
+        return penetration_parts(images, vessels, form.stain, form.nuclei, self._measured_tissue, background)
 
     def _subarea_parts(self) -> list[Part]:
         vessels, kind, real = self._vessels_part(), self.subarea_box.value, self.place
@@ -264,20 +264,19 @@ class PenetrationWidget(MeasuringWidget):
         colours = {one.name: self.pair_form.colour_of(one) for one in self.predictions}
         self.profile.show_profiles(profiles, colours)
 
-    def _show_layers(self, key: Any) -> None:  # noqa: ANN401 (of any part)
-        """Show masks and subareas as soon as they are found."""
-        real, result = self.real, self.bar.known(key)
-        # meanwhile, another slide may have been chosen, or this one closed
-        if real is None or key[1] != who(real.slide) or real.layer not in self._viewer.layers:
-            return
-        if key[0] == "vessels":
-            self.masks.show_vessels(result, real)
-        elif key[0] == "subareas":
-            self.masks.show_subareas(result, real)
+    def _show_mask(self) -> None:
+        """Show the mask that was found of what is chosen, once: the user may delete its layer."""
+        vessels = self.known.get("vessels")
+        if vessels is not None and vessels is not self._shown_mask and self.vessel_form.mask is None:
+            assert self.place is not None
+            self._shown_mask = vessels
+            self.masks.show_vessels(vessels, self.place)
 
-    def _show_layer_of(self, parts: Sequence[Part]) -> None:
-        """Show again what was found before."""
-        self._show_layers(parts[-1].key)
+    def _show_subareas(self, key: Hashable) -> None:
+        """Show subareas as soon as they are cut, unless something else has been chosen meanwhile."""
+        with contextlib.suppress(UserError, SlideError):
+            if key == self._subarea_parts()[-1].key and self.place is not None:
+                self.masks.show_subareas(self.bar.known(key), self.place)
 
     def _take_edit(self, layer: Labels) -> None:
         real = self.place

@@ -20,7 +20,7 @@ from napari_hrpn.plugin.parts.region_form import RegionForm
 from napari_hrpn.plugin.parts.saving import save_button
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
 from napari_hrpn.plugin.threshold_miou.numbers import Numbers, overlap_records
-from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over
+from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_part, look_over
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, MEANINGS, Overlay
 from napari_hrpn.plugin.threshold_miou.threshold_form import ThresholdForm
 from napari_hrpn.slides import SlideError
@@ -84,7 +84,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         overview = self._overview
         if overview is None:
             return ()
-        known = (self.bar.known(full_key(overview, index)) for index in range(len(overview.overlaps)))
+        known = (self.bar.known(full_part(overview, index).key) for index in range(len(overview.overlaps)))
         return tuple(full or first for full, first in zip(known, overview.overlaps, strict=True))
 
     def parts(self) -> list[Part]:
@@ -176,7 +176,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         before, self._overview = self._overview, overview
         for index, overlap in enumerate(overview.overlaps):
             if overlap.is_full:
-                self.bar.results.keep(full_key(overview, index), overlap)
+                self.bar.results.keep(full_part(overview, index).key, overlap)
         if before is None or before.pair is not overview.pair:
             self.prediction_box.reset_choices()
             self.prediction_box.enabled = len(overview.overlaps) > 1
