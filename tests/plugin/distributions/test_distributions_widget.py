@@ -57,7 +57,7 @@ def widget(viewer, settle):
 def test_patches_are_those_of_a_report_until_others_are_chosen_which_the_report_gets_too(viewer, settle, slides):
     fresh = DistributionsWidget(viewer)
     assert (
-        [name for name in HETEROGENEITY if "Moran" in name]
+        [title for title, _ in HETEROGENEITY.values() if "Moran" in title]
         == [name for name in DEFINITIONS if "Moran" in name]
         == [MORAN]
     )

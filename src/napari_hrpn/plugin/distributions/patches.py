@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 TOTAL, MEAN = "total", "mean"
 QUANTITIES = {TOTAL: "total intensity, grey levels", MEAN: "mean intensity, grey levels"}
 HETEROGENEITY = {
-    "Channel": ("channel", "Panel of the violin"),
-    "Tumour": ("tumour", "The violin"),
-    "n": ("patches", "Patches with enough tissue"),
-    "Mean": ("mean", "Mean of the patches' mean grey levels"),
-    "CV": (
-        "cv",
+    "channel": ("Channel", "Panel of the violin"),
+    "tumour": ("Tumour", "The violin"),
+    "patches": ("n", "Patches with enough tissue"),
+    "mean": ("Mean", "Mean of the patches' mean grey levels"),
+    "cv": (
+        "CV",
         "Coefficient of variation of the patches' means: standard deviation / mean. No background is taken off",
     ),
-    "Gini": ("gini", "0 where all patches are equal, near 1 where one has everything. No background is taken off"),
-    MORAN: (
-        "moran_i_rook",
+    "gini": ("Gini", "0 where all patches are equal, near 1 where one has everything. No background is taken off"),
+    "moran_i_rook": (
+        MORAN,
         "About 1 where patches that share an edge (4 neighbours) are alike, -1 / (n - 1) for those in random order",
     ),
-    "p": (
-        "moran_p_rook",
+    "moran_p_rook": (
+        "p",
         "Share of random orders of the patches with a Moran's I as far from chance; of this slide alone",
     ),
 }
-"""Columns on the screen: what is in `heterogeneity_records`, and what it means."""
+"""Columns on the screen: what is in `heterogeneity_records`, its heading, and what it means."""
 
 _Measured = tuple[PatchSource, "Heterogeneity"]
 

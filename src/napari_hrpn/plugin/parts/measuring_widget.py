@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -18,7 +18,7 @@ from napari_hrpn.plugin.parts.measure_bar import MeasureBar
 from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.pair_form import PairForm
 from napari_hrpn.plugin.parts.plot import Plot, PlotTheme
-from napari_hrpn.plugin.parts.region_form import FRAME
+from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE
 from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE, ReportBar, ReportChoices
 from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
 from napari_hrpn.plugin.parts.selection import ComparedChannel
@@ -27,7 +27,7 @@ from napari_hrpn.plugin.parts.viewer_marks import ViewerMouse
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     import napari
 
@@ -36,12 +36,18 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import Slide
 
+    Rows = Sequence[Mapping[str, Any]]
+    Entry = tuple[str, str, Callable[[], None]]
+
 _UNASKED_WEIGHT = 128e6
 """In pixels that are read: what takes some seconds is measured without being asked."""
 
 
 class MeasuringWidget(DockedWidget):
-    """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`."""
+    """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`.
+
+    A subclass gives the parts of its measurement, shows what is known of them, and ends what else it runs.
+    """
 
     region_form: RegionForm
     is_measured_unasked = True
@@ -83,6 +89,9 @@ class MeasuringWidget(DockedWidget):
         """Whether what is to be measured depends on the tissue."""
         raise NotImplementedError
 
+    def end(self) -> None:
+        """End what a subclass runs by itself, once."""
+
     def report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (of the slide that is reported)
         """What a report takes over from what is chosen here."""
         return ReportChoices()
@@ -108,6 +117,14 @@ class MeasuringWidget(DockedWidget):
     def place(self) -> ComparedChannel | None:
         """The real channel; where there is none, another one that lies where the predictions do."""
         return self.pair_form.place
+
+    def required_place(self) -> ComparedChannel:
+        """The place of the slide, with its tissue if that is the region; where there is none, an error says why."""
+        if self.place is None:
+            raise UserError(self.pair_form.problem or "")
+        if self.region_form.value == TISSUE and self.tissue.mask is None:
+            raise UserError(self.tissue.problem or "The tissue is not known: choose the whole frame.")
+        return self.place
 
     @property
     def is_settled(self) -> bool:
@@ -160,7 +177,9 @@ class MeasuringWidget(DockedWidget):
         self.mouse.stop()
         self.tissue.shut_down()
         self.pair_form.shut_down()
+        self.region_form.shut_down()
         self._theme.stop()
+        self.end()
 
     def lay_out(self, contents: Sequence[QWidget]) -> None:
         """Stand widgets under each other, in a view that scrolls; the bar stays in sight under it."""
@@ -168,10 +187,19 @@ class MeasuringWidget(DockedWidget):
         layout.addWidget(scrolling(stacked(contents, top_px=0, right_px=6), sideways=True), 1)
         layout.addWidget(self.bar)
         layout.addWidget(self.report)
+        self.region_form.changed.connect(self.changed)
         self._theme = PlotTheme(self, self._viewer, self.plots())
         self.tissue.look_at(self.place)
 
-    def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
+    def table_entry(self, title: str, what: str, tooltip: str, rows: Callable[[], Rows]) -> Entry:
+        """Entry of the menu of a button, which saves a table."""
+        return f"{title} …", tooltip, lambda: self.save_rows(what, rows())
+
+    def figure_entry(self, what: str, plot: Plot) -> Entry:
+        """Entry of the menu of a button, which saves a plot."""
+        return "Figure …", "PNG or SVG, dark on white", lambda: self.save_plot(what, plot)
+
+    def save_rows(self, what: str, rows: Rows) -> None:
         """Ask where to save a table, and save it."""
         if not rows:
             self.bar.refuse("There is nothing to save yet: press Measure.")

@@ -14,10 +14,10 @@ from napari_hrpn.analysis import EvaluationSettings, PenetrationSettings, edited
 from napari_hrpn.plugin.parts.forms import combo_box, offer, side_by_side, stacked, titled_rows
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.messages import UserError, breakable
-from napari_hrpn.plugin.parts.numbers_table import NumbersTable
 from napari_hrpn.plugin.parts.region_form import FRAME, RegionForm
 from napari_hrpn.plugin.parts.report_button import ReportChoices
 from napari_hrpn.plugin.parts.saving import save_button
+from napari_hrpn.plugin.parts.table import NumbersTable
 from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
 from napari_hrpn.plugin.penetration.mask_layers import MaskLayers, box_of, vessel_at
 from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot
@@ -41,13 +41,14 @@ from napari_hrpn.plugin.penetration.work import (
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Hashable, Sequence
 
     import numpy as np
     from napari.layers import Labels
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis import Penetration, VesselMask
+    from napari_hrpn.plugin.parts.measuring_widget import Entry
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import RegionMask, Slide
@@ -73,10 +74,10 @@ class PenetrationWidget(MeasuringWidget):
         self.log_box = CheckBox(
             text="Log", tooltip="Show the logarithm of the grey levels: an exponential fall is a straight line"
         )
-        self.profile_table = NumbersTable(profile_headings(PenetrationSettings()))
+        self.profile_table = NumbersTable(profile_headings(PenetrationSettings()).items())
         self.reason_label = QLabel()
         self.vessel_table = VesselTableView()
-        self.density_table = NumbersTable(DENSITY_HEADINGS)
+        self.density_table = NumbersTable(DENSITY_HEADINGS.items())
         self.subarea_box = combo_box(
             lambda: _SUBAREAS, "Bands of distance from the vessels, or what is near the edge of the tissue"
         )
@@ -96,7 +97,7 @@ class PenetrationWidget(MeasuringWidget):
     @property
     def needs_tissue(self) -> bool:
         """Whether the tissue alone is measured, or the background is that of the glass around it."""
-        return self._is_tissue_alone or self.vessel_form.background is None
+        return self.region_form.value != FRAME or self.vessel_form.background is None
 
     @property
     def is_settled(self) -> bool:
@@ -151,12 +152,9 @@ class PenetrationWidget(MeasuringWidget):
             go_to(self._viewer, real.layer, box)
             self._frame.show(box, real.layer)
 
-    def shut_down(self) -> None:
-        """End all that runs, before the widget goes away."""
-        if not self._is_shut_down:
-            self.region_form.shut_down()
-            self.masks.shut_down()
-        super().shut_down()
+    def end(self) -> None:
+        """Follow masks no more."""
+        self.masks.shut_down()
 
     @property
     def profiles(self) -> Sequence[Penetration]:
@@ -164,12 +162,8 @@ class PenetrationWidget(MeasuringWidget):
         return self.known["probe"].profiles if "probe" in self.known else ()
 
     @property
-    def _is_tissue_alone(self) -> bool:
-        return bool(self.region_form.value != FRAME)
-
-    @property
     def _measured_tissue(self) -> RegionMask | None:
-        return self.tissue.mask if self._is_tissue_alone else None
+        return None if self.region_form.value == FRAME else self.tissue.mask
 
     def _lay_out(self) -> None:
         self.reason_label.setWordWrap(True)
@@ -180,7 +174,7 @@ class PenetrationWidget(MeasuringWidget):
             self.reason_label,
             save_button(
                 [
-                    ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot("penetration", self.profile)),
+                    self.figure_entry("penetration", self.profile),
                     self._to_save("Lengths", "penetration", "CSV of the table above, and why numbers are missing"),
                     self._to_save("Shells", "penetration_shells", "CSV, a row per image, area and shell"),
                     self._to_save("Bands", "penetration_bands", "CSV, a row per image, area and distance band"),
@@ -198,11 +192,10 @@ class PenetrationWidget(MeasuringWidget):
         self.tabs.addTab(stacked([self.vessel_table, self.density_table, save_vessels]), "Vessels")
         self.lay_out([self.pair_form, titled_rows({"Region": self.region_form}), self.vessel_form, self.tabs])
 
-    def _to_save(self, title: str, name: str, tooltip: str) -> tuple[str, str, Callable[[], None]]:
-        return f"{title} …", tooltip, lambda: self.save_rows(title.lower(), self.known.get("tables", {}).get(name, ()))
+    def _to_save(self, title: str, name: str, tooltip: str) -> Entry:
+        return self.table_entry(title, title.lower(), tooltip, lambda: self.known.get("tables", {}).get(name, ()))
 
     def _connect(self) -> None:
-        self.region_form.changed.connect(self.changed)
         self.vessel_form.changed.connect(self.changed)
         self.vessel_form.find_button.changed.connect(self.find_vessels)
         self.masks.edited.connect(self._take_edit)
@@ -215,13 +208,9 @@ class PenetrationWidget(MeasuringWidget):
 
     def _vessels_part(self) -> Part:
         """The part that gives the vessels, if there is all that is to be measured."""
-        real, form = self.place, self.vessel_form
-        if real is None:
-            raise UserError(self.pair_form.problem or "There is no image of one channel: open a slide.")
+        real, form = self.required_place(), self.vessel_form
         if self.real is None and not self.predictions:
             raise UserError(self.pair_form.problem or "There is no probe to measure: open or make a prediction.")
-        if self._is_tissue_alone and self.tissue.mask is None:
-            raise UserError(self.tissue.problem or "The tissue is not known: measure the whole frame.")
         if form.mask is not None:
             return edited_part(self.masks.drawn(form.mask, real), real.slide, self.masks.mark(form.mask))
         if form.stain is None:
@@ -237,9 +226,8 @@ class PenetrationWidget(MeasuringWidget):
         return penetration_parts(images, vessels, form.stain, form.nuclei, self._measured_tissue, background)
 
     def _subarea_parts(self) -> list[Part]:
-        vessels, kind, real = self._vessels_part(), self.subarea_box.value, self.place
-        assert real is not None
-        cut = subareas_part(kind, real.slide, vessels, self._measured_tissue)
+        vessels, kind = self._vessels_part(), self.subarea_box.value
+        cut = subareas_part(kind, self.required_place().slide, vessels, self._measured_tissue)
         return [vessels, cut] if kind == BANDS else [cut]
 
     def _recall(self) -> dict[str, Any]:

@@ -168,7 +168,6 @@ class RoiCorrelationWidget(MeasuringWidget):
             part.abandon()
         self._rois.leave()
         self._overlay.shut_down()
-        self.roi_form.shut_down()
 
     def _measure_unasked(self) -> None:
         """Regions are measured as they are listed; co-localisation is asked for."""
@@ -186,7 +185,6 @@ class RoiCorrelationWidget(MeasuringWidget):
         self.lay_out((self.pair_form, self.roi_form, *self.panel.widgets, self.table, below, self.panel.summary_label))
 
     def _connect(self) -> None:
-        self.roi_form.changed.connect(self.changed)
         self.roi_form.restore_button.changed.connect(self._rois.restore)
         self._rois.deleted.connect(self.roi_form.offer_restore)
         self._rois.dragged.connect(self._dragged)

@@ -18,8 +18,9 @@ from napari_hrpn.plugin.parts.messages import UserError, sentence_of
 from napari_hrpn.plugin.parts.plot import short
 from napari_hrpn.plugin.parts.region_form import RegionForm
 from napari_hrpn.plugin.parts.saving import save_button
+from napari_hrpn.plugin.parts.table import NumbersTable
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
-from napari_hrpn.plugin.threshold_miou.numbers import Numbers, overlap_records
+from napari_hrpn.plugin.threshold_miou.numbers import HEADINGS, LEVEL_TIP, levels_in_words, number_rows, overlap_records
 from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_part, look_over
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, MEANINGS, Overlay
 from napari_hrpn.plugin.threshold_miou.threshold_form import ThresholdForm
@@ -62,7 +63,9 @@ class ThresholdMiouWidget(MeasuringWidget):
             "Overlap of what reaches the threshold, or its mean with that of what does not",
         )
         self.curves = OverlapCurves()
-        self.numbers = Numbers()
+        self.numbers, self.level_label = NumbersTable(HEADINGS.items()), QLabel()
+        self.level_label.setWordWrap(True)
+        self.level_label.setToolTip(LEVEL_TIP)
         self._threshold_soon = soon(self, self._use_threshold)
         self._lay_out()
         self._connect()
@@ -111,14 +114,10 @@ class ThresholdMiouWidget(MeasuringWidget):
         elif self._overview is not None:
             self._show_overlaps()
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, and take the layer away."""
-        if self._is_shut_down:
-            return
         self._threshold_soon.stop()
         self._looking.abandon()
-        super().shut_down()
-        self.region_form.shut_down()
         self.overlay.shut_down()
 
     def save_table(self) -> None:
@@ -144,10 +143,11 @@ class ThresholdMiouWidget(MeasuringWidget):
         button = save_button(actions)
         button.setMinimumWidth(_SAVE_BUTTON_PX)
         plot = side_by_side(self.metric_box, button, is_second_wide=False)
-        self.lay_out((self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers))
+        self.lay_out(
+            (self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers, self.level_label)
+        )
 
     def _connect(self) -> None:
-        self.region_form.changed.connect(self.changed)
         self.overlay.looked.connect(self._show_numbers)
         self.overlay.removed.connect(self._note_removal)
         self.overlay.failed.connect(self._tell)
@@ -237,11 +237,14 @@ class ThresholdMiouWidget(MeasuringWidget):
         self._show_numbers()
 
     def _show_numbers(self) -> None:
-        view = self.overlay.view
-        is_current = view is not None and view.overview is self._overview
-        self.numbers.show_numbers(
-            self._overview, self.overlaps(), view if is_current else None, self.threshold_form.threshold
-        )
+        overview, view = self._overview, self.overlay.view
+        if overview is None:
+            self.numbers.show_rows(())
+            self.level_label.setText("")
+            return
+        shown = overview, self.overlaps(), view if view is not None and view.overview is overview else None
+        self.numbers.show_rows(number_rows(*shown, self.threshold_form.threshold))
+        self.level_label.setText(levels_in_words(*shown))
 
     def _rows(self) -> list[dict[str, object]]:
         form = self.threshold_form

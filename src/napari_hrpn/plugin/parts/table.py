@@ -1,4 +1,4 @@
-"""Table of numbers to read, and counts as one writes them."""
+"""Table of numbers to read."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from qtpy.QtWidgets import QAbstractItemView, QTableView, QTableWidget, QTableWi
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 _MOST_ROWS = 7
 _WIDEST_PX = 100
 
 
 class NumbersTable(QTableWidget):
-    """Rows of numbers under headings; as high as its rows."""
+    """Rows of numbers under headings, which have tooltips; as high as its rows."""
 
-    def __init__(self, headings: Mapping[str, str]) -> None:
+    def __init__(self, columns: Iterable[tuple[str, str]]) -> None:
+        headings = list(columns)
         super().__init__(0, len(headings))
-        for column, (heading, tooltip) in enumerate(headings.items()):
+        for column, (heading, tooltip) in enumerate(headings):
             item = QTableWidgetItem(heading)
             item.setToolTip(tooltip)
             self.setHorizontalHeaderItem(column, item)
@@ -31,11 +32,12 @@ class NumbersTable(QTableWidget):
         make_readable(self)
         self.show_rows(())
 
-    def show_rows(self, rows: Sequence[Sequence[str]], tooltips: Sequence[str] = ()) -> None:
-        """Show other rows."""
+    def show_rows(self, rows: Sequence[Sequence[Any]], tooltips: Sequence[str] = ()) -> None:
+        """Show other rows, of texts and numbers."""
         self.setRowCount(len(rows))
-        for row, texts in enumerate(rows):
-            for column, text in enumerate(texts):
+        for row, cells in enumerate(rows):
+            for column, cell in enumerate(cells):
+                text = cell if isinstance(cell, str) else number(cell)
                 item = QTableWidgetItem(text)
                 item.setToolTip(tooltips[row] if row < len(tooltips) else text)
                 self.setItem(row, column, item)
@@ -50,19 +52,6 @@ class NumbersTable(QTableWidget):
     def _fit(self) -> None:
         # a line more for the scroll bar under it
         self.setFixedHeight((min(max(self.rowCount(), 1), _MOST_ROWS) + 2) * _line_px(self))
-
-
-class RecordsTable(NumbersTable):
-    """Rows that are made of records; columns have the key of what they show, and what it means, by their headings."""
-
-    def __init__(self, columns: Mapping[str, tuple[str, str]]) -> None:
-        self._keys = [key for key, _ in columns.values()]
-        super().__init__({heading: tooltip for heading, (_, tooltip) in columns.items()})
-
-    def show_records(self, records: Sequence[Mapping[str, Any]], tooltips: Sequence[str] = ()) -> None:
-        """Show other records."""
-        values = [[record[key] for key in self._keys] for record in records]
-        self.show_rows([[one if isinstance(one, str) else number(one) for one in row] for row in values], tooltips)
 
 
 def make_readable(table: QTableView) -> None:
@@ -89,8 +78,3 @@ def fit_columns(table: QTableView, widest_px: int) -> None:
 
 def _line_px(table: QTableView) -> int:
     return max(int(table.fontMetrics().height()) + 8, 22)
-
-
-def count(n: int) -> str:
-    """A count as one reads it."""
-    return f"{n:,}"
