@@ -295,8 +295,8 @@ def test_nothing_is_measured_twice(widget, viewer, measure, monkeypatch, settle)
     measure(widget)
     starts = []
     monkeypatch.setattr(
-        "napari_hrpn.plugin.parts.measure_bar.BackgroundRun",
-        lambda work: starts.append(work) or pytest.fail("something was measured again"),
+        "napari_hrpn.plugin.background.BackgroundRun",
+        lambda work, **_: starts.append(work) or pytest.fail("something was measured again"),
     )
     measure(widget)
     assert "Nothing has changed" in widget.message

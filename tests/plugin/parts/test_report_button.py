@@ -21,10 +21,9 @@ from napari_hrpn.plugin.parts.report_button import (
     WHOLE_FRAME,
     ReportBar,
     ReportChoices,
-    stained_slide,
     together,
 )
-from napari_hrpn.plugin.parts.selection import compared_channel
+from napari_hrpn.plugin.parts.selection import compared_channel, stained_slide
 from napari_hrpn.plugin.parts.tissue_mask import Tissue
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
 from napari_hrpn.plugin.roi_correlation.widget import RoiCorrelationWidget

@@ -360,7 +360,7 @@ def test_pixels_that_are_no_numbers_are_told_in_a_sentence(viewer, widget, settl
 def test_the_table_has_all_points_of_all_curves(widget, monkeypatch, tmp_path, slides, settle):
     in_frame(widget, settle)
     path = tmp_path / "curve.csv"
-    monkeypatch.setattr("napari_hrpn.plugin.parts.saving.ask_where", lambda *_: (path, False))
+    monkeypatch.setattr("napari_hrpn.plugin.parts.measuring_widget.ask_where", lambda *_: (path, False))
     widget.save_table()
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -380,7 +380,7 @@ def test_the_table_has_all_points_of_all_curves(widget, monkeypatch, tmp_path, s
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_the_plot_is_saved(widget, monkeypatch, tmp_path, ending):
     path = tmp_path / f"curve.{ending}"
-    monkeypatch.setattr("napari_hrpn.plugin.parts.saving.ask_where", lambda *_: (path, False))
+    monkeypatch.setattr("napari_hrpn.plugin.parts.measuring_widget.ask_where", lambda *_: (path, False))
     widget.save_figure()
     assert path.stat().st_size > 3000
 

@@ -139,7 +139,7 @@ class HistogramPlot(_ValuePlot):
             say_in(figure, self.nothing, ink)
             return
         axes = figure.add_subplot()
-        colours = [ink.real, *(one.colour for one in self._compared)]
+        colours = [ink.text, *(one.colour for one in self._compared)]
         for name, colour, counts in zip(self.names, colours, self.histogram.counts, strict=True):
             label = f"{short(name, _LONGEST_NAME)}, n = {counts.sum():,}"
             axes.stairs(counts, self.histogram.edges, color=colour, label=label)

@@ -39,7 +39,7 @@ BROWSE_BUTTON_PX = 32
 _KEEP = object()
 _LONGEST_TITLE = "Checkpoint"
 _SCROLL_BAR_PX = 24
-_ARROW_PX = 28
+_ARROW_PX = 38
 _GAP_PX = 4
 _MOST_STRETCH = 200
 """Of plots: what is left of the height is theirs."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
 
-from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.background import NewestTask
 from napari_hrpn.plugin.parts.messages import PROBLEM, MessagePanel, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.tasks import Finished, Part, Remembered, in_turn
 
@@ -33,7 +33,7 @@ class MeasureBar(MessagePanel):
     def __init__(self, tooltip: str) -> None:
         super().__init__()
         self.results = Remembered()
-        self._run: BackgroundRun | None = None
+        self._task = NewestTask()
         self.measure_button = QPushButton("Measure")
         self.measure_button.setToolTip(tooltip)
         self.cancel_button = QPushButton("Cancel")
@@ -55,21 +55,17 @@ class MeasureBar(MessagePanel):
     @property
     def is_running(self) -> bool:
         """Whether something is being measured."""
-        return self._run is not None
+        return self._task.is_busy
 
     def start(self, parts: Sequence[Part]) -> bool:
         """Compute the parts that are not known; nothing is done while others are computed."""
         if self.is_running or all(part.key in self.results for part in parts):
             return False
-        self._run = BackgroundRun(in_turn(parts, self.results))
-        self._run.yielded.connect(self._take)
-        self._run.returned.connect(self._end)
-        self._run.failed.connect(self._fail)
+        self._task.do(in_turn(parts, self.results), self._end, self._fail, self._take)
         self.bar.setRange(0, 0)
         self.bar.setFormat("")
         self.say("")
         self._show_state()
-        self._run.start()
         return True
 
     def refuse(self, sentence: str) -> None:
@@ -78,16 +74,14 @@ class MeasureBar(MessagePanel):
 
     def cancel(self) -> None:
         """Stop after the step that is being done; what is finished is kept."""
-        if self._run is not None:
-            self._run.cancel()
+        if self.is_running:
+            self._task.cancel()
             self.cancel_button.setEnabled(False)
             self.say("Stopping after this block …")
 
     def abandon(self) -> None:
         """Stop, emit nothing more and forget all results, for the widget is going away."""
-        if self._run is not None:
-            self._run.abandon()
-            self._run = None
+        self._task.abandon()
         self.results.clear()
 
     def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever the part returned)
@@ -115,7 +109,6 @@ class MeasureBar(MessagePanel):
         self._stopped(False)
 
     def _stopped(self, is_complete: bool) -> None:
-        self._run = None
         self._show_state()
         self.ended.emit(is_complete)
 

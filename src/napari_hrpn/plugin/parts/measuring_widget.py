@@ -20,11 +20,19 @@ from napari_hrpn.plugin.parts.pair_form import PairForm
 from napari_hrpn.plugin.parts.plot import Plot, PlotTheme
 from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE
 from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE, ReportBar, ReportChoices
-from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
+from napari_hrpn.plugin.parts.saving import (
+    FIGURES,
+    TABLES,
+    ask_where,
+    ending_of,
+    folder_beside,
+    write_figure,
+    write_table,
+)
 from napari_hrpn.plugin.parts.selection import ComparedChannel
 from napari_hrpn.plugin.parts.tissue_mask import Tissue
 from napari_hrpn.plugin.parts.viewer_marks import ViewerMouse
-from napari_hrpn.slides import SlideError
+from napari_hrpn.slides import SlideError, slide_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -211,8 +219,20 @@ class MeasuringWidget(DockedWidget):
         self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
 
     def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:
+        """Ask where to save something of the slide, save it, and tell."""
         source = None if self.place is None else self.place.slide.source
-        ask_and_save(self, what, source, kinds, write, self.bar.say, self.bar.refuse)
+        title = "slide" if source is None else slide_name(source)
+        proposal = folder_beside(source) / f"{title} {what}{ending_of(kinds)}"
+        answer = ask_where(self, f"Save {what}", proposal, kinds)
+        if answer is None:
+            return
+        path, may_replace = answer
+        try:
+            write(path, overwrite=may_replace)
+        except SlideError as error:
+            self.bar.refuse(str(error))
+        else:
+            self.bar.say(f"Saved: {path}")
 
     @property
     def _waits_for_tissue(self) -> bool:

@@ -35,13 +35,11 @@ _TITLE_PAD_POINTS = 12
 class Ink:
     """Colours to draw with."""
 
-    # Of the paper, and of lines and letters
     background: str
-    text: str
-    real: str  # Of what belongs to the real image
+    text: str  # Of lines and letters, and of what belongs to the real image
 
 
-ON_PAPER = Ink("#ffffff", "#222222", "#222222")
+ON_PAPER = Ink("#ffffff", "#222222")
 
 
 class Plot(QWidget):
@@ -54,7 +52,7 @@ class Plot(QWidget):
         super().__init__()
         from matplotlib.figure import Figure
 
-        self._ink = Ink("#262930", "#f0f1f2", "#e8e8e8")
+        self._ink = Ink("#262930", "#f0f1f2")
         self._is_stale = True
         self._unmarked: Any = None
         self.figure = Figure()
@@ -101,7 +99,7 @@ class Plot(QWidget):
 
     def set_colours(self, background: str, text: str) -> None:
         """Draw in the colours of a theme from now on."""
-        self._ink = Ink(background, text, text)
+        self._ink = Ink(background, text)
         self.redraw_soon()
 
     def redraw_soon(self) -> None:

@@ -24,9 +24,9 @@ from napari_hrpn.core.progress import Progress, relayed
 from napari_hrpn.plugin.parts.measure_bar import MeasureBar
 from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.saving import folder_beside
-from napari_hrpn.plugin.parts.selection import is_unrecorded, loose_layers, shared_choice, unfinished_words
+from napari_hrpn.plugin.parts.selection import is_unrecorded, shared_choice, stained_slide, unfinished_words
 from napari_hrpn.plugin.parts.tasks import Part
-from napari_hrpn.plugin.viewer import slide_from_layers, slide_label, slide_of
+from napari_hrpn.plugin.viewer import slide_label, slide_of
 from napari_hrpn.reports import (
     EvaluationRequest,
     evaluation_of,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import Roi, VesselMask
     from napari_hrpn.plugin.parts.pair_form import PairForm
-    from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
+    from napari_hrpn.plugin.parts.selection import Pair
     from napari_hrpn.plugin.parts.tissue_mask import Tissue
     from napari_hrpn.slides import RegionMask, Slide
 
@@ -142,18 +142,6 @@ def report_request(reported: Reported) -> EvaluationRequest:
         tissue_words=reported.tissue_words,
         vessels=None if choices.vessels is None else choices.vessels(),
     )
-
-
-def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:
-    """The slide with the probe and the stains that lie on it."""
-    if slide_of(real.layer) is not None:
-        return real.slide, real.channel
-    layers = [real.layer, *(one for one in loose_layers(viewer.layers, real.slide.shape) if one is not real.layer)]
-    try:
-        return slide_from_layers(layers, [layer.name for layer in layers]), 0
-    except SlideError:
-        # other images of this size, which lie elsewhere
-        return real.slide, real.channel
 
 
 class ReportBar(MeasureBar):

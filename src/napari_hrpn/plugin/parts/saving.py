@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 from napari_hrpn.core.plain_text import csv_cell
 from napari_hrpn.plugin.parts.forms import BROWSE_BUTTON_PX
 from napari_hrpn.reports import plain_text
-from napari_hrpn.slides import Location, SlideError, slide_name
+from napari_hrpn.slides import Location
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -119,31 +119,7 @@ def ask_where(parent: QWidget, title: str, proposal: Path, kinds: str) -> tuple[
     if path.suffix.lower() in [part.split(")")[0] for part in kinds.split("*")[1:]]:
         # the dialog has asked where this very file exists
         return path, True
-    return path.with_name(path.name + (_ending(kind) or ".csv")), False
-
-
-def ask_and_save(
-    parent: QWidget,
-    what: str,
-    source: Location | None,
-    kinds: str,
-    write: Callable[..., None],
-    say: Callable[[str], None],
-    refuse: Callable[[str], None],
-) -> None:
-    """Ask where to save something of a slide, save it, and tell."""
-    title = "slide" if source is None else slide_name(source)
-    proposal = folder_beside(source) / f"{title} {what}{_ending(kinds)}"
-    answer = ask_where(parent, f"Save {what}", proposal, kinds)
-    if answer is None:
-        return
-    path, may_replace = answer
-    try:
-        write(path, overwrite=may_replace)
-    except SlideError as error:
-        refuse(str(error))
-    else:
-        say(f"Saved: {path}")
+    return path.with_name(path.name + (ending_of(kind) or ".csv")), False
 
 
 def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> None:
@@ -164,7 +140,8 @@ def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None
         figure.savefig(partial, format=path.suffix.lower().lstrip("."), dpi=_DPI, facecolor=figure.get_facecolor())
 
 
-def _ending(kind: str) -> str:
+def ending_of(kind: str) -> str:
+    """Ending of the first kind of file in the words of a dialog."""
     return kind[kind.find("*") + 1 : kind.find(")")]
 
 

@@ -10,9 +10,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.selection import loose_layers
-from napari_hrpn.plugin.viewer import KEY, coarse_placement, is_same_slide, slide_from_layers, slide_of
-from napari_hrpn.slides import RegionMask, SlideError, guess_roles
+from napari_hrpn.plugin.parts.selection import stained_slide
+from napari_hrpn.plugin.viewer import KEY, coarse_placement, is_same_slide
+from napari_hrpn.slides import RegionMask, guess_roles
 
 if TYPE_CHECKING:
     import napari
@@ -110,22 +110,12 @@ class Tissue(QObject):
             event.disconnect(self._layers_changed)
 
     def _find(self, real: ComparedChannel) -> None:
-        try:
-            slide, nuclei = self._nuclei_of(real)
-        except SlideError as error:
-            self._problem = str(error)
+        slide, _ = stained_slide(real, self._viewer)
+        nuclei = guess_roles(slide.channel_names).nuclei
+        if nuclei is None:
+            self._problem = _NO_NUCLEI.format(repr(real.name))
         else:
             self._search.do(once(tissue_mask, slide, nuclei), self._take, self._take_failure)
-
-    def _nuclei_of(self, real: ComparedChannel) -> tuple[Slide, int]:
-        nuclei = guess_roles(real.slide.channel_names).nuclei
-        if nuclei is not None:
-            return real.slide, nuclei
-        loose = loose_layers(self._viewer.layers, real.slide.shape)
-        nuclei = guess_roles([layer.name for layer in loose]).nuclei
-        if nuclei is None or slide_of(real.layer) is not None:
-            raise SlideError(_NO_NUCLEI.format(repr(real.name)))
-        return slide_from_layers([loose[nuclei]], [loose[nuclei].name]), 0
 
     def _take(self, mask: RegionMask) -> None:
         self._found = mask
