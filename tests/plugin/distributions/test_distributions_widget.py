@@ -13,7 +13,7 @@ from scipy import stats
 
 from napari_hrpn.analysis import MORAN, EvaluationSettings, tissue_mask
 from napari_hrpn.core import Progress
-from napari_hrpn.plugin.distributions.patches import HETEROGENEITY, MEAN
+from napari_hrpn.plugin.distributions.measurement import HETEROGENEITY, MEAN
 from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
 from napari_hrpn.plugin.parts.region_form import FRAME
@@ -322,7 +322,7 @@ def test_cancel_keeps_what_is_finished(widget, qtbot, measure, monkeypatch):
         yield Progress(0, 10)
         pytest.fail("it went on")
 
-    monkeypatch.setattr("napari_hrpn.plugin.distributions.work.slide_heterogeneity", slow)
+    monkeypatch.setattr("napari_hrpn.plugin.distributions.measurement.slide_heterogeneity", slow)
     widget.measure()
     qtbot.waitUntil(reached.is_set, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: bool(widget._compared), timeout=WAIT_MS)

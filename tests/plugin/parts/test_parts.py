@@ -7,7 +7,7 @@ import pytest
 
 from napari_hrpn.core import drive
 from napari_hrpn.core.progress import Progress
-from napari_hrpn.plugin.parts.tasks import MOST_KEPT, Finished, Part, Remembered, in_turn, who
+from napari_hrpn.plugin.parts.measure_bar import MOST_KEPT, Finished, Part, Remembered, in_turn, who
 
 
 def counting(key, result, steps=2, closed=None):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_hrpn.analysis import SharedHistogram, ValueCounts
-    from napari_hrpn.plugin.distributions.work import Comparison
+    from napari_hrpn.plugin.distributions.measurement import Comparison
 
 _HEIGHT_PX = 280
 _BINS = 256

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import NDArray
 
-    from napari_hrpn.plugin.distributions.work import PatchSource
+    from napari_hrpn.plugin.distributions.measurement import PatchSource
 
 _PANEL_PX = 205
 _COLUMNS = 2

@@ -1,4 +1,4 @@
-"""Dock widget "Distributions": histogram, Q-Q plot, violins of patches, and tables; `work` computes in a thread."""
+"""Dock widget "Distributions": histogram, Q-Q plot, violins of patches, and tables, measured in a thread."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from magicgui.widgets import CheckBox
 from qtpy.QtWidgets import QLabel, QPushButton, QTabWidget
 
 from napari_hrpn.analysis import PATCH_PX, EvaluationSettings
-from napari_hrpn.plugin.distributions.patches import (
+from napari_hrpn.plugin.distributions.measurement import (
+    DRAWN,
     HETEROGENEITY,
     MEAN,
     QUANTITIES,
     TOTAL,
+    PatchSource,
     heterogeneity_records,
     patch_records,
     patch_sources,
+    patches_part,
+    region_part,
     room_words,
+    slide_part,
+    tissue_part,
     violins,
 )
 from napari_hrpn.plugin.distributions.value_plots import (
@@ -29,23 +35,14 @@ from napari_hrpn.plugin.distributions.value_plots import (
     size_records,
 )
 from napari_hrpn.plugin.distributions.violin_plot import Patch, ViolinPlot
-from napari_hrpn.plugin.distributions.work import (
-    DRAWN,
-    PatchSource,
-    patches_part,
-    region_part,
-    slide_part,
-    tissue_part,
-)
 from napari_hrpn.plugin.parts.forms import combo_box, number_box, side_by_side, stacked, titled_rows
+from napari_hrpn.plugin.parts.measure_bar import Part
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE, RegionForm
 from napari_hrpn.plugin.parts.report_button import ReportChoices
-from napari_hrpn.plugin.parts.saving import save_button
-from napari_hrpn.plugin.parts.table import NumbersTable
-from napari_hrpn.plugin.parts.tasks import Part
-from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
+from napari_hrpn.plugin.parts.saving import NumbersTable, save_button
+from napari_hrpn.plugin.parts.viewer_tools import Frame, go_to, pixel_at
 from napari_hrpn.slides import SlideError, guess_roles
 
 if TYPE_CHECKING:

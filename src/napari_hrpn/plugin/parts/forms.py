@@ -5,9 +5,10 @@ What only Qt can do, such as lists to tick and plots, stands beside fields of ma
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from magicgui.widgets import ComboBox, Container, FloatSpinBox, PushButton, Widget
+from magicgui.widgets import ComboBox, Container, FileEdit, FloatSpinBox, PushButton, Widget
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -35,7 +36,7 @@ _Field: TypeAlias = Widget | QWidget
 _Value: TypeAlias = Any
 
 NO_CHOICE = "–"
-BROWSE_BUTTON_PX = 32
+_BROWSE_BUTTON_PX = 32
 _KEEP = object()
 _LONGEST_TITLE = "Checkpoint"
 _SCROLL_BAR_PX = 24
@@ -121,7 +122,7 @@ def number_box(value: float, least: float, most: float, unit: str, tooltip: str,
 def browse_button(tooltip: str) -> PushButton:
     """A small button that opens a file dialog."""
     button = PushButton(text="…", tooltip=tooltip)
-    button.native.setFixedWidth(BROWSE_BUTTON_PX)
+    button.native.setFixedWidth(_BROWSE_BUTTON_PX)
     return button
 
 
@@ -182,6 +183,61 @@ def side_by_side(first: _Field, second: _Field, *, is_second_wide: bool = True) 
     line.addWidget(_native(first), 1)
     line.addWidget(_native(second), int(is_second_wide))
     return whole
+
+
+class FolderField(FileEdit):
+    """A folder that a widget proposes and the user may change; `changed` says that one was chosen."""
+
+    def __init__(self, title: str, tooltip: str, button_tooltip: str, unknown: str = "") -> None:
+        self._explanation = tooltip
+        self._chosen: Path | None = None
+        self._proposed: Path | None = None
+        super().__init__(mode="d", nullable=True, label=title, tooltip=tooltip)
+        self.choose_btn.text, self.choose_btn.tooltip = "…", button_tooltip
+        self.choose_btn.native.setFixedWidth(_BROWSE_BUTTON_PX)
+        self.line_edit.native.setPlaceholderText(unknown)
+        # a path that is being typed is none yet
+        self.line_edit.changed.disconnect()
+        self.line_edit.native.editingFinished.connect(self._take_typed)
+        self._show()
+
+    @property
+    def chosen(self) -> Path | None:
+        """The folder that was chosen, if any."""
+        return self._chosen
+
+    @property
+    def shown(self) -> Path | None:
+        """The folder that is chosen or proposed."""
+        return self._chosen or self._proposed
+
+    def propose(self, folder: Path | None) -> None:
+        """Show what is going to be used as long as nothing is chosen."""
+        self._proposed = folder
+        self._show()
+
+    def choose(self, folder: Path | None) -> None:
+        """Use a folder; None takes back what was chosen."""
+        self._chosen = folder
+        self._show()
+        self.changed.emit(folder)
+
+    def get_value(self) -> Path | None:
+        """The folder that is chosen or proposed."""
+        return self.shown
+
+    def set_value(self, value: Any) -> None:  # noqa: ANN401 (what the dialog gives)
+        """Use a folder."""
+        self.choose(Path(value) if value else None)
+
+    def _take_typed(self) -> None:
+        text = self.line_edit.value.strip()
+        if text != str(self.shown or ""):
+            self.choose(Path(text).expanduser().absolute() if text else None)
+
+    def _show(self) -> None:
+        self.line_edit.value = str(self.shown or "")
+        self.line_edit.tooltip = f"{self._explanation}\n{self.shown or self.line_edit.native.placeholderText()}"
 
 
 class Fold(QCollapsible):

@@ -31,7 +31,7 @@ from napari_hrpn.plugin.parts.saving import (
 )
 from napari_hrpn.plugin.parts.selection import ComparedChannel
 from napari_hrpn.plugin.parts.tissue_mask import Tissue
-from napari_hrpn.plugin.parts.viewer_marks import ViewerMouse
+from napari_hrpn.plugin.parts.viewer_tools import ViewerMouse
 from napari_hrpn.slides import SlideError, slide_name
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     import napari
 
     from napari_hrpn.analysis import Roi
+    from napari_hrpn.plugin.parts.measure_bar import Part
     from napari_hrpn.plugin.parts.region_form import RegionForm
-    from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import Slide
 
     Rows = Sequence[Mapping[str, Any]]

@@ -28,7 +28,7 @@ from napari_hrpn.plugin.parts.selection import (
     stands_for_real,
     unfinished_words,
 )
-from napari_hrpn.plugin.parts.view_buttons import ViewButtons
+from napari_hrpn.plugin.parts.viewer_tools import ViewButtons
 from napari_hrpn.plugin.viewer import pixel_shape, slide_from_layers, slide_of
 from napari_hrpn.slides import SlideError
 

@@ -11,8 +11,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_hrpn.plugin.parts.forms import combo_box, offer
+from napari_hrpn.plugin.parts.measure_bar import who
 from napari_hrpn.plugin.parts.selection import shared_choice
-from napari_hrpn.plugin.parts.tasks import who
 from napari_hrpn.plugin.viewer import KEY
 from napari_hrpn.plugin.viewer.drawn_regions import drawn_regions
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers

@@ -21,11 +21,10 @@ from napari_hrpn.analysis import (
     outlined,
 )
 from napari_hrpn.core.progress import Progress, relayed
-from napari_hrpn.plugin.parts.measure_bar import MeasureBar
+from napari_hrpn.plugin.parts.measure_bar import MeasureBar, Part
 from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.saving import folder_beside
 from napari_hrpn.plugin.parts.selection import is_unrecorded, shared_choice, stained_slide, unfinished_words
-from napari_hrpn.plugin.parts.tasks import Part
 from napari_hrpn.plugin.viewer import slide_label, slide_of
 from napari_hrpn.reports import (
     EvaluationRequest,

@@ -1,4 +1,4 @@
-"""Folders and files that widgets write: what is proposed, what the user chooses, whole or not at all."""
+"""Tables of numbers on the screen, and tables and figures in files that the user chooses: whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,21 +9,97 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
-from magicgui.widgets import FileEdit
-from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QMenu,
+    QPushButton,
+    QTableView,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
 
 from napari_hrpn.core.plain_text import csv_cell
-from napari_hrpn.plugin.parts.forms import BROWSE_BUTTON_PX
-from napari_hrpn.reports import plain_text
+from napari_hrpn.reports import number, plain_text
 from napari_hrpn.slides import Location
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from matplotlib.figure import Figure
 
     Row = Mapping[str, Any]
+
+_MOST_ROWS = 7
+_WIDEST_PX = 100
+
+
+class NumbersTable(QTableWidget):
+    """Rows of numbers under headings, which have tooltips; as high as its rows."""
+
+    def __init__(self, columns: Iterable[tuple[str, str]]) -> None:
+        headings = list(columns)
+        super().__init__(0, len(headings))
+        for column, (heading, tooltip) in enumerate(headings):
+            item = QTableWidgetItem(heading)
+            item.setToolTip(tooltip)
+            self.setHorizontalHeaderItem(column, item)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(False)
+        make_readable(self)
+        self.show_rows(())
+
+    def show_rows(self, rows: Sequence[Sequence[Any]], tooltips: Sequence[str] = ()) -> None:
+        """Show other rows, of texts and numbers."""
+        self.setRowCount(len(rows))
+        for row, cells in enumerate(rows):
+            for column, cell in enumerate(cells):
+                text = cell if isinstance(cell, str) else number(cell)
+                item = QTableWidgetItem(text)
+                item.setToolTip(tooltips[row] if row < len(tooltips) else text)
+                self.setItem(row, column, item)
+        fit_columns(self, _WIDEST_PX)
+        self._fit()
+
+    def texts(self) -> list[list[str]]:
+        """What is shown, row by row."""
+        cells = ((self.item(row, column) for column in range(self.columnCount())) for row in range(self.rowCount()))
+        return [["" if cell is None else cell.text() for cell in row] for row in cells]
+
+    def _fit(self) -> None:
+        # a line more for the scroll bar under it
+        self.setFixedHeight((min(max(self.rowCount(), 1), _MOST_ROWS) + 2) * _line_px(self))
+
+
+def make_readable(table: QTableView) -> None:
+    """Let a table show low lines without numbers, scroll smoothly, and select whole rows."""
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    # Tab goes on to the next field
+    table.setTabKeyNavigation(False)
+    vertical, horizontal = table.verticalHeader(), table.horizontalHeader()
+    if vertical is not None and horizontal is not None:
+        vertical.setVisible(False)
+        vertical.setDefaultSectionSize(_line_px(table))
+        horizontal.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+
+
+def fit_columns(table: QTableView, widest_px: int) -> None:
+    """Make columns as wide as their texts; long ones are elided, and the user's hand shows them in full."""
+    table.resizeColumnsToContents()
+    model = table.model()
+    for column in range(0 if model is None else model.columnCount()):
+        table.setColumnWidth(column, min(table.columnWidth(column), widest_px))
+
+
+def _line_px(table: QTableView) -> int:
+    return max(int(table.fontMetrics().height()) + 8, 22)
+
 
 _DPI = 200
 FIGURES = "PNG (*.png);;SVG (*.svg)"
@@ -37,61 +113,6 @@ def folder_beside(source: Location | None) -> Path:
         if beside.is_dir() and os.access(beside, os.W_OK):
             return beside
     return platformdirs.user_documents_path()
-
-
-class FolderField(FileEdit):
-    """A folder that a widget proposes and the user may change; `changed` says that one was chosen."""
-
-    def __init__(self, title: str, tooltip: str, button_tooltip: str, unknown: str = "") -> None:
-        self._explanation = tooltip
-        self._chosen: Path | None = None
-        self._proposed: Path | None = None
-        super().__init__(mode="d", nullable=True, label=title, tooltip=tooltip)
-        self.choose_btn.text, self.choose_btn.tooltip = "…", button_tooltip
-        self.choose_btn.native.setFixedWidth(BROWSE_BUTTON_PX)
-        self.line_edit.native.setPlaceholderText(unknown)
-        # a path that is being typed is none yet
-        self.line_edit.changed.disconnect()
-        self.line_edit.native.editingFinished.connect(self._take_typed)
-        self._show()
-
-    @property
-    def chosen(self) -> Path | None:
-        """The folder that was chosen, if any."""
-        return self._chosen
-
-    @property
-    def shown(self) -> Path | None:
-        """The folder that is chosen or proposed."""
-        return self._chosen or self._proposed
-
-    def propose(self, folder: Path | None) -> None:
-        """Show what is going to be used as long as nothing is chosen."""
-        self._proposed = folder
-        self._show()
-
-    def choose(self, folder: Path | None) -> None:
-        """Use a folder; None takes back what was chosen."""
-        self._chosen = folder
-        self._show()
-        self.changed.emit(folder)
-
-    def get_value(self) -> Path | None:
-        """The folder that is chosen or proposed."""
-        return self.shown
-
-    def set_value(self, value: Any) -> None:  # noqa: ANN401 (what the dialog gives)
-        """Use a folder."""
-        self.choose(Path(value) if value else None)
-
-    def _take_typed(self) -> None:
-        text = self.line_edit.value.strip()
-        if text != str(self.shown or ""):
-            self.choose(Path(text).expanduser().absolute() if text else None)
-
-    def _show(self) -> None:
-        self.line_edit.value = str(self.shown or "")
-        self.line_edit.tooltip = f"{self._explanation}\n{self.shown or self.line_edit.native.placeholderText()}"
 
 
 def save_button(actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPushButton:

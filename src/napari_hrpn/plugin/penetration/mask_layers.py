@@ -12,8 +12,8 @@ from napari.utils import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.core import Box
+from napari_hrpn.plugin.parts.measure_bar import who
 from napari_hrpn.plugin.parts.messages import UserError
-from napari_hrpn.plugin.parts.tasks import who
 from napari_hrpn.plugin.viewer import KEY, coarse_placement
 from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
-from napari_hrpn.plugin.parts.table import fit_columns, make_readable
+from napari_hrpn.plugin.parts.saving import fit_columns, make_readable
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Dock widget "Penetration": vessels, the probe around them, tables and subareas; `work` computes in a thread."""
+"""Dock widget "Penetration": vessels, the probe around them, tables and subareas, measured in a thread."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.messages import UserError, breakable
 from napari_hrpn.plugin.parts.region_form import FRAME, RegionForm
 from napari_hrpn.plugin.parts.report_button import ReportChoices
-from napari_hrpn.plugin.parts.saving import save_button
-from napari_hrpn.plugin.parts.table import NumbersTable
-from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
+from napari_hrpn.plugin.parts.saving import NumbersTable, save_button
+from napari_hrpn.plugin.parts.viewer_tools import Frame, go_to, pixel_at
 from napari_hrpn.plugin.penetration.mask_layers import MaskLayers, box_of, vessel_at
+from napari_hrpn.plugin.penetration.measurement import (
+    BANDS,
+    EDGE,
+    edited_part,
+    penetration_parts,
+    subareas_part,
+    vessels_part,
+)
 from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot
 from napari_hrpn.plugin.penetration.tables import (
     DENSITY_HEADINGS,
@@ -30,14 +37,6 @@ from napari_hrpn.plugin.penetration.tables import (
     reasons,
 )
 from napari_hrpn.plugin.penetration.vessel_form import VesselForm
-from napari_hrpn.plugin.penetration.work import (
-    BANDS,
-    EDGE,
-    edited_part,
-    penetration_parts,
-    subareas_part,
-    vessels_part,
-)
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -48,9 +47,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis import Penetration, VesselMask
+    from napari_hrpn.plugin.parts.measure_bar import Part
     from napari_hrpn.plugin.parts.measuring_widget import Entry
     from napari_hrpn.plugin.parts.plot import Plot
-    from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import RegionMask, Slide
 
 _REGION_TIP = "What is measured: the tissue, with its core and periphery where it has an edge, or everything"

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
-from napari_hrpn.plugin.parts.forms import field_row, form_rows
+from napari_hrpn.plugin.parts.forms import FolderField, field_row, form_rows
 from napari_hrpn.plugin.parts.messages import (
     PROBLEM,
     TEXT,
@@ -26,8 +26,8 @@ from napari_hrpn.plugin.parts.messages import (
 )
 from napari_hrpn.plugin.parts.options_form import find_devices
 from napari_hrpn.plugin.parts.quality_check import QualityLook, findings_tooltip, warnings_of, without_size
-from napari_hrpn.plugin.parts.saving import FolderField, folder_beside
-from napari_hrpn.plugin.parts.view_buttons import ViewButtons
+from napari_hrpn.plugin.parts.saving import folder_beside
+from napari_hrpn.plugin.parts.viewer_tools import ViewButtons
 from napari_hrpn.plugin.predict.fields import CheckpointField
 from napari_hrpn.plugin.predict.job import Job, find_job, store_name, with_region
 from napari_hrpn.plugin.predict.run import PredictionProgress

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.analysis import RoiImages, RoiMeasurement, colocalize_roi, measure_roi, preview_roi, roi_extent
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.parts.tasks import Finished, Part, in_turn, step
+from napari_hrpn.plugin.parts.measure_bar import Finished, Part, in_turn, step
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.slides import ChunkCache
 

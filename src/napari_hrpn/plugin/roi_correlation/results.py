@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 
 from napari_hrpn.analysis import Colocalization, Manders, MeanAndSd, RandomRois, RoiMeasurement, mean_and_sd
 from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, ROI_FILE, ROI_FIRST, metrics_in
-from napari_hrpn.plugin.parts.table import NumbersTable
+from napari_hrpn.plugin.parts.saving import NumbersTable
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.reports import number
 

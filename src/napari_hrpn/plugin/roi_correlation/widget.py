@@ -15,11 +15,11 @@ from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.forms import side_by_side
+from napari_hrpn.plugin.parts.measure_bar import Remembered
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, save_button
-from napari_hrpn.plugin.parts.tasks import Remembered
-from napari_hrpn.plugin.parts.viewer_marks import go_to
+from napari_hrpn.plugin.parts.viewer_tools import go_to
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
 from napari_hrpn.plugin.roi_correlation.exports import Exported, write_roi_figure, write_rois_geojson, write_rois_table
 from napari_hrpn.plugin.roi_correlation.measurements import Measurements, Preview, Previews, colocalization_part
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_hrpn.analysis import Roi, RoiImages, RoiMeasurement
+    from napari_hrpn.plugin.parts.measure_bar import Part
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
-    from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 
 _TABLE_MS = 80

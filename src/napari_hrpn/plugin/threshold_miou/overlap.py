@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.parts.compared_region import found_region, region_pairs
-from napari_hrpn.plugin.parts.tasks import Part, step
+from napari_hrpn.plugin.parts.measure_bar import Part, step
 from napari_hrpn.slides import ChunkCache, coarser_levels
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.messages import UserError, sentence_of
 from napari_hrpn.plugin.parts.plot import short
 from napari_hrpn.plugin.parts.region_form import RegionForm
-from napari_hrpn.plugin.parts.saving import save_button
-from napari_hrpn.plugin.parts.table import NumbersTable
+from napari_hrpn.plugin.parts.saving import NumbersTable, save_button
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
 from napari_hrpn.plugin.threshold_miou.numbers import HEADINGS, LEVEL_TIP, levels_in_words, number_rows, overlap_records
 from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_part, look_over
@@ -29,9 +28,9 @@ from napari_hrpn.slides import SlideError
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from napari_hrpn.plugin.parts.measure_bar import Part
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.plugin.parts.selection import Pair
-    from napari_hrpn.plugin.parts.tasks import Part
 
 _SAVE_BUTTON_PX = 76
 _LONGEST_REGION = 22

@@ -13,10 +13,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import NewestTask, soon
-from napari_hrpn.plugin.parts.forms import form_rows
+from napari_hrpn.plugin.parts.forms import FolderField, form_rows
 from napari_hrpn.plugin.parts.messages import UserError, breakable, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.quality_check import QualityLook, warnings_of_slides, without_size
-from napari_hrpn.plugin.parts.saving import FolderField, folder_beside
+from napari_hrpn.plugin.parts.saving import folder_beside
 from napari_hrpn.plugin.train.job import FINISHED, RunFolderState, TrainingJob
 from napari_hrpn.plugin.train.run import PatchCounts, Prospect, TrainingReadiness, look_ahead
 from napari_hrpn.plugin.train.settings_form import TrainingForm

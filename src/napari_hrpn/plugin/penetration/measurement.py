@@ -19,7 +19,7 @@ from napari_hrpn.analysis import (
     slide_penetration,
     vessel_mask,
 )
-from napari_hrpn.plugin.parts.tasks import Part, step, who
+from napari_hrpn.plugin.parts.measure_bar import Part, step, who
 from napari_hrpn.reports import penetration_tables
 
 if TYPE_CHECKING:
