@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -70,24 +71,24 @@ class PatchSource:
 
 def slide_part(real: ComparedChannel, predicted: ComparedChannel, tissue: RegionMask | None) -> Part:
     """Compare tissue and frame of a prediction with the real channel."""
-    weight = 2.0 * _pixels(real.slide)
+    weight = 2.0 * math.prod(real.slide.shape)
     return step(f"Comparing {predicted.name}", weight, _tissue_and_frame, real, predicted, tissue)
 
 
 def region_part(real: ComparedChannel, predicted: ComparedChannel, drawn: Wanted, which: Hashable) -> Part:
     """Compare a drawn region of a prediction with the real channel."""
-    weight, key = 2.0 * _pixels(real.slide), (DRAWN, real.key, predicted.key, which)
+    weight, key = 2.0 * math.prod(real.slide.shape), (DRAWN, real.key, predicted.key, which)
     return step(f"Comparing {predicted.name}", weight, _drawn_region, real, predicted, drawn, key=key)
 
 
 def tissue_part(slide: Slide, nuclei: int) -> Part:
     """Find the tissue of a slide."""
-    return step("Looking for tissue", 0.05 * _pixels(slide), tissue_mask, slide, nuclei)
+    return step("Looking for tissue", 0.05 * math.prod(slide.shape), tissue_mask, slide, nuclei)
 
 
 def patches_part(source: PatchSource, patch_px: int, minimum_tissue: float, tissue: RegionMask | Part | None) -> Part:
     """Measure the patches of a slide, of which at least a share has to be tissue."""
-    words, weight = f"Measuring patches of {source.tumour}", float(_pixels(source.slide) * len(source.channels))
+    words, weight = f"Measuring patches of {source.tumour}", float(math.prod(source.slide.shape) * len(source.channels))
     measured = source.slide, source.finished, source.channels
     return step(words, weight, _patches, *measured, tissue, patch_px, minimum_tissue)
 
@@ -122,10 +123,6 @@ def _patches(
 def _compared(counts: PairCounts) -> Comparison:
     real, predicted = counts.real, counts.predicted
     return Comparison(real, predicted, compare_distributions(real, predicted), quantile_pairs(real, predicted))
-
-
-def _pixels(slide: Slide) -> int:
-    return slide.shape[0] * slide.shape[1]
 
 
 TOTAL, MEAN = "total", "mean"

@@ -254,7 +254,8 @@ def _title_width(label: QLabel) -> int:
     """Width of a title, which is that of other forms too unless it is longer."""
     # napari's style sheet makes the letters wider once the label is shown
     letters = label.fontMetrics()
-    return round(1.3 * max(letters.horizontalAdvance(title) for title in (_LONGEST_TITLE, label.text())))
+    longest: int = max(letters.horizontalAdvance(title) for title in (_LONGEST_TITLE, label.text()))
+    return round(1.3 * longest)
 
 
 def _native(field: _Field) -> QWidget:

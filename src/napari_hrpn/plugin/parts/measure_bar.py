@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.background import Work
 
 MOST_KEPT = 32
+_STEPS = 1000
+_BY_IDENTITY: Any = object.__eq__
 _LEAST_SHARE = 0.02
 """Below it, nothing is said of the time left."""
 
@@ -134,14 +136,12 @@ def _key(argument: _Value) -> Hashable:
         return tuple(map(_key, argument))
     if isinstance(argument, ProbeImage):
         return argument.name, who(argument.slide), argument.channel
-    named = getattr(argument, "key", None) or getattr(argument, "digest", None)
+    named: Hashable = getattr(argument, "key", None) or getattr(argument, "digest", None)
     if named is not None:
         return named
-    is_compared = argument is None or type(argument).__eq__ is not object.__eq__
-    return argument if is_compared else who(argument)
-
-
-_STEPS = 1000
+    # whatever is equal to itself alone, such as a slide
+    is_thing = argument is not None and type(argument).__eq__ is _BY_IDENTITY
+    return who(argument) if is_thing else argument
 
 
 class MeasureBar(MessagePanel):

@@ -64,7 +64,6 @@ class MeasuringWidget(DockedWidget):
     def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
         super().__init__()
         self._viewer = viewer
-        self._waiting: Callable[[], None] | None = None
         self._is_shut_down = False
         self._missing = ""
         self._begun: list[Hashable] = []
@@ -75,7 +74,7 @@ class MeasuringWidget(DockedWidget):
         self.mouse = ViewerMouse(viewer)
         self._soon = soon(self, self._refresh)
         self.pair_form.changed.connect(self.changed)
-        self.tissue.changed.connect(self._tissue_changed)
+        self.tissue.changed.connect(self.changed)
         self.bar.asked.connect(self.measure)
         self.bar.found.connect(self.changed)
         self.bar.ended.connect(self.changed)
@@ -137,7 +136,7 @@ class MeasuringWidget(DockedWidget):
     @property
     def is_settled(self) -> bool:
         """Whether nothing is read or measured, and all that is known is shown."""
-        is_running = self.bar.is_running or self.tissue.is_busy or self._waiting is not None
+        is_running = self.bar.is_running or self.tissue.is_busy
         is_listed = self.pair_form.is_settled and self.region_form.is_settled
         is_shown = not self._soon.isActive() and all(plot.is_drawn for plot in self.plots())
         return is_listed and is_shown and not is_running
@@ -156,9 +155,8 @@ class MeasuringWidget(DockedWidget):
         """Compute parts that are not known, once the tissue is known."""
         if self.bar.is_running:
             return
-        self._waiting = None
         if self._waits_for_tissue:
-            self._waiting = lambda: self.start(wanted, when_known)
+            self.tissue.when_known(lambda: self.start(wanted, when_known))
             self.bar.say(LOOKING_FOR_TISSUE)
             return
         try:
@@ -237,11 +235,6 @@ class MeasuringWidget(DockedWidget):
     @property
     def _waits_for_tissue(self) -> bool:
         return self.needs_tissue and self.tissue.is_busy
-
-    def _tissue_changed(self) -> None:
-        if self._waiting is not None and not self.tissue.is_busy:
-            self._waiting()
-        self.changed()
 
     def _refresh(self) -> None:
         self.tissue.look_at(self.place)

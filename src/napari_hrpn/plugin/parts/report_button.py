@@ -157,7 +157,6 @@ class ReportBar(MeasureBar):
         super().__init__(_TOOLTIP)
         self._viewer, self._pair_form, self._tissue = viewer, pair_form, tissue
         self._rois, self._choices = rois, choices
-        self._parent_folder: Path | None = None
         self.written: _WrittenReport | None = None
         self.measure_button.setText("Write report …")
         self.cancel_button.setToolTip("Stop soon; what is finished is kept, and the report goes on with it")
@@ -171,14 +170,8 @@ class ReportBar(MeasureBar):
         self.asked.connect(self.write)
         self.found.connect(self._take_written)
         self.ended.connect(self._show_buttons)
-        self._tissue.changed.connect(self._go_on)
         self._show_buttons()
         shared_choice(viewer).reporting.add(self)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a report is being written, or waits for the tissue."""
-        return self.is_running or self._parent_folder is not None
 
     def write(self) -> None:
         """Ask for a folder and write the report into a new one in it."""
@@ -191,12 +184,10 @@ class ReportBar(MeasureBar):
         self._tissue.look_at(real)
         chosen = QFileDialog.getExistingDirectory(self, _WHERE, str(folder_beside(real.slide.source)))
         if chosen:
-            self._parent_folder = Path(chosen)
-            self._go_on()
+            self._write_into(Path(chosen))
 
     def abandon(self) -> None:
         """End what runs and wait for nothing, for the widget is going away."""
-        self._parent_folder = None
         shared_choice(self._viewer).reporting.discard(self)
         super().abandon()
 
@@ -212,22 +203,22 @@ class ReportBar(MeasureBar):
                 )
         return pair
 
-    def _go_on(self) -> None:
+    def _write_into(self, parent: Path) -> None:
         """Write, as soon as the tissue is known."""
-        if self._parent_folder is None or self.is_running:
+        if self.is_running:
             return
         try:
             pair = self._pair()
             self._tissue.look_at(pair.real)
-            if self._tissue.is_busy or self._parent_folder is None:
+            if self._tissue.is_busy:
                 self.say(LOOKING_FOR_TISSUE)
+                self._tissue.when_known(lambda: self._write_into(parent))
                 return
-            reported, parent = self._reported(pair), self._parent_folder
+            reported = self._reported(pair)
         except (UserError, SlideError) as error:
-            self._parent_folder = None
             self.refuse(str(error))
             return
-        self._parent_folder = self.written = None
+        self.written = None
         self.start([Part(object(), "Writing the report", 1.0, lambda _: report_steps(reported, parent))])
         self._show_buttons()
 

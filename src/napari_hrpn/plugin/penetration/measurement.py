@@ -5,6 +5,7 @@ Nothing of Qt or napari is touched here.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import (
@@ -23,7 +24,7 @@ from napari_hrpn.plugin.parts.measure_bar import Part, step, who
 from napari_hrpn.reports import penetration_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Mapping, Sequence
+    from collections.abc import Generator, Hashable, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,20 +38,20 @@ BANDS, EDGE = "bands", "edge"
 
 def vessels_part(stain: ComparedChannel, tissue: RegionMask | None, settings: VesselSettings) -> Part:
     """Find vessels by their stain."""
-    weight = 0.3 * _pixels(stain.slide)
+    weight = 0.3 * math.prod(stain.slide.shape)
     return step("Looking for vessels", weight, _find_vessels, stain.slide, stain.channel, tissue, settings)
 
 
 def edited_part(labels: NDArray[Any], slide: Slide, mark: Hashable) -> Part:
     """Take a drawn or edited mask for the vessels."""
     key = "edited", who(slide), mark
-    return step("Taking over the mask", 0.05 * _pixels(slide), edited_vessel_mask, labels, slide, key=key)
+    return step("Taking over the mask", 0.05 * math.prod(slide.shape), edited_vessel_mask, labels, slide, key=key)
 
 
 def subareas_part(kind: str, slide: Slide, vessels: Part, tissue: RegionMask | None) -> Part:
     """Cut the tissue into subareas."""
     cut = (core_and_periphery, slide) if kind == EDGE else (distance_bands, vessels)
-    return step("Cutting the tissue into subareas", 0.3 * _pixels(slide), *cut, tissue)
+    return step("Cutting the tissue into subareas", 0.3 * math.prod(slide.shape), *cut, tissue)
 
 
 def penetration_parts(
@@ -68,7 +69,7 @@ def penetration_parts(
     none where no layer shows them), and `tables` the tables of an evaluation by name.
     """
     slide, probes = images[0].slide, [ProbeImage(image.name, image.slide, image.channel) for image in images]
-    pixels, stained = float(_pixels(slide)), (slide, None) if stain is None else (stain.slide, stain.channel)
+    pixels, stained = float(math.prod(slide.shape)), (slide, None) if stain is None else (stain.slide, stain.channel)
     table = step("Measuring each vessel", 0.5 * pixels, measure_vessels, *stained, vessels, tissue)
     weight = 1.0 if isinstance(background, float) else 0.02 * pixels * len(images)
     taken_off = step("Looking at the blank glass", weight, _background, probes, background)
@@ -76,7 +77,7 @@ def penetration_parts(
     probe = step(words, weight, slide_penetration, vessels, probes, tissue, None, taken_off)
     parts = {"vessels": vessels, "table": table, "background": taken_off, "probe": probe}
     if nuclei is not None:
-        weight = 0.5 * _pixels(nuclei.slide)
+        weight = 0.5 * math.prod(nuclei.slide.shape)
         parts["nuclei"] = step("Counting nuclei", weight, cell_density, nuclei.slide, nuclei.channel, tissue)
     found = vessels, table, parts.get("nuclei"), probe, taken_off
     return {**parts, "tables": step("Writing tables", 0.01 * pixels, _tables, *found)}
@@ -103,10 +104,6 @@ def _tables(
     table: VesselTable,
     cells: CellDensity | None,
     probe: SlidePenetration,
-    background: Mapping[str, float],
+    background: dict[str, float],
 ) -> dict[str, Any]:
     return penetration_tables(VesselFindings(vessels.threshold, table, cells, probe, background))
-
-
-def _pixels(slide: Slide) -> int:
-    return slide.shape[0] * slide.shape[1]
