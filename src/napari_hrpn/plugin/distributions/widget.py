@@ -161,7 +161,8 @@ class DistributionsWidget(MeasuringWidget):
         self._show_patch(patch)
 
     def end(self) -> None:
-        """Take the frame away."""
+        """End all that runs, before the widget goes away."""
+        super().end()
         self._frame.remove()
 
     def _lay_out(self) -> None:

@@ -54,7 +54,7 @@ _UNASKED_WEIGHT = 128e6
 class MeasuringWidget(DockedWidget):
     """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`.
 
-    A subclass gives the parts of its measurement, shows what is known of them, and ends what else it runs.
+    A subclass gives the parts of its measurement, and shows what is known of them.
     """
 
     region_form: RegionForm
@@ -64,7 +64,6 @@ class MeasuringWidget(DockedWidget):
     def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
         super().__init__()
         self._viewer = viewer
-        self._is_shut_down = False
         self._missing = ""
         self._begun: list[Hashable] = []
         self.pair_form = PairForm(viewer)
@@ -95,9 +94,6 @@ class MeasuringWidget(DockedWidget):
     def needs_tissue(self) -> bool:
         """Whether what is to be measured depends on the tissue."""
         raise NotImplementedError
-
-    def end(self) -> None:
-        """End what a subclass runs by itself, once."""
 
     def report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (of the slide that is reported)
         """What a report takes over from what is chosen here."""
@@ -172,11 +168,8 @@ class MeasuringWidget(DockedWidget):
         if not self._is_shut_down:
             self._soon.start()
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away."""
-        if self._is_shut_down:
-            return
-        self._is_shut_down = True
         self._soon.stop()
         self.bar.abandon()
         self.report.abandon()
@@ -185,7 +178,6 @@ class MeasuringWidget(DockedWidget):
         self.pair_form.shut_down()
         self.region_form.shut_down()
         self._theme.stop()
-        self.end()
 
     def lay_out(self, contents: Sequence[QWidget]) -> None:
         """Stand widgets under each other, in a view that scrolls; the bar stays in sight under it."""

@@ -58,7 +58,7 @@ class OptionsForm(Container):
     ) -> None:
         known, with_choices = options(settings), set(choices)
         rows, folded = (
-            {name: _option_field(known[name], has_choices=name in with_choices) for name in part}
+            {name: option_field(known[name], has_choices=name in with_choices) for name in part}
             for part in (names, advanced)
         )
         super().__init__(widgets=list(rows.values()))
@@ -100,8 +100,8 @@ class OptionsForm(Container):
                     widget.value = value
 
 
-def _option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
-    """Widget of an option; with a list to choose from also where only the program knows what there is."""
+def option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
+    """Field for an option; with a list to choose from also where only the program knows what there is."""
     about = {"name": option.name, "label": option.title, "tooltip": textwrap.fill(option.help, _TOOLTIP_LETTERS)}
     widget: ValueWidget
     if option.choices or has_choices:

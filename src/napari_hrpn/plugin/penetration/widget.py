@@ -152,7 +152,8 @@ class PenetrationWidget(MeasuringWidget):
             self._frame.show(box, real.layer)
 
     def end(self) -> None:
-        """Follow masks no more."""
+        """End all that runs, before the widget goes away."""
+        super().end()
         self.masks.shut_down()
 
     @property

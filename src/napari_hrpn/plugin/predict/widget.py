@@ -119,7 +119,7 @@ class PredictWidget(DockedWidget):
             self.cancel_button.enabled = False
             self._say("Stopping …")
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away; finished tiles are kept."""
         self._looking.abandon()
         self.checkpoint_form.abandon()

@@ -158,11 +158,9 @@ class RoiCorrelationWidget(MeasuringWidget):
         """Ask where to save the regions, and save them."""
         self._save("ROIs", _REGIONS, write_rois_geojson)
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away."""
-        if self._is_shut_down:
-            return
-        super().shut_down()
+        super().end()
         self._table_soon.stop()
         for part in (self.previews, self._measurements, self.maker):
             part.abandon()

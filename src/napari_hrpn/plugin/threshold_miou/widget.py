@@ -115,6 +115,7 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     def end(self) -> None:
         """End all that runs, and take the layer away."""
+        super().end()
         self._threshold_soon.stop()
         self._looking.abandon()
         self.overlay.shut_down()

@@ -109,7 +109,7 @@ class TrainWidget(DockedWidget):
             return
         self._reading.do(once(load_run, Path(folder)), self._take_run, self._tell_failure)
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away; everything that was reached is kept."""
         self._looking.abandon()
         self._reading.abandon()
