@@ -84,8 +84,8 @@ class DistributionsWidget(MeasuringWidget):
             text="Log counts", tooltip="Show the logarithm of the counts, and the bright tail with it"
         )
         self.quantity_box = combo_box(
-            lambda: [("Total intensity", TOTAL), ("Mean intensity", MEAN)],
             "What a point is: the sum of a patch's grey levels, as in the paper, or their mean",
+            [("Total intensity", TOTAL), ("Mean intensity", MEAN)],
         )
         self.patch_box = number_box(PATCH_PX, 1, _LARGEST_PATCH_PX, "px", _PATCH_TIP)
         self.tissue_box = number_box(100 * EvaluationSettings().minimum_tissue, 1, 100, "% tissue", _TISSUE_TIP)

@@ -28,7 +28,7 @@ from superqt import QCollapsible
 from napari_hrpn.plugin.parts.plot import Plot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     Choices = Sequence[tuple[str, Any]]
 
@@ -53,9 +53,9 @@ class _ComboBox(ComboBox):
         self.changed.emit(value)
 
 
-def combo_box(choices: Callable[[], Choices], tooltip: str, title: str = "") -> ComboBox:
-    """A drop-down list whose choices are asked for again with `reset_choices`, or changed with `offer`."""
-    box = _ComboBox(choices=lambda _: choices(), tooltip=tooltip, label=title)
+def combo_box(tooltip: str, choices: Choices = (), title: str = "") -> ComboBox:
+    """A drop-down list; `offer` changes its choices."""
+    box = _ComboBox(choices=choices, tooltip=tooltip, label=title)
     elide_names(box)
     return box
 

@@ -73,7 +73,7 @@ class PairForm(QWidget):
         self._followed: WeakSet[Image] = WeakSet()
         self._channels: WeakKeyDictionary[Image, tuple[ComparedChannel, Slide | None]] = WeakKeyDictionary()
         self._choice = shared_choice(viewer)
-        self.real_box = combo_box(tuple, "Layer that shows the probe as it was imaged")
+        self.real_box = combo_box("Layer that shows the probe as it was imaged")
         self.predicted_list = _PredictionList()
         self.note_label = ToneLabel()
         self.views = ViewButtons(viewer, self._shown_layers)

@@ -46,7 +46,7 @@ class RegionForm(QWidget):
         self._moves = 0
         self._layers = RegionLayers(viewer)
         self._choice = shared_choice(viewer)
-        self.box = combo_box(tuple, tooltip)
+        self.box = combo_box(tooltip)
         self.edit_button = PushButton(text="Edit tissue")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -45,16 +45,16 @@ class VesselForm(QWidget):
     def __init__(self, viewer: napari.Viewer, masks: MaskLayers, pair_form: PairForm) -> None:
         super().__init__()
         self._viewer, self._masks, self._pair_form = viewer, masks, pair_form
-        self.stain_box = combo_box(tuple, "Layer of the vessels' stain, such as CD31")
-        self.nuclei_box = combo_box(tuple, "Layer of the nuclei, for their density")
-        self.threshold_box = combo_box(lambda: _THRESHOLDS, "Grey level above which the smoothed stain is a vessel")
+        self.stain_box = combo_box("Layer of the vessels' stain, such as CD31")
+        self.nuclei_box = combo_box("Layer of the nuclei, for their density")
+        self.threshold_box = combo_box("Grey level above which the smoothed stain is a vessel", _THRESHOLDS)
         smoothed = f"Grey level of the stain, smoothed over {VesselSettings().smoothing_um:g} µm"
         self.level_box = number_box(0, 0, _BRIGHTEST, "", smoothed, 1)
         least_area = options(VesselSettings)["smallest_um2"]
         self.area_box = option_field(least_area)
         self.area_box.value = least_area.default
-        self.mask_box = combo_box(tuple, "Vessels as they are found by their stain, or a mask that you drew or edited")
-        self.background_box = combo_box(lambda: _BACKGROUNDS, _BACKGROUND_TIP)
+        self.mask_box = combo_box("Vessels as they are found by their stain, or a mask that you drew or edited")
+        self.background_box = combo_box(_BACKGROUND_TIP, _BACKGROUNDS)
         self.background_level = number_box(
             0, -_BRIGHTEST, _BRIGHTEST, "", "Grey level of tissue without probe, such as an uninjected section's", 2
         )

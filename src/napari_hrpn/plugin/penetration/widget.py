@@ -69,7 +69,7 @@ class PenetrationWidget(MeasuringWidget):
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=False)
         self.vessel_form = VesselForm(viewer, self.masks, self.pair_form)
         self.profile = ProfilePlot()
-        self.area_box = combo_box(lambda: _AREAS, "Which part of the tissue")
+        self.area_box = combo_box("Which part of the tissue", _AREAS)
         self.log_box = CheckBox(
             text="Log", tooltip="Show the logarithm of the grey levels: an exponential fall is a straight line"
         )
@@ -78,7 +78,7 @@ class PenetrationWidget(MeasuringWidget):
         self.vessel_table = VesselTableView()
         self.density_table = NumbersTable(DENSITY_HEADINGS.items())
         self.subarea_box = combo_box(
-            lambda: _SUBAREAS, "Bands of distance from the vessels, or what is near the edge of the tissue"
+            "Bands of distance from the vessels, or what is near the edge of the tissue", _SUBAREAS
         )
         self.subarea_button = PushButton(
             text="Show subareas", tooltip="Show them as a Labels layer; names appear under the mouse"

@@ -147,7 +147,7 @@ class CheckpointField:
         self._choices: list[tuple[str, str | Path]] = [("Bundled, from synthetic tumours", _BUNDLED)]
         self._reading = NewestTask()
         self.chosen: ReadCheckpoint | None = None
-        self.box = combo_box(tuple, _CHECKPOINT_TOOLTIP, "Checkpoint")
+        self.box = combo_box(_CHECKPOINT_TOOLTIP, title="Checkpoint")
         button = browse_button("Choose a checkpoint file (.safetensors)")
         self.row = field_row("Checkpoint", [self.box, button])
         offer(self.box, self._choices, _BUNDLED)

@@ -74,7 +74,7 @@ class SlideForm:
         self._kept: dict[tuple[object, int], dict[str, int | None]] = {}
         self._sized: object = None
         self._selected: Layer | None = None
-        self.slide_box = combo_box(tuple, SLIDE_TOOLTIP, "Slide")
+        self.slide_box = combo_box(SLIDE_TOOLTIP, title="Slide")
         self.size_field, self.plane = PixelSizeField(), PlaneField()
         self.role_boxes: dict[str, ComboBox] = {}
         self.rows = form_rows([self.slide_box, self.size_field, self.plane.row])
@@ -106,7 +106,7 @@ class SlideForm:
         self.role_boxes = {}
         for role in (*(role for role in roles if role != "probe"), "probe"):
             tooltip = _TOOLTIPS.get(role, f"Channel that shows {role}")
-            self.role_boxes[role] = box = combo_box(tuple, tooltip, _ROLE_TITLES.get(role, role))
+            self.role_boxes[role] = box = combo_box(tooltip, title=_ROLE_TITLES.get(role, role))
             box.changed.connect(self._keep_roles)
             self.rows.append(box)
         align_titles(self.rows)

@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.analysis import RandomRois
-from napari_hrpn.plugin.parts.forms import combo_box, field_row, titled_rows
+from napari_hrpn.plugin.parts.forms import combo_box, field_row, offer, titled_rows
 from napari_hrpn.plugin.parts.messages import TEXT, ToneLabel
 from napari_hrpn.plugin.viewer import KEY
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
@@ -37,8 +37,7 @@ class RoiForm(QWidget):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.region_layers = RegionLayers(viewer)
-        self._choices: list[tuple[str, Any]] = []
-        self.layer_box = combo_box(lambda: self._choices, _LAYER_TIP)
+        self.layer_box = combo_box(_LAYER_TIP)
         self.draw_button = PushButton(text="Draw", tooltip="Draw a rectangle in the chosen layer, or in a new one")
         self.import_button = PushButton(
             text="Import…", tooltip="Import regions from GeoJSON, as QuPath exports it, into a new layer"
@@ -87,12 +86,10 @@ class RoiForm(QWidget):
         layers = sorted(self.region_layers.choices(), key=lambda choice: isinstance(choice[1], Labels))
         drawn = len(self._drawn())
         every = [(f"All {drawn} layers of regions", ALL)] if drawn > 1 else []
-        self._choices = [(_NOTHING_CHOSEN, None), *layers, *every]
+        choices: list[tuple[str, Any]] = [(_NOTHING_CHOSEN, None), *layers, *every]
         shapes = [layer for _, layer in layers if isinstance(layer, Shapes)]
-        is_there = before is not None and any(value is before for _, value in self._choices)
-        with self.layer_box.changed.blocked():
-            self.layer_box.reset_choices()
-            self.layer_box.value = before if is_there else shapes[-1] if shapes else None
+        is_there = before is not None and any(value is before for _, value in choices)
+        offer(self.layer_box, choices, before if is_there else shapes[-1] if shapes else None)
         if self.value is not before:
             self.changed.emit()
 

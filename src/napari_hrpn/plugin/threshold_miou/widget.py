@@ -12,7 +12,7 @@ from magicgui.widgets import CheckBox
 from qtpy.QtWidgets import QLabel
 
 from napari_hrpn.plugin.background import NewestTask, once, soon
-from napari_hrpn.plugin.parts.forms import combo_box, side_by_side, titled_rows
+from napari_hrpn.plugin.parts.forms import combo_box, offer, side_by_side, titled_rows
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.messages import UserError, sentence_of
 from napari_hrpn.plugin.parts.plot import short
@@ -55,11 +55,11 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.overlay_box = CheckBox(
             value=True, text="Show", tooltip="Show in the viewer what reaches the threshold in both images or in one"
         )
-        self.prediction_box = combo_box(self._prediction_choices, "Prediction whose overlap is shown in the viewer")
+        self.prediction_box = combo_box("Prediction whose overlap is shown in the viewer")
         self.threshold_form = ThresholdForm()
         self.metric_box = combo_box(
-            lambda: [(title, metric) for metric, title in METRICS.items()],
             "Overlap of what reaches the threshold, or its mean with that of what does not",
+            [(title, metric) for metric, title in METRICS.items()],
         )
         self.curves = OverlapCurves()
         self.numbers, self.level_label = NumbersTable(HEADINGS.items()), QLabel()
@@ -168,17 +168,13 @@ class ThresholdMiouWidget(MeasuringWidget):
         work = once(look_over, pair, self.region_form.title, wanted, self._overview)
         self._looking.do(work, self._take_overview, self._fail_to_look)
 
-    def _prediction_choices(self) -> list[tuple[str, int]]:
-        predictions = () if self._overview is None else self._overview.pair.predictions
-        return [(channel.name, index) for index, channel in enumerate(predictions)]
-
     def _take_overview(self, overview: Overview) -> None:
         before, self._overview = self._overview, overview
         for index, overlap in enumerate(overview.overlaps):
             if overlap.is_full:
                 self.bar.results.keep(full_part(overview, index).key, overlap)
         if before is None or before.pair is not overview.pair:
-            self.prediction_box.reset_choices()
+            offer(self.prediction_box, [(one.name, k) for k, one in enumerate(overview.pair.predictions)])
             self.prediction_box.enabled = len(overview.overlaps) > 1
         if not self.bar.is_running:
             self.bar.say("")
@@ -200,7 +196,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.bar.cancel()
         self._overview = self._asked = None
         self.overlay.hide()
-        self.prediction_box.reset_choices()
+        offer(self.prediction_box, ())
         self.threshold_form.use_counts(None)
         self.curves.show_curves((), "")
         self._show_numbers()
