@@ -40,8 +40,8 @@ _WIDEST_PX = 100
 class NumbersTable(QTableWidget):
     """Rows of numbers under headings, which have tooltips; as high as its rows."""
 
-    def __init__(self, columns: Iterable[tuple[str, str]]) -> None:
-        headings = list(columns)
+    def __init__(self, columns: Iterable[tuple[str, str]], widest_px: int = _WIDEST_PX) -> None:
+        headings, self._widest_px = list(columns), widest_px
         super().__init__(0, len(headings))
         for column, (heading, tooltip) in enumerate(headings):
             item = QTableWidgetItem(heading)
@@ -62,7 +62,7 @@ class NumbersTable(QTableWidget):
                 item = QTableWidgetItem(text)
                 item.setToolTip(tooltips[row] if row < len(tooltips) else text)
                 self.setItem(row, column, item)
-        fit_columns(self, _WIDEST_PX)
+        fit_columns(self, self._widest_px)
         self._fit()
 
     def texts(self) -> list[list[str]]:

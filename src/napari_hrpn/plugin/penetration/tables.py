@@ -27,7 +27,7 @@ _DECIDES = 1.5
 _length = partial(number, digits=2)
 DENSITY_HEADINGS = {"Density": "What is counted", "Value": "Per area of tissue", "n": "How many", "Tissue": "The area"}
 _HEIGHT_PX = 230
-_WIDEST_PX = 130
+WIDEST_PX = 130
 _LABEL = "label"
 _VESSEL_COLUMNS = {
     _LABEL: ("vessel", "Number of the vessel, from the top"),
@@ -234,7 +234,7 @@ class VesselTableView(QTableView):
         self.setModel(self.vessels)
         former.deleteLater()
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        fit_columns(self, _WIDEST_PX)
+        fit_columns(self, WIDEST_PX)
         if selected is not None:
             self.select(selected)
 

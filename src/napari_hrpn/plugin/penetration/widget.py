@@ -30,6 +30,7 @@ from napari_hrpn.plugin.penetration.measurement import (
 from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot
 from napari_hrpn.plugin.penetration.tables import (
     DENSITY_HEADINGS,
+    WIDEST_PX,
     VesselTableView,
     density_rows,
     profile_headings,
@@ -76,7 +77,7 @@ class PenetrationWidget(MeasuringWidget):
         self.profile_table = NumbersTable(profile_headings(PenetrationSettings()).items())
         self.reason_label = QLabel()
         self.vessel_table = VesselTableView()
-        self.density_table = NumbersTable(DENSITY_HEADINGS.items())
+        self.density_table = NumbersTable(DENSITY_HEADINGS.items(), WIDEST_PX)
         self.subarea_box = combo_box(
             "Bands of distance from the vessels, or what is near the edge of the tissue", _SUBAREAS
         )
