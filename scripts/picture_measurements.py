@@ -52,7 +52,7 @@ def picture_distributions(viewer: napari.Viewer) -> None:
     """Violins, and a patch that was clicked on."""
     widget = DistributionsWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Distributions", area="right")
-    widget.patch_box.setValue(PATCH_PX)
+    widget.patch_box.value = PATCH_PX
     measured(widget)
     widget.tabs.setCurrentIndex(2)
     QTest.qWait(2000)

@@ -53,9 +53,9 @@ def main() -> None:
     widget.threshold_form.set_percentile(PERCENTILE)
     viewer.scene.camera.zoom *= ZOOM
     settle(widget)
-    for row in widget.numbers.table.texts():
+    for row in widget.numbers.texts():
         print(*row)
-    print(widget.numbers.level_label.text())
+    print(widget.level_label.text())
     viewer.window._qt_window.grab().save(str(IMAGES / "threshold-miou.jpg"), quality=QUALITY)
     viewer.close()
 

@@ -10,7 +10,7 @@ from support.settling import WAIT_MS
 class Narrow(DockedWidget):
     least_width_px = 300
 
-    def shut_down(self):
+    def end(self):
         pass
 
 

@@ -110,17 +110,6 @@ class BackgroundRun(QObject):
             self.finished.emit()
 
 
-def begin(
-    work: Work, take: Callable[[Any], None], fail: Callable[[BaseException], None], *, is_polite: bool = True
-) -> BackgroundRun:
-    """Start work; `take` is called in the GUI thread with its result, or `fail` with what went wrong."""
-    run = BackgroundRun(work, is_polite=is_polite)
-    run.returned.connect(take)
-    run.failed.connect(fail)
-    run.start()
-    return run
-
-
 class NewestTask(QObject):
     """One task at a time in another thread: a new one takes the place of the one before."""
 
@@ -133,16 +122,31 @@ class NewestTask(QObject):
         """Whether something runs."""
         return self._run is not None
 
-    def do(self, work: Work, take: Callable[[Any], None], fail: Callable[[BaseException], None]) -> None:
-        """Start a task."""
+    def do(
+        self,
+        work: Work,
+        take: Callable[[Any], None],
+        fail: Callable[[BaseException], None],
+        follow: Callable[[Any], None] | None = None,
+        *,
+        is_polite: bool = True,
+    ) -> None:
+        """Start a task; `follow` is called with what it yields, then `take` with its result or `fail`."""
         self.abandon()
-        self._run = BackgroundRun(work)
+        self._run = BackgroundRun(work, is_polite=is_polite)
+        if follow is not None:
+            self._run.yielded.connect(follow)
         # the receiver may start the next one
         for signal in (self._run.returned, self._run.failed):
             signal.connect(self._end)
         self._run.returned.connect(take)
         self._run.failed.connect(fail)
         self._run.start()
+
+    def cancel(self) -> None:
+        """Ask what runs to come to its end; its result still comes."""
+        if self._run is not None:
+            self._run.cancel()
 
     def abandon(self) -> None:
         """End what runs; no signal comes any more."""

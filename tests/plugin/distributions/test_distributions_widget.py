@@ -13,7 +13,7 @@ from scipy import stats
 
 from napari_hrpn.analysis import MORAN, EvaluationSettings, tissue_mask
 from napari_hrpn.core import Progress
-from napari_hrpn.plugin.distributions.patches import HETEROGENEITY, MEAN
+from napari_hrpn.plugin.distributions.measurement import HETEROGENEITY, MEAN
 from napari_hrpn.plugin.distributions.violin_plot import MARK_COLOUR, Patch
 from napari_hrpn.plugin.distributions.widget import DistributionsWidget
 from napari_hrpn.plugin.parts.region_form import FRAME
@@ -57,7 +57,7 @@ def widget(viewer, settle):
 def test_patches_are_those_of_a_report_until_others_are_chosen_which_the_report_gets_too(viewer, settle, slides):
     fresh = DistributionsWidget(viewer)
     assert (
-        [name for name in HETEROGENEITY if "Moran" in name]
+        [title for title, _ in HETEROGENEITY.values() if "Moran" in title]
         == [name for name in DEFINITIONS if "Moran" in name]
         == [MORAN]
     )
@@ -295,8 +295,8 @@ def test_nothing_is_measured_twice(widget, viewer, measure, monkeypatch, settle)
     measure(widget)
     starts = []
     monkeypatch.setattr(
-        "napari_hrpn.plugin.parts.measure_bar.BackgroundRun",
-        lambda work: starts.append(work) or pytest.fail("something was measured again"),
+        "napari_hrpn.plugin.background.BackgroundRun",
+        lambda work, **_: starts.append(work) or pytest.fail("something was measured again"),
     )
     measure(widget)
     assert "Nothing has changed" in widget.message
@@ -322,7 +322,7 @@ def test_cancel_keeps_what_is_finished(widget, qtbot, measure, monkeypatch):
         yield Progress(0, 10)
         pytest.fail("it went on")
 
-    monkeypatch.setattr("napari_hrpn.plugin.distributions.work.slide_heterogeneity", slow)
+    monkeypatch.setattr("napari_hrpn.plugin.distributions.measurement.slide_heterogeneity", slow)
     widget.measure()
     qtbot.waitUntil(reached.is_set, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: bool(widget._compared), timeout=WAIT_MS)

@@ -6,8 +6,7 @@ import numpy as np
 from napari.components import ViewerModel
 
 from napari_hrpn.core import drive
-from napari_hrpn.plugin.distributions.patches import patch_sources
-from napari_hrpn.plugin.distributions.work import patches_part
+from napari_hrpn.plugin.distributions.measurement import patch_sources, patches_part
 from napari_hrpn.plugin.parts.selection import compared_channel
 from napari_hrpn.slides import FinishedTiles
 from support.compared import compared_slides, show

@@ -1,11 +1,13 @@
 """A form that is made from a settings class."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from napari_hrpn.core.options import options
-from napari_hrpn.plugin.parts.options_form import OptionsForm, offer
+from napari_hrpn.plugin.parts.forms import offer
+from napari_hrpn.plugin.parts.options_form import OptionsForm, device_choices
 from napari_hrpn.settings import EvaluationSettings, PredictionSettings, TrainingSettings, VesselSettings
 
 SETTINGS = (TrainingSettings, PredictionSettings, VesselSettings)
@@ -85,7 +87,17 @@ def test_a_list_that_changes_keeps_the_choice_and_tells_equal_names_apart(form_o
     told = []
     box.changed.connect(told.append)
     offer(box, [("GPU", "cuda:0"), ("GPU", "cuda:1"), ("A processor", "cpu")])
-    assert (box.value, told) == ("cpu", [])
-    assert [box.native.itemText(i) for i in range(3)] == ["GPU (cuda:0)", "GPU (cuda:1)", "A processor"]
+    assert box.value == "cpu"
+    assert [box.native.itemText(i) for i in range(3)] == ["GPU", "GPU (2)", "A processor"]
     offer(box, [("GPU", "cuda:0")])
-    assert (box.value, told) == ("cuda:0", ["cuda:0"])
+    assert (box.value, told) == ("cuda:0", [])
+
+
+def test_processors_of_one_title_have_their_names_in_the_list():
+    gpus = [SimpleNamespace(title="GPU", name=f"cuda:{number}", free_bytes=2e9) for number in range(2)]
+    assert device_choices(tuple(gpus)) == [
+        ("Automatic: GPU", "auto"),
+        ("GPU (cuda:0): 2.0 GB free", "cuda:0"),
+        ("GPU (cuda:1): 2.0 GB free", "cuda:1"),
+    ]
+    assert device_choices(()) == [("Automatic", "auto")]

@@ -1,13 +1,15 @@
 """Parts of a measurement: computed once, in order, and stopped between two steps."""
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
 from napari_hrpn.core import drive
 from napari_hrpn.core.progress import Progress
-from napari_hrpn.plugin.parts.tasks import MOST_KEPT, Finished, Part, Remembered, in_turn, who
+from napari_hrpn.plugin.parts.measure_bar import MOST_KEPT, Finished, Part, Remembered, in_turn, step, who
+from napari_hrpn.slides import RegionMask
 
 
 def counting(key, result, steps=2, closed=None):
@@ -87,3 +89,38 @@ def test_a_key_does_not_keep_its_slide_in_memory():
     assert key != who(Slide())
     del slide
     assert key() is None
+
+
+class Thing:
+    """Equal to itself alone, as slides are."""
+
+
+def added(*numbers):
+    return sum(numbers)
+
+
+def slowly_added(*numbers):
+    yield Progress(1, 2)
+    return sum(numbers)
+
+
+def test_a_step_is_its_function_with_its_arguments():
+    first = step("adding", 1, added, 1, 2)
+    second = step("adding more", 1, slowly_added, first, 10)
+    came, is_complete = run([first, second])
+    assert is_complete
+    assert [one.result for one in came if isinstance(one, Finished)] == [3, 13]
+    assert second.key == step("in other words", 5, slowly_added, first, 10).key
+    others = [step("", 1, slowly_added, first, 11), step("", 1, added, first, 10), step("", 1, slowly_added, 3, 10)]
+    assert second.key not in [other.key for other in others]
+
+
+def test_keys_of_steps_tell_regions_by_their_pixels_and_slides_by_themselves_without_keeping_them():
+    thing, masks = Thing(), [RegionMask(np.eye(4, dtype=bool), (2.0, 2.0)) for _ in range(2)]
+    key = step("", 1, added, thing, masks[0], [1, None]).key
+    assert key == step("", 1, added, thing, masks[1], (1, None)).key
+    assert key != step("", 1, added, Thing(), masks[0], [1, None]).key
+    assert key != step("", 1, added, thing, RegionMask(~masks[0].mask, (2.0, 2.0)), [1, None]).key
+    gone = weakref.ref(thing)
+    del thing
+    assert gone() is None

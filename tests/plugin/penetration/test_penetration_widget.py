@@ -18,9 +18,9 @@ from napari_hrpn.analysis import EvaluationSettings, ProbeImage, penetration
 from napari_hrpn.analysis.strip_filter import region_on_grid
 from napari_hrpn.plugin.parts.region_form import FRAME
 from napari_hrpn.plugin.parts.report_button import Reported, report_request
+from napari_hrpn.plugin.penetration.measurement import EDGE
 from napari_hrpn.plugin.penetration.vessel_form import LEVEL, NONE, STATED
 from napari_hrpn.plugin.penetration.widget import PenetrationWidget
-from napari_hrpn.plugin.penetration.work import EDGE
 from napari_hrpn.reports import number
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels
 from support.compared import show

@@ -1,6 +1,6 @@
 import pytest
 
-from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.predict.fields import PixelSizeField
 
 

@@ -93,7 +93,7 @@ def in_frame(widget, settle):
 
 def numbers(widget):
     """IoU, mean IoU and n of each row, by where."""
-    return {row[1]: (row[2], row[3], row[-1]) for row in widget.numbers.table.texts()}
+    return {row[1]: (row[2], row[3], row[-1]) for row in widget.numbers.texts()}
 
 
 def expected(real, predicted, threshold, mask=None):
@@ -126,8 +126,8 @@ def test_tissue_is_measured_at_once_and_shown_in_fixed_colours(widget, viewer, s
     assert not layer.editable
     for label, colour in COLOURS.items():
         np.testing.assert_allclose(layer.colormap.color_dict[label][:3], to_rgb(colour), atol=0.01)
-    assert "Tissue" in widget.numbers.level_label.text()
-    assert "full resolution, 0.5 µm pixels" in widget.numbers.level_label.text()
+    assert "Tissue" in widget.level_label.text()
+    assert "full resolution, 0.5 µm pixels" in widget.level_label.text()
 
 
 @pytest.mark.parametrize("is_shown", [True], indirect=True)
@@ -205,7 +205,7 @@ def test_a_coarse_view_is_counted_at_the_level_that_is_shown(widget, viewer, sli
     assert level > 0
     real, predicted = pixels(slides, level)
     assert numbers(widget)["view"] == expected(real, predicted, widget.threshold_form.threshold)
-    assert f"level {level} of 0 to 2, 1/{2**level} of the resolution" in widget.numbers.level_label.text()
+    assert f"level {level} of 0 to 2, 1/{2**level} of the resolution" in widget.level_label.text()
 
 
 def test_shapes_are_a_region_that_follows_them(widget, viewer, slides, settle):
@@ -248,7 +248,7 @@ def test_several_predictions_have_rows_and_curves_and_one_is_shown(widget, viewe
     viewer.add_image(worse, name="tumour GANDA", scale=(0.5, 0.5), units=("um", "um"))
     settle(widget)
     in_frame(widget, settle)
-    rows = widget.numbers.table.texts()
+    rows = widget.numbers.texts()
     assert [row[0] for row in rows if row[1] == "region"] == ["tumour.predicted QD", "tumour GANDA"]
     threshold = widget.threshold_form.threshold
     assert tuple(rows[-1][index] for index in (2, 3, 6)) == expected(real, worse, threshold)
@@ -269,20 +269,20 @@ def test_a_large_slide_is_estimated_first_and_read_in_full_when_asked(
     in_frame(widget, settle)
     real, predicted = pixels(slides, 2)
     assert numbers(widget)["region"] == expected(real, predicted, widget.threshold_form.threshold)
-    assert "(an estimate)" in widget.numbers.level_label.text()
+    assert "(an estimate)" in widget.level_label.text()
     assert widget.curves.source == f"Whole frame at 1/4, n = {real.size:,}"
     widget.bar.measure_button.click()
     settle(widget)
     real, predicted = pixels(slides)
     assert widget.threshold_form.threshold == np.percentile(real, 90)
     assert numbers(widget)["region"] == expected(real, predicted, widget.threshold_form.threshold)
-    assert "estimate" not in widget.numbers.level_label.text()
+    assert "estimate" not in widget.level_label.text()
     # the same again is known at once
     widget.region_form.box.value = TISSUE
     settle(widget)
-    assert "estimate" in widget.numbers.level_label.text()
+    assert "estimate" in widget.level_label.text()
     in_frame(widget, settle)
-    assert "estimate" not in widget.numbers.level_label.text()
+    assert "estimate" not in widget.level_label.text()
 
 
 def test_measuring_can_be_cancelled(monkeypatch, open_widget, settle, qtbot):
@@ -303,7 +303,7 @@ def test_measuring_can_be_cancelled(monkeypatch, open_widget, settle, qtbot):
     widget.bar.cancel_button.click()
     settle(widget)
     assert "Stopped" in widget.message
-    assert "estimate" in widget.numbers.level_label.text()
+    assert "estimate" in widget.level_label.text()
 
 
 @pytest.mark.parametrize("is_shown", [True], indirect=True)
@@ -338,7 +338,7 @@ def test_without_a_pair_nothing_is_shown(widget, viewer, settle):
     viewer.layers.remove("tumour.predicted QD")
     settle(widget)
     assert NAME not in [layer.name for layer in viewer.layers]
-    assert widget.numbers.table.rowCount() == 0
+    assert widget.numbers.rowCount() == 0
     assert widget.curves.curves == ()
     assert not widget.threshold_form.isEnabled()
     assert "is ticked" in widget.pair_form.note_label.text()
@@ -354,13 +354,13 @@ def test_pixels_that_are_no_numbers_are_told_in_a_sentence(viewer, widget, settl
     settle(widget)
     assert "finite" in widget.message
     assert notifications == []
-    assert widget.numbers.table.rowCount() == 0
+    assert widget.numbers.rowCount() == 0
 
 
 def test_the_table_has_all_points_of_all_curves(widget, monkeypatch, tmp_path, slides, settle):
     in_frame(widget, settle)
     path = tmp_path / "curve.csv"
-    monkeypatch.setattr("napari_hrpn.plugin.parts.saving.ask_where", lambda *_: (path, False))
+    monkeypatch.setattr("napari_hrpn.plugin.parts.measuring_widget.ask_where", lambda *_: (path, False))
     widget.save_table()
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -380,7 +380,7 @@ def test_the_table_has_all_points_of_all_curves(widget, monkeypatch, tmp_path, s
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_the_plot_is_saved(widget, monkeypatch, tmp_path, ending):
     path = tmp_path / f"curve.{ending}"
-    monkeypatch.setattr("napari_hrpn.plugin.parts.saving.ask_where", lambda *_: (path, False))
+    monkeypatch.setattr("napari_hrpn.plugin.parts.measuring_widget.ask_where", lambda *_: (path, False))
     widget.save_figure()
     assert path.stat().st_size > 3000
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_hrpn.analysis import SharedHistogram, ValueCounts
-    from napari_hrpn.plugin.distributions.work import Comparison
+    from napari_hrpn.plugin.distributions.measurement import Comparison
 
 _HEIGHT_PX = 280
 _BINS = 256
@@ -28,31 +28,31 @@ _LONGEST_NAME = 30
 _NEAR_PX = 12
 NOTHING = "The grey levels are not compared yet."
 SIZES = {
-    "Prediction": ("prediction", "Compared with the real image"),
-    "n": ("n_predicted", "Pixels of the region"),
-    "W₁": (
-        "wasserstein",
+    "prediction": ("Prediction", "Compared with the real image"),
+    "n_predicted": ("n", "Pixels of the region"),
+    "wasserstein": (
+        "W₁",
         "Wasserstein distance: how many grey levels a pixel has to change, on average, to make the two equal",
     ),
-    "KS": (
-        "kolmogorov_smirnov",
+    "kolmogorov_smirnov": (
+        "KS",
         "Largest difference between the two cumulative distributions: 0 equal, 1 apart throughout",
     ),
-    "Q-Q slope": (
-        "qq_slope",
+    "qq_slope": (
+        "Q-Q slope",
         "Of the percentiles 1 to 99: below 1, dark and bright predicted pixels differ too little",
     ),
-    "A-D": (
-        "anderson_darling",
+    "anderson_darling": (
+        "A-D",
         "k-sample Anderson-Darling statistic, about 0 for one distribution. Pixels are not independent, so it says\n"
         "whether, not how much, they differ; its table ends at the cap in the next column",
     ),
-    "A-D cap": (
-        "anderson_darling_cap",
+    "anderson_darling_cap": (
+        "A-D cap",
         "Where the table of the test ends; no p-value is given, since neighbouring pixels repeat each other",
     ),
 }
-"""Columns on the screen: what is in `size_records`, and what it means."""
+"""Columns on the screen: what is in `size_records`, its heading, and what it means."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ class HistogramPlot(_ValuePlot):
             say_in(figure, self.nothing, ink)
             return
         axes = figure.add_subplot()
-        colours = [ink.real, *(one.colour for one in self._compared)]
+        colours = [ink.text, *(one.colour for one in self._compared)]
         for name, colour, counts in zip(self.names, colours, self.histogram.counts, strict=True):
             label = f"{short(name, _LONGEST_NAME)}, n = {counts.sum():,}"
             axes.stairs(counts, self.histogram.edges, color=colour, label=label)

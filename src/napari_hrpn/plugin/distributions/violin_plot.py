@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from numpy.typing import NDArray
 
-    from napari_hrpn.plugin.distributions.work import PatchSource
+    from napari_hrpn.plugin.distributions.measurement import PatchSource
 
 _PANEL_PX = 205
 _COLUMNS = 2
@@ -198,7 +198,7 @@ def _draw_panel(axes: Axes, violins: Sequence[Violin], ink: Ink, room_px: float)
         n = len(violin.values)
         if not n:
             continue
-        colour = violin.source.colour or ink.real
+        colour = violin.source.colour or ink.text
         bodies = axes.violinplot([violin.values], [place], widths=_WIDTH, showextrema=False)["bodies"]
         for body in bodies:  # type: ignore[attr-defined]
             body.set(facecolor=colour, edgecolor=colour, alpha=0.35)

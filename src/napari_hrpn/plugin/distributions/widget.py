@@ -1,23 +1,29 @@
-"""Dock widget "Distributions": histogram, Q-Q plot, violins of patches, and tables; `work` computes in a thread."""
+"""Dock widget "Distributions": histogram, Q-Q plot, violins of patches, and tables, measured in a thread."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import napari.viewer
 from magicgui.widgets import CheckBox
 from qtpy.QtWidgets import QLabel, QPushButton, QTabWidget
 
 from napari_hrpn.analysis import PATCH_PX, EvaluationSettings
-from napari_hrpn.plugin.distributions.patches import (
+from napari_hrpn.plugin.distributions.measurement import (
+    DRAWN,
     HETEROGENEITY,
     MEAN,
     QUANTITIES,
     TOTAL,
+    PatchSource,
     heterogeneity_records,
     patch_records,
     patch_sources,
+    patches_part,
+    region_part,
     room_words,
+    slide_part,
+    tissue_part,
     violins,
 )
 from napari_hrpn.plugin.distributions.value_plots import (
@@ -29,25 +35,14 @@ from napari_hrpn.plugin.distributions.value_plots import (
     size_records,
 )
 from napari_hrpn.plugin.distributions.violin_plot import Patch, ViolinPlot
-from napari_hrpn.plugin.distributions.work import (
-    DRAWN,
-    PatchSource,
-    patches_part,
-    region_part,
-    slide_part,
-    tissue_part,
-)
-from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked, titled_rows
-from napari_hrpn.plugin.parts.combo_box import combo_box, number_box
+from napari_hrpn.plugin.parts.forms import combo_box, number_box, side_by_side, stacked, titled_rows
+from napari_hrpn.plugin.parts.measure_bar import Part
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.messages import ToneLabel
-from napari_hrpn.plugin.parts.numbers_table import RecordsTable
 from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE, RegionForm
 from napari_hrpn.plugin.parts.report_button import ReportChoices
-from napari_hrpn.plugin.parts.saving import save_button
-from napari_hrpn.plugin.parts.tasks import Part
-from napari_hrpn.plugin.parts.user_error import UserError
-from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
+from napari_hrpn.plugin.parts.saving import NumbersTable, save_button
+from napari_hrpn.plugin.parts.viewer_tools import Frame, go_to, pixel_at
 from napari_hrpn.slides import SlideError, guess_roles
 
 if TYPE_CHECKING:
@@ -81,14 +76,16 @@ class DistributionsWidget(MeasuringWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, "Count grey levels and measure patches at full resolution, in the background")
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=True)
-        self.sizes_table, self.heterogeneity_table = RecordsTable(SIZES), RecordsTable(HETEROGENEITY)
+        self.sizes_table, self.heterogeneity_table = (
+            NumbersTable(columns.values()) for columns in (SIZES, HETEROGENEITY)
+        )
         self.histogram, self.quantiles, self.violins = HistogramPlot(), QuantilePlot(), ViolinPlot()
         self.log_box = CheckBox(
             text="Log counts", tooltip="Show the logarithm of the counts, and the bright tail with it"
         )
         self.quantity_box = combo_box(
-            lambda: [("Total intensity", TOTAL), ("Mean intensity", MEAN)],
             "What a point is: the sum of a patch's grey levels, as in the paper, or their mean",
+            [("Total intensity", TOTAL), ("Mean intensity", MEAN)],
         )
         self.patch_box = number_box(PATCH_PX, 1, _LARGEST_PATCH_PX, "px", _PATCH_TIP)
         self.tissue_box = number_box(100 * EvaluationSettings().minimum_tissue, 1, 100, "% tissue", _TISSUE_TIP)
@@ -124,12 +121,7 @@ class DistributionsWidget(MeasuringWidget):
 
     def parts(self) -> list[Part]:
         """Grey levels of each prediction, then the patches of each slide."""
-        place = self.place
-        if place is None:
-            raise UserError(self.pair_form.problem or "There is no image of one channel: open a slide.")
-        if self.region_form.value == TISSUE and self.tissue.mask is None:
-            raise UserError(self.tissue.problem or "The tissue is not known: compare the whole frame.")
-        parts = self._value_parts()
+        place, parts = self.required_place(), self._value_parts()
         for source in self._sources(place):
             tissue = self._tissue_of(source)
             parts += [tissue] if isinstance(tissue, Part) else []
@@ -151,8 +143,11 @@ class DistributionsWidget(MeasuringWidget):
             plot.nothing = _NO_REAL if is_alone else NOTHING
             plot.show_images("real" if real is None else real.name, self._compared)
         sizes = size_records(self._compared, "")
-        capped = [{**record, "anderson_darling_cap": record["anderson_darling_cap"] or "none"} for record in sizes]
-        self.sizes_table.show_records(capped, [record["reason"] or record["prediction"] for record in sizes])
+        rows = [
+            [(record | {"anderson_darling_cap": record["anderson_darling_cap"] or "none"})[key] for key in SIZES]
+            for record in sizes
+        ]
+        self.sizes_table.show_rows(rows, [record["reason"] or record["prediction"] for record in sizes])
         self._show_patches()
 
     def go_to_patch(self, patch: Patch) -> None:
@@ -165,12 +160,10 @@ class DistributionsWidget(MeasuringWidget):
         self._picked = patch
         self._show_patch(patch)
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away."""
-        if not self._is_shut_down:
-            self.region_form.shut_down()
-            self._frame.remove()
-        super().shut_down()
+        super().end()
+        self._frame.remove()
 
     def _lay_out(self) -> None:
         rows = {"Patches of": side_by_side(self.patch_box, self.tissue_box), "Show": self.quantity_box}
@@ -188,36 +181,30 @@ class DistributionsWidget(MeasuringWidget):
     def _save_values(self, what: str, plot: HistogramPlot | QuantilePlot) -> QPushButton:
         return save_button(
             [
-                ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot(what, plot)),
-                ("Values of the plot …", "CSV", lambda: self.save_rows(what, plot.rows())),
-                ("How far apart …", "CSV of the table above", self._save_distances),
+                self.figure_entry(what, plot),
+                self.table_entry("Values of the plot", what, "CSV", plot.rows),
+                self.table_entry("How far apart", "distances", "CSV of the table above", self._distances),
             ]
         )
 
     def _save_patches(self) -> QPushButton:
+        heterogeneity = "CSV of the table above", lambda: heterogeneity_records(self._patches)
         return save_button(
             [
-                ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot("patches", self.violins)),
-                (
-                    "Patches …",
-                    "CSV, a row per patch and channel",
-                    lambda: self.save_rows("patches", patch_records(self._patches)),
+                self.figure_entry("patches", self.violins),
+                self.table_entry(
+                    "Patches", "patches", "CSV, a row per patch and channel", lambda: patch_records(self._patches)
                 ),
-                (
-                    "Heterogeneity …",
-                    "CSV of the table above",
-                    lambda: self.save_rows("heterogeneity", heterogeneity_records(self._patches)),
-                ),
+                self.table_entry("Heterogeneity", "heterogeneity", *heterogeneity),
             ]
         )
 
-    def _save_distances(self) -> None:
-        self.save_rows("distances", size_records(self._compared, self.region_form.title))
+    def _distances(self) -> list[dict[str, Any]]:
+        return size_records(self._compared, self.region_form.title)
 
     def _connect(self) -> None:
         self.log_box.changed.connect(self.histogram.set_log)
         self.quantity_box.changed.connect(self._show_patches)
-        self.region_form.changed.connect(self.changed)
         self.patch_box.changed.connect(self._choose_patch)
         for box in (self.tissue_box, self.others_box):
             box.changed.connect(self.changed)
@@ -283,7 +270,8 @@ class DistributionsWidget(MeasuringWidget):
         quantity = self.quantity_box.value
         self.violins.show_violins(violins(self._patches, quantity), QUANTITIES[quantity])
         records = heterogeneity_records(self._patches)
-        self.heterogeneity_table.show_records(records, [record["reason"] for record in records])
+        rows = [[record[key] for key in HETEROGENEITY] for record in records]
+        self.heterogeneity_table.show_rows(rows, [record["reason"] for record in records])
 
     def _show_patch(self, patch: Patch) -> None:
         """Frame a patch in the viewer, and mark it in all violins."""

@@ -12,9 +12,10 @@ _SETTLING_MS = 100
 
 
 class DockedWidget(QWidget):
-    """A widget in a dock of napari's; a subclass says in `shut_down` what is to be ended."""
+    """A widget in a dock of napari's; a subclass says in `end` what is to be ended."""
 
     least_width_px = 0
+    _is_shut_down = False
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """Wide enough for a plot or a table that one can read."""
@@ -23,6 +24,12 @@ class DockedWidget(QWidget):
 
     def shut_down(self) -> None:
         """End all that runs, before the widget goes away; called again, it does nothing."""
+        if not self._is_shut_down:
+            self._is_shut_down = True
+            self.end()
+
+    def end(self) -> None:
+        """End all that runs; called once."""
         raise NotImplementedError
 
     def event(self, event: QEvent | None) -> bool:

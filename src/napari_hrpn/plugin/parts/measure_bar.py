@@ -1,23 +1,147 @@
-"""Buttons Measure and Cancel with a progress bar, the time left and a sentence; runs parts in a thread."""
+"""Parts of a measurement, and the bar that runs them: Measure, Cancel, progress, time left and a sentence.
+
+A part is computed once in a thread and remembered while nothing changed; its key names all that it depends on.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
 
-from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.parts.messages import PROBLEM, MessagePanel, time_in_words
-from napari_hrpn.plugin.parts.tasks import Finished, Part, Remembered, in_turn
-from napari_hrpn.plugin.parts.user_error import sentence_of
+from napari_hrpn.analysis import ProbeImage
+from napari_hrpn.core.progress import Progress, Stopped, relayed
+from napari_hrpn.plugin.background import NewestTask
+from napari_hrpn.plugin.parts.messages import PROBLEM, MessagePanel, sentence_of, time_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    import threading
+    from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 
     from napari_hrpn.core.progress import Progress
+    from napari_hrpn.plugin.background import Work
 
+MOST_KEPT = 32
 _STEPS = 1000
+_BY_IDENTITY: Any = object.__eq__
+_LEAST_SHARE = 0.02
+"""Below it, nothing is said of the time left."""
+
+Steps: TypeAlias = "Generator[Progress, None, Any]"
+_Value: TypeAlias = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Something to compute."""
+
+    key: Hashable  # What it is, and of what
+    words: str  # What is being done while it is computed
+    weight: float  # About how many pixels are read
+    # Called in the thread with the results of the parts before by their keys
+    begin: Callable[[Mapping[Hashable, Any]], Steps]
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A part that has its result."""
+
+    key: Hashable
+    result: Any
+
+
+class Remembered(OrderedDict["Hashable", Any]):
+    """Results of parts by their keys; the one that was not used for longest goes where there are too many."""
+
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        super().__init__()
+        self._most = most
+
+    def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever was kept)
+        """Result of a part, which is used now; None where there is none."""
+        if key in self:
+            self.move_to_end(key)
+        return self.get(key)
+
+    def keep(self, key: Hashable, result: object) -> None:
+        """Remember a result."""
+        self[key] = result
+        self.move_to_end(key)
+        while len(self) > self._most:
+            self.popitem(last=False)
+
+
+def who(thing: object) -> Hashable:
+    """Something to name a slide or a layer with in a key, which does not keep it in memory."""
+    return weakref.ref(thing)
+
+
+def in_turn(parts: Sequence[Part], known: Mapping[Hashable, Any]) -> Work:
+    """Work for `BackgroundRun` that computes those parts that are not known, one after the other.
+
+    It yields `Progress` of all of them and `Finished`, and returns whether it was not stopped.
+    """
+    results = dict(known)
+    wanted = [part for part in parts if part.key not in results]
+    total = sum(part.weight for part in wanted) or 1.0
+
+    def work(stop: threading.Event) -> Generator[Progress | Finished, None, bool]:
+        """Compute the parts."""
+        begun, done = time.monotonic(), 0.0
+        try:
+            for part in wanted:
+                shown = partial(_progress, part, done / total, total, begun)
+                yield shown(Progress(0, 1))
+                results[part.key] = yield from relayed(part.begin(results), shown, stop)
+                done += part.weight
+                yield Finished(part.key, results[part.key])
+        except Stopped:
+            return False
+        return True
+
+    return work
+
+
+def _progress(part: Part, share_before: float, total: float, begun: float, of_part: Progress) -> Progress:
+    """Progress of all parts, from what one of them reports of itself."""
+    share = min(1.0, share_before + of_part.share * part.weight / total)
+    elapsed = time.monotonic() - begun
+    return Progress(share, 1, part.words, elapsed * (1 - share) / share if share > _LEAST_SHARE else None)
+
+
+def step(words: str, weight: float, function: Callable[..., Any], *arguments: _Value, key: Hashable = None) -> Part:
+    """A part that calls a function, which may yield its progress; a part among the arguments stands for its result.
+
+    The key is made of the function and its arguments, unless some of these cannot be told apart.
+    """
+
+    def begin(results: Mapping[Hashable, Any]) -> Steps:
+        known = [results[one.key] if isinstance(one, Part) else one for one in arguments]
+        found = function(*known)
+        return (yield from found) if isinstance(found, GeneratorType) else found
+
+    return Part((function.__qualname__, *map(_key, arguments)) if key is None else key, words, weight, begin)
+
+
+def _key(argument: _Value) -> Hashable:
+    """What an argument is in a key: parts, regions, channels and settings by what they hold, slides by identity."""
+    if isinstance(argument, list | tuple):
+        return tuple(map(_key, argument))
+    if isinstance(argument, ProbeImage):
+        return argument.name, who(argument.slide), argument.channel
+    named: Hashable = getattr(argument, "key", None) or getattr(argument, "digest", None)
+    if named is not None:
+        return named
+    # whatever is equal to itself alone, such as a slide
+    is_thing = argument is not None and type(argument).__eq__ is _BY_IDENTITY
+    return who(argument) if is_thing else argument
 
 
 class MeasureBar(MessagePanel):
@@ -34,7 +158,7 @@ class MeasureBar(MessagePanel):
     def __init__(self, tooltip: str) -> None:
         super().__init__()
         self.results = Remembered()
-        self._run: BackgroundRun | None = None
+        self._task = NewestTask()
         self.measure_button = QPushButton("Measure")
         self.measure_button.setToolTip(tooltip)
         self.cancel_button = QPushButton("Cancel")
@@ -56,21 +180,17 @@ class MeasureBar(MessagePanel):
     @property
     def is_running(self) -> bool:
         """Whether something is being measured."""
-        return self._run is not None
+        return self._task.is_busy
 
     def start(self, parts: Sequence[Part]) -> bool:
         """Compute the parts that are not known; nothing is done while others are computed."""
         if self.is_running or all(part.key in self.results for part in parts):
             return False
-        self._run = BackgroundRun(in_turn(parts, self.results))
-        self._run.yielded.connect(self._take)
-        self._run.returned.connect(self._end)
-        self._run.failed.connect(self._fail)
+        self._task.do(in_turn(parts, self.results), self._end, self._fail, self._take)
         self.bar.setRange(0, 0)
         self.bar.setFormat("")
         self.say("")
         self._show_state()
-        self._run.start()
         return True
 
     def refuse(self, sentence: str) -> None:
@@ -79,16 +199,14 @@ class MeasureBar(MessagePanel):
 
     def cancel(self) -> None:
         """Stop after the step that is being done; what is finished is kept."""
-        if self._run is not None:
-            self._run.cancel()
+        if self.is_running:
+            self._task.cancel()
             self.cancel_button.setEnabled(False)
             self.say("Stopping after this block …")
 
     def abandon(self) -> None:
         """Stop, emit nothing more and forget all results, for the widget is going away."""
-        if self._run is not None:
-            self._run.abandon()
-            self._run = None
+        self._task.abandon()
         self.results.clear()
 
     def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever the part returned)
@@ -116,7 +234,6 @@ class MeasureBar(MessagePanel):
         self._stopped(False)
 
     def _stopped(self, is_complete: bool) -> None:
-        self._run = None
         self._show_state()
         self.ended.emit(is_complete)
 

@@ -7,40 +7,54 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.arrangement import stacked
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
+from napari_hrpn.plugin.parts.forms import stacked
 from napari_hrpn.plugin.parts.measure_bar import MeasureBar
+from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.pair_form import PairForm
 from napari_hrpn.plugin.parts.plot import Plot, PlotTheme
-from napari_hrpn.plugin.parts.region_form import FRAME
+from napari_hrpn.plugin.parts.region_form import FRAME, TISSUE
 from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE, ReportBar, ReportChoices
-from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, ask_and_save, write_figure, write_table
+from napari_hrpn.plugin.parts.saving import (
+    FIGURES,
+    TABLES,
+    ask_where,
+    ending_of,
+    folder_beside,
+    write_figure,
+    write_table,
+)
 from napari_hrpn.plugin.parts.selection import ComparedChannel
 from napari_hrpn.plugin.parts.tissue_mask import Tissue
-from napari_hrpn.plugin.parts.user_error import UserError
-from napari_hrpn.plugin.parts.viewer_marks import ViewerMouse
-from napari_hrpn.slides import SlideError
+from napari_hrpn.plugin.parts.viewer_tools import ViewerMouse
+from napari_hrpn.slides import SlideError, slide_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     import napari
 
+    from napari_hrpn.plugin.parts.measure_bar import Part
     from napari_hrpn.plugin.parts.region_form import RegionForm
-    from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import Region, Slide
+
+    Rows = Sequence[Mapping[str, Any]]
+    Entry = tuple[str, str, Callable[[], None]]
 
 _UNASKED_WEIGHT = 128e6
 """In pixels that are read: what takes some seconds is measured without being asked."""
 
 
 class MeasuringWidget(DockedWidget):
-    """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`."""
+    """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`.
+
+    A subclass gives the parts of its measurement, and shows what is known of them.
+    """
 
     region_form: RegionForm
     is_measured_unasked = True
@@ -49,8 +63,6 @@ class MeasuringWidget(DockedWidget):
     def __init__(self, viewer: napari.Viewer, tooltip: str) -> None:
         super().__init__()
         self._viewer = viewer
-        self._waiting: Callable[[], None] | None = None
-        self._is_shut_down = False
         self._missing = ""
         self._begun: list[Hashable] = []
         self.pair_form = PairForm(viewer)
@@ -60,7 +72,7 @@ class MeasuringWidget(DockedWidget):
         self.mouse = ViewerMouse(viewer)
         self._soon = soon(self, self._refresh)
         self.pair_form.changed.connect(self.changed)
-        self.tissue.changed.connect(self._tissue_changed)
+        self.tissue.changed.connect(self.changed)
         self.bar.asked.connect(self.measure)
         self.bar.found.connect(self.changed)
         self.bar.ended.connect(self.changed)
@@ -108,10 +120,18 @@ class MeasuringWidget(DockedWidget):
         """The real channel; where there is none, another one that lies where the predictions do."""
         return self.pair_form.place
 
+    def required_place(self) -> ComparedChannel:
+        """The place of the slide, with its tissue if that is the region; where there is none, an error says why."""
+        if self.place is None:
+            raise UserError(self.pair_form.problem or "")
+        if self.region_form.value == TISSUE and self.tissue.mask is None:
+            raise UserError(self.tissue.problem or "The tissue is not known: choose the whole frame.")
+        return self.place
+
     @property
     def is_settled(self) -> bool:
         """Whether nothing is read or measured, and all that is known is shown."""
-        is_running = self.bar.is_running or self.tissue.is_busy or self._waiting is not None
+        is_running = self.bar.is_running or self.tissue.is_busy
         is_listed = self.pair_form.is_settled and self.region_form.is_settled
         is_shown = not self._soon.isActive() and all(plot.is_drawn for plot in self.plots())
         return is_listed and is_shown and not is_running
@@ -130,9 +150,8 @@ class MeasuringWidget(DockedWidget):
         """Compute parts that are not known, once the tissue is known."""
         if self.bar.is_running:
             return
-        self._waiting = None
         if self._waits_for_tissue:
-            self._waiting = lambda: self.start(wanted, when_known)
+            self.tissue.when_known(lambda: self.start(wanted, when_known))
             self.bar.say(LOOKING_FOR_TISSUE)
             return
         try:
@@ -148,17 +167,15 @@ class MeasuringWidget(DockedWidget):
         if not self._is_shut_down:
             self._soon.start()
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away."""
-        if self._is_shut_down:
-            return
-        self._is_shut_down = True
         self._soon.stop()
         self.bar.abandon()
         self.report.abandon()
         self.mouse.stop()
         self.tissue.shut_down()
         self.pair_form.shut_down()
+        self.region_form.shut_down()
         self._theme.stop()
 
     def lay_out(self, contents: Sequence[QWidget]) -> None:
@@ -167,10 +184,19 @@ class MeasuringWidget(DockedWidget):
         layout.addWidget(scrolling(stacked(contents, top_px=0, right_px=6), sideways=True), 1)
         layout.addWidget(self.bar)
         layout.addWidget(self.report)
+        self.region_form.changed.connect(self.changed)
         self._theme = PlotTheme(self, self._viewer, self.plots())
         self.tissue.look_at(self.place)
 
-    def save_rows(self, what: str, rows: Sequence[dict[str, object]]) -> None:
+    def table_entry(self, title: str, what: str, tooltip: str, rows: Callable[[], Rows]) -> Entry:
+        """Entry of the menu of a button, which saves a table."""
+        return f"{title} …", tooltip, lambda: self.save_rows(what, rows())
+
+    def figure_entry(self, what: str, plot: Plot) -> Entry:
+        """Entry of the menu of a button, which saves a plot."""
+        return "Figure …", "PNG or SVG, dark on white", lambda: self.save_plot(what, plot)
+
+    def save_rows(self, what: str, rows: Rows) -> None:
         """Ask where to save a table, and save it."""
         if not rows:
             self.bar.refuse("There is nothing to save yet: press Measure.")
@@ -182,17 +208,24 @@ class MeasuringWidget(DockedWidget):
         self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
 
     def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:
+        """Ask where to save something of the slide, save it, and tell."""
         source = None if self.place is None else self.place.slide.source
-        ask_and_save(self, what, source, kinds, write, self.bar.say, self.bar.refuse)
+        title = "slide" if source is None else slide_name(source)
+        proposal = folder_beside(source) / f"{title} {what}{ending_of(kinds)}"
+        answer = ask_where(self, f"Save {what}", proposal, kinds)
+        if answer is None:
+            return
+        path, may_replace = answer
+        try:
+            write(path, overwrite=may_replace)
+        except SlideError as error:
+            self.bar.refuse(str(error))
+        else:
+            self.bar.say(f"Saved: {path}")
 
     @property
     def _waits_for_tissue(self) -> bool:
         return self.needs_tissue and self.tissue.is_busy
-
-    def _tissue_changed(self) -> None:
-        if self._waiting is not None and not self.tissue.is_busy:
-            self._waiting()
-        self.changed()
 
     def _refresh(self) -> None:
         self.tissue.look_at(self.place)

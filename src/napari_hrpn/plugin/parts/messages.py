@@ -1,4 +1,4 @@
-"""Messages to the user in labels: sentences in the colours of the theme, warnings, and lengths of time."""
+"""Messages and errors for the user: sentences in the colours of the theme, never a traceback."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 import napari
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QLabel, QWidget
 
@@ -21,6 +22,24 @@ TEXT, _QUIET, _WARNING, PROBLEM = "text", "quiet", "warning", "problem"
 ON_DARK: Final = {TEXT: "#f0f1f2", _QUIET: "#a3a7ae", _WARNING: "#e3b617", PROBLEM: "#ff8f85"}
 ON_LIGHT: Final = {TEXT: "#1e1e21", _QUIET: "#63666b", _WARNING: "#775400", PROBLEM: "#b00012"}
 WARNING_MARK = "⚠"
+
+
+class UserError(Exception):
+    """Something cannot be done; the message is one sentence for the user."""
+
+
+def is_for_the_user(error: BaseException) -> bool:
+    """Whether the message of an error was made for the user."""
+    is_own = isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn")
+    return is_own or isinstance(error, UserError)
+
+
+def sentence_of(error: BaseException) -> str:
+    """The sentence of an error; one that was not foreseen is handed to napari, which shows where it was raised."""
+    if is_for_the_user(error):
+        return str(error)
+    notification_manager.receive_error(type(error), error, error.__traceback__)
+    return "Something went wrong in the program."
 
 
 class ToneLabel(QLabel):

@@ -16,28 +16,30 @@ from dataclasses import replace
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 from magicgui import use_app
 from magicgui.backends._qtpy.widgets import QBaseRangedWidget
 from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
 from magicgui.widgets.bases import RangedWidget
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QSizePolicy
+from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy
 
 from napari_hrpn.core.options import Option, options
-from napari_hrpn.plugin.parts.combo_box import elide_names
-from napari_hrpn.plugin.parts.fold import Fold
-from napari_hrpn.plugin.parts.form_rows import title_width
+from napari_hrpn.plugin.parts.forms import Fold, align_titles, elide_names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from magicgui.widgets.bases import ValueWidget
+
+    from napari_hrpn.inference import Device
 
 _Settings: TypeAlias = Any
 _Value: TypeAlias = Any
 _TOOLTIP_LETTERS = 90
 _LARGEST = 2**53
 _DECIMALS = 15
+_GIGABYTE = 1e9
 
 
 class OptionsForm(Container):
@@ -56,7 +58,7 @@ class OptionsForm(Container):
     ) -> None:
         known, with_choices = options(settings), set(choices)
         rows, folded = (
-            {name: _option_field(known[name], has_choices=name in with_choices) for name in part}
+            {name: option_field(known[name], has_choices=name in with_choices) for name in part}
             for part in (names, advanced)
         )
         super().__init__(widgets=list(rows.values()))
@@ -65,7 +67,7 @@ class OptionsForm(Container):
         self._advanced = Container(widgets=list(folded.values()))
         self._advanced.changed.connect(lambda: self.changed.emit(self))
         for container in (self, self._advanced):
-            align_rows(container)
+            align_titles(container)
         self.fold = Fold("Advanced", self._advanced.native)
         self.fold.setVisible(bool(folded))
         self.native.layout().addWidget(self.fold)
@@ -98,17 +100,8 @@ class OptionsForm(Container):
                     widget.value = value
 
 
-def align_rows(container: Container) -> None:
-    """Take away the margins of a container, and give its titles the width of those in other forms."""
-    container.margins = (0, 0, 0, 0)
-    if labels := container.native.findChildren(QLabel):
-        width = title_width(*labels)
-        for label in labels:
-            label.setMinimumWidth(width)
-
-
-def _option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
-    """Widget of an option; with a list to choose from also where only the program knows what there is."""
+def option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
+    """Field for an option; with a list to choose from also where only the program knows what there is."""
     about = {"name": option.name, "label": option.title, "tooltip": textwrap.fill(option.help, _TOOLTIP_LETTERS)}
     widget: ValueWidget
     if option.choices or has_choices:
@@ -122,20 +115,6 @@ def _option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
         widget = _TextField(is_list=str not in option.types, **about)
     widget.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return widget
-
-
-def offer(box: ComboBox, choices: Sequence[tuple[str, Any]]) -> None:
-    """Change the list of a field, which keeps its value where that is in the new list."""
-    titles = [title for title, _ in choices]
-    unique = [(title if titles.count(title) == 1 else f"{title} ({value})", value) for title, value in choices]
-    before = box.value
-    with box.changed.blocked():
-        # magicgui falls back on the first list when the box is placed, unless it can ask for it
-        box.choices = lambda _: unique
-        if before in box.choices:
-            box.value = before
-    if box.value != before:
-        box.changed.emit(box.value)
 
 
 class _TextField(LineEdit):
@@ -234,3 +213,23 @@ class _LogarithmicBackend(QBaseRangedWidget):
     def __init__(self, **kwargs: object) -> None:
         super().__init__(_ScientificBox, **kwargs)
         self._qwidget.setDecimals(_DECIMALS)
+
+
+def find_devices() -> tuple[Device, ...]:
+    """Load what is slow to load, and look for processors; not for the GUI thread."""
+    import zarr
+
+    from napari_hrpn.inference import list_devices
+
+    # threads of zarr serve the GUI thread too, so they must not be started by one of low priority
+    zarr.array(np.zeros(1))[:]
+    return list_devices()
+
+
+def device_choices(devices: tuple[Device, ...]) -> list[tuple[str, str]]:
+    """Processors to choose from, the fastest by itself first; those of one title with their names."""
+    titles = [device.title for device in devices]
+    names = [one.title if titles.count(one.title) == 1 else f"{one.title} ({one.name})" for one in devices]
+    best = f"Automatic: {titles[0]}" if devices else "Automatic"
+    free = [f"{name}: {one.free_bytes / _GIGABYTE:.1f} GB free" for name, one in zip(names, devices, strict=True)]
+    return [(best, "auto"), *((title, one.name) for title, one in zip(free, devices, strict=True))]

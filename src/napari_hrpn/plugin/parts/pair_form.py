@@ -12,8 +12,7 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.arrangement import titled_rows
-from napari_hrpn.plugin.parts.combo_box import combo_box, offer
+from napari_hrpn.plugin.parts.forms import combo_box, offer, titled_rows
 from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.parts.selection import (
     ComparedChannel,
@@ -29,7 +28,7 @@ from napari_hrpn.plugin.parts.selection import (
     stands_for_real,
     unfinished_words,
 )
-from napari_hrpn.plugin.parts.view_buttons import ViewButtons
+from napari_hrpn.plugin.parts.viewer_tools import ViewButtons
 from napari_hrpn.plugin.viewer import pixel_shape, slide_from_layers, slide_of
 from napari_hrpn.slides import SlideError
 
@@ -74,7 +73,7 @@ class PairForm(QWidget):
         self._followed: WeakSet[Image] = WeakSet()
         self._channels: WeakKeyDictionary[Image, tuple[ComparedChannel, Slide | None]] = WeakKeyDictionary()
         self._choice = shared_choice(viewer)
-        self.real_box = combo_box(tuple, "Layer that shows the probe as it was imaged")
+        self.real_box = combo_box("Layer that shows the probe as it was imaged")
         self.predicted_list = _PredictionList()
         self.note_label = ToneLabel()
         self.views = ViewButtons(viewer, self._shown_layers)

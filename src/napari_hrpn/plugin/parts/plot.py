@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QObject
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from qtpy.QtGui import QShowEvent
 
-_REDRAW_MS = 60
 _SAVED_PX_PER_INCH = 100
 LEFT_PX, RIGHT_PX, _BOTTOM_PX, _TOP_PX = 62, 10, 44, 34
 """Room for tick labels, the names of the axes, and the title."""
@@ -35,13 +34,11 @@ _TITLE_PAD_POINTS = 12
 class Ink:
     """Colours to draw with."""
 
-    # Of the paper, and of lines and letters
     background: str
-    text: str
-    real: str  # Of what belongs to the real image
+    text: str  # Of lines and letters, and of what belongs to the real image
 
 
-ON_PAPER = Ink("#ffffff", "#222222", "#222222")
+ON_PAPER = Ink("#ffffff", "#222222")
 
 
 class Plot(QWidget):
@@ -49,22 +46,26 @@ class Plot(QWidget):
 
     row_gap_px = _TOP_PX + _BOTTOM_PX
     """Between axes under each other."""
+    redraw_ms = 60
 
     def __init__(self, height_px: int) -> None:
         super().__init__()
         from matplotlib.figure import Figure
 
-        self._ink = Ink("#262930", "#f0f1f2", "#e8e8e8")
+        self._ink = Ink("#262930", "#f0f1f2")
         self._is_stale = True
         self._unmarked: Any = None
         self.figure = Figure()
-        self.canvas = fill_with_canvas(self, self.figure, height_px, grows=True)
+        self.canvas = _canvas_of(self.figure, height_px)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.canvas)
         self.canvas.mpl_connect("motion_notify_event", self._tell)
         self.canvas.mpl_connect("button_press_event", self.pressed)
         self.canvas.mpl_connect("draw_event", self._remember)
         # of the canvas, which draws itself next; this widget may change where the canvas does not
         self.canvas.mpl_connect("resize_event", self._fit)
-        self._soon = soon(self, self._draw, _REDRAW_MS)
+        self._soon = soon(self, self._draw, self.redraw_ms)
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
         """Draw everything on an empty figure."""
@@ -101,7 +102,7 @@ class Plot(QWidget):
 
     def set_colours(self, background: str, text: str) -> None:
         """Draw in the colours of a theme from now on."""
-        self._ink = Ink(background, text, text)
+        self._ink = Ink(background, text)
         self.redraw_soon()
 
     def redraw_soon(self) -> None:
@@ -165,11 +166,14 @@ class Plot(QWidget):
 
     def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         words = self.words_at(event) if event.inaxes is not None else ""
-        tell_at_mouse(words, self.canvas)
+        if words:
+            QToolTip.showText(QCursor.pos(), words, self.canvas)
+        else:
+            QToolTip.hideText()
 
 
-def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: bool = False) -> FigureCanvasQTAgg:
-    """Put a figure into a widget that holds nothing else."""
+def _canvas_of(figure: Figure, height_px: int) -> FigureCanvasQTAgg:
+    """A canvas that is as wide as its room."""
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 
     from napari_hrpn.reports import plain_text
@@ -184,32 +188,15 @@ def fill_with_canvas(widget: QWidget, figure: Figure, height_px: int, *, grows: 
 
     canvas = PlainCanvas(figure)  # type: ignore[no-untyped-call]
     canvas.setMinimumHeight(height_px)
-    if not grows:
-        canvas.setMaximumHeight(height_px)
     # the canvas would ask for the size that it was made with
     canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-    layout = QVBoxLayout(widget)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.addWidget(canvas)
     return canvas
-
-
-def tell_at_mouse(words: str, canvas: QWidget) -> None:
-    """Show a tooltip where the mouse is, or none."""
-    if words:
-        QToolTip.showText(QCursor.pos(), words, canvas)
-    else:
-        QToolTip.hideText()
-
-
-class _Coloured(Protocol):
-    def set_colours(self, background: str, text: str) -> None: ...
 
 
 class PlotTheme(QObject):
     """Draws plots in the colours of the theme, from now on and whenever that changes."""
 
-    def __init__(self, owner: QWidget, viewer: napari.Viewer, plots: Sequence[_Coloured]) -> None:
+    def __init__(self, owner: QWidget, viewer: napari.Viewer, plots: Sequence[Plot]) -> None:
         super().__init__(owner)
         self._viewer, self._plots = viewer, plots
         viewer.events.theme.connect(self._show)

@@ -11,8 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.core import Stopped, relayed
 from napari_hrpn.plugin.background import NewestTask
-from napari_hrpn.plugin.parts.messages import WARNING_MARK
-from napari_hrpn.plugin.parts.user_error import sentence_of
+from napari_hrpn.plugin.parts.messages import WARNING_MARK, sentence_of
 from napari_hrpn.slides import ChannelRoles, SlideError
 
 if TYPE_CHECKING:

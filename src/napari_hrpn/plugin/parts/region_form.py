@@ -10,9 +10,9 @@ from magicgui.widgets import PushButton
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_hrpn.plugin.parts.combo_box import combo_box, offer
+from napari_hrpn.plugin.parts.forms import combo_box, offer
+from napari_hrpn.plugin.parts.measure_bar import who
 from napari_hrpn.plugin.parts.selection import shared_choice
-from napari_hrpn.plugin.parts.tasks import who
 from napari_hrpn.plugin.viewer import KEY
 from napari_hrpn.plugin.viewer.drawn_regions import drawn_regions
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
@@ -46,7 +46,7 @@ class RegionForm(QWidget):
         self._moves = 0
         self._layers = RegionLayers(viewer)
         self._choice = shared_choice(viewer)
-        self.box = combo_box(tuple, tooltip)
+        self.box = combo_box(tooltip)
         self.edit_button = PushButton(text="Edit tissue")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

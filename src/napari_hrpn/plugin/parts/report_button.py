@@ -18,12 +18,11 @@ from napari_hrpn.analysis import (
     ProbeImage,
 )
 from napari_hrpn.core.progress import Progress, relayed
-from napari_hrpn.plugin.parts.folders import folder_beside
-from napari_hrpn.plugin.parts.measure_bar import MeasureBar
-from napari_hrpn.plugin.parts.selection import is_unrecorded, loose_layers, shared_choice, unfinished_words
-from napari_hrpn.plugin.parts.tasks import Part
-from napari_hrpn.plugin.parts.user_error import UserError
-from napari_hrpn.plugin.viewer import slide_from_layers, slide_label, slide_of
+from napari_hrpn.plugin.parts.measure_bar import MeasureBar, Part
+from napari_hrpn.plugin.parts.messages import UserError
+from napari_hrpn.plugin.parts.saving import folder_beside
+from napari_hrpn.plugin.parts.selection import is_unrecorded, shared_choice, stained_slide, unfinished_words
+from napari_hrpn.plugin.viewer import slide_label, slide_of
 from napari_hrpn.reports import (
     EvaluationRequest,
     evaluation_of,
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import VesselMask
     from napari_hrpn.plugin.parts.pair_form import PairForm
-    from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
+    from napari_hrpn.plugin.parts.selection import Pair
     from napari_hrpn.plugin.parts.tissue_mask import Tissue
     from napari_hrpn.slides import Region, RegionMask, Slide
 
@@ -141,18 +140,6 @@ def report_request(reported: Reported) -> EvaluationRequest:
     )
 
 
-def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:
-    """The slide with the probe and the stains that lie on it."""
-    if slide_of(real.layer) is not None:
-        return real.slide, real.channel
-    layers = [real.layer, *(one for one in loose_layers(viewer.layers, real.slide.shape) if one is not real.layer)]
-    try:
-        return slide_from_layers(layers, [layer.name for layer in layers]), 0
-    except SlideError:
-        # other images of this size, which lie elsewhere
-        return real.slide, real.channel
-
-
 class ReportBar(MeasureBar):
     """Writes a report of the pair that is chosen, in a folder that the user is asked for."""
 
@@ -167,7 +154,6 @@ class ReportBar(MeasureBar):
         super().__init__(_TOOLTIP)
         self._viewer, self._pair_form, self._tissue = viewer, pair_form, tissue
         self._rois, self._choices = rois, choices
-        self._parent_folder: Path | None = None
         self.written: _WrittenReport | None = None
         self.measure_button.setText("Write report …")
         self.cancel_button.setToolTip("Stop soon; what is finished is kept, and the report goes on with it")
@@ -181,14 +167,8 @@ class ReportBar(MeasureBar):
         self.asked.connect(self.write)
         self.found.connect(self._take_written)
         self.ended.connect(self._show_buttons)
-        self._tissue.changed.connect(self._go_on)
         self._show_buttons()
         shared_choice(viewer).reporting.add(self)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a report is being written, or waits for the tissue."""
-        return self.is_running or self._parent_folder is not None
 
     def write(self) -> None:
         """Ask for a folder and write the report into a new one in it."""
@@ -201,12 +181,10 @@ class ReportBar(MeasureBar):
         self._tissue.look_at(real)
         chosen = QFileDialog.getExistingDirectory(self, _WHERE, str(folder_beside(real.slide.source)))
         if chosen:
-            self._parent_folder = Path(chosen)
-            self._go_on()
+            self._write_into(Path(chosen))
 
     def abandon(self) -> None:
         """End what runs and wait for nothing, for the widget is going away."""
-        self._parent_folder = None
         shared_choice(self._viewer).reporting.discard(self)
         super().abandon()
 
@@ -222,22 +200,22 @@ class ReportBar(MeasureBar):
                 )
         return pair
 
-    def _go_on(self) -> None:
+    def _write_into(self, parent: Path) -> None:
         """Write, as soon as the tissue is known."""
-        if self._parent_folder is None or self.is_running:
+        if self.is_running:
             return
         try:
             pair = self._pair()
             self._tissue.look_at(pair.real)
-            if self._tissue.is_busy or self._parent_folder is None:
+            if self._tissue.is_busy:
                 self.say(LOOKING_FOR_TISSUE)
+                self._tissue.when_known(lambda: self._write_into(parent))
                 return
-            reported, parent = self._reported(pair), self._parent_folder
+            reported = self._reported(pair)
         except (UserError, SlideError) as error:
-            self._parent_folder = None
             self.refuse(str(error))
             return
-        self._parent_folder = self.written = None
+        self.written = None
         self.start([Part(object(), "Writing the report", 1.0, lambda _: report_steps(reported, parent))])
         self._show_buttons()
 

@@ -1,30 +1,118 @@
-"""Saving of tables and figures to files that the user chooses: whole or not at all, never over another unasked."""
+"""Tables of numbers on the screen, and tables and figures in files that the user chooses: whole or not at all."""
 
 from __future__ import annotations
 
 import csv
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
+import platformdirs
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QMenu,
+    QPushButton,
+    QTableView,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
 
 from napari_hrpn.core.plain_text import csv_cell
-from napari_hrpn.plugin.parts.folders import folder_beside
-from napari_hrpn.reports import plain_text
-from napari_hrpn.slides import Location, SlideError, slide_name
+from napari_hrpn.reports import number, plain_text
+from napari_hrpn.slides import Location
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from matplotlib.figure import Figure
 
     Row = Mapping[str, Any]
 
+_MOST_ROWS = 7
+_WIDEST_PX = 100
+
+
+class NumbersTable(QTableWidget):
+    """Rows of numbers under headings, which have tooltips; as high as its rows."""
+
+    def __init__(self, columns: Iterable[tuple[str, str]], widest_px: int = _WIDEST_PX) -> None:
+        headings, self._widest_px = list(columns), widest_px
+        super().__init__(0, len(headings))
+        for column, (heading, tooltip) in enumerate(headings):
+            item = QTableWidgetItem(heading)
+            item.setToolTip(tooltip)
+            self.setHorizontalHeaderItem(column, item)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(False)
+        make_readable(self)
+        self.show_rows(())
+
+    def show_rows(self, rows: Sequence[Sequence[Any]], tooltips: Sequence[str] = ()) -> None:
+        """Show other rows, of texts and numbers."""
+        self.setRowCount(len(rows))
+        for row, cells in enumerate(rows):
+            for column, cell in enumerate(cells):
+                text = cell if isinstance(cell, str) else number(cell)
+                item = QTableWidgetItem(text)
+                item.setToolTip(tooltips[row] if row < len(tooltips) else text)
+                self.setItem(row, column, item)
+        fit_columns(self, self._widest_px)
+        self._fit()
+
+    def texts(self) -> list[list[str]]:
+        """What is shown, row by row."""
+        cells = ((self.item(row, column) for column in range(self.columnCount())) for row in range(self.rowCount()))
+        return [["" if cell is None else cell.text() for cell in row] for row in cells]
+
+    def _fit(self) -> None:
+        # a line more for the scroll bar under it
+        self.setFixedHeight((min(max(self.rowCount(), 1), _MOST_ROWS) + 2) * _line_px(self))
+
+
+def make_readable(table: QTableView) -> None:
+    """Let a table show low lines without numbers, scroll smoothly, and select whole rows."""
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    # Tab goes on to the next field
+    table.setTabKeyNavigation(False)
+    vertical, horizontal = table.verticalHeader(), table.horizontalHeader()
+    if vertical is not None and horizontal is not None:
+        vertical.setVisible(False)
+        vertical.setDefaultSectionSize(_line_px(table))
+        horizontal.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+
+
+def fit_columns(table: QTableView, widest_px: int) -> None:
+    """Make columns as wide as their texts; long ones are elided, and the user's hand shows them in full."""
+    table.resizeColumnsToContents()
+    model = table.model()
+    for column in range(0 if model is None else model.columnCount()):
+        table.setColumnWidth(column, min(table.columnWidth(column), widest_px))
+
+
+def _line_px(table: QTableView) -> int:
+    return max(int(table.fontMetrics().height()) + 8, 22)
+
+
 _DPI = 200
 FIGURES = "PNG (*.png);;SVG (*.svg)"
 TABLES = "CSV (*.csv)"
+
+
+def folder_beside(source: Location | None) -> Path:
+    """Folder of a slide's file, if it is of this machine and can be written; else that of the user's documents."""
+    if isinstance(source, Path) and source.is_absolute():
+        beside = source.parent
+        if beside.is_dir() and os.access(beside, os.W_OK):
+            return beside
+    return platformdirs.user_documents_path()
 
 
 def save_button(actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPushButton:
@@ -52,31 +140,7 @@ def ask_where(parent: QWidget, title: str, proposal: Path, kinds: str) -> tuple[
     if path.suffix.lower() in [part.split(")")[0] for part in kinds.split("*")[1:]]:
         # the dialog has asked where this very file exists
         return path, True
-    return path.with_name(path.name + (_ending(kind) or ".csv")), False
-
-
-def ask_and_save(
-    parent: QWidget,
-    what: str,
-    source: Location | None,
-    kinds: str,
-    write: Callable[..., None],
-    say: Callable[[str], None],
-    refuse: Callable[[str], None],
-) -> None:
-    """Ask where to save something of a slide, save it, and tell."""
-    title = "slide" if source is None else slide_name(source)
-    proposal = folder_beside(source) / f"{title} {what}{_ending(kinds)}"
-    answer = ask_where(parent, f"Save {what}", proposal, kinds)
-    if answer is None:
-        return
-    path, may_replace = answer
-    try:
-        write(path, overwrite=may_replace)
-    except SlideError as error:
-        refuse(str(error))
-    else:
-        say(f"Saved: {path}")
+    return path.with_name(path.name + (ending_of(kind) or ".csv")), False
 
 
 def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> None:
@@ -97,7 +161,8 @@ def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None
         figure.savefig(partial, format=path.suffix.lower().lstrip("."), dpi=_DPI, facecolor=figure.get_facecolor())
 
 
-def _ending(kind: str) -> str:
+def ending_of(kind: str) -> str:
+    """Ending of the first kind of file in the words of a dialog."""
     return kind[kind.find("*") + 1 : kind.find(")")]
 
 

@@ -24,10 +24,10 @@ from napari_hrpn.plugin.viewer import (
     slide_title,
 )
 from napari_hrpn.settings.networks import GANDA, NETWORKS
-from napari_hrpn.slides import finished_tiles, guess_roles, in_all
+from napari_hrpn.slides import SlideError, finished_tiles, guess_roles, in_all
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     import napari
     from napari.layers import Image, Layer
@@ -52,6 +52,11 @@ class ComparedChannel:
     # Tiles of an unfinished prediction that were there when it was looked at. The slide counts these alone; in a
     # pair, those that all predictions have
     tiles: FinishedTiles | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What results of it are remembered by, which does not keep the slide in memory."""
+        return weakref.ref(self.slide), self.channel
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +109,25 @@ def looks_predicted(layer: Image) -> bool:
     return any(_PREDICTED_WORDS.search(name) for name in _names(layer))
 
 
-def loose_layers(layers: Sequence[Layer], size: tuple[int, int]) -> list[Image]:
-    """Layers that may show stains of a slide that was not opened as one."""
-    return [
+def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:
+    """The slide of a channel with its other stains, which may be in layers that were not opened as one slide."""
+    if slide_of(real.layer) is not None:
+        return real.slide, real.channel
+    loose = [
         layer
-        for layer in layers
+        for layer in viewer.layers
         if is_single_channel(layer)
-        and pixel_shape(layer) == size
+        and pixel_shape(layer) == real.slide.shape
         and not looks_predicted(layer)
         and slide_of(layer) is None
+        and layer is not real.layer
     ]
+    layers = [real.layer, *loose]
+    try:
+        return slide_from_layers(layers, [layer.name for layer in layers]), 0
+    except SlideError:
+        # other images of this size, which lie elsewhere
+        return real.slide, real.channel
 
 
 def is_incomplete(layer: Image) -> bool:

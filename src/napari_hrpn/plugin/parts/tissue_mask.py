@@ -10,11 +10,13 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.selection import loose_layers
-from napari_hrpn.plugin.viewer import KEY, coarse_placement, is_same_slide, slide_from_layers, slide_of
-from napari_hrpn.slides import RegionMask, SlideError, guess_roles
+from napari_hrpn.plugin.parts.selection import stained_slide
+from napari_hrpn.plugin.viewer import KEY, coarse_placement, is_same_slide
+from napari_hrpn.slides import RegionMask, guess_roles
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari
 
     from napari_hrpn.plugin.parts.selection import ComparedChannel
@@ -43,6 +45,7 @@ class Tissue(QObject):
         self._edited: RegionMask | None = None
         self._problem: str | None = None
         self._search = NewestTask()
+        self._waiting: list[Callable[[], object]] = []
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._layers_changed)
 
@@ -87,7 +90,13 @@ class Tissue(QObject):
         if real is not None:
             self._find(real)
         self._adopt_layer()
-        self.changed.emit()
+        self._tell()
+
+    def when_known(self, act: Callable[[], object]) -> None:
+        """Act as soon as the tissue is known, or cannot be found."""
+        self._waiting.append(act)
+        if not self.is_busy:
+            self._act()
 
     def show_layer(self) -> Labels | None:
         """Show the tissue in a layer; what is painted there is the tissue from then on."""
@@ -105,35 +114,36 @@ class Tissue(QObject):
     def shut_down(self) -> None:
         """Look no further and follow no layer, before the widget goes away; called again, it does nothing."""
         self._search.abandon()
+        self._waiting.clear()
         self._leave_layer()
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._layers_changed)
 
     def _find(self, real: ComparedChannel) -> None:
-        try:
-            slide, nuclei = self._nuclei_of(real)
-        except SlideError as error:
-            self._problem = str(error)
+        slide, _ = stained_slide(real, self._viewer)
+        nuclei = guess_roles(slide.channel_names).nuclei
+        if nuclei is None:
+            self._problem = _NO_NUCLEI.format(repr(real.name))
         else:
             self._search.do(once(tissue_mask, slide, nuclei), self._take, self._take_failure)
 
-    def _nuclei_of(self, real: ComparedChannel) -> tuple[Slide, int]:
-        nuclei = guess_roles(real.slide.channel_names).nuclei
-        if nuclei is not None:
-            return real.slide, nuclei
-        loose = loose_layers(self._viewer.layers, real.slide.shape)
-        nuclei = guess_roles([layer.name for layer in loose]).nuclei
-        if nuclei is None or slide_of(real.layer) is not None:
-            raise SlideError(_NO_NUCLEI.format(repr(real.name)))
-        return slide_from_layers([loose[nuclei]], [loose[nuclei].name]), 0
-
     def _take(self, mask: RegionMask) -> None:
         self._found = mask
-        self.changed.emit()
+        self._tell()
 
     def _take_failure(self, error: BaseException) -> None:
         self._problem = f"The tissue could not be found ({error}): use the frame, or draw a region."
+        self._tell()
+
+    def _tell(self) -> None:
         self.changed.emit()
+        if not self.is_busy:
+            self._act()
+
+    def _act(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for act in waiting:
+            act()
 
     def _layers_changed(self, event: object = None) -> None:  # noqa: ARG002
         before = self.layer

@@ -12,8 +12,8 @@ from napari.utils import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.core import Box
-from napari_hrpn.plugin.parts.tasks import who
-from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.parts.measure_bar import who
+from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.viewer import KEY, coarse_placement
 from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
@@ -104,14 +104,7 @@ class MaskLayers(QObject):
                 colormap=DirectLabelColormap(color_dict={0: "transparent", None: _VESSEL_COLOUR}),
                 metadata={KEY: {_VESSELS: who(real.slide)}},
             )
-        layer.metadata[KEY]["shown"] = who(vessels)
         return layer
-
-    def renew(self, vessels: VesselMask, real: ComparedChannel) -> None:
-        """Show a mask where another one is shown that was found before."""
-        layer = self._found_layer(real)
-        if layer is not None and layer.metadata[KEY].get("shown") != who(vessels):
-            self.show_vessels(vessels, real)
 
     def show_subareas(self, subareas: Subareas, real: ComparedChannel) -> Labels:
         """Show subareas in a layer of their own; one that is there gets other labels."""

@@ -55,7 +55,7 @@ class ProfilePlot(Plot):
                 [(shell.from_um + shell.to_um) / 2 for shell in shells],
                 [shell.mean for shell in shells],
                 "o-",
-                color=self._colours.get(one.image, ink.real),
+                color=self._colours.get(one.image, ink.text),
                 markersize=3,
                 linewidth=1.2,
                 label=short(one.image, _LONGEST_NAME),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
-from napari_hrpn.plugin.parts.numbers_table import count, fit_columns, make_readable
+from napari_hrpn.plugin.parts.saving import fit_columns, make_readable
 from napari_hrpn.reports import number
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _DECIDES = 1.5
 _length = partial(number, digits=2)
 DENSITY_HEADINGS = {"Density": "What is counted", "Value": "Per area of tissue", "n": "How many", "Tissue": "The area"}
 _HEIGHT_PX = 230
-_WIDEST_PX = 130
+WIDEST_PX = 130
 _LABEL = "label"
 _VESSEL_COLUMNS = {
     _LABEL: ("vessel", "Number of the vessel, from the top"),
@@ -63,13 +63,13 @@ def profile_headings(settings: PenetrationSettings) -> dict[str, str]:
     }
 
 
-def profile_rows(profiles: Sequence[Penetration]) -> tuple[list[list[str]], list[str]]:
+def profile_rows(profiles: Sequence[Penetration]) -> tuple[list[list[Any]], list[str]]:
     """Rows of the table of profiles, and why numbers are missing."""
     rows = [
         [
             one.image,
             one.area,
-            count(one.n),
+            one.n,
             *map(_length, (one.d50_um, one.d90_um, one.decay_um)),
             *(_percent(part.share) for part in one.beyond),
             _length(one.background),
@@ -99,11 +99,11 @@ def reasons(profiles: Sequence[Penetration], *, has_glass: bool) -> str:
     return "\n".join(lines)
 
 
-def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[list[list[str]], list[str]]:
+def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[list[list[Any]], list[str]]:
     """Rows under `DENSITY_HEADINGS`, and what they mean or why numbers are missing."""
     rows, tips = [], []
     if table is not None:
-        n, area = count(table.n), f"{table.tissue_mm2:.4g} mm²"
+        n, area = table.n, f"{table.tissue_mm2:.4g} mm²"
         for title, value, tip in (
             (
                 "Vessels",
@@ -121,7 +121,7 @@ def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[
             tips.append(table.reason or tip)
     if cells is not None:
         area = "–" if math.isnan(cells.tissue_mm2) else f"{cells.tissue_mm2:.4g} mm²"
-        rows.append(["Nuclei", f"{number(cells.density_per_mm2)} per mm²", count(cells.n), area])
+        rows.append(["Nuclei", f"{number(cells.density_per_mm2)} per mm²", cells.n, area])
         tips.append(
             cells.reason
             or f"Peaks of the stain above the grey level {cells.threshold:.4g}; nuclei that touch may count once"
@@ -234,7 +234,7 @@ class VesselTableView(QTableView):
         self.setModel(self.vessels)
         former.deleteLater()
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        fit_columns(self, _WIDEST_PX)
+        fit_columns(self, WIDEST_PX)
         if selected is not None:
             self.select(selected)
 

@@ -9,8 +9,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.analysis import VesselSettings
-from napari_hrpn.plugin.parts.arrangement import side_by_side, titled_rows
-from napari_hrpn.plugin.parts.combo_box import combo_box, number_box, offer
+from napari_hrpn.core.options import options
+from napari_hrpn.plugin.parts.forms import combo_box, number_box, offer, side_by_side, titled_rows
+from napari_hrpn.plugin.parts.options_form import option_field
 from napari_hrpn.plugin.parts.selection import is_single_channel, looks_predicted
 from napari_hrpn.plugin.viewer import channel_of, is_same_slide, pixel_shape, slide_of
 from napari_hrpn.slides import guess_roles
@@ -28,7 +29,6 @@ _AUTOMATIC, STATED = "automatic", "stated"
 _GLASS, NONE, LEVEL = "glass", "none", "level"
 _THRESHOLDS = [("Automatic (Otsu)", _AUTOMATIC), ("Grey level", STATED)]
 _BACKGROUNDS = [("Blank glass", _GLASS), ("Not taken off", NONE), ("Grey level", LEVEL)]
-_LARGEST_UM2 = 100_000.0
 _BRIGHTEST = 1e6
 _BACKGROUND_TIP = (
     "What is taken off the probe: the median of the blank glass outside the tissue, nothing, or a grey level.\n"
@@ -45,19 +45,16 @@ class VesselForm(QWidget):
     def __init__(self, viewer: napari.Viewer, masks: MaskLayers, pair_form: PairForm) -> None:
         super().__init__()
         self._viewer, self._masks, self._pair_form = viewer, masks, pair_form
-        self.stain_box = combo_box(tuple, "Layer of the vessels' stain, such as CD31")
-        self.nuclei_box = combo_box(tuple, "Layer of the nuclei, for their density")
-        self.threshold_box = combo_box(lambda: _THRESHOLDS, "Grey level above which the smoothed stain is a vessel")
-        self.level_box = number_box(0, 0, _BRIGHTEST, "", "Grey level of the stain, smoothed over 0.7 µm", 1)
-        self.area_box = number_box(
-            VesselSettings().smallest_um2,
-            0,
-            _LARGEST_UM2,
-            "µm²",
-            "Smaller objects, their lumens filled, are no vessels",
-        )
-        self.mask_box = combo_box(tuple, "Vessels as they are found by their stain, or a mask that you drew or edited")
-        self.background_box = combo_box(lambda: _BACKGROUNDS, _BACKGROUND_TIP)
+        self.stain_box = combo_box("Layer of the vessels' stain, such as CD31")
+        self.nuclei_box = combo_box("Layer of the nuclei, for their density")
+        self.threshold_box = combo_box("Grey level above which the smoothed stain is a vessel", _THRESHOLDS)
+        smoothed = f"Grey level of the stain, smoothed over {VesselSettings().smoothing_um:g} µm"
+        self.level_box = number_box(0, 0, _BRIGHTEST, "", smoothed, 1)
+        least_area = options(VesselSettings)["smallest_um2"]
+        self.area_box = option_field(least_area)
+        self.area_box.value = least_area.default
+        self.mask_box = combo_box("Vessels as they are found by their stain, or a mask that you drew or edited")
+        self.background_box = combo_box(_BACKGROUND_TIP, _BACKGROUNDS)
         self.background_level = number_box(
             0, -_BRIGHTEST, _BRIGHTEST, "", "Grey level of tissue without probe, such as an uninjected section's", 2
         )
@@ -67,7 +64,7 @@ class VesselForm(QWidget):
         rows = {
             "Vessels": self.stain_box,
             "Threshold": side_by_side(self.threshold_box, self.level_box),
-            "Least area": side_by_side(self.area_box, self.find_button),
+            least_area.title: side_by_side(self.area_box, self.find_button),
             "Mask": self.mask_box,
             "Nuclei": self.nuclei_box,
             "Background": side_by_side(self.background_box, self.background_level),

@@ -1,7 +1,8 @@
-"""Dock widget "Penetration": vessels, the probe around them, tables and subareas; `work` computes in a thread."""
+"""Dock widget "Penetration": vessels, the probe around them, tables and subareas, measured in a thread."""
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,21 +11,26 @@ from magicgui.widgets import CheckBox, PushButton
 from qtpy.QtWidgets import QLabel, QTabWidget
 
 from napari_hrpn.analysis import EvaluationSettings, PenetrationSettings, edited_vessel_mask
-from napari_hrpn.plugin.parts.arrangement import side_by_side, stacked, titled_rows
-from napari_hrpn.plugin.parts.combo_box import combo_box, offer
+from napari_hrpn.plugin.parts.forms import combo_box, offer, side_by_side, stacked, titled_rows
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
-from napari_hrpn.plugin.parts.messages import breakable
-from napari_hrpn.plugin.parts.numbers_table import NumbersTable
+from napari_hrpn.plugin.parts.messages import UserError, breakable
 from napari_hrpn.plugin.parts.region_form import FRAME, RegionForm
 from napari_hrpn.plugin.parts.report_button import ReportChoices
-from napari_hrpn.plugin.parts.saving import save_button
-from napari_hrpn.plugin.parts.tasks import who
-from napari_hrpn.plugin.parts.user_error import UserError
-from napari_hrpn.plugin.parts.viewer_marks import Frame, go_to, pixel_at
+from napari_hrpn.plugin.parts.saving import NumbersTable, save_button
+from napari_hrpn.plugin.parts.viewer_tools import Frame, go_to, pixel_at
 from napari_hrpn.plugin.penetration.mask_layers import MaskLayers, box_of, vessel_at
+from napari_hrpn.plugin.penetration.measurement import (
+    BANDS,
+    EDGE,
+    edited_part,
+    penetration_parts,
+    subareas_part,
+    vessels_part,
+)
 from napari_hrpn.plugin.penetration.profile_plot import ProfilePlot
 from napari_hrpn.plugin.penetration.tables import (
     DENSITY_HEADINGS,
+    WIDEST_PX,
     VesselTableView,
     density_rows,
     profile_headings,
@@ -32,27 +38,19 @@ from napari_hrpn.plugin.penetration.tables import (
     reasons,
 )
 from napari_hrpn.plugin.penetration.vessel_form import VesselForm
-from napari_hrpn.plugin.penetration.work import (
-    BANDS,
-    EDGE,
-    Chosen,
-    edited_part,
-    penetration_parts,
-    subareas_part,
-    vessels_part,
-)
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Hashable, Sequence
 
     import numpy as np
     from napari.layers import Labels
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis import Penetration
+    from napari_hrpn.analysis import Penetration, VesselMask
+    from napari_hrpn.plugin.parts.measure_bar import Part
+    from napari_hrpn.plugin.parts.measuring_widget import Entry
     from napari_hrpn.plugin.parts.plot import Plot
-    from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.slides import RegionMask, Slide
 
 _REGION_TIP = "What is measured: the tissue, with its core and periphery where it has an edge, or everything"
@@ -72,16 +70,16 @@ class PenetrationWidget(MeasuringWidget):
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=False)
         self.vessel_form = VesselForm(viewer, self.masks, self.pair_form)
         self.profile = ProfilePlot()
-        self.area_box = combo_box(lambda: _AREAS, "Which part of the tissue")
+        self.area_box = combo_box("Which part of the tissue", _AREAS)
         self.log_box = CheckBox(
             text="Log", tooltip="Show the logarithm of the grey levels: an exponential fall is a straight line"
         )
-        self.profile_table = NumbersTable(profile_headings(PenetrationSettings()))
+        self.profile_table = NumbersTable(profile_headings(PenetrationSettings()).items())
         self.reason_label = QLabel()
         self.vessel_table = VesselTableView()
-        self.density_table = NumbersTable(DENSITY_HEADINGS)
+        self.density_table = NumbersTable(DENSITY_HEADINGS.items(), WIDEST_PX)
         self.subarea_box = combo_box(
-            lambda: _SUBAREAS, "Bands of distance from the vessels, or what is near the edge of the tissue"
+            "Bands of distance from the vessels, or what is near the edge of the tissue", _SUBAREAS
         )
         self.subarea_button = PushButton(
             text="Show subareas", tooltip="Show them as a Labels layer; names appear under the mouse"
@@ -90,6 +88,7 @@ class PenetrationWidget(MeasuringWidget):
         # results by the names of `penetration_parts`, of what is chosen
         self.known: dict[str, Any] = {}
         self._shown_vessels: Sequence[dict[str, Any]] = ()
+        self._shown_mask: VesselMask | None = None
         self._frame = Frame(viewer, "vessel")
         self._lay_out()
         self._connect()
@@ -98,7 +97,7 @@ class PenetrationWidget(MeasuringWidget):
     @property
     def needs_tissue(self) -> bool:
         """Whether the tissue alone is measured, or the background is that of the glass around it."""
-        return self._is_tissue_alone or self.vessel_form.background is None
+        return self.region_form.value != FRAME or self.vessel_form.background is None
 
     @property
     def is_settled(self) -> bool:
@@ -116,19 +115,19 @@ class PenetrationWidget(MeasuringWidget):
     def find_vessels(self) -> None:
         """Make the vessel mask of the stain and show it, to be looked at and edited."""
         self.vessel_form.mask_box.value = None
-        self.start(lambda: [self._vessels_part()], self._show_layer_of)
+        self._shown_mask = None
+        self.start(lambda: [self._vessels_part()], lambda _: self._show_mask())
 
     def show_subareas(self) -> None:
         """Cut the tissue into subareas and show them as a layer."""
-        self.start(self._subarea_parts, self._show_layer_of)
+        self.start(self._subarea_parts, lambda parts: self._show_subareas(parts[-1].key))
 
     def show_known(self) -> None:
         """Show what is measured of what is chosen."""
         real = self.place
         self.vessel_form.follow(real)
         self.known = self._recall()
-        if real is not None and "vessels" in self.known and self.vessel_form.mask is None:
-            self.masks.renew(self.known["vessels"], real)
+        self._show_mask()
         profiles = self.profiles
         areas = [choice for choice in _AREAS if choice[1] in {one.area for one in profiles}]
         if areas:
@@ -153,12 +152,10 @@ class PenetrationWidget(MeasuringWidget):
             go_to(self._viewer, real.layer, box)
             self._frame.show(box, real.layer)
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away."""
-        if not self._is_shut_down:
-            self.region_form.shut_down()
-            self.masks.shut_down()
-        super().shut_down()
+        super().end()
+        self.masks.shut_down()
 
     @property
     def profiles(self) -> Sequence[Penetration]:
@@ -166,12 +163,8 @@ class PenetrationWidget(MeasuringWidget):
         return self.known["probe"].profiles if "probe" in self.known else ()
 
     @property
-    def _is_tissue_alone(self) -> bool:
-        return bool(self.region_form.value != FRAME)
-
-    @property
     def _measured_tissue(self) -> RegionMask | None:
-        return self.tissue.mask if self._is_tissue_alone else None
+        return None if self.region_form.value == FRAME else self.tissue.mask
 
     def _lay_out(self) -> None:
         self.reason_label.setWordWrap(True)
@@ -182,7 +175,7 @@ class PenetrationWidget(MeasuringWidget):
             self.reason_label,
             save_button(
                 [
-                    ("Figure …", "PNG or SVG, dark on white", lambda: self.save_plot("penetration", self.profile)),
+                    self.figure_entry("penetration", self.profile),
                     self._to_save("Lengths", "penetration", "CSV of the table above, and why numbers are missing"),
                     self._to_save("Shells", "penetration_shells", "CSV, a row per image, area and shell"),
                     self._to_save("Bands", "penetration_bands", "CSV, a row per image, area and distance band"),
@@ -200,11 +193,10 @@ class PenetrationWidget(MeasuringWidget):
         self.tabs.addTab(stacked([self.vessel_table, self.density_table, save_vessels]), "Vessels")
         self.lay_out([self.pair_form, titled_rows({"Region": self.region_form}), self.vessel_form, self.tabs])
 
-    def _to_save(self, title: str, name: str, tooltip: str) -> tuple[str, str, Callable[[], None]]:
-        return f"{title} …", tooltip, lambda: self.save_rows(title.lower(), self.known.get("tables", {}).get(name, ()))
+    def _to_save(self, title: str, name: str, tooltip: str) -> Entry:
+        return self.table_entry(title, title.lower(), tooltip, lambda: self.known.get("tables", {}).get(name, ()))
 
     def _connect(self) -> None:
-        self.region_form.changed.connect(self.changed)
         self.vessel_form.changed.connect(self.changed)
         self.vessel_form.find_button.changed.connect(self.find_vessels)
         self.masks.edited.connect(self._take_edit)
@@ -213,35 +205,30 @@ class PenetrationWidget(MeasuringWidget):
         self.subarea_button.changed.connect(self.show_subareas)
         self.vessel_table.chosen.connect(self.go_to_vessel)
         self.mouse.clicked.connect(self._select_under_mouse)
-        self.bar.found.connect(self._show_layers)
+        self.bar.found.connect(self._show_subareas)
 
     def _vessels_part(self) -> Part:
         """The part that gives the vessels, if there is all that is to be measured."""
-        real, form = self.place, self.vessel_form
-        if real is None:
-            raise UserError(self.pair_form.problem or "There is no image of one channel: open a slide.")
+        real, form = self.required_place(), self.vessel_form
         if self.real is None and not self.predictions:
             raise UserError(self.pair_form.problem or "There is no probe to measure: open or make a prediction.")
-        if self._is_tissue_alone and self.tissue.mask is None:
-            raise UserError(self.tissue.problem or "The tissue is not known: measure the whole frame.")
         if form.mask is not None:
             return edited_part(self.masks.drawn(form.mask, real), real.slide, self.masks.mark(form.mask))
         if form.stain is None:
             raise UserError(
                 "No layer shows vessels by its name: choose the stain of the vessels, or a mask that you drew."
             )
-        return vessels_part(real.slide, form.stain, self._measured_tissue, form.settings)
+        return vessels_part(form.stain, self._measured_tissue, form.settings)
 
     def _named_parts(self) -> dict[str, Part]:
         vessels, form = self._vessels_part(), self.vessel_form
         background = self.tissue.glass if form.background is None else form.background
         images = self.predictions if self.real is None else (self.real, *self.predictions)
-        return penetration_parts(Chosen(images, form.stain, form.nuclei, self._measured_tissue, background), vessels)
+        return penetration_parts(images, vessels, form.stain, form.nuclei, self._measured_tissue, background)
 
     def _subarea_parts(self) -> list[Part]:
-        vessels, kind, real = self._vessels_part(), self.subarea_box.value, self.place
-        assert real is not None
-        cut = subareas_part(kind, real.slide, vessels, self._measured_tissue)
+        vessels, kind = self._vessels_part(), self.subarea_box.value
+        cut = subareas_part(kind, self.required_place().slide, vessels, self._measured_tissue)
         return [vessels, cut] if kind == BANDS else [cut]
 
     def _recall(self) -> dict[str, Any]:
@@ -266,20 +253,19 @@ class PenetrationWidget(MeasuringWidget):
         colours = {one.name: self.pair_form.colour_of(one) for one in self.predictions}
         self.profile.show_profiles(profiles, colours)
 
-    def _show_layers(self, key: Any) -> None:  # noqa: ANN401 (of any part)
-        """Show masks and subareas as soon as they are found."""
-        real, result = self.real, self.bar.known(key)
-        # meanwhile, another slide may have been chosen, or this one closed
-        if real is None or key[1] != who(real.slide) or real.layer not in self._viewer.layers:
-            return
-        if key[0] == "vessels":
-            self.masks.show_vessels(result, real)
-        elif key[0] == "subareas":
-            self.masks.show_subareas(result, real)
+    def _show_mask(self) -> None:
+        """Show the mask that was found of what is chosen, once: the user may delete its layer."""
+        vessels = self.known.get("vessels")
+        if vessels is not None and vessels is not self._shown_mask and self.vessel_form.mask is None:
+            assert self.place is not None
+            self._shown_mask = vessels
+            self.masks.show_vessels(vessels, self.place)
 
-    def _show_layer_of(self, parts: Sequence[Part]) -> None:
-        """Show again what was found before."""
-        self._show_layers(parts[-1].key)
+    def _show_subareas(self, key: Hashable) -> None:
+        """Show subareas as soon as they are cut, unless something else has been chosen meanwhile."""
+        with contextlib.suppress(UserError, SlideError):
+            if key == self._subarea_parts()[-1].key and self.place is not None:
+                self.masks.show_subareas(self.bar.known(key), self.place)
 
     def _take_edit(self, layer: Labels) -> None:
         real = self.place

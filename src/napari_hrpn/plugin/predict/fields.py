@@ -11,8 +11,8 @@ from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.form_rows import browse_button, choice_field, field_row, set_choices
-from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
+from napari_hrpn.plugin.parts.forms import browse_button, combo_box, field_row, offer
+from napari_hrpn.plugin.parts.messages import UserError, sentence_of
 from napari_hrpn.plugin.predict.run import read_checkpoint
 
 if TYPE_CHECKING:
@@ -147,10 +147,10 @@ class CheckpointField:
         self._choices: list[tuple[str, str | Path]] = [("Bundled, from synthetic tumours", _BUNDLED)]
         self._reading = NewestTask()
         self.chosen: ReadCheckpoint | None = None
-        self.box = choice_field("Checkpoint", _CHECKPOINT_TOOLTIP)
+        self.box = combo_box(_CHECKPOINT_TOOLTIP, title="Checkpoint")
         button = browse_button("Choose a checkpoint file (.safetensors)")
         self.row = field_row("Checkpoint", [self.box, button])
-        set_choices(self.box, self._choices, _BUNDLED)
+        offer(self.box, self._choices, _BUNDLED)
         self.box.changed.connect(self.read)
         button.changed.connect(self._ask)
 
@@ -160,7 +160,7 @@ class CheckpointField:
             # every training calls its checkpoint the same
             title = f"{path.parent.name}/{path.name}" if path.stem == "checkpoint" else path.name
             self._choices.append((title, path))
-        set_choices(self.box, self._choices, path)
+        offer(self.box, self._choices, path)
         self.read()
 
     def read(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Shapes
 
 from napari_hrpn.core import rounded_up
-from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.predict.settings_form import IN_SHAPES, IN_VIEW
 from napari_hrpn.plugin.viewer import file_title, shapes_box, slide_title, visible_box
 from napari_hrpn.plugin.viewer.open_slides import NOT_IN_FILE_NAMES

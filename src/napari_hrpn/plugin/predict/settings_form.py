@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox
 
-from napari_hrpn.plugin.parts.devices import device_choices
+from napari_hrpn.plugin.parts.forms import align_titles, offer
 from napari_hrpn.plugin.parts.messages import ToneLabel
-from napari_hrpn.plugin.parts.options_form import OptionsForm, align_rows, offer
+from napari_hrpn.plugin.parts.options_form import OptionsForm, device_choices
 from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class SettingsForm(OptionsForm):
             "(all shapes of the layer, if none is selected)",
         )
         self.insert(0, self.region_box)
-        align_rows(self)
+        align_titles(self)
         self.fields["resample"].enabled = False
         self.fields["resample"].tooltip += "\nOn by itself where the two differ by more than 5 %"
         offer(self.fields["device"], [("Looking for processors …", "auto")])

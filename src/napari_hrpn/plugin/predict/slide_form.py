@@ -9,8 +9,8 @@ import napari.layers
 from psygnal import Signal
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.form_rows import align_titles, choice_field, form_rows, set_choices
-from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.parts.forms import NO_CHOICE, align_titles, combo_box, form_rows, offer
+from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.predict.fields import PixelSizeField, PlaneField
 from napari_hrpn.plugin.viewer import (
     channel_of,
@@ -74,7 +74,7 @@ class SlideForm:
         self._kept: dict[tuple[object, int], dict[str, int | None]] = {}
         self._sized: object = None
         self._selected: Layer | None = None
-        self.slide_box = choice_field("Slide", SLIDE_TOOLTIP)
+        self.slide_box = combo_box(SLIDE_TOOLTIP, title="Slide")
         self.size_field, self.plane = PixelSizeField(), PlaneField()
         self.role_boxes: dict[str, ComboBox] = {}
         self.rows = form_rows([self.slide_box, self.size_field, self.plane.row])
@@ -106,7 +106,7 @@ class SlideForm:
         self.role_boxes = {}
         for role in (*(role for role in roles if role != "probe"), "probe"):
             tooltip = _TOOLTIPS.get(role, f"Channel that shows {role}")
-            self.role_boxes[role] = box = choice_field(_ROLE_TITLES.get(role, role), tooltip, is_optional=True)
+            self.role_boxes[role] = box = combo_box(tooltip, title=_ROLE_TITLES.get(role, role))
             box.changed.connect(self._keep_roles)
             self.rows.append(box)
         align_titles(self.rows)
@@ -123,7 +123,7 @@ class SlideForm:
         if before != _LOOSE_LAYERS and before is not None:
             # a slide may have been opened again, or have got coarser levels: it is still the one that was chosen
             before = next((slide for slide in slides if is_same_slide(slide, before)), None)
-        set_choices(self.slide_box, choices, choices[0][1] if before is None and choices else before)
+        offer(self.slide_box, choices, choices[0][1] if before is None and choices else before)
         self._offer_channels()
 
     def current_slide(self) -> Slide | None:
@@ -213,7 +213,7 @@ class SlideForm:
                 index = guessed.get(role)
                 value = None if index is None else choices[index][1]
                 is_kept = slide is None and box.value is not None and any(box.value == layer for _, layer in choices)
-                set_choices(box, choices, box.value if is_kept else value)
+                offer(box, [(NO_CHOICE, None), *choices], box.value if is_kept else value)
         self._show_size_and_plane()
         self.changed.emit()
 

@@ -12,15 +12,22 @@ from napari.layers import Shapes
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, begin, once
-from napari_hrpn.plugin.parts.devices import find_devices
+from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
-from napari_hrpn.plugin.parts.folders import FolderField, folder_beside
-from napari_hrpn.plugin.parts.form_rows import field_row, form_rows
-from napari_hrpn.plugin.parts.messages import PROBLEM, TEXT, ToneLabel, time_in_words
+from napari_hrpn.plugin.parts.forms import FolderField, field_row, form_rows
+from napari_hrpn.plugin.parts.messages import (
+    PROBLEM,
+    TEXT,
+    ToneLabel,
+    UserError,
+    is_for_the_user,
+    sentence_of,
+    time_in_words,
+)
+from napari_hrpn.plugin.parts.options_form import find_devices
 from napari_hrpn.plugin.parts.quality_check import QualityLook, findings_tooltip, warnings_of, without_size
-from napari_hrpn.plugin.parts.user_error import UserError, is_for_the_user, sentence_of
-from napari_hrpn.plugin.parts.view_buttons import ViewButtons
+from napari_hrpn.plugin.parts.saving import folder_beside
+from napari_hrpn.plugin.parts.viewer_tools import ViewButtons
 from napari_hrpn.plugin.predict.fields import CheckpointField
 from napari_hrpn.plugin.predict.job import Job, find_job, store_name, with_region
 from napari_hrpn.plugin.predict.run import PredictionProgress
@@ -70,7 +77,8 @@ class PredictWidget(DockedWidget):
         self.view_buttons = ViewButtons(viewer, self._compared)
         self._lay_out()
         self._connect()
-        self._looking = self._look_for_devices()
+        self._looking = NewestTask()
+        self._look_for_devices()
         self.checkpoint_form.read()
 
     @property
@@ -111,7 +119,7 @@ class PredictWidget(DockedWidget):
             self.cancel_button.enabled = False
             self._say("Stopping …")
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away; finished tiles are kept."""
         self._looking.abandon()
         self.checkpoint_form.abandon()
@@ -147,8 +155,8 @@ class PredictWidget(DockedWidget):
         self.predict_button.changed.connect(self.predict)
         self.cancel_button.changed.connect(self.cancel)
 
-    def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_devices), self._take_devices, self._tell_failure, is_polite=False)
+    def _look_for_devices(self) -> None:
+        self._looking.do(once(find_devices), self._take_devices, self._tell_failure, is_polite=False)
 
     def _take_devices(self, devices: tuple[Device, ...]) -> None:
         self._is_ready = True
@@ -291,5 +299,5 @@ class PredictWidget(DockedWidget):
     def _ended(self) -> None:
         self._running = None
         self.progress_panel.stop()
-        self._looking = self._look_for_devices()
+        self._look_for_devices()
         self._update_form()

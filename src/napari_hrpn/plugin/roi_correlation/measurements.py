@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.analysis import RoiImages, RoiMeasurement, colocalize_roi, measure_roi, preview_roi
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.parts.tasks import Finished, Part, in_turn, one_step, who
+from napari_hrpn.plugin.parts.measure_bar import Finished, Part, in_turn, step
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.slides import ChunkCache
 
@@ -170,9 +170,8 @@ def _measurement_part(images: RoiImages, listed: ListedRoi) -> Part:
 
 def colocalization_part(images: RoiImages, listed: ListedRoi) -> Part:
     """Manders and Costes of a region, to be computed in a thread."""
-    key = "colocalization", who(images), listed.digest
     words = f"Computing the co-localisation of {listed.name}"
-    return Part(key, words, _area(listed), lambda _: one_step(_colocalized, images, listed))
+    return step(words, _area(listed), _colocalized, images, listed)
 
 
 def _measure(images: RoiImages, roi: Region) -> Generator[Progress, None, Measured]:

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_hrpn.analysis import random_rois
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.user_error import sentence_of
+from napari_hrpn.plugin.parts.messages import sentence_of
 from napari_hrpn.plugin.roi_correlation.regions import name_last
 from napari_hrpn.plugin.roi_correlation.results import Origin
 from napari_hrpn.plugin.viewer import placement

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, Container, FloatSpinBox, Label, PushButton
+from magicgui.widgets import ComboBox, FloatSpinBox, Label, PushButton
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_hrpn.analysis import RandomRois
-from napari_hrpn.plugin.parts.combo_box import combo_box
-from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.forms import combo_box, field_row, offer, titled_rows
 from napari_hrpn.plugin.parts.messages import TEXT, ToneLabel
 from napari_hrpn.plugin.viewer import KEY
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
 
 if TYPE_CHECKING:
     import napari
-    from magicgui.widgets import Widget
 
     from napari_hrpn.slides import Slide
 
@@ -39,8 +37,7 @@ class RoiForm(QWidget):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self.region_layers = RegionLayers(viewer)
-        self._choices: list[tuple[str, Any]] = []
-        self.layer_box = combo_box(lambda: self._choices, _LAYER_TIP)
+        self.layer_box = combo_box(_LAYER_TIP)
         self.draw_button = PushButton(text="Draw", tooltip="Draw a rectangle in the chosen layer, or in a new one")
         self.import_button = PushButton(
             text="Import…", tooltip="Import regions from GeoJSON, as QuPath exports it, into a new layer"
@@ -48,13 +45,11 @@ class RoiForm(QWidget):
         self.restore_button = PushButton(text="Restore", visible=False)
         self.random_form = _RandomForm()
         self.note_label = ToneLabel(TEXT)
-        row = _row(self.layer_box, self.draw_button, self.import_button, self.restore_button)
+        row = field_row("", [self.layer_box, self.draw_button, self.import_button, self.restore_button])
         row.native.setToolTip(_LAYER_TIP)
-        rows = QWidget()
-        add_row(form_layout(rows), "ROIs", row.native)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (rows, self.random_form, self.note_label):
+        for widget in (titled_rows({"ROIs": row}), self.random_form, self.note_label):
             layout.addWidget(widget)
         self.region_layers.listed.connect(self.refresh)
         self.layer_box.changed.connect(lambda _: self.changed.emit())
@@ -91,12 +86,10 @@ class RoiForm(QWidget):
         layers = sorted(self.region_layers.choices(), key=lambda choice: isinstance(choice[1], Labels))
         drawn = len(self._drawn())
         every = [(f"All {drawn} layers of regions", ALL)] if drawn > 1 else []
-        self._choices = [(_NOTHING_CHOSEN, None), *layers, *every]
+        choices: list[tuple[str, Any]] = [(_NOTHING_CHOSEN, None), *layers, *every]
         shapes = [layer for _, layer in layers if isinstance(layer, Shapes)]
-        is_there = before is not None and any(value is before for _, value in self._choices)
-        with self.layer_box.changed.blocked():
-            self.layer_box.reset_choices()
-            self.layer_box.value = before if is_there else shapes[-1] if shapes else None
+        is_there = before is not None and any(value is before for _, value in choices)
+        offer(self.layer_box, choices, before if is_there else shapes[-1] if shapes else None)
         if self.value is not before:
             self.changed.emit()
 
@@ -180,11 +173,12 @@ class _RandomForm(QWidget):
         return max(1, round(self.height_box.value / down)), max(1, round(self.width_box.value / across))
 
     def _lay_out(self) -> None:
-        form = form_layout(self)
-        add_row(form, "Random", _row(self.width_box, Label(value="×"), self.height_box, self.unit_box).native)
-        form.addRow(_row(self.number_box, self.seed_box, self.tissue_box).native)
-        form.addRow(self.add_button.native)
-        form.addRow(self.note_label)
+        size = field_row("", [self.width_box, Label(value="×"), self.height_box, self.unit_box])
+        numbers = field_row("", [self.number_box, self.seed_box, self.tissue_box])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (titled_rows({"Random": size}), numbers.native, self.add_button.native, self.note_label):
+            layout.addWidget(widget)
 
     def _convert(self, unit: str) -> None:
         before, after = self._per_unit(self._unit), self._per_unit(unit)
@@ -216,9 +210,3 @@ def _number_box(value: int, least: int, most: int, tooltip: str, *, prefix: str 
     # its largest number would make the dock wider
     box.min_width = _BOX_PX
     return box
-
-
-def _row(*fields: Widget) -> Container[Widget]:
-    row = Container(layout="horizontal", widgets=fields, labels=False)
-    row.margins = (0, 0, 0, 0)
-    return row

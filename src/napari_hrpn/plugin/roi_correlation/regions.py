@@ -14,7 +14,7 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import NewestTask, once, soon
-from napari_hrpn.plugin.parts.user_error import sentence_of
+from napari_hrpn.plugin.parts.messages import sentence_of
 from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide, shapes_on_slide
 from napari_hrpn.slides import Annotation, SlideError, included, label_regions
 

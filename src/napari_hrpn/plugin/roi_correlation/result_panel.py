@@ -7,12 +7,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QLabel
 
 from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
 from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, metrics_in
-from napari_hrpn.plugin.parts.combo_box import combo_box
-from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.forms import combo_box, offer, titled_rows
 from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.roi_correlation.density_plot import DensityPlot
 from napari_hrpn.plugin.roi_correlation.results import summary
@@ -36,10 +35,7 @@ class ResultPanel:
         self._names: tuple[str, ...] = ()
         self._title = ""
         self._shape = (0, 0)
-        self.prediction_box = combo_box(
-            lambda: [(name, number) for number, name in enumerate(self._names)],
-            "Whose density is drawn; the numbers are of all predictions",
-        )
+        self.prediction_box = combo_box("Whose density is drawn; the numbers are of all predictions")
         self.plot = DensityPlot()
         self.plot.setToolTip(
             "Pixels by real and predicted grey level: dashed the identity, solid the least-squares line.\n"
@@ -50,8 +46,7 @@ class ResultPanel:
         self.numbers_label = _label("In brackets: 95 % intervals from a spatial block bootstrap, at full resolution")
         self.colocalization_label = _label("Co-localisation as Fiji's Coloc 2 gives it, at full resolution")
         self.doubt_label = ToneLabel()
-        self._choice = QWidget()
-        add_row(form_layout(self._choice), "Plot", self.prediction_box.native)
+        self._choice = titled_rows({"Plot": self.prediction_box})
         labels = self.level_label, self.numbers_label, self.doubt_label, self.colocalization_label
         self.widgets = self._choice, self.plot, *labels
         self._choice.hide()
@@ -66,7 +61,7 @@ class ResultPanel:
     def set_predictions(self, names: Sequence[str], shape: tuple[int, int]) -> None:
         """Offer other predictions, of a slide of this height and width."""
         self._names, self._shape = tuple(names), shape
-        self.prediction_box.reset_choices()
+        offer(self.prediction_box, [(name, number) for number, name in enumerate(names)])
         self._choice.setVisible(len(names) > 1)
 
     def show_region(self, row: RoiRow | None) -> None:

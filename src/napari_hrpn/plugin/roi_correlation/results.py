@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 
 from napari_hrpn.analysis import Colocalization, Manders, MeanAndSd, RandomRois, RoiMeasurement, mean_and_sd
 from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, ROI_FILE, ROI_FIRST, metrics_in
-from napari_hrpn.plugin.parts.numbers_table import NumbersTable, count
+from napari_hrpn.plugin.parts.saving import NumbersTable
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.reports import number
 
@@ -141,7 +141,7 @@ class RoiTable(NumbersTable):
     centred = Signal(int)
 
     def __init__(self) -> None:
-        super().__init__({})
+        super().__init__(())
         self._titles: list[tuple[str, str]] = []
         self._shown: tuple[Sequence[RoiRow], Sequence[str]] = (), ()
         self.more_box = CheckBox(
@@ -238,7 +238,7 @@ def _cell(row: RoiRow, metric: Metric, k: int) -> tuple[str, float | None, str]:
     if found is None:
         return "–" if row.problem else "…", None, row.problem
     if metric.key == "n":
-        return count(int(found.value)), found.value, ""
+        return number(int(found.value)), found.value, ""
     reason = found.reason
     if found.interval is not None:
         reason = found.interval.reason or f"95 % interval from {found.interval.units:.1f} blocks"

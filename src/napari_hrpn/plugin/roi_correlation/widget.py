@@ -14,12 +14,12 @@ from napari_hrpn.analysis import roi_images
 from napari_hrpn.analysis.slide_penetration import ProbeImage
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.parts.arrangement import side_by_side
+from napari_hrpn.plugin.parts.forms import side_by_side
+from napari_hrpn.plugin.parts.measure_bar import Remembered
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, save_button
-from napari_hrpn.plugin.parts.tasks import Remembered
-from napari_hrpn.plugin.parts.user_error import UserError
-from napari_hrpn.plugin.parts.viewer_marks import go_to
+from napari_hrpn.plugin.parts.viewer_tools import go_to
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
 from napari_hrpn.plugin.roi_correlation.exports import Exported, write_roi_figure, write_rois_geojson, write_rois_table
 from napari_hrpn.plugin.roi_correlation.measurements import Measurements, Previews, colocalization_part
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_hrpn.analysis import RoiImages, RoiMeasurement
+    from napari_hrpn.plugin.parts.measure_bar import Part
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
-    from napari_hrpn.plugin.parts.tasks import Part
     from napari_hrpn.plugin.roi_correlation.measurements import Measured
     from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
     from napari_hrpn.slides import Region
@@ -160,17 +160,14 @@ class RoiCorrelationWidget(MeasuringWidget):
         """Ask where to save the regions, and save them."""
         self._save("ROIs", _REGIONS, write_rois_geojson)
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away."""
-        if self._is_shut_down:
-            return
-        super().shut_down()
+        super().end()
         self._table_soon.stop()
         for part in (self.previews, self._measurements, self.maker):
             part.abandon()
         self._rois.leave()
         self._overlay.shut_down()
-        self.roi_form.shut_down()
 
     def _measure_unasked(self) -> None:
         """Regions are measured as they are listed; co-localisation is asked for."""
@@ -188,7 +185,6 @@ class RoiCorrelationWidget(MeasuringWidget):
         self.lay_out((self.pair_form, self.roi_form, *self.panel.widgets, self.table, below, self.panel.summary_label))
 
     def _connect(self) -> None:
-        self.roi_form.changed.connect(self.changed)
         self.roi_form.restore_button.changed.connect(self._rois.restore)
         self._rois.deleted.connect(self.roi_form.offer_restore)
         self._rois.dragged.connect(self._dragged)

@@ -6,9 +6,6 @@ import math
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
-
-from napari_hrpn.plugin.parts.numbers_table import NumbersTable, count
 from napari_hrpn.plugin.threshold_miou.curves import MEAN_IOU, chance_level
 from napari_hrpn.reports import number
 
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.threshold_miou.overlay import View
     from napari_hrpn.slides import Slide
 
-_HEADINGS = {
+HEADINGS = {
     "Prediction": "The predicted layer",
     "Where": "In view at the level that is shown, or all of the region",
     "IoU": "Pixels that reach the threshold in both images, over those that do in any (equation 8 of the paper)",
@@ -30,43 +27,23 @@ _HEADINGS = {
     "n": "Pixels that were compared",
 }
 _IN_VIEW, _IN_REGION = "view", "region"
+LEVEL_TIP = (
+    "The level that was counted: coarse pixels are means of fine ones, and their overlap is another number,\n"
+    "usually a higher one"
+)
 _NOT_IN_VIEW = "In view: nothing; show the layer in two dimensions, and move to the slide."
 
 
-class Numbers(QWidget):
-    """A table with two rows for each prediction, and a line that tells of the levels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = NumbersTable(_HEADINGS)
-        self.level_label = QLabel()
-        self.level_label.setWordWrap(True)
-        self.level_label.setToolTip(
-            "The level that was counted: coarse pixels are means of fine ones, and their overlap is another number,\n"
-            "usually a higher one"
-        )
-        # what is left of the height is for the curves
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.table)
-        layout.addWidget(self.level_label)
-
-    def show_numbers(
-        self, overview: Overview | None, overlaps: Sequence[Overlap], view: View | None, threshold: float
-    ) -> None:
-        """Show overlap at a threshold."""
-        if overview is None:
-            self.table.show_rows(())
-            self.level_label.setText("")
-            return
-        rows = []
-        for index, channel in enumerate(overview.pair.predictions):
-            if view is not None:
-                rows.append(_row(channel.name, _IN_VIEW, view.counts[index], threshold))
-            rows.append(_row(channel.name, _IN_REGION, overlaps[index].counts, threshold))
-        self.table.show_rows(rows)
-        self.level_label.setText(_levels(overview, overlaps, view))
+def number_rows(
+    overview: Overview, overlaps: Sequence[Overlap], view: View | None, threshold: float
+) -> list[list[str | int]]:
+    """Rows under `HEADINGS`: of each prediction what is in view, if it is known, and the region."""
+    rows = []
+    for index, channel in enumerate(overview.pair.predictions):
+        if view is not None:
+            rows.append(_row(channel.name, _IN_VIEW, view.counts[index], threshold))
+        rows.append(_row(channel.name, _IN_REGION, overlaps[index].counts, threshold))
+    return rows
 
 
 def overlap_records(
@@ -80,13 +57,8 @@ def overlap_records(
     ]
 
 
-def _resolution_in_words(downsample: float, slide: Slide) -> str:
-    """What was looked at."""
-    size = "" if slide.pixel_size_um is None else f", {downsample * max(slide.pixel_size_um):.3g} µm pixels"
-    return f"full resolution{size}" if downsample == 1 else f"1/{downsample:.3g} of the resolution{size}"
-
-
-def _levels(overview: Overview, overlaps: Sequence[Overlap], view: View | None) -> str:
+def levels_in_words(overview: Overview, overlaps: Sequence[Overlap], view: View | None) -> str:
+    """Levels whose pixels were counted."""
     slide = overview.pair.real.slide
     if view is None:
         first = _NOT_IN_VIEW
@@ -99,12 +71,18 @@ def _levels(overview: Overview, overlaps: Sequence[Overlap], view: View | None) 
     return f"{first}\nRegion ({overview.region.name}): {_resolution_in_words(coarsest, slide)}{note}."
 
 
-def _row(name: str, where: str, counts: PairCounts, threshold: float) -> list[str]:
+def _resolution_in_words(downsample: float, slide: Slide) -> str:
+    """What was looked at."""
+    size = "" if slide.pixel_size_um is None else f", {downsample * max(slide.pixel_size_um):.3g} µm pixels"
+    return f"full resolution{size}" if downsample == 1 else f"1/{downsample:.3g} of the resolution{size}"
+
+
+def _row(name: str, where: str, counts: PairCounts, threshold: float) -> list[str | int]:
     from napari_hrpn.analysis import iou_at
 
     point = iou_at(counts, threshold)
     shares = ("–" if math.isnan(f) else f"{100 * f:.3g} %" for f in (point.real_fraction, point.predicted_fraction))
-    return [name, where, number(point.iou), number(point.mean_iou), *shares, count(point.n)]
+    return [name, where, number(point.iou), number(point.mean_iou), *shares, point.n]
 
 
 def _records(

@@ -14,11 +14,11 @@ import numpy as np
 
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.parts.compared_region import found_region, region_pairs
-from napari_hrpn.plugin.parts.tasks import Part, who
+from napari_hrpn.plugin.parts.measure_bar import Part, step
 from napari_hrpn.slides import ChunkCache, coarser_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable
+    from collections.abc import Generator
 
     import dask.array as da
     from numpy.typing import NDArray
@@ -179,20 +179,12 @@ def look_over(pair: Pair, title: str, wanted: Wanted, before: Overview | None = 
     return Overview(pair, region, levels, tuple(_overlap(levels.counts(window, k), downsample) for k in every))
 
 
-def full_key(overview: Overview, prediction: int) -> Hashable:
-    """What overlap at full resolution is remembered by."""
-    real, predicted = overview.pair.real, overview.pair.predictions[prediction]
-    slides = who(real.slide), real.channel, who(predicted.slide), predicted.channel
-    return ("overlap", *slides, overview.region.digest)
-
-
 def full_part(overview: Overview, prediction: int) -> Part:
     """Overlap at full resolution, to be measured in a thread."""
     real, predicted, region = overview.pair.real, overview.pair.predictions[prediction], overview.region
     # of both images
     weight = 2.0 * region.bounds(real.slide.shape).area
-    key, words = full_key(overview, prediction), f"Reading {predicted.name}"
-    return Part(key, words, weight, lambda _: full_overlap(real, predicted, region))
+    return step(f"Reading {predicted.name}", weight, full_overlap, real, predicted, region)
 
 
 def full_overlap(

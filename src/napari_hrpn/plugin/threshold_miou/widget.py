@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 import napari.viewer
 from magicgui.widgets import CheckBox
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QLabel
 
 from napari_hrpn.plugin.background import NewestTask, once, soon
-from napari_hrpn.plugin.parts.arrangement import side_by_side
-from napari_hrpn.plugin.parts.combo_box import combo_box
-from napari_hrpn.plugin.parts.form_rows import add_row, form_layout
+from napari_hrpn.plugin.parts.forms import combo_box, offer, side_by_side, titled_rows
 from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
+from napari_hrpn.plugin.parts.messages import UserError, sentence_of
 from napari_hrpn.plugin.parts.plot import short
 from napari_hrpn.plugin.parts.region_form import RegionForm
-from napari_hrpn.plugin.parts.saving import save_button
-from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
+from napari_hrpn.plugin.parts.saving import NumbersTable, save_button
 from napari_hrpn.plugin.threshold_miou.curves import METRICS, Curve, OverlapCurves
-from napari_hrpn.plugin.threshold_miou.numbers import Numbers, overlap_records
-from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_key, full_part, look_over
+from napari_hrpn.plugin.threshold_miou.numbers import HEADINGS, LEVEL_TIP, levels_in_words, number_rows, overlap_records
+from napari_hrpn.plugin.threshold_miou.overlap import Overlap, Overview, full_part, look_over
 from napari_hrpn.plugin.threshold_miou.overlay import COLOURS, MEANINGS, Overlay
 from napari_hrpn.plugin.threshold_miou.threshold_form import ThresholdForm
 from napari_hrpn.slides import SlideError
@@ -30,9 +28,9 @@ from napari_hrpn.slides import SlideError
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from napari_hrpn.plugin.parts.measure_bar import Part
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.plugin.parts.selection import Pair
-    from napari_hrpn.plugin.parts.tasks import Part
 
 _SAVE_BUTTON_PX = 76
 _LONGEST_REGION = 22
@@ -57,14 +55,16 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.overlay_box = CheckBox(
             value=True, text="Show", tooltip="Show in the viewer what reaches the threshold in both images or in one"
         )
-        self.prediction_box = combo_box(self._prediction_choices, "Prediction whose overlap is shown in the viewer")
+        self.prediction_box = combo_box("Prediction whose overlap is shown in the viewer")
         self.threshold_form = ThresholdForm()
         self.metric_box = combo_box(
-            lambda: [(title, metric) for metric, title in METRICS.items()],
             "Overlap of what reaches the threshold, or its mean with that of what does not",
+            [(title, metric) for metric, title in METRICS.items()],
         )
         self.curves = OverlapCurves()
-        self.numbers = Numbers()
+        self.numbers, self.level_label = NumbersTable(HEADINGS.items()), QLabel()
+        self.level_label.setWordWrap(True)
+        self.level_label.setToolTip(LEVEL_TIP)
         self._threshold_soon = soon(self, self._use_threshold)
         self._lay_out()
         self._connect()
@@ -86,7 +86,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         overview = self._overview
         if overview is None:
             return ()
-        known = (self.bar.known(full_key(overview, index)) for index in range(len(overview.overlaps)))
+        known = (self.bar.known(full_part(overview, index).key) for index in range(len(overview.overlaps)))
         return tuple(full or first for full, first in zip(known, overview.overlaps, strict=True))
 
     def parts(self) -> list[Part]:
@@ -113,14 +113,11 @@ class ThresholdMiouWidget(MeasuringWidget):
         elif self._overview is not None:
             self._show_overlaps()
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, and take the layer away."""
-        if self._is_shut_down:
-            return
+        super().end()
         self._threshold_soon.stop()
         self._looking.abandon()
-        super().shut_down()
-        self.region_form.shut_down()
         self.overlay.shut_down()
 
     def save_table(self) -> None:
@@ -137,25 +134,20 @@ class ThresholdMiouWidget(MeasuringWidget):
             ("Table …", "Curves and the numbers at the threshold, as CSV", self.save_table),
             ("Plot …", "The curves, as PNG or SVG", self.save_figure),
         ]
-        rows = QWidget()
-        form = form_layout(rows)
-        add_row(form, "Region", self.region_form)
-        add_row(
-            form,
-            "In the viewer",
-            side_by_side(self.prediction_box.native, self.overlay_box.native, is_second_wide=False),
-        )
+        shown = side_by_side(self.prediction_box, self.overlay_box, is_second_wide=False)
+        rows = titled_rows({"Region": self.region_form, "In the viewer": shown})
         meanings = QLabel(
             "   ".join(f'<span style="color:{COLOURS[label]}">■</span> {text}' for label, text in MEANINGS.items())
         )
         meanings.setToolTip("Colours of the layer in the viewer: true positive, false negative, false positive")
         button = save_button(actions)
         button.setMinimumWidth(_SAVE_BUTTON_PX)
-        plot = side_by_side(self.metric_box.native, button, is_second_wide=False)
-        self.lay_out((self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers))
+        plot = side_by_side(self.metric_box, button, is_second_wide=False)
+        self.lay_out(
+            (self.pair_form, rows, meanings, self.threshold_form, plot, self.curves, self.numbers, self.level_label)
+        )
 
     def _connect(self) -> None:
-        self.region_form.changed.connect(self.changed)
         self.overlay.looked.connect(self._show_numbers)
         self.overlay.removed.connect(self._note_removal)
         self.overlay.failed.connect(self._tell)
@@ -176,17 +168,13 @@ class ThresholdMiouWidget(MeasuringWidget):
         work = once(look_over, pair, self.region_form.title, wanted, self._overview)
         self._looking.do(work, self._take_overview, self._fail_to_look)
 
-    def _prediction_choices(self) -> list[tuple[str, int]]:
-        predictions = () if self._overview is None else self._overview.pair.predictions
-        return [(channel.name, index) for index, channel in enumerate(predictions)]
-
     def _take_overview(self, overview: Overview) -> None:
         before, self._overview = self._overview, overview
         for index, overlap in enumerate(overview.overlaps):
             if overlap.is_full:
-                self.bar.results.keep(full_key(overview, index), overlap)
+                self.bar.results.keep(full_part(overview, index).key, overlap)
         if before is None or before.pair is not overview.pair:
-            self.prediction_box.reset_choices()
+            offer(self.prediction_box, [(one.name, k) for k, one in enumerate(overview.pair.predictions)])
             self.prediction_box.enabled = len(overview.overlaps) > 1
         if not self.bar.is_running:
             self.bar.say("")
@@ -208,7 +196,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.bar.cancel()
         self._overview = self._asked = None
         self.overlay.hide()
-        self.prediction_box.reset_choices()
+        offer(self.prediction_box, ())
         self.threshold_form.use_counts(None)
         self.curves.show_curves((), "")
         self._show_numbers()
@@ -245,11 +233,14 @@ class ThresholdMiouWidget(MeasuringWidget):
         self._show_numbers()
 
     def _show_numbers(self) -> None:
-        view = self.overlay.view
-        is_current = view is not None and view.overview is self._overview
-        self.numbers.show_numbers(
-            self._overview, self.overlaps(), view if is_current else None, self.threshold_form.threshold
-        )
+        overview, view = self._overview, self.overlay.view
+        if overview is None:
+            self.numbers.show_rows(())
+            self.level_label.setText("")
+            return
+        shown = overview, self.overlaps(), view if view is not None and view.overview is overview else None
+        self.numbers.show_rows(number_rows(*shown, self.threshold_form.threshold))
+        self.level_label.setText(levels_in_words(*shown))
 
     def _rows(self) -> list[dict[str, object]]:
         form = self.threshold_form

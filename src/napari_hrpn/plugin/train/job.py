@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_hrpn.core.files import replaced_file
-from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.parts.messages import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path

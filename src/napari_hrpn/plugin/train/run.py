@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.core import relayed
-from napari_hrpn.plugin.parts.devices import find_devices
-from napari_hrpn.plugin.parts.messages import warned_in_form
-from napari_hrpn.plugin.parts.user_error import UserError
+from napari_hrpn.plugin.parts.messages import UserError, warned_in_form
+from napari_hrpn.plugin.parts.options_form import find_devices
 from napari_hrpn.plugin.train.job import FINISHED, RunFolderState, find_place, refuse_other
 from napari_hrpn.plugin.train.preview import PreviewPictures, preview_pictures
 from napari_hrpn.slides import SlideError

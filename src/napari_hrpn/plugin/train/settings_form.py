@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_hrpn.plugin.parts.devices import device_choices
-from napari_hrpn.plugin.parts.options_form import OptionsForm, offer
+from napari_hrpn.plugin.parts.forms import offer
+from napari_hrpn.plugin.parts.options_form import OptionsForm, device_choices
 from napari_hrpn.settings import TrainingSettings, recipe_settings
 from napari_hrpn.settings.networks import NETWORKS
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, begin, soon
-from napari_hrpn.plugin.parts.folders import FolderField, folder_beside
-from napari_hrpn.plugin.parts.form_rows import form_rows
-from napari_hrpn.plugin.parts.messages import breakable, time_in_words
+from napari_hrpn.plugin.background import NewestTask, soon
+from napari_hrpn.plugin.parts.forms import FolderField, form_rows
+from napari_hrpn.plugin.parts.messages import UserError, breakable, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.quality_check import QualityLook, warnings_of_slides, without_size
-from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
+from napari_hrpn.plugin.parts.saving import folder_beside
 from napari_hrpn.plugin.train.job import FINISHED, RunFolderState, TrainingJob
 from napari_hrpn.plugin.train.run import PatchCounts, Prospect, TrainingReadiness, look_ahead
 from napari_hrpn.plugin.train.settings_form import TrainingForm
@@ -54,7 +53,7 @@ class TrainingSetup(QWidget):
         self._is_paused = True
         self._is_checked = False
         self._quality = QualityLook()
-        self._looking: BackgroundRun | None = None
+        self._looking = NewestTask()
         self._place: RunFolderState | None = None
         self.slides_table = SlidesTable(viewer)
         self.training_form = TrainingForm()
@@ -163,15 +162,12 @@ class TrainingSetup(QWidget):
             self.warned.emit(())
             return
         self._show_words("Looking at the slides …")
-        self._looking = begin(partial(look_ahead, job), self._take_prospect, self._take_refusal)
-        self._looking.yielded.connect(self._take_news)
+        self._looking.do(partial(look_ahead, job), self._take_prospect, self._take_refusal, self._take_news)
 
     def _forget_look(self) -> None:
         self._is_checked = False
         self._soon.stop()
-        if self._looking is not None:
-            self._looking.abandon()
-            self._looking = None
+        self._looking.abandon()
 
     def _take_news(self, news: RunFolderState | PatchCounts) -> None:
         if isinstance(news, RunFolderState):
@@ -185,7 +181,6 @@ class TrainingSetup(QWidget):
         self.placed.emit(place)
 
     def _take_prospect(self, prospect: Prospect | None) -> None:
-        self._looking = None
         if prospect is None:
             return
         self._is_checked = True
@@ -194,7 +189,6 @@ class TrainingSetup(QWidget):
         self.warned.emit(prospect.warnings)
 
     def _take_refusal(self, error: BaseException) -> None:
-        self._looking = None
         self.slides_table.set_patch_counts(())
         self.warned.emit(())
         self._show_words(sentence_of(error))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QFocusEvent, QPaintEvent, QWheelEvent
-from qtpy.QtWidgets import QFileDialog, QStyle, QStyleOptionComboBox, QStylePainter, QTableWidgetItem
+from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QTableWidgetItem
 
-from napari_hrpn.plugin.parts.choice_box import ChoiceBox
+from napari_hrpn.plugin.parts.forms import paint_elided
 from napari_hrpn.plugin.parts.messages import WARNING_MARK
 from napari_hrpn.plugin.parts.quality_check import findings_tooltip, warnings_of
 from napari_hrpn.plugin.viewer import slide_label, slide_title
@@ -38,7 +38,7 @@ _NO_CHANNEL = "–"
 _COUNTING, _UNKNOWN = "…", "–"
 _REGION_FILES = "Regions (*.geojson *.json *.tif *.tiff *.png *.npy);;All files (*)"
 _SHORTEST_CONTENTS = 4
-_ARROW_PX, _MARGIN_PX = 16, 4
+_ARROW_PX, _MARGIN_PX, _SCROLL_BAR_PX = 16, 4, 24
 # as flat as the cells beside it, so that the selected row is seen through it; not the list that it opens
 _CELL_STYLE = f"""
 CellBox {{ background: transparent; border: none; padding: 0px {_MARGIN_PX}px; }}
@@ -47,16 +47,53 @@ CellBox::down-arrow {{ width: 8px; height: 8px; }}
 """
 
 
-class CellBox(ChoiceBox):
-    """A drop-down list in a cell; it tells when it has the focus, and the wheel scrolls the table past it."""
+class CellBox(QComboBox):
+    """A drop-down list of named values in a cell; the wheel scrolls the table past it.
 
+    `changed` says that another value was chosen, by the user or because the former one is gone, `focused` that the
+    list has the keyboard.
+    """
+
+    changed = Signal()
     focused = Signal()
 
     def __init__(self, tooltip: str) -> None:
-        super().__init__(tooltip)
+        super().__init__()
+        self._values: list[Any] = []
+        self.setToolTip(tooltip)
+        # long names must not make the dock wider: they are elided, and shown in full in the open list
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(_SHORTEST_CONTENTS)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setStyleSheet(_CELL_STYLE)
+        self.currentIndexChanged.connect(lambda _: self.changed.emit())
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401 (of any kind)
+        """What is chosen; None where there is nothing to choose from."""
+        index = self.currentIndex()
+        return self._values[index] if 0 <= index < len(self._values) else None
+
+    def choose(self, value: object) -> None:
+        """Choose a value, if it is in the list."""
+        if value in self._values:
+            self.setCurrentIndex(self._values.index(value))
+
+    def offer(self, choices: Sequence[tuple[str, Any]], value: object) -> None:
+        """Change the list, and choose a value in it, or the first one."""
+        before = self.value
+        was_blocked = self.blockSignals(True)
+        self.clear()
+        self._values = [value for _, value in choices]
+        self.addItems([title for title, _ in choices])
+        self.choose(value)
+        self.blockSignals(was_blocked)
+        opened = self.view()
+        if opened is not None:
+            opened.setMinimumWidth(opened.sizeHintForColumn(0) + _SCROLL_BAR_PX)
+        if self.value is not before:
+            self.changed.emit()
 
     @property
     def wanted_width(self) -> int:
@@ -65,14 +102,7 @@ class CellBox(ChoiceBox):
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: ARG002, N802
         """Shorten a text that is too long in the middle, where Qt cuts it off."""
-        option = QStyleOptionComboBox()
-        self.initStyleOption(option)
-        room = self.width() - _ARROW_PX - 3 * _MARGIN_PX
-        option.currentText = self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideMiddle, room)
-        painter = QStylePainter(self)
-        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
-        painter.end()
+        paint_elided(self, _ARROW_PX + 3 * _MARGIN_PX)
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802
         """Leave the wheel to the table: nobody wants to change what he scrolls past."""
@@ -80,7 +110,7 @@ class CellBox(ChoiceBox):
             event.ignore()
 
     def focusInEvent(self, event: QFocusEvent | None) -> None:  # noqa: N802
-        """Tell it."""
+        """Emit that the list has the keyboard."""
         super().focusInEvent(event)
         self.focused.emit()
 
@@ -120,7 +150,7 @@ class TrainingRow(QObject):
         self._layers = list(layers)
         files = [(path.name, path) for path in self._files]
         choices = [("everywhere", EVERYWHERE), *layers, *files, ("from file …", FROM_FILE)]
-        self.regions_box.offer(choices, self.regions, keep=False)
+        self.regions_box.offer(choices, self.regions)
 
     def make_role_boxes(self, roles: Sequence[str], target: str) -> dict[str, CellBox]:
         """New boxes for the channels, with the channel that was chosen before or that the name tells."""

@@ -14,7 +14,7 @@ from qtpy.QtCore import QMimeData, Signal
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.parts.user_error import sentence_of
+from napari_hrpn.plugin.parts.messages import sentence_of
 from napari_hrpn.plugin.train.slide_cells import SlideCells
 from napari_hrpn.plugin.train.slide_reading import Opened, SlideReading, Wanted
 from napari_hrpn.plugin.train.slide_row import TrainingRow

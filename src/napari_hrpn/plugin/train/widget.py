@@ -10,11 +10,10 @@ import napari.viewer
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QVBoxLayout
 
-from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
+from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
-from napari_hrpn.plugin.parts.messages import PROBLEM, time_in_words
+from napari_hrpn.plugin.parts.messages import PROBLEM, UserError, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.plot import PlotTheme
-from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.train.job import UNFINISHED, RunFolderState
 from napari_hrpn.plugin.train.page import TrainingPage, TrainingProgress
 from napari_hrpn.plugin.train.run import (
@@ -46,8 +45,7 @@ class TrainWidget(DockedWidget):
         super().__init__()
         self._viewer = viewer
         self._is_ready = False
-        self._run: BackgroundRun | None = None
-        self._reading = NewestTask()
+        self._run, self._reading, self._looking = NewestTask(), NewestTask(), NewestTask()
         self.setup = TrainingSetup(viewer)
         self.page = TrainingPage()
         self.tabs = QTabWidget()
@@ -59,13 +57,13 @@ class TrainWidget(DockedWidget):
         self._lay_out()
         self._connect()
         self._theme = PlotTheme(self, viewer, [self.page.curves])
-        self._looking = self._look_for_devices()
+        self._look_for_devices()
         self._update_buttons()
 
     @property
     def is_running(self) -> bool:
         """Whether a network is being trained."""
-        return self._run is not None
+        return self._run.is_busy
 
     @property
     def message(self) -> str:
@@ -84,13 +82,12 @@ class TrainWidget(DockedWidget):
         self.setup.pause()
         self.progress.start()
         self.progress.say("Checking the slides …")
-        self._run = begin(partial(train, job), self._tell_outcome, self._tell_failure)
-        self._run.yielded.connect(self._show_news)
+        self._run.do(partial(train, job), self._tell_outcome, self._tell_end, self._show_news)
         self._update_buttons()
 
     def stop(self) -> None:
         """End the training after the batch that is being learnt from; everything is kept."""
-        if self._run is not None:
+        if self.is_running:
             self._run.cancel()
             self.stop_button.setEnabled(False)
             self.progress.say("Stopping after this batch …")
@@ -112,17 +109,16 @@ class TrainWidget(DockedWidget):
             return
         self._reading.do(once(load_run, Path(folder)), self._take_run, self._tell_failure)
 
-    def shut_down(self) -> None:
+    def end(self) -> None:
         """End all that runs, before the widget goes away; everything that was reached is kept."""
         self._looking.abandon()
         self._reading.abandon()
         self.setup.shut_down()
         self._theme.stop()
-        if self._run is not None:
+        if self.is_running:
             self._run.abandon()
             if self.parent() is None and self.page.folder is not None:
                 show_info(f"The training was stopped and is kept in {self.page.folder}: Load run … goes on with it.")
-            self._run = None
 
     def _lay_out(self) -> None:
         self.train_button.setToolTip("Start, or go on from the last batch that is kept")
@@ -153,8 +149,8 @@ class TrainWidget(DockedWidget):
         self.setup.judged.connect(self.progress.quality_label.warn)
         self.setup.placed.connect(self._take_place)
 
-    def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_training_readiness), self._take_readiness, self._tell_failure, is_polite=False)
+    def _look_for_devices(self) -> None:
+        self._looking.do(once(find_training_readiness), self._take_readiness, self._tell_failure, is_polite=False)
 
     def _take_readiness(self, readiness: TrainingReadiness) -> None:
         self._is_ready = True
@@ -212,14 +208,15 @@ class TrainWidget(DockedWidget):
 
     def _tell_failure(self, error: BaseException) -> None:
         self.progress.say(sentence_of(error), PROBLEM)
-        if self._run is not None:
-            self._ended()
+
+    def _tell_end(self, error: BaseException) -> None:
+        self._tell_failure(error)
+        self._ended()
 
     def _ended(self) -> None:
-        self._run = None
         self.progress.stop()
         self.setup.go_on()
-        self._looking = self._look_for_devices()
+        self._look_for_devices()
         self._update_buttons()
 
     def _ask_for_run(self) -> None:

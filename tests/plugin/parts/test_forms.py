@@ -2,7 +2,7 @@
 
 import pytest
 
-from napari_hrpn.plugin.parts.folders import FolderField
+from napari_hrpn.plugin.parts.forms import FolderField
 
 
 @pytest.fixture
