@@ -101,7 +101,7 @@ FORMATS = (
 FILE_SUFFIXES = tuple(suffix for row in FORMATS if not row.is_folder for suffix in row.suffixes)
 FOLDER_SUFFIXES = tuple(suffix for row in FORMATS if row.is_folder for suffix in row.suffixes)
 _NAMES = [name for row in FORMATS for name in row.names]
-_FORMAT_NAMES = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
+FORMAT_NAMES = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
 _ENDING = "|".join(re.escape(suffix) for row in FORMATS for suffix in (*row.suffixes, *row.rare_suffixes))
 _SUFFIX_OF_NAME = re.compile(rf"(\.ome)?({_ENDING})$", re.IGNORECASE)
 _LONGEST_PATH_SHOWN = 200
@@ -223,7 +223,7 @@ def _existing(path: Path) -> Path:
         shown = words if len(words) <= _LONGEST_PATH_SHOWN else f"{words[:_LONGEST_PATH_SHOWN]}…"
         raise SlideError(f"There is no file or folder {shown}, expected a slide: check the path.")
     if not path.is_dir() and path.stat().st_size == 0:
-        raise SlideError(f"{path.name} is empty, expected {_FORMAT_NAMES}: copy it again from where it came.")
+        raise SlideError(f"{path.name} is empty, expected {FORMAT_NAMES}: copy it again from where it came.")
     return path
 
 
@@ -236,7 +236,7 @@ def _unknown(place: Location) -> SlideError:
     with place.open("rb") as file:
         beginning = file.read(16)
     what = next((name for start, name in _OTHERS.items() if beginning.startswith(start)), "of an unknown format")
-    return SlideError(f"{place.name} is {what}, expected {_FORMAT_NAMES}: export it as OME-TIFF.")
+    return SlideError(f"{place.name} is {what}, expected {FORMAT_NAMES}: export it as OME-TIFF.")
 
 
 def _format_of(place: Location) -> Format | None:
