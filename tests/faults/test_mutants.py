@@ -22,6 +22,7 @@ from napari_hrpn.models import load_checkpoint, save_checkpoint
 from napari_hrpn.reports.cohort import cohort_differences, cohort_rows, cohort_summary
 from napari_hrpn.reports.folder import read_evaluation
 from napari_hrpn.slides import open_slide, read_geojson, read_regions, region_mask
+from napari_hrpn.slides.formats import FORMATS
 from napari_hrpn.training import RunFolder, RunRequest, SlideEntry, recipe_settings
 from support.mutants import byte_mutants, fault_of, json_bytes, json_mutants
 from support.ome_zarr import write_image
@@ -113,6 +114,15 @@ VALUES: dict[str, Kind] = {
     "GeoJSON": (geojson, lambda path, _: region_mask(read_geojson(path), SHAPE)),
     "run folder": (run_request, lambda path, _: RunFolder(path.parent).request()),
 }
+
+
+# nothing here writes them; damaged ones are in tests/slides
+WITHOUT_MUTANTS = {"ND2", "CZI"}
+
+
+def test_files_of_every_format_are_damaged():
+    names = {row.names for row in FORMATS if not row.is_folder}
+    assert [of_format for of_format in names if not {*BYTES, *WITHOUT_MUTANTS} & {*of_format}] == []
 
 
 def failures(kind: Kind, mutants: Callable[[bytes], object], folder: Path) -> list[str]:

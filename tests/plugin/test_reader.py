@@ -7,11 +7,12 @@ from napari.layers import Layer
 from napari_hrpn.plugin.reader import get_reader, read_slides
 from napari_hrpn.plugin.viewer import channel_of, slide_of, slides_in
 from napari_hrpn.slides import SlideError, SlideWarning
+from napari_hrpn.slides.formats import FILE_SUFFIXES
 from support.object_storage import uploaded
 from support.predictions import make_slide, save_slide
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a.OME.TIFF", "a.ndpi", "a.svs", "a.qptiff", "a.nd2", "a.czi"])
+@pytest.mark.parametrize("name", ["a.OME.TIFF", *(f"a{suffix}" for suffix in FILE_SUFFIXES)])
 def test_files_that_may_be_slides_are_taken_unopened(tmp_path, name):
     assert get_reader(str(tmp_path / name)) is not None
 
