@@ -1,8 +1,7 @@
 """Table of the slide formats, by which `open_slide` recognises a file: names, suffixes, which module reads it.
 
-A new format is one module in this folder, with `read_slide` and `read_series`, and one row of `FORMATS`. What napari
-offers to open, the name of a slide, the list of expected formats in a message and the table in the documentation
-follow from it.
+A new format is one module in this folder, with `read_slide` and `read_series`, and one row of `FORMATS`. The name of a
+slide and the list of expected formats in a message follow from it; tests compare the manifest and the pages with it.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ FORMATS = (
         sign="its first bytes",
         # older ones are JPEG 2000 files
         recognises=lambda place, beginning: (
-            beginning.startswith(b"\xda\xce\xbe\x0a") or (place.suffix.lower() == ".nd2" and b"jP" in beginning)
+            beginning.startswith(b"\xda\xce\xbe\x0a") or (place.suffix.lower() == ".nd2" and beginning[4:6] == b"jP")
         ),
     ),
     Format(
@@ -105,6 +104,7 @@ FORMAT_NAMES = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
 _ENDING = "|".join(re.escape(suffix) for row in FORMATS for suffix in (*row.suffixes, *row.rare_suffixes))
 _SUFFIX_OF_NAME = re.compile(rf"(\.ome)?({_ENDING})$", re.IGNORECASE)
 _LONGEST_PATH_SHOWN = 200
+_BEGINNING_BYTES = 512
 _OTHERS = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -234,7 +234,7 @@ def _unknown(place: Location) -> SlideError:
             "it, or use a copy on this machine."
         )
     with place.open("rb") as file:
-        beginning = file.read(16)
+        beginning = file.read(_BEGINNING_BYTES)
     what = next((name for start, name in _OTHERS.items() if beginning.startswith(start)), "of an unknown format")
     return SlideError(f"{place.name} is {what}, expected {FORMAT_NAMES}: export it as OME-TIFF.")
 
@@ -244,7 +244,7 @@ def _format_of(place: Location) -> Format | None:
     beginning = b""
     if isinstance(place, Path) and not place.is_dir():
         with place.open("rb") as file:
-            beginning = file.read(16)
+            beginning = file.read(_BEGINNING_BYTES)
     return next((row for row in FORMATS if row.recognises(place, beginning)), None)
 
 
