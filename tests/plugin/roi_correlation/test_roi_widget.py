@@ -403,6 +403,14 @@ def test_the_colocalization_layer_is_red_green_and_yellow(drawn, viewer, pixels,
     assert len(widget.pair_form.pair.predictions) == 2
 
 
+def test_a_refusal_goes_when_its_reason_is_gone(widget, viewer, settled):
+    widget.bar.measure_button.click()
+    assert "There is no region to look at" in widget.message
+    viewer.add_shapes([box(50, 150, 50, 150)], **PLACE)
+    settled(widget, 1)
+    assert widget.message == ""
+
+
 def test_an_image_with_pixels_that_are_no_numbers_is_told_of(viewer, pixels, open_widget, settled):
     bad = pixels[2].astype(np.float32)
     bad[100, 100] = np.nan

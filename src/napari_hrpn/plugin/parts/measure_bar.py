@@ -123,6 +123,7 @@ def step(words: str, weight: float, function: Callable[..., Any], *arguments: _V
     """
 
     def begin(results: Mapping[Hashable, Any]) -> Steps:
+        """Call the function, in the thread."""
         known = [results[one.key] if isinstance(one, Part) else one for one in arguments]
         found = function(*known)
         return (yield from found) if isinstance(found, GeneratorType) else found

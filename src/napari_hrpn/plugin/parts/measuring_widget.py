@@ -157,7 +157,9 @@ class MeasuringWidget(DockedWidget):
         try:
             parts = wanted()
         except (UserError, SlideError) as error:
-            self.bar.refuse(str(error))
+            # shown until something changes
+            self._missing = str(error)
+            self.bar.refuse(self._missing)
             return
         if not self.bar.start(parts):
             when_known(parts)

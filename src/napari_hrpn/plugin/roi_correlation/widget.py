@@ -171,6 +171,7 @@ class RoiCorrelationWidget(MeasuringWidget):
 
     def _measure_unasked(self) -> None:
         """Regions are measured as they are listed; co-localisation is asked for."""
+        self._say_missing("")
 
     def _lay_out(self) -> None:
         self.bar.measure_button.setText("Manders and Costes")
