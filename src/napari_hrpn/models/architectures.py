@@ -1,7 +1,7 @@
-"""Table of networks: name, title, settings, and the network that is built of them.
+"""Table of networks: name, title, settings class and network class.
 
-A third network is a file beside `hrpn.py`, its name in `settings/networks.py` and a row here, and a row in
-`training/learners/__init__.py` if it is to be trained. A name that is not in the table is refused.
+To add a network: a file beside `hrpn.py`, its name in `settings/networks.py`, a row here, and a row in
+`training/learners/__init__.py` for its training. A name that is not in the table is refused.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class NetworkSettings(Protocol):
-    """Frozen dataclass from which a network is built."""
+    """Settings of a network: a frozen dataclass from which it is built."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def in_channels(self) -> int:
-        """Input stains."""
+        """Number of input stains."""
         ...
 
     @property
@@ -36,7 +36,7 @@ class NetworkSettings(Protocol):
     def __hash__(self) -> int: ...
 
     def narrowed(self) -> Self:
-        """The same layers with one channel each, which see exactly as far."""
+        """Settings with the same layers but one channel each, which have the same receptive field."""
         ...
 
 
@@ -44,7 +44,7 @@ class NetworkSettings(Protocol):
 class Architecture:
     """A row of the table."""
 
-    name: str  # As checkpoints and training settings have it
+    name: str  # In checkpoints and training settings
     title: str
     settings: type[Any]
     network: Callable[[Any], nn.Module]  # Takes the settings; maps (n, in_channels, y, x) to (n, 1, y, x)
@@ -60,10 +60,10 @@ ARCHITECTURES = {
 
 
 def architecture_of(settings: NetworkSettings) -> Architecture:
-    """Row that some settings belong to."""
+    """Row of the table for the class of some settings."""
     return next(row for row in ARCHITECTURES.values() if row.settings is type(settings))
 
 
 def built(settings: NetworkSettings) -> nn.Module:
-    """Network of some settings, with random weights."""
+    """Network that is built from settings, with random weights."""
     return architecture_of(settings).network(settings)
