@@ -56,4 +56,4 @@ def test_the_blocks_of_each_prediction_are_told():
 
     words = _interval_words({"predictions": {"HRPN": found(751), "GANDA": found(118)}})
     assert words.endswith("blocks: HRPN, tissue 751 px; GANDA, tissue 118 px.")
-    assert _interval_words({"predictions": {"HRPN": found(751)}}).endswith("its blocks: tissue 751 px.")
+    assert _interval_words({"predictions": {"HRPN": found(751)}}).endswith("blocks: tissue 751 px.")
