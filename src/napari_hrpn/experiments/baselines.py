@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 SIGMAS_UM = (0.0, 2.0, 5.0, 10.0, 20.0)
 TILE_PX = 1024
 _STRIP_PX = 2**18
+"""Pixels whose products are summed at once, which limits the memory in double precision."""
 _TRUNCATE = 4.0
 _MOST_SIGMA_PX = 2048
+"""Largest blur: a wrong pixel size would otherwise make the halo larger than the memory."""
 _ASSUMED_UM = 0.3
 """Pixel size of slides without one, as for `Slide.level_for`."""
 
@@ -122,6 +124,7 @@ def blur_moments(
     height, width = slide.slide.shape
     grid = TileGrid(height, width, TILE_PX, halo, 1)
     size = len(slide.inputs) * len(sigmas_um) + 2
+    # every pixel is summed once: the frame is tissue plus the rest
     inside, outside = np.zeros((size, size)), np.zeros((size, size))
     for done, tile in enumerate(grid, start=1):
         columns, core = _columns(slide, tile, halo, sigmas_px), tile.core

@@ -119,6 +119,7 @@ class _StudyRun:
         self._finished = {name: rows for name, rows in kept.items() if rows is not None}
         for slide in self._study.slides:
             open_entry(slide.entry, self._study.reference_settings)
+        # checks read slides, so experiments with equal settings are checked once
         for experiment in {experiment.settings: experiment for experiment in reversed(self._pending)}.values():
             choose_device(experiment.settings.device)
             request = experiment.request

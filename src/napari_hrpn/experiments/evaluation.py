@@ -111,6 +111,7 @@ def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> TissueM
     tissue = tissue_mask(slide.slide, slide.inputs[index])
     if slide.regions is None:
         return tissue
+    # tissue outside the regions was not learnt from, and is not measured either
     common = tissue.intersected(slide.regions)
     return replace(tissue, mask=common.mask, downsample=common.downsample)
 

@@ -170,6 +170,7 @@ def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
     import pandas as pd
 
     table = pd.DataFrame([asdict(row) for row in rows], columns=[column.name for column in fields(ResultRow)])
+    # integers that may be missing, as baselines have no epochs
     table = table.astype(dict.fromkeys(_COUNTS, "Int64"))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _RESULTS
@@ -199,6 +200,7 @@ def read_results(path: str | Path) -> tuple[ResultRow, ...]:
         path,
         dtype=dict.fromkeys(_COUNTS, "Int64"),
         converters=dict.fromkeys(_columns("str"), text_of_cell),
+        # a slide or tumour may be called NA or None
         keep_default_na=False,
         na_values={name: [""] for name in (*_COUNTS, *_NUMBERS)},
     )

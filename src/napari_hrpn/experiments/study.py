@@ -107,6 +107,7 @@ class Study:
     folds: bool = True
 
     def __post_init__(self) -> None:
+        # the first sentence is enough, and later checks rely on earlier ones
         for sentence in self._faults():
             raise StudyError(sentence)
         for model in self.models:
@@ -268,6 +269,7 @@ def study_experiments(study: Study) -> tuple[Experiment, ...]:
             for channels in study.ablations.channels
             for branches in study.ablations.branches
         ]
+    # a cell of the grid may equal a network that is trained already
     first_of_name: dict[str, Experiment] = {}
     for experiment in experiments:
         first_of_name.setdefault(experiment.name, experiment)

@@ -129,6 +129,7 @@ class StudyFolder:
             "validate": fold.validate,
             "measured": [slide.name for slide in fold.measured],
         }
+        # as it will be read back: tuples become lists, so that equal requests compare equal
         plain: dict[str, Any] = json.loads(json.dumps(request))
         return plain
 

@@ -59,14 +59,14 @@ def recorded_request(path: PlaceLike) -> dict[str, Any] | None:
             return None
 
 
-def is_request(found: Mapping[str, Any] | None, request: Mapping[str, Any]) -> bool:
+def is_request(earlier: Mapping[str, Any] | None, request: Mapping[str, Any]) -> bool:
     """Whether a prediction was made from a request."""
-    return found is not None and not _differing(found, request)
+    return earlier is not None and not _differing(earlier, request)
 
 
-def _differing(found: Mapping[str, Any], request: Mapping[str, Any]) -> list[str]:
+def _differing(earlier: Mapping[str, Any], request: Mapping[str, Any]) -> list[str]:
     # a prediction of an earlier version, without a fingerprint, may be resumed
-    return [name for name in differing(found, request) if name != FINGERPRINT or name in found]
+    return [name for name in differing(earlier, request) if name != FINGERPRINT or name in earlier]
 
 
 def _record(path: Location) -> dict[str, Any]:
@@ -78,12 +78,12 @@ def prepare(
     path: Location, request: Mapping[str, Any], title: str, fill: Callable[[Path], None], *, overwrite: bool
 ) -> None:
     """Create a prediction, unless one that was made from the same request exists."""
-    found = recorded_request(path)
-    if is_request(found, request):
+    earlier = recorded_request(path)
+    if is_request(earlier, request):
         return
-    is_there = found is not None or not _is_free(path)
+    is_there = earlier is not None or not _is_free(path)
     if is_there:
-        _refuse_another(path, found, request, title, overwrite=overwrite)
+        _refuse_another(path, earlier, request, title, overwrite=overwrite)
     if isinstance(path, Path):
         _put_in_place(path, fill, overwrite=is_there)
     else:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "napari-hrpn checkpoint 1"
 _MOST_HEADER_BYTES = 16 << 20
+"""Headers have some kilobytes; a damaged file may state any length."""
 _PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
@@ -142,6 +143,7 @@ class Checkpoint:
     @property
     def digest(self) -> str:
         """Short hash of everything that decides a prediction: weights, architecture, scaling."""
+        # titles and metrics of the card may change without changing a prediction
         digest = hashlib.sha256(json.dumps([asdict(self.settings), asdict(self.card.scaling)], sort_keys=True).encode())
         for name in sorted(self.weights):
             digest.update(name.encode())
@@ -236,6 +238,7 @@ def _check_is_safetensors(path: Path) -> None:
             "than the file: it is damaged or not a checkpoint of napari-hrpn, get it again."
         )
         raise CheckpointError(msg)
+    # PyTorch files are zip archives ("PK") or pickles (0x80)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         msg = (
             f"{path.name} is a PyTorch or pickle file, which can run code when it is opened; expected a .safetensors "

@@ -110,6 +110,7 @@ class GANDA(nn.Module):
         Tensor
             Shape (n, 1, y - 2 crop, x - 2 crop), in float32, -1 to 1.
         """
+        # the last 3x3 convolution needs one pixel around its output
         margin = max(0, crop - 1)
         decoded = self._decoded(x, margin)
         # the output stays in single precision, also where the features are computed in 16 bit

@@ -40,6 +40,7 @@ def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) ->
     reach = 16 * stride
     while True:
         radius = _gradient_reach(probe, in_channels, stride, reach)
+        # a field that reaches the end of the strip may be larger
         if radius < reach - stride:
             return radius
         reach *= 2
@@ -85,9 +86,11 @@ def halo_of(settings: NetworkSettings) -> int:
 
 
 def _all_positive(network: nn.Module) -> nn.Module:
+    # in double precision, so that the smallest gradients do not vanish
     probe = copy.deepcopy(network).double().eval()
     with torch.no_grad():
         for parameter in probe.parameters():
+            # averages keep features of order 1 through any number of layers
             parameter.fill_(1 / max(1, parameter[0].numel()))
         for module in probe.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -63,6 +63,7 @@ class IntensityScaling:
 
     def fixed_to(self, low: tuple[float, ...], high: tuple[float, ...]) -> IntensityScaling:
         """Return the scaling as fixed to the percentiles of one slide."""
+        # a channel with equal percentiles must not divide by zero
         scales = tuple(max(h - o, 1e-6) for o, h in zip(low, high, strict=True))
         return replace(self, kind="fixed", offsets=low, scales=scales)
 

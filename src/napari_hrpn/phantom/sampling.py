@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 _ORIGIN = 2**31
+"""Added to rows and columns, since spawn keys must not be negative."""
 _LATTICE_UM = 128.0
 _MARKS = 8
 _FULLEST = 0.9

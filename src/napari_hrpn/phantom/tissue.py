@@ -14,7 +14,9 @@ from napari_hrpn.phantom.settings import PhantomSettings
 
 _EDGE_UM = 4.0
 _RADIUS_SHARE = 0.44
+"""Radius of the tumour as a share of the slide's shorter side."""
 _RIM_SHARE = 0.3
+"""Depth from which tissue may be necrotic, as a share of the radius."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ def _smooth_step(value: np.ndarray) -> np.ndarray:
 
 
 LONGEST_UM = 90.0
+"""Longest vessel, which decides how far outside of a cell vessels are made."""
 _CROWDING = 3.0
 _SOURCE_WALL_UM = 1.5
 

@@ -198,6 +198,7 @@ def _numbers(evaluation: Plain, prediction: Plain, region: str) -> dict[str, flo
 
 
 def _spread(values: Sequence[float]) -> Plain:
+    # a tumour without this number does not count, so n differs between numbers
     known = [value for value in values if math.isfinite(value)]
     interval = tumour_bootstrap(known)
     return {

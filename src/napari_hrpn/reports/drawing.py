@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LONGEST_LINE = 100
+"""Characters of a line; a longer name would leave no room for the plot."""
 
 
 def plain_text(figure: Figure) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     Plain = dict[str, Any]
 
 _HASHED, _MEASURED = 0.05, 0.85
+"""Shares of the progress at which hashing and measuring end."""
 _PACKAGES = (
     "napari-hrpn",
     "numpy",
@@ -186,6 +187,7 @@ def evaluation_request(request: EvaluationRequest) -> Plain:
     if comparison.finished is not None:
         # an unfinished prediction is measured again once it has more tiles
         record["tiles"] = comparison.finished.facts
+    # as it will be read back: tuples become lists, so that equal requests compare equal
     plain: Plain = json.loads(json.dumps(record))
     return plain
 

@@ -26,6 +26,7 @@ _FLOORS = (
     "autofluorescence."
 )
 _MOST_REGIONS = 1000
+"""Regions on a page, which a browser must still open; the tables have all."""
 _SUMMARY = ("n", "pearson_r", "r2", "slope")
 
 

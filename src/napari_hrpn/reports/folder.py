@@ -23,6 +23,7 @@ FORMAT = "napari-hrpn evaluation 1"
 REGIONS = "rois.geojson"
 FIGURES, TABLES, _UNFINISHED = "figures", "tables", "unfinished"
 _REQUEST, _PARTS = "request.json", "parts"
+# names of the fields of a request in messages
 _WORDS = {
     "real": "the real slide or its channel",
     "roles": "the roles of the channels",

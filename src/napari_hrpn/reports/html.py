@@ -40,6 +40,7 @@ class Page:
     """HTML page that is written from top to bottom."""
 
     def __init__(self, title: str) -> None:
+        # ElementTree escapes all texts, so that names of slides and regions cannot add markup
         self._html = Element("html", lang="en")
         head = SubElement(self._html, "head")
         SubElement(head, "meta", charset="utf-8")

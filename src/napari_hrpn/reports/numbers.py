@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MISSING = "–"
 _ROUNDING = 1e-12
+"""Smaller numbers are rounding errors of zero."""
 
 
 def number(value: float | None, digits: int = 3) -> str:

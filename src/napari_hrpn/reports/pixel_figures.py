@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     Plain = dict[str, Any]
 
 _MOST_PANELS, _MOST_LINES = 12, 100
+"""Panels and regions of a figure, beyond which it would be unreadable; the tables have all regions."""
 _CELLS = 256
+"""Cells along an axis of a density, as the analysis counts them."""
 
 
 def pixel_figures(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> list[Drawing]:
@@ -143,6 +145,7 @@ def _histogram(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Dr
             color=colour,
             label=part["name"],
         )
+    # most pixels are dark: a linear axis would not show the bright ones
     axes.set_yscale("log")
     tidy(axes, "grey level", "share of pixels", has_legend=True)
     where = parts[0]["region"]

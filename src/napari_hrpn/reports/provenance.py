@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Location, Slide
 
 _PIECE_BYTES = 2**24
+"""Slides have gigabytes: after each piece, progress is shown and a stop is possible."""
 
 
 def hash_steps(path: Path) -> Iterator[tuple[int, str]]:

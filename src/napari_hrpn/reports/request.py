@@ -136,7 +136,9 @@ def prediction_names(predicted: Sequence[Location], real: Location) -> list[str]
     names = [slide_name(path) for path in predicted]
     rest = [name.removeprefix(slide_name(real)).strip(" ._-") or name for name in names]
     # a cohort matches predictions of several slides by these names, so they should not depend on the slide
+    # a single prediction needs no title to distinguish it
     titled = [_title(path, name) for path, name in zip(predicted, rest, strict=True)] if len(rest) > 1 else rest
+    # names become file names, and some file systems ignore case
     files = {file_name(name).casefold() for name in titled}
     if len(files) == len(titled) and not files.intersection(TAKEN_NAMES):
         return titled

@@ -53,25 +53,25 @@ def _no_region(reason: str) -> Plain:
     return {**dict.fromkeys(metric.key for metric in metrics_in(PAGE)), "n": 0, "reason": reason}
 
 
-def _pixels(found: ComparedPixels) -> Plain:
-    regions = [region for region in (found.tissue, found.frame, *found.rois) if region is not None]
-    test = found.distributions.anderson_darling
+def _pixels(pixels: ComparedPixels) -> Plain:
+    regions = [region for region in (pixels.tissue, pixels.frame, *pixels.rois) if region is not None]
+    test = pixels.distributions.anderson_darling
     return {
-        "name": found.name,
-        "region": found.region,
-        "tissue": None if found.tissue is None else _region(found.tissue),
-        "frame": _region(found.frame),
+        "name": pixels.name,
+        "region": pixels.region,
+        "tissue": None if pixels.tissue is None else _region(pixels.tissue),
+        "frame": _region(pixels.frame),
         "rois": [],
-        "iou_curve": [asdict(point) for point in found.iou],
-        "quantiles": asdict(found.quantiles),
+        "iou_curve": [asdict(point) for point in pixels.iou],
+        "quantiles": asdict(pixels.quantiles),
         "anderson_darling": {
             **fields_of(test, "statistic", "p_value"),
             "capped": bool(test.capped),
             "p_reads": test.capped,
             **fields_of(test, "n", "reason"),
         },
-        "distributions": fields_of(found.distributions, *_DISTANCES),
-        "histogram": fields_of(found.histogram, "edges", "counts"),
+        "distributions": fields_of(pixels.distributions, *_DISTANCES),
+        "histogram": fields_of(pixels.histogram, "edges", "counts"),
         "densities": {region.region: _density(region) for region in regions if region.density is not None},
     }
 
@@ -122,27 +122,27 @@ def _density(region: RegionNumbers) -> Plain:
     return {"range": list(region.density_range), "real": rows, "predicted": columns, "pixels": counts}
 
 
-def _quality(found: SlideQuality) -> Plain:
+def _quality(quality: SlideQuality) -> Plain:
     return {
-        "findings": [asdict(finding) for finding in found.findings],
+        "findings": [asdict(finding) for finding in quality.findings],
         "grey_levels": [
             {"channel": name, **asdict(levels)}
-            for name, levels in zip(found.channel_names, found.grey_levels, strict=True)
+            for name, levels in zip(quality.channel_names, quality.grey_levels, strict=True)
         ],
-        **fields_of(found, "not_checked", "blocks", "pixels"),
+        **fields_of(quality, "not_checked", "blocks", "pixels"),
     }
 
 
-def _vessels(found: VesselFindings) -> Plain:
-    table, cells = found.vessels, found.cells
+def _vessels(findings: VesselFindings) -> Plain:
+    table, cells = findings.vessels, findings.cells
     near: dict[int, Plain] = {}
-    for row in found.penetration.vessels:
+    for row in findings.penetration.vessels:
         columns = near.setdefault(row.label, {})
         columns[f"{row.image} within {row.within_um:g} µm"] = row.mean
         columns[f"n within {row.within_um:g} µm"] = row.n
     return {
-        **fields_of(found, "vessel_threshold", "background", "background_from"),
-        "profiles": [_profile(profile) for profile in found.penetration.profiles],
+        **fields_of(findings, "vessel_threshold", "background", "background_from"),
+        "profiles": [_profile(profile) for profile in findings.penetration.profiles],
         "vessels": [{**asdict(vessel), **near.get(vessel.label, {})} for vessel in table.vessels],
         "density": {
             "vessels": table.n,
@@ -164,19 +164,19 @@ def _profile(profile: Penetration) -> Plain:
     return plain
 
 
-def _patches(found: PatchFindings) -> Plain:
-    real = found.heterogeneity
+def _patches(findings: PatchFindings) -> Plain:
+    real = findings.heterogeneity
     # for each image: its name, the measurement that contains it, and its channel there
-    images = [(role, real, index) for index, role in enumerate(found.roles)]
-    images += [(prediction.name, prediction.heterogeneity, 0) for prediction in found.predictions]
+    images = [(role, real, index) for index, role in enumerate(findings.roles)]
+    images += [(prediction.name, prediction.heterogeneity, 0) for prediction in findings.predictions]
     return {
         "patch_px": real.patch_px,
-        "minimum_tissue": found.minimum_tissue,
+        "minimum_tissue": findings.minimum_tissue,
         "images": [name for name, _, _ in images],
         "channels": {name: measured.channels[index].channel for name, measured, index in images},
-        "thresholds": dict(zip(found.roles, found.thresholds, strict=True)) if found.thresholds else {},
+        "thresholds": dict(zip(findings.roles, findings.thresholds, strict=True)) if findings.thresholds else {},
         "spread": [{"image": name, **_spread(measured.channels[index])} for name, measured, index in images],
-        "agreement": {prediction.name: _patch_agreement(prediction) for prediction in found.predictions},
+        "agreement": {prediction.name: _patch_agreement(prediction) for prediction in findings.predictions},
         "patches": [
             {
                 "row": row,
@@ -206,8 +206,8 @@ def _spread(spread: ChannelHeterogeneity) -> Plain:
     return {**numbers, **spread.moran_columns, "reason": spread.reasons}
 
 
-def _patch_agreement(found: PatchAgreement) -> Plain:
-    icc, test = found.icc, found.test
+def _patch_agreement(agreement: PatchAgreement) -> Plain:
+    icc, test = agreement.icc, agreement.test
     ends = (f"icc_{kind}{end}" for kind in ("a1", "c1") for end in ("", "_low", "_high"))
     return {
         **fields_of(icc, "n", *ends, "confidence"),

@@ -70,6 +70,7 @@ def _region_rows(part: Plain) -> Rows:
         if region is None:
             continue
         row = {"prediction": part["name"], **region}
+        # the column "reason" has the same texts
         row.pop("reasons", None)
         intervals, box = row.pop("intervals", None) or {}, row.pop("box_px", None)
         for key in (metric.key for metric in METRICS if metric.interval):
@@ -90,6 +91,7 @@ def write_tables(tables: Mapping[str, Rows], folder: Path) -> tuple[Path, ...]:
         frame = pd.DataFrame(rows)
         paths += [folder / f"{name}.csv", folder / f"{name}.parquet"]
         with partial_output(paths[-2], None, overwrite=True) as partial:
+            # only texts can be taken for formulas
             texts = frame.select_dtypes(exclude=["number", "bool"]).columns
             shown = frame.assign(**{name: frame[name].map(csv_cell) for name in texts})
             shown.rename(columns=csv_cell).to_csv(partial, index=False, lineterminator="\n")

@@ -229,6 +229,7 @@ def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawin
     limits = contrast_limits(real.slide)[real.channel]
     y, p = _pictures(real, prediction)
     figure, panels = new_figure(11, 2 * (4.9 * panel_ratio(y.shape) + 0.4), 2, 2)
+    # a percentile, so that a few outliers do not make all other differences invisible
     largest = max(1e-6, float(np.nanpercentile(np.abs(p - y), 99.5)))
     for axes, pixels, colours, ends, title in (
         (panels[0], y, "inferno", limits, f"real {probe}"),

@@ -265,6 +265,7 @@ class TrainingSettings:
         if self.patch_px % self.stride:
             msg = f"patches are {self.patch_px} px; expected a multiple of {self.stride} px, the network's stride."
             raise TrainingError(msg)
+        # each device needs at least one patch of every batch
         if self.devices > self.batch:
             msg = f"a batch has {self.batch} patches for {self.devices} devices; expected at least one for each."
             raise TrainingError(msg)
@@ -273,9 +274,11 @@ class TrainingSettings:
     def stride(self) -> int:
         """Pixels of the input per pixel of the network's coarsest part."""
         network = NETWORKS[self.model]
+        # each further branch halves the resolution once more
         return network.stride << (self.branches - 1) if network.has_branches else network.stride
 
 
+# as published by Xu et al. 2023
 _PAPER = TrainingSettings(
     recipe="paper",
     sampling="grid",
@@ -292,6 +295,7 @@ _PAPER = TrainingSettings(
     precision="fp32",
 )
 _FAST = TrainingSettings()
+# as published, as far as it is public: docs/decisions/0007-ganda.md
 _GANDA = replace(
     _PAPER,
     model=GANDA.name,
@@ -303,6 +307,7 @@ _GANDA = replace(
     weight_decay=0.0,
     scaling="full_scale",
 )
+# GANDA keeps its published optimiser and scaling, with the patches and batches of the fast recipe
 _GANDA_FAST = replace(
     _GANDA,
     recipe="fast",

@@ -104,6 +104,7 @@ def _start(count: int, device: str, threads: int | None) -> Any:  # noqa: ANN401
         "scheduler_kwargs": {"dashboard": False},
         "host": "127.0.0.1",
         "security": Security.temporary(),
+        # no limit by dask, which would pause or kill workers: the plan of a slide limits the memory of a tile
         "memory_limit": 0,
         "silence_logs": logging.CRITICAL,
     }

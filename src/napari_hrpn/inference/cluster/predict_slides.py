@@ -86,6 +86,7 @@ def predict_slides(
     from napari_hrpn.inference.cluster.worker import PredictingWorker
 
     machines = Counter(address.rsplit(":", 1)[0] for address in client.nthreads())
+    # workers on one machine share its memory
     neighbours = max(machines.values(), default=1)
     plugin = PredictingWorker(checkpoint, settings or PredictionSettings(), neighbours)
     pool = TaskPool(client, plugin)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     SlideChannel = tuple[int, int]
 
 _OPEN_SLIDES = 4
+# level 1 of zlib is fast, and enough for counts that are mostly zeros
 _PROTOCOL, _FAST = pickle.HIGHEST_PROTOCOL, 1
 
 
