@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from napari_hrpn.phantom import Phantom
     from napari_hrpn.slides import Location, Slide
 
+# channel of the probe in a phantom
 _PROBE = 2
-"""Channel of the probe in a phantom."""
 
 
 def demo(

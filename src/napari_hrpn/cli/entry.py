@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _USER_ERROR = 2
 _INTERRUPTED = 130
 _TERMINATED = 143
+# characters of a path in an error message; longer paths are cut
 _LONGEST_NAME = 120
-"""Characters of a path in an error message; longer paths are cut."""
 _TAKE_ADDRESSES = {"convert", "evaluate", "info", "predict"}
 # an option in the same word as its value, as in --output=~/x or -o~/x
 _OPTION = re.compile(r"--[\w-]+=|-o(?=.)|")

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 SIGMAS_UM = (0.0, 2.0, 5.0, 10.0, 20.0)
 TILE_PX = 1024
+# pixels whose products are summed at once, which limits the memory in double precision
 _STRIP_PX = 2**18
-"""Pixels whose products are summed at once, which limits the memory in double precision."""
 _TRUNCATE = 4.0
+# largest blur: a wrong pixel size would otherwise make the halo larger than the memory
 _MOST_SIGMA_PX = 2048
-"""Largest blur: a wrong pixel size would otherwise make the halo larger than the memory."""
 _ASSUMED_UM = 0.3
 """Pixel size of slides without one, as for `Slide.level_for`."""
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from napari_hrpn.models.architectures import NetworkSettings
 
 _FORMAT = "napari-hrpn checkpoint 1"
+# headers have some kilobytes; a damaged file may state any length
 _MOST_HEADER_BYTES = 16 << 20
-"""Headers have some kilobytes; a damaged file may state any length."""
 _PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 

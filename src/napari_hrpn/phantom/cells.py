@@ -21,8 +21,8 @@ from napari_hrpn.phantom.tissue import (
     vessels_within,
 )
 
+# largest local density of nuclei over their mean density
 _CROWDING = 1.6
-"""Largest local density of nuclei over their mean density."""
 _BRIGHTNESS_SD = 0.25
 _ACTIVITY_SD = 0.6
 _EDGE_UM = 0.5
@@ -128,12 +128,12 @@ def _distance_to_rim(nuclei: Nuclei, nucleus: int, window: SampleGrid) -> tuple[
 
 CELL_PX = 1024
 _LATTICE_PX = 8
+# margin around a cell in penetration lengths; vessels beyond it have no visible effect in the cell
 _MARGIN_PENETRATIONS = 10.0
-"""Margin around a cell in penetration lengths; vessels beyond it have no visible effect in the cell."""
 _LATTICE_MARGIN = 4
 _MARGIN_PX = (_LATTICE_MARGIN - 2) * _LATTICE_PX
+# bounds of the local uptake over its mean, without which the transport would converge slowly
 _UPTAKE_RANGE = (0.3, 2.5)
-"""Bounds of the local uptake over its mean, without which the transport would converge slowly."""
 _AUTOFLUORESCENCE_UM = 40.0
 
 

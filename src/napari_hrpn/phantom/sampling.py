@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
+# added to rows and columns, since spawn keys must not be negative
 _ORIGIN = 2**31
-"""Added to rows and columns, since spawn keys must not be negative."""
 _LATTICE_UM = 128.0
 _MARKS = 8
 _FULLEST = 0.9

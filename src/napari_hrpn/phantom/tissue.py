@@ -13,10 +13,10 @@ from napari_hrpn.phantom.sampling import Bounds, HardCore, Purpose, RandomField,
 from napari_hrpn.phantom.settings import PhantomSettings
 
 _EDGE_UM = 4.0
+# radius of the tumour as a share of the slide's shorter side
 _RADIUS_SHARE = 0.44
-"""Radius of the tumour as a share of the slide's shorter side."""
+# depth from which tissue may be necrotic, as a share of the radius
 _RIM_SHARE = 0.3
-"""Depth from which tissue may be necrotic, as a share of the radius."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,8 @@ def _smooth_step(value: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (1 + np.tanh(value)))
 
 
+# longest vessel, which decides how far outside of a cell vessels are made
 LONGEST_UM = 90.0
-"""Longest vessel, which decides how far outside of a cell vessels are made."""
 _CROWDING = 3.0
 _SOURCE_WALL_UM = 1.5
 

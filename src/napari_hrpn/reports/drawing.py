@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.ticker import Formatter
     from numpy.typing import NDArray
 
+# characters of a line; a longer name would leave no room for the plot
 _LONGEST_LINE = 100
-"""Characters of a line; a longer name would leave no room for the plot."""
 
 
 def plain_text(figure: Figure) -> None:

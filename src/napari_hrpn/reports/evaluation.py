@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
+# shares of the progress at which hashing and measuring end
 _HASHED, _MEASURED = 0.05, 0.85
-"""Shares of the progress at which hashing and measuring end."""
 _PACKAGES = (
     "napari-hrpn",
     "numpy",

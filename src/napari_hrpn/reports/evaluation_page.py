@@ -25,8 +25,8 @@ _FLOORS = (
     "the floor from a section without probe (--background). No number here distinguishes a faint probe from "
     "autofluorescence."
 )
+# regions on a page, which a browser must still open; the tables have all
 _MOST_REGIONS = 1000
-"""Regions on a page, which a browser must still open; the tables have all."""
 _SUMMARY = ("n", "pearson_r", "r2", "slope")
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MISSING = "–"
+# smaller numbers are rounding errors of zero
 _ROUNDING = 1e-12
-"""Smaller numbers are rounding errors of zero."""
 
 
 def number(value: float | None, digits: int = 3) -> str:

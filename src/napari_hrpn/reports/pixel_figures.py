@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
+# panels and regions of a figure, beyond which it would be unreadable; the tables have all regions
 _MOST_PANELS, _MOST_LINES = 12, 100
-"""Panels and regions of a figure, beyond which it would be unreadable; the tables have all regions."""
+# cells along an axis of a density, as the analysis counts them
 _CELLS = 256
-"""Cells along an axis of a density, as the analysis counts them."""
 
 
 def pixel_figures(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> list[Drawing]:

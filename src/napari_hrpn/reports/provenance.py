@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Location, Slide
 
+# slides have gigabytes: after each piece, progress is shown and a stop is possible
 _PIECE_BYTES = 2**24
-"""Slides have gigabytes: after each piece, progress is shown and a stop is possible."""
 
 
 def hash_steps(path: Path) -> Iterator[tuple[int, str]]:
