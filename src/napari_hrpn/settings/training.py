@@ -150,9 +150,7 @@ class TrainingSettings:
         ),
     ] = 4e-3
     momentum: Annotated[float, Option(title="Momentum", help="Momentum of the optimiser.", minimum=0, maximum=1)] = 0.9
-    weight_decay: Annotated[
-        float, Option(title="Weight decay", help="Weight decay of the optimiser.", minimum=0, maximum=10)
-    ] = 1e-2
+    weight_decay: Annotated[float, Option(title="Weight decay", help="Weight decay.", minimum=0, maximum=10)] = 1e-2
     schedule: Annotated[
         Literal["constant", "cosine"],
         Option(
@@ -265,7 +263,6 @@ class TrainingSettings:
         if self.patch_px % self.stride:
             msg = f"patches are {self.patch_px} px; expected a multiple of {self.stride} px, the network's stride."
             raise TrainingError(msg)
-        # each device needs at least one patch of every batch
         if self.devices > self.batch:
             msg = f"a batch has {self.batch} patches for {self.devices} devices; expected at least one for each."
             raise TrainingError(msg)
@@ -278,7 +275,6 @@ class TrainingSettings:
         return network.stride << (self.branches - 1) if network.has_branches else network.stride
 
 
-# as published by Xu et al. 2023
 _PAPER = TrainingSettings(
     recipe="paper",
     sampling="grid",
