@@ -379,7 +379,7 @@ def test_nothing_is_overwritten_unasked(
     assert "exists already" in refusal(capsys, slide.real, slide.good, "--json", there, "-o", tmp_path / "out")
     # before an hour of work, not after it
     inside = there / "in" / "a" / "file.json"
-    assert "is no folder" in refusal(capsys, slide.real, slide.good, "--json", inside, "-o", tmp_path / "out")
+    assert "is not a folder" in refusal(capsys, slide.real, slide.good, "--json", inside, "-o", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert "is a file" in refusal(capsys, slide.real, slide.good, "-o", there)
     (tmp_path / "figures").mkdir()

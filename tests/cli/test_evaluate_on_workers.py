@@ -52,7 +52,7 @@ def resource_trackers() -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "give one of them"),
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "give one of the two"),
         (["--workers", "0"], "--workers"),
         (["--scheduler", "nonsense"], "no scheduler answers at nonsense"),
     ],

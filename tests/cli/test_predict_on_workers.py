@@ -91,7 +91,7 @@ def test_a_slide_that_cannot_be_opened_is_one_line_and_the_others_go_on(folder, 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "give one of them"),
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "give one of the two"),
         (["--workers", "0"], "--workers"),
         (["--scheduler", "nonsense"], "no scheduler answers at nonsense"),
     ],

@@ -221,7 +221,7 @@ def test_one_network_that_fails_does_not_end_the_study(
 
     monkeypatch.setattr(cross_validation, "train_model", fails_once)
     with (
-        pytest.warns(StudyWarning, match="without-T1 has no result, the study goes on: the training diverged"),
+        pytest.warns(StudyWarning, match="without-T1 has no result, the study continues: the training diverged"),
         pytest.raises(IncompleteStudyError, match="1 of 3 networks has no result") as caught,
     ):
         carry_out(study, tmp_path / "out")

@@ -68,7 +68,7 @@ def test_a_slide_says_what_is_special_about_it(folder: Path) -> None:
     ("text", "words"),
     [
         ("networks = ['hrpn']", ("key networks in study.toml", "models")),
-        ("models = 'hrpn'", ("models in study.toml", "a list, each of it text")),
+        ("models = 'hrpn'", ("models in study.toml", "a list, each item text")),
         ("models = ['nonesuch']", ("models of study.toml", "'nonesuch'", "hrpn")),
         ("models = []", ("models of study.toml", "no model")),
         ("recipe = 'slow'", ("study.toml", "'slow'", "paper or fast")),
@@ -103,7 +103,7 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(folder: Path, text: str, 
 @pytest.mark.parametrize(
     ("slide", "words"),
     [
-        ("path = 'T9.ome.tif'", ("path of slide 4", "T9.ome.tif", "not there")),
+        ("path = 'T9.ome.tif'", ("path of slide 4", "T9.ome.tif", "does not exist")),
         ("tumour = 'T9'", ("no path of slide 4",)),
         ("path = 'T1.ome.tif'", ("slide 1 and slide 4", "same image")),
         ("path = 'T1.ome.tif'\nseries = '1'", ("series of slide 4", "a whole number")),

@@ -105,11 +105,11 @@ def test_files_are_those_of_a_single_process(change, card, client, slides, tmp_p
     assert contents(path) == contents(predicted_alone(slides[0], tmp_path, settings, **card))
 
 
-def test_many_slides_pass_by_one_that_breaks_and_few_tasks_are_on_their_way(client, slides, tmp_path, monkeypatch):
-    on_their_way, send = [], TaskPool.send
+def test_many_slides_pass_by_one_that_breaks_and_few_tasks_are_in_flight(client, slides, tmp_path, monkeypatch):
+    in_flight, send = [], TaskPool.send
 
     def counted(crew, *arguments, **options):
-        on_their_way.append(len(crew._on_their_way))
+        in_flight.append(len(crew._in_flight))
         return send(crew, *arguments, **options)
 
     def unreadable():
@@ -130,9 +130,9 @@ def test_many_slides_pass_by_one_that_breaks_and_few_tasks_are_on_their_way(clie
     assert "expected one for each" in errors[5]
     assert not (tmp_path / "x.ome.zarr").exists()
     assert tiles(reports)[-1].finished == 9 + 6 + 1
-    assert max(on_their_way) < TASKS_PER_THREAD * 2
-    # more than one task was on its way; when the workers run dry is a matter of time, which no test can tell
-    assert max(on_their_way) > 1
+    assert max(in_flight) < TASKS_PER_THREAD * 2
+    # more than one task was in flight; when the workers run dry is a matter of time, which no test can tell
+    assert max(in_flight) > 1
 
 
 def test_a_stop_keeps_what_is_finished_and_the_same_call_goes_on(client, slides, alone, tmp_path):
@@ -224,9 +224,9 @@ def test_a_crew_drops_what_no_worker_has_begun(client):
         crew.send(InThisProcess(task))
     for _ in range(2):
         begun.acquire()
-    crew.drop_what_is_not_begun()
+    crew.cancel_waiting()
     go.set()
-    back = [future for _ in range(6) if (future := crew.next_back()) is not None]
+    back = [future for _ in range(6) if (future := crew.next_finished()) is not None]
     assert len(back) == 2
     for future in back:
         crew.fetch(future, "slide.tif")
@@ -304,7 +304,7 @@ def test_workers_share_the_cores_that_torch_would_use_here_as_far_as_they_are_al
 
 def test_an_open_scheduler_is_warned_of(client, monkeypatch):
     monkeypatch.setattr(distributed, "Client", lambda *_, **__: nullcontext(client))
-    with pytest.warns(PredictionWarning, match="takes code from everyone"), cluster_workers("tcp://node1:8786"):
+    with pytest.warns(PredictionWarning, match="runs code of everyone"), cluster_workers("tcp://node1:8786"):
         pass
     with cluster_workers("tls://node1:8786"):
         pass

@@ -134,9 +134,7 @@ def at_work(client: object) -> bool:
 
 def test_two_evaluations_that_share_workers_find_what_one_process_finds(client, folder, alone, monkeypatch):
     waiting, send = [], TaskPool.send
-    monkeypatch.setattr(
-        TaskPool, "send", lambda crew, *task: waiting.append(len(crew._on_their_way)) or send(crew, *task)
-    )
+    monkeypatch.setattr(TaskPool, "send", lambda crew, *task: waiting.append(len(crew._in_flight)) or send(crew, *task))
     wanted = [comparison(folder, name) for name in ("whole", "floating")]
     steps = [evaluate_slide(each, SETTINGS, ("quality",), looks_on_workers(client, slides(each))) for each in wanted]
     reports: list[list[EvaluationReport]] = [[], []]

@@ -55,5 +55,5 @@ def test_the_blocks_of_each_prediction_are_told():
         return {"tissue": {"region": "tissue", "intervals": {"side_px": side_px}}, "frame": {}, "rois": []}
 
     words = _interval_words({"predictions": {"HRPN": found(751), "GANDA": found(118)}})
-    assert words.endswith("its blocks: HRPN, tissue 751 px; GANDA, tissue 118 px.")
-    assert _interval_words({"predictions": {"HRPN": found(751)}}).endswith("its blocks: tissue 751 px.")
+    assert words.endswith("blocks: HRPN, tissue 751 px; GANDA, tissue 118 px.")
+    assert _interval_words({"predictions": {"HRPN": found(751)}}).endswith("blocks: tissue 751 px.")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_hrpn.phantom import Phantom
     from napari_hrpn.slides import Location, Slide
 
+# channel of the probe in a phantom
 _PROBE = 2
 
 
@@ -98,6 +99,7 @@ def _prepare_folder(folder: Path, tumour: dict[str, object], *, overwrite: bool)
         msg = f"{folder} holds {demo_words}; name another folder, or --overwrite it."
         raise CommandError(msg)
     folder.mkdir(parents=True, exist_ok=True)
+    # a slide of another tumour must go; the prediction is replaced later, since it was made from that slide
     (folder / "phantom.ome.tif").unlink(missing_ok=True)
     record.write_text(json.dumps(tumour) + "\n", encoding="utf-8")
 

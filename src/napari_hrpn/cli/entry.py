@@ -32,15 +32,18 @@ if TYPE_CHECKING:
 _USER_ERROR = 2
 _INTERRUPTED = 130
 _TERMINATED = 143
+# characters of a path in an error message; longer paths are cut
 _LONGEST_NAME = 120
 _TAKE_ADDRESSES = {"convert", "evaluate", "info", "predict"}
 # an option in the same word as its value, as in --output=~/x or -o~/x
 _OPTION = re.compile(r"--[\w-]+=|-o(?=.)|")
+# the home folder, a drive of Windows or a network share
 _HOME_OR_DRIVE = re.compile(r"~|[A-Za-z]:[\\/]|\\\\")
 
 app = typer.Typer(
     name="napari-hrpn",
     add_completion=False,
+    # plain text, so that help and errors are the same in every terminal
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -98,6 +101,7 @@ def run(arguments: Sequence[str]) -> int:
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         try:
             _check_addresses(arguments)
+            # not standalone: errors of the parser are raised here instead of printed by it
             return int(
                 app([_with_path(word) for word in arguments], prog_name="napari-hrpn", standalone_mode=False) or 0
             )
@@ -142,6 +146,7 @@ def main() -> None:
         # file names may contain characters that the terminal cannot print
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # ended by an exception, so that locks are released and partial files deleted
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     sys.exit(run(sys.argv[1:]))
 

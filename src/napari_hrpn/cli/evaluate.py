@@ -80,6 +80,7 @@ def evaluate(
     paths = tuple(map(as_location, predicted))
     slide = open_slide(as_location(real), **opening(plane))
     request = _request(slide, channels, paths, name, roi, mask, tumour, settings)
+    # counting pixels needs no GPU
     with stop_on_signals() as stop, processes.connected("cpu") if processes else nullcontext() as client:
         looks = looks_in_threads
         if client is not None:
@@ -89,6 +90,7 @@ def evaluate(
             looks = looks_on_workers(client, [image.slide for image in images])
         steps = write_evaluation(request, folder, overwrite=overwrite, looks=looks)
         written = follow(steps, f"evaluating {slide.source.name}", _progress, stop)
+    # copied once the evaluation is complete, in one step
     if json is not None and json.resolve() != written.json.resolve():
         with partial_output(json, None, overwrite=True) as partial:
             partial.write_bytes(written.json.read_bytes())

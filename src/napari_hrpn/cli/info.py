@@ -62,6 +62,7 @@ def _slide_facts(slide: Slide, series_list: tuple[SeriesInfo, ...]) -> dict[str,
     from napari_hrpn.slides import contrast_limits, guess_roles
 
     finished = slide.finished
+    # the red, green and blue of a photograph are no stains
     guessed = {} if slide.is_brightfield else vars(guess_roles(slide.channel_names))
     roles = {index: role for role, index in guessed.items()}
     return {

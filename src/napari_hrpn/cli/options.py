@@ -162,6 +162,7 @@ def opening(plane: Chosen) -> dict[str, Any]:
 
 
 def _pixel_size(text: str) -> tuple[float, float]:
+    # 0,25 may be meant as 0.25 or as the pair 0 and 25
     if re.fullmatch(r"\s*\d*,\d*\s*", text):
         msg = (
             f"the pixel size {text!r} could be a number with a decimal comma or a pair of numbers; write "

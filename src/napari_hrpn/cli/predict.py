@@ -135,6 +135,7 @@ class _Request:
                 )
                 complete += self._print_result(path, *run_prediction(steps, f"predicting {slide_name(path)}"))
             except Exception as error:
+                # a slide that fails must not stop the others
                 self._fail(path, error)
         return complete
 
@@ -189,6 +190,7 @@ class _Request:
         return is_complete
 
     def _fail(self, path: Location, error: Exception) -> None:
+        # an error without a sentence for the user is a bug, which a traceback should show
         if not is_for_the_user(error):
             raise error
         sentence = str(error)

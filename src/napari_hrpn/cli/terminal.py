@@ -41,6 +41,7 @@ def _one_line(text: str) -> str:
 
 def is_for_the_user(error: BaseException) -> bool:
     """Whether the message of an error is meant for the user, who would only be confused by a traceback."""
+    # errors of this package are ValueErrors with a sentence; those of the parser have format_message
     if isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn."):
         return True
     return isinstance(error, OSError | MemoryError) or hasattr(error, "format_message")

@@ -74,6 +74,7 @@ class Option:
         if value is None or not (self.choices or self.is_number):
             return ""
         if self.is_number and isinstance(value, Real):
+            # comparisons with NaN are false, so NaN is refused
             number = float(value)
             is_right = self.minimum <= number <= self.maximum and self.above < number < math.inf
             is_right &= self.multiple == 1 or number % self.multiple == 0

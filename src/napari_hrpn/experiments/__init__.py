@@ -1,4 +1,4 @@
-"""Studies over tumours: networks and baselines trained, measured on what was held out, and compared."""
+"""Studies over tumours: networks and baselines are trained, measured on held-out tumours, and compared."""
 
 from napari_hrpn.analysis.metrics import STUDY_METRICS as METRICS
 from napari_hrpn.experiments.cross_validation import StudyReport, cross_validate

@@ -1,8 +1,8 @@
 """Baselines that a network has to beat: the mean, blurred inputs fitted by least squares, and single stains.
 
-All of them follow from the sums of products of blurred inputs and target over a slide, `BlurMoments`: a fit from those
-of the slides that it learns from, its agreement from those of the slide that it is applied to. So each slide is read
-once, whatever is fitted and wherever it is measured.
+All of them are computed from sums of products of blurred inputs and target over a slide, `BlurMoments`: a fit from the
+sums of the slides that it learns from, its agreement from the sums of the slide that it is applied to. So each slide is
+read once, for all fits and measurements.
 """
 
 from __future__ import annotations
@@ -30,22 +30,24 @@ if TYPE_CHECKING:
 
 SIGMAS_UM = (0.0, 2.0, 5.0, 10.0, 20.0)
 TILE_PX = 1024
+# pixels whose products are summed at once, which limits the memory in double precision
 _STRIP_PX = 2**18
 _TRUNCATE = 4.0
+# largest blur: a wrong pixel size would otherwise make the halo larger than the memory
 _MOST_SIGMA_PX = 2048
 _ASSUMED_UM = 0.3
-"""Pixel size of slides that do not say theirs, as for `Slide.level_for`."""
+"""Pixel size of slides without one, as for `Slide.level_for`."""
 
 
 @dataclass(frozen=True, eq=False)
 class BlurMoments:
-    """Sums of products over the pixels of a slide, of each two of 1, the k blurred inputs and the target.
+    """Sums over the pixels of a slide of the products of each pair of 1, the k blurred inputs and the target.
 
     Blurred inputs are ordered by input, then by sigma.
     """
 
     tissue: NDArray[np.float64]  # Shape (k + 2, k + 2)
-    frame: NDArray[np.float64]  # The same over all pixels
+    frame: NDArray[np.float64]  # The same sums over all pixels
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,16 @@ class _LinearFit:
 
     name: str  # "mean", "blurred", or "raw" and a role
     weights: tuple[float, ...]  # The intercept first, in grey levels; the others by input, then by sigma
-    # Whether it is in grey levels of the target. A raw stain is not: only its correlation means something
+    # Whether it is in grey levels of the target. A raw stain is not: only its correlation has a meaning
     is_prediction: bool = True
 
 
 def baseline_fits(
     learnt_from: Sequence[BlurMoments], roles: Sequence[str], sigmas_um: Sequence[float]
 ) -> tuple[_LinearFit, ...]:
-    """The mean of the target, its least squares on all blurred inputs, and, where a sigma is 0, each input as it is.
+    """Fits of the target: its mean, least squares on all blurred inputs, and, if a sigma is 0, each input as it is.
 
-    Pixels of the tissue of all slides count together.
+    The pixels of the tissue of all slides are pooled.
     """
     sums = np.sum([moments.tissue for moments in learnt_from], axis=0)
     count = len(sums) - 2
@@ -80,15 +82,16 @@ def baseline_fits(
 
 
 def fit_agreement(fit: _LinearFit, sums: NDArray[np.float64], data_range: float | None) -> Agreement:
-    """Agreement of a fit with the target, over the pixels of some sums, as if each pixel had been predicted.
+    """Agreement of a fit with the target, computed from sums instead of predicted pixels.
 
-    For a raw stain all but the correlation is NaN.
+    For a raw stain all numbers but the correlation are NaN.
     """
+    # fractions are exact: the squared error is a small difference of large sums
     exact = np.vectorize(Fraction, otypes=[object])(sums)
     weights = np.array([Fraction(weight) for weight in fit.weights], object)
     predicted = weights @ exact[:-1]
     squared, real_squared, product = weights @ predicted[:-1], exact[-1, -1], predicted[-1]
-    found = compute(
+    agreement = compute(
         AgreementSums(
             n=round(sums[0, 0]),
             real=exact[0, -1],
@@ -101,9 +104,9 @@ def fit_agreement(fit: _LinearFit, sums: NDArray[np.float64], data_range: float 
         data_range,
     )
     if fit.is_prediction:
-        return found
+        return agreement
     reason = "a raw stain is not in grey levels of the target; only its correlation is given"
-    return replace(found, mse=math.nan, rmse=math.nan, r2=math.nan, psnr_db=math.nan, reason=reason)
+    return replace(agreement, mse=math.nan, rmse=math.nan, r2=math.nan, psnr_db=math.nan, reason=reason)
 
 
 def blur_moments(
@@ -121,6 +124,7 @@ def blur_moments(
     height, width = slide.slide.shape
     grid = TileGrid(height, width, TILE_PX, halo, 1)
     size = len(slide.inputs) * len(sigmas_um) + 2
+    # every pixel is summed once: the frame is tissue plus the rest
     inside, outside = np.zeros((size, size)), np.zeros((size, size))
     for done, tile in enumerate(grid, start=1):
         columns, core = _columns(slide, tile, halo, sigmas_px), tile.core
@@ -132,7 +136,7 @@ def blur_moments(
 
 
 def _least_squares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Solve the normal equations about the means, where little cancels; a constant input gets no weight."""
+    """Solve the normal equations about the means, to lose few digits; a constant input gets no weight."""
     n = max(1.0, sums[0, 0])
     means = sums[0] / n
     centred = sums / n - np.outer(means, means)
@@ -163,21 +167,21 @@ def _columns(
 
 
 def _blurred(image: NDArray[np.float32], sigmas_px: Sequence[tuple[float, float]]) -> list[NDArray[np.float32]]:
-    """Blur by multiplication of spectra: the cost does not grow with sigma. The outer `_radius` pixels are wrong."""
+    """Blur by FFT, whose cost does not grow with sigma; the outer `_radius` pixels are wrong."""
     shape = [fft.next_fast_len(size, real=True) for size in image.shape]
     spectrum, blurred = fft.rfft2(image, shape), []
     for sigma in sigmas_px:
         if not any(sigma):
             blurred.append(image)
             continue
-        along_y, along_x = (_kernel(each, size) for each, size in zip(sigma, shape, strict=True))
+        along_y, along_x = (_kernel(sigma_px, size) for sigma_px, size in zip(sigma, shape, strict=True))
         transfer = fft.fft(along_y)[:, None] * fft.rfft(along_x)
         blurred.append(fft.irfft2(spectrum * transfer, shape)[: image.shape[0], : image.shape[1]])
     return blurred
 
 
 def _kernel(sigma_px: float, size: int) -> NDArray[np.float32]:
-    """The Gaussian that `scipy.ndimage.gaussian_filter` takes, around index 0 of a ring."""
+    """Gaussian kernel of `scipy.ndimage.gaussian_filter`, centred on index 0 with wrap-around."""
     radius = _radius(sigma_px)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma_px, 1e-9)) ** 2)
     kernel = np.zeros(size, np.float32)

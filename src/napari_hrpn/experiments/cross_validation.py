@@ -1,4 +1,4 @@
-"""Cross-validation of a study from its file to one table: train, predict, measure; a stopped study goes on."""
+"""Cross-validation of a study: networks are trained, predict and are measured; a stopped study is resumed."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ _Result = TypeVar("_Result")
 
 _BASELINES = "baselines"
 _TRAINING_SHARE, _PREDICTION_SHARE = 0.9, 0.09
-"""Of the time of an experiment; the rest is measurement."""
+"""Shares of the time of an experiment; the rest is measurement."""
 _FAILURES = (TrainingError, PredictionError, AgreementError, SlideError, CheckpointError)
-"""What ends one experiment, but not the study."""
+"""Errors that end one experiment, but not the study."""
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """How far a study is.
+    """Progress of a study.
 
     Attributes
     ----------
     experiment : str
-        What is being done: the name of a run, or "baselines".
+        Name of the present run, or "baselines".
     done, total : int
-        Finished networks, those of earlier runs included, and all of them.
+        Finished networks, those of earlier runs included, and all networks.
     share : float
-        Of this network, 0 to 1; 1 once it is finished and counted.
+        Finished share of the present network, 0 to 1.
     inner : object
-        What training, prediction or measurement reported, or the tuple of `ResultRow` of a network just finished.
+        Report of the training, prediction or measurement, or the tuple of `ResultRow` of a network just finished.
     """
 
     experiment: str
@@ -67,34 +67,34 @@ def cross_validate(
     Parameters
     ----------
     study : Study
-        What is trained on what; see `read_study`.
+        The study; see `read_study`.
     folder : str or Path
-        Everything goes here. Networks that an earlier run finished are kept, the one it was at goes on.
+        Output folder. Networks that an earlier run finished are kept, and the one that was interrupted is resumed.
     stop : threading.Event, optional
-        Once set, the study ends after the step or tile being computed; the same call goes on from there.
+        Once set, the study ends after the step or tile being computed; the same call resumes it.
 
     Yields
     ------
     StudyReport
-        As it goes.
+        For each report of a training, prediction or measurement.
 
     Returns
     -------
     pathlib.Path or None
-        ``results.csv``, with ``results.parquet`` beside it; None when it was stopped.
+        ``results.csv``, with ``results.parquet`` beside it; None if the study was stopped.
 
     Raises
     ------
     StudyError
-        In one sentence, before any time is spent, when the study cannot work or the folder is another study's.
+        In one sentence, before any training, if the study cannot work or the folder belongs to another study.
     IncompleteStudyError
-        At the end, with the results of all others written, when a network could not be trained or measured.
+        At the end, after the results of all other networks are written, if one could not be trained or measured.
     TrainingError, SlideError, PredictionError
-        Before any time is spent.
+        Before any training.
     """
-    place = StudyFolder(Path(folder))
-    with place.locked():
-        run = _StudyRun(study, place, stop or Event())
+    study_folder = StudyFolder(Path(folder))
+    with study_folder.locked():
+        run = _StudyRun(study, study_folder, stop or Event())
         run.check()
         try:
             return (yield from run.carry_out())
@@ -103,43 +103,45 @@ def cross_validate(
 
 
 class _StudyRun:
-    """One run over a study: what is finished, what failed, and how far it is."""
+    """One run over a study: its finished and failed experiments, and its progress."""
 
-    def __init__(self, study: Study, place: StudyFolder, stop: Event) -> None:
-        self._study, self._place, self._stop = study, place, stop
+    def __init__(self, study: Study, folder: StudyFolder, stop: Event) -> None:
+        self._study, self._folder, self._stop = study, folder, stop
         self._experiments = study_experiments(study)
         self._baselines: tuple[ResultRow, ...] = ()
         self._finished: dict[str, tuple[ResultRow, ...]] = {}
         self._failures: dict[str, str] = {}
 
     def check(self) -> None:
-        """Refuse what cannot work before any of it begins: each slide, and one training of each kind."""
-        self._place.check(self._experiments)
-        found = {experiment.name: self._place.rows(experiment) for experiment in self._experiments}
-        self._finished = {name: rows for name, rows in found.items() if rows is not None}
+        """Check each slide, and one training for each set of settings, before any training begins."""
+        self._folder.check(self._experiments)
+        kept = {experiment.name: self._folder.rows(experiment) for experiment in self._experiments}
+        self._finished = {name: rows for name, rows in kept.items() if rows is not None}
         for slide in self._study.slides:
             open_entry(slide.entry, self._study.reference_settings)
+        # checks read slides, so experiments with equal settings are checked once
         for experiment in {experiment.settings: experiment for experiment in reversed(self._pending)}.values():
             choose_device(experiment.settings.device)
-            asked = experiment.request
-            folder = self._place.run(experiment).path
-            check_training(asked.entries, asked.settings, folder, asked.validate, self._place.patches)
+            request = experiment.request
+            run_folder = self._folder.run(experiment).path
+            check_training(request.entries, request.settings, run_folder, request.validate, self._folder.patches)
 
     def carry_out(self) -> Generator[StudyReport, None, Path]:
         """Baselines, then each network that is not finished."""
-        self._baselines = yield from self._part(
-            _BASELINES, baseline_rows(self._study, self._place), lambda _: 0.0, self._stop
+        self._baselines = yield from self._relayed(
+            _BASELINES, baseline_rows(self._study, self._folder), lambda _: 0.0, self._stop
         )
         for experiment in self._pending:
             try:
-                rows = yield from self._one(experiment)
+                rows = yield from self._trained_and_measured(experiment)
             except _FAILURES as error:
                 self._failures[experiment.name] = str(error)
-                sentence = f"{experiment.name} has no result, the study goes on: {error}"
+                sentence = f"{experiment.name} has no result, the study continues: {error}"
                 warnings.warn(sentence, StudyWarning, stacklevel=2)
                 continue
-            self._place.keep(experiment, rows)
+            self._folder.keep(experiment, rows)
             self._finished[experiment.name] = rows
+            # after each network, so that a study that is stopped has a table of what is finished
             self._write()
             yield StudyReport(experiment.name, len(self._finished), len(self._experiments), 0.0, rows)
         path = self._write()
@@ -151,34 +153,39 @@ class _StudyRun:
     def _pending(self) -> list[Experiment]:
         return [experiment for experiment in self._experiments if experiment.name not in self._finished]
 
-    def _one(self, experiment: Experiment) -> Generator[StudyReport, None, tuple[ResultRow, ...]]:
-        asked, folder, cache = experiment.request, self._place.run(experiment).path, self._place.patches
+    def _trained_and_measured(self, experiment: Experiment) -> Generator[StudyReport, None, tuple[ResultRow, ...]]:
+        request, run_folder = experiment.request, self._folder.run(experiment).path
         training = train_model(
-            asked.entries, folder, asked.settings, validate=asked.validate, cache=cache, stop=self._stop
+            request.entries,
+            run_folder,
+            request.settings,
+            validate=request.validate,
+            cache=self._folder.patches,
+            stop=self._stop,
         )
-        # a training that is to stop keeps its state first, so it is run to its end
-        result = yield from self._part(experiment.name, training, _share)
+        # a training saves its state when it is stopped, so its generator must not be closed before its end
+        result = yield from self._relayed(experiment.name, training, _share)
         if self._stop.is_set():
             raise Stopped
         if result.checkpoint is None:
-            raise TrainingError(result.reason or "the training left no checkpoint.")
+            raise TrainingError(result.reason or "the training has made no checkpoint.")
         measuring = network_rows(experiment, result, self._study.reference_settings, self._stop)
-        return (yield from self._part(experiment.name, measuring, _share))
+        return (yield from self._relayed(experiment.name, measuring, _share))
 
-    def _part(
+    def _relayed(
         self,
         name: str,
         steps: Generator[_Report, None, _Result],
         share: Callable[[_Report], float],
         stop: Event | None = None,
     ) -> Generator[StudyReport, None, _Result]:
-        """Pass the reports of a piece of work on as those of the study."""
+        """Run a piece of work, with its reports passed on as reports of the study."""
         done, total = len(self._finished), len(self._experiments)
         return (yield from relayed(steps, lambda report: StudyReport(name, done, total, share(report), report), stop))
 
     def _write(self) -> Path:
         finished = [self._finished.get(experiment.name, ()) for experiment in self._experiments]
-        return write_results((row for rows in (self._baselines, *finished) for row in rows), self._place.path)
+        return write_results((row for rows in (self._baselines, *finished) for row in rows), self._folder.path)
 
     def _complaint(self, path: Path) -> str:
         name, sentence = next(iter(self._failures.items()))
@@ -190,7 +197,7 @@ class _StudyRun:
 
 
 def _share(report: object) -> float:
-    """Share of an experiment that is done when its training, prediction or measurement reports."""
+    """Finished share of an experiment at a report of its training, prediction or measurement."""
     if isinstance(report, StepReport | EpochReport):
         seconds = report.seconds if isinstance(report, StepReport) else report.record.seconds
         return _TRAINING_SHARE * seconds / max(1e-9, seconds + report.seconds_left)

@@ -1,4 +1,4 @@
-"""Rows of a study's result: trained networks and baselines, measured on the slides that a fold holds out."""
+"""Measurement of trained networks and baselines on the slides that a fold holds out, as rows of the results."""
 
 from __future__ import annotations
 
@@ -59,11 +59,13 @@ def network_rows(
     for measured in fold.measured:
         slide = open_entry(measured.entry, settings)
         path = result.folder / _PREDICTIONS / f"{measured.name}.ome.zarr"
-        # blank tiles are not filled: what is measured is the network, and where glass begins depends on its inputs
-        how = PredictionSettings(device=settings.device, skip_blank=False)
+        # glass is computed, not filled: where it begins depends on the inputs, so networks would not be comparable
+        prediction_settings = PredictionSettings(device=settings.device, skip_blank=False)
         roles = dict(zip(settings.channels, slide.inputs, strict=True))
-        # a prediction by an earlier checkpoint of this run may go
-        report = yield from predict_slide(slide.slide, checkpoint, path, how, roles=roles, overwrite=True, stop=stop)
+        # a prediction by an earlier checkpoint of this run may be replaced
+        report = yield from predict_slide(
+            slide.slide, checkpoint, path, prediction_settings, roles=roles, overwrite=True, stop=stop
+        )
         if stop.is_set() and not report.complete:
             raise Stopped
         if not report.complete:
@@ -94,15 +96,15 @@ def _measured_numbers(
 
 
 def baseline_rows(study: Study, folder: StudyFolder) -> Generator[Progress, None, tuple[ResultRow, ...]]:
-    """Fit and measure the baselines on every fold; each slide is read once, ever."""
+    """Fit and measure the baselines on every fold; the sums over a slide are kept, so that it is read only once."""
     settings, moments = study.reference_settings, {}
     for slide in study.slides:
-        found = folder.moments(slide, settings)
-        if found is None:
+        slide_moments = folder.moments(slide, settings)
+        if slide_moments is None:
             opened = open_entry(slide.entry, settings)
-            found = yield from blur_moments(opened, measured_tissue(opened, settings))
-            folder.keep_moments(slide, settings, found)
-        moments[slide.name] = found
+            slide_moments = yield from blur_moments(opened, measured_tissue(opened, settings))
+            folder.keep_moments(slide, settings, slide_moments)
+        moments[slide.name] = slide_moments
     return tuple(row for fold in study_folds(study) for row in _baselines_of(fold, moments, settings))
 
 
@@ -124,17 +126,18 @@ def _baselines_of(fold: Fold, moments: Mapping[str, BlurMoments], settings: Trai
 
 
 def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> RegionMask:
-    """What counts as tissue when a slide is measured."""
+    """Tissue mask for the measurement of a slide, within its regions if there are any."""
     index = settings.channels.index("nuclei") if "nuclei" in settings.channels else 0
     tissue = tissue_mask(slide.slide, slide.inputs[index])
     if slide.regions is None:
         return tissue
+    # tissue outside the regions was not learnt from, and is not measured either
     common = tissue.intersected(slide.regions)
     return replace(tissue, mask=common.mask, downsample=common.downsample)
 
 
 def _training_columns(result: TrainingResult, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a training took, as columns of the result."""
+    """Time, memory and size of a training, as columns of the results."""
     history = result.history
     speed = [record.patches_per_second for record in history]
     return {

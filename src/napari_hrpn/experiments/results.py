@@ -1,4 +1,4 @@
-"""Results of a study: a row per network or baseline, slide and region, as CSV and Parquet, and means over slides."""
+"""Results of a study: a row per network or baseline, slide and region, as CSV and Parquet, and their means."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import MeanAndSd
 
 _NETWORK = ("model", "channels", "branches", "ablation", "part", "region")
-"""Columns that rows of one mean have in common."""
+"""Columns that are equal in all rows that are averaged."""
 _RESULTS = "results.csv"
 
 
 @dataclass(frozen=True)
 class ResultRow:
-    """How well one network predicts one slide.
+    """Agreement of one network or baseline with one slide.
 
     Attributes
     ----------
@@ -34,35 +34,35 @@ class ResultRow:
     channels : str
         Input stains, joined by "+".
     branches : int or None
-        Of HRPN.
+        Number of branches of HRPN; None for other models.
     ablation : bool
         Whether channels or branches differ from the study's own.
     fold : str
         The tumour that was held out, or "final".
     slide, tumour : str
-        What was measured.
+        The slide that was measured, and its tumour.
     part : str
         "validation" or "test".
     chose_checkpoint : bool
-        Whether this tumour also decided which epoch was kept, so that the figures are not unbiased.
+        Whether this tumour also decided which epoch was kept, so that the numbers are biased.
     region : str
         "tissue" or "frame".
     mse, rmse, r2, psnr_db, pearson_r : float
-        As in `Agreement`; NaN for what does not exist.
+        As in `Agreement`; NaN if undefined.
     n : int
-        Pixels.
+        Number of pixels.
     data_range : float
         MAX of the PSNR.
     seconds : float
-        Of the training; NaN for baselines, as are all that follow.
+        Time of the training; NaN for baselines, which have none of the following numbers either.
     patches_per_second : float
-        Trained on, mean over the epochs.
+        Speed of the training, mean over the epochs.
     peak_memory_mb : float
-        Largest of the training, in 10^6 bytes.
+        Peak memory of the training, in 10^6 bytes.
     epochs, best_epoch : int or None
-        Finished, and the one that was kept.
+        Number of finished epochs, and the epoch that was kept.
     parameters : int or None
-        Of the network that predicts.
+        Number of parameters of the network that predicts.
     note : str
         Why the training ended early, or why a number is missing.
     more : mapping of str to float
@@ -106,12 +106,12 @@ class ResultRow:
         return cells | {metric.key: self.metric(metric.key) for metric in metrics_in(STUDY)}
 
     def plain(self) -> dict[str, Any]:
-        """The row for JSON, which knows neither NaN nor infinity."""
+        """Return the row for JSON, which has neither NaN nor infinity."""
         return {name: _for_json(value) for name, value in self.cells().items()}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> ResultRow:
-        """The row that `plain` was made from."""
+        """Return the row that `plain` was made from."""
         numbers = {name: math.nan if plain[name] is None else float(plain[name]) for name in _NUMBERS}
         return _row_of({**plain, **numbers})
 
@@ -147,13 +147,13 @@ class SummaryRow:
     chose_checkpoint : bool
         Whether any of the slides also decided which epoch was kept.
     slides, tumours : int
-        How many; the tumour is the unit, slides of one tumour are not independent.
+        Number of slides and of tumours; the tumour is the unit, since slides of one tumour are not independent.
     metrics : mapping of str to MeanAndSd
-        By the name of the column: mse, rmse, r2, psnr_db, pearson_r.
+        Metrics by column: mse, rmse, r2, psnr_db, pearson_r.
     parameters : int or None
-        Of the network.
+        Number of parameters of the network.
     seconds, patches_per_second, peak_memory_mb : float
-        Mean over the trainings; of the memory the largest.
+        Means over the trainings; for the memory, the maximum.
     """
 
     model: str
@@ -178,9 +178,9 @@ def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
     Parameters
     ----------
     rows : iterable of ResultRow
-        In any order.
+        Rows in any order.
     folder : pathlib.Path
-        Where to.
+        Output folder.
 
     Returns
     -------
@@ -192,6 +192,7 @@ def write_results(rows: Iterable[ResultRow], folder: Path) -> Path:
     columns = [column.name for column in fields(ResultRow) if column.name != "more"]
     columns += [metric.key for metric in metrics_in(STUDY)]
     table = pd.DataFrame([row.cells() for row in rows], columns=columns)
+    # integers that may be missing, as baselines have no epochs
     table = table.astype(dict.fromkeys(_COUNTS, "Int64"))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _RESULTS
@@ -221,6 +222,7 @@ def read_results(path: str | Path) -> tuple[ResultRow, ...]:
         path,
         dtype=dict.fromkeys(_COUNTS, "Int64"),
         converters=dict.fromkeys(_columns("str"), text_of_cell),
+        # a slide or tumour may be called NA or None
         keep_default_na=False,
         na_values={name: [""] for name in (*_COUNTS, *_NUMBERS, *STUDY_METRICS)},
     )
@@ -234,13 +236,13 @@ def summarised(rows: Iterable[ResultRow]) -> tuple[SummaryRow, ...]:
     Parameters
     ----------
     rows : iterable of ResultRow
-        A study's.
+        Rows of a study.
 
     Returns
     -------
     tuple of SummaryRow
-        In the order in which they first occur. The spread is between slides (between folds, as a fold has one
-        tumour), not the uncertainty of the mean.
+        In the order in which networks, parts and regions first occur. The spread is between slides (between folds, as
+        a fold has one tumour), not the uncertainty of the mean.
     """
     groups: dict[tuple[object, ...], list[ResultRow]] = {}
     for row in rows:
@@ -249,18 +251,17 @@ def summarised(rows: Iterable[ResultRow]) -> tuple[SummaryRow, ...]:
 
 
 def ablation_rows(rows: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
-    """Rows of the ablation grid: HRPN on the folds on which parts of it were taken away.
+    """Rows of the ablation grid: HRPN, as a whole and with parts taken away, on the folds of the ablations.
 
     Parameters
     ----------
     rows : sequence of ResultRow
-        A study's.
+        Rows of a study.
 
     Returns
     -------
     tuple of ResultRow
-        The study's own HRPN on those folds among them; few inputs and branches first. Empty where the study has no
-        ablations.
+        Few inputs and branches first; empty if the study has no ablations.
     """
     folds = {(row.fold, row.part) for row in rows if row.ablation}
     chosen = [row for row in rows if row.model == HRPN.name and (row.fold, row.part) in folds]

@@ -1,6 +1,6 @@
-"""A study: tumours, folds over them, models, ablations, and the networks that follow from these.
+"""Study of several tumours: folds over them, models and ablations, and the networks to be trained.
 
-Whatever a study says that cannot be meant is refused here, in a sentence that names the key and the file.
+A study that makes no sense is refused here, in a sentence that names the key and the file.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class StudyError(ValueError):
 
 
 class IncompleteStudyError(StudyError):
-    """A study came to its end, but some of its networks have no result; the table of the others is in ``args[1]``."""
+    """A study has ended, but some of its networks have no result; the table of the others is in ``args[1]``."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class StudyWarning(UserWarning):
-    """A study goes on, but one of its experiments does not."""
+    """One experiment of a study has failed, and the study continues without it."""
 
 
 @dataclass(frozen=True)
 class Ablations:
-    """Which parts of HRPN are taken away, in all combinations.
+    """Grid of ablations of HRPN: all combinations of input stains and numbers of branches.
 
     Attributes
     ----------
@@ -58,9 +58,9 @@ class StudySlide:
     Attributes
     ----------
     name : str
-        Different for every slide of the study, and fit for a file's name.
+        Name that no other slide of the study has, usable as a file name.
     entry : SlideEntry
-        The slide.
+        Path, tumour, channels and regions.
     """
 
     name: str
@@ -69,7 +69,7 @@ class StudySlide:
 
 @dataclass(frozen=True)
 class Study:
-    """What is trained on what, and measured on what.
+    """Slides, tumours, models, settings and ablations of a study.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Study:
     slides : tuple of StudySlide
         All slides.
     title : str
-        For people.
+        Title for people.
     test : tuple of str
         Tumours that are never trained on and never choose an epoch.
     models : tuple of str
@@ -86,11 +86,11 @@ class Study:
     recipe : str
         "paper" or "fast".
     validate : str
-        Tumour that chooses the epoch of the final model; the last one that is not for testing where left out.
+        Tumour that chooses the epoch of the final model; if empty, the last one that is not for testing.
     settings : mapping of str to object
         Fields of `TrainingSettings` that differ from the recipe's; those of one model under its name.
     ablations : Ablations or None
-        None: no ablations.
+        The ablation grid; None for no ablations.
     folds : bool
         Leave each tumour out in turn; otherwise only the final model and the ablations are trained.
     """
@@ -107,6 +107,7 @@ class Study:
     folds: bool = True
 
     def __post_init__(self) -> None:
+        # the first sentence is enough, and later checks rely on earlier ones
         for sentence in self._faults():
             raise StudyError(sentence)
         for model in self.models:
@@ -131,7 +132,7 @@ class Study:
 
     @property
     def reference_settings(self) -> TrainingSettings:
-        """Settings whose inputs and target decide tissue and baselines: those of the first model."""
+        """Settings of the first model, whose inputs and target decide tissue and baselines for all models."""
         return self.settings_for(self.models[0])
 
     def slides_of(self, tumours: Sequence[str]) -> tuple[StudySlide, ...]:
@@ -139,7 +140,7 @@ class Study:
         return tuple(slide for slide in self.slides if slide.entry.tumour_id in tumours)
 
     def settings_for(self, model: str) -> TrainingSettings:
-        """Settings of a model as the study has them, before any ablation.
+        """Settings of a model in the study, before any ablation.
 
         Parameters
         ----------
@@ -149,12 +150,12 @@ class Study:
         Returns
         -------
         TrainingSettings
-            The recipe's, with the study's changes.
+            Settings of the recipe, with the changes of the study.
 
         Raises
         ------
         StudyError
-            When a value is out of its range.
+            If a value is out of its range.
         """
         of_model = self.settings.get(model, {})
         changes = {name: value for name, value in self.settings.items() if name not in NETWORKS}
@@ -165,7 +166,7 @@ class Study:
             raise StudyError(msg) from error
 
     def with_settings(self, **changes: object) -> Study:
-        """Return the study with settings that hold for all its models, whatever its file says."""
+        """Return the study with settings that override those of its file for all models."""
         kept = {
             name: {key: value for key, value in values.items() if key not in changes}
             for name, values in self.settings.items()
@@ -174,13 +175,13 @@ class Study:
         return replace(self, settings={**self.settings, **kept, **changes})
 
     def _faults(self) -> Iterator[str]:
-        """Sentences on what cannot be meant; each relies on what those before it refuse."""
-        file, there = self.source.name, {slide.entry.tumour_id for slide in self.slides}
+        """Sentences on what is wrong; each check relies on the checks before it."""
+        file, tumours = self.source.name, {slide.entry.tumour_id for slide in self.slides}
         if not self.models or set(self.models) - set(NETWORKS) or len(set(self.models)) < len(self.models):
-            found = ", ".join(map(repr, self.models)) or "no model"
-            yield f"models of {file} is {found}; expected one or more of {', '.join(NETWORKS)}, each once."
+            models = ", ".join(map(repr, self.models)) or "no model"
+            yield f"models of {file} is {models}; expected one or more of {', '.join(NETWORKS)}, each once."
         for tumour in self.test:
-            if tumour not in there:
+            if tumour not in tumours:
                 yield f"test of {file} names the tumour {tumour!r}, which no slide is from: correct it."
         if len(self.tumours) < 2:
             yield (
@@ -194,30 +195,31 @@ class Study:
                 f"validate of {file} is {self.validate!r}; expected one of the tumours that are not for testing: "
                 f"{', '.join(self.tumours)}."
             )
-        folders = Counter(readable(tumour).casefold() for tumour in there)
-        alike = [tumour for tumour in sorted(there) if folders[readable(tumour).casefold()] > 1]
+        # run folders are named after tumours, and some file systems do not distinguish upper and lower case
+        folders = Counter(readable(tumour).casefold() for tumour in tumours)
+        alike = [tumour for tumour in sorted(tumours) if folders[readable(tumour).casefold()] > 1]
         if alike:
             yield f"the tumours {' and '.join(alike)} of {file} differ too little for names of folders."
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A division of the tumours."""
+    """A split of the tumours into training, validation and measurement."""
 
     name: str  # The tumour that is held out, or "final"
-    part: Literal["validation", "test"]  # What the measured slides are for
-    slides: tuple[StudySlide, ...]  # What training sees: learnt from, or deciding which epoch is kept
-    validate: str  # The tumour among them that decides
-    measured: tuple[StudySlide, ...]  # What the network is measured on
+    part: Literal["validation", "test"]  # Purpose of the measured slides
+    slides: tuple[StudySlide, ...]  # Slides of the training, and those of the tumour that chooses the epoch
+    validate: str  # The tumour among them that chooses the epoch
+    measured: tuple[StudySlide, ...]  # Slides that the network is measured on
 
     @property
     def learnable(self) -> tuple[StudySlide, ...]:
-        """Slides that a fit without epochs may learn from: all that training sees, less what is measured."""
+        """Slides for fits without epochs: those of training and validation, without the measured ones."""
         return tuple(slide for slide in self.slides if slide not in self.measured)
 
     @property
     def entries(self) -> tuple[SlideEntry, ...]:
-        """Slides for the training."""
+        """Entries for the training; the measured slides of a test are marked, so that they are kept out."""
         seen = tuple(replace(slide.entry, part="auto") for slide in self.slides)
         held_out = self.measured if self.part == "test" else ()
         return (*seen, *(replace(slide.entry, part="test") for slide in held_out))
@@ -225,24 +227,24 @@ class Fold:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One network to train, and where to measure it."""
+    """One network to train and to measure."""
 
-    name: str  # Of its folder
+    name: str  # Name of its folder
     fold: Fold
     settings: TrainingSettings
     ablation: bool = False  # Whether channels or branches differ from the study's own
 
     @property
     def request(self) -> RunRequest:
-        """What the experiment asks of the training."""
+        """Request for the training."""
         return RunRequest(self.fold.entries, self.settings, self.fold.validate)
 
 
 def study_folds(study: Study) -> tuple[Fold, ...]:
     """Leave one tumour out at a time, then train on all and test.
 
-    A tumour that is held out also decides, as published, which epoch is kept, so its figures are not unbiased. In the
-    fold "final", all tumours that are not for testing are seen, one of them decides, and the others are measured.
+    A tumour that is held out also decides, as published, which epoch is kept, so its numbers are biased. The fold
+    "final" trains on the tumours that are not for testing, except one that chooses the epoch, and measures the others.
     """
     seen = study.slides_of(study.tumours)
     left_out = study.tumours if study.folds else ()
@@ -255,8 +257,8 @@ def study_folds(study: Study) -> tuple[Fold, ...]:
 def study_experiments(study: Study) -> tuple[Experiment, ...]:
     """All networks that a study trains, in order: each model on each fold, then the ablation grid of HRPN.
 
-    The grid is on the final fold, or on the first where there is nothing to test on. A cell of it that is the study's
-    own model is trained once.
+    The grid is trained on the final fold, or on the first fold if there are no test tumours. The cell that equals the
+    study's own model is trained once.
     """
     folds = study_folds(study)
     experiments = [_experiment(fold, study.settings_for(model)) for model in study.models for fold in folds]
@@ -267,6 +269,7 @@ def study_experiments(study: Study) -> tuple[Experiment, ...]:
             for channels in study.ablations.channels
             for branches in study.ablations.branches
         ]
+    # a cell of the grid may equal a network that is trained already
     first_of_name: dict[str, Experiment] = {}
     for experiment in experiments:
         first_of_name.setdefault(experiment.name, experiment)
@@ -283,5 +286,5 @@ def _experiment(fold: Fold, settings: TrainingSettings, base: TrainingSettings |
 
 
 def readable(name: str) -> str:
-    """A name that every file system takes."""
+    """File name that every file system accepts, made from a name."""
     return re.sub(r"[^\w.+]+", "-", name).strip(".-") or "unnamed"

@@ -1,4 +1,4 @@
-"""Study file in TOML, checked: every key is known and of its type, every file exists."""
+"""Study file in TOML, with a check that every key is known and of its type, and that every file exists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ABLATIONS = {"channels": list[str], "branches": list[int]}
 
 
 def read_study(path: str | Path) -> Study:
-    """Read a study's file.
+    """Read the file of a study.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def read_study(path: str | Path) -> Study:
     Returns
     -------
     Study
-        Checked: all files are there, no tumour is on both sides.
+        The study; all its files exist, and no tumour is used for both training and testing.
 
     Raises
     ------
     StudyError
-        In one sentence that names the key and the file.
+        If the file is wrong; the sentence names the key and the file.
     """
     path = user_path(path)
     content = _content(path)
@@ -64,8 +64,8 @@ def read_study(path: str | Path) -> Study:
 
 def _content(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():
-        # a pipe would be waited for, and a device may have no end
-        msg = f"the study {path} is no file; expected a TOML file."
+        # reading a pipe would block, and a device may have no end
+        msg = f"the study {path} is not a file; expected a TOML file."
         raise StudyError(msg)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -73,19 +73,19 @@ def _content(path: Path) -> dict[str, Any]:
         msg = f"the study {path} cannot be read ({error.strerror}); expected a TOML file."
         raise StudyError(msg) from error
     except (ValueError, RecursionError) as error:
-        # besides what tomllib has an error for, numbers and nesting that Python has none for
+        # besides its own errors, tomllib raises others for numbers and nesting that Python cannot handle
         msg = f"the study {path.name} is not TOML ({error}); expected keys, [tables] and [[slide]] tables."
         raise StudyError(msg) from error
 
 
 def _check_table(table: dict[str, Any], known: dict[str, Any], where: str, path: Path) -> None:
     for key, value in table.items():
-        place = f"{key}{f' of {where}' if where else ''} in {path.name}"
+        location = f"{key}{f' of {where}' if where else ''} in {path.name}"
         if key not in known:
-            msg = f"there is a key {place} that is not known; expected {', '.join(known)}."
+            msg = f"there is an unknown key {location}; expected {', '.join(known)}."
             raise StudyError(msg)
         if not _fits(value, known[key]):
-            msg = f"{place} is {value!r}; expected {_words(known[key])}."
+            msg = f"{location} is {value!r}; expected {_type_words(known[key])}."
             raise StudyError(msg)
 
 
@@ -94,22 +94,23 @@ def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 (a type, as it is w
     if origin is Literal:
         return value in inner
     if origin is UnionType:
-        return any(_fits(value, each) for each in inner)
+        return any(_fits(value, member) for member in inner)
     if origin in (list, tuple):
-        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
+        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
+    # to Python, true and false are whole numbers
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, (int, float) if kind is float else origin or kind)
 
 
-def _words(kind: Any) -> str:  # noqa: ANN401 (a type, as it is written in an annotation)
+def _type_words(kind: Any) -> str:  # noqa: ANN401 (a type, as it is written in an annotation)
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
         return " or ".join(map(repr, inner))
     if origin is UnionType:
-        return _words(next(each for each in inner if each is not NoneType))
+        return _type_words(next(member for member in inner if member is not NoneType))
     if origin in (list, tuple):
-        return f"a list, each of it {_words(inner[0])}"
+        return f"a list, each item {_type_words(inner[0])}"
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
     return names[origin or kind]
 
@@ -128,7 +129,7 @@ def _entry(table: dict[str, Any], where: str, path: Path) -> SlideEntry:
 
 
 def _named(entries: list[SlideEntry]) -> tuple[StudySlide, ...]:
-    """Give each slide a name of its own: that of its file, with its tumour and a number only where files are alike."""
+    """Give each slide a unique name: that of its file, with tumour and number only if file names are equal."""
     names = [readable(slide_name(entry.path)) for entry in entries]
     if not _all_differ(names):
         names = [f"{readable(entry.tumour_id)}-{name}" for entry, name in zip(entries, names, strict=True)]
@@ -144,7 +145,7 @@ def _all_differ(names: list[str]) -> bool:
 def _existing(name: str, key: str, path: Path) -> Path:
     found = (path.parent / user_path(name, path.parent)).absolute()
     if not found.exists():
-        msg = f"{key} in {path.name} is {name}, which is not there; expected a path relative to {path.name}."
+        msg = f"{key} in {path.name} is {name}, which does not exist; expected a path relative to {path.name}."
         raise StudyError(msg)
     return found
 

@@ -1,4 +1,4 @@
-"""Folder of a study: one run folder per network, and what is finished of what is asked for."""
+"""Folder of a study: one run folder per network, and the record of what is finished."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 _FORMAT = "napari-hrpn experiment 1"
 _METRICS = "metrics.json"
 _ANYWHERE = ("device",)
-"""Settings that do not change what is learnt."""
+"""Settings that do not change the trained network, and may differ when a study is resumed."""
 
 
 class StudyFolder:
-    """Where a study is kept."""
+    """Folder that holds the runs, patches, baselines and results of a study."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,11 +43,11 @@ class StudyFolder:
         return RunFolder(self.path / "runs" / experiment.name)
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other programs from carrying out a study here at the same time."""
+        """Lock the folder against other programs, for the length of a block."""
         return locked_folder(self.path, StudyError, "carrying out a study in", "study")
 
     def check(self, experiments: Sequence[Experiment]) -> None:
-        """Refuse to go on where what is there was made from something else."""
+        """Refuse a folder with a run that was made from other slides, tumours or settings."""
         for experiment in experiments:
             run, finished = self.run(experiment), self._finished(experiment)
             if finished is not None:
@@ -55,7 +55,7 @@ class StudyFolder:
             else:
                 begun = run.request()
                 differs = begun is not None and not begun.matches(experiment.request)
-                difference = "it began with other slides or settings" if differs else ""
+                difference = "it was begun with other slides or settings" if differs else ""
             if difference:
                 msg = (
                     f"{run.path} was made from another study ({difference}); choose another folder, restore the study, "
@@ -64,21 +64,21 @@ class StudyFolder:
                 raise StudyError(msg)
 
     def rows(self, experiment: Experiment) -> tuple[ResultRow, ...] | None:
-        """Rows of a finished experiment; None where it is not finished."""
-        found = self._finished(experiment)
-        return None if found is None else tuple(map(ResultRow.from_plain, found["rows"]))
+        """Rows of a finished experiment; None if it is not finished."""
+        record = self._finished(experiment)
+        return None if record is None else tuple(map(ResultRow.from_plain, record["rows"]))
 
     def keep(self, experiment: Experiment, rows: Sequence[ResultRow]) -> None:
-        """Mark an experiment as finished; the last thing that is written of it."""
+        """Mark an experiment as finished; this record is written last, after all its other files."""
         content = {"format": _FORMAT, "request": self._request(experiment), "rows": [row.plain() for row in rows]}
         save_json(self.run(experiment).path / _METRICS, content)
 
     def moments(self, slide: StudySlide, settings: TrainingSettings) -> BlurMoments | None:
-        """Sums of a slide for the baselines; None where they are not kept, or of another slide or settings."""
-        found = saved_json(self._baseline(slide), StudyError)
-        if found is None or found.get("request") != self._moments_request(slide, settings):
+        """Sums of a slide for the baselines; None if there are none, or they are of another slide or settings."""
+        record = saved_json(self._baseline(slide), StudyError)
+        if record is None or record.get("request") != self._moments_request(slide, settings):
             return None
-        return BlurMoments(np.array(found["tissue"]), np.array(found["frame"]))
+        return BlurMoments(np.array(record["tissue"]), np.array(record["frame"]))
 
     def keep_moments(self, slide: StudySlide, settings: TrainingSettings, moments: BlurMoments) -> None:
         """Keep the sums of a slide for the baselines."""
@@ -97,7 +97,7 @@ class StudyFolder:
         }
 
     def _identity(self, slide: StudySlide) -> str:
-        """Fingerprint of a slide and its regions."""
+        """Hash of a slide's identity and its regions."""
         if slide.name not in self._identities:
             entry = slide.entry
             opened = slide_identity(open_slide(entry.path, series=entry.series, z=entry.z, t=entry.t))
@@ -107,11 +107,11 @@ class StudyFolder:
 
     def _finished(self, experiment: Experiment) -> dict[str, Any] | None:
         path = self.run(experiment).path / _METRICS
-        found = saved_json(path, StudyError)
-        if found is not None and found.get("format") != _FORMAT:
-            msg = f"{path} is not of a study by this program; choose another folder for the study."
+        record = saved_json(path, StudyError)
+        if record is not None and record.get("format") != _FORMAT:
+            msg = f"{path} was not written by a study of this program; choose another folder for the study."
             raise StudyError(msg)
-        return found
+        return record
 
     def _request(self, experiment: Experiment) -> dict[str, Any]:
         fold = experiment.fold
@@ -129,13 +129,14 @@ class StudyFolder:
             "validate": fold.validate,
             "measured": [slide.name for slide in fold.measured],
         }
+        # as it will be read back: tuples become lists, so that equal requests compare equal
         plain: dict[str, Any] = json.loads(json.dumps(request))
         return plain
 
 
-def _difference(found: dict[str, Any], asked: dict[str, Any]) -> str:
-    for name in differing(found["settings"], asked["settings"]):
-        return f"{name} was {found['settings'].get(name)}, now it is {asked['settings'].get(name)}"
-    for name in differing(found["slides"], asked["slides"]):
+def _difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:
+    for name in differing(earlier["settings"], now["settings"]):
+        return f"{name} was {earlier['settings'].get(name)}, now it is {now['settings'].get(name)}"
+    for name in differing(earlier["slides"], now["slides"]):
         return f"the slide {name} is new, gone or changed"
-    return "other tumours were held out" if differing(found, asked) else ""
+    return "other tumours were held out" if differing(earlier, now) else ""

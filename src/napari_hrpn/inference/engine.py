@@ -1,6 +1,6 @@
-"""Tile engine that reads, computes and writes side by side, whatever the size of the slide.
+"""Tile engine that reads, computes and writes in parallel, for slides of any size.
 
-Each tile passes three small pools of threads: readers, the network, a writer. Few tiles are on their way at once, so
+Each tile passes three small pools of threads: readers, the network, a writer. Few tiles are in flight at once, so
 memory stays constant, and a tile is reported only when it is on disk.
 """
 
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     Focus = Callable[[], tuple[float, float] | None]
 
 READERS = 2
-# one is written, one computed, one read ahead: more would go on where the user no longer looks
+# one tile is written, one computed, one read ahead; with more, tiles would still be computed where the user has left
 IN_FLIGHT = 3
 DECODING_THREADS = 8
 KEPT_BYTES = 64 << 20
-"""Two rows of chunks of 512 px and 16 bit, two stains, on a slide 16,000 px wide: what rows of tiles share."""
+"""Memory for chunks that rows of tiles share: two rows of 512 px and 16 bit, two stains, on a slide 16,000 px wide."""
 THREAD_NAME = "napari-hrpn"
 
 
@@ -59,11 +59,11 @@ class TileReport:
     Attributes
     ----------
     tile : Tile
-        Which one.
+        The tile.
     finished, total : int
-        Tiles on disk, those of earlier runs included, and tiles wanted.
+        Tiles on disk, those of earlier runs included, and all tiles of the prediction.
     pixels : int
-        How many of it were computed; the others hold no tissue and were filled.
+        Pixels of the tile that were computed; the others hold no tissue and were filled.
     seconds : float
         Time since the start of this run.
     seconds_left : float or None
@@ -80,30 +80,30 @@ class TileReport:
 
 @dataclass(frozen=True)
 class PredictionReport:
-    """What a run did, and where its time went; the parts overlap, so they may add up to more than `seconds`.
+    """Result of a run and how its time was spent; the parts overlap, so they may add up to more than `seconds`.
 
     Attributes
     ----------
     path : pathlib.Path or UPath
         The prediction.
     finished, total : int
-        Tiles on disk and tiles wanted.
+        Tiles on disk and all tiles of the prediction.
     complete : bool
         Whether the whole slide is predicted.
     core, halo : int
         Side of a core and width of the halo in pixels.
     device : str
-        Where the network ran.
+        Device that ran the network.
     pixels_kept, pixels_run : int
-        Predicted pixels of this run's computed tiles, and pixels that the network saw for them.
+        Predicted pixels of this run's computed tiles, and pixels that the network ran on for them.
     seconds : float
-        The whole run.
+        Time of the whole run.
     seconds_reading, seconds_waiting, seconds_computing, seconds_writing : float
-        Reading and decoding; the network waiting for pixels; in the network; writing.
+        Time for reading and decoding; of the network waiting for pixels; of the network computing; for writing.
     unknown_px : tuple of int
         For each input, the pixels of this run's computed tiles that are not grey levels (see `Sampling`).
     checkpoint : str
-        Title of what it is made with.
+        Title of the checkpoint.
     """
 
     path: Location
@@ -140,22 +140,22 @@ def predict_slide(
     Parameters
     ----------
     slide : Slide
-        What to predict.
+        Slide to predict.
     checkpoint : Checkpoint
-        What to predict it with.
+        Network to predict it with.
     store : str, pathlib.Path or UPath
-        Folder of the predicted slide, an OME-Zarr, or its address in object storage. One that an earlier run left
-        unfinished is completed.
+        Folder of the predicted slide, an OME-Zarr, or its address in object storage. A prediction that an earlier run
+        left unfinished is completed.
     settings : PredictionSettings, optional
-        How.
+        How to predict it.
     roles : mapping of str to int, optional
-        Channel of each input role, such as ``{"nuclei": 0, "vessels": 1}``; guessed from the names where left out.
+        Channel of each input role, such as ``{"nuclei": 0, "vessels": 1}``; guessed from the names if left out.
     overwrite : bool
         Replace a prediction made from another slide, checkpoint or settings.
     focus : callable, optional
         Returns the (y, x) in full-resolution pixels whose tiles come next, or None; called from another thread.
     stop : threading.Event, optional
-        Once set, the run ends: what is computed is given up, what is written is kept; the same call goes on from there.
+        Once set, the run ends: tiles in flight are given up, written ones are kept; the same call resumes from them.
 
     Yields
     ------
@@ -165,7 +165,7 @@ def predict_slide(
     Returns
     -------
     PredictionReport
-        What was done, and where the time went.
+        What was done, and how the time was spent.
 
     Raises
     ------
@@ -188,35 +188,36 @@ def predict_slide(
 
 
 def _tile_by_tile(run: TilePipeline, tally: Tally, focus: Focus) -> Generator[TileReport, None, None]:
-    """Keep a few tiles on their way through the pools, and report each as it arrives on disk."""
-    tiles, on_their_way = list(tally.pending), deque[Future[TileReport]]()
+    """Keep a few tiles in flight through the pools, and report each once it is on disk."""
+    tiles, in_flight = list(tally.pending), deque[Future[TileReport]]()
     with (
         ThreadPoolExecutor(READERS, THREAD_NAME) as readers,
+        # the only heap whose freed blocks glibc keeps for the next tile
         thread_on_main_heap(THREAD_NAME) as network,
         ThreadPoolExecutor(1, THREAD_NAME) as writer,
     ):
         try:
             while True:
-                while tiles and len(on_their_way) < IN_FLIGHT and not run.stopping:
+                while tiles and len(in_flight) < IN_FLIGHT and not run.stopping:
                     tile = _next_tile(tiles, focus())
                     read = readers.submit(run.read, tile)
                     predicted = network.submit(_predicted, run, tile, read)
-                    on_their_way.append(writer.submit(_recorded, run, tally, tile, predicted))
-                if not on_their_way:
+                    in_flight.append(writer.submit(_recorded, run, tally, tile, predicted))
+                if not in_flight:
                     return
                 try:
-                    report = on_their_way.popleft().result()
+                    report = in_flight.popleft().result()
                 except Stopped:
                     continue
                 yield report
         except BaseException:
-            # only what the pools have begun comes to its end
+            # tiles that wait in the pools are given up; leaving the block waits for those that run
             run.halted.set()
             raise
 
 
 def _next_tile(tiles: list[Tile], focus: tuple[float, float] | None) -> Tile:
-    """Take the tile that is nearest to where the user looks."""
+    """Take the tile that is nearest to the centre of the user's view."""
     if focus is None:
         return tiles.pop(0)
     return tiles.pop(min(range(len(tiles)), key=lambda number: tiles[number].core.distance_to(*focus)))
@@ -233,7 +234,7 @@ def _recorded(run: TilePipeline, tally: Tally, tile: Tile, predicted: Future[NDA
 
 
 class Tally:
-    """The tiles of a plan, and which of them are on disk: the one place where finished tiles are recorded."""
+    """Record of which tiles of a plan are on disk, and of the time and pixels spent on them."""
 
     def __init__(self, slide: Slide, plan: Plan, card: ModelCard, path: Location, *, overwrite: bool) -> None:
         for sentence in plan.warnings:
@@ -257,11 +258,11 @@ class Tally:
         self._started = time.perf_counter()
 
     def close(self) -> None:
-        """Record nothing more."""
+        """Release the store."""
         self.store.close()
 
     def record(self, tile: Tile, shared: NDArray[np.generic] | None) -> TileReport:
-        """Write what a tile shares with others, record it as finished, and report it."""
+        """Write the chunks that a tile shares with others, record it as finished, and report it."""
         self.store.record(tile.core, shared)
         computed = self._to_compute[tile]
         self.finished, self.new = self.finished + 1, self.new + 1
@@ -271,12 +272,12 @@ class Tally:
         return TileReport(tile, self.finished, self.total, computed, elapsed, left)
 
     def add(self, spent: Mapping[str, Any]) -> None:
-        """Count what tiles took."""
+        """Add time and pixels that were spent on tiles."""
         for name, amount in spent.items():
             self._spent[name] = self._spent.get(name, 0) + amount
 
     def check(self) -> None:
-        """Warn of unknown pixels; take all tiles back where the slide has changed since they were begun, and say so."""
+        """Warn of unknown pixels; refuse, and mark all tiles as unfinished, if the slide has changed meanwhile."""
         slide, request = self._slide, self._plan.request
         unknown = self._spent["unknown_px"].tolist()
         for sentence in unknown_warnings(slide, self._plan.channels, unknown, self._plan.grid.halo):
@@ -291,7 +292,7 @@ class Tally:
             raise PredictionError(msg)
 
     def report(self, device: str) -> PredictionReport:
-        """Sum the run up."""
+        """Report of the whole run."""
         spent = dict.fromkeys(TilePipeline.SPENT, 0) | self._spent
         return PredictionReport(
             path=self.store.path,

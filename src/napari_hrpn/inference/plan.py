@@ -1,4 +1,4 @@
-"""Plan of a prediction: the channels the network gets, what is worth a warning, how large a core may be."""
+"""Plan of a prediction: input channels, intensity scaling, size of cores, tissue, and warnings."""
 
 from __future__ import annotations
 
@@ -32,38 +32,38 @@ if TYPE_CHECKING:
 
 _LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
 _LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
-"""For somebody who waits for the first tile; on a processor it comes after seconds, and the last a third later."""
+"""While a viewer shows the prediction: on a CPU the first tile comes after seconds, the last one a third later."""
 _FURTHEST_FACTOR = 16
-"""Between the pixels of a slide that is resampled and those trained on: a halo takes that many times its pixels."""
+"""Largest ratio of the pixel sizes of slide and training when resampling: a halo has this many times its pixels."""
 _TISSUE_CELL_PX = 256
-"""Side of the squares that are computed where they hold tissue; smaller ones would add little but halo."""
+"""Side of the squares that are computed if they hold tissue; smaller squares would mostly add halo."""
 _SMALLEST_PIECE_PX = 256
-"""On the network's grid: below it, the halo costs more than ten times what is kept."""
+"""On the network's grid: with smaller pieces, the halo would cost more than ten times as much as the core."""
 _PIXEL_SIZE_TOLERANCE = 0.05
 _INTENSITY_TOLERANCE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All that is decided before the first tile; small, and fit to be sent to another process."""
+    """Everything that is decided before the first tile; small enough to be sent to another process with each task."""
 
     channels: tuple[int, ...]  # The slide's input stains, in the network's order
-    scaling: IntensityScaling  # With this slide's percentiles put in
+    scaling: IntensityScaling  # With the percentiles of this slide
     sampling: Sampling  # From the slide's grid to the network's
     grid: TileGrid  # Cores on the slide
     region: Box | None  # Only tiles that meet it are predicted; None for all
-    # Side in pixels of what the network may run on at once, halo not counted: what the memory budget affords (a
-    # larger core is predicted piece by piece), and what is still worth trying when memory runs out
+    # Side in pixels of the area that the network may run on at once, without halo: the largest one that the memory
+    # budget allows (a larger core is predicted piece by piece), and the smallest one to try when memory runs out
     largest_piece: int
     smallest_piece: int
-    tissue: RegionMask | None  # None where glass is computed as well
-    background: float  # What glass is filled with, in grey levels of the probe
+    tissue: RegionMask | None  # None if glass is computed as well
+    background: float  # Grey level of the probe that fills glass
     dtype: np.dtype  # Type of the predicted pixels
-    request: dict[str, Any]  # All that decides the pixels, for the store
+    request: dict[str, Any]  # Everything that decides the pixels, for the store
     warnings: tuple[str, ...]
 
     def pieces(self, tile: Tile) -> tuple[Tile, ...]:
-        """What of a tile is computed: all of it, or rectangles around the squares that hold tissue."""
+        """Parts of a tile that are computed: all of it, or rectangles around the squares that hold tissue."""
         if self.tissue is None:
             return (tile,)
         core, edge = tile.core, _TISSUE_CELL_PX
@@ -106,11 +106,12 @@ def make_plan(
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
 
     def is_affordable(core: int) -> bool:
-        """Whether the memory suffices for the network on a core of that side and its halo."""
+        """Whether the memory suffices to run the network on a core of this side with its halo."""
         return predictor.bytes_for(*(core * factor + 2 * halo for factor in factors)) <= budget
 
     limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX
     limit = settings.largest_core or limits["cpu" if device.name == "cpu" else "gpu"]
+    # the core is part of the request, so a prediction is resumed with the core that it was begun with
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
     smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), stride))
     levels = background_levels(stains, range(len(channels)), tissue)
@@ -133,19 +134,20 @@ def make_plan(
 
 
 def _input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None) -> tuple[int, ...]:
-    """Which channels of a slide the network gets, one per input."""
+    """Channels of a slide that are the inputs of the network, in its order."""
     guessed = guess_roles(slide.channel_names)
-    found = {role: (roles or {}).get(role, getattr(guessed, role, None)) for role in checkpoint.card.input_roles}
-    missing = [role for role, channel in found.items() if channel is None]
-    there = ", ".join(slide.channel_names)
+    chosen = {role: (roles or {}).get(role, getattr(guessed, role, None)) for role in checkpoint.card.input_roles}
+    missing = [role for role, channel in chosen.items() if channel is None]
+    listed = ", ".join(slide.channel_names)
     if missing:
         msg = (
-            f"{slide.source.name} has the channels {there}, and none is known to show {missing[0]}; say which one does."
+            f"{slide.source.name} has the channels {listed}, and none is known to show {missing[0]}; say which one "
+            "does."
         )
         raise PredictionError(msg)
-    channels = tuple(channel for channel in found.values() if channel is not None)
+    channels = tuple(channel for channel in chosen.values() if channel is not None)
     if len(set(channels)) < len(channels) or not all(0 <= channel < len(slide.channel_names) for channel in channels):
-        msg = f"the inputs {', '.join(found)} got the channels {channels} of {there}; expected one for each."
+        msg = f"the inputs {', '.join(chosen)} got the channels {channels} of {listed}; expected one for each."
         raise PredictionError(msg)
     return channels
 
@@ -153,21 +155,21 @@ def _input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, in
 def pixel_size_warnings(
     slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings | None = None
 ) -> tuple[str, ...]:
-    """Say in at most one sentence that a slide's pixels are not of the size trained on.
+    """Warning that a slide's pixel size is not known, or not the one that the checkpoint was trained on.
 
     Parameters
     ----------
     slide : Slide
-        With its pixel size.
+        The slide.
     checkpoint : Checkpoint
-        With the pixel size it was trained on.
+        Its card has the pixel size of the training.
     settings : PredictionSettings, optional
-        With resampling there is nothing to warn of.
+        With resampling, a different pixel size needs no warning.
 
     Returns
     -------
     tuple of str
-        None or one.
+        One sentence, or none.
     """
     trained = checkpoint.card.pixel_size_um
     if trained is None:
@@ -175,7 +177,7 @@ def pixel_size_warnings(
     if slide.pixel_size_um is None:
         return (
             f"{slide.source.name} does not say its pixel size; the checkpoint was trained at {trained:g} µm per pixel, "
-            "and at another the prediction means little.",
+            "and at another pixel size the prediction means little.",
         )
     largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
     if largest <= _PIXEL_SIZE_TOLERANCE or (settings is not None and settings.resample):
@@ -188,7 +190,7 @@ def pixel_size_warnings(
 
 
 def unknown_warnings(slide: Slide, channels: tuple[int, ...], unknown_px: Sequence[int], halo: int) -> tuple[str, ...]:
-    """Say in at most one sentence how many pixels of the predicted tiles are no grey levels."""
+    """Warning of pixels of the predicted tiles that are not grey levels: one sentence, or none."""
     counts = [
         f"{count:,} {'pixel' if count == 1 else 'pixels'} of {slide.channel_names[channel]}"
         for channel, count in zip(channels, unknown_px, strict=True)
@@ -210,9 +212,9 @@ def _warnings(
     settings: PredictionSettings,
     device: Device,
 ) -> tuple[str, ...]:
-    """Why a prediction may be worth little, or take long."""
+    """Sentences on why a prediction may be poor, or take long."""
     card, sentences = checkpoint.card, list(pixel_size_warnings(slide, checkpoint, settings))
-    # inputs that are far brighter or darker than what the checkpoint was trained on
+    # a fixed scaling fails on inputs that are far brighter or darker than the training slides; percentiles adapt
     ranges = () if card.scaling.kind == "percentile" else card.input_ranges
     for role, (_, high), (_, trained) in zip(card.input_roles, percentiles, ranges, strict=bool(ranges)):
         if not trained / _INTENSITY_TOLERANCE <= high <= trained * _INTENSITY_TOLERANCE:
@@ -222,7 +224,7 @@ def _warnings(
             )
     if not computes_in(device.name, settings.precision):
         sentences.append(
-            f"{device.title} only emulates {settings.precision}, which takes longer than fp32: leave the precision at "
+            f"{device.title} only emulates {settings.precision}, which takes longer than fp32: set the precision to "
             "fp32."
         )
     return tuple(sentences)
@@ -236,7 +238,7 @@ def _refuse_in_slide(path: Location, slide: Slide) -> None:
     else:
         is_inside = f"{path}/".startswith(f"{source}/") or f"{source}/".startswith(f"{path}/")
     if is_inside:
-        msg = f"the prediction {path} would lie on or in {source}, the slide it is made from; choose another output."
+        msg = f"the prediction {path} would lie on or in {source}, the slide that is predicted; choose another output."
         raise PredictionError(msg)
 
 
@@ -267,8 +269,8 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
     if not settings.resample or (slide.pixel_size_um is not None and slide.pixel_size_um == (trained, trained)):
         return 1.0, 1.0
     if slide.pixel_size_um is None or trained is None:
-        who = slide.source.name if slide.pixel_size_um is None else "the checkpoint"
-        msg = f"{who} does not say its pixel size, so the slide cannot be resampled; predict without resampling."
+        source = slide.source.name if slide.pixel_size_um is None else "the checkpoint"
+        msg = f"{source} does not say its pixel size, so the slide cannot be resampled; predict without resampling."
         raise PredictionError(msg)
     factors = slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
     if not 1 / _FURTHEST_FACTOR <= min(factors) <= max(factors) <= _FURTHEST_FACTOR:
@@ -282,7 +284,7 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
 
 
 def _recorded_core(path: Location) -> int | None:
-    """Side of the cores of a prediction that is gone on with."""
+    """Side of the cores of a prediction that is resumed; None for a new one."""
     core = (recorded_request(path) or {}).get("core")
     return core if isinstance(core, int) else None
 
@@ -318,6 +320,7 @@ def _request(
     slide: Slide, checkpoint: Checkpoint, channels: Sequence[int], settings: PredictionSettings
 ) -> dict[str, Any]:
     decisive = asdict(settings)
+    # these change speed and memory, or which tiles are predicted, but no pixel
     for name in ("largest_core", "memory_gb", "device", "region"):
         del decisive[name]
     return {

@@ -1,4 +1,4 @@
-"""Processors that can run a network, and a checkpoint made ready to run on one: folded, in the fastest layout."""
+"""Devices that can run a network, and the predictor that runs a checkpoint on one of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.floa
 _BYTES_PER_PIXEL = 450
 """Peak memory per pixel that HRPN runs on as a whole, in fp32: 216 to 414 measured at 896 to 2,432 px, with room."""
 _STRIPWISE_BYTES_PER_PIXEL, _STRIP_BYTES_PER_COLUMN = 60, 70_000
-"""The same in strips: 0.34 and 1.41 GB measured at 2,432 and 4,480 px, on the second tile."""
+"""Peak memory in strips: 0.34 and 1.41 GB measured at 2,432 and 4,480 px, on the second tile."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Device:
     Attributes
     ----------
     name : str
-        As torch and the command line know it, such as "cuda:0".
+        Name in torch and on the command line, such as "cuda:0".
     title : str
-        As people know it.
+        Name for people.
     free_bytes, total_bytes : int
-        Its memory.
+        Free and total memory.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Device:
 
 
 def list_devices() -> tuple[Device, ...]:
-    """Find the processors there are, fastest first.
+    """List the devices of this machine, fastest first.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def list_devices() -> tuple[Device, ...]:
 
 
 def choose_device(name: str) -> Device:
-    """Find the device a user asked for.
+    """Find the device that a user named.
 
     Parameters
     ----------
@@ -80,29 +80,29 @@ def choose_device(name: str) -> Device:
     Returns
     -------
     Device
-        The one to use.
+        The device.
 
     Raises
     ------
     PredictionError
-        When there is none of that name.
+        If there is no device of that name.
     """
     devices = list_devices()
-    wanted = {"auto": devices[0].name, "cuda": "cuda:0"}.get(name, name)
+    full_name = {"auto": devices[0].name, "cuda": "cuda:0"}.get(name, name)
     for device in devices:
-        if device.name == wanted:
+        if device.name == full_name:
             return device
-    there = ", ".join(device.name for device in devices)
-    msg = f"device {name!r} is not on this machine; expected auto or one of {there}."
+    listed = ", ".join(device.name for device in devices)
+    msg = f"device {name!r} is not on this machine; expected auto or one of {listed}."
     raise PredictionError(msg)
 
 
 def computes_in(device: str, precision: str) -> bool:
-    """Whether a device has an arithmetic in hardware, as far as that can be told."""
+    """Whether a device computes a precision in hardware, as far as torch reports it."""
     if device == "cpu":
         one_dnn = torch.ops.mkldnn
-        found = {"bf16": one_dnn._is_mkldnn_bf16_supported, "fp16": one_dnn._is_mkldnn_fp16_supported}
-        return precision not in found or bool(found[precision]())
+        checks = {"bf16": one_dnn._is_mkldnn_bf16_supported, "fp16": one_dnn._is_mkldnn_fp16_supported}
+        return precision not in checks or bool(checks[precision]())
     return precision != "bf16" or device == "mps" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
@@ -112,7 +112,7 @@ def _cuda_device(index: int) -> Device:
 
 
 def as_they_are(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Pixels that are the network's numbers already."""
+    """Scale nothing: the pixels are the network's numbers already."""
     return pixels.astype(np.float32, copy=False)
 
 
@@ -134,25 +134,26 @@ class Predictor:
         self._network = network
         if device == "cpu" and isinstance(network, HRPN):
             last = copy.deepcopy(network.head.last)
-            # the last layer errs as much as all others together
+            # in 16 bit, rounding the last layer alone would err as much as all other layers together
             network.to(self._precision).head.last = last
             fuse(network)
             self._network = StripwiseHRPN(network)
 
     def bytes_for(self, height: float, width: float) -> float:
-        """Memory that one padded tile takes at its peak, about; sides in pixels."""
+        """Approximate peak memory of one padded tile; sides in pixels."""
         if isinstance(self._network, StripwiseHRPN):
             return _STRIPWISE_BYTES_PER_PIXEL * height * width + _STRIP_BYTES_PER_COLUMN * width
         return _BYTES_PER_PIXEL * height * width
 
     def ready(self, pixels: NDArray[np.generic], scale: Scale = as_they_are) -> Ready:
-        """Do for a tile what need not wait for the network, in the thread that read it."""
+        """Scale and copy a tile in the thread that read it, while the network may be busy with another tile."""
         if isinstance(self._network, StripwiseHRPN):
+            # strips are scaled one by one, so that the scaled tile never exists as a whole
             return pixels
         scaled = torch.from_numpy(scale(pixels))[None]
         if self._copying is None:
             return scaled
-        # while the device computes another tile
+        # on a stream of its own, so that the device computes another tile meanwhile
         with torch.cuda.stream(self._copying):
             copy = scaled.pin_memory().to(self.device, non_blocking=True)
         self._copying.synchronize()
@@ -172,7 +173,7 @@ class Predictor:
     def _run_whole(self, batch: Tensor, crop: int) -> Tensor:
         half = self._precision != torch.float32
         with (
-            # rounded to 10 bits, as graphics cards do unasked, tiles would differ from the whole
+            # by default, GPUs round inputs to 10 bits (TF32), and tiles would then differ from the whole slide
             cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False),
             torch.autocast(self.device.split(":")[0], dtype=self._precision, enabled=half),
         ):
@@ -180,7 +181,7 @@ class Predictor:
         return output
 
     def answer_to(self, levels: NDArray[np.float32]) -> float:
-        """Return the output far from any edge when every pixel of stain i is `levels[i]`."""
+        """Return the output in the middle of a large image in which every pixel of stain i is `levels[i]`."""
         size = 2 * max(self.halo, self.stride) + self.stride
         constant = np.broadcast_to(levels[:, None, None], (len(levels), size, size)).astype(np.float32)
         middle = self.run(constant, self.halo)
@@ -188,7 +189,7 @@ class Predictor:
 
 
 def fold_batch_normalisation(network: nn.Module) -> None:
-    """Put each batch normalisation into the convolution before it, in place; the answers stay the same."""
+    """Fold each batch normalisation into the convolution before it, in place; the outputs stay the same."""
     for module in network.modules():
         if isinstance(module, nn.Sequential):
             _fold_pairs(module)

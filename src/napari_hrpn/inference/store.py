@@ -1,8 +1,8 @@
 """Store of a predicted slide on disk or in object storage: OME-Zarr 0.5 with a record of its finished tiles.
 
-A tile counts as finished only when a record written after its pixels says so: whatever kills the program, at most
-the tiles in flight are lost. The store remembers what it was made from and refuses to mix, and every chunk ends in a
-checksum: what is missing or damaged is found when the prediction is gone on with, and made again.
+A tile is recorded as finished only after its pixels are written: if the program is killed, at most the tiles in flight
+are lost. The store records what it is made from, so that tiles of different networks or slides never mix. Every chunk
+ends in a checksum: missing and damaged chunks are found and made again when the prediction is resumed.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _UNTOUCHED = (0.0, 1.0)
 
 
 class PredictionStore:
-    """A predicted channel that fills tile by tile.
+    """A predicted channel that is filled tile by tile.
 
-    Open one with `PredictionStore.open` to record in it, and `close` it; made from a path alone it is for those who
-    look at it, or write for somebody who records. The pixels are in the zarr arrays `levels`, shape (1, y, x), finest
-    first.
+    `PredictionStore.open` opens one for recording tiles, under a lock until `close`. The constructor takes no lock: it
+    is for reading, and for workers that write chunks while another process records. The pixels are in the zarr arrays
+    `levels`, shape (1, y, x), finest first.
 
     Parameters
     ----------
@@ -88,27 +88,27 @@ class PredictionStore:
         slide : Slide
             Gives height, width and pixel size.
         request : mapping
-            All that decides the pixels, as JSON; a store made from another is refused.
+            Everything that decides the pixels, as JSON; a store made from another request is refused.
         dtype : numpy.dtype
             Type of the predicted pixels.
         name : str
             Name of the predicted channel.
         title : str
-            Of the checkpoint, for people.
+            Title of the checkpoint, for people.
         overwrite : bool
             Replace a prediction made from another request.
 
         Returns
         -------
         PredictionStore
-            With the tiles that are finished already; until it is closed, other programs that open it are refused.
+            With the tiles that are finished already; until it is closed, other programs cannot open it for recording.
 
         Raises
         ------
         PredictionError
-            When there is something else at `path`, another program writes it, or it cannot be written.
+            If there is something else at `path`, another program writes it, or it cannot be written.
         SlideError
-            When `path` is an address that cannot be reached or written.
+            If `path` is an address that cannot be reached or written.
         """
         path = as_location(path)
         check_writable(path)
@@ -129,7 +129,7 @@ class PredictionStore:
         return store
 
     def _mend(self) -> None:
-        """Take back tiles whose chunks are missing or damaged, and finish what a program that was killed did not."""
+        """Mark tiles with missing or damaged chunks as unfinished, and complete metadata that a killed run left."""
         if self._done.any():
             bad = files.bad_chunks(self.path, self.levels[0], self._done)
             for chunk in bad:
@@ -139,12 +139,12 @@ class PredictionStore:
                     self._halve_again(number, chunk)
             if bad:
                 self._finished[:] = self._done.astype(np.uint8)
-        is_said = bool(self._record.get("complete"))
+        is_marked_complete = bool(self._record.get("complete"))
         window = self._ome["omero"]["channels"][0]["window"]
         has_contrast = (window.get("start"), window.get("end")) != _UNTOUCHED
-        if self.complete and not (is_said and has_contrast):
+        if self.complete and not (is_marked_complete and has_contrast):
             self._record_complete()
-        elif is_said and not self.complete:
+        elif is_marked_complete and not self.complete:
             self._update(is_complete=False)
 
     def _halve_again(self, level: int, chunk: tuple[int, ...]) -> None:
@@ -153,12 +153,12 @@ class PredictionStore:
         self.levels[level][:, y : y + CELL_PX, x : x + CELL_PX] = halve(np.asarray(finer))
 
     def close(self) -> None:
-        """Let other programs write; those who only look never had to wait."""
+        """Release the lock, so that other programs may write; reading needs no lock."""
         self._lock.close()
 
     @property
     def request(self) -> dict[str, Any]:
-        """All that decides the pixels."""
+        """Everything that decides the pixels."""
         return dict(self._record["request"])
 
     @property
@@ -176,9 +176,9 @@ class PredictionStore:
         return bool(self._done[_cells(core)].all())
 
     def write(self, core: Box, pixels: NDArray[np.generic]) -> NDArray[np.generic] | None:
-        """Write the chunks that are a core's alone; whoever records it writes what it shares with its neighbours.
+        """Write the chunks of a core that no other core shares; `record` writes the shared ones.
 
-        Cores can so be written from many processes at once, as long as one of them does the recording.
+        So many processes can write cores at once, as long as a single one records them.
 
         Parameters
         ----------
@@ -190,7 +190,7 @@ class PredictionStore:
         Returns
         -------
         numpy.ndarray or None
-            What the core becomes on the finest level whose chunks it shares, for `record`; None if it shares none.
+            Pixels of the core on the finest level whose chunks it shares, for `record`; None if it shares none.
         """
         unshared = self._unshared_levels(core)
         with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
@@ -203,9 +203,9 @@ class PredictionStore:
         Parameters
         ----------
         core : Box
-            One that is written.
+            A core that `write` has written.
         shared : numpy.ndarray or None
-            As `write` returned it.
+            Pixels that `write` returned.
         """
         unshared = self._unshared_levels(core)
         with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
@@ -217,23 +217,23 @@ class PredictionStore:
                 self._record_complete()
 
     def _unshared_levels(self, core: Box) -> int:
-        """On how many levels, finest first, no other core has a part in the chunks that a core lies in."""
+        """Number of levels, finest first, on which a core shares no chunk with another core."""
         spans = zip((core.y0, core.x0), (core.y1, core.x1), self.levels[0].shape[1:], strict=True)
         edges = [edge for start, stop, size in spans for edge in (start, stop if stop < size else start)]
         shared = (level for level in range(len(self.levels)) if math.gcd(*edges) % (CELL_PX << level))
         return next(shared, len(self.levels))
 
     def forget(self) -> None:
-        """Take back all tiles, of which nobody knows any more what they show."""
+        """Mark all tiles as unfinished, since it is no longer known which slide they show."""
         with _sentences(self.path, "could not be written", "delete that folder"):
             self._done[:] = False
             self._finished[:] = 0
             self._update(is_complete=False)
 
     def _record_complete(self) -> None:
-        """Say in the metadata that the prediction is complete, and how bright it is: both at once, or neither."""
+        """Record in the metadata that the prediction is complete, and its contrast, both in one write."""
         with warnings.catch_warnings():
-            # that it is not finished
+            # opening it warns that it is not complete, which it will be in a moment
             warnings.simplefilter("ignore", SlideWarning)
             low, high = contrast_limits(open_slide(self.path))[0]
         ome = self._ome
@@ -267,7 +267,7 @@ def _sentences(path: Location, what: str, advice: str) -> Iterator[None]:
 def _fill(
     slide: Slide, request: Mapping[str, Any], dtype: np.dtype, channel: str, title: str, name: str, folder: Path
 ) -> None:
-    """Make an empty prediction: all of it but the pixels."""
+    """Write an empty prediction: metadata, levels without pixels, and the record of finished tiles."""
     shapes = level_shapes((1, *slide.shape))
     create_levels(folder, shapes, dtype, with_checksums=True)
     group = zarr.open_group(folder, mode="r+")

@@ -1,7 +1,7 @@
-"""Files of a prediction store: put in place whole, written by one program at a time, checked on resumption.
+"""Files of a prediction store: created whole, written by one program at a time, checked when it is resumed.
 
-On a disk the folder is renamed into place, and locked. In object storage nothing is renamed or locked: there it is a
-prediction as soon as its last object, the metadata of the group, is written, and no longer once that is gone.
+On a disk the folder is renamed into place and locked. Object storage has neither renames nor locks: there a prediction
+exists from the moment its last object, the metadata of the group, is written until that object is deleted.
 """
 
 from __future__ import annotations
@@ -38,34 +38,35 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.location import PlaceLike
 
 FINGERPRINT = "fingerprint"
-"""In a request; predictions of earlier versions do not have it."""
+"""Key in a request; predictions of earlier versions do not have it."""
 BEGUN = ".begun"
-"""Object that is there while a prediction is put in place or taken away; alone, it was left by a program that died."""
+"""Object that exists while a prediction is created or replaced; a killed program may leave it behind."""
 METADATA = "its metadata are not those that were written"
 _ROOT = "zarr.json"
 _LOCK = Path(FINISHED, ".lock")
-"""In the folder of an array, where nobody lists files: in that of the group, zarr would warn of it."""
+"""Lock in the folder of an array: in the folder of the group, zarr would warn of an unknown file."""
 _THREADS = 8
 _CRC_BYTES = 4
 
 
 def recorded_request(path: PlaceLike) -> dict[str, Any] | None:
-    """What an existing prediction was made from."""
-    place = as_location(path)
-    with address_errors(place):
+    """Request that an existing prediction was made from; None if there is no prediction."""
+    location = as_location(path)
+    with address_errors(location):
         try:
-            return dict(_record(place)["request"])
+            return dict(_record(location)["request"])
         except (AttributeError, LookupError, TypeError, ValueError, FileNotFoundError, NotADirectoryError):
             return None
 
 
-def is_request(found: Mapping[str, Any] | None, request: Mapping[str, Any]) -> bool:
+def is_request(earlier: Mapping[str, Any] | None, request: Mapping[str, Any]) -> bool:
     """Whether a prediction was made from a request."""
-    return found is not None and not _differing(found, request)
+    return earlier is not None and not _differing(earlier, request)
 
 
-def _differing(found: Mapping[str, Any], request: Mapping[str, Any]) -> list[str]:
-    return [name for name in differing(found, request) if name != FINGERPRINT or name in found]
+def _differing(earlier: Mapping[str, Any], request: Mapping[str, Any]) -> list[str]:
+    # a prediction of an earlier version, without a fingerprint, may be resumed
+    return [name for name in differing(earlier, request) if name != FINGERPRINT or name in earlier]
 
 
 def _record(path: Location) -> dict[str, Any]:
@@ -76,13 +77,13 @@ def _record(path: Location) -> dict[str, Any]:
 def prepare(
     path: Location, request: Mapping[str, Any], title: str, fill: Callable[[Path], None], *, overwrite: bool
 ) -> None:
-    """Put a new prediction in place, unless one that was made from the same request is there."""
-    found = recorded_request(path)
-    if is_request(found, request):
+    """Create a prediction, unless one that was made from the same request exists."""
+    earlier = recorded_request(path)
+    if is_request(earlier, request):
         return
-    is_there = found is not None or not _is_free(path)
+    is_there = earlier is not None or not _is_free(path)
     if is_there:
-        _refuse_another(path, found, request, title, overwrite=overwrite)
+        _refuse_another(path, earlier, request, title, overwrite=overwrite)
     if isinstance(path, Path):
         _put_in_place(path, fill, overwrite=is_there)
     else:
@@ -92,19 +93,19 @@ def prepare(
 def _refuse_another(
     path: Location, found: dict[str, Any] | None, request: Mapping[str, Any], title: str, *, overwrite: bool
 ) -> None:
-    """Refuse to replace what is no prediction, or unasked a prediction made otherwise."""
+    """Refuse to replace anything but a prediction, and a different prediction unless `overwrite` is set."""
     if found is None:
-        msg = f"{path} is there already and is not a prediction; choose another place for the output."
+        msg = f"{path} exists already and is not a prediction; choose another path for the output."
         raise PredictionError(msg)
     if overwrite:
         return
     changed = _differing(found, request)
     earlier = {**found, "checkpoint": _named(found, str(_record(path).get("title", "")))}
     now = {**request, "checkpoint": _named(request, title)}
-    words = [f"{key.replace('_', ' ')} {earlier.get(key)} instead of {now.get(key)}" for key in changed]
+    changes = [f"{key.replace('_', ' ')} {earlier.get(key)} instead of {now.get(key)}" for key in changed]
     if {"slide", FINGERPRINT} & set(changed):
-        words.append("so from another slide, or from this one before it changed")
-    msg = f"{path} holds a prediction made with {', '.join(words)}; choose another output (-o), or overwrite it."
+        changes.append("so from another slide, or from this one before it changed")
+    msg = f"{path} holds a prediction made with {', '.join(changes)}; choose another output (-o), or overwrite it."
     raise PredictionError(msg)
 
 
@@ -113,7 +114,7 @@ def _named(request: Mapping[str, Any], title: str) -> str:
 
 
 def _is_free(path: Location) -> bool:
-    """Whether a prediction may be put in place without taking anything away."""
+    """Whether a prediction may be created without replacing anything."""
     if isinstance(path, Path):
         return not path.exists()
     return is_file(path / BEGUN) or not path.fs.exists(path.path)
@@ -122,7 +123,7 @@ def _is_free(path: Location) -> bool:
 def _put_in_place(path: Path, fill: Callable[[Path], None], *, overwrite: bool) -> None:
     with held(path) if overwrite else ExitStack() as lock:
         if os.name == "nt":
-            # which renames no folder in which a file is open
+            # Windows cannot rename a folder in which a file is open
             lock.close()
         try:
             with partial_output(path, None, overwrite=overwrite) as partial:
@@ -143,7 +144,7 @@ def _upload(path: UPath, fill: Callable[[Path], None], *, overwrite: bool) -> No
         objects = {f"{prefix}/{file.relative_to(whole).as_posix()}": file.read_bytes() for file in files}
     metadata = objects.pop(root)
     _begin(path)
-    # pieces of an earlier prediction would be taken for pieces of this one
+    # chunks of an earlier prediction would be taken for chunks of this one
     if left := [name for name in store.find(prefix) if not name.endswith(f"/{BEGUN}")]:
         store.rm(left)
     store.pipe(objects)
@@ -156,55 +157,55 @@ def _begin(path: UPath) -> None:
 
 
 def check_links(path: Location) -> None:
-    """Refuse a prediction with links in it: what is written through them may be another's file."""
+    """Refuse a prediction that contains links, since writing through a link could change a file elsewhere."""
     for name in _names_in(path):
         if name.is_symlink():
             msg = (
                 f"{path} holds a link ({name.relative_to(str(path)).as_posix()}), expected the files themselves; copy "
-                "it with what its links lead to, as `cp -rL` does, or choose another place for the output."
+                "it with the targets of its links, as `cp -rL` does, or choose another path for the output."
             )
             raise PredictionError(msg)
 
 
 def _names_in(path: Location) -> Iterator[Path]:
-    """All that is in a folder; nothing at an address, where there are no links and no files that are half written."""
-    for place, folders, files in os.walk(path) if isinstance(path, Path) else ():
-        yield from (Path(place, name) for name in (*folders, *files))
+    """Files and folders in a folder; none at an address, where links and half-written files do not exist."""
+    for parent, folders, files in os.walk(path) if isinstance(path, Path) else ():
+        yield from (Path(parent, name) for name in (*folders, *files))
 
 
 def held(path: Location) -> ExitStack:
-    """Keep other programs from writing a prediction until this is closed, or this program ends, however it ends."""
+    """Lock a prediction against writing by other programs, until this is closed or the program ends in any way."""
     lock, at_end = None, ExitStack()
     with suppress(OSError):
         try:
             lock = held_lock(path / _LOCK) if isinstance(path, Path) else None
         except Timeout as error:
             msg = (
-                f"{path} is being written by another program; wait for its end, or choose another place for the output."
+                f"{path} is being written by another program; wait for its end, or choose another path for the output."
             )
             raise PredictionError(msg) from error
     if lock is not None:
         at_end.callback(lock.release)
         for name in _names_in(path):
-            # what zarr was writing when a program was killed
+            # zarr leaves temporary files when a program is killed during a write
             if LEFT_BY_ZARR.fullmatch(name.name):
                 name.unlink(missing_ok=True)
     return at_end
 
 
 def damaged(path: Location, why: str) -> PredictionError:
-    """The sentence for a prediction that cannot be gone on with."""
+    """Error for a prediction that cannot be resumed."""
     return PredictionError(
         f"{path} is a prediction whose files are damaged ({why[:160]}); delete that folder, or choose another output."
     )
 
 
 class _FormError(ValueError):
-    """Something is not as it was written; the message says what."""
+    """Metadata or arrays are not as they were written; the message says which."""
 
 
 def checked_arrays(path: Location, group: zarr.Group) -> tuple[tuple[zarr.Array[Any], ...], zarr.Array[Any]]:
-    """Take the levels and the record of finished tiles out of a prediction, after a check of all that is relied on."""
+    """Levels of a prediction and its record of finished tiles, after a check of everything that the code relies on."""
     try:
         return _checked_arrays(group)
     except _FormError as error:
@@ -219,7 +220,7 @@ def _checked_arrays(group: zarr.Group) -> tuple[tuple[zarr.Array[Any], ...], zar
     _expect(isinstance(record["request"], dict), "its record does not say what it was made from")
     _expect(isinstance(ome["omero"]["channels"][0]["window"], dict), "it has no channel")
     names = [dataset["path"] for dataset in ome["multiscales"][0]["datasets"]]
-    # any other name may lead out of the folder
+    # any other name, such as ../x, could lead out of the folder
     _expect(bool(names) and names == [str(level) for level in range(len(names))], f"its levels are called {names}")
     levels = tuple(_array(group, name) for name in names)
     finest = levels[0]
@@ -253,7 +254,8 @@ def _expect(is_so: bool, otherwise: str) -> None:
 def bad_chunks(folder: Location, level: zarr.Array[Any], done: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Rows and columns of the chunks of a level that hold finished cells, but are missing or damaged.
 
-    What is damaged is removed. Predictions of earlier versions have no checksums, and leave out chunks of zeros.
+    Damaged chunks are deleted. Predictions of earlier versions are not checked: they have no checksums, and store no
+    chunks of zeros.
     """
     if not isinstance(folder, Path) or not any(isinstance(codec, Crc32cCodec) for codec in level.compressors):
         return []
@@ -274,6 +276,6 @@ def _is_good(file: Path) -> bool:
     stored = int.from_bytes(content[-_CRC_BYTES:], "little")
     if len(content) > _CRC_BYTES and google_crc32c.value(content[:-_CRC_BYTES]) == stored:
         return True
-    # a part of a chunk is not written over what cannot be read
+    # zarr reads a chunk before it writes a part of it, which would fail on a damaged one
     file.unlink()
     return False

@@ -1,7 +1,7 @@
-"""Steps of a tile: reading what the network sees, predicting, writing, and the clock that times them.
+"""Steps of a tile: reading, resampling, predicting, writing, and the clock that times them.
 
-Where a slide is shown at another pixel size, every pixel of the network's grid depends only on where it lies on
-the slide, never on the tile: resampled tiles fit together as exactly as the others.
+If a slide is resampled, every pixel of the network's grid depends only on its position on the slide, never on the tile:
+resampled tiles fit together as exactly as the others.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import ChunkCache, Slide
 
     ReadPiece = tuple[Tile, Ready | None]
-    """What is computed at once, and its pixels; None where they are not read yet, for want of memory."""
+    """Part of a tile that is computed at once, and its pixels; None if memory did not suffice to read them ahead."""
 
 _ROWS = 256
 
 
 class TilePipeline:
-    """The steps of a plan's tiles; each raises `Stopped` once the run is ending."""
+    """Steps of the tiles of a plan; each step raises `Stopped` once the run is to end."""
 
     SPENT = ("pixels_kept", "pixels_run", "seconds_reading", "seconds_waiting", "seconds_computing", "seconds_writing")
 
@@ -63,17 +63,17 @@ class TilePipeline:
 
     @property
     def stopping(self) -> bool:
-        """Whether no more work is to be begun."""
+        """Whether no more work may begin."""
         return self._stop.is_set() or self.halted.is_set()
 
     def read(self, tile: Tile) -> list[ReadPiece]:
-        """Read what the network sees for the pieces of a tile."""
-        self._go_on()
+        """Read the network's input for the pieces of a tile."""
+        self._raise_if_stopping()
         return [(piece, self._read_ahead(piece)) for piece in self._plan.pieces(tile)]
 
     def predict(self, tile: Tile, pieces: list[ReadPiece]) -> NDArray[np.generic]:
         """Predict a tile, in the store's type."""
-        self._go_on()
+        self._raise_if_stopping()
         plan, core = self._plan, tile.core
         whole = np.full((core.height, core.width), plan.as_stored(np.float32(plan.background)), plan.dtype)
         for piece, pixels in pieces:
@@ -81,13 +81,13 @@ class TilePipeline:
         return whole
 
     def write(self, tile: Tile, pixels: NDArray[np.generic]) -> NDArray[np.generic] | None:
-        """Write the chunks that are a tile's alone; what is still to be written, as `PredictionStore.write` has it."""
+        """Write the chunks that only this tile touches; returns what `PredictionStore.write` returns."""
         with self.clock("writing"):
             return self._store.write(tile.core, pixels)
 
     @property
     def spent(self) -> dict[str, Any]:
-        """What the tiles took so far: pixels, seconds (which overlap), and pixels that are not grey levels."""
+        """Work of all tiles so far: pixels, seconds (which overlap), and pixels that are not grey levels."""
         unknown = sum(self._unknown.values(), np.zeros(len(self._plan.channels), np.int64))
         return {**self._spent, "unknown_px": unknown}
 
@@ -101,12 +101,12 @@ class TilePipeline:
             with self._lock:
                 self._spent[f"seconds_{part}"] += time.perf_counter() - start
 
-    def _go_on(self) -> None:
+    def _raise_if_stopping(self) -> None:
         if self.stopping:
             raise Stopped
 
     def _read_ahead(self, tile: Tile) -> Ready | None:
-        """Read a piece before its turn; None where there is no memory for it beside those that are on their way."""
+        """Read a piece ahead; None if there is no memory for it beside the tiles in flight."""
         if self._too_large(tile):
             return None
         try:
@@ -120,24 +120,24 @@ class TilePipeline:
         with self.clock("reading"):
             pixels, unknown = self._plan.sampling.read(self._level, self._chunks, self._plan.channels, tile.core)
             if unknown.any():
-                # of a piece that is read again, in quarters, it counts once
+                # by piece, so that one that is read again, in quarters, is not counted twice
                 self._unknown[tile.core] = unknown
             return self._predictor.ready(pixels, self._plan.scaling.scale_inputs)
 
     def _scaled(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Make the network's numbers of a strip; on a processor there are several in a tile, so it ends soon."""
-        self._go_on()
+        """Scale a strip; checking for a stop here, several times per tile on a processor, lets a run end soon."""
+        self._raise_if_stopping()
         return self._plan.scaling.scale_inputs(pixels)
 
     def _store_levels(self, target: NDArray[np.generic], output: NDArray[np.float32]) -> None:
-        """Put the network's output into a part of a tile, few rows at once: they need several times their memory."""
+        """Store the network's output in a part of a tile, few rows at a time, since scaling takes extra memory."""
         for top in range(0, len(output), _ROWS):
             levels = self._plan.scaling.unscale_output(output[top : top + _ROWS])
             target[top : top + _ROWS] = self._plan.as_stored(levels)
 
     def _predicted(self, tile: Tile, pixels: Ready | None) -> NDArray[np.float32]:
-        """Run the network on a piece; after it ran out of memory, on its quarters, now and for all pieces to come."""
-        self._go_on()
+        """Run the network on a piece; when memory runs out, on its quarters, and from then on on smaller pieces."""
+        self._raise_if_stopping()
         if self._too_large(tile):
             return self._in_quarters(tile)
         try:
@@ -173,22 +173,22 @@ class TilePipeline:
 
 
 def _part(whole: NDArray[Any], core: Box, box: Box) -> NDArray[Any]:
-    """A view of what lies in a box of a core."""
+    """View of the pixels of a core that lie in a box."""
     return whole[box.y0 - core.y0 : box.y1 - core.y0, box.x0 - core.x0 : box.x1 - core.x0]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a core of the slide lies on the network's grid."""
+    """Mapping between cores of the slide and the network's grid, and the reading of the network's input."""
 
     # Pixels of the network's grid per pixel of the slide, along y and x; 1 without resampling
     factors: tuple[float, float]
-    # In pixels of the network's grid
+    # Halo and stride in pixels of the network's grid
     halo: int
     stride: int
-    padding: str = "reflect"  # What lies beyond the slide's border
-    # Grey level of each input that the network sees in place of a pixel that is none (see `known_pixels`): the
-    # background of the channel, since glass is where stains have no signal, while 0 may be a level that no slide has
+    padding: str = "reflect"  # Pixels beyond the slide's border: mirrored, or zero
+    # Grey level of each input in place of a pixel that is not a grey level (see `known_pixels`): the background of the
+    # channel, since glass is where stains have no signal, while 0 may be a level that no slide has
     fill: tuple[float, ...] = ()
 
     @property
@@ -197,7 +197,7 @@ class Sampling:
         return self.factors != (1.0, 1.0)
 
     def seen_by_network(self, core: Box) -> Box:
-        """What the network runs on, in pixels of its own grid: stride-aligned, halo included."""
+        """Box that the network runs on, in pixels of its own grid: aligned to the stride, with the halo."""
         rows = self._seen(core.y0, core.y1, self.factors[0])
         columns = self._seen(core.x0, core.x1, self.factors[1])
         return Box(*rows, *columns)
@@ -211,7 +211,7 @@ class Sampling:
     def read(
         self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], core: Box
     ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
-        """Read what the network sees for a core."""
+        """Read the network's input for a core, and count its pixels that are not grey levels, by channel."""
         seen = self.seen_by_network(core)
         if not self.resamples:
             return self._read_box(level, chunks, channels, seen, core)
@@ -221,7 +221,7 @@ class Sampling:
         return _resampled(pixels, rows, columns), unknown
 
     def to_core(self, output: NDArray[np.float32], core: Box) -> NDArray[np.float32]:
-        """Cut the network's output, its halo cropped, down to a core of the slide."""
+        """Resample and cut the network's output, without its halo, to a core of the slide."""
         if not self.resamples:
             return output[: core.height, : core.width]
         inner = self.seen_by_network(core).grown(-self.halo)
@@ -236,8 +236,8 @@ class Sampling:
         height, width = level.shape[1:]
         rows, columns = reflected(box.y0, box.y1, height), reflected(box.x0, box.x1, width)
         top, left = int(rows.min()), int(columns.min())
-        there = slice(top, int(rows.max()) + 1), slice(left, int(columns.max()) + 1)
-        read = [chunks.read(level, slice(channel, channel + 1), *there)[0] for channel in channels]
+        window = slice(top, int(rows.max()) + 1), slice(left, int(columns.max()) + 1)
+        read = [chunks.read(level, slice(channel, channel + 1), *window)[0] for channel in channels]
         pixels = np.stack([np.take(np.take(plane, rows - top, 0), columns - left, 1) for plane in read])
         if self.padding == "zero":
             outside_rows = (np.arange(box.y0, box.y1) < 0) | (np.arange(box.y0, box.y1) >= height)
@@ -254,7 +254,7 @@ class Sampling:
 def _resampling(
     start: int, stop: int, factor: float, source: tuple[int, int] | None = None
 ) -> tuple[tuple[int, int], sparse.csr_array]:
-    """Linear interpolation between two grids of one axis, smoothed where the target is coarser, and the source's span.
+    """Source range and weights of linear interpolation between two grids of an axis, with smoothing to coarser ones.
 
     Target pixel i lies at (i + 1/2) / factor - 1/2 of the source; a triangle as wide as the coarser of the two
     pixels weighs the source pixels around it.

@@ -1,4 +1,4 @@
-"""Networks and their checkpoint file."""
+"""Networks, their receptive field, and their checkpoint file."""
 
 from napari_hrpn.models.checkpoint import (
     Checkpoint,

@@ -26,7 +26,7 @@ class NetworkSettings(Protocol):
 
     @property
     def in_channels(self) -> int:
-        """Input stains."""
+        """Number of input stains."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class NetworkSettings(Protocol):
     def __hash__(self) -> int: ...
 
     def narrowed(self) -> Self:
-        """The same layers with one channel each, which see exactly as far."""
+        """Settings with the same layers but one channel each, which have the same receptive field."""
         ...
 
     @classmethod

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_hrpn.models.architectures import NetworkSettings
 
 _FORMAT = "napari-hrpn checkpoint 1"
+# headers have some kilobytes; a damaged file may state any length
 _MOST_HEADER_BYTES = 16 << 20
 _PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
@@ -41,16 +42,16 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a checkpoint was trained on, and what it can be trusted with.
+    """Facts about a checkpoint: inputs, target, scaling, and how it was trained.
 
     Attributes
     ----------
     title, description : str
-        For people.
+        Texts for people.
     input_roles : tuple of str
-        What each input channel shows, in order: "nuclei", "vessels", or the name of another stain.
+        Stain of each input channel, in order: "nuclei", "vessels", or the name of another stain.
     target : str
-        The channel that is predicted.
+        Stain that is predicted.
     scaling : IntensityScaling
         From grey levels to the network's numbers and back.
     pixel_size_um : float or None
@@ -60,7 +61,7 @@ class ModelCard:
     input_ranges : tuple of (float, float)
         1st and 99.5th percentile of each input over the tissue trained on, in grey levels.
     recipe, split, metrics, versions : dict
-        How it was trained, which slides were in which part, what it reached, with which packages.
+        Settings of the training, slides by part, what was reached, and versions of the packages.
     """
 
     title: str = "untitled"
@@ -78,10 +79,10 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         if self.pixel_size_um is not None and not 0 < self.pixel_size_um < math.inf:
-            msg = f"the card says a pixel size of {self.pixel_size_um} µm; expected more than 0."
+            msg = f"the card has a pixel size of {self.pixel_size_um} µm; expected more than 0."
             raise ValueError(msg)
         if self.dtype not in _PIXEL_TYPES:
-            msg = f"the card says the pixel type {self.dtype!r}; expected one of {', '.join(_PIXEL_TYPES)}."
+            msg = f"the card has the pixel type {self.dtype!r}; expected one of {', '.join(_PIXEL_TYPES)}."
             raise ValueError(msg)
         if len(self.input_ranges) not in (0, len(self.input_roles)):
             msg = f"the card has {len(self.input_ranges)} ranges for {len(self.input_roles)} inputs; expected one each."
@@ -117,11 +118,11 @@ class Checkpoint:
     Attributes
     ----------
     settings : NetworkSettings
-        Its architecture.
+        Settings of the network; their class decides the architecture.
     weights : mapping of str to Tensor
-        As in the network's state, batch normalisation included; of GANDA, the generator's.
+        State of the network, batch normalisation included; for GANDA, that of the generator.
     card : ModelCard
-        What it was trained on, and how to scale its input and output.
+        Facts about the training, and the scaling of input and output.
     """
 
     settings: NetworkSettings
@@ -141,7 +142,8 @@ class Checkpoint:
 
     @property
     def digest(self) -> str:
-        """Short hash of all that decides a prediction: weights, architecture, scaling."""
+        """Short hash of everything that decides a prediction: weights, architecture, scaling."""
+        # titles and metrics of the card may change without changing a prediction
         digest = hashlib.sha256(json.dumps([asdict(self.settings), asdict(self.card.scaling)], sort_keys=True).encode())
         for name in sorted(self.weights):
             digest.update(name.encode())
@@ -166,9 +168,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     Parameters
     ----------
     checkpoint : Checkpoint
-        What to write.
+        Checkpoint to write.
     path : str or Path
-        File to write, usually ``.safetensors``; one that is there is replaced in one step.
+        File to write, usually ``.safetensors``; an existing file is replaced in one step.
     """
     header = {
         "format": _FORMAT,
@@ -182,7 +184,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, and check that it is whole and fits its architecture.
+    """Read a checkpoint, and check that it is complete and fits its architecture.
 
     Parameters
     ----------
@@ -197,10 +199,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        In one sentence, for anything else. A pickle is never opened.
+        If the file is anything else; the message is one sentence. A pickle is never opened.
     """
     path = Path(path)
-    _refuse_what_is_no_safetensors(path)
+    _check_is_safetensors(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -213,10 +215,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return _checked(path, header, weights)
 
 
-def _refuse_what_is_no_safetensors(path: Path) -> None:
+def _check_is_safetensors(path: Path) -> None:
     if path.exists() and not path.is_file():
-        # a pipe would be waited for, and a device may have no end
-        msg = f"checkpoint {path} is no file; expected a .safetensors file written by napari-hrpn."
+        # reading a pipe would block, and a device may have no end
+        msg = f"checkpoint {path} is not a file; expected a .safetensors file written by napari-hrpn."
         raise CheckpointError(msg)
     try:
         with path.open("rb") as file:
@@ -226,16 +228,17 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
             f"checkpoint {path} cannot be read ({error.strerror}); expected a .safetensors file written by napari-hrpn."
         )
         raise CheckpointError(msg) from error
-    # a length of the header may begin with the very bytes that a pickle begins with
+    # a safetensors file begins with the length of its header, whose bytes may be those that begin a pickle
     if start[8:9] == b"{":
         length = int.from_bytes(start[:8], "little")
         if length <= min(_MOST_HEADER_BYTES, size - 8):
             return
         msg = (
-            f"{path.name} says that its header has {length:,} bytes, expected {_MOST_HEADER_BYTES:,} at most, and no "
-            "more than the file; it is damaged or no checkpoint of napari-hrpn: get it again."
+            f"{path.name} states a header of {length:,} bytes; expected at most {_MOST_HEADER_BYTES:,}, and no more "
+            "than the file: it is damaged or not a checkpoint of napari-hrpn, get it again."
         )
         raise CheckpointError(msg)
+    # PyTorch files are zip archives ("PK") or pickles (0x80)
     if start[:2] == b"PK" or start[:1] == b"\x80":
         msg = (
             f"{path.name} is a PyTorch or pickle file, which can run code when it is opened; expected a .safetensors "
@@ -248,9 +251,9 @@ def _refuse_what_is_no_safetensors(path: Path) -> None:
 
 def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) -> Checkpoint:
     if header.get("format") != _FORMAT:
-        msg = f"{path.name} says it is {header.get('format', 'of no format')!r}; expected {_FORMAT!r}: export it again."
+        msg = f"{path.name} has the format {header.get('format', 'none')!r}; expected {_FORMAT!r}: export it again."
         raise CheckpointError(msg)
-    # files from before there was a second architecture do not name theirs
+    # files that were written before there was a second architecture do not name theirs
     architecture = header.get("architecture", HRPN.name)
     if architecture not in NETWORKS:
         known = " or ".join(NETWORKS)
@@ -259,14 +262,15 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
     try:
         settings: NetworkSettings = read_record(settings_class(architecture), json.loads(header["settings"]))
         card = read_record(ModelCard, json.loads(header["card"]))
+        # on the device "meta", weights have shapes but take no memory, whatever the header states
         with torch.device("meta"):
             expected = built(settings).state_dict()
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        msg = f"{path.name} has a header that makes no sense ({error}); expected a checkpoint of napari-hrpn."
+        msg = f"{path.name} has an invalid header ({error}); expected a checkpoint of napari-hrpn."
         raise CheckpointError(msg) from error
     _check_weights(path, expected, weights)
     if len(card.input_roles) != settings.in_channels or len(card.scaling.offsets) != settings.in_channels:
-        msg = f"{path.name} has {settings.in_channels} input channels but its card says {card.input_roles}."
+        msg = f"{path.name} has {settings.in_channels} input channels but its card lists {card.input_roles}."
         raise CheckpointError(msg)
     return Checkpoint(settings, weights, card)
 
@@ -278,7 +282,7 @@ def _check_weights(path: Path, network: Mapping[str, Tensor], weights: Mapping[s
     )
     if found != expected:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        msg = f"{path.name} has weights that do not fit its architecture ({wrong[0]} first); get it again."
+        msg = f"{path.name} has weights that do not fit its architecture (first {wrong[0]}); get it again."
         raise CheckpointError(msg)
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:

@@ -1,6 +1,6 @@
-"""Header of a checkpoint: JSON read as a dataclass, every value checked for its type first.
+"""Header of a checkpoint: JSON read as a dataclass, with every value checked against its type.
 
-What a checkpoint and the folder of a training say about themselves is read so.
+The request in the folder of a training is read in the same way.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from napari_hrpn.models.scaling import IntensityScaling
 
 _Record = TypeVar("_Record")
 _NAMES = {"Any": Any, "IntensityScaling": IntensityScaling, "Literal": Literal, "Mapping": Mapping}
-"""Names in annotations that their modules import only for type checkers."""
+"""Names in annotations that their modules import for type checkers only."""
 
 
 def read_record(record: type[_Record], fields: object) -> _Record:
-    """Make a dataclass of JSON, each field checked against its annotation."""
+    """Make a dataclass from JSON, with each field checked against its annotation."""
     if not isinstance(fields, dict):
         raise TypeError(f"expected names and values, found {_short(fields)}")
     hints = get_type_hints(record, localns=_NAMES)
@@ -51,7 +51,7 @@ def _as(hint: Any, value: object, name: str) -> object:  # noqa: ANN401 (any ann
     if is_dataclass(hint) and isinstance(hint, type):
         return read_record(hint, value)
     if isinstance(hint, type) and _is_a(value, hint):
-        # a whole number stays one: the digest of a checkpoint is that of its JSON
+        # a whole number is not converted to float, since the digest of a checkpoint is that of its JSON
         return value
     raise TypeError(f"{name} is {_short(value)}")
 
@@ -60,11 +60,11 @@ def _is_a(value: object, hint: type) -> bool:
     if hint in (int, float):
         return isinstance(value, int | hint) and not isinstance(value, bool) and math.isfinite(value)
     if isinstance(value, str):
-        # half a character, as JSON may have it, cannot be shown
+        # JSON may contain half a character (a lone surrogate), which no message or file could show
         value.encode()
     return isinstance(value, hint)
 
 
 def _short(value: object) -> str:
-    said = ascii(value)
-    return said if len(said) <= 60 else f"{said[:60]}…"
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,7 +1,7 @@
 """GANDA, the baseline: a U-Net generator of the probe channel, and a discriminator for its training.
 
-Every convolution with batch normalisation stands in a `torch.nn.Sequential` right before it, so that they can be folded
-into one; pooling and output activation are modules, so that `receptive_field_radius` can open them.
+A convolution is followed by its batch normalisation in one `torch.nn.Sequential`, so that the two can be folded into
+one; pooling and output activation are modules, so that `receptive_field_radius` can replace them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ class GANDASettings:
     discriminator_channels : tuple of int
         Width of the discriminator's convolutions; each halves the resolution.
     patch_px : int
-        Side of the patches that the discriminator sees; its last layer looks at all of a patch. The generator takes any
-        size.
+        Side of the discriminator's patches, which its last layer covers as a whole. The generator takes any size.
     """
 
     in_channels: int = 2
@@ -72,7 +71,7 @@ class GANDASettings:
         return cls(len(settings.channels), patch_px=settings.patch_px)
 
     def narrowed(self) -> GANDASettings:
-        """The same layers of the generator with one channel each."""
+        """Settings with the same layers of the generator, with one channel each."""
         return replace(self, in_channels=1, channels=(1,) * len(self.channels))
 
 
@@ -115,22 +114,23 @@ class GANDA(nn.Module):
         x : Tensor
             Input stains, shape (n, in_channels, y, x); sides are multiples of `settings.stride`.
         crop : int
-            Pixels to leave out on each side. The result is the middle of the uncropped one, at less cost.
+            Pixels to leave out on each side. The result is the middle of the uncropped output, at less cost.
 
         Returns
         -------
         Tensor
             Shape (n, 1, y - 2 crop, x - 2 crop), in float32, -1 to 1.
         """
+        # the last 3x3 convolution needs one pixel around its output
         margin = max(0, crop - 1)
         decoded = self._decoded(x, margin)
-        # the output stays in single precision whatever precision the features were computed in
+        # the output stays in single precision, also where the features are computed in 16 bit
         with torch.autocast(x.device.type, enabled=False):
             output: Tensor = self.activation(self.last(decoded.to(self.last.weight.dtype)))
         return cropped(output, crop - margin)
 
     def _decoded(self, x: Tensor, crop: int) -> Tensor:
-        """Features at full resolution without `crop` pixels on each side; what was left out is not computed."""
+        """Features at full resolution without `crop` pixels on each side, which are not computed either."""
         skips = []
         for encode in self.encoders:
             skips.append(encode(x))
@@ -142,14 +142,14 @@ class GANDA(nn.Module):
         for level in reversed(range(len(skips))):
             left_out = 2 * margins[level + 1]
             x = self.get_submodule(f"upsamplers.{level}")(x)
-            # what has been joined is let go at once: full resolution is where prediction needs its memory
+            # skips are released as soon as they are used, since full resolution decides the peak memory
             x = torch.cat([x, cropped(skips.pop(), left_out)], dim=1)
             x = cropped(self.get_submodule(f"decoders.{level}")(x), margins[level] - left_out)
         return x
 
 
 class GANDADiscriminator(nn.Module):
-    """Tell a real probe patch (1) from a generated one (0).
+    """Classify probe patches as real (1) or generated (0).
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class GANDADiscriminator(nn.Module):
 
     Notes
     -----
-    As for `GANDA`. Six 4x4 convolutions of stride 2, a dense layer and a sigmoid.
+    From the same papers as `GANDA`: six 4x4 convolutions of stride 2, a dense layer and a sigmoid.
     """
 
     def __init__(self, settings: GANDASettings | None = None) -> None:
@@ -175,7 +175,7 @@ class GANDADiscriminator(nn.Module):
         self.dense = nn.Linear(widths[-1] * side**2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge patches.
+        """Classify patches.
 
         Parameters
         ----------
@@ -199,17 +199,17 @@ class _Halving(nn.Module):
         self.normalisation = _BatchNormalisation(outputs) if normalised else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (n, c, y, x) in, half as large out."""
+        """Map shape (n, c, y, x) to half the size."""
         height, width = x.shape[-2:]
         even = functional.pad(x, (0, width % 2, 0, height % 2))
         return functional.leaky_relu(self.normalisation(self.convolution(even)), _LEAK)
 
 
 class _BatchNormalisation(nn.BatchNorm2d):
-    """Batch normalisation that takes the running statistics where a batch has a single value per channel."""
+    """Batch normalisation that uses the running statistics if a batch has a single value per channel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (n, c, y, x) in and out."""
+        """Normalise; shape (n, c, y, x) in and out."""
         if self.training and x.numel() == x.shape[1]:
             return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)
@@ -224,5 +224,5 @@ def _doubling(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 def _coarser_margin(margin: int) -> int:
-    """Margin of the next coarser resolution; a 3x3 convolution needs one pixel more than it gives."""
+    """Margin of the next coarser resolution, less the one pixel that a 3x3 convolution needs around its output."""
     return max(0, margin - 1) // 2

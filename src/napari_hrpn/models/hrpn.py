@@ -1,8 +1,8 @@
 """HRPN: the high-resolution prediction network, layer by layer as published.
 
-Four branches at 1/4, 1/8, 1/16 and 1/32 of the resolution run side by side and exchange what they see after
-every stage; a head looks at all of them together. Every convolution followed by batch normalisation is a
-`torch.nn.Sequential` that starts with the two, so that they can be folded into one.
+Four branches at 1/4, 1/8, 1/16 and 1/32 of the resolution run in parallel and exchange their features after every
+stage; a head combines all of them. Every convolution followed by batch normalisation is a `torch.nn.Sequential` that
+starts with the two, so that they can be folded into one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STEM_REDUCTION = 4
 MOST_STAINS, _MOST_BRANCHES, _MOST_BLOCKS, WIDEST = 64, 8, 64, 4096
-"""What a network may be made of, so that a file cannot ask for one that fits no machine."""
+"""Limits of a network's size, so that the header of a file cannot demand one that fits no machine."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class HRPNSettings:
     in_channels : int
         Input stains; nuclei and vessels by default.
     branches : int
-        Resolutions kept side by side, 1 to 4; the paper's ablation varies it.
+        Number of parallel resolutions, 1 to 4; the paper's ablation varies it.
     upsampling : {"bilinear", "transposed"}
         How a coarse branch is brought to a finer one between the branches: a 1x1 convolution and bilinear
         interpolation as in the published code, or 3x3 transposed convolutions as in the paper's text.
@@ -86,7 +86,7 @@ class HRPNSettings:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of the branches that are kept."""
+        """Channels of the branches that are used."""
         return self.branch_channels[: self.branches]
 
     @property
@@ -100,13 +100,13 @@ class HRPNSettings:
         return cls(len(settings.channels), settings.branches, settings.upsampling)
 
     def narrowed(self) -> HRPNSettings:
-        """The same layers with one channel each."""
+        """Settings with the same layers, with one channel each."""
         widths = (1,) * len(self.branch_channels)
         return replace(self, in_channels=1, stem_channels=1, stage1_channels=1, branch_channels=widths)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, relu: bool = True) -> nn.Sequential:
-    """Convolution without bias, batch normalisation and, unless a sum comes first, ReLU."""
+    """Convolution without bias, batch normalisation and, unless a sum follows first, ReLU."""
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -115,7 +115,7 @@ def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *,
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside an identity."""
+    """Residual block of two 3x3 convolutions beside an identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions that end four times as wide, beside an identity or a projection."""
+    """Residual block of 1x1, 3x3 and 1x1 convolutions, with four times as many channels at its end."""
 
     expansion = 4
 
@@ -154,8 +154,8 @@ def _downsampling(source: int, target: int, steps: int) -> nn.Sequential:
 
 def _bilinear_upsampling(source: int, target: int, steps: int) -> nn.Sequential:
     """Bring a coarser branch to a finer one's width, then to its size."""
-    # align_corners=True would make the result depend on the size of the tensor: a tile and the slide
-    # could then never agree
+    # align_corners=True would make the result depend on the size of the tensor, so that a tile could never equal the
+    # same part of the whole slide (docs/decisions/0002-align-corners-false.md)
     return nn.Sequential(
         *_convolution(source, target, 1, relu=False),
         nn.Upsample(scale_factor=2**steps, mode="bilinear", align_corners=False),
@@ -199,11 +199,11 @@ class _Exchange(nn.Module):
         fused = []
         for target in range(len(branches)):
             paths = self.get_submodule(f"paths.{target}").children()
-            # one after another: all at once would take most of the memory that the network takes
-            brought = (path(branch) for path, branch in zip(paths, branches, strict=True))
-            total = next(brought) + next(brought)
-            for each in brought:
-                total.add_(each)
+            # one after another, since all of them at once would take most of the memory of the network
+            rescaled = (path(branch) for path, branch in zip(paths, branches, strict=True))
+            total = next(rescaled) + next(rescaled)
+            for features in rescaled:
+                total.add_(features)
             fused.append(functional.relu_(total))
         return fused
 
@@ -223,9 +223,9 @@ class _Stage(nn.Module):
 
 
 class Head(nn.Module):
-    """All branches together at 1/4 of the resolution, down to one channel."""
+    """Head that combines all branches at 1/4 of the resolution into one channel."""
 
-    # the 3x3 convolution and the interpolation each look one feature pixel further than what they give
+    # the 3x3 convolution and the interpolation each need one feature pixel around their output
     MARGIN = 2
 
     def __init__(self, widths: Sequence[int], dropout: float) -> None:
@@ -240,23 +240,23 @@ class Head(nn.Module):
         self.last = nn.Conv2d(total, 1, 1, bias=False)
 
     def forward(self, branches: list[Tensor], crop: int = 0) -> Tensor:
-        """Finest branch first; out comes (n, 1, y, x) without `crop` pixels on each side."""
+        """Map branches, finest first, to shape (n, 1, y, x) without `crop` pixels on each side."""
         margin = min(self.MARGIN, crop // STEM_REDUCTION)
         features = self.together(branches, crop // STEM_REDUCTION - margin)
         mixed = self.mix(features)
-        # the output stays in single precision whatever precision the features were computed in
+        # the output stays in single precision, also where the features are computed in 16 bit
         with torch.autocast(mixed.device.type, enabled=False):
             return self.at_full_size(functional.conv2d(mixed.float(), self.last.weight.float()), margin)
 
     @staticmethod
     def at_full_size(coarse: Tensor, margin: int) -> Tensor:
-        """From 1/4 of the resolution to that of the slide, without `margin` pixels of `coarse` on each side."""
+        """Upsample from 1/4 to full resolution, without `margin` pixels of `coarse` on each side."""
         full = functional.interpolate(coarse, scale_factor=STEM_REDUCTION, mode="bilinear", align_corners=False)
         return cropped(full, margin * STEM_REDUCTION)
 
     @staticmethod
     def together(branches: list[Tensor], crop: int) -> Tensor:
-        """All branches at the finest one's size, side by side, without `crop` pixels on each side."""
+        """Concatenate all branches at the size of the finest, without `crop` pixels on each side."""
         size = branches[0].shape[-2:]
         upsampled = [branches[0]] + [
             functional.interpolate(branch, size=size, mode="bilinear", align_corners=False) for branch in branches[1:]
@@ -307,7 +307,7 @@ class HRPN(nn.Module):
         x : Tensor
             Input stains, shape (n, in_channels, y, x); sides are multiples of `settings.stride`.
         crop : int
-            Pixels to leave out on each side, a multiple of 4. The result is the middle of the uncropped one, at
+            Pixels to leave out on each side, a multiple of 4. The result is the middle of the uncropped output, at
             less cost, since the head is most of the arithmetic.
 
         Returns
@@ -323,12 +323,12 @@ class HRPN(nn.Module):
         return self.exchanged(self.beginning(x))
 
     def beginning(self, x: Tensor) -> list[Tensor]:
-        """Stem and first stage: what the first two branches start from, finest first."""
+        """Stem and first stage: inputs of the first two branches, finest first."""
         wide = self.stage1(self.stem(x))
         return [transition(wide) for transition in self.transitions[:2]]
 
     def exchanged(self, branches: list[Tensor]) -> list[Tensor]:
-        """All later stages: from the first two branches to all after the last exchange."""
+        """Later stages: from the inputs of the first two branches to all branches after the last exchange."""
         for index, stage in enumerate(self.stages):
             # each later branch starts from the coarsest before it
             branches = stage([*branches, self.transitions[index + 1](branches[-1])] if index else branches)

@@ -20,15 +20,14 @@ _FURTHEST_PX = 4096
 def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) -> int:
     """Largest distance from which an input pixel can change an output pixel.
 
-    Every weight of a copy is made positive, so that nothing cancels and no ReLU closes, max-pooling becomes
-    averaging, which looks at the same pixels, and a tanh, which would saturate, is left out; the gradient of one
-    period of output pixels is then non-zero exactly where the network can look. The field is a square, so a thin
-    strip shows it.
+    It is measured on a copy with positive weights, so that nothing cancels and no ReLU is zero, with averaging, which
+    covers the same pixels, in place of max-pooling, and without a tanh, which would saturate. The gradient of one
+    period of output pixels is then non-zero exactly within the field. The field is square, so a thin strip shows it.
 
     Parameters
     ----------
     network : nn.Module
-        Takes (n, in_channels, y, x) and returns (n, 1, y, x); pools and bends its output with modules, not functions.
+        Maps (n, in_channels, y, x) to (n, 1, y, x); its pooling and output activation are modules, not functions.
     in_channels : int
         Channels of the input.
     stride : int
@@ -48,6 +47,7 @@ def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) ->
     reach = 16 * stride
     while reach <= max(_FURTHEST_PX, 64 * stride):
         radius = _gradient_reach(probe, in_channels, stride, reach)
+        # a field that reaches the end of the strip may be larger
         if radius < reach - stride:
             return radius
         reach *= 2
@@ -59,7 +59,7 @@ def receptive_field_radius(network: nn.Module, in_channels: int, stride: int) ->
 
 
 def halo_for(network: nn.Module, in_channels: int, stride: int) -> int:
-    """Halo with which tiles equal the whole: the receptive field's radius, rounded up to the stride.
+    """Halo with which tiles equal the whole prediction: the receptive field's radius, rounded up to the stride.
 
     Parameters
     ----------
@@ -80,10 +80,9 @@ def halo_for(network: nn.Module, in_channels: int, stride: int) -> int:
 
 @lru_cache
 def halo_of(settings: NetworkSettings) -> int:
-    """Halo of an architecture, as `halo_for` measures it, in a hundredth of a second.
+    """Halo of an architecture, measured as by `halo_for` but in a hundredth of a second.
 
-    How far a network looks depends on kernels and strides alone, so it is measured on the same layers with one channel
-    each.
+    The receptive field depends only on kernels and strides, so it is measured on the same layers with one channel each.
 
     Parameters
     ----------
@@ -99,9 +98,11 @@ def halo_of(settings: NetworkSettings) -> int:
 
 
 def _all_positive(network: nn.Module) -> nn.Module:
+    # in double precision, so that the smallest gradients do not vanish
     probe = copy.deepcopy(network).double().eval()
     with torch.no_grad():
         for parameter in probe.parameters():
+            # averages keep features of order 1 through any number of layers
             parameter.fill_(1 / max(1, parameter[0].numel()))
         for module in probe.modules():
             if isinstance(module, nn.BatchNorm2d):

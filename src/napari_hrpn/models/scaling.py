@@ -1,4 +1,4 @@
-"""Intensity scaling from grey levels to the network's numbers and back: part of the checkpoint, never guessed."""
+"""Intensity scaling from grey levels to the network's numbers and back, which is part of the checkpoint."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class IntensityScaling:
     Attributes
     ----------
     kind : {"fixed", "percentile"}
-        "fixed" takes `offsets` and `scales` as they are. "percentile" measures them on every slide: its
-        `low_percentile` becomes 0 and its `high_percentile` 1, so that exposure and bit depth cancel out.
+        "fixed" uses `offsets` and `scales`. "percentile" measures them on every slide: its `low_percentile` becomes 0
+        and its `high_percentile` 1, so that exposure and bit depth cancel out.
     offsets, scales : tuple of float
-        One per input stain, in grey levels. Zeros and ones leave raw intensities, as the paper has it.
+        One per input stain, in grey levels. Zeros and ones leave raw intensities, as in the paper.
     target_offset, target_scale : float
-        For the probe channel, in grey levels of the slides trained on.
+        Offset and scale of the probe channel, in grey levels of the slides trained on.
     low_percentile, high_percentile : float
         Percentiles of the tissue, 0 to 100.
     reference_um : float
-        Pixel size at which percentiles are measured; small vessels vanish on coarser pixels.
+        Pixel size at which percentiles are measured; on coarser pixels small vessels would vanish.
     """
 
     kind: Literal["fixed", "percentile"] = "fixed"
@@ -43,7 +43,7 @@ class IntensityScaling:
 
     def __post_init__(self) -> None:
         scales, offsets = (*self.scales, self.target_scale), (*self.offsets, self.target_offset)
-        # not one that single precision would take for 0 or infinity; False for NaN
+        # single precision would turn larger or smaller scales into infinity or 0; the comparison is false for NaN
         are_scales = all(1 / _LARGEST <= scale <= _LARGEST for scale in scales)
         if len(offsets) != len(scales) or not (are_scales and all(abs(offset) <= _LARGEST for offset in offsets)):
             msg = (
@@ -62,7 +62,8 @@ class IntensityScaling:
             raise ValueError(msg)
 
     def fixed_to(self, low: tuple[float, ...], high: tuple[float, ...]) -> IntensityScaling:
-        """Return the same scaling, with the percentiles measured on one slide put in."""
+        """Return the scaling as fixed to the percentiles of one slide."""
+        # a channel with equal percentiles must not divide by zero
         scales = tuple(max(h - o, 1e-6) for o, h in zip(low, high, strict=True))
         return replace(self, kind="fixed", offsets=low, scales=scales)
 
@@ -86,7 +87,7 @@ def _scaled(
     scale: NDArray[np.float32] | np.float32,
     out: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
-    # in place: every array made on the way costs more than the arithmetic
+    # in place, since allocating intermediate arrays would take longer than the arithmetic
     scaled = np.empty(pixels.shape, np.float32) if out is None else out
     np.copyto(scaled, pixels, casting="unsafe")
     scaled -= offset

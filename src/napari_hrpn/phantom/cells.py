@@ -21,6 +21,7 @@ from napari_hrpn.phantom.tissue import (
     vessels_within,
 )
 
+# largest local density of nuclei over their mean density
 _CROWDING = 1.6
 _BRIGHTNESS_SD = 0.25
 _ACTIVITY_SD = 0.6
@@ -39,10 +40,10 @@ class Nuclei:
     direction: np.ndarray  # (n, 2), unit vector of the long axis
     semi_axes_um: np.ndarray  # (n, 2), long and short
     brightness: np.ndarray
-    activity: np.ndarray  # How eagerly the cell takes up probe, mean 1; not to be seen in the inputs
+    activity: np.ndarray  # Relative uptake of probe by the cell, mean 1; it does not show in the inputs
 
     def where(self, keep: np.ndarray) -> Nuclei:
-        """Return the nuclei that a boolean array picks."""
+        """Return the nuclei that a boolean array selects."""
         return Nuclei(*(column[keep] for column in vars(self).values()))
 
 
@@ -64,17 +65,17 @@ def nuclei_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape
 
 
 def _pattern(settings: PhantomSettings, tissue: TissueShape) -> HardCore:
-    own = RandomField(tissue.seed, Purpose.NUCLEUS_CLUSTERING, settings.nucleus_clustering_um)
-    of_vessels = RandomField(tissue.seed, Purpose.VESSEL_CLUSTERING, settings.vessel_clustering_um)
+    nucleus_field = RandomField(tissue.seed, Purpose.NUCLEUS_CLUSTERING, settings.nucleus_clustering_um)
+    vessel_field = RandomField(tissue.seed, Purpose.VESSEL_CLUSTERING, settings.vessel_clustering_um)
     shared = settings.nest_avoidance
     spread = settings.nucleus_clustering
     highest = settings.nucleus_density_per_mm2 * (_CROWDING if spread else 1.0)
 
     def density(points_um: np.ndarray) -> np.ndarray:
-        field = np.sqrt(1 - shared**2) * own.at(points_um) - shared * of_vessels.at(points_um)
+        field = np.sqrt(1 - shared**2) * nucleus_field.at(points_um) - shared * vessel_field.at(points_um)
         local = np.exp(spread * field - spread**2 / 2) * settings.nucleus_density_per_mm2
-        there, alive = tissue.at(points_um)
-        return np.asarray(np.minimum(local, highest) * (alive + _NECROTIC_SHARE * (there - alive)))
+        all_tissue, alive = tissue.at(points_um)
+        return np.asarray(np.minimum(local, highest) * (alive + _NECROTIC_SHARE * (all_tissue - alive)))
 
     return HardCore(tissue.seed, Purpose.NUCLEI, settings.nucleus_distance_um, highest, density)
 
@@ -90,46 +91,48 @@ def local_density(nuclei: Nuclei, window: SampleGrid) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class NucleusImages:
-    """What nuclei look like on a window, each image float32."""
+    """Images of nuclei on a window, each float32."""
 
     stain: np.ndarray  # DAPI, mean 1 inside nuclei
     inside: np.ndarray  # 1 inside a nucleus, 0 outside, with a smooth edge
-    shell: np.ndarray  # Uptake around nuclei, the cell's activity at the rim and falling outwards
+    shell: np.ndarray  # Uptake around nuclei: the cell's activity at the rim, falling outwards
 
 
 def draw_nuclei(nuclei: Nuclei, window: SampleGrid, contrast: float, seed: int) -> NucleusImages:
     """Return the images of nuclei."""
     stain, inside, shell = (np.zeros(window.shape, np.float32) for _ in range(3))
     for nucleus in range(len(nuclei.brightness)):
-        place, outwards_um = _distance_to_rim(nuclei, nucleus, window)
+        square, outwards_um = _distance_to_rim(nuclei, nucleus, window)
         body = np.clip(0.5 - outwards_um / np.float32(_EDGE_UM), 0, 1)
         halo = np.exp(-np.maximum(outwards_um, 0) / np.float32(_SHELL_UM))
-        np.maximum(inside[place], body, out=inside[place])
-        np.maximum(stain[place], np.float32(nuclei.brightness[nucleus]) * body, out=stain[place])
-        np.maximum(shell[place], np.float32(nuclei.activity[nucleus]) * halo, out=shell[place])
+        np.maximum(inside[square], body, out=inside[square])
+        np.maximum(stain[square], np.float32(nuclei.brightness[nucleus]) * body, out=stain[square])
+        np.maximum(shell[square], np.float32(nuclei.activity[nucleus]) * halo, out=shell[square])
     chromatin = RandomField(seed, Purpose.CHROMATIN, _CHROMATIN_UM).on_grid(window.y_um, window.x_um)
     stain *= np.clip(1 + np.float32(contrast) * chromatin, 0.2, None)
     return NucleusImages(stain, inside, shell * (1 - inside))
 
 
 def _distance_to_rim(nuclei: Nuclei, nucleus: int, window: SampleGrid) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Return a square around a nucleus, and in it roughly the distance from its rim, negative inside."""
+    """Return a square around a nucleus, and the approximate distance of its pixels from the rim, negative inside."""
     y_um, x_um = nuclei.centre_um[nucleus]
     long_axis, short_axis = nuclei.semi_axes_um[nucleus].astype(np.float32)
-    place = window.around(y_um, x_um, float(long_axis) + 4 * _SHELL_UM)
-    y = (window.y_um[place[0]] - y_um).astype(np.float32)[:, None]
-    x = (window.x_um[place[1]] - x_um).astype(np.float32)[None, :]
+    square = window.around(y_um, x_um, float(long_axis) + 4 * _SHELL_UM)
+    y = (window.y_um[square[0]] - y_um).astype(np.float32)[:, None]
+    x = (window.x_um[square[1]] - x_um).astype(np.float32)[None, :]
     along_y, along_x = nuclei.direction[nucleus].astype(np.float32)
     along = (y * along_y + x * along_x) / long_axis
     across = (y * along_x - x * along_y) / short_axis
-    return place, (np.sqrt(along * along + across * across) - 1) * np.sqrt(long_axis * short_axis)
+    return square, (np.sqrt(along * along + across * across) - 1) * np.sqrt(long_axis * short_axis)
 
 
 CELL_PX = 1024
 _LATTICE_PX = 8
+# margin around a cell in penetration lengths; vessels beyond it have no visible effect in the cell
 _MARGIN_PENETRATIONS = 10.0
 _LATTICE_MARGIN = 4
 _MARGIN_PX = (_LATTICE_MARGIN - 2) * _LATTICE_PX
+# bounds of the local uptake over its mean, without which the transport would converge slowly
 _UPTAKE_RANGE = (0.3, 2.5)
 _AUTOFLUORESCENCE_UM = 40.0
 
@@ -144,36 +147,36 @@ class CellPixels:
 
     @property
     def nbytes(self) -> int:
-        """Memory that they take."""
+        """Memory that the pixels take."""
         return self.channels.nbytes + self.probe.nbytes + self.tissue.nbytes
 
 
 @dataclass(frozen=True, eq=False)
 class _Surroundings:
-    """Windows of a cell, and what lives around it, far enough out for the probe's concentration in it."""
+    """Sample grids of a cell, and tissue, vessels and nuclei in a margin that decides its probe concentration."""
 
     pixels: SampleGrid  # Padded pixels
-    lattice: SampleGrid  # Transport samples that the pixels need
-    around: SampleGrid  # All samples that these need
+    lattice: SampleGrid  # Transport samples from which the pixels are interpolated
+    around: SampleGrid  # Transport samples with a margin that is wide enough to solve the equation on
     tissue: TissueShape
-    vessels: Vessels
-    leaking: Vessels
+    vessels: Vessels  # Vessels that are stained
+    leaking: Vessels  # Vessels that leak probe: the same ones, or hidden ones
     nuclei: Nuclei
 
 
 def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> CellPixels:
     """Return the pixels of one cell."""
     cell = _surroundings(settings, shape, seed, row, column)
-    # a smooth enlargement overshoots a little beside a steep edge
-    there = np.clip(_to_pixels(cell.tissue.on_grid(cell.lattice.y_um, cell.lattice.x_um)[0], cell.pixels), 0, 1)
-    light = _light(settings, cell, there)
+    # clipped, since the smooth enlargement overshoots a little beside a steep edge
+    tissue = np.clip(_to_pixels(cell.tissue.on_grid(cell.lattice.y_um, cell.lattice.x_um)[0], cell.pixels), 0, 1)
+    light = _light(settings, cell, tissue)
     inner = (slice(_MARGIN_PX, -_MARGIN_PX), slice(_MARGIN_PX, -_MARGIN_PX))
     random = keyed_generator(seed, Purpose.NOISE, row, column)
     gains = (settings.electrons_per_grey, settings.electrons_per_grey, settings.probe_electrons_per_grey)
     read = [_exposed(image[inner], settings, gain, random) for image, gain in zip(light, gains, strict=True)]
     probe = (light[2][inner] + np.float32(settings.offset_grey)) * np.float32(settings.grey_unit)
     return CellPixels(
-        np.stack(read), np.asarray(np.minimum(probe, 2**settings.bits - 1), np.float32), there[inner] > 0.5
+        np.stack(read), np.asarray(np.minimum(probe, 2**settings.bits - 1), np.float32), tissue[inner] > 0.5
     )
 
 
@@ -192,18 +195,18 @@ def _surroundings(settings: PhantomSettings, shape: tuple[int, int], seed: int, 
     return _Surroundings(pixels, core.grown(_LATTICE_MARGIN), around, tissue, vessels, leaking, nuclei)
 
 
-def _light(settings: PhantomSettings, cell: _Surroundings, there: np.ndarray) -> tuple[np.ndarray, ...]:
+def _light(settings: PhantomSettings, cell: _Surroundings, tissue: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return the light of the three channels on the padded pixels, in 8-bit grey levels.
 
-    It has passed cross-talk, blur, displacement and shading.
+    Blur, cross-talk, displacement and shading are included, noise is not.
     """
     pixels, lattice, seed = cell.pixels, cell.lattice, cell.tissue.seed
     near = cell.nuclei.where(pixels.bounds.grown(20.0).holds(cell.nuclei.centre_um))
     images = draw_nuclei(near, pixels, settings.chromatin_contrast, seed)
     walls = draw_walls(cell.vessels, pixels, settings.vessel_wall_um)
-    probe = _probe(settings, np.maximum(_to_pixels(_concentration(settings, cell), pixels), 0), images) * there
+    probe = _probe(settings, np.maximum(_to_pixels(_concentration(settings, cell), pixels), 0), images) * tissue
     glow = RandomField(seed, Purpose.AUTOFLUORESCENCE, _AUTOFLUORESCENCE_UM).on_grid(lattice.y_um, lattice.x_um)
-    background = _to_pixels(settings.tissue_grey * np.exp(0.2 * glow), pixels) * there
+    background = _to_pixels(settings.tissue_grey * np.exp(0.2 * glow), pixels) * tissue
     nuclei, vessels, probe = (
         np.asarray(gaussian_filter(image, settings.psf_um / settings.pixel_size_um, mode="nearest"))
         for image in (
@@ -221,7 +224,7 @@ def _light(settings: PhantomSettings, cell: _Surroundings, there: np.ndarray) ->
 
 
 def _concentration(settings: PhantomSettings, cell: _Surroundings) -> np.ndarray:
-    """Solve the transport with a wide margin and return what lies on the samples that the pixels need."""
+    """Solve the transport equation with a wide margin, and return the samples from which pixels are interpolated."""
     around, lattice = cell.around, cell.lattice
     uptake = np.ones(around.shape)
     if not settings.has_independent_probe:
@@ -268,7 +271,7 @@ def _shading(window: SampleGrid, settings: PhantomSettings) -> np.ndarray:
 def _exposed(
     light_grey: np.ndarray, settings: PhantomSettings, electrons_per_grey: float, random: np.random.Generator
 ) -> np.ndarray:
-    """Return what the detector reads: Poisson and read noise, offset, saturation."""
+    """Return the values that the detector reads, with Poisson and read noise, offset and saturation."""
     electrons = random.poisson(light_grey * np.float32(electrons_per_grey)).astype(np.float32)
     electrons += random.standard_normal(light_grey.shape, np.float32) * np.float32(settings.read_noise_electrons)
     grey = electrons / np.float32(electrons_per_grey) + np.float32(settings.offset_grey)

@@ -1,4 +1,4 @@
-"""Phantom tumour as a slide, with the probe image that no prediction can beat."""
+"""Phantom tumour as a slide, with its noise-free probe image, which no prediction can beat."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Phantom:
     slide : Slide
         Channels DAPI, AF488 and QD; pixels are made when they are computed.
     noise_free_probe : dask.array.Array
-        Shape (y, x), float32: the detector value of QD that is expected before noise, in the detector's units.
+        Shape (y, x), float32: the expected detector value of QD before noise, in the detector's units.
     tissue : dask.array.Array
-        Shape (y, x), bool: where there is tissue.
+        Shape (y, x), bool: True where there is tissue.
     settings : PhantomSettings
-        What it was made from.
+        Settings of the phantom.
     seed : int
-        Seed it was made from.
+        Seed of the phantom.
     """
 
     slide: Slide
@@ -54,15 +54,15 @@ def phantom_slide(
 ) -> Phantom:
     """Return a synthetic tumour section; nothing is computed yet.
 
-    The pixels depend on the settings, the size and the seed alone: not on the order or the chunks in which they
-    are read. Vessels leak probe, which spreads and is taken up (D lap C - k C + S = 0), and a camera looks at it.
+    The pixels depend only on the settings, the size and the seed, not on the order or the chunks in which they are
+    read. Vessels leak probe, which diffuses and is taken up (D lap C - k C + S = 0), and a camera images it.
 
     Parameters
     ----------
     preset : str or PhantomSettings
         A name in `PHANTOM_PRESETS`, or settings of your own.
     size : int or tuple of int, optional
-        Height and width in pixels; the size of the preset where left out.
+        Height and width in pixels; the size of the preset if left out.
     seed : int
         0 or more.
 
@@ -119,7 +119,7 @@ def _lazy(cells: _PhantomCells, part: str) -> da.Array:
         dtype = np.dtype(np.uint8 if cells.settings.bits == 8 else np.uint16)
 
     def make(block_id: tuple[int, ...]) -> np.ndarray:
-        # a copy, since whoever changes what dask hands out must not change what is kept
+        # a copy, so that a caller who changes the array does not change the cached cell
         return np.array(getattr(cells.cell(*block_id[-2:]), part))
 
     name = f"phantom-{part}-{tokenize(cells.settings, cells.shape, cells.seed)}"
@@ -128,7 +128,7 @@ def _lazy(cells: _PhantomCells, part: str) -> da.Array:
 
 @dataclass(eq=False)
 class _PhantomCells:
-    """Cells of a phantom, made when asked for; the latest are kept, in a bounded amount of memory."""
+    """Cells of a phantom, made on demand; the latest ones are cached in a bounded amount of memory."""
 
     settings: PhantomSettings
     shape: tuple[int, int]  # Height and width of the slide
@@ -141,7 +141,7 @@ class _PhantomCells:
         return _PhantomCells, (self.settings, self.shape, self.seed)
 
     def cell(self, row: int, column: int) -> CellPixels:
-        """Return one cell; threads that ask for the same cell wait for one of them to make it."""
+        """Return one cell; if several threads need the same cell, one makes it and the others wait."""
         key = (row, column)
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
@@ -160,24 +160,24 @@ class _PhantomCells:
 
 
 def r2_ceiling(phantom: Phantom, *, region: tuple[slice, slice] | None = None, tissue_only: bool = False) -> float:
-    """Return the R2 of the noise-free probe image, 1 - mean((y - mu)^2) / Var(y): no honest model beats it.
+    """Return the R2 of the noise-free probe image, 1 - mean((y - mu)^2) / Var(y), which no honest model can beat.
 
-    It says how much of the image is camera noise. It does not say that a model can reach it, since part of
-    the permeability of vessels shows in no input. Sums run over one cell at a time.
+    It shows how much of the image is camera noise, not that a model can reach it, since part of the permeability of
+    vessels shows in no input. Only one cell at a time is in memory.
 
     Parameters
     ----------
     phantom : Phantom
         The phantom.
     region : tuple of slice, optional
-        Rows and columns to look at, the whole slide where left out.
+        Rows and columns to use; the whole slide if left out.
     tissue_only : bool
         Whether blank glass is left out.
 
     Returns
     -------
     float
-        At most 1; NaN where the image is constant or no pixel is left.
+        At most 1; NaN if the image is constant or no pixel is left.
     """
     region = region or (slice(None), slice(None))
     real = phantom.slide.levels[0][2][region]

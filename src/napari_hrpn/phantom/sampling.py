@@ -1,7 +1,7 @@
-"""Random numbers, fields and points of the phantom, keyed by seed, purpose and place.
+"""Random numbers, fields and points of the phantom, keyed by seed, purpose and position.
 
-Nothing here depends on the order or the size of what is asked for: whether a point exists depends only on its own
-lattice cell and on points nearer than the distance that they keep.
+Results do not depend on the order or the size of requests: whether a point exists depends only on its own lattice cell
+and on points nearer than the minimum distance.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
+# added to rows and columns, since spawn keys must not be negative
 _ORIGIN = 2**31
 _LATTICE_UM = 128.0
 _MARKS = 8
@@ -21,7 +22,7 @@ _FULLEST = 0.9
 
 
 class Purpose(IntEnum):
-    """What random numbers are for; numbers of different purposes are independent."""
+    """Purpose of random numbers; numbers of different purposes are independent."""
 
     VESSELS = 1
     VESSEL_CLUSTERING = 2
@@ -38,13 +39,13 @@ class Purpose(IntEnum):
 
 
 def keyed_generator(seed: int, purpose: Purpose, row: int = 0, column: int = 0) -> np.random.Generator:
-    """Return the random generator of one place."""
+    """Return the random generator of one lattice cell."""
     key = np.random.SeedSequence(seed, spawn_key=(int(purpose), row + _ORIGIN, column + _ORIGIN))
     return np.random.Generator(np.random.Philox(key))
 
 
 class RandomField:
-    """Gaussian random field of mean 0 and SD 1, a sum of random waves, known at every point of the plane.
+    """Gaussian random field of mean 0 and SD 1, a sum of random waves, defined at every point of the plane.
 
     The covariance is exp(-r^2 / 2 length^2) (random Fourier features of the squared exponential).
     """
@@ -91,26 +92,26 @@ class Bounds:
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Points (n, 2) in µm with `_MARKS` uniform random numbers each, from which their looks are drawn."""
+    """Points (n, 2) in µm with `_MARKS` uniform random numbers each, from which their properties are drawn."""
 
     positions_um: np.ndarray
     marks: np.ndarray
 
     def where(self, keep: np.ndarray) -> _Points:
-        """Return the points that a boolean array picks."""
+        """Return the points that a boolean array selects."""
         return _Points(self.positions_um[keep], self.marks[keep])
 
 
 @dataclass(frozen=True, eq=False)
 class HardCore:
-    """Matérn II thinning of an inhomogeneous Poisson process, with the local density that it should end with."""
+    """Inhomogeneous Poisson process after Matérn II thinning, with a given local density after the thinning."""
 
-    # Key of its random numbers
+    # Key of the random numbers
     seed: int
     purpose: Purpose
     distance_um: float  # Smallest distance between two points; 0 gives a plain Poisson process
-    peak_per_mm2: float  # Highest density asked for anywhere
-    density_per_mm2: Callable[[np.ndarray], np.ndarray]  # Density wanted at points of shape (n, 2) in µm
+    peak_per_mm2: float  # Highest density anywhere
+    density_per_mm2: Callable[[np.ndarray], np.ndarray]  # Density after thinning, at points of shape (n, 2) in µm
 
     def within(self, bounds: Bounds) -> _Points:
         """Return the points of a rectangle."""
@@ -155,7 +156,7 @@ class HardCore:
 class SampleGrid:
     """Rows y0 to y1 and columns x0 to x1 (high ends excluded) of samples `step_um` apart."""
 
-    # Indices of the samples; negative ones lie outside the slide and are as good as others
+    # Indices of the samples; negative ones lie outside the slide, which is allowed
     y0: int
     y1: int
     x0: int
@@ -203,8 +204,8 @@ def _slice(low_um: float, high_um: float, step_um: float, first: int, end: int) 
 
 def enlarge(values: np.ndarray, factor: int) -> np.ndarray:
     """Return a smooth enlargement (Catmull-Rom), without the outer two samples of each side."""
-    once = _enlarge_rows(values.astype(np.float32), factor)
-    return np.ascontiguousarray(_enlarge_rows(np.ascontiguousarray(once.T), factor).T)
+    enlarged_rows = _enlarge_rows(values.astype(np.float32), factor)
+    return np.ascontiguousarray(_enlarge_rows(np.ascontiguousarray(enlarged_rows.T), factor).T)
 
 
 def _enlarge_rows(values: np.ndarray, factor: int) -> np.ndarray:

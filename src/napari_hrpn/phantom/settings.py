@@ -1,6 +1,6 @@
 """Settings of a phantom, and its presets.
 
-Intensities are grey levels of an 8-bit detector whatever `bits` says, so a preset looks the same at 16 bits.
+Intensities are grey levels of an 8-bit detector for any value of `bits`, so that a preset looks the same at 16 bits.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from types import MappingProxyType
 
 
 class PhantomError(ValueError):
-    """A phantom cannot be made as asked; the message is one sentence for the user."""
+    """A phantom cannot be made from its settings; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class PhantomSettings:
-    """Numbers that define a synthetic tumour section, apart from its size and seed.
+    """Parameters of a synthetic tumour section, except for its seed.
 
     Attributes
     ----------
     name : str
-        Shown in the name of the slide.
+        Name of the preset, which becomes part of the slide's name.
     size : int
-        Height and width in pixels where nothing else is asked for.
+        Default height and width in pixels.
     pixel_size_um : float
-        Edge of a pixel in µm.
+        Side of a pixel in µm.
     has_outline : bool
-        Whether the tissue has an irregular border with blank glass around it and a necrotic part within;
-        without, tissue fills the slide.
+        Whether the tissue has an irregular border with blank glass around it and a necrotic part within; otherwise
+        tissue fills the slide.
     necrosis : float
         Share of the deep tissue that is necrotic (few nuclei, no vessels), 0 to 1.
     vessel_density_per_mm2, vessel_distance_um : float
@@ -49,7 +49,7 @@ class PhantomSettings:
     nucleus_clustering, nucleus_clustering_um : float
         SD of the logarithm of the local nucleus density, and the length over which it varies.
     nest_avoidance : float
-        How much cells and vessels avoid each other: minus the correlation of the fields that cluster them.
+        How much cells and vessels avoid each other: the negative correlation of the fields that cluster them.
     nucleus_radius_um, nucleus_radius_sd : float
         Median long semi-axis and SD of its logarithm.
     chromatin_contrast : float
@@ -59,24 +59,24 @@ class PhantomSettings:
     uptake_rise : float
         Share of k that is proportional to the local cell density, 0 (k constant) to 1.
     permeability_visible : float
-        Fall of ln P per unit of ln CD31 brightness: dimmer vessels leak more.
+        Decrease of ln P per unit of ln CD31 brightness: dimmer vessels leak more.
     permeability_hidden_sd : float
-        SD of the part of ln P that no input shows; the dial of unpredictable variance.
+        SD of the part of ln P that shows in no input; it sets the variance that cannot be predicted.
     perinuclear_uptake : float
         Probe in the shell around a nucleus, relative to the extracellular concentration.
     nuclear_exclusion : float
         Share of the probe signal that is missing inside a nucleus, 0 to 1.
     has_independent_probe : bool
-        Whether the probe leaks from a second, hidden set of vessels and ignores nuclei, so that the inputs
-        say nothing about it.
+        Whether the probe leaks from a second, hidden set of vessels and ignores nuclei, so that it is independent of
+        the inputs.
     nuclei_grey, vessels_grey, probe_grey : float
         Mean brightness in 8-bit grey levels of a nucleus, of a vessel wall and of the probe in tissue.
     tissue_grey : float
         Autofluorescence of tissue in the two input channels, in grey levels.
     offset_grey : float
-        What the detector shows without light, in grey levels.
+        Reading of the detector without light, in grey levels.
     electrons_per_grey, probe_electrons_per_grey : float
-        Electrons behind one grey level of the inputs and of the probe: the fewer, the noisier.
+        Electrons per grey level of the inputs and of the probe: the fewer, the more noise.
     read_noise_electrons : float
         SD of the electronic noise.
     psf_um : float
@@ -84,11 +84,11 @@ class PhantomSettings:
     cross_talk : float
         Share of the nuclei seen in the vessel channel, and of the vessels in the probe channel.
     probe_shift_um : tuple of float
-        How far (y, x) the probe channel is displaced.
+        Displacement (y, x) of the probe channel.
     shading : float
         Loss of light in the corners of a camera field of `shading_field_px`, 0 to 1.
     shading_field_px : int
-        Edge of a camera field.
+        Side of a camera field.
     bits : int
         8 or 16 bits per pixel.
     """
@@ -180,7 +180,7 @@ def _check_positive(settings: PhantomSettings) -> None:
 
 
 def _check_reach(settings: PhantomSettings) -> None:
-    """A cell of the phantom is made with a margin of fixed width: nothing may reach further."""
+    """Refuse distances beyond the fixed margin with which each cell of the phantom is made."""
     pixel = settings.pixel_size_um
     if not _PIXEL_SIZES_UM[0] <= pixel <= _PIXEL_SIZES_UM[1]:
         msg = f"pixel_size_um of a phantom is {pixel}; give {_PIXEL_SIZES_UM[0]} to {_PIXEL_SIZES_UM[1]} µm"

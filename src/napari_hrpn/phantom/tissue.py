@@ -13,7 +13,9 @@ from napari_hrpn.phantom.sampling import Bounds, HardCore, Purpose, RandomField,
 from napari_hrpn.phantom.settings import PhantomSettings
 
 _EDGE_UM = 4.0
+# radius of the tumour as a share of the slide's shorter side
 _RADIUS_SHARE = 0.44
+# depth from which tissue may be necrotic, as a share of the radius
 _RIM_SHARE = 0.3
 
 
@@ -21,16 +23,16 @@ _RIM_SHARE = 0.3
 class TissueShape:
     """Outline of a tumour section and of its necrosis on a slide of a given extent."""
 
-    settings: PhantomSettings  # Whether there is an outline, and how much necrosis
+    settings: PhantomSettings  # Outline and necrosis are used
     extent_um: tuple[float, float]  # Height and width of the slide
     seed: int  # Seed of the phantom
 
     def at(self, points_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how much tissue and how much living tissue there is at points."""
+        """Return the share of tissue and of living tissue at points, 0 to 1."""
         return self._parts(points_um[:, 0], points_um[:, 1], lambda field: field.at(points_um))
 
     def on_grid(self, y_um: np.ndarray, x_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how much tissue and how much living tissue there is on a grid."""
+        """Return the share of tissue and of living tissue on a grid, 0 to 1."""
         return self._parts(y_um[:, None], x_um[None, :], lambda field: field.on_grid(y_um, x_um))
 
     def _parts(
@@ -45,7 +47,7 @@ class TissueShape:
         from_centre = np.hypot((2 * y_um / height - 1), (2 * x_um / width - 1)) * min(self.extent_um) / 2
         depth_um = radius_um * (1 + 0.09 * np.clip(roughness, -1.5, 1.2)) - from_centre
         tissue = _smooth_step(depth_um / _EDGE_UM)
-        # a necrotic core: the deeper, the likelier
+        # necrosis is likelier the deeper the tissue lies
         dead_um = radius_um * (depth_um / radius_um - _RIM_SHARE) * self.settings.necrosis * 4
         alive = 1 - _smooth_step((dead_um + (0.12 * necrosis - 0.25) * radius_um) / (3 * _EDGE_UM))
         return tissue, tissue * alive
@@ -55,6 +57,7 @@ def _smooth_step(value: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (1 + np.tanh(value)))
 
 
+# longest vessel, which decides how far outside of a cell vessels are made
 LONGEST_UM = 90.0
 _CROWDING = 3.0
 _SOURCE_WALL_UM = 1.5
@@ -66,9 +69,8 @@ class Vessels:
 
     centre_um: np.ndarray  # (n, 2), y and x
     direction: np.ndarray  # (n, 2), unit vector of the axis
-    # Radius of the lumen; half the length of the axis
-    radius_um: np.ndarray
-    half_length_um: np.ndarray
+    radius_um: np.ndarray  # Radius of the lumen
+    half_length_um: np.ndarray  # Half the length of the axis
     brightness: np.ndarray  # CD31 of the wall, mean 1
     permeability: np.ndarray  # P_i C_p, mean 1
 
@@ -78,7 +80,7 @@ class Vessels:
         return np.asarray(2 * np.pi * self.radius_um + 4 * self.half_length_um)
 
     def where(self, keep: np.ndarray) -> Vessels:
-        """Return the vessels that a boolean array or a slice picks."""
+        """Return the vessels that a boolean array or a slice selects."""
         return Vessels(*(column[keep] for column in vars(self).values()))
 
 
@@ -120,37 +122,37 @@ def draw_walls(vessels: Vessels, window: SampleGrid, wall_um: float) -> np.ndarr
     """Return the CD31 stain of vessel walls."""
     walls = np.zeros(window.shape, np.float32)
     for vessel in range(len(vessels.radius_um)):
-        place, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
+        square, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
         profile = np.exp(-0.5 * (from_wall_um / np.float32(wall_um)) ** 2)
-        np.maximum(walls[place], np.float32(vessels.brightness[vessel]) * profile, out=walls[place])
+        np.maximum(walls[square], np.float32(vessels.brightness[vessel]) * profile, out=walls[square])
     return walls
 
 
 def leak_source(vessels: Vessels, window: SampleGrid) -> np.ndarray:
-    """Return what the vessels give off per area."""
+    """Return the probe that vessels leak per area."""
     source = np.zeros(window.shape)
     wall_um = max(_SOURCE_WALL_UM, window.step_um / 2)
     reach_um = vessels.half_length_um + vessels.radius_um + 4 * wall_um
     for vessel in np.flatnonzero(window.bounds.grown(-reach_um).holds(vessels.centre_um)):
-        place, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
+        square, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
         profile = np.exp(-0.5 * (from_wall_um.astype(np.float64) / wall_um) ** 2)
         strength = vessels.permeability[vessel] * vessels.perimeter_um[vessel] / window.step_um**2
-        source[place] += strength * profile / profile.sum()
+        source[square] += strength * profile / profile.sum()
     return source
 
 
 def _distance_to_wall(
     vessels: Vessels, vessel: int | np.intp, window: SampleGrid, beyond_um: float
 ) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Return a square around a vessel, and in it the distance to the middle of its wall, negative in the lumen."""
+    """Return a square around a vessel, and the distance of its pixels to the middle of the wall, negative inside."""
     y_um, x_um = vessels.centre_um[vessel]
     half_length, radius = vessels.half_length_um[vessel], vessels.radius_um[vessel]
-    place = window.around(y_um, x_um, half_length + radius + beyond_um)
-    y = (window.y_um[place[0]] - y_um).astype(np.float32)[:, None]
-    x = (window.x_um[place[1]] - x_um).astype(np.float32)[None, :]
+    square = window.around(y_um, x_um, half_length + radius + beyond_um)
+    y = (window.y_um[square[0]] - y_um).astype(np.float32)[:, None]
+    x = (window.x_um[square[1]] - x_um).astype(np.float32)[None, :]
     along_y, along_x = vessels.direction[vessel].astype(np.float32)
     along = np.clip(y * along_y + x * along_x, -np.float32(half_length), np.float32(half_length))
-    return place, np.hypot(y - along * along_y, x - along * along_x) - np.float32(radius)
+    return square, np.hypot(y - along * along_y, x - along * along_x) - np.float32(radius)
 
 
 def inside_vessels(points_um: np.ndarray, vessels: Vessels, beyond_um: float) -> np.ndarray:
@@ -175,12 +177,12 @@ def steady_concentration(
     step_um: float,
     tolerance: float = 1e-6,
 ) -> np.ndarray:
-    """Return the steady concentration that a source keeps up against diffusion and uptake.
+    """Return the steady concentration at which diffusion and uptake balance a source.
 
-    Lengths are in units of `penetration_um` = sqrt(D / k0) and concentrations in units of source / k0, so the
-    equation reads lambda^2 lap C - (k / k0) C + S / k0 = 0. The part of k that varies is moved to the right side
-    and iterated: (kc - lambda^2 lap) C' = S + (kc - k) C, with kc halfway between the extremes of k, which
-    shrinks the error by (kmax - kmin) / (kmax + kmin) or better each time.
+    With the length lambda = `penetration_um` = sqrt(D / k0) and concentrations in units of source / k0, the equation is
+    lambda^2 lap C - (k / k0) C + S / k0 = 0. The varying part of k is moved to the right side and iterated:
+    (kc - lambda^2 lap) C' = S + (kc - k) C, with kc halfway between the extremes of k, which reduces the error by
+    (kmax - kmin) / (kmax + kmin) or better in each iteration.
     """
     middle = (uptake.max() + uptake.min()) / 2
     inverse = 1 / (middle + penetration_um**2 * _squared_wave_numbers(source.shape, step_um))

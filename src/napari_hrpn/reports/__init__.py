@@ -1,4 +1,4 @@
-"""Reports of an evaluation, a cohort of tumours and a study: tables, figures and pages of what was measured."""
+"""Reports of an evaluation, a cohort of tumours and a study: tables, figures and pages."""
 
 from napari_hrpn.reports.cohort import CohortTumour, WrittenCohort, write_cohort
 from napari_hrpn.reports.drawing import plain_text

@@ -1,7 +1,7 @@
 """Cohort of tumours: a row per tumour and means over tumours, since the tumour is the unit.
 
-The rule: slides of one tumour are averaged first; however many pixels or patches a tumour has, it counts once.
-``cohort.json`` is written last; what a run that was killed left behind is made again.
+The rule: slides of one tumour are averaged first, so that each tumour counts once, whatever its number of pixels.
+``cohort.json`` is written last; files that a killed run left behind are made again.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 _IOU_PERCENTILES = (50, 75, 90)
 _SLIDE_NUMBERS = ("vessels_per_mm2", "vessel_area_fraction", "cells_per_mm2")
-"""What a tumour has whatever is predicted."""
+"""Numbers of the slide itself, which are the same for all predictions."""
 
 
 @dataclass(frozen=True)
 class CohortTumour:
-    """What a prediction reaches in one tumour.
+    """Numbers of one prediction in one tumour.
 
     Attributes
     ----------
     tumour, prediction, region : str
-        Which tumour, which prediction, and "tissue" or "frame".
+        Names of tumour and prediction, and "tissue" or "frame".
     slides : int
-        Slides of the tumour, over which the numbers are means.
+        Number of slides of the tumour, over which the numbers are means.
     numbers : dict of str to float
-        By name; NaN for what does not exist.
+        Numbers by name; NaN if undefined.
     """
 
     tumour: str
@@ -58,14 +58,14 @@ class CohortTumour:
 
 @dataclass(frozen=True)
 class WrittenCohort:
-    """A cohort's page.
+    """Files of a complete cohort.
 
     Attributes
     ----------
     json, page : pathlib.Path
-        Its numbers and its page.
+        Files with the numbers and with the page.
     tumours : int
-        How many.
+        Number of tumours.
     """
 
     json: Path
@@ -74,21 +74,21 @@ class WrittenCohort:
 
 
 def write_cohort(folders: Sequence[Path], output: Path, *, overwrite: bool = False) -> WrittenCohort:
-    """Put evaluations of several slides together.
+    """Combine evaluations of several slides.
 
     Parameters
     ----------
     folders : sequence of pathlib.Path
-        Complete evaluations.
+        Folders of complete evaluations.
     output : pathlib.Path
         Folder for ``cohort.json``, ``cohort.html``, ``tables/`` and ``figures/``.
     overwrite : bool
-        Whether a cohort of other evaluations may be replaced; one of the same evaluations always is.
+        Whether a cohort of other evaluations may be replaced; one of the same evaluations is always replaced.
 
     Returns
     -------
     WrittenCohort
-        Where it is.
+        Paths of the files.
 
     Raises
     ------
@@ -97,33 +97,33 @@ def write_cohort(folders: Sequence[Path], output: Path, *, overwrite: bool = Fal
     SlideError
         If another program writes the output, or it cannot be written.
     """
-    found = {folder: read_evaluation(folder) for folder in dict.fromkeys(folders)}
-    place = ReportFolder(output, "a cohort", others=())
-    # what is refused makes no folder; what another program did meanwhile is looked at again
-    _check(found, place, overwrite=overwrite)
+    evaluations = {folder: read_evaluation(folder) for folder in dict.fromkeys(folders)}
+    target = ReportFolder(output, "a cohort", others=())
+    # checked before the lock, so that a refusal makes no folder, and after it, as another program may have written
+    _check(evaluations, target, overwrite=overwrite)
     with locked_output(output):
-        _check(found, place, overwrite=overwrite)
-        place.start({"format": place.format})
-        return _write(found, place)
+        _check(evaluations, target, overwrite=overwrite)
+        target.start({"format": target.format})
+        return _write(evaluations, target)
 
 
-def _write(found: Mapping[Path, Plain], place: ReportFolder) -> WrittenCohort:
-    tumours = cohort_rows(list(found.values()))
+def _write(evaluations: Mapping[Path, Plain], target: ReportFolder) -> WrittenCohort:
+    tumours = cohort_rows(list(evaluations.values()))
     summary, differences = cohort_summary(tumours), cohort_differences(tumours)
     rows = [{**fields_of(row, "tumour", "prediction", "region", "slides"), **row.numbers} for row in tumours]
     tables = {"tumours": rows, "summary": summary, "differences": differences}
-    write_tables({name: table for name, table in tables.items() if table}, place.path / TABLES)
-    drawings = cohort_figures(rows, found)
+    write_tables({name: table for name, table in tables.items() if table}, target.path / TABLES)
+    drawings = cohort_figures(rows, evaluations)
     for drawing in drawings:
-        write_drawing(drawing, place.path / FIGURES)
+        write_drawing(drawing, target.path / FIGURES)
     content = {
-        "format": place.format,
+        "format": target.format,
         **finite(tables),
-        "evaluations": [{"folder": folder.name, **evaluation["about"]} for folder, evaluation in found.items()],
-        "made_from": _made_from(found),
+        "evaluations": [{"folder": folder.name, **evaluation["about"]} for folder, evaluation in evaluations.items()],
+        "made_from": _made_from(evaluations),
     }
-    place.finish(content, cohort_page(content, drawings, place.path / FIGURES))
-    return WrittenCohort(place.json, place.page, len({row.tumour for row in tumours}))
+    target.finish(content, cohort_page(content, drawings, target.path / FIGURES))
+    return WrittenCohort(target.json, target.page, len({row.tumour for row in tumours}))
 
 
 def cohort_rows(evaluations: Sequence[Plain]) -> tuple[CohortTumour, ...]:
@@ -131,11 +131,11 @@ def cohort_rows(evaluations: Sequence[Plain]) -> tuple[CohortTumour, ...]:
     slides: dict[tuple[str, str, str], list[dict[str, float]]] = defaultdict(list)
     for evaluation in evaluations:
         with _sentence_for_damage(evaluation):
-            for name, found in evaluation["predictions"].items():
+            for name, prediction in evaluation["predictions"].items():
                 for region in ("tissue", "frame"):
-                    if found[region]["n"]:
+                    if prediction[region]["n"]:
                         key = str(evaluation["about"]["tumour"]), str(name), region
-                        slides[key].append(_numbers(evaluation, found, region))
+                        slides[key].append(_numbers(evaluation, prediction, region))
     return tuple(
         CohortTumour(*key, len(rows), {name: _mean([row[name] for row in rows]) for name in rows[0]})
         for key, rows in slides.items()
@@ -156,18 +156,18 @@ def cohort_summary(tumours: Sequence[CohortTumour]) -> list[Plain]:
 
 
 def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
-    """Differences between each two predictions, tumour by tumour."""
-    by_place = {(row.prediction, row.region, row.tumour): row.numbers for row in tumours}
+    """Differences between each pair of predictions, tumour by tumour, since both predict the same slides."""
+    numbers = {(row.prediction, row.region, row.tumour): row.numbers for row in tumours}
     names = list(dict.fromkeys(row.prediction for row in tumours))
-    found = []
+    differences = []
     for first, second in combinations(names, 2):
         for region in ("tissue", "frame"):
             both = [
-                (by_place[first, region, tumour], by_place[second, region, tumour])
+                (numbers[first, region, tumour], numbers[second, region, tumour])
                 for tumour in dict.fromkeys(row.tumour for row in tumours)
-                if (first, region, tumour) in by_place and (second, region, tumour) in by_place
+                if (first, region, tumour) in numbers and (second, region, tumour) in numbers
             ]
-            found += [
+            differences += [
                 {
                     "first": first,
                     "second": second,
@@ -178,26 +178,28 @@ def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
                 for name in (both[0][0] if both else ())
                 if name not in ("n", *_SLIDE_NUMBERS) and not name.startswith("real_")
             ]
-    return found
+    return differences
 
 
-def _numbers(evaluation: Plain, found: Plain, region: str) -> dict[str, float]:
+def _numbers(evaluation: Plain, prediction: Plain, region: str) -> dict[str, float]:
     # an evaluation may be older than a metric
-    numbers = {metric.key: _float(found[region].get(metric.key)) for metric in metrics_in(COHORT)}
-    if region != found["region"]:
+    numbers = {metric.key: _float(prediction[region].get(metric.key)) for metric in metrics_in(COHORT)}
+    # the other numbers are measured in one region only: the tissue, or the frame if no tissue is known
+    if region != prediction["region"]:
         return numbers
-    curve = {point["percentile"]: point for point in found["iou_curve"]}
+    curve = {point["percentile"]: point for point in prediction["iou_curve"]}
     numbers |= {f"iou_{percentile}": _float(curve[percentile]["iou"]) for percentile in _IOU_PERCENTILES}
-    distributions, patches = found["distributions"], found["patches"]
+    distributions, patches = prediction["distributions"], prediction["patches"]
     numbers |= {name: _float(distributions[name]) for name in ("wasserstein", "qq_slope")}
     numbers["patch_icc_a1"] = _float(patches["icc_a1"])
     for image in ("real", "predicted"):
-        profile = found["penetration"].get(image, {}).get("tissue", {})
+        profile = prediction["penetration"].get(image, {}).get("tissue", {})
         numbers |= {f"{image}_{name}": _float(profile.get(name)) for name in ("d50_um", "d90_um", "decay_um")}
     return numbers | {name: _float(evaluation["vessels"].get(name)) for name in _SLIDE_NUMBERS}
 
 
 def _spread(values: Sequence[float]) -> Plain:
+    # a tumour without this number does not count, so n differs between numbers
     known = [value for value in values if math.isfinite(value)]
     interval = tumour_bootstrap(known)
     return {
@@ -217,11 +219,12 @@ def _float(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _made_from(found: Mapping[Path, Plain]) -> list[list[str]]:
+def _made_from(evaluations: Mapping[Path, Plain]) -> list[list[str]]:
     pairs = []
-    for one in found.values():
-        with _sentence_for_damage(one):
-            pairs.append([str(one["about"]["tumour"]), str(one["about"]["real"]["identity"])])
+    for evaluation in evaluations.values():
+        with _sentence_for_damage(evaluation):
+            about = evaluation["about"]
+            pairs.append([str(about["tumour"]), str(about["real"]["identity"])])
     return sorted(pairs)
 
 
@@ -232,17 +235,17 @@ def _sentence_for_damage(evaluation: Plain) -> Iterator[None]:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         about = evaluation.get("about")
         of = f" of {ascii(about.get('tumour'))[:60]}" if isinstance(about, dict) else ""
-        msg = f"the evaluation{of} holds other numbers than those that are written; evaluate the slide again."
+        msg = f"the evaluation{of} lacks numbers or is damaged; evaluate the slide again."
         raise ReportError(msg) from error
 
 
-def _check(found: Mapping[Path, Plain], place: ReportFolder, *, overwrite: bool) -> None:
-    made_from = _made_from(found)
+def _check(evaluations: Mapping[Path, Plain], target: ReportFolder, *, overwrite: bool) -> None:
+    made_from = _made_from(evaluations)
     if len(set(map(tuple, made_from))) < len(made_from):
         msg = "a slide of the same tumour was given twice; name the evaluation of each slide once."
         raise ReportError(msg)
-    # a cohort that a killed run left unfinished is made again, whatever it was of
-    there = place.report() or {}
-    if there.get("made_from", made_from) != made_from and not overwrite:
-        msg = f"{place.path} holds a cohort of other evaluations; choose another folder, or --overwrite it."
+    # a cohort that a killed run left unfinished has no "made_from", and may always be replaced
+    earlier = target.report() or {}
+    if earlier.get("made_from", made_from) != made_from and not overwrite:
+        msg = f"{target.path} holds a cohort of other evaluations; choose another folder, or --overwrite it."
         raise ReportError(msg)

@@ -29,17 +29,17 @@ def cohort_figures(rows: Sequence[Plain], evaluations: Mapping[Path, Plain]) -> 
     """Draw a cohort."""
     colours = _colours(evaluations.values())
     drawings = [_numbers(rows, colours), *_patches(evaluations, colours)]
-    profiled = [one for one in evaluations.values() if "real" in one["penetration"]]
+    profiled = [evaluation for evaluation in evaluations.values() if "real" in evaluation["penetration"]]
     return [*drawings, _profiles(profiled, colours)] if profiled else drawings
 
 
 def _colours(evaluations: Iterable[Plain]) -> dict[str, str]:
-    """The colour that each prediction has in the evaluation that names it first."""
-    own: dict[str, str | None] = {}
-    for one in evaluations:
-        for name, facts in one["about"]["predictions"].items():
-            own[name] = own.get(name) or facts.get("colour")
-    return dict(zip(own, distinct_colours(list(own.values())), strict=True))
+    """Colours of the predictions by name, each from the first evaluation that has one."""
+    recorded: dict[str, str | None] = {}
+    for evaluation in evaluations:
+        for name, facts in evaluation["about"]["predictions"].items():
+            recorded[name] = recorded.get(name) or facts.get("colour")
+    return dict(zip(recorded, distinct_colours(list(recorded.values())), strict=True))
 
 
 def _numbers(rows: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
@@ -50,16 +50,16 @@ def _numbers(rows: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
     metrics = metrics_in(COHORT_FIGURE)
     figure, panels = new_figure(2.6 * len(metrics), 4.2, columns=len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):
-        by_place = {(row["prediction"], row["tumour"]): row[metric.key] for row in chosen}
+        numbers = {(row["prediction"], row["tumour"]): row[metric.key] for row in chosen}
         for tumour in tumours:
-            line = [by_place.get((prediction, tumour), math.nan) for prediction in predictions]
+            line = [numbers.get((prediction, tumour), math.nan) for prediction in predictions]
             axes.plot(range(len(line)), line, color="0.7", linewidth=0.8, zorder=1)
-        for place, prediction in enumerate(predictions):
-            values = [by_place.get((prediction, tumour), math.nan) for tumour in tumours]
+        for x, prediction in enumerate(predictions):
+            values = [numbers.get((prediction, tumour), math.nan) for tumour in tumours]
             colour = colours[prediction]
-            axes.scatter([place] * len(values), values, s=22, color=colour, alpha=0.8, zorder=2)
+            axes.scatter([x] * len(values), values, s=22, color=colour, alpha=0.8, zorder=2)
             if np.isfinite(values).any():
-                axes.plot([place - 0.2, place + 0.2], [np.nanmean(values)] * 2, color=colour, linewidth=2)
+                axes.plot([x - 0.2, x + 0.2], [np.nanmean(values)] * 2, color=colour, linewidth=2)
         tidy(axes, "", "", metric.heading)
         axes.set_xticks(range(len(predictions)), predictions, rotation=20, ha="right", fontsize=8)
         axes.set_xlim(-0.6, len(predictions) - 0.4)
@@ -78,30 +78,30 @@ def _patch_table(path: Path) -> pd.DataFrame:
 
 
 def _patches(evaluations: Mapping[Path, Plain], colours: Mapping[str, str]) -> list[Drawing]:
-    """As the paper's figure 2C: total intensity of each patch by tumour and channel."""
+    """Total intensity of each patch by tumour and channel, as in the paper's figure 2C."""
     tables = {folder: _patch_table(folder / TABLES / "patches.parquet") for folder in evaluations}
-    edges = {one["heterogeneity"]["patch_px"] for one in evaluations.values()}
+    edges = {evaluation["heterogeneity"]["patch_px"] for evaluation in evaluations.values()}
     if len(edges) > 1:
-        # sums over patches of different sizes do not compare
+        # sums over patches of different sizes cannot be compared
         return []
     images = list(
         dict.fromkeys(
             name.removesuffix(" total") for table in tables.values() for name in table if name.endswith(" total")
         )
     )
-    tumours = list(dict.fromkeys(str(one["about"]["tumour"]) for one in evaluations.values()))
+    tumour_of = {folder: str(evaluation["about"]["tumour"]) for folder, evaluation in evaluations.items()}
+    tumours = list(dict.fromkeys(tumour_of.values()))
     figure, panels = new_figure(1.5 + 0.9 * len(tumours) * len(images) ** 0.5, 2.6 * len(images), rows=len(images))
     for axes, image, colour in zip(panels, images, image_colours(images, colours), strict=True):
         counts = []
-        for place, tumour in enumerate(tumours):
-            own = [tables[folder] for folder, one in evaluations.items() if str(one["about"]["tumour"]) == tumour]
+        for x, tumour in enumerate(tumours):
             values = [
                 value
-                for table in own
-                if f"{image} total" in table
+                for folder, table in tables.items()
+                if tumour_of[folder] == tumour and f"{image} total" in table
                 for value in table[table["enough"]][f"{image} total"]
             ]
-            draw_violin(axes, values, place, colour)
+            draw_violin(axes, values, x, colour)
             counts.append(len(values))
         labels = [f"{tumour}\nn = {count}" for tumour, count in zip(tumours, counts, strict=True)]
         tidy(axes, "", "total per patch", image)
@@ -115,13 +115,12 @@ def _patches(evaluations: Mapping[Path, Plain], colours: Mapping[str, str]) -> l
 
 
 def _profiles(evaluations: Sequence[Plain], colours: Mapping[str, str]) -> Drawing:
-    names = ["real", *dict.fromkeys(name for one in evaluations for name in one["predictions"])]
+    names = ["real", *dict.fromkeys(name for evaluation in evaluations for name in evaluation["predictions"])]
     figure, panels = new_figure(1 + 4.2 * len(names), 4, columns=len(names), sharey=True)
     for axes, name in zip(panels, names, strict=True):
         colour = REAL_COLOUR if name == "real" else colours[name]
-        shown = [_profile(one, name) for one in evaluations]
-        for profile in shown:
-            if profile is not None:
+        for evaluation in evaluations:
+            if (profile := _profile(evaluation, name)) is not None:
                 _draw(axes, profile, colour)
         tidy(axes, "distance from the nearest vessel, µm", "mean / mean of the first shell", name)
     caption = (
@@ -135,8 +134,8 @@ def _profile(evaluation: Plain, name: str) -> Plain | None:
     if name == "real":
         profile: Plain | None = evaluation["penetration"]["real"].get("tissue")
         return profile
-    found = evaluation["predictions"].get(name)
-    return None if found is None else found["penetration"]["predicted"].get("tissue")
+    prediction = evaluation["predictions"].get(name)
+    return None if prediction is None else prediction["penetration"]["predicted"].get("tissue")
 
 
 def _draw(axes: Axes, profile: Plain, colour: str) -> None:
@@ -178,8 +177,13 @@ def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> st
     page.definitions(DEFINITIONS)
     page.heading("Made from")
     rows = [
-        [one["folder"], str(one["tumour"]), one["real"]["name"], one["real"]["sha256"] or one["real"]["identity"]]
-        for one in content["evaluations"]
+        [
+            about["folder"],
+            str(about["tumour"]),
+            about["real"]["name"],
+            about["real"]["sha256"] or about["real"]["identity"],
+        ]
+        for about in content["evaluations"]
     ]
     page.table(["evaluation", "tumour", "slide", "SHA-256 or identity"], rows, words=True)
     return str(page)
@@ -195,13 +199,13 @@ def _tumours(page: Page, rows: Sequence[Plain], summary: Sequence[Plain]) -> Non
         ],
     )
     predictions = list(dict.fromkeys(row["prediction"] for row in rows))
-    by_place = {(row["prediction"], row["number"]): row for row in summary}
+    by_prediction = {(row["prediction"], row["number"]): row for row in summary}
     headings = [f"{name}: {what}" for name in predictions for what in ("mean ± SD", "n", "95 % interval")]
     page.table(
         ["over tumours", *headings],
         [
-            [words, *(cell for name in predictions for cell in _spread_cells(by_place.get((name, key))))]
-            for key, words in shown.items()
+            [heading, *(cell for name in predictions for cell in _spread_cells(by_prediction.get((name, key))))]
+            for key, heading in shown.items()
         ],
     )
     page.bullets(dict.fromkeys(f"{row['reason']}." for row in summary if row["reason"] and row["n"] > 1))

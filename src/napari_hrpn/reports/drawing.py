@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from matplotlib.ticker import Formatter
     from numpy.typing import NDArray
 
+# characters of a line; a longer name would leave no room for the plot
 _LONGEST_LINE = 100
 
 
 def plain_text(figure: Figure) -> None:
-    """Have a figure draw its words as they are; only the numbers at its axes are typeset.
+    """Make a figure draw its texts literally, without math markup; only numbers at the axes are typeset.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        Complete, before it is drawn; it may be done again.
+        Complete figure, before it is drawn; calling it again is harmless.
     """
     from matplotlib.text import Text
 
@@ -47,7 +48,7 @@ def plain_text(figure: Figure) -> None:
 
 
 def _number_labels(figure: Figure) -> Iterator[Artist]:
-    """Labels that matplotlib makes of numbers, such as powers of ten; names at ticks are made plain."""
+    """Tick labels that matplotlib makes from numbers, such as powers of ten; names at ticks are made plain text."""
     from matplotlib.ticker import FixedFormatter, FuncFormatter
 
     for axes in figure.axes:
@@ -58,7 +59,7 @@ def _number_labels(figure: Figure) -> Iterator[Artist]:
                 for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
                     yield from (tick.label1, tick.label2)
             elif getattr(getattr(formatter, "func", None), "func", None) is not _named:
-                # a tick takes its label from the formatter each time it is drawn
+                # ticks get their labels from the formatter at each drawing, so changing a label would not last
                 axis.set_major_formatter(FuncFormatter(partial(_named, formatter)))
 
 
@@ -80,39 +81,39 @@ def _short(line: str) -> str:
 
 _DPI = 130
 REAL_COLOUR = "#222222"
-# file systems take 255 bytes, to which others are added
+# file systems allow 255 bytes; prefix, suffix and the name of a partial file come on top
 _LONGEST_NAME_BYTES = 120
 
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A picture with its words."""
+    """A figure with its name, title and caption."""
 
     name: str
     title: str
-    caption: str  # What it shows, in a sentence or two
+    caption: str  # One or two sentences on what the figure shows
     figure: Figure
 
 
 def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
-    """Write a picture as PNG and SVG; older ones are replaced."""
+    """Write a figure as PNG and SVG; existing files are replaced."""
     import matplotlib as mpl
 
     plain_text(drawing.figure)
     paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
-    # without a date and with names of its own choosing, an SVG would differ each time it is written
+    # with a date and random ids, an SVG would differ each time it is written
     with mpl.rc_context({"svg.hashsalt": drawing.name}):
         for path, metadata in zip(paths, ({}, {"Date": None}), strict=True):
             with partial_output(path, None, overwrite=True) as partial:
                 drawing.figure.savefig(partial, format=path.suffix[1:], dpi=_DPI, metadata=metadata)
-            # the places that were found for the first file are good for the second: finding them takes the most time
+            # the layout of the first file is reused for the second, since it takes most of the time
             drawing.figure.set_layout_engine("none")
     return paths
 
 
-def file_name(words: str) -> str:
-    """Make a file's name of any words."""
-    name = re.sub(r"[^\w.-]+", "-", words).strip("-.") or "prediction"
+def file_name(text: str) -> str:
+    """File name that every file system accepts, made from a text."""
+    name = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "prediction"
     whole = name.encode()
     if len(whole) <= _LONGEST_NAME_BYTES:
         return name
@@ -122,7 +123,7 @@ def file_name(words: str) -> str:
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, *, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of some inches, and its panels row by row."""
+    """Figure of a size in inches, and its panels row by row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -135,7 +136,7 @@ def draw_equality(axes: Axes, ends: Sequence[float] | NDArray[np.float64]) -> No
 
 
 def tidy(axes: Axes, x: str, y: str, title: str = "", *, has_legend: bool = False) -> None:
-    """Label the axes of a plot and take away what is not needed."""
+    """Label the axes of a plot and remove the top and right spines."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if title:

@@ -1,6 +1,6 @@
-"""Evaluation report from slides to its folder: measured part by part, then tables, figures and a page.
+"""Evaluation report of a slide: measurement part by part, then tables, figures and a page.
 
-The rule: what is written follows from the kept parts alone, so a run that was killed ends as one that was not.
+The rule: everything is written from the kept parts alone, so a run that was killed and resumed gives the same files.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
+# shares of the progress at which hashing and measuring end
 _HASHED, _MEASURED = 0.05, 0.85
 _PACKAGES = (
     "napari-hrpn",
@@ -52,7 +53,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True, eq=False)
 class EvaluationRequest:
-    """What shall be evaluated.
+    """Request for an evaluation.
 
     Attributes
     ----------
@@ -63,9 +64,9 @@ class EvaluationRequest:
     tissue_words : str
         How the tissue was found, such as "from the nuclei".
     settings : EvaluationSettings
-        How.
+        How the slide is evaluated.
     files : dict of str to pathlib.Path
-        Other files that decide the numbers, by what they are: a mask, regions.
+        Other files that decide the numbers, by their purpose: a mask, regions.
     """
 
     comparison: SlideComparison
@@ -89,12 +90,12 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class WritingReport:
-    """How far an evaluation is.
+    """Progress of an evaluation.
 
     Attributes
     ----------
     share : float
-        Of the whole, 0 to 1.
+        Finished share, 0 to 1.
     step : str
         What is being done.
     """
@@ -105,16 +106,16 @@ class WritingReport:
 
 @dataclass(frozen=True)
 class WrittenEvaluation:
-    """A complete evaluation.
+    """Files of a complete evaluation.
 
     Attributes
     ----------
     json, page : pathlib.Path
-        Its numbers and its page.
+        Files with the numbers and with the page.
     new : bool
-        Whether this run completed it; False where it was complete already.
+        Whether this run completed it; False if it was complete already.
     content : dict or None
-        What is in its JSON, where this run completed it.
+        Content of the JSON file, if this run completed it.
     """
 
     json: Path
@@ -124,31 +125,31 @@ class WrittenEvaluation:
 
 
 def write_evaluation(
-    order: EvaluationRequest, folder: Path, *, overwrite: bool = False, looks: Looks = looks_in_threads
+    request: EvaluationRequest, folder: Path, *, overwrite: bool = False, looks: Looks = looks_in_threads
 ) -> Generator[WritingReport, None, WrittenEvaluation]:
-    """Evaluate a slide into a folder, or go on where an earlier run was stopped.
+    """Evaluate a slide into a folder, or resume an evaluation that was stopped.
 
     Parameters
     ----------
-    order : EvaluationRequest
-        What and how.
+    request : EvaluationRequest
+        Slides, regions and settings.
     folder : pathlib.Path
-        Where to: ``evaluation.json``, ``evaluation.html``, ``tables/``, ``figures/`` and, with regions,
+        Output folder for ``evaluation.json``, ``evaluation.html``, ``tables/``, ``figures/`` and, with regions,
         ``rois.geojson``.
     overwrite : bool
-        Whether an evaluation of something else may be replaced.
+        Whether a different evaluation may be replaced.
     looks : Looks
-        Where the pixels are looked at; an earlier run may have done that elsewhere.
+        Function that counts blocks of pixels, in threads or on workers; an earlier run may have used another one.
 
     Yields
     ------
     WritingReport
-        As it goes.
+        After each step.
 
     Returns
     -------
     WrittenEvaluation
-        Where it is.
+        Paths of the files.
 
     Raises
     ------
@@ -157,37 +158,38 @@ def write_evaluation(
     AgreementError, AnalysisError, SlideError
         If slides cannot be compared or read.
     """
-    names = [file_name(prediction.name) for prediction in order.comparison.predictions]
+    names = [file_name(prediction.name) for prediction in request.comparison.predictions]
     if len(set(names)) < len(names):
-        msg = f"predictions would be written to the same files, {' and '.join(names)}; name them more differently."
+        msg = f"predictions would be written to the same files, {' and '.join(names)}; give them more distinct names."
         raise ReportError(msg)
-    place, request = ReportFolder(folder), evaluation_request(order)
-    with place.locked():
-        if place.begin(request, overwrite=overwrite):
-            return WrittenEvaluation(place.json, place.page, new=False)
-        hashes = yield from _hashes(order)
-        parts = yield from _measured(order, place, looks)
-        content = yield from _written(order, place, parts, _about(order, request, hashes))
-        return WrittenEvaluation(place.json, place.page, new=True, content=content)
+    target, record = ReportFolder(folder), evaluation_request(request)
+    with target.locked():
+        if target.begin(record, overwrite=overwrite):
+            return WrittenEvaluation(target.json, target.page, new=False)
+        hashes = yield from _hashes(request)
+        parts = yield from _measured(request, target, looks)
+        content = yield from _written(request, target, parts, _about(request, record, hashes))
+        return WrittenEvaluation(target.json, target.page, new=True, content=content)
 
 
-def evaluation_request(order: EvaluationRequest) -> Plain:
-    """All that decides the numbers of an evaluation."""
-    comparison = order.comparison
+def evaluation_request(request: EvaluationRequest) -> Plain:
+    """Everything that decides the numbers of an evaluation, as JSON; two requests are equal if these are."""
+    comparison = request.comparison
     rois = [_roi_request(roi) for roi in comparison.rois]
-    request = {
+    record = {
         "real": _image_request(comparison.real),
         "roles": asdict(comparison.roles),
         "predictions": {image.name: _image_request(image) for image in comparison.predictions},
         **{name: getattr(getattr(comparison, name), "digest", None) for name in ("tissue", "glass", "vessels")},
         "rois": hashlib.sha256(json.dumps(rois).encode()).hexdigest()[:16] if rois else None,
-        "tumour": order.tumour,
-        "settings": asdict(order.settings),
+        "tumour": request.tumour,
+        "settings": asdict(request.settings),
     }
     if comparison.finished is not None:
-        # what grows is measured anew
-        request["tiles"] = comparison.finished.facts
-    plain: Plain = json.loads(json.dumps(request))
+        # an unfinished prediction is measured again once it has more tiles
+        record["tiles"] = comparison.finished.facts
+    # as it will be read back: tuples become lists, so that equal requests compare equal
+    plain: Plain = json.loads(json.dumps(record))
     return plain
 
 
@@ -204,63 +206,63 @@ def _image_request(image: ProbeImage) -> Plain:
     return {"name": slide.source.name, "identity": slide_identity(slide), "channel": image.channel, **given}
 
 
-def _hashes(order: EvaluationRequest) -> Generator[WritingReport, None, dict[Location, str]]:
+def _hashes(request: EvaluationRequest) -> Generator[WritingReport, None, dict[Location, str]]:
     """SHA-256 of every file that is read."""
-    slides = [image.slide.source for image in (order.comparison.real, *order.comparison.predictions)]
-    named = (*slides, *order.files.values())
-    paths = list(dict.fromkeys(path for path in named if isinstance(path, Path) and path.is_file()))
-    found: dict[Location, str] = {}
+    slides = [image.slide.source for image in (request.comparison.real, *request.comparison.predictions)]
+    sources = (*slides, *request.files.values())
+    paths = list(dict.fromkeys(path for path in sources if isinstance(path, Path) and path.is_file()))
+    digests: dict[Location, str] = {}
     total, before = max(1, sum(path.stat().st_size for path in paths)), 0
     for path in paths:
         size = 0
         for size, digest in hash_steps(path):
-            found[path] = digest
+            digests[path] = digest
             yield WritingReport(_HASHED * min(1.0, (before + size) / total), "hashing files")
         before += size
-    return found
+    return digests
 
 
 def _measured(
-    order: EvaluationRequest, place: ReportFolder, looks: Looks
+    request: EvaluationRequest, target: ReportFolder, looks: Looks
 ) -> Generator[WritingReport, None, dict[str, Plain]]:
     # pixels that were counted before there was a metric are counted again
     keys = {metric.key for metric in metrics_in(PAGE)}
-    parts = {name: part for name, part in place.parts().items() if keys <= part.get("frame", keys)}
+    parts = {name: part for name, part in target.parts().items() if keys <= part.get("frame", keys)}
 
     def kept(report: EvaluationReport) -> WritingReport:
         if report.finished is not None:
             parts[report.part] = plain_part(report.finished)
-            place.keep(report.part, parts[report.part])
-            # blocks of pixels, for instance, of which later parts and figures need nothing
+            target.keep(report.part, parts[report.part])
+            # a part leaves large blocks of pixels that later parts and figures do not need
             return_freed_memory()
         return WritingReport(_HASHED + (_MEASURED - _HASHED) * report.share, report.part)
 
-    yield from relayed(evaluate_slide(order.comparison, order.settings, skip=tuple(parts), looks=looks), kept)
+    yield from relayed(evaluate_slide(request.comparison, request.settings, skip=tuple(parts), looks=looks), kept)
     return parts
 
 
 def _written(
-    order: EvaluationRequest, place: ReportFolder, parts: dict[str, Plain], about: Plain
+    request: EvaluationRequest, target: ReportFolder, parts: dict[str, Plain], about: Plain
 ) -> Generator[WritingReport, None, Plain]:
     yield WritingReport(_MEASURED, "tables")
     return_freed_memory()
-    write_tables(evaluation_tables(parts), place.path / TABLES)
+    write_tables(evaluation_tables(parts), target.path / TABLES)
     return_freed_memory()
     drawn = []
-    expected = 6 + 2 * len(order.comparison.predictions)
-    for drawing in _drawings(order, parts):
-        write_drawing(drawing, place.path / FIGURES)
+    expected = 6 + 2 * len(request.comparison.predictions)
+    for drawing in _drawings(request, parts):
+        write_drawing(drawing, target.path / FIGURES)
         drawn.append(drawing)
         yield WritingReport(_MEASURED + (1 - _MEASURED) * min(1.0, len(drawn) / expected), "figures")
-    content = evaluation_content(parts, about, why_no_penetration(order.comparison))
-    if order.comparison.rois:
-        write_geojson(measured_rois(order.comparison, content), place.path / REGIONS, overwrite=True)
-    place.finish(content, evaluation_page(content, parts, drawn, place.path / FIGURES))
+    content = evaluation_content(parts, about, why_no_penetration(request.comparison))
+    if request.comparison.rois:
+        write_geojson(measured_rois(request.comparison, content), target.path / REGIONS, overwrite=True)
+    target.finish(content, evaluation_page(content, parts, drawn, target.path / FIGURES))
     return content
 
 
-def _drawings(order: EvaluationRequest, parts: dict[str, Plain]) -> Iterator[Drawing]:
-    comparison = order.comparison
+def _drawings(request: EvaluationRequest, parts: dict[str, Plain]) -> Iterator[Drawing]:
+    comparison = request.comparison
     probe = comparison.real.slide.channel_names[comparison.real.channel]
     for prediction in comparison.predictions:
         yield slide_figure(comparison.real, prediction, probe)
@@ -277,25 +279,25 @@ def _colours(comparison: SlideComparison) -> dict[str, str]:
     return {image.name: colour for image, colour in zip(comparison.predictions, colours, strict=True)}
 
 
-def _about(order: EvaluationRequest, request: Plain, hashes: dict[Location, str]) -> Plain:
+def _about(request: EvaluationRequest, record: Plain, hashes: dict[Location, str]) -> Plain:
     from importlib.metadata import version
 
-    comparison, finished = order.comparison, order.comparison.finished
+    comparison, finished = request.comparison, request.comparison.finished
     colours = _colours(comparison)
     return {
-        "tumour": order.tumour,
+        "tumour": request.tumour,
         "probe": comparison.real.slide.channel_names[comparison.real.channel],
-        "tissue": order.tissue_words,
+        "tissue": request.tissue_words,
         "real": slide_facts(comparison.real.slide, hashes.get(comparison.real.slide.source)),
         "predictions": {
             image.name: {**slide_facts(image.slide, hashes.get(image.slide.source)), "colour": colours[image.name]}
             for image in comparison.predictions
         },
-        "files": {what: {"name": path.name, "sha256": hashes.get(path)} for what, path in order.files.items()},
+        "files": {purpose: {"name": path.name, "sha256": hashes.get(path)} for purpose, path in request.files.items()},
         "versions": {name: version(name) for name in _PACKAGES},
-        "settings": request["settings"],
+        "settings": record["settings"],
         "tiles": None if finished is None else finished.facts,
         "measured": "" if finished is None else finished.words,
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "request": request,
+        "request": record,
     }

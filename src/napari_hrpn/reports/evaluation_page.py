@@ -1,4 +1,4 @@
-"""Page of an evaluation: figures, tables, definitions, and what it was made from."""
+"""Page of an evaluation: summary, tables, figures, definitions, and the files it was made from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     Plain = dict[str, Any]
 
 _FLOORS = (
-    "By floor: D50 and D90 if the floor of the tissue, its autofluorescence, lay anywhere between this background and "
-    "the darkest shell with a hundredth of the pixels. Blank glass shows the camera's offset alone: take the floor "
-    "from a section without probe (--background). No number here tells a faint probe from autofluorescence."
+    "By floor: range of D50 and D90 if the autofluorescence of the tissue, its floor, lies anywhere between this "
+    "background and the darkest shell with a hundredth of the pixels. Blank glass shows only the camera's offset: take "
+    "the floor from a section without probe (--background). No number here distinguishes a faint probe from "
+    "autofluorescence."
 )
+# regions on a page, which a browser must still open; the tables have all
 _MOST_REGIONS = 1000
 _SUMMARY = ("n", "pearson_r", "r2", "slope")
 
@@ -74,18 +76,18 @@ def _summary(page: Page, content: Plain) -> None:
     for name, found in content["predictions"].items():
         region = found[found["region"]]
         cells = _region_cells(region)
-        there = "all" if tiles is None else f"{tiles['finished']} of {tiles['total']}"
-        rows.append([name, there, found["region"], *(cells[key] for key in _SUMMARY)])
+        tile_words = "all" if tiles is None else f"{tiles['finished']} of {tiles['total']}"
+        rows.append([name, tile_words, found["region"], *(cells[key] for key in _SUMMARY)])
     page.table(["prediction", "tiles", "region", *headings(_SUMMARY).values()], rows)
     page.table(
-        ["prediction", "checkpoint", "its digest", "resampled", "precision"],
+        ["prediction", "checkpoint", "digest", "resampled", "precision"],
         [[name, *_checkpoint(facts.get("prediction") or {})] for name, facts in about["predictions"].items()],
         words=True,
     )
 
 
 def _checkpoint(record: Plain) -> list[str]:
-    """What a prediction was made with; a dash where it does not say."""
+    """Checkpoint and settings of a prediction, from its record; a dash for what is not recorded."""
     title, digest, precision = (str(record.get(key) or "–") for key in ("title", "checkpoint", "precision"))
     return [title, digest, "–" if "resample" not in record else "yes" if record["resample"] else "no", precision]
 
@@ -129,7 +131,7 @@ def _colocalization(page: Page, content: Plain) -> None:
 
 
 def _regions(content: Plain) -> dict[str, Plain]:
-    """Tissue, frame and regions of interest of each prediction, by words for them."""
+    """Numbers of tissue, frame and regions of interest of each prediction, by title."""
     return {
         f"{name}, {title}": region
         for name, found in content["predictions"].items()
@@ -143,13 +145,13 @@ def _regions(content: Plain) -> dict[str, Plain]:
 
 def _interval_words(content: Plain) -> str:
     several = len(content["predictions"]) > 1
-    # blocks are as large as it takes for the errors of each prediction
+    # the side of blocks follows from the correlation length of the errors, which differs between predictions
     sides = [
         f"{title if several else region['region']} {region['intervals']['side_px']:,} px"
         for title, region in _regions(content).items()
         if "intervals" in region
     ]
-    return f"In brackets: 95 % intervals by spatial block bootstrap within this slide; its blocks: {'; '.join(sides)}."
+    return f"In brackets: 95 % intervals by spatial block bootstrap within this slide; blocks: {'; '.join(sides)}."
 
 
 def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
@@ -161,26 +163,22 @@ def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
         f"{density['vessels']} vessels in {density['tissue_mm2']} mm² of tissue: {density['vessels_per_mm2']} per mm², "
         f"{density['vessel_area_fraction']} of its area, {density['vessel_length_mm_per_mm2']} mm of middle line per "
         f"mm². Nuclei: {density['cells']}, {density['cells_per_mm2']} per mm². {_vessels_are(part)} "
-        "Area and length are those inside the tissue. A vessel counts where its centroid is in the tissue, those that "
-        "the border cuts too: there is no correction for edges, so a small field has too many per mm²."
+        "Area and length are those inside the tissue. A vessel counts if its centroid is in the tissue, also if the "
+        "border cuts it: there is no correction for edges, so the number per mm² is too high in a small field."
     )
     page.text(f"{background_words(part)}. {_FLOORS}")
-    beyond = [one["beyond_um"] for one in part["profiles"][0]["beyond"]]
+    distances = [share["beyond_um"] for share in part["profiles"][0]["beyond"]]
     headings = ["n, px", "D50, µm", "D50 by floor", "D90, µm", "D90 by floor", "1/e, µm", "in vessels"]
-    headings += [f"> {far:g} µm" for far in beyond]
+    headings += [f"> {distance:g} µm" for distance in distances]
     page.table(
         ["image, area", *headings],
         [
             [
                 f"{profile['image']}, {profile['area']}",
                 number(profile["n"], 2),
-                *(
-                    words
-                    for key in ("d50", "d90")
-                    for words in (number(profile[f"{key}_um"], 2), _between(profile, key))
-                ),
+                *(cell for key in ("d50", "d90") for cell in (number(profile[f"{key}_um"], 2), _between(profile, key))),
                 *(number(profile[key], 2) for key in ("decay_um", "vessel_mean")),
-                *(number(one["share"]) for one in profile["beyond"]),
+                *(number(share["share"]) for share in profile["beyond"]),
             ]
             for profile in part["profiles"]
         ],
@@ -194,8 +192,8 @@ def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
 
 def _vessels_are(part: Plain) -> str:
     if part["vessel_threshold"] is None:
-        return "The vessels are those that were drawn."
-    return f"A vessel is where the smoothed stain is above {number(part['vessel_threshold'])}."
+        return "The vessel mask was drawn."
+    return f"Vessels are where the smoothed stain is above {number(part['vessel_threshold'])}."
 
 
 def _between(profile: Plain, key: str) -> str:
@@ -227,16 +225,15 @@ def _patches(page: Page, part: Plain) -> None:
 
 
 def _quality(page: Page, quality: Plain) -> None:
-    looked = f"{quality['blocks']} blocks of up to 512 x 512 px were looked at, which overlap in a small slide."
-    page.text(looked, quiet=True)
-    findings = [f"{'! ' if one['matters'] else ''}{one['sentence']}" for one in quality["findings"]]
-    page.bullets([*(findings or ["Nothing that is worth a word."]), *quality["not_checked"]])
+    page.text(f"Checked blocks of up to 512 x 512 px, which overlap in a small slide: {quality['blocks']}.", quiet=True)
+    findings = [f"{'! ' if finding['matters'] else ''}{finding['sentence']}" for finding in quality["findings"]]
+    page.bullets([*(findings or ["No problems were found."]), *quality["not_checked"]])
 
 
 def _made_from(page: Page, about: Plain) -> None:
     rows = [["real", *_facts(about["real"])]]
     rows += [[f"prediction {name}", *_facts(facts)] for name, facts in about["predictions"].items()]
-    rows += [[what, facts["name"], facts["sha256"] or ""] for what, facts in about["files"].items()]
+    rows += [[purpose, facts["name"], facts["sha256"] or ""] for purpose, facts in about["files"].items()]
     page.table(["", "name", "SHA-256, or identity and record of a folder"], rows, words=True)
     page.table(["program", "version"], [[name, version] for name, version in about["versions"].items()], words=True)
     page.table(

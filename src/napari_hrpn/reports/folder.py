@@ -1,4 +1,4 @@
-"""Folders of reports: what was asked for, finished parts, and what may be replaced."""
+"""Folder of a report: its request, its finished parts, and rules for replacing an earlier report."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ FORMAT = "napari-hrpn evaluation 1"
 REGIONS = "rois.geojson"
 FIGURES, TABLES, _UNFINISHED = "figures", "tables", "unfinished"
 _REQUEST, _PARTS = "request.json", "parts"
+# names of the fields of a request in messages
 _WORDS = {
     "real": "the real slide or its channel",
     "roles": "the roles of the channels",
@@ -35,7 +36,7 @@ _WORDS = {
 
 
 class ReportFolder:
-    """Where an evaluation or a cohort is kept, and what is finished of it; only files of its own are removed."""
+    """Folder of an evaluation or a cohort, finished or not; only files that a report writes are ever removed."""
 
     def __init__(self, path: Path, kind: str = "an evaluation", others: tuple[str, ...] = (REGIONS,)) -> None:
         self._kind, self._noun = kind, kind.split()[1]
@@ -45,17 +46,17 @@ class ReportFolder:
         self._results = self.page.name, *others, FIGURES, TABLES
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other programs from writing a report here at the same time."""
+        """Lock the folder against other programs, for the length of a block."""
         self._check_is_folder()
         return locked_folder(self.path, ReportError, f"writing {self._kind} into", self._noun)
 
     def report(self) -> dict[str, Any] | None:
-        """The report that is here, or the request of an unfinished one; None where nothing is."""
+        """Content of the finished report, or request of an unfinished one; None if there is neither."""
         self._check_is_folder()
         finished = saved_json(self.json, ReportError)
         if finished is not None:
             if finished.get("format") != self.format:
-                msg = f"{self.json} is not of {self._kind} by this program; choose another folder."
+                msg = f"{self.json} is not {self._kind} of this program; choose another folder."
                 raise ReportError(msg)
             return finished
         begun = saved_json(self._unfinished / _REQUEST, ReportError)
@@ -69,14 +70,14 @@ class ReportFolder:
         return None
 
     def begin(self, request: Mapping[str, Any], *, overwrite: bool = False) -> bool:
-        """Make sure that the evaluation that is here is the one that is asked for; returns whether it is finished."""
-        found = self._request()
-        if found == request:
-            # a page that somebody deleted is made again
+        """Begin or resume a report, unless a different one is in the way; returns whether it is finished already."""
+        earlier = self._request()
+        if earlier == request:
+            # a page that the user deleted is made again
             return self.json.exists() and self.page.exists()
-        if found is not None and not overwrite:
+        if earlier is not None and not overwrite:
             msg = (
-                f"{self.path} holds another {self._noun} ({_difference(found, request)} differ); choose another "
+                f"{self.path} holds another {self._noun} ({_difference(earlier, request)} differ); choose another "
                 "folder, or --overwrite it."
             )
             raise ReportError(msg)
@@ -84,48 +85,48 @@ class ReportFolder:
         return False
 
     def start(self, request: Mapping[str, Any]) -> None:
-        """Note what is going to be made, and remove an older report."""
-        # parts of another request must be gone before this one is noted, and the request be there while results go
+        """Write the request of a new report, and remove an older report."""
+        # in this order a kill does no harm: parts never belong to another request, and a half-removed report has one
         remove(self._unfinished / _PARTS)
         _write_json(self._unfinished / _REQUEST, request)
         for name in (self.json.name, *self._results):
             remove(self.path / name)
 
     def is_free_for(self, request: Mapping[str, Any]) -> bool:
-        """Whether nothing else is here: no folder, an empty one, or what was begun or made of this request."""
+        """Whether the folder does not exist, is empty, or holds the report of this request, finished or not."""
         try:
-            found = self._request()
+            earlier = self._request()
         except ReportError:
             return False
-        if found is None:
-            return not self.path.exists() or all(one.name == LOCK for one in self.path.iterdir())
-        return found == request
+        if earlier is None:
+            return not self.path.exists() or all(entry.name == LOCK for entry in self.path.iterdir())
+        return earlier == request
 
     def parts(self) -> dict[str, dict[str, Any]]:
-        """Parts that are finished, by name."""
-        found = {}
+        """Finished parts, by name."""
+        parts = {}
         for path in sorted((self._unfinished / _PARTS).glob("*.json")):
             content = saved_json(path, ReportError)
             if content is not None:
-                found[str(content["name"])] = dict(content["found"])
-        return found
+                parts[str(content["name"])] = dict(content["found"])
+        return parts
 
-    def keep(self, name: str, found: Mapping[str, Any]) -> None:
-        """Keep a part that is finished."""
-        # a name may hold what no file name can
+    def keep(self, name: str, part: Mapping[str, Any]) -> None:
+        """Keep a finished part for a resumption."""
+        # files are numbered, since the name of a part may contain characters that no file name may
         number = len(list((self._unfinished / _PARTS).glob("*.json")))
-        _write_json(self._unfinished / _PARTS / f"{number:03d}.json", {"name": name, "found": found})
+        _write_json(self._unfinished / _PARTS / f"{number:03d}.json", {"name": name, "found": part})
 
     def finish(self, content: Mapping[str, Any], page: str) -> None:
-        """Write the page and, the last thing of all, the JSON; clear away what was kept for a resumption."""
+        """Write the page and, last of all, the JSON, which marks the report as complete; delete the kept parts."""
         with partial_output(self.page, None, overwrite=True) as partial:
             partial.write_text(page, encoding="utf-8")
         _write_json(self.json, content)
         shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def _request(self) -> dict[str, Any] | None:
-        found = self.report()
-        return found["about"]["request"] if found is not None and self.json.exists() else found
+        report = self.report()
+        return report["about"]["request"] if report is not None and self.json.exists() else report
 
     def _check_is_folder(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -139,37 +140,37 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     Parameters
     ----------
     folder : pathlib.Path
-        As `write_evaluation` left it.
+        Folder that `write_evaluation` has completed.
 
     Returns
     -------
     dict
-        What is in its ``evaluation.json``.
+        Content of its ``evaluation.json``.
 
     Raises
     ------
     ReportError
-        If there is none.
+        If the folder holds no complete evaluation.
     """
     path = ReportFolder(folder).json
-    found = saved_json(path, ReportError)
-    if found is None:
+    content = saved_json(path, ReportError)
+    if content is None:
         state = "an unfinished evaluation" if (folder / _UNFINISHED).is_dir() else "no evaluation"
         msg = f"{folder} holds {state}; expected a folder that `napari-hrpn evaluate` has completed."
         raise ReportError(msg)
-    if found.get("format") != FORMAT:
-        msg = f"{path} is of another kind ({found.get('format')}); expected {FORMAT}: evaluate the slide again."
+    if content.get("format") != FORMAT:
+        msg = f"{path} has another format ({content.get('format')}); expected {FORMAT}: evaluate the slide again."
         raise ReportError(msg)
-    return found
+    return content
 
 
 def _write_json(path: Path, content: object) -> None:
-    """Write JSON in one step; a file that is there is replaced."""
-    # piece by piece: all pieces together would take several times the memory of the content
+    """Write JSON in one step; an existing file is replaced."""
+    # streamed into the file: the whole text would take several times the memory of the content
     with partial_output(path, None, overwrite=True) as partial, partial.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, allow_nan=False, ensure_ascii=False)
         file.write("\n")
 
 
-def _difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    return " and ".join(_WORDS.get(name, name) for name in differing(found, asked))
+def _difference(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return " and ".join(_WORDS.get(name, name) for name in differing(earlier, now))

@@ -1,6 +1,6 @@
 """HTML page with text, tables and pictures in one file, without scripts.
 
-The rule: pictures are inside the page, and its own policy forbids the browser to fetch anything.
+The rule: pictures are embedded, and a content security policy forbids the browser to fetch anything.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ nav a { margin-right: 1rem; }
 
 
 class Page:
-    """An HTML page that is added to from top to bottom."""
+    """HTML page that is written from top to bottom."""
 
     def __init__(self, title: str) -> None:
+        # ElementTree escapes all texts, so that names of slides and regions cannot add markup
         self._html = Element("html", lang="en")
         head = SubElement(self._html, "head")
         SubElement(head, "meta", charset="utf-8")
@@ -52,7 +53,7 @@ class Page:
         self._contents = SubElement(self._body, "nav")
 
     def heading(self, words: str) -> None:
-        """Begin a section, and list it at the top."""
+        """Begin a section, and list it in the contents at the top."""
         name = f"section-{len(self._contents) + 1}"
         SubElement(self._body, "h2", id=name).text = words
         SubElement(self._contents, "a", href=f"#{name}").text = words
@@ -63,9 +64,9 @@ class Page:
 
     def bullets(self, lines: Iterable[str]) -> None:
         """Add a list."""
-        place = SubElement(self._body, "ul")
+        bullet_list = SubElement(self._body, "ul")
         for line in lines:
-            SubElement(place, "li").text = line
+            SubElement(bullet_list, "li").text = line
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: bool = False) -> None:
         """Add a table."""
@@ -81,21 +82,21 @@ class Page:
                 SubElement(line, "td").text = cell
 
     def pictures(self, drawings: Iterable[Drawing], folder: Path) -> None:
-        """Add drawings that were written into a folder, inside the page."""
+        """Embed drawings that were written into a folder."""
         for drawing in drawings:
             figure = SubElement(self._body, "figure")
-            inside = base64.b64encode((folder / f"{drawing.name}.png").read_bytes()).decode("ascii")
-            SubElement(figure, "img", src=f"data:image/png;base64,{inside}", alt=drawing.title)
+            encoded = base64.b64encode((folder / f"{drawing.name}.png").read_bytes()).decode("ascii")
+            SubElement(figure, "img", src=f"data:image/png;base64,{encoded}", alt=drawing.title)
             SubElement(figure, "figcaption").text = f"{drawing.title}. {drawing.caption}"
 
     def definitions(self, words: Mapping[str, str]) -> None:
-        """Add a list of what words mean."""
-        place = SubElement(self._body, "dl")
+        """Add a list of terms and their definitions."""
+        definition_list = SubElement(self._body, "dl")
         for term, meaning in words.items():
-            SubElement(place, "dt").text = term
-            SubElement(place, "dd").text = meaning
+            SubElement(definition_list, "dt").text = term
+            SubElement(definition_list, "dd").text = meaning
 
     def __str__(self) -> str:
         page = tostring(self._html, encoding="unicode", method="html")
-        # names of older evaluations may hold what no file can
+        # names in older evaluations may contain characters that cannot be encoded
         return f"<!DOCTYPE html>\n{page.encode(errors='replace').decode()}\n"

@@ -1,4 +1,4 @@
-"""Numbers of reports as people read them, and their definitions, a sentence each."""
+"""Formatting of numbers for people, and the definitions of all numbers of reports."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MISSING = "–"
+# smaller numbers are rounding errors of zero
 _ROUNDING = 1e-12
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a number for people, the same on pages and in panels.
+    """Format a number for people, in the same way on pages and in panels.
 
     Parameters
     ----------
     value : float or None
-        None, and what is not finite, is a dash.
+        None and values that are not finite become a dash.
     digits : int
-        Digits after the point of a number below 10; others have as many digits in all, and one more.
+        Digits after the point of a number below 10; larger numbers have one digit more than this in all.
 
     Returns
     -------
     str
-        The number.
+        The formatted number.
     """
     if value is None or not math.isfinite(value):
         return MISSING
@@ -45,17 +46,17 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """The ends of an interval; nothing where there is none."""
+    """Ends of an interval; empty if there is none."""
     return "" if low is None else f"{number(low)} to {number(high)}"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A number with its interval in brackets, where it has one."""
+    """Number with its interval in brackets, if it has one."""
     return number(value) + ("" if low is None else f" ({interval(low, high)})")
 
 
 def mean_and_sd(mean: float, sd: float, write: Callable[[float], str] = number) -> str:
-    """The spread with two digits, and the mean to the same place; a mean alone is written by `write`."""
+    """Mean ± SD: the SD with two digits, the mean to the same decimal; a mean without SD is formatted by `write`."""
     if math.isnan(sd) or sd == 0:
         return write(mean) if math.isnan(sd) else f"{write(mean)} ± 0"
     places = max(0, 1 - math.floor(math.log10(sd)))

@@ -1,4 +1,4 @@
-"""Figures of pixel pairs: density with its lines, IoU curve, histogram, Q-Q, and the regions beside each other."""
+"""Figures of pixel pairs: density with regression line, IoU curve, histogram, Q-Q plot, comparison of regions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
+# panels and regions of a figure, beyond which it would be unreadable; the tables have all regions
 _MOST_PANELS, _MOST_LINES = 12, 100
+# cells along an axis of a density, as the analysis counts them
 _CELLS = 256
 
 
 def pixel_figures(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> list[Drawing]:
-    """Draw what follows from pixel pairs."""
+    """Draw all figures of pixel pairs."""
     drawings = [_densities(part, probe) for part in parts]
     drawings += [_iou(parts, colours), _histogram(parts, probe, colours), _quantiles(parts, probe, colours)]
     return drawings + ([_regions(parts, colours)] if parts[0]["rois"] else [])
@@ -41,7 +43,7 @@ def _densities(part: Plain, probe: str) -> Drawing:
     more = len(part["rois"]) + 1 - len(regions)
     caption = (
         "Pixels by real and predicted grey level, counts on a logarithmic scale. Dashed: predicted = real. "
-        "Red: least squares. What lies beyond the axes, at most a thousandth of the pixels, is in the outermost cells."
+        "Red: least squares. Pixels beyond the axes, at most a thousandth of them, are in the outermost cells."
     )
     if more:
         caption += f" {more} more regions are in the table."
@@ -97,10 +99,10 @@ def _density_words(region: Plain) -> list[str]:
 
 def _iou(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
     figure, panels = new_figure(10.5, 4.4, columns=2)
-    for axes, key, words in zip(
+    for axes, key, title in zip(
         panels,
         ("iou", "mean_iou"),
-        ("IoU of the bright pixels", "mean of it and of that of the dark pixels"),
+        ("IoU of the bright pixels", "mean IoU of the bright and of the dark pixels"),
         strict=True,
     ):
         curve = parts[0]["iou_curve"]
@@ -114,12 +116,12 @@ def _iou(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
             axes.plot(x, chance, color=colour, linestyle=":", label="chance" if part is parts[0] else None)
         axes.set(xlim=(0, 100), ylim=(0, 1.02))
         y_words = key.replace("_", " ").replace("iou", "IoU")
-        tidy(axes, "threshold, percentile of the real image", y_words, words, has_legend=True)
+        tidy(axes, "threshold, percentile of the real image", y_words, title, has_legend=True)
     where, n = parts[0]["region"], parts[0]["iou_curve"][0]["n"]
     caption = (
-        f"Overlap of the pixels at or above each threshold, over the {where}, n = {n:,} px. Dotted: two masks as "
-        "large as these two that have nothing to do with each other. Grey: percentiles that tied grey levels "
-        "make meaningless."
+        f"Overlap of the pixels at or above each threshold, over the {where}, n = {n:,} px. Dotted: overlap by chance, "
+        "of two independent masks of the same sizes. Grey: percentiles that are meaningless because many pixels share "
+        "a grey level."
     )
     return Drawing("iou-curve", "Threshold IoU", caption, figure)
 
@@ -143,6 +145,7 @@ def _histogram(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Dr
             color=colour,
             label=part["name"],
         )
+    # most pixels are dark: a linear axis would not show the bright ones
     axes.set_yscale("log")
     tidy(axes, "grey level", "share of pixels", has_legend=True)
     where = parts[0]["region"]
@@ -155,24 +158,24 @@ def _histogram(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Dr
 
 
 def _width_ratio(first: Plain, edges: np.ndarray) -> float:
-    """So that curves over bins of other widths can be read off one axis."""
-    own = first["histogram"]["edges"]
-    return float((own[1] - own[0]) / (edges[1] - edges[0]))
+    """Factor that makes shares of pixels comparable between histograms whose bins have different widths."""
+    first_edges = first["histogram"]["edges"]
+    return float((first_edges[1] - first_edges[0]) / (edges[1] - edges[0]))
 
 
 def _quantiles(parts: Sequence[Plain], probe: str, colours: Sequence[str]) -> Drawing:
     figure, (axes,) = new_figure(5.2, 4.8)
     for part, colour in zip(parts, colours, strict=True):
-        found = part["quantiles"]
-        label = f"{part['name']}: slope {number(found['slope'])}"
-        axes.plot(_floats(found["real"]), _floats(found["predicted"]), ".-", color=colour, markersize=5, label=label)
+        curve = part["quantiles"]
+        label = f"{part['name']}: slope {number(curve['slope'])}"
+        axes.plot(_floats(curve["real"]), _floats(curve["predicted"]), ".-", color=colour, markersize=5, label=label)
     limits = *axes.get_xlim(), *axes.get_ylim()
     draw_equality(axes, (min(limits), max(limits)))
     tidy(axes, f"real {probe}, grey level", "predicted, grey level", has_legend=True)
     caption = (
         f"Percentiles 0 to 100, 99.5, 99.9 and 99.99 of predicted against real pixels of the {parts[0]['region']}, "
         f"n = {parts[0]['quantiles']['n_real']:,} px. Dashed: equal distributions. The slope is that of percentiles 1 "
-        "to 99; below 1, dark and bright differ too little."
+        "to 99; below 1, dark and bright differ too little in the prediction."
     )
     return Drawing("quantiles", "Q-Q plot", caption, figure)
 
@@ -183,22 +186,22 @@ def _regions(parts: Sequence[Plain], colours: Sequence[str]) -> Drawing:
     ]
     names = [f"{region['region']}, n = {region['n']:,}" for region in regions[0]]
     figure, panels = new_figure(9, 1.6 + 0.32 * len(names), columns=2, sharey=True)
-    for axes, key, words in zip(panels, ("pearson_r", "slope"), ("Pearson r", "slope"), strict=True):
-        for index, (own, colour) in enumerate(zip(regions, colours, strict=True)):
+    for axes, key, title in zip(panels, ("pearson_r", "slope"), ("Pearson r", "slope"), strict=True):
+        for index, (part_regions, colour) in enumerate(zip(regions, colours, strict=True)):
             shift = 0.6 * ((index + 0.5) / len(parts) - 0.5)
-            for place, region in enumerate(own):
+            for row, region in enumerate(part_regions):
                 ends = (region.get("intervals") or {}).get(key, {})
                 if ends.get("low") is not None:
-                    axes.plot([ends["low"], ends["high"]], [place + shift] * 2, color=colour, linewidth=2, alpha=0.5)
-                axes.plot(_or_nan(region[key]), place + shift, "o", color=colour, markersize=5)
+                    axes.plot([ends["low"], ends["high"]], [row + shift] * 2, color=colour, linewidth=2, alpha=0.5)
+                axes.plot(_or_nan(region[key]), row + shift, "o", color=colour, markersize=5)
             axes.plot([], [], "o-", color=colour, label=parts[index]["name"])
-        tidy(axes, words, "", has_legend=axes is panels[-1])
+        tidy(axes, title, "", has_legend=axes is panels[-1])
         axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     confidence = next((r["intervals"]["confidence"] for r in regions[0] if r.get("intervals")), 0.95)
     caption = (
-        f"r and slope of each region with intervals of {100 * confidence:g} % by spatial block bootstrap; none where "
-        "a region is too small for one. They tell how sure a region's number is, not how tumours differ."
+        f"r and slope of each region with intervals of {100 * confidence:g} % by spatial block bootstrap, unless the "
+        "region is too small. They show how certain the number of a region is, not how tumours differ."
     )
     return Drawing("regions", "Regions of interest", caption, figure)
 

@@ -1,4 +1,4 @@
-"""Provenance of files: SHA-256 of what was read, and the record of a prediction."""
+"""Provenance of a report: SHA-256 of the files that were read, and the record of a prediction."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides import Location, Slide
 
+# slides have gigabytes: after each piece, progress is shown and a stop is possible
 _PIECE_BYTES = 2**24
 
 
 def hash_steps(path: Path) -> Iterator[tuple[int, str]]:
-    """Hash a file piece by piece."""
+    """Hash a file piece by piece; yields the bytes read so far and their SHA-256."""
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while piece := file.read(_PIECE_BYTES):
@@ -30,7 +31,7 @@ def hash_steps(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def slide_facts(slide: Slide, sha256: str | None) -> dict[str, Any]:
-    """What a report says of a slide."""
+    """Facts about a slide that a report records."""
     facts: dict[str, Any] = {
         "name": slide.source.name,
         "height_px": slide.shape[0],
@@ -46,7 +47,7 @@ def slide_facts(slide: Slide, sha256: str | None) -> dict[str, Any]:
 
 
 def prediction_record(path: Location) -> dict[str, Any] | None:
-    """What a predicted slide says of how it was made.
+    """Record of how a predicted slide was made.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def prediction_record(path: Location) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        None where it is no prediction of this program.
+        Settings, checkpoint and state; None if the slide is not a prediction of this program.
     """
     import zarr
 

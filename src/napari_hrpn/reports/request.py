@@ -1,6 +1,6 @@
-"""Request of an evaluation: names, roles, regions and folder, for the command and the widgets.
+"""Request for an evaluation, made by the command and the widgets: names, roles, regions and output folder.
 
-Nothing is printed here: a sentence for the user is returned or raised.
+Nothing is printed here: sentences for the user are returned or raised.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def evaluation_of(
     tumour: str = "",
     files: Mapping[str, Path] | None = None,
 ) -> EvaluationRequest:
-    """Put together what is to be evaluated.
+    """Make the request for an evaluation.
 
     Parameters
     ----------
@@ -52,27 +52,27 @@ def evaluation_of(
     predictions : sequence of ProbeImage
         Its predictions.
     roles : ChannelRoles
-        What the channels of the slide show.
+        Channels of the slide by role.
     settings : EvaluationSettings
         How the slide is evaluated.
     are_named : bool
-        Whether predictions keep their names; else they are called after their files where that tells them apart.
+        Whether predictions keep their names; otherwise they are named after their files if these names differ.
     rois : sequence of Annotation
         Regions of interest, in full-resolution pixels of the slide.
     rois_from : str
-        Where these come from, for a sentence.
+        Source of the regions, for messages.
     tissue, glass : RegionMask, optional
-        Where the tissue is, and where there is certainly none.
+        Mask of the tissue, and of areas that are certainly blank glass.
     tissue_words : str
-        How the tissue was found; from the nuclei where empty.
+        How the tissue was found; "from the nuclei" if empty.
     finds_tissue : bool
-        Whether the glass, and the tissue where it is not given, are found from the nuclei now.
+        Whether the glass, and the tissue if it is not given, are found from the nuclei now.
     vessels : VesselMask, optional
-        The vessels, where somebody drew them.
+        Mask of the vessels, if it was drawn.
     tumour : str
-        The unit of a cohort; the slide's name where empty.
+        The unit of a cohort; the slide's name if empty.
     files : mapping of str to pathlib.Path, optional
-        Other files that decide the numbers, by what they are.
+        Other files that decide the numbers, by their purpose.
 
     Returns
     -------
@@ -87,25 +87,25 @@ def evaluation_of(
         If the slides differ in size.
     """
     slide = real.slide
-    named = tuple(predictions) if are_named else _named_apart(predictions, slide.source)
+    named = tuple(predictions) if are_named else _with_distinct_names(predictions, slide.source)
     # sizes are compared before any time is spent on the tissue
     comparison = SlideComparison(real, named, roles, tissue, glass, tuple(rois), vessels)
     check_on_slide(rois, slide, rois_from)
-    words = "from the nuclei"
+    how_found = "from the nuclei"
     if roles.nuclei is not None:
-        words = nuclei_words(slide, roles.nuclei)
+        how_found = nuclei_words(slide, roles.nuclei)
         if finds_tissue:
-            found = tissue_mask(slide, roles.nuclei)
-            glass = RegionMask(~found.mask, found.downsample)
-            comparison = replace(comparison, tissue=found if tissue is None else tissue, glass=glass)
+            nuclei_tissue = tissue_mask(slide, roles.nuclei)
+            glass = RegionMask(~nuclei_tissue.mask, nuclei_tissue.downsample)
+            comparison = replace(comparison, tissue=nuclei_tissue if tissue is None else tissue, glass=glass)
     elif finds_tissue:
-        words = f"no channel of {slide.source.name} is known to show nuclei, and no mask was given"
+        how_found = f"no channel of {slide.source.name} is known to show nuclei, and no mask was given"
     unit = tumour or slide_name(slide.source)
-    return EvaluationRequest(comparison, unit, tissue_words or words, settings, dict(files or {}))
+    return EvaluationRequest(comparison, unit, tissue_words or how_found, settings, dict(files or {}))
 
 
-def _named_apart(predictions: Sequence[ProbeImage], real: Location) -> tuple[ProbeImage, ...]:
-    """Predictions called after their files; as they are called where these names are not different."""
+def _with_distinct_names(predictions: Sequence[ProbeImage], real: Location) -> tuple[ProbeImage, ...]:
+    """Name predictions after their files; if these names are not distinct, predictions keep their own."""
     names = prediction_names([prediction.slide.source for prediction in predictions], real)
     if len(set(names)) == len(names):
         return tuple(replace(prediction, name=name) for prediction, name in zip(predictions, names, strict=True))
@@ -117,40 +117,42 @@ def _named_apart(predictions: Sequence[ProbeImage], real: Location) -> tuple[Pro
 
 
 def prediction_names(predicted: Sequence[Location], real: Location) -> list[str]:
-    """What tells predictions of a slide apart.
+    """Names that distinguish predictions of a slide.
 
     Parameters
     ----------
     predicted : sequence of (pathlib.Path or UPath)
         The predictions.
     real : pathlib.Path or UPath
-        The slide, whose name says nothing about a prediction of it.
+        The slide, whose name is left out of the names of its predictions.
 
     Returns
     -------
     list of str
-        One for each: the rest of the file's name; of several in folders that this program named, the titles of their
-        checkpoints; that of its folder where files are called the same. Some are equal where folders are called the
-        same too.
+        One for each: the rest of the file's name, or, of several predictions with names that this program gave, the
+        titles of their checkpoints; or the name of the folder if files have equal names. If folders have equal names
+        too, some names are equal.
     """
-    own = [slide_name(path) for path in predicted]
-    rest = [name.removeprefix(slide_name(real)).strip(" ._-") or name for name in own]
-    # evaluations of several slides are put together by these names
+    names = [slide_name(path) for path in predicted]
+    rest = [name.removeprefix(slide_name(real)).strip(" ._-") or name for name in names]
+    # a cohort matches predictions of several slides by these names, so they should not depend on the slide
+    # a single prediction needs no title to distinguish it
     titled = [_title(path, name) for path, name in zip(predicted, rest, strict=True)] if len(rest) > 1 else rest
+    # names become file names, and some file systems ignore case
     files = {file_name(name).casefold() for name in titled}
     if len(files) == len(titled) and not files.intersection(TAKEN_NAMES):
         return titled
     return rest if len(set(rest)) == len(rest) else [path.absolute().parent.name for path in predicted]
 
 
-def _title(place: Location, name: str) -> str:
-    """The title of its checkpoint, where a prediction is called as this program calls it."""
-    record = prediction_record(place) if name.split("-")[0] == "predicted" else None
+def _title(path: Location, name: str) -> str:
+    """Title of the checkpoint of a prediction with a name that this program gave; otherwise that name."""
+    record = prediction_record(path) if name.split("-")[0] == "predicted" else None
     return name if record is None else printable(record["title"]).strip() or name
 
 
 def roles_around(slide: Slide, named: Mapping[str, int]) -> ChannelRoles:
-    """Roles of the channels: those that somebody named, and the others by their names.
+    """Roles of the channels: those that the user named, and the others guessed from the channels' names.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ def roles_around(slide: Slide, named: Mapping[str, int]) -> ChannelRoles:
     Returns
     -------
     ChannelRoles
-        No channel has two roles.
+        Roles with their channels; no channel has two roles.
     """
     guessed = vars(guess_roles(slide.channel_names))
     free = {role: index for role, index in guessed.items() if index not in named.values()}
@@ -170,14 +172,14 @@ def roles_around(slide: Slide, named: Mapping[str, int]) -> ChannelRoles:
 
 
 def nuclei_words(slide: Slide, nuclei: int) -> str:
-    """How the tissue was found, where the nuclei tell it.
+    """Words on how the tissue was found, if it was found from the nuclei.
 
     Parameters
     ----------
     slide : Slide
         The slide.
     nuclei : int
-        Its channel of the nuclei.
+        Channel of the nuclei.
 
     Returns
     -------
@@ -188,7 +190,7 @@ def nuclei_words(slide: Slide, nuclei: int) -> str:
 
 
 def other_slide_words(prediction: Slide, real: Slide) -> str:
-    """A warning, where a prediction says that it was made from another slide.
+    """Warning that a prediction was made from another slide, according to its record.
 
     Parameters
     ----------
@@ -198,7 +200,7 @@ def other_slide_words(prediction: Slide, real: Slide) -> str:
     Returns
     -------
     str
-        One sentence; empty where it was made from this slide or does not say.
+        One sentence; empty if the prediction was made from this slide, or has no record of it.
     """
     record = prediction_record(prediction.source)
     if record is None or record.get("slide") in (None, slide_identity(real)):
@@ -210,7 +212,7 @@ def other_slide_words(prediction: Slide, real: Slide) -> str:
 
 
 def check_on_slide(rois: Sequence[Annotation], slide: Slide, where: str) -> None:
-    """Refuse regions that are beside the slide.
+    """Refuse regions that lie outside of the slide.
 
     Parameters
     ----------
@@ -219,7 +221,7 @@ def check_on_slide(rois: Sequence[Annotation], slide: Slide, where: str) -> None
     slide : Slide
         The slide.
     where : str
-        Where they come from.
+        Source of the regions, for the message.
 
     Raises
     ------
@@ -236,24 +238,24 @@ def check_on_slide(rois: Sequence[Annotation], slide: Slide, where: str) -> None
             raise ReportError(msg)
 
 
-def own_folder(order: EvaluationRequest, parent: Path, title: str) -> Path:
-    """A folder in which an evaluation touches nothing of anybody's.
+def own_folder(request: EvaluationRequest, parent: Path, title: str) -> Path:
+    """Folder in which an evaluation replaces nothing else.
 
     Parameters
     ----------
-    order : EvaluationRequest
-        What is asked for.
+    request : EvaluationRequest
+        Request for the evaluation.
     parent : pathlib.Path
-        In which the folder is.
+        Parent of the folder.
     title : str
-        What to call it.
+        Name of the folder, before it is made a valid file name.
 
     Returns
     -------
     pathlib.Path
-        The one that holds this very evaluation, whole or in part; else one that is new, numbered where the name is
+        The folder that holds this very evaluation, complete or not; otherwise a new one, numbered if the name is
         taken.
     """
-    request, name = evaluation_request(order), file_name(title)
+    record, name = evaluation_request(request), file_name(title)
     numbered = (parent / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
-    return next(path for path in numbered if ReportFolder(path).is_free_for(request))
+    return next(path for path in numbered if ReportFolder(path).is_free_for(record))

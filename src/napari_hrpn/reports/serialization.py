@@ -1,6 +1,6 @@
-"""Serialization of an evaluation as plain numbers for JSON and tables; what does not exist is None.
+"""Serialization of an evaluation as plain numbers for JSON and tables; undefined numbers are None.
 
-The rule: all figures, tables and pages are made from these, so a resumed evaluation gives the same as one run through.
+The rule: all figures, tables and pages are made from these numbers, so a resumed evaluation gives the same files.
 """
 
 from __future__ import annotations
@@ -34,44 +34,44 @@ if TYPE_CHECKING:
 
 
 def plain_part(part: EvaluationPart) -> Plain:
-    """Turn what a part found into plain numbers."""
+    """Findings of a part as plain numbers."""
     findings = part.findings
     plain: Plain = finite(_WRITERS[type(findings)](findings))
     if isinstance(findings, ComparedPixels):
-        # one by one: there may be many, and all of them twice would take too much memory
+        # one by one, since there may be many, and two copies of all of them would take too much memory
         plain["rois"] = [finite(_region(roi)) for roi in findings.rois]
     return plain
 
 
 def fields_of(record: object, *names: str) -> Plain:
-    """Some fields of a record, by their names."""
+    """Selected fields of a record, by name."""
     return {name: getattr(record, name) for name in names}
 
 
 def _no_region(reason: str) -> Plain:
-    """What stands for a region that is not known."""
+    """Numbers of a region that is not known: none, with the reason."""
     return {**dict.fromkeys(metric.key for metric in metrics_in(PAGE)), "n": 0, "reason": reason}
 
 
-def _pixels(found: ComparedPixels) -> Plain:
-    regions = [region for region in (found.tissue, found.frame, *found.rois) if region is not None]
-    test = found.distributions.anderson_darling
+def _pixels(pixels: ComparedPixels) -> Plain:
+    regions = [region for region in (pixels.tissue, pixels.frame, *pixels.rois) if region is not None]
+    test = pixels.distributions.anderson_darling
     return {
-        "name": found.name,
-        "region": found.region,
-        "tissue": None if found.tissue is None else _region(found.tissue),
-        "frame": _region(found.frame),
+        "name": pixels.name,
+        "region": pixels.region,
+        "tissue": None if pixels.tissue is None else _region(pixels.tissue),
+        "frame": _region(pixels.frame),
         "rois": [],
-        "iou_curve": [asdict(point) for point in found.iou],
-        "quantiles": asdict(found.quantiles),
+        "iou_curve": [asdict(point) for point in pixels.iou],
+        "quantiles": asdict(pixels.quantiles),
         "anderson_darling": {
             **fields_of(test, "statistic", "p_value"),
             "capped": bool(test.capped),
             "p_reads": test.capped,
             **fields_of(test, "n", "reason"),
         },
-        "distributions": fields_of(found.distributions, *_DISTANCES),
-        "histogram": fields_of(found.histogram, "edges", "counts"),
+        "distributions": fields_of(pixels.distributions, *_DISTANCES),
+        "histogram": fields_of(pixels.histogram, "edges", "counts"),
         "densities": {region.region: _density(region) for region in regions if region.density is not None},
     }
 
@@ -94,7 +94,7 @@ def _region(region: RegionNumbers) -> Plain:
 
 
 def _region_reasons(region: RegionNumbers) -> list[str]:
-    """Why numbers are missing, a whole sentence each."""
+    """Reasons why numbers are missing, one for each group of numbers."""
     infinite = "the images are equal, so the PSNR is infinite" if math.isinf(region.agreement.psnr_db) else ""
     manders = f"Manders' numbers: {region.manders.reason}" if region.manders.reason else ""
     parts = (
@@ -129,27 +129,27 @@ def _density(region: RegionNumbers) -> Plain:
     return {"range": list(region.density_range), "real": rows, "predicted": columns, "pixels": counts}
 
 
-def _quality(found: SlideQuality) -> Plain:
+def _quality(quality: SlideQuality) -> Plain:
     return {
-        "findings": [asdict(finding) for finding in found.findings],
+        "findings": [asdict(finding) for finding in quality.findings],
         "grey_levels": [
             {"channel": name, **asdict(levels)}
-            for name, levels in zip(found.channel_names, found.grey_levels, strict=True)
+            for name, levels in zip(quality.channel_names, quality.grey_levels, strict=True)
         ],
-        **fields_of(found, "not_checked", "blocks", "pixels"),
+        **fields_of(quality, "not_checked", "blocks", "pixels"),
     }
 
 
-def _vessels(found: VesselFindings) -> Plain:
-    table, cells = found.vessels, found.cells
+def _vessels(findings: VesselFindings) -> Plain:
+    table, cells = findings.vessels, findings.cells
     near: dict[int, Plain] = {}
-    for row in found.penetration.vessels:
-        own = near.setdefault(row.label, {})
-        own[f"{row.image} within {row.within_um:g} µm"] = row.mean
-        own[f"n within {row.within_um:g} µm"] = row.n
+    for row in findings.penetration.vessels:
+        columns = near.setdefault(row.label, {})
+        columns[f"{row.image} within {row.within_um:g} µm"] = row.mean
+        columns[f"n within {row.within_um:g} µm"] = row.n
     return {
-        **fields_of(found, "vessel_threshold", "background", "background_from"),
-        "profiles": [_profile(profile) for profile in found.penetration.profiles],
+        **fields_of(findings, "vessel_threshold", "background", "background_from"),
+        "profiles": [_profile(profile) for profile in findings.penetration.profiles],
         "vessels": [{**asdict(vessel), **near.get(vessel.label, {})} for vessel in table.vessels],
         "density": {
             "vessels": table.n,
@@ -166,24 +166,24 @@ def _vessels(found: VesselFindings) -> Plain:
 
 def _profile(profile: Penetration) -> Plain:
     plain = asdict(profile)
-    # shells that no pixel is in say nothing
+    # shells without pixels have no numbers
     plain["shells"] = [shell for shell in plain["shells"] if shell["n"]]
     return plain
 
 
-def _patches(found: PatchFindings) -> Plain:
-    real = found.heterogeneity
-    # name of each image, where it was measured and as which channel there
-    images = [(role, real, index) for index, role in enumerate(found.roles)]
-    images += [(prediction.name, prediction.heterogeneity, 0) for prediction in found.predictions]
+def _patches(findings: PatchFindings) -> Plain:
+    real = findings.heterogeneity
+    # for each image: its name, the measurement that contains it, and its channel there
+    images = [(role, real, index) for index, role in enumerate(findings.roles)]
+    images += [(prediction.name, prediction.heterogeneity, 0) for prediction in findings.predictions]
     return {
         "patch_px": real.patch_px,
-        "minimum_tissue": found.minimum_tissue,
+        "minimum_tissue": findings.minimum_tissue,
         "images": [name for name, _, _ in images],
         "channels": {name: measured.channels[index].channel for name, measured, index in images},
-        "thresholds": dict(zip(found.roles, found.thresholds, strict=True)) if found.thresholds else {},
+        "thresholds": dict(zip(findings.roles, findings.thresholds, strict=True)) if findings.thresholds else {},
         "spread": [{"image": name, **_spread(measured.channels[index])} for name, measured, index in images],
-        "agreement": {prediction.name: _patch_agreement(prediction) for prediction in found.predictions},
+        "agreement": {prediction.name: _patch_agreement(prediction) for prediction in findings.predictions},
         "patches": [
             {
                 "row": row,
@@ -213,8 +213,8 @@ def _spread(spread: ChannelHeterogeneity) -> Plain:
     return {**numbers, **spread.moran_columns, "reason": spread.reasons}
 
 
-def _patch_agreement(found: PatchAgreement) -> Plain:
-    icc, test = found.icc, found.test
+def _patch_agreement(agreement: PatchAgreement) -> Plain:
+    icc, test = agreement.icc, agreement.test
     ends = (f"icc_{kind}{end}" for kind in ("a1", "c1") for end in ("", "_low", "_high"))
     return {
         **fields_of(icc, "n", *ends, "confidence"),
@@ -236,7 +236,7 @@ _WRITERS: dict[type, Callable[[Any], Plain]] = {
 
 
 def finite(value: object) -> Any:  # noqa: ANN401
-    """A value that JSON can hold: plain Python, and None for what is not finite."""
+    """Value that JSON can hold: plain Python, with None for numbers that are not finite."""
     if isinstance(value, dict):
         return {str(key): finite(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):
@@ -252,7 +252,7 @@ _PIXEL_KEYS = ("frame", "iou_curve", "quantiles", "anderson_darling", "distribut
 
 
 def evaluation_content(parts: Mapping[str, Plain], about: Plain, why_no_penetration: str) -> Plain:
-    """Put together what goes into ``evaluation.json``."""
+    """Content of ``evaluation.json``."""
     predictions = {name: _prediction(name, parts, about["tissue"], why_no_penetration) for name in about["predictions"]}
     first = next(iter(predictions.values()))
     patches, penetration = parts["patches"], parts.get("penetration")
@@ -272,20 +272,22 @@ def evaluation_content(parts: Mapping[str, Plain], about: Plain, why_no_penetrat
 
 
 def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotation, ...]:
-    """Regions of interest with what was measured in them, for QuPath."""
-    found = content["predictions"]
-    # the same texts for all regions, of which there may be many
+    """Regions of interest with their measurements, for QuPath."""
+    predictions = content["predictions"]
+    # texts are made once and shared by all regions, of which there may be many thousands
     names = {
-        (prediction, metric.key): f"{prediction}: {metric.key}" for prediction in found for metric in metrics_in(PAGE)
+        (prediction, metric.key): f"{prediction}: {metric.key}"
+        for prediction in predictions
+        for metric in metrics_in(PAGE)
     }
     measured = (
         replace(
             roi,
             name=name,
             measurements={
-                text: found[prediction]["rois"][index][key]
+                text: predictions[prediction]["rois"][index][key]
                 for (prediction, key), text in names.items()
-                if found[prediction]["rois"][index][key] is not None
+                if predictions[prediction]["rois"][index][key] is not None
             },
         )
         for index, (roi, name) in enumerate(zip(comparison.rois, comparison.region_names, strict=True))

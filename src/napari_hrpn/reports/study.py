@@ -1,4 +1,4 @@
-"""Table and figures of a study: mean ± SD over slides, and every slide a point."""
+"""Table and figures of a study: mean ± SD over slides, and a point for every slide."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Plain = dict[str, Any]
 
-# results of studies have the unit of the PSNR in its key
+# the key of the PSNR is psnr_db in studies, psnr in evaluations
 _HEADINGS = {key: headings([key.removesuffix("_db")])[key.removesuffix("_db")] for key in STUDY_METRICS}
 _PARTS = {"test": "Test tumours", "validation": "Cross-validation"}
 _REGIONS = {"tissue": "tissue", "frame": "full frame"}
@@ -41,7 +41,7 @@ _NOTES = (
 def write_study_table(
     models: Sequence[SummaryRow], ablations: Sequence[SummaryRow], folder: Path, title: str = ""
 ) -> Path:
-    """Write ``table.md`` and ``table.csv``, each in one step; older ones are replaced.
+    """Write ``table.md`` and ``table.csv``, each in one step; existing files are replaced.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ def write_study_table(
     ablations : sequence of SummaryRow
         The ablation grid; may be empty.
     folder : pathlib.Path
-        Where to.
+        Output folder.
     title : str
-        Of the study.
+        Title of the study.
 
     Returns
     -------
@@ -124,13 +124,13 @@ def _flat(table: str, row: SummaryRow) -> Plain:
 
 
 _PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's: told apart by people of all kinds of colour vision."""
+"""Okabe and Ito's palette, whose colours can be distinguished with all kinds of colour vision."""
 _SERIES_NAMES = {"validation": "cross-validation (held-out tumour chose the epoch)", "test": "test tumours"}
 _DPI = 150
 
 
 def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultRow], folder: Path) -> tuple[Path, ...]:
-    """Draw the comparison of models, and of the ablations where there are any, on tissue and on the full frame.
+    """Draw the comparison of models, and of the ablations if there are any, on tissue and on the full frame.
 
     Parameters
     ----------
@@ -139,21 +139,21 @@ def write_study_figures(models: Sequence[ResultRow], ablations: Sequence[ResultR
     ablations : sequence of ResultRow
         The ablation grid; may be empty.
     folder : pathlib.Path
-        Where to; made where it is not there.
+        Output folder, which is made if necessary.
 
     Returns
     -------
     tuple of pathlib.Path
-        Pictures, with a CSV of the same name beside each; older ones are replaced.
+        Figures, with a CSV of the same name beside each; existing files are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {
+    figures = {
         "models": ("Models", [_plotted(row, _model(row), _SERIES_NAMES[row.part]) for row in models]),
         "ablations": ("Ablations of HRPN", [_plotted(row, _channels(row), _branches(row)) for row in ablations]),
     }
     return tuple(
         _write(chosen, f"{title}, {region_name}", folder / f"{name}-{region}.png")
-        for name, (title, rows) in wanted.items()
+        for name, (title, rows) in figures.items()
         for region, region_name in _REGIONS.items()
         if (chosen := [row for row in rows if row["region"] == region])
     )
@@ -173,7 +173,7 @@ def _branches(row: ResultRow) -> str:
 
 
 def _plotted(row: ResultRow, category: str, series: str) -> Plain:
-    """A row with what stands side by side in a figure, and what colours tell apart."""
+    """Row of a figure: its category on the x axis, its series, which has a colour, and its numbers."""
     columns = fields_of(row, "fold", "slide", "tumour", "part", "chose_checkpoint", "region")
     metrics = {name: row.metric(name) for name in _HEADINGS}
     return {"category": category, "series": series, **columns, **metrics, "n": row.n}
@@ -199,12 +199,12 @@ def _write(rows: Sequence[Plain], title: str, path: Path) -> Path:
 def _draw_panel(axes: Axes, rows: Sequence[Plain], metric: str, series: Sequence[str]) -> None:
     categories = list(dict.fromkeys(row["category"] for row in rows))
     width = 0.8 / len(series)
-    for index, one in enumerate(series):
-        for place, category in enumerate(categories):
-            values = [row[metric] for row in rows if (row["category"], row["series"]) == (category, one)]
+    for index, series_name in enumerate(series):
+        for x, category in enumerate(categories):
+            values = [row[metric] for row in rows if (row["category"], row["series"]) == (category, series_name)]
             if values:
-                middle = place + (index - (len(series) - 1) / 2) * width
-                _draw_box(axes, values, middle, 0.8 * width, _PALETTE[index % len(_PALETTE)], one)
+                middle = x + (index - (len(series) - 1) / 2) * width
+                _draw_box(axes, values, middle, 0.8 * width, _PALETTE[index % len(_PALETTE)], series_name)
     axes.margins(y=0.12)
     axes.set_title(_HEADINGS[metric])
     axes.set_xticks(range(len(categories)), categories, fontsize=8)
@@ -214,11 +214,11 @@ def _draw_panel(axes: Axes, rows: Sequence[Plain], metric: str, series: Sequence
 
 
 def _draw_box(axes: Axes, values: Sequence[float], middle: float, width: float, colour: str, label: str) -> None:
-    """A box and all its points, side by side so that none hides another; of one or two slides the points alone."""
+    """Draw a box and all points, side by side so that none hides another; for one or two slides only the points."""
     count = len(values)
     if count > 2:
         parts: Any = {f"{part}props": {"color": colour} for part in ("box", "whisker", "cap", "median")}
         axes.boxplot(values, positions=[middle], widths=width, showfliers=False, manage_ticks=False, **parts)
-    places = [middle + width * 0.6 * ((number + 0.5) / count - 0.5) for number in range(count)]
-    axes.plot(places, values, "o", color=colour, markersize=4, alpha=0.8, label=label)
+    positions = [middle + width * 0.6 * ((number + 0.5) / count - 0.5) for number in range(count)]
+    axes.plot(positions, values, "o", color=colour, markersize=4, alpha=0.8, label=label)
     axes.annotate(f"{count}", (middle, 1), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=7)

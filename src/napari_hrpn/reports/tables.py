@@ -1,4 +1,4 @@
-"""Tables of an evaluation as CSV and Parquet; what does not exist is empty."""
+"""Tables of an evaluation as CSV and Parquet; undefined numbers are empty cells."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def evaluation_tables(parts: Mapping[str, Plain]) -> dict[str, Rows]:
 
 
 def penetration_tables(found: VesselFindings) -> dict[str, Rows]:
-    """The tables of vessels and penetration alone.
+    """Tables of vessels and penetration, without the other tables of an evaluation.
 
     Parameters
     ----------
     found : VesselFindings
-        What was measured.
+        Measured vessels and penetration.
 
     Returns
     -------
     dict of str to list of dict
-        As those of an evaluation; what does not exist is None.
+        The same tables as those of an evaluation; undefined numbers are None.
     """
     return evaluation_tables({"penetration": plain_part(EvaluationPart("penetration", found))})
 
@@ -70,6 +70,7 @@ def _region_rows(part: Plain) -> Rows:
         if region is None:
             continue
         row = {"prediction": part["name"], **region}
+        # the column "reason" has the same texts
         row.pop("reasons", None)
         intervals, box = row.pop("intervals", None) or {}, row.pop("box_px", None)
         for key in (metric.key for metric in METRICS if metric.interval):
@@ -82,7 +83,7 @@ def _region_rows(part: Plain) -> Rows:
 
 
 def write_tables(tables: Mapping[str, Rows], folder: Path) -> tuple[Path, ...]:
-    """Write tables as CSV and Parquet, each in one step; older ones are replaced."""
+    """Write tables as CSV and Parquet, each in one step; existing files are replaced."""
     import pandas as pd
 
     paths: list[Path] = []
@@ -90,6 +91,7 @@ def write_tables(tables: Mapping[str, Rows], folder: Path) -> tuple[Path, ...]:
         frame = pd.DataFrame(rows)
         paths += [folder / f"{name}.csv", folder / f"{name}.parquet"]
         with partial_output(paths[-2], None, overwrite=True) as partial:
+            # only texts can be taken for formulas
             texts = frame.select_dtypes(exclude=["number", "bool"]).columns
             shown = frame.assign(**{name: frame[name].map(csv_cell) for name in texts})
             shown.rename(columns=csv_cell).to_csv(partial, index=False, lineterminator="\n")
@@ -99,7 +101,7 @@ def write_tables(tables: Mapping[str, Rows], folder: Path) -> tuple[Path, ...]:
 
 
 def _zipped(columns: Mapping[str, Sequence[Any]], **same: str) -> Rows:
-    """Rows of some columns, and of what all rows have in common."""
+    """Rows made from columns, with the same additional cells in each row."""
     return [{**same, **dict(zip(columns, row, strict=True))} for row in zip(*columns.values(), strict=True)]
 
 
@@ -131,12 +133,12 @@ def _penetration_tables(part: Plain) -> dict[str, Rows]:
     numbers = ("n", "d50_um", "d90_um", "decay_um", "vessel_mean", "background")
     floors = ("d50_low_um", "d50_high_um", "d90_low_um", "d90_high_um", "darkest", "decay_from_um", "range_um")
     for profile in part["profiles"]:
-        place = {name: profile[name] for name in ("image", "area")}
-        shells += [{**place, **shell} for shell in profile["shells"]]
-        bands += [{**place, **band} for band in profile["bands"]]
-        beyond = {f"share_beyond_{one['beyond_um']:g}_um": one["share"] for one in profile["beyond"]}
+        identity = {name: profile[name] for name in ("image", "area")}
+        shells += [{**identity, **shell} for shell in profile["shells"]]
+        bands += [{**identity, **band} for band in profile["bands"]]
+        beyond = {f"share_beyond_{share['beyond_um']:g}_um": share["share"] for share in profile["beyond"]}
         first, last = ({name: profile[name] for name in names} for names in (numbers, ("reason", *floors)))
-        lengths.append({**place, **first, **beyond, **last})
+        lengths.append({**identity, **first, **beyond, **last})
     return {
         "penetration": lengths,
         "penetration_shells": shells,
@@ -153,18 +155,18 @@ def write_agreement(
     r2_ceilings: Mapping[str, float] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> tuple[Path, Path]:
-    """Write ``agreement.csv`` and ``agreement.json``, each in one step; older ones are replaced.
+    """Write ``agreement.csv`` and ``agreement.json``, each in one step; existing files are replaced.
 
     Parameters
     ----------
     rows : mapping of str to Agreement
         Agreement by region, such as "tissue" and "frame".
     folder : pathlib.Path
-        Where to.
+        Output folder.
     r2_ceilings : mapping of str to float, optional
-        Best possible R2 by region, where it is known.
+        Best possible R2 by region, if it is known.
     about : mapping, optional
-        What was compared; goes into the JSON as it is.
+        Facts about the comparison, which are written into the JSON unchanged.
 
     Returns
     -------
@@ -180,15 +182,15 @@ def write_agreement(
         }
         for region, row in rows.items()
     }
-    found = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
+    numbers = {region: {key: _as_json(value) for key, value in row.items()} for region, row in table.items()}
     paths = folder / "agreement.csv", folder / "agreement.json"
     write_csv([{"region": region, **row} for region, row in table.items()], paths[0])
-    save_json(paths[1], {**(about or {}), "agreement": found})
+    save_json(paths[1], {**(about or {}), "agreement": numbers})
     return paths
 
 
 def write_csv(rows: Sequence[Plain], path: Path) -> None:
-    """Write rows as CSV in one step; what does not exist is empty, and an older file is replaced."""
+    """Write rows as CSV in one step, with empty cells for missing values; an existing file is replaced."""
     with replaced_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
@@ -202,7 +204,7 @@ def _is_missing(value: object) -> bool:
 
 
 def _as_json(value: object) -> object:
-    """JSON knows no infinity: that of the PSNR of equal images becomes a string."""
+    """Value for JSON, which has no infinity: the infinite PSNR of equal images becomes a string."""
     if _is_missing(value):
         return None
     return str(value) if isinstance(value, float) and math.isinf(value) else value

@@ -1,4 +1,4 @@
-"""Overview picture of a prediction: real, predicted, and both laid over each other."""
+"""Pictures of real and predicted slides, violins of patches, and the profile of penetration."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def write_overview(
     agreement: Agreement | None = None,
     r2_ceiling: float | None = None,
 ) -> Path:
-    """Draw the real channel in red, the predicted one in green, and both together, where equal is yellow.
+    """Draw the real channel in red, the predicted one in green, and their overlay, in which equal levels are yellow.
 
-    All panels share the contrast of the real channel, so that a prediction that is too dark looks too dark.
+    All panels have the contrast of the real channel, so that a prediction that is too dark appears dark.
 
     Parameters
     ----------
     real : Slide
         The slide with the imaged probe.
     real_channel : int
-        Its channel of the probe.
+        Channel of the probe in `real`.
     predicted : Slide
         The prediction, of the same height and width.
     path : pathlib.Path
-        The picture, usually PNG; written in one step, an older one is replaced.
+        The picture, usually PNG; it is written in one step, and an existing file is replaced.
     predicted_channel : int
-        Its channel.
+        Channel of the probe in `predicted`.
     agreement : Agreement, optional
         Numbers for the title.
     r2_ceiling : float, optional
@@ -86,7 +86,7 @@ def write_overview(
 
 
 def overview_title(agreement: Agreement | None, r2_ceiling: float | None) -> str:
-    """Put the numbers of a prediction into words."""
+    """Title of an overview, with the numbers of the prediction."""
     if agreement is None:
         return ""
     ceiling = "" if r2_ceiling is None else f" (at best {r2_ceiling:.3f})"
@@ -103,27 +103,27 @@ def scale_bar_um(width_um: float) -> float:
 
 
 def panel_ratio(shape: tuple[int, ...]) -> float:
-    """Height over width of a panel for a picture, within what fits on a page."""
+    """Height over width of a panel, limited so that very long or wide slides fit on a page."""
     return min(max(shape[0] / shape[1], 1 / 5), 3.0)
 
 
 def coarse_pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
-    """Read a channel at the size of a picture."""
+    """Read a channel at about the resolution of a picture."""
     fits = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= _PANEL_PX]
     level = slide.levels[max(fits, default=0)][channel]
-    # a level may be far larger than the picture where the next one is too small
+    # the smallest level that is large enough may still be far larger than the picture
     step = max(1, max(level.shape) // (2 * _PANEL_PX))
     return np.asarray(level[::step, ::step].compute(), np.float32)
 
 
 def scaled(pixels: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.float32]:
-    """Pixels from 0 to 1 between the limits of a contrast."""
+    """Scale pixels to 0 to 1 between contrast limits."""
     low, high = limits
     return np.asarray(np.clip((pixels - low) / max(high - low, 1e-6), 0, 1), np.float32)
 
 
 def draw_scale_bar(axes: Axes, slide: Slide, shape: tuple[int, ...], colour: str = "white") -> None:
-    """Draw a scale bar into a picture of a slide; none where the size of a pixel is not known."""
+    """Draw a scale bar into a picture of a slide, if its pixel size is known."""
     if slide.pixel_size_um is None:
         return
     height, width = shape
@@ -136,7 +136,7 @@ def draw_scale_bar(axes: Axes, slide: Slide, shape: tuple[int, ...], colour: str
     axes.text((left + right) / 2, y - 0.015 * height, words, color=colour, ha="center", va="bottom", fontsize=12)
 
 
-# none of those that predictions have
+# predictions have other colours
 _CHANNEL_COLOURS = {"nuclei": "#6a51a3", "vessels": "#66a61e", "probe": REAL_COLOUR}
 _FEWEST_FOR_A_VIOLIN = 3
 
@@ -152,41 +152,43 @@ def patch_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
         axes.set_xticks([])
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
         axes.margins(y=0.08)
-    # real and predicted probe side by side say something only on one scale
+    # real and predicted probe can only be compared on one scale
     probes = [axes for axes, image in zip(panels, images, strict=True) if image not in ("nuclei", "vessels")]
     limits = [limit for axes in probes for limit in axes.get_ylim()]
     for axes in probes:
         axes.set_ylim(min(limits), max(limits))
     caption = (
         f"Sum of the grey levels of each patch of {part['patch_px']} x {part['patch_px']} px with at least "
-        f"{part['minimum_tissue']:.0%} tissue, as the paper's figure 2C. Line: median; every point is a patch."
+        f"{part['minimum_tissue']:.0%} tissue, as in the paper's figure 2C. Line: median; every point is a patch."
     )
     return Drawing("patches", "Patches", caption, figure)
 
 
-def draw_violin(axes: Axes, values: Sequence[float], place: float, colour: str) -> None:
-    """Draw a violin, its median and all its points; of one or two values the points alone."""
+def draw_violin(axes: Axes, values: Sequence[float], x: float, colour: str) -> None:
+    """Draw a violin, its median and all its points; for one or two values only the points."""
     numbers = np.asarray([value for value in values if value is not None], float)
     if len(numbers) >= _FEWEST_FOR_A_VIOLIN and numbers.std() > 0:
-        drawn: Any = axes.violinplot(numbers, positions=[place], widths=0.8, showextrema=False, showmedians=True)
-        for body in drawn["bodies"]:
+        violin: Any = axes.violinplot(numbers, positions=[x], widths=0.8, showextrema=False, showmedians=True)
+        for body in violin["bodies"]:
             body.set(facecolor=colour, edgecolor="none", alpha=0.3)
-        drawn["cmedians"].set(color=colour, linewidth=2)
-    # golden-ratio steps spread points evenly and the same each time
+        violin["cmedians"].set(color=colour, linewidth=2)
+    # golden-ratio steps spread points evenly, and in the same way each time
     spread = (np.arange(len(numbers)) * 0.618034) % 1 - 0.5
     size = 9 if len(numbers) < 500 else 2
-    axes.scatter(place + 0.5 * spread, numbers, s=size, color=colour, alpha=0.5, linewidths=0)
+    axes.scatter(x + 0.5 * spread, numbers, s=size, color=colour, alpha=0.5, linewidths=0)
 
 
 def penetration_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
     """Draw the mean grey level over the distance from the nearest vessel."""
-    # a core without a pixel is no panel
-    areas = list(dict.fromkeys(own["area"] for own in part["profiles"] if own["n"] or own["area"] == "tissue"))
+    # core and periphery without pixels get no panel
+    areas = list(
+        dict.fromkeys(profile["area"] for profile in part["profiles"] if profile["n"] or profile["area"] == "tissue")
+    )
     figure, panels = new_figure(1 + 5 * len(areas), 4.4, columns=len(areas))
     for axes, area in zip(panels, areas, strict=True):
         profiles = [profile for profile in part["profiles"] if profile["area"] == area]
-        own = image_colours([profile["image"] for profile in profiles], colours)
-        for profile, colour in zip(profiles, own, strict=True):
+        profile_colours = image_colours([profile["image"] for profile in profiles], colours)
+        for profile, colour in zip(profiles, profile_colours, strict=True):
             _draw_profile(axes, profile, colour)
         n = profiles[0]["n"]
         title = f"{area}, n = {n:,} px outside vessels"
@@ -194,20 +196,20 @@ def penetration_figure(part: Plain, colours: Mapping[str, str]) -> Drawing:
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     caption = (
         f"Mean grey level in shells of distance from the edge of the nearest of {part['density']['vessels']:,} "
-        "vessels, as far as a shell holds a thousandth of the pixels. D50: distance within which half of the signal "
-        "outside vessels is. "
+        "vessels, up to the last shell with a thousandth of the pixels. D50: distance within which half of the signal "
+        "outside vessels lies. "
         f"{background_words(part)}."
     )
     return Drawing("penetration", "Penetration from the vessels", caption, figure)
 
 
 def background_words(part: Plain) -> str:
-    """Say which background was taken off."""
+    """Sentence on the background that was subtracted."""
     if not part["background"]:
-        return "No background was taken off, for want of blank glass"
+        return "No background was subtracted, as there is no blank glass"
     origin = "as stated" if part["background_from"] == "stated" else "the median of blank glass"
     levels = ", ".join(f"{name} {number(level)}" for name, level in part["background"].items())
-    return f"Background taken off, {origin}: {levels}"
+    return f"Background subtracted, {origin}: {levels}"
 
 
 def _draw_profile(axes: Axes, profile: Plain, colour: str) -> None:
@@ -223,10 +225,11 @@ def _draw_profile(axes: Axes, profile: Plain, colour: str) -> None:
 
 
 def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawing:
-    """Draw the real channel, the predicted one, their difference, and both laid over each other."""
+    """Draw the real channel, the predicted one, their difference and their overlay."""
     limits = contrast_limits(real.slide)[real.channel]
     y, p = _pictures(real, prediction)
     figure, panels = new_figure(11, 2 * (4.9 * panel_ratio(y.shape) + 0.4), 2, 2)
+    # a percentile, so that a few outliers do not make all other differences invisible
     largest = max(1e-6, float(np.nanpercentile(np.abs(p - y), 99.5)))
     for axes, pixels, colours, ends, title in (
         (panels[0], y, "inferno", limits, f"real {probe}"),
@@ -245,8 +248,8 @@ def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawin
     height, width = real.slide.shape
     caption = (
         f"{width:,} x {height:,} px at {'full resolution' if y.shape == (height, width) else 'a coarse level'}. Real "
-        "and predicted share a contrast, so a prediction that is too dark looks too dark; equal is yellow in the "
-        "overlay."
+        "and predicted have the same contrast, so a prediction that is too dark appears dark; equal levels are yellow "
+        "in the overlay."
     )
     return Drawing(f"overview-{file_name(prediction.name)}", f"Real and predicted: {prediction.name}", caption, figure)
 
@@ -256,11 +259,14 @@ def _pictures(real: ProbeImage, prediction: ProbeImage) -> tuple[NDArray[np.floa
     if math.hypot(*np.subtract(y.shape, p.shape)) <= 2:
         # pyramids of two files may differ in a row at an odd edge
         return y[: p.shape[0], : p.shape[1]], p[: y.shape[0], : y.shape[1]]
-    rows, columns = ((np.arange(size) * own / size).astype(np.intp) for size, own in zip(y.shape, p.shape, strict=True))
+    rows, columns = (
+        (np.arange(size) * predicted_size / size).astype(np.intp)
+        for size, predicted_size in zip(y.shape, p.shape, strict=True)
+    )
     return y, p[np.ix_(rows, columns)]
 
 
 def image_colours(images: Sequence[str], colours: Mapping[str, str]) -> list[str]:
-    """Colours of images: those of the channels, and those that the predictions have in the other figures."""
+    """Colours of images: fixed ones for channels, and for predictions the same as in the other figures."""
     known = {**_CHANNEL_COLOURS, "real": REAL_COLOUR, **colours}
     return [known[image] for image in images]

@@ -14,6 +14,7 @@ from napari_hrpn.core.options import Option, check_options
 PATCH_PX = 512
 """Side of a patch in the paper."""
 
+# the side is halved until a small slide has this many patches, but not below this side
 _SMALLEST_PATCH_PX = 64
 _ENOUGH_PATCHES = 24
 # pixels of a shell are counted in steps of about this distance

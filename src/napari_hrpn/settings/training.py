@@ -150,9 +150,7 @@ class TrainingSettings:
         ),
     ] = 4e-3
     momentum: Annotated[float, Option(title="Momentum", help="Momentum of the optimiser.", minimum=0, maximum=1)] = 0.9
-    weight_decay: Annotated[
-        float, Option(title="Weight decay", help="Weight decay of the optimiser.", minimum=0, maximum=10)
-    ] = 1e-2
+    weight_decay: Annotated[float, Option(title="Weight decay", help="Weight decay.", minimum=0, maximum=10)] = 1e-2
     schedule: Annotated[
         Literal["constant", "cosine"],
         Option(
@@ -273,6 +271,7 @@ class TrainingSettings:
     def stride(self) -> int:
         """Pixels of the input per pixel of the network's coarsest part."""
         network = NETWORKS[self.model]
+        # each further branch halves the resolution once more
         return network.stride << (self.branches - 1) if "branches" in network.options else network.stride
 
 

@@ -1,4 +1,4 @@
-"""Prediction and evaluation on many processes with dask.distributed, which is imported only here."""
+"""Prediction and evaluation on many processes with dask.distributed, the only room that imports it."""
 
 from napari_hrpn.inference.cluster.connection import cluster_workers, local_workers
 from napari_hrpn.inference.cluster.predict_slides import EndedSlide, SlideRequest, TileOfMany, predict_slides

@@ -1,10 +1,9 @@
 """Connection to workers: processes of this machine, or those of a running scheduler.
 
-Whoever can speak to a scheduler can have its workers run any code. Those that are started here speak only to each
-other, by certificates that end with them, and serve no pages; of a scheduler that anyone may speak to, the user is
-warned.
+Anyone who can connect to a scheduler can run any code on its workers. Processes that are started here accept only each
+other, by certificates made for this run, and serve no web pages. For a scheduler without encryption there is a warning.
 
-Imports dask.distributed inside functions: it is an extra.
+dask.distributed is an extra, so it is imported inside functions.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ _FEWEST_ALLOWED = 8
 _PER_PROCESSOR = 2
 _ENCRYPTED = ("tls://", "wss://", "inproc://")
 _NO_PAGES: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
-"""What schedulers and workers serve to browsers: what they work on, and where."""
+"""Turns off the web pages of schedulers and workers, which would show paths and results to other users."""
 
 
 @contextmanager
 def local_workers(count: int, device: str = "auto", threads: int | None = None) -> Iterator[Client]:
-    """Start worker processes on this machine, for the length of a block."""
+    """Worker processes on this machine, for the length of a block."""
     _check_installed("distributed", "cryptography")
     from distributed import Client
 
@@ -50,9 +49,9 @@ def local_workers(count: int, device: str = "auto", threads: int | None = None) 
             f"{count} worker processes were asked for; expected 1 to {most} on a machine with {processors} processors."
         )
         raise PredictionError(msg)
-    with _environment_kept():
-        # what this process does meanwhile shall find it as it was, too
-        with _environment_kept(), _signals_are_ours(), _quiet():
+    with _environment_restored():
+        # restored as soon as the workers have started, so that this process does not work with their environment
+        with _environment_restored(), _interrupts_blocked(), _silent_workers():
             cluster = _start(count, choose_device(device).name, threads)
         with cluster, Client(cluster, set_as_default=False) as client:
             try:
@@ -64,7 +63,7 @@ def local_workers(count: int, device: str = "auto", threads: int | None = None) 
 
 @contextmanager
 def cluster_workers(address: str) -> Iterator[Client]:
-    """Connect to a scheduler of dask.distributed, for the length of a block."""
+    """Connection to a running scheduler of dask.distributed, for the length of a block."""
     _check_installed("distributed")
     from distributed import Client
 
@@ -78,13 +77,13 @@ def cluster_workers(address: str) -> Iterator[Client]:
         raise PredictionError(msg) from error
     if not address.startswith(_ENCRYPTED):
         warnings.warn(
-            f"the scheduler at {address} takes code from everyone who can reach it, and its workers run that as their "
-            "own user: use it only in a network whose users you all trust, or give scheduler and workers certificates "
+            f"the scheduler at {address} runs code of everyone who can connect to it, as the user who started its "
+            "workers: use it only in a network whose users you all trust, or give scheduler and workers certificates "
             "(tls://).",
             PredictionWarning,
             stacklevel=3,
         )
-    with _lost_in_silence(), client:
+    with _silent_client(), client:
         yield client
 
 
@@ -105,6 +104,7 @@ def _start(count: int, device: str, threads: int | None) -> Any:  # noqa: ANN401
         "scheduler_kwargs": {"dashboard": False},
         "host": "127.0.0.1",
         "security": Security.temporary(),
+        # no limit by dask, which would pause or kill workers: the plan of a slide limits the memory of a tile
         "memory_limit": 0,
         "silence_logs": logging.CRITICAL,
     }
@@ -122,15 +122,15 @@ def _start(count: int, device: str, threads: int | None) -> Any:  # noqa: ANN401
 
 
 def _cores() -> int:
-    """How many threads compute side by side: as many as torch would use here, and no more than are allowed."""
+    """Number of threads that compute at the same time: as many as torch would use here, within the limit of dask."""
     from dask.system import CPU_COUNT
 
     return min(int(CPU_COUNT), torch.get_num_threads())
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
-    """What dask sets for its workers, such as ``OMP_NUM_THREADS=1``, it sets in this process and leaves there."""
+def _environment_restored() -> Iterator[None]:
+    """Restore the environment, in which dask leaves variables for its workers, such as ``OMP_NUM_THREADS=1``."""
     before = dict(os.environ)
     try:
         yield
@@ -141,14 +141,14 @@ def _environment_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_are_ours() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal; those started here leave it to this one to end well."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C in processes that are started here, since this process stops them once their tiles are written."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    # a process inherits what is blocked in the thread that starts it; starting the tracker would unblock it there
+    # a process inherits the blocked signals of the thread that starts it; starting the tracker would unblock them
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -158,8 +158,8 @@ def _signals_are_ours() -> Iterator[None]:
 
 
 @contextmanager
-def _lost_in_silence() -> Iterator[None]:
-    """Whoever waits for a scheduler that is lost says so in one sentence; the client would print tracebacks beside."""
+def _silent_client() -> Iterator[None]:
+    """Silence the client's log: a lost scheduler is reported in one sentence, the client would add tracebacks."""
     logger = logging.getLogger("distributed.client")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -170,8 +170,8 @@ def _lost_in_silence() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """What workers log, such as the traceback of a slide that is broken, is said in one sentence by this process."""
+def _silent_workers() -> Iterator[None]:
+    """Silence the workers' logs: this process reports their errors, such as a damaged slide, in one sentence."""
     import dask
 
     with dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical", **_NO_PAGES}):

@@ -1,7 +1,7 @@
-"""Worker processes: slides are opened, tiles predicted and written, blocks of slides counted.
+"""Worker processes: they open slides, predict and write tiles, and count blocks of slides.
 
-Tasks are small and carry paths, a plan and a tile, or rows and columns; what is large (the network, open slides,
-counters) stays with the process.
+Tasks are small and carry paths, a plan and a tile, or rows and columns; large objects (the network, open slides,
+counters) stay in the process.
 """
 
 from __future__ import annotations
@@ -53,39 +53,40 @@ if TYPE_CHECKING:
     SlideChannel = tuple[int, int]
 
 _OPEN_SLIDES = 4
+# level 1 of zlib is fast, and enough for counts that are mostly zeros
 _PROTOCOL, _FAST = pickle.HIGHEST_PROTOCOL, 1
 
 
-def on_worker(plugin: str, method: str, *arguments: object) -> Any:  # noqa: ANN401 (whatever the method returns)
-    """Call a method of what a worker process keeps; the one task that is sent."""
+def on_worker(plugin: str, method: str, *arguments: object) -> Any:  # noqa: ANN401 (result of the method)
+    """Call a method of a plugin in a worker process; every task is such a call."""
     return getattr(get_worker().plugins[plugin], method)(*arguments)
 
 
 @dataclass(frozen=True)
-class SameSlide:
-    """A slide that processes open themselves: the same file on every machine, or a sentence says where it is not."""
+class SlideReference:
+    """Reference to a slide by its path, for other processes; opening it checks that the file is the same there."""
 
     source: Location  # As `open_slide` takes it
-    series: int  # Which of its images
+    series: int  # Which image of the file
     z: int | None
     t: int | None
     given_um: tuple[float, float] | None  # The pixel size that the user gave; None for the file's own
-    # Fingerprint of the slide, as `slide_identity` gives it; None where it is yet to be taken
+    # Identity of the slide, as `slide_identity` gives it; None before the slide has been planned
     identity: str | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, slide: Slide, identity: str | None = None) -> SameSlide:
-        """Of a slide that is open in this process."""
-        # an address is one everywhere
+    def of(cls, slide: Slide, identity: str | None = None) -> SlideReference:
+        """Make a reference to a slide that is open in this process."""
+        # an address is the same on every machine; a relative path is not
         source = slide.source.absolute() if isinstance(slide.source, Path) else slide.source
         given_um = slide.pixel_size_um if slide.pixel_size_is_given else None
         return cls(source, slide.series, slide.z, slide.t, given_um, identity)
 
     def opened(self) -> Slide:
-        """Open it."""
+        """Open the slide in this process."""
         _check_there(self.source)
         with warnings.catch_warnings():
-            # the process that asked for it has said them already
+            # the process that sent the reference has shown the warnings already
             warnings.simplefilter("ignore", SlideWarning)
             slide = open_slide(self.source, series=self.series, z=self.z, t=self.t, pixel_size_um=self.given_um)
         if self.identity is not None and slide_identity(slide) != self.identity:
@@ -106,71 +107,71 @@ def _check_there(path: Location) -> None:
         raise PredictionError(msg)
 
 
-class _Kept(WorkerPlugin):
-    """What a worker process keeps from task to task."""
+class _NamedPlugin(WorkerPlugin):
+    """State that a worker process keeps from task to task, under a name of its own."""
 
     def __init__(self) -> None:
         self.name = f"napari-hrpn-{uuid.uuid4().hex}"
 
 
-class PredictingWorker(_Kept):
-    """Predicts tiles: the network, its thread, the slides that are open."""
+class PredictingWorker(_NamedPlugin):
+    """Plugin that predicts tiles; it keeps the network, its thread and the open slides."""
 
     def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, neighbours: int) -> None:
         super().__init__()
         self._checkpoint, self._settings, self._neighbours = checkpoint, settings, neighbours
 
     def setup(self, worker: Worker) -> None:
-        """Begin in a process."""
+        """Prepare a worker process."""
         self._threads, self._limit = worker.state.nthreads, worker.memory_manager.memory_limit
         self._opening, self._stop = threading.Lock(), threading.Event()
-        # a tile is read, one is computed, one is written: more at once would only take memory
+        # one tile is read, one computed, one written: more at once would only take memory
         self._room = threading.BoundedSemaphore(IN_FLIGHT)
-        self._opened = lru_cache(_OPEN_SLIDES)(SameSlide.opened)
+        self._opened = lru_cache(_OPEN_SLIDES)(SlideReference.opened)
         self._chunks = ChunkCache(KEPT_BYTES, self._threads)
         self._largest_piece: int | None = None
         self._network = thread_on_main_heap(THREAD_NAME)
-        self._predictor = self._network.submit(self._built)
+        self._predictor = self._network.submit(self._build_predictor)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
-        """End in a process; a tile that is being computed comes to its end."""
+        """Clean up a worker process; a tile that is being computed is finished first."""
         self._stop.set()
         self._network.submit(lambda: free_memory(self._predictor.result().device))
         self._network.shutdown(wait=False)
 
-    def look_over(self, slide: SameSlide, store: Location, roles: Mapping[str, int] | None) -> Plan:
-        """Decide everything about a slide."""
+    def plan_slide(self, slide: SlideReference, store: Location, roles: Mapping[str, int] | None) -> Plan:
+        """Make the plan of a slide."""
         predictor, opened = self._predictor.result(), self._slide(slide)
         arguments = opened, self._checkpoint, predictor, store, self._settings, roles
         return self._network.submit(make_plan, *arguments).result()
 
     def predict(
-        self, slide: SameSlide, store: Location, plan: Plan, tile: Tile
+        self, slide: SlideReference, store: Location, plan: Plan, tile: Tile
     ) -> tuple[NDArray[np.generic] | None, dict[str, Any], str]:
-        """Predict a tile and write the chunks that are its alone; what is still to be written, what it took, where."""
+        """Predict a tile and write its own chunks; returns pixels for shared chunks, time spent, and device."""
         predictor = self._predictor.result()
         with self._room:
             _check_there(store)
             _check_store(store, plan)
-            # pieces no larger than those that memory was found to suffice for
+            # an earlier tile may have run out of memory with larger pieces than these
             piece = min(plan.largest_piece, self._largest_piece or plan.largest_piece)
             plan = replace(plan, largest_piece=max(piece, plan.smallest_piece))
             opened = self._slide(replace(slide, identity=plan.request["slide"]))
             run = TilePipeline(plan, opened, predictor, PredictionStore(store), self._stop, self._chunks)
             pixels = self._network.submit(run.predict, tile, run.read(tile)).result()
             self._largest_piece = run.largest_piece
-            # somebody may have replaced the prediction meanwhile, and shall not get this tile into theirs
+            # another program may have replaced the prediction meanwhile, and must not get this tile into its own
             _check_store(store, plan)
             return run.write(tile, pixels), run.spent, predictor.device
 
-    def _slide(self, slide: SameSlide) -> Slide:
+    def _slide(self, slide: SlideReference) -> Slide:
         with self._opening:
             return self._opened(slide)
 
-    def _built(self) -> Predictor:
+    def _build_predictor(self) -> Predictor:
         torch.set_num_threads(self._threads)
         device = choose_device(self._settings.device)
-        # decided once: later, what this process holds itself would look like memory that others took
+        # decided once: later, memory that this process holds itself would look like memory of other programs
         available = min(psutil.virtual_memory().available / self._neighbours, self._limit or math.inf)
         budget = budget_bytes(self._settings, device, available)
         self._settings = replace(self._settings, memory_gb=budget / 1e9)
@@ -183,34 +184,34 @@ def _check_store(store: Location, plan: Plan) -> None:
         raise PredictionError(msg)
 
 
-class BlockWorker(_Kept):
-    """Counts blocks in one pass over slides: the counters, and the slides that are open.
+class BlockWorker(_NamedPlugin):
+    """Plugin that counts blocks in one pass over slides; it keeps the counters and the open slides.
 
-    Counters travel once to each process, without the pixels that they hold lazily.
+    Counters are sent once to each process, without the lazy pixels that they hold.
     """
 
     def __init__(
-        self, counters: Sequence[BlockCounter[Any]], slides: Sequence[Slide], same: Sequence[SameSlide]
+        self, counters: Sequence[BlockCounter[Any]], slides: Sequence[Slide], references: Sequence[SlideReference]
     ) -> None:
         super().__init__()
-        self._slides, packed = tuple(same), io.BytesIO()
+        self._slides, packed = tuple(references), io.BytesIO()
         _Packer(packed, slides).dump(list(counters))
         self._packed = zlib.compress(packed.getbuffer(), _FAST)
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002
-        """Begin in a process."""
-        # each block takes as much as the last one, and dask has workers hand back what is freed
+        """Prepare a worker process."""
+        # each block needs as much memory as the last one, but dask makes workers return freed memory to the system
         keep_freed_memory()
         self._lock = threading.Lock()
         self._counters: list[BlockCounter[Any]] | None = None
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
-        """End in a process."""
+        """Clean up a worker process."""
         self._counters = None
         free_memory("cpu")
 
     def count(self, box: tuple[slice, slice]) -> bytes:
-        """Take the counters over a block. Counts of grey levels are mostly zeros, and become small."""
+        """Count a block; results are compressed, since counts of grey levels are mostly zeros."""
         with self._lock:
             if self._counters is None:
                 slides = [slide.opened() for slide in self._slides]
@@ -221,13 +222,13 @@ class BlockWorker(_Kept):
 
     @staticmethod
     def unpacked(found: bytes) -> list[Any]:
-        """What the counters found, as `count` hands it over."""
+        """Results of the counters, unpacked from what `count` returns."""
         results: list[Any] = pickle.loads(zlib.decompress(found))
         return results
 
 
 class _Packer(pickle.Pickler):
-    """Writes a channel of a slide as which slide and which channel."""
+    """Pickler that replaces the lazy pixels of a channel by the numbers of its slide and channel."""
 
     def __init__(self, file: io.BytesIO, slides: Sequence[Slide]) -> None:
         super().__init__(file, _PROTOCOL)
@@ -242,7 +243,7 @@ class _Packer(pickle.Pickler):
 
 
 class _Unpacker(pickle.Unpickler):
-    """Reads that as the channel of the slide that is open here."""
+    """Unpickler that replaces these numbers by the channel of the slide that is open here."""
 
     def __init__(self, file: io.BytesIO, slides: Sequence[Slide]) -> None:
         super().__init__(file)

@@ -1,7 +1,7 @@
-"""Reuse of memory between tiles, instead of new pages from the kernel for each.
+"""Reuse of memory between tiles, instead of new pages from the kernel for each tile.
 
-Only glibc is spoken to; elsewhere nothing is done, and nothing is lost but speed. benchmarks/predict.py shows what it
-is worth: a third of the time.
+This works with glibc only; with other C libraries nothing is done, and only speed is lost. benchmarks/predict.py shows
+that it saves a third of the time.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch
 
 from napari_hrpn.core.heap import glibc, return_freed_memory
 
-# numbers of glibc's malloc.h, and the values that keep what is freed in one heap that grows by 64 MiB
+# options of mallopt in glibc's malloc.h, and the values that keep freed memory in one heap that grows by 64 MiB
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _KEEPING = {_M_TRIM_THRESHOLD: -1, _M_TOP_PAD: 1 << 26, _M_MMAP_MAX: 0, _M_ARENA_MAX: 1}
 _MOST_ARENAS = 256
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to keep freed blocks, and to make no more heaps than there are."""
+    """Make glibc keep freed blocks, and create no more heaps."""
     libc = glibc()
     if libc is not None:
         for option, value in _KEEPING.items():
@@ -30,8 +30,8 @@ def keep_freed_memory() -> None:
 def thread_on_main_heap(name: str) -> ThreadPoolExecutor:
     """Start a thread that allocates on the process's main heap.
 
-    The others hold at most 64 MB in one piece: larger blocks would go back to the kernel whatever `keep_freed_memory`
-    says. A thread gets its heap in turn and for good, so threads are started until one has the right one.
+    Other heaps hold at most 64 MB in one piece: larger blocks would return to the kernel in spite of
+    `keep_freed_memory`. A thread is assigned its heap for good, so threads are started until one has the main heap.
     """
     rejected: list[ThreadPoolExecutor] = []
     while True:
@@ -45,7 +45,7 @@ def thread_on_main_heap(name: str) -> ThreadPoolExecutor:
 
 
 def free_memory(device: str) -> None:
-    """Give memory that is kept for the next tile back to other programs."""
+    """Return memory that is kept for the next tile to other programs."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
     elif device == "mps":
@@ -55,18 +55,18 @@ def free_memory(device: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or numpy says that memory ran out."""
-    # oneDNN says that a primitive, the code and room for one convolution, could not be had
-    words = (
+    """Whether an error of torch or numpy means that memory ran out."""
+    # oneDNN reports that it could not create a primitive, which is the code and memory for one convolution
+    phrases = (
         *("not enough memory", "out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc"),
         *("could not create a primitive", "could not create a memory", "unable to allocate", "alloc_failed"),
     )
     is_named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return is_named or any(word in str(error).lower() for word in words)
+    return is_named or any(phrase in str(error).lower() for phrase in phrases)
 
 
 def _is_on_main_heap() -> bool:
-    """Whether what this thread allocates lies below the end of the main heap; True where that cannot be told."""
+    """Whether a block of this thread lies below the end of the main heap; True if that is not known."""
     libc = glibc()
     if libc is None:
         return True

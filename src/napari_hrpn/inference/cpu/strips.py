@@ -1,12 +1,12 @@
 """HRPN on a processor in strips and fused convolutions: equal results with less memory and arithmetic.
 
-Two parts of the network are much wider than all others, its beginning and its head, and both look only a little
-around themselves. They are computed in strips, so that their features never exist as a whole. The head's 3x3
-convolution is linear in every branch, and so is upsampling: the coarse branches are multiplied by its weights on
-their own grid, of which there are 16 or 64 times fewer pixels, and upsampled afterwards.
+Two parts of the network have far more channels than the others, its beginning and its head, and both have a small
+receptive field. They are computed in strips, so that their features never exist as a whole. The head's 3x3 convolution
+is linear in every branch, and so is upsampling: the coarse branches are multiplied by its weights on their own grid,
+which has 16 or 64 times fewer pixels, and upsampled afterwards.
 
-Convolutions do what follows them, adding and rectifying, while their results are still at hand: passes over features
-in memory take 5 % of an HRPN. oneDNN saves them; torch reaches it in operators that its own compiler uses.
+Adding and rectifying after a convolution are fused into it, since separate passes over features in memory take 5 % of
+the time of an HRPN. oneDNN does this; torch offers it in operators that its own compiler uses.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from napari_hrpn.models import HRPN
 
     Scale = Callable[[NDArray[np.generic]], NDArray[np.float32]]
-    """Makes the network's numbers of pixels, whole or in part."""
+    """Scales grey levels, of a whole tile or a strip of it, to the network's numbers."""
 
 _BEGINNING_STRIPS = 5
-"""As many that one takes as much memory as what comes after the beginning takes for the whole tile."""
+"""With this number, a strip takes as much memory as the rest of the network takes for the whole tile."""
 SMALLEST_STRIP = 256
 _HEAD_ROWS = 32
 _BLOCK = 4
@@ -42,16 +42,16 @@ ONE_DNN = torch.ops.mkldnn
 
 
 class StripwiseHRPN:
-    """Computes what an HRPN computes."""
+    """HRPN of one image, with its beginning and head computed in strips."""
 
     def __init__(self, network: HRPN) -> None:
         self._network, self._type = network, next(network.parameters()).dtype
         self._head = _StripwiseHead(network.head, network.settings.widths)
-        # one feature pixel for the stem, for each block and for the transitions, which start on an even one
+        # one feature pixel for the stem, one for each block, and one for the transitions, which need an even start
         self._margin = rounded_up(STEM_REDUCTION * (len(network.stage1) + 2), 2 * STEM_REDUCTION)
 
     def __call__(self, pixels: NDArray[np.generic], crop: int, scale: Scale) -> Tensor:
-        """As `HRPN.forward`, of one image of shape (c, y, x) that is scaled strip by strip."""
+        """Predict as `HRPN.forward`, for one image of shape (c, y, x) that is scaled strip by strip."""
         branches = self._network.exchanged(self._beginning(pixels, scale))
         return self._head(branches, crop) if self._head.suits(crop) else self._network.head(branches, crop)
 
@@ -67,7 +67,7 @@ class StripwiseHRPN:
         return [torch.cat(parts, dim=2) for parts in zip(*strips, strict=True)]
 
     def _beginning_of(self, seen: Tensor, above: int, below: int) -> list[Tensor]:
-        """The beginning of a strip, of which some rows above and below are only looked at."""
+        """Beginning of the network for a strip, whose rows `above` and `below` are only input."""
         network = self._network
         features = network.stem(seen.contiguous(memory_format=torch.channels_last))
         margins = above // STEM_REDUCTION, below // STEM_REDUCTION
@@ -81,14 +81,14 @@ class StripwiseHRPN:
 
 
 def _without_rows(features: Tensor, margins: tuple[int, int], needed: int) -> tuple[Tensor, tuple[int, int]]:
-    """Leave out rows above and below that nothing looks at any more."""
+    """Leave out rows above and below that no later layer needs."""
     above, below = (min(margin, needed) for margin in margins)
     start, stop = margins[0] - above, features.shape[-2] - (margins[1] - below)
     return features[..., start:stop, :], (above, below)
 
 
 class _StripwiseHead:
-    """Computes what the head of an HRPN computes, inside of a crop."""
+    """Head of an HRPN, computed in strips of rows within a crop."""
 
     def __init__(self, head: Head, widths: tuple[int, ...]) -> None:
         convolution = head.mix[0]
@@ -97,19 +97,19 @@ class _StripwiseHead:
         self._last = head.last.weight.detach().float().flatten()
         weights = torch.split(convolution.weight.detach(), list(widths), dim=1)
         self._fine = torch.cat(weights[:2], dim=1).contiguous(memory_format=torch.channels_last)
-        # of each coarse branch: pixels of 1/4 along one of its own, and its weights of all nine taps side by side
+        # for each coarse branch: its pixel size at 1/4 of the resolution, and its weights for all nine taps
         self._coarse = [
             (1 << index, weight.permute(3, 2, 0, 1).flatten(0, 2)[:, :, None, None].contiguous())
             for index, weight in enumerate(weights[2:], start=2)
         ]
 
     def suits(self, crop: int) -> bool:
-        """Whether all that is looked at lies inside of what was computed, so that nothing ends at a border."""
+        """Whether the crop is wide enough that the head never reaches the border of its input."""
         margin = crop // STEM_REDUCTION - Head.MARGIN
         return margin >= 1 and all(2 * (margin - 1) >= scale for scale, _ in self._coarse)
 
     def __call__(self, branches: list[Tensor], crop: int) -> Tensor:
-        """As `Head.forward`, of one image."""
+        """Predict as `Head.forward`, for one image."""
         margin = crop // STEM_REDUCTION - Head.MARGIN
         height, width = (size - 2 * margin for size in branches[0].shape[-2:])
         rows = [
@@ -118,7 +118,7 @@ class _StripwiseHead:
         return Head.at_full_size(torch.cat(rows).view(1, 1, height, width), Head.MARGIN)
 
     def _rows(self, branches: list[Tensor], margin: int, top: int, bottom: int) -> Tensor:
-        """The last layer's answer in some rows, shape (y, x)."""
+        """Output of the last layer in some rows, shape (y, x)."""
         fine, coarse = _fine_rows(branches[:2], margin + top - 1, margin + bottom + 1), branches[2:]
         fine = fine[..., margin - 1 : fine.shape[-1] - margin + 1]
         mixed = functional.conv2d(fine, self._fine, self._bias)[0].permute(1, 2, 0).float()
@@ -149,7 +149,7 @@ class _StripwiseHead:
 
 
 def _fine_rows(branches: list[Tensor], start: int, stop: int) -> Tensor:
-    """The first two branches side by side, in some rows inside of the finest."""
+    """Features of the first two branches, concatenated, in some inner rows of the finest branch."""
     above = (start - 1) // 2
     upsampled = [
         functional.interpolate(
@@ -162,17 +162,17 @@ def _fine_rows(branches: list[Tensor], start: int, stop: int) -> Tensor:
 
 
 def upsampling_taps(first: int, count: int, scale: int) -> tuple[int, np.ndarray]:
-    """Bilinear upsampling along an axis, seen through the three taps of a convolution."""
+    """Weights of bilinear upsampling along an axis for each of a convolution's three taps, and the first index."""
     fine = first + np.arange(count)[:, None] + np.arange(-1, 2)
-    place = (fine + 0.5) / scale - 0.5
-    before = np.floor(place).astype(int)
+    position = (fine + 0.5) / scale - 0.5
+    before = np.floor(position).astype(int)
     start = int(before[0, 0])
     columns = np.arange(start, before[-1, -1] + 2)
-    return start, np.clip(1 - np.abs(place[..., None] - columns), 0, 1).astype(np.float32)
+    return start, np.clip(1 - np.abs(position[..., None] - columns), 0, 1).astype(np.float32)
 
 
 def fuse(network: nn.Module) -> None:
-    """Fuse what can be fused, in place, where torch has the operators."""
+    """Fuse convolutions with what follows them, in place, if torch has the operators."""
     if _has_operators_for(next(network.parameters()).dtype):
         _fuse(network)
 
@@ -207,7 +207,7 @@ class _Convolution(nn.Module):
 
 
 class _Rectified(_Convolution):
-    """A convolution and the rectifier after it."""
+    """Convolution fused with the ReLU after it."""
 
     def forward(self, x: Tensor) -> Tensor:
         rectified: Tensor = ONE_DNN._convolution_pointwise(x, self.weight, self.bias, *self.geometry, "relu", [], "")
@@ -215,7 +215,7 @@ class _Rectified(_Convolution):
 
 
 class _Residual(_Convolution):
-    """A residual block, whose last convolution adds itself to the shortcut; the block's input is not needed again."""
+    """Residual block whose last convolution adds to the shortcut in place, since the block's input is not reused."""
 
     def __init__(self, block: BasicBlock | Bottleneck) -> None:
         *first, last = block.residual.children()
