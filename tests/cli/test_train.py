@@ -56,7 +56,8 @@ class FakeTraining:
                 for number in range(4):
                     self.before_step(number)
                     epoch, step = number // 2 + 1, number % 2 + 1
-                    yield StepReport(epoch, 2, step, 2, 10.0 / (number + 1), 1e-3, 12.5, number + 1.0, 3.0 - number)
+                    loss, done = 10.0 / (number + 1), number + 1.0
+                    yield StepReport(epoch, 2, step, 2, loss, loss, 1e-3, 12.5, done, 3.0 - number)
                     if self.stop.is_set():
                         return self._result(folder, history, complete=False)
                     if step == 2:

@@ -213,6 +213,7 @@ class TrainingLoop:
             step=state.step,
             steps=self._feed.steps,
             loss=loss,
+            mean_loss=state.error_sum / state.step,
             learning_rate=rate,
             patches_per_second=self._patches_per_second(state),
             seconds=state.seconds,

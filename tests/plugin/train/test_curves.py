@@ -8,7 +8,7 @@ from matplotlib.backend_bases import MouseEvent
 from qtpy.QtWidgets import QToolTip
 
 from napari_hrpn.plugin.train.curves import TrainingCurves
-from napari_hrpn.plugin.train.preview import TrainingPreview, preview_pictures
+from napari_hrpn.plugin.train.page import TrainingPreview, pictures_of
 from napari_hrpn.training import EpochRecord, Preview
 
 RECORDS = [EpochRecord(epoch, 1000 / epoch, 400 + 40 * abs(epoch - 3), 1e-3, 1.0, 1.0, 0.0, 1) for epoch in range(1, 6)]
@@ -127,12 +127,11 @@ def test_the_mouse_finds_both_values(curves, draws, until):
 
 
 def test_real_and_predicted_share_their_limits(preview):
-    pictures = preview_pictures(preview, ("nuclei", "vessels"))
-    low, high = pictures.limits
+    inputs, _, predicted = pictures_of(preview, ("nuclei", "vessels"))
+    low, high = np.percentile(preview.real, (0.5, 99.7))
     expected = np.clip((preview.predicted.astype(float) - low) / (high - low), 0, 1) * 255
-    np.testing.assert_allclose(pictures.predicted, expected, atol=0.51)
-    assert low == pytest.approx(np.percentile(preview.real, 0.5))
-    assert pictures.inputs.shape == (32, 32, 3)
+    np.testing.assert_allclose(predicted, expected, atol=0.51)
+    assert inputs.shape == (32, 32, 3)
 
 
 def test_nuclei_are_blue_and_vessels_green_and_others_neither():
@@ -140,8 +139,8 @@ def test_nuclei_are_blue_and_vessels_green_and_others_neither():
     for channel in range(3):
         inputs[channel, channel, :4] = 100
     flat = np.ones((8, 8), np.float32)
-    pictures = preview_pictures(Preview(inputs, flat, flat), ("vessels", "nuclei", "macrophages"))
-    vessels, nuclei, other = (pictures.inputs[channel, 0].astype(int) for channel in range(3))
+    picture, _, _ = pictures_of(Preview(inputs, flat, flat), ("vessels", "nuclei", "macrophages"))
+    vessels, nuclei, other = (picture[channel, 0].astype(int) for channel in range(3))
     assert vessels.argmax() == 1
     assert nuclei.argmax() == 2
     assert other.argmax() == 0
@@ -149,9 +148,9 @@ def test_nuclei_are_blue_and_vessels_green_and_others_neither():
 
 def test_a_flat_patch_and_values_that_are_not_finite_are_shown():
     flat = np.full((8, 8), 5.0, np.float32)
-    pictures = preview_pictures(Preview(flat[None], flat, flat * np.nan), ("nuclei",))
-    assert pictures.real.max() == 0
-    assert pictures.predicted.max() == 0
+    _, real, predicted = pictures_of(Preview(flat[None], flat, flat * np.nan), ("nuclei",))
+    assert real.max() == 0
+    assert predicted.max() == 0
 
 
 def test_the_preview_shows_what_it_was_given(qtbot, preview):
@@ -159,8 +158,7 @@ def test_the_preview_shows_what_it_was_given(qtbot, preview):
     qtbot.addWidget(shown)
     shown.resize(308, 140)
     assert shown.isHidden()
-    pictures = preview_pictures(preview, ("nuclei", "vessels"))
-    shown.show_pictures(pictures, 7)
+    shown.show_patch(preview, ("nuclei", "vessels"), 7)
     with qtbot.waitExposed(shown):
         shown.show()
     grabbed = [picture.grab().toImage() for picture in shown.pictures]

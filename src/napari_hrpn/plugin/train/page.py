@@ -5,21 +5,41 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QUrl, Signal
-from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QTextBrowser, QVBoxLayout, QWidget
+import numpy as np
+from qtpy.QtCore import Qt, QUrl, Signal
+from qtpy.QtGui import QDesktopServices, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_hrpn.plugin.parts.messages import MessagePanel, ToneLabel, time_in_words
 from napari_hrpn.plugin.train.curves import TrainingCurves, agreement_in_words
-from napari_hrpn.plugin.train.preview import TrainingPreview
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QResizeEvent
+
     from napari_hrpn.plugin.train.job import RunFolderState
-    from napari_hrpn.plugin.train.run import EpochNews, StepNews, TrainingOutcome
-    from napari_hrpn.training import CutReport, EpochRecord, EpochReport
+    from napari_hrpn.training import CutReport, EpochRecord, EpochReport, Preview, StepReport, TrainingResult
+
+_COLOURS = {"nuclei": (0.25, 0.45, 1.0), "vessels": (0.1, 1.0, 0.2)}
+_OTHER_COLOURS = ((1.0, 0.25, 0.25), (1.0, 0.85, 0.1), (1.0, 0.3, 1.0))
+_LOW_PERCENT, _HIGH_PERCENT = 0.5, 99.7
+_TITLES = ("Inputs", "Real", "Predicted")
+_LARGEST_PX = 320
+_USE, _USE_SO_FAR = "Use for prediction", "Use the best so far"
+_CARD_PX = 170
 
 
 class TrainingProgress(MessagePanel):
@@ -62,9 +82,8 @@ class TrainingProgress(MessagePanel):
         _show(self.batch_bar, report.done, report.total, "looking for patches, %p %")
         self._show_numbers(f"{report.patches:,} patches so far; now {report.slide}")
 
-    def show_step(self, news: StepNews) -> None:
+    def show_step(self, report: StepReport) -> None:
         """Show a step."""
-        report = news.report
         _show(self.epoch_bar, report.epoch - 1, report.epochs, f"epoch {report.epoch} of {report.epochs}")
         _show(self.batch_bar, report.step, report.steps, "batch %v of %m")
         self._show_numbers(
@@ -98,10 +117,6 @@ def _show(bar: QProgressBar, value: int, most: int, words: str) -> None:
     bar.setValue(value)
     bar.setFormat(words)
     bar.setVisible(True)
-
-
-_USE, _USE_SO_FAR = "Use for prediction", "Use the best so far"
-_CARD_PX = 170
 
 
 class TrainingPage(QWidget):
@@ -157,21 +172,19 @@ class TrainingPage(QWidget):
         self._show_card("")
         self._offer_best(place.best_epoch)
 
-    def show_step(self, news: StepNews) -> None:
+    def show_step(self, report: StepReport) -> None:
         """Let the curve move."""
-        report = news.report
-        self.curves.add_step(report.epoch - 1 + report.step / max(1, report.steps), news.mean_loss)
+        self.curves.add_step(report.epoch - 1 + report.step / max(1, report.steps), report.mean_loss)
 
-    def show_epoch(self, news: EpochNews) -> None:
+    def show_epoch(self, report: EpochReport, roles: Sequence[str]) -> None:
         """Add an epoch and renew the preview."""
-        self.curves.add_epoch(news.report.record, news.report.best_epoch)
-        self._show_agreement(self.curves.records, news.report.best_epoch)
-        self._offer_best(news.report.best_epoch)
-        self.preview.show_pictures(news.pictures, news.report.record.epoch)
+        self.curves.add_epoch(report.record, report.best_epoch)
+        self._show_agreement(self.curves.records, report.best_epoch)
+        self._offer_best(report.best_epoch)
+        self.preview.show_patch(report.preview, roles, report.record.epoch)
 
-    def show_outcome(self, outcome: TrainingOutcome) -> None:
-        """Show what a run left."""
-        result = outcome.result
+    def show_outcome(self, result: TrainingResult, card: str) -> None:
+        """Show what a run left, with the card of its checkpoint."""
         self.checkpoint, self.folder = result.checkpoint, result.folder
         self.empty_label.setVisible(False)
         self.curves.setVisible(True)
@@ -179,7 +192,7 @@ class TrainingPage(QWidget):
             self.curves.show_history(result.history, result.best_epoch)
         self._show_agreement(result.history, result.best_epoch)
         self.use_button.setText(_USE)
-        self._show_card(outcome.card)
+        self._show_card(card)
 
     def _offer_best(self, best_epoch: int) -> None:
         """Offer the checkpoint of the best epoch while the training goes on."""
@@ -221,3 +234,75 @@ class TrainingPage(QWidget):
 
     def _open_folder(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.folder)))
+
+
+class TrainingPreview(QWidget):
+    """Three pictures side by side, as large as there is room for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures = [QLabel() for _ in _TITLES]
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for column, (picture, title) in enumerate(zip(self.pictures, _TITLES, strict=True)):
+            label = QLabel(title)
+            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+            # a long word would make its picture larger than the others
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            layout.addWidget(label, 0, column)
+            picture.setScaledContents(True)
+            layout.addWidget(picture, 1, column, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
+            layout.setColumnStretch(column, 1)
+        self.clear()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.setVisible(False)
+
+    def show_patch(self, patch: Preview, roles: Sequence[str], epoch: int) -> None:
+        """Renew the pictures."""
+        for picture, pixels in zip(self.pictures, pictures_of(patch, roles), strict=True):
+            picture.setPixmap(_pixmap(pixels))
+        low, high = _limits(patch.real)
+        self.setToolTip(
+            "A fixed patch of the validation slides: nuclei blue, vessels green; the real probe;\n"
+            f"the prediction after epoch {epoch}. The last two in the same grey limits, {low:.4g} to {high:.4g}"
+        )
+        self.setVisible(True)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 (Qt's name)
+        """Keep the pictures square."""
+        super().resizeEvent(event)
+        side = max(40, min(_LARGEST_PX, (self.width() - 8) // 3))
+        for picture in self.pictures:
+            picture.setFixedSize(side, side)
+
+
+def pictures_of(patch: Preview, roles: Sequence[str]) -> tuple[NDArray[np.uint8], ...]:
+    """Inputs in their colours, shape (y, x, 3), and the real and the predicted probe within the same limits."""
+    others = iter(_OTHER_COLOURS * len(roles))
+    colours = [_COLOURS.get(role) or next(others) for role in roles]
+    stains = [_between(stain, _limits(stain)) for stain in patch.inputs]
+    limits = _limits(patch.real)
+    shown = (np.einsum("cyx,ck->yxk", stains, colours), _between(patch.real, limits), _between(patch.predicted, limits))
+    return tuple(np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8) for image in shown)
+
+
+def _limits(image: NDArray[np.float32]) -> tuple[float, float]:
+    low, high = (float(limit) for limit in np.percentile(image, (_LOW_PERCENT, _HIGH_PERCENT)))
+    return low, max(high, low + 1e-6)
+
+
+def _between(image: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.float64]:
+    low, high = limits
+    return np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
+
+
+def _pixmap(pixels: NDArray[np.uint8]) -> QPixmap:
+    """Pixels of shape (y, x) or (y, x, 3)."""
+    height, width = pixels.shape[:2]
+    kind = QImage.Format.Format_Grayscale8 if pixels.ndim == 2 else QImage.Format.Format_RGB888
+    # the image does not keep what it is made from, the pixmap does
+    content = pixels.tobytes()
+    return QPixmap.fromImage(QImage(content, width, height, width * pixels[0, 0].size, kind))

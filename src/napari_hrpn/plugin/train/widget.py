@@ -15,23 +15,15 @@ from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.messages import PROBLEM, time_in_words
 from napari_hrpn.plugin.parts.plot import PlotTheme
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
-from napari_hrpn.plugin.train.job import UNFINISHED, RunFolderState
+from napari_hrpn.plugin.train.job import UNFINISHED, RunFolderState, find_training_devices, load_run, train
 from napari_hrpn.plugin.train.page import TrainingPage, TrainingProgress
-from napari_hrpn.plugin.train.run import (
-    EpochNews,
-    LoadedRun,
-    StepNews,
-    TrainingOutcome,
-    TrainingReadiness,
-    Warned,
-    find_training_readiness,
-    load_run,
-    train,
-)
 from napari_hrpn.plugin.train.setup import TrainingSetup
 
 if TYPE_CHECKING:
-    from napari_hrpn.training import TrainingResult
+    from collections.abc import Mapping
+
+    from napari_hrpn.inference import Device
+    from napari_hrpn.training import RunRequest, TrainingResult
 
 SETUP_TAB, PAGE_TAB = 0, 1
 
@@ -48,14 +40,14 @@ class TrainWidget(DockedWidget):
         self._is_ready = False
         self._run: BackgroundRun | None = None
         self._reading = NewestTask()
-        self.setup = TrainingSetup(viewer)
+        self.progress = TrainingProgress()
+        self.setup = TrainingSetup(viewer, self.progress)
         self.page = TrainingPage()
         self.tabs = QTabWidget()
         self.train_button = QPushButton("Train")
         self.stop_button = QPushButton("Stop")
         self.reset_button = QPushButton("Reset")
         self.load_button = QPushButton("Load run …")
-        self.progress = TrainingProgress()
         self._lay_out()
         self._connect()
         self._theme = PlotTheme(self, viewer, [self.page.curves])
@@ -103,7 +95,7 @@ class TrainWidget(DockedWidget):
         self.progress.clear()
         self.progress.say("")
         self.tabs.setCurrentIndex(SETUP_TAB)
-        self.setup.reset()
+        self.setup.use_folder(None)
         self._update_buttons()
 
     def load(self, folder: str | Path) -> None:
@@ -148,17 +140,14 @@ class TrainWidget(DockedWidget):
         self.reset_button.clicked.connect(self.reset)
         self.load_button.clicked.connect(self._ask_for_run)
         self.page.chosen.connect(self._use_for_prediction)
-        self.setup.said.connect(self.progress.say)
-        self.setup.warned.connect(self.progress.warning_label.warn)
-        self.setup.judged.connect(self.progress.quality_label.warn)
         self.setup.placed.connect(self._take_place)
 
     def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_training_readiness), self._take_readiness, self._tell_failure, is_polite=False)
+        return begin(once(find_training_devices), self._take_devices, self._tell_failure, is_polite=False)
 
-    def _take_readiness(self, readiness: TrainingReadiness) -> None:
+    def _take_devices(self, found: tuple[tuple[Device, ...], Mapping[str, int]]) -> None:
         self._is_ready = True
-        self.setup.set_ready(readiness)
+        self.setup.set_ready(*found)
         self._update_buttons()
 
     def _take_place(self, place: RunFolderState) -> None:
@@ -170,45 +159,48 @@ class TrainWidget(DockedWidget):
             button.setEnabled(is_idle)
         self.stop_button.setEnabled(self.is_running)
 
-    def _show_news(self, news: Any) -> None:  # noqa: ANN401 (one of five kinds)
+    def _show_news(self, news: Any) -> None:  # noqa: ANN401 (what `train` yields)
+        from napari_hrpn.training import CutReport, EpochReport, StepReport
+
         if isinstance(news, RunFolderState):
-            self.setup.begin_in(news.folder)
+            self.setup.use_folder(news.folder)
             self.page.begin(news)
             self.tabs.setCurrentIndex(PAGE_TAB)
             going_on = f"Going on after epoch {len(news.history)}." if news.history else "Going on."
             self._say_unless_stopping(going_on if news.standing == UNFINISHED else "Looking for patches …")
-        elif isinstance(news, Warned):
-            self.progress.warning_label.warn(news.sentences)
-        elif isinstance(news, StepNews):
+        elif isinstance(news, CutReport):
+            self.progress.show_cutting(news)
+        elif isinstance(news, StepReport):
             self.progress.show_step(news)
             self.page.show_step(news)
-            self.setup.show_pace(news.report.seconds_left, news.report.seconds)
+            self.setup.show_pace(news.seconds_left, news.seconds)
             self._say_unless_stopping("Learning; the best epoch is kept in the checkpoint.")
-        elif isinstance(news, EpochNews):
-            self.progress.show_epoch(news.report)
-            self.page.show_epoch(news)
+        elif isinstance(news, EpochReport):
+            self.progress.show_epoch(news)
+            self.page.show_epoch(news, self.setup.training_form.fields["channels"].value)
         else:
-            self.progress.show_cutting(news)
+            self.progress.warning_label.warn(news)
 
     def _say_unless_stopping(self, sentence: str) -> None:
         if self.stop_button.isEnabled():
             self.progress.say(sentence)
 
-    def _tell_outcome(self, outcome: TrainingOutcome) -> None:
-        self.page.show_outcome(outcome)
-        self.progress.show_epochs(len(outcome.result.history), self.setup.training_form.fields["epochs"].value)
+    def _tell_outcome(self, outcome: tuple[TrainingResult, str]) -> None:
+        result, card = outcome
+        self.page.show_outcome(result, card)
+        self.progress.show_epochs(len(result.history), self.setup.training_form.fields["epochs"].value)
         self._ended()
-        self.train_button.setText("Train" if outcome.result.complete else "Continue")
-        self.progress.say(_ending(outcome.result))
+        self.train_button.setText("Train" if result.complete else "Continue")
+        self.progress.say(_ending(result))
 
-    def _take_run(self, run: LoadedRun) -> None:
-        result = run.outcome.result
+    def _take_run(self, loaded: tuple[RunRequest, TrainingResult, str]) -> None:
+        request, result, card = loaded
         self.page.clear()
-        self.page.show_outcome(run.outcome)
+        self.page.show_outcome(result, card)
         self.progress.clear()
-        self.progress.show_epochs(len(result.history), run.request.settings.epochs)
+        self.progress.show_epochs(len(result.history), request.settings.epochs)
         self.progress.say(f"Loaded. {_ending(result)}")
-        self.setup.load(run.request, result.folder)
+        self.setup.load(request, result.folder)
 
     def _tell_failure(self, error: BaseException) -> None:
         self.progress.say(sentence_of(error), PROBLEM)
