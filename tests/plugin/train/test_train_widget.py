@@ -250,7 +250,7 @@ def test_a_run_that_was_killed_is_loaded_and_goes_on(
     widget.setup.slides_table.clear()
 
     widget.load(slide_files[0].parent / "training")
-    until(lambda: widget.train_button.text() == "Continue" and widget.setup.slides_table.rows)
+    until(lambda: widget.train_button.text() == "Continue" and bool(widget.setup.slides_table.rows))
     assert form.settings() == settings
     assert [record.epoch for record in widget.page.curves.records] == [1]
     assert widget.page.checkpoint == slide_files[0].parent / "training" / "checkpoint.safetensors"
