@@ -33,8 +33,19 @@ def draws(curves, monkeypatch):
     return count
 
 
+def axes(curves):
+    (found,) = curves.figure.axes
+    return found
+
+
 def line(curves, label):
-    return next(line for line in curves.axes.get_lines() if line.get_label() == label)
+    """What the legend calls so."""
+    number = ["train", "validation", None, "best epoch"].index(label)
+    return axes(curves).get_lines()[number]
+
+
+def moving_line(curves):
+    return next(line for line in axes(curves).get_lines() if line.get_alpha() == 0.5)
 
 
 def test_losses_are_drawn_over_epochs_and_the_best_is_marked(curves, draws, until):
@@ -48,9 +59,9 @@ def test_losses_are_drawn_over_epochs_and_the_best_is_marked(curves, draws, unti
     )
     assert line(curves, "best epoch").get_xdata() == [3]
     assert line(curves, "best epoch").get_ydata() == [400]
-    assert curves.axes.get_yscale() == "log"
-    assert curves.axes.get_title(loc="left") == "mean squared error, grey levels²"
-    low, high = curves.axes.get_ylim()
+    assert axes(curves).get_yscale() == "log"
+    assert axes(curves).get_title(loc="left") == "mean squared error, grey levels²"
+    low, high = axes(curves).get_ylim()
     assert low < 200
     assert high > 1000
 
@@ -75,12 +86,12 @@ def test_the_curve_moves_within_an_epoch(curves, draws, until):
     for step in range(1, 4):
         curves.add_step(2 + step / 10, 480.0 + step)
     until(lambda: bool(draws))
-    moving = next(line for line in curves.axes.get_lines() if line.get_alpha() == 0.5)
+    moving = moving_line(curves)
     np.testing.assert_allclose(moving.get_xdata(), [2, 2.1, 2.2, 2.3])
     np.testing.assert_allclose(moving.get_ydata(), [500, 481, 482, 483])
     curves.add_epoch(RECORDS[2], 3)
     until(lambda: len(draws) == 2)
-    assert len(moving.get_xdata()) == 4
+    assert len(moving_line(curves).get_xdata()) == 4
 
 
 def test_what_is_hidden_is_not_drawn_but_comes_up_to_date(curves, draws, until):
@@ -97,33 +108,33 @@ def test_what_is_hidden_is_not_drawn_but_comes_up_to_date(curves, draws, until):
 def test_the_legend_lies_on_no_point(curves, draws, until, epochs):
     curves.show_history(RECORDS[:epochs], 1)
     until(lambda: bool(draws))
-    legend = curves.axes.get_legend()
+    legend = axes(curves).get_legend()
     assert legend.get_visible()
     assert [text.get_text() for text in legend.get_texts()] == ["train", "validation", "best epoch"]
-    assert not legend.get_window_extent().overlaps(curves.axes.get_window_extent())
-    assert not legend.get_window_extent().overlaps(curves.axes.xaxis.label.get_window_extent())
-    curves.clear()
+    assert not legend.get_window_extent().overlaps(axes(curves).get_window_extent())
+    assert not legend.get_window_extent().overlaps(axes(curves).xaxis.label.get_window_extent())
+    curves.show_history((), 0)
     until(lambda: len(draws) == 2)
-    assert not legend.get_visible()
+    assert axes(curves).get_legend() is None
 
 
 def test_losses_that_are_not_finite_do_no_harm(curves, draws, until):
     curves.add_epoch(replace(RECORDS[0], train_loss=float("nan"), validation_loss=float("inf")), 0)
     until(lambda: bool(draws))
-    assert np.all(np.isfinite(curves.axes.get_ylim()))
+    assert np.all(np.isfinite(axes(curves).get_ylim()))
 
 
 def test_the_mouse_finds_both_values(curves, draws, until):
     curves.show_history(RECORDS, 3)
-    assert curves.words_at(2.4) == "epoch 2\ntrain 500\nvalidation 440"
-    assert curves.words_at(99) == "epoch 5\ntrain 200\nvalidation 480"
-    assert "best" in curves.words_at(3)
+    assert curves.words_of(2.4) == "epoch 2\ntrain 500\nvalidation 440"
+    assert curves.words_of(99) == "epoch 5\ntrain 200\nvalidation 480"
+    assert "best" in curves.words_of(3)
     until(lambda: bool(draws))
-    x, y = curves.axes.transData.transform((4.1, 450))
+    x, y = axes(curves).transData.transform((4.1, 450))
     curves.canvas.callbacks.process("motion_notify_event", MouseEvent("motion_notify_event", curves.canvas, x, y))
-    assert QToolTip.text() == curves.words_at(4)
-    curves.clear()
-    assert curves.words_at(1) == ""
+    assert QToolTip.text() == curves.words_of(4)
+    curves.show_history((), 0)
+    assert curves.words_of(1) == ""
 
 
 def test_real_and_predicted_share_their_limits(preview):
@@ -175,7 +186,7 @@ def test_steps_stay_when_their_epoch_ends(curves):
     curves.add_epoch(RECORDS[0], 1)
     curves.add_step(1.5, 700.0)
     curves._draw()
-    np.testing.assert_array_equal(curves._within_line.get_xdata(), [0.5, 1.5])
+    np.testing.assert_array_equal(moving_line(curves).get_xdata(), [0.5, 1.5])
     curves.show_history(RECORDS, 3)
     assert not curves._within
 
@@ -183,4 +194,4 @@ def test_steps_stay_when_their_epoch_ends(curves):
 def test_agreement_stands_beside_the_losses(curves):
     record = replace(RECORDS[0], validation_r=0.8, validation_r2=0.6, baseline_r=0.7, baseline_r2=0.5)
     curves.add_epoch(record, 1)
-    assert curves.words_at(1).endswith("r 0.800, R² 0.600\nblurred inputs: r 0.700, R² 0.500")
+    assert curves.words_of(1).endswith("r 0.800, R² 0.600\nblurred inputs: r 0.700, R² 0.500")

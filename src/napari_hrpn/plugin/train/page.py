@@ -155,7 +155,7 @@ class TrainingPage(QWidget):
     def clear(self) -> None:
         """Show nothing; what is on disk stays."""
         self.checkpoint = self.folder = None
-        self.curves.clear()
+        self.curves.show_history((), 0)
         self.curves.setVisible(False)
         self._show_agreement(())
         self.preview.clear()
