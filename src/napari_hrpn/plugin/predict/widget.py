@@ -18,14 +18,13 @@ from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.folders import FolderField, folder_beside
 from napari_hrpn.plugin.parts.form_rows import field_row, form_rows
 from napari_hrpn.plugin.parts.messages import PROBLEM, TEXT, ToneLabel, time_in_words
+from napari_hrpn.plugin.parts.progress_panel import ProgressPanel
 from napari_hrpn.plugin.parts.quality_check import QualityLook, findings_tooltip, warnings_of, without_size
 from napari_hrpn.plugin.parts.user_error import UserError, is_for_the_user, sentence_of
 from napari_hrpn.plugin.parts.view_buttons import ViewButtons
-from napari_hrpn.plugin.predict.fields import CheckpointField
-from napari_hrpn.plugin.predict.job import Job, find_job, store_name, with_region
-from napari_hrpn.plugin.predict.run import PredictionProgress
-from napari_hrpn.plugin.predict.running import ProgressPanel, RunningPrediction, words_of_the_end
-from napari_hrpn.plugin.predict.settings_form import SettingsForm
+from napari_hrpn.plugin.predict.fields import CheckpointField, SettingsForm
+from napari_hrpn.plugin.predict.job import Job, PredictionProgress, find_job, store_name, with_region
+from napari_hrpn.plugin.predict.running import RunningPrediction, words_of_the_end
 from napari_hrpn.plugin.predict.slide_form import SLIDE_TOOLTIP, ChosenSlide, SlideForm
 from napari_hrpn.plugin.viewer import bring_up, newest_prediction, slide_label, slide_title
 from napari_hrpn.slides import SlideError
@@ -66,7 +65,7 @@ class PredictWidget(DockedWidget):
         self.cancel_button = PushButton(
             text="Cancel", tooltip="Stop now; finished tiles are kept, and Predict goes on from them", enabled=False
         )
-        self.progress_panel = ProgressPanel()
+        self.progress_panel = ProgressPanel("Tiles on disk, of those wanted")
         self.view_buttons = ViewButtons(viewer, self._compared)
         self._lay_out()
         self._connect()
@@ -266,7 +265,11 @@ class PredictWidget(DockedWidget):
             self._say("Computing the first tile; what is in view comes first.")
 
     def _show_progress(self, progress: PredictionProgress) -> None:
-        self.progress_panel.show_progress(progress)
+        numbers = f"{progress.predicted_px / 1e6:,.1f} Mpx done"
+        if progress.seconds_left is not None and progress.finished < progress.total:
+            numbers += f", {time_in_words(progress.seconds_left)} left"
+        words = f"{progress.finished} of {progress.total} tiles, %p %"
+        self.progress_panel.show_progress(progress.finished, progress.total, words, numbers)
         if self.cancel_button.enabled:
             going_on = f"Going on: {progress.earlier} of {progress.total} tiles were done before."
             self._say(going_on if progress.earlier else "Predicting; what is in view comes first.")
@@ -290,6 +293,10 @@ class PredictWidget(DockedWidget):
 
     def _ended(self) -> None:
         self._running = None
-        self.progress_panel.stop()
+        panel = self.progress_panel
+        if panel.bar.maximum() == 0:
+            panel.clear()
+        # nothing is said of the time left
+        panel.numbers_label.setText(panel.numbers_label.text().split(", ")[0])
         self._looking = self._look_for_devices()
         self._update_form()

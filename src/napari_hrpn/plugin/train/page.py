@@ -20,7 +20,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_hrpn.plugin.parts.messages import MessagePanel, ToneLabel, time_in_words
+from napari_hrpn.plugin.parts.messages import ToneLabel, time_in_words
+from napari_hrpn.plugin.parts.progress_panel import ProgressPanel, show_bar
 from napari_hrpn.plugin.train.curves import TrainingCurves, agreement_in_words
 
 if TYPE_CHECKING:
@@ -42,81 +43,51 @@ _USE, _USE_SO_FAR = "Use for prediction", "Use the best so far"
 _CARD_PX = 170
 
 
-class TrainingProgress(MessagePanel):
-    """Two progress bars, a line of numbers, what to be warned of in the slides and in the training, and a message."""
+class TrainingProgress(ProgressPanel):
+    """Bars of epochs and batches, numbers, what to be warned of in the slides and in the training, and a message."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.epoch_bar = QProgressBar()
+        super().__init__("Batches of this epoch; before the first, what is looked at for patches")
         self.epoch_bar.setToolTip("Finished epochs, of those at most")
-        self.batch_bar = QProgressBar()
-        self.batch_bar.setToolTip("Batches of this epoch; before the first, what is looked at for patches")
-        self.numbers_label = QLabel()
-        self.warning_label = ToneLabel()
-        self.quality_label = ToneLabel()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.epoch_bar, self.batch_bar, self.numbers_label, self.quality_label, self.warning_label):
-            layout.addWidget(widget)
-        layout.addWidget(self.message_label)
-        self.numbers_label.setWordWrap(True)
-        self.clear()
+        self.warning_label, self.quality_label = ToneLabel(), ToneLabel()
+        for row, widget in ((0, self.epoch_bar), (3, self.quality_label), (4, self.warning_label)):
+            self.rows.insertWidget(row, widget)
 
     def clear(self) -> None:
         """Show no progress."""
-        for bar in (self.epoch_bar, self.batch_bar):
-            bar.setRange(0, 1)
-            bar.setValue(0)
-            bar.setFormat("")
-            bar.setVisible(False)
-        self.numbers_label.setVisible(False)
-
-    def start(self) -> None:
-        """Show that something has begun, of which nothing is known yet."""
-        self.clear()
-        self.batch_bar.setRange(0, 0)
-        self.batch_bar.setVisible(True)
+        super().clear()
+        self.epoch_bar.setVisible(False)
 
     def show_cutting(self, report: CutReport) -> None:
         """Show how far the slides are cut."""
-        _show(self.batch_bar, report.done, report.total, "looking for patches, %p %")
-        self._show_numbers(f"{report.patches:,} patches so far; now {report.slide}")
+        numbers = f"{report.patches:,} patches so far; now {report.slide}"
+        self.show_progress(report.done, report.total, "looking for patches, %p %", numbers)
 
     def show_step(self, report: StepReport) -> None:
         """Show a step."""
-        _show(self.epoch_bar, report.epoch - 1, report.epochs, f"epoch {report.epoch} of {report.epochs}")
-        _show(self.batch_bar, report.step, report.steps, "batch %v of %m")
-        self._show_numbers(
-            f"{time_in_words(report.seconds_left)} left, {time_in_words(report.seconds)} so far, "
-            f"{report.patches_per_second:.3g} patches/s"
-        )
+        show_bar(self.epoch_bar, report.epoch - 1, report.epochs, f"epoch {report.epoch} of {report.epochs}")
+        numbers = _pace(report.seconds_left, report.seconds, report.patches_per_second)
+        self.show_progress(report.step, report.steps, "batch %v of %m", numbers)
 
     def show_epoch(self, report: EpochReport) -> None:
         """Show the end of an epoch."""
         self.show_epochs(report.record.epoch, report.epochs)
-        left = f"{time_in_words(report.seconds_left)} left, {time_in_words(report.record.seconds)} so far"
-        self._show_numbers(f"{left}, {report.record.patches_per_second:.3g} patches/s")
+        record = report.record
+        self.numbers_label.setText(_pace(report.seconds_left, record.seconds, record.patches_per_second))
 
     def show_epochs(self, done: int, epochs: int) -> None:
         """Show how many epochs are finished."""
-        _show(self.epoch_bar, done, epochs, "%v of %m epochs")
+        show_bar(self.epoch_bar, done, epochs, "%v of %m epochs")
 
     def stop(self) -> None:
         """Keep what was reached, and say nothing of the time left."""
-        self.batch_bar.setRange(0, 1)
-        self.batch_bar.setVisible(False)
-        self.numbers_label.setVisible(False)
-
-    def _show_numbers(self, text: str) -> None:
-        self.numbers_label.setText(text)
-        self.numbers_label.setVisible(True)
+        super().clear()
 
 
-def _show(bar: QProgressBar, value: int, most: int, words: str) -> None:
-    bar.setRange(0, max(1, most))
-    bar.setValue(value)
-    bar.setFormat(words)
-    bar.setVisible(True)
+def _pace(seconds_left: float, seconds: float, patches_per_second: float) -> str:
+    left, so_far = time_in_words(seconds_left), time_in_words(seconds)
+    return f"{left} left, {so_far} so far, {patches_per_second:.3g} patches/s"
 
 
 class TrainingPage(QWidget):
