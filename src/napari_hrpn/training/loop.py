@@ -131,19 +131,19 @@ class TrainingLoop:
         return (yield from self._validated(state))
 
     def _validated(self, state: RunState) -> Generator[EpochReport, None, RunState]:
-        sums, preview = self._computed(self._validation.judge, self._learner.evaluated())
+        found, preview = self._computed(self._validation.judge, self._learner.evaluated())
         baseline = self._validation.baseline
         record = EpochRecord(
             epoch=state.epoch + 1,
             train_loss=state.error_sum / max(1, state.step),
-            validation_loss=sums.error / max(1, sums.n) * self._grey2,
+            validation_loss=found.mean_squared_error * self._grey2,
             learning_rate=self._learning_rate(state),
             seconds=self._seconds(),
             patches_per_second=self._patches_per_second(state),
             waiting_share=state.waiting_seconds / max(1e-9, state.epoch_seconds),
             peak_memory_bytes=peak_memory_bytes(self._device),
-            validation_r=sums.r,
-            validation_r2=sums.r2,
+            validation_r=found.r,
+            validation_r2=found.r2,
             baseline_r=baseline.r,
             baseline_r2=baseline.r2,
         )

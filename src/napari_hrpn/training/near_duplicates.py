@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, product
 from typing import TYPE_CHECKING
@@ -30,12 +29,6 @@ _LEAST_OVERLAP = 0.2
 _FEWEST_PX = 1000
 
 
-@dataclass(frozen=True)
-class _Match:
-    correlation: float
-    overlap: float
-
-
 def near_copies(split: Split) -> tuple[str, ...]:
     """Warn of slides on different sides that are copies, neighbouring planes or overlapping fields.
 
@@ -47,10 +40,12 @@ def near_copies(split: Split) -> tuple[str, ...]:
     views = {side: [_View(slide) for slide in slides] for side, slides in sides.items()}
     return tuple(
         f"{first.name} ({one}) and {second.name} ({other}) show the same tissue: their first inputs correlate by "
-        f"{match.correlation:.2f} over {match.overlap:.0%} of the smaller one; put both into one part."
+        f"{correlation:.2f} over {overlap:.0%} of the smaller one; put both into one part."
         for one, other in combinations(views, 2)
         for first, second in product(views[one], views[other])
-        if first.slide is not second.slide and (match := _compared(first, second)).correlation > _THRESHOLD
+        if first.slide is not second.slide
+        for correlation, overlap in [_compared(first, second)]
+        if correlation > _THRESHOLD
     )
 
 
@@ -94,8 +89,8 @@ def _detail(image: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(detail / (strength + 0.2 * detail.std() + 1e-6))
 
 
-def _compared(first: _View, second: _View) -> _Match:
-    """The best match of two slides over all shifts."""
+def _compared(first: _View, second: _View) -> tuple[float, float]:
+    """Correlation of two slides at the best of all shifts, and share of the smaller one that overlaps there."""
     sizes = [view.slide.pixel_size_um for view in (first, second)]
     assumed = next((size for size in sizes if size), (1.0, 1.0))
     first_size, second_size = (size or assumed for size in sizes)
@@ -104,7 +99,7 @@ def _compared(first: _View, second: _View) -> _Match:
     return _best_match(first.image(first_size, pixel_um), second.image(second_size, pixel_um))
 
 
-def _best_match(first: NDArray[np.float64], second: NDArray[np.float64]) -> _Match:
+def _best_match(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
     """Highest Pearson correlation over all shifts with enough overlap; sums over the overlap by Fourier transform."""
     sum_over_overlap = partial(signal.correlate, method="fft")
     there_first, there_second = np.ones_like(first), np.ones_like(second)
@@ -122,4 +117,4 @@ def _best_match(first: NDArray[np.float64], second: NDArray[np.float64]) -> _Mat
     covariance = sum_over_overlap(first, second) / count - mean_first * mean_second
     correlation = np.where(allowed, covariance / np.sqrt(np.where(allowed, variance_first * variance_second, 1)), -1.0)
     best = np.unravel_index(correlation.argmax(), correlation.shape)
-    return _Match(float(correlation[best]), float(count[best] / smaller))
+    return float(correlation[best]), float(count[best] / smaller)

@@ -6,7 +6,7 @@ flatters it; a network that does not beat it has learnt nothing that a blur does
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -34,48 +34,38 @@ _BASELINE_PATCHES = 64
 """They are enough for two digits, and blurring them takes a second."""
 
 
-@dataclass
-class _ValidationSums:
-    """Sums over pixels, from which r and R2 of predicted against real numbers follow; `error` sums squared errors."""
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of predicted with real numbers; r and R2 are None where a constant leaves them undefined."""
 
-    n: float = 0.0
-    real: float = 0.0
-    predicted: float = 0.0
-    real2: float = 0.0
-    predicted2: float = 0.0
-    product: float = 0.0
-    error: float = 0.0
+    mean_squared_error: float
+    r: float | None
+    r2: float | None
 
-    def add(self, real: NDArray[np.float64], predicted: NDArray[np.float64]) -> None:
-        """Add pixels."""
-        self.n += real.size
-        self.real += float(real.sum())
-        self.predicted += float(predicted.sum())
-        self.real2 += float(np.dot(real, real))
-        self.predicted2 += float(np.dot(predicted, predicted))
-        self.product += float(np.dot(real, predicted))
-        # of the differences themselves: sums of squares would round a small error away
-        self.error += float(np.dot(predicted - real, predicted - real))
 
-    @property
-    def r(self) -> float | None:
-        """Pearson's r; None where one of the two is constant."""
-        real, predicted = self._scatter(self.real, self.real2), self._scatter(self.predicted, self.predicted2)
-        if not (real > 0 and predicted > 0):
-            return None
-        covariance = self.product - self.real * self.predicted / self.n
-        return float(np.clip(covariance / np.sqrt(real) / np.sqrt(predicted), -1, 1))
+def _sums(real: NDArray[np.float64], predicted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Count of pixels, and sums of real, predicted, their squares, their product, and of squared errors."""
+    # of the differences themselves: sums of squares would round a small error away
+    error = predicted - real
+    return np.array(
+        [real.size, real.sum(), predicted.sum(), real @ real, predicted @ predicted, real @ predicted, error @ error]
+    )
 
-    @property
-    def r2(self) -> float | None:
-        """1 - SSE/SST; None where what is real is constant."""
-        real = self._scatter(self.real, self.real2)
-        return 1 - self.error / real if real > 0 else None
 
-    def _scatter(self, total: float, squares: float) -> float:
-        """Sum of squares about the mean; zero where rounding alone is left of it."""
-        scatter = squares - total**2 / max(self.n, 1)
-        return scatter if scatter > 1e-9 * squares else 0.0
+def _agreement(sums: NDArray[np.float64]) -> Agreement:
+    n, real_sum, predicted_sum, real2, predicted2, product, error = sums.tolist()
+    real, predicted = _scatter(n, real_sum, real2), _scatter(n, predicted_sum, predicted2)
+    r = None
+    if real > 0 and predicted > 0:
+        covariance = product - real_sum * predicted_sum / n
+        r = float(np.clip(covariance / np.sqrt(real) / np.sqrt(predicted), -1, 1))
+    return Agreement(error / max(1, n), r, 1 - error / real if real > 0 else None)
+
+
+def _scatter(n: float, total: float, squares: float) -> float:
+    """Sum of squares about the mean; zero where rounding alone is left of it."""
+    scatter = squares - total**2 / max(n, 1)
+    return scatter if scatter > 1e-9 * squares else 0.0
 
 
 class Validation:
@@ -89,17 +79,17 @@ class Validation:
         self._shown = max(islice(validation_batches(sources, settings, 1), _PREVIEW_CANDIDATES), key=_contrast)
         self.baseline = _blurred_baseline(islice(validation_batches(sources, settings, 1), _BASELINE_PATCHES))
 
-    def judge(self, network: nn.Module) -> tuple[_ValidationSums, Preview]:
+    def judge(self, network: nn.Module) -> tuple[Agreement, Preview]:
         """Predict all patches, in the network's numbers; one of them is shown."""
-        sums = _ValidationSums()
+        sums = np.zeros(7)
         share, at_once = (self._team.rank, self._team.size), -(-self._settings.batch // self._team.size)
         for batch in validation_batches(self._sources, self._settings, at_once, share):
             predicted = self._predicted(network, batch)[batch.valid].astype(np.float64)
-            sums.add(batch.target[batch.valid].astype(np.float64), predicted)
-        sums = _ValidationSums(*self._team.sum(torch.tensor(astuple(sums), dtype=torch.float64)).tolist())
+            sums += _sums(batch.target[batch.valid].astype(np.float64), predicted)
+        sums = self._team.sum(torch.from_numpy(sums)).cpu().numpy()
         shown, unscaled = self._shown, self._sources[0].scaling.unscale_output
         shown_prediction = unscaled(self._predicted(network, shown)[0, 0])
-        return sums, Preview(shown.inputs[0], unscaled(shown.target[0, 0]), shown_prediction)
+        return _agreement(sums), Preview(shown.inputs[0], unscaled(shown.target[0, 0]), shown_prediction)
 
     @torch.inference_mode()
     def _predicted(self, network: nn.Module, batch: Batch) -> NDArray[np.float32]:
@@ -112,21 +102,21 @@ def _contrast(batch: Batch) -> float:
     return float(batch.target[batch.valid].std() * batch.valid.mean())
 
 
-def _blurred_baseline(batches: Iterable[Batch]) -> _ValidationSums:
+def _blurred_baseline(batches: Iterable[Batch]) -> Agreement:
     """Fit blurred inputs to the target over all valid pixels."""
-    gram, target, sums = np.zeros(()), np.zeros(()), _ValidationSums()
+    gram, target, sums = np.zeros(()), np.zeros(()), np.zeros(7)
     for batch in batches:
         for inputs, real, valid in zip(batch.inputs, batch.target[:, 0], batch.valid[:, 0], strict=True):
             features, y = _features(inputs)[:, valid], real[valid].astype(np.float64)
             gram, target = gram + features @ features.T, target + features @ y
-            sums.n, sums.real, sums.real2 = sums.n + y.size, sums.real + float(y.sum()), sums.real2 + float(y @ y)
-    if sums.n:
+            sums += _sums(y, np.zeros_like(y))
+    n, real, _, real2, *_ = sums
+    if n:
         weights = np.linalg.lstsq(gram, target, rcond=None)[0]
-        sums.predicted = float(weights @ gram[-1])
-        sums.predicted2 = float(weights @ gram @ weights)
-        sums.product = float(weights @ target)
-        sums.error = max(0.0, sums.real2 - 2 * sums.product + sums.predicted2)
-    return sums
+        predicted, predicted2, product = weights @ gram[-1], weights @ gram @ weights, weights @ target
+        error = max(0.0, real2 - 2 * product + predicted2)
+        sums = np.array([n, real, predicted, real2, predicted2, product, error])
+    return _agreement(sums)
 
 
 def _features(inputs: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -26,15 +26,13 @@ from napari_hrpn.training.data.patch_cache import (
     CHOSEN,
     COMPLETE,
     FORMAT,
-    NO_PATCH,
-    NOT_YET,
     PATCHES,
     PatchCache,
     is_whole,
     patches_header,
     read_cells,
 )
-from napari_hrpn.training.data.patch_grid import cell_px, selected_cells
+from napari_hrpn.training.data.patch_grid import BLANK, NOT_CUT, cell_px, selected_cells
 from napari_hrpn.training.data.patch_sampler import patches_in
 from napari_hrpn.training.reports import CutReport
 
@@ -160,7 +158,7 @@ class _SlideCut:
         """Cells as an earlier run left them; none looked at where it left nothing that can be gone on with."""
         fresh = np.zeros(len(self.cells), CHOSEN)
         fresh[list(self.cells.dtype.names or ())] = self.cells
-        fresh["patch"] = NOT_YET
+        fresh["patch"] = NOT_CUT
         found = read_cells(self.folder)
         path = self.folder / PATCHES
         if found is None or len(found) != len(fresh) or not path.is_file():
@@ -202,7 +200,7 @@ class _SlideCut:
             file.truncate(len(self._header) + _progress(cells)[1] * self.patch_bytes)
             file.seek(0, os.SEEK_END)
             for block in self._blocks():
-                if (cells["patch"][block] == NOT_YET).any():
+                if (cells["patch"][block] == NOT_CUT).any():
                     self._cut_block(cells, block, file)
                     yield _progress(cells)
             self._seal(_progress(cells)[1], file)
@@ -218,7 +216,7 @@ class _SlideCut:
         kept = _progress(cells)[1]
         for index, patch in zip(block, self._read(self.cells[block]), strict=True):
             if patch is None:
-                cells["patch"][index] = NO_PATCH
+                cells["patch"][index] = BLANK
                 continue
             file.write(patch.data)
             cells["patch"][index] = kept
@@ -271,7 +269,7 @@ class _SlideCut:
 
 def _progress(cells: NDArray[np.void]) -> tuple[int, int]:
     """Cells that have been looked at, and patches that they became."""
-    return int(np.count_nonzero(cells["patch"] != NOT_YET)), int(np.count_nonzero(cells["patch"] >= 0))
+    return int(np.count_nonzero(cells["patch"] != NOT_CUT)), int(np.count_nonzero(cells["patch"] >= 0))
 
 
 def _bytes_left(cuts: Sequence[_SlideCut]) -> int:

@@ -73,7 +73,7 @@ class PatchFeed:
         self._threads = threads or _threads(share)
         self._make = partial(_batch, sources, settings.patch_px, _BufferPool(), padding_counts=settings.padding_counts)
         sampler = GridSampler if settings.sampling == "grid" else CropSampler
-        self._sampler = sampler([(source.cache, source.regions) for source in sources], settings)
+        self._sampler = sampler(sources, settings)
         self.steps = self._sampler.steps  # Batches per epoch
 
     def batches(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
@@ -90,7 +90,7 @@ def validation_batches(
 ) -> Generator[Batch, None, None]:
     """Fixed patches to judge a network by: they don't overlap, are not turned, and come slide by slide, row by row."""
     part, parts = share
-    fixed = fixed_patches([(source.cache, source.regions) for source in sources], settings)[part::parts]
+    fixed = fixed_patches(sources, settings)[part::parts]
     make = partial(_batch, sources, settings.patch_px, _BufferPool(), padding_counts=False)
     yield from _made_ahead(make, (fixed[i : i + batch] for i in range(0, len(fixed), batch)), _threads(share))
 
