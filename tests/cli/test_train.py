@@ -305,7 +305,7 @@ def test_a_stopped_program_goes_on_to_the_same_weights(tmp_path, capsys):
     assert "Traceback" not in errors
     assert "run the same command again to go on" in errors
     assert "warning: there are only 8 patches" in errors
-    assert 1 <= len(RunFolder(stopped).history()) < 6
+    assert 1 <= len(RunFolder(stopped).state().history) < 6
     assert command(*words, stopped) == 0
     assert command(*words, whole) == 0
     one, other = (load_checkpoint(folder / "checkpoint.safetensors") for folder in (stopped, whole))

@@ -13,8 +13,9 @@ from napari_hrpn.models import Checkpoint, CheckpointError, halo_of, load_checkp
 from napari_hrpn.models.architectures import ARCHITECTURES, Architecture, built
 from napari_hrpn.slides import open_slide
 from napari_hrpn.training import TrainingError, recipe_settings
+from napari_hrpn.training.data.patch_loader import Batch
 from napari_hrpn.training.learners import LEARNERS, make_learner
-from napari_hrpn.training.learners.learner import DeviceBatch, Learner
+from napari_hrpn.training.learners.learner import Learner
 from support.predictions import make_slide
 
 
@@ -66,7 +67,7 @@ def settings_of(model):
 def test_it_learns_is_kept_and_predicts(plain, tmp_path):
     learner = make_learner(plain, "cpu")
     before = [weight.detach().clone() for weight in learner.network.parameters()]
-    batch = DeviceBatch(torch.rand(2, 2, 32, 32), torch.rand(2, 1, 32, 32), torch.ones(2, 1, 32, 32, dtype=torch.bool))
+    batch = Batch(torch.rand(2, 2, 32, 32), torch.rand(2, 1, 32, 32), torch.ones(2, 1, 32, 32, dtype=torch.bool))
     assert learner.step([batch], 1e-2) > 0
     assert not any(torch.equal(*pair) for pair in zip(before, learner.network.parameters(), strict=True))
 

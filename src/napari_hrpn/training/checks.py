@@ -11,19 +11,17 @@ from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.slides import local_path
 from napari_hrpn.training.data.patch_cutting import patch_cache_bytes
 from napari_hrpn.training.data.patch_sampler import count_patches
-from napari_hrpn.training.entries import open_entry
+from napari_hrpn.training.entries import open_entry, split_slides
 from napari_hrpn.training.near_duplicates import near_copies
 from napari_hrpn.training.pixel_checks import check_pixels, swapped_channels
 from napari_hrpn.training.run_folder import RunFolder
-from napari_hrpn.training.splits import split_slides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_hrpn.settings import TrainingSettings
-    from napari_hrpn.training.entries import SlideEntry, TrainingSlide
-    from napari_hrpn.training.splits import Split
+    from napari_hrpn.training.entries import SlideEntry, Split, TrainingSlide
 
 _SMALLEST_SIDE_PX = 64
 _PIXEL_SIZE_TOLERANCE = 0.05

@@ -16,9 +16,8 @@ import torch
 
 from napari_hrpn.inference import choose_device
 from napari_hrpn.inference.cpu.heap import free_memory
-from napari_hrpn.training.data.patch_loader import AHEAD
+from napari_hrpn.training.data.patch_loader import AHEAD, Batch
 from napari_hrpn.training.learners import make_learner
-from napari_hrpn.training.learners.learner import DeviceBatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,13 +140,13 @@ def _patches_to_time(settings: TrainingSettings, device: str, bytes_per_patch: f
     return max(_PATCHES, min(settings.batch, int(fits)))
 
 
-def _batch(settings: TrainingSettings, patches: int, side: int, device: str) -> DeviceBatch:
+def _batch(settings: TrainingSettings, patches: int, side: int, device: str) -> Batch[Tensor]:
     shape = (patches, len(settings.channels), side, side)
     target = torch.rand((patches, 1, side, side), device=device)
-    return DeviceBatch(torch.rand(shape, device=device), target, torch.ones_like(target, dtype=torch.bool))
+    return Batch(torch.rand(shape, device=device), target, torch.ones_like(target, dtype=torch.bool))
 
 
-def _bytes_kept(learner: Learner, batch: DeviceBatch) -> int:
+def _bytes_kept(learner: Learner, batch: Batch[Tensor]) -> int:
     """Memory that a forward pass keeps for the backward pass, weights and their half-precision copies left out."""
     kept: dict[int, int] = {}
     weights = {tensor.shape for tensor in learner.tensors().values()}
@@ -163,7 +162,7 @@ def _bytes_kept(learner: Learner, batch: DeviceBatch) -> int:
     return sum(kept.values())
 
 
-def _seconds(learner: Learner, batch: DeviceBatch, device: str) -> float:
+def _seconds(learner: Learner, batch: Batch[Tensor], device: str) -> float:
     started, processor = time.perf_counter(), time.process_time()
     learner.step([batch], 1e-9)
     if device.startswith("cuda"):

@@ -25,11 +25,10 @@ from torch import distributed
 from napari_hrpn.core import drive
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.training.devices import ProcessGroup
-from napari_hrpn.training.entries import open_entry
-from napari_hrpn.training.learners.optimisers import fill, flattened
+from napari_hrpn.training.entries import open_entry, split_slides
+from napari_hrpn.training.learners.learner import fill, flattened
 from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.reports import TrainingResult
-from napari_hrpn.training.splits import split_slides
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

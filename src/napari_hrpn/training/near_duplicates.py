@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.slides import Slide
-    from napari_hrpn.training.entries import TrainingSlide
-    from napari_hrpn.training.splits import Split
+    from napari_hrpn.training.entries import Split, TrainingSlide
 
 # real fields, planes of a stack and phantoms that share a quarter of their tissue or more correlated by 0.91 or more,
 # all others by 0.29 or less, and made-up round sections of one size by 0.36

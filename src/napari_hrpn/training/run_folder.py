@@ -107,11 +107,6 @@ class RunFolder:
         """Whether a run was begun here."""
         return self._request.is_file()
 
-    @property
-    def complete(self) -> bool:
-        """Whether the run came to its end."""
-        return self.state().complete
-
     def request(self) -> RunRequest | None:
         """What was asked for here; None where nothing was.
 
@@ -248,16 +243,6 @@ class RunFolder:
                 "or train in another folder."
             )
             raise TrainingError(msg)
-
-    def history(self) -> tuple[EpochRecord, ...]:
-        """Records of the finished epochs.
-
-        Returns
-        -------
-        tuple of EpochRecord
-            First epoch first.
-        """
-        return self.state().history
 
     def result(self, state: RunState | None = None) -> TrainingResult:
         """What the run has left so far.

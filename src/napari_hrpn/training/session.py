@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from napari_hrpn.training.data.grey_levels import MeasuredScaling
     from napari_hrpn.training.data.patch_cache import PatchCache
+    from napari_hrpn.training.entries import Split
     from napari_hrpn.training.learners.learner import Learner
     from napari_hrpn.training.reports import EpochRecord
     from napari_hrpn.training.run_folder import RunRequest
-    from napari_hrpn.training.splits import Split
 
 _PACKAGES = ("napari-hrpn", "torch", "numpy")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from napari_hrpn.settings import TrainingSettings
-    from napari_hrpn.training.data.patch_loader import Batch, PatchSource
+    from napari_hrpn.training.data.patch_loader import Arrays, PatchSource
     from napari_hrpn.training.devices import ProcessGroup
 
 SIGMAS_PX = (0.0, 2.0, 8.0)
@@ -92,17 +92,17 @@ class Validation:
         return _agreement(sums), Preview(shown.inputs[0], unscaled(shown.target[0, 0]), shown_prediction)
 
     @torch.inference_mode()
-    def _predicted(self, network: nn.Module, batch: Batch) -> NDArray[np.float32]:
+    def _predicted(self, network: nn.Module, batch: Arrays) -> NDArray[np.float32]:
         inputs = torch.from_numpy(batch.inputs).to(self._device).contiguous(memory_format=torch.channels_last)
         predicted: NDArray[np.float32] = network(inputs).float().cpu().numpy()
         return predicted
 
 
-def _contrast(batch: Batch) -> float:
+def _contrast(batch: Arrays) -> float:
     return float(batch.target[batch.valid].std() * batch.valid.mean())
 
 
-def _blurred_baseline(batches: Iterable[Batch]) -> Agreement:
+def _blurred_baseline(batches: Iterable[Arrays]) -> Agreement:
     """Fit blurred inputs to the target over all valid pixels."""
     gram, target, sums = np.zeros(()), np.zeros(()), np.zeros(7)
     for batch in batches:

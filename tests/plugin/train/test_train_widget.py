@@ -107,8 +107,8 @@ def test_reset_keeps_the_run_and_proposes_another_folder(widget, training, slide
     until(lambda: widget.setup.folder_form.shown == folder / "training-2")
     run_to_end(widget)
     assert training.calls[1].folder == folder / "training-2"
-    assert RunFolder(folder / "training").complete
-    assert RunFolder(folder / "training-2").complete
+    assert RunFolder(folder / "training").state().complete
+    assert RunFolder(folder / "training-2").state().complete
 
 
 def test_other_settings_do_not_go_on_with_a_run(widget, training, slide_files, until, run_to_end, text_of):

@@ -67,7 +67,7 @@ class TrainingCurves(Plot):
             for part, colour in losses.items()
         ]
         axes.plot(*np.reshape(self._within, (-1, 2)).T, "-", color=_TRAIN_COLOUR, alpha=0.5)
-        star = {"color": _BEST_COLOUR, "markersize": 13, "markeredgecolor": "#333333", "zorder": 5}
+        star: dict[str, Any] = {"color": _BEST_COLOUR, "markersize": 13, "markeredgecolor": "#333333", "zorder": 5}
         shown += axes.plot([record.epoch for record in best], [record.validation_loss for record in best], "*", **star)
         if self.records:
             # beside the name of the axis it never lies on a point

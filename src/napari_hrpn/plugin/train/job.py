@@ -19,7 +19,7 @@ from napari_hrpn.plugin.parts.user_error import UserError
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_hrpn.inference import Device
@@ -253,7 +253,7 @@ def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, tuple
         yield check_training(entries, job.settings, place.folder, job.validate).warnings
     with _alone(stop):
         run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)
-        result = yield from relayed(warned_in_form(TrainingWarning, run), _thinned_out())
+        result = yield from relayed(warned_in_form(TrainingWarning, run), _Thinned())
     return result, _card(result)
 
 
@@ -270,24 +270,23 @@ def load_run(folder: Path) -> tuple[RunRequest, TrainingResult, str]:
     return request, result, _card(result)
 
 
-def _thinned_out() -> Callable[[_Report], _Report | None]:
-    """Reports as often as the widget can show them, and the end of every epoch."""
-    from napari_hrpn.training import EpochReport
+class _Thinned:
+    """Lets reports through as often as the widget can show them, and the end of every epoch."""
 
-    shown = 0.0
+    def __init__(self) -> None:
+        self._shown = 0.0
 
-    def news(report: _Report) -> _Report | None:
-        nonlocal shown
+    def __call__(self, report: _Report) -> _Report | None:
+        from napari_hrpn.training import EpochReport
+
         if isinstance(report, EpochReport):
             # the first step of the next one is shown
-            shown = 0.0
+            self._shown = 0.0
             return report
-        if time.monotonic() - shown < _SECONDS_BETWEEN_REPORTS:
+        if time.monotonic() - self._shown < _SECONDS_BETWEEN_REPORTS:
             return None
-        shown = time.monotonic()
+        self._shown = time.monotonic()
         return report
-
-    return news
 
 
 def _card(result: TrainingResult) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -83,8 +82,7 @@ def cut_patches(
     Raises
     ------
     TrainingError
-        When a slide has no patch, or the disk has no room or cannot be written; before anything is written where
-        that can be known.
+        When a slide has no patch, which is known before anything is written, or the disk cannot be written.
     SlideError
         When a slide cannot be read.
     """
@@ -93,7 +91,6 @@ def cut_patches(
         cut.refuse_without_patch(settings)
     with _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _check_room(cuts, folder)
         done = kept = 0
         total = sum(len(cut.cells) for cut in cuts)
         for cut in cuts:
@@ -275,16 +272,6 @@ def _progress(cells: NDArray[np.void]) -> tuple[int, int]:
 def _bytes_left(cuts: Sequence[_SlideCut]) -> int:
     open_cuts = {cut.folder: cut for cut in cuts if not is_whole(cut.folder)}.values()
     return sum((len(cut.cells) - _progress(cut.begun())[0]) * cut.patch_bytes for cut in open_cuts)
-
-
-def _check_room(cuts: Sequence[_SlideCut], folder: Path) -> None:
-    needed, free = _bytes_left(cuts), shutil.disk_usage(folder).free
-    if needed > free:
-        msg = (
-            f"the patches take {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; make room, or "
-            "choose another folder for them."
-        )
-        raise TrainingError(msg)
 
 
 @contextmanager
