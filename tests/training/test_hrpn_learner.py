@@ -9,8 +9,7 @@ from torch import nn
 
 from napari_hrpn.training import recipe_settings
 from napari_hrpn.training.data.patch_loader import Batch
-from napari_hrpn.training.devices import ProcessGroup
-from napari_hrpn.training.learners.learner import HRPNLearner
+from napari_hrpn.training.learners.learner import HRPNLearner, ProcessGroup
 
 SETTINGS = recipe_settings(branches=1, patch_px=32, batch=4, averaging=0.0)
 

@@ -24,7 +24,8 @@ from napari_hrpn.training import (
     recipe_settings,
     train_model,
 )
-from napari_hrpn.training.devices import SINGLE, most_devices, training_devices
+from napari_hrpn.training.learners.learner import SINGLE
+from napari_hrpn.training.multi_device import most_devices, training_devices
 from napari_hrpn.training.session import gather_material
 
 # the slides are tiny, and said to be
@@ -249,7 +250,9 @@ def test_as_many_are_offered_as_there_are(first, most, monkeypatch):
     ],
 )
 def test_devices_are_counted_from_the_one_that_is_named(quick, device, wanted, found, monkeypatch):
-    monkeypatch.setattr("napari_hrpn.training.devices.choose_device", lambda name: type("Device", (), {"name": name}))
+    monkeypatch.setattr(
+        "napari_hrpn.training.multi_device.choose_device", lambda name: type("Device", (), {"name": name})
+    )
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
     settings = replace(quick, device=device, devices=wanted)
     if isinstance(found, tuple):

@@ -20,10 +20,9 @@ from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory, keep_freed_memory, thread_on_main_heap
 from napari_hrpn.models import save_checkpoint
 from napari_hrpn.training.data.patch_loader import Batch, PatchFeed
-from napari_hrpn.training.devices import SINGLE
 from napari_hrpn.training.estimate import forget_peak_memory, peak_memory_bytes
 from napari_hrpn.training.learners import make_learner
-from napari_hrpn.training.learners.learner import learning_rate
+from napari_hrpn.training.learners.learner import SINGLE, learning_rate
 from napari_hrpn.training.reports import EpochRecord, EpochReport, StepReport
 from napari_hrpn.training.run_folder import RunFolder
 from napari_hrpn.training.session import trained_checkpoint
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from napari_hrpn.training.data.patch_loader import Arrays
-    from napari_hrpn.training.devices import ProcessGroup
     from napari_hrpn.training.entries import Split
+    from napari_hrpn.training.learners.learner import ProcessGroup
     from napari_hrpn.training.reports import TrainingResult
     from napari_hrpn.training.run_folder import RunState
     from napari_hrpn.training.session import Material

@@ -15,7 +15,7 @@ import torch
 from scipy import ndimage
 
 from napari_hrpn.training.data.patch_loader import validation_batches
-from napari_hrpn.training.devices import SINGLE
+from napari_hrpn.training.learners.learner import SINGLE
 from napari_hrpn.training.reports import Preview
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.data.patch_loader import Arrays, PatchSource
-    from napari_hrpn.training.devices import ProcessGroup
+    from napari_hrpn.training.learners.learner import ProcessGroup
 
 SIGMAS_PX = (0.0, 2.0, 8.0)
 _PREVIEW_CANDIDATES = 64

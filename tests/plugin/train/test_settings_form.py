@@ -16,7 +16,7 @@ NAMES = [(model, recipe) for model in ("hrpn", "ganda") for recipe in ("fast", "
 def form(qtbot):
     form = TrainingForm()
     qtbot.addWidget(form.native)
-    form.set_ready(DEVICES, {})
+    form.set_ready(DEVICES)
     return form
 
 
@@ -121,7 +121,7 @@ def test_devices_are_offered_with_their_memory(form):
     assert titles == ["Automatic: Fast GPU", "Fast GPU: 7.0 GB free", "CPU, 2 threads: 3.0 GB free"]
     form.fields["device"].value = "cpu"
     form.fields["epochs"].value = 3
-    form.set_ready(DEVICES, {})
+    form.set_ready(DEVICES)
     assert form.fields["device"].value == "cpu"
     assert form.fields["epochs"].value == 3
 
@@ -129,7 +129,7 @@ def test_devices_are_offered_with_their_memory(form):
 @pytest.fixture
 def box_of_devices(form):
     """The field of the number of devices, where three GPUs or two processors can train together."""
-    form.set_ready(DEVICES, {"cuda:0": 3, "cpu": 2})
+    form.set_most_devices({"cuda:0": 3, "cpu": 2})
     return form.fields["devices"].native
 
 
@@ -140,7 +140,7 @@ def test_several_devices_are_asked_for_where_there_are_several(form, box_of_devi
     assert form.settings().devices == 2
     form.fields["recipe"].value = "paper"
     assert form.settings().devices == 2
-    form.set_ready(DEVICES, {"cuda:0": 3, "cpu": 1})
+    form.set_most_devices({"cuda:0": 3, "cpu": 1})
     assert form.settings().devices == 1
     assert not box_of_devices.isHidden()
     form.fold.expand(animate=False)

@@ -11,16 +11,15 @@ from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.devices import device_choices
 from napari_hrpn.plugin.parts.form_rows import browse_button, choice_field, field_row, set_choices
 from napari_hrpn.plugin.parts.messages import ToneLabel
-from napari_hrpn.plugin.parts.options_form import OptionsForm, align_rows, offer
+from napari_hrpn.plugin.parts.options_form import align_rows
+from napari_hrpn.plugin.parts.runs import ProcessorForm
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.predict.job import IN_SHAPES, IN_VIEW, read_checkpoint
 from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
-    from napari_hrpn.inference import Device
     from napari_hrpn.plugin.predict.job import ReadCheckpoint
     from napari_hrpn.slides import SeriesInfo, Slide
 
@@ -197,7 +196,7 @@ class CheckpointField:
             self.use(Path(name))
 
 
-class SettingsForm(OptionsForm):
+class SettingsForm(ProcessorForm):
     """Asks for the region, and for everything that `PredictionSettings` has but its pixels."""
 
     def __init__(self) -> None:
@@ -205,9 +204,7 @@ class SettingsForm(OptionsForm):
             PredictionSettings,
             ["device", "resample"],
             ["precision", "core", "halo", "memory_gb", "output"],
-            choices=["device"],
         )
-        self._is_ready = False
         self._about: object = None
         self.region_box = ComboBox(
             label="Region",
@@ -219,14 +216,8 @@ class SettingsForm(OptionsForm):
         align_rows(self)
         self.fields["resample"].enabled = False
         self.fields["resample"].tooltip += "\nOn by itself where the two differ by more than 5 %"
-        offer(self.fields["device"], [("Looking for processors …", "auto")])
         self.warning_label = ToneLabel()
         self.native.layout().insertWidget(len(self), self.warning_label)
-
-    def set_ready(self, devices: tuple[Device, ...]) -> None:
-        """Fill in the processors that were found in the background."""
-        self._is_ready = True
-        offer(self.fields["device"], device_choices(devices))
 
     def offer_resampling(self, warnings: tuple[str, ...], *, can_resample: bool, about: object) -> None:
         """Say that the slide's pixels are not of the size trained on, and resample unless the user says otherwise."""
@@ -236,8 +227,3 @@ class SettingsForm(OptionsForm):
             resample.value = can_resample
         resample.enabled = can_resample
         self.warning_label.warn(() if resample.value else warnings)
-
-    def settings(self) -> PredictionSettings | None:
-        """What is chosen; None until the processors are known."""
-        settings: PredictionSettings | None = self.value if self._is_ready else None
-        return settings

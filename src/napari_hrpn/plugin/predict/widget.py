@@ -18,8 +18,8 @@ from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.folders import FolderField, folder_beside
 from napari_hrpn.plugin.parts.form_rows import field_row, form_rows
 from napari_hrpn.plugin.parts.messages import PROBLEM, TEXT, ToneLabel, time_in_words
-from napari_hrpn.plugin.parts.progress_panel import ProgressPanel
 from napari_hrpn.plugin.parts.quality_check import QualityLook, findings_tooltip, warnings_of, without_size
+from napari_hrpn.plugin.parts.runs import ProgressPanel
 from napari_hrpn.plugin.parts.user_error import UserError, is_for_the_user, sentence_of
 from napari_hrpn.plugin.parts.view_buttons import ViewButtons
 from napari_hrpn.plugin.predict.fields import CheckpointField, SettingsForm

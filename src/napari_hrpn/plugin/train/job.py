@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.viewer.drawn_regions import Drawn
     from napari_hrpn.training import (
         EpochRecord,
-        RunFolder,
         RunRequest,
         SlideEntry,
         TrainingResult,
@@ -120,35 +119,20 @@ def _find_place(job: TrainingJob) -> RunFolderState:
 
 
 def _place(job: TrainingJob, folder: Path) -> RunFolderState:
-    from napari_hrpn.training import RunFolder, TrainingError
+    from napari_hrpn.training import RunFolder, RunRequest, TrainingError
 
     run = RunFolder(folder)
     try:
-        if not run.is_run:
-            return RunFolderState(folder, _NEW if _is_free(folder) else _OTHER)
-        if not _is_of(run, job):
+        request = run.request()
+        if request is None:
+            return RunFolderState(folder, _OTHER if run.foreign_file() else _NEW)
+        if not request.matches(RunRequest(job.entries_in(folder), job.settings, job.validate)):
             return RunFolderState(folder, _OTHER)
         state = run.state()
     except (TrainingError, OSError):
         return RunFolderState(folder, _OTHER)
     is_over = state.complete and state.is_over(job.settings)
     return RunFolderState(folder, FINISHED if is_over else UNFINISHED, state.history, state.best_epoch)
-
-
-def _is_free(folder: Path) -> bool:
-    if not folder.exists():
-        return True
-    from napari_hrpn.training.checks import OF_A_RUN, OF_THE_SYSTEM
-
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    return names <= OF_A_RUN | OF_THE_SYSTEM
-
-
-def _is_of(run: RunFolder, job: TrainingJob) -> bool:
-    from napari_hrpn.training import RunRequest
-
-    there, wanted = run.request(), RunRequest(job.entries_in(run.path), job.settings, job.validate)
-    return there is not None and there.matches(wanted)
 
 
 def look_ahead(
@@ -233,7 +217,7 @@ def _alone(stop: threading.Event) -> Iterator[bool]:
 def find_training_devices() -> tuple[tuple[Device, ...], Mapping[str, int]]:
     """Load what is slow to load; processors, and by the name of the first how many can train together."""
     devices = find_devices()
-    from napari_hrpn.training.devices import most_devices
+    from napari_hrpn.training.multi_device import most_devices
 
     return devices, {device.name: most_devices(device.name) for device in devices}
 

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QProgressBar,
-    QPushButton,
     QSizePolicy,
     QTextBrowser,
     QVBoxLayout,
@@ -21,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_hrpn.plugin.parts.messages import ToneLabel, time_in_words
-from napari_hrpn.plugin.parts.progress_panel import ProgressPanel, show_bar
+from napari_hrpn.plugin.parts.runs import ProgressPanel, push_button, show_bar
 from napari_hrpn.plugin.train.curves import TrainingCurves, agreement_in_words
 
 if TYPE_CHECKING:
@@ -113,14 +112,12 @@ class TrainingPage(QWidget):
         self.card_view = QTextBrowser()
         self.card_view.setMinimumHeight(_CARD_PX)
         self.card_view.setToolTip("What the checkpoint was trained on, and what it reached: it is stored in its file")
-        self.use_button = QPushButton(_USE)
-        self.use_button.setToolTip("Choose the best epoch's checkpoint in the widget Predict QD")
-        self.folder_button = QPushButton("Open folder")
-        self.folder_button.setToolTip("Show checkpoint, history and settings in the file manager")
+        self.use_button = push_button(_USE, "Choose the best epoch's checkpoint in the widget Predict QD", self._choose)
+        self.folder_button = push_button(
+            "Open folder", "Show checkpoint, history and settings in the file manager", self._open_folder
+        )
         self.empty_label = QLabel("Nothing is trained yet.")
         self._lay_out()
-        self.use_button.clicked.connect(self._choose)
-        self.folder_button.clicked.connect(self._open_folder)
         self.clear()
 
     def clear(self) -> None:

@@ -14,12 +14,11 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun, begin, soon
-from napari_hrpn.plugin.parts.devices import device_choices
 from napari_hrpn.plugin.parts.folders import FolderField, folder_beside
 from napari_hrpn.plugin.parts.form_rows import form_rows
 from napari_hrpn.plugin.parts.messages import breakable, time_in_words
-from napari_hrpn.plugin.parts.options_form import OptionsForm, offer
 from napari_hrpn.plugin.parts.quality_check import QualityLook, warnings_of_slides, without_size
+from napari_hrpn.plugin.parts.runs import ProcessorForm
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.train.job import RunFolderState, TrainingJob, look_ahead
 from napari_hrpn.plugin.train.slides_table import SlidesTable
@@ -89,7 +88,8 @@ class TrainingSetup(QWidget):
     def set_ready(self, devices: tuple[Device, ...], most_devices: Mapping[str, int]) -> None:
         """Fill in what was found out in the background."""
         self._is_ready, self._is_paused = True, False
-        self.training_form.set_ready(devices, most_devices)
+        self.training_form.set_ready(devices)
+        self.training_form.set_most_devices(most_devices)
         self._look_at_quality()
         self.look_ahead_soon()
 
@@ -221,32 +221,22 @@ class TrainingSetup(QWidget):
         return self._drawn
 
 
-class TrainingForm(OptionsForm):
+class TrainingForm(ProcessorForm):
     """Asks for what `TrainingSettings` has; what is not asked for is as the recipe has it."""
 
     def __init__(self) -> None:
-        self._is_ready = False
-        self._devices: tuple[Device, ...] = ()
         self._most_devices: Mapping[str, int] = {}
-        super().__init__(TrainingSettings, _FIELDS, _ADVANCED, choices=["device"])
-        offer(self.fields["device"], [("Looking for processors …", "auto")])
+        super().__init__(TrainingSettings, _FIELDS, _ADVANCED)
         for name in ("model", "recipe"):
             # the form changes once, with all that the recipe fills in
             self.fields[name].changed.disconnect()
             self.fields[name].changed.connect(self._take_recipe)
         self.fields["device"].changed.connect(self._show_devices)
 
-    def set_ready(self, devices: tuple[Device, ...], most_devices: Mapping[str, int]) -> None:
-        """Fill in the processors that were found in the background, and how many of each kind can train together."""
-        self._is_ready = True
-        self._devices, self._most_devices = devices, most_devices
-        offer(self.fields["device"], device_choices(devices))
+    def set_most_devices(self, most_devices: Mapping[str, int]) -> None:
+        """Say how many can train together, by the name of the first; the fastest comes first."""
+        self._most_devices = most_devices
         self._show_devices()
-
-    def settings(self) -> TrainingSettings | None:
-        """What is chosen; None until the processors are known."""
-        settings: TrainingSettings | None = self.value if self._is_ready else None
-        return settings
 
     def _take_recipe(self) -> None:
         recipe = recipe_settings(self.fields["recipe"].value, self.fields["model"].value)
@@ -265,9 +255,8 @@ class TrainingForm(OptionsForm):
             self.fields[name].enabled = NETWORKS[settings.model].has_branches
 
     def _show_devices(self) -> None:
-        automatic = self._devices[0].name if self._devices else ""
         chosen = self.fields["device"].value
-        first = automatic if chosen in (None, "auto") else chosen
+        first = next(iter(self._most_devices), "") if chosen in (None, "auto") else chosen
         self._limit_devices(self._most_devices.get(first, 1), max(self._most_devices.values(), default=1))
 
     def _limit_devices(self, most: int, most_anywhere: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
 from qtpy.QtGui import QKeyEvent, QPainter, QPaintEvent, QShowEvent
 from qtpy.QtWidgets import (
+    QApplication,
     QComboBox,
     QFileDialog,
     QStyledItemDelegate,
@@ -51,7 +52,7 @@ _PARTS = (("automatic", "auto"), ("train", "train"), ("validation", "validation"
 _NO_CHANNEL = "–"
 _REGION_FILES = "Regions (*.geojson *.json *.tif *.tiff *.png *.npy);;All files (*)"
 _VISIBLE_ROWS = 4
-_ROW_MARGIN_PX = 8
+_ROW_MARGIN_PX, _SCROLL_BAR_PX = 8, 24
 _WIDEST_PX = 140
 _HINT = "Drop slides here, or add those that are open"
 _DELETE_KEYS = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
@@ -91,7 +92,8 @@ class SlidesModel(QAbstractTableModel):
 
     def refresh(self) -> None:
         """Show what has changed in the rows."""
-        self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, self.columnCount() - 1))
+        if self.rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, self.columnCount() - 1))
 
     def choices(self, index: QModelIndex) -> Choices:
         """Titles and values that a cell may have; nothing for a text."""
@@ -156,7 +158,8 @@ class SlidesModel(QAbstractTableModel):
         row, column = self.rows[index.row()], index.column()
         if column == REGIONS and value == FROM_FILE:
             folder = str(row.slide.source.parent)
-            name, _ = QFileDialog.getOpenFileName(None, f"Regions of {row.title}", folder, _REGION_FILES)
+            window = QApplication.activeWindow()
+            name, _ = QFileDialog.getOpenFileName(window, f"Regions of {row.title}", folder, _REGION_FILES)
             value = Path(name) if name else row.regions
         if value == self.value(index):
             return False
@@ -199,6 +202,8 @@ class _ListDelegate(QStyledItemDelegate):
             return super().createEditor(parent, option, index)
         box = QComboBox(parent)
         box.addItems([title for title, _ in choices])
+        opened = box.view()
+        opened.setMinimumWidth(opened.sizeHintForColumn(0) + _SCROLL_BAR_PX)
         box.activated.connect(partial(self._choose, box, QPersistentModelIndex(index)))
         QTimer.singleShot(0, box.showPopup)
         return box

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from napari.layers import Layer, Shapes
 from qtpy.QtCore import QMimeData, Signal
 from qtpy.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_hrpn.plugin.background import BackgroundRun
+from napari_hrpn.plugin.parts.runs import push_button
 from napari_hrpn.plugin.parts.user_error import sentence_of
 from napari_hrpn.plugin.train.slide_cells import SlideCells, SlidesModel
 from napari_hrpn.plugin.train.slide_rows import (
@@ -66,10 +67,22 @@ class SlidesTable(QWidget):
         self._runs: list[BackgroundRun] = []
         self.model = SlidesModel()
         self.cells = SlideCells(self.model)
-        self.add_open_button = QPushButton("Add open slides")
-        self.add_files_button = QPushButton("Add files…")
-        self.draw_button = QPushButton("Draw regions")
-        self.remove_button = QPushButton("Remove")
+        self.add_open_button = push_button(
+            "Add open slides", "Add all slides that are open in the viewer", self.add_open_slides
+        )
+        self.add_files_button = push_button(
+            "Add files…",
+            "Choose files of slides; files and folders can be dropped on the table too",
+            self._ask_for_files,
+        )
+        self.draw_button = push_button(
+            "Draw regions",
+            "Draw on the selected slide where patches come from; it opens if it is not open",
+            self.draw_regions,
+        )
+        self.remove_button = push_button(
+            "Remove", "Remove the selected slides from the table (Delete); no file is deleted", self.remove_selected
+        )
         self._lay_out()
         self._connect()
         self._offer_layers()
@@ -206,10 +219,6 @@ class SlidesTable(QWidget):
 
     def _lay_out(self) -> None:
         self.setAcceptDrops(True)
-        self.add_open_button.setToolTip("Add all slides that are open in the viewer")
-        self.add_files_button.setToolTip("Choose files of slides; files and folders can be dropped on the table too")
-        self.draw_button.setToolTip("Draw on the selected slide where patches come from; it opens if it is not open")
-        self.remove_button.setToolTip("Remove the selected slides from the table (Delete); no file is deleted")
         self.remove_button.setEnabled(False)
         buttons = QHBoxLayout()
         for button in (self.add_open_button, self.add_files_button, self.draw_button, self.remove_button):
@@ -227,10 +236,6 @@ class SlidesTable(QWidget):
         for changed in (self.cells.selectionModel().selectionChanged, self.model.modelReset):
             changed.connect(self._selection_changed)
         self.cells.deleted.connect(self.remove_selected)
-        self.add_open_button.clicked.connect(self.add_open_slides)
-        self.add_files_button.clicked.connect(self._ask_for_files)
-        self.draw_button.clicked.connect(self.draw_regions)
-        self.remove_button.clicked.connect(self.remove_selected)
 
     def _ask_for_files(self) -> None:
         names, _ = QFileDialog.getOpenFileNames(self, "Slides to train on", "", _SLIDE_FILES)

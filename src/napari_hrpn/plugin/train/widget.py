@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import napari.viewer
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QTabWidget, QVBoxLayout
 
 from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.messages import PROBLEM, time_in_words
 from napari_hrpn.plugin.parts.plot import PlotTheme
+from napari_hrpn.plugin.parts.runs import push_button
 from napari_hrpn.plugin.parts.user_error import UserError, sentence_of
 from napari_hrpn.plugin.train.job import UNFINISHED, RunFolderState, find_training_devices, load_run, train
 from napari_hrpn.plugin.train.page import TrainingPage, TrainingProgress
@@ -44,10 +45,12 @@ class TrainWidget(DockedWidget):
         self.setup = TrainingSetup(viewer, self.progress)
         self.page = TrainingPage()
         self.tabs = QTabWidget()
-        self.train_button = QPushButton("Train")
-        self.stop_button = QPushButton("Stop")
-        self.reset_button = QPushButton("Reset")
-        self.load_button = QPushButton("Load run …")
+        self.train_button = push_button("Train", "Start, or go on from the last batch that is kept", self.train)
+        self.stop_button = push_button("Stop", "Stop after this batch; everything is kept", self.stop)
+        self.reset_button = push_button("Reset", "Begin another training; the last one stays in its folder", self.reset)
+        self.load_button = push_button(
+            "Load run …", "Show a training that was made before: stopped, killed or finished", self._ask_for_run
+        )
         self._lay_out()
         self._connect()
         self._theme = PlotTheme(self, viewer, [self.page.curves])
@@ -117,15 +120,11 @@ class TrainWidget(DockedWidget):
             self._run = None
 
     def _lay_out(self) -> None:
-        self.train_button.setToolTip("Start, or go on from the last batch that is kept")
-        self.stop_button.setToolTip("Stop after this batch; everything is kept")
-        self.reset_button.setToolTip("Begin another training; the last one stays in its folder")
-        self.load_button.setToolTip("Show a training that was made before: stopped, killed or finished")
         self.tabs.addTab(scrolling(self.setup), "Slides and settings")
         self.tabs.addTab(scrolling(self.page), "Progress")
-        buttons = QGridLayout()
-        for column, button in enumerate((self.train_button, self.stop_button, self.reset_button, self.load_button)):
-            buttons.addWidget(button, 0, column)
+        buttons = QHBoxLayout()
+        for button in (self.train_button, self.stop_button, self.reset_button, self.load_button):
+            buttons.addWidget(button)
         layout = QVBoxLayout(self)
         layout.addWidget(self.tabs, 1)
         # always in view, however small the screen
@@ -135,10 +134,6 @@ class TrainWidget(DockedWidget):
 
     def _connect(self) -> None:
         self.tabs.currentChanged.connect(lambda tab: self.setup.prospect_label.setVisible(tab == SETUP_TAB))
-        self.train_button.clicked.connect(self.train)
-        self.stop_button.clicked.connect(self.stop)
-        self.reset_button.clicked.connect(self.reset)
-        self.load_button.clicked.connect(self._ask_for_run)
         self.page.chosen.connect(self._use_for_prediction)
         self.setup.placed.connect(self._take_place)
 

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.inference.predictor import computes_in
 from napari_hrpn.settings.networks import GANDA, HRPN
-from napari_hrpn.training.devices import SINGLE
 from napari_hrpn.training.learners.ganda import GANDALearner
-from napari_hrpn.training.learners.learner import HRPNLearner
+from napari_hrpn.training.learners.learner import SINGLE, HRPNLearner
 
 if TYPE_CHECKING:
     from napari_hrpn.settings import TrainingSettings
-    from napari_hrpn.training.devices import ProcessGroup
-    from napari_hrpn.training.learners.learner import Learner
+    from napari_hrpn.training.learners.learner import Learner, ProcessGroup
 
 LEARNERS: dict[str, type[Learner]] = {HRPN.name: HRPNLearner, GANDA.name: GANDALearner}
 

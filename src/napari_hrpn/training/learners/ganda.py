@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from napari_hrpn.models import GANDADiscriminator, GANDASettings
-from napari_hrpn.training.devices import SINGLE
-from napari_hrpn.training.learners.learner import Learner, make_optimiser
+from napari_hrpn.training.learners.learner import SINGLE, Learner, make_optimiser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from napari_hrpn.models.architectures import NetworkSettings
     from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.data.patch_loader import Batch
-    from napari_hrpn.training.devices import ProcessGroup
+    from napari_hrpn.training.learners.learner import ProcessGroup
 
 _ADVERSARIAL_WEIGHT = 1.0
 _PIXEL_WEIGHT = 10.0

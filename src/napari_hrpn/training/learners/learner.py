@@ -14,7 +14,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from napari_hrpn.models import HRPNSettings
 from napari_hrpn.models.architectures import built
-from napari_hrpn.training.devices import SINGLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,9 +24,31 @@ if TYPE_CHECKING:
     from napari_hrpn.models.architectures import NetworkSettings
     from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.data.patch_loader import Batch
-    from napari_hrpn.training.devices import ProcessGroup
 
 _FIRST_RATE_SHARE = 0.04
+
+
+class ProcessGroup:
+    """A single device, and the base of several: each of them must call the same methods in the same order.
+
+    After each step all devices hold the same network.
+    """
+
+    rank, size = 0, 1  # The first, 0, writes and reports
+
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Sum numbers over the devices."""
+        return numbers
+
+    def unite(self, *networks: nn.Module) -> None:
+        """Sum the gradients of what is learnt now, and average the batch statistics."""
+
+    def from_first(self, *numbers: float) -> tuple[float, ...]:
+        """Numbers of the first device: clocks and events differ."""
+        return numbers
+
+
+SINGLE = ProcessGroup()
 
 
 class Learner(ABC):
