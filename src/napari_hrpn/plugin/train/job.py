@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_hrpn.core import relayed
 from napari_hrpn.core.files import replaced_file
@@ -25,15 +25,18 @@ if TYPE_CHECKING:
     from napari_hrpn.inference import Device
     from napari_hrpn.plugin.viewer.drawn_regions import Drawn
     from napari_hrpn.training import (
+        CutReport,
         EpochRecord,
+        EpochReport,
         RunRequest,
         SlideEntry,
+        StepReport,
         TrainingResult,
         TrainingSettings,
     )
     from napari_hrpn.training.checks import Checked
 
-_Report = TypeVar("_Report")
+    _Report: TypeAlias = CutReport | StepReport | EpochReport
 
 _NEW, UNFINISHED, FINISHED, _OTHER = "new", "unfinished", "finished", "other"
 _REGIONS = "regions"

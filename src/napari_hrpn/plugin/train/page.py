@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QResizeEvent
 
     from napari_hrpn.plugin.train.job import RunFolderState
-    from napari_hrpn.training import CutReport, EpochRecord, EpochReport, Preview, StepReport, TrainingResult
+    from napari_hrpn.training import CutReport, EpochReport, Preview, StepReport, TrainingResult
 
 _COLOURS = {"nuclei": (0.25, 0.45, 1.0), "vessels": (0.1, 1.0, 0.2)}
 _OTHER_COLOURS = ((1.0, 0.25, 0.25), (1.0, 0.85, 0.1), (1.0, 0.3, 1.0))
@@ -122,23 +122,15 @@ class TrainingPage(QWidget):
 
     def clear(self) -> None:
         """Show nothing; what is on disk stays."""
-        self.checkpoint = self.folder = None
         self.curves.show_history((), 0)
-        self.curves.setVisible(False)
-        self._show_agreement(())
         self.preview.clear()
-        self.empty_label.setVisible(True)
-        self._show_card("")
+        self._show(None)
 
     def begin(self, place: RunFolderState) -> None:
         """Show a run that begins or goes on."""
-        self.checkpoint, self.folder = None, place.folder
-        self.empty_label.setVisible(False)
-        self.curves.setVisible(True)
         self.curves.show_history(place.history, place.best_epoch)
-        self._show_agreement(place.history, place.best_epoch)
-        self._show_card("")
-        self._offer_best(place.best_epoch)
+        self._show(place.folder)
+        self._show_best()
 
     def show_step(self, report: StepReport) -> None:
         """Let the curve move."""
@@ -147,43 +139,42 @@ class TrainingPage(QWidget):
     def show_epoch(self, report: EpochReport, roles: Sequence[str]) -> None:
         """Add an epoch and renew the preview."""
         self.curves.add_epoch(report.record, report.best_epoch)
-        self._show_agreement(self.curves.records, report.best_epoch)
-        self._offer_best(report.best_epoch)
+        self._show_best()
         self.preview.show_patch(report.preview, roles, report.record.epoch)
 
     def show_outcome(self, result: TrainingResult, card: str) -> None:
         """Show what a run left, with the card of its checkpoint."""
-        self.checkpoint, self.folder = result.checkpoint, result.folder
-        self.empty_label.setVisible(False)
-        self.curves.setVisible(True)
         if self.curves.records != list(result.history):
             self.curves.show_history(result.history, result.best_epoch)
-        self._show_agreement(result.history, result.best_epoch)
-        self.use_button.setText(_USE)
-        self._show_card(card)
+        self._show(result.folder, card)
+        self._show_best(_USE)
+        self._offer(result.checkpoint)
 
-    def _offer_best(self, best_epoch: int) -> None:
-        """Offer the checkpoint of the best epoch while the training goes on."""
-        if best_epoch and self.folder is not None:
-            self.checkpoint = self.folder / "checkpoint.safetensors"
-            self.use_button.setText(_USE_SO_FAR)
-        self.use_button.setVisible(self.checkpoint is not None)
-
-    def _show_agreement(self, records: Sequence[EpochRecord], best_epoch: int = 0) -> None:
-        """Say how well the best epoch predicts the validation patches, and what a blur reaches."""
-        best = next((record for record in records if record.epoch == best_epoch), None)
-        lines = [] if best is None else agreement_in_words(best)
-        if best is not None and lines:
-            lines[0] = f"Best epoch {best.epoch}, on the validation patches: {lines[0]}"
-        self.agreement_label.setText("\n".join(lines))
-        self.agreement_label.setVisible(bool(lines))
-
-    def _show_card(self, card: str) -> None:
+    def _show(self, folder: Path | None, card: str = "") -> None:
+        self.folder = folder
+        self.empty_label.setVisible(folder is None)
+        for widget in (self.curves, self.folder_button):
+            widget.setVisible(folder is not None)
+        self.agreement_label.setVisible(False)
         # headings of a page would be huge in a dock
         self.card_view.setMarkdown(re.sub(r"^#", "###", card, flags=re.MULTILINE))
         self.card_view.setVisible(bool(card))
-        self.use_button.setVisible(self.checkpoint is not None)
-        self.folder_button.setVisible(self.folder is not None)
+        self._offer(None)
+
+    def _show_best(self, words: str = _USE_SO_FAR) -> None:
+        """Offer the best epoch, also while the training goes on, and say what it and a blur reach in validation."""
+        best = next((record for record in self.curves.records if record.epoch == self.curves.best_epoch), None)
+        if best is None or self.folder is None:
+            return
+        self.use_button.setText(words)
+        self._offer(self.folder / "checkpoint.safetensors")
+        lines = agreement_in_words(best)
+        self.agreement_label.setText(f"Best epoch {best.epoch}, on the validation patches: " + "\n".join(lines))
+        self.agreement_label.setVisible(bool(lines))
+
+    def _offer(self, checkpoint: Path | None) -> None:
+        self.checkpoint = checkpoint
+        self.use_button.setVisible(checkpoint is not None)
 
     def _lay_out(self) -> None:
         buttons = QHBoxLayout()
