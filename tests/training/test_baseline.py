@@ -8,7 +8,7 @@ from scipy import ndimage
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from napari_hrpn.training.validation import SIGMAS_PX, _agreement, _blurred_baseline, _sums
+from napari_hrpn.training.session import SIGMAS_PX, _agreement, _blurred_baseline, _sums
 
 
 def batches():

@@ -25,8 +25,7 @@ from napari_hrpn.training.learners import make_learner
 from napari_hrpn.training.learners.learner import SINGLE, learning_rate
 from napari_hrpn.training.reports import EpochRecord, EpochReport, StepReport
 from napari_hrpn.training.run_folder import RunFolder
-from napari_hrpn.training.session import trained_checkpoint
-from napari_hrpn.training.validation import Validation
+from napari_hrpn.training.session import Validation, trained_checkpoint
 
 if TYPE_CHECKING:
     import threading
