@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from napari_hrpn.core import rounded_up
 from napari_hrpn.core.errors import TrainingError
-from napari_hrpn.core.files import replaced_file
+from napari_hrpn.core.files import held_lock, replaced_file
 from napari_hrpn.slides import slide_identity
 from napari_hrpn.slides.writers.output_path import remove
 from napari_hrpn.training.data.patch_cache import (
@@ -166,17 +167,20 @@ class _SlideCut:
     def finished(self) -> Iterator[tuple[int, int]]:
         """Cut what is not there yet; yields how many cells have been looked at and how many patches there are."""
         # beside the cache, not in it: it stays when the cache is begun anew
-        lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"), thread_local=False)
-        while not lock.is_locked:
+        path = self.folder.with_name(f"{self.folder.name}.lock")
+        while True:
             try:
-                lock.acquire(timeout=_SECONDS_BETWEEN_REPORTS)
+                lock = held_lock(path)
+                break
             except Timeout:
                 yield _progress(self.begun())
+                time.sleep(_SECONDS_BETWEEN_REPORTS)
         try:
             if not is_whole(self.folder):
                 yield from self._cut_rest()
         finally:
-            lock.release()
+            if lock is not None:
+                lock.release()
         yield _progress(self.begun())
 
     @cached_property
