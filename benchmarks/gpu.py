@@ -321,13 +321,14 @@ def measure_paper_epoch(bench: Bench) -> None:
 
 def learning_alone(bench: Bench, settings: TrainingSettings) -> float:
     """Patches per second of the learner's steps on one batch that lies on the device."""
-    from napari_hrpn.training.learners.learner import DeviceBatch, Learner
+    from napari_hrpn.training.data.patch_loader import Batch
+    from napari_hrpn.training.learners.learner import Learner
 
     learner = Learner(settings, bench.device, settings.precision)
     shape = (settings.batch, 1, settings.patch_px, settings.patch_px)
     inputs = torch.rand((settings.batch, 2, *shape[2:]), device=bench.device)
     target, valid = torch.rand(shape, device=bench.device), torch.ones(shape, dtype=torch.bool, device=bench.device)
-    batch = DeviceBatch(inputs, target, valid)
+    batch = Batch(inputs, target, valid)
     for _ in range(3):
         learner.step([batch], settings.learning_rate)
     steps = 2 if bench.small else 30

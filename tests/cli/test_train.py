@@ -56,7 +56,8 @@ class FakeTraining:
                 for number in range(4):
                     self.before_step(number)
                     epoch, step = number // 2 + 1, number % 2 + 1
-                    yield StepReport(epoch, 2, step, 2, 10.0 / (number + 1), 1e-3, 12.5, number + 1.0, 3.0 - number)
+                    loss, done = 10.0 / (number + 1), number + 1.0
+                    yield StepReport(epoch, 2, step, 2, loss, loss, 1e-3, 12.5, done, 3.0 - number)
                     if self.stop.is_set():
                         return self._result(folder, history, complete=False)
                     if step == 2:
@@ -307,7 +308,7 @@ def test_a_stopped_program_goes_on_to_the_same_weights(tmp_path, capsys):
     assert "Traceback" not in errors
     assert "run the same command again to resume" in errors
     assert "warning: there are only 8 patches" in errors
-    assert 1 <= len(RunFolder(stopped).history()) < 6
+    assert 1 <= len(RunFolder(stopped).state().history) < 6
     assert command(*words, stopped) == 0
     assert command(*words, whole) == 0
     one, other = (load_checkpoint(folder / "checkpoint.safetensors") for folder in (stopped, whole))

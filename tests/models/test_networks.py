@@ -13,8 +13,8 @@ from napari_hrpn.models.architectures import architecture_of, built, settings_cl
 from napari_hrpn.settings import recipe_settings
 from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.slides import open_slide
+from napari_hrpn.training.data.patch_loader import Batch
 from napari_hrpn.training.learners import make_learner
-from napari_hrpn.training.learners.learner import DeviceBatch
 from support.predictions import lively_checkpoint, make_slide, one_shot
 
 RECIPES = [(network.name, recipe) for network in NETWORKS.values() for recipe in network.recipes]
@@ -108,6 +108,6 @@ def test_a_step_of_each_recipe_changes_all_weights(model, recipe):
     learner = make_learner(small(model, recipe), "cpu")
     before = [weight.detach().clone() for weight in learner.network.parameters()]
     valid = torch.ones(2, 1, 32, 32, dtype=torch.bool)
-    assert learner.step([DeviceBatch(torch.rand(2, 2, 32, 32), torch.rand(2, 1, 32, 32), valid)], 1e-2) > 0
+    assert learner.step([Batch(torch.rand(2, 2, 32, 32), torch.rand(2, 1, 32, 32), valid)], 1e-2) > 0
     same = [torch.equal(*pair) for pair in zip(before, learner.network.parameters(), strict=True)]
     assert not all(same)

@@ -64,7 +64,7 @@ class FakeTraining:
         self.folders.append(folder.name)
         self.asked[folder.name] = (entries, settings, options["validate"])  # type: ignore[assignment]
         RunFolder(folder).begin(RunRequest(tuple(entries), settings, options["validate"]))  # type: ignore[arg-type]
-        yield StepReport(1, 2, 1, 2, 3.0, 0.1, 10.0, 2.0, 6.0)
+        yield StepReport(1, 2, 1, 2, 3.0, 3.0, 0.1, 10.0, 2.0, 6.0)
         path = folder / "checkpoint.safetensors"
         save_checkpoint(lively_checkpoint(1, pixel_size_um=PIXEL_UM, input_roles=("nuclei", "vessels")), path)
         history = (EpochRecord(1, 5.0, 4.0, 0.1, 7.0, 11.0, 0.0, 3_000_000), EpochRecord(2, 4, 6, 0.1, 9.0, 13.0, 0, 2))

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from napari_hrpn.models import GANDASettings
 from napari_hrpn.settings import TrainingSettings, recipe_settings
+from napari_hrpn.training.data.patch_loader import Batch
 from napari_hrpn.training.learners.ganda import GANDALearner
-from napari_hrpn.training.learners.learner import DeviceBatch
-from napari_hrpn.training.learners.optimisers import WeightAverage
+from napari_hrpn.training.learners.learner import _WeightAverage
 
 TINY = GANDASettings(channels=(4, 6, 8), discriminator_channels=(4, 6), patch_px=64)
 SETTINGS = recipe_settings("paper", "ganda", patch_px=64, batch=4)
@@ -25,7 +25,7 @@ def blurred(inputs: torch.Tensor) -> torch.Tensor:
     return functional.avg_pool2d(inputs.mean(dim=1, keepdim=True), 5, stride=1, padding=2)
 
 
-def toy_batch(step: int, n: int = 4) -> DeviceBatch:
+def toy_batch(step: int, n: int = 4) -> Batch:
     """Noise of two grain sizes; the target is its mean, blurred and bent."""
     random = torch.Generator().manual_seed(step)
     coarse = torch.rand(n, 2, 8, 8, generator=random)
@@ -33,19 +33,19 @@ def toy_batch(step: int, n: int = 4) -> DeviceBatch:
     inputs = 2 * (0.7 * functional.interpolate(coarse, size=64, mode="bilinear") + 0.3 * grain) - 1
     target = torch.tanh(2 * blurred(inputs))
     valid = torch.ones_like(target, dtype=torch.bool)
-    return DeviceBatch(inputs, target, valid)
+    return Batch(inputs, target, valid)
 
 
-def padded(batch: DeviceBatch, value: float) -> DeviceBatch:
+def padded(batch: Batch, value: float) -> Batch:
     """The same, with padding of some value below row 48."""
     valid = batch.valid.clone()
     valid[..., 48:, :] = False
-    return DeviceBatch(batch.inputs, torch.where(valid, batch.target, value), valid)
+    return Batch(batch.inputs, torch.where(valid, batch.target, value), valid)
 
 
-def in_pieces(batch: DeviceBatch, size: int) -> list[DeviceBatch]:
+def in_pieces(batch: Batch, size: int) -> list[Batch]:
     parts = zip(*(part.split(size) for part in (batch.inputs, batch.target, batch.valid)), strict=True)
-    return [DeviceBatch(*part) for part in parts]
+    return [Batch(*part) for part in parts]
 
 
 def learn(pupil: GANDALearner, steps: range, rate: float = 2e-4) -> list[float]:
@@ -180,7 +180,7 @@ def test_the_discriminator_learns_to_tell_real_from_generated():
 def test_blank_patches_do_no_harm():
     pupil = learner()
     blank = torch.full((2, 1, 64, 64), -1.0)
-    batch = DeviceBatch(blank.expand(2, 2, 64, 64), blank, torch.zeros_like(blank, dtype=torch.bool))
+    batch = Batch(blank.expand(2, 2, 64, 64), blank, torch.zeros_like(blank, dtype=torch.bool))
     assert pupil.step([batch], 1e-3) == 0
     assert all(torch.isfinite(tensor).all() for tensor in pupil.tensors().values())
 
@@ -193,7 +193,7 @@ def test_the_architecture_follows_the_recipe():
 def test_averaged_weights_follow_the_latest_at_first_and_keep_more_later():
     latest = torch.nn.Linear(1, 1)
     torch.nn.init.zeros_(latest.weight)
-    average = WeightAverage(latest, kept=0.5)
+    average = _WeightAverage(latest, kept=0.5)
     torch.nn.init.ones_(latest.weight)
     expected = 0.0
     for step in range(12):
@@ -207,13 +207,13 @@ def test_averaged_weights_follow_the_latest_at_first_and_keep_more_later():
 
 def test_averaging_counts_batch_statistics_and_comes_back_from_its_tensors():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
-    average = WeightAverage(network, kept=0.9)
+    average = _WeightAverage(network, kept=0.9)
     for step in range(3):
         network(torch.rand(2, 1, 8, 8) + step)
         average.update(network, step)
     assert 0 < float(average.network[1].running_mean.abs().sum()) < float(network[1].running_mean.abs().sum())
     assert int(average.network[1].num_batches_tracked) == 3
-    other = WeightAverage(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2)), kept=0.9)
+    other = _WeightAverage(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2)), kept=0.9)
     other.network.load_state_dict(through_a_file(average.network.state_dict()))
     assert all(
         torch.equal(tensor, other.network.state_dict()[name]) for name, tensor in average.network.state_dict().items()

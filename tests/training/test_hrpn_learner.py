@@ -9,8 +9,8 @@ from torch import nn
 
 from napari_hrpn.models import HRPNSettings
 from napari_hrpn.training import recipe_settings
-from napari_hrpn.training.devices import ProcessGroup
-from napari_hrpn.training.learners.learner import DeviceBatch, Learner
+from napari_hrpn.training.data.patch_loader import Batch
+from napari_hrpn.training.learners.learner import Learner, ProcessGroup
 
 SETTINGS = recipe_settings(branches=1, patch_px=32, batch=4, averaging=0.0)
 
@@ -19,11 +19,11 @@ def patches(count, seed=0):
     random = np.random.default_rng(seed)
     inputs, target = (random.random((count, c, 32, 32)).astype(np.float32) for c in (2, 1))
     valid = random.random((count, 1, 32, 32)) < 0.7
-    return DeviceBatch(torch.from_numpy(inputs), torch.from_numpy(target), torch.from_numpy(valid))
+    return Batch(torch.from_numpy(inputs), torch.from_numpy(target), torch.from_numpy(valid))
 
 
 def halves(batch):
-    return [DeviceBatch(batch.inputs[i], batch.target[i], batch.valid[i]) for i in (slice(0, 3), slice(3, None))]
+    return [Batch(batch.inputs[i], batch.target[i], batch.valid[i]) for i in (slice(0, 3), slice(3, None))]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_the_loss_is_the_mean_squared_error_without_padding(linear):
 
 def test_nothing_is_learnt_from_what_is_not_valid():
     batch = patches(2)
-    other = DeviceBatch(batch.inputs, torch.where(batch.valid, batch.target, 9.0), batch.valid)
+    other = Batch(batch.inputs, torch.where(batch.valid, batch.target, 9.0), batch.valid)
     learners = [Learner(SETTINGS), Learner(SETTINGS)]
     for learner, seen in zip(learners, (batch, other), strict=True):
         torch.manual_seed(1)
@@ -99,7 +99,7 @@ def test_it_learns():
     settings = replace(SETTINGS, averaging=0.0)
     learner, batch = Learner(settings), patches(4)
     smooth = torch.nn.functional.avg_pool2d(batch.inputs[:, :1], 9, 1, 4)
-    batch = DeviceBatch(batch.inputs, smooth * 4 - 2, torch.ones_like(batch.valid))
+    batch = Batch(batch.inputs, smooth * 4 - 2, torch.ones_like(batch.valid))
     losses = [learner.step([batch], 3e-3) for _ in range(30)]
     assert losses[-1] < 0.5 * losses[0]
 

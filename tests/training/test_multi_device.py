@@ -24,7 +24,8 @@ from napari_hrpn.training import (
     recipe_settings,
     train_model,
 )
-from napari_hrpn.training.devices import SINGLE, most_devices, training_devices
+from napari_hrpn.training.learners.learner import SINGLE
+from napari_hrpn.training.multi_device import most_devices, training_devices
 from napari_hrpn.training.session import gather_material
 
 # the slides are tiny, and said to be
@@ -40,7 +41,8 @@ from safetensors.torch import save_file
 from napari_hrpn.models import GANDASettings
 from napari_hrpn.training import recipe_settings
 from napari_hrpn.training.learners.ganda import GANDALearner
-from napari_hrpn.training.learners.learner import DeviceBatch, Learner
+from napari_hrpn.training.data.patch_loader import Batch
+from napari_hrpn.training.learners.learner import Learner
 
 ARCHITECTURE = GANDASettings(channels=(4, 6, 8), discriminator_channels=(4, 6), patch_px=64)
 
@@ -67,7 +69,7 @@ def learnt(team, *, normalised):
             share = torch.linspace(1, 0.2, patches)[:, None, None, None]
             valid = torch.rand(patches, 1, 64, 64, generator=random) < share
             own = slice(team.rank, None, team.size)
-            pieces = [DeviceBatch(inputs[own], target[own], valid[own])] if len(inputs[own]) else []
+            pieces = [Batch(inputs[own], target[own], valid[own])] if len(inputs[own]) else []
             # at so small a rate nothing changes before the gradients of the second step
             error = learner.step(pieces, 1e-3 if normalised else 1e-12)
             found[f"{name}.error{step}"] = torch.tensor(error, dtype=torch.float64)
@@ -176,7 +178,7 @@ def assert_same_run(one, other):
     for name, tensor in RunFolder(one).tensors().items():
         assert torch.equal(tensor, RunFolder(other).tensors()[name]), name
     assert load_checkpoint(RunFolder(one).checkpoint).digest == load_checkpoint(RunFolder(other).checkpoint).digest
-    losses = [[(r.epoch, r.train_loss, r.validation_loss) for r in RunFolder(f).history()] for f in (one, other)]
+    losses = [[(r.epoch, r.train_loss, r.validation_loss) for r in RunFolder(f).state().history] for f in (one, other)]
     assert losses[0] == losses[1]
 
 
@@ -248,7 +250,9 @@ def test_as_many_are_offered_as_there_are(first, most, monkeypatch):
     ],
 )
 def test_devices_are_counted_from_the_one_that_is_named(quick, device, wanted, found, monkeypatch):
-    monkeypatch.setattr("napari_hrpn.training.devices.choose_device", lambda name: type("Device", (), {"name": name}))
+    monkeypatch.setattr(
+        "napari_hrpn.training.multi_device.choose_device", lambda name: type("Device", (), {"name": name})
+    )
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
     settings = replace(quick, device=device, devices=wanted)
     if isinstance(found, tuple):

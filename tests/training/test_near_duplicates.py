@@ -8,9 +8,8 @@ from scipy import ndimage
 
 from napari_hrpn.phantom import phantom_slide
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels, open_slide
-from napari_hrpn.training.entries import SlideEntry, TrainingSlide
-from napari_hrpn.training.near_duplicates import near_copies
-from napari_hrpn.training.splits import Split, split_slides
+from napari_hrpn.training.entries import SlideEntry, Split, TrainingSlide, split_slides
+from napari_hrpn.training.pixel_checks import near_copies
 
 
 def tissue(seed: int, shape: tuple[int, int] = (700, 900)) -> np.ndarray:

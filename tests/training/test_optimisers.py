@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load, save
 
 from napari_hrpn.training import recipe_settings
-from napari_hrpn.training.learners.optimisers import load_optimiser, make_optimiser, optimiser_tensors
+from napari_hrpn.training.learners.learner import _load_optimiser, _optimiser_tensors, make_optimiser
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -20,9 +20,9 @@ def test_a_state_from_a_file_goes_on_with_the_same_steps(kind, memory_format):
         optimiser = make_optimiser(settings, layer.parameters())
         for step in range(4):
             if step == interruption:
-                kept = {name: tensor.contiguous() for name, tensor in optimiser_tensors(optimiser).items()}
+                kept = {name: tensor.contiguous() for name, tensor in _optimiser_tensors(optimiser).items()}
                 optimiser = make_optimiser(settings, layer.parameters())
-                load_optimiser(optimiser, load(save(kept)))
+                _load_optimiser(optimiser, load(save(kept)))
             optimiser.zero_grad()
             inputs = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(step))
             layer(inputs.contiguous(memory_format=memory_format)).square().mean().backward()

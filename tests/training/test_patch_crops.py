@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 
 from napari_hrpn.slides import RegionMask
-from napari_hrpn.training.data.patch_sampler import BLANK, CACHED, LEFT_OUT, _CropPositions
+from napari_hrpn.training.data.patch_grid import BLANK, NOT_CUT
+from napari_hrpn.training.data.patch_sampler import _CropPositions
 from support.training_slides import region
 
+CACHED = 0
 SHAPE, CELL_PX, CROP_PX = (150, 190), 64, 32
 
 
 def some_states(seed=0):
     random = np.random.default_rng(seed)
-    return random.choice([LEFT_OUT, BLANK, CACHED], size=(3, 3), p=[0.15, 0.15, 0.7]).astype(np.int8)
+    return random.choice([NOT_CUT, BLANK, CACHED], size=(3, 3), p=[0.15, 0.15, 0.7]).astype(np.int8)
 
 
 def some_regions():
@@ -31,7 +33,7 @@ def by_hand(states, regions, minimum):
         (y, x)
         for y in range(height - CROP_PX + 1)
         for x in range(width - CROP_PX + 1)
-        if pixels[y : y + CROP_PX, x : x + CROP_PX].min() > LEFT_OUT
+        if pixels[y : y + CROP_PX, x : x + CROP_PX].min() > NOT_CUT
         and pixels[y : y + CROP_PX, x : x + CROP_PX].max() == CACHED
         and inside[y : y + CROP_PX, x : x + CROP_PX].mean() >= minimum
     }
@@ -55,7 +57,7 @@ def test_regions_without_a_position_are_known_from_the_start():
         SHAPE, np.full((3, 3), CACHED, np.int8), CELL_PX, region(SHAPE, (5, 20, 5, 20)), CROP_PX, 0.5
     )
     assert small.known is None
-    left_out = np.full((3, 3), LEFT_OUT, np.int8)
+    left_out = np.full((3, 3), NOT_CUT, np.int8)
     assert _CropPositions(SHAPE, left_out, CELL_PX, None, CROP_PX, 0.5).known is None
     blank = np.full((3, 3), BLANK, np.int8)
     assert _CropPositions(SHAPE, blank, CELL_PX, None, CROP_PX, 0.5).known is None

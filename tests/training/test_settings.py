@@ -5,7 +5,7 @@ import math
 import pytest
 
 from napari_hrpn.training import TrainingError, TrainingSettings, recipe_settings
-from napari_hrpn.training.learners.optimisers import learning_rate
+from napari_hrpn.training.learners.learner import learning_rate
 
 
 def test_the_paper_recipe_is_as_published():

@@ -8,8 +8,7 @@ import pytest
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.slides import RegionMask, Slide, open_slide
-from napari_hrpn.training.entries import Part, SlideEntry, TrainingSlide
-from napari_hrpn.training.splits import Split, split_slides
+from napari_hrpn.training.entries import Part, SlideEntry, Split, TrainingSlide, split_slides
 
 
 def made_up(

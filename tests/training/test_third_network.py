@@ -15,8 +15,8 @@ from napari_hrpn.models.architectures import built
 from napari_hrpn.settings.networks import NETWORKS, Network
 from napari_hrpn.slides import open_slide
 from napari_hrpn.training import TrainingError, TrainingSettings, recipe_settings
+from napari_hrpn.training.data.patch_loader import Batch
 from napari_hrpn.training.learners import make_learner
-from napari_hrpn.training.learners.learner import DeviceBatch
 from support.predictions import make_slide
 
 
@@ -62,7 +62,7 @@ def plain(monkeypatch):
 def test_it_learns_is_kept_and_predicts(plain, tmp_path):
     learner = make_learner(plain, "cpu")
     before = [weight.detach().clone() for weight in learner.network.parameters()]
-    batch = DeviceBatch(torch.rand(2, 2, 32, 32), torch.rand(2, 1, 32, 32), torch.ones(2, 1, 32, 32, dtype=torch.bool))
+    batch = Batch(torch.rand(2, 2, 32, 32), torch.rand(2, 1, 32, 32), torch.ones(2, 1, 32, 32, dtype=torch.bool))
     assert learner.step([batch], 1e-2) > 0
     assert not any(torch.equal(*pair) for pair in zip(before, learner.network.parameters(), strict=True))
 

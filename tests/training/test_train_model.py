@@ -64,7 +64,7 @@ def assert_same_run(one, other):
         np.testing.assert_array_equal(array, state(other)[name], err_msg=name)
     for name, tensor in weights(one).items():
         assert torch.equal(tensor, weights(other)[name]), name
-    losses = [[(r.epoch, r.train_loss, r.validation_loss) for r in RunFolder(f).history()] for f in (one, other)]
+    losses = [[(r.epoch, r.train_loss, r.validation_loss) for r in RunFolder(f).state().history] for f in (one, other)]
     assert losses[0] == losses[1]
 
 
@@ -145,7 +145,7 @@ def test_stopped_and_continued_equals_uninterrupted(whole, entries, quick, tmp_p
     stop, folder = threading.Event(), tmp_path / "run"
     _, result = finish(stopping(train_model(entries, folder, quick, stop=stop), stop, after))
     assert not result.complete
-    assert not RunFolder(folder).complete
+    assert not RunFolder(folder).state().complete
     _, result = finish(train_model(entries, folder, quick))
     assert result.complete
     assert_same_run(whole[0], folder)
@@ -171,7 +171,7 @@ def test_after_kill_9_the_continued_training_is_identical_to_the_bit(whole, tumo
                 break
         process.stdout.readline()
         process.send_signal(signal.SIGKILL)
-    assert len(RunFolder(tmp_path / "run").history()) == 1
+    assert len(RunFolder(tmp_path / "run").state().history) == 1
     finish(train_model(entries, tmp_path / "run", quick))
     assert_same_run(whole[0], tmp_path / "run")
 

@@ -74,7 +74,7 @@ def train(
     tumours = _by_slide(slides, _pairs(tumour, "--tumour", "NAME=ID"))
     with stop_on_signals(f"Stopped; everything is kept: {GO_ON}") as stop:
         from napari_hrpn.training import SlideEntry, train_model
-        from napari_hrpn.training.devices import training_devices
+        from napari_hrpn.training.multi_device import training_devices
 
         training_devices(settings)
         drawn = _regions_by_slide(slides, regions)

@@ -110,6 +110,17 @@ class BackgroundRun(QObject):
             self.finished.emit()
 
 
+def begin(
+    work: Work, take: Callable[[Any], None], fail: Callable[[BaseException], None], *, is_polite: bool = True
+) -> BackgroundRun:
+    """Start work; `take` is called in the GUI thread with its result, or `fail` with what went wrong."""
+    run = BackgroundRun(work, is_polite=is_polite)
+    run.returned.connect(take)
+    run.failed.connect(fail)
+    run.start()
+    return run
+
+
 class NewestTask(QObject):
     """One task at a time in another thread: a new one takes the place of the one before."""
 

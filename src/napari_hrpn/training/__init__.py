@@ -5,7 +5,7 @@ from napari_hrpn.settings import TrainingSettings, recipe_settings
 from napari_hrpn.training.checks import Checked, check_training
 from napari_hrpn.training.data.patch_cutting import cut_patches, patch_cache_bytes
 from napari_hrpn.training.data.patch_sampler import count_patches
-from napari_hrpn.training.entries import SlideEntry, TrainingSlide, open_entry
+from napari_hrpn.training.entries import SlideEntry, Split, TrainingSlide, open_entry, split_slides
 from napari_hrpn.training.estimate import Estimate, estimate
 from napari_hrpn.training.reports import (
     CutReport,
@@ -16,7 +16,6 @@ from napari_hrpn.training.reports import (
     TrainingResult,
 )
 from napari_hrpn.training.run_folder import RunFolder, RunRequest
-from napari_hrpn.training.splits import Split, split_slides
 from napari_hrpn.training.train_model import train_model
 
 __all__ = [

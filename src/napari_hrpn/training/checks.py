@@ -7,23 +7,22 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.slides import local_path
 from napari_hrpn.training.data.patch_cutting import patch_cache_bytes
 from napari_hrpn.training.data.patch_sampler import count_patches
-from napari_hrpn.training.entries import open_entry
-from napari_hrpn.training.near_duplicates import near_copies
-from napari_hrpn.training.pixel_checks import check_pixels, swapped_channels
+from napari_hrpn.training.entries import open_entry, split_slides
+from napari_hrpn.training.pixel_checks import check_pixels, near_copies, swapped_channels
 from napari_hrpn.training.run_folder import RunFolder
-from napari_hrpn.training.splits import split_slides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_hrpn.settings import TrainingSettings
-    from napari_hrpn.training.entries import SlideEntry, TrainingSlide
-    from napari_hrpn.training.splits import Split
+    from napari_hrpn.training.entries import SlideEntry, Split, TrainingSlide
 
 _SMALLEST_SIDE_PX = 64
 _PIXEL_SIZE_TOLERANCE = 0.05
@@ -31,8 +30,6 @@ _FEW_PIXELS = 1_000_000
 """Fewer to learn from, and a network of two million weights may learn them by heart."""
 _CHECKPOINT_BYTES = 150_000_000
 """Weights, averages and the optimiser's state of either network, each beside the file that it replaces."""
-OF_A_RUN = {"patches", "regions"}
-OF_THE_SYSTEM = {"Thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +113,9 @@ def check_training(
 def _check_run_folder(folder: Path) -> None:
     """Refuse a folder that cannot hold a run, or holds something else."""
     _check_writable(folder, "the run")
-    if not folder.is_dir() or RunFolder(folder).request() is not None:
-        return
-    names = (path.name for path in sorted(folder.iterdir()))
-    foreign = [name for name in names if not name.startswith(".") and name not in OF_A_RUN | OF_THE_SYSTEM]
-    if foreign:
-        msg = f"{folder} holds {foreign[0]} but no training; choose a new or an empty folder for the run."
+    run = RunFolder(folder)
+    if run.request() is None and (foreign := run.foreign_file()):
+        msg = f"{folder} holds {foreign} but no training; choose a new or an empty folder for the run."
         raise TrainingError(msg)
 
 
@@ -214,9 +208,7 @@ def _check_alike(slides: Sequence[TrainingSlide]) -> None:
 
 
 def _same_size(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
-    if one is None or other is None:
-        return True
-    return all(abs(b / a - 1) <= _PIXEL_SIZE_TOLERANCE for a, b in zip(one, other, strict=True))
+    return one is None or other is None or np.allclose(other, one, rtol=_PIXEL_SIZE_TOLERANCE, atol=0)
 
 
 def _no_patch(part: Sequence[TrainingSlide], purpose: str, settings: TrainingSettings) -> TrainingError:

@@ -16,9 +16,8 @@ import torch
 
 from napari_hrpn.inference import choose_device
 from napari_hrpn.inference.cpu.heap import free_memory
-from napari_hrpn.training.data.patch_loader import AHEAD
+from napari_hrpn.training.data.patch_loader import AHEAD, Batch
 from napari_hrpn.training.learners import make_learner
-from napari_hrpn.training.learners.learner import DeviceBatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,15 +69,6 @@ class Estimate:
     memory_bytes: int
 
 
-@dataclass(frozen=True)
-class _Cost:
-    """Of a step: seconds and bytes per pixel of its batch, and bytes that the network and its optimiser hold."""
-
-    seconds_per_px: float
-    bytes_per_px: float
-    held_bytes: int
-
-
 def estimate(settings: TrainingSettings, steps_per_epoch: int, device: str, *, validation_patches: int = 0) -> Estimate:
     """Tell how long a training will take and how much memory, before it starts.
 
@@ -108,24 +98,25 @@ def estimate(settings: TrainingSettings, steps_per_epoch: int, device: str, *, v
     name = choose_device(device).name
     # what changes neither the work nor the memory of a step shall not be measured again
     alike = replace(settings, epochs=1, steps_per_epoch=None, max_minutes=None, device="auto", seed=0, devices=1)
-    cost = _measured(alike, name)
+    seconds_per_px, bytes_per_px, held_bytes = _measured(alike, name)
     patch_px2 = settings.patch_px**2
     # processes on a CPU share its cores and its memory, GPUs have their own
     sharing, holding = (1, settings.devices) if name == "cpu" else (settings.devices, 1)
     batch = -(-settings.batch // sharing)
     patches = steps_per_epoch * batch + _JUDGING_SHARE * validation_patches / sharing
-    seconds = settings.epochs * patches * patch_px2 * cost.seconds_per_px
+    seconds = settings.epochs * patches * patch_px2 * seconds_per_px
     limit = float("inf") if settings.max_minutes is None else 60 * settings.max_minutes
-    kept_bytes = cost.bytes_per_px * batch * patch_px2
-    memory = cost.held_bytes + _PEAK_OVER_KEPT * kept_bytes
+    kept_bytes = bytes_per_px * batch * patch_px2
+    memory = held_bytes + _PEAK_OVER_KEPT * kept_bytes
     if name == "cpu":
         ahead_bytes = _BATCHES_AHEAD * batch * patch_px2 * (4 * len(settings.channels) + 5)
-        memory = holding * (2 * cost.held_bytes + _CPU_BYTES) + _GROWTH_OVER_KEPT * kept_bytes + ahead_bytes
+        memory = holding * (2 * held_bytes + _CPU_BYTES) + _GROWTH_OVER_KEPT * kept_bytes + ahead_bytes
     return Estimate(min(seconds, limit), int(memory))
 
 
 @lru_cache(maxsize=64)
-def _measured(settings: TrainingSettings, device: str) -> _Cost:
+def _measured(settings: TrainingSettings, device: str) -> tuple[float, float, int]:
+    """Seconds and bytes per pixel of a batch, and bytes that the network and its optimiser hold."""
     on_gpu = device != "cpu"
     side = settings.patch_px if on_gpu else min(settings.patch_px, _CPU_PX)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
@@ -141,7 +132,7 @@ def _measured(settings: TrainingSettings, device: str) -> _Cost:
             seconds = min(seconds, _seconds(learner, batch, device))
     del learner, batch
     free_memory(device)
-    return _Cost(seconds / (patches * side**2), bytes_per_px, held)
+    return seconds / (patches * side**2), bytes_per_px, held
 
 
 def _patches_to_time(settings: TrainingSettings, device: str, bytes_per_patch: float) -> int:
@@ -149,13 +140,13 @@ def _patches_to_time(settings: TrainingSettings, device: str, bytes_per_patch: f
     return max(_PATCHES, min(settings.batch, int(fits)))
 
 
-def _batch(settings: TrainingSettings, patches: int, side: int, device: str) -> DeviceBatch:
+def _batch(settings: TrainingSettings, patches: int, side: int, device: str) -> Batch[Tensor]:
     shape = (patches, len(settings.channels), side, side)
     target = torch.rand((patches, 1, side, side), device=device)
-    return DeviceBatch(torch.rand(shape, device=device), target, torch.ones_like(target, dtype=torch.bool))
+    return Batch(torch.rand(shape, device=device), target, torch.ones_like(target, dtype=torch.bool))
 
 
-def _bytes_kept(learner: Learner, batch: DeviceBatch) -> int:
+def _bytes_kept(learner: Learner, batch: Batch[Tensor]) -> int:
     """Memory that a forward pass keeps for the backward pass, weights and their half-precision copies left out."""
     kept: dict[int, int] = {}
     weights = {tensor.shape for tensor in learner.tensors().values()}
@@ -171,7 +162,7 @@ def _bytes_kept(learner: Learner, batch: DeviceBatch) -> int:
     return sum(kept.values())
 
 
-def _seconds(learner: Learner, batch: DeviceBatch, device: str) -> float:
+def _seconds(learner: Learner, batch: Batch[Tensor], device: str) -> float:
     started, processor = time.perf_counter(), time.process_time()
     learner.step([batch], 1e-9)
     if device.startswith("cuda"):

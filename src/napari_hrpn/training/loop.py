@@ -19,28 +19,25 @@ import torch
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory, keep_freed_memory, thread_on_main_heap
 from napari_hrpn.models import save_checkpoint
-from napari_hrpn.training.data.patch_loader import PatchFeed
-from napari_hrpn.training.devices import SINGLE
+from napari_hrpn.training.data.patch_loader import Batch, PatchFeed
 from napari_hrpn.training.estimate import forget_peak_memory, peak_memory_bytes
 from napari_hrpn.training.learners import make_learner
-from napari_hrpn.training.learners.learner import DeviceBatch
-from napari_hrpn.training.learners.optimisers import learning_rate
+from napari_hrpn.training.learners.learner import SINGLE, learning_rate
 from napari_hrpn.training.reports import EpochRecord, EpochReport, StepReport
 from napari_hrpn.training.run_folder import RunFolder
-from napari_hrpn.training.session import trained_checkpoint
-from napari_hrpn.training.validation import Validation
+from napari_hrpn.training.session import Validation, trained_checkpoint
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import ThreadPoolExecutor
 
-    from napari_hrpn.training.data.patch_loader import Batch
-    from napari_hrpn.training.devices import ProcessGroup
+    from napari_hrpn.training.data.patch_loader import Arrays
+    from napari_hrpn.training.entries import Split
+    from napari_hrpn.training.learners.learner import ProcessGroup
     from napari_hrpn.training.reports import TrainingResult
     from napari_hrpn.training.run_folder import RunState
     from napari_hrpn.training.session import Material
-    from napari_hrpn.training.splits import Split
 
 _Result = TypeVar("_Result")
 
@@ -131,19 +128,19 @@ class TrainingLoop:
         return (yield from self._validated(state))
 
     def _validated(self, state: RunState) -> Generator[EpochReport, None, RunState]:
-        sums, preview = self._computed(self._validation.judge, self._learner.evaluated())
+        found, preview = self._computed(self._validation.judge, self._learner.evaluated())
         baseline = self._validation.baseline
         record = EpochRecord(
             epoch=state.epoch + 1,
             train_loss=state.error_sum / max(1, state.step),
-            validation_loss=sums.error / max(1, sums.n) * self._grey2,
+            validation_loss=found.mean_squared_error * self._grey2,
             learning_rate=self._learning_rate(state),
             seconds=self._seconds(),
             patches_per_second=self._patches_per_second(state),
             waiting_share=state.waiting_seconds / max(1e-9, state.epoch_seconds),
             peak_memory_bytes=peak_memory_bytes(self._device),
-            validation_r=sums.r,
-            validation_r2=sums.r2,
+            validation_r=found.r,
+            validation_r2=found.r2,
             baseline_r=baseline.r,
             baseline_r2=baseline.r2,
         )
@@ -170,7 +167,7 @@ class TrainingLoop:
         yield EpochReport(record, self._settings.epochs, state.best_epoch, self._seconds_left(state), preview)
         return state
 
-    def _step(self, state: RunState, batch: Batch, rate: float) -> float:
+    def _step(self, state: RunState, batch: Arrays, rate: float) -> float:
         """Learn from a batch, in as many pieces as memory asks for."""
         patches = len(batch.inputs)
         # each device drops other features, the first as if it were alone
@@ -198,13 +195,13 @@ class TrainingLoop:
             f"{where}; begin anew with a smaller batch or smaller patches."
         )
 
-    def _in_pieces(self, batch: Batch) -> list[DeviceBatch]:
+    def _in_pieces(self, batch: Arrays) -> list[Batch[torch.Tensor]]:
         if not len(batch.inputs):
             # a small last batch has none for this device
             return []
         pieces = min(self._pieces, len(batch.inputs))
         split = zip(*(np.array_split(part, pieces) for part in (batch.inputs, batch.target, batch.valid)), strict=True)
-        return [DeviceBatch(*_on_device(parts, self._device)) for parts in split]
+        return [Batch(*_on_device(parts, self._device)) for parts in split]
 
     def _step_report(self, state: RunState, loss: float, rate: float) -> StepReport:
         return StepReport(
@@ -213,6 +210,7 @@ class TrainingLoop:
             step=state.step,
             steps=self._feed.steps,
             loss=loss,
+            mean_loss=state.error_sum / state.step,
             learning_rate=rate,
             patches_per_second=self._patches_per_second(state),
             seconds=state.seconds,

@@ -7,6 +7,7 @@ of whoever watches. All end with this process, whatever ends it.
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import logging
 import multiprocessing
 import os
@@ -24,12 +25,11 @@ from torch import distributed
 
 from napari_hrpn.core import drive
 from napari_hrpn.core.errors import TrainingError
-from napari_hrpn.training.devices import ProcessGroup
-from napari_hrpn.training.entries import open_entry
-from napari_hrpn.training.learners.optimisers import fill, flattened
+from napari_hrpn.inference import choose_device
+from napari_hrpn.training.entries import open_entry, split_slides
+from napari_hrpn.training.learners.learner import ProcessGroup, fill, flattened
 from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.reports import TrainingResult
-from napari_hrpn.training.splits import split_slides
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -38,12 +38,45 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.reports import EpochReport, StepReport
     from napari_hrpn.training.session import Material
 
+_PACKAGE = "lightning_fabric"
 _SECONDS_TO_DIE = 1.0
 _LONGEST_WAIT = timedelta(days=7)
 """Whoever watches the reports may take their time; a device that died is noticed by the parent process."""
+
+
+def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
+    """Find the devices that settings ask for; a sentence where they are not there."""
+    first, wanted = choose_device(settings.device).name, settings.devices
+    if wanted == 1:
+        return (first,)
+    kind, _, index = first.partition(":")
+    if wanted > (there := _count_from(first)):
+        what = {"cpu": "processors", "cuda": f"of them from {first} on"}.get(kind, f"{first} device")
+        msg = f"the training asks for {wanted} devices, but there are {there} {what}; take fewer, or another device."
+        raise TrainingError(msg)
+    if importlib.util.find_spec(_PACKAGE) is None:
+        msg = (
+            f"the training asks for {wanted} devices, which needs lightning-fabric, and that is not installed; run "
+            'pip install "napari-hrpn[multi-gpu]", or train on one device.'
+        )
+        raise TrainingError(msg)
+    return tuple(first if kind == "cpu" else f"{kind}:{int(index or 0) + number}" for number in range(wanted))
+
+
+def most_devices(first: str) -> int:
+    """How many devices can train together."""
+    return 1 if importlib.util.find_spec(_PACKAGE) is None else max(1, _count_from(first))
+
+
+def _count_from(first: str) -> int:
+    kind, _, index = first.partition(":")
+    if kind == "cpu":
+        return os.cpu_count() or 1
+    return torch.cuda.device_count() - int(index or 0) if kind == "cuda" else 1
 
 
 def train_together(

@@ -44,6 +44,8 @@ class StepReport:
         Within the epoch, counted from 1.
     loss : float
         Mean squared error of this batch, in squared grey levels of the target.
+    mean_loss : float
+        The same over this epoch so far.
     learning_rate : float
         Of this step.
     patches_per_second : float
@@ -57,6 +59,7 @@ class StepReport:
     step: int
     steps: int
     loss: float
+    mean_loss: float
     learning_rate: float
     patches_per_second: float
     seconds: float

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _FORMAT = "napari-hrpn training 1"
 # these may change from one run to the next: they do not decide what a step does
 _FREE = ("epochs", "max_minutes", "device")
+_HARMLESS = {"patches", "regions", "Thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,16 @@ class RunFolder:
         self._request, self._history = self.path / "run.json", self.path / "history.csv"
         self._state = self.path / "state.safetensors"
 
-    @property
-    def is_run(self) -> bool:
-        """Whether a run was begun here."""
-        return self._request.is_file()
+    def foreign_file(self) -> str | None:
+        """Name of something in the folder that is of no run; None where there is nothing.
 
-    @property
-    def complete(self) -> bool:
-        """Whether the run came to its end."""
-        return self.state().complete
+        Returns
+        -------
+        str or None
+            The first by name.
+        """
+        names = sorted(path.name for path in self.path.iterdir()) if self.path.exists() else []
+        return next((name for name in names if not name.startswith(".") and name not in _HARMLESS), None)
 
     def request(self) -> RunRequest | None:
         """What was asked for here; None where nothing was.
@@ -125,7 +127,7 @@ class RunFolder:
         TrainingError
             In one sentence, when the file is damaged or of something else.
         """
-        if not self.is_run:
+        if not self._request.is_file():
             return None
         try:
             return read_record(_Saved, json.loads(self._request.read_text(encoding="utf-8-sig"))).request()
@@ -248,16 +250,6 @@ class RunFolder:
                 "or train in another folder."
             )
             raise TrainingError(msg)
-
-    def history(self) -> tuple[EpochRecord, ...]:
-        """Records of the finished epochs.
-
-        Returns
-        -------
-        tuple of EpochRecord
-            First epoch first.
-        """
-        return self.state().history
 
     def result(self, state: RunState | None = None) -> TrainingResult:
         """What the run has left so far.

@@ -12,8 +12,8 @@ from napari_hrpn.core.errors import TrainingWarning
 from napari_hrpn.inference.cpu.heap import free_memory
 from napari_hrpn.training.checks import check_training
 from napari_hrpn.training.data.patch_cutting import cut_patches
-from napari_hrpn.training.devices import training_devices
 from napari_hrpn.training.loop import TrainingLoop
+from napari_hrpn.training.multi_device import train_together, training_devices
 from napari_hrpn.training.run_folder import RunFolder, RunRequest
 from napari_hrpn.training.session import gather_material
 
@@ -92,8 +92,6 @@ def train_model(
                 opened.enter_context(cache_of_slide)
             material = gather_material(request, run.path, checked.split, caches)
             if len(devices) > 1:
-                from napari_hrpn.training.multi_device import train_together
-
                 return (yield from train_together(material, devices, stop))
             opened.callback(free_memory, devices[0])
             return (yield from TrainingLoop(material, checked.split, devices[0], stop).run())

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QApplication
 from napari_hrpn.core import Box
 from napari_hrpn.inference import PredictionError, PredictionSettings
 from napari_hrpn.plugin.parts.messages import ON_DARK, PROBLEM
-from napari_hrpn.plugin.predict.settings_form import IN_SHAPES, IN_VIEW
+from napari_hrpn.plugin.predict.job import IN_SHAPES, IN_VIEW
 from napari_hrpn.plugin.predict.widget import PredictWidget
 from napari_hrpn.plugin.viewer import slide_of
 from napari_hrpn.slides import open_slide

@@ -8,7 +8,7 @@ from napari.utils.colormaps.standardize_color import transform_color
 from napari_hrpn.core import Box, TileGrid
 from napari_hrpn.inference import PredictionError
 from napari_hrpn.models import IntensityScaling
-from napari_hrpn.plugin.predict.settings_form import IN_SHAPES
+from napari_hrpn.plugin.predict.job import IN_SHAPES
 from napari_hrpn.plugin.viewer import (
     hatch_of,
     imaged_slides_in,

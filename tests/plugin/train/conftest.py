@@ -75,7 +75,7 @@ class FakeTraining:
             state = replace(state, step=state.step + 1)
             loss = 900.0 / (state.epoch + 1) + state.step
             yield StepReport(
-                state.epoch + 1, settings.epochs, state.step, STEPS, loss, 1e-3, 12.5, 60.0 * state.epoch, 200.0
+                state.epoch + 1, settings.epochs, state.step, STEPS, loss, loss, 1e-3, 12.5, 60.0 * state.epoch, 200.0
             )
             if state.step == STEPS:
                 record = self.record(state.epoch + 1)

@@ -5,25 +5,18 @@ from dataclasses import replace
 import pytest
 
 from napari_hrpn.inference import Device
-from napari_hrpn.plugin.train.run import TrainingReadiness
-from napari_hrpn.plugin.train.settings_form import TrainingForm
-from napari_hrpn.settings.networks import NETWORKS
+from napari_hrpn.plugin.train.setup import TrainingForm
 from napari_hrpn.training import TrainingError, TrainingSettings, recipe_settings
 
 DEVICES = (Device("cuda:0", "Fast GPU", 7 * 10**9, 8 * 10**9), Device("cpu", "CPU, 2 threads", 3 * 10**9, 4 * 10**9))
-NAMES = [(network.name, recipe) for network in NETWORKS.values() for recipe in network.recipes]
+NAMES = [(model, recipe) for model in ("hrpn", "ganda") for recipe in ("fast", "paper")]
 
 
 @pytest.fixture
-def readiness():
-    return TrainingReadiness(DEVICES)
-
-
-@pytest.fixture
-def form(qtbot, readiness):
+def form(qtbot):
     form = TrainingForm()
     qtbot.addWidget(form.native)
-    form.set_ready(readiness)
+    form.set_ready(DEVICES)
     return form
 
 
@@ -122,32 +115,32 @@ def test_branches_are_of_hrpn_alone(form):
     assert not form.fields["upsampling"].enabled
 
 
-def test_devices_are_offered_with_their_memory(form, readiness):
+def test_devices_are_offered_with_their_memory(form):
     box = form.fields["device"].native
     titles = [box.itemText(index) for index in range(box.count())]
     assert titles == ["Automatic: Fast GPU", "Fast GPU: 7.0 GB free", "CPU, 2 threads: 3.0 GB free"]
     form.fields["device"].value = "cpu"
     form.fields["epochs"].value = 3
-    form.set_ready(readiness)
+    form.set_ready(DEVICES)
     assert form.fields["device"].value == "cpu"
     assert form.fields["epochs"].value == 3
 
 
 @pytest.fixture
-def box_of_devices(form, readiness):
+def box_of_devices(form):
     """The field of the number of devices, where three GPUs or two processors can train together."""
-    form.set_ready(replace(readiness, most_devices={"cuda:0": 3, "cpu": 2}))
+    form.set_most_devices({"cuda:0": 3, "cpu": 2})
     return form.fields["devices"].native
 
 
-def test_several_devices_are_asked_for_where_there_are_several(form, readiness, box_of_devices):
+def test_several_devices_are_asked_for_where_there_are_several(form, box_of_devices):
     assert box_of_devices.maximum() == 3
     form.fields["device"].value = "cpu"
     box_of_devices.setValue(3)
     assert form.settings().devices == 2
     form.fields["recipe"].value = "paper"
     assert form.settings().devices == 2
-    form.set_ready(replace(readiness, most_devices={"cuda:0": 3, "cpu": 1}))
+    form.set_most_devices({"cuda:0": 3, "cpu": 1})
     assert form.settings().devices == 1
     assert not box_of_devices.isHidden()
     form.fold.expand(animate=False)

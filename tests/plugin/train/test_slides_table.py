@@ -8,10 +8,10 @@ import pytest
 import tifffile
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog
 
 from napari_hrpn.plugin.train.slide_cells import FIRST_ROLE, PART, REGIONS, SLIDE, TUMOUR
-from napari_hrpn.plugin.train.slide_row import EVERYWHERE, FROM_FILE
+from napari_hrpn.plugin.train.slide_rows import EVERYWHERE, FROM_FILE
 from napari_hrpn.plugin.train.slides_table import SlidesTable
 from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.slides import open_slide, read_geojson, write_ome_zarr
@@ -81,15 +81,24 @@ def add(table, qtbot):
 
 
 def texts(table, column):
-    return [table.cells.item(row, column).text() for row in range(table.cells.rowCount())]
+    return [cell(table, row, column).data() for row in range(len(table.rows))]
 
 
-def box(table, row, column):
-    return table.cells.cellWidget(row, column)
+def cell(table, row, column):
+    return table.model.index(row, column)
 
 
-def headers(table):
-    return [table.cells.horizontalHeaderItem(column).text() for column in range(table.cells.columnCount())]
+def choose(table, row, column, value):
+    table.model.setData(cell(table, row, column), value)
+
+
+def titles(table, row, column):
+    return [title for title, _ in table.model.choices(cell(table, row, column))]
+
+
+def headers(table, role=Qt.ItemDataRole.DisplayRole):
+    columns = range(table.model.columnCount())
+    return [table.model.headerData(column, Qt.Orientation.Horizontal, role) for column in columns]
 
 
 def drop(table, *paths):
@@ -114,16 +123,13 @@ def test_open_slides_become_rows_once(table, show, qtbot, write_slide, tmp_path)
     assert changes
     assert texts(table, SLIDE) == ["fov 1", "fov 2"]
     assert texts(table, TUMOUR) == ["fov 1", "fov 2"]
-    assert table.cells.item(0, SLIDE).toolTip().startswith(str(paths[0]))
+    assert cell(table, 0, SLIDE).data(Qt.ItemDataRole.ToolTipRole).startswith(str(paths[0]))
     assert headers(table) == ["Slide", "Tumour", "Part", "Regions", "Nuclei", "Vessels", "Probe", "Patches"]
-    assert [box(table, 1, column).currentText() for column in range(FIRST_ROLE, FIRST_ROLE + 3)] == [
-        "Hoechst",
-        "endomucin",
-        "QD",
-    ]
+    channels = [cell(table, 1, column).data() for column in range(FIRST_ROLE, FIRST_ROLE + 3)]
+    assert channels == ["Hoechst", "endomucin", "QD"]
     table.add_open_button.click()
     assert not table.is_reading
-    assert table.cells.rowCount() == 2
+    assert len(table.rows) == 2
     assert table.entries() == (
         SlideEntry(paths[0], roles=ALL_ROLES, series=0),
         SlideEntry(paths[1], roles={"nuclei": "Hoechst", "vessels": "endomucin", "probe": "QD"}, series=0),
@@ -153,7 +159,7 @@ def test_dropped_files_and_folders_become_rows_and_bad_ones_a_sentence(
     assert len(viewer.layers) == 0
     drop(table, stained_file)
     qtbot.waitUntil(lambda: not table.is_reading, timeout=WAIT_MS)
-    assert table.cells.rowCount() == 4
+    assert len(table.rows) == 4
     assert table.sentences[1:] == ["tumour 3 is in the table already."]
 
 
@@ -161,7 +167,7 @@ def test_files_are_chosen_in_a_dialog(table, qtbot, monkeypatch, write_slide):
     path = write_slide("fov.ome.tif")
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: ([str(path)], ""))
     table.add_files_button.click()
-    qtbot.waitUntil(lambda: table.has_rows, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(table.rows), timeout=WAIT_MS)
     assert texts(table, SLIDE) == ["fov"]
 
 
@@ -170,13 +176,13 @@ def test_layers_of_others_are_taken_from_their_file_or_refused(table, viewer, qt
     viewer.open(path, plugin="napari")
     viewer.add_image(np.zeros((20, 30)), name="loose")
     table.add_open_button.click()
-    qtbot.waitUntil(lambda: table.has_rows, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(table.rows), timeout=WAIT_MS)
     (sentence,) = table.sentences
     assert sentence.startswith("loose: not in a file")
     # their layer has the dimensions c, y, x and no pixel size, and regions lie on it all the same
     viewer.add_shapes([SQUARE], name="drawn")
-    qtbot.waitUntil(lambda: box(table, 0, REGIONS).count() == 3, timeout=WAIT_MS)
-    box(table, 0, REGIONS).setCurrentText("drawn")
+    qtbot.waitUntil(lambda: len(titles(table, 0, REGIONS)) == 3, timeout=WAIT_MS)
+    choose(table, 0, REGIONS, viewer.layers["drawn"])
     (drawn,) = table.drawn()
     (region,) = read_geojson(drawn.write(tmp_path / "regions"))
     np.testing.assert_allclose(region.rings[0][0], np.add(SQUARE, 0.5))
@@ -191,7 +197,9 @@ def test_rows_are_removed_by_button_and_by_key(table, add, qtbot, viewer, write_
     viewer.add_image(np.zeros((20, 30)))
     add(*(write_slide(f"fov {number}.ome.tif") for number in range(4)))
     assert not table.remove_button.isEnabled()
-    box(table, 1, PART).setFocus()
+    qtbot.mouseClick(
+        table.cells.viewport(), Qt.MouseButton.LeftButton, pos=table.cells.visualRect(cell(table, 1, SLIDE)).center()
+    )
     assert table.cells.selected_rows() == [1]
     table.remove_button.click()
     assert texts(table, SLIDE) == ["fov 0", "fov 2", "fov 3"]
@@ -201,8 +209,8 @@ def test_rows_are_removed_by_button_and_by_key(table, add, qtbot, viewer, write_
     assert texts(table, SLIDE) == ["fov 2", "fov 3"]
     assert len(viewer.layers) == 1
     table.clear()
-    assert not table.has_rows
-    assert table.cells.rowCount() == 0
+    assert not table.rows
+    assert len(table.rows) == 0
 
 
 def test_what_is_said_of_a_slide_is_in_its_entry_and_comes_back(table, add, qtbot, write_slide, tmp_path):
@@ -211,10 +219,10 @@ def test_what_is_said_of_a_slide_is_in_its_entry_and_comes_back(table, add, qtbo
     regions = tmp_path / "own.geojson"
     with pytest.raises(ValueError, match="mouse 2 has no channel chosen for the probe"):
         table.entries()
-    box(table, 1, FIRST_ROLE + 2).choose(2)
-    table.cells.item(1, TUMOUR).setText("mouse 1")
-    box(table, 1, PART).choose("test")
-    table._rows[1].choose_regions(regions)
+    choose(table, 1, FIRST_ROLE + 2, 2)
+    choose(table, 1, TUMOUR, "mouse 1")
+    choose(table, 1, PART, "test")
+    choose(table, 1, REGIONS, regions)
     entries = table.entries()
     # a name that two channels have says nothing
     roles = {"nuclei": "DAPI", "vessels": "CD31", "probe": 2}
@@ -223,11 +231,11 @@ def test_what_is_said_of_a_slide_is_in_its_entry_and_comes_back(table, add, qtbo
         SlideEntry(paths[1], tumour="mouse 1", part="test", roles=roles, regions=regions, series=0),
     )
     table.set_entries(entries)
-    assert not table.has_rows
+    assert not table.rows
     qtbot.waitUntil(lambda: not table.is_reading, timeout=WAIT_MS)
     assert table.entries() == entries
     assert texts(table, TUMOUR) == ["mouse 1", "mouse 1"]
-    assert box(table, 1, REGIONS).currentText() == "own.geojson"
+    assert cell(table, 1, REGIONS).data() == "own.geojson"
 
 
 def test_entries_that_say_less_come_back_as_they_were(table, qtbot, write_slide, tmp_path):
@@ -241,14 +249,14 @@ def test_entries_that_say_less_come_back_as_they_were(table, qtbot, write_slide,
     assert table.entries() == entries[:2]
     (sentence,) = table.sentences
     assert "gone.ome.tif" in sentence
-    box(table, 0, FIRST_ROLE).choose(1)
-    box(table, 0, FIRST_ROLE + 1).choose(0)
+    choose(table, 0, FIRST_ROLE, 1)
+    choose(table, 0, FIRST_ROLE + 1, 0)
     assert table.entries()[0] == replace(entries[0], roles={"nuclei": "CD31", "vessels": "DAPI"})
 
 
 def test_one_channel_for_two_roles_is_refused(table, add, write_slide, tmp_path):
     add(write_slide("fov.ome.tif"))
-    box(table, 0, FIRST_ROLE).choose(1)
+    choose(table, 0, FIRST_ROLE, 1)
     with pytest.raises(ValueError, match="fov has one channel for two of nuclei, vessels, probe"):
         table.entries()
 
@@ -256,8 +264,8 @@ def test_one_channel_for_two_roles_is_refused(table, add, write_slide, tmp_path)
 def test_columns_follow_the_roles_and_choices_stay(table, add, write_slide, tmp_path):
     path = write_slide("fov.ome.tif", ("DAPI", "CD31", "anti-FAP", "QD", "more"))
     add(path)
-    box(table, 0, FIRST_ROLE).choose(4)
-    box(table, 0, PART).choose("train")
+    choose(table, 0, FIRST_ROLE, 4)
+    choose(table, 0, PART, "train")
     table.set_roles(("nuclei", "vessels", "fap"), "probe")
     assert headers(table)[FIRST_ROLE:] == ["Nuclei", "Vessels", "Fap", "Probe", "Patches"]
     roles = {"nuclei": "more", "vessels": "CD31", "fap": "anti-FAP", "probe": "QD"}
@@ -272,15 +280,14 @@ def test_columns_follow_the_roles_and_choices_stay(table, add, write_slide, tmp_
 def test_regions_follow_the_layers(table, viewer, show, qtbot, write_slide, tmp_path):
     layers = show(write_slide("fov.ome.tif"))
     table.add_open_slides()
-    qtbot.waitUntil(lambda: table.has_rows, timeout=WAIT_MS)
-    regions_box = box(table, 0, REGIONS)
-    assert [regions_box.itemText(i) for i in range(regions_box.count())] == ["everywhere", "from file …"]
+    qtbot.waitUntil(lambda: bool(table.rows), timeout=WAIT_MS)
+    assert titles(table, 0, REGIONS) == ["everywhere", "from file …"]
     shapes = viewer.add_shapes([SQUARE], scale=layers[0].scale, units=layers[0].units, name="drawn")
-    qtbot.waitUntil(lambda: regions_box.count() == 3, timeout=WAIT_MS)
-    assert regions_box.currentText() == "everywhere"
-    regions_box.setCurrentText("drawn")
+    qtbot.waitUntil(lambda: len(titles(table, 0, REGIONS)) == 3, timeout=WAIT_MS)
+    assert texts(table, REGIONS) == ["everywhere"]
+    choose(table, 0, REGIONS, shapes)
     shapes.name = "renamed"
-    qtbot.waitUntil(lambda: regions_box.currentText() == "renamed", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: texts(table, REGIONS) == ["renamed"], timeout=WAIT_MS)
     (drawn,) = table.drawn()
     (region,) = drawn.annotations
     np.testing.assert_allclose(region.rings[0][0], np.add(SQUARE, 0.5))
@@ -303,48 +310,59 @@ def test_regions_follow_the_layers(table, viewer, show, qtbot, write_slide, tmp_
     viewer.layers.remove(shapes)
     qtbot.waitUntil(lambda: bool(table.sentences), timeout=WAIT_MS)
     assert table.sentences == ["The layer 'renamed' is gone: patches of fov come from everywhere."]
-    assert regions_box.value == EVERYWHERE
+    assert table.rows[0].regions == EVERYWHERE
     assert table.drawn() == (None,)
 
 
 def test_a_file_of_regions_is_chosen_in_a_dialog_that_can_be_left(table, add, monkeypatch, write_slide, tmp_path):
     add(write_slide("fov.ome.tif"))
-    regions_box = box(table, 0, REGIONS)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "qupath.geojson"), ""))
-    regions_box.choose(FROM_FILE)
-    assert regions_box.currentText() == "qupath.geojson"
+    choose(table, 0, REGIONS, FROM_FILE)
+    assert cell(table, 0, REGIONS).data() == "qupath.geojson"
     assert table.entries()[0].regions == Path(tmp_path / "qupath.geojson")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("", ""))
-    regions_box.choose(FROM_FILE)
-    assert regions_box.currentText() == "qupath.geojson"
-    regions_box.choose(EVERYWHERE)
-    regions_box.choose(FROM_FILE)
-    assert regions_box.value == EVERYWHERE
+    choose(table, 0, REGIONS, FROM_FILE)
+    assert cell(table, 0, REGIONS).data() == "qupath.geojson"
+    choose(table, 0, REGIONS, EVERYWHERE)
+    choose(table, 0, REGIONS, FROM_FILE)
+    assert table.rows[0].regions == EVERYWHERE
 
 
 def test_it_is_used_with_the_keyboard_and_told_by_tooltips(table, add, qtbot, write_slide, tmp_path):
     add(write_slide("fov.ome.tif"), write_slide("fov 2.ome.tif"))
     cells = table.cells
-    assert all(cells.horizontalHeaderItem(column).toolTip() for column in range(cells.columnCount()))
+    assert all(headers(table, Qt.ItemDataRole.ToolTipRole))
     cells.setFocus()
-    cells.setCurrentCell(1, TUMOUR)
+    cells.setCurrentIndex(cell(table, 1, TUMOUR))
     qtbot.keyClick(cells, Qt.Key.Key_F2)
     editor = QApplication.focusWidget()
     qtbot.keyClicks(editor, "mouse B")
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: texts(table, TUMOUR) == ["fov", "mouse B"], timeout=WAIT_MS)
     qtbot.keyClick(cells, Qt.Key.Key_Right)
-    assert (cells.currentRow(), cells.currentColumn()) == (1, PART)
+    assert cells.currentIndex() == cell(table, 1, PART)
     qtbot.keyClick(cells, Qt.Key.Key_F2)
-    part_box = box(table, 1, PART)
+    part_box = cells.findChild(QComboBox)
+    qtbot.waitUntil(part_box.view().isVisible, timeout=WAIT_MS)
     qtbot.keyClick(part_box.view(), Qt.Key.Key_Down)
     qtbot.keyClick(part_box.view(), Qt.Key.Key_Return)
-    assert part_box.value == "train"
     assert [entry.part for entry in table.entries()] == ["auto", "train"]
-    # Tab leads from list to list
-    part_box.setFocus()
-    qtbot.keyClick(part_box, Qt.Key.Key_Tab)
-    assert QApplication.focusWidget() is box(table, 1, REGIONS)
+    assert texts(table, PART) == ["automatic", "train"]
+    qtbot.waitUntil(cells.hasFocus, timeout=WAIT_MS)
+
+
+def test_a_click_opens_a_list_and_escape_leaves_the_choice(table, add, qtbot, write_slide):
+    add(write_slide("fov.ome.tif"))
+    cells = table.cells
+    qtbot.mouseClick(
+        cells.viewport(), Qt.MouseButton.LeftButton, pos=cells.visualRect(cell(table, 0, FIRST_ROLE)).center()
+    )
+    channel_box = cells.findChild(QComboBox)
+    assert channel_box.currentText() == "DAPI"
+    qtbot.waitUntil(channel_box.view().isVisible, timeout=WAIT_MS)
+    qtbot.keyClick(channel_box.view(), Qt.Key.Key_Down)
+    qtbot.keyClick(channel_box.view(), Qt.Key.Key_Escape)
+    assert texts(table, FIRST_ROLE) == ["DAPI"]
 
 
 def test_closing_while_slides_are_opened_ends_cleanly(table, write_slide):
@@ -364,7 +382,7 @@ def test_regions_are_drawn_on_the_selected_slide(table, add, viewer, qtbot, stai
     drawn = viewer.layers.selection.active
     assert drawn.name == "regions of two"
     assert drawn.mode == "add_polygon"
-    assert box(table, 1, REGIONS).currentText() == "regions of two"
+    assert cell(table, 1, REGIONS).data() == "regions of two"
     drawn.add_polygons([SQUARE])
     _, region = table.drawn()
     (written,) = read_geojson(region.write(tmp_path / "regions"))

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtCore import Qt
 
 from napari_hrpn.analysis.quality import slide_quality
-from napari_hrpn.plugin.train.slide_cells import SLIDE
-from napari_hrpn.plugin.train.slide_reading import Opened
-from napari_hrpn.plugin.train.slide_row import TrainingRow
+from napari_hrpn.plugin.train.slide_cells import SLIDE, SlidesModel
+from napari_hrpn.plugin.train.slide_rows import TrainingRow
 from napari_hrpn.slides import open_slide
 from napari_hrpn.training import SlideEntry
 
@@ -37,10 +37,11 @@ def test_a_row_is_marked_and_the_reason_told(
     assert label.isHidden()
     table.add_files([spoilt_file])
     until(lambda: not label.isHidden())
-    items = [table.cells.item(row, SLIDE) for row in range(3)]
-    assert [item.text() for item in items] == ["tumour 1", "tumour 2", "⚠ tumour 3"]
-    assert ["⚠" in item.toolTip() for item in items] == [False, False, True]
-    tooltip = " ".join(items[2].toolTip().split())
+    items = [table.model.index(row, SLIDE) for row in range(3)]
+    assert [item.data() for item in items] == ["tumour 1", "tumour 2", "⚠ tumour 3"]
+    tooltips = [item.data(Qt.ItemDataRole.ToolTipRole) for item in items]
+    assert ["⚠" in tooltip for tooltip in tooltips] == [False, False, True]
+    tooltip = " ".join(tooltips[2].split())
     assert tooltip.startswith(str(spoilt_file))
     for channel in ("DAPI", "CD31", "QD"):
         assert f"⚠ {channel}:" in tooltip
@@ -86,13 +87,13 @@ def test_a_training_does_not_wait_for_it(
 
 def test_a_row_loads_nothing_that_is_slow_to_load(qtbot, slide_files, monkeypatch):
     slide = open_slide(slide_files[0])
-    opened = Opened(slide, SlideEntry(slide.source))
+    entry = SlideEntry(slide.source)
     # whoever imports it now fails
     monkeypatch.setitem(sys.modules, "napari_hrpn.training", None)
-    row = TrainingRow(opened)
-    row.make_role_boxes(("nuclei", "vessels"), "probe")
-    row.show_findings(())
-    assert row.channels() == {"nuclei": 0, "vessels": 1, "probe": 2}
+    model = SlidesModel()
+    model.set_rows([TrainingRow(slide, entry)])
+    assert model.index(0, SLIDE).data() == "tumour 1"
+    assert model.rows[0].channels(model.roles) == {"nuclei": 0, "vessels": 1, "probe": 2}
 
 
 def test_open_slides_are_added_without_loading_torch_in_the_gui_thread(

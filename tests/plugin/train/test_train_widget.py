@@ -7,7 +7,8 @@ from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
 
 from napari_hrpn.plugin.predict.widget import PredictWidget
-from napari_hrpn.plugin.train.run import steps_per_epoch
+from napari_hrpn.plugin.train.job import steps_per_epoch
+from napari_hrpn.plugin.train.slide_cells import REGIONS
 from napari_hrpn.plugin.train.widget import PAGE_TAB, SETUP_TAB, TrainWidget
 from napari_hrpn.slides import read_geojson, read_regions
 from napari_hrpn.training import RunFolder, TrainingError, TrainingSettings
@@ -106,8 +107,8 @@ def test_reset_keeps_the_run_and_proposes_another_folder(widget, training, slide
     until(lambda: widget.setup.folder_form.shown == folder / "training-2")
     run_to_end(widget)
     assert training.calls[1].folder == folder / "training-2"
-    assert RunFolder(folder / "training").complete
-    assert RunFolder(folder / "training-2").complete
+    assert RunFolder(folder / "training").state().complete
+    assert RunFolder(folder / "training-2").state().complete
 
 
 def test_other_settings_do_not_go_on_with_a_run(widget, training, slide_files, until, run_to_end, text_of):
@@ -130,19 +131,24 @@ def test_a_folder_with_something_else_is_left_alone(widget, viewer_shapes, train
     assert training.calls == []
 
 
+def choose_regions(table, name, until):
+    """Chooses a layer for the first slide of the table."""
+    index = table.model.index(0, REGIONS)
+    until(lambda: name in dict(table.model.choices(index)))
+    table.model.setData(index, dict(table.model.choices(index))[name])
+
+
 @pytest.fixture
 def viewer_shapes(widget, until):
     """Regions drawn on the first slide of the table."""
     from napari_hrpn.plugin.viewer import slide_layers
 
     table, viewer = widget.setup.slides_table, widget._viewer
-    row = table._rows[0]
-    for data, attributes, _ in slide_layers(row.slide):
+    for data, attributes, _ in slide_layers(table.rows[0].slide):
         viewer.add_image(data, **attributes)
     square = [[10.0, 20.0], [10.0, 150.0], [140.0, 150.0], [140.0, 20.0]]
     layer = viewer.add_shapes([square], scale=(0.5, 0.5), units=("um", "um"))
-    until(lambda: any("Shapes" in row.regions_box.itemText(i) for i in range(row.regions_box.count())))
-    row.regions_box.setCurrentText(layer.name)
+    choose_regions(table, layer.name, until)
     return layer
 
 
@@ -167,9 +173,7 @@ def test_labels_are_not_read_in_the_gui_thread(widget, until, slide_files):
     viewer = widget._viewer
     viewer.open(slide_files[0], plugin="napari-hrpn")
     labels = viewer.add_labels(painted, name="tumour", scale=viewer.layers[0].scale, units=viewer.layers[0].units)
-    box = widget.setup.slides_table._rows[0].regions_box
-    until(lambda: box.findText("tumour") >= 0)
-    box.setCurrentText("tumour")
+    choose_regions(widget.setup.slides_table, "tumour", until)
     read.clear()
     job = widget.setup.job()
     assert read == []
@@ -246,7 +250,7 @@ def test_a_run_that_was_killed_is_loaded_and_goes_on(
     widget.setup.slides_table.clear()
 
     widget.load(slide_files[0].parent / "training")
-    until(lambda: widget.train_button.text() == "Continue" and widget.setup.slides_table.has_rows)
+    until(lambda: widget.train_button.text() == "Continue" and bool(widget.setup.slides_table.rows))
     assert form.settings() == settings
     assert [record.epoch for record in widget.page.curves.records] == [1]
     assert widget.page.checkpoint == slide_files[0].parent / "training" / "checkpoint.safetensors"

@@ -1,4 +1,4 @@
-"""Fields of *Predict QD*: the size of a pixel, the plane of a stack, and the checkpoint."""
+"""Fields of *Predict QD*: the size of a pixel, the plane of a stack, the checkpoint, and the settings."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magicgui.widgets import LineEdit, SpinBox
+from magicgui.widgets import ComboBox, LineEdit, SpinBox
 from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.forms import browse_button, combo_box, field_row, offer
-from napari_hrpn.plugin.parts.messages import UserError, sentence_of
-from napari_hrpn.plugin.predict.run import read_checkpoint
+from napari_hrpn.plugin.parts.forms import align_titles, browse_button, combo_box, field_row, offer
+from napari_hrpn.plugin.parts.messages import ToneLabel, UserError, sentence_of
+from napari_hrpn.plugin.parts.runs import ProcessorForm
+from napari_hrpn.plugin.predict.job import IN_SHAPES, IN_VIEW, read_checkpoint
+from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
     from napari_hrpn.plugin.predict.job import ReadCheckpoint
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _NUMBER = r"\d+(?:[.,]\d+)?|[.,]\d+"
 _SIZES = re.compile(rf"\s*({_NUMBER})\s*(?:µm|um)?\s*(?:[x×]\s*({_NUMBER})\s*(?:µm|um)?\s*)?", re.IGNORECASE)
 _BUNDLED = "bundled"
+_REGIONS = [("Whole slide", "whole"), ("What is in view", IN_VIEW), ("Selected shapes", IN_SHAPES)]
 _CHECKPOINT_TOOLTIP = "Trained network that predicts"
 
 
@@ -189,3 +192,36 @@ class CheckpointField:
         )
         if name:
             self.use(Path(name))
+
+
+class SettingsForm(ProcessorForm):
+    """Asks for the region, and for everything that `PredictionSettings` has but its pixels."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            PredictionSettings,
+            ["device", "resample"],
+            ["precision", "core", "halo", "memory_gb", "output"],
+        )
+        self._about: object = None
+        self.region_box = ComboBox(
+            label="Region",
+            choices=_REGIONS,
+            tooltip="Predict the whole slide, the tiles in view, or the tiles under the selected shapes\n"
+            "(all shapes of the layer, if none is selected)",
+        )
+        self.insert(0, self.region_box)
+        align_titles(self)
+        self.fields["resample"].enabled = False
+        self.fields["resample"].tooltip += "\nOn by itself where the two differ by more than 5 %"
+        self.warning_label = ToneLabel()
+        self.native.layout().insertWidget(len(self), self.warning_label)
+
+    def offer_resampling(self, warnings: tuple[str, ...], *, can_resample: bool, about: object) -> None:
+        """Say that the slide's pixels are not of the size trained on, and resample unless the user says otherwise."""
+        resample = self.fields["resample"]
+        if (about, can_resample) != self._about:
+            self._about = about, can_resample
+            resample.value = can_resample
+        resample.enabled = can_resample
+        self.warning_label.warn(() if resample.value else warnings)

@@ -12,7 +12,7 @@ from napari.layers import Shapes
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import NewestTask, once
+from napari_hrpn.plugin.background import BackgroundRun, begin, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.forms import FolderField, field_row, form_rows
 from napari_hrpn.plugin.parts.messages import (
@@ -26,13 +26,12 @@ from napari_hrpn.plugin.parts.messages import (
 )
 from napari_hrpn.plugin.parts.options_form import find_devices
 from napari_hrpn.plugin.parts.quality_check import QualityLook, findings_tooltip, warnings_of, without_size
+from napari_hrpn.plugin.parts.runs import ProgressPanel
 from napari_hrpn.plugin.parts.saving import folder_beside
 from napari_hrpn.plugin.parts.viewer_tools import ViewButtons
-from napari_hrpn.plugin.predict.fields import CheckpointField
-from napari_hrpn.plugin.predict.job import Job, find_job, store_name, with_region
-from napari_hrpn.plugin.predict.run import PredictionProgress
-from napari_hrpn.plugin.predict.running import ProgressPanel, RunningPrediction, words_of_the_end
-from napari_hrpn.plugin.predict.settings_form import SettingsForm
+from napari_hrpn.plugin.predict.fields import CheckpointField, SettingsForm
+from napari_hrpn.plugin.predict.job import Job, PredictionProgress, find_job, store_name, with_region
+from napari_hrpn.plugin.predict.running import RunningPrediction, words_of_the_end
 from napari_hrpn.plugin.predict.slide_form import SLIDE_TOOLTIP, ChosenSlide, SlideForm
 from napari_hrpn.plugin.viewer import bring_up, newest_prediction, slide_label, slide_title
 from napari_hrpn.slides import SlideError
@@ -73,12 +72,11 @@ class PredictWidget(DockedWidget):
         self.cancel_button = PushButton(
             text="Cancel", tooltip="Stop now; finished tiles are kept, and Predict goes on from them", enabled=False
         )
-        self.progress_panel = ProgressPanel()
+        self.progress_panel = ProgressPanel("Tiles on disk, of those wanted")
         self.view_buttons = ViewButtons(viewer, self._compared)
         self._lay_out()
         self._connect()
-        self._looking = NewestTask()
-        self._look_for_devices()
+        self._looking = self._look_for_devices()
         self.checkpoint_form.read()
 
     @property
@@ -155,8 +153,8 @@ class PredictWidget(DockedWidget):
         self.predict_button.changed.connect(self.predict)
         self.cancel_button.changed.connect(self.cancel)
 
-    def _look_for_devices(self) -> None:
-        self._looking.do(once(find_devices), self._take_devices, self._tell_failure, is_polite=False)
+    def _look_for_devices(self) -> BackgroundRun:
+        return begin(once(find_devices), self._take_devices, self._tell_failure, is_polite=False)
 
     def _take_devices(self, devices: tuple[Device, ...]) -> None:
         self._is_ready = True
@@ -274,7 +272,11 @@ class PredictWidget(DockedWidget):
             self._say("Computing the first tile; what is in view comes first.")
 
     def _show_progress(self, progress: PredictionProgress) -> None:
-        self.progress_panel.show_progress(progress)
+        numbers = f"{progress.predicted_px / 1e6:,.1f} Mpx done"
+        if progress.seconds_left is not None and progress.finished < progress.total:
+            numbers += f", {time_in_words(progress.seconds_left)} left"
+        words = f"{progress.finished} of {progress.total} tiles, %p %"
+        self.progress_panel.show_progress(progress.finished, progress.total, words, numbers)
         if self.cancel_button.enabled:
             going_on = f"Going on: {progress.earlier} of {progress.total} tiles were done before."
             self._say(going_on if progress.earlier else "Predicting; what is in view comes first.")
@@ -298,6 +300,10 @@ class PredictWidget(DockedWidget):
 
     def _ended(self) -> None:
         self._running = None
-        self.progress_panel.stop()
-        self._look_for_devices()
+        panel = self.progress_panel
+        if panel.bar.maximum() == 0:
+            panel.clear()
+        # nothing is said of the time left
+        panel.numbers_label.setText(panel.numbers_label.text().split(", ")[0])
+        self._looking = self._look_for_devices()
         self._update_form()

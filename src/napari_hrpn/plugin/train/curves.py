@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.plugin.parts.plot import TEXT_POINTS, Ink, Plot, dress
+from napari_hrpn.plugin.parts.plot import TEXT_POINTS, Plot, dress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from napari_hrpn.plugin.parts.plot import Ink
     from napari_hrpn.training import EpochRecord
 
+_REDRAW_MS = 300
 _HEIGHT_PX = 246
 _TRAIN_COLOUR, _VALIDATION_COLOUR, _BEST_COLOUR = "#5aa9ff", "#ffa64d", "#ffe14d"
 _POINTS_PER_EPOCH = 200
@@ -23,21 +25,15 @@ _LABEL = "mean squared error, grey levels²"
 
 
 class TrainingCurves(Plot):
-    """Curves of the losses."""
-
-    # a step may come every few milliseconds
-    redraw_ms = 300
+    """Curves of the losses; drawn a few times per second at most."""
 
     def __init__(self) -> None:
         super().__init__(_HEIGHT_PX)
-        self.canvas.setMaximumHeight(_HEIGHT_PX)
         self.records: list[EpochRecord] = []
         self.best_epoch = 0
         self._within: list[tuple[float, float]] = []
-
-    def clear(self) -> None:
-        """Show no curve."""
-        self.show_history((), 0)
+        self.canvas.setMaximumHeight(_HEIGHT_PX)
+        self._soon.setInterval(_REDRAW_MS)
 
     def show_history(self, records: Sequence[EpochRecord], best_epoch: int) -> None:
         """Show the epochs of a run."""
@@ -45,7 +41,7 @@ class TrainingCurves(Plot):
         self._take(records, best_epoch)
 
     def add_epoch(self, record: EpochRecord, best_epoch: int) -> None:
-        """Add an epoch."""
+        """Add an epoch; the steps that were seen stay."""
         self._take((*(old for old in self.records if old.epoch < record.epoch), record), best_epoch)
 
     def add_step(self, epochs_done: float, mean_loss: float) -> None:
@@ -57,36 +53,27 @@ class TrainingCurves(Plot):
             self._within.append((epochs_done, mean_loss))
             self.redraw_soon()
 
-    def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
-        """The values of the epoch that is nearest; empty where there is none."""
-        if not self.records:
-            return ""
-        record = min(self.records, key=lambda record: abs(record.epoch - event.xdata))
-        best = " (best)" if record.epoch == self.best_epoch else ""
-        losses = f"train {record.train_loss:.4g}\nvalidation {record.validation_loss:.4g}"
-        return "\n".join([f"epoch {record.epoch}{best}", losses, *agreement_in_words(record)])
-
     def draw_on(self, figure: Figure, ink: Ink) -> None:
-        """Draw both losses by epoch, that of the training within epochs too, and the best epoch."""
-        axes = figure.add_subplot()
-        epochs = [record.epoch for record in self.records]
-        train, validation = ([getattr(one, name) for one in self.records] for name in ("train_loss", "validation_loss"))
-        best = [(one.epoch, one.validation_loss) for one in self.records if one.epoch == self.best_epoch]
-        within, marked = (np.array(points, float).reshape(-1, 2).T for points in (self._within, best))
-        axes.plot(epochs, train, "o-", color=_TRAIN_COLOUR, markersize=3, label="train")
-        axes.plot(*within, "-", color=_TRAIN_COLOUR, alpha=0.5)
-        axes.plot(epochs, validation, "o-", color=_VALIDATION_COLOUR, markersize=3, label="validation")
-        axes.plot(
-            *marked, "*", color=_BEST_COLOUR, markersize=13, markeredgecolor="#333333", label="best epoch", zorder=5
-        )
+        """Draw all curves."""
+        axes, epochs = figure.add_subplot(), [record.epoch for record in self.records]
+        dress(axes, ink)
         # beside the axis there is no room for so many words
-        dress(axes, ink, title=_LABEL)
-        axes.set_xlabel("epoch", color=ink.text, fontsize=TEXT_POINTS, loc="left")
-        axes.set_xlim(0, max(len(self.records), *within[0], 1) + 0.3)
-        _fit_losses(axes, np.concatenate([train, validation, within[1]]))
+        axes.set_title(_LABEL, loc="left", color=ink.text, fontsize=TEXT_POINTS + 1)
+        axes.set_xlabel("epoch", loc="left", color=ink.text, fontsize=TEXT_POINTS + 1)
+        best = [record for record in self.records if record.epoch == self.best_epoch]
+        losses = {"train": _TRAIN_COLOUR, "validation": _VALIDATION_COLOUR}
+        shown = [
+            axes.plot(epochs, [getattr(record, f"{part}_loss") for record in self.records], "o-", color=colour, ms=3)[0]
+            for part, colour in losses.items()
+        ]
+        axes.plot(*np.reshape(self._within, (-1, 2)).T, "-", color=_TRAIN_COLOUR, alpha=0.5)
+        star: dict[str, Any] = {"color": _BEST_COLOUR, "markersize": 13, "markeredgecolor": "#333333", "zorder": 5}
+        shown += axes.plot([record.epoch for record in best], [record.validation_loss for record in best], "*", **star)
         if self.records:
             # beside the name of the axis it never lies on a point
             axes.legend(
+                shown,
+                [*losses, "best epoch"],
                 loc="lower right",
                 bbox_to_anchor=(1, 0),
                 bbox_transform=figure.transFigure,
@@ -95,29 +82,42 @@ class TrainingCurves(Plot):
                 columnspacing=1.0,
                 handlelength=1.4,
                 fontsize=TEXT_POINTS,
-                frameon=False,
                 labelcolor=ink.text,
+                frameon=False,
             )
+        self._set_limits(axes)
+
+    def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
+        """What is under the mouse."""
+        return self.words_of(event.xdata)
+
+    def words_of(self, epochs_done: float) -> str:
+        """The values of the epoch that is nearest; empty where there is none."""
+        if not self.records:
+            return ""
+        record = min(self.records, key=lambda record: abs(record.epoch - epochs_done))
+        best = " (best)" if record.epoch == self.best_epoch else ""
+        losses = f"train {record.train_loss:.4g}\nvalidation {record.validation_loss:.4g}"
+        return "\n".join([f"epoch {record.epoch}{best}", losses, *agreement_in_words(record)])
 
     def _take(self, records: Sequence[EpochRecord], best_epoch: int) -> None:
-        """Show these epochs; the steps that were seen stay."""
         self.records, self.best_epoch = list(records), best_epoch
         self.redraw_soon()
 
+    def _set_limits(self, axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-def _fit_losses(axes: Axes, losses: np.ndarray) -> None:
-    """Show the logarithm of losses, with plain numbers, whole epochs, and a margin."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
-
-    shown = losses[np.isfinite(losses) & (losses > 0)]
-    low, high = (shown.min(), shown.max()) if shown.size else (1.0, 10.0)
-    margin = max(1.1, (high / low) ** 0.08)
-    axes.set_yscale("log")
-    axes.set_ylim(low / margin, high * margin)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_locator(LogLocator(subs=_ticks(high / low), numticks=8))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+        values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
+        values = values[np.isfinite(values) & (values > 0)]
+        low, high = (values.min(), values.max()) if values.size else (1.0, 10.0)
+        margin = max(1.1, (high / low) ** 0.08)
+        axes.set_yscale("log")
+        axes.set_ylim(low / margin, high * margin)
+        axes.set_xlim(0, max(len(self.records), 1, *(done for done, _ in self._within)) + 0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(LogLocator(subs=_ticks(high / low), numticks=8))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def agreement_in_words(record: EpochRecord) -> list[str]:

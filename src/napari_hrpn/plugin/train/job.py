@@ -1,37 +1,65 @@
-"""Job of a training: slides, settings, drawn regions, and the folder of the run."""
+"""Training from the widget: what is asked for, the folder of its run, what is to be expected of it, and the run.
+
+Nothing of Qt is touched here: the functions at the end are for another thread, and import torch.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from napari_hrpn.core import relayed
 from napari_hrpn.core.files import replaced_file
-from napari_hrpn.plugin.parts.messages import UserError
+from napari_hrpn.plugin.parts.messages import UserError, time_in_words, warned_in_form
+from napari_hrpn.plugin.parts.options_form import find_devices
+from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from napari_hrpn.inference import Device
     from napari_hrpn.plugin.viewer.drawn_regions import Drawn
-    from napari_hrpn.training import EpochRecord, RunFolder, SlideEntry, TrainingSettings
+    from napari_hrpn.training import (
+        CutReport,
+        EpochRecord,
+        EpochReport,
+        RunRequest,
+        SlideEntry,
+        StepReport,
+        TrainingResult,
+        TrainingSettings,
+    )
+    from napari_hrpn.training.checks import Checked
+
+    _Report: TypeAlias = CutReport | StepReport | EpochReport
 
 _NEW, UNFINISHED, FINISHED, _OTHER = "new", "unfinished", "finished", "other"
 _REGIONS = "regions"
+_FOLDER_NAME = "training"
+_MOST_FOLDERS = 1000
+_SECONDS_BETWEEN_REPORTS = 0.1
+_GIGABYTE = 1e9
+_FINISHED_WORDS = "This training is finished: ask for more epochs, or press Reset to begin another."
+_TRAINS = threading.Lock()
 
 
 @dataclass(frozen=True)
 class TrainingJob:
     """What the form says."""
 
-    entries: tuple[SlideEntry, ...]  # The slides; with all their regions once these are written
-    # What is drawn on each slide and not written yet; None where there is nothing to write
-    regions: tuple[Drawn | None, ...]
+    entries: tuple[SlideEntry, ...]  # the slides; with all their regions once these are written
+    regions: tuple[Drawn | None, ...]  # what is drawn on each slide and not written yet
     settings: TrainingSettings
-    drawn: Path  # Folder of the regions that were drawn
-    beside: Path  # Folder that the run's is made in, where the user has chosen none
-    folder: Path | None = None  # The run's, if it is chosen
-    is_fresh: bool = False  # Whether a run that is there is left alone, though it is this very one
-    validate: str | None = None  # As a run that was loaded has it
-    is_checked: bool = False  # Whether its warnings are known and shown
+    drawn: Path  # folder of the regions that were drawn
+    beside: Path  # folder that the run's is made in, where the user has chosen none
+    folder: Path | None = None  # the run's, if it is chosen
+    is_fresh: bool = False  # whether a run that is there is left alone, though it is this very one
+    validate: str | None = None  # as a run that was loaded has it
+    is_checked: bool = False  # whether its warnings are known and shown
 
     def written(self) -> TrainingJob:
         """Write the regions that are drawn; those of a large label image take seconds."""
@@ -41,7 +69,7 @@ class TrainingJob:
         )
         return replace(self, entries=entries, regions=(None,) * len(entries))
 
-    def expected_entries(self, folder: Path) -> tuple[SlideEntry, ...]:
+    def entries_in(self, folder: Path) -> tuple[SlideEntry, ...]:
         """Entries whose drawn regions lie in the folder of a run."""
         kept = folder.absolute() / _REGIONS
         return tuple(
@@ -51,7 +79,7 @@ class TrainingJob:
             for entry in self.entries
         )
 
-    def keep_regions(self, folder: Path) -> tuple[SlideEntry, ...]:
+    def keep_regions(self, folder: Path) -> None:
         """Copy drawn regions into the folder of a run."""
         regions = [entry.regions for entry in self.entries if entry.regions is not None]
         try:
@@ -62,24 +90,25 @@ class TrainingJob:
         except OSError as error:
             msg = f"{folder} cannot be written ({error.strerror}); choose another folder for the run."
             raise UserError(msg) from error
-        return self.expected_entries(folder)
-
-
-_FOLDER_NAME = "training"
-_MOST_FOLDERS = 1000
 
 
 @dataclass(frozen=True)
 class RunFolderState:
-    """Where a run goes."""
+    """Where a run goes, and what is there: nothing, this very training, or something else."""
 
     folder: Path
-    standing: str  # What is in it: nothing, this very training, or something else
+    standing: str
     history: tuple[EpochRecord, ...] = ()
     best_epoch: int = 0
 
+    def refuse_other(self) -> None:
+        """Keep a run from going where something else is."""
+        if self.standing == _OTHER:
+            msg = f"{self.folder} holds something else than this training; choose another folder, or press Reset."
+            raise UserError(msg)
 
-def find_place(job: TrainingJob) -> RunFolderState:
+
+def _find_place(job: TrainingJob) -> RunFolderState:
     """Decide on the folder of a run, and look what is in it."""
     if job.folder is not None:
         return _place(job, job.folder)
@@ -91,21 +120,15 @@ def find_place(job: TrainingJob) -> RunFolderState:
     raise UserError(msg)
 
 
-def refuse_other(place: RunFolderState) -> None:
-    """Keep a run from going where something else is."""
-    if place.standing == _OTHER:
-        msg = f"{place.folder} holds something else than this training; choose another folder, or press Reset."
-        raise UserError(msg)
-
-
 def _place(job: TrainingJob, folder: Path) -> RunFolderState:
-    from napari_hrpn.training import RunFolder, TrainingError
+    from napari_hrpn.training import RunFolder, RunRequest, TrainingError
 
     run = RunFolder(folder)
     try:
-        if not run.is_run:
-            return RunFolderState(folder, _NEW if _is_free(folder) else _OTHER)
-        if not _is_of(run, job):
+        request = run.request()
+        if request is None:
+            return RunFolderState(folder, _OTHER if run.foreign_file() else _NEW)
+        if not request.matches(RunRequest(job.entries_in(folder), job.settings, job.validate)):
             return RunFolderState(folder, _OTHER)
         state = run.state()
     except (TrainingError, OSError):
@@ -114,17 +137,148 @@ def _place(job: TrainingJob, folder: Path) -> RunFolderState:
     return RunFolderState(folder, FINISHED if is_over else UNFINISHED, state.history, state.best_epoch)
 
 
-def _is_free(folder: Path) -> bool:
-    if not folder.exists():
-        return True
-    from napari_hrpn.training.checks import OF_A_RUN, OF_THE_SYSTEM
+def look_ahead(
+    job: TrainingJob, stop: threading.Event
+) -> Generator[RunFolderState | tuple[int | None, ...], None, tuple[str, tuple[str, ...]] | None]:
+    """Find out where a training would go, and how many patches each slide gives; the result are words and warnings."""
+    job = job.written()
+    if stop.is_set():
+        return None
+    place = _find_place(job)
+    yield place
+    counts = []
+    for entry in job.entries:
+        counts.append(_patches(entry, job.settings))
+        if stop.is_set():
+            return None
+    yield tuple(counts)
+    place.refuse_other()
+    from napari_hrpn.training.checks import check_training
 
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    return names <= OF_A_RUN | OF_THE_SYSTEM
+    checked = check_training(job.entries, job.settings, place.folder, job.validate)
+    with _alone(stop) as is_alone:
+        if not is_alone:
+            return None
+        words = _FINISHED_WORDS if place.standing == FINISHED else _prospect(job.settings, checked, place.history)
+        return words, checked.warnings
 
 
-def _is_of(run: RunFolder, job: TrainingJob) -> bool:
-    from napari_hrpn.training import RunRequest
+def steps_per_epoch(settings: TrainingSettings, patches: int) -> int:
+    """Steps of an epoch over so many patches; with random crops roughly, since only the feed knows their pixels."""
+    from napari_hrpn.training.data.patch_sampler import FEWEST_STEPS
 
-    there, wanted = run.request(), RunRequest(job.expected_entries(run.path), job.settings, job.validate)
-    return there is not None and there.matches(wanted)
+    steps = max(1, -(-patches // settings.batch))
+    return settings.steps_per_epoch or max(FEWEST_STEPS, steps) if settings.sampling == "crops" else steps
+
+
+def _patches(entry: SlideEntry, settings: TrainingSettings) -> int | None:
+    from napari_hrpn.training import TrainingError, count_patches, open_entry
+
+    try:
+        return count_patches(open_entry(entry, settings), settings)
+    except (SlideError, TrainingError):
+        # the check of all slides says it in a sentence
+        return None
+
+
+def _prospect(settings: TrainingSettings, checked: Checked, history: Sequence[EpochRecord]) -> str:
+    """What is to be expected of a training."""
+    from napari_hrpn.training import count_patches, estimate
+
+    split = checked.split
+    learnt, judged = (sum(count_patches(slide, settings) for slide in part) for part in (split.train, split.validation))
+    steps = steps_per_epoch(settings, learnt)
+    expected = estimate(settings, steps, settings.device, validation_patches=judged)
+    seconds = expected.seconds
+    if history:
+        # a run that goes on has a pace
+        seconds = history[-1].seconds / len(history) * max(0, settings.epochs - len(history))
+    disk = f", {_bytes(checked.cache_bytes)} on disk for patches" if checked.cache_bytes else ""
+    return (
+        f"{learnt:,} patches to learn from and {judged:,} to validate: about {steps:,} steps per epoch, "
+        f"{time_in_words(seconds)}, {_bytes(expected.memory_bytes)} more memory{disk}. {split.note}"
+    ).strip()
+
+
+def _bytes(count: int) -> str:
+    return f"{count / _GIGABYTE:.1f} GB" if count >= _GIGABYTE / 10 else f"{max(1, round(count / 1e6))} MB"
+
+
+@contextlib.contextmanager
+def _alone(stop: threading.Event) -> Iterator[bool]:
+    """Wait until nothing else trains or is timed in this program: they share torch's random numbers."""
+    while not (is_alone := _TRAINS.acquire(timeout=0.1)) and not stop.is_set():
+        pass
+    try:
+        yield is_alone
+    finally:
+        if is_alone:
+            _TRAINS.release()
+
+
+def find_training_devices() -> tuple[tuple[Device, ...], Mapping[str, int]]:
+    """Load what is slow to load; processors, and by the name of the first how many can train together."""
+    devices = find_devices()
+    from napari_hrpn.training.multi_device import most_devices
+
+    return devices, {device.name: most_devices(device.name) for device in devices}
+
+
+def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, tuple[TrainingResult, str]]:
+    """Train, or go on with a training: yields its folder, warnings and reports, returns what it left and the card."""
+    from napari_hrpn.training import TrainingWarning, train_model
+    from napari_hrpn.training.checks import check_training
+
+    job = job.written()
+    place = _find_place(job)
+    place.refuse_other()
+    job.keep_regions(place.folder)
+    entries = job.entries_in(place.folder)
+    yield place
+    if not (job.is_checked or place.standing == FINISHED):
+        yield check_training(entries, job.settings, place.folder, job.validate).warnings
+    with _alone(stop):
+        run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)
+        result = yield from relayed(warned_in_form(TrainingWarning, run), _Thinned())
+    return result, _card(result)
+
+
+def load_run(folder: Path) -> tuple[RunRequest, TrainingResult, str]:
+    """Read what a run was asked for, what it left, and the card of its checkpoint."""
+    from napari_hrpn.training import RunFolder
+
+    run = RunFolder(folder)
+    request = run.request()
+    if request is None:
+        msg = f"{folder} holds no training; choose the folder of a run, with a file run.json in it."
+        raise UserError(msg)
+    result = run.result()
+    return request, result, _card(result)
+
+
+class _Thinned:
+    """Lets reports through as often as the widget can show them, and the end of every epoch."""
+
+    def __init__(self) -> None:
+        self._shown = 0.0
+
+    def __call__(self, report: _Report) -> _Report | None:
+        from napari_hrpn.training import EpochReport
+
+        if isinstance(report, EpochReport):
+            # the first step of the next one is shown
+            self._shown = 0.0
+            return report
+        if time.monotonic() - self._shown < _SECONDS_BETWEEN_REPORTS:
+            return None
+        self._shown = time.monotonic()
+        return report
+
+
+def _card(result: TrainingResult) -> str:
+    """Card of a checkpoint as Markdown; empty where there is none."""
+    if result.checkpoint is None:
+        return ""
+    from napari_hrpn.models import load_checkpoint
+
+    return load_checkpoint(result.checkpoint).card.summary()

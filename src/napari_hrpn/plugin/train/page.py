@@ -5,103 +5,88 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QUrl, Signal
-from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QTextBrowser, QVBoxLayout, QWidget
+import numpy as np
+from qtpy.QtCore import Qt, QUrl, Signal
+from qtpy.QtGui import QDesktopServices, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QSizePolicy,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_hrpn.plugin.parts.messages import MessagePanel, ToneLabel, time_in_words
+from napari_hrpn.plugin.parts.messages import ToneLabel, time_in_words
+from napari_hrpn.plugin.parts.runs import ProgressPanel, push_button, show_bar
 from napari_hrpn.plugin.train.curves import TrainingCurves, agreement_in_words
-from napari_hrpn.plugin.train.preview import TrainingPreview
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+    from qtpy.QtGui import QResizeEvent
+
     from napari_hrpn.plugin.train.job import RunFolderState
-    from napari_hrpn.plugin.train.run import EpochNews, StepNews, TrainingOutcome
-    from napari_hrpn.training import CutReport, EpochRecord, EpochReport
+    from napari_hrpn.training import CutReport, EpochReport, Preview, StepReport, TrainingResult
+
+_COLOURS = {"nuclei": (0.25, 0.45, 1.0), "vessels": (0.1, 1.0, 0.2)}
+_OTHER_COLOURS = ((1.0, 0.25, 0.25), (1.0, 0.85, 0.1), (1.0, 0.3, 1.0))
+_LOW_PERCENT, _HIGH_PERCENT = 0.5, 99.7
+_TITLES = ("Inputs", "Real", "Predicted")
+_LARGEST_PX = 320
+_USE, _USE_SO_FAR = "Use for prediction", "Use the best so far"
+_CARD_PX = 170
 
 
-class TrainingProgress(MessagePanel):
-    """Two progress bars, a line of numbers, what to be warned of in the slides and in the training, and a message."""
+class TrainingProgress(ProgressPanel):
+    """Bars of epochs and batches, numbers, what to be warned of in the slides and in the training, and a message."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.epoch_bar = QProgressBar()
+        super().__init__("Batches of this epoch; before the first, what is looked at for patches")
         self.epoch_bar.setToolTip("Finished epochs, of those at most")
-        self.batch_bar = QProgressBar()
-        self.batch_bar.setToolTip("Batches of this epoch; before the first, what is looked at for patches")
-        self.numbers_label = QLabel()
-        self.warning_label = ToneLabel()
-        self.quality_label = ToneLabel()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.epoch_bar, self.batch_bar, self.numbers_label, self.quality_label, self.warning_label):
-            layout.addWidget(widget)
-        layout.addWidget(self.message_label)
-        self.numbers_label.setWordWrap(True)
-        self.clear()
+        self.warning_label, self.quality_label = ToneLabel(), ToneLabel()
+        for row, widget in ((0, self.epoch_bar), (3, self.quality_label), (4, self.warning_label)):
+            self.rows.insertWidget(row, widget)
 
     def clear(self) -> None:
         """Show no progress."""
-        for bar in (self.epoch_bar, self.batch_bar):
-            bar.setRange(0, 1)
-            bar.setValue(0)
-            bar.setFormat("")
-            bar.setVisible(False)
-        self.numbers_label.setVisible(False)
-
-    def start(self) -> None:
-        """Show that something has begun, of which nothing is known yet."""
-        self.clear()
-        self.batch_bar.setRange(0, 0)
-        self.batch_bar.setVisible(True)
+        super().clear()
+        self.epoch_bar.setVisible(False)
 
     def show_cutting(self, report: CutReport) -> None:
         """Show how far the slides are cut."""
-        _show(self.batch_bar, report.done, report.total, "looking for patches, %p %")
-        self._show_numbers(f"{report.patches:,} patches so far; now {report.slide}")
+        numbers = f"{report.patches:,} patches so far; now {report.slide}"
+        self.show_progress(report.done, report.total, "looking for patches, %p %", numbers)
 
-    def show_step(self, news: StepNews) -> None:
+    def show_step(self, report: StepReport) -> None:
         """Show a step."""
-        report = news.report
-        _show(self.epoch_bar, report.epoch - 1, report.epochs, f"epoch {report.epoch} of {report.epochs}")
-        _show(self.batch_bar, report.step, report.steps, "batch %v of %m")
-        self._show_numbers(
-            f"{time_in_words(report.seconds_left)} left, {time_in_words(report.seconds)} so far, "
-            f"{report.patches_per_second:.3g} patches/s"
-        )
+        show_bar(self.epoch_bar, report.epoch - 1, report.epochs, f"epoch {report.epoch} of {report.epochs}")
+        numbers = _pace(report.seconds_left, report.seconds, report.patches_per_second)
+        self.show_progress(report.step, report.steps, "batch %v of %m", numbers)
 
     def show_epoch(self, report: EpochReport) -> None:
         """Show the end of an epoch."""
         self.show_epochs(report.record.epoch, report.epochs)
-        left = f"{time_in_words(report.seconds_left)} left, {time_in_words(report.record.seconds)} so far"
-        self._show_numbers(f"{left}, {report.record.patches_per_second:.3g} patches/s")
+        record = report.record
+        self.numbers_label.setText(_pace(report.seconds_left, record.seconds, record.patches_per_second))
 
     def show_epochs(self, done: int, epochs: int) -> None:
         """Show how many epochs are finished."""
-        _show(self.epoch_bar, done, epochs, "%v of %m epochs")
+        show_bar(self.epoch_bar, done, epochs, "%v of %m epochs")
 
     def stop(self) -> None:
         """Keep what was reached, and say nothing of the time left."""
-        self.batch_bar.setRange(0, 1)
-        self.batch_bar.setVisible(False)
-        self.numbers_label.setVisible(False)
-
-    def _show_numbers(self, text: str) -> None:
-        self.numbers_label.setText(text)
-        self.numbers_label.setVisible(True)
+        super().clear()
 
 
-def _show(bar: QProgressBar, value: int, most: int, words: str) -> None:
-    bar.setRange(0, max(1, most))
-    bar.setValue(value)
-    bar.setFormat(words)
-    bar.setVisible(True)
-
-
-_USE, _USE_SO_FAR = "Use for prediction", "Use the best so far"
-_CARD_PX = 170
+def _pace(seconds_left: float, seconds: float, patches_per_second: float) -> str:
+    left, so_far = time_in_words(seconds_left), time_in_words(seconds)
+    return f"{left} left, {so_far} so far, {patches_per_second:.3g} patches/s"
 
 
 class TrainingPage(QWidget):
@@ -127,82 +112,69 @@ class TrainingPage(QWidget):
         self.card_view = QTextBrowser()
         self.card_view.setMinimumHeight(_CARD_PX)
         self.card_view.setToolTip("What the checkpoint was trained on, and what it reached: it is stored in its file")
-        self.use_button = QPushButton(_USE)
-        self.use_button.setToolTip("Choose the best epoch's checkpoint in the widget Predict QD")
-        self.folder_button = QPushButton("Open folder")
-        self.folder_button.setToolTip("Show checkpoint, history and settings in the file manager")
+        self.use_button = push_button(_USE, "Choose the best epoch's checkpoint in the widget Predict QD", self._choose)
+        self.folder_button = push_button(
+            "Open folder", "Show checkpoint, history and settings in the file manager", self._open_folder
+        )
         self.empty_label = QLabel("Nothing is trained yet.")
         self._lay_out()
-        self.use_button.clicked.connect(self._choose)
-        self.folder_button.clicked.connect(self._open_folder)
         self.clear()
 
     def clear(self) -> None:
         """Show nothing; what is on disk stays."""
-        self.checkpoint = self.folder = None
-        self.curves.clear()
-        self.curves.setVisible(False)
-        self._show_agreement(())
+        self.curves.show_history((), 0)
         self.preview.clear()
-        self.empty_label.setVisible(True)
-        self._show_card("")
+        self._show(None)
 
     def begin(self, place: RunFolderState) -> None:
         """Show a run that begins or goes on."""
-        self.checkpoint, self.folder = None, place.folder
-        self.empty_label.setVisible(False)
-        self.curves.setVisible(True)
         self.curves.show_history(place.history, place.best_epoch)
-        self._show_agreement(place.history, place.best_epoch)
-        self._show_card("")
-        self._offer_best(place.best_epoch)
+        self._show(place.folder)
+        self._show_best()
 
-    def show_step(self, news: StepNews) -> None:
+    def show_step(self, report: StepReport) -> None:
         """Let the curve move."""
-        report = news.report
-        self.curves.add_step(report.epoch - 1 + report.step / max(1, report.steps), news.mean_loss)
+        self.curves.add_step(report.epoch - 1 + report.step / max(1, report.steps), report.mean_loss)
 
-    def show_epoch(self, news: EpochNews) -> None:
+    def show_epoch(self, report: EpochReport, roles: Sequence[str]) -> None:
         """Add an epoch and renew the preview."""
-        self.curves.add_epoch(news.report.record, news.report.best_epoch)
-        self._show_agreement(self.curves.records, news.report.best_epoch)
-        self._offer_best(news.report.best_epoch)
-        self.preview.show_pictures(news.pictures, news.report.record.epoch)
+        self.curves.add_epoch(report.record, report.best_epoch)
+        self._show_best()
+        self.preview.show_patch(report.preview, roles, report.record.epoch)
 
-    def show_outcome(self, outcome: TrainingOutcome) -> None:
-        """Show what a run left."""
-        result = outcome.result
-        self.checkpoint, self.folder = result.checkpoint, result.folder
-        self.empty_label.setVisible(False)
-        self.curves.setVisible(True)
+    def show_outcome(self, result: TrainingResult, card: str) -> None:
+        """Show what a run left, with the card of its checkpoint."""
         if self.curves.records != list(result.history):
             self.curves.show_history(result.history, result.best_epoch)
-        self._show_agreement(result.history, result.best_epoch)
-        self.use_button.setText(_USE)
-        self._show_card(outcome.card)
+        self._show(result.folder, card)
+        self._show_best(_USE)
+        self._offer(result.checkpoint)
 
-    def _offer_best(self, best_epoch: int) -> None:
-        """Offer the checkpoint of the best epoch while the training goes on."""
-        if best_epoch and self.folder is not None:
-            self.checkpoint = self.folder / "checkpoint.safetensors"
-            self.use_button.setText(_USE_SO_FAR)
-        self.use_button.setVisible(self.checkpoint is not None)
-
-    def _show_agreement(self, records: Sequence[EpochRecord], best_epoch: int = 0) -> None:
-        """Say how well the best epoch predicts the validation patches, and what a blur reaches."""
-        best = next((record for record in records if record.epoch == best_epoch), None)
-        lines = [] if best is None else agreement_in_words(best)
-        if best is not None and lines:
-            lines[0] = f"Best epoch {best.epoch}, on the validation patches: {lines[0]}"
-        self.agreement_label.setText("\n".join(lines))
-        self.agreement_label.setVisible(bool(lines))
-
-    def _show_card(self, card: str) -> None:
+    def _show(self, folder: Path | None, card: str = "") -> None:
+        self.folder = folder
+        self.empty_label.setVisible(folder is None)
+        for widget in (self.curves, self.folder_button):
+            widget.setVisible(folder is not None)
+        self.agreement_label.setVisible(False)
         # headings of a page would be huge in a dock
         self.card_view.setMarkdown(re.sub(r"^#", "###", card, flags=re.MULTILINE))
         self.card_view.setVisible(bool(card))
-        self.use_button.setVisible(self.checkpoint is not None)
-        self.folder_button.setVisible(self.folder is not None)
+        self._offer(None)
+
+    def _show_best(self, words: str = _USE_SO_FAR) -> None:
+        """Offer the best epoch, also while the training goes on, and say what it and a blur reach in validation."""
+        best = next((record for record in self.curves.records if record.epoch == self.curves.best_epoch), None)
+        if best is None or self.folder is None:
+            return
+        self.use_button.setText(words)
+        self._offer(self.folder / "checkpoint.safetensors")
+        lines = agreement_in_words(best)
+        self.agreement_label.setText(f"Best epoch {best.epoch}, on the validation patches: " + "\n".join(lines))
+        self.agreement_label.setVisible(bool(lines))
+
+    def _offer(self, checkpoint: Path | None) -> None:
+        self.checkpoint = checkpoint
+        self.use_button.setVisible(checkpoint is not None)
 
     def _lay_out(self) -> None:
         buttons = QHBoxLayout()
@@ -221,3 +193,75 @@ class TrainingPage(QWidget):
 
     def _open_folder(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.folder)))
+
+
+class TrainingPreview(QWidget):
+    """Three pictures side by side, as large as there is room for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures = [QLabel() for _ in _TITLES]
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        for column, (picture, title) in enumerate(zip(self.pictures, _TITLES, strict=True)):
+            label = QLabel(title)
+            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+            # a long word would make its picture larger than the others
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            layout.addWidget(label, 0, column)
+            picture.setScaledContents(True)
+            layout.addWidget(picture, 1, column, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
+            layout.setColumnStretch(column, 1)
+        self.clear()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.setVisible(False)
+
+    def show_patch(self, patch: Preview, roles: Sequence[str], epoch: int) -> None:
+        """Renew the pictures."""
+        for picture, pixels in zip(self.pictures, pictures_of(patch, roles), strict=True):
+            picture.setPixmap(_pixmap(pixels))
+        low, high = _limits(patch.real)
+        self.setToolTip(
+            "A fixed patch of the validation slides: nuclei blue, vessels green; the real probe;\n"
+            f"the prediction after epoch {epoch}. The last two in the same grey limits, {low:.4g} to {high:.4g}"
+        )
+        self.setVisible(True)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 (Qt's name)
+        """Keep the pictures square."""
+        super().resizeEvent(event)
+        side = max(40, min(_LARGEST_PX, (self.width() - 8) // 3))
+        for picture in self.pictures:
+            picture.setFixedSize(side, side)
+
+
+def pictures_of(patch: Preview, roles: Sequence[str]) -> tuple[NDArray[np.uint8], ...]:
+    """Inputs in their colours, shape (y, x, 3), and the real and the predicted probe within the same limits."""
+    others = iter(_OTHER_COLOURS * len(roles))
+    colours = [_COLOURS.get(role) or next(others) for role in roles]
+    stains = [_between(stain, _limits(stain)) for stain in patch.inputs]
+    limits = _limits(patch.real)
+    shown = (np.einsum("cyx,ck->yxk", stains, colours), _between(patch.real, limits), _between(patch.predicted, limits))
+    return tuple(np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8) for image in shown)
+
+
+def _limits(image: NDArray[np.float32]) -> tuple[float, float]:
+    low, high = (float(limit) for limit in np.percentile(image, (_LOW_PERCENT, _HIGH_PERCENT)))
+    return low, max(high, low + 1e-6)
+
+
+def _between(image: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.float64]:
+    low, high = limits
+    return np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
+
+
+def _pixmap(pixels: NDArray[np.uint8]) -> QPixmap:
+    """Pixels of shape (y, x) or (y, x, 3)."""
+    height, width = pixels.shape[:2]
+    kind = QImage.Format.Format_Grayscale8 if pixels.ndim == 2 else QImage.Format.Format_RGB888
+    # the image does not keep what it is made from, the pixmap does
+    content = pixels.tobytes()
+    return QPixmap.fromImage(QImage(content, width, height, width * pixels[0, 0].size, kind))

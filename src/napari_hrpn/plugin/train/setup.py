@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,40 +13,47 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import NewestTask, soon
+from napari_hrpn.plugin.background import BackgroundRun, begin, soon
 from napari_hrpn.plugin.parts.forms import FolderField, form_rows
 from napari_hrpn.plugin.parts.messages import UserError, breakable, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.quality_check import QualityLook, warnings_of_slides, without_size
+from napari_hrpn.plugin.parts.runs import ProcessorForm
 from napari_hrpn.plugin.parts.saving import folder_beside
-from napari_hrpn.plugin.train.job import FINISHED, RunFolderState, TrainingJob
-from napari_hrpn.plugin.train.run import PatchCounts, Prospect, TrainingReadiness, look_ahead
-from napari_hrpn.plugin.train.settings_form import TrainingForm
+from napari_hrpn.plugin.train.job import RunFolderState, TrainingJob, look_ahead
 from napari_hrpn.plugin.train.slides_table import SlidesTable
+from napari_hrpn.settings import TrainingSettings, recipe_settings
+from napari_hrpn.settings.networks import NETWORKS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     import napari
 
+    from napari_hrpn.inference import Device
+    from napari_hrpn.plugin.train.page import TrainingProgress
     from napari_hrpn.training import RunRequest
 
 LOOK_AHEAD_MS = 600
-_GIGABYTE = 1e9
-_FINISHED_WORDS = "This training is finished: ask for more epochs, or press Reset to begin another."
+_FIELDS = ("model", "recipe", "channels", "branches", "epochs", "batch", "max_minutes", "device")
+_ADVANCED = (
+    *("patch_px", "learning_rate", "upsampling", "scaling", "minimum_overlap", "minimum_tissue", "seed", "precision"),
+    "devices",
+)
+# what a user sets for reasons that have nothing to do with the recipe
+_KEPT = ("channels", "branches", "max_minutes", "device", "seed", "devices")
 
 
 class TrainingSetup(QWidget):
     """Slides, settings and folder; `prospect_label`, which says what is to be expected, is for the owner to place.
 
-    `placed` carries the `RunFolderState` of a run, `warned` the warnings about it, `judged` those about how the
-    slides were imaged, and `said` sentences from the table.
+    Warnings and sentences go to `progress`; `placed` carries the `RunFolderState` of a run.
     """
 
     placed = Signal(object)
-    warned = Signal(object)
-    judged = Signal(object)
-    said = Signal(str)
 
-    def __init__(self, viewer: napari.Viewer) -> None:
+    def __init__(self, viewer: napari.Viewer, progress: TrainingProgress) -> None:
         super().__init__()
+        self._progress = progress
         self._drawn: Path | None = None
         self._loaded: RunRequest | None = None
         self._is_fresh = False
@@ -53,8 +61,7 @@ class TrainingSetup(QWidget):
         self._is_paused = True
         self._is_checked = False
         self._quality = QualityLook()
-        self._looking = NewestTask()
-        self._place: RunFolderState | None = None
+        self._looking: BackgroundRun | None = None
         self.slides_table = SlidesTable(viewer)
         self.training_form = TrainingForm()
         self.folder_form = FolderField(
@@ -65,18 +72,23 @@ class TrainingSetup(QWidget):
         )
         self.prospect_label = QLabel()
         self.prospect_label.setWordWrap(True)
-        self._lay_out()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.slides_table, self.training_form.native, form_rows([self.folder_form]).native):
+            layout.addWidget(widget)
+        layout.addStretch()
         self._soon = soon(self, self._look_ahead, LOOK_AHEAD_MS)
         for form in (self.slides_table, self.training_form, self.folder_form):
             form.changed.connect(self.look_ahead_soon)
         self.slides_table.changed.connect(self._look_at_quality)
-        self.slides_table.said.connect(self.said)
+        self.slides_table.said.connect(progress.say)
         self._quality.found.connect(self._show_quality)
 
-    def set_ready(self, readiness: TrainingReadiness) -> None:
+    def set_ready(self, devices: tuple[Device, ...], most_devices: Mapping[str, int]) -> None:
         """Fill in what was found out in the background."""
         self._is_ready, self._is_paused = True, False
-        self.training_form.set_ready(readiness)
+        self.training_form.set_ready(devices)
+        self.training_form.set_most_devices(most_devices)
         self._look_at_quality()
         self.look_ahead_soon()
 
@@ -86,11 +98,10 @@ class TrainingSetup(QWidget):
         if settings is None:
             raise UserError("The recipes are not loaded yet: wait a moment.")
         self.slides_table.set_roles(settings.channels, settings.target)
-        if not (self.slides_table.has_rows or self.slides_table.is_reading):
+        if not (self.slides_table.rows or self.slides_table.is_reading):
             raise UserError("Add slides to train on: open ones, or files.")
         entries, regions = self.slides_table.entries(), self.slides_table.drawn()
         loaded = self._loaded
-        validate = loaded.validate if loaded and loaded.entries == entries and not any(regions) else None
         return TrainingJob(
             entries=entries,
             regions=regions,
@@ -99,27 +110,22 @@ class TrainingSetup(QWidget):
             beside=folder_beside(entries[0].path),
             folder=self.folder_form.chosen,
             is_fresh=self._is_fresh,
-            validate=validate,
+            validate=loaded.validate if loaded and loaded.entries == entries and not any(regions) else None,
             is_checked=self._is_checked,
         )
 
     def load(self, request: RunRequest, folder: Path) -> None:
         """Show what a run was asked for, so that it can go on."""
-        self._loaded, self._is_fresh = request, False
+        self._loaded = request
         self.training_form.value = request.settings
         self.slides_table.set_roles(request.settings.channels, request.settings.target)
         self.slides_table.set_entries(request.entries)
-        self.folder_form.choose(folder)
+        self.use_folder(folder)
 
-    def begin_in(self, folder: Path) -> None:
-        """Stay with the folder of a run that has begun."""
-        self._is_fresh = False
+    def use_folder(self, folder: Path | None) -> None:
+        """Stay with the folder of a run that has begun; with None, propose one in which there is no run."""
+        self._is_fresh = folder is None
         self.folder_form.choose(folder)
-
-    def reset(self) -> None:
-        """Propose a folder in which there is no run."""
-        self._is_fresh = True
-        self.folder_form.choose(None)
 
     def pause(self) -> None:
         """Look ahead no more, and let nothing be changed, while a run goes on."""
@@ -157,55 +163,52 @@ class TrainingSetup(QWidget):
         try:
             job = self.job()
         except (ValueError, UserError) as error:
-            self._show_words(str(error))
-            self.slides_table.set_patch_counts(())
-            self.warned.emit(())
+            self._take_refusal(error)
             return
         self._show_words("Looking at the slides …")
-        self._looking.do(partial(look_ahead, job), self._take_prospect, self._take_refusal, self._take_news)
+        self._looking = begin(partial(look_ahead, job), self._take_prospect, self._take_refusal)
+        self._looking.yielded.connect(self._take_news)
 
     def _forget_look(self) -> None:
         self._is_checked = False
         self._soon.stop()
-        self._looking.abandon()
+        if self._looking is not None:
+            self._looking.abandon()
+            self._looking = None
 
-    def _take_news(self, news: RunFolderState | PatchCounts) -> None:
+    def _take_news(self, news: RunFolderState | tuple[int | None, ...]) -> None:
         if isinstance(news, RunFolderState):
-            self._take_place(news)
+            self.folder_form.propose(news.folder)
+            self.placed.emit(news)
         else:
-            self.slides_table.set_patch_counts(news.counts)
+            self.slides_table.set_patch_counts(news)
 
-    def _take_place(self, place: RunFolderState) -> None:
-        self._place = place
-        self.folder_form.propose(place.folder)
-        self.placed.emit(place)
-
-    def _take_prospect(self, prospect: Prospect | None) -> None:
-        if prospect is None:
-            return
-        self._is_checked = True
-        is_over = self._place is not None and self._place.standing == FINISHED
-        self._show_words(_FINISHED_WORDS if is_over else _prospect_in_words(prospect))
-        self.warned.emit(prospect.warnings)
+    def _take_prospect(self, prospect: tuple[str, tuple[str, ...]] | None) -> None:
+        self._looking = None
+        if prospect is not None:
+            self._is_checked = True
+            words, warnings = prospect
+            self._show_words(words)
+            self._progress.warning_label.warn(warnings)
 
     def _take_refusal(self, error: BaseException) -> None:
+        self._looking = None
         self.slides_table.set_patch_counts(())
-        self.warned.emit(())
+        self._progress.warning_label.warn(())
         self._show_words(sentence_of(error))
 
     def _look_at_quality(self) -> None:
         if self._is_ready:
-            self._quality.look_at((row.slide, row.channels()) for row in self.slides_table.rows)
+            self._quality.look_at((row.slide, self.slides_table.channels(row)) for row in self.slides_table.rows)
             self._show_quality()
 
     def _show_quality(self) -> None:
-        told = []
-        for row in self.slides_table.rows:
-            findings = self._quality.findings(row.slide, row.channels())
-            row.show_findings(findings)
-            # what is to be expected of the training tells of all slides without a size together
-            told.append((row.title, without_size(findings)))
-        self.judged.emit(warnings_of_slides(told))
+        table = self.slides_table
+        findings = [self._quality.findings(row.slide, table.channels(row)) for row in table.rows]
+        table.show_findings(findings)
+        # what is to be expected of the training tells of all slides without a size together
+        sized = [(row.title, without_size(found)) for row, found in zip(table.rows, findings, strict=True)]
+        self._progress.quality_label.warn(warnings_of_slides(sized))
 
     def _show_words(self, words: str) -> None:
         self.prospect_label.setText(breakable(words))
@@ -216,24 +219,48 @@ class TrainingSetup(QWidget):
             weakref.finalize(self, shutil.rmtree, self._drawn, ignore_errors=True)
         return self._drawn
 
-    def _lay_out(self) -> None:
-        places = form_rows([self.folder_form]).native
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.slides_table, self.training_form.native, places):
-            layout.addWidget(widget)
-        layout.addStretch()
 
+class TrainingForm(ProcessorForm):
+    """Asks for what `TrainingSettings` has; what is not asked for is as the recipe has it."""
 
-def _prospect_in_words(prospect: Prospect) -> str:
-    """What is to be expected of a training."""
-    disk = f", {_bytes(prospect.disk_bytes)} on disk for patches" if prospect.disk_bytes else ""
-    return (
-        f"{prospect.training_patches:,} patches to learn from and {prospect.validation_patches:,} to validate: "
-        f"about {prospect.steps:,} steps per epoch, {time_in_words(prospect.seconds)}, "
-        f"{_bytes(prospect.memory_bytes)} more memory{disk}. {prospect.split_note}"
-    ).strip()
+    def __init__(self) -> None:
+        self._most_devices: Mapping[str, int] = {}
+        super().__init__(TrainingSettings, _FIELDS, _ADVANCED)
+        for name in ("model", "recipe"):
+            # the form changes once, with all that the recipe fills in
+            self.fields[name].changed.disconnect()
+            self.fields[name].changed.connect(self._take_recipe)
+        self.fields["device"].changed.connect(self._show_devices)
 
+    def set_most_devices(self, most_devices: Mapping[str, int]) -> None:
+        """Say how many can train together, by the name of the first; the fastest comes first."""
+        self._most_devices = most_devices
+        self._show_devices()
 
-def _bytes(count: int) -> str:
-    return f"{count / _GIGABYTE:.1f} GB" if count >= _GIGABYTE / 10 else f"{max(1, round(count / 1e6))} MB"
+    def _take_recipe(self) -> None:
+        network, name = NETWORKS[self.fields["model"].value], self.fields["recipe"].value
+        # not every network has been published with a recipe
+        recipe = recipe_settings(name if name in network.recipes else next(iter(network.recipes)), network.name)
+        devices = min(self.fields["devices"].value, recipe.batch)
+        self.show_options(replace(recipe, devices=devices), keep=_KEPT)
+
+    def _fill(self, settings: TrainingSettings, keep: Collection[str]) -> None:
+        super()._fill(settings, keep)
+        self._show_devices()
+        devices = self.fields["devices"]
+        if settings.devices > devices.max:
+            # a run of another machine is shown as it is, and can be given fewer
+            self._limit_devices(settings.devices, settings.devices)
+        devices.value = settings.devices
+        for name in {option for network in NETWORKS.values() for option in network.options}:
+            self.fields[name].enabled = name in NETWORKS[settings.model].options
+
+    def _show_devices(self) -> None:
+        chosen = self.fields["device"].value
+        first = next(iter(self._most_devices), "") if chosen in (None, "auto") else chosen
+        self._limit_devices(self._most_devices.get(first, 1), max(self._most_devices.values(), default=1))
+
+    def _limit_devices(self, most: int, most_anywhere: int) -> None:
+        """Ask for their number where it can be more than one."""
+        devices = self.fields["devices"]
+        devices.max, devices.enabled, devices.visible = most, most > 1, most_anywhere > 1

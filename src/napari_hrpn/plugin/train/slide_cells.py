@@ -1,19 +1,32 @@
-"""Cells of the table of slides: columns, keys and widths."""
+"""Table cells of the slides of a training: texts, and lists that open on a click or a key."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
 from qtpy.QtGui import QKeyEvent, QPainter, QPaintEvent, QShowEvent
-from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
 
-from napari_hrpn.plugin.train.slide_row import CellBox, TrainingRow, role_tooltip
+from napari_hrpn.plugin.parts.messages import WARNING_MARK
+from napari_hrpn.plugin.parts.quality_check import findings_tooltip, warnings_of
+from napari_hrpn.plugin.parts.saving import fit_columns, make_readable
+from napari_hrpn.plugin.train.slide_rows import EVERYWHERE, FROM_FILE, TrainingRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qtpy.QtWidgets import QWidget
+    Choices = Sequence[tuple[str, Any]]
 
 # title and tooltip
 _FIRST_COLUMNS = (
@@ -35,87 +48,219 @@ _FIRST_COLUMNS = (
 )
 _PATCHES = ("Patches", "Patches that the slide gives with these settings")
 SLIDE, TUMOUR, PART, REGIONS, FIRST_ROLE = range(5)
+_PARTS = (("automatic", "auto"), ("train", "train"), ("validation", "validation"), ("test", "test"))
+_NO_CHANNEL = "–"
+_REGION_FILES = "Regions (*.geojson *.json *.tif *.tiff *.png *.npy);;All files (*)"
 _VISIBLE_ROWS = 4
-_CELL_MARGIN_PX, _ROW_MARGIN_PX = 14, 8
+_ROW_MARGIN_PX, _SCROLL_BAR_PX = 8, 24
 _WIDEST_PX = 140
 _HINT = "Drop slides here, or add those that are open"
 _DELETE_KEYS = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
 _OPEN_KEYS = (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_F2)
+_Role = Qt.ItemDataRole
 
 
-class SlideCells(QTableWidget):
-    """A table of `TrainingRow`.
+class SlidesModel(QAbstractTableModel):
+    """The rows of the table; `edited` carries the one that the user has changed."""
 
-    `tumour_changed` says that the user wrote another tumour, `deleted` that the Delete key was pressed.
-    """
-
-    tumour_changed = Signal()
-    deleted = Signal()
+    edited = Signal(object)
 
     def __init__(self) -> None:
-        super().__init__(0, FIRST_ROLE + 1)
-        self._roles: tuple[str, ...] = ()
-        self._target = ""
+        super().__init__()
+        self.rows: list[TrainingRow] = []
+        # the last one is the target
+        self.roles: tuple[str, ...] = ("nuclei", "vessels", "probe")
+        self._layers: list[tuple[str, Any]] = []
+
+    def set_rows(self, rows: Sequence[TrainingRow]) -> None:
+        """Show other slides."""
+        self.beginResetModel()
+        self.rows = list(rows)
+        for row in self.rows:
+            row.ask_for(self.roles)
+        self.endResetModel()
+
+    def set_roles(self, roles: Sequence[str]) -> None:
+        """Show a column for each role."""
+        self.roles = tuple(roles)
+        self.set_rows(self.rows)
+
+    def offer_layers(self, layers: Sequence[tuple[str, Any]]) -> None:
+        """Offer layers with regions."""
+        self._layers = list(layers)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what has changed in the rows."""
+        if self.rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, self.columnCount() - 1))
+
+    def choices(self, index: QModelIndex) -> Choices:
+        """Titles and values that a cell may have; nothing for a text."""
+        row, column = self.rows[index.row()], index.column()
+        if column == PART:
+            return _PARTS
+        if column == REGIONS:
+            files = [(path.name, path) for path in row.region_files]
+            return [("everywhere", EVERYWHERE), *self._layers, *files, ("from file …", FROM_FILE)]
+        if FIRST_ROLE <= column < FIRST_ROLE + len(self.roles):
+            return [(_NO_CHANNEL, None), *((name, index) for index, name in enumerate(row.slide.channel_names))]
+        return ()
+
+    def value(self, index: QModelIndex) -> Any:  # noqa: ANN401 (of any kind)
+        """What is chosen or written in a cell."""
+        row, column = self.rows[index.row()], index.column()
+        if column >= FIRST_ROLE + len(self.roles):
+            return row.patches
+        if column >= FIRST_ROLE:
+            return row.channel_of[self.roles[column - FIRST_ROLE]]
+        mark = f"{WARNING_MARK} " if warnings_of(row.findings) else ""
+        return (f"{mark}{row.label}", row.tumour, row.part, row.regions)[column]
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
+        """Slides."""
+        return len(self.rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
+        """What is said of each."""
+        return FIRST_ROLE + len(self.roles) + 1
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> object:  # noqa: N802
+        """Titles and tooltips of the columns."""
+        if orientation != Qt.Orientation.Horizontal or role not in (_Role.DisplayRole, _Role.ToolTipRole):
+            return None
+        headers = (*_FIRST_COLUMNS, *((name.capitalize(), self._role_tooltip(name)) for name in self.roles), _PATCHES)
+        return headers[section][role == _Role.ToolTipRole]
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """All but the slide and the count of its patches can be changed."""
+        is_editable = TUMOUR <= index.column() < self.columnCount() - 1
+        return super().flags(index) | (Qt.ItemFlag.ItemIsEditable if is_editable else Qt.ItemFlag.NoItemFlags)
+
+    def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> object:
+        """Text and tooltip of a cell."""
+        is_count = index.column() == self.columnCount() - 1
+        if role == _Role.TextAlignmentRole and is_count:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        if role == _Role.ToolTipRole:
+            row = self.rows[index.row()]
+            facts = "\n".join([row.facts, *findings_tooltip(row.findings)])
+            return (
+                facts if index.column() == SLIDE else self.headerData(index.column(), Qt.Orientation.Horizontal, role)
+            )
+        if role not in (_Role.DisplayRole, _Role.EditRole):
+            return None
+        value, choices = self.value(index), self.choices(index)
+        return next((title for title, choice in choices if choice == value), "") if choices else value
+
+    def setData(self, index: QModelIndex, value: Any, role: int = _Role.EditRole) -> bool:  # noqa: ANN401, ARG002, N802
+        """Take what the user has chosen or written."""
+        row, column = self.rows[index.row()], index.column()
+        if column == REGIONS and value == FROM_FILE:
+            folder = str(row.slide.source.parent)
+            window = QApplication.activeWindow()
+            name, _ = QFileDialog.getOpenFileName(window, f"Regions of {row.title}", folder, _REGION_FILES)
+            value = Path(name) if name else row.regions
+        if value == self.value(index):
+            return False
+        if column == REGIONS:
+            row.regions = value
+            if isinstance(value, Path) and value not in row.region_files:
+                row.region_files.append(value)
+        elif column == TUMOUR:
+            row.tumour = value
+        elif column == PART:
+            row.part = value
+        else:
+            row.channel_of[self.roles[column - FIRST_ROLE]] = value
+        self.refresh()
+        self.edited.emit(row)
+        return True
+
+    def _role_tooltip(self, role: str) -> str:
+        examples = {"nuclei": ", such as DAPI or Hoechst", "vessels": ", such as CD31 or endomucin"}
+        what = "real nanoprobe" if role == "probe" else role
+        use = "the network learns to predict it" if role == self.roles[-1] else "an input of the network"
+        return f"Channel that shows the {what}{examples.get(role, '')}: {use}"
+
+
+class _ListDelegate(QStyledItemDelegate):
+    """Cells with choices: an arrow, and a list in which a choice counts at once."""
+
+    def initStyleOption(self, option: Any, index: QModelIndex) -> None:  # noqa: ANN401, N802 (Qt's)
+        """Show an arrow where there is a list."""
+        super().initStyleOption(option, index)
+        if _choices(index):
+            option.text = f"{option.text} ▾"
+
+    def createEditor(  # noqa: N802 (Qt's name)
+        self, parent: QWidget | None, option: QStyleOptionViewItem, index: QModelIndex
+    ) -> QWidget | None:
+        """Open the list, or a field for a text."""
+        choices = _choices(index)
+        if not choices:
+            return super().createEditor(parent, option, index)
+        box = QComboBox(parent)
+        box.addItems([title for title, _ in choices])
+        opened = box.view()
+        opened.setMinimumWidth(opened.sizeHintForColumn(0) + _SCROLL_BAR_PX)
+        box.activated.connect(partial(self._choose, box, QPersistentModelIndex(index)))
+        QTimer.singleShot(0, box.showPopup)
+        return box
+
+    def setEditorData(self, editor: QWidget | None, index: QModelIndex) -> None:  # noqa: N802 (Qt's name)
+        """Show what is chosen."""
+        if isinstance(editor, QComboBox):
+            values, model = [value for _, value in _choices(index)], index.model()
+            assert isinstance(model, SlidesModel)
+            editor.setCurrentIndex(values.index(model.value(index)))
+        else:
+            super().setEditorData(editor, index)
+
+    def setModelData(self, editor: QWidget | None, model: Any, index: QModelIndex) -> None:  # noqa: ANN401, N802
+        """Take a text; what is chosen in a list has been taken already."""
+        if not isinstance(editor, QComboBox):
+            super().setModelData(editor, model, index)
+
+    def _choose(self, box: QComboBox, cell: QPersistentModelIndex, number: int) -> None:
+        index = QModelIndex(cell)
+        _, value = _choices(index)[number]
+        # a choice may open a dialog, which takes the focus from the list
+        self.closeEditor.emit(box)
+        index.model().setData(index, value)
+
+
+def _choices(index: QModelIndex) -> Choices:
+    model = index.model()
+    return model.choices(index) if isinstance(model, SlidesModel) else ()
+
+
+class SlideCells(QTableView):
+    """Shows the slides; `deleted` says that the Delete key was pressed."""
+
+    deleted = Signal()
+
+    def __init__(self, model: SlidesModel) -> None:
+        super().__init__()
         self._is_fitting = False
         self._is_sized_by_hand = False
+        self.setModel(model)
+        self.setItemDelegate(_ListDelegate(self))
         self.setAccessibleName("Slides to train on")
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setWordWrap(False)
-        # Tab goes from list to list and then out of the table, the arrows go from cell to cell
-        self.setTabKeyNavigation(False)
-        self.verticalHeader().hide()
-        self.horizontalHeader().setHighlightSections(False)
-        self.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        self.horizontalHeader().setSectionsClickable(False)
-        row_height = CellBox("").sizeHint().height() + _ROW_MARGIN_PX
+        make_readable(self)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionsClickable(False)
+        header.sectionResized.connect(self._section_resized)
+        row_height = QComboBox().sizeHint().height() + _ROW_MARGIN_PX
         self.verticalHeader().setDefaultSectionSize(row_height)
         # the header and the bar to scroll with are about as high as a row
         self.setMinimumHeight((_VISIBLE_ROWS + 2) * row_height)
-        for column, header in enumerate((*_FIRST_COLUMNS, _PATCHES)):
-            self._set_header(column, *header)
-        self.set_roles(("nuclei", "vessels"), "probe", ())
-        self.itemChanged.connect(self._tell_tumour)
-        self.horizontalHeader().sectionResized.connect(self._section_resized)
-
-    def set_roles(self, roles: Sequence[str], target: str, rows: Sequence[TrainingRow]) -> bool:
-        """Show a column for each role."""
-        if (tuple(roles), target) == (self._roles, self._target):
-            return False
-        for _ in range(self.columnCount() - FIRST_ROLE - 1):
-            self.removeColumn(FIRST_ROLE)
-        self._roles, self._target = tuple(roles), target
-        for column, role in enumerate((*roles, target), FIRST_ROLE):
-            self.insertColumn(column)
-            self._set_header(column, role.capitalize(), role_tooltip(role, target))
-        for index, row in enumerate(rows):
-            self._add_role_boxes(index, row)
-        self._fit()
-        return True
-
-    def add(self, row: TrainingRow) -> None:
-        """Show a slide below the others."""
-        index = self.rowCount()
-        was_blocked = self.blockSignals(True)
-        self.insertRow(index)
-        self.setItem(index, SLIDE, row.slide_item)
-        self.setItem(index, TUMOUR, row.tumour_item)
-        self.setItem(index, self.columnCount() - 1, row.patches_item)
-        self.blockSignals(was_blocked)
-        self._add_box(index, PART, row.part_box)
-        self._add_box(index, REGIONS, row.regions_box)
-        self._add_role_boxes(index, row)
-        self._fit()
-
-    def remove(self, index: int) -> None:
-        """Show a slide no more."""
-        self.removeRow(index)
-
-    def remove_all(self) -> None:
-        """Show no slide."""
-        self.setRowCount(0)
+        self.clicked.connect(self._open_list)
+        for changed in (model.dataChanged, model.modelReset):
+            changed.connect(self._fit)
 
     def selected_rows(self) -> list[int]:
         """Indices of the rows that are selected, from the top."""
@@ -134,12 +279,10 @@ class SlideCells(QTableWidget):
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
         """Delete removes, Space, Enter and F2 open the list of a cell."""
-        box: QWidget | None = self.cellWidget(self.currentRow(), self.currentColumn())
         if event is not None and event.key() in _DELETE_KEYS:
             self.deleted.emit()
-        elif event is not None and event.key() in _OPEN_KEYS and isinstance(box, CellBox):
-            box.setFocus()
-            box.showPopup()
+        elif event is not None and event.key() in _OPEN_KEYS and _choices(self.currentIndex()):
+            self.edit(self.currentIndex())
         else:
             super().keyPressEvent(event)
 
@@ -151,54 +294,23 @@ class SlideCells(QTableWidget):
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
         """Say in an empty table what to do."""
         super().paintEvent(event)
-        if not self.rowCount():
+        if not self.model().rowCount():
             painter = QPainter(self.viewport())
             painter.setOpacity(0.6)
             painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, _HINT)
             painter.end()
 
-    def _set_header(self, column: int, title: str, tooltip: str) -> None:
-        header = QTableWidgetItem(title)
-        header.setToolTip(tooltip)
-        self.setHorizontalHeaderItem(column, header)
+    def _open_list(self, index: QModelIndex) -> None:
+        if _choices(index):
+            self.edit(index)
 
     def _fit(self) -> None:
         """Give each column the width that it needs, unless the user has set one."""
-        if self._is_sized_by_hand:
-            return
-        self._is_fitting = True
-        for column in range(self.columnCount()):
-            wanted = [self._wanted_width(row, column) for row in range(self.rowCount())]
-            title = self.horizontalHeader().fontMetrics().horizontalAdvance(self.horizontalHeaderItem(column).text())
-            self.setColumnWidth(column, min(_WIDEST_PX, max([title + _CELL_MARGIN_PX, *wanted])))
-        self._is_fitting = False
-
-    def _wanted_width(self, row: int, column: int) -> int:
-        box, item = self.cellWidget(row, column), self.item(row, column)
-        if isinstance(box, CellBox):
-            return box.wanted_width
-        return int(self.fontMetrics().horizontalAdvance(item.text()) + _CELL_MARGIN_PX) if item is not None else 0
+        if not self._is_sized_by_hand:
+            self._is_fitting = True
+            fit_columns(self, _WIDEST_PX)
+            self._is_fitting = False
 
     def _section_resized(self) -> None:
         if not self._is_fitting and self.isVisible():
             self._is_sized_by_hand = True
-
-    def _add_role_boxes(self, index: int, row: TrainingRow) -> None:
-        boxes = row.make_role_boxes(self._roles, self._target)
-        for column, box in enumerate(boxes.values(), FIRST_ROLE):
-            self._add_box(index, column, box)
-
-    def _add_box(self, index: int, column: int, box: CellBox) -> None:
-        self.setCellWidget(index, column, box)
-        box.focused.connect(lambda: self._select_row_of(box))
-        box.changed.connect(self._fit)
-
-    def _select_row_of(self, box: CellBox) -> None:
-        index = self.indexAt(box.pos())
-        if index.isValid() and index.row() not in self.selected_rows():
-            self.selectRow(index.row())
-
-    def _tell_tumour(self, item: QTableWidgetItem) -> None:
-        if item.column() == TUMOUR:
-            self.tumour_changed.emit()
-        self._fit()

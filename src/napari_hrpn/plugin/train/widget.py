@@ -8,29 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import napari.viewer
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QTabWidget, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QTabWidget, QVBoxLayout
 
-from napari_hrpn.plugin.background import NewestTask, once
+from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.messages import PROBLEM, UserError, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.plot import PlotTheme
-from napari_hrpn.plugin.train.job import UNFINISHED, RunFolderState
+from napari_hrpn.plugin.parts.runs import push_button
+from napari_hrpn.plugin.train.job import UNFINISHED, RunFolderState, find_training_devices, load_run, train
 from napari_hrpn.plugin.train.page import TrainingPage, TrainingProgress
-from napari_hrpn.plugin.train.run import (
-    EpochNews,
-    LoadedRun,
-    StepNews,
-    TrainingOutcome,
-    TrainingReadiness,
-    Warned,
-    find_training_readiness,
-    load_run,
-    train,
-)
 from napari_hrpn.plugin.train.setup import TrainingSetup
 
 if TYPE_CHECKING:
-    from napari_hrpn.training import TrainingResult
+    from collections.abc import Mapping
+
+    from napari_hrpn.inference import Device
+    from napari_hrpn.training import RunRequest, TrainingResult
 
 SETUP_TAB, PAGE_TAB = 0, 1
 
@@ -45,25 +38,28 @@ class TrainWidget(DockedWidget):
         super().__init__()
         self._viewer = viewer
         self._is_ready = False
-        self._run, self._reading, self._looking = NewestTask(), NewestTask(), NewestTask()
-        self.setup = TrainingSetup(viewer)
+        self._run: BackgroundRun | None = None
+        self._reading = NewestTask()
+        self.progress = TrainingProgress()
+        self.setup = TrainingSetup(viewer, self.progress)
         self.page = TrainingPage()
         self.tabs = QTabWidget()
-        self.train_button = QPushButton("Train")
-        self.stop_button = QPushButton("Stop")
-        self.reset_button = QPushButton("Reset")
-        self.load_button = QPushButton("Load run …")
-        self.progress = TrainingProgress()
+        self.train_button = push_button("Train", "Start, or go on from the last batch that is kept", self.train)
+        self.stop_button = push_button("Stop", "Stop after this batch; everything is kept", self.stop)
+        self.reset_button = push_button("Reset", "Begin another training; the last one stays in its folder", self.reset)
+        self.load_button = push_button(
+            "Load run …", "Show a training that was made before: stopped, killed or finished", self._ask_for_run
+        )
         self._lay_out()
         self._connect()
         self._theme = PlotTheme(self, viewer, [self.page.curves])
-        self._look_for_devices()
+        self._looking = self._look_for_devices()
         self._update_buttons()
 
     @property
     def is_running(self) -> bool:
         """Whether a network is being trained."""
-        return self._run.is_busy
+        return self._run is not None
 
     @property
     def message(self) -> str:
@@ -82,12 +78,13 @@ class TrainWidget(DockedWidget):
         self.setup.pause()
         self.progress.start()
         self.progress.say("Checking the slides …")
-        self._run.do(partial(train, job), self._tell_outcome, self._tell_end, self._show_news)
+        self._run = begin(partial(train, job), self._tell_outcome, self._tell_failure)
+        self._run.yielded.connect(self._show_news)
         self._update_buttons()
 
     def stop(self) -> None:
         """End the training after the batch that is being learnt from; everything is kept."""
-        if self.is_running:
+        if self._run is not None:
             self._run.cancel()
             self.stop_button.setEnabled(False)
             self.progress.say("Stopping after this batch …")
@@ -100,7 +97,7 @@ class TrainWidget(DockedWidget):
         self.progress.clear()
         self.progress.say("")
         self.tabs.setCurrentIndex(SETUP_TAB)
-        self.setup.reset()
+        self.setup.use_folder(None)
         self._update_buttons()
 
     def load(self, folder: str | Path) -> None:
@@ -115,21 +112,18 @@ class TrainWidget(DockedWidget):
         self._reading.abandon()
         self.setup.shut_down()
         self._theme.stop()
-        if self.is_running:
+        if self._run is not None:
             self._run.abandon()
             if self.parent() is None and self.page.folder is not None:
                 show_info(f"The training was stopped and is kept in {self.page.folder}: Load run … goes on with it.")
+            self._run = None
 
     def _lay_out(self) -> None:
-        self.train_button.setToolTip("Start, or go on from the last batch that is kept")
-        self.stop_button.setToolTip("Stop after this batch; everything is kept")
-        self.reset_button.setToolTip("Begin another training; the last one stays in its folder")
-        self.load_button.setToolTip("Show a training that was made before: stopped, killed or finished")
         self.tabs.addTab(scrolling(self.setup), "Slides and settings")
         self.tabs.addTab(scrolling(self.page), "Progress")
-        buttons = QGridLayout()
-        for column, button in enumerate((self.train_button, self.stop_button, self.reset_button, self.load_button)):
-            buttons.addWidget(button, 0, column)
+        buttons = QHBoxLayout()
+        for button in (self.train_button, self.stop_button, self.reset_button, self.load_button):
+            buttons.addWidget(button)
         layout = QVBoxLayout(self)
         layout.addWidget(self.tabs, 1)
         # always in view, however small the screen
@@ -139,22 +133,15 @@ class TrainWidget(DockedWidget):
 
     def _connect(self) -> None:
         self.tabs.currentChanged.connect(lambda tab: self.setup.prospect_label.setVisible(tab == SETUP_TAB))
-        self.train_button.clicked.connect(self.train)
-        self.stop_button.clicked.connect(self.stop)
-        self.reset_button.clicked.connect(self.reset)
-        self.load_button.clicked.connect(self._ask_for_run)
         self.page.chosen.connect(self._use_for_prediction)
-        self.setup.said.connect(self.progress.say)
-        self.setup.warned.connect(self.progress.warning_label.warn)
-        self.setup.judged.connect(self.progress.quality_label.warn)
         self.setup.placed.connect(self._take_place)
 
-    def _look_for_devices(self) -> None:
-        self._looking.do(once(find_training_readiness), self._take_readiness, self._tell_failure, is_polite=False)
+    def _look_for_devices(self) -> BackgroundRun:
+        return begin(once(find_training_devices), self._take_devices, self._tell_failure, is_polite=False)
 
-    def _take_readiness(self, readiness: TrainingReadiness) -> None:
+    def _take_devices(self, found: tuple[tuple[Device, ...], Mapping[str, int]]) -> None:
         self._is_ready = True
-        self.setup.set_ready(readiness)
+        self.setup.set_ready(*found)
         self._update_buttons()
 
     def _take_place(self, place: RunFolderState) -> None:
@@ -166,57 +153,59 @@ class TrainWidget(DockedWidget):
             button.setEnabled(is_idle)
         self.stop_button.setEnabled(self.is_running)
 
-    def _show_news(self, news: Any) -> None:  # noqa: ANN401 (one of five kinds)
+    def _show_news(self, news: Any) -> None:  # noqa: ANN401 (what `train` yields)
+        from napari_hrpn.training import CutReport, EpochReport, StepReport
+
         if isinstance(news, RunFolderState):
-            self.setup.begin_in(news.folder)
+            self.setup.use_folder(news.folder)
             self.page.begin(news)
             self.tabs.setCurrentIndex(PAGE_TAB)
             going_on = f"Going on after epoch {len(news.history)}." if news.history else "Going on."
             self._say_unless_stopping(going_on if news.standing == UNFINISHED else "Looking for patches …")
-        elif isinstance(news, Warned):
-            self.progress.warning_label.warn(news.sentences)
-        elif isinstance(news, StepNews):
+        elif isinstance(news, CutReport):
+            self.progress.show_cutting(news)
+        elif isinstance(news, StepReport):
             self.progress.show_step(news)
             self.page.show_step(news)
-            self.setup.show_pace(news.report.seconds_left, news.report.seconds)
+            self.setup.show_pace(news.seconds_left, news.seconds)
             self._say_unless_stopping("Learning; the best epoch is kept in the checkpoint.")
-        elif isinstance(news, EpochNews):
-            self.progress.show_epoch(news.report)
-            self.page.show_epoch(news)
+        elif isinstance(news, EpochReport):
+            self.progress.show_epoch(news)
+            self.page.show_epoch(news, self.setup.training_form.fields["channels"].value)
         else:
-            self.progress.show_cutting(news)
+            self.progress.warning_label.warn(news)
 
     def _say_unless_stopping(self, sentence: str) -> None:
         if self.stop_button.isEnabled():
             self.progress.say(sentence)
 
-    def _tell_outcome(self, outcome: TrainingOutcome) -> None:
-        self.page.show_outcome(outcome)
-        self.progress.show_epochs(len(outcome.result.history), self.setup.training_form.fields["epochs"].value)
+    def _tell_outcome(self, outcome: tuple[TrainingResult, str]) -> None:
+        result, card = outcome
+        self.page.show_outcome(result, card)
+        self.progress.show_epochs(len(result.history), self.setup.training_form.fields["epochs"].value)
         self._ended()
-        self.train_button.setText("Train" if outcome.result.complete else "Continue")
-        self.progress.say(_ending(outcome.result))
+        self.train_button.setText("Train" if result.complete else "Continue")
+        self.progress.say(_ending(result))
 
-    def _take_run(self, run: LoadedRun) -> None:
-        result = run.outcome.result
+    def _take_run(self, loaded: tuple[RunRequest, TrainingResult, str]) -> None:
+        request, result, card = loaded
         self.page.clear()
-        self.page.show_outcome(run.outcome)
+        self.page.show_outcome(result, card)
         self.progress.clear()
-        self.progress.show_epochs(len(result.history), run.request.settings.epochs)
+        self.progress.show_epochs(len(result.history), request.settings.epochs)
         self.progress.say(f"Loaded. {_ending(result)}")
-        self.setup.load(run.request, result.folder)
+        self.setup.load(request, result.folder)
 
     def _tell_failure(self, error: BaseException) -> None:
         self.progress.say(sentence_of(error), PROBLEM)
-
-    def _tell_end(self, error: BaseException) -> None:
-        self._tell_failure(error)
-        self._ended()
+        if self._run is not None:
+            self._ended()
 
     def _ended(self) -> None:
+        self._run = None
         self.progress.stop()
         self.setup.go_on()
-        self._look_for_devices()
+        self._looking = self._look_for_devices()
         self._update_buttons()
 
     def _ask_for_run(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from weakref import WeakValueDictionary
 
@@ -15,6 +14,7 @@ from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape, placement
 from napari_hrpn.plugin.viewer.open_slides import KEY, prediction_facts, unwrapped
 from napari_hrpn.plugin.viewer.predictions import finished_part, hatch_of, share_contrast
+from napari_hrpn.plugin.viewer.pyramids import Plane
 from napari_hrpn.plugin.viewer.slides_as_layers import level_data
 
 if TYPE_CHECKING:
@@ -160,11 +160,8 @@ def compared_view(viewer: napari.Viewer) -> ComparedView:
     return found
 
 
-class Difference:
+class Difference(Plane):
     """Predicted minus real pixels of one level, as an array that is computed where it is sliced."""
-
-    ndim = 2
-    dtype = np.dtype(np.float32)
 
     def __init__(
         self,
@@ -173,12 +170,8 @@ class Difference:
         finished: RegionMask | None = None,
         downsample: tuple[float, float] = (1.0, 1.0),
     ) -> None:
+        super().__init__((int(real.shape[0]), int(real.shape[1])), np.float32)
         self._real, self._predicted, self._finished, self._downsample = real, predicted, finished, downsample
-        self.shape: tuple[int, int] = (int(real.shape[0]), int(real.shape[1]))
-        self.size = math.prod(self.shape)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ANN401
-        return np.array(self[:, :], dtype=dtype, copy=copy)
 
     def __getitem__(self, key: Any) -> NDArray[np.float32]:  # noqa: ANN401
         key = key if isinstance(key, tuple) else (key, slice(None))

@@ -15,16 +15,13 @@ import numpy as np
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.files import saved_json
-from napari_hrpn.training.data.patch_grid import CELL
-from napari_hrpn.training.data.patch_sampler import BLANK, CACHED, LEFT_OUT
+from napari_hrpn.training.data.patch_grid import CELL, NOT_CUT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "napari-hrpn patches 1"
 PATCHES, CELLS, COMPLETE = "patches.npy", "cells.npy", "complete.json"
-# a cell's number among the patches, where it has become none
-NO_PATCH, NOT_YET = -1, -2
 CHOSEN = np.dtype([*CELL.descr, ("patch", np.int32)])
 
 
@@ -43,10 +40,8 @@ class PatchCache:
         kept = np.sort(chosen[chosen["patch"] >= 0], order="patch")
         self.cells: NDArray[np.void] = kept[list(CELL.names or ())].astype(CELL)
         grid = [-(-size // self.cell_px) for size in self.slide_shape]
-        self._numbers = np.full(grid, NO_PATCH, np.int32)
-        self._numbers[kept["row"], kept["column"]] = kept["patch"]
-        self.states: NDArray[np.int8] = np.full(grid, LEFT_OUT, np.int8)
-        self.states[chosen["row"], chosen["column"]] = np.where(chosen["patch"] >= 0, CACHED, BLANK)
+        self.numbers: NDArray[np.int32] = np.full(grid, NOT_CUT, np.int32)
+        self.numbers[chosen["row"], chosen["column"]] = chosen["patch"]
         self._patches: NDArray[np.generic] | None = None
         self._file, self._bytes = "", 0
 
@@ -82,14 +77,14 @@ class PatchCache:
         row, column = y0 // cell, x0 // cell
         pixels_on_disk = np.asarray(self.patches)
         self._refuse_shortened()
-        if side == cell and (row * cell, column * cell) == (y0, x0) and self._numbers[row, column] >= 0:
-            whole: NDArray[np.generic] = pixels_on_disk[self._numbers[row, column]]
+        if side == cell and (row * cell, column * cell) == (y0, x0) and self.numbers[row, column] >= 0:
+            whole: NDArray[np.generic] = pixels_on_disk[self.numbers[row, column]]
             return whole
         pixels = np.zeros((self._shape[1], side, side), self._dtype)
         last = [(min(first + side, size) - 1) // cell for first, size in zip((y0, x0), self.slide_shape, strict=True)]
         for i in range(row, last[0] + 1):
             for j in range(column, last[1] + 1):
-                if (number := self._numbers[i, j]) >= 0:
+                if (number := self.numbers[i, j]) >= 0:
                     there, here = zip(_overlap(y0, side, i, cell), _overlap(x0, side, j, cell), strict=True)
                     pixels[:, here[0], here[1]] = pixels_on_disk[number][:, there[0], there[1]]
         return pixels

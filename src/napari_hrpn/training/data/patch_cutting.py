@@ -8,17 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import time
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from napari_hrpn.core import rounded_up
 from napari_hrpn.core.errors import TrainingError
-from napari_hrpn.core.files import replaced_file
+from napari_hrpn.core.files import held_lock, replaced_file
 from napari_hrpn.slides import slide_identity
 from napari_hrpn.slides.writers.output_path import remove
 from napari_hrpn.training.data.patch_cache import (
@@ -26,15 +26,13 @@ from napari_hrpn.training.data.patch_cache import (
     CHOSEN,
     COMPLETE,
     FORMAT,
-    NO_PATCH,
-    NOT_YET,
     PATCHES,
     PatchCache,
     is_whole,
     patches_header,
     read_cells,
 )
-from napari_hrpn.training.data.patch_grid import cell_px, selected_cells
+from napari_hrpn.training.data.patch_grid import BLANK, NOT_CUT, cell_px, selected_cells
 from napari_hrpn.training.data.patch_sampler import patches_in
 from napari_hrpn.training.reports import CutReport
 
@@ -85,8 +83,7 @@ def cut_patches(
     Raises
     ------
     TrainingError
-        When a slide has no patch, or the disk has no room or cannot be written; before anything is written where
-        that can be known.
+        When a slide has no patch, which is known before anything is written, or the disk cannot be written.
     SlideError
         When a slide cannot be read.
     """
@@ -95,7 +92,6 @@ def cut_patches(
         cut.refuse_without_patch(settings)
     with _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _check_room(cuts, folder)
         done = kept = 0
         total = sum(len(cut.cells) for cut in cuts)
         for cut in cuts:
@@ -160,7 +156,7 @@ class _SlideCut:
         """Cells as an earlier run left them; none looked at where it left nothing that can be gone on with."""
         fresh = np.zeros(len(self.cells), CHOSEN)
         fresh[list(self.cells.dtype.names or ())] = self.cells
-        fresh["patch"] = NOT_YET
+        fresh["patch"] = NOT_CUT
         found = read_cells(self.folder)
         path = self.folder / PATCHES
         if found is None or len(found) != len(fresh) or not path.is_file():
@@ -171,17 +167,20 @@ class _SlideCut:
     def finished(self) -> Iterator[tuple[int, int]]:
         """Cut what is not there yet; yields how many cells have been looked at and how many patches there are."""
         # beside the cache, not in it: it stays when the cache is begun anew
-        lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"), thread_local=False)
-        while not lock.is_locked:
+        path = self.folder.with_name(f"{self.folder.name}.lock")
+        while True:
             try:
-                lock.acquire(timeout=_SECONDS_BETWEEN_REPORTS)
+                lock = held_lock(path)
+                break
             except Timeout:
                 yield _progress(self.begun())
+                time.sleep(_SECONDS_BETWEEN_REPORTS)
         try:
             if not is_whole(self.folder):
                 yield from self._cut_rest()
         finally:
-            lock.release()
+            if lock is not None:
+                lock.release()
         yield _progress(self.begun())
 
     @cached_property
@@ -202,7 +201,7 @@ class _SlideCut:
             file.truncate(len(self._header) + _progress(cells)[1] * self.patch_bytes)
             file.seek(0, os.SEEK_END)
             for block in self._blocks():
-                if (cells["patch"][block] == NOT_YET).any():
+                if (cells["patch"][block] == NOT_CUT).any():
                     self._cut_block(cells, block, file)
                     yield _progress(cells)
             self._seal(_progress(cells)[1], file)
@@ -218,7 +217,7 @@ class _SlideCut:
         kept = _progress(cells)[1]
         for index, patch in zip(block, self._read(self.cells[block]), strict=True):
             if patch is None:
-                cells["patch"][index] = NO_PATCH
+                cells["patch"][index] = BLANK
                 continue
             file.write(patch.data)
             cells["patch"][index] = kept
@@ -271,22 +270,12 @@ class _SlideCut:
 
 def _progress(cells: NDArray[np.void]) -> tuple[int, int]:
     """Cells that have been looked at, and patches that they became."""
-    return int(np.count_nonzero(cells["patch"] != NOT_YET)), int(np.count_nonzero(cells["patch"] >= 0))
+    return int(np.count_nonzero(cells["patch"] != NOT_CUT)), int(np.count_nonzero(cells["patch"] >= 0))
 
 
 def _bytes_left(cuts: Sequence[_SlideCut]) -> int:
     open_cuts = {cut.folder: cut for cut in cuts if not is_whole(cut.folder)}.values()
     return sum((len(cut.cells) - _progress(cut.begun())[0]) * cut.patch_bytes for cut in open_cuts)
-
-
-def _check_room(cuts: Sequence[_SlideCut], folder: Path) -> None:
-    needed, free = _bytes_left(cuts), shutil.disk_usage(folder).free
-    if needed > free:
-        msg = (
-            f"the patches take {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; make room, or "
-            "choose another folder for them."
-        )
-        raise TrainingError(msg)
 
 
 @contextmanager

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CELL = np.dtype([(name, np.int32) for name in ("row", "column", "y0", "x0", "height", "width")])
 _SMALLEST_CROP_CELL_PX = 512
+BLANK, NOT_CUT = -1, -2
+"""A cell's number among the patches, where it has become none."""
 # what is left of a share by rounding; far below a pixel of the largest patch
 ROUNDING = 1e-8
 

@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -28,20 +28,22 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import RegionMask
     from napari_hrpn.training.data.patch_cache import PatchCache
 
+_Array = TypeVar("_Array")
+Arrays: TypeAlias = "Batch[NDArray[Any]]"
 AHEAD = 4
 # columns that are turned at once: few enough that their rows stay in the processor's nearest cache
 _STRIP_PX = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Patches in the network's numbers."""
+class Batch(Generic[_Array]):
+    """Patches in the network's numbers, in NumPy or on the device that learns from them."""
 
-    inputs: NDArray[np.float32]  # Shape (n, c, y, x)
-    target: NDArray[np.float32]  # Shape (n, 1, y, x)
-    # Shape (n, 1, y, x); False outside the regions, and on padding (grey level 0 in the others) unless the settings
+    inputs: _Array  # shape (n, c, y, x)
+    target: _Array  # shape (n, 1, y, x)
+    # shape (n, 1, y, x); False outside the regions, and on padding (grey level 0 in the others) unless the settings
     # count it
-    valid: NDArray[np.bool_]
+    valid: _Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +75,10 @@ class PatchFeed:
         self._threads = threads or _threads(share)
         self._make = partial(_batch, sources, settings.patch_px, _BufferPool(), padding_counts=settings.padding_counts)
         sampler = GridSampler if settings.sampling == "grid" else CropSampler
-        self._sampler = sampler([(source.cache, source.regions) for source in sources], settings)
+        self._sampler = sampler(sources, settings)
         self.steps = self._sampler.steps  # Batches per epoch
 
-    def batches(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
+    def batches(self, epoch: int, first_step: int = 0) -> Generator[Arrays, None, None]:
         """Batches of an epoch."""
         steps = range(first_step, self.steps)
         return _made_ahead(self._make, (self._of(epoch, step) for step in steps), self._threads)
@@ -87,10 +89,10 @@ class PatchFeed:
 
 def validation_batches(
     sources: Sequence[PatchSource], settings: TrainingSettings, batch: int, share: tuple[int, int] = (0, 1)
-) -> Generator[Batch, None, None]:
+) -> Generator[Arrays, None, None]:
     """Fixed patches to judge a network by: they don't overlap, are not turned, and come slide by slide, row by row."""
     part, parts = share
-    fixed = fixed_patches([(source.cache, source.regions) for source in sources], settings)[part::parts]
+    fixed = fixed_patches(sources, settings)[part::parts]
     make = partial(_batch, sources, settings.patch_px, _BufferPool(), padding_counts=False)
     yield from _made_ahead(make, (fixed[i : i + batch] for i in range(0, len(fixed), batch)), _threads(share))
 
@@ -100,10 +102,10 @@ def _threads(share: tuple[int, int]) -> int:
 
 
 def _made_ahead(
-    make: partial[Batch], patches: Iterable[NDArray[np.int64]], threads: int
-) -> Generator[Batch, None, None]:
+    make: partial[Arrays], patches: Iterable[NDArray[np.int64]], threads: int
+) -> Generator[Arrays, None, None]:
     """Batches in order, a few of them made while the first is used."""
-    pending = deque[Future[Batch]]()
+    pending = deque[Future[Arrays]]()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="patches")
     try:
         for chosen in patches:
@@ -118,7 +120,7 @@ def _made_ahead(
 
 def _batch(
     sources: Sequence[PatchSource], side: int, memory: _BufferPool, patches: NDArray[np.int64], *, padding_counts: bool
-) -> Batch:
+) -> Arrays:
     n, channels = len(patches), len(sources[0].scaling.offsets)
     batch = Batch(
         memory.array((n, channels, side, side), np.float32),

@@ -16,6 +16,7 @@ import numpy as np
 from napari_hrpn.core import Box
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.training.data.patch_grid import (
+    NOT_CUT,
     ROUNDING,
     CoveredArea,
     cell_px,
@@ -32,11 +33,9 @@ if TYPE_CHECKING:
     from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.slides import RegionMask
     from napari_hrpn.training.data.patch_cache import PatchCache
+    from napari_hrpn.training.data.patch_loader import PatchSource
     from napari_hrpn.training.entries import TrainingSlide
 
-    CutSlides = Sequence[tuple[PatchCache, RegionMask | None]]
-
-LEFT_OUT, BLANK, CACHED = 0, 1, 2
 FEWEST_STEPS = 50
 _TURNS = 8
 _ROUNDS = 16
@@ -66,18 +65,18 @@ def patches_in(cells: NDArray[np.void], slide: TrainingSlide, settings: Training
     if settings.sampling == "grid":
         return len(cells)
     shape, side = slide.slide.shape, cell_px(settings)
-    states = np.full([-(-size // side) for size in shape], LEFT_OUT, np.int8)
-    states[cells["row"], cells["column"]] = CACHED
-    positions = _CropPositions(shape, states, side, slide.regions, settings.patch_px, settings.minimum_overlap)
+    numbers = np.full([-(-size // side) for size in shape], NOT_CUT)
+    numbers[cells["row"], cells["column"]] = 0
+    positions = _CropPositions(shape, numbers, side, slide.regions, settings.patch_px, settings.minimum_overlap)
     return -int(-positions.pixels // settings.patch_px**2) if positions.known is not None else 0
 
 
 class GridSampler:
     """Every patch once per epoch, in an order shuffled over all slides; the last batch may be smaller."""
 
-    def __init__(self, slides: CutSlides, settings: TrainingSettings) -> None:
+    def __init__(self, sources: Sequence[PatchSource], settings: TrainingSettings) -> None:
         self._settings = settings
-        self._patches = fixed_patches(slides, settings)[:, :3]
+        self._patches = fixed_patches(sources, settings)[:, :3]
         self.steps = -(-len(self._patches) // settings.batch)
         self._order: tuple[int, NDArray[np.intp]] = (-1, np.arange(0))
 
@@ -94,9 +93,9 @@ class GridSampler:
 class CropSampler:
     """Random crops; slides take part by the pixels of their regions."""
 
-    def __init__(self, slides: CutSlides, settings: TrainingSettings) -> None:
+    def __init__(self, sources: Sequence[PatchSource], settings: TrainingSettings) -> None:
         self._settings = settings
-        self._positions = [_crop_positions(cache, regions, settings) for cache, regions in slides]
+        self._positions = [_crop_positions(source.cache, source.regions, settings) for source in sources]
         pixels = np.array([found.pixels if found.known is not None else 0.0 for found in self._positions])
         if pixels.sum() == 0:
             raise _no_patch(settings)
@@ -117,14 +116,14 @@ class CropSampler:
         return np.column_stack([sources, corners, turns])
 
 
-def fixed_patches(slides: CutSlides, settings: TrainingSettings) -> NDArray[np.int64]:
+def fixed_patches(sources: Sequence[PatchSource], settings: TrainingSettings) -> NDArray[np.int64]:
     """Patches that do not overlap and are not turned, slide by slide and row by row; shape (n, 4)."""
     corners_of = _cell_corners if settings.sampling == "grid" else _crop_corners
-    found = [corners_of(cache, regions, settings) for cache, regions in slides]
-    sources = np.repeat(np.arange(len(found)), [len(corners) for corners in found])
-    if not len(sources):
+    found = [corners_of(source.cache, source.regions, settings) for source in sources]
+    numbers = np.repeat(np.arange(len(found)), [len(corners) for corners in found])
+    if not len(numbers):
         raise _no_patch(settings)
-    return np.column_stack([sources, np.concatenate(found), np.zeros_like(sources)]).astype(np.int64)
+    return np.column_stack([numbers, np.concatenate(found), np.zeros_like(numbers)]).astype(np.int64)
 
 
 def _cell_corners(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> NDArray[np.int64]:
@@ -146,7 +145,7 @@ def _crop_corners(cache: PatchCache, regions: RegionMask | None, settings: Train
 
 def _crop_positions(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> _CropPositions:
     return _CropPositions(
-        cache.slide_shape, cache.states, cache.cell_px, regions, settings.patch_px, settings.minimum_overlap
+        cache.slide_shape, cache.numbers, cache.cell_px, regions, settings.patch_px, settings.minimum_overlap
     )
 
 
@@ -172,13 +171,13 @@ class _CropPositions:
     def __init__(
         self,
         shape: tuple[int, int],
-        states: NDArray[np.int8],
+        numbers: NDArray[np.integer],
         cell_px: int,
         regions: RegionMask | None,
         crop_px: int,
         minimum_overlap: float,
     ) -> None:
-        self._shape, self._states, self._cell_px = shape, states, cell_px
+        self._shape, self._numbers, self._cell_px = shape, numbers, cell_px
         self._height, self._width = (min(crop_px, size) for size in shape)
         self._minimum = minimum_overlap
         mask, downsample = (np.ones((1, 1), bool), shape) if regions is None else (regions.mask, regions.downsample)
@@ -190,7 +189,7 @@ class _CropPositions:
     @property
     def pixels(self) -> float:
         """Full-resolution pixels of the regions that lie in cached cells."""
-        row, column = np.nonzero(self._states == CACHED)
+        row, column = np.nonzero(self._numbers >= 0)
         y0, x0 = row * self._cell_px, column * self._cell_px
         y1, x1 = np.minimum(y0 + self._cell_px, self._shape[0]), np.minimum(x0 + self._cell_px, self._shape[1])
         return float(self._regions.pixels(y0, y1, x0, x1).sum())
@@ -199,8 +198,8 @@ class _CropPositions:
         """Whether crops with these first pixels may be taken; what reaches over the slide does not count."""
         y1, x1 = np.minimum(y + self._height, self._shape[0]), np.minimum(x + self._width, self._shape[1])
         rows, columns = ((first // self._cell_px, (last - 1) // self._cell_px) for first, last in ((y, y1), (x, x1)))
-        touched = np.stack([self._states[corner] for corner in product(rows, columns)])
-        on_cells = (touched.min(axis=0) > LEFT_OUT) & (touched.max(axis=0) == CACHED)
+        touched = np.stack([self._numbers[corner] for corner in product(rows, columns)])
+        on_cells = (touched.min(axis=0) > NOT_CUT) & (touched.max(axis=0) >= 0)
         return np.asarray(on_cells & suffices(self._regions.share(y, y1, x, x1), self._minimum))
 
     def draw(self, random: np.random.Generator, count: int) -> NDArray[np.intp]:
@@ -224,8 +223,8 @@ class _CropPositions:
         union = (y0, y1 - 1 + self._height, x0, x1 - 1 + self._width)
         common = (y1 - 1, y0 + self._height, x1 - 1, x0 + self._width)
         side = float(self._cell_px)
-        cached = CoveredArea(self._states == CACHED, (side, side))
-        left_out = CoveredArea(self._states == LEFT_OUT, (side, side))
+        cached = CoveredArea(self._numbers >= 0, (side, side))
+        left_out = CoveredArea(self._numbers == NOT_CUT, (side, side))
         possible = suffices(self._regions.pixels(*union) / (self._height * self._width), self._minimum)
         possible &= (cached.share(*union) > ROUNDING) & (left_out.share(*common) <= ROUNDING)
         return np.stack([np.broadcast_to(edge, possible.shape)[possible] for edge in (y0, y1, x0, x1)], axis=1)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from napari_hrpn.inference.predictor import computes_in
 from napari_hrpn.settings.networks import NETWORKS
-from napari_hrpn.training.devices import SINGLE
+from napari_hrpn.training.learners.learner import SINGLE
 
 if TYPE_CHECKING:
     from napari_hrpn.settings import TrainingSettings
-    from napari_hrpn.training.devices import ProcessGroup
-    from napari_hrpn.training.learners.learner import Learner
+    from napari_hrpn.training.learners.learner import Learner, ProcessGroup
 
 
 def make_learner(settings: TrainingSettings, device: str, team: ProcessGroup = SINGLE) -> Learner:

@@ -12,9 +12,7 @@ import torch
 from torch import nn
 
 from napari_hrpn.models import GANDADiscriminator
-from napari_hrpn.training.devices import SINGLE
-from napari_hrpn.training.learners.learner import Learner
-from napari_hrpn.training.learners.optimisers import make_optimiser
+from napari_hrpn.training.learners.learner import SINGLE, Learner, make_optimiser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.models.architectures import NetworkSettings
     from napari_hrpn.settings import TrainingSettings
-    from napari_hrpn.training.devices import ProcessGroup
-    from napari_hrpn.training.learners.learner import DeviceBatch
+    from napari_hrpn.training.data.patch_loader import Batch
+    from napari_hrpn.training.learners.learner import ProcessGroup
 
 _ADVERSARIAL_WEIGHT = 1.0
 _PIXEL_WEIGHT = 10.0
@@ -58,7 +56,7 @@ class GANDALearner(Learner):
         judge = self._discriminator
         return [*self.network.buffers(), *judge.parameters(), *judge.buffers()], self._discriminator_optimiser
 
-    def _learn(self, pieces: Sequence[DeviceBatch]) -> tuple[Tensor, Tensor]:
+    def _learn(self, pieces: Sequence[Batch[Tensor]]) -> tuple[Tensor, Tensor]:
         """Both turns, but for the generator's step."""
         valid = self._count(pieces)
         patches = torch.full_like(valid, sum(len(piece.target) for piece in pieces))
@@ -68,7 +66,7 @@ class GANDALearner(Learner):
         self._teach_discriminator(pieces, generated, patches.float())
         return self._teach_generator(pieces, generated, patches.float(), valid), valid
 
-    def _teach_discriminator(self, pieces: Sequence[DeviceBatch], generated: Tensor | None, patches: Tensor) -> None:
+    def _teach_discriminator(self, pieces: Sequence[Batch[Tensor]], generated: Tensor | None, patches: Tensor) -> None:
         self._discriminator.requires_grad_(requires_grad=True)
         for piece in pieces:
             with torch.no_grad(), _kept_statistics(self.network):
@@ -81,7 +79,7 @@ class GANDALearner(Learner):
         self._discriminator_optimiser.step()
 
     def _teach_generator(
-        self, pieces: Sequence[DeviceBatch], generated: Tensor | None, patches: Tensor, valid: Tensor
+        self, pieces: Sequence[Batch[Tensor]], generated: Tensor | None, patches: Tensor, valid: Tensor
     ) -> Tensor:
         self._discriminator.requires_grad_(requires_grad=False)
         error, n = torch.zeros_like(valid), valid.clamp(min=1).float()

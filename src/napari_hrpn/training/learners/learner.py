@@ -1,41 +1,52 @@
-"""One step of learning by the mean squared error, and the whole state of a network that learns."""
+"""One step of learning by the mean squared error, optimisers of the recipes, and the state of a network that learns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from napari_hrpn.models.architectures import built, settings_class
-from napari_hrpn.training.devices import SINGLE
-from napari_hrpn.training.learners.optimisers import (
-    WeightAverage,
-    load_optimiser,
-    make_optimiser,
-    optimiser_tensors,
-    undone_on_failure,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor
     from torch.optim import Optimizer
 
     from napari_hrpn.models.architectures import NetworkSettings
     from napari_hrpn.settings import TrainingSettings
-    from napari_hrpn.training.devices import ProcessGroup
+    from napari_hrpn.training.data.patch_loader import Batch
+
+_FIRST_RATE_SHARE = 0.04
 
 
-@dataclass(frozen=True, eq=False)
-class DeviceBatch:
-    """Patches on the device that learns from them, in the network's numbers."""
+class ProcessGroup:
+    """A single device, and the base of several: each of them must call the same methods in the same order.
 
-    inputs: Tensor  # Shape (n, c, y, x)
-    target: Tensor  # Shape (n, 1, y, x)
-    valid: Tensor  # Shape (n, 1, y, x); False on what is not to be learnt from
+    After each step all devices hold the same network.
+    """
+
+    rank, size = 0, 1  # The first, 0, writes and reports
+
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Sum numbers over the devices."""
+        return numbers
+
+    def unite(self, *networks: nn.Module) -> None:
+        """Sum the gradients of what is learnt now, and average the batch statistics."""
+
+    def from_first(self, *numbers: float) -> tuple[float, ...]:
+        """Numbers of the first device: clocks and events differ."""
+        return numbers
+
+
+SINGLE = ProcessGroup()
 
 
 class Learner:
@@ -54,10 +65,10 @@ class Learner:
         self._device, self._half, self._team = torch.device(device), precision == "bf16", team
         self.network = self._placed(built(self.settings))
         self._optimiser = make_optimiser(settings, self.network.parameters())
-        self._average = WeightAverage(self.network, settings.averaging) if settings.averaging else None
+        self._average = _WeightAverage(self.network, settings.averaging) if settings.averaging else None
         self._steps = 0
 
-    def step(self, pieces: Sequence[DeviceBatch], learning_rate: float) -> float:
+    def step(self, pieces: Sequence[Batch[Tensor]], learning_rate: float) -> float:
         """Learn from one batch; returns its mean squared error in the network's numbers, over the valid pixels.
 
         The batch comes in pieces that fit the device's memory; gradients are added up over them, and over the
@@ -71,7 +82,7 @@ class Learner:
                 part.zero_grad(set_to_none=True)
                 for group in part.param_groups:
                     group["lr"] = learning_rate
-        with undone_on_failure(*self._changed_before_the_step()):
+        with _undone_on_failure(*self._changed_before_the_step()):
             error, n = self._learn(pieces)
         self._optimiser.step()
         if self._average is not None:
@@ -89,7 +100,7 @@ class Learner:
         """Everything that decides the steps to come, by name."""
         named = {"steps": torch.tensor(self._steps)}
         for part, holder in self._kept_parts().items():
-            held = holder.state_dict() if isinstance(holder, nn.Module) else optimiser_tensors(holder)
+            held = holder.state_dict() if isinstance(holder, nn.Module) else _optimiser_tensors(holder)
             named |= {f"{part}.{name}": tensor for name, tensor in held.items()}
         return named
 
@@ -101,7 +112,7 @@ class Learner:
             if isinstance(holder, nn.Module):
                 holder.load_state_dict(held)
             else:
-                load_optimiser(holder, held)
+                _load_optimiser(holder, held)
         self._steps = int(tensors["steps"])
 
     def _parts(self) -> dict[str, nn.Module | Optimizer]:
@@ -116,7 +127,7 @@ class Learner:
         """What `_learn` changes of itself: tensors, and an optimiser that takes its step already there."""
         return list(self.network.buffers()), None
 
-    def _learn(self, pieces: Sequence[DeviceBatch]) -> tuple[Tensor, Tensor]:
+    def _learn(self, pieces: Sequence[Batch[Tensor]]) -> tuple[Tensor, Tensor]:
         """Gradients of the whole batch; returns the sum of its squared errors, and of how many pixels."""
         n = self._team.sum(self._count(pieces))
         error = torch.zeros_like(n)
@@ -128,7 +139,7 @@ class Learner:
         self._team.unite(self.network)
         return self._team.sum(error), n
 
-    def _count(self, pieces: Sequence[DeviceBatch]) -> Tensor:
+    def _count(self, pieces: Sequence[Batch[Tensor]]) -> Tensor:
         """Valid pixels, counted on the device."""
         dtype = torch.float32 if self._device.type == "mps" else torch.float64
         total = torch.zeros((), dtype=dtype, device=self._device)
@@ -144,3 +155,104 @@ class Learner:
     def _placed(self, network: nn.Module) -> nn.Module:
         placed = network.to(self._device)
         return placed.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def make_optimiser(settings: TrainingSettings, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Optimiser of a recipe."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimiser == "rmsprop":
+        return torch.optim.RMSprop(parameters, rate, momentum=settings.momentum, weight_decay=decay)
+    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return kind(parameters, rate, betas=(settings.momentum, 0.999), weight_decay=decay, fused=True)
+
+
+def learning_rate(settings: TrainingSettings, progress: float) -> float:
+    """Learning rate at a share of the training: constant, or a warm-up and half a cosine down to zero."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < settings.warm_up:
+        return settings.learning_rate * (_FIRST_RATE_SHARE + (1 - _FIRST_RATE_SHARE) * progress / settings.warm_up)
+    rest = (progress - settings.warm_up) / max(1e-9, 1 - settings.warm_up)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * rest))
+
+
+def _optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
+    """State of an optimiser as tensors named "parameter.quantity", which a file can hold without a pickle."""
+    return {
+        f"{parameter}.{quantity}": torch.as_tensor(value)
+        for parameter, quantities in optimiser.state_dict()["state"].items()
+        for quantity, value in quantities.items()
+        if value is not None
+    }
+
+
+def _load_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put a state back that `_optimiser_tensors` gave."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, quantity = name.split(".", 1)
+        state.setdefault(int(index), {})[quantity] = _laid_out_like(parameters[int(index)], tensor)
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    # a fused step goes through parameter and state as they lie in memory, and a file does not keep how they lay
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
+
+
+class _WeightAverage:
+    """Exponential moving average of weights and batch statistics: it predicts better while the weights still jump."""
+
+    def __init__(self, network: nn.Module, kept: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(requires_grad=False).eval()
+        self._kept = kept
+
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after a step."""
+        averaged, latest = self.network.state_dict(), network.state_dict()
+        smooth = [name for name, tensor in averaged.items() if tensor.is_floating_point()]
+        kept = min(self._kept, (1 + step) / (10 + step))
+        with torch.no_grad():
+            pull = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
+            pull([averaged[name] for name in smooth], [latest[name] for name in smooth], step)
+            for name in averaged.keys() - set(smooth):
+                averaged[name].copy_(latest[name])
+
+
+@contextmanager
+def _undone_on_failure(tensors: Iterable[Tensor], optimiser: Optimizer | None = None) -> Iterator[None]:
+    """Put tensors and an optimiser back where a block fails, so that the step can be taken again in smaller pieces."""
+    held = list(tensors)
+    is_new = optimiser is not None and not optimiser.state
+    if optimiser is not None:
+        held += _optimiser_tensors(optimiser).values()
+    kinds = {(tensor.dtype, tensor.device) for tensor in held}
+    groups = [[tensor for tensor in held if (tensor.dtype, tensor.device) == kind] for kind in kinds]
+    before = [flattened(group) for group in groups]
+    try:
+        yield
+    except BaseException:
+        for group, numbers in zip(groups, before, strict=True):
+            fill(group, numbers)
+        if optimiser is not None and is_new:
+            optimiser.state.clear()
+        raise
+
+
+def flattened(tensors: Sequence[Tensor]) -> Tensor:
+    """Many small tensors copied into a long one: one message, or one copy, instead of hundreds."""
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def fill(tensors: Sequence[Tensor], flat: Tensor) -> None:
+    """Copy the numbers of a long tensor back into many small ones."""
+    parts = flat.split([tensor.numel() for tensor in tensors])  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        torch._foreach_copy_(
+            [tensor.detach() for tensor in tensors],
+            [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)],
+        )

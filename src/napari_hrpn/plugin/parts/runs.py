@@ -1,0 +1,83 @@
+"""What the widgets that start long runs share: a form with processors, a bar with numbers and a message, buttons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout
+
+from napari_hrpn.plugin.parts.forms import offer
+from napari_hrpn.plugin.parts.messages import MessagePanel
+from napari_hrpn.plugin.parts.options_form import OptionsForm, device_choices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from napari_hrpn.inference import Device
+
+
+class ProcessorForm(OptionsForm):
+    """A form with the field `device`, whose processors are found in the background."""
+
+    def __init__(self, settings: type, names: Iterable[str], advanced: Iterable[str]) -> None:
+        self._is_ready = False
+        super().__init__(settings, names, advanced, choices=["device"])
+        offer(self.fields["device"], [("Looking for processors …", "auto")])
+
+    def set_ready(self, devices: tuple[Device, ...]) -> None:
+        """Fill in the processors."""
+        self._is_ready = True
+        offer(self.fields["device"], device_choices(devices))
+
+    def settings(self) -> Any:  # noqa: ANN401 (of the class that the form was made of)
+        """What is chosen; None until the processors are known."""
+        return self.value if self._is_ready else None
+
+
+class ProgressPanel(MessagePanel):
+    """A bar, a line of numbers, and a message; bar and numbers take no room where nothing has run."""
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__()
+        self.bar, self.numbers_label = QProgressBar(), QLabel()
+        self.bar.setToolTip(tooltip)
+        self.numbers_label.setWordWrap(True)
+        self.rows = QVBoxLayout(self)
+        self.rows.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.bar, self.numbers_label, self.message_label):
+            self.rows.addWidget(widget)
+        self.clear()
+
+    def clear(self) -> None:
+        """Show no progress."""
+        self.bar.setVisible(False)
+        self.numbers_label.setVisible(False)
+
+    def start(self) -> None:
+        """Show that something has begun, of which nothing is known yet."""
+        self.clear()
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(True)
+
+    def show_progress(self, done: int, total: int, words: str, numbers: str) -> None:
+        """Show how far it is."""
+        show_bar(self.bar, done, total, words)
+        self.numbers_label.setText(numbers)
+        self.numbers_label.setVisible(True)
+
+
+def show_bar(bar: QProgressBar, done: int, total: int, words: str) -> None:
+    """Show a bar with words on it."""
+    bar.setRange(0, max(1, total))
+    bar.setValue(done)
+    bar.setFormat(words)
+    bar.setVisible(True)
+
+
+def push_button(text: str, tooltip: str, act: Callable[[], object]) -> QPushButton:
+    """A button that acts when it is pressed."""
+    button = QPushButton(text)
+    button.setToolTip(tooltip)
+    # not through a function of its own, which would keep the owner alive
+    button.clicked.connect(act)
+    return button
