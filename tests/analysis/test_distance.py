@@ -4,7 +4,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from napari_hrpn.analysis import distance_tiles, nearest_in
-from napari_hrpn.analysis.distance import longest_distance
+from napari_hrpn.analysis.tissue.distance import longest_distance
 from napari_hrpn.core import Box
 
 

@@ -15,7 +15,6 @@ from napari_hrpn.analysis import (
     ProbeImage,
     SlideComparison,
     block_bootstrap,
-    block_scan,
     block_side_px,
     compute,
     edited_vessel_mask,
@@ -30,6 +29,7 @@ from napari_hrpn.analysis import (
     vessel_mask,
 )
 from napari_hrpn.analysis.evaluation import pixels
+from napari_hrpn.analysis.scan import block_scan
 from napari_hrpn.core import drive
 from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, annotation_mask, coarser_levels
 from support.predictions import make_slide

@@ -8,7 +8,6 @@ import pytest
 from napari_hrpn.analysis import (
     AnalysisError,
     Heterogeneity,
-    block_scan,
     gini,
     heterogeneity,
     morans_i,
@@ -16,6 +15,7 @@ from napari_hrpn.analysis import (
     slide_heterogeneity,
     update_patches,
 )
+from napari_hrpn.analysis.scan import block_scan
 from napari_hrpn.core import drive
 from napari_hrpn.slides import RegionMask, Slide
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_hrpn.analysis import TissueMask, TissueSettings, tissue, tissue_mask
+from napari_hrpn.analysis import TissueMask, TissueSettings, tissue_mask
+from napari_hrpn.analysis.tissue import tissue_mask as tissue_module
 from napari_hrpn.slides import Slide, coarser_levels, open_slide
 
 PIXEL_UM = 1.0
@@ -92,7 +93,7 @@ def test_no_pixel_size_makes_it_long_or_large(pixel_um: float) -> None:
 
 
 def test_of_a_slide_with_coarse_pixels_no_more_than_a_bounded_level_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tissue, "MOST_PX", 60_000)
+    monkeypatch.setattr(tissue_module, "MOST_PX", 60_000)
     assert tissue_mask(slide(nuclei_in(disc(400, 150, (200, 200))), 500.0), 0).level == 1
 
 

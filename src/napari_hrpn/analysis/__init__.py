@@ -1,10 +1,6 @@
 """Statistics of images and slides, streamed over blocks; without torch."""
 
-from napari_hrpn.analysis.agreement import Agreement, agreement, compute
-from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling, anderson_darling_permutation
-from napari_hrpn.analysis.biomarkers import Auroc, ReferenceCohort, auroc, product_score, reference_cohort
-from napari_hrpn.analysis.block_scan import BlockCounter, Looks, look_at, looks_in_threads
-from napari_hrpn.analysis.blocks import (
+from napari_hrpn.analysis.counts.blocks import (
     BlockSums,
     PatchBlocks,
     block_side_px,
@@ -12,32 +8,16 @@ from napari_hrpn.analysis.blocks import (
     patch_blocks,
     update_blocks,
 )
-from napari_hrpn.analysis.bootstrap import (
-    BlockDifferences,
-    BlockIntervals,
-    Interval,
-    block_bootstrap,
-    compare_blocks,
-    tumour_bootstrap,
+from napari_hrpn.analysis.counts.intensity_histogram import (
+    ValueBins,
+    ValueCounts,
+    bins_between,
+    bins_of_types,
+    value_counts,
 )
-from napari_hrpn.analysis.cell_density import CellDensity, CellSettings, cell_density
-from napari_hrpn.analysis.colocalization import Colocalization, Manders, colocalization, manders
-from napari_hrpn.analysis.distance import Nearest, distance_tiles, nearest_in
-from napari_hrpn.analysis.distance_shells import (
-    ShellSums,
-    no_shell_sums,
-    update_shells,
-)
-from napari_hrpn.analysis.distributions import (
-    DistributionComparison,
-    QuantilePairs,
-    SharedHistogram,
-    compare_distributions,
-    histogram,
-    kolmogorov_smirnov,
-    quantile_pairs,
-    wasserstein,
-)
+from napari_hrpn.analysis.counts.joint_histogram import PairBins, PairCounts, pair_counts
+from napari_hrpn.analysis.counts.moments import AgreementSums, update
+from napari_hrpn.analysis.counts.patch_sums import PatchSums, no_patch_sums, update_patches
 from napari_hrpn.analysis.evaluation import (
     ComparedPixels,
     EvaluationPart,
@@ -51,24 +31,6 @@ from napari_hrpn.analysis.evaluation import (
     part_names,
     why_no_penetration,
 )
-from napari_hrpn.analysis.feature_ranking import FeatureImportance, FeatureRanking, rank_features
-from napari_hrpn.analysis.heterogeneity import (
-    ChannelHeterogeneity,
-    Heterogeneity,
-    gini,
-    heterogeneity,
-    slide_heterogeneity,
-)
-from napari_hrpn.analysis.icc import IntraclassCorrelation, RaterSums, compute_icc, icc, icc_over_blocks, rater_sums
-from napari_hrpn.analysis.injected_dose import DoseCalibration, InjectedDose, dose_per_mass, injected_dose
-from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
-from napari_hrpn.analysis.intensity_histogram import ValueBins, ValueCounts, bins_between, bins_of_types, value_counts
-from napari_hrpn.analysis.iou import IouPoint, iou_at, iou_curve
-from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts, pair_counts
-from napari_hrpn.analysis.mean_and_sd import MeanAndSd, mean_and_sd
-from napari_hrpn.analysis.moments import AgreementSums, update
-from napari_hrpn.analysis.patch_sums import PatchSums, no_patch_sums, update_patches
-from napari_hrpn.analysis.penetration import Beyond, Penetration, Shell, compute_penetration, penetration
 from napari_hrpn.analysis.quality import (
     ChannelShift,
     CrossTalk,
@@ -79,7 +41,6 @@ from napari_hrpn.analysis.quality import (
     slide_quality,
 )
 from napari_hrpn.analysis.region_numbers import RegionNumbers
-from napari_hrpn.analysis.regression import Regression, regression
 from napari_hrpn.analysis.rois import (
     LabelledRoi,
     PlacedRois,
@@ -103,17 +64,73 @@ from napari_hrpn.analysis.rois import (
     roi_mask,
 )
 from napari_hrpn.analysis.rois.levels import SharedLevel, shared_levels
-from napari_hrpn.analysis.slide_agreement import SlideAgreement, slide_agreement
-from napari_hrpn.analysis.slide_pairs import SlidePairs, slide_pairs
-from napari_hrpn.analysis.slide_penetration import (
+from napari_hrpn.analysis.scan.block_scan import BlockCounter, Looks, look_at, looks_in_threads
+from napari_hrpn.analysis.scan.slide_pairs import SlidePairs, slide_pairs
+from napari_hrpn.analysis.statistics.agreement import Agreement, agreement, compute
+from napari_hrpn.analysis.statistics.anderson_darling import (
+    AndersonDarling,
+    anderson_darling,
+    anderson_darling_permutation,
+)
+from napari_hrpn.analysis.statistics.biomarkers import Auroc, ReferenceCohort, auroc, product_score, reference_cohort
+from napari_hrpn.analysis.statistics.bootstrap import (
+    BlockDifferences,
+    BlockIntervals,
+    Interval,
+    block_bootstrap,
+    compare_blocks,
+    tumour_bootstrap,
+)
+from napari_hrpn.analysis.statistics.colocalization import Colocalization, Manders, colocalization, manders
+from napari_hrpn.analysis.statistics.distributions import (
+    DistributionComparison,
+    QuantilePairs,
+    SharedHistogram,
+    compare_distributions,
+    histogram,
+    kolmogorov_smirnov,
+    quantile_pairs,
+    wasserstein,
+)
+from napari_hrpn.analysis.statistics.feature_ranking import FeatureImportance, FeatureRanking, rank_features
+from napari_hrpn.analysis.statistics.heterogeneity import (
+    ChannelHeterogeneity,
+    Heterogeneity,
+    gini,
+    heterogeneity,
+    slide_heterogeneity,
+)
+from napari_hrpn.analysis.statistics.icc import (
+    IntraclassCorrelation,
+    RaterSums,
+    compute_icc,
+    icc,
+    icc_over_blocks,
+    rater_sums,
+)
+from napari_hrpn.analysis.statistics.injected_dose import DoseCalibration, InjectedDose, dose_per_mass, injected_dose
+from napari_hrpn.analysis.statistics.iou import IouPoint, iou_at, iou_curve
+from napari_hrpn.analysis.statistics.mean_and_sd import MeanAndSd, mean_and_sd
+from napari_hrpn.analysis.statistics.regression import Regression, regression
+from napari_hrpn.analysis.statistics.slide_agreement import SlideAgreement, slide_agreement
+from napari_hrpn.analysis.statistics.spatial_autocorrelation import MORAN, MoransI, morans_i
+from napari_hrpn.analysis.tissue.cell_density import CellDensity, CellSettings, cell_density
+from napari_hrpn.analysis.tissue.distance import Nearest, distance_tiles, nearest_in
+from napari_hrpn.analysis.tissue.distance_shells import (
+    ShellSums,
+    no_shell_sums,
+    update_shells,
+)
+from napari_hrpn.analysis.tissue.intensity import background_levels, tissue_percentiles
+from napari_hrpn.analysis.tissue.penetration import Beyond, Penetration, Shell, compute_penetration, penetration
+from napari_hrpn.analysis.tissue.slide_penetration import (
     ProbeImage,
     SlidePenetration,
     VesselProbe,
     glass_levels,
     slide_penetration,
 )
-from napari_hrpn.analysis.spatial_autocorrelation import MORAN, MoransI, morans_i
-from napari_hrpn.analysis.tissue import (
+from napari_hrpn.analysis.tissue.tissue_mask import (
     Subareas,
     TissueMask,
     TissueSettings,
@@ -121,8 +138,8 @@ from napari_hrpn.analysis.tissue import (
     distance_bands,
     tissue_mask,
 )
-from napari_hrpn.analysis.vessel_mask import VesselMask, edited_vessel_mask, vessel_mask
-from napari_hrpn.analysis.vessels import Vessel, VesselTable, measure_vessels
+from napari_hrpn.analysis.tissue.vessel_mask import VesselMask, edited_vessel_mask, vessel_mask
+from napari_hrpn.analysis.tissue.vessels import Vessel, VesselTable, measure_vessels
 from napari_hrpn.core.errors import AgreementError, AnalysisError
 from napari_hrpn.settings import PenetrationSettings, VesselSettings
 from napari_hrpn.settings.evaluation import PATCH_PX

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import fft
 
 from napari_hrpn.analysis import Agreement, AgreementSums, compute
-from napari_hrpn.analysis.strip_filter import check_length
+from napari_hrpn.analysis.tissue.strip_filter import check_length
 from napari_hrpn.core import Progress, TileGrid, reflected
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from napari_hrpn.analysis import (
     roi_images,
     roi_mask,
 )
-from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
 from napari_hrpn.core import drive
 from napari_hrpn.plugin.roi_correlation.exports import (
     Exported,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import dask.array as da
 
-    from napari_hrpn.analysis.block_scan import BlockCounter
+    from napari_hrpn.analysis.scan.block_scan import BlockCounter
     from napari_hrpn.core import Progress
 
 _Result = TypeVar("_Result")

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis.vessel_mask import VesselMask
+from napari_hrpn.analysis.tissue.vessel_mask import VesselMask
 from napari_hrpn.core.errors import AgreementError
 from napari_hrpn.slides import ChannelRoles, RegionMask, in_all, predicted_part
 
 if TYPE_CHECKING:
-    from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation, FinishedTiles
 
 TAKEN_NAMES = ("real", "nuclei", "vessels", "probe")

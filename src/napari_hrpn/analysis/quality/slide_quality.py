@@ -13,14 +13,14 @@ from napari_hrpn.analysis.quality.cross_talk import COARSEST_PIXEL_UM, CrossTalk
 from napari_hrpn.analysis.quality.findings import Finding, findings_of
 from napari_hrpn.analysis.quality.grey_levels import GreyLevels, grey_levels
 from napari_hrpn.analysis.quality.stitching import Stitching, stitching
-from napari_hrpn.analysis.tissue import tissue_mask
+from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.core import Progress
 from napari_hrpn.slides import guess_roles, with_known_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from napari_hrpn.analysis.tissue import TissueMask
+    from napari_hrpn.analysis.tissue.tissue_mask import TissueMask
     from napari_hrpn.slides import ChannelRoles, Slide
 
 _BLOCK_PX = 512

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
-from napari_hrpn.analysis.moments import checked_image
+from napari_hrpn.analysis.counts.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
+from napari_hrpn.analysis.counts.moments import checked_image
 from napari_hrpn.analysis.rois.geometry import roi_bounds, roi_mask
-from napari_hrpn.analysis.strip_filter import region_on_grid
+from napari_hrpn.analysis.tissue.strip_filter import region_on_grid
 from napari_hrpn.slides import RegionMask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.rois.geometry import Roi
-    from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
     from napari_hrpn.slides import ChunkCache, FinishedTiles
 
 # a correlation length is found as well on a coarser level

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
 from napari_hrpn.core.errors import AgreementError
 from napari_hrpn.slides import in_all
 

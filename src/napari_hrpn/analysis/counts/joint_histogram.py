@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.intensity_histogram import ValueBins, ValueCounts, bins_between, bins_of_types
-from napari_hrpn.analysis.moments import AgreementSums, checked_pair, checked_pieces, update
+from napari_hrpn.analysis.counts.intensity_histogram import ValueBins, ValueCounts, bins_between, bins_of_types
+from napari_hrpn.analysis.counts.moments import AgreementSums, checked_pair, checked_pieces, update
 from napari_hrpn.analysis.windows import pooled
 from napari_hrpn.core.errors import AgreementError
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.block_scan import BlockCounter, PixelBlock, count_blocks
-from napari_hrpn.analysis.patch_sums import PatchSums, no_patch_sums, update_patches
-from napari_hrpn.analysis.spatial_autocorrelation import PERMUTATIONS, MoransI, morans_i
+from napari_hrpn.analysis.counts.patch_sums import PatchSums, no_patch_sums, update_patches
+from napari_hrpn.analysis.scan.block_scan import BlockCounter, PixelBlock, count_blocks
+from napari_hrpn.analysis.statistics.spatial_autocorrelation import PERMUTATIONS, MoransI, morans_i
 from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.settings.evaluation import PATCH_PX
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis.agreement import correlation, deviations
-from napari_hrpn.analysis.moments import as_float, exact_root
+from napari_hrpn.analysis.counts.moments import as_float, exact_root
+from napari_hrpn.analysis.statistics.agreement import correlation, deviations
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
-    from napari_hrpn.analysis.moments import AgreementSums
+    from napari_hrpn.analysis.counts.moments import AgreementSums
 
 
 @dataclass(frozen=True)

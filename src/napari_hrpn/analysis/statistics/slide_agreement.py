@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.slide_pairs import slide_pairs
+from napari_hrpn.analysis.scan.slide_pairs import slide_pairs
+from napari_hrpn.analysis.statistics.agreement import Agreement, compute, largest_value
 from napari_hrpn.core import Progress
 
 if TYPE_CHECKING:

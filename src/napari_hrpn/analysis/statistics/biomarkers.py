@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.bootstrap import LEAST_TUMOURS
+from napari_hrpn.analysis.statistics.bootstrap import LEAST_TUMOURS
 from napari_hrpn.core.errors import AnalysisError
 
 if TYPE_CHECKING:

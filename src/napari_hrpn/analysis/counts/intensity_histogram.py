@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.moments import PIECE_PX, check_not_too_large, checked_image
+from napari_hrpn.analysis.counts.moments import PIECE_PX, check_not_too_large, checked_image
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:

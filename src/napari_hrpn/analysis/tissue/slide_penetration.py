@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.area_binning import WorkingGrid
-from napari_hrpn.analysis.block_scan import BlockCounter, PixelBlock, count_blocks
-from napari_hrpn.analysis.distance import Nearest, longest_distance, nearest_in
-from napari_hrpn.analysis.distance_shells import (
+from napari_hrpn.analysis.scan.block_scan import BlockCounter, PixelBlock, count_blocks
+from napari_hrpn.analysis.tissue.area_binning import WorkingGrid
+from napari_hrpn.analysis.tissue.distance import Nearest, longest_distance, nearest_in
+from napari_hrpn.analysis.tissue.distance_shells import (
     ShellSums,
     no_shell_sums,
     update_shells,
 )
-from napari_hrpn.analysis.intensity import tissue_percentiles
-from napari_hrpn.analysis.penetration import Penetration, compute_penetration
-from napari_hrpn.analysis.strip_filter import region_on_grid
-from napari_hrpn.analysis.tissue import AREAS, periphery
+from napari_hrpn.analysis.tissue.intensity import tissue_percentiles
+from napari_hrpn.analysis.tissue.penetration import Penetration, compute_penetration
+from napari_hrpn.analysis.tissue.strip_filter import region_on_grid
+from napari_hrpn.analysis.tissue.tissue_mask import AREAS, periphery
 from napari_hrpn.core import Progress
 from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.settings import PenetrationSettings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.vessel_mask import VesselMask
+    from napari_hrpn.analysis.tissue.vessel_mask import VesselMask
     from napari_hrpn.core import Box
     from napari_hrpn.slides import FinishedTiles, RegionMask, Slide
 

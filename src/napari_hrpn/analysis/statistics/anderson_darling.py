@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.blocks import PatchBlocks, too_few_blocks
-from napari_hrpn.analysis.shared_values import SharedValues, distinct, shared_values
+from napari_hrpn.analysis.counts.blocks import PatchBlocks, too_few_blocks
+from napari_hrpn.analysis.statistics.shared_values import SharedValues, distinct, shared_values
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_hrpn.analysis.intensity_histogram import ValueCounts
+    from napari_hrpn.analysis.counts.intensity_histogram import ValueCounts
 
 # a permutation test is valid for any statistic; on coarser values it is as sharp and takes seconds, not hours
 _PERMUTED_VALUES = 1024

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.moments import AgreementSums, checked_image, checked_pair, update
+from napari_hrpn.analysis.counts.moments import AgreementSums, checked_image, checked_pair, update
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from scipy import ndimage
 from skimage.filters import gaussian
 from skimage.morphology import remove_small_objects
 
-from napari_hrpn.analysis.distance import TILE_PX, distance_tiles, nearest_in
-from napari_hrpn.analysis.strip_filter import level_pixel_um, region_on_grid
+from napari_hrpn.analysis.tissue.distance import TILE_PX, distance_tiles, nearest_in
+from napari_hrpn.analysis.tissue.strip_filter import level_pixel_um, region_on_grid
 from napari_hrpn.core import Progress, TileGrid
 from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.settings import PenetrationSettings
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.vessel_mask import VesselMask
+    from napari_hrpn.analysis.tissue.vessel_mask import VesselMask
     from napari_hrpn.slides import Slide
 
 MOST_PX = 16 << 20

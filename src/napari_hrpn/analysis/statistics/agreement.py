@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.moments import AgreementSums, as_float, exact_root, update
+from napari_hrpn.analysis.counts.moments import AgreementSums, as_float, exact_root, update
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:

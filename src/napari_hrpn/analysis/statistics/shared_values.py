@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.intensity_histogram import ValueCounts
+from napari_hrpn.analysis.counts.intensity_histogram import ValueCounts
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:

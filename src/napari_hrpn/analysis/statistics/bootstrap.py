@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.moments import AgreementSums
-from napari_hrpn.analysis.regression import regression
-from napari_hrpn.analysis.resampling import centred_sums, check_resampling, interval_ends, rare_reason, resampled
+from napari_hrpn.analysis.counts.moments import AgreementSums
+from napari_hrpn.analysis.statistics.regression import regression
+from napari_hrpn.analysis.statistics.resampling import (
+    centred_sums,
+    check_resampling,
+    interval_ends,
+    rare_reason,
+    resampled,
+)
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_hrpn.analysis.blocks import BlockSums
+    from napari_hrpn.analysis.counts.blocks import BlockSums
 
 LEAST_BLOCKS = 30
 # of fewer, not even the smallest and the largest value enclose the mean in 90 % of trials

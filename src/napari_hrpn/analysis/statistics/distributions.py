@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling
-from napari_hrpn.analysis.intensity_histogram import MOST_WHOLE
-from napari_hrpn.analysis.shared_values import shared_values
+from napari_hrpn.analysis.counts.intensity_histogram import MOST_WHOLE
+from napari_hrpn.analysis.statistics.anderson_darling import AndersonDarling, anderson_darling
+from napari_hrpn.analysis.statistics.shared_values import shared_values
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.intensity_histogram import ValueCounts
+    from napari_hrpn.analysis.counts.intensity_histogram import ValueCounts
 
 _PERCENTILES = (*map(float, range(100)), 99.5, 99.9, 99.99, 100.0)
 _LINE_PERCENTILES = np.arange(1.0, 100.0)

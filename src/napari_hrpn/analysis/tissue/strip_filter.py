@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from napari_hrpn.analysis.intensity import tissue_percentiles
+from napari_hrpn.analysis.tissue.intensity import tissue_percentiles
 from napari_hrpn.core import Progress
 from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.slides import RegionMask

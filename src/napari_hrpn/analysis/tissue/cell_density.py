@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.analysis.strip_filter import LevelChannel, check_length, grey_threshold
+from napari_hrpn.analysis.tissue.strip_filter import LevelChannel, check_length, grey_threshold
 from napari_hrpn.core import Progress
 from napari_hrpn.core.errors import AnalysisError
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.analysis.run_length_labels import MaskRuns, mask_runs
-from napari_hrpn.analysis.strip_filter import (
+from napari_hrpn.analysis.tissue.run_length_labels import MaskRuns, mask_runs
+from napari_hrpn.analysis.tissue.strip_filter import (
     LevelChannel,
     check_length,
     grey_threshold,

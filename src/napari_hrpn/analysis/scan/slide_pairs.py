@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.block_scan import BlockCounter, PixelBlock, check_sizes, count_blocks
-from napari_hrpn.analysis.joint_histogram import PairBins, PairCounts
-from napari_hrpn.analysis.pair_counters import (
+from napari_hrpn.analysis.counts.joint_histogram import PairBins, PairCounts
+from napari_hrpn.analysis.rois.geometry import roi_bounds
+from napari_hrpn.analysis.scan.block_scan import BlockCounter, PixelBlock, check_sizes, count_blocks
+from napari_hrpn.analysis.scan.pair_counters import (
     NO_WINDOWS,
     CountedPairs,
     PairRange,
     count_pairs,
     no_pairs,
     scan_pairs,
+    window_sums,
 )
-from napari_hrpn.analysis.rois.geometry import roi_bounds
-from napari_hrpn.analysis.windows import window_sums
 from napari_hrpn.core import Progress
 from napari_hrpn.slides import Annotation, RegionMask, annotation_mask, in_all
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.blocks import BlockSums
-    from napari_hrpn.analysis.windows import Values, Windows
+    from napari_hrpn.analysis.counts.blocks import BlockSums
+    from napari_hrpn.analysis.scan.pair_counters import Windows
+    from napari_hrpn.analysis.windows import Values
     from napari_hrpn.slides import ChunkCache, FinishedTiles, Slide
 
     Box = tuple[slice, slice]

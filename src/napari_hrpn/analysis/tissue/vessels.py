@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from skimage.morphology import skeletonize
 
-from napari_hrpn.analysis.area_binning import WorkingGrid
-from napari_hrpn.analysis.distance import grown_box, nearest_in
-from napari_hrpn.analysis.strip_filter import region_on_grid
+from napari_hrpn.analysis.tissue.area_binning import WorkingGrid
+from napari_hrpn.analysis.tissue.distance import grown_box, nearest_in
+from napari_hrpn.analysis.tissue.strip_filter import region_on_grid
 from napari_hrpn.core import Box, Progress, TileGrid
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.vessel_mask import VesselMask
+    from napari_hrpn.analysis.tissue.vessel_mask import VesselMask
     from napari_hrpn.slides import RegionMask, Slide
 
 WIDEST_UM = 200.0

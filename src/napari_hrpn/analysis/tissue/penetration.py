@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.distance_shells import (
+from napari_hrpn.analysis.tissue.distance_shells import (
     ShellSums,
     no_shell_sums,
     update_shells,
 )
-from napari_hrpn.analysis.penetration_lengths import (
+from napari_hrpn.analysis.tissue.penetration_lengths import (
     HALF,
     NINE_TENTHS,
     DecayLength,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.tissue import TissueMask
+    from napari_hrpn.analysis.tissue.tissue_mask import TissueMask
     from napari_hrpn.slides import RegionMask, Slide
 
 SAMPLES = 4_000_000

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.agreement import correlation
-from napari_hrpn.analysis.joint_histogram import pair_counts
-from napari_hrpn.analysis.moments import checked_pair
-from napari_hrpn.analysis.regression import regression
+from napari_hrpn.analysis.counts.joint_histogram import pair_counts
+from napari_hrpn.analysis.counts.moments import checked_pair
+from napari_hrpn.analysis.statistics.agreement import correlation
+from napari_hrpn.analysis.statistics.regression import regression
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.intensity_histogram import ValueBins
-    from napari_hrpn.analysis.joint_histogram import PairCounts
-    from napari_hrpn.analysis.regression import Regression
+    from napari_hrpn.analysis.counts.intensity_histogram import ValueBins
+    from napari_hrpn.analysis.counts.joint_histogram import PairCounts
+    from napari_hrpn.analysis.statistics.regression import Regression
 
 # an r below this is taken for one that is not positive, as Coloc 2 does
 _NO_CORRELATION = 0.0001

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_hrpn.analysis.joint_histogram import PairCounts
+    from napari_hrpn.analysis.counts.joint_histogram import PairCounts
 
 # of 256 grey levels each holds many pixels: only ties that clearly move a point along the curve are worth a mark
 _LARGEST_TIE = 0.05

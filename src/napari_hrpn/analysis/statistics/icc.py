@@ -15,16 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.blocks import too_few_blocks
-from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
-from napari_hrpn.analysis.moments import AgreementSums, as_float, update
-from napari_hrpn.analysis.resampling import centred_sums, check_resampling, interval_ends, rare_reason, resampled
+from napari_hrpn.analysis.counts.blocks import too_few_blocks
+from napari_hrpn.analysis.counts.moments import AgreementSums, as_float, update
+from napari_hrpn.analysis.statistics.bootstrap import LEAST_BLOCKS
+from napari_hrpn.analysis.statistics.resampling import (
+    centred_sums,
+    check_resampling,
+    interval_ends,
+    rare_reason,
+    resampled,
+)
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.blocks import PatchBlocks
+    from napari_hrpn.analysis.counts.blocks import PatchBlocks
 
 _NAN = math.nan
 
