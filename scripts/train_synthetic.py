@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_hrpn.analysis.statistics import agreement
+from napari_hrpn.analysis import agreement
 from napari_hrpn.inference import predict_slide
 from napari_hrpn.models import Checkpoint, load_checkpoint, save_checkpoint
 from napari_hrpn.phantom import phantom_slide, r2_ceiling

@@ -16,12 +16,10 @@ from napari_hrpn.analysis import (
     SlideComparison,
     block_bootstrap,
     block_side_px,
-    compute,
     edited_vessel_mask,
     evaluate_slide,
     iou_curve,
     measure_vessels,
-    part_names,
     slide_heterogeneity,
     slide_pairs,
     slide_penetration,
@@ -29,7 +27,9 @@ from napari_hrpn.analysis import (
     vessel_mask,
 )
 from napari_hrpn.analysis.evaluation import pixels
+from napari_hrpn.analysis.evaluation.slide_evaluation import part_names
 from napari_hrpn.analysis.scan import block_scan
+from napari_hrpn.analysis.statistics.agreement import compute
 from napari_hrpn.core import drive
 from napari_hrpn.slides import Annotation, ChannelRoles, RegionMask, Slide, annotation_mask, coarser_levels
 from support.predictions import make_slide

@@ -14,13 +14,13 @@ from napari_hrpn.analysis import (
     block_bootstrap,
     colocalization,
     colocalize_roi,
-    compare_blocks,
     evaluate_slide,
     mean_and_sd,
     measure_roi,
     preview_roi,
     roi_images,
 )
+from napari_hrpn.analysis.statistics.bootstrap import compare_blocks
 from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
 from napari_hrpn.core import drive
 from napari_hrpn.slides import Annotation, ChannelRoles, Slide, coarser_levels

@@ -15,7 +15,6 @@ from napari_hrpn.analysis import (
     BlockSums,
     PairBins,
     PairCounts,
-    SlidePairs,
     TissueMask,
     agreement,
     pair_counts,
@@ -25,7 +24,7 @@ from napari_hrpn.analysis import (
 from napari_hrpn.analysis.counts.intensity_histogram import bins_between, bins_of_types
 from napari_hrpn.analysis.scan import block_scan
 from napari_hrpn.analysis.scan.block_scan import PixelBlock
-from napari_hrpn.analysis.scan.slide_pairs import PairCounter
+from napari_hrpn.analysis.scan.slide_pairs import PairCounter, SlidePairs
 from napari_hrpn.core import Progress, drive
 from napari_hrpn.slides import Annotation, ChunkCache, RegionMask, Slide, SlideError, annotation_mask, region_mask
 

@@ -1,23 +1,9 @@
 """Statistics of images and slides, streamed over blocks; without torch."""
 
-from napari_hrpn.analysis.counts.blocks import (
-    BlockSums,
-    PatchBlocks,
-    block_side_px,
-    correlation_length_px,
-    patch_blocks,
-    update_blocks,
-)
-from napari_hrpn.analysis.counts.intensity_histogram import (
-    ValueBins,
-    ValueCounts,
-    bins_between,
-    bins_of_types,
-    value_counts,
-)
+from napari_hrpn.analysis.counts.blocks import BlockSums, block_side_px, update_blocks
+from napari_hrpn.analysis.counts.intensity_histogram import ValueCounts, value_counts
 from napari_hrpn.analysis.counts.joint_histogram import PairBins, PairCounts, pair_counts
-from napari_hrpn.analysis.counts.moments import AgreementSums, update
-from napari_hrpn.analysis.counts.patch_sums import PatchSums, no_patch_sums, update_patches
+from napari_hrpn.analysis.counts.moments import AgreementSums
 from napari_hrpn.analysis.evaluation import (
     ComparedPixels,
     EvaluationPart,
@@ -28,18 +14,9 @@ from napari_hrpn.analysis.evaluation import (
     SlideComparison,
     VesselFindings,
     evaluate_slide,
-    part_names,
     why_no_penetration,
 )
-from napari_hrpn.analysis.quality import (
-    ChannelShift,
-    CrossTalk,
-    Finding,
-    GreyLevels,
-    SlideQuality,
-    Stitching,
-    slide_quality,
-)
+from napari_hrpn.analysis.quality import Finding, SlideQuality, slide_quality
 from napari_hrpn.analysis.region_numbers import RegionNumbers
 from napari_hrpn.analysis.rois import (
     LabelledRoi,
@@ -63,24 +40,12 @@ from napari_hrpn.analysis.rois import (
     roi_images,
     roi_mask,
 )
-from napari_hrpn.analysis.rois.levels import SharedLevel, shared_levels
-from napari_hrpn.analysis.scan.block_scan import BlockCounter, Looks, look_at, looks_in_threads
-from napari_hrpn.analysis.scan.slide_pairs import SlidePairs, slide_pairs
-from napari_hrpn.analysis.statistics.agreement import Agreement, agreement, compute
-from napari_hrpn.analysis.statistics.anderson_darling import (
-    AndersonDarling,
-    anderson_darling,
-    anderson_darling_permutation,
-)
-from napari_hrpn.analysis.statistics.biomarkers import Auroc, ReferenceCohort, auroc, product_score, reference_cohort
-from napari_hrpn.analysis.statistics.bootstrap import (
-    BlockDifferences,
-    BlockIntervals,
-    Interval,
-    block_bootstrap,
-    compare_blocks,
-    tumour_bootstrap,
-)
+from napari_hrpn.analysis.scan.block_scan import BlockCounter, Looks, looks_in_threads
+from napari_hrpn.analysis.scan.slide_pairs import slide_pairs
+from napari_hrpn.analysis.statistics.agreement import Agreement, agreement
+from napari_hrpn.analysis.statistics.anderson_darling import anderson_darling, anderson_darling_permutation
+from napari_hrpn.analysis.statistics.biomarkers import ReferenceCohort, auroc, product_score, reference_cohort
+from napari_hrpn.analysis.statistics.bootstrap import BlockIntervals, Interval, block_bootstrap, tumour_bootstrap
 from napari_hrpn.analysis.statistics.colocalization import Colocalization, Manders, colocalization, manders
 from napari_hrpn.analysis.statistics.distributions import (
     DistributionComparison,
@@ -92,7 +57,7 @@ from napari_hrpn.analysis.statistics.distributions import (
     quantile_pairs,
     wasserstein,
 )
-from napari_hrpn.analysis.statistics.feature_ranking import FeatureImportance, FeatureRanking, rank_features
+from napari_hrpn.analysis.statistics.feature_ranking import rank_features
 from napari_hrpn.analysis.statistics.heterogeneity import (
     ChannelHeterogeneity,
     Heterogeneity,
@@ -100,29 +65,16 @@ from napari_hrpn.analysis.statistics.heterogeneity import (
     heterogeneity,
     slide_heterogeneity,
 )
-from napari_hrpn.analysis.statistics.icc import (
-    IntraclassCorrelation,
-    RaterSums,
-    compute_icc,
-    icc,
-    icc_over_blocks,
-    rater_sums,
-)
-from napari_hrpn.analysis.statistics.injected_dose import DoseCalibration, InjectedDose, dose_per_mass, injected_dose
+from napari_hrpn.analysis.statistics.icc import icc
+from napari_hrpn.analysis.statistics.injected_dose import DoseCalibration, dose_per_mass, injected_dose
 from napari_hrpn.analysis.statistics.iou import IouPoint, iou_at, iou_curve
 from napari_hrpn.analysis.statistics.mean_and_sd import MeanAndSd, mean_and_sd
-from napari_hrpn.analysis.statistics.regression import Regression, regression
-from napari_hrpn.analysis.statistics.slide_agreement import SlideAgreement, slide_agreement
-from napari_hrpn.analysis.statistics.spatial_autocorrelation import MORAN, MoransI, morans_i
+from napari_hrpn.analysis.statistics.regression import regression
+from napari_hrpn.analysis.statistics.slide_agreement import slide_agreement
+from napari_hrpn.analysis.statistics.spatial_autocorrelation import MORAN, morans_i
 from napari_hrpn.analysis.tissue.cell_density import CellDensity, CellSettings, cell_density
-from napari_hrpn.analysis.tissue.distance import Nearest, distance_tiles, nearest_in
-from napari_hrpn.analysis.tissue.distance_shells import (
-    ShellSums,
-    no_shell_sums,
-    update_shells,
-)
 from napari_hrpn.analysis.tissue.intensity import background_levels, tissue_percentiles
-from napari_hrpn.analysis.tissue.penetration import Beyond, Penetration, Shell, compute_penetration, penetration
+from napari_hrpn.analysis.tissue.penetration import Beyond, Penetration, penetration
 from napari_hrpn.analysis.tissue.slide_penetration import (
     ProbeImage,
     SlidePenetration,
@@ -151,73 +103,50 @@ __all__ = [
     "AgreementError",
     "AgreementSums",
     "AnalysisError",
-    "AndersonDarling",
-    "Auroc",
     "Beyond",
     "BlockCounter",
-    "BlockDifferences",
     "BlockIntervals",
     "BlockSums",
     "CellDensity",
     "CellSettings",
     "ChannelHeterogeneity",
-    "ChannelShift",
     "Colocalization",
     "ComparedPixels",
-    "CrossTalk",
     "DistributionComparison",
     "DoseCalibration",
     "EvaluationPart",
     "EvaluationReport",
     "EvaluationSettings",
-    "FeatureImportance",
-    "FeatureRanking",
     "Finding",
-    "GreyLevels",
     "Heterogeneity",
-    "InjectedDose",
     "Interval",
-    "IntraclassCorrelation",
     "IouPoint",
     "LabelledRoi",
     "Looks",
     "Manders",
     "MeanAndSd",
-    "MoransI",
-    "Nearest",
     "PairBins",
     "PairCounts",
     "PatchAgreement",
-    "PatchBlocks",
     "PatchFindings",
-    "PatchSums",
     "Penetration",
     "PenetrationSettings",
     "PlacedRois",
     "ProbeImage",
     "QuantilePairs",
     "RandomRois",
-    "RaterSums",
     "ReferenceCohort",
     "RegionNumbers",
-    "Regression",
     "Roi",
     "RoiImages",
     "RoiMeasurement",
     "SharedHistogram",
-    "SharedLevel",
-    "Shell",
-    "ShellSums",
-    "SlideAgreement",
     "SlideComparison",
-    "SlidePairs",
     "SlidePenetration",
     "SlideQuality",
-    "Stitching",
     "Subareas",
     "TissueMask",
     "TissueSettings",
-    "ValueBins",
     "ValueCounts",
     "Vessel",
     "VesselFindings",
@@ -230,22 +159,14 @@ __all__ = [
     "anderson_darling_permutation",
     "auroc",
     "background_levels",
-    "bins_between",
-    "bins_of_types",
     "block_bootstrap",
     "block_side_px",
     "cell_density",
     "colocalization",
     "colocalize_roi",
-    "compare_blocks",
     "compare_distributions",
-    "compute",
-    "compute_icc",
-    "compute_penetration",
     "core_and_periphery",
-    "correlation_length_px",
     "distance_bands",
-    "distance_tiles",
     "dose_per_mass",
     "edited_vessel_mask",
     "evaluate_slide",
@@ -254,35 +175,27 @@ __all__ = [
     "heterogeneity",
     "histogram",
     "icc",
-    "icc_over_blocks",
     "injected_dose",
     "iou_at",
     "iou_curve",
     "kolmogorov_smirnov",
     "label_outline",
     "labelled_rois",
-    "look_at",
     "looks_in_threads",
     "manders",
     "mean_and_sd",
     "measure_roi",
     "measure_vessels",
     "morans_i",
-    "nearest_in",
-    "no_patch_sums",
-    "no_shell_sums",
     "one_stroke",
     "outlined",
     "pair_counts",
-    "part_names",
-    "patch_blocks",
     "penetration",
     "preview_roi",
     "product_score",
     "quantile_pairs",
     "random_rois",
     "rank_features",
-    "rater_sums",
     "reaches_beyond",
     "reference_cohort",
     "regression",
@@ -291,7 +204,6 @@ __all__ = [
     "roi_extent",
     "roi_images",
     "roi_mask",
-    "shared_levels",
     "slide_agreement",
     "slide_heterogeneity",
     "slide_pairs",
@@ -300,10 +212,7 @@ __all__ = [
     "tissue_mask",
     "tissue_percentiles",
     "tumour_bootstrap",
-    "update",
     "update_blocks",
-    "update_patches",
-    "update_shells",
     "value_counts",
     "vessel_mask",
     "wasserstein",
