@@ -29,18 +29,10 @@ MOST_BLOCKS = 1000
 
 @dataclass(frozen=True, eq=False)
 class PatchBlocks:
-    """Square blocks of the patches of a grid, as wide as leaves hardly a dependence between them.
+    """Square blocks of the patches of a grid, as wide as leaves hardly a dependence between them."""
 
-    Attributes
-    ----------
-    side : int
-        Patches along a block; 1 where no dependence of neighbouring patches is seen.
-    labels : numpy.ndarray of intp, shape (patches,)
-        Block of each patch that counts, row by row: 0 and up.
-    """
-
-    side: int
-    labels: NDArray[np.intp]
+    side: int  # patches along a block; 1 where no dependence of neighbouring patches is seen
+    labels: NDArray[np.intp]  # block of each patch that counts, row by row: 0 and up
 
     @property
     def effective(self) -> float:
@@ -97,18 +89,6 @@ def patch_blocks(maps: Sequence[NDArray[Any]], enough: NDArray[np.bool_]) -> Pat
     unrelated ones; a third of the unrelated grids of two maps are cut into blocks for nothing then. Else, a block has
     six correlation lengths of the smoothest map, see `correlation_length_px`. A dependence that neighbours do not show
     is not seen.
-
-    Parameters
-    ----------
-    maps : sequence of numpy.ndarray, shape (rows, columns)
-        Numbers of the patches whose dependence matters to what is resampled, such as real less predicted means.
-    enough : numpy.ndarray of bool, shape (rows, columns)
-        Patches that count.
-
-    Returns
-    -------
-    PatchBlocks
-        Of all patches that count.
     """
     side = max(_patches_along(values, enough) for values in maps)
     rows, columns = np.nonzero(enough)
@@ -211,24 +191,6 @@ def correlation_length_px(image: NDArray[Any], mask: NDArray[np.bool_] | None = 
 
     So white noise, of a camera, does not hide what lies beneath it. Along rows and columns together, at distances
     1, 2, 3, 4, 6, 8, 12, ... and straight lines between them. A slow trend over the whole image is part of it.
-
-    Parameters
-    ----------
-    image : numpy.ndarray, shape (y, x)
-        Integer or floating point.
-    mask : numpy.ndarray of bool, optional
-        Of the same shape; only pairs of pixels inside count.
-
-    Returns
-    -------
-    float
-        In pixels; 0 for a constant image and for nothing but noise, and half the longer side where it does not
-        fall that far.
-
-    Raises
-    ------
-    AgreementError
-        If pixels are neither integer nor floating point, or not finite.
     """
     inside = np.ones(image.shape, bool) if mask is None else mask
     deviation = _deviation(image, inside)

@@ -24,23 +24,12 @@ MOST_WHOLE = 2.0**53
 
 @dataclass(frozen=True)
 class ValueBins:
-    """The grey levels that are counted.
-
-    Attributes
-    ----------
-    number : int
-        How many.
-    low : float
-        The lowest.
-    step : float
-        From one to the next.
-    binned : bool
-        Whether pixels are rounded to the nearest of them; False where every pixel has one of them exactly.
-    """
+    """The grey levels that are counted."""
 
     number: int
     low: float = 0
-    step: float = 1
+    step: float = 1  # from one to the next
+    # whether pixels are rounded to the nearest of them; False where every pixel has one of them exactly
     binned: bool = False
 
     @property
@@ -50,23 +39,7 @@ class ValueBins:
         return levels
 
     def index(self, pixels: NDArray[Any]) -> NDArray[np.intp]:
-        """Bin of each pixel.
-
-        Parameters
-        ----------
-        pixels : numpy.ndarray
-            Integer or floating point.
-
-        Returns
-        -------
-        numpy.ndarray of intp
-            Of the same shape.
-
-        Raises
-        ------
-        AgreementError
-            If a pixel is outside the bins.
-        """
+        """Bin of each pixel."""
         if pixels.dtype.kind == "f" or self.step != 1:
             index = pixels.astype(np.float64)
             index -= self.low
@@ -221,18 +194,7 @@ class ValueCounts:
 
 
 def bins_of_types(*dtypes: np.dtype) -> ValueBins | None:
-    """Bins that hold every value of some types of pixel.
-
-    Parameters
-    ----------
-    *dtypes : numpy.dtype
-        One or more.
-
-    Returns
-    -------
-    ValueBins or None
-        None where one is floating point or wider than 16 bits: bins need a range then, see `bins_between`.
-    """
+    """Bins that hold every value of some types of pixel."""
     if any(dtype.kind not in "biu" or dtype.itemsize > 2 for dtype in dtypes):
         return None
     ends = [(0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max) for dtype in dtypes]
@@ -241,26 +203,7 @@ def bins_of_types(*dtypes: np.dtype) -> ValueBins | None:
 
 
 def bins_between(low: float, high: float, *, whole: bool) -> ValueBins:
-    """Bins for pixels of a range: at most 65,536, so that memory stays constant.
-
-    Parameters
-    ----------
-    low, high : float
-        Smallest and largest pixel.
-    whole : bool
-        Whether all are whole numbers: up to 65,536 grey levels are then kept apart exactly.
-
-    Returns
-    -------
-    ValueBins
-        From `low` or a little below to `high` or a little above; a pixel is off by half a step at most. Floating
-        point has a power of two for its step, below 1 where the range allows.
-
-    Raises
-    ------
-    AgreementError
-        If the range is not one, or reaches beyond 1e150.
-    """
+    """Bins for pixels of a range: at most 65,536, so that memory stays constant."""
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         msg = f"the range of the pixels is {low} to {high}; expected two finite numbers, the smaller one first"
         raise AgreementError(msg)

@@ -110,27 +110,7 @@ class AgreementSums:
 def update(
     sums: AgreementSums, real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None = None
 ) -> AgreementSums:
-    """Add the pixels of a tile to the sums.
-
-    Parameters
-    ----------
-    sums : AgreementSums
-        Of the tiles before; ``AgreementSums()`` for the first.
-    real, predicted : numpy.ndarray
-        Pixels of one shape, integer or floating point.
-    mask : numpy.ndarray of bool, optional
-        Of the same shape; pixels where it is False are left out.
-
-    Returns
-    -------
-    AgreementSums
-        With the tile; the same to the last bit for integer pixels, however an image is cut into tiles.
-
-    Raises
-    ------
-    AgreementError
-        If the shapes differ, or pixels are neither integer nor floating point, or not finite.
-    """
+    """Add the pixels of a tile to the sums."""
     for piece in checked_pieces(real, predicted, mask):
         y, p = map(_as_signed, piece)
         sums += _integer_sums(y, p) if y.dtype.kind == p.dtype.kind == "i" else _float_sums(y, p)

@@ -22,29 +22,15 @@ class PatchSums:
     """What the pixels of each patch of a grid add up to.
 
     Two of the same grid are pooled with ``+``.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Height and width of the slide in pixels.
-    patch_px : int
-        Edge of a patch; those at the low and right edge of the slide may be smaller.
-    thresholds : tuple of float or None
-        Grey level per channel from which a pixel is positive; None where that is not counted.
-    pixels : numpy.ndarray of int64, shape (rows, columns)
-        Measured pixels of each patch.
-    totals : numpy.ndarray, shape (channels, rows, columns)
-        Sum of their grey levels; int64 for integer pixels, float64 for floating point.
-    positive : numpy.ndarray of int64, shape (channels, rows, columns)
-        Measured pixels at or above the threshold.
     """
 
-    shape: tuple[int, int]
-    patch_px: int
+    shape: tuple[int, int]  # height and width of the slide in pixels
+    patch_px: int  # edge of a patch; those at the low and right edge of the slide may be smaller
+    # grey level per channel from which a pixel is positive; None where that is not counted
     thresholds: tuple[float, ...] | None
-    pixels: NDArray[np.int64]
-    totals: NDArray[Any]
-    positive: NDArray[np.int64]
+    pixels: NDArray[np.int64]  # measured pixels of each patch
+    totals: NDArray[Any]  # sum of their grey levels; int64 for integer pixels, float64 for floating point
+    positive: NDArray[np.int64]  # measured pixels at or above the threshold
 
     def __add__(self, other: PatchSums) -> PatchSums:
         if (self.shape, self.patch_px, self.thresholds) != (other.shape, other.patch_px, other.thresholds):
@@ -65,31 +51,7 @@ def no_patch_sums(
     patch_px: int = PATCH_PX,
     thresholds: Sequence[float] | None = None,
 ) -> PatchSums:
-    """Sums of a slide of which no tile was seen yet.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the slide in pixels.
-    channels : int
-        How many channels a tile has.
-    dtype : numpy.dtype
-        Type of a pixel.
-    patch_px : int
-        Edge of a patch; 512 is the paper's.
-    thresholds : sequence of float, optional
-        Grey level per channel from which a pixel is positive.
-
-    Returns
-    -------
-    PatchSums
-        All zero.
-
-    Raises
-    ------
-    AnalysisError
-        If a patch has no pixel, or thresholds do not fit the channels.
-    """
+    """Sums of a slide of which no tile was seen yet."""
     if patch_px < 1:
         msg = f"a patch of {patch_px} px has no pixel; expected 1 px or more, such as {PATCH_PX}"
         raise AnalysisError(msg)
@@ -109,29 +71,7 @@ def update_patches(
     origin: tuple[int, int],
     mask: NDArray[np.bool_] | None = None,
 ) -> PatchSums:
-    """Add a tile to the sums of the patches that it meets.
-
-    Parameters
-    ----------
-    sums : PatchSums
-        Of the tiles before; `no_patch_sums` for the first.
-    tile : numpy.ndarray, shape (channels, y, x), or sequence of numpy.ndarray
-        Integer or floating point; it need not be aligned to the patches.
-    origin : tuple of int
-        Row and column of its first pixel on the slide.
-    mask : numpy.ndarray of bool, shape (y, x), optional
-        Pixels where it is False are left out.
-
-    Returns
-    -------
-    PatchSums
-        With the tile; the same to the last bit for integer pixels, however a slide is cut into tiles.
-
-    Raises
-    ------
-    AnalysisError
-        If a measured pixel is not finite.
-    """
+    """Add a tile to the sums of the patches that it meets."""
     kept = np.ones(tile[0].shape, bool) if mask is None else mask
     first = tuple(start // sums.patch_px for start in origin)
     starts = [_starts(start, size, sums.patch_px) for start, size in zip(origin, kept.shape, strict=True)]

@@ -120,18 +120,7 @@ def evaluate_slide(
 
 
 def part_names(comparison: SlideComparison) -> tuple[str, ...]:
-    """Parts of an evaluation, in the order in which they are finished.
-
-    Parameters
-    ----------
-    comparison : SlideComparison
-        What is compared.
-
-    Returns
-    -------
-    tuple of str
-        Without "penetration" where it cannot be measured.
-    """
+    """Parts of an evaluation, in the order in which they are finished."""
     pixels = [pixels_part(prediction.name) for prediction in comparison.predictions]
     return (_QUALITY, *pixels, *([] if why_no_penetration(comparison) else [PENETRATION]), PATCHES)
 

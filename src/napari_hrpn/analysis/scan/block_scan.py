@@ -137,20 +137,7 @@ class Looks(Protocol):
 
 
 def look_at(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
-    """Take some counters over one block.
-
-    Parameters
-    ----------
-    box : tuple of slice
-        Its rows and columns.
-    counters : sequence of BlockCounter
-        They share the pixels.
-
-    Returns
-    -------
-    list
-        What each of them found.
-    """
+    """Take some counters over one block."""
     block = PixelBlock(*box, border=widest_border(counters))
     return [counter.look(block) for counter in counters]
 

@@ -48,23 +48,12 @@ _MOST_KEPT = 50
 
 @dataclass(frozen=True)
 class SlidePairs:
-    """Pixel pairs of two slides.
+    """Pixel pairs of two slides."""
 
-    Attributes
-    ----------
-    tissue : PairCounts or None
-        Of the tissue alone; None where no mask was given.
-    frame : PairCounts
-        Of all pixels.
-    rois : tuple of PairCounts
-        Of each region, in their order; regions may overlap.
-    blocks : tuple of BlockSums
-        Of the tissue and then of each region, for `block_bootstrap`; empty where no sides were given.
-    """
-
-    tissue: PairCounts | None
-    frame: PairCounts
-    rois: tuple[PairCounts, ...]
+    tissue: PairCounts | None  # of the tissue alone; None where no mask was given
+    frame: PairCounts  # of all pixels
+    rois: tuple[PairCounts, ...]  # of each region, in their order; regions may overlap
+    # of the tissue and then of each region, for `block_bootstrap`; empty where no sides were given
     blocks: tuple[BlockSums, ...] = ()
 
 

@@ -57,23 +57,6 @@ def compute(sums: AgreementSums, data_range: float | None) -> Agreement:
 
     MSE = SSE / n, R2 = 1 - SSE / SST with SST the sum of squared deviations of the real pixels from their
     mean, PSNR = 20 log10(data_range / RMSE), r = covariance / (SD of real x SD of predicted).
-
-    Parameters
-    ----------
-    sums : AgreementSums
-        Of all pixels.
-    data_range : float or None
-        MAX of the PSNR, usually the largest value of the pixel type; None leaves the PSNR out.
-
-    Returns
-    -------
-    Agreement
-        NaN, with a reason, for what does not exist.
-
-    Raises
-    ------
-    AgreementError
-        If the data range is not a positive number.
     """
     if data_range is not None and not (math.isfinite(data_range) and data_range > 0):
         msg = f"the data range is {data_range}; expected a positive number, such as 255 for 8-bit images"

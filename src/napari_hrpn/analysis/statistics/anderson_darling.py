@@ -43,38 +43,22 @@ class AndersonDarling:
     of pixels means nothing, because neighbours are not independent. See the Wasserstein distance and the slope
     of the Q-Q line for the size, and `p_permutation` for a p-value of independent units.
 
-    Attributes
-    ----------
-    statistic : float
-        (A² - (k - 1)) / its standard deviation, as `scipy.stats.anderson_ksamp`; about 0 for one distribution.
-    p_value : float
-        Interpolated in the table of the paper, which spans 0.001 to 0.25, as if all numbers were independent.
-    capped : str
-        "p >= 0.25" or "p <= 0.001" where the table ends there; empty within it.
-    n : tuple of int
-        Numbers in each sample.
-    p_permutation : float
-        Share of random exchanges of units between the samples that set them as far apart as they are; NaN where
-        no units were given.
-    units : tuple of int
-        Independent units, or blocks of units, of each sample that were exchanged; empty where none were given.
-    permutations : int
-        Random exchanges.
-    reason : str
-        Why a number is NaN, `p_permutation` of dependent units included; empty where none is, or no units were given.
-
-    References
-    ----------
     .. [1] F. W. Scholz, M. A. Stephens, J. Am. Stat. Assoc. 82, 918 (1987), equation 7 and section 5.
     """
 
+    # (A² - (k - 1)) / its standard deviation, as `scipy.stats.anderson_ksamp`; about 0 for one distribution
     statistic: float
+    # interpolated in the table of the paper, which spans 0.001 to 0.25, as if all numbers were independent
     p_value: float
-    capped: str
-    n: tuple[int, ...]
+    capped: str  # "p >= 0.25" or "p <= 0.001" where the table ends there; empty within it
+    n: tuple[int, ...]  # numbers in each sample
+    # share of random exchanges of units between the samples that set them as far apart as they are; NaN where no
+    # units were given
     p_permutation: float = math.nan
+    # independent units, or blocks of units, of each sample that were exchanged; empty where none were given
     units: tuple[int, ...] = ()
     permutations: int = 0
+    # why a number is NaN, `p_permutation` of dependent units included; empty where none is, or no units were given
     reason: str = ""
 
 

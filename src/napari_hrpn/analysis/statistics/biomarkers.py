@@ -45,37 +45,22 @@ class ReferenceCohort:
 
 @dataclass(frozen=True)
 class Auroc:
-    """Area under the receiver operating characteristic: how well a score tells positive from negative cases.
+    """Area under the receiver operating characteristic: how well a score tells positive from negative cases."""
 
-    Attributes
-    ----------
-    auroc : float
-        Chance that a positive case scores higher than a negative one, ties counted half: 0.5 is guessing. NaN with
-        a reason where a class is missing.
-    low, high : float
-        Percentile interval of a bootstrap over tumours; NaN for fewer than 5 tumours, and where too few resamples
-        had both classes.
-    confidence : float
-        Of the interval, such as 0.95.
-    n_positive, n_negative : int
-        Cases of each class.
-    n_tumours : int
-        Tumours that they come from.
-    resamples : int
-        Resamples that had both classes and so count.
-    reason : str
-        Why a number is NaN; empty where none is.
-    """
-
+    # chance that a positive case scores higher than a negative one, ties counted half: 0.5 is guessing. NaN with a
+    # reason where a class is missing
     auroc: float
+    # percentile interval of a bootstrap over tumours; NaN for fewer than 5 tumours, and where too few resamples had
+    # both classes
     low: float
     high: float
-    confidence: float
+    confidence: float  # of the interval, such as 0.95
+    # cases of each class
     n_positive: int
     n_negative: int
-    n_tumours: int
-    resamples: int
-    reason: str = ""
+    n_tumours: int  # tumours that they come from
+    resamples: int  # resamples that had both classes and so count
+    reason: str = ""  # why a number is NaN; empty where none is
 
 
 def reference_cohort(name: str, vessels: ArrayLike, macrophages: ArrayLike) -> ReferenceCohort:

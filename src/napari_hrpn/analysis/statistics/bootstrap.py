@@ -107,13 +107,9 @@ class BlockDifferences:
     """How much one prediction differs from another on the same pixels, by a paired block bootstrap.
 
     In each resample both are measured on the same blocks, so what makes a block hard for both cancels.
-
-    Attributes
-    ----------
-    pearson_r, slope : Interval
-        The second less the first.
     """
 
+    # the second less the first
     pearson_r: Interval
     slope: Interval
 
@@ -152,29 +148,7 @@ def block_bootstrap(
 def compare_blocks(
     first: BlockSums, second: BlockSums, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> BlockDifferences:
-    """Intervals of the differences of r and slope, by drawing the same blocks of both with replacement.
-
-    Parameters
-    ----------
-    first, second : BlockSums
-        Of two predictions over the same pixels, of one side.
-    resamples : int
-        How often as many blocks as there are are drawn.
-    confidence : float
-        Between 0 and 1.
-    seed : int
-        Of the random numbers: equal seeds give equal intervals.
-
-    Returns
-    -------
-    BlockDifferences
-        NaN, with a reason, where `block_bootstrap` gives none.
-
-    Raises
-    ------
-    AgreementError
-        If the blocks are not of the same pixels, or the settings make no sense.
-    """
+    """Intervals of the differences of r and slope, by drawing the same blocks of both with replacement."""
     counts = [{place: sums.n for place, sums in own.blocks.items()} for own in (first, second)]
     if first.side_px != second.side_px or counts[0] != counts[1]:
         msg = "two predictions were cut into different blocks; expected blocks of one side over the same pixels"

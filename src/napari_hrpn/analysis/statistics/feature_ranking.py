@@ -25,22 +25,13 @@ _MOST_IN_A_LEAF = 20
 
 @dataclass(frozen=True)
 class FeatureImportance:
-    """How much a feature matters to predictions of held-out tumours.
-
-    Attributes
-    ----------
-    name : str
-        The feature.
-    importance : float
-        By how much the score falls when the feature's values are shuffled, on average; about 0 or below for a
-        feature that says nothing beyond the others.
-    sd : float
-        SD over the shuffles; not over tumours.
-    """
+    """How much a feature matters to predictions of held-out tumours."""
 
     name: str
+    # by how much the score falls when the feature's values are shuffled, on average; about 0 or below for a feature
+    # that says nothing beyond the others
     importance: float
-    sd: float
+    sd: float  # SD over the shuffles; not over tumours
 
 
 @dataclass(frozen=True)
@@ -49,29 +40,17 @@ class FeatureRanking:
 
     Where the score itself is no better than guessing the order means nothing. Features that go together share
     their importance: a low one may only be redundant.
-
-    Attributes
-    ----------
-    features : tuple of FeatureImportance
-        Empty where there is no ranking.
-    score : float
-        Of the predictions of held-out tumours, all folds together; NaN with a reason.
-    score_name : str
-        "AUROC" for two classes, "R2" for numbers.
-    n_cases, n_tumours, folds, repeats : int
-        Rows of the table, tumours that they come from, folds of the cross-validation and shuffles per feature.
-    reason : str
-        Why there is no ranking; empty where there is.
     """
 
-    features: tuple[FeatureImportance, ...]
-    score: float
-    score_name: str
+    features: tuple[FeatureImportance, ...]  # empty where there is no ranking
+    score: float  # of the predictions of held-out tumours, all folds together; NaN with a reason
+    score_name: str  # "AUROC" for two classes, "R2" for numbers
+    # rows of the table, tumours that they come from, folds of the cross-validation and shuffles per feature
     n_cases: int
     n_tumours: int
     folds: int
     repeats: int
-    reason: str = ""
+    reason: str = ""  # why there is no ranking; empty where there is
 
 
 def rank_features(

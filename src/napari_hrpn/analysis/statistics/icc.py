@@ -40,13 +40,9 @@ class RaterSums:
     """Sums over a table of subjects and raters from which the intraclass correlations follow.
 
     Two of them are pooled with ``+``.
-
-    Attributes
-    ----------
-    pairs : tuple of AgreementSums
-        Of each two raters, in the order of `itertools.combinations`: one for two raters, three for three.
     """
 
+    # of each two raters, in the order of `itertools.combinations`: one for two raters, three for three
     pairs: tuple[AgreementSums, ...]
 
     def __add__(self, other: RaterSums) -> RaterSums:
@@ -73,63 +69,33 @@ class IntraclassCorrelation:
     the estimate is right and the interval far too narrow; of patches that may be like their neighbours, see
     `icc_over_blocks`.
 
-    Attributes
-    ----------
-    icc_a1, icc_c1 : float
-        Absolute agreement, lowered by a bias between the raters, and consistency, blind to it. At most 1;
-        negative where raters agree less than by chance.
-    icc_a1_low, icc_a1_high, icc_c1_low, icc_c1_high : float
-        Ends of the intervals. With two raters the one of ICC(A,1) is wide where their means differ, because
-        only two means tell of the spread of the raters; it is approximate, and held the truth in 92.5 % of
-        simulated trials then.
-    mean_square_subjects, mean_square_raters, mean_square_error : float
-        R, C and E.
-    n, raters : int
-        Subjects and raters, k.
-    confidence : float
-        Of the intervals, 0 to 1.
-    reason : str
-        Why a number is NaN; empty where none is.
-
-    References
-    ----------
     .. [1] K. O. McGraw, S. P. Wong, Psychol. Methods 1, 30 (1996), tables 4 and 7; P. E. Shrout, J. L. Fleiss,
        Psychol. Bull. 86, 420 (1979): ICC(2,1) and ICC(3,1).
     """
 
+    # absolute agreement, lowered by a bias between the raters, and consistency, blind to it. At most 1; negative
+    # where raters agree less than by chance
     icc_a1: float
     icc_c1: float
+    # ends of the intervals. With two raters the one of ICC(A,1) is wide where their means differ, because only two
+    # means tell of the spread of the raters; it is approximate, and held the truth in 92.5 % of simulated trials then
     icc_a1_low: float
     icc_a1_high: float
     icc_c1_low: float
     icc_c1_high: float
+    # R, C and E
     mean_square_subjects: float
     mean_square_raters: float
     mean_square_error: float
+    # subjects and raters, k
     n: int
     raters: int
-    confidence: float
-    reason: str = ""
+    confidence: float  # of the intervals, 0 to 1
+    reason: str = ""  # why a number is NaN; empty where none is
 
 
 def rater_sums(table: NDArray[Any]) -> RaterSums:
-    """Sums over the subjects of a table; those of further subjects are added with ``+``.
-
-    Parameters
-    ----------
-    table : numpy.ndarray
-        Shape (subjects, raters), finite numbers.
-
-    Returns
-    -------
-    RaterSums
-        Exact for whole numbers.
-
-    Raises
-    ------
-    AgreementError
-        If the table has not two dimensions, fewer than two raters, or numbers that are not finite.
-    """
+    """Sums over the subjects of a table; those of further subjects are added with ``+``."""
     columns = np.asarray(table)
     if columns.ndim != 2 or columns.shape[1] < 2:
         msg = f"the table has the shape {columns.shape}; expected (subjects, raters) with two or more raters"
@@ -170,26 +136,7 @@ def icc(table: NDArray[Any] | Sequence[Sequence[float]], confidence: float = 0.9
 
 
 def compute_icc(sums: RaterSums | AgreementSums, confidence: float = 0.95) -> IntraclassCorrelation:
-    """Intraclass correlations from pooled sums.
-
-    Parameters
-    ----------
-    sums : RaterSums or AgreementSums
-        Of all subjects; those of a real and a predicted image are `AgreementSums`, of pixels or of numbers of
-        patches.
-    confidence : float
-        Of the intervals, between 0 and 1.
-
-    Returns
-    -------
-    IntraclassCorrelation
-        NaN, with a reason, for what does not exist.
-
-    Raises
-    ------
-    AgreementError
-        If the confidence is not between 0 and 1.
-    """
+    """Intraclass correlations from pooled sums."""
     if not 0 < confidence < 1:
         msg = f"the confidence is {confidence}; expected a number between 0 and 1, such as 0.95"
         raise AgreementError(msg)
@@ -274,29 +221,6 @@ def icc_over_blocks(
     """Intraclass correlations of patches that may depend on their neighbours.
 
     Of independent patches, the intervals are those of `icc`. Of others, whole blocks are drawn with replacement.
-
-    Parameters
-    ----------
-    table : numpy.ndarray, shape (patches, 2)
-        Numbers of the patches in the real and the predicted image.
-    blocks : PatchBlocks
-        Of the same patches.
-    resamples : int
-        How often as many blocks as there are are drawn.
-    confidence : float
-        Between 0 and 1.
-    seed : int
-        Of the random numbers: equal seeds give equal intervals.
-
-    Returns
-    -------
-    IntraclassCorrelation
-        Without intervals, with a reason, where patches depend on each other and make fewer than 30 blocks.
-
-    Raises
-    ------
-    AgreementError
-        As `icc`, or if the number of resamples makes no sense.
     """
     check_resampling(resamples, confidence)
     found = icc(table, confidence)

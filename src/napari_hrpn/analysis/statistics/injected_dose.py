@@ -44,17 +44,10 @@ class DoseCalibration:
 
 @dataclass(frozen=True)
 class InjectedDose:
-    """How much of the injected dose a tumour holds, if its section stands for all of it.
+    """How much of the injected dose a tumour holds, if its section stands for all of it."""
 
-    Attributes
-    ----------
-    percent_id : float
-        Per cent of the injected dose in the tumour.
-    percent_id_per_g, percent_id_per_kg : float
-        The same per gram and per kilogram of tumour. Negative where the section is darker than the background.
-    """
-
-    percent_id: float
+    percent_id: float  # per cent of the injected dose in the tumour
+    # the same per gram and per kilogram of tumour. Negative where the section is darker than the background
     percent_id_per_g: float
     percent_id_per_kg: float
 

@@ -20,41 +20,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Regression:
-    """Lines p = intercept + slope y through real (y) and predicted (p) pixels, and how close they lie to it.
+    """Lines p = intercept + slope y through real (y) and predicted (p) pixels, and how close they lie to it."""
 
-    Attributes
-    ----------
-    slope, intercept : float
-        Of ordinary least squares, which takes all scatter to be in the prediction.
-    residual_sd : float
-        Standard deviation of the prediction about that line, sqrt(SSE / (n - 2)), in grey levels.
-    pearson_r : float
-        Pearson correlation over all pixels, -1 to 1.
-    r2 : float
-        Its square: the share of the prediction's variance that the line explains. It is not the R2 of `Agreement`,
-        which asks how close the prediction itself is.
-    r_total : float
-        Pearson correlation over the pixels that are not zero in both, as the Fiji plugin "Colocalization Threshold"
-        gives it.
-    orthogonal_slope, orthogonal_intercept : float
-        Of the line with the least squared distances at right angles (Deming regression with equal errors), which
-        takes scatter to be in both images alike.
-    n : int
-        Pixels.
-    reason : str
-        Why a number is NaN; empty where none is.
-    """
-
+    # of ordinary least squares, which takes all scatter to be in the prediction
     slope: float
     intercept: float
-    residual_sd: float
-    pearson_r: float
+    residual_sd: float  # standard deviation of the prediction about that line, sqrt(SSE / (n - 2)), in grey levels
+    pearson_r: float  # Pearson correlation over all pixels, -1 to 1
+    # its square: the share of the prediction's variance that the line explains. It is not the R2 of `Agreement`,
+    # which asks how close the prediction itself is
     r2: float
+    # Pearson correlation over the pixels that are not zero in both, as the Fiji plugin "Colocalization Threshold"
+    # gives it
     r_total: float
+    # of the line with the least squared distances at right angles (Deming regression with equal errors), which takes
+    # scatter to be in both images alike
     orthogonal_slope: float
     orthogonal_intercept: float
     n: int
-    reason: str = ""
+    reason: str = ""  # why a number is NaN; empty where none is
 
 
 def regression(sums: AgreementSums, both_zero: int = 0) -> Regression:

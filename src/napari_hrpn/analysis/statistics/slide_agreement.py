@@ -17,18 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SlideAgreement:
-    """Agreement over a slide.
+    """Agreement over a slide."""
 
-    Attributes
-    ----------
-    tissue : Agreement or None
-        Over the pixels of the tissue alone; None where no mask was given.
-    frame : Agreement
-        Over all pixels. Blank glass is easy to predict, so this R2 is usually the higher one.
-    """
-
-    tissue: Agreement | None
-    frame: Agreement
+    tissue: Agreement | None  # over the pixels of the tissue alone; None where no mask was given
+    frame: Agreement  # over all pixels. Blank glass is easy to predict, so this R2 is usually the higher one
 
 
 def slide_agreement(

@@ -22,38 +22,20 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class MoransI:
-    """Moran's I of the patches of a grid.
+    """Moran's I of the patches of a grid."""
 
-    Attributes
-    ----------
-    i : float
-        About 1 where neighbours are alike, about `expected` for patches in random order, negative where
-        neighbours differ, as on a checkerboard. NaN with a reason where it does not exist.
-    expected : float
-        Its mean over all orders of the patches, -1 / (n - 1).
-    p_value : float
-        Share of random orders (the one observed counted in) with an I as far from `expected`, either way; NaN
-        without permutations. The unit is the patch of one slide: it says nothing about other tumours.
-    neighbours : str
-        "rook" (4 neighbours) or "queen" (8), all of the same weight.
-    n : int
-        Patches.
-    pairs : int
-        Pairs of neighbours, each counted once.
-    permutations : int
-        Random orders that were tried.
-    reason : str
-        Why a number is NaN; empty where none is.
-    """
-
+    # about 1 where neighbours are alike, about `expected` for patches in random order, negative where neighbours
+    # differ, as on a checkerboard. NaN with a reason where it does not exist
     i: float
-    expected: float
+    expected: float  # its mean over all orders of the patches, -1 / (n - 1)
+    # share of random orders (the one observed counted in) with an I as far from `expected`, either way; NaN without
+    # permutations. The unit is the patch of one slide: it says nothing about other tumours
     p_value: float
-    neighbours: str
+    neighbours: str  # "rook" (4 neighbours) or "queen" (8), all of the same weight
     n: int
-    pairs: int
-    permutations: int
-    reason: str = ""
+    pairs: int  # pairs of neighbours, each counted once
+    permutations: int  # random orders that were tried
+    reason: str = ""  # why a number is NaN; empty where none is
 
 
 def morans_i(

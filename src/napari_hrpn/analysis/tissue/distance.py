@@ -26,28 +26,16 @@ _CELL_PX = 8
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """For each pixel of a box, how far the nearest pixel of a mask is and which one it is.
-
-    Attributes
-    ----------
-    box : Box
-        The pixels.
-    distance_um : numpy.ndarray
-        Shape (rows, columns), from centre to centre: 0 on the mask, infinite beyond the furthest distance asked for.
-    around : Box
-        What was looked at.
-    row, column : numpy.ndarray of int
-        The nearest pixel of the mask, counted from the corner of `around`; meaningless where the distance is infinite.
-    pixel_um : tuple of float
-        Height and width of a pixel.
-    """
+    """For each pixel of a box, how far the nearest pixel of a mask is and which one it is."""
 
     box: Box
+    # shape (rows, columns), from centre to centre: 0 on the mask, infinite beyond the furthest distance asked for
     distance_um: NDArray[np.float64]
-    around: Box
+    around: Box  # what was looked at
+    # the nearest pixel of the mask, counted from the corner of `around`; meaningless where the distance is infinite
     row: NDArray[np.intp]
     column: NDArray[np.intp]
-    pixel_um: tuple[float, float]
+    pixel_um: tuple[float, float]  # height and width of a pixel
 
     @cached_property
     def edge_um(self) -> NDArray[np.float64]:
@@ -61,24 +49,7 @@ class Nearest:
 
 
 def nearest_in(mask: NDArray[np.bool_], box: Box, pixel_um: tuple[float, float], furthest_um: float) -> Nearest:
-    """Find the nearest pixel of a mask for each pixel of a box.
-
-    Parameters
-    ----------
-    mask : numpy.ndarray of bool
-        Shape (y, x); only the box and what lies around it is looked at.
-    box : Box
-        Inside the mask.
-    pixel_um : tuple of float
-        Height and width of a pixel.
-    furthest_um : float
-        Distances up to here are found.
-
-    Returns
-    -------
-    Nearest
-        Equal to that of the whole mask up to the furthest distance.
-    """
+    """Find the nearest pixel of a mask for each pixel of a box."""
     around = grown_box(box, pixel_um, furthest_um, mask.shape)
     part = mask[around.y0 : around.y1, around.x0 : around.x1]
     core = slice(box.y0 - around.y0, box.y1 - around.y0), slice(box.x0 - around.x0, box.x1 - around.x0)
@@ -132,24 +103,7 @@ def _any_of_cells(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def distance_tiles(
     mask: NDArray[np.bool_], pixel_um: tuple[float, float], furthest_um: float, tile_px: int = TILE_PX
 ) -> Iterator[Nearest]:
-    """Distance to the nearest pixel of a mask, tile by tile.
-
-    Parameters
-    ----------
-    mask : numpy.ndarray of bool
-        Shape (y, x), such as a vessel mask.
-    pixel_um : tuple of float
-        Height and width of a pixel; they may differ.
-    furthest_um : float
-        Distances up to here are found; what is further is infinite.
-    tile_px : int
-        Side of a tile.
-
-    Yields
-    ------
-    Nearest
-        Tiles that cover every pixel once.
-    """
+    """Distance to the nearest pixel of a mask, tile by tile."""
     for tile in TileGrid(mask.shape[0], mask.shape[1], tile_px, 0, 1):
         yield nearest_in(mask, tile.core, pixel_um, furthest_um)
 

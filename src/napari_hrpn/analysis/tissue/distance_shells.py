@@ -21,27 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ShellSums:
-    """Pixels and signal in each step of distance of each area; two of them are pooled with ``+``.
+    """Pixels and signal in each step of distance of each area; two of them are pooled with ``+``."""
 
-    Attributes
-    ----------
-    images : tuple of str
-        Names of the images that are measured on the same shells, such as the real one and a prediction.
-    areas : tuple of str
-        Names of parts of the tissue that share no pixel.
-    pixels : numpy.ndarray of int64, shape (areas, shells x steps + 2)
-        First inside vessels, then step by step, a step without its inner and with its outer end, at last what is
-        further.
-    signal : numpy.ndarray of int64 or float64, shape (images, areas, shells x steps + 2)
-        Sums of the grey levels; float64 where an image is floating point.
-    pixel_um : tuple of float
-        Height and width of the pixels that distances belong to; 0 where they are points.
-    """
-
+    # names of the images that are measured on the same shells, such as the real one and a prediction
     images: tuple[str, ...]
-    areas: tuple[str, ...]
+    areas: tuple[str, ...]  # names of parts of the tissue that share no pixel
+    # first inside vessels, then step by step, a step without its inner and with its outer end, at last what is
+    # further
     pixels: NDArray[np.int64]
-    signal: NDArray[Any]
+    signal: NDArray[Any]  # sums of the grey levels; float64 where an image is floating point
+    # height and width of the pixels that distances belong to; 0 where they are points
     pixel_um: tuple[float, float] = (0.0, 0.0)
 
     def __add__(self, other: ShellSums) -> ShellSums:
@@ -58,24 +47,7 @@ def no_shell_sums(
     areas: Sequence[str] = ("tissue",),
     pixel_um: tuple[float, float] = (0.0, 0.0),
 ) -> ShellSums:
-    """Return sums over nothing, to begin with.
-
-    Parameters
-    ----------
-    images : sequence of str
-        Names of the images.
-    settings : PenetrationSettings
-        Its shells.
-    areas : sequence of str
-        Names of the parts of the tissue.
-    pixel_um : tuple of float
-        Height and width of the pixels that distances belong to; 0 where they are points.
-
-    Returns
-    -------
-    ShellSums
-        All zero.
-    """
+    """Return sums over nothing, to begin with."""
     pixels = np.zeros((len(areas), settings.shells * settings.steps + 2), np.int64)
     return ShellSums(tuple(images), tuple(areas), pixels, np.zeros((len(images), *pixels.shape), np.int64), pixel_um)
 
@@ -89,33 +61,7 @@ def update_shells(
     area: NDArray[np.integer[Any]] | None = None,
     pixels: NDArray[np.int64] | None = None,
 ) -> ShellSums:
-    """Add the pixels of a tile to the sums.
-
-    Parameters
-    ----------
-    sums : ShellSums
-        Of the tiles before.
-    distance_um : numpy.ndarray
-        Shape (y, x): distance to the edge of the nearest vessel, 0 inside one; may be infinite.
-    values : sequence of numpy.ndarray
-        One image per name, of the same shape, integer or floating point: grey levels, or sums of them.
-    settings : PenetrationSettings
-        As for the sums.
-    area : numpy.ndarray of int, optional
-        Index of the area of each pixel, -1 to leave it out; all are in the first where left out.
-    pixels : numpy.ndarray of int64, optional
-        How many pixels each value is the sum of; 1 where left out.
-
-    Returns
-    -------
-    ShellSums
-        With the tile.
-
-    Raises
-    ------
-    AnalysisError
-        If the shapes differ, or values are not finite.
-    """
+    """Add the pixels of a tile to the sums."""
     if len(values) != len(sums.images) or any(image.shape != distance_um.shape for image in values):
         found = ", ".join(" x ".join(map(str, image.shape)) for image in values)
         expected = " x ".join(map(str, distance_um.shape))
