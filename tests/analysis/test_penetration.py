@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage, special, stats
 
 from napari_hrpn.analysis import AnalysisError, PenetrationSettings, ProbeImage, penetration, slide_penetration
-from napari_hrpn.analysis.tissue.distance_shells import no_shell_sums, update_shells
+from napari_hrpn.analysis.tissue.distance import no_shell_sums, update_shells
 from napari_hrpn.analysis.tissue.penetration import compute_penetration
 from napari_hrpn.core import drive
 from napari_hrpn.phantom.sample_grid import SampleGrid

@@ -42,7 +42,7 @@ from napari_hrpn.analysis.rois import (
 )
 from napari_hrpn.analysis.scan.block_scan import BlockCounter, Looks, looks_in_threads
 from napari_hrpn.analysis.scan.slide_pairs import slide_pairs
-from napari_hrpn.analysis.statistics.agreement import Agreement, agreement
+from napari_hrpn.analysis.statistics.agreement import Agreement, agreement, slide_agreement
 from napari_hrpn.analysis.statistics.anderson_darling import anderson_darling, anderson_darling_permutation
 from napari_hrpn.analysis.statistics.biomarkers import ReferenceCohort, auroc, product_score, reference_cohort
 from napari_hrpn.analysis.statistics.bootstrap import BlockIntervals, Interval, block_bootstrap, tumour_bootstrap
@@ -70,7 +70,6 @@ from napari_hrpn.analysis.statistics.injected_dose import DoseCalibration, dose_
 from napari_hrpn.analysis.statistics.iou import IouPoint, iou_at, iou_curve
 from napari_hrpn.analysis.statistics.mean_and_sd import MeanAndSd, mean_and_sd
 from napari_hrpn.analysis.statistics.regression import regression
-from napari_hrpn.analysis.statistics.slide_agreement import slide_agreement
 from napari_hrpn.analysis.statistics.spatial_autocorrelation import MORAN, morans_i
 from napari_hrpn.analysis.tissue.cell_density import CellDensity, CellSettings, cell_density
 from napari_hrpn.analysis.tissue.intensity import background_levels, tissue_percentiles

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis.counts.blocks import patch_blocks
-from napari_hrpn.analysis.evaluation.parts import shares
+from napari_hrpn.analysis.evaluation.slide_comparison import shares
 from napari_hrpn.analysis.statistics.anderson_darling import AndersonDarling, anderson_darling_permutation
 from napari_hrpn.analysis.statistics.heterogeneity import Heterogeneity, PatchCounter, heterogeneity
 from napari_hrpn.analysis.statistics.icc import icc_over_blocks

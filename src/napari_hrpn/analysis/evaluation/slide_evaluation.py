@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.analysis.evaluation.parts import CountedPart, shares
 from napari_hrpn.analysis.evaluation.patches import PATCHES, PatchesPart, PatchFindings
 from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, PixelsPart, pixels_part
+from napari_hrpn.analysis.evaluation.slide_comparison import CountedPart, shares
 from napari_hrpn.analysis.evaluation.vessels import PENETRATION, VesselFindings, VesselsPart, why_no_penetration
 from napari_hrpn.analysis.quality import SlideQuality, slide_quality
 from napari_hrpn.analysis.scan.block_scan import count_blocks, looks_in_threads

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.counts.joint_histogram import PairBins, PairCounts
-from napari_hrpn.analysis.rois.geometry import roi_bounds
 from napari_hrpn.analysis.scan.block_scan import BlockCounter, PixelBlock, check_sizes, count_blocks
 from napari_hrpn.analysis.scan.pair_counters import (
     NO_WINDOWS,
@@ -144,6 +143,9 @@ class PairCounter(BlockCounter["Looked"]):
         self._channels, self._bins, self._tissue, self._finished = channels, bins, tissue, finished
         self._rois, self._sides, self._settle = rois, block_sides_px, settle
         self._densities = len(rois) if densities is None else densities
+        # a region should know its bounds: until then, what is below its folder asks there
+        from napari_hrpn.analysis.rois.geometry import roi_bounds
+
         bounds = [[(part.start, part.stop) for part in roi_bounds(roi, channels[0].shape)] for roi in rois]
         self._bounds = np.array(bounds, np.int64).reshape(-1, 2, 2)
         largest = np.argsort(-np.prod(np.diff(self._bounds), axis=1).ravel(), kind="stable")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis.counts.blocks import PatchBlocks, too_few_blocks
-from napari_hrpn.analysis.statistics.shared_values import SharedValues, distinct, shared_values
+from napari_hrpn.analysis.counts.intensity_histogram import SharedValues, distinct, shared_values
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:

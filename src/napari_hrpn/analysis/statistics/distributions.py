@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.counts.intensity_histogram import MOST_WHOLE
+from napari_hrpn.analysis.counts.intensity_histogram import MOST_WHOLE, shared_values
 from napari_hrpn.analysis.statistics.anderson_darling import AndersonDarling, anderson_darling
-from napari_hrpn.analysis.statistics.shared_values import shared_values
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import numpy as np
 
 from napari_hrpn.analysis.counts.blocks import too_few_blocks
 from napari_hrpn.analysis.counts.moments import AgreementSums, as_float, update
-from napari_hrpn.analysis.statistics.bootstrap import LEAST_BLOCKS
-from napari_hrpn.analysis.statistics.resampling import (
+from napari_hrpn.analysis.statistics.bootstrap import (
+    LEAST_BLOCKS,
     centred_sums,
     check_resampling,
     interval_ends,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.tissue.distance_shells import (
+from napari_hrpn.analysis.tissue.distance import (
     ShellSums,
     no_shell_sums,
     update_shells,

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.analysis.counts.area_binning import WorkingGrid
 from napari_hrpn.analysis.scan.block_scan import BlockCounter, PixelBlock, count_blocks
-from napari_hrpn.analysis.tissue.area_binning import WorkingGrid
-from napari_hrpn.analysis.tissue.distance import Nearest, longest_distance, nearest_in
-from napari_hrpn.analysis.tissue.distance_shells import (
+from napari_hrpn.analysis.tissue.distance import (
+    Nearest,
     ShellSums,
+    longest_distance,
+    nearest_in,
     no_shell_sums,
     update_shells,
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from skimage.morphology import skeletonize
 
-from napari_hrpn.analysis.tissue.area_binning import WorkingGrid
+from napari_hrpn.analysis.counts.area_binning import WorkingGrid
 from napari_hrpn.analysis.tissue.distance import grown_box, nearest_in
 from napari_hrpn.analysis.tissue.strip_filter import region_on_grid
 from napari_hrpn.core import Box, Progress, TileGrid

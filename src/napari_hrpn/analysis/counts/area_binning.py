@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class WorkingGrid:
         """Add up the pixels of the image in each pixel of a part of the grid."""
         rows, columns = self._part(box)
         pixels = np.asarray(image[rows[0] : rows[-1], columns[0] : columns[-1]].compute())
-        return _summed(pixels, rows, columns)
+        return sums_between(pixels, rows, columns)
 
     def cells(self, rows: slice, columns: slice) -> Box:
         """Part of the grid that a rectangle of the image meets."""
@@ -59,7 +60,7 @@ class WorkingGrid:
 
     def sums_within(self, pixels: NDArray[Any], rows: slice, columns: slice) -> NDArray[Any]:
         """Add up a rectangle of the image in each pixel of the grid that it meets."""
-        return _summed(pixels, *self._within(rows, columns))
+        return sums_between(pixels, *self._within(rows, columns))
 
     def _within(self, rows: slice, columns: slice) -> list[NDArray[np.int64]]:
         edges = self._part(self.cells(rows, columns))
@@ -78,11 +79,11 @@ class WorkingGrid:
         return self._edges[0][box.y0 : box.y1 + 1], self._edges[1][box.x0 : box.x1 + 1]
 
 
-def _summed(pixels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[Any]:
-    """Sums between edges along both axes."""
+def sums_between(pixels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[Any]:
+    """Sums of pixels between edges along both axes, the first edges being those of the pixels."""
     dtype = np.dtype(np.float64 if pixels.dtype.kind == "f" else np.int64)
     # of 16 bits, 65,536 rows fit into 32 bits, which takes half the time
-    narrow = pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2 and len(pixels) < 2**16
+    narrow = pixels.dtype.kind in "bu" and pixels.dtype.itemsize <= 2 and len(pixels) < 2**16
     once = _cell_sums(pixels, rows - rows[0], np.dtype(np.uint32) if narrow else dtype)
     return np.ascontiguousarray(_cell_sums(once.T, columns - columns[0], dtype).T)
 
@@ -98,6 +99,10 @@ def _edges(fine: int, coarse: int) -> NDArray[np.int64]:
 def _cell_sums(values: NDArray[Any], edges: NDArray[np.int64], dtype: np.dtype) -> NDArray[Any]:
     """Sums over rows from each edge to the next."""
     factor = int(edges[1])
+    if len(edges) <= factor:
+        # few large cells: whole rows at once
+        parts = [values[start:stop].sum(axis=0, dtype=dtype) for start, stop in pairwise(edges)]
+        return np.stack(parts)
     if not np.array_equal(edges, np.minimum(np.arange(len(edges)) * factor, edges[-1])):
         return np.asarray(np.add.reduceat(values, edges[:-1], axis=0, dtype=dtype))
     total = np.zeros((len(edges) - 1, values.shape[1]), dtype)
