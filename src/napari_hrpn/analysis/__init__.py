@@ -4,19 +4,13 @@ from napari_hrpn.analysis.counts.blocks import BlockSums, block_side_px, update_
 from napari_hrpn.analysis.counts.intensity_histogram import ValueCounts, value_counts
 from napari_hrpn.analysis.counts.joint_histogram import PairBins, PairCounts, pair_counts
 from napari_hrpn.analysis.counts.moments import AgreementSums
-from napari_hrpn.analysis.evaluation import (
-    ComparedPixels,
-    EvaluationPart,
-    EvaluationReport,
-    EvaluationSettings,
-    PatchAgreement,
-    PatchFindings,
-    SlideComparison,
-    VesselFindings,
-    evaluate_slide,
-    why_no_penetration,
-)
-from napari_hrpn.analysis.quality import Finding, SlideQuality, slide_quality
+from napari_hrpn.analysis.evaluation.patches import PatchAgreement, PatchFindings
+from napari_hrpn.analysis.evaluation.pixels import ComparedPixels
+from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
+from napari_hrpn.analysis.evaluation.slide_evaluation import EvaluationPart, EvaluationReport, evaluate_slide
+from napari_hrpn.analysis.evaluation.vessels import VesselFindings, why_no_penetration
+from napari_hrpn.analysis.quality.findings import Finding
+from napari_hrpn.analysis.quality.slide_quality import SlideQuality, slide_quality
 from napari_hrpn.analysis.region_numbers import RegionNumbers
 from napari_hrpn.analysis.rois import (
     LabelledRoi,
@@ -92,7 +86,7 @@ from napari_hrpn.analysis.tissue.tissue_mask import (
 from napari_hrpn.analysis.tissue.vessel_mask import VesselMask, edited_vessel_mask, vessel_mask
 from napari_hrpn.analysis.tissue.vessels import Vessel, VesselTable, measure_vessels
 from napari_hrpn.core.errors import AgreementError, AnalysisError
-from napari_hrpn.settings import PenetrationSettings, VesselSettings
+from napari_hrpn.settings import EvaluationSettings, PenetrationSettings, VesselSettings
 from napari_hrpn.settings.evaluation import PATCH_PX
 
 __all__ = [

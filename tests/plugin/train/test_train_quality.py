@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_hrpn.analysis.quality import slide_quality
+from napari_hrpn.analysis import slide_quality
 from napari_hrpn.plugin.train.slide_cells import SLIDE
 from napari_hrpn.plugin.train.slide_reading import Opened
 from napari_hrpn.plugin.train.slide_row import TrainingRow
