@@ -83,7 +83,7 @@ def sums_between(pixels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray
     """Sums of pixels between edges along both axes, the first edges being those of the pixels."""
     dtype = np.dtype(np.float64 if pixels.dtype.kind == "f" else np.int64)
     # of 16 bits, 65,536 rows fit into 32 bits, which takes half the time
-    narrow = pixels.dtype.kind in "bu" and pixels.dtype.itemsize <= 2 and len(pixels) < 2**16
+    narrow = pixels.dtype.kind in ("b", "u") and pixels.dtype.itemsize <= 2 and len(pixels) < 2**16
     once = _cell_sums(pixels, rows - rows[0], np.dtype(np.uint32) if narrow else dtype)
     return np.ascontiguousarray(_cell_sums(once.T, columns - columns[0], dtype).T)
 
