@@ -81,7 +81,7 @@ def comparison(folder: Path, *, stains: bool = True) -> SlideComparison:
 
 def read(compared: SlideComparison, *, all_channels: bool) -> dict[str, float]:
     """Read every pixel once, as an evaluation does, and count nothing."""
-    from napari_hrpn.analysis.block_scan import BlockCounter, PixelBlock, count_blocks
+    from napari_hrpn.analysis.scan.block_scan import BlockCounter, PixelBlock, count_blocks
 
     real, predicted = compared.real.slide.levels[0], compared.predictions[0].slide.levels[0]
     channels = [real[index] for index in (range(3) if all_channels else (2,))] + [predicted[0]]

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from napari_hrpn.analysis.intensity_histogram import bins_of_types, value_counts
-from napari_hrpn.analysis.joint_histogram import PairBins, pair_counts
-from napari_hrpn.analysis.moments import AgreementSums, update
+from napari_hrpn.analysis.counts.intensity_histogram import bins_of_types, value_counts
+from napari_hrpn.analysis.counts.joint_histogram import PairBins, pair_counts
+from napari_hrpn.analysis.counts.moments import AgreementSums, update
 from napari_hrpn.core import Box, TileGrid, covering, reflected
 from napari_hrpn.core.plain_text import csv_cell, text_of_cell
 from napari_hrpn.slides import Annotation, Slide, open_slide, read_geojson, write_geojson

@@ -11,14 +11,9 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import mean_squared_error, r2_score
 from threadpoolctl import threadpool_limits
 
-from napari_hrpn.analysis import (
-    AgreementError,
-    AgreementSums,
-    agreement,
-    compute,
-    slide_agreement,
-    update,
-)
+from napari_hrpn.analysis import AgreementError, AgreementSums, agreement, slide_agreement
+from napari_hrpn.analysis.counts.moments import update
+from napari_hrpn.analysis.statistics.agreement import compute
 from napari_hrpn.core import drive
 from napari_hrpn.slides import RegionMask, Slide
 

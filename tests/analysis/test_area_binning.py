@@ -2,7 +2,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_hrpn.analysis.area_binning import WorkingGrid
+from napari_hrpn.analysis.counts.area_binning import WorkingGrid
 from napari_hrpn.core import Box
 
 

@@ -12,10 +12,10 @@ from napari_hrpn.analysis import (
     agreement,
     block_bootstrap,
     block_side_px,
-    correlation_length_px,
     tumour_bootstrap,
     update_blocks,
 )
+from napari_hrpn.analysis.counts.blocks import correlation_length_px
 
 
 def smooth_field(generator: np.random.Generator, sigma: float, size: int = 256) -> np.ndarray:

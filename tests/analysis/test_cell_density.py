@@ -6,7 +6,8 @@ import pytest
 from scipy import ndimage
 from skimage.feature import peak_local_max
 
-from napari_hrpn.analysis import AnalysisError, CellSettings, cell_density, strip_filter
+from napari_hrpn.analysis import AnalysisError, CellSettings, cell_density
+from napari_hrpn.analysis.tissue import strip_filter
 from napari_hrpn.core import drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.phantom.cells import nuclei_within

@@ -3,8 +3,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from napari_hrpn.analysis import distance_tiles, nearest_in
-from napari_hrpn.analysis.distance import longest_distance
+from napari_hrpn.analysis.tissue.distance import distance_tiles, longest_distance, nearest_in
 from napari_hrpn.core import Box
 
 

@@ -12,7 +12,6 @@ from napari_hrpn.analysis import (
     ValueCounts,
     anderson_darling,
     anderson_darling_permutation,
-    bins_between,
     compare_distributions,
     histogram,
     kolmogorov_smirnov,
@@ -21,6 +20,7 @@ from napari_hrpn.analysis import (
     value_counts,
     wasserstein,
 )
+from napari_hrpn.analysis.counts.intensity_histogram import bins_between
 
 RAMP = np.arange(100, dtype=np.uint8)
 

@@ -5,17 +5,9 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_hrpn.analysis import (
-    AnalysisError,
-    Heterogeneity,
-    block_scan,
-    gini,
-    heterogeneity,
-    morans_i,
-    no_patch_sums,
-    slide_heterogeneity,
-    update_patches,
-)
+from napari_hrpn.analysis import AnalysisError, Heterogeneity, gini, heterogeneity, morans_i, slide_heterogeneity
+from napari_hrpn.analysis.counts.patch_sums import no_patch_sums, update_patches
+from napari_hrpn.analysis.scan import block_scan
 from napari_hrpn.core import drive
 from napari_hrpn.slides import RegionMask, Slide
 

@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from napari_hrpn.analysis import AgreementError, AgreementSums, compute_icc, icc, rater_sums, update
+from napari_hrpn.analysis import AgreementError, AgreementSums, icc
+from napari_hrpn.analysis.counts.moments import update
+from napari_hrpn.analysis.statistics.icc import compute_icc, rater_sums
 
 RAMP = np.arange(10)
 # six subjects, four judges: Shrout & Fleiss 1979, table 2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_hrpn.analysis import background_levels, tissue_percentiles
-from napari_hrpn.analysis.intensity import SAMPLES
+from napari_hrpn.analysis.tissue.intensity import SAMPLES
 from napari_hrpn.slides import RegionMask, Slide
 
 SIZE = 2100

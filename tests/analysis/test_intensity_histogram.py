@@ -4,7 +4,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from napari_hrpn.analysis import AgreementError, ValueCounts, bins_between, bins_of_types, value_counts
+from napari_hrpn.analysis import AgreementError, ValueCounts, value_counts
+from napari_hrpn.analysis.counts.intensity_histogram import bins_between, bins_of_types
 
 PERCENTILES = [*np.linspace(0, 100, 501), 99.9, 99.99, 100 / 3]
 

@@ -3,16 +3,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from napari_hrpn.analysis import (
-    AgreementError,
-    AgreementSums,
-    PairBins,
-    PairCounts,
-    bins_between,
-    pair_counts,
-    update,
-    value_counts,
-)
+from napari_hrpn.analysis import AgreementError, AgreementSums, PairBins, PairCounts, pair_counts, value_counts
+from napari_hrpn.analysis.counts.intensity_histogram import bins_between
+from napari_hrpn.analysis.counts.moments import update
 
 TYPES = [
     (np.uint8, np.uint8),

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from napari_hrpn.analysis.cell_density import _neighbours
-from napari_hrpn.analysis.distance import grown_box
-from napari_hrpn.analysis.vessel_mask import _disc
+from napari_hrpn.analysis.tissue.cell_density import _neighbours
+from napari_hrpn.analysis.tissue.distance import grown_box
+from napari_hrpn.analysis.tissue.vessel_mask import _disc
 from napari_hrpn.core import Box
 from napari_hrpn.core.errors import AnalysisError
 

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from napari_hrpn.analysis import AndersonDarling, anderson_darling_permutation, icc, icc_over_blocks, patch_blocks
+from napari_hrpn.analysis import anderson_darling_permutation, icc
+from napari_hrpn.analysis.counts.blocks import patch_blocks
+from napari_hrpn.analysis.statistics.anderson_darling import AndersonDarling
+from napari_hrpn.analysis.statistics.icc import icc_over_blocks
 
 ROOM = 12
 

@@ -5,16 +5,9 @@ import numpy as np
 import pytest
 from scipy import ndimage, special, stats
 
-from napari_hrpn.analysis import (
-    AnalysisError,
-    PenetrationSettings,
-    ProbeImage,
-    compute_penetration,
-    no_shell_sums,
-    penetration,
-    slide_penetration,
-    update_shells,
-)
+from napari_hrpn.analysis import AnalysisError, PenetrationSettings, ProbeImage, penetration, slide_penetration
+from napari_hrpn.analysis.tissue.distance import no_shell_sums, update_shells
+from napari_hrpn.analysis.tissue.penetration import compute_penetration
 from napari_hrpn.core import drive
 from napari_hrpn.phantom.sampling import SampleGrid
 from napari_hrpn.phantom.tissue import Vessels, leak_source, steady_concentration

@@ -9,19 +9,19 @@ from scipy.stats import wasserstein_distance
 from napari_hrpn.analysis import (
     AgreementError,
     AgreementSums,
-    Regression,
     colocalization,
     compare_distributions,
-    compute,
-    compute_icc,
     histogram,
     icc,
     iou_curve,
     manders,
     pair_counts,
     regression,
-    update,
 )
+from napari_hrpn.analysis.counts.moments import update
+from napari_hrpn.analysis.statistics.agreement import compute
+from napari_hrpn.analysis.statistics.icc import compute_icc
+from napari_hrpn.analysis.statistics.regression import Regression
 
 
 def line(y: np.ndarray, p: np.ndarray) -> Regression:

@@ -13,14 +13,14 @@ from napari_hrpn.analysis import (
     block_bootstrap,
     colocalization,
     colocalize_roi,
-    compare_blocks,
     evaluate_slide,
     mean_and_sd,
     measure_roi,
     preview_roi,
     roi_images,
 )
-from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.analysis.statistics.bootstrap import compare_blocks
+from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
 from napari_hrpn.core import drive
 from napari_hrpn.slides import Annotation, ChannelRoles, LabelRegion, Slide, coarser_levels
 
@@ -80,8 +80,8 @@ def test_many_tiles_say_the_same_as_one(dtype, monkeypatch):
     real, first, _ = channels(dtype)
     roi, compared = rectangle(11, 690, 7, 930), images(real, first)
     whole = drive(measure_roi(compared, roi, resamples=100))
-    monkeypatch.setattr("napari_hrpn.analysis.block_scan.BLOCK_EDGE", 256)
-    monkeypatch.setattr("napari_hrpn.analysis.block_scan.BLOCK_PX", 256**2)
+    monkeypatch.setattr("napari_hrpn.analysis.scan.block_scan.BLOCK_EDGE", 256)
+    monkeypatch.setattr("napari_hrpn.analysis.scan.block_scan.BLOCK_PX", 256**2)
     monkeypatch.setattr("napari_hrpn.analysis.rois.measurement.LOOK_PX", 2**16)
     reports = measure_roi(compared, roi, resamples=100)
     assert next(reports).total == (12 if dtype is np.uint16 else 24)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.measure import label, regionprops_table
 
-from napari_hrpn.analysis.run_length_labels import mask_runs
+from napari_hrpn.analysis.tissue.vessel_mask import mask_runs
 
 
 def random_masks(count: int = 60) -> list[np.ndarray]:

@@ -15,16 +15,15 @@ from napari_hrpn.analysis import (
     BlockSums,
     PairBins,
     PairCounts,
-    SlidePairs,
     agreement,
-    block_scan,
     pair_counts,
     slide_agreement,
     slide_pairs,
 )
-from napari_hrpn.analysis.block_scan import PixelBlock
-from napari_hrpn.analysis.intensity_histogram import bins_between, bins_of_types
-from napari_hrpn.analysis.slide_pairs import PairCounter
+from napari_hrpn.analysis.counts.intensity_histogram import bins_between, bins_of_types
+from napari_hrpn.analysis.scan import block_scan
+from napari_hrpn.analysis.scan.block_scan import PixelBlock
+from napari_hrpn.analysis.scan.slide_pairs import PairCounter, SlidePairs
 from napari_hrpn.core import Progress, drive
 from napari_hrpn.slides import Annotation, ChunkCache, RegionMask, Slide, SlideError, region_mask
 

@@ -9,12 +9,12 @@ from napari_hrpn.analysis import (
     AnalysisError,
     PenetrationSettings,
     ProbeImage,
-    block_scan,
     glass_levels,
     penetration,
     slide_penetration,
     vessel_mask,
 )
+from napari_hrpn.analysis.scan import block_scan
 from napari_hrpn.core import drive
 from napari_hrpn.phantom import phantom_slide
 from napari_hrpn.phantom.sampling import Bounds

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_hrpn.analysis import TissueSettings, tissue, tissue_mask
+from napari_hrpn.analysis import TissueSettings, tissue_mask
+from napari_hrpn.analysis.tissue import tissue_mask as tissue_module
 from napari_hrpn.core import Box
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels, open_slide
 
@@ -93,7 +94,7 @@ def test_no_pixel_size_makes_it_long_or_large(pixel_um: float) -> None:
 
 
 def test_of_a_slide_with_coarse_pixels_no_more_than_a_bounded_level_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tissue, "MOST_PX", 60_000)
+    monkeypatch.setattr(tissue_module, "MOST_PX", 60_000)
     coarse = slide(nuclei_in(disc(400, 150, (200, 200))), 500.0)
     assert tissue_mask(coarse, 0).mask.shape == coarse.levels[1].shape[1:]
 

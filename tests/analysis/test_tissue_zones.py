@@ -26,7 +26,7 @@ def tissue() -> RegionMask:
 
 @pytest.mark.parametrize("tile_px", [37, 1024])
 def test_bands_are_those_of_the_distances(monkeypatch: pytest.MonkeyPatch, tissue: RegionMask, tile_px: int) -> None:
-    monkeypatch.setattr("napari_hrpn.analysis.tissue.TILE_PX", tile_px)
+    monkeypatch.setattr("napari_hrpn.analysis.tissue.tissue_mask.TILE_PX", tile_px)
     mask = discs(SHAPE, CENTRES, 4)
     found = drive(distance_bands(drawn_mask(mask), tissue))
     distance = edge_distance(mask)

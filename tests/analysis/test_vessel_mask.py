@@ -8,13 +8,8 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.morphology import remove_small_objects
 
-from napari_hrpn.analysis import (
-    AnalysisError,
-    VesselSettings,
-    edited_vessel_mask,
-    strip_filter,
-    vessel_mask,
-)
+from napari_hrpn.analysis import AnalysisError, VesselSettings, edited_vessel_mask, vessel_mask
+from napari_hrpn.analysis.tissue import strip_filter
 from napari_hrpn.core import Progress, drive
 from napari_hrpn.slides import RegionMask
 from support.vessel_slides import discs, slide_of

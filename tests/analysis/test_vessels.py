@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from skimage.morphology import skeletonize
 
-from napari_hrpn.analysis import VesselSettings, measure_vessels, vessel_mask, vessels
+from napari_hrpn.analysis import VesselSettings, measure_vessels, vessel_mask
+from napari_hrpn.analysis.tissue import vessels
 from napari_hrpn.core import drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.phantom.sampling import Bounds

@@ -14,7 +14,6 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from napari_hrpn.analysis import (
     ProbeImage,
     SlideComparison,
-    block_scan,
     evaluate_slide,
     measure_roi,
     metrics,
@@ -22,12 +21,14 @@ from napari_hrpn.analysis import (
     roi_images,
     slide_pairs,
 )
-from napari_hrpn.analysis.block_scan import look_at
-from napari_hrpn.analysis.intensity_histogram import bins_of_types
-from napari_hrpn.analysis.joint_histogram import PairBins
+from napari_hrpn.analysis.counts.intensity_histogram import bins_of_types
+from napari_hrpn.analysis.counts.joint_histogram import PairBins
 from napari_hrpn.analysis.metrics import PAGE, Metric
-from napari_hrpn.analysis.slide_pairs import PairCounter
-from napari_hrpn.analysis.windows import Window, Windows
+from napari_hrpn.analysis.scan import block_scan
+from napari_hrpn.analysis.scan.block_scan import look_at
+from napari_hrpn.analysis.scan.pair_counters import Windows
+from napari_hrpn.analysis.scan.slide_pairs import PairCounter
+from napari_hrpn.analysis.windows import Window
 from napari_hrpn.core import drive
 from napari_hrpn.slides import Annotation, FinishedTiles, RegionMask, Slide
 

@@ -20,12 +20,12 @@ from napari_hrpn.analysis import (
     Looks,
     ProbeImage,
     SlideComparison,
-    block_scan,
     evaluate_slide,
     looks_in_threads,
 )
-from napari_hrpn.analysis.block_scan import count_blocks
-from napari_hrpn.analysis.pair_counters import PairRange
+from napari_hrpn.analysis.scan import block_scan
+from napari_hrpn.analysis.scan.block_scan import count_blocks
+from napari_hrpn.analysis.scan.pair_counters import PairRange
 from napari_hrpn.inference import PredictionError
 from napari_hrpn.inference.cluster import local_workers, looks_on_workers
 from napari_hrpn.inference.cluster.task_pool import FURTHEST_AHEAD, TaskPool

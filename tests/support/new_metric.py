@@ -31,7 +31,7 @@ metrics.METRICS += (ROW,)
 metrics.STUDY_METRICS += (ROW.key,)
 
 from napari_hrpn.analysis import measure_roi, roi_images
-from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
 from napari_hrpn.cli import run
 from napari_hrpn.core import drive
 from napari_hrpn.experiments import cross_validate, cross_validation, read_study

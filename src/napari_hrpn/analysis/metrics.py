@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis.windows import Windows
+from napari_hrpn.analysis.scan.pair_counters import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from napari_hrpn.analysis.bootstrap import Interval
     from napari_hrpn.analysis.region_numbers import RegionNumbers
+    from napari_hrpn.analysis.statistics.bootstrap import Interval
     from napari_hrpn.analysis.windows import Window
 
 PAGE, COHORT, COHORT_PAGE, COHORT_FIGURE, COLOCALIZATION = "page", "cohort", "cohort page", "cohort figure", "co-loc."

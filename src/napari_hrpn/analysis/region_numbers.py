@@ -7,24 +7,33 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap
-from napari_hrpn.analysis.colocalization import Colocalization, Manders, manders
-from napari_hrpn.analysis.icc import IntraclassCorrelation, compute_icc
-from napari_hrpn.analysis.regression import Regression, regression
+from napari_hrpn.analysis.counts.intensity_histogram import MOST_WHOLE
+from napari_hrpn.analysis.counts.joint_histogram import DENSITY_CELLS
+from napari_hrpn.analysis.statistics.agreement import Agreement, compute, largest_value
+from napari_hrpn.analysis.statistics.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap
+from napari_hrpn.analysis.statistics.colocalization import Colocalization, Manders, manders
+from napari_hrpn.analysis.statistics.icc import IntraclassCorrelation, compute_icc
+from napari_hrpn.analysis.statistics.regression import Regression, regression
+from napari_hrpn.analysis.tissue.intensity import tissue_percentiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.blocks import BlockSums
-    from napari_hrpn.analysis.joint_histogram import PairCounts
-    from napari_hrpn.analysis.moments import AgreementSums
+    from napari_hrpn.analysis.counts.blocks import BlockSums
+    from napari_hrpn.analysis.counts.joint_histogram import PairCounts
+    from napari_hrpn.analysis.counts.moments import AgreementSums
+    from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
     from napari_hrpn.analysis.windows import Window, WindowSums
     from napari_hrpn.core import Box
     from napari_hrpn.settings import EvaluationSettings
+    from napari_hrpn.slides import RegionMask
+
+# a density leaves out no more than a thousandth of the pixels of an image
+DENSITY_PERCENTILES = (0.05, 99.95)
+_DENSITY_PIXEL_UM = 1.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,3 +155,30 @@ def grey_level_range(settings: EvaluationSettings, dtype: np.dtype) -> float:
     """Largest grey level that is known before pixels are counted: the stated one, or that of the type of the pixels."""
     stated = settings.psnr_max
     return (largest_value(dtype) or math.nan) if isinstance(stated, str) else float(stated)
+
+
+def range_of_density(ends: Sequence[tuple[float, float]], *, whole: bool) -> tuple[float, float]:
+    """Grey levels that a density spans, the same for both of its axes and wherever it is drawn."""
+    lows, highs = zip(*ends, strict=True)
+    low, high = min(0.0, *lows), max(highs)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return 0.0, 1.0
+    if whole and max(high, -low) < MOST_WHOLE:
+        low, width = math.floor(low), max(1, math.ceil((high - math.floor(low) + 1) / DENSITY_CELLS))
+        return low - 0.5, low - 0.5 + width * DENSITY_CELLS
+    return low, high if high > low else low + max(1.0, DENSITY_CELLS * math.ulp(low))
+
+
+def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) -> tuple[float, float]:
+    """Grey levels that a density plot of a prediction spans: all but a thousandth of the pixels."""
+    ends = [
+        tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_PERCENTILES, _DENSITY_PIXEL_UM)[0]
+        for image in (real, prediction)
+    ]
+    whole = has_whole_numbers(real, prediction)
+    return range_of_density([(float(low), float(high)) for low, high in ends], whole=whole)
+
+
+def has_whole_numbers(*images: ProbeImage) -> bool:
+    """Whether one of some channels holds integers."""
+    return any(image.slide.dtype.kind in "biu" for image in images)

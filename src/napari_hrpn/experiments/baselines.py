@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import fft
 
-from napari_hrpn.analysis import Agreement, AgreementSums, compute
-from napari_hrpn.analysis.strip_filter import check_length
+from napari_hrpn.analysis import Agreement, AgreementSums
+from napari_hrpn.analysis.statistics.agreement import compute
+from napari_hrpn.analysis.tissue.strip_filter import check_length
 from napari_hrpn.core import Progress, TileGrid, reflected
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_hrpn.analysis import slide_pairs, tissue_mask
-from napari_hrpn.analysis.agreement import largest_value
 from napari_hrpn.analysis.metrics import STUDY, metrics_in, windows_of
 from napari_hrpn.analysis.region_numbers import grey_level_range, region_numbers
+from napari_hrpn.analysis.statistics.agreement import largest_value
 from napari_hrpn.core import Stopped
 from napari_hrpn.experiments.baselines import SIGMAS_UM, baseline_fits, blur_moments, fit_agreement
 from napari_hrpn.experiments.results import ResultRow

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from napari_hrpn.analysis.intensity import background_levels, tissue_percentiles
-from napari_hrpn.analysis.tissue import tissue_mask
+from napari_hrpn.analysis.tissue.intensity import background_levels, tissue_percentiles
+from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.predictor import choose_device, computes_in

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
-from napari_hrpn.analysis.metrics import PAGE, metrics_in
+from napari_hrpn.analysis.metrics import METRICS, PAGE
 from napari_hrpn.core import relayed
 from napari_hrpn.core.heap import return_freed_memory
 from napari_hrpn.core.plain_text import printable
@@ -226,8 +226,8 @@ def _measured(
     request: EvaluationRequest, target: ReportFolder, looks: Looks
 ) -> Generator[WritingReport, None, dict[str, Plain]]:
     # pixels that were counted before there was a metric are counted again
-    keys = {metric.key for metric in metrics_in(PAGE)}
-    parts = {name: part for name, part in target.parts().items() if keys <= part.get("frame", keys)}
+    keys = {metric.key for metric in METRICS if metric.windows or PAGE in metric.views}
+    parts = {name: part for name, part in target.parts().items() if keys.issubset(part.get("frame", keys))}
 
     def kept(report: EvaluationReport) -> WritingReport:
         if report.finished is not None:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 from scipy import ndimage
 
 from napari_hrpn.analysis import EvaluationSettings, ProbeImage, penetration
-from napari_hrpn.analysis.strip_filter import region_on_grid
+from napari_hrpn.analysis.tissue.strip_filter import region_on_grid
 from napari_hrpn.plugin.parts.region_form import FRAME
 from napari_hrpn.plugin.parts.report_button import Reported, report_request
 from napari_hrpn.plugin.penetration.measurement import EDGE

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_hrpn.analysis import Finding
-from napari_hrpn.analysis.quality import slide_quality
+from napari_hrpn.analysis import Finding, slide_quality
 from napari_hrpn.slides import open_slide
 from support.settling import WAIT_MS
 

@@ -13,7 +13,7 @@ from napari_hrpn.analysis import (
     measure_roi,
     roi_images,
 )
-from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
 from napari_hrpn.core import drive
 from napari_hrpn.plugin.roi_correlation.exports import (
     Exported,

@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt
 from scipy import stats
 
 from napari_hrpn.analysis import colocalization, preview_roi
-from napari_hrpn.analysis.blocks import BlockSums
-from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
+from napari_hrpn.analysis.counts.blocks import BlockSums
+from napari_hrpn.analysis.statistics.bootstrap import LEAST_BLOCKS
 from napari_hrpn.plugin.roi_correlation.exports import settings
 from napari_hrpn.plugin.roi_correlation.region_form import ALL, fitting_size
 from napari_hrpn.plugin.roi_correlation.result_panel import interval_doubt

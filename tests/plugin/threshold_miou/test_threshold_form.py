@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from napari_hrpn.analysis import bins_between, value_counts
+from napari_hrpn.analysis import value_counts
+from napari_hrpn.analysis.counts.intensity_histogram import bins_between
 from napari_hrpn.plugin.threshold_miou.threshold_form import ThresholdForm
 
 PIXELS = {

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from qtpy.QtCore import Qt
 
-from napari_hrpn.analysis.quality import slide_quality
+from napari_hrpn.analysis import slide_quality
 from napari_hrpn.plugin.train.slide_cells import SLIDE, SlidesModel
 from napari_hrpn.plugin.train.slide_rows import TrainingRow
 from napari_hrpn.slides import open_slide

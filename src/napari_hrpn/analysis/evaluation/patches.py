@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.anderson_darling import AndersonDarling, anderson_darling_permutation
-from napari_hrpn.analysis.blocks import patch_blocks
-from napari_hrpn.analysis.evaluation.parts import shares
-from napari_hrpn.analysis.heterogeneity import Heterogeneity, PatchCounter, heterogeneity
-from napari_hrpn.analysis.icc import icc_over_blocks
-from napari_hrpn.analysis.strip_filter import LevelChannel, grey_threshold
+from napari_hrpn.analysis.counts.blocks import patch_blocks
+from napari_hrpn.analysis.evaluation.slide_comparison import shares
+from napari_hrpn.analysis.statistics.anderson_darling import AndersonDarling, anderson_darling_permutation
+from napari_hrpn.analysis.statistics.heterogeneity import Heterogeneity, PatchCounter, heterogeneity
+from napari_hrpn.analysis.statistics.icc import icc_over_blocks
+from napari_hrpn.analysis.tissue.strip_filter import LevelChannel, grey_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
-    from napari_hrpn.analysis.icc import IntraclassCorrelation
+    from napari_hrpn.analysis.statistics.icc import IntraclassCorrelation
     from napari_hrpn.settings import EvaluationSettings
 
 PATCHES = "patches"

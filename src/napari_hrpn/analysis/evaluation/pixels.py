@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.analysis.block_scan import check_sizes
-from napari_hrpn.analysis.colocalization import (
+from napari_hrpn.analysis.counts.joint_histogram import PairBins
+from napari_hrpn.analysis.metrics import windows_of
+from napari_hrpn.analysis.region_numbers import (
+    RegionNumbers,
+    density_range,
+    grey_level_range,
+    has_whole_numbers,
+    region_numbers,
+)
+from napari_hrpn.analysis.rois.levels import block_side
+from napari_hrpn.analysis.scan.block_scan import check_sizes
+from napari_hrpn.analysis.scan.pair_counters import PairRange
+from napari_hrpn.analysis.scan.slide_pairs import PairCounter
+from napari_hrpn.analysis.statistics.colocalization import (
     MOST_COLOCALIZED_PX,
     Colocalization,
     colocalization,
     too_large_words,
 )
-from napari_hrpn.analysis.density_range import density_range, has_whole_numbers
-from napari_hrpn.analysis.distributions import (
+from napari_hrpn.analysis.statistics.distributions import (
     DistributionComparison,
     QuantilePairs,
     SharedHistogram,
@@ -24,13 +35,7 @@ from napari_hrpn.analysis.distributions import (
     histogram,
     quantile_pairs,
 )
-from napari_hrpn.analysis.iou import IouPoint, iou_curve
-from napari_hrpn.analysis.joint_histogram import PairBins
-from napari_hrpn.analysis.metrics import windows_of
-from napari_hrpn.analysis.pair_counters import PairRange
-from napari_hrpn.analysis.region_numbers import RegionNumbers, grey_level_range, region_numbers
-from napari_hrpn.analysis.rois.levels import block_side
-from napari_hrpn.analysis.slide_pairs import PairCounter
+from napari_hrpn.analysis.statistics.iou import IouPoint, iou_curve
 from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
@@ -38,11 +43,11 @@ if TYPE_CHECKING:
 
     import dask.array as da
 
-    from napari_hrpn.analysis.blocks import BlockSums
+    from napari_hrpn.analysis.counts.blocks import BlockSums
+    from napari_hrpn.analysis.counts.joint_histogram import PairCounts
     from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
-    from napari_hrpn.analysis.joint_histogram import PairCounts
-    from napari_hrpn.analysis.slide_pairs import SlidePairs
-    from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.analysis.scan.slide_pairs import SlidePairs
+    from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
     from napari_hrpn.core import Box
     from napari_hrpn.settings import EvaluationSettings
     from napari_hrpn.slides import Annotation

@@ -1,18 +1,25 @@
-"""What is compared in the evaluation of a slide."""
+"""What is compared in the evaluation of a slide, and what a part of it does before, during and after the one scan."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from napari_hrpn.analysis.vessel_mask import VesselMask
+from napari_hrpn.analysis.tissue.vessel_mask import VesselMask
+from napari_hrpn.core import relayed
 from napari_hrpn.core.errors import AgreementError
 from napari_hrpn.slides import ChannelRoles, RegionMask, in_all, predicted_part
 
 if TYPE_CHECKING:
-    from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from collections.abc import Generator, Sequence
+
+    import dask.array as da
+
+    from napari_hrpn.analysis.scan.block_scan import BlockCounter
+    from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
+    from napari_hrpn.core import Progress
     from napari_hrpn.slides import Annotation, FinishedTiles
 
 TAKEN_NAMES = ("real", "nuclei", "vessels", "probe")
@@ -91,3 +98,36 @@ class SlideComparison:
         """The tissue, or the whole frame where it is not known; of unfinished predictions what is there."""
         shape = self.real.slide.shape
         return predicted_part(self.tissue or RegionMask.whole(shape), self.finished, shape)
+
+
+_Result = TypeVar("_Result")
+_Findings = TypeVar("_Findings", covariant=True)
+
+
+class CountedPart(Protocol[_Findings]):
+    """A part that counts pixels."""
+
+    name: str
+
+    @property
+    def channels(self) -> Sequence[da.Array]:
+        """Channels at full resolution that it reads."""
+
+    def begin(self) -> Generator[float, None, None]:
+        """Look at coarse levels; yields the share that is done."""
+
+    def ranges(self) -> Sequence[BlockCounter[Any]]:
+        """Counters of a pass before, for pixels whose type does not say which values they have."""
+
+    def counters(self) -> Sequence[BlockCounter[Any]]:
+        """Counters of the pass over all pixels."""
+
+    def finish(self) -> Generator[float, None, _Findings]:
+        """Turn counts into numbers; yields the share that is done."""
+
+
+def shares(
+    work: Generator[Progress, None, _Result], start: float = 0.0, stop: float = 1.0
+) -> Generator[float, None, _Result]:
+    """Run a piece of work as the part of another that goes from one share of it to another."""
+    return relayed(work, lambda progress: start + (stop - start) * progress.share)

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.analysis.block_scan import count_blocks, looks_in_threads
-from napari_hrpn.analysis.evaluation.parts import CountedPart, shares
-from napari_hrpn.analysis.evaluation.patches import PATCHES, PatchesPart, PatchFindings
-from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, PixelsPart, pixels_part
-from napari_hrpn.analysis.evaluation.vessels import PENETRATION, VesselFindings, VesselsPart, why_no_penetration
-from napari_hrpn.analysis.quality import SlideQuality, slide_quality
+from napari_hrpn.analysis.evaluation.patches import PatchesPart, PatchFindings
+from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, PixelsPart
+from napari_hrpn.analysis.evaluation.slide_comparison import CountedPart, shares
+from napari_hrpn.analysis.evaluation.vessels import VesselFindings, VesselsPart, why_no_penetration
+from napari_hrpn.analysis.quality.slide_quality import SlideQuality, slide_quality
+from napari_hrpn.analysis.scan.block_scan import count_blocks, looks_in_threads
 from napari_hrpn.core import relayed
 from napari_hrpn.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
 
-    from napari_hrpn.analysis.block_scan import BlockCounter, Looks
     from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
+    from napari_hrpn.analysis.scan.block_scan import BlockCounter, Looks
 
     Findings = SlideQuality | ComparedPixels | VesselFindings | PatchFindings
     Part = CountedPart[Findings]
@@ -117,23 +117,6 @@ def evaluate_slide(
             finished.append(EvaluationPart(step.name, findings))
         yield EvaluationReport(step.name, before / total, None if findings is None else finished[-1])
     return tuple(finished)
-
-
-def part_names(comparison: SlideComparison) -> tuple[str, ...]:
-    """Parts of an evaluation, in the order in which they are finished.
-
-    Parameters
-    ----------
-    comparison : SlideComparison
-        What is compared.
-
-    Returns
-    -------
-    tuple of str
-        Without "penetration" where it cannot be measured.
-    """
-    pixels = [pixels_part(prediction.name) for prediction in comparison.predictions]
-    return (_QUALITY, *pixels, *([] if why_no_penetration(comparison) else [PENETRATION]), PATCHES)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from napari_hrpn.analysis.cell_density import CellDensity, cell_density
-from napari_hrpn.analysis.evaluation.parts import shares
-from napari_hrpn.analysis.slide_penetration import PenetrationCounter, SlidePenetration, glass_levels
-from napari_hrpn.analysis.vessel_mask import VesselMask, vessel_mask
-from napari_hrpn.analysis.vessels import VesselTable, measure_vessels
+from napari_hrpn.analysis.evaluation.slide_comparison import shares
+from napari_hrpn.analysis.tissue.cell_density import CellDensity, cell_density
+from napari_hrpn.analysis.tissue.slide_penetration import PenetrationCounter, SlidePenetration, glass_levels
+from napari_hrpn.analysis.tissue.vessel_mask import VesselMask, vessel_mask
+from napari_hrpn.analysis.tissue.vessels import VesselTable, measure_vessels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

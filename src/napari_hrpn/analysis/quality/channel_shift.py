@@ -25,32 +25,17 @@ _STEPS_PER_PX = 10
 
 @dataclass(frozen=True)
 class ChannelShift:
-    """How far a channel lies from where another one has it.
-
-    Attributes
-    ----------
-    first, second : int
-        The channels.
-    shift_px : tuple of float
-        By how much the second is displaced against the first, down and to the right, to a tenth of a pixel; NaN where
-        it cannot be told.
-    shift_um : tuple of float or None
-        The same in µm; None without a pixel size.
-    peak : float
-        Height of the correlation's peak in standard deviations of the rest.
-    blocks : int
-        Blocks of the slide that were used.
-    reason : str
-        Why there is no number; empty where there is.
-    """
+    """How far a channel lies from where another one has it."""
 
     first: int
     second: int
+    # by how much the second is displaced against the first, down and to the right, to a tenth of a pixel; NaN where
+    # it cannot be told
     shift_px: tuple[float, float]
-    shift_um: tuple[float, float] | None
-    peak: float
-    blocks: int
-    reason: str = ""
+    shift_um: tuple[float, float] | None  # the same in µm; None without a pixel size
+    peak: float  # height of the correlation's peak in standard deviations of the rest
+    blocks: int  # blocks of the slide that were used
+    reason: str = ""  # why there is no number; empty where there is
 
 
 def channel_shifts(

@@ -28,32 +28,19 @@ _LARGEST_SPREAD = 0.4
 
 @dataclass(frozen=True)
 class CrossTalk:
-    """How much of one channel shows in another.
+    """How much of one channel shows in another."""
 
-    Attributes
-    ----------
-    source, target : int
-        The channels: light of the first that is seen in the second.
-    share : float
-        Grey levels of the target per grey level of the source; NaN where it cannot be told.
-    spread : float
-        Distance of the quartiles over the windows, relative to `share`: cross-talk is the same everywhere, what
-        stains have in common is not.
-    is_found : bool
-        Whether it is large, alike everywhere, and not the mirror image of a tighter one the other way round.
-    windows : int
-        Places that were compared.
-    reason : str
-        Why there is no number; empty where there is.
-    """
-
+    # the channels: light of the first that is seen in the second
     source: int
     target: int
-    share: float
+    share: float  # grey levels of the target per grey level of the source; NaN where it cannot be told
+    # distance of the quartiles over the windows, relative to `share`: cross-talk is the same everywhere, what stains
+    # have in common is not
     spread: float
+    # whether it is large, alike everywhere, and not the mirror image of a tighter one the other way round
     is_found: bool
-    windows: int
-    reason: str = ""
+    windows: int  # places that were compared
+    reason: str = ""  # why there is no number; empty where there is
 
 
 def cross_talk(

@@ -21,38 +21,21 @@ _FEWEST_VALUES = 4
 
 @dataclass(frozen=True)
 class GreyLevels:
-    """Grey levels of a channel in the blocks that were looked at.
-
-    Attributes
-    ----------
-    n : int
-        Pixels.
-    lowest, highest : float
-        Smallest and largest value.
-    saturated : float
-        Share of pixels at the largest value, if that is the largest of the pixel type or pixels pile up there; else 0.
-    zeros : float
-        Share of pixels that are 0.
-    levels : int
-        Different values.
-    typical_levels : int
-        Different values between the 1st and the 99th percentile.
-    spacing : float
-        Mean distance of neighbouring values where pixels are dense: 1 for what a camera delivers, more for values
-        that were stretched and leave gaps. NaN for floating point.
-    bits_used : int or None
-        Bits that hold all values at this spacing; None for floating point.
-    """
+    """Grey levels of a channel in the blocks that were looked at."""
 
     n: int
+    # smallest and largest value
     lowest: float
     highest: float
+    # share of pixels at the largest value, if that is the largest of the pixel type or pixels pile up there; else 0
     saturated: float
-    zeros: float
+    zeros: float  # share of pixels that are 0
     levels: int
-    typical_levels: int
+    typical_levels: int  # different values between the 1st and the 99th percentile
+    # mean distance of neighbouring values where pixels are dense: 1 for what a camera delivers, more for values that
+    # were stretched and leave gaps. NaN for floating point
     spacing: float
-    bits_used: int | None
+    bits_used: int | None  # bits that hold all values at this spacing; None for floating point
 
 
 def grey_levels(pixels: NDArray[Any]) -> GreyLevels:

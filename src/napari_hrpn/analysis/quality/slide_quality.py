@@ -13,7 +13,7 @@ from napari_hrpn.analysis.quality.cross_talk import COARSEST_PIXEL_UM, CrossTalk
 from napari_hrpn.analysis.quality.findings import Finding, findings_of
 from napari_hrpn.analysis.quality.grey_levels import GreyLevels, grey_levels
 from napari_hrpn.analysis.quality.stitching import Stitching, stitching
-from napari_hrpn.analysis.tissue import tissue_mask
+from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.core import Box, Progress
 from napari_hrpn.slides import guess_roles, with_known_pixels
 

@@ -29,27 +29,15 @@ _PADDING = 4
 
 @dataclass(frozen=True)
 class Stitching:
-    """Periodic light along one axis of a slide.
+    """Periodic light along one axis of a slide."""
 
-    Attributes
-    ----------
-    axis : str
-        "y" for seams that lie across, "x" for upright ones.
-    period_px : float
-        Distance of the seams in pixels of the full resolution, within some per cent; NaN where none was found.
-    depth : float
-        Rise and fall of the light from its lowest to its highest, as a share of its mean.
-    score : float
-        Power at the period over that of its surroundings in the spectrum, the geometric mean over the channels.
-    reason : str
-        Why there is no period; empty where there is.
-    """
-
-    axis: str
+    axis: str  # "y" for seams that lie across, "x" for upright ones
+    # distance of the seams in pixels of the full resolution, within some per cent; NaN where none was found
     period_px: float
-    depth: float
+    depth: float  # rise and fall of the light from its lowest to its highest, as a share of its mean
+    # power at the period over that of its surroundings in the spectrum, the geometric mean over the channels
     score: float
-    reason: str = ""
+    reason: str = ""  # why there is no period; empty where there is
 
     @property
     def is_found(self) -> bool:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
-from napari_hrpn.analysis.moments import checked_image
-from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.analysis.counts.blocks import BLOCK_LENGTHS, MOST_BLOCKS, correlation_length_px
+from napari_hrpn.analysis.counts.moments import checked_image
+from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
 from napari_hrpn.core.errors import AgreementError
 from napari_hrpn.slides import in_all
 
@@ -29,36 +29,15 @@ _LOOKED_AT_PX = 2**20
 
 @dataclass(frozen=True, eq=False)
 class SharedLevel:
-    """A level that all images have.
+    """A level that all images have."""
 
-    Attributes
-    ----------
-    number : int
-        Which level of the first image, 0 the finest.
-    downsample : tuple of float
-        Full-resolution pixels per pixel, along y and x.
-    arrays : tuple of dask.array.Array
-        Shape (y, x), one for each image.
-    """
-
-    number: int
-    downsample: tuple[float, float]
-    arrays: tuple[da.Array, ...]
+    number: int  # which level of the first image, 0 the finest
+    downsample: tuple[float, float]  # full-resolution pixels per pixel, along y and x
+    arrays: tuple[da.Array, ...]  # shape (y, x), one for each image
 
 
 def shared_levels(pyramids: Sequence[Sequence[da.Array]]) -> tuple[SharedLevel, ...]:
-    """Levels that all images have in one size, but for a last row or column.
-
-    Parameters
-    ----------
-    pyramids : sequence of sequence of dask.array.Array
-        Levels of each image, finest first, of shape (y, x); the finest are of one size.
-
-    Returns
-    -------
-    tuple of SharedLevel
-        Finest first; what only some images have is left out.
-    """
+    """Levels that all images have in one size, but for a last row or column."""
     first, *others = pyramids
     levels = []
     for number, own in enumerate(first):

@@ -12,20 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis.block_scan import PixelBlock, count_blocks, looks_in_turn
-from napari_hrpn.analysis.bootstrap import compare_blocks
-from napari_hrpn.analysis.colocalization import (
+from napari_hrpn.analysis.counts.joint_histogram import PairBins
+from napari_hrpn.analysis.metrics import windows_of
+from napari_hrpn.analysis.region_numbers import (
+    DENSITY_PERCENTILES,
+    RegionNumbers,
+    grey_level_range,
+    range_of_density,
+    region_numbers,
+)
+from napari_hrpn.analysis.rois.levels import block_side
+from napari_hrpn.analysis.scan.block_scan import PixelBlock, count_blocks, looks_in_turn
+from napari_hrpn.analysis.scan.pair_counters import NO_WINDOWS, PairRange, RegionCounter, scan_pairs
+from napari_hrpn.analysis.statistics.bootstrap import compare_blocks
+from napari_hrpn.analysis.statistics.colocalization import (
     MOST_COLOCALIZED_PX,
     Colocalization,
     colocalization,
     too_large_words,
 )
-from napari_hrpn.analysis.density_range import DENSITY_PERCENTILES, range_of_density
-from napari_hrpn.analysis.joint_histogram import PairBins
-from napari_hrpn.analysis.metrics import windows_of
-from napari_hrpn.analysis.pair_counters import NO_WINDOWS, PairRange, RegionCounter, scan_pairs
-from napari_hrpn.analysis.region_numbers import RegionNumbers, grey_level_range, region_numbers
-from napari_hrpn.analysis.rois.levels import block_side
 from napari_hrpn.core import Progress, drive
 from napari_hrpn.core.errors import AgreementError
 from napari_hrpn.settings import EvaluationSettings
@@ -36,10 +41,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.block_scan import BlockCounter
-    from napari_hrpn.analysis.pair_counters import CountedPairs, Scan
     from napari_hrpn.analysis.rois.levels import RoiImages, SharedLevel
-    from napari_hrpn.analysis.windows import Windows
+    from napari_hrpn.analysis.scan.block_scan import BlockCounter
+    from napari_hrpn.analysis.scan.pair_counters import CountedPairs, Scan, Windows
     from napari_hrpn.slides import FinishedTiles, Region
 
 # what is looked at to choose the range of the density, and what a preview may cost

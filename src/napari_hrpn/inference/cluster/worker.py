@@ -24,7 +24,7 @@ import psutil
 import torch
 from distributed import WorkerPlugin, get_worker
 
-from napari_hrpn.analysis import look_at
+from napari_hrpn.analysis.scan.block_scan import look_at
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import free_memory, keep_freed_memory, thread_on_main_heap
 from napari_hrpn.inference.engine import IN_FLIGHT, KEPT_BYTES, THREAD_NAME

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_hrpn.analysis import RoiImages, RoiMeasurement
-    from napari_hrpn.analysis.slide_penetration import ProbeImage
+    from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
     from napari_hrpn.plugin.roi_correlation.results import Number
     from napari_hrpn.slides import Annotation
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from napari_hrpn.analysis.bootstrap import LEAST_BLOCKS
 from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, metrics_in
+from napari_hrpn.analysis.statistics.bootstrap import LEAST_BLOCKS
 from napari_hrpn.plugin.parts.forms import combo_box, offer, titled_rows
 from napari_hrpn.plugin.parts.messages import ToneLabel
 from napari_hrpn.plugin.roi_correlation.density_plot import DensityPlot

@@ -11,7 +11,7 @@ from magicgui.widgets import PushButton
 from napari.layers import Shapes
 
 from napari_hrpn.analysis import roi_images
-from napari_hrpn.analysis.slide_penetration import ProbeImage
+from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.forms import side_by_side

@@ -118,7 +118,7 @@ class ComparedLevels:
 
 def _common_levels(pair: Pair) -> list[tuple[da.Array, ...]]:
     """For each level, finest first, the real channel and then each prediction, of shape (y, x)."""
-    from napari_hrpn.analysis import shared_levels
+    from napari_hrpn.analysis.rois.levels import shared_levels
 
     channels = (pair.real, *pair.predictions)
     pyramids = [[level[one.channel] for level in one.slide.levels] for one in channels]

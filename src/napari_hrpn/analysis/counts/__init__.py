@@ -1,0 +1,1 @@
+"""Sums and histograms of pixels, of which parts are pooled with ``+``."""

@@ -1,0 +1,1 @@
+"""Statistics of counted pixels, of patches and of tumours."""
