@@ -225,7 +225,7 @@ def _measured(
 ) -> Generator[WritingReport, None, dict[str, Plain]]:
     # pixels that were counted before there was a metric are counted again
     keys = {metric.key for metric in metrics_in(PAGE)}
-    parts = {name: part for name, part in place.parts().items() if keys <= part.get("frame", keys)}
+    parts = {name: part for name, part in place.parts().items() if keys <= set(part.get("frame", keys))}
 
     def kept(report: EvaluationReport) -> WritingReport:
         if report.finished is not None:
