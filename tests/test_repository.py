@@ -248,7 +248,8 @@ def test_every_folder_is_on_the_architecture_page() -> None:
 
 
 # docs/decisions/0010-size.md has the aims; a ceiling goes up only with a reason beside it
-CEILINGS = {"files": 309, "lines": 51_450, "tokens": 333_400, "public": 1_019, "longest body": 40}
+# tokens: SSIM has 230
+CEILINGS = {"files": 309, "lines": 51_450, "tokens": 333_600, "public": 1_019, "longest body": 40}
 
 
 def test_the_package_does_not_grow_unasked() -> None:
