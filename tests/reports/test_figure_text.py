@@ -85,7 +85,7 @@ def test_names_are_text_in_a_spreadsheet_and_numbers_numbers(tmp_path: Path) -> 
 def test_results_of_a_study_read_back_the_same(tmp_path: Path) -> None:
     texts = dict.fromkeys(("model", "channels", "part", "region"), "a")
     fields = {name: "x" if kind == "str" else 0 for name, kind in ResultRow.__annotations__.items()}
-    fields |= texts | {"mse": np.nan, "chose_checkpoint": False}
+    fields |= texts | {"mse": np.nan, "chose_checkpoint": False, "more": {}}
     rows = [ResultRow(**{**fields, "tumour": name, "slide": name}) for name in ("=a", "'=a", "'b", "-1", "c")]
     back = read_results(write_results(rows, tmp_path))
     assert [(row.tumour, row.slide) for row in back] == [(row.tumour, row.slide) for row in rows]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis.scan.pair_counters import Windows
+from napari_hrpn.analysis.windows.ssim import SSIM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -139,6 +140,16 @@ METRICS = (
         "Grey level that the PSNR is relative to: the largest value of the pixel type unless stated otherwise.",
         lambda r: r.agreement.data_range,
         views=(PAGE,),
+    ),
+    Metric(
+        "ssim",
+        "SSIM",
+        "Mean structural similarity (Wang et al. 2004) under a Gaussian window of 11 x 11 pixels, 1 is perfect; "
+        "relative to the largest value of the pixel type, or to a number stated as MAX, without which floating-point "
+        "pixels have none.",
+        lambda r: r.window_mean(SSIM),
+        windows=(SSIM,),
+        views=(*_DRAWN, ROI, STUDY),
     ),
     Metric(
         "pearson_r",

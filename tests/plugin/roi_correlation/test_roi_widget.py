@@ -11,6 +11,7 @@ from scipy import stats
 
 from napari_hrpn.analysis import colocalization, preview_roi
 from napari_hrpn.analysis.counts.blocks import BlockSums
+from napari_hrpn.analysis.metrics import ROI, metrics_in
 from napari_hrpn.analysis.statistics.bootstrap import LEAST_BLOCKS
 from napari_hrpn.plugin.roi_correlation.exports import settings
 from napari_hrpn.plugin.roi_correlation.region_form import ALL, fitting_size
@@ -84,7 +85,8 @@ def test_every_region_and_prediction_has_the_numbers_of_its_pixels(drawn, pixels
     assert widget.table.item(1, len(titles) - 1).text() == "54,000"
     widget.table.more_box.value = True
     assert titles_of(widget)[:8] == [*titles, "Δr GANDA", "Δslope GANDA"]
-    assert titles_of(widget)[-2:] == ["RMSE HRPN", "RMSE GANDA"]
+    last = metrics_in(ROI)[-1].short_title
+    assert titles_of(widget)[-2:] == [f"{last} HRPN", f"{last} GANDA"]
     assert widget.table.item(1, len(titles) - 1).text() == "54,000"
 
 
