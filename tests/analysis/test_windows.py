@@ -174,8 +174,7 @@ def test_how_many_pixels_are_left_out_is_said() -> None:
     left_out = numbers.sums.n - numbers.windows["products"].n
     assert left_out == 5 * (512 + 5) + 5 * 88
     assert [words for words in numbers.window_reasons if words.startswith(PRODUCTS.name)] == [
-        f"products: {left_out:,} of 314,944 pixels are left out, as pixels near them are not predicted, or as they "
-        "have no value"
+        f"products: {left_out:,} of 314,944 pixels are left out, as pixels near them are not predicted"
     ]
 
 

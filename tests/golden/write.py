@@ -21,8 +21,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from golden import interfaces, old_files, scenes, tables
-from golden.compare import golden_names, write_golden
+from golden.compare import differences, golden_names, write_golden
 from golden.inputs import FILES, KINDS
+
+MOST_SHOWN = 20
 
 
 def parts() -> Iterator[tuple[str, Callable[[Path], dict[str, str]]]]:
@@ -75,6 +77,13 @@ def main() -> None:
             for path in FILES.glob(f"{old}*"):
                 path.unlink()
         for golden, text in texts.items():
+            changes = differences(golden, text) if golden in golden_names(name) else [f"{golden} is new"]
+            print(
+                *changes[:MOST_SHOWN],
+                *(["..."] if len(changes) > MOST_SHOWN else []),
+                sep="\n",
+                end="\n" * bool(changes),
+            )
             write_golden(golden, text)
         print(f"{name}: {len(texts)} files")
 

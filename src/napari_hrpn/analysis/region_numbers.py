@@ -96,8 +96,10 @@ class RegionNumbers:
         """How many pixels are left out of numbers that need their neighbours."""
         n = self.sums.n
         return [
-            f"{name}: {n - found.n:,} of {n:,} pixels are left out, as pixels near them are not predicted, or as they "
-            "have no value"
+            f"{name}: {n - found.n:,} of {n:,} pixels are left out, as pixels near them are not predicted"
+            if found.n
+            else f"{name}: no pixel has a value, since floating-point pixels need a stated MAX, and all pixels need "
+            "predicted ones around them"
             for name, found in self.windows.items()
             if found.n < n
         ]
