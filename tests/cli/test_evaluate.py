@@ -276,6 +276,17 @@ def test_a_finished_evaluation_is_not_done_again(
     assert (output / "evaluation.json").read_bytes() == before
 
 
+def test_overwriting_measures_again(output: Path, slide: EvaluatedSlide, tmp_path: Path) -> None:
+    place, older = tmp_path / "again", content(output)
+    shutil.copytree(output, place)
+    # made before there was a metric
+    for prediction in older["predictions"].values():
+        del prediction["tissue"]["ssim"]
+    (place / "evaluation.json").write_text(json.dumps(older), encoding="utf-8")
+    assert run([*command(slide), "-o", str(place), "--overwrite"]) == 0
+    assert content(place)["predictions"] == content(output)["predictions"]
+
+
 def test_a_page_that_is_gone_is_made_again(output: Path, slide: EvaluatedSlide, tmp_path: Path) -> None:
     place = tmp_path / "again"
     shutil.copytree(output, place)

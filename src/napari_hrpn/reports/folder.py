@@ -74,8 +74,10 @@ class ReportFolder:
         earlier = self._request()
         if earlier == request:
             # a page that the user deleted is made again
-            return self.json.exists() and self.page.exists()
-        if earlier is not None and not overwrite:
+            is_finished = self.json.exists() and self.page.exists()
+            if not (is_finished and overwrite):
+                return is_finished
+        elif earlier is not None and not overwrite:
             msg = (
                 f"{self.path} holds another {self._noun} ({_difference(earlier, request)} differ); choose another "
                 "folder, or --overwrite it."
