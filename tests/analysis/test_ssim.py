@@ -13,7 +13,7 @@ from napari_hrpn.analysis.metrics import METRICS
 from napari_hrpn.analysis.windows.ssim import SSIM
 from napari_hrpn.core import drive
 from napari_hrpn.settings import EvaluationSettings
-from napari_hrpn.slides import Annotation, Slide, annotation_mask
+from napari_hrpn.slides import Annotation, Slide
 
 SIZE = (150, 210)
 (METRIC,) = (metric for metric in METRICS if metric.key == "ssim")
@@ -58,7 +58,7 @@ def test_frame_and_region_have_the_mean_of_their_pixels(dtype: str, top: float, 
     region = Annotation("a", "include", ((CORNERS,),))
     comparison = SlideComparison(probe("real", y), (probe("p", p),), rois=(region,))
     (part,) = drive(evaluate_slide(comparison, settings, skip=("quality", "patches")))
-    whole, inside = map_of_scikit_image(y, p, top), annotation_mask(region, *(slice(0, size) for size in SIZE))
+    whole, inside = map_of_scikit_image(y, p, top), region.within(*(slice(0, size) for size in SIZE))
     assert METRIC.value(part.findings.frame) == pytest.approx(whole.mean(), rel=1e-12)
     assert METRIC.value(part.findings.rois[0]) == pytest.approx(whole[inside].mean(), rel=1e-12)
 

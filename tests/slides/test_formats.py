@@ -36,7 +36,7 @@ def test_the_docs_have_the_row_of_the_format(row: Format):
 
 
 def test_the_readme_names_every_format():
-    opened = (ROOT / "README.md").read_text("utf-8").partition("## What it opens")[2].partition("\n## ")[0]
+    opened = (ROOT / "README.md").read_text("utf-8").partition("## Formats")[2].partition("\n## ")[0]
     words = opened.replace("\n", " ").replace("with one TIFF per stain", "of single-stain TIFFs")
     assert [name for row in FORMATS for name in row.names if name not in words] == []
 

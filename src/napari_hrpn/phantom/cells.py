@@ -33,7 +33,7 @@ _CHROMATIN_UM = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class Nuclei:
+class _Nuclei:
     """Nuclei as columns of numbers, one row per nucleus."""
 
     centre_um: np.ndarray  # (n, 2), y and x
@@ -42,12 +42,12 @@ class Nuclei:
     brightness: np.ndarray
     activity: np.ndarray  # Relative uptake of probe by the cell, mean 1; it does not show in the inputs
 
-    def where(self, keep: np.ndarray) -> Nuclei:
+    def where(self, keep: np.ndarray) -> _Nuclei:
         """Return the nuclei that a boolean array selects."""
-        return Nuclei(*(column[keep] for column in vars(self).values()))
+        return _Nuclei(*(column[keep] for column in vars(self).values()))
 
 
-def nuclei_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape, vessels: Vessels) -> Nuclei:
+def nuclei_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape, vessels: Vessels) -> _Nuclei:
     """Return the nuclei whose centres lie in a rectangle."""
     points = _pattern(settings, tissue).within(bounds)
     points = points.where(~inside_vessels(points.positions_um, vessels, settings.nucleus_radius_um / 2))
@@ -55,7 +55,7 @@ def nuclei_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShape
     angle = np.pi * points.marks[:, 0]
     long_axis = settings.nucleus_radius_um * np.exp(settings.nucleus_radius_sd * normal[:, 1])
     short_axis = long_axis * (0.6 + 0.35 * points.marks[:, 2])
-    return Nuclei(
+    return _Nuclei(
         points.positions_um,
         np.column_stack([np.sin(angle), np.cos(angle)]),
         np.column_stack([long_axis, short_axis]),
@@ -80,7 +80,7 @@ def _pattern(settings: PhantomSettings, tissue: TissueShape) -> HardCore:
     return HardCore(tissue.seed, Purpose.NUCLEI, settings.nucleus_distance_um, highest, density)
 
 
-def local_density(nuclei: Nuclei, window: SampleGrid) -> np.ndarray:
+def _local_density(nuclei: _Nuclei, window: SampleGrid) -> np.ndarray:
     """Return the density of nuclei smoothed over some cells."""
     bounds = window.bounds
     edges = [(bounds.y0, bounds.y1), (bounds.x0, bounds.x1)]
@@ -90,7 +90,7 @@ def local_density(nuclei: Nuclei, window: SampleGrid) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class NucleusImages:
+class _NucleusImages:
     """Images of nuclei on a window, each float32."""
 
     stain: np.ndarray  # DAPI, mean 1 inside nuclei
@@ -98,7 +98,7 @@ class NucleusImages:
     shell: np.ndarray  # Uptake around nuclei: the cell's activity at the rim, falling outwards
 
 
-def draw_nuclei(nuclei: Nuclei, window: SampleGrid, contrast: float, seed: int) -> NucleusImages:
+def _draw_nuclei(nuclei: _Nuclei, window: SampleGrid, contrast: float, seed: int) -> _NucleusImages:
     """Return the images of nuclei."""
     stain, inside, shell = (np.zeros(window.shape, np.float32) for _ in range(3))
     for nucleus in range(len(nuclei.brightness)):
@@ -110,10 +110,10 @@ def draw_nuclei(nuclei: Nuclei, window: SampleGrid, contrast: float, seed: int) 
         np.maximum(shell[square], np.float32(nuclei.activity[nucleus]) * halo, out=shell[square])
     chromatin = RandomField(seed, Purpose.CHROMATIN, _CHROMATIN_UM).on_grid(window.y_um, window.x_um)
     stain *= np.clip(1 + np.float32(contrast) * chromatin, 0.2, None)
-    return NucleusImages(stain, inside, shell * (1 - inside))
+    return _NucleusImages(stain, inside, shell * (1 - inside))
 
 
-def _distance_to_rim(nuclei: Nuclei, nucleus: int, window: SampleGrid) -> tuple[tuple[slice, slice], np.ndarray]:
+def _distance_to_rim(nuclei: _Nuclei, nucleus: int, window: SampleGrid) -> tuple[tuple[slice, slice], np.ndarray]:
     """Return a square around a nucleus, and the approximate distance of its pixels from the rim, negative inside."""
     y_um, x_um = nuclei.centre_um[nucleus]
     long_axis, short_axis = nuclei.semi_axes_um[nucleus].astype(np.float32)
@@ -161,7 +161,7 @@ class _Surroundings:
     tissue: TissueShape
     vessels: Vessels  # Vessels that are stained
     leaking: Vessels  # Vessels that leak probe: the same ones, or hidden ones
-    nuclei: Nuclei
+    nuclei: _Nuclei
 
 
 def make_cell(settings: PhantomSettings, shape: tuple[int, int], seed: int, row: int, column: int) -> CellPixels:
@@ -202,7 +202,7 @@ def _light(settings: PhantomSettings, cell: _Surroundings, tissue: np.ndarray) -
     """
     pixels, lattice, seed = cell.pixels, cell.lattice, cell.tissue.seed
     near = cell.nuclei.where(pixels.bounds.grown(20.0).holds(cell.nuclei.centre_um))
-    images = draw_nuclei(near, pixels, settings.chromatin_contrast, seed)
+    images = _draw_nuclei(near, pixels, settings.chromatin_contrast, seed)
     walls = draw_walls(cell.vessels, pixels, settings.vessel_wall_um)
     probe = _probe(settings, np.maximum(_to_pixels(_concentration(settings, cell), pixels), 0), images) * tissue
     glow = RandomField(seed, Purpose.AUTOFLUORESCENCE, _AUTOFLUORESCENCE_UM).on_grid(lattice.y_um, lattice.x_um)
@@ -228,7 +228,7 @@ def _concentration(settings: PhantomSettings, cell: _Surroundings) -> np.ndarray
     around, lattice = cell.around, cell.lattice
     uptake = np.ones(around.shape)
     if not settings.has_independent_probe:
-        crowding = local_density(cell.nuclei, around) / max(settings.nucleus_density_per_mm2, 1e-9)
+        crowding = _local_density(cell.nuclei, around) / max(settings.nucleus_density_per_mm2, 1e-9)
         uptake = np.clip(1 - settings.uptake_rise * (1 - crowding), *_UPTAKE_RANGE)
     source = leak_source(cell.leaking, around) / _mean_leak_per_um2(settings)
     concentration = steady_concentration(source, uptake, settings.penetration_um, around.step_um)
@@ -243,7 +243,7 @@ def _mean_leak_per_um2(settings: PhantomSettings) -> float:
     return float(max(settings.vessel_density_per_mm2, 1e-9) / 1e6 * (circle + sides))
 
 
-def _probe(settings: PhantomSettings, concentration: np.ndarray, nuclei: NucleusImages) -> np.ndarray:
+def _probe(settings: PhantomSettings, concentration: np.ndarray, nuclei: _NucleusImages) -> np.ndarray:
     if settings.has_independent_probe:
         return concentration * np.float32(settings.probe_grey)
     share = 1 - np.float32(settings.nuclear_exclusion) * nuclei.inside

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Plain = dict[str, Any]
 
 _PANEL_PX = 700
-OVERLAY = "overlay: real red, predicted green"
+_OVERLAY = "overlay: real red, predicted green"
 
 
 def write_overview(
@@ -65,19 +65,19 @@ def write_overview(
         The picture.
     """
     limits = contrast_limits(real)[real_channel]
-    y = scaled(coarse_pixels(real, real_channel), limits)
-    p = scaled(coarse_pixels(predicted, predicted_channel), limits)
+    y = _scaled(_coarse_pixels(real, real_channel), limits)
+    p = _scaled(_coarse_pixels(predicted, predicted_channel), limits)
     # pyramids of two files may differ in a row at an odd edge
     y, p = y[: p.shape[0], : p.shape[1]], p[: y.shape[0], : y.shape[1]]
     dark = np.zeros_like(y)
-    figure, panels = new_figure(15, 5 * panel_ratio(y.shape) + 0.8, columns=3)
+    figure, panels = new_figure(15, 5 * _panel_ratio(y.shape) + 0.8, columns=3)
     probe = real.channel_names[real_channel]
-    titles = (f"{probe} real", f"{probe} predicted", OVERLAY)
+    titles = (f"{probe} real", f"{probe} predicted", _OVERLAY)
     for axes, title, bands in zip(panels, titles, ((y, dark, dark), (dark, p, dark), (y, p, dark)), strict=True):
         axes.imshow(np.stack(bands, axis=-1), interpolation="nearest")
         axes.set_title(title)
         axes.set_axis_off()
-        draw_scale_bar(axes, real, y.shape)
+        _draw_scale_bar(axes, real, y.shape)
     figure.suptitle(overview_title(agreement, r2_ceiling))
     plain_text(figure)
     with replaced_file(path, sync=False) as partial:
@@ -102,12 +102,12 @@ def scale_bar_um(width_um: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= width_um / 4 * (1 + 1e-9))
 
 
-def panel_ratio(shape: tuple[int, ...]) -> float:
+def _panel_ratio(shape: tuple[int, ...]) -> float:
     """Height over width of a panel, limited so that very long or wide slides fit on a page."""
     return min(max(shape[0] / shape[1], 1 / 5), 3.0)
 
 
-def coarse_pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
+def _coarse_pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
     """Read a channel at about the resolution of a picture."""
     fits = [index for index, level in enumerate(slide.levels) if max(level.shape[1:]) >= _PANEL_PX]
     level = slide.levels[max(fits, default=0)][channel]
@@ -116,13 +116,13 @@ def coarse_pixels(slide: Slide, channel: int) -> NDArray[np.float32]:
     return np.asarray(level[::step, ::step].compute(), np.float32)
 
 
-def scaled(pixels: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.float32]:
+def _scaled(pixels: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.float32]:
     """Scale pixels to 0 to 1 between contrast limits."""
     low, high = limits
     return np.asarray(np.clip((pixels - low) / max(high - low, 1e-6), 0, 1), np.float32)
 
 
-def draw_scale_bar(axes: Axes, slide: Slide, shape: tuple[int, ...], colour: str = "white") -> None:
+def _draw_scale_bar(axes: Axes, slide: Slide, shape: tuple[int, ...], colour: str = "white") -> None:
     """Draw a scale bar into a picture of a slide, if its pixel size is known."""
     if slide.pixel_size_um is None:
         return
@@ -228,7 +228,7 @@ def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawin
     """Draw the real channel, the predicted one, their difference and their overlay."""
     limits = contrast_limits(real.slide)[real.channel]
     y, p = _pictures(real, prediction)
-    figure, panels = new_figure(11, 2 * (4.9 * panel_ratio(y.shape) + 0.4), 2, 2)
+    figure, panels = new_figure(11, 2 * (4.9 * _panel_ratio(y.shape) + 0.4), 2, 2)
     # a percentile, so that a few outliers do not make all other differences invisible
     largest = max(1e-6, float(np.nanpercentile(np.abs(p - y), 99.5)))
     for axes, pixels, colours, ends, title in (
@@ -239,12 +239,12 @@ def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawin
         image = axes.imshow(pixels, cmap=colours, vmin=ends[0], vmax=ends[1], interpolation="nearest")
         axes.set_title(title, fontsize=10)
         figure.colorbar(image, ax=axes, shrink=0.9, pad=0.01)
-    bands = scaled(y, limits), scaled(p, limits), np.zeros_like(y)
+    bands = _scaled(y, limits), _scaled(p, limits), np.zeros_like(y)
     panels[3].imshow(np.stack(bands, axis=-1), interpolation="nearest")
-    panels[3].set_title(OVERLAY, fontsize=10)
+    panels[3].set_title(_OVERLAY, fontsize=10)
     for axes in panels:
         axes.set_axis_off()
-        draw_scale_bar(axes, real.slide, y.shape, "black" if axes is panels[2] else "white")
+        _draw_scale_bar(axes, real.slide, y.shape, "black" if axes is panels[2] else "white")
     height, width = real.slide.shape
     caption = (
         f"{width:,} x {height:,} px at {'full resolution' if y.shape == (height, width) else 'a coarse level'}. Real "
@@ -255,7 +255,7 @@ def slide_figure(real: ProbeImage, prediction: ProbeImage, probe: str) -> Drawin
 
 
 def _pictures(real: ProbeImage, prediction: ProbeImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    y, p = coarse_pixels(real.slide, real.channel), coarse_pixels(prediction.slide, prediction.channel)
+    y, p = _coarse_pixels(real.slide, real.channel), _coarse_pixels(prediction.slide, prediction.channel)
     if math.hypot(*np.subtract(y.shape, p.shape)) <= 2:
         # pyramids of two files may differ in a row at an odd edge
         return y[: p.shape[0], : p.shape[1]], p[: y.shape[0], : y.shape[1]]

@@ -34,10 +34,10 @@ def reading_errors(found: str) -> Iterator[None]:
     except (SlideError, SlideWarning):
         raise
     except Exception as error:
-        raise SlideError(f"{found} ({reason(error)}).") from error
+        raise SlideError(f"{found} ({_reason(error)}).") from error
 
 
-def reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """Why a read failed, as a clause to stand in brackets."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it: convert the file with `napari-hrpn convert`"

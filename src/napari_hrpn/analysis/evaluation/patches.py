@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.statistics.icc import IntraclassCorrelation
     from napari_hrpn.settings import EvaluationSettings
 
-PATCHES = "patches"
+_PATCHES = "patches"
 _LEAST_PATCHES = 4
 _PIXEL_UM, _SMOOTHING_UM = 1.1, 0.7
 
@@ -83,7 +83,7 @@ class PatchFindings:
 class PatchesPart:
     """A slide and its predictions patch by patch."""
 
-    name = PATCHES
+    name = _PATCHES
 
     def __init__(self, comparison: SlideComparison, settings: EvaluationSettings) -> None:
         self._comparison, self._settings = comparison, settings

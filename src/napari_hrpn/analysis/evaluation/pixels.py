@@ -98,7 +98,7 @@ class PixelsPart:
     """A prediction against the real channel, pixel by pixel."""
 
     def __init__(self, comparison: SlideComparison, prediction: ProbeImage, settings: EvaluationSettings) -> None:
-        self.name = pixels_part(prediction.name)
+        self.name = _pixels_part(prediction.name)
         self._comparison, self._prediction, self._settings = comparison, prediction, settings
         real = comparison.real
         masks = [] if comparison.tissue is None else [comparison.tissue]
@@ -160,7 +160,7 @@ class PixelsPart:
         return sorted(range(len(boxes)), key=lambda index: (boxes[index].y0 // height, boxes[index].x0 // width))
 
 
-def pixels_part(prediction: str) -> str:
+def _pixels_part(prediction: str) -> str:
     """Name of the part that compares a prediction pixel by pixel."""
     return f"pixels {prediction}"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
     from napari_hrpn.settings import EvaluationSettings
 
-PENETRATION = "penetration"
+_PENETRATION = "penetration"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def why_no_penetration(comparison: SlideComparison) -> str:
 class VesselsPart:
     """The vessels of a slide and the probe around them."""
 
-    name = PENETRATION
+    name = _PENETRATION
 
     def __init__(self, comparison: SlideComparison, settings: EvaluationSettings) -> None:
         self._comparison, self._settings = comparison, settings

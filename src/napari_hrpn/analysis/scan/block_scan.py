@@ -138,11 +138,11 @@ class Looks(Protocol):
 
 def look_at(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
     """Take some counters over one block."""
-    block = PixelBlock(*box, border=widest_border(counters))
+    block = PixelBlock(*box, border=_widest_border(counters))
     return [counter.look(block) for counter in counters]
 
 
-def widest_border(counters: Sequence[BlockCounter[Any]]) -> int:
+def _widest_border(counters: Sequence[BlockCounter[Any]]) -> int:
     """Rows and columns around a block that some counters need."""
     return max((counter.border for counter in counters), default=0)
 

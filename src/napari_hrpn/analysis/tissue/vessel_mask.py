@@ -60,7 +60,7 @@ class VesselMask(RegionMask):
     threshold: float = math.nan
 
     @cached_property
-    def objects(self) -> MaskRuns:
+    def objects(self) -> _MaskRuns:
         """The separate vessels: parts that are connected, corners included; the first is labelled 1 in tables."""
         return mask_runs(self.mask)
 
@@ -184,7 +184,7 @@ _ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
-class MaskRuns:
+class _MaskRuns:
     """The runs of True pixels in the rows of a mask, and the part that each belongs to."""
 
     shape: tuple[int, int]  # Rows and columns of the mask
@@ -232,14 +232,14 @@ class MaskRuns:
         mask.reshape(-1)[_ranges(begins, self.stop[run] - self.start[run])] = value
 
 
-def mask_runs(mask: NDArray[np.bool_], *, diagonal: bool = True, inverted: bool = False) -> MaskRuns:
+def mask_runs(mask: NDArray[np.bool_], *, diagonal: bool = True, inverted: bool = False) -> _MaskRuns:
     """Find the connected parts of a mask."""
     found = [_runs(mask[top : top + _ROWS] ^ inverted, top) for top in range(0, len(mask), _ROWS)]
     row, start, stop = (np.concatenate(part) for part in zip(*found, strict=True))
     above, below = _touching(row, start, stop, mask.shape[1], diagonal=diagonal)
     links = coo_array((np.ones(len(above), bool), (above, below)), shape=(len(row), len(row)))
     count, part = connected_components(links, directed=False) if len(row) else (0, np.zeros(0, np.int32))
-    return MaskRuns((mask.shape[0], mask.shape[1]), row, start, stop, part, int(count))
+    return _MaskRuns((mask.shape[0], mask.shape[1]), row, start, stop, part, int(count))
 
 
 def _runs(mask: NDArray[np.bool_], top: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -74,11 +74,11 @@ class _Elided(QObject):
     def eventFilter(self, box: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
         is_drawn = event is not None and event.type() == QEvent.Type.Paint and isinstance(box, QComboBox)
         if is_drawn:
-            paint_elided(box, _ARROW_PX)
+            _paint_elided(box, _ARROW_PX)
         return is_drawn
 
 
-def paint_elided(box: QComboBox, taken_px: int) -> None:
+def _paint_elided(box: QComboBox, taken_px: int) -> None:
     """Draw a drop-down list, its text elided where it is longer than what the arrow and margins leave."""
     option = QStyleOptionComboBox()
     box.initStyleOption(option)

@@ -34,7 +34,7 @@ _BY_IDENTITY: Any = object.__eq__
 _LEAST_SHARE = 0.02
 """Below it, nothing is said of the time left."""
 
-Steps: TypeAlias = "Generator[Progress, None, Any]"
+_Steps: TypeAlias = "Generator[Progress, None, Any]"
 _Value: TypeAlias = Any
 
 
@@ -46,7 +46,7 @@ class Part:
     words: str  # What is being done while it is computed
     weight: float  # About how many pixels are read
     # Called in the thread with the results of the parts before by their keys
-    begin: Callable[[Mapping[Hashable, Any]], Steps]
+    begin: Callable[[Mapping[Hashable, Any]], _Steps]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ def step(words: str, weight: float, function: Callable[..., Any], *arguments: _V
     The key is made of the function and its arguments, unless some of these cannot be told apart.
     """
 
-    def begin(results: Mapping[Hashable, Any]) -> Steps:
+    def begin(results: Mapping[Hashable, Any]) -> _Steps:
         """Call the function, in the thread."""
         known = [results[one.key] if isinstance(one, Part) else one for one in arguments]
         found = function(*known)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     _Report: TypeAlias = CutReport | StepReport | EpochReport
 
-_NEW, UNFINISHED, FINISHED, _OTHER = "new", "unfinished", "finished", "other"
+_NEW, UNFINISHED, _FINISHED, _OTHER = "new", "unfinished", "finished", "other"
 _REGIONS = "regions"
 _FOLDER_NAME = "training"
 _MOST_FOLDERS = 1000
@@ -134,7 +134,7 @@ def _place(job: TrainingJob, folder: Path) -> RunFolderState:
     except (TrainingError, OSError):
         return RunFolderState(folder, _OTHER)
     is_over = state.complete and state.is_over(job.settings)
-    return RunFolderState(folder, FINISHED if is_over else UNFINISHED, state.history, state.best_epoch)
+    return RunFolderState(folder, _FINISHED if is_over else UNFINISHED, state.history, state.best_epoch)
 
 
 def look_ahead(
@@ -159,7 +159,7 @@ def look_ahead(
     with _alone(stop) as is_alone:
         if not is_alone:
             return None
-        words = _FINISHED_WORDS if place.standing == FINISHED else _prospect(job.settings, checked, place.history)
+        words = _FINISHED_WORDS if place.standing == _FINISHED else _prospect(job.settings, checked, place.history)
         return words, checked.warnings
 
 
@@ -235,7 +235,7 @@ def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, tuple
     job.keep_regions(place.folder)
     entries = job.entries_in(place.folder)
     yield place
-    if not (job.is_checked or place.standing == FINISHED):
+    if not (job.is_checked or place.standing == _FINISHED):
         yield check_training(entries, job.settings, place.folder, job.validate).warnings
     with _alone(stop):
         run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)

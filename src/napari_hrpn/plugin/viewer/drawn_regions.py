@@ -61,7 +61,7 @@ class DrawnShapes:
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnLabels:
+class _DrawnLabels:
     """Labels on a slide; what is not 0 is inside, or outside if their layer's name says so."""
 
     slide: Slide
@@ -98,7 +98,7 @@ class DrawnLabels:
         return path
 
 
-Drawn: TypeAlias = DrawnShapes | DrawnLabels
+Drawn: TypeAlias = DrawnShapes | _DrawnLabels
 
 
 def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, viewer: ViewerModel) -> Drawn:
@@ -106,7 +106,7 @@ def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, view
     from napari.layers import Labels
 
     if isinstance(layer, Labels):
-        return DrawnLabels(slide, labels_on_slide(layer, slide_layer, viewer), EXCLUDE in layer.name.casefold())
+        return _DrawnLabels(slide, labels_on_slide(layer, slide_layer, viewer), EXCLUDE in layer.name.casefold())
     regions, lines = shapes_on_slide(layer, slide_layer, viewer)
     if lines:
         raise SlideError(
