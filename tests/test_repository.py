@@ -247,7 +247,6 @@ def test_every_folder_is_on_the_architecture_page() -> None:
     assert [folder for folder in folders if folder != "." and f"`{folder}/`" not in text] == []
 
 
-# docs/decisions/0010-size.md has the aims; a ceiling goes up only with a reason beside it
 # docs/decisions/0010-size.md has the aims; a format, a metric or a network fits below the ceilings, and anything larger
 # raises one only with a reason beside it
 CEILINGS = {"files": 275, "lines": 49_600, "tokens": 327_000, "public": 985, "longest body": 40}

@@ -21,7 +21,7 @@ from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import load_checkpoint, save_checkpoint
 from napari_hrpn.reports.cohort import cohort_differences, cohort_rows, cohort_summary
 from napari_hrpn.reports.folder import read_evaluation
-from napari_hrpn.slides import open_slide, read_geojson, read_regions, region_mask
+from napari_hrpn.slides import SlideError, open_slide, read_geojson, read_regions, region_mask
 from napari_hrpn.slides.formats import FORMATS
 from napari_hrpn.training import RunFolder, RunRequest, SlideEntry, recipe_settings
 from support.mutants import byte_mutants, fault_of, json_bytes, json_mutants
@@ -123,6 +123,14 @@ WITHOUT_MUTANTS = {"ND2", "CZI"}
 def test_files_of_every_format_are_damaged():
     names = {row.names for row in FORMATS if not row.is_folder}
     assert [of_format for of_format in names if not {*BYTES, *WITHOUT_MUTANTS} & {*of_format}] == []
+
+
+@pytest.mark.parametrize("kind", [name for row in FORMATS for name in row.names if name in BYTES])
+@pytest.mark.parametrize("choice", ["series", "z", "t"])
+def test_an_image_or_plane_that_is_not_there_is_refused(kind, choice, tmp_path):
+    path = BYTES[kind][0](tmp_path)
+    with pytest.raises(SlideError):
+        open_slide(path, **{choice: 99})
 
 
 def failures(kind: Kind, mutants: Callable[[bytes], object], folder: Path) -> list[str]:

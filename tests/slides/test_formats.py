@@ -4,12 +4,15 @@ import importlib
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 import napari_hrpn
 from napari_hrpn.slides import SlideError, open_slide, slide_name
 from napari_hrpn.slides.formats import FORMATS, Format
+from napari_hrpn.slides.lazy_pixels import PixelSource
+from napari_hrpn.slides.slide_builder import RawImage, assemble
 
 ROOT = Path(__file__).parents[2]
 BY_MODULE = pytest.mark.parametrize("row", FORMATS, ids=[row.module for row in FORMATS])
@@ -67,3 +70,10 @@ def test_a_file_of_another_format_is_refused_with_the_names_of_all(tmp_path):
     with pytest.raises(SlideError, match="is of an unknown format, expected TIFF, OME-TIFF") as refused:
         open_slide(tmp_path / "notes.txt")
     assert all(name in str(refused.value) for row in FORMATS for name in row.names)
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 5), (2, 5, -3), (0, 5, 5), (1, 1, 8 * 10**12)])
+def test_a_header_that_makes_no_slide_is_refused_in_a_sentence(shape):
+    source = PixelSource(shape, np.dtype("uint8"), (1, 512, 512), lambda *_: pytest.fail("nothing is to be read"))
+    with pytest.raises(SlideError, match="expected 1 px or more"):
+        assemble(RawImage(Path("odd.raw"), (source,), ("DAPI",), None))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COLOURS = ("Red", "Green", "Blue")
 HUGE_CHUNK_BYTES = 256 * 10**6
 _LARGEST_FLAT = 1024
+_FREE_CHUNK_PX, _MOST_CHUNKS = 512, 2**22
 _MOST_CHANNELS = 1000
 _NOUNS = {"series": "image", "z": "plane", "t": "time point"}
 # what formats call the pictures that they store beside the slide
@@ -132,6 +133,11 @@ def assemble(found: RawImage) -> Slide:
     name, shape = found.path.name, found.sources[0].shape
     if shape[0] > _MOST_CHANNELS:
         raise SlideError(f"{name} has {shape[0]} channels, expected {_MOST_CHANNELS} at most: export the stains alone.")
+    if min(shape) < 1 or math.prod(-(-side // _FREE_CHUNK_PX) for side in shape[1:]) > _MOST_CHUNKS:
+        raise SlideError(
+            f"{name} says that it is {shape[2]:,} x {shape[1]:,} px with {shape[0]} channels, expected 1 px or more and at "
+            "most 10^12: the file may be damaged, copy it again from where it came."
+        )
     stored = [source.lazy_level(found.path) for source in found.sources if 0 not in source.shape]
     _warn_of_huge_chunks(found)
     if found.is_brightfield:
