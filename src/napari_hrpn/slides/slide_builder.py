@@ -135,8 +135,8 @@ def assemble(found: RawImage) -> Slide:
         raise SlideError(f"{name} has {shape[0]} channels, expected {_MOST_CHANNELS} at most: export the stains alone.")
     if min(shape) < 1 or math.prod(-(-side // _FREE_CHUNK_PX) for side in shape[1:]) > _MOST_CHUNKS:
         raise SlideError(
-            f"{name} says that it is {shape[2]:,} x {shape[1]:,} px with {shape[0]} channels, expected 1 px or more and "
-            "at most 10^12: the file may be damaged, copy it again from where it came."
+            f"{name} says that it is {shape[2]:,} x {shape[1]:,} px with {shape[0]} channels, expected 1 px or more "
+            "and 10^12 at most: the file may be damaged, copy it again from where it came."
         )
     stored = [source.lazy_level(found.path) for source in found.sources if 0 not in source.shape]
     _warn_of_huge_chunks(found)
