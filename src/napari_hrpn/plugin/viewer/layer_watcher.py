@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from functools import partial
 from pathlib import Path
@@ -115,7 +116,9 @@ class RegionLayers(QObject):
 
     def stop(self) -> None:
         """Follow no more."""
-        self._soon.stop()
+        # when Python exits before the window is gone, Qt may have deleted the timer
+        with contextlib.suppress(RuntimeError):
+            self._soon.stop()
         for emitter in self._list_events:
             emitter.disconnect(self._layers_changed)
         for layer in list(self._followed):
