@@ -103,11 +103,15 @@ def test_names_of_networks_stand_once():
     assert {path.name: found for path in others if (found := {*NETWORKS} & strings(path))} == {}
 
 
-@pytest.mark.parametrize("form", ["train", "predict"])
-def test_forms_have_no_number_of_their_own(form):
-    path = Path(napari_hrpn.settings.__file__).parents[1] / "plugin" / form / "settings_form.py"
-    numbers = {value for value in strings(path) if isinstance(value, int | float) and not isinstance(value, bool)}
-    assert numbers <= {0, 1}
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [("train/setup", "TrainingForm"), ("predict/fields", "SettingsForm"), ("parts/runs", "ProcessorForm")],
+)
+def test_forms_have_no_number_of_their_own(path, form):
+    module = Path(napari_hrpn.settings.__file__).parents[1] / "plugin" / f"{path}.py"
+    (found,) = [one for one in ast.parse(module.read_text("utf-8")).body if getattr(one, "name", "") == form]
+    values = {node.value for node in ast.walk(found) if isinstance(node, ast.Constant)}
+    assert {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)} <= {0, 1}
 
 
 @pytest.mark.parametrize(("settings", "page"), PAGES.items())

@@ -27,8 +27,9 @@ ROW = Metric(
     windows=(WINDOW,),
     views=(PAGE, COHORT, COHORT_PAGE, COHORT_FIGURE, ROI, STUDY),
 )
-metrics.METRICS += (ROW,)
-metrics.STUDY_METRICS += (ROW.key,)
+if __name__ == "__main__":
+    metrics.METRICS += (ROW,)
+    metrics.STUDY_METRICS += (ROW.key,)
 
 from napari_hrpn.analysis import measure_roi, roi_images
 from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
@@ -50,7 +51,7 @@ if __name__ == "__main__":
     assert run(["report", str(folder / "evaluation"), "-o", str(folder / "cohort")]) == 0
     images = ProbeImage("real", open_slide(slide.real), 2), ProbeImage("good", open_slide(slide.good), 0)
     compared, roi = roi_images(images[0], images[1:]), read_geojson(slide.rois)[0]
-    row = RoiRow(ListedRoi(0, "centre", roi, "1"), drive(measure_roi(compared, roi, resamples=100)))
+    row = RoiRow(ListedRoi(0, roi), drive(measure_roi(compared, roi, resamples=100)))
     write_rois_table(Exported(compared, (row,), "regions"), folder / "rois.csv")
     (folder / "panel.html").write_text(numbers_html(row, ["good"]), "utf-8")
     cross_validation.train_model = FakeTraining()

@@ -64,7 +64,7 @@ def regression(sums: AgreementSums, both_zero: int = 0) -> Regression:
     Examples
     --------
     >>> import numpy as np
-    >>> from napari_hrpn.analysis import AgreementSums, update
+    >>> from napari_hrpn.analysis.counts.moments import AgreementSums, update
     >>> y = np.arange(10)
     >>> line = regression(update(AgreementSums(), y, 2 * y + 3))
     >>> line.slope, line.intercept, line.residual_sd
