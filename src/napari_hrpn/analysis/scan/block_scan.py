@@ -20,7 +20,7 @@ from napari_hrpn.core import Progress
 from napari_hrpn.core.errors import AgreementError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Container, Generator, Sequence
 
     import dask.array as da
     from numpy.typing import NDArray
@@ -48,8 +48,17 @@ class Inside(Protocol):
 class PixelBlock:
     """A rectangle of some channels of one size: each is read when a counter asks for it, and once."""
 
-    def __init__(self, rows: slice, columns: slice, cache: ChunkCache | None = None, border: int = 0) -> None:
-        self.rows, self.columns, self._cache, self._border = rows, columns, cache, border
+    def __init__(
+        self,
+        rows: slice,
+        columns: slice,
+        cache: ChunkCache | None = None,
+        border: int = 0,
+        bordered: Container[str] | None = None,
+    ) -> None:
+        self.rows, self.columns, self._cache = rows, columns, cache
+        # names of the channels that are read with a border; None for all
+        self._border, self._bordered = border, bordered
         self._pixels: dict[str, NDArray[Any]] = {}
         self._inside: dict[int, NDArray[np.bool_]] = {}
 
@@ -65,7 +74,7 @@ class PixelBlock:
 
     def pixels(self, channel: da.Array) -> NDArray[Any]:
         """Pixels of a channel of shape (y, x)."""
-        rows, columns = self._around(channel.shape)
+        rows, columns = self._around(channel.shape, self._border_of(channel))
         read, (y, x) = self._read(channel), self.origin
         return read[y - rows.start :, x - columns.start :][: self.shape[0], : self.shape[1]]
 
@@ -75,29 +84,33 @@ class PixelBlock:
 
     def inside_with_border(self, region: Inside | None, border: int, slide_shape: tuple[int, ...]) -> NDArray[np.bool_]:
         """Which pixels of the block and around it are inside, for `with_border`."""
-        rows, columns = self._around(slide_shape)
+        rows, columns = self._around(slide_shape, self._border)
         if region is None:
             return np.ones([size + 2 * border for size in self.shape], bool)
         return self._mirrored(region.within(rows, columns), border, slide_shape)
 
-    def _around(self, slide_shape: tuple[int, ...]) -> Box:
-        """The rectangle with its border, as far as it lies on the slide."""
+    def _border_of(self, channel: da.Array) -> int:
+        return self._border if self._bordered is None or channel.name in self._bordered else 0
+
+    def _around(self, slide_shape: tuple[int, ...], border: int) -> Box:
+        """The rectangle with a border, as far as it lies on the slide."""
         rows, columns = (
-            slice(max(part.start - self._border, 0), min(part.stop + self._border, max(size, part.stop)))
+            slice(max(part.start - border, 0), min(part.stop + border, max(size, part.stop)))
             for part, size in zip((self.rows, self.columns), slide_shape, strict=True)
         )
         return rows, columns
 
     def _mirrored(self, around: NDArray[Any], border: int, slide_shape: tuple[int, ...]) -> NDArray[Any]:
         places = []
-        for part, outer, size in zip((self.rows, self.columns), self._around(slide_shape), slide_shape, strict=True):
+        read = self._around(slide_shape, self._border)
+        for part, outer, size in zip((self.rows, self.columns), read, slide_shape, strict=True):
             place = np.arange(part.start - border, part.stop + border) % (2 * size)
             places.append(np.minimum(place, 2 * size - 1 - place) - outer.start)
         return around[np.ix_(*places)]
 
     def _read(self, channel: da.Array) -> NDArray[Any]:
         if channel.name not in self._pixels:
-            box = self._around(channel.shape)
+            box = self._around(channel.shape, self._border_of(channel))
             # no threads of dask's own, which would stay behind: those that count are enough, and end with the pass
             read = self._cache.read(channel, *box) if self._cache else channel[box].compute(scheduler="synchronous")
             self._pixels[channel.name] = np.asarray(read)
@@ -118,9 +131,12 @@ class BlockCounter(Protocol[_Found]):
     ----------
     border : int
         Rows and columns around a block that it needs.
+    bordered : tuple of str
+        Names of the channels of which it needs them.
     """
 
     border: int = 0
+    bordered: tuple[str, ...] = ()
 
     def look(self, block: PixelBlock) -> _Found:
         """Count a block; this may run in several threads or processes at once, and changes nothing."""
@@ -138,13 +154,9 @@ class Looks(Protocol):
 
 def look_at(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
     """Take some counters over one block."""
-    block = PixelBlock(*box, border=_widest_border(counters))
+    border = max((counter.border for counter in counters), default=0)
+    block = PixelBlock(*box, border=border, bordered={name for counter in counters for name in counter.bordered})
     return [counter.look(block) for counter in counters]
-
-
-def _widest_border(counters: Sequence[BlockCounter[Any]]) -> int:
-    """Rows and columns around a block that some counters need."""
-    return max((counter.border for counter in counters), default=0)
 
 
 def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
