@@ -72,16 +72,14 @@ class Drag(QObject):  # type: ignore[misc]
         self._latency_s: list[float] = []
         self._on_screen_s: list[float] = []
         self._cpu_s: list[float] = []
-        self._counting_s: list[float] = []
         self._levels: Counter[int] = Counter()
         layer.events.set_data.connect(self._note_move, position="first")
         widget.panel.plot.drawn.connect(self._note_plot)
         widget.panel.plot.canvas.installEventFilter(self)
-        widget.previews.measured.connect(lambda measured: self._counting_s.append(measured.seconds))
 
     def run(self, moves: int) -> dict[str, Any]:
         """Move so many times, in circles."""
-        for seen in (self._latency_s, self._on_screen_s, self._cpu_s, self._counting_s, self._levels):
+        for seen in (self._latency_s, self._on_screen_s, self._cpu_s, self._levels):
             seen.clear()
         cpu_s = time.process_time()
         for move in range(moves):
@@ -91,7 +89,6 @@ class Drag(QObject):  # type: ignore[misc]
             **_percentiles("latency", self._latency_s),
             **_percentiles("on_screen", self._on_screen_s),
             **_percentiles("cpu", self._cpu_s),
-            **_percentiles("reading_and_counting", self._counting_s),
             "cpu_with_napari_ms": round(1e3 * (time.process_time() - cpu_s) / moves, 1),
             "levels": {str(level): count for level, count in sorted(self._levels.items())},
         }
