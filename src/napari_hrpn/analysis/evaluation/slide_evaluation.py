@@ -14,7 +14,7 @@ from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, PixelsPart
 from napari_hrpn.analysis.evaluation.slide_comparison import CountedPart, shares
 from napari_hrpn.analysis.evaluation.vessels import VesselFindings, VesselsPart, why_no_penetration
 from napari_hrpn.analysis.quality.slide_quality import SlideQuality, slide_quality
-from napari_hrpn.analysis.scan.block_scan import count_blocks, looks_in_threads
+from napari_hrpn.analysis.scan.block_scan import count_blocks, count_in_threads
 from napari_hrpn.core import relayed
 from napari_hrpn.settings import EvaluationSettings
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
 
     from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
-    from napari_hrpn.analysis.scan.block_scan import BlockCounter, Looks
+    from napari_hrpn.analysis.scan.block_scan import BlockCounter, BlockMap
 
     Findings = SlideQuality | ComparedPixels | VesselFindings | PatchFindings
     Part = CountedPart[Findings]
@@ -71,7 +71,7 @@ def evaluate_slide(
     comparison: SlideComparison,
     settings: EvaluationSettings | None = None,
     skip: Collection[str] = (),
-    looks: Looks = looks_in_threads,
+    block_map: BlockMap = count_in_threads,
 ) -> Generator[EvaluationReport, None, tuple[EvaluationPart, ...]]:
     """Measure how good predictions of a slide are, and what the probe does in it.
 
@@ -88,7 +88,7 @@ def evaluate_slide(
         How.
     skip : collection of str
         Names of parts that are known already.
-    looks : Looks
+    block_map : BlockMap
         Where the pixels are looked at; the numbers are the same wherever that is.
 
     Yields
@@ -108,7 +108,7 @@ def evaluate_slide(
     SlideError
         If a slide cannot be read.
     """
-    steps = _steps(comparison, settings or EvaluationSettings(), skip, looks)
+    steps = _steps(comparison, settings or EvaluationSettings(), skip, block_map)
     total, before, finished = sum(step.cost for step in steps), 0.0, []
     for step in steps:
         findings = yield from relayed(step.begin(), partial(_report, step, before, total))
@@ -133,7 +133,7 @@ def _report(step: _Step, before: float, total: float, share: float) -> Evaluatio
 
 
 def _steps(
-    comparison: SlideComparison, settings: EvaluationSettings, skip: Collection[str], looks: Looks
+    comparison: SlideComparison, settings: EvaluationSettings, skip: Collection[str], block_map: BlockMap
 ) -> list[_Step]:
     parts: list[Part] = [PixelsPart(comparison, prediction, settings) for prediction in comparison.predictions]
     parts += [] if why_no_penetration(comparison) else [VesselsPart(comparison, settings)]
@@ -144,9 +144,9 @@ def _steps(
     steps += [_Step(f"{part.name}, coarse", _COARSE, part.begin) for part in parts]
     ranges = [counter for part in parts for counter in part.ranges()]
     if ranges:
-        steps.append(_Step("range of the pixels", _RANGE, lambda: _counted(parts, lambda: ranges, looks)))
+        steps.append(_Step("range of the pixels", _RANGE, lambda: _counted(parts, lambda: ranges, block_map)))
     if parts:
-        steps.append(_Step("all pixels", _PIXELS, lambda: _counted(parts, lambda: _counters(parts), looks)))
+        steps.append(_Step("all pixels", _PIXELS, lambda: _counted(parts, lambda: _counters(parts), block_map)))
     return steps + [_Step(part.name, _NUMBERS, part.finish) for part in parts]
 
 
@@ -155,8 +155,8 @@ def _counters(parts: Sequence[Part]) -> list[BlockCounter[Any]]:
 
 
 def _counted(
-    parts: Sequence[Part], counters: Callable[[], Sequence[BlockCounter[Any]]], looks: Looks
+    parts: Sequence[Part], counters: Callable[[], Sequence[BlockCounter[Any]]], block_map: BlockMap
 ) -> Generator[float, None, None]:
     """One pass over the pixels for all parts."""
     channels = {channel.name: channel for part in parts for channel in part.channels}
-    yield from shares(count_blocks(list(channels.values()), counters(), looks))
+    yield from shares(count_blocks(list(channels.values()), counters(), block_map))

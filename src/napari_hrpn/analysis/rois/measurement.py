@@ -22,7 +22,7 @@ from napari_hrpn.analysis.region_numbers import (
     region_numbers,
 )
 from napari_hrpn.analysis.rois.levels import block_side
-from napari_hrpn.analysis.scan.block_scan import PixelBlock, count_blocks, looks_in_turn
+from napari_hrpn.analysis.scan.block_scan import PixelBlock, count_blocks, count_in_turn
 from napari_hrpn.analysis.scan.pair_counters import NO_WINDOWS, PairRange, RegionCounter, scan_pairs
 from napari_hrpn.analysis.statistics.bootstrap import compare_blocks
 from napari_hrpn.analysis.statistics.colocalization import (
@@ -183,7 +183,7 @@ def measure_roi(
     sides = [block_side(images.real, each, roi, finished, cache) for each in images.predictions]
     every = [{*(max(sides[0], side) for side in sides)}, *({side, max(sides[0], side)} for side in sides[1:])]
     # the block may be all there is to read
-    in_blocks = partial(count_blocks, finest.arrays, looks=looks_in_turn, bounds=roi.bounds(images.shape).slices)
+    in_blocks = partial(count_blocks, finest.arrays, block_map=count_in_turn, bounds=roi.bounds(images.shape).slices)
     scan = partial(_count_block, block) if coarse is finest else in_blocks
     counters = yield from _counted(finest, inside, density_range, every, scan, windows)
     settings = replace(_SETTINGS, resamples=resamples, seed=seed)
@@ -295,7 +295,7 @@ def _counted(
 
 def _count_block(block: PixelBlock, counters: Sequence[BlockCounter[Any]]) -> Generator[Progress, None, None]:
     for counter in counters:
-        counter.add(counter.look(block))
+        counter.add(counter.count(block))
     yield Progress(1, 1)
 
 

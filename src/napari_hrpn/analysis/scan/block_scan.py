@@ -122,24 +122,24 @@ class BlockCounter(Protocol[_Found]):
 
     border: int = 0
 
-    def look(self, block: PixelBlock) -> _Found:
+    def count(self, block: PixelBlock) -> _Found:
         """Count a block; this may run in several threads or processes at once, and changes nothing."""
 
     def add(self, found: _Found) -> None:
         """Add what was found in the next block."""
 
 
-class Looks(Protocol):
+class BlockMap(Protocol):
     """Where blocks are looked at: in the threads of this process, or elsewhere."""
 
     def __call__(self, counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
         """What the counters found in each block, in the order of the blocks; leaves nothing behind when closed."""
 
 
-def look_at(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
+def count_block(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
     """Take some counters over one block."""
     block = PixelBlock(*box, border=_widest_border(counters))
-    return [counter.look(block) for counter in counters]
+    return [counter.count(block) for counter in counters]
 
 
 def _widest_border(counters: Sequence[BlockCounter[Any]]) -> int:
@@ -147,7 +147,7 @@ def _widest_border(counters: Sequence[BlockCounter[Any]]) -> int:
     return max((counter.border for counter in counters), default=0)
 
 
-def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
+def count_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
     """Look at blocks in this process; several are read and looked at side by side.
 
     Parameters
@@ -165,31 +165,31 @@ def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="slide-blocks")
     try:
         left = iter(boxes)
-        under_way = deque(pool.submit(look_at, box, counters) for box in islice(left, _THREADS + 1))
+        under_way = deque(pool.submit(count_block, box, counters) for box in islice(left, _THREADS + 1))
         while under_way:
             found = under_way.popleft().result()
-            under_way.extend(pool.submit(look_at, box, counters) for box in islice(left, 1))
+            under_way.extend(pool.submit(count_block, box, counters) for box in islice(left, 1))
             yield found
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def looks_in_turn(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
+def count_in_turn(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
     """Look at one block after the other in this thread, which leaves a viewer its time, with one of them in memory."""
     for box in boxes:
-        yield look_at(box, counters)
+        yield count_block(box, counters)
 
 
 def count_blocks(
     channels: Sequence[da.Array],
     counters: Sequence[BlockCounter[Any]],
-    looks: Looks = looks_in_threads,
+    block_map: BlockMap = count_in_threads,
     bounds: Box | None = None,
 ) -> Generator[Progress, None, None]:
     """Take some counters over all blocks of slides, or of a part; while some are counted, the next ones are read."""
     height, width = channels[0].shape
     boxes = _boxes(channels, bounds or (slice(0, height), slice(0, width)))
-    with closing(looks(counters, boxes)) as each:
+    with closing(block_map(counters, boxes)) as each:
         for done, found in enumerate(each, start=1):
             for counter, part in zip(counters, found, strict=True):
                 counter.add(part)

@@ -151,7 +151,7 @@ class PairRange(BlockCounter[tuple[float, float]]):
     def _of_types(self) -> ValueBins | None:
         return bins_of_types(*(channel.dtype for channel in self._channels))
 
-    def look(self, block: PixelBlock) -> tuple[float, float]:
+    def count(self, block: PixelBlock) -> tuple[float, float]:
         """Ends of a block."""
         inside = None if self._inside is None else block.inside(self._inside)
         if inside is not None and not inside.any():
@@ -186,7 +186,7 @@ class RegionCounter(BlockCounter[CountedPairs | None]):
         """All that was counted."""
         return self._counted or no_pairs(self._channels, self._bins, self._sides, self._windows)
 
-    def look(self, block: PixelBlock) -> CountedPairs | None:
+    def count(self, block: PixelBlock) -> CountedPairs | None:
         """Pairs of a block; None where nothing of it is inside."""
         inside = block.inside(self._inside)
         if not inside.any():

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
-    Looked = tuple[dict[int, CountedPairs], dict[int, Any], dict[int, Box]]
+    BlockResult = tuple[dict[int, CountedPairs], dict[int, Any], dict[int, Box]]
     Settle = Callable[[int, PairCounts, BlockSums | None], Any]
     Maps = dict[str, Values]
 
@@ -124,7 +124,7 @@ def slide_pairs(
     return counter.pairs
 
 
-class PairCounter(BlockCounter["Looked"]):
+class PairCounter(BlockCounter["BlockResult"]):
     """The pairs of two channels in the tissue, all else, and each region, with sums over small blocks, as a counter."""
 
     def __init__(
@@ -152,7 +152,7 @@ class PairCounter(BlockCounter["Looked"]):
         self._settled: dict[int, Any] = {}
         self._cut: dict[int, list[Box]] = {}
 
-    def look(self, block: PixelBlock) -> Looked:
+    def count(self, block: PixelBlock) -> BlockResult:
         """Tissue and all else, the regions that the block meets, and where it cuts those that are read again."""
         frame = block.inside(self._finished)
         if not frame.any():
@@ -176,7 +176,7 @@ class PairCounter(BlockCounter["Looked"]):
                 cut[index] = part
         return counted, settled, cut
 
-    def add(self, found: Looked) -> None:
+    def add(self, found: BlockResult) -> None:
         """Pool the counts."""
         counted, settled, cut = found
         for index, new in counted.items():

@@ -244,7 +244,7 @@ class PatchCounter(BlockCounter[PatchSums | None]):
         self._nothing = no_patch_sums((shape[0], shape[1]), len(channels), dtype, patch_px, thresholds)
         self.sums = self._nothing
 
-    def look(self, block: PixelBlock) -> PatchSums | None:
+    def count(self, block: PixelBlock) -> PatchSums | None:
         """Sums of a block; None without tissue."""
         mask = block.inside(self._tissue) & block.inside(self._finished)
         if not mask.any():

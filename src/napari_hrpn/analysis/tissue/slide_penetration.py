@@ -170,7 +170,7 @@ class PenetrationCounter(BlockCounter["tuple[ShellSums, _NearSums] | None"]):
         self._no_shells = no_shell_sums(names, self._settings, AREAS if self._edge else ("tissue",), vessels.pixel_um)
         self._shells, self._near = self._no_shells, _no_near_sums(images, vessels, self._settings)
 
-    def look(self, block: PixelBlock) -> tuple[ShellSums, _NearSums] | None:
+    def count(self, block: PixelBlock) -> tuple[ShellSums, _NearSums] | None:
         """Sums of a block; None without tissue."""
         box = self._grid.cells(block.rows, block.columns)
         area = _area(self._vessels, self._tissue, self._edge, box)
