@@ -1,4 +1,4 @@
-"""Statistics of images and slides, streamed over blocks; without torch."""
+"""Statistics of images and slides, counted block by block; torch is not needed."""
 
 from napari_hrpn.analysis.counts.blocks import BlockSums, block_side_px, update_blocks
 from napari_hrpn.analysis.counts.intensity_histogram import ValueCounts, value_counts
