@@ -1,6 +1,6 @@
-"""Evaluation of a slide: all statistics of a real channel and its predictions, in one scan of both.
+"""Evaluation of a slide: all statistics of a real channel and its predictions, in one scan of the pixels.
 
-The rule: a part depends on no other, so what an earlier run finished need not be done again.
+The rule: no part depends on another, so parts that an earlier run finished are not repeated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _QUALITY = "quality"
 _COARSE, _RANGE, _PIXELS, _NUMBERS = 0.3, 0.5, 1.0, 0.4
-"""About what looking at coarse levels, the two passes over pixels, and all after them take, relative to a pass."""
+"""Estimated duration of the work on coarse levels, of both scans, and of the work after them, relative to a scan."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EvaluationPart:
     name : str
         "quality", "penetration", "patches", or "pixels NAME" of a prediction.
     findings : SlideQuality, ComparedPixels, VesselFindings or PatchFindings
-        What was found.
+        Results of the part.
     """
 
     name: str
@@ -50,16 +50,16 @@ class EvaluationPart:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """How far an evaluation is.
+    """Progress of an evaluation.
 
     Attributes
     ----------
     part : str
-        What is being measured.
+        Name of the step that runs.
     share : float
-        Of all that is to be done, 0 to 1; parts that were skipped count as done.
+        Share of the work that is done, 0 to 1; skipped parts are not counted.
     finished : EvaluationPart or None
-        A part that has just come to its end.
+        Part that was just finished.
     """
 
     part: str
@@ -73,28 +73,28 @@ def evaluate_slide(
     skip: Collection[str] = (),
     block_map: BlockMap = count_in_threads,
 ) -> Generator[EvaluationReport, None, tuple[EvaluationPart, ...]]:
-    """Measure how good predictions of a slide are, and what the probe does in it.
+    """Measure the agreement of predictions with the real channel, and the distribution of the probe in the slide.
 
-    Pixel pairs in tissue, frame and regions (agreement, regression, co-localisation, IoU curve, distributions, block
-    bootstrap), penetration from the vessels, patches, and the quality of the slide. After a look at coarse levels,
-    each pixel of each channel is read once for all of them (those of floating point a second time, for their range);
-    memory does not grow with the slide but for masks at coarse levels.
+    The parts are pixel pairs in tissue, frame and regions (agreement, regression, co-localisation, IoU curve,
+    distributions, block bootstrap), penetration from the vessels, patches, and the quality of the slide. After some
+    work on coarse levels, each pixel of each channel is read once for all parts (floating-point pixels twice, first for
+    their range). Apart from masks at coarse levels, memory does not grow with the slide.
 
     Parameters
     ----------
     comparison : SlideComparison
         Real channel, predictions, tissue and regions.
     settings : EvaluationSettings, optional
-        How.
+        Options of the statistics.
     skip : collection of str
-        Names of parts that are known already.
+        Names of parts to leave out, for example those that an earlier run finished.
     block_map : BlockMap
-        Where the pixels are looked at; the numbers are the same wherever that is.
+        Function that counts blocks, in threads or on workers; the numbers do not depend on it.
 
     Yields
     ------
     EvaluationReport
-        As it goes, with each part when it is finished.
+        Progress; the report after the end of a part contains that part.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def evaluate_slide(
     Raises
     ------
     AgreementError, AnalysisError
-        If pixels are not finite, or numbers make no sense.
+        If pixels are not finite, or settings are out of range.
     SlideError
         If a slide cannot be read.
     """
@@ -121,7 +121,7 @@ def evaluate_slide(
 
 @dataclass(frozen=True)
 class _Step:
-    """A piece of the evaluation: what it is called, what it costs, and the work, which yields shares."""
+    """A step of an evaluation: its name, its estimated duration, and the work, which yields shares."""
 
     name: str
     cost: float
@@ -157,6 +157,6 @@ def _counters(parts: Sequence[Part]) -> list[BlockCounter[Any]]:
 def _counted(
     parts: Sequence[Part], counters: Callable[[], Sequence[BlockCounter[Any]]], block_map: BlockMap
 ) -> Generator[float, None, None]:
-    """One pass over the pixels for all parts."""
+    """Scan the pixels once for all parts."""
     channels = {channel.name: channel for part in parts for channel in part.channels}
     yield from shares(count_blocks(list(channels.values()), counters(), block_map))
