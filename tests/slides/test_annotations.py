@@ -241,7 +241,7 @@ def polygon(*points: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"type": "FeatureCollection", "features": [', "is no GeoJSON or was cut short"),
+        ('{"type": "FeatureCollection", "features": [', "is no GeoJSON or is incomplete"),
         ("", "is no GeoJSON"),
         ("[" * 100_000, "is no GeoJSON"),
         ("7", "no list of annotations"),

@@ -50,7 +50,7 @@ def test_any_axes_in_any_order(tmp_path, axes):
 def test_middle_plane_is_taken_with_a_warning(tmp_path):
     image = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((5, 20, 20), np.uint8)
     write_image(tmp_path / "image.zarr", [image], axes="zyx", labels=())
-    with pytest.warns(SlideWarning, match="z=2 is taken"):
+    with pytest.warns(SlideWarning, match="z=2 is opened"):
         assert open_slide(tmp_path / "image.zarr").levels[0].compute().max() == 2
 
 

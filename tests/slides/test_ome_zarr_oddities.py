@@ -247,7 +247,7 @@ def test_names_need_not_be_strings(tmp_path, pixels):
             for path in ("../other/0", "/etc", "0/../../x", "C:\\x", "..\\x")
         ),
         (in_dataset(0, path="memory://bucket/0"), "leads out of it"),
-        (in_dataset(0, path=None), "lists a path that is null"),
+        (in_dataset(0, path=None), "lists the path null"),
     ],
 )
 def test_what_cannot_be_shown_is_one_sentence_without_words_of_python(tmp_path, pixels, change, said):

@@ -114,7 +114,7 @@ def test_entities_of_html_and_bare_ampersands_are_understood(tmp_path, pixels):
         (document(more='PhysicalSizeX="half" PhysicalSizeY="0.5"'), "'half' µm"),
         (document(more='PhysicalSizeX="1,234.5" PhysicalSizeY="0.5"'), "'1,234.5' µm"),
         (document(more='PhysicalSizeX="2" PhysicalSizeXUnit="furlong" PhysicalSizeY="0.5"'), "furlong"),
-        (document(more='PhysicalSizeX="0.5"'), "no height of a pixel, taken for square"),
+        (document(more='PhysicalSizeX="0.5"'), "no height of a pixel, so it counts as square"),
         (document(CHANNELS + '<Channel ID="Channel:0:3" Name="GFP"/>', SizeC=3), "names 4 channels and holds 3"),
         (document(more='PhysicalSizeX="0.0002744" PhysicalSizeY="0.0002744"'), "not used"),
         (ROOT.format("") + '<BinaryOnly MetadataFile="set.companion.ome" UUID="urn:uuid:1"/></OME>', "companion"),
