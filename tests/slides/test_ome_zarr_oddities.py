@@ -192,7 +192,7 @@ Y, X = {"name": "y", "unit": "micrometer"}, {"name": "x", "unit": "micrometer"}
         (axes({"name": "c"}, Y, {"name": "x", "unit": "nanometer"}), "0.0005 x 0.5 µm.*not used", None),
         (axes({"name": "c"}, Y, {"name": "x"}), "unit .*along y and null along x: .*unknown", None),
         (axes({"name": "c"}, {"name": "y", "unit": 5}, {"name": "x", "unit": []}), None, None),
-        (changed(axes=None), "first of its three is taken for channels", None),
+        (changed(axes=None), "the first of three counts as channels", None),
         (in_dataset(0, coordinateTransformations=None), None, None),
         (in_dataset(0, coordinateTransformations=[{"type": "affine", "affine": [[1]]}]), "counts as unknown", None),
     ],

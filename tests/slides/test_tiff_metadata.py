@@ -122,12 +122,12 @@ def test_entities_of_html_and_bare_ampersands_are_understood(tmp_path, pixels):
         ("ImageJ=1.53c\nunit=furlong\nimages=3\nchannels=3\n", "furlong"),
         ("ImageJ=1.53c\nimages=2\nchannels=2\n", "holds 3 planes"),
         ("ImageJ=1.53c\nimages=3\nchannels=2\n", "holds 3 planes"),
-        ("ImageJ=1.53c\nimages=x\nchannels=3\n", "not understood: its pages are taken as they lie"),
-        ("ImageJ=1.53c\nimages=3\nchannels=3.0\n", "not understood: its pages are taken as they lie"),
-        ('{"shape": "x"}', "not understood: its pages are taken as they lie"),
-        ('{"shape": [3, 40, 50]', "not understood: its pages are taken as they lie"),
+        ("ImageJ=1.53c\nimages=x\nchannels=3\n", "not understood: its pages are opened in their order"),
+        ("ImageJ=1.53c\nimages=3\nchannels=3.0\n", "not understood: its pages are opened in their order"),
+        ('{"shape": "x"}', "not understood: its pages are opened in their order"),
+        ('{"shape": [3, 40, 50]', "not understood: its pages are opened in their order"),
         (document(CHANNELS.replace('"CD31"', '"CD31" SamplesPerPixel="2"'), more=""), "not understood: its pages"),
-        (document(CHANNELS + '<TiffData IFD="9" PlaneCount="3"/>'), "not tell where its planes are"),
+        (document(CHANNELS + '<TiffData IFD="9" PlaneCount="3"/>'), "without the positions of its planes"),
     ],
 )
 def test_what_is_not_understood_is_told(tmp_path, pixels, text, said):

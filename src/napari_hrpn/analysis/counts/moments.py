@@ -45,8 +45,7 @@ def _whole_numbers(*numbers: tuple[float, int]) -> tuple[list[int], int]:
     ratios = [(number.as_integer_ratio(), exponent) for number, exponent in numbers]
     exponents = [exponent + 1 - denominator.bit_length() for (_, denominator), exponent in ratios]
     smallest = min(exponents)
-    numerators = [numerator for (numerator, _), _ in ratios]
-    return [whole << (power - smallest) for whole, power in zip(numerators, exponents, strict=True)], smallest
+    return [whole << (power - smallest) for ((whole, _), _), power in zip(ratios, exponents, strict=True)], smallest
 
 
 def _exact_sum(*terms: tuple[int, int]) -> Fraction:

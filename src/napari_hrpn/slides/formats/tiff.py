@@ -259,7 +259,7 @@ def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
 def _read_page(file: BinaryIO, structure: tuple[struct.Struct, ...], offset: int, path: Path) -> tuple[int, int]:
     """Check the entries of a page; return the offsets of the next page and of its only smaller copy (0 if none).
 
-    `structure` has the binary formats of the number of entries, of an entry (tag, type, count, and value or offset), and
+    `structure` has the formats of the number of entries, of an entry (tag, type, count, and value or offset), and
     of the link to the next page.
     """
     number, entry, link = structure
