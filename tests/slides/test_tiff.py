@@ -471,7 +471,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*(brightfield|left out as transp|0 is white):napari_hrpn.slides.SlideWarning")
+@pytest.mark.filterwarnings("ignore:.*(brightfield|ignored as transp|0 is white):napari_hrpn.slides.SlideWarning")
 @pytest.mark.parametrize("name", [*BROKEN, "tiff_wrong_bits_per_sample.tiff", "total-pages-zero.tif"])
 def test_real_broken_file_gets_one_sentence_or_opens_honestly(shared_data, name):
     path = shared_data / "broken" / name

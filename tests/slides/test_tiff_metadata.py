@@ -217,7 +217,7 @@ def test_declared_transparency_is_left_out_and_told(tmp_path, kind):
     ):
         path = tmp_path / f"{samples}.tif"
         tifffile.imwrite(path, image[..., :samples], photometric=photometric, extrasamples=extra, planarconfig="contig")
-        with pytest.warns(SlideWarning, match=f"{samples} samples .* left out as transparency"):
+        with pytest.warns(SlideWarning, match=f"{samples} samples .* ignored as transparency"):
             slide = open_slide(path)
         assert np.array_equal(slide.levels[0].compute(), np.moveaxis(image[..., : samples - 1], -1, 0))
 

@@ -245,21 +245,17 @@ def included(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
     tuple of Annotation
         The included annotations, in their order.
     """
-    excluded = [polygon for annotation in annotations if annotation.kind == "exclude" for polygon in annotation.rings]
-    if not excluded:
-        return tuple(annotation for annotation in annotations if annotation.kind == "include")
-    low, high = (np.array([end(polygon[0], axis=0) for polygon in excluded]) for end in (np.min, np.max))
-    remaining = []
-    for annotation in annotations:
-        if annotation.kind == "include":
-            first, last = annotation.extent
+    holes = [polygon for item in annotations if item.kind == "exclude" for polygon in item.rings]
+    if not holes:
+        return tuple(item for item in annotations if item.kind == "include")
+    low, high = (np.array([end(polygon[0], axis=0) for polygon in holes]) for end in (np.min, np.max))
+    kept = []
+    for item in annotations:
+        if item.kind == "include":
+            first, last = item.extent
             near = (low <= last).all(axis=1) & (high >= first).all(axis=1)
-            remaining.append(
-                replace(
-                    annotation, excluded=(*annotation.excluded, *(excluded[index] for index in np.flatnonzero(near)))
-                )
-            )
-    return tuple(remaining)
+            kept.append(replace(item, excluded=(*item.excluded, *(holes[index] for index in np.flatnonzero(near)))))
+    return tuple(kept)
 
 
 def taken_away(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:

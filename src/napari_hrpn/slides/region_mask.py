@@ -66,9 +66,7 @@ class RegionMask(Region):
         if not self.mask.any():
             return np.zeros(2), np.zeros(2)
         occupied = [np.flatnonzero(self.mask.any(axis=1 - axis)) for axis in (0, 1)]
-        low, high = (
-            np.array(ends) for ends in zip(*((indices[0], indices[-1] + 1) for indices in occupied), strict=True)
-        )
+        low, high = (np.array(ends) for ends in zip(*((at[0], at[-1] + 1) for at in occupied), strict=True))
         return low * self.downsample, high * self.downsample
 
     def at_level(self, rows: slice, columns: slice, downsample: tuple[float, float]) -> NDArray[np.bool_]:
@@ -279,8 +277,5 @@ def _lengths(start: float, stop: float, factor: float, size: int) -> tuple[int, 
 
 def _spread(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """A mask on a finer grid over the same slide, sampled at pixel centres."""
-    y, x = (
-        ((np.arange(size) + 0.5) * coarse_size / size).astype(np.intp)
-        for coarse_size, size in zip(mask.shape, shape, strict=True)
-    )
+    y, x = (((np.arange(size) + 0.5) * n / size).astype(np.intp) for n, size in zip(mask.shape, shape, strict=True))
     return mask[np.ix_(y, x)]

@@ -270,8 +270,7 @@ def _density_range_of(chosen: Sequence[NDArray[Any]]) -> tuple[float, float]:
     if not all(np.isfinite(pixels).all() for pixels in chosen):
         raise AgreementError("Some pixels are not finite (NaN or infinite), expected numbers: leave them out.")
     ends = [tuple(map(float, np.percentile(pixels, DENSITY_PERCENTILES))) for pixels in chosen]
-    whole = any(pixels.dtype.kind in "biu" for pixels in chosen)
-    return range_of_density([(low, high) for low, high in ends], whole=whole)
+    return range_of_density([(low, high) for low, high in ends], whole=any(data.dtype.kind in "biu" for data in chosen))
 
 
 def _counted(

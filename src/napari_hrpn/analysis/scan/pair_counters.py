@@ -56,14 +56,13 @@ class Windows:
         self, window: Window, block: PixelBlock, channels: tuple[da.Array, da.Array], finished: Inside | None
     ) -> Values:
         border, (height, width) = window.border, block.shape
-        real, predicted = (block.with_border(channel, border) for channel in channels)
-        known = block.inside_with_border(finished, border, channels[0].shape)
-        known = known & np.isfinite(real) & np.isfinite(predicted)
+        y, p = (block.with_border(channel, border) for channel in channels)
+        known = block.inside_with_border(finished, border, channels[0].shape) & np.isfinite(y) & np.isfinite(p)
         values = np.full(block.shape, math.nan)
         rows = max(4 * border, _PIECE_PX // (width + 2 * border), 1)
         for top in range(0, height, rows):
             piece = slice(top, min(top + rows, height) + 2 * border)
-            values[top : top + rows] = self._piece(window, real[piece], predicted[piece], known[piece])
+            values[top : top + rows] = self._piece(window, y[piece], p[piece], known[piece])
         return values
 
     def _piece(self, window: Window, real: Values, predicted: Values, known: NDArray[np.bool_]) -> Values:

@@ -205,14 +205,11 @@ def _share(signal: NDArray[Any], other: NDArray[Any], threshold: float) -> float
     return _share_of(float(chosen.sum(dtype=np.float64) / signal.sum(dtype=np.float64)))
 
 
-def _icq(real: NDArray[Any], predicted: NDArray[Any], pairs: PairCounts) -> float:
+def _icq(y: NDArray[Any], p: NDArray[Any], pairs: PairCounts) -> float:
     if not pairs.n:
         return math.nan
     above, below = (
-        [
-            compare(values, float(total / pairs.n))
-            for values, total in ((real, pairs.sums.real), (predicted, pairs.sums.predicted))
-        ]
+        [compare(values, float(total / pairs.n)) for values, total in ((y, pairs.sums.real), (p, pairs.sums.predicted))]
         for compare in (np.greater, np.less)
     )
     opposite = np.count_nonzero(above[0] & below[1]) + np.count_nonzero(below[0] & above[1])
@@ -228,15 +225,13 @@ def _costes_thresholds(
         return none, line.reason
     if not line.pearson_r > 0:
         return none, "the images are not positively correlated, so there are no Costes thresholds"
-    thresholds = _walk(y, p, line)
-    step_of_removal = np.maximum(
-        *(_step_of_removal(pixels, bins, steps) for pixels, steps in zip((y, p), thresholds, strict=True))
-    )
-    r = _r_of_the_rest(y, p, step_of_removal, len(thresholds[0]))
+    walk = _walk(y, p, line)
+    removed = np.maximum(*(_step_of_removal(part, bins, steps) for part, steps in zip((y, p), walk, strict=True)))
+    r = _r_of_the_rest(y, p, removed, len(walk[0]))
     ends = np.flatnonzero((r < _NO_CORRELATION) | (stop_at_rise & (r > np.concatenate([[1.0], r[:-1]]))))
     if not len(ends):
         return none, "the pixels stay correlated down to the darkest, so there are no Costes thresholds"
-    first, second = (float(steps[ends[0]]) for steps in thresholds)
+    first, second = (float(steps[ends[0]]) for steps in walk)
     if first > float(y.mean()) or second > float(p.mean()):
         return (first, second), "a Costes threshold is above the mean of its image, so few pixels reach it"
     if first < float(y.min()) or second < float(p.min()):

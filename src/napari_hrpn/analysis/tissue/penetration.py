@@ -276,14 +276,8 @@ def _rows(first: NDArray[np.intp], settings: PenetrationSettings, steps: Steps, 
     pixels, signal = (np.add.reduceat(column, first) for column in (steps.pixels, steps.signal))
     above, total = signal - level * pixels, steps.total(level)
     return tuple(
-        Shell(
-            float(low),
-            float(high),
-            int(n),
-            float(signal_above) / int(n) if n else math.nan,
-            float(signal_above) / total,
-        )
-        for low, high, n, signal_above in zip(ends[:-1], ends[1:], pixels, above, strict=True)
+        Shell(float(low), float(high), int(n), float(excess) / int(n) if n else math.nan, float(excess) / total)
+        for low, high, n, excess in zip(ends[:-1], ends[1:], pixels, above, strict=True)
     )
 
 

@@ -205,24 +205,22 @@ def _add_shape(
     def shifted(image: NDArray[np.bool_], down: int, right: int) -> NDArray[np.bool_]:
         return image[top + down : top + down + box.height, left + right : left + right + box.width]
 
-    centreline, below, beside, before = (shifted(skeleton, *to) for to in ((0, 0), (1, 0), (0, 1), (0, -1)))
+    line, below, beside, before = (shifted(skeleton, *to) for to in ((0, 0), (1, 0), (0, 1), (0, -1)))
     # a diagonal step counts only if the corner is not also passed by steps along both axes
     across = shifted(skeleton, 1, 1) & ~below & ~beside, shifted(skeleton, 1, -1) & ~below & ~before
     size = len(sums.stain)
     for kind, to, ends in ((0, (1, 0), below), (1, (0, 1), beside), (2, (1, 1), across[0]), (2, (1, -1), across[1])):
-        steps = centreline & ends
+        steps = line & ends
         sums.steps[kind] += np.bincount(labels[steps], minlength=size)
         # each end of a step in the tissue adds half a step
         in_tissue.step_ends[kind] += (steps & shifted(inside, 0, 0)).sum() + (steps & shifted(inside, *to)).sum()
     inner = Box(top - 1, top - 1 + box.height, left - 1, left - 1 + box.width)
-    outside_mask = ~vessels.mask[rows, columns]
-    distance_um = np.minimum(
-        nearest_in(outside_mask, inner, vessels.pixel_um, WIDEST_UM / 2).distance_um[centreline], WIDEST_UM / 2
-    )
+    outside = ~vessels.mask[rows, columns]
+    edge_um = np.minimum(nearest_in(outside, inner, vessels.pixel_um, WIDEST_UM / 2).distance_um[line], WIDEST_UM / 2)
     # the edge is half a pixel before the centre of the pixel outside, and a centreline lies on a pixel or between two
-    width_nm = np.rint(1000 * (2 * distance_um - sum(vessels.pixel_um) / 4))
-    sums.width_nm += np.bincount(labels[centreline], width_nm, size).astype(np.int64)
-    sums.skeleton_px += np.bincount(labels[centreline], minlength=size)
+    width_nm = np.rint(1000 * (2 * edge_um - sum(vessels.pixel_um) / 4))
+    sums.width_nm += np.bincount(labels[line], width_nm, size).astype(np.int64)
+    sums.skeleton_px += np.bincount(labels[line], minlength=size)
 
 
 def _table(sums: _Sums, in_tissue: _InTissue, vessels: VesselMask, tissue: RegionMask | None) -> VesselTable:
