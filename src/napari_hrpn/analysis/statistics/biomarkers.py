@@ -165,17 +165,15 @@ def auroc(
         raise AnalysisError(msg)
     scored = np.isfinite(values)
     values, classes = values[scored], classes[scored]
-    distinct, tumour_of_case = np.unique(names[scored], return_inverse=True)
+    kinds, tumour = np.unique(names[scored], return_inverse=True)
     n_positive, n_negative = int(classes.sum()), int((~classes).sum())
     estimate = _area(values, classes, np.ones(len(values)))
-    drawn = []
-    if n_positive and n_negative:
-        drawn = _drawn_areas(values, classes, tumour_of_case, len(distinct), resamples, seed)
+    drawn = _drawn_areas(values, classes, tumour, len(kinds), resamples, seed) if n_positive and n_negative else []
     low, high = math.nan, math.nan
-    if len(distinct) >= LEAST_TUMOURS and len(drawn) >= max(2, _LEAST_SHARE_OF_RESAMPLES * resamples):
+    if len(kinds) >= LEAST_TUMOURS and len(drawn) >= max(2, _LEAST_SHARE_OF_RESAMPLES * resamples):
         low, high = map(float, np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2]))
     reason = _reason(n_positive, n_negative, math.isnan(low))
-    return Auroc(estimate, low, high, confidence, n_positive, n_negative, len(distinct), len(drawn), reason)
+    return Auroc(estimate, low, high, confidence, n_positive, n_negative, len(kinds), len(drawn), reason)
 
 
 def _reason(n_positive: int, n_negative: int, no_interval: bool) -> str:

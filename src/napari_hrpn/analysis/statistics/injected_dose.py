@@ -77,8 +77,7 @@ def injected_dose(mean_grey: float, calibration: DoseCalibration | None) -> Inje
     if calibration is None:
         msg = (
             "there is no calibration, and a dose cannot be derived from grey levels alone; expected the injected dose, "
-            "the mass of the tumour and the grey level per dose and gram of standards: measure them, or report grey "
-            "levels"
+            "the tumour's mass and the grey level per dose and gram of standards: measure them or report grey levels"
         )
         raise AnalysisError(msg)
     if not math.isfinite(mean_grey):

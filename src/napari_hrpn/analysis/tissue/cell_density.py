@@ -120,9 +120,7 @@ def cell_density(
     settings = settings or CellSettings()
     image = LevelChannel(slide, channel, slide.level_for(settings.pixel_um), settings.smoothing_um)
     if max(image.pixel_um) > settings.separation_um / _PIXELS_APART:
-        reason = (
-            f"pixels of {max(image.pixel_um):g} µm are too large to separate cells {settings.separation_um:g} µm apart"
-        )
+        reason = f"pixels of {max(image.pixel_um):g} µm are too large for cells {settings.separation_um:g} µm apart"
         return CellDensity(0, math.nan, math.nan, math.nan, reason)
     threshold = yield from grey_threshold(image, tissue, settings.threshold)
     first = image.strip_count if settings.threshold is None else 0
