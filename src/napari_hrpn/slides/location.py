@@ -122,8 +122,7 @@ def user_path(words: str | os.PathLike[str], folder: Path | None = None) -> Path
         return home.joinpath(*path.parts[1:])
     if len(path.parts) == 1 and first != "~":
         return path
-    msg = f"{path} is in the home of a user who has none on this machine: give the full path."
-    raise SlideError(msg)
+    raise SlideError(f"{path} is in the home of a user who has none on this machine: give the full path.")
 
 
 def is_collapsed_address(path: Path) -> bool:
