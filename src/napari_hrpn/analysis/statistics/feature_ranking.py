@@ -140,7 +140,7 @@ def _reason_and_folds(outcomes: NDArray[Any], groups: NDArray[np.intp], is_class
         return "", max(2, min(folds, *per_class))
     n_tumours = len(np.unique(groups))
     if n_tumours < 3 or outcomes.min() == outcomes.max():
-        return f"{n_tumours} tumours have {len(np.unique(outcomes))} outcomes; expected 3 different or more", 0
+        return f"{n_tumours} tumours have {len(np.unique(outcomes))} different outcomes; expected 3 and 2 or more", 0
     return "", max(2, min(folds, n_tumours))
 
 
